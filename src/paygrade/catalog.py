@@ -1,0 +1,217 @@
+"""The catalog: what is sold. Features, credits, plans, add-ons, prices and policies of one published version.
+
+Laws: a published version never changes; a document is read whole, and every mistake in it is reported at once
+with its line; two documents that say the same thing are the same catalog.
+"""
+
+from datetime import timedelta
+from typing import Literal
+
+from msgspec import Struct
+
+from paygrade.periods import Every
+
+Access = Literal["read", "write", "export", "admin"]
+"""What using a feature does; the access ladder of a subscription in arrears opens some of these and not others."""
+OnError = Literal["allow", "deny"]
+Provider = Literal["stripe"]
+
+
+class BooleanFeature(Struct, frozen=True, tag="boolean", tag_field="kind"):
+    """On or off."""
+
+    key: str
+    access: Access = "write"
+    roles: tuple[str, ...] = ()
+    on_error: OnError = "deny"
+    description: str = ""
+
+
+class ConfigFeature(Struct, frozen=True, tag="config", tag_field="kind"):
+    """A value the product reads, e.g. days of retention."""
+
+    key: str
+    type: Literal["integer", "string", "boolean"]
+    unit: str = ""
+    access: Access = "write"
+    roles: tuple[str, ...] = ()
+    on_error: OnError = "deny"
+    description: str = ""
+
+
+class LevelFeature(Struct, frozen=True, tag="level", tag_field="kind"):
+    """Something held, not used up: seats, projects, gigabytes stored."""
+
+    key: str
+    unit: str = ""
+    access: Access = "write"
+    roles: tuple[str, ...] = ()
+    on_error: OnError = "deny"
+    description: str = ""
+
+
+class Burn(Struct, frozen=True):
+    """`rate` credits for every `per` units, as an exact fraction."""
+
+    credit: str
+    rate: int
+    per: int
+
+
+class MeteredFeature(Struct, frozen=True, tag="metered", tag_field="kind"):
+    """Something used up: counted from usage events named `event`, taking `value` from their properties."""
+
+    key: str
+    event: str
+    aggregate: Literal["count", "sum", "max", "last", "unique"] = "count"
+    value: str | None = None
+    unit: str = ""
+    burns: tuple[Burn, ...] = ()
+    access: Access = "write"
+    roles: tuple[str, ...] = ()
+    on_error: OnError = "deny"
+    description: str = ""
+
+
+Feature = BooleanFeature | ConfigFeature | LevelFeature | MeteredFeature
+
+
+class Credit(Struct, frozen=True, tag="credit", tag_field="kind"):
+    """A currency that metered features burn."""
+
+    key: str
+    unit: str = "credit"
+    description: str = ""
+
+
+class Switch(Struct, frozen=True, tag="switch", tag_field="term"):
+    """A boolean feature is on, or explicitly off."""
+
+    feature: str
+    on: bool
+
+
+class Setting(Struct, frozen=True, tag="setting", tag_field="term"):
+    """A config feature has this value."""
+
+    feature: str
+    value: int | str | bool
+
+
+class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
+    """Units of a metered feature, a level or a credit.
+
+    `units` None: unlimited. `by_quantity`: `units` for each of the subscription item's quantity. `adds`: on top
+    of what the plan allows instead of beside it. `every` None: held for good (levels). `overage` soft: going
+    over is allowed. `warn`: percentages of the units, ascending. `rollover`: units carried to the next period.
+    """
+
+    feature: str
+    units: int | None
+    by_quantity: bool = False
+    adds: bool = False
+    every: Every | None = None
+    overage: Literal["hard", "soft"] = "hard"
+    warn: tuple[int, ...] = ()
+    rollover: int = 0
+
+
+Term = Switch | Setting | Allowance
+
+
+class Price(Struct, frozen=True):
+    """What a plan or add-on costs for an interval. `stripe` is a price's lookup key or id at the provider."""
+
+    key: str
+    amount: int
+    currency: str
+    interval: Literal["day", "week", "month", "year"]
+    interval_count: int = 1
+    stripe: str | None = None
+
+
+class Plan(Struct, frozen=True):
+    """A plan at one version. `rank` is its place in the document: later is higher."""
+
+    key: str
+    version: int
+    rank: int
+    terms: dict[str, Term]
+    prices: dict[str, Price] = {}
+    default: bool = False
+    trial_days: int | None = None
+    stripe_product: str | None = None
+    description: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.key}@{self.version}"
+
+
+class AddOn(Struct, frozen=True):
+    """An add-on at one version: bought beside a plan, counted by its item's quantity."""
+
+    key: str
+    version: int
+    terms: dict[str, Term]
+    prices: dict[str, Price] = {}
+    stripe_product: str | None = None
+    description: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.key}@{self.version}"
+
+
+class Step(Struct, frozen=True):
+    """A rung of an access ladder. It lasts until `until` after the anchor (None: for good).
+
+    `plan` set: the subscription counts as that plan instead of its own. `plan` None and access "none": it counts
+    as nothing at all.
+    """
+
+    until: timedelta | None
+    access: Literal["full", "read", "none"]
+    plan: str | None = None
+
+
+Ladder = tuple[Step, ...]
+"""Steps in order; the last one has `until` None."""
+
+
+class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
+    """One row of `policies.plan_change`; the first row that matches wins."""
+
+    from_plan: str = "*"
+    to_plan: str = "*"
+    direction: Literal["upgrade", "downgrade", "lateral"] | None = None
+    when: Literal["now", "period_end", "refuse"] = "now"
+    proration: Literal["charge_now", "next_invoice", "none"] = "none"
+    over_limit: Literal["refuse", "block_new", "grace", "keep"] | None = None
+
+
+class Policies(Struct, frozen=True):
+    past_due: Ladder
+    unpaid: Ladder
+    paused: Ladder
+    plan_change: tuple[PlanChangeRule, ...]
+
+
+class Catalog(Struct, frozen=True):
+    """One version of everything sold.
+
+    Every mapping keeps the order of the document. `stripe` maps a price id, a price's lookup key or a product id
+    to the plan or add-on it buys (one namespace: keys are unique over plans and add-ons).
+    """
+
+    version: int
+    features: dict[str, Feature]
+    credits: dict[str, Credit]
+    plans: dict[str, Plan]
+    add_ons: dict[str, AddOn]
+    policies: Policies
+    stripe: dict[str, str]
+
+    @property
+    def default_plan(self) -> Plan | None:
+        return next((plan for plan in self.plans.values() if plan.default), None)

@@ -1,0 +1,39 @@
+"""The two kinds of failure the domain names; the third kind, an assertion, means we are wrong.
+
+Refused: the caller asked for what the domain forbids. It carries a stable code and says what to do next.
+Unavailable: the world failed (database, provider). Only the shell raises or retries it.
+Which HTTP status each code maps to is the shell's business (`server/problems.py`).
+"""
+
+from msgspec import Struct
+
+
+class Mistake(Struct, frozen=True):
+    """One thing wrong with a document, and where: `pointer` is a JSON Pointer, `line` counts from 1."""
+
+    pointer: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"line {self.line}" if self.line is not None else self.pointer or "document"
+        return f"{place}: {self.message}"
+
+
+class Refused(Exception):
+    """The request cannot be granted as asked; nothing was changed."""
+
+    def __init__(self, code: str, detail: str, mistakes: tuple[Mistake, ...] = ()) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.mistakes = mistakes
+
+
+class Unavailable(Exception):
+    """Something outside this process did not answer; the same request may succeed later."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail

@@ -1,0 +1,147 @@
+"""Facts: whole statements about one subject, as of one instant.
+
+Laws: a fact says everything about its subject, never a change to it; of two facts about one subject the larger
+`sequence` is the later truth, whatever order they arrive in; a fact is never edited.
+
+A subject is named `stripe:cus_123` for a provider's customer, `override:exports`, `block:fraud`, `member:ann`,
+`subscription:sub_1` (manual billing) or `profile` for what an operator says.
+"""
+
+from datetime import datetime
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+Status = Literal["trialing", "active", "past_due", "unpaid", "paused", "incomplete", "canceled", "expired"]
+"""What a provider can say of a subscription, in our words. The ninth state, `grace`, is ours alone: past_due on
+a full-access step of the ladder."""
+STATUSES: tuple[str, ...] = get_args(Status)
+TERMINAL: frozenset[str] = frozenset({"canceled", "expired"})
+
+
+class Item(Struct, frozen=True, omit_defaults=True):
+    """One line of a subscription: what is bought, and how many.
+
+    `price`, `lookup_key` and `product` are the provider's; `plan` names a plan or add-on of the catalog directly
+    (manual billing). `quantity` is 1 where the provider has none (metered prices).
+    """
+
+    id: str
+    quantity: int = 1
+    price: str | None = None
+    lookup_key: str | None = None
+    product: str | None = None
+    plan: str | None = None
+    period_from_at: datetime | None = None
+    period_until: datetime | None = None
+
+
+class Subscription(Struct, frozen=True, omit_defaults=True):
+    """A subscription as it stood when it was read.
+
+    `status` None: the provider used a word we do not know (it is in `provider_status`); the last known status
+    keeps deciding access. `anchor_at` fixes the days its periods turn. `after_trial` is what the provider will
+    make of it when the trial ends with what is known now (card or no card). `ends_at` is a cancellation that is
+    set but not reached, `ended_at` one that is. `unpaid_since` is the date of the oldest unpaid invoice (its due
+    date where it has one): the anchor of the access ladder.
+    """
+
+    id: str
+    status: Status | None
+    items: tuple[Item, ...]
+    anchor_at: datetime
+    provider_status: str = ""
+    trial_ends_at: datetime | None = None
+    after_trial: Status = "active"
+    ends_at: datetime | None = None
+    ended_at: datetime | None = None
+    unpaid_since: datetime | None = None
+    trial_ran_out: bool = False
+    """Paused or canceled because the trial ended without a way to pay."""
+
+
+class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):
+    """Everything one provider customer buys. `account` is the account its metadata names, if any."""
+
+    id: str
+    created_at: datetime
+    subscriptions: tuple[Subscription, ...] = ()
+    account: str | None = None
+    name: str = ""
+    deleted: bool = False
+
+
+class Departed(Struct, frozen=True, tag="departed"):
+    """This subject belongs to another account from here on."""
+
+    account: str
+
+
+class Profile(Struct, frozen=True, omit_defaults=True, tag="profile"):
+    """What the host application says of the account. `links` maps a provider to its customer ids."""
+
+    created_at: datetime
+    name: str = ""
+    links: dict[str, tuple[str, ...]] = {}
+    traits: dict[str, str | int | bool] = {}
+    deleted: bool = False
+
+
+class Override(Struct, frozen=True, omit_defaults=True, tag="override"):
+    """An operator's word on one feature until `expires_at`. Exactly one of value, limit, unlimited, add is set;
+    none of them set means the override was withdrawn."""
+
+    feature: str
+    reason: str = ""
+    value: bool | int | str | None = None
+    limit: int | None = None
+    unlimited: bool = False
+    add: int | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def withdrawn(self) -> bool:
+        return self.value is None and self.limit is None and self.add is None and not self.unlimited
+
+
+class Block(Struct, frozen=True, omit_defaults=True, tag="block"):
+    """A reason that suspends all access of the account until `expires_at`; `lifted` means it no longer stands."""
+
+    key: str
+    reason: str = ""
+    expires_at: datetime | None = None
+    lifted: bool = False
+
+
+class Member(Struct, frozen=True, omit_defaults=True, tag="member"):
+    """A person in the account. `role` None: no longer a member."""
+
+    key: str
+    role: str | None
+    seat: bool = False
+
+
+class ManualSubscription(Struct, frozen=True, omit_defaults=True, tag="subscription"):
+    """A subscription of manual or foreign billing, stated whole. None: it never existed."""
+
+    subscription: Subscription | None
+
+
+Body = Customer | Departed | Profile | Override | Block | Member | ManualSubscription
+
+
+class Fact(Struct, frozen=True, omit_defaults=True):
+    """As of `as_of`, `subject` stood as `body` says.
+
+    `number` counts the facts of the account in the order they were saved. `sequence` orders the facts of one
+    subject: the fence token taken before the provider was asked, the account's own count for an operator, the
+    foreign version for manual billing. `cause` holds the ids of the billing events that led to the reading, or
+    who asked for it.
+    """
+
+    number: int
+    subject: str
+    sequence: int
+    as_of: datetime
+    body: Body
+    cause: tuple[str, ...] = ()

@@ -1,0 +1,97 @@
+"""Instants, durations and recurring periods.
+
+Laws: instants are aware and in UTC; intervals are `[from_at, until)`; calendar arithmetic happens in an IANA
+zone; a month anchored on day 29-31 clamps to the month's last day and returns to its own day (no drift); the
+periods of one anchor tile time without gap or overlap.
+"""
+
+import re
+from calendar import monthrange
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+
+Every = Literal["hour", "day", "week", "month", "quarter", "year", "lifetime"]
+EVERY: tuple[str, ...] = get_args(Every)
+
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+_DAYS = {"day": 1, "week": 7}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(?:[0-9]{1,6}[wdhms])+")
+
+
+class Period(Struct, frozen=True):
+    """One turn of a recurrence, `[from_at, until)`. `until` is None for a lifetime."""
+
+    from_at: datetime
+    until: datetime | None
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `7d`, `90s`, `1w2d` or `12h30m`; ValueError for anything else. Units: w d h m s."""
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"`{text}` is not a duration; write for example `7d`, `12h` or `30m`")
+    parts = re.findall(r"([0-9]+)([wdhms])", text)
+    return timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in parts))
+
+
+def parse_instant(text: str) -> datetime:
+    """Read an RFC 3339 instant with an offset (`2026-01-31T10:00:00Z`) as UTC; ValueError for anything else."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"`{text}` is not an instant; write for example `2026-01-31T10:00:00Z`") from None
+    if instant.tzinfo is None:
+        raise ValueError(f"`{text}` has no offset; add `Z` for UTC")
+    return instant.astimezone(UTC)
+
+
+def add_months(anchor: datetime, months: int) -> datetime:
+    """Move by whole months, clamping the day to the month's length. Always move from the anchor: moving from
+    an already clamped result is what makes days 29-31 drift."""
+    index = anchor.year * 12 + anchor.month - 1 + months
+    year, month = divmod(index, 12)
+    day = min(anchor.day, monthrange(year, month + 1)[1])
+    return anchor.replace(year=year, month=month + 1, day=day)
+
+
+def period_at(anchor: datetime, every: Every, at: datetime, *, zone: str = "UTC") -> Period:
+    """The period of this recurrence that contains `at`; the anchor may lie before or after it.
+
+    Days and longer keep the anchor's wall-clock time in `zone`, hours are exact.
+    """
+    if every == "lifetime":
+        return Period(from_at=anchor, until=None)
+    if every == "hour":
+        turns = (at - anchor) // timedelta(hours=1)
+        return Period(anchor + timedelta(hours=turns), anchor + timedelta(hours=turns + 1))
+    local = anchor.astimezone(_zone(zone))
+    turns = _turns_guess(local, every, at.astimezone(local.tzinfo))
+    while _turn(local, every, turns) > at:
+        turns -= 1
+    while _turn(local, every, turns + 1) <= at:
+        turns += 1
+    return Period(_turn(local, every, turns), _turn(local, every, turns + 1))
+
+
+def _turns_guess(anchor: datetime, every: Every, at: datetime) -> int:
+    if every in _DAYS:
+        return (at - anchor).days // _DAYS[every]
+    return ((at.year - anchor.year) * 12 + at.month - anchor.month) // _MONTHS[every]
+
+
+def _turn(local: datetime, every: Every, turns: int) -> datetime:
+    # Adding to an aware datetime moves its wall clock; the zone then supplies the offset of that day.
+    if every in _DAYS:
+        moved = local + timedelta(days=turns * _DAYS[every])
+    else:
+        moved = add_months(local, turns * _MONTHS[every])
+    return moved.astimezone(UTC)
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> tzinfo:
+    return UTC if name == "UTC" else ZoneInfo(name)
