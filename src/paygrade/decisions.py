@@ -54,31 +54,30 @@ def decide(snapshot: Snapshot, feature: str, quantity: int, at: datetime, *, mem
     entitlement = segment.entitlements.get(feature) if segment is not None else None
     if entitlement is None:
         return _unknown(snapshot, feature, quantity, at)
-    reason = entitlement.reason
-    allowed = entitlement.granted
-    limit = entitlement.limit
+    allowed, reason, limit = entitlement.granted, entitlement.reason, entitlement.limit
     used: int | None = None
     reserved: int | None = None
     remaining: int | None = None
     if limit is not None:
         used = reserved = 0
-        balance = snapshot.balances.get(entitlement.credit or feature)
-        # A balance of another period says nothing about this one.
-        if balance is not None and balance.from_at == entitlement.from_at:
-            used, reserved = balance.used, balance.reserved
-        cost, held, free = quantity, used + reserved, limit - used - reserved
+        if snapshot.balances:
+            balance = snapshot.balances.get(entitlement.credit or feature)
+            # A balance of another period says nothing about this one.
+            if balance is not None and balance.from_at == entitlement.from_at:
+                used, reserved = balance.used, balance.reserved
+        cost, total = quantity, used + reserved
+        remaining = limit - total if limit > total else 0
         if entitlement.credit is not None:
             cost = -(-quantity * entitlement.rate // entitlement.per)
-            limit, used, reserved = (u * entitlement.per // entitlement.rate for u in (limit, used, reserved))
-            remaining = max(free, 0) * entitlement.per // entitlement.rate
-        else:
-            remaining = max(free, 0)
         if allowed:
-            if cost > free and not entitlement.soft:
-                allowed = False
-                reason = "limit_reached" if entitlement.credit is None else "insufficient_credit"
+            if total + cost > limit and not entitlement.soft:
+                allowed, reason = False, "limit_reached" if entitlement.credit is None else "insufficient_credit"
             elif entitlement.tiers:
-                reason = _tier(entitlement, held + cost)
+                reason = _tier(entitlement, total + cost)
+        if entitlement.credit is not None:
+            limit, used, reserved, remaining = (
+                credits * entitlement.per // entitlement.rate for credits in (limit, used, reserved, remaining)
+            )
     if entitlement.roles and allowed and snapshot.roles.get(member or "") not in entitlement.roles:
         allowed = False
         reason = "role_not_permitted"
