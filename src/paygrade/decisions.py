@@ -74,10 +74,9 @@ def decide(snapshot: Snapshot, feature: str, quantity: int, at: datetime, *, mem
         else:
             remaining = max(free, 0)
         if allowed:
-            if cost > free:
-                if not entitlement.soft:
-                    allowed = False
-                    reason = "limit_reached" if entitlement.credit is None else "insufficient_credit"
+            if cost > free and not entitlement.soft:
+                allowed = False
+                reason = "limit_reached" if entitlement.credit is None else "insufficient_credit"
             elif entitlement.tiers:
                 reason = _tier(entitlement, held + cost)
     if entitlement.roles and allowed and snapshot.roles.get(member or "") not in entitlement.roles:

@@ -36,7 +36,7 @@ from paygrade.catalog import (
     Term,
 )
 from paygrade.facts import Override
-from paygrade.periods import Every, period_at
+from paygrade.periods import Every, Period, period_at
 from paygrade.sources import (
     Candidate,
     Holding,
@@ -46,7 +46,6 @@ from paygrade.sources import (
     View,
     allowed_reason,
     closed_sources,
-    denial,
     gives,
     offers,
     opens,
@@ -188,7 +187,7 @@ def _settle(view: View, offer: Offer) -> tuple[Entitlement, tuple[Candidate, ...
     merged, candidates = _merge(view, offer, open_to)
     candidates = (*candidates, *closed)
     if merged is None:
-        merged = _entitle(offer, granted=False, reason=denial(view, closed))
+        merged = _denied(view, offer, closed)
     override = view.overrides.get(offer.key)
     if override is not None and override_fits(override, offer):
         merged, candidates = _overridden(view, offer, override, merged, candidates)
@@ -197,6 +196,13 @@ def _settle(view: View, offer: Offer) -> tuple[Entitlement, tuple[Candidate, ...
         merged = _entitle(offer, granted=False, reason="blocked", sources=(source,))
         candidates = (Candidate(source, "decides"), *_outranked(candidates))
     return merged, candidates
+
+
+def _denied(view: View, offer: Offer, closed: tuple[Candidate, ...]) -> Entitlement:
+    if not closed:
+        return _entitle(offer, granted=False, reason="not_in_plan" if view.plan else "no_subscription", plan=view.plan)
+    source = closed[0].source
+    return _entitle(offer, granted=False, reason=source.reason, plan=source.plan, sources=(source,))
 
 
 def _merge(
@@ -244,7 +250,7 @@ def _merge_units(
     candidates += [Candidate(source_of(*pair), "outranked") for other in bases[1:] for pair in other]
     unlimited = any(source.unlimited for source in sources)
     tiers, total = _tiers(sources)
-    from_at, resets_at = _window(view, leading.every, leader)
+    window = _window(view, leading.every, leader)
     merged = _entitle(
         offer,
         granted=True,
@@ -254,8 +260,8 @@ def _merge_units(
         unlimited=unlimited,
         soft=any(term.overage == "soft" for term, _ in base),
         tiers=() if unlimited else tiers,
-        from_at=from_at,
-        resets_at=resets_at,
+        from_at=window and window.from_at,
+        resets_at=window and window.until,
         warn=leading.warn,
         sources=tuple(sources),
     )
@@ -276,11 +282,8 @@ def _overridden(
     )
     if override.add is not None:
         return _added(view, offer, source, merged, candidates)
-    every, from_at, resets_at = None, merged.from_at, merged.resets_at
-    if merged.from_at is None and override.limit is not None:
-        # Nothing bought says in which period to count: take the catalog's own habit for this feature.
-        every = next((p.every for p in _allowances(view.catalog, offer.key) if p.every is not None), None)
-        from_at, resets_at = _window(view, every, None)
+    # An override changes the units, not the period they count in.
+    window = Period(merged.from_at, merged.resets_at) if merged.from_at else _habit(view, offer)
     replaced = _entitle(
         offer,
         granted=source.reason == "override",
@@ -289,8 +292,8 @@ def _overridden(
         value=override.value,
         limit=override.limit,
         unlimited=override.unlimited,
-        from_at=from_at,
-        resets_at=resets_at,
+        from_at=window and window.from_at,
+        resets_at=window and window.until,
         warn=merged.warn,
         sources=(source,),
     )
@@ -307,15 +310,14 @@ def _added(
         sources = (*merged.sources, source)
         tiers, total = _tiers(sources)
         return replace(merged, limit=total, tiers=tiers, sources=sources), (*candidates, Candidate(source, "adds"))
-    every = next((term.every for term in _allowances(view.catalog, offer.key) if term.every is not None), None)
-    from_at, resets_at = _window(view, every, None)
+    window = _habit(view, offer)
     alone = _entitle(
         offer,
         granted=True,
         reason="override",
         limit=source.units,
-        from_at=from_at,
-        resets_at=resets_at,
+        from_at=window and window.from_at,
+        resets_at=window and window.until,
         sources=(source,),
     )
     return alone, (Candidate(source, "decides"), *candidates)
@@ -384,18 +386,19 @@ def _tiers(sources: Iterable[Source]) -> tuple[tuple[tuple[int, Reason], ...], i
     return tuple(tiers), total
 
 
-def _window(view: View, every: Every | None, holding: Holding | None) -> tuple[datetime | None, datetime | None]:
+def _window(view: View, every: Every | None, holding: Holding | None) -> Period | None:
+    """The period units count in: aligned to the subscription they come from, else to the account's own anchor."""
     if every is None:
-        return None, None
-    anchored = holding is not None and holding.standing is not None
-    anchor = holding.standing.subscription.anchor_at if anchored else view.since  # type: ignore[union-attr]
-    period = period_at(anchor, every, view.at)
-    return period.from_at, period.until
+        return None
+    standing = holding.standing if holding is not None else None
+    return period_at(standing.subscription.anchor_at if standing else view.anchor_at, every, view.at)
 
 
-def _allowances(catalog: Catalog, key: str) -> list[Allowance]:
-    sold: tuple[Plan | AddOn, ...] = (*catalog.plans.values(), *catalog.add_ons.values())
-    return [term for bought in sold if isinstance(term := bought.terms.get(key), Allowance)]
+def _habit(view: View, offer: Offer) -> Period | None:
+    """The period the catalog counts this feature in, where nothing the account has says so."""
+    sold: tuple[Plan | AddOn, ...] = (*view.catalog.plans.values(), *view.catalog.add_ons.values())
+    terms = (bought.terms.get(offer.key) for bought in sold)
+    return _window(view, next((t.every for t in terms if isinstance(t, Allowance) and t.every), None), None)
 
 
 def _outranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

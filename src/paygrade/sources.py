@@ -89,9 +89,9 @@ class View(Struct, frozen=True):
     overrides: dict[str, Override]
     block: Block | None
     catalog: Catalog
-    since: datetime
+    anchor_at: datetime
     at: datetime
-    has_plan: bool
+    plan: str | None
     ends: tuple[datetime, ...]
 
 
@@ -105,7 +105,7 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
         holding
         for s in stands
         # An ended subscription explains a denial only as long as nothing has taken its place.
-        if s.access != "full" and not (bought_live and s.state in ("canceled", "expired", "incomplete"))
+        if s.access != "full" and not (bought_live and s.state in _ENDED)
         for holding in _own(s, catalog)
     ]
     dated: tuple[Override | Block, ...] = (*account.overrides.values(), *account.blocks.values())
@@ -117,9 +117,9 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
         overrides={key: o for key, o in account.overrides.items() if not _expired(o, at)},
         block=standing_blocks[0] if standing_blocks else None,
         catalog=catalog,
-        since=account.since or at,
+        anchor_at=next((s.subscription.anchor_at for s in stands if s.state not in _ENDED), account.since or at),
         at=at,
-        has_plan=any(isinstance(holding.bought, Plan) for holding in granting),
+        plan=next((holding.bought.ref for holding in granting if isinstance(holding.bought, Plan)), None),
         ends=tuple(ends),
     )
 
@@ -135,8 +135,8 @@ def _granted(standing: Standing, catalog: Catalog) -> list[Holding]:
 
 
 def _own(standing: Standing, catalog: Catalog) -> list[Holding]:
-    items = standing.subscription.items
-    found = ((bought_by(catalog, item), item) for item in items)
+    # An item whose quantity was set to 0 buys nothing.
+    found = ((bought_by(catalog, item), item) for item in standing.subscription.items if item.quantity > 0)
     return [Holding(bought, item.quantity, standing) for bought, item in found if bought is not None]
 
 
@@ -200,7 +200,7 @@ def closed_sources(view: View, offer: Offer, offered: list[tuple[Term, Holding]]
         if standing is None:
             continue
         source = replace(source_of(term, holding), reason=_denied_reason(standing))
-        verdict: Literal["lapsed", "suspended"] = "lapsed" if standing.state in ("canceled", "expired") else "suspended"
+        verdict: Literal["lapsed", "suspended"] = "lapsed" if standing.state in _ENDED else "suspended"
         found[(source.kind, source.plan, source.subscription)] = Candidate(source, verdict)
     return tuple(sorted(found.values(), key=lambda candidate: _CLOSED_ORDER.index(candidate.source.reason)))
 
@@ -219,13 +219,8 @@ def _denied_reason(standing: Standing) -> Reason:
             return "no_subscription"
 
 
+_ENDED: tuple[State, ...] = ("canceled", "expired", "incomplete")
 _CLOSED_ORDER: tuple[Reason, ...] = ("past_due", "unpaid", "paused", "trial_ended", "canceled", "no_subscription")
-
-
-def denial(view: View, closed: tuple[Candidate, ...]) -> Reason:
-    if closed:
-        return closed[0].source.reason
-    return "not_in_plan" if view.has_plan else "no_subscription"
 
 
 def opens(holding: Holding, offer: Offer) -> bool:
