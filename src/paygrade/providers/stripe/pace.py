@@ -17,17 +17,23 @@ class Pace:
         self._per_second = turns_per_second
         self._burst = max(1.0, turns_per_second)
         self._turns = self._burst
-        self._counted_s = time.monotonic()
+        self._counted_s: float | None = None
         self._lock = threading.Lock()
 
     def wait(self) -> None:
         """Block until it is this caller's turn."""
         with self._lock:
-            now_s = time.monotonic()
-            earned = (now_s - self._counted_s) * self._per_second
-            # The turn is taken at once, on credit if need be: callers then wait side by side, each its own time.
-            self._turns = min(self._burst, self._turns + earned) - 1
-            self._counted_s = now_s
-            wait_s = -self._turns / self._per_second
+            wait_s = self.take(time.monotonic())
         if wait_s > 0:
             time.sleep(wait_s)
+
+    def take(self, now_s: float) -> float:
+        """Take a turn and say in how many seconds it comes; `now_s` never goes back.
+
+        The turn is taken at once, on credit if need be: callers then wait side by side, each for its own time.
+        """
+        if self._counted_s is not None:
+            self._turns = min(self._burst, self._turns + (now_s - self._counted_s) * self._per_second)
+        self._counted_s = now_s
+        self._turns -= 1
+        return max(0.0, -self._turns / self._per_second)
