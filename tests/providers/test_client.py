@@ -199,6 +199,7 @@ def test_an_answer_that_does_not_come_is_unreachable(canned: CannedStripe) -> No
     [
         (200, {}, "not json"),
         (200, {}, []),
+        (200, {}, {}),
         (200, {}, {"object": "list", "data": "none"}),
         (200, {}, {"object": "list", "data": [3]}),
         (200, {}, {"object": "list", "data": [], "has_more": True}),

@@ -71,7 +71,9 @@ class StripeProvider:
             return self._owner_of(f"/v1/subscriptions/{_quoted(id)}")
         if id.startswith("in_"):
             return self._owner_of(f"/v1/invoices/{_quoted(id)}")
-        payload = self._find(f"/v1/customers/{_quoted(id)}") or {"id": id, "deleted": True}
+        payload = self._find(f"/v1/customers/{_quoted(id)}")
+        if payload is None:
+            payload = {"id": id, "deleted": True}
         subscriptions = self._subscriptions_of(id, known_live)
         owing = any(entry.get("status") in ("past_due", "unpaid") for entry in subscriptions)
         open_invoices = list(self._pages("/v1/invoices", customer=id, status="open")) if owing else []
