@@ -27,6 +27,7 @@ DOCUMENT: dict[str, Any] = {
             "entitlements": {"exports": True, "seats": 5, "api_calls": {"limit": 1000, "every": "month"}},
         },
     },
+    "policies": {"unpaid": [{"then": "none"}]},
 }
 
 

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from paygrade.accounts import Account
 from paygrade.errors import Unavailable
-from paygrade.facts import Customer, Departed
+from paygrade.facts import Customer, Departed, Status
 from paygrade.postgres.store import Store
 from paygrade.postgres.subjects import Claim
 from paygrade.server.clock import Clock
@@ -28,6 +28,7 @@ from world import DOCUMENT, T0, Answer, Elsewhere, Event, SetClock, World, custo
 pytestmark = pytest.mark.anyio
 
 CUS = "stripe:cus_1"
+LIVE: tuple[Status, ...] = ("active", "past_due", "unpaid", "paused")
 
 
 async def receive(
@@ -179,7 +180,7 @@ async def test_law_1_shuffled_doubled_and_late_events_end_in_the_same_account(st
     async with worker(store, world), worker(store, world):
         for number in range(40):
             id = f"cus_{number % 4}"
-            status = rng.choice(["active", "past_due", "unpaid", "paused"])
+            status = rng.choice(LIVE)
             subscription = pro(status, id=f"sub_{id}", quantity=number)
             world.answers[f"stripe:{id}"] = customer(subscription, id=id, account=None)
             events.append(Event(f"evt_{number}", f"stripe:{id}"))

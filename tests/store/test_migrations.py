@@ -74,7 +74,7 @@ def test_the_primary_key_of_every_table_begins_with_its_account_or_subject(datab
             where i.indisprimary and n.nspname = 'public'
             """
         ).fetchall()
-    leading = dict(rows)
+    leading: dict[str, str] = dict(rows)
     # What every account reads, and what is about the database itself.
     assert leading.pop("catalogs") == "version"
     assert leading.pop("migrations") == "number"

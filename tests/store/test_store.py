@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -17,13 +16,6 @@ from samples import CATALOG, fact_lists
 from world import T0, customer, pro
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    await migrate(database_url)
-    async with Store(database_url) as opened:
-        yield opened
 
 
 async def save(tx: Transaction, account: str, *facts: Fact) -> Account:
@@ -41,11 +33,15 @@ async def named(tx: Transaction, account: str, name: str) -> Account:
 async def test_a_transaction_that_fails_saves_nothing_and_tells_nobody(store: Store) -> None:
     told: list[str] = []
     store.hear_own(lambda channel, payload: told.append(payload))
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with store.transaction() as tx:
             await named(tx, "acme", "Acme")
             await tx.tell("paygrade_account", "acme")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     async with store.transaction() as tx:
         assert await tx.accounts.load("acme") is None
     assert told == []
