@@ -383,11 +383,13 @@ def test_what_was_bought_is_found_by_plan_then_price_then_lookup_key_then_produc
         return found.ref if found else None
 
     assert bought(plan="free", lookup_key="pro_monthly") == "free@1"
-    assert bought(plan="extra_calls@1") == "extra_calls@1"
+    assert bought(plan="extra_calls") == "extra_calls@1"
+    assert bought(plan="pro@3") == "pro@1"
     assert bought(price="price_1", lookup_key="pro_yearly", product="prod_business") == "pro@1"
     assert bought(price="business_monthly", lookup_key="pro_yearly") == "business@1"
     assert bought(price="price_1", product="prod_audit") == "audit@1"
-    assert bought(plan="pro@2") is bought(plan="pro@") is bought(price="price_1") is bought() is None
+    assert bought(plan="gone", price="pro_monthly") == "pro@1"
+    assert bought(plan="gone") is bought(price="price_1") is bought() is None
 
 
 def test_only_the_first_hundred_mistakes_cost_a_search_for_similar_names() -> None:
