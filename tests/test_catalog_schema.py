@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ def places(value: Any, place: Place = ()) -> list[Place]:
 def test_the_schema_is_one_and_accepts_the_sample() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     assert [error.message for error in VALIDATOR.iter_errors(SAMPLE)] == []
+
+
+def test_the_examples_of_the_reference_are_one_catalog() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "catalog.md").read_text()
+    document, lines = read_yaml("\n".join(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)))
+    assert set(parse(document, lines=lines).plans) == {"free", "pro"}
+    assert [error.message for error in VALIDATOR.iter_errors(document)] == []
 
 
 PRO: Place = ("plans", "pro")
