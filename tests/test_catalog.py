@@ -193,8 +193,8 @@ def test_a_wrong_add_on_term_is_told_what_to_write(term: str, message: str) -> N
     [
         ("{}", "`kind` is missing; add for example `kind: boolean`"),
         ("{ kind: meterd }", "unknown word `meterd`; did you mean `metered`?"),
-        ("{ kind: boolean, event: x }", "`event` is for features of kind metered"),
-        ("{ kind: boolean, unit: x }", "`unit` is for features of kind config and level and metered"),
+        ("{ kind: boolean, event: x }", "`event` is for features of kind `metered`"),
+        ("{ kind: boolean, unit: x }", "`unit` is for features of kind `config`, `level` or `metered`"),
         ("{ kind: config }", "`type` is missing"),
         ("{ kind: metered, value: x }", "`count` counts events and takes no `value`"),
         ("{ kind: metered, aggregate: sum }", "`value` is missing"),
@@ -346,6 +346,7 @@ def test_a_refused_change_is_a_rule_like_any_other() -> None:
             "past_due: [{ for: 7d, access: read }, { for: 7d, access: full }, { then: none }]",
             "after `read` it cannot open `full` again",
         ),
+        ("past_due: [{ for: 7d, access: read }, { for: 7d, access: ful }, { then: none }]", "did you mean `full`?"),
         ("paused: [{ for: 7d, access: full }, { then: none }]", "Stripe gives a pause no date to count from"),
         ("plan_change: []", "the last rule must match every change"),
         ("plan_change: [{ direction: upgrade, when: now }]", "the last rule must match every change"),
