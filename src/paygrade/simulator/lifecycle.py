@@ -147,10 +147,14 @@ class HeldChange:
 
 def adopt(world: World, subscription: Json, change: Change) -> None:
     """Let a change take effect: items, anchor, trial and everything that is counted from them."""
-    for gone in subscription["items"]["data"]:
-        world.objects.pop(gone["id"])
+    before = {item["id"] for item in subscription["items"]["data"]}
+    for id in before - {item["id"] for item in change.items}:
+        del world.objects[id]
     for item in change.items:
-        world.objects[item["id"]] = item
+        if item["id"] in before:
+            world.objects[item["id"]] = item
+        else:
+            world.put(item, subscription["id"])
     fill(subscription, change.items)
     subscription["billing_cycle_anchor"] = change.anchor
     if change.trial is not None:

@@ -99,6 +99,7 @@ class World:
     settings: Settings = field(default_factory=Settings)
     objects: dict[str, Json] = field(default_factory=dict)  # by id, every kind
     shelves: dict[str, list[str]] = field(default_factory=dict)  # kind, or kind/owner → ids, oldest first
+    places: dict[str, dict[str, int]] = field(default_factory=dict)  # shelf → where each id stands on it
     cards: dict[str, Any] = field(default_factory=dict)  # payment method id → payments.Card
     pending_lines: dict[str, list[Json]] = field(
         default_factory=dict
@@ -128,13 +129,20 @@ class World:
     def put(self, thing: Json, *owners: str) -> Json:
         """Keep a new object, listed under its kind and under each owner (a customer, a subscription, …)."""
         self.objects[thing["id"]] = thing
-        self.shelves.setdefault(thing["object"], []).append(thing["id"])
+        self._shelve(thing["object"], thing["id"])
         for owner in owners:
             self.list_under(thing, owner)
         return thing
 
     def list_under(self, thing: Json, owner: str) -> None:
-        self.shelves.setdefault(f"{thing['object']}/{owner}", []).append(thing["id"])
+        """List an object under one more owner; being there already is fine."""
+        self._shelve(f"{thing['object']}/{owner}", thing["id"])
+
+    def _shelve(self, shelf: str, id: str) -> None:
+        ids, places = self.shelves.setdefault(shelf, []), self.places.setdefault(shelf, {})
+        if id not in places:
+            places[id] = len(ids)
+            ids.append(id)
 
     def find(self, kind: str, id: str | None) -> Json | None:
         thing = self.objects.get(id) if id else None
