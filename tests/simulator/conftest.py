@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +17,10 @@ from typing import Any
 
 import pytest
 import stripe
+import uvicorn
 
-from paygrade.simulator.serve import Running, running
+from paygrade.simulator.app import Receive, Scope, Send, Simulator, create_app
+from paygrade.simulator.serve import Running
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECRET = "whsec_simulator"
@@ -88,9 +92,7 @@ class Simulated:
 
     def set_card(self, customer: str, card: str) -> str:
         method = self.client.v1.payment_methods.attach(card, {"customer": customer})
-        self.client.v1.customers.update(
-            customer, {"invoice_settings": {"default_payment_method": method.id}}
-        )
+        self.client.v1.customers.update(customer, {"invoice_settings": {"default_payment_method": method.id}})
         return method.id
 
     def subscribe(self, customer: str | None = None, price: str | None = None, **params: Any) -> Any:
@@ -133,10 +135,70 @@ def until(holds: Callable[[], object], *, deadline_s: float = 10.0) -> None:
         time.sleep(0.002)
 
 
+class Stage:
+    """One server for all tests, since starting and stopping one takes longer than most tests: each test
+    puts a simulator of its own on it."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.simulator: Simulator | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            self.loop = asyncio.get_running_loop()
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            assert self.simulator is not None
+            await self.simulator(scope, receive, send)
+
+    @contextmanager
+    def playing(self, *, webhook_urls: Sequence[str] = (), seed: int = 1) -> Iterator[Simulated]:
+        assert self.loop is not None
+        self.simulator = create_app(seed=seed, start=START, webhook_urls=webhook_urls)
+        messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        ready = threading.Event()
+
+        async def live() -> None:
+            async def sent(message: dict[str, Any]) -> None:
+                if message["type"] == "lifespan.startup.complete":
+                    ready.set()
+
+            assert self.simulator is not None
+            await self.simulator({"type": "lifespan"}, messages.get, sent)
+
+        life = asyncio.run_coroutine_threadsafe(live(), self.loop)
+        self.loop.call_soon_threadsafe(messages.put_nowait, {"type": "lifespan.startup"})
+        assert ready.wait(10)
+        served = Running(url=self.url, key="sk_test_simulator", secret=SECRET, simulator=self.simulator)
+        try:
+            yield Simulated(served, client_of(served))
+        finally:
+            self.loop.call_soon_threadsafe(messages.put_nowait, {"type": "lifespan.shutdown"})
+            life.result(10)
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    config = uvicorn.Config(stage, host="127.0.0.1", port=0, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    stage.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    yield stage
+    server.should_exit = True
+    thread.join(10)
+
+
 @pytest.fixture
-def simulated() -> Iterator[Simulated]:
-    with running(start=START) as served:
-        yield Simulated(served, client_of(served))
+def simulated(stage: Stage) -> Iterator[Simulated]:
+    with stage.playing() as simulated:
+        yield simulated
 
 
 @pytest.fixture
@@ -168,6 +230,4 @@ def receiver() -> Iterator[Receiver]:
 
 
 def client_of(served: Running, *, key: str | None = None) -> stripe.StripeClient:
-    return stripe.StripeClient(
-        key or served.key, base_addresses={"api": served.url}, max_network_retries=0
-    )
+    return stripe.StripeClient(key or served.key, base_addresses={"api": served.url}, max_network_retries=0)

@@ -10,16 +10,14 @@ from typing import Any
 import pytest
 import stripe
 
-from paygrade.simulator.serve import running
-
-from .conftest import SECRET, START, Receiver, Simulated, client_of, until
+from .conftest import SECRET, Receiver, Simulated, Stage, until
 
 
 @pytest.fixture
-def hooked(receiver: Receiver) -> Iterator[Simulated]:
+def hooked(stage: Stage, receiver: Receiver) -> Iterator[Simulated]:
     """A simulator that delivers to the receiver."""
-    with running(start=START, webhook_urls=[receiver.url], seed=7) as served:
-        yield Simulated(served, client_of(served))
+    with stage.playing(webhook_urls=[receiver.url], seed=7) as simulated:
+        yield simulated
 
 
 def verified(simulated: Simulated, body: bytes, signature: str, *, tolerance: int = 300) -> Any:
@@ -28,7 +26,7 @@ def verified(simulated: Simulated, body: bytes, signature: str, *, tolerance: in
     moment = int(signature.split(",")[0].removeprefix("t="))
     assert abs(now - moment) <= tolerance
     # The library compares with this machine's clock, which is not the simulator's.
-    return stripe.Webhook.construct_event(body, signature, SECRET, tolerance=10**12)  # type: ignore[no-untyped-call]
+    return stripe.Webhook.construct_event(body, signature, SECRET, tolerance=10**12)
 
 
 def test_events_arrive_signed_in_order_and_whole(hooked: Simulated, receiver: Receiver) -> None:
@@ -42,7 +40,7 @@ def test_events_arrive_signed_in_order_and_whole(hooked: Simulated, receiver: Re
     assert events[-1].data.object.id == subscription.id
     assert events[-1].api_version == stripe.api_version
     with pytest.raises(stripe.SignatureVerificationError):
-        stripe.Webhook.construct_event(receiver.received[0][0] + b" ", receiver.received[0][1], SECRET)  # type: ignore[no-untyped-call]
+        stripe.Webhook.construct_event(receiver.received[0][0] + b" ", receiver.received[0][1], SECRET)
 
 
 def test_the_answer_comes_before_its_webhook(receiver: Receiver, hooked: Simulated) -> None:
@@ -84,9 +82,7 @@ def test_a_refused_event_is_tried_again_by_itself(hooked: Simulated, receiver: R
     until(lambda: receiver.types == ["customer.created"])
 
 
-def test_a_dropped_event_never_arrives_and_only_the_list_knows(
-    hooked: Simulated, receiver: Receiver
-) -> None:
+def test_a_dropped_event_never_arrives_and_only_the_list_knows(hooked: Simulated, receiver: Receiver) -> None:
     hooked.control("weather", {"drop": 1})
     lost = hooked.client.v1.customers.create({})
     hooked.control("weather", {})
@@ -114,10 +110,9 @@ def test_a_delayed_event_waits_until_it_is_flushed(hooked: Simulated, receiver: 
     assert len(receiver.received) == 3
 
 
-def arrivals(receiver: Receiver, weather: dict[str, Any], *, seed: int) -> list[str]:
+def arrivals(stage: Stage, receiver: Receiver, weather: dict[str, Any], *, seed: int) -> list[str]:
     receiver.received.clear()
-    with running(start=START, webhook_urls=[receiver.url], seed=seed) as served:
-        simulated = Simulated(served, client_of(served))
+    with stage.playing(webhook_urls=[receiver.url], seed=seed) as simulated:
         simulated.control("weather", weather)
         for n in range(20):
             simulated.client.v1.customers.create({"name": f"customer {n}"})
@@ -126,17 +121,17 @@ def arrivals(receiver: Receiver, weather: dict[str, Any], *, seed: int) -> list[
     return [event["data"]["object"]["name"] for event in receiver.events]
 
 
-def test_weather_is_the_same_for_the_same_seed(receiver: Receiver) -> None:
+def test_weather_is_the_same_for_the_same_seed(stage: Stage, receiver: Receiver) -> None:
     storm = {"delay_ms": [100_000, 200_000], "duplicate": 0.3, "drop": 0.3, "reorder": 0.3}
-    first = arrivals(receiver, storm, seed=3)
-    assert arrivals(receiver, storm, seed=3) == first
-    assert arrivals(receiver, storm, seed=4) != first
+    first = arrivals(stage, receiver, storm, seed=3)
+    assert arrivals(stage, receiver, storm, seed=3) == first
+    assert arrivals(stage, receiver, storm, seed=4) != first
     assert len(set(first)) < 20
     assert len(first) > len(set(first))
 
 
-def test_reordered_events_overtake_each_other_and_none_is_lost(receiver: Receiver) -> None:
-    names = arrivals(receiver, {"reorder": 0.5}, seed=1)
+def test_reordered_events_overtake_each_other_and_none_is_lost(stage: Stage, receiver: Receiver) -> None:
+    names = arrivals(stage, receiver, {"reorder": 0.5}, seed=1)
     in_order = [f"customer {n}" for n in range(20)]
     assert sorted(names) == sorted(in_order)
     assert names != in_order
@@ -145,19 +140,21 @@ def test_reordered_events_overtake_each_other_and_none_is_lost(receiver: Receive
 @pytest.mark.parametrize(
     "weather", [{"fog": 1}, {"drop": 1.5}, {"drop": "often"}, {"delay_ms": [5, 1]}, {"delay_ms": 5}]
 )
-def test_impossible_weather_is_refused_and_leaves_the_old(
-    hooked: Simulated, weather: dict[str, Any]
-) -> None:
+def test_impossible_weather_is_refused_and_leaves_the_old(hooked: Simulated, weather: dict[str, Any]) -> None:
     before = hooked.control("weather", {"drop": 0.25})
     status, answer = hooked.try_control("weather", weather)
     assert status == 400
     assert next(iter(weather)) in answer["error"]["message"]
-    assert hooked.control("weather") == before == {
-        "delay_ms": [0, 0],
-        "drop": 0.25,
-        "duplicate": 0.0,
-        "reorder": 0.0,
-    }
+    assert (
+        hooked.control("weather")
+        == before
+        == {
+            "delay_ms": [0, 0],
+            "drop": 0.25,
+            "duplicate": 0.0,
+            "reorder": 0.0,
+        }
+    )
 
 
 def test_the_page_for_people_escapes_what_it_shows(hooked: Simulated) -> None:

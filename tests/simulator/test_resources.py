@@ -52,7 +52,8 @@ def test_a_price_is_found_by_its_lookup_key_and_the_key_can_move(simulated: Simu
     with pytest.raises(stripe.InvalidRequestError) as refused:
         prices.create(other)
     assert refused.value.code == "resource_already_exists"
-    second = prices.create({**other, "transfer_lookup_key": True})
+    other["transfer_lookup_key"] = True
+    second = prices.create(other)
     assert [p.id for p in prices.list({"lookup_keys": ["pro"]}).data] == [second.id]
     assert second.type == "one_time"
     assert prices.retrieve(first.id).lookup_key is None
@@ -198,6 +199,7 @@ def test_a_request_sent_twice_with_one_key_has_one_effect(simulated: Simulated) 
     first = customers.create({"name": "Ada"}, {"idempotency_key": "k1"})
     second = customers.create({"name": "Ada"}, {"idempotency_key": "k1"})
     assert second.id == first.id
+    assert second.last_response is not None
     assert second.last_response.headers["idempotent-replayed"] == "true"
     assert len(customers.list().data) == 1
     with pytest.raises(stripe.IdempotencyError):
@@ -213,6 +215,7 @@ def test_a_refused_request_leaves_its_key_free(simulated: Simulated) -> None:
 
 def test_answers_echo_the_version_and_number_the_request(simulated: Simulated) -> None:
     answer = simulated.client.v1.customers.create({}).last_response
+    assert answer is not None
     assert answer.headers["stripe-version"] == stripe.api_version
     assert answer.headers["request-id"].startswith("req_")
     [event] = simulated.events("customer.created")

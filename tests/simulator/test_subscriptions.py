@@ -20,7 +20,11 @@ def test_a_good_card_makes_it_active_and_paid(simulated: Simulated) -> None:
     )
     assert "current_period_end" not in subscription
     invoice = simulated.latest_invoice(subscription.id)
-    assert (invoice.status, invoice.amount_paid, invoice.billing_reason) == ("paid", 2500, "subscription_create")
+    assert (invoice.status, invoice.amount_paid, invoice.billing_reason) == (
+        "paid",
+        2500,
+        "subscription_create",
+    )
     assert invoice.parent.subscription_details.subscription == subscription.id
 
 
@@ -218,9 +222,7 @@ def test_pausing_collection_leaves_the_status_and_the_periods_alone(simulated: S
 @pytest.mark.parametrize(
     ("behavior", "status"), [("keep_as_draft", "draft"), ("mark_uncollectible", "uncollectible")]
 )
-def test_paused_collection_treats_invoices_as_told(
-    simulated: Simulated, behavior: str, status: str
-) -> None:
+def test_paused_collection_treats_invoices_as_told(simulated: Simulated, behavior: str, status: str) -> None:
     subscription = simulated.subscribe()
     simulated.update(subscription.id, pause_collection={"behavior": behavior})
     simulated.advance("29d")

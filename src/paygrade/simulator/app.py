@@ -105,7 +105,8 @@ class Simulator:
             if self.running and (due := self.engine.next_due) is not None:
                 wait_s = max(0.0, (due - self.now).total_seconds())
             try:
-                await asyncio.wait_for(self._moved.wait(), wait_s)
+                async with asyncio.timeout(wait_s):  # not wait_for, which can swallow a cancellation
+                    await self._moved.wait()
             except TimeoutError:
                 self.catch_up()
 

@@ -241,7 +241,8 @@ class _Endpoint:
                 if delivery.hurried or wait_s <= 0:
                     return
             try:
-                await asyncio.wait_for(self._wake.wait(), wait_s)
+                async with asyncio.timeout(wait_s):  # not wait_for, which can swallow a cancellation
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
