@@ -50,7 +50,12 @@ class Simulator:
     ) -> None:
         self.seed = seed
         self.engine = Engine(seed, start or datetime.now(UTC))
-        self.deliveries = Deliveries(secret=secret, seed=seed, now=lambda: self.now)
+        self.deliveries = Deliveries(
+            secret=secret,
+            seed=seed,
+            now=lambda: self.now,
+            note=lambda event, pending: self.engine.note_webhooks(event, pending=pending),
+        )
         for url in webhook_urls:
             self.deliveries.add_url(url)
         self.running = start is None

@@ -106,7 +106,11 @@ class Engine:
     def take_events(self) -> list[Json]:
         """Give the events made since the last call, oldest first."""
         events, self.world.fresh_events = self.world.fresh_events, []
-        return events
+        return [copied(event) for event in events]
+
+    def note_webhooks(self, event: str, *, pending: int) -> None:
+        """Note how many endpoints have not received an event yet, which the events list shows."""
+        self.world.objects[event]["pending_webhooks"] = pending
 
     def authenticate(self, payment_intent: str, *, succeeds: bool = True) -> Json:
         """Play the customer who confirms, or fails to confirm, a payment that `requires_action`."""

@@ -286,6 +286,7 @@ _TABLE: list[tuple[str, str, Handler | HandlerOfOne]] = [
     ("GET", "/v1/invoice_payments/{id}", _retrieve("invoice_payment")),
     ("GET", "/v1/payment_intents/{id}", _retrieve("payment_intent")),
     ("GET", "/v1/charges/{id}", _retrieve("charge")),
+    ("GET", "/v1/balance_transactions/{id}", _retrieve("balance_transaction")),
     ("GET", "/v1/events", list_events),
     ("GET", "/v1/events/{id}", _retrieve("event")),
 ]

@@ -187,8 +187,8 @@ class World:
                 )
 
     def emit(self, type: str, thing: Json, *, previous: Json | None = None) -> None:
-        """Create an event that holds the object as it stands now."""
-        data: Json = {"object": copied(thing)}
+        """Create an event that holds the object as it stands now; encoded, as events are many and final."""
+        data: Json = {"object": thing}
         if previous is not None:
             data["previous_attributes"] = previous
         event: Json = {
@@ -196,7 +196,7 @@ class World:
             "object": "event",
             "api_version": API_VERSION,
             "created": self.at,
-            "data": data,
+            "data": msgspec.Raw(msgspec.json.encode(data)),
             "livemode": False,
             "pending_webhooks": 0,
             "request": {"id": self.request.id, "idempotency_key": self.request.idempotency_key},
