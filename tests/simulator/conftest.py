@@ -33,6 +33,7 @@ class Receiver:
     url: str = ""
     received: list[tuple[bytes, str]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -204,12 +205,14 @@ def simulated(stage: Stage) -> Iterator[Simulated]:
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     receiver = Receiver()
+    receiver.open.set()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
+            receiver.open.wait(10)
             answer = receiver.answers.pop(0) if receiver.answers else 200
             self.send_response(answer)
             self.send_header("content-length", "0")

@@ -43,10 +43,23 @@ def test_events_arrive_signed_in_order_and_whole(hooked: Simulated, receiver: Re
         stripe.Webhook.construct_event(receiver.received[0][0] + b" ", receiver.received[0][1], SECRET)
 
 
-def test_the_answer_comes_before_its_webhook(receiver: Receiver, hooked: Simulated) -> None:
-    receiver.answers = [500]
+def test_a_request_does_not_wait_for_its_webhook(receiver: Receiver, hooked: Simulated) -> None:
+    receiver.open.clear()
     hooked.client.v1.customers.create({})
     assert receiver.received == []
+    receiver.open.set()
+    until(lambda: receiver.types == ["customer.created"])
+
+
+def test_an_unreachable_endpoint_is_retried_and_does_not_hold_up_the_others(
+    receiver: Receiver, hooked: Simulated
+) -> None:
+    hooked.control("webhooks", {"url": "http://127.0.0.1:9/nobody"})
+    hooked.client.v1.customers.create({})
+    until(lambda: receiver.types == ["customer.created"])
+    until(lambda: hooked.control("deliveries")["deliveries"][0]["answer"] == "ConnectError")
+    [event] = hooked.client.v1.events.list().data
+    assert event.pending_webhooks == 1
 
 
 def test_a_webhook_can_be_added_later_and_several_get_everything(

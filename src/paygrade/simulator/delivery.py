@@ -230,7 +230,7 @@ class _Endpoint:
         self._push(held)
 
     async def _work(self) -> None:
-        async with httpx2.AsyncClient(timeout=RECEIVER_TIMEOUT_S) as client:
+        async with httpx2.AsyncClient(timeout=RECEIVER_TIMEOUT_S, trust_env=False) as client:
             while True:
                 await self._until_due()
                 _, _, delivery = heapq.heappop(self._queue)
@@ -274,7 +274,7 @@ class _Endpoint:
             response = await client.post(self.url, content=delivery.body, headers=headers)
             delivery.answer = str(response.status_code)
             succeeded = response.is_success
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             delivery.answer = type(error).__name__
             succeeded = False
         if succeeded:
