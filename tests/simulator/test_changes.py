@@ -248,3 +248,51 @@ def test_a_canceled_period_end_follows_a_moved_period(simulated: Simulated) -> N
     assert after.cancel_at == instant("2027-01-31T12:00")
     simulated.advance_to("2026-03-01T00:00:00Z")
     assert simulated.status(subscription.id) == "active"
+
+
+def test_an_item_can_be_added_changed_and_removed_by_itself(simulated: Simulated) -> None:
+    items = simulated.client.v1.subscription_items
+    subscription = simulated.subscribe()
+    added = items.create({"subscription": subscription.id, "price": simulated.price(500), "quantity": 2})
+    assert items.update(added.id, {"quantity": 3, "proration_behavior": "none"}).quantity == 3
+    assert len(simulated.subscription(subscription.id)["items"].data) == 2
+    assert items.delete(added.id).deleted is True
+    assert len(simulated.subscription(subscription.id)["items"].data) == 1
+
+
+@pytest.mark.parametrize("proration", ["always_invoice", "create_prorations"])
+def test_a_preview_shows_what_the_change_then_costs(simulated: Simulated, proration: Any) -> None:
+    subscription = simulated.subscribe()
+    simulated.advance("5d7h")
+    change: Any = {
+        "items": [{"id": subscription["items"].data[0].id, "price": simulated.price(9900), "quantity": 2}],
+        "proration_behavior": proration,
+    }
+    preview = simulated.client.v1.invoices.create_preview(
+        {"subscription": subscription.id, "subscription_details": change}
+    )
+    before = simulated.subscription(subscription.id)
+    assert (before["items"].data[0].quantity, before.latest_invoice) == (1, subscription.latest_invoice)
+    simulated.client.v1.subscriptions.update(subscription.id, change)
+    if proration == "create_prorations":
+        simulated.advance_to("2026-02-28T13:00:00Z")
+    invoice = simulated.latest_invoice(subscription.id)
+    assert invoice.total == preview.total
+    assert [line.amount for line in invoice.lines.data] == [line.amount for line in preview.lines.data]
+
+
+def test_a_preview_of_a_new_subscription_makes_none(simulated: Simulated) -> None:
+    details: Any = {"items": [{"price": simulated.price(), "quantity": 4}]}
+    preview = simulated.client.v1.invoices.create_preview(
+        {"customer": simulated.customer(), "subscription_details": details}
+    )
+    assert preview.total == 10_000
+    assert simulated.client.v1.subscriptions.list({"status": "all"}).data == []
+
+
+def test_what_ends_has_no_upcoming_invoice(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    simulated.update(subscription.id, cancel_at_period_end=True)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        simulated.client.v1.invoices.create_preview({"subscription": subscription.id})
+    assert refused.value.code == "invoice_upcoming_none"

@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from paygrade.simulator import catalog, changes, customers, errors, forms, invoices, pauses, subscriptions
+from paygrade.simulator import (
+    catalog,
+    changes,
+    customers,
+    errors,
+    forms,
+    invoices,
+    items,
+    pauses,
+    previews,
+    subscriptions,
+)
 from paygrade.simulator.forms import Json
 from paygrade.simulator.reading import LIST_FIELDS, Test, filters, page
 from paygrade.simulator.world import World
@@ -274,7 +285,11 @@ _TABLE: list[tuple[str, str, Handler | HandlerOfOne]] = [
     ("POST", "/v1/subscriptions/{id}/pause", pauses.pause),
     ("POST", "/v1/subscriptions/{id}/resume", pauses.resume),
     ("GET", "/v1/subscription_items", list_items),
+    ("POST", "/v1/subscription_items", items.create),
     ("GET", "/v1/subscription_items/{id}", _retrieve("subscription_item")),
+    ("POST", "/v1/subscription_items/{id}", items.update),
+    ("DELETE", "/v1/subscription_items/{id}", items.delete),
+    ("POST", "/v1/invoices/create_preview", previews.create_preview),
     ("GET", "/v1/invoices", _list_invoices),
     ("GET", "/v1/invoices/{id}", _retrieve("invoice")),
     ("GET", "/v1/invoices/{id}/lines", list_invoice_lines),
