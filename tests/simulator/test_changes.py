@@ -296,3 +296,13 @@ def test_what_ends_has_no_upcoming_invoice(simulated: Simulated) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         simulated.client.v1.invoices.create_preview({"subscription": subscription.id})
     assert refused.value.code == "invoice_upcoming_none"
+
+
+def test_paying_for_a_held_change_after_the_end_revives_nothing(simulated: Simulated) -> None:
+    held = hold_a_change(simulated)
+    ended = simulated.client.v1.subscriptions.cancel(held.id)
+    assert ended.pending_update is None
+    simulated.set_card(held.customer, "pm_card_visa")
+    simulated.client.v1.invoices.pay(held.latest_invoice)
+    after = simulated.subscription(held.id)
+    assert (after.status, after["items"].data[0].quantity) == ("canceled", 1)

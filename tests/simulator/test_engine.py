@@ -57,7 +57,7 @@ def test_the_same_seed_and_requests_give_the_same_events() -> None:
     assert play(1, steps=month) != play(2, steps=month)
 
 
-@settings(max_examples=15)  # each plays 40 days twice
+@settings(max_examples=15, deadline=None)  # each plays 40 days twice
 @given(st.lists(st.integers(0, 40 * 86_400), min_size=1, max_size=8))
 def test_how_time_is_cut_into_steps_does_not_matter(cuts: list[int]) -> None:
     whole = 40 * 86_400
@@ -104,6 +104,7 @@ ANCHORS = st.integers(0, 4_000_000_000)
 EVERY = st.sampled_from([("day", 1), ("day", 3), ("week", 2), ("month", 1), ("month", 6), ("year", 1)])
 
 
+@settings(deadline=None)
 @given(ANCHORS, EVERY, st.integers(0, 4_000_000_000))
 def test_every_instant_lies_in_exactly_one_period(anchor: int, every: tuple[str, int], at: int) -> None:
     interval, count = every
@@ -114,6 +115,7 @@ def test_every_instant_lies_in_exactly_one_period(anchor: int, every: tuple[str,
     assert cycles.boundary_upto(anchor, interval=interval, count=count, upto=anchor) == anchor
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**9), 10**9), st.integers(0, 10**7), st.integers(1, 10**7))
 def test_a_share_is_the_nearest_minor_unit_and_the_same_for_credit_and_debit(
     amount: int, part: int, whole: int

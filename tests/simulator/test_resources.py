@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pytest
@@ -229,3 +232,41 @@ def test_an_update_event_holds_the_earlier_values(simulated: Simulated) -> None:
     [event] = simulated.events("customer.updated")
     assert event.data.object.name == "Lady Ada"
     assert event.data.previous_attributes.to_dict() == {"name": "Ada", "metadata": {"a": None}}
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("customers", "name=Ada&name[first]=Ada"),
+        ("customers", "metadata=much"),
+        ("customers", "expand=tax"),
+        ("subscriptions", "customer=cus_1&items=none"),
+        ("subscriptions", "customer={customer}&items[0]="),
+        ("subscriptions", "customer={customer}&items[0][price]=price_x"),
+        ("prices", "currency=usd&unit_amount=-5&product=prod_1"),
+        ("prices", "currency=usd&unit_amount=5&product=prod_1&recurring=month"),
+        (
+            "prices",
+            "currency=usd&unit_amount=5&product=prod_1&recurring[interval]=day&recurring[interval_count]=0",
+        ),
+    ],
+)
+def test_a_malformed_form_is_refused_in_stripes_shape(simulated: Simulated, path: str, form: str) -> None:
+    request = urllib.request.Request(
+        f"{simulated.running.url}/v1/{path}",
+        data=form.format(customer=simulated.customer()).encode(),
+        headers={"Authorization": "Bearer sk_test_simulator"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code in (400, 404)
+    error = json.load(refused.value)["error"]
+    assert error["type"] == "invalid_request_error"
+    assert error["message"]
+
+
+def test_a_malformed_filter_is_refused(simulated: Simulated) -> None:
+    simulated.customer()
+    wrong: Any = {"created": "yesterday"}
+    with pytest.raises(stripe.InvalidRequestError):
+        simulated.client.v1.customers.list(wrong)

@@ -155,7 +155,7 @@ class Storm:
             assert status in allowed or (status == "canceled" and before["ended_at"] is None)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_no_storm_makes_a_subscription_break_the_rules(seed: int) -> None:
     storm = Storm(seed)
     for _ in range(60):

@@ -143,7 +143,10 @@ class Simulator:
         if given != self._key:
             refused = errors.wrong_key(given)
             return Response(refused.status, {"error": refused.error})
-        params = {**forms.decode(query), **forms.decode(body.decode())}
+        try:
+            params = {**forms.decode(query), **forms.decode(body.decode(errors="replace"))}
+        except errors.RefusedByStripe as refused:
+            return Response(refused.status, {"error": refused.error})
         return self.engine.request(
             method,
             path,

@@ -122,7 +122,7 @@ def read_change(world: World, subscription: Json, params: Json) -> Change | None
 def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
     """Give copies of the items as they would be."""
     items = {item["id"]: dict(item) for item in subscription["items"]["data"]}
-    for index, wanted in enumerate(forms.read_list(params, "items")):
+    for index, wanted in enumerate(forms.read_objects(params, "items")):
         param = f"items[{index}]"
         forms.check_known(wanted, ITEM_FIELDS, within=param)
         id = forms.read_text(wanted, "id")

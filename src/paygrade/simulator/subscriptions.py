@@ -257,7 +257,7 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
 
 def _read_new_items(world: World, subscription: Json, params: Json) -> list[Json]:
     items = []
-    for index, wanted in enumerate(forms.read_list(params, "items")):
+    for index, wanted in enumerate(forms.read_objects(params, "items")):
         param = f"items[{index}]"
         forms.check_known(wanted, ITEM_FIELDS, within=param)
         price = read_price(world, wanted, param=param)

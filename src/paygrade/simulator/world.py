@@ -14,12 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from paygrade.simulator import errors
 from paygrade.simulator.forms import Json
+
+if TYPE_CHECKING:  # both are built upon the world
+    from paygrade.simulator.lifecycle import HeldChange
+    from paygrade.simulator.payments import Card
 
 API_VERSION = "2026-10-28.endive"
 ID_LETTERS = string.ascii_letters + string.digits
@@ -100,13 +104,13 @@ class World:
     objects: dict[str, Json] = field(default_factory=dict)  # by id, every kind
     shelves: dict[str, list[str]] = field(default_factory=dict)  # kind, or kind/owner → ids, oldest first
     places: dict[str, dict[str, int]] = field(default_factory=dict)  # shelf → where each id stands on it
-    cards: dict[str, Any] = field(default_factory=dict)  # payment method id → payments.Card
+    cards: dict[str, Card] = field(default_factory=dict)  # by payment method id
     pending_lines: dict[str, list[Json]] = field(
         default_factory=dict
     )  # subscription id → lines to be invoiced
     debits: dict[str, Debit] = field(default_factory=dict)  # subscription item id → its last debit
     resumptions: dict[str, Resumption] = field(default_factory=dict)  # subscription id
-    held_changes: dict[str, Any] = field(default_factory=dict)  # subscription id → lifecycle.HeldChange
+    held_changes: dict[str, HeldChange] = field(default_factory=dict)  # by subscription id
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
     fresh_events: list[Json] = field(default_factory=list)
