@@ -166,8 +166,8 @@ class AddOn(Struct, frozen=True):
 class Step(Struct, frozen=True):
     """A rung of an access ladder. It lasts until `until` after the anchor (None: for good).
 
-    `plan` set: the subscription counts as that plan instead of its own. `plan` None and access "none": it counts
-    as nothing at all.
+    `access` is what is left of the subscription's own plans. `plan` set (access is "none" then): the subscription
+    counts as that plan instead.
     """
 
     until: timedelta | None
@@ -215,3 +215,15 @@ class Catalog(Struct, frozen=True):
     @property
     def default_plan(self) -> Plan | None:
         return next((plan for plan in self.plans.values() if plan.default), None)
+
+
+def find_bought(
+    catalog: Catalog, *, price: str | None, lookup_key: str | None, product: str | None, plan: str | None
+) -> Plan | AddOn | None:
+    """What a subscription item buys, by the most exact name it has; None when the catalog maps none of them."""
+    keys = [plan.partition("@")[0]] if plan else []
+    keys += [catalog.stripe[ref] for ref in (price, lookup_key, product) if ref and ref in catalog.stripe]
+    for key in keys:
+        if (bought := catalog.plans.get(key) or catalog.add_ons.get(key)) is not None:
+            return bought
+    return None

@@ -1,0 +1,141 @@
+"""The decision: may they, now, and why?
+
+Laws: `decide` is pure in its arguments, total and never raises; one more is allowed iff
+`used + reserved + quantity <= limit`; every decision names its reason and its sources, and the instant and
+version it was made on.
+"""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from paygrade.entitlements import Entitlement, Segment, Snapshot
+from paygrade.sources import Reason, Source
+
+
+class Decision(Struct, frozen=True, gc=False):
+    """The answer for `quantity` more units of `feature`. Truthy when allowed.
+
+    `limit`, `used`, `reserved` and `remaining` are units of the feature (for a feature paid in credits: what the
+    credits buy, rounded down); None where nothing is counted. `as_of` is when the snapshot it rests on was taken;
+    `stale` says that the snapshot's time had run out.
+    """
+
+    allowed: bool
+    reason: Reason
+    account: str
+    feature: str
+    quantity: int
+    limit: int | None
+    used: int | None
+    reserved: int | None
+    remaining: int | None
+    unlimited: bool
+    resets_at: datetime | None
+    value: bool | int | str | None
+    plan: str | None
+    sources: tuple[Source, ...]
+    as_of: datetime
+    version: str
+    stale: bool
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
+def decide(snapshot: Snapshot, feature: str, quantity: int, at: datetime, *, member: str | None = None) -> Decision:
+    """Whether this account may use `quantity` more units of `feature` at `at`.
+
+    `quantity` 0 asks whether it has the feature at all. A feature with roles needs a `member` who has one of them.
+    """
+    segment = snapshot.segments[0] if snapshot.segments else None
+    if segment is not None and segment.until is not None and at >= segment.until:
+        segment = _segment_at(snapshot, at)
+    entitlement = segment.entitlements.get(feature) if segment is not None else None
+    if entitlement is None:
+        return _unknown(snapshot, feature, quantity, at)
+    reason = entitlement.reason
+    allowed = entitlement.granted
+    limit = entitlement.limit
+    used: int | None = None
+    reserved: int | None = None
+    remaining: int | None = None
+    if limit is not None:
+        used = reserved = 0
+        balance = snapshot.balances.get(entitlement.credit or feature)
+        # A balance of another period says nothing about this one.
+        if balance is not None and balance.from_at == entitlement.from_at:
+            used, reserved = balance.used, balance.reserved
+        cost, held, free = quantity, used + reserved, limit - used - reserved
+        if entitlement.credit is not None:
+            cost = -(-quantity * entitlement.rate // entitlement.per)
+            limit, used, reserved = (u * entitlement.per // entitlement.rate for u in (limit, used, reserved))
+            remaining = max(free, 0) * entitlement.per // entitlement.rate
+        else:
+            remaining = max(free, 0)
+        if allowed:
+            if cost > free and not entitlement.soft:
+                allowed = False
+                reason = "limit_reached" if entitlement.credit is None else "insufficient_credit"
+            elif entitlement.tiers:
+                reason = _tier(entitlement, held + cost)
+    if entitlement.roles and allowed and snapshot.roles.get(member or "") not in entitlement.roles:
+        allowed = False
+        reason = "role_not_permitted"
+    return Decision(
+        allowed,
+        reason,
+        snapshot.account,
+        feature,
+        quantity,
+        limit,
+        used,
+        reserved,
+        remaining,
+        entitlement.unlimited,
+        entitlement.resets_at,
+        entitlement.value if allowed else None,
+        entitlement.plan,
+        entitlement.sources,
+        snapshot.as_of,
+        snapshot.version,
+        at >= snapshot.until,
+    )
+
+
+def _segment_at(snapshot: Snapshot, at: datetime) -> Segment:
+    """The segment `at` falls in; the last one when time has run past them all."""
+    for segment in snapshot.segments:
+        if segment.until is None or at < segment.until:
+            return segment
+    return snapshot.segments[-1]
+
+
+def _tier(entitlement: Entitlement, total: int) -> Reason:
+    reason = entitlement.reason
+    for threshold, beyond in entitlement.tiers:
+        if total > threshold:
+            reason = beyond
+    return reason
+
+
+def _unknown(snapshot: Snapshot, feature: str, quantity: int, at: datetime) -> Decision:
+    return Decision(
+        False,
+        "unknown_feature" if snapshot.known else "unknown_account",
+        snapshot.account,
+        feature,
+        quantity,
+        None,
+        None,
+        None,
+        None,
+        False,
+        None,
+        None,
+        None,
+        (),
+        snapshot.as_of,
+        snapshot.version,
+        at >= snapshot.until,
+    )

@@ -1,0 +1,50 @@
+"""Findings: what a person should look at, since no rule can mend it.
+
+Law: a finding is a pure function of account and catalog; it goes away when its cause does.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from paygrade.accounts import Account
+from paygrade.catalog import Catalog
+from paygrade.entitlements import override_fits
+from paygrade.facts import TERMINAL
+from paygrade.sources import bought_by, offers
+
+
+class Finding(Struct, frozen=True):
+    """Something about an account that a person should look at."""
+
+    code: Literal["unmapped_price", "unknown_status", "revived_subscription", "override_ignored"]
+    subject: str
+    detail: str
+
+
+def findings(account: Account, catalog: Catalog) -> tuple[Finding, ...]:
+    """What a person should look at: things sold that the catalog does not know, and the like."""
+    found: list[Finding] = []
+    for subscription in account.subscriptions:
+        if subscription.status in TERMINAL:
+            continue
+        for item in subscription.items:
+            if bought_by(catalog, item) is None:
+                name = item.plan or item.lookup_key or item.price or item.product or item.id
+                detail = f"nothing in the catalog is sold as `{name}` (price `{item.price}`, product `{item.product}`)"
+                found.append(Finding("unmapped_price", subscription.id, f"{detail}; add it to a plan's `prices`"))
+    for customer in account.customers:
+        for subscription in customer.subscriptions:
+            latched = account.latched.get(subscription.id)
+            if subscription.status is None:
+                detail = f"the provider says `{subscription.provider_status}`, which this release does not know"
+                found.append(Finding("unknown_status", subscription.id, f"{detail}; access stays as it was"))
+            elif latched is not None and subscription.status not in TERMINAL:
+                detail = f"seen ended before, now reported `{subscription.status}`; it stays ended"
+                found.append(Finding("revived_subscription", subscription.id, detail))
+    known = offers(catalog)
+    for override in account.overrides.values():
+        if not override_fits(override, known.get(override.feature)):
+            detail = f"the override of `{override.feature}` does not fit the catalog; it has no effect"
+            found.append(Finding("override_ignored", override.feature, detail))
+    return tuple(found)

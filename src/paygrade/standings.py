@@ -1,0 +1,71 @@
+"""How a subscription stands at an instant: its state, the access it gives, and until when.
+
+Laws: `stand` is pure in `at`; dates the provider set (trial end, cancellation) take effect on the instant, told or
+not; each step of an access ladder is anchored on the unpaid invoice's date, so no step is skipped by a late look.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from paygrade.accounts import Account
+from paygrade.catalog import Catalog, Ladder, Step
+from paygrade.facts import TERMINAL, Subscription
+
+State = Literal["trialing", "active", "grace", "past_due", "unpaid", "paused", "incomplete", "canceled", "expired"]
+
+
+class Standing(Struct, frozen=True):
+    """How a subscription stands at an instant. `plan` set: it counts as that plan. `until`: when dates change it."""
+
+    subscription: Subscription
+    state: State
+    access: Literal["full", "read", "none"]
+    plan: str | None = None
+    until: datetime | None = None
+
+
+def standings(account: Account, catalog: Catalog, at: datetime) -> tuple[Standing, ...]:
+    """How each subscription of the account stands at `at`."""
+    return tuple(stand(subscription, catalog, at) for subscription in account.subscriptions)
+
+
+def stand(subscription: Subscription, catalog: Catalog, at: datetime) -> Standing:
+    """How one subscription stands at `at`, with the dates it carries enforced on the instant."""
+    status = subscription.status
+    ends_at, trial_ends_at = subscription.ends_at, subscription.trial_ends_at
+    if status is None:
+        # A word never understood grants nothing; it shows as a finding.
+        return Standing(subscription, "incomplete", "none")
+    if status not in TERMINAL and ends_at is not None and at >= ends_at:
+        return Standing(subscription, "canceled", "none")
+    if status == "trialing" and trial_ends_at is not None and at >= trial_ends_at:
+        status = subscription.after_trial
+    until = soonest((ends_at, trial_ends_at if status == "trialing" else None), at)
+    match status:
+        case "trialing" | "active":
+            return Standing(subscription, status, "full", until=until)
+        case "incomplete" | "canceled" | "expired":
+            return Standing(subscription, status, "none", until=until if status == "incomplete" else None)
+        case "past_due" | "unpaid" | "paused":
+            policies = catalog.policies
+            ladder = {"past_due": policies.past_due, "unpaid": policies.unpaid, "paused": policies.paused}[status]
+            anchor = subscription.unpaid_since or subscription.anchor_at
+            step, step_ends_at = rung(ladder, anchor, at)
+            state: State = "grace" if status == "past_due" and step.access == "full" else status
+            return Standing(subscription, state, step.access, step.plan, soonest((until, step_ends_at), at))
+
+
+def rung(ladder: Ladder, anchor: datetime, at: datetime) -> tuple[Step, datetime | None]:
+    """The step of a ladder in force at `at`, and when it ends."""
+    for step in ladder:
+        if step.until is None or at < anchor + step.until:
+            return step, None if step.until is None else anchor + step.until
+    raise AssertionError("a ladder's last step has no end")
+
+
+def soonest(dates: Iterable[datetime | None], at: datetime) -> datetime | None:
+    """The first of these dates that is still to come."""
+    return min((date for date in dates if date is not None and date > at), default=None)
