@@ -55,6 +55,28 @@ def read_key(text: str, *, pointer: str, noun: str) -> str:
     return text
 
 
+def read_instant(text: str | None, *, name: str) -> datetime | None:
+    """An instant in the query; Refused `invalid_query`."""
+    if text is None:
+        return None
+    try:
+        return parse_instant(text)
+    except (ValueError, OverflowError) as error:
+        hint = "; send `+` as `%2B`" if " " in text else ""
+        raise invalid("invalid_query", "the query", [Mistake("", f"`{name}`: {error}{hint}")]) from None
+
+
+def read_flag(text: str | None, *, name: str) -> bool:
+    """A switch in the query: `?dry_run` alone is on, and so are `true` and `1`."""
+    match text:
+        case None | "false" | "0":
+            return False
+        case "" | "true" | "1":
+            return True
+        case _:
+            raise invalid("invalid_query", "the query", [Mistake("", f"`{name}` is `true` or `false`, not `{text}`")])
+
+
 def invalid(code: str, what: str, mistakes: list[Mistake]) -> Refused:
     """One refusal for all mistakes; the detail is readable without looking at the list."""
     first = f"{mistakes[0].pointer}: {mistakes[0].message}" if mistakes[0].pointer else mistakes[0].message
