@@ -264,7 +264,7 @@ def _default_plan(plans: dict[str, Plan], nodes: dict[str, Node]) -> str | None:
 
 def _refuse_uneven_periods(plans: dict[str, Plan], add_ons: dict[str, AddOn], nodes: dict[str, Node]) -> None:
     """An addition comes on top of what the plan allows, so both must count the same periods."""
-    plan_by_period: dict[str, dict[str, str]] = {}
+    plan_by_period: dict[str, dict[Every, str]] = {}
     for plan in plans.values():
         for feature, every in _periods(plan):
             plan_by_period.setdefault(feature, {}).setdefault(every, plan.key)
