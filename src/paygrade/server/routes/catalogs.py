@@ -1,8 +1,10 @@
 """The catalog: publish a version, read the current one, list them all."""
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from litestar import Request, get, put
+from msgspec import Struct
 
 from paygrade.catalog import Catalog
 from paygrade.errors import Refused
@@ -15,6 +17,14 @@ from paygrade.server.routes import examples
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})  # the first: RFC 9512
 JSON_TYPES = frozenset({"application/json", ""})
+
+
+class PublishedVersion(Struct, frozen=True):
+    """Who published a version of the catalog, and when. The first one listed is in force."""
+
+    version: int
+    published_at: datetime
+    published_by: str
 
 
 @put(
@@ -55,9 +65,10 @@ async def get_catalog(parts: Here) -> Catalog:
 
 
 @get("/v1/catalog/versions", opt=tell("List the catalog's versions", "catalog"))
-async def list_catalog_versions(parts: Here) -> catalogs.CatalogVersions:
+async def list_catalog_versions(parts: Here) -> list[PublishedVersion]:
     """Every published version with its date, the newest first."""
-    return await catalogs.catalog_versions(parts.store)
+    found = await catalogs.catalog_versions(parts.store)
+    return [PublishedVersion(saved.version, saved.published_at, saved.published_by) for saved in found]
 
 
 def _read(content_type: str, raw: bytes) -> tuple[dict[str, Any], dict[str, int]]:

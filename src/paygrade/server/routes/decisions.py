@@ -66,7 +66,7 @@ async def check(request: Request, parts: Here) -> Decision:
 
 @get(
     "/v1/accounts/{account:str}/decisions",
-    opt=tell("Decide everything", "decisions", example=examples.DECISIONS, problems=("invalid_key")),
+    opt=tell("Decide everything", "decisions", example=examples.DECISIONS, problems=("invalid_key",)),
 )
 async def list_decisions(account: str, parts: Here) -> access.Decisions:
     """The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on."""

@@ -1,11 +1,9 @@
 """Where billing events come in. No key: a signature over the raw bytes says who sent them."""
 
-from typing import Literal
-
 from litestar import Request, post
 from msgspec import Struct
 
-from paygrade.errors import Refused
+from paygrade.errors import Refused, Unavailable
 from paygrade.server.openapi import Sent, tell
 from paygrade.server.operations import sync
 from paygrade.server.parts import Here
@@ -27,7 +25,7 @@ class Receipt(Struct, frozen=True):
         "billing",
         sent=Sent(example=examples.BILLING_EVENT),
         example={"received": True, "duplicate": False},
-        problems=("signature_missing", "signature_invalid", "signature_expired", "event_malformed"),
+        problems=("signature_missing", "signature_invalid", "signature_expired", "webhooks_not_configured"),
         needs_key=False,
     ),
 )
@@ -36,7 +34,7 @@ async def stripe_webhook(request: Request, parts: Here) -> Receipt:
     applied. Types that concern no access are kept as well."""
     if parts.verify is None:
         detail = "no webhook secret is set here; put the endpoint's signing secret into PAYGRADE_STRIPE_WEBHOOK_SECRET"
-        raise Refused("webhooks_not_configured", detail)
+        raise Unavailable("webhooks_not_configured", detail)
     now = parts.clock.now()
     raw = await request.body()
     try:
