@@ -19,7 +19,7 @@ from paygrade.server.auth import key_guard
 from paygrade.server.clock import Clock
 from paygrade.server.edge import DecodePath, Edge
 from paygrade.server.metrics import Metrics
-from paygrade.server.parts import Parts, Verify
+from paygrade.server.parts import Discover, Parts, Verify
 from paygrade.server.problems import HANDLERS
 from paygrade.server.routes import accounts, catalogs, decisions, health, statements, sync, webhooks
 from paygrade.server.snapshots import Snapshots
@@ -31,6 +31,8 @@ log = structlog.get_logger("paygrade.server")
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 RESTART_S = 1.0
+
+FIRST = "first catalog"
 
 Work = Callable[[], Awaitable[None]]
 """Something that goes on in the background until it is cancelled."""
@@ -75,12 +77,14 @@ def create_app(
     snapshots: Snapshots,
     admin_key: str,
     verify: Verify | None = None,
+    discover: Discover | None = None,
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
+    first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
 ) -> ASGIApp:
     """The ASGI application. `store` is opened and closed with it; `work` runs beside it, each under its name.
 
-    `schema_pending` tells which migrations the database lacks.
+    `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
     """
     metrics = Metrics()
     tasks: dict[str, asyncio.Task[None]] = {}
@@ -88,12 +92,16 @@ def create_app(
     async def ready() -> tuple[str, ...]:
         return await _missing(clock, schema_pending, tasks)
 
-    parts = Parts(store=store, snapshots=snapshots, clock=clock, metrics=metrics, verify=verify, ready=ready)
+    parts = Parts(
+        store=store, snapshots=snapshots, clock=clock, metrics=metrics, verify=verify, discover=discover, ready=ready
+    )
 
     @asynccontextmanager
     async def running(_: Litestar) -> AsyncIterator[None]:
         async with store:
             everything = [("clock", clock.follow), ("snapshots", lambda: snapshots.follow(store)), *work]
+            if first is not None:
+                everything.append((FIRST, first))
             for name, start in everything:
                 tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
             try:
@@ -141,6 +149,8 @@ async def _missing(
             missing.append(f"the database lacks {', '.join(pending)}; run `paygrade migrate`")
     except Unavailable as error:
         missing.append(error.detail)
+    if FIRST in tasks and not tasks[FIRST].done():
+        missing.append("the first catalog is not published yet")
     missing.extend(
         f"the background work `{name}` has stopped"
         for name, task in tasks.items()
