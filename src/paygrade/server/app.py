@@ -130,7 +130,7 @@ async def _supervised(name: str, start: Work) -> None:
         try:
             await start()
             return
-        except Exception:  # noqa: BLE001  # a loop's top: whatever it was, it is logged and the work goes on
+        except Exception:  # a loop's top: whatever it was, it is logged and the work goes on
             log.exception("background_work_failed", work=name)
         await asyncio.sleep(RESTART_S)
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+from litestar import Request
 from litestar.params import Dependency
 from msgspec import Struct
 
@@ -37,3 +38,6 @@ class Parts(Struct, frozen=True):
 
 
 Here = Annotated[Parts, Dependency(skip_validation=True)]
+
+HttpRequest = Request[Any, Any, Any]
+"""Any: Litestar's own idea of users, keys and state, none of which is used here."""

@@ -4,13 +4,17 @@ Laws: a code has exactly one status; internals never leave (an unhandled error i
 answered with its request id); `instance` is the request id, which `X-Request-Id` carries as well.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import structlog
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
 from msgspec import Struct
 from msgspec.json import encode
 
 from paygrade.errors import Mistake, Refused, Unavailable
+from paygrade.server.parts import HttpRequest
 
 log = structlog.get_logger("paygrade.http")
 
@@ -89,11 +93,11 @@ def problem(code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...
     return Problem(f"/problems/{code}", kind.title, kind.status, detail, code, instance, errors)
 
 
-def request_id(request: Request) -> str:
+def request_id(request: HttpRequest) -> str:
     return str(request.scope["state"]["request_id"])
 
 
-def answer(request: Request, code: str, detail: str, errors: tuple[Mistake, ...] = ()) -> Response[bytes]:
+def answer(request: HttpRequest, code: str, detail: str, errors: tuple[Mistake, ...] = ()) -> Response[bytes]:
     """The HTTP response for one problem."""
     stated = problem(code, detail, instance=request_id(request), errors=errors)
     headers = {}
@@ -104,16 +108,16 @@ def answer(request: Request, code: str, detail: str, errors: tuple[Mistake, ...]
     return Response(encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def on_refused(request: Request, error: Refused) -> Response[bytes]:
+def on_refused(request: HttpRequest, error: Refused) -> Response[bytes]:
     return answer(request, error.code, error.detail, error.mistakes)
 
 
-def on_unavailable(request: Request, error: Unavailable) -> Response[bytes]:
+def on_unavailable(request: HttpRequest, error: Unavailable) -> Response[bytes]:
     log.warning("unavailable", code=error.code, detail=error.detail, request_id=request_id(request))
     return answer(request, error.code, error.detail)
 
 
-def on_http(request: Request, error: HTTPException) -> Response[bytes]:
+def on_http(request: HttpRequest, error: HTTPException) -> Response[bytes]:
     """What Litestar refuses by itself: no such route, wrong method, bad query, too large."""
     if isinstance(error, ValidationException):
         return answer(request, "invalid_query", "the query is not as expected", _query_mistakes(error))
@@ -131,7 +135,7 @@ def on_http(request: Request, error: HTTPException) -> Response[bytes]:
     return response
 
 
-def on_unhandled(request: Request, error: Exception) -> Response[bytes]:
+def on_unhandled(request: HttpRequest, error: Exception) -> Response[bytes]:
     log.error("unhandled", request_id=request_id(request), path=request.scope["path"], exc_info=error)
     return answer(request, "internal", "something went wrong on our side; the log has it under this instance")
 
@@ -145,7 +149,8 @@ def _query_mistakes(error: ValidationException) -> tuple[Mistake, ...]:
     )
 
 
-HANDLERS = {
+# Any: each handler takes its own kind of exception.
+HANDLERS: dict[int | type[Exception], Callable[[HttpRequest, Any], Response[Any]]] = {
     Refused: on_refused,
     Unavailable: on_unavailable,
     HTTPException: on_http,

@@ -63,9 +63,7 @@ def admin_key(settings: Settings) -> tuple[str, bool]:
     return kept_key(data_dir(settings)), True
 
 
-def application(
-    settings: Settings, *, database_url: str, key: str, document: Document | None = None
-) -> ASGIApp:
+def application(settings: Settings, *, database_url: str, key: str, document: Document | None = None) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is."""
     store, clock, snapshots = Store(database_url), Clock(settings.clock_url), Snapshots()
     provider = stripe_provider(settings)
@@ -132,8 +130,8 @@ async def _publish_first(store: Store, clock: Clock, document: Document) -> None
         log.info("catalog_published", version=plan.version)
         return
     if saved.document != content:
-        log.warning("catalog_differs", in_force=saved.catalog.version,
-                    advice="the file of PAYGRADE_CATALOG is not what is in force; run `paygrade catalog plan`")  # fmt: skip
+        advice = "the file of PAYGRADE_CATALOG is not what is in force; run `paygrade catalog plan`"
+        log.warning("catalog_differs", in_force=saved.version, advice=advice)
 
 
 async def _first_instant(clock: Clock) -> datetime:

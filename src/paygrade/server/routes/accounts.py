@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from litestar import Request, delete, get, put
+from litestar import delete, get, put
 from litestar.params import Parameter
 from msgspec import Struct
 
 from paygrade.server.bodies import read_body, read_key
 from paygrade.server.openapi import Query, Sent, tell
 from paygrade.server.operations import accounts
-from paygrade.server.parts import Here
+from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
 
 PAGE_MAX = 500
@@ -55,7 +55,7 @@ async def list_accounts(
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_provider", "link_taken"),
     ),
 )
-async def put_account(account: str, request: Request, parts: Here) -> accounts.AccountView:
+async def put_account(account: str, request: HttpRequest, parts: Here) -> accounts.AccountView:
     """Create the account or state it anew. `links` say which customers of a provider it pays as."""
     said = read_body(AccountStatement, await request.body())
     return await accounts.put_account(

@@ -5,7 +5,7 @@ The body of each is the fact itself, without what the address already says.
 
 from typing import Any
 
-from litestar import Request, delete, put
+from litestar import delete, put
 
 from paygrade.decisions import Decision
 from paygrade.errors import Mistake
@@ -14,7 +14,7 @@ from paygrade.server.bodies import decode_object, invalid, read_body, read_key, 
 from paygrade.server.openapi import Sent, tell
 from paygrade.server.operations import statements
 from paygrade.server.operations.accounts import AccountView
-from paygrade.server.parts import Here
+from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
 
 _BAD_BODY = ("malformed_json", "invalid_body", "invalid_key", "unknown_account")
@@ -30,7 +30,7 @@ VERSION_MAX = 2**53 - 1
         problems=_BAD_BODY,
     ),
 )
-async def put_override(account: str, feature: str, request: Request, parts: Here) -> Decision:
+async def put_override(account: str, feature: str, request: HttpRequest, parts: Here) -> Decision:
     """An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited` and
     `add`, a `reason` to be read by people, and an end where it has one. Answers with the decision it leads to."""
     key = read_key(account, pointer="", noun="account")
@@ -59,7 +59,7 @@ async def delete_override(account: str, feature: str, parts: Here) -> Decision:
         problems=(*_BAD_BODY, "already_expired"),
     ),
 )
-async def put_block(account: str, block: str, request: Request, parts: Here) -> AccountView:
+async def put_block(account: str, block: str, request: HttpRequest, parts: Here) -> AccountView:
     """Suspend all access of the account for a reason, until the block is lifted or ends by itself."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(block, pointer="", noun="block")}
@@ -87,7 +87,7 @@ async def delete_block(account: str, block: str, parts: Here) -> AccountView:
         problems=_BAD_BODY,
     ),
 )
-async def put_member(account: str, member: str, request: Request, parts: Here) -> AccountView:
+async def put_member(account: str, member: str, request: HttpRequest, parts: Here) -> AccountView:
     """A person in the account, with a role and perhaps a seat."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(member, pointer="", noun="member")}
@@ -123,7 +123,7 @@ async def delete_member(account: str, member: str, parts: Here) -> AccountView:
         problems=(*_BAD_BODY, "subscription_version_conflict"),
     ),
 )
-async def put_subscription(account: str, subscription: str, request: Request, parts: Here) -> AccountView:
+async def put_subscription(account: str, subscription: str, request: HttpRequest, parts: Here) -> AccountView:
     """A subscription of manual or foreign billing, whole, with a `version` that grows with each change there. A
     version older than the one known is taken and changes nothing."""
     key = read_key(account, pointer="", noun="account")

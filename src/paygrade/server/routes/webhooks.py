@@ -1,11 +1,11 @@
 """Where billing events come in. No key: a signature over the raw bytes says who sent them."""
 
-from litestar import Request, post
+from litestar import post
 
 from paygrade.errors import Refused, Unavailable
 from paygrade.server.openapi import Sent, tell
 from paygrade.server.operations import sync
-from paygrade.server.parts import Here
+from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
 
 
@@ -21,7 +21,7 @@ from paygrade.server.routes import examples
         needs_key=False,
     ),
 )
-async def stripe_webhook(request: Request, parts: Here) -> sync.Received:
+async def stripe_webhook(request: HttpRequest, parts: Here) -> sync.Received:
     """Keep the event and mark its subject for reading; 200 means both are durable. The event's content is never
     applied. Types that concern no access are kept as well."""
     if parts.verify is None:
