@@ -120,7 +120,9 @@ def on_unavailable(request: HttpRequest, error: Unavailable) -> Response[bytes]:
 def on_http(request: HttpRequest, error: HTTPException) -> Response[bytes]:
     """What Litestar refuses by itself: no such route, wrong method, bad query, too large."""
     if isinstance(error, ValidationException):
-        return answer(request, "invalid_query", "the query is not as expected", _query_mistakes(error))
+        mistakes = _query_mistakes(error)
+        detail = f"the query is not as expected: {mistakes[0].message}" if mistakes else error.detail.lower()
+        return answer(request, "invalid_query", detail, mistakes)
     code = _CODES.get(error.status_code, "internal" if error.status_code >= 500 else "bad_request")
     path = request.scope["path"]
     details = {

@@ -59,8 +59,8 @@ def _run(app: object, settings: Settings) -> None:
     server = uvicorn.Server(config)
     try:
         server.run()
-    except SystemExit as stopped:
-        if stopped.code == uvicorn.main.STARTUP_FAILURE:  # type: ignore[attr-defined]
+    except SystemExit as ended:
+        if ended.code:
             raise _not_started(settings) from None
         raise
     if not server.started:
