@@ -98,7 +98,14 @@ def test_a_deleted_customer_keeps_what_is_still_listed(canned: CannedStripe) -> 
 
 def test_a_customer_stripe_never_heard_of_is_a_deleted_one(canned: CannedStripe) -> None:
     canned.instead = lambda path: missing()
-    assert customer(canned, "sub_1") == facts.Customer(id="cus_1", created_at=translate.UNKNOWN_AT, deleted=True)
+    assert customer(canned) == facts.Customer(id="cus_1", created_at=translate.UNKNOWN_AT, deleted=True)
+
+
+def test_a_customer_with_live_subscriptions_that_stripe_never_heard_of_is_not_believed(canned: CannedStripe) -> None:
+    canned.instead = lambda path: missing()
+    with pytest.raises(Unavailable, match="of the Stripe account they were read from") as caught:
+        customer(canned, "sub_1")
+    assert caught.value.code == "provider_refused_key"
 
 
 def test_a_key_of_the_other_mode_deletes_nobody(canned: CannedStripe) -> None:
