@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.server.conftest import Api
 
 from paygrade.server.problems import KINDS
+from serving import Api
 
 SOURCES = Path(__file__).parents[2] / "src" / "paygrade"
 # What is raised here never meets a caller over HTTP, but ends a command or waits in a subject's row.
@@ -39,7 +39,9 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_ones(api: Api) -> None
     assert "POST" in api.delete("/v1/check").headers["allow"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"a": 1e999}', b'{"account": "\xed\xa0\x80"}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff", b'{"a": 1e999}', b'{"account": "\xed\xa0\x80"}', b"[" * 100_000]
+)
 def test_malformed_json_is_a_problem(api: Api, content: bytes) -> None:
     assert api.problem(400, "POST", "/v1/check", content=content)["code"] == "malformed_json"
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -22,8 +22,6 @@ from paygrade.server.settings import Settings
 KEY = "sk_test_of_the_server"
 SAMPLE = Path(str(resources.files("paygrade.server") / "sample" / "paygrade.yaml"))
 START_S = 30.0
-
-Serve = Callable[..., "Api"]
 
 
 class Api(httpx2.Client):
