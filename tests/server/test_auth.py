@@ -7,7 +7,7 @@ from serving import KEY, Api
 
 @pytest.mark.parametrize("header", [None, "", KEY, f"Basic {KEY}", "Bearer", f"Bearer {KEY}x", "Bearer ÿ"])
 def test_without_the_key_nothing_is_answered(api: Api, header: str | None) -> None:
-    headers = {"Authorization": header.encode("latin-1")} if header is not None else {}
+    headers = {b"Authorization": header.encode("latin-1")} if header is not None else {}
     with Api(api.url, key=None) as stranger:
         answer = stranger.get("/v1/accounts", headers=headers)
     assert answer.status_code == 401
