@@ -306,3 +306,29 @@ def test_paying_for_a_held_change_after_the_end_revives_nothing(simulated: Simul
     simulated.client.v1.invoices.pay(held.latest_invoice)
     after = simulated.subscription(held.id)
     assert (after.status, after["items"].data[0].quantity) == ("canceled", 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cancel_at": 5},
+        {"collection_method": "send_invoice"},
+        {"pause_collection": {"behavior": "nap"}},
+        {"default_payment_method": "pm_x"},
+        {"trial_settings": {"end_behavior": {"missing_payment_method": "hope"}}},
+    ],
+)
+def test_one_wrong_field_refuses_the_whole_update(simulated: Simulated, wrong: dict[str, Any]) -> None:
+    subscription = simulated.subscribe()
+    item = subscription["items"].data[0].id
+    with pytest.raises(stripe.InvalidRequestError):
+        simulated.update(
+            subscription.id,
+            items=[{"id": item, "quantity": 9}],
+            metadata={"a": "1"},
+            proration_behavior="always_invoice",
+            **wrong,
+        )
+    assert simulated.subscription(subscription.id).to_dict() == subscription.to_dict()
+    assert simulated.events("customer.subscription.updated") == []
+    assert len(simulated.client.v1.invoices.list().data) == 1

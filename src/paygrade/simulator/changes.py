@@ -13,7 +13,7 @@ from paygrade.simulator import cycles, errors, forms, invoices, lifecycle, lines
 from paygrade.simulator import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.lifecycle import Change, HeldChange
-from paygrade.simulator.world import World
+from paygrade.simulator.world import World, copied
 
 UPDATE_FIELDS = subs.SHARED | {"cancellation_details", "pause_collection", "proration_date"}
 ITEM_FIELDS = subs.ITEM_FIELDS | {"id", "deleted", "clear_usage"}
@@ -30,8 +30,9 @@ def update(world: World, id: str, params: Json) -> Json:
     if failure is not None and behavior == "error_if_incomplete":
         raise subs.subscription_refused(failure)
     payment_method = subs.read_payment_method(world, params, customer=subscription["customer"])
+    _rehearse(world, subscription, params)
     with world.changing(subscription):
-        _set_plain_fields(world, subscription, params, payment_method=payment_method)
+        _set_plain_fields(subscription, params, payment_method=payment_method)
         if change is None:
             pass
         elif failure is not None and behavior == "pending_if_incomplete":
@@ -42,6 +43,9 @@ def update(world: World, id: str, params: Json) -> Json:
         subs.set_cancellation(world, subscription, params)
         if subscription["cancel_at"] is not None:
             world.schedule(subscription["cancel_at"], "cancel", id)
+        pause = subscription["pause_collection"]
+        if pause is not None and pause["resumes_at"] is not None:
+            world.schedule(pause["resumes_at"], "resume_collection", id)
     return subscription
 
 
@@ -62,7 +66,14 @@ def _refuse_closed(subscription: Json, params: Json) -> None:
         raise errors.invalid("subscription", message)
 
 
-def _set_plain_fields(world: World, subscription: Json, params: Json, *, payment_method: str | None) -> None:
+def _rehearse(world: World, subscription: Json, params: Json) -> None:
+    """Set the plain fields on a copy, so that a wrong one is refused before anything is billed."""
+    copy = copied(subscription)
+    _set_plain_fields(copy, params, payment_method=None)
+    subs.set_cancellation(world, copy, params)
+
+
+def _set_plain_fields(subscription: Json, params: Json, *, payment_method: str | None) -> None:
     subscription["metadata"] = forms.merge_metadata(subscription["metadata"], params)
     if "description" in params:
         subscription["description"] = forms.read_text(params, "description") or None
@@ -73,9 +84,6 @@ def _set_plain_fields(world: World, subscription: Json, params: Json, *, payment
     subs.set_cancellation_details(subscription, params)
     if "pause_collection" in params:
         subscription["pause_collection"] = _read_collection_pause(params)
-        pause = subscription["pause_collection"]
-        if pause is not None and pause["resumes_at"] is not None:
-            world.schedule(pause["resumes_at"], "resume_collection", subscription["id"])
 
 
 def _read_collection_pause(params: Json) -> Json | None:

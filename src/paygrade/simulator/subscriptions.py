@@ -81,8 +81,9 @@ def cancel(world: World, id: str, params: Json) -> Json:
     subscription = world.get("subscription", id)
     if subscription["status"] in lifecycle.ENDED:
         raise errors.missing(kind="subscription", id=id)  # Stripe answers as if it were gone
+    prorate, invoice_now = forms.read_bool(params, "prorate"), forms.read_bool(params, "invoice_now")
     set_cancellation_details(subscription, params)
-    if forms.read_bool(params, "prorate"):
+    if prorate:
         flexible = subscription["billing_mode"]["type"] == "flexible"
         credits = [
             lines.credit_line(world, item, flexible=flexible, at=world.at)
@@ -90,7 +91,7 @@ def cancel(world: World, id: str, params: Json) -> Json:
         ]
         world.pending_lines.setdefault(id, []).extend(filter(None, credits))
     waiting = world.pending_lines.get(id)
-    if forms.read_bool(params, "invoice_now") and waiting:
+    if invoice_now and waiting:
         del world.pending_lines[id]
         with world.holding(subscription):
             period = (subscription["start_date"], world.at)
