@@ -99,9 +99,7 @@ def test_flexible_billing_credits_what_was_debited_classic_what_it_costs_now(
     better = simulated.price(10_000)
     simulated.update(subscription.id, items=[{"id": item, "price": better}], proration_behavior="none")
     simulated.advance("14d")
-    simulated.update(
-        subscription.id, items=[{"id": item, "quantity": 2}], proration_behavior="always_invoice"
-    )
+    simulated.update(subscription.id, items=[{"id": item, "quantity": 2}], proration_behavior="always_invoice")
     invoice = simulated.latest_invoice(subscription.id)
     assert [line.amount for line in invoice.lines.data] == [credit, 10_000]
 
@@ -152,9 +150,7 @@ def test_a_change_that_cannot_be_paid_makes_it_past_due(simulated: Simulated) ->
     subscription = simulated.subscribe()
     simulated.set_card(subscription.customer, "pm_card_chargeCustomerFail")
     item = subscription["items"].data[0].id
-    after = simulated.update(
-        subscription.id, items=[{"id": item, "quantity": 5}], proration_behavior="always_invoice"
-    )
+    after = simulated.update(subscription.id, items=[{"id": item, "quantity": 5}], proration_behavior="always_invoice")
     assert (after.status, after["items"].data[0].quantity) == ("past_due", 5)
 
 

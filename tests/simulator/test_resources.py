@@ -132,9 +132,7 @@ def test_expand_replaces_ids_by_objects_and_adds_what_only_appears_when_asked(si
     subscription = simulated.subscribe(expand=["latest_invoice.payments", "customer"])
     assert subscription.customer.name == "Ada"
     [payment] = subscription.latest_invoice.payments.data
-    intent = simulated.client.v1.payment_intents.retrieve(
-        payment.payment.payment_intent, {"expand": ["latest_charge"]}
-    )
+    intent = simulated.client.v1.payment_intents.retrieve(payment.payment.payment_intent, {"expand": ["latest_charge"]})
     assert intent.latest_charge.paid is True  # type: ignore[union-attr]
     page = simulated.client.v1.subscriptions.list(
         {"status": "all", "expand": ["data.latest_invoice", "data.discounts", "data.customer"]}
@@ -169,9 +167,7 @@ def test_a_payment_leads_to_its_invoice_by_way_of_invoice_payments(simulated: Si
         ),
     ],
 )
-def test_what_stripe_refuses_is_an_invalid_request(
-    simulated: Simulated, params: Any, code: str, param: str
-) -> None:
+def test_what_stripe_refuses_is_an_invalid_request(simulated: Simulated, params: Any, code: str, param: str) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         simulated.client.v1.customers.create(params)
     assert (refused.value.code, refused.value.param) == (code, param)

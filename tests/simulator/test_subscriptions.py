@@ -131,9 +131,7 @@ def test_the_end_of_a_trial_is_announced_three_days_before(simulated: Simulated)
 @pytest.mark.parametrize(
     ("behavior", "status"), [("create_invoice", "past_due"), ("pause", "paused"), ("cancel", "canceled")]
 )
-def test_a_trial_without_a_card_ends_as_its_settings_say(
-    simulated: Simulated, behavior: str, status: str
-) -> None:
+def test_a_trial_without_a_card_ends_as_its_settings_say(simulated: Simulated, behavior: str, status: str) -> None:
     subscription = simulated.subscribe(
         simulated.customer(card=None),
         trial_period_days=7,
@@ -219,9 +217,7 @@ def test_pausing_collection_leaves_the_status_and_the_periods_alone(simulated: S
     assert simulated.latest_invoice(subscription.id).status == "paid"
 
 
-@pytest.mark.parametrize(
-    ("behavior", "status"), [("keep_as_draft", "draft"), ("mark_uncollectible", "uncollectible")]
-)
+@pytest.mark.parametrize(("behavior", "status"), [("keep_as_draft", "draft"), ("mark_uncollectible", "uncollectible")])
 def test_paused_collection_treats_invoices_as_told(simulated: Simulated, behavior: str, status: str) -> None:
     subscription = simulated.subscribe()
     simulated.update(subscription.id, pause_collection={"behavior": behavior})
@@ -266,9 +262,7 @@ def test_a_resumption_by_attempt_waits_for_its_invoice(simulated: Simulated) -> 
 
 def test_a_resumption_nobody_pays_is_voided_after_23_hours(simulated: Simulated) -> None:
     subscription = simulated.subscribe()
-    simulated.client.v1.subscriptions.pause(
-        subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}}
-    )
+    simulated.client.v1.subscriptions.pause(subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}})
     simulated.client.v1.subscriptions.resume(subscription.id)
     simulated.advance("23h")
     assert simulated.latest_invoice(subscription.id).status == "void"
@@ -338,9 +332,7 @@ def test_canceling_can_credit_and_invoice_the_rest_of_the_period(simulated: Simu
 
 def test_a_resumption_that_is_tried_and_declined_is_past_due(simulated: Simulated) -> None:
     subscription = simulated.subscribe()
-    simulated.client.v1.subscriptions.pause(
-        subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}}
-    )
+    simulated.client.v1.subscriptions.pause(subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}})
     simulated.client.v1.subscriptions.resume(subscription.id)
     simulated.set_card(subscription.customer, "pm_card_chargeCustomerFail")
     invoice = simulated.latest_invoice(subscription.id).id
@@ -352,9 +344,7 @@ def test_a_resumption_that_is_tried_and_declined_is_past_due(simulated: Simulate
 
 def test_a_resumption_by_success_stays_paused_and_is_retried_until_paid(simulated: Simulated) -> None:
     subscription = simulated.subscribe()
-    simulated.client.v1.subscriptions.pause(
-        subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}}
-    )
+    simulated.client.v1.subscriptions.pause(subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}})
     simulated.set_card(subscription.customer, "pm_card_chargeCustomerFail")
     resumed = simulated.client.v1.subscriptions.resume(
         subscription.id, {"payment_behavior": "resume_on_payment_success"}
@@ -372,9 +362,7 @@ def test_a_resumption_can_keep_the_anchor_and_bill_the_rest(simulated: Simulated
     simulated.client.v1.subscriptions.pause(subscription.id, {"invoicing_behavior": "invoice"})
     assert simulated.client.v1.customers.retrieve(subscription.customer).balance == -2411
     simulated.advance_to("2026-03-15T12:00:00Z")
-    resumed = simulated.client.v1.subscriptions.resume(
-        subscription.id, {"billing_cycle_anchor": {"type": "unchanged"}}
-    )
+    resumed = simulated.client.v1.subscriptions.resume(subscription.id, {"billing_cycle_anchor": {"type": "unchanged"}})
     invoice = simulated.latest_invoice(subscription.id)
     assert (invoice.total, invoice.amount_due) == (1290, 0)
     assert resumed.status == "active"

@@ -130,15 +130,11 @@ class Simulator:
         else:
             response = self._stripe(method, path, headers, query=query, body=body)
         content = msgspec.json.encode(response.body)
-        await _send(
-            send, status=response.status, content=content, type="application/json", extra=response.headers
-        )
+        await _send(send, status=response.status, content=content, type="application/json", extra=response.headers)
         self.deliveries.accept(self.engine.take_events())
         self._moved.set()
 
-    def _stripe(
-        self, method: str, path: str, headers: dict[str, str], *, query: str, body: bytes
-    ) -> Response:
+    def _stripe(self, method: str, path: str, headers: dict[str, str], *, query: str, body: bytes) -> Response:
         given = _read_key(headers.get("authorization", ""))
         if given != self._key:
             refused = errors.wrong_key(given)
@@ -238,9 +234,7 @@ async def authenticate(simulator: Simulator, wanted: Json) -> Json:
     _check_keys(wanted, "payment_intent", "succeeds")
     if not isinstance(wanted.get("payment_intent"), str):
         raise ValueError("`payment_intent` is the id of a payment that requires action")
-    return simulator.engine.authenticate(
-        wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True
-    )
+    return simulator.engine.authenticate(wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True)
 
 
 CONTROLS: dict[tuple[str, str], Callable[[Simulator, Json], Awaitable[Json]]] = {
@@ -307,9 +301,7 @@ async def _read_body(receive: Receive) -> bytes:
             return body
 
 
-async def _send(
-    send: Send, *, status: int, content: bytes, type: str, extra: dict[str, str] | None = None
-) -> None:
+async def _send(send: Send, *, status: int, content: bytes, type: str, extra: dict[str, str] | None = None) -> None:
     headers = {"content-type": type, "content-length": str(len(content)), **(extra or {})}
     encoded = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": encoded})

@@ -57,9 +57,7 @@ def _refuse_closed(subscription: Json, params: Json) -> None:
         "incomplete": {"metadata", "default_payment_method", "expand"},
     }.get(subscription["status"])
     if allowed is not None and (refused := set(params) - allowed):
-        message = (
-            f"A subscription that is {subscription['status']} can only update {', '.join(sorted(allowed))}."
-        )
+        message = f"A subscription that is {subscription['status']} can only update {', '.join(sorted(allowed))}."
         raise errors.invalid(min(refused), message)
     if subscription["status"] == "paused" and {"trial_end", "billing_cycle_anchor"} & set(params):
         message = "A paused subscription has no running periods to move; resume it first."
@@ -122,9 +120,7 @@ def read_change(world: World, subscription: Json, params: Json) -> Change | None
         if not prorate:
             _place_on_grid(subscription, before, after, at=world.at)
         anchor, bill_now = subscription["billing_cycle_anchor"], moved or proration == "always_invoice"
-    return Change(
-        items=after, anchor=anchor, lines=[*credits, *billed], bill_now=bill_now, trial_ends=trial_ends
-    )
+    return Change(items=after, anchor=anchor, lines=[*credits, *billed], bill_now=bill_now, trial_ends=trial_ends)
 
 
 def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
@@ -137,9 +133,7 @@ def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
         if id is None:
             price = subs.read_price(world, wanted, param=param)
             quantity = subs.read_quantity(wanted, price=price, param=param)
-            item = subs.make_item(
-                world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted
-            )
+            item = subs.make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted)
             items[item["id"]] = item
         elif id not in items:
             raise errors.missing(kind="subscription_item", id=id, param=f"{param}[id]")
@@ -165,16 +159,12 @@ def _change_item(world: World, item: Json, wanted: Json, *, param: str) -> None:
 def _needs_payment_now(before: list[Json], after: list[Json]) -> bool:
     """Tell whether the change bills at once: another interval, or from free to paid (Stripe docs: update)."""
     old = {item["id"]: item["price"] for item in before}
-    other_interval = any(
-        item["id"] in old and _every(item["price"]) != _every(old[item["id"]]) for item in after
-    )
+    other_interval = any(item["id"] in old and _every(item["price"]) != _every(old[item["id"]]) for item in after)
     return other_interval or (_cost(before) == 0 and _cost(after) > 0)
 
 
 def _cost(items: list[Json]) -> int:
-    return sum(
-        item["price"]["unit_amount"] * item["quantity"] for item in items if not lines.is_metered(item)
-    )
+    return sum(item["price"]["unit_amount"] * item["quantity"] for item in items if not lines.is_metered(item))
 
 
 def _every(price: Json) -> dict[str, Any]:
@@ -190,15 +180,11 @@ def _anchor_now(params: Json) -> bool:
     return bool(kind == "now")
 
 
-def _into_trial(
-    world: World, subscription: Json, items: list[Json], *, trial_end: int, prorate: bool
-) -> Change:
+def _into_trial(world: World, subscription: Json, items: list[Json], *, trial_end: int, prorate: bool) -> Change:
     """Begin a trial, or move the end of the one that runs."""
     flexible = subscription["billing_mode"]["type"] == "flexible"
     running = subscription["status"] == "trialing"
-    credits = (
-        _credits(world, subscription["items"]["data"], flexible=flexible, at=world.at) if prorate else []
-    )
+    credits = _credits(world, subscription["items"]["data"], flexible=flexible, at=world.at) if prorate else []
     start = subscription["trial_start"] if running else world.at
     for item in items:
         item.update(current_period_start=start, current_period_end=trial_end)
@@ -229,17 +215,13 @@ def _credits(world: World, items: list[Json], *, flexible: bool, at: int) -> lis
     return [line for line in found if line is not None]
 
 
-def _prorations(
-    world: World, subscription: Json, after: list[Json], *, at: int
-) -> tuple[list[Json], list[Json]]:
+def _prorations(world: World, subscription: Json, after: list[Json], *, at: int) -> tuple[list[Json], list[Json]]:
     """Credit changed and removed items, bill the rest of the period for changed and new."""
     before = {item["id"]: item for item in subscription["items"]["data"]}
     flexible = subscription["billing_mode"]["type"] == "flexible"
     _place_on_grid(subscription, list(before.values()), after, at=at)
     kept = {item["id"] for item in after if item["id"] in before and _same(item, before[item["id"]])}
-    credits = _credits(
-        world, [item for item in before.values() if item["id"] not in kept], flexible=flexible, at=at
-    )
+    credits = _credits(world, [item for item in before.values() if item["id"] not in kept], flexible=flexible, at=at)
     debits = (lines.debit_line(world, item, at=at) for item in after if item["id"] not in kept)
     return credits, [line for line in debits if line is not None]
 
@@ -318,6 +300,4 @@ def _hold(world: World, subscription: Json, change: Change) -> None:
 def _draft(world: World, subscription: Json) -> Json:
     start = min(item["current_period_start"] for item in subscription["items"]["data"])
     waiting = world.pending_lines.pop(subscription["id"])
-    return invoices.draft(
-        world, subscription, waiting, reason="subscription_update", period=(start, world.at)
-    )
+    return invoices.draft(world, subscription, waiting, reason="subscription_update", period=(start, world.at))
