@@ -31,9 +31,11 @@ class Refused(Exception):
 
 
 class Unavailable(Exception):
-    """Something outside this process did not answer; the same request may succeed later."""
+    """Something outside this process did not answer; the same request may succeed later, after `retry_after_s`
+    where it said so."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.retry_after_s = retry_after_s

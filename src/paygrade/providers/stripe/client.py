@@ -1,0 +1,227 @@
+"""Reads subjects whole from Stripe, through the official library.
+
+Laws: what is returned was read entirely after the call began (callers take their fence before it); every page of
+every list is read; a subscription that is live for us is asked for by id before it counts as gone; what Stripe
+answers is either understood whole or the call is Unavailable: nothing is half-read. Every request carries the one
+API version this release was written for, whatever the account's default is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from paygrade import facts
+from paygrade.errors import Refused, Unavailable
+from paygrade.providers.stripe import translate
+from paygrade.providers.stripe.events import EventRef, refs
+from paygrade.providers.stripe.pace import Pace
+from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.translate import Json
+
+if TYPE_CHECKING:
+    import stripe
+
+API_VERSION = "2026-10-28.endive"
+PAGE_SIZE = 100
+"""The most Stripe puts on one page."""
+
+
+class Redirect(Struct, frozen=True):
+    """The subject asked for belongs to this one: ask for it instead."""
+
+    subject: str
+
+
+class StripeProvider:
+    """One Stripe account, read through one API key. Safe to share between threads; every call blocks."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        api_base: str | None = None,
+        max_requests_per_second: float = 20,
+        timeout_s: float = 20,
+    ) -> None:
+        import stripe  # slow to load, which whoever runs without Stripe need not pay
+
+        self._pace = Pace(max_requests_per_second)
+        self._stripe = stripe.StripeClient(
+            api_key.strip(),
+            stripe_version=API_VERSION,
+            base_addresses={"api": api_base.rstrip("/")} if api_base else {},
+            # One retry, for a kept connection that the other side has closed. Waiting longer is the caller's business.
+            max_network_retries=1,
+            # Without a session given, this client keeps one per thread: `requests` sessions are not for sharing.
+            http_client=stripe.RequestsClient(timeout=timeout_s),
+        )
+
+    def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
+        """Read `stripe:cus_…` whole; `stripe:sub_…` and `stripe:in_…` give the Redirect to their customer.
+
+        `known_live` are the subscription ids we hold as not ended. Two to four requests for most customers.
+        A customer that Stripe deleted or never heard of is a Customer with `deleted` set; None means that a
+        subscription or invoice has no customer any more. Raises Unavailable.
+        """
+        id = subject.removeprefix("stripe:")
+        if id.startswith("sub_"):
+            return self._owner_of(f"/v1/subscriptions/{_quoted(id)}")
+        if id.startswith("in_"):
+            return self._owner_of(f"/v1/invoices/{_quoted(id)}")
+        payload = self._find(f"/v1/customers/{_quoted(id)}") or {"id": id, "deleted": True}
+        subscriptions = self._subscriptions_of(id, known_live)
+        owing = any(entry.get("status") in ("past_due", "unpaid") for entry in subscriptions)
+        open_invoices = list(self._pages("/v1/invoices", customer=id, status="open")) if owing else []
+        try:
+            return translate.customer(payload, subscriptions, open_invoices)
+        except Refused as mistake:
+            raise _not_understood(mistake.detail) from mistake
+
+    def iter_all(self) -> Iterator[str]:
+        """The subject of every subscription of any status, each once: what a full sweep has to visit."""
+        seen: set[str] = set()
+        for entry in self._pages("/v1/subscriptions", status="all"):
+            owner = _owner(entry)
+            if owner is not None and owner not in seen:
+                seen.add(owner)
+                yield f"stripe:{owner}"
+
+    def iter_events_since(self, since: datetime) -> Iterator[EventRef]:
+        """Events created at `since` or later, newest first. Stripe keeps them for 30 days."""
+        for event in self._pages("/v1/events", created={"gte": int(since.timestamp())}):
+            try:
+                yield refs(event)
+            except Refused as mistake:
+                raise _not_understood(mistake.detail) from mistake
+
+    def _owner_of(self, path: str) -> Redirect | None:
+        payload = self._find(path)
+        owner = _owner(payload) if payload is not None else None
+        return Redirect(f"stripe:{owner}") if owner else None
+
+    def _subscriptions_of(self, customer_id: str, known_live: Sequence[str]) -> list[Json]:
+        expand = ["data.latest_invoice", "data.discounts"]
+        listed = self._pages("/v1/subscriptions", customer=customer_id, status="all", expand=expand)
+        found = {str(entry.get("id")): entry for entry in listed}
+        for id in known_live:
+            if id not in found:
+                entry = self._find(f"/v1/subscriptions/{_quoted(id)}", expand=["latest_invoice", "discounts"])
+                if entry is not None and _owner(entry) in (customer_id, None):
+                    found[id] = entry
+        return [self._with_all_items(entry) for entry in found.values()]
+
+    def _with_all_items(self, entry: Json) -> Json:
+        items = entry.get("items")
+        if not isinstance(items, Mapping) or items.get("has_more") is not True:
+            return entry
+        whole = list(self._pages("/v1/subscription_items", subscription=entry.get("id")))
+        if not whole:
+            raise _not_understood("a subscription lost its items while it was read")
+        return {**entry, "items": {**items, "data": whole, "has_more": False}}
+
+    def _find(self, path: str, **params: Any) -> Json | None:
+        """The object at `path`, or None where Stripe says there is none."""
+        try:
+            return self._get(path, **params)
+        except _Gone:
+            return None
+
+    def _pages(self, path: str, **params: Any) -> Iterator[Json]:
+        """Every object of a list, page after page; none where what they would belong to is gone."""
+        after: dict[str, str] = {}
+        while True:
+            try:
+                page = self._get(path, limit=PAGE_SIZE, **params, **after)
+            except _Gone as gone:
+                if after:
+                    raise _not_understood(f"`{path}` changed while it was read: {gone}") from gone
+                return
+            entries = page.get("data")
+            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+                raise _not_understood(f"`{path}` answered without a list in `data`")
+            yield from entries
+            if page.get("has_more") is not True:
+                return
+            last = entries[-1].get("id") if entries else None
+            if not isinstance(last, str) or after.get("starting_after") == last:
+                raise _not_understood(f"`{path}` promised more and gave no way on")
+            after = {"starting_after": last}
+
+    def _get(self, path: str, **params: Any) -> Json:
+        self._pace.wait()
+        import stripe
+
+        try:
+            answer = self._stripe.raw_request("get", path, **params).data
+        except stripe.StripeError as error:
+            raise _explained(error) from error
+        except (AttributeError, TypeError) as error:
+            # The library stumbles over an error body it does not expect, such as a proxy's `{"error": "bad gateway"}`.
+            raise _not_understood(f"`{path}` answered with an error in an unknown form") from error
+        if not isinstance(answer, dict):
+            raise _not_understood(f"`{path}` did not answer with an object")
+        return answer
+
+
+class _Gone(Exception):
+    """Stripe has no such object."""
+
+
+def _explained(error: "stripe.StripeError") -> Exception:
+    """What the library raised, as what it means to the caller. Status decides; classes differ between versions."""
+    import stripe
+
+    message = error.user_message or "no message"
+    if isinstance(error, stripe.APIConnectionError):
+        return Unavailable("provider_unreachable", f"no answer from Stripe: {_first_line(message)}")
+    status = error.http_status or 0
+    if status in (401, 403):
+        return Unavailable(
+            "provider_refused_key",
+            f"Stripe refused the key: {message}; check `PAYGRADE_STRIPE_API_KEY` and its read permissions "
+            "on customers, subscriptions, invoices, prices and events",
+        )
+    if isinstance(error, stripe.RateLimitError) or status == 429:
+        return Unavailable(
+            "provider_rate_limited",
+            "Stripe asks to go slower; this is tried again",
+            retry_after_s=_retry_after_s(error),
+        )
+    if status >= 500:
+        return Unavailable("provider_unreachable", f"Stripe answered {status}; this is tried again")
+    if error.code == "resource_missing":
+        # The object exists, but not for this key: taking it for deleted would close every account.
+        if "similar object exists in" in message:
+            return Unavailable(
+                "provider_refused_key", f"{message} Set `PAYGRADE_STRIPE_API_KEY` to the key of that mode"
+            )
+        return _Gone(message)
+    return _not_understood(f"Stripe answered {status}: {_first_line(message)}")
+
+
+def _retry_after_s(error: "stripe.StripeError") -> int | None:
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    value = str(headers.get("retry-after", ""))
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def _not_understood(detail: str) -> Unavailable:
+    return Unavailable("provider_answer_invalid", detail)
+
+
+def _owner(payload: Json) -> str | None:
+    try:
+        return Payload(payload, "object").id_of("customer")
+    except Refused as mistake:
+        raise _not_understood(mistake.detail) from mistake
+
+
+def _quoted(id: str) -> str:
+    return quote(id, safe="")
+
+
+def _first_line(message: str) -> str:
+    return " ".join(message.split())[:300]

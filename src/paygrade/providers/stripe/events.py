@@ -1,0 +1,63 @@
+"""What a Stripe event is about: which object, which subject, nothing more.
+
+Laws: an event's body is never applied, only reduced to whom to ask about; snapshot events (`event`) and thin ones
+(`v2.core.event`) reduce to the same; an event of an unknown type is no error.
+"""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.translate import Json
+
+_SUBJECTS = frozenset({"customer", "subscription", "invoice"})
+"""The objects a subject can be named after (the client resolves the latter two to their customer)."""
+
+
+class EventRef(Struct, frozen=True):
+    """An event reduced to its references.
+
+    `subject` is `stripe:cus_…`; `stripe:sub_…` or `stripe:in_…` where no customer is named; None where the event
+    concerns no customer (products, prices, payouts…).
+    """
+
+    id: str
+    type: str
+    created_at: datetime
+    subject: str | None
+    object_id: str | None
+
+
+def refs(event: Json) -> EventRef:
+    """Reduce an event of either kind; Refused("provider_payload_invalid") if it is no event."""
+    source = Payload(event, "event")
+    thin = source.text("object") == "v2.core.event"
+    created_at = source.written_instant("created") if thin else source.instant("created")
+    if created_at is None:
+        source.refuse("created", "an instant")
+    if thin:
+        concerned = source.child("related_object")
+        object_id = concerned.text("id")
+        named = object_id if concerned.text("type") in _SUBJECTS else None
+    else:
+        object_id, named = _snapshot(source.child("data"))
+    return EventRef(
+        id=source.required_text("id"),
+        type=source.required_text("type"),
+        created_at=created_at,
+        subject=f"stripe:{named}" if named else None,
+        object_id=object_id or None,
+    )
+
+
+def _snapshot(data: Payload) -> tuple[str | None, str | None]:
+    concerned = data.child("object")
+    object_id = concerned.text("id")
+    if concerned.text("object") == "customer":
+        return object_id, object_id
+    # A payment method that was detached names its customer among the previous values only.
+    customer = concerned.id_of("customer") or data.child("previous_attributes").id_of("customer")
+    if customer is None and concerned.text("object") in _SUBJECTS:
+        return object_id, object_id
+    return object_id, customer or concerned.id_of("subscription") or concerned.id_of("invoice")

@@ -1,0 +1,226 @@
+"""What a Stripe customer and its subscriptions mean in our words; pure functions over plain JSON objects.
+
+Laws: objects of every API version since 2020 are understood, and a field that is missing or of a later version is
+no error; a field of the wrong type is refused with its path; a status we do not know is never taken for another;
+the same truth gives the same fact, whatever order it was listed in.
+
+Where versions differ, the newest place is looked at first (docs.stripe.com/changelog): `price` before `plan`,
+the item's period before the subscription's (moved by 2025-03-31.basil), `parent.subscription_details` before
+`invoice.subscription` (moved by the same), `collection_method` before `billing`, `start_date` before `start`.
+`pending_update` is not live until paid and `pause_collection` changes no status: neither is read.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from paygrade import facts
+from paygrade.providers.stripe.payload import Payload
+
+Json = Mapping[str, Any]
+"""A JSON object as received: nothing about it is trusted."""
+
+ACCOUNT_KEY = "paygrade_account"
+"""The metadata key on a Stripe customer that names its account."""
+
+UNKNOWN_AT = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands for the creation of a customer of which Stripe keeps only the id (deleted ones)."""
+
+DRAFT_HOUR = timedelta(hours=1)
+"""A renewal's invoice stays a draft for about an hour before it is finalized and first attempted
+(docs.stripe.com/billing/subscriptions/overview): only then can the status turn."""
+
+_STATUSES: dict[str, facts.Status] = {
+    "trialing": "trialing",
+    "active": "active",
+    "past_due": "past_due",
+    "unpaid": "unpaid",
+    "paused": "paused",
+    "incomplete": "incomplete",
+    "incomplete_expired": "expired",
+    "canceled": "canceled",
+}
+_WITHOUT_PAYMENT_METHOD: dict[str | None, facts.Status] = {"cancel": "canceled", "pause": "paused"}
+_SETTLED = frozenset({"paid", "void", "uncollectible", "deleted"})
+
+
+def customer(payload: Json, subscriptions: Iterable[Json], open_invoices: Sequence[Json] = ()) -> facts.Customer:
+    """Read a customer, all its subscriptions of any status, and the invoices it has not paid.
+
+    A deleted customer has lost everything but its id: `created_at` is then its oldest subscription's, or UNKNOWN_AT.
+    """
+    source = Payload(payload, "customer")
+    bought = [subscription(entry, open_invoices, customer=payload) for entry in subscriptions]
+    created_at = source.instant("created") or min((entry.anchor_at for entry in bought), default=UNKNOWN_AT)
+    return facts.Customer(
+        id=source.required_text("id"),
+        created_at=created_at,
+        subscriptions=tuple(sorted(bought, key=lambda entry: entry.id)),
+        account=(source.child("metadata").text(ACCOUNT_KEY) or "").strip() or None,
+        name=source.text("name") or "",
+        deleted=source.flag("deleted"),
+    )
+
+
+def subscription(
+    payload: Json, open_invoices: Sequence[Json] = (), *, customer: Json | None = None
+) -> facts.Subscription:
+    """Read one subscription; `customer` tells what it would pay with, unless it is expanded inside."""
+    source = Payload(payload, "subscription")
+    word = source.text("status") or ""
+    status = _STATUSES.get(word)
+    items = _items(source)
+    trial_ends_at, ended_at = source.instant("trial_end"), source.instant("ended_at")
+    payer = Payload(customer, "customer") if customer is not None else source.expanded("customer")
+    return facts.Subscription(
+        id=source.required_text("id"),
+        status=status,
+        items=items,
+        anchor_at=_anchor_at(source, items),
+        provider_status=word,
+        trial_ends_at=trial_ends_at,
+        after_trial=_after_trial(source, payer) if status == "trialing" else "active",
+        ends_at=None if status in facts.TERMINAL else _ends_at(source, items),
+        ended_at=ended_at,
+        unpaid_since=_unpaid_since(source, items, open_invoices) if status in ("past_due", "unpaid") else None,
+        trial_ran_out=_trial_ran_out(source, status, trial_ends_at=trial_ends_at, ended_at=ended_at),
+    )
+
+
+def due_at(customer: facts.Customer, at: datetime) -> datetime | None:
+    """The soonest instant after `at` when Stripe may change this customer by itself: read it again then.
+
+    Every date counts twice, at itself and an hour later, since what a date sets off is settled within the draft hour.
+    """
+    dates = {date for entry in customer.subscriptions if entry.status not in facts.TERMINAL for date in _dates(entry)}
+    return min((date for date in dates | {date + DRAFT_HOUR for date in dates} if date > at), default=None)
+
+
+def _dates(subscription: facts.Subscription) -> Iterable[datetime]:
+    dates = [subscription.trial_ends_at, subscription.ends_at]
+    for item in subscription.items:
+        dates += [item.period_from_at, item.period_until]
+    return (date for date in dates if date is not None)
+
+
+def _items(source: Payload) -> tuple[facts.Item, ...]:
+    listed = source.listed("items")
+    if listed:
+        return tuple(_item(line, source) for line in listed)
+    # Subscriptions of one plan once had no items; plan and quantity then stand on the subscription itself.
+    return (_item(source, source),) if source.has("price") or source.has("plan") else ()
+
+
+def _item(line: Payload, source: Payload) -> facts.Item:
+    price, plan = line.expanded("price"), line.expanded("plan")
+    dated = line if line.has("current_period_end") else source
+    quantity = line.integer("quantity")
+    if quantity is not None and quantity < 0:
+        line.refuse("quantity", "a count")
+    return facts.Item(
+        id=line.required_text("id"),
+        quantity=1 if quantity is None else quantity,
+        price=line.id_of("price") or line.id_of("plan"),
+        lookup_key=(price.text("lookup_key") or None) if price else None,
+        product=(price.id_of("product") if price else None) or (plan.id_of("product") if plan else None),
+        period_from_at=dated.instant("current_period_start"),
+        period_until=dated.instant("current_period_end"),
+    )
+
+
+def _anchor_at(source: Payload, items: tuple[facts.Item, ...]) -> datetime:
+    for key in ("billing_cycle_anchor", "start_date", "start", "created", "current_period_start"):
+        instant = source.instant(key)
+        if instant is not None:
+            return instant
+    starts = [item.period_from_at for item in items if item.period_from_at is not None]
+    return min(starts) if starts else source.refuse("billing_cycle_anchor", "an instant")
+
+
+def _ends_at(source: Payload, items: tuple[facts.Item, ...]) -> datetime | None:
+    # Portal cancellations in flexible mode set `cancel_at` and leave `cancel_at_period_end` false.
+    ends = [source.instant("cancel_at")]
+    if source.flag("cancel_at_period_end"):
+        ends += [item.period_until for item in items] or [source.instant("current_period_end")]
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _after_trial(source: Payload, payer: Payload | None) -> facts.Status:
+    """What Stripe makes of it at the trial's end with what is known now (docs.stripe.com/billing/subscriptions/trials).
+
+    Where an invoice is created without a way to pay, it is attempted an hour later; until then it is active.
+    A discount of 100 % is not looked at: the reading at the trial's end tells.
+    """
+    method = source.text("collection_method") or source.text("billing")
+    if method == "send_invoice" or _pays_by_itself(source, payer) or _is_free(source):
+        return "active"
+    behavior = source.child("trial_settings").child("end_behavior").text("missing_payment_method")
+    return _WITHOUT_PAYMENT_METHOD.get(behavior, "active")
+
+
+def _pays_by_itself(source: Payload, payer: Payload | None) -> bool:
+    own = source.id_of("default_payment_method") or source.id_of("default_source")
+    if own or payer is None:
+        return own is not None
+    settings = payer.child("invoice_settings")
+    return (settings.id_of("default_payment_method") or payer.id_of("default_source")) is not None
+
+
+def _is_free(source: Payload) -> bool:
+    lines = source.listed("items") or (source,)
+    return all(line.integer("quantity") == 0 or _unit_amount(line) == 0 for line in lines)
+
+
+def _unit_amount(line: Payload) -> int | None:
+    price, plan = line.expanded("price"), line.expanded("plan")
+    if price is not None:
+        # Fractions of a cent stand in `unit_amount_decimal` alone, tiers elsewhere: both leave this null.
+        return price.integer("unit_amount")
+    return plan.integer("amount") if plan is not None else None
+
+
+def _trial_ran_out(
+    source: Payload, status: facts.Status | None, *, trial_ends_at: datetime | None, ended_at: datetime | None
+) -> bool:
+    if status == "canceled":
+        return trial_ends_at is not None and ended_at == trial_ends_at
+    if status != "paused":
+        return False
+    if source.has("status_details"):
+        paused = source.child("status_details").child("paused").child("subscription")
+        return paused.text("type") == "trial_end_without_payment_method"
+    # Before `status_details` said why, the end of a trial was the one way to this status.
+    return trial_ends_at is not None
+
+
+def _unpaid_since(source: Payload, items: tuple[facts.Item, ...], open_invoices: Sequence[Json]) -> datetime | None:
+    """The date of the oldest invoice still owed; else of the latest one if unpaid; else the period's start."""
+    own = source.required_text("id")
+    invoices = [Payload(entry, f"open_invoices[{index}]") for index, entry in enumerate(open_invoices)]
+    owed = [_invoice_at(invoice) for invoice in invoices if _subscription_of(invoice) == own and _is_open(invoice)]
+    latest = source.expanded("latest_invoice")
+    if not any(owed) and latest is not None and not _is_settled(latest):
+        owed = [_invoice_at(latest)]
+    known = [date for date in owed if date is not None]
+    return min(known or [item.period_from_at for item in items if item.period_from_at is not None], default=None)
+
+
+def _subscription_of(invoice: Payload) -> str | None:
+    details = invoice.child("parent").child("subscription_details")
+    return details.id_of("subscription") or invoice.id_of("subscription")
+
+
+def _invoice_at(invoice: Payload) -> datetime | None:
+    finalized_at = invoice.child("status_transitions").instant("finalized_at") or invoice.instant("finalized_at")
+    return invoice.instant("due_date") or finalized_at or invoice.instant("created") or invoice.instant("date")
+
+
+def _is_open(invoice: Payload) -> bool:
+    return invoice.text("status") == "open" if invoice.has("status") else not _is_settled(invoice)
+
+
+def _is_settled(invoice: Payload) -> bool:
+    # `paid`, `closed` and `forgiven` are what versions before 2018-11-08 have in place of a status.
+    if invoice.has("status"):
+        return invoice.text("status") in _SETTLED
+    return invoice.flag("paid") or invoice.flag("closed") or invoice.flag("forgiven")
