@@ -1,11 +1,11 @@
 """The catalog: what is sold. Features, credits, plans, add-ons, prices and policies of one published version.
 
-Laws: a published version never changes; a document is read whole, and every mistake in it is reported at once
-with its line; two documents that say the same thing are the same catalog.
+Laws: a published version never changes; one key names one thing, over plans and add-ons, and over features and
+credits. How a document becomes a catalog is the business of `catalog_document.py`.
 """
 
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -13,7 +13,15 @@ from paygrade.periods import Every
 
 Access = Literal["read", "write", "export", "admin"]
 """What using a feature does; the access ladder of a subscription in arrears opens some of these and not others."""
+ACCESS: tuple[Access, ...] = get_args(Access)
 OnError = Literal["allow", "deny"]
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
+ConfigType = Literal["integer", "string", "boolean"]
+CONFIG_TYPES: tuple[ConfigType, ...] = get_args(ConfigType)
+Aggregate = Literal["count", "sum", "max", "last", "unique"]
+AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
+Interval = Literal["day", "week", "month", "year"]
+INTERVALS: tuple[Interval, ...] = get_args(Interval)
 Provider = Literal["stripe"]
 
 
@@ -31,7 +39,7 @@ class ConfigFeature(Struct, frozen=True, tag="config", tag_field="kind"):
     """A value the product reads, e.g. days of retention."""
 
     key: str
-    type: Literal["integer", "string", "boolean"]
+    type: ConfigType
     unit: str = ""
     access: Access = "write"
     roles: tuple[str, ...] = ()
@@ -63,7 +71,7 @@ class MeteredFeature(Struct, frozen=True, tag="metered", tag_field="kind"):
 
     key: str
     event: str
-    aggregate: Literal["count", "sum", "max", "last", "unique"] = "count"
+    aggregate: Aggregate = "count"
     value: str | None = None
     unit: str = ""
     burns: tuple[Burn, ...] = ()
@@ -125,7 +133,7 @@ class Price(Struct, frozen=True):
     key: str
     amount: int
     currency: str
-    interval: Literal["day", "week", "month", "year"]
+    interval: Interval
     interval_count: int = 1
     stripe: str | None = None
 
@@ -163,15 +171,20 @@ class AddOn(Struct, frozen=True):
         return f"{self.key}@{self.version}"
 
 
+LadderAccess = Literal["full", "read", "none"]
+LADDER_ACCESS: tuple[LadderAccess, ...] = get_args(LadderAccess)
+"""From wide to narrow: a ladder only ever goes on to the right."""
+
+
 class Step(Struct, frozen=True):
     """A rung of an access ladder. It lasts until `until` after the anchor (None: for good).
 
-    `access` is what is left of the subscription's own plans. `plan` set (access is "none" then): the subscription
-    counts as that plan instead.
+    `plan` set: the subscription counts as that plan instead of its own. `plan` None and access "none": it counts
+    as nothing at all.
     """
 
     until: timedelta | None
-    access: Literal["full", "read", "none"]
+    access: LadderAccess
     plan: str | None = None
 
 
@@ -179,15 +192,25 @@ Ladder = tuple[Step, ...]
 """Steps in order; the last one has `until` None."""
 
 
+Direction = Literal["upgrade", "downgrade", "lateral"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+When = Literal["now", "period_end", "refuse"]
+WHEN: tuple[When, ...] = get_args(When)
+Proration = Literal["charge_now", "next_invoice", "none"]
+PRORATIONS: tuple[Proration, ...] = get_args(Proration)
+OverLimit = Literal["refuse", "block_new", "grace", "keep"]
+OVER_LIMIT: tuple[OverLimit, ...] = get_args(OverLimit)
+
+
 class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
     """One row of `policies.plan_change`; the first row that matches wins."""
 
     from_plan: str = "*"
     to_plan: str = "*"
-    direction: Literal["upgrade", "downgrade", "lateral"] | None = None
-    when: Literal["now", "period_end", "refuse"] = "now"
-    proration: Literal["charge_now", "next_invoice", "none"] = "none"
-    over_limit: Literal["refuse", "block_new", "grace", "keep"] | None = None
+    direction: Direction | None = None
+    when: When = "now"
+    proration: Proration = "none"
+    over_limit: OverLimit | None = None
 
 
 class Policies(Struct, frozen=True):
@@ -200,7 +223,8 @@ class Policies(Struct, frozen=True):
 class Catalog(Struct, frozen=True):
     """One version of everything sold.
 
-    Every mapping keeps the order of the document. `stripe` maps a price id, a price's lookup key or a product id
+    Every mapping keeps the order of the document. A plan's `version` grows when what it gives or costs changes,
+    not with the catalog's. `stripe` maps a price id, a price's lookup key or a product id
     to the plan or add-on it buys (one namespace: keys are unique over plans and add-ons).
     """
 
@@ -220,10 +244,20 @@ class Catalog(Struct, frozen=True):
 def find_bought(
     catalog: Catalog, *, price: str | None, lookup_key: str | None, product: str | None, plan: str | None
 ) -> Plan | AddOn | None:
-    """What a subscription item buys, by the most exact name it has; None when the catalog maps none of them."""
-    keys = [plan.partition("@")[0]] if plan else []
-    keys += [catalog.stripe[ref] for ref in (price, lookup_key, product) if ref and ref in catalog.stripe]
-    for key in keys:
-        if (bought := catalog.plans.get(key) or catalog.add_ons.get(key)) is not None:
-            return bought
+    """Find what an item of a subscription buys; None when the catalog does not know it.
+
+    The first of these that the catalog knows decides: the plan's or add-on's key (`pro`, or `pro@3` for exactly
+    that version), the provider's price id, the price's lookup key, the product.
+    """
+    if plan is not None:
+        named = _plan_or_add_on(catalog, plan.partition("@")[0])
+        if named is not None and plan in (named.key, named.ref):
+            return named
+    for provider_ref in (price, lookup_key, product):
+        if provider_ref is not None and provider_ref in catalog.stripe:
+            return _plan_or_add_on(catalog, catalog.stripe[provider_ref])
     return None
+
+
+def _plan_or_add_on(catalog: Catalog, key: str) -> Plan | AddOn | None:
+    return catalog.plans.get(key) or catalog.add_ons.get(key)

@@ -1,0 +1,59 @@
+# Everything needs only Python ≥ 3.11, make and git. `make` alone lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# A uv on PATH is used as it is; without one, uv is installed into the virtual environment.
+UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test check format lock demo sim bench clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to date)
+
+test: setup ## Run the tests; ARGS="-k claim" passes options to pytest
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: setup ## Check format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and fix what lint can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo: setup ## See it run, with nothing to configure; ONCE=1 walks through it and ends
+	$(BIN)/paygrade demo $(if $(ONCE),--once)
+
+sim: setup ## Simulate weeks of bad weather; RUNS=n worlds, SEED=n replays one
+	$(if $(SEED),SEED=$(SEED)) $(if $(RUNS),RUNS=$(RUNS)) $(BIN)/python -m pytest tests/simulation $(ARGS)
+
+bench: setup ## Measure the budgets of the design; ARGS passes options
+	$(BIN)/python bench/run.py $(ARGS)
+
+lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrade" takes new versions
+	$(UV) pip compile pyproject.toml --extra server --extra embedded --group dev \
+	  --universal --python-version 3.11 --generate-hashes \
+	  --no-config --no-emit-index-url --no-emit-find-links --no-annotate \
+	  --custom-compile-command "make lock" --quiet --output-file requirements.txt $(ARGS)
+
+clean: ## Remove everything that was made, .venv too
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.txt pyproject.toml | $(BIN)/python $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Paygrade needs Python 3.11 or newer: make setup PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/uv: | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

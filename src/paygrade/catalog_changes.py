@@ -1,0 +1,231 @@
+"""What differs between two catalogs, in the words of the document; and a catalog written back as a document.
+
+Laws: parsing what `render` wrote gives the same catalog; two catalogs without differences are equal but for their
+versions; a difference is named by its place in the document.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal
+
+from msgspec import Struct, to_builtins
+
+from paygrade.catalog import (
+    AddOn,
+    Allowance,
+    Catalog,
+    ConfigFeature,
+    Credit,
+    Feature,
+    Ladder,
+    LevelFeature,
+    MeteredFeature,
+    Plan,
+    PlanChangeRule,
+    Price,
+    Setting,
+    Switch,
+    Term,
+)
+
+_Mapping = dict[str, object]
+
+
+class Change(Struct, frozen=True):
+    """One line that is in both catalogs but not the same, or in one only. `pointer` is a JSON Pointer.
+
+    `before` None: it is new. `after` None: it is gone.
+    """
+
+    pointer: str
+    before: str | None
+    after: str | None
+
+    @property
+    def action(self) -> Literal["added", "changed", "removed"]:
+        if self.before is None:
+            return "added"
+        return "removed" if self.after is None else "changed"
+
+    def __str__(self) -> str:
+        texts = " -> ".join(text for text in (self.before, self.after) if text is not None)
+        return f"{self.action} {self.pointer}: {texts}"
+
+
+def compare(old: Catalog | None, new: Catalog) -> tuple[Change, ...]:
+    """List what differs, in the order of the new document and then of the old one. `old` None: nothing was sold."""
+    before, after = _lines(old) if old else {}, _lines(new)
+    pointers = dict.fromkeys((*after, *before))
+    return tuple(
+        Change(pointer, before.get(pointer), after.get(pointer))
+        for pointer in pointers
+        if before.get(pointer) != after.get(pointer)
+    )
+
+
+def render(catalog: Catalog) -> dict[str, object]:
+    """Write the catalog as a document that `parse` reads: plain data without what goes without saying."""
+    document: dict[str, object] = {
+        "version": 1,
+        "features": {key: _feature(feature) for key, feature in catalog.features.items()},
+        "credits": {key: _credit(credit) for key, credit in catalog.credits.items()},
+        "plans": {key: _sold(plan, catalog) for key, plan in catalog.plans.items()},
+        "add_ons": {key: _sold(add_on, catalog) for key, add_on in catalog.add_ons.items()},
+        "policies": {
+            "past_due": _ladder(catalog.policies.past_due),
+            "unpaid": _ladder(catalog.policies.unpaid),
+            "paused": _ladder(catalog.policies.paused),
+            "plan_change": [_rule(rule) for rule in catalog.policies.plan_change],
+        },
+    }
+    return {key: value for key, value in document.items() if value != {} or key in ("features", "plans")}
+
+
+def _lines(catalog: Catalog) -> dict[str, str]:
+    """One text for each place that a reader would call one line of the catalog."""
+    lines = {f"/features/{key}": _text(_feature(feature)) for key, feature in catalog.features.items()}
+    lines |= {f"/credits/{key}": _text(_credit(credit)) for key, credit in catalog.credits.items()}
+    lines["/plans"] = "in ascending order: " + ", ".join(catalog.plans)
+    for place, sold in (("/plans", catalog.plans), ("/add_ons", catalog.add_ons)):
+        for key, item in sold.items():
+            head = {
+                field: value for field, value in _sold(item, catalog).items() if field not in ("prices", "entitlements")
+            }
+            lines[f"{place}/{key}"] = f"{item.ref} {_text(head)}" if head else item.ref
+            for price in item.prices.values():
+                lines[f"{place}/{key}/prices/{price.key}"] = _text(_price(price))
+            for feature, term in item.terms.items():
+                lines[f"{place}/{key}/entitlements/{feature}"] = _text(_term(term, catalog))
+    for name in ("past_due", "unpaid", "paused"):
+        lines[f"/policies/{name}"] = _text(_ladder(getattr(catalog.policies, name)))
+    lines["/policies/plan_change"] = _text([_rule(rule) for rule in catalog.policies.plan_change])
+    return lines
+
+
+def _text(value: object) -> str:
+    """Write plain data on one line, as flow-style YAML looks."""
+    match value:
+        case Mapping():
+            return "{ " + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + " }"
+        case list():
+            return "[" + ", ".join(_text(item) for item in value) + "]"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def _given(fields: Mapping[str, object], defaults: Mapping[str, object]) -> _Mapping:
+    """The fields that say something else than their default."""
+    return {key: value for key, value in fields.items() if key not in defaults or value != defaults[key]}
+
+
+_FEATURE_DEFAULTS: _Mapping = {
+    "unit": "",
+    "access": "write",
+    "roles": [],
+    "on_error": "deny",
+    "description": "",
+    "value": None,
+    "burns": {},
+}
+
+
+def _feature(feature: Feature) -> _Mapping:
+    fields: _Mapping = {"kind": feature.__struct_config__.tag}
+    if isinstance(feature, ConfigFeature):
+        fields |= {"type": feature.type, "unit": feature.unit}
+    if isinstance(feature, LevelFeature):
+        fields |= {"unit": feature.unit}
+    if isinstance(feature, MeteredFeature):
+        fields |= {"event": feature.event, "aggregate": feature.aggregate, "value": feature.value}
+        burns = {burn.credit: {"rate": burn.rate, "per": burn.per} for burn in feature.burns}
+        fields |= {"unit": feature.unit, "burns": burns}
+    fields |= {"access": feature.access, "roles": list(feature.roles)}
+    fields |= {"on_error": feature.on_error, "description": feature.description}
+    return _given(fields, _FEATURE_DEFAULTS)
+
+
+def _credit(credit: Credit) -> _Mapping:
+    return _given({"unit": credit.unit, "description": credit.description}, {"description": ""})
+
+
+def _sold(item: Plan | AddOn, catalog: Catalog) -> _Mapping:
+    fields: _Mapping = {}
+    if isinstance(item, Plan):
+        trial = {"days": item.trial_days} if item.trial_days is not None else None
+        fields = {"default": item.default, "trial": trial}
+    fields |= {
+        "description": item.description,
+        "stripe": item.stripe_product,
+        "prices": {key: _price(price) for key, price in item.prices.items()},
+        "entitlements": {key: _term(term, catalog) for key, term in item.terms.items()},
+    }
+    defaults: _Mapping = {
+        "default": False,
+        "trial": None,
+        "description": "",
+        "stripe": None,
+        "prices": {},
+        "entitlements": {},
+    }
+    return _given(fields, defaults)
+
+
+def _price(price: Price) -> _Mapping:
+    fields = to_builtins(price)
+    del fields["key"]
+    return _given(fields, {"interval_count": 1, "stripe": None})
+
+
+def _term(term: Term, catalog: Catalog) -> object:
+    match term:
+        case Switch():
+            return term.on
+        case Setting():
+            return term.value
+        case Allowance(adds=True):
+            # `add: 1` says the same: an addition counts once for each one bought.
+            return _given({"add": "quantity" if term.units == 1 else term.units, "every": term.every}, {"every": None})
+        case Allowance() if term.feature in catalog.credits:
+            return _given({"grant": term.units, "every": term.every, "rollover": term.rollover}, {"rollover": 0})
+        case Allowance():
+            return _limit(term)
+
+
+def _limit(term: Allowance) -> object:
+    if term.by_quantity:
+        limit: object = "quantity"
+    else:
+        limit = "unlimited" if term.units is None else term.units
+    fields = {"limit": limit, "every": term.every, "overage": term.overage, "warn": list(term.warn)}
+    given = _given(fields, {"every": None, "overage": "hard", "warn": []})
+    return given if term.by_quantity or len(given) > 1 else limit
+
+
+def _ladder(ladder: Ladder) -> list[_Mapping]:
+    steps: list[_Mapping] = []
+    earlier = timedelta()
+    for step in ladder:
+        if step.until is None:
+            steps.append({"then": step.plan or "none"})
+        else:
+            steps.append({"for": _duration(step.until - earlier), "access": step.access})
+            earlier = step.until
+    return steps
+
+
+def _duration(duration: timedelta) -> str:
+    parts = (
+        (duration.days, "d"),
+        (duration.seconds // 3600, "h"),
+        (duration.seconds // 60 % 60, "m"),
+        (duration.seconds % 60, "s"),
+    )
+    return "".join(f"{count}{unit}" for count, unit in parts if count)
+
+
+def _rule(rule: PlanChangeRule) -> _Mapping:
+    fields = {"from": rule.from_plan, "to": rule.to_plan, "direction": rule.direction, "when": rule.when}
+    fields |= {"proration": rule.proration, "over_limit": rule.over_limit}
+    return _given(fields, {"direction": None, "proration": "none", "over_limit": None})

@@ -1,0 +1,313 @@
+"""How a document becomes a catalog: `paygrade.yaml`, once read into plain data, parsed whole.
+
+Laws: every mistake is reported at once with its line; a document with a mistake is no catalog at all; two documents
+that say the same thing are the same catalog. The order of plans has a meaning (later is higher), and so has that
+of ladder steps and plan-change rules; no other order does.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from paygrade.catalog import (
+    ACCESS,
+    AGGREGATES,
+    CONFIG_TYPES,
+    INTERVALS,
+    ON_ERROR,
+    AddOn,
+    Allowance,
+    BooleanFeature,
+    Burn,
+    Catalog,
+    ConfigFeature,
+    Credit,
+    Feature,
+    LevelFeature,
+    MeteredFeature,
+    Plan,
+    Price,
+    Term,
+)
+from paygrade.catalog_policies import read_policies
+from paygrade.catalog_terms import read_add_on_term, read_plan_term
+from paygrade.document import Mistakes, Node, is_key
+from paygrade.periods import Every
+
+_FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
+    "boolean": (),
+    "config": ("type", "unit"),
+    "level": ("unit",),
+    "metered": ("event", "aggregate", "value", "unit", "burns"),
+}
+_KINDS = tuple(_FEATURE_FIELDS)
+_COMMON_FIELDS = ("kind", "access", "roles", "on_error", "description")
+_FIELD_HINTS = {
+    field: f"`{field}` is for features of kind {' and '.join(k for k, own in _FEATURE_FIELDS.items() if field in own)}"
+    for fields in _FEATURE_FIELDS.values()
+    for field in fields
+}
+
+_PlanOrAddOn = TypeVar("_PlanOrAddOn", Plan, AddOn)
+_Terms = dict[str, Term]
+_Known = dict[str, Feature | Credit | None]
+"""What a term may be about. None: defined, but so wrongly that nothing can be said about its terms."""
+
+
+def parse(
+    document: object, *, lines: Mapping[str, int] = {}, version: int = 1, previous: Catalog | None = None
+) -> Catalog:
+    """Parse a whole catalog document: mappings, lists, texts, whole numbers and booleans.
+
+    `lines` maps JSON Pointers into the document to line numbers. `version` is the catalog's own; plans and add-ons
+    count theirs from `previous`: unchanged ones keep it, changed ones get the next. Raises Refused
+    (`catalog_invalid`) with all mistakes, in the order of their lines.
+    """
+    mistakes = Mistakes(lines)
+    root = Node(document, "", mistakes).fields("version", "features", "credits", "plans", "add_ons", "policies")
+    root.need("version", "1").integer(at_least=1, at_most=1)
+    features, credits, known = _features(root)
+    plan_nodes = root.need("plans", "{}").entries()
+    plans = {key: _plan(key, rank, node, known=known) for rank, (key, node) in enumerate(plan_nodes.items())}
+    add_on_nodes = root.get("add_ons", {}).entries()
+    add_ons = {key: _add_on(key, node, known=known) for key, node in add_on_nodes.items()}
+    _refuse_shared_keys(plan_nodes, add_on_nodes)
+    default = _default_plan(plans, plan_nodes)
+    _refuse_uneven_periods(plans, add_ons, add_on_nodes)
+    catalog = Catalog(
+        version=version,
+        features=features,
+        credits=credits,
+        plans=_with_versions(plans, previous.plans if previous else {}),
+        add_ons=_with_versions(add_ons, previous.add_ons if previous else {}),
+        policies=read_policies(root.get("policies", {}), plans=plans, default_plan=default),
+        stripe=_provider_refs({**plans, **add_ons}, {**plan_nodes, **add_on_nodes}),
+    )
+    mistakes.refuse_if_any()
+    return catalog
+
+
+def _features(root: Node) -> tuple[dict[str, Feature], dict[str, Credit], _Known]:
+    feature_nodes = root.need("features", "{}").entries()
+    credits = {key: _credit(key, node) for key, node in root.get("credits", {}).entries().items()}
+    known: _Known = {key: _feature(key, node, credits=credits) for key, node in feature_nodes.items()}
+    for key in credits:
+        if key in known:
+            feature_nodes[key].wrong(f"`{key}` is a credit too; give the feature a key of its own")
+    features = {key: feature for key, feature in known.items() if feature and not isinstance(feature, Credit)}
+    return features, credits, {**credits, **known}
+
+
+def _credit(key: str, node: Node) -> Credit:
+    node = node.fields("unit", "description")
+    return Credit(key, unit=node.get("unit", "credit").text(), description=node.get("description", "").note())
+
+
+def _feature(key: str, node: Node, *, credits: dict[str, Credit]) -> Feature | None:
+    kind = node.value.get("kind") if isinstance(node.value, Mapping) else None
+    if not isinstance(kind, str) or kind not in _FEATURE_FIELDS:
+        node.fields(*_COMMON_FIELDS, *_FIELD_HINTS).need("kind", "boolean").choice(_KINDS)
+        return None
+    node = node.fields(*_COMMON_FIELDS, *_FEATURE_FIELDS[kind], hints=_FIELD_HINTS)
+    access = node.get("access", "write").choice(ACCESS)
+    on_error = node.get("on_error", "deny").choice(ON_ERROR)
+    roles = _roles(node.get("roles", []))
+    description = node.get("description", "").note()
+    unit = node.get("unit", "").note()
+    if kind == "boolean":
+        return BooleanFeature(key, access=access, roles=roles, on_error=on_error, description=description)
+    if kind == "config":
+        type_node = node.need("type", "integer")
+        type_ = type_node.choice(CONFIG_TYPES)
+        if type_ != type_node.value:
+            return None
+        return ConfigFeature(
+            key, type_, unit=unit, access=access, roles=roles, on_error=on_error, description=description
+        )
+    if kind == "level":
+        return LevelFeature(key, unit=unit, access=access, roles=roles, on_error=on_error, description=description)
+    return MeteredFeature(
+        key,
+        event=node.get("event", key).text(),
+        aggregate=node.get("aggregate", "count").choice(AGGREGATES),
+        value=_aggregated_value(node),
+        unit=unit,
+        burns=_burns(node.get("burns", {}), credits),
+        access=access,
+        roles=roles,
+        on_error=on_error,
+        description=description,
+    )
+
+
+def _aggregated_value(node: Node) -> str | None:
+    if node.get("aggregate", "count").value != "count":
+        return node.need("value", "tokens").text("the name of an event property")
+    if node.has("value"):
+        node.get("value", None).wrong("`count` counts events and takes no `value`; remove it or write `aggregate: sum`")
+    return None
+
+
+def _roles(node: Node) -> tuple[str, ...]:
+    roles = tuple(item.text("a role") for item in node.items())
+    if len(set(roles)) < len(roles):
+        node.wrong("a role is named twice; name it once")
+    return roles
+
+
+def _burns(node: Node, credits: dict[str, Credit]) -> tuple[Burn, ...]:
+    burns = []
+    for key, rate in node.entries().items():
+        if key not in credits:
+            rate.unknown("credit", credits, key=key)
+        rate = rate.fields("rate", "per")
+        burns.append(
+            Burn(key, rate=rate.need("rate", "1").integer(at_least=1), per=rate.get("per", 1).integer(at_least=1))
+        )
+    return tuple(sorted(burns, key=lambda burn: burn.credit))
+
+
+def _plan(key: str, rank: int, node: Node, *, known: _Known) -> Plan:
+    if key == "none":
+        node.wrong("a plan cannot be called `none`: ladders use the word for no plan at all")
+    node = node.fields("default", "description", "stripe", "prices", "trial", "entitlements")
+    return Plan(
+        key,
+        version=1,
+        rank=rank,
+        terms=_terms(node.get("entitlements", {}), known, in_add_on=False),
+        prices=_prices(node.get("prices", {})),
+        default=node.get("default", False).flag(),
+        trial_days=node.get("trial", {}).fields("days").need("days", "14").integer(1) if node.has("trial") else None,
+        stripe_product=_product(node),
+        description=node.get("description", "").note(),
+    )
+
+
+def _add_on(key: str, node: Node, *, known: _Known) -> AddOn:
+    only_plans = {
+        "default": "only a plan can be the default; remove `default`",
+        "trial": "only a plan has a trial; remove `trial`",
+    }
+    node = node.fields("description", "stripe", "prices", "entitlements", hints=only_plans)
+    return AddOn(
+        key,
+        version=1,
+        terms=_terms(node.get("entitlements", {}), known, in_add_on=True),
+        prices=_prices(node.get("prices", {})),
+        stripe_product=_product(node),
+        description=node.get("description", "").note(),
+    )
+
+
+def _product(node: Node) -> str | None:
+    if not node.has("stripe"):
+        return None
+    product = node.get("stripe", None)
+    if isinstance(product.value, str) and product.value.startswith("price_"):
+        product.wrong(f"`{product.value}` is a price; write it as `stripe` of one of the prices below `prices`")
+    return product.text("the id of a product at Stripe")
+
+
+def _prices(node: Node) -> dict[str, Price]:
+    return {key: _price(key, price) for key, price in node.entries().items()}
+
+
+def _price(key: str, node: Node) -> Price:
+    node = node.fields("amount", "currency", "interval", "interval_count", "stripe")
+    stripe = node.get("stripe", None)
+    return Price(
+        key,
+        amount=node.need("amount", "9900").integer(),
+        currency=_currency(node.need("currency", "usd")),
+        interval=node.need("interval", "month").choice(INTERVALS),
+        interval_count=node.get("interval_count", 1).integer(at_least=1),
+        stripe=stripe.text("the lookup key or id of a price at Stripe") if node.has("stripe") else None,
+    )
+
+
+def _currency(node: Node) -> str:
+    what = "an ISO 4217 code of three lower-case letters, such as `usd`"
+    code = node.text(what)
+    if code and not (is_key(code) and code.isalpha() and len(code) == 3):
+        node.expected(what)
+    return code
+
+
+def _terms(node: Node, known: _Known, *, in_add_on: bool) -> _Terms:
+    """Read the entitlements; a term with a mistake is left out, so that nothing more is concluded from it."""
+    terms = {}
+    for key, entry in node.entries().items():
+        feature = known.get(key)
+        if key not in known:
+            entry.unknown("feature or credit", known, key=key)
+        elif feature is not None:
+            found = entry.mistakes_found
+            term = read_add_on_term(entry, feature) if in_add_on else read_plan_term(entry, feature)
+            if entry.mistakes_found == found:
+                terms[key] = term
+    return terms
+
+
+def _refuse_shared_keys(plan_nodes: dict[str, Node], add_on_nodes: dict[str, Node]) -> None:
+    for key in plan_nodes.keys() & add_on_nodes.keys():
+        add_on_nodes[key].wrong(f"`{key}` is a plan too; give the add-on a key of its own")
+
+
+def _default_plan(plans: dict[str, Plan], nodes: dict[str, Node]) -> str | None:
+    defaults = [key for key, plan in plans.items() if plan.default]
+    for key in defaults[1:]:
+        nodes[key].get("default", True).wrong(f"`{defaults[0]}` is the default plan already; there can be only one")
+    return defaults[0] if defaults else None
+
+
+def _refuse_uneven_periods(plans: dict[str, Plan], add_ons: dict[str, AddOn], nodes: dict[str, Node]) -> None:
+    """An addition comes on top of what the plan allows, so both must count the same periods."""
+    plan_by_period: dict[str, dict[Every, str]] = {}
+    for plan in plans.values():
+        for feature, every in _periods(plan):
+            plan_by_period.setdefault(feature, {}).setdefault(every, plan.key)
+    for add_on in add_ons.values():
+        for feature, added_every in _periods(add_on):
+            for every, plan_key in plan_by_period.get(feature, {}).items():
+                if every != added_every:
+                    nodes[add_on.key].get("entitlements", {}).get(feature, {}).get("every", None).wrong(
+                        f"plan `{plan_key}` counts `{feature}` by `{every}`; write `every: {every}` here as well"
+                    )
+
+
+def _periods(sold: Plan | AddOn) -> list[tuple[str, Every]]:
+    terms = sold.terms.items()
+    return [(feature, term.every) for feature, term in terms if isinstance(term, Allowance) and term.every is not None]
+
+
+def _with_versions(parsed: dict[str, _PlanOrAddOn], previous: Mapping[str, _PlanOrAddOn]) -> dict[str, _PlanOrAddOn]:
+    return {key: _with_version(item, previous.get(key)) for key, item in parsed.items()}
+
+
+def _with_version(item: _PlanOrAddOn, previous: _PlanOrAddOn | None) -> _PlanOrAddOn:
+    if previous is None:
+        return item
+    changed = _content(item) != _content(previous)
+    return replace(item, version=previous.version + changed)
+
+
+def _content(item: Plan | AddOn) -> Plan | AddOn:
+    """What a customer gets and pays. Its place among the plans and the note for people are not part of it."""
+    if isinstance(item, Plan):
+        return replace(item, version=0, rank=0, default=False, description="")
+    return replace(item, version=0, description="")
+
+
+def _provider_refs(sold: Mapping[str, Plan | AddOn], nodes: dict[str, Node]) -> dict[str, str]:
+    """Map what the provider sells to the plan or add-on it buys; one product or price buys one of ours."""
+    owners: dict[str, str] = {}
+    for key, item in sold.items():
+        refs = [(item.stripe_product, nodes[key].get("stripe", None))]
+        prices = nodes[key].get("prices", {})
+        refs += [(price.stripe, prices.get(price.key, {}).get("stripe", None)) for price in item.prices.values()]
+        for ref, node in refs:
+            if ref and owners.setdefault(ref, key) != key:
+                node.wrong(f"`{ref}` at Stripe buys `{owners[ref]}` already; it can buy only one of them")
+    return owners

@@ -1,0 +1,155 @@
+"""The policies of a catalog document: access ladders of subscriptions in arrears, and rules of plan changes.
+
+Laws: a ladder never opens again what it has closed, and its last step lasts for good; of the plan-change rules the
+first that matches wins, one matches always, and a rule that can never match is a mistake.
+"""
+
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from itertools import product
+
+from paygrade.catalog import (
+    DIRECTIONS,
+    LADDER_ACCESS,
+    OVER_LIMIT,
+    PRORATIONS,
+    WHEN,
+    Direction,
+    Ladder,
+    PlanChangeRule,
+    Policies,
+    Step,
+)
+from paygrade.document import Node
+from paygrade.periods import parse_duration
+
+_LADDER_MAX = timedelta(days=3650)
+"""Far beyond any dunning, and near enough that adding it to an invoice's date stays within the calendar."""
+
+_PLAN_CHANGE_DEFAULT = (
+    PlanChangeRule(direction="upgrade", when="now", proration="charge_now"),
+    PlanChangeRule(direction="downgrade", when="period_end", over_limit="block_new"),
+    PlanChangeRule(when="now", proration="none"),
+)
+_Match = tuple[str, str, Direction | None]
+_CATCH_ALL = 'the last rule must match every change; end with `{ from: "*", to: "*", when: now }`'
+
+
+def read_policies(node: Node, *, plans: Collection[str], default_plan: str | None) -> Policies:
+    """Read what the document says; a policy it leaves out falls back to the default plan, or to no plan."""
+    node = node.fields("past_due", "unpaid", "paused", "plan_change")
+    last = Step(None, access="none" if default_plan is None else "full", plan=default_plan)
+    first = Step(timedelta(days=7), access="full")
+
+    def ladder(name: str, default: Ladder, *, dated: bool = True) -> Ladder:
+        return _ladder(node.get(name, None), plans, dated=dated) if node.has(name) else default
+
+    return Policies(
+        past_due=ladder("past_due", (first, last)),
+        unpaid=ladder("unpaid", (last,)),
+        paused=ladder("paused", (last,), dated=False),
+        plan_change=_rules(node.get("plan_change", None), plans) if node.has("plan_change") else _PLAN_CHANGE_DEFAULT,
+    )
+
+
+def _ladder(node: Node, plans: Collection[str], *, dated: bool) -> Ladder:
+    """Read the steps in order. Not `dated`: the provider gives no date that steps could be counted from."""
+    steps: list[Step] = []
+    nodes = node.items()
+    for step in nodes:
+        if step.has("then"):
+            steps.append(_last_step(step, plans))
+            if step is not nodes[-1]:
+                step.wrong("`then` lasts for good; make it the last step")
+        else:
+            steps.append(_dated_step(step, steps[-1] if steps else None, dated=dated))
+    if isinstance(node.value, list | tuple) and (not steps or steps[-1].until is not None):
+        node.wrong("the last step must say what remains; end with `{ then: none }` or `then` and a plan")
+    return tuple(steps)
+
+
+def _dated_step(node: Node, earlier: Step | None, *, dated: bool) -> Step:
+    if not dated:
+        node.wrong("Stripe gives a pause no date to count from; write a `then` step only")
+    node = node.fields("for", "access", hints={"until": "steps say how long they last; write `for`"})
+    access = node.need("access", "full").choice(LADDER_ACCESS)
+    if earlier and earlier.until and LADDER_ACCESS.index(access) < LADDER_ACCESS.index(earlier.access):
+        node.wrong(
+            f"a ladder only narrows: after `{earlier.access}` it cannot open `{access}` again; reorder the steps"
+        )
+    until = (earlier.until if earlier and earlier.until else timedelta()) + _duration(node.need("for", "7d"))
+    if until > _LADDER_MAX:
+        node.wrong(f"a ladder lasts at most {_LADDER_MAX.days}d before its `then` step; shorten the steps")
+    return Step(min(until, _LADDER_MAX), access=access)
+
+
+def _duration(node: Node) -> timedelta:
+    """Read a duration longer than nothing; one that no timedelta can hold is cut to what is too long for a ladder."""
+    text = node.text("a duration such as `7d` or `12h`")
+    if not text:
+        return timedelta()
+    try:
+        duration = parse_duration(text)
+    except ValueError as error:
+        node.wrong(str(error))
+        return timedelta()
+    except OverflowError:
+        return 2 * _LADDER_MAX
+    if not duration:
+        node.wrong("a step lasts longer than nothing; write for example `7d` or remove it")
+    return min(duration, 2 * _LADDER_MAX)
+
+
+def _last_step(node: Node, plans: Collection[str]) -> Step:
+    hints = {key: f"`then` lasts for good; remove `{key}`" for key in ("for", "access")}
+    then = node.fields("then", hints=hints).need("then", "none")
+    plan = then.text("the key of a plan or `none`")
+    if plan == "none" or not plan:
+        return Step(None, access="none")
+    if plan not in plans:
+        then.unknown("plan", {**dict.fromkeys(plans), "none": None})
+    return Step(None, access="full", plan=plan)
+
+
+def _rules(node: Node, plans: Collection[str]) -> tuple[PlanChangeRule, ...]:
+    places: dict[_Match, int] = {}
+    rules = []
+    for place, item in enumerate(node.items(), 1):
+        rule = _rule(item, plans)
+        earlier = [places[match] for match in _wider(rule) if match in places]
+        if earlier:
+            item.wrong(f"this rule can never match, rule {min(earlier)} comes first; move it up or remove it")
+        places.setdefault((rule.from_plan, rule.to_plan, rule.direction), place)
+        rules.append(rule)
+    if isinstance(node.value, list | tuple) and ("*", "*", None) not in places:
+        node.wrong(_CATCH_ALL)
+    return tuple(rules)
+
+
+def _wider(rule: PlanChangeRule) -> Iterator[_Match]:
+    """What a rule matches when it matches all that this one does."""
+    return product((rule.from_plan, "*"), (rule.to_plan, "*"), (rule.direction, None))
+
+
+def _rule(node: Node, plans: Collection[str]) -> PlanChangeRule:
+    node = node.fields("from", "to", "direction", "when", "proration", "over_limit")
+    when = node.need("when", "now").choice(WHEN)
+    if when == "refuse":
+        for field in ("proration", "over_limit"):
+            if node.has(field):
+                node.get(field, None).wrong(f"a change that is refused has no `{field}`; remove it")
+    return PlanChangeRule(
+        from_plan=_plan_or_any(node.get("from", "*"), plans),
+        to_plan=_plan_or_any(node.get("to", "*"), plans),
+        direction=node.get("direction", None).choice(DIRECTIONS) if node.has("direction") else None,
+        when=when,
+        proration=node.get("proration", "none").choice(PRORATIONS),
+        over_limit=node.get("over_limit", None).choice(OVER_LIMIT) if node.has("over_limit") else None,
+    )
+
+
+def _plan_or_any(node: Node, plans: Collection[str]) -> str:
+    key = node.text("the key of a plan or `*`")
+    if key and key != "*" and key not in plans:
+        node.unknown("plan", {**dict.fromkeys(plans), "*": None})
+    return key

@@ -1,0 +1,281 @@
+"""Rows of accounts: their facts, and what is folded from them.
+
+Laws: facts are only ever added; an account's facts are numbered without gap in the order they were saved, and
+their `recorded_at` never decreases; `state` and the subscriptions can be dropped and rebuilt from the facts.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from paygrade.accounts import Account, apply
+from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription, Subscription
+
+_accounts = msgspec.json.Decoder(Account)
+_bodies: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
+
+
+class SavedAccount(Struct, frozen=True):
+    """An account with the dates of its row."""
+
+    account: Account
+    created_at: datetime
+    updated_at: datetime
+
+
+class SavedFact(Struct, frozen=True):
+    """A fact, and when it was learned."""
+
+    fact: Fact
+    recorded_at: datetime
+
+
+class Accounts:
+    """Accounts, facts, links and subscriptions within one transaction."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+
+    async def load(self, account: str) -> SavedAccount | None:
+        cursor = await self._connection.execute(
+            "select state::text, created_at, updated_at from accounts where account = %s", (account,)
+        )
+        row = await cursor.fetchone()
+        return _saved(row) if row else None
+
+    async def page(self, *, after: str, limit: int, search: str = "") -> tuple[SavedAccount, ...]:
+        """Accounts with a key above `after`, by key. `search` finds parts of a key or name, or a customer's id."""
+        cursor = await self._connection.execute(
+            """
+            select state::text, created_at, updated_at from accounts a
+            where a.account > %(after)s and not a.deleted
+              and (%(search)s = '' or a.account ilike %(part)s or a.name ilike %(part)s or exists (
+                   select from subjects s where s.account = a.account and split_part(s.subject, ':', 2) = %(search)s))
+            order by a.account limit %(limit)s
+            """,
+            {"after": after, "limit": limit, "search": search, "part": f"%{_escaped(search)}%"},
+        )
+        return tuple([_saved(row) async for row in cursor])
+
+    async def lock(self, accounts: Iterable[str]) -> dict[str, Account]:
+        """Hold these accounts until the end of the transaction; those that do not exist are left out."""
+        cursor = await self._connection.execute(
+            "select state::text from accounts where account = any(%s) order by account for update",
+            (sorted(set(accounts)),),
+        )
+        found = [_accounts.decode(row[0]) async for row in cursor]
+        return {account.key: account for account in found}
+
+    async def create(self, account: str, at: datetime) -> None:
+        """Make sure that there is a row to lock."""
+        await self._connection.execute(
+            """
+            insert into accounts (account, state, created_at, updated_at)
+            values (%s, %s, %s, %s) on conflict do nothing
+            """,
+            (account, msgspec.json.encode(Account(key=account)).decode(), at, at),
+        )
+
+    async def save(self, account: Account, fact: Fact, at: datetime) -> Account:
+        """Add a fact to an account that this transaction has locked, and return the account with it."""
+        folded = apply(account, fact)
+        await self._connection.execute(
+            """
+            with old as (
+                update accounts set version = %(number)s, state = %(state)s, name = %(name)s, deleted = %(deleted)s,
+                       updated_at = greatest(updated_at, %(at)s)
+                where account = %(account)s returning updated_at)
+            insert into facts (account, number, subject, sequence, as_of, recorded_at, body, cause)
+            select %(account)s, %(number)s, %(subject)s, %(sequence)s, %(as_of)s, updated_at, %(body)s, %(cause)s
+            from old
+            """,
+            {
+                **_folded(folded),
+                "number": fact.number,
+                "at": at,
+                "subject": fact.subject,
+                "sequence": fact.sequence,
+                "as_of": fact.as_of,
+                "body": msgspec.json.encode(fact.body).decode(),
+                "cause": list(fact.cause),
+            },
+        )
+        await self._project(folded, fact.subject, fact.body)
+        return folded
+
+    async def restore(self, account: Account) -> None:
+        """Put back what is folded from the facts."""
+        await self._connection.execute(
+            """
+            update accounts set version = %(number)s, state = %(state)s, name = %(name)s, deleted = %(deleted)s
+            where account = %(account)s
+            """,
+            {**_folded(account), "number": account.version},
+        )
+        await self._connection.execute("delete from subscriptions where account = %s", (account.key,))
+        for subject, statement in account.statements.items():
+            await self._project(account, subject, statement.body)
+
+    async def facts(
+        self, account: str, *, recorded_until: datetime | None = None, before: int | None = None, limit: int | None = None
+    ) -> tuple[SavedFact, ...]:
+        """The account's facts, the newest first. `recorded_until` is inclusive, `before` is a number left out."""
+        cursor = await self._connection.execute(
+            """
+            select number, subject, sequence, as_of, recorded_at, body::text, cause from facts
+            where account = %(account)s
+              and (%(until)s::timestamptz is null or recorded_at <= %(until)s)
+              and (%(before)s::bigint is null or number < %(before)s)
+            order by number desc limit %(limit)s
+            """,
+            {"account": account, "until": recorded_until, "before": before, "limit": limit},
+        )
+        return tuple([_fact(row) async for row in cursor])
+
+    async def link(self, account: str, subjects: Iterable[str]) -> dict[str, str]:
+        """Make these the subjects the account says are its own; returns those that another account has already."""
+        wanted = sorted(set(subjects))
+        await self._connection.execute(
+            "delete from links where account = %s and subject <> all(%s)", (account, wanted)
+        )
+        await self._connection.execute(
+            "insert into links (subject, account) select unnest(%s::text[]), %s on conflict do nothing", (wanted, account)
+        )
+        cursor = await self._connection.execute(
+            "select subject, account from links where subject = any(%s) and account <> %s", (wanted, account)
+        )
+        return {subject: other async for subject, other in cursor}
+
+    async def linking(self, subject: str) -> str | None:
+        """The account that says this subject is its own."""
+        cursor = await self._connection.execute("select account from links where subject = %s", (subject,))
+        row = await cursor.fetchone()
+        return row[0] if row else None
+
+    async def misplaced_links(self, limit: int) -> tuple[tuple[str, str, str], ...]:
+        """Subjects that one account links and the provider's metadata gives to another: subject, one, other."""
+        cursor = await self._connection.execute(
+            """
+            select l.subject, l.account, s.account from links l join subjects s using (subject)
+            where s.account <> l.account order by 1 limit %s
+            """,
+            (limit,),
+        )
+        return tuple([(subject, linking, other) async for subject, linking, other in cursor])
+
+    async def subject_of(self, subscription: str) -> str | None:
+        """The subject that has this subscription, as last read."""
+        cursor = await self._connection.execute(
+            "select subject from subscriptions where id = %s limit 1", (subscription,)
+        )
+        row = await cursor.fetchone()
+        return row[0] if row else None
+
+    async def items_sold(self) -> tuple[dict[str, Any], ...]:
+        """Each different thing that subscriptions not ended consist of: price, lookup_key, product and plan."""
+        cursor = await self._connection.execute(
+            """
+            select distinct i ->> 'price', i ->> 'lookup_key', i ->> 'product', i ->> 'plan'
+            from subscriptions s, json_array_elements(s.items) i where s.status is null or s.status <> all(%s)
+            """,
+            (sorted(TERMINAL),),
+        )
+        names = ("price", "lookup_key", "product", "plan")
+        return tuple([dict(zip(names, row, strict=True)) async for row in cursor])
+
+    async def in_doubt(self, unmapped: Iterable[dict[str, Any]], limit: int) -> tuple[Account, ...]:
+        """Accounts whose subscriptions consist of one of these items, are revived or have an unknown status."""
+        cursor = await self._connection.execute(
+            """
+            select state::text from accounts where account in (
+                select s.account from subscriptions s where s.status is null or s.revived
+                union
+                select s.account from subscriptions s, json_array_elements(s.items) i,
+                       json_to_recordset(%(items)s) as u(price text, lookup_key text, product text, plan text)
+                where s.status <> all(%(ended)s)
+                  and (i ->> 'price') is not distinct from u.price
+                  and (i ->> 'lookup_key') is not distinct from u.lookup_key
+                  and (i ->> 'product') is not distinct from u.product
+                  and (i ->> 'plan') is not distinct from u.plan)
+            order by account limit %(limit)s
+            """,
+            {"items": msgspec.json.encode(list(unmapped)).decode(), "ended": sorted(TERMINAL), "limit": limit},
+        )
+        return tuple([_accounts.decode(row[0]) async for row in cursor])
+
+    async def _project(self, account: Account, subject: str, body: Body) -> None:
+        match body:
+            case Customer(subscriptions=subscriptions):
+                await self._project_subscriptions(account, subject, subscriptions)
+            case ManualSubscription(subscription=subscription):
+                await self._project_subscriptions(account, subject, (subscription,) if subscription else ())
+            case Departed():
+                await self._project_subscriptions(account, subject, ())
+
+    async def _project_subscriptions(
+        self, account: Account, subject: str, subscriptions: tuple[Subscription, ...]
+    ) -> None:
+        await self._connection.execute(
+            "delete from subscriptions where account = %s and subject = %s", (account.key, subject)
+        )
+        rows = [
+            (
+                account.key,
+                subscription.id,
+                subject,
+                subscription.status,
+                subscription.provider_status,
+                subscription.id in account.latched and subscription.status not in TERMINAL,
+                msgspec.json.encode(subscription.items).decode(),
+            )
+            for subscription in subscriptions
+        ]
+        if rows:
+            async with self._connection.cursor() as cursor:
+                await cursor.executemany(
+                    """
+                    insert into subscriptions (account, id, subject, status, provider_status, revived, items)
+                    values (%s, %s, %s, %s, %s, %s, %s)
+                    on conflict (account, id) do update set subject = excluded.subject, status = excluded.status,
+                        provider_status = excluded.provider_status, revived = excluded.revived, items = excluded.items
+                    """,
+                    rows,
+                )
+
+
+def _folded(account: Account) -> dict[str, Any]:
+    return {
+        "account": account.key,
+        "state": msgspec.json.encode(account).decode(),
+        # PostgreSQL's text has no NUL; the name as stated is in `state`.
+        "name": account_name(account).replace("\0", ""),
+        "deleted": not account.exists,
+    }
+
+
+def account_name(account: Account) -> str:
+    """What the host calls the account, else what the provider calls its customer."""
+    if account.profile is not None and account.profile.name:
+        return account.profile.name
+    return next((customer.name for customer in account.customers if customer.name), "")
+
+
+def _saved(row: TupleRow) -> SavedAccount:
+    state, created_at, updated_at = row
+    return SavedAccount(_accounts.decode(state), created_at.astimezone(UTC), updated_at.astimezone(UTC))
+
+
+def _fact(row: TupleRow) -> SavedFact:
+    number, subject, sequence, as_of, recorded_at, body, cause = row
+    fact = Fact(number, subject, sequence, as_of.astimezone(UTC), _bodies.decode(body), tuple(cause))
+    return SavedFact(fact, recorded_at.astimezone(UTC))
+
+
+def _escaped(search: str) -> str:
+    """Take `%` and `_` as themselves."""
+    return search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,92 @@
+"""Rows of the inbox: billing events as received.
+
+Laws: an event id is stored once per subject; a stored event never changes, but that it was handled.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from paygrade.postgres.subjects import ClaimedEvent
+
+
+class InboxCount(Struct, frozen=True):
+    """How many events are kept, how many of them wait for their subject to be read, and when the last one came."""
+
+    received: int
+    unhandled: int
+    last_event_at: datetime | None
+
+
+class Inbox:
+    """Billing events within one transaction."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+
+    async def add(
+        self,
+        *,
+        subject: str,
+        event_id: str,
+        type: str,
+        object_id: str | None,
+        created_at: datetime | None,
+        body: bytes,
+        handled: bool,
+        at: datetime,
+    ) -> bool:
+        """Keep an event; False when it was kept before."""
+        cursor = await self._connection.execute(
+            """
+            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body, handled_at)
+            values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing
+            """,
+            (subject, event_id, type, object_id, created_at, at, body, at if handled else None),
+        )
+        return cursor.rowcount == 1
+
+    async def unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
+        """What waits for this subject, as received. Ask while holding the subject: then nothing is on its way in."""
+        cursor = await self._connection.execute(
+            """
+            select event_id, type, object_id from inbox where subject = %s and handled_at is null
+            order by received_at, event_id
+            """,
+            (subject,),
+        )
+        return tuple([ClaimedEvent(*row) async for row in cursor])
+
+    async def handle(self, subject: str, event_ids: list[str], at: datetime) -> None:
+        await self._connection.execute(
+            "update inbox set handled_at = %s where subject = %s and event_id = any(%s) and handled_at is null",
+            (at, subject, event_ids),
+        )
+
+    async def repoint(self, subject: str, event_ids: list[str], *, to: str) -> None:
+        """Let these events wait for another subject; those that wait there already stay with this one, handled."""
+        await self._connection.execute(
+            """
+            update inbox i set subject = %(to)s
+            where subject = %(subject)s and event_id = any(%(ids)s) and handled_at is null
+              and not exists (select from inbox o where o.subject = %(to)s and o.event_id = i.event_id)
+            """,
+            {"to": to, "subject": subject, "ids": event_ids},
+        )
+
+    async def count(self) -> InboxCount:
+        cursor = await self._connection.execute(
+            "select count(*), count(*) filter (where handled_at is null), max(received_at) from inbox"
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return InboxCount(row[0], row[1], row[2].astimezone(UTC) if row[2] else None)
+
+    async def purge(self, *, kept: timedelta, at: datetime) -> int:
+        """Forget events that were handled and are older than `kept`; returns how many."""
+        cursor = await self._connection.execute(
+            "delete from inbox where received_at < %s and handled_at is not null", (at - kept,)
+        )
+        return cursor.rowcount

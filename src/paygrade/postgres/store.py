@@ -1,0 +1,96 @@
+"""The store: one PostgreSQL database, its transactions and its notifications.
+
+Laws: every statement of the project lives in this folder; rows are locked subjects first, then accounts, each in
+the order of their keys, so no two transactions wait for each other; what a transaction tells, others hear only
+after it is committed.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from paygrade.errors import Unavailable
+from paygrade.postgres.accounts import Accounts
+from paygrade.postgres.catalogs import Catalogs
+from paygrade.postgres.inbox import Inbox
+from paygrade.postgres.subjects import Subjects
+
+Channel = Literal["paygrade_account", "paygrade_catalog", "paygrade_subject"]
+"""What changed: an account (told with its key), the catalog (its version), or a subject's dirty mark."""
+CHANNELS: tuple[Channel, ...] = ("paygrade_account", "paygrade_catalog", "paygrade_subject")
+
+
+class Store:
+    """A pool of connections to one database. Open it before use, close it when done."""
+
+    def __init__(self, database_url: str, *, connections_max: int = 10) -> None:
+        self._database_url = database_url
+        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
+            database_url,
+            min_size=1,
+            max_size=connections_max,
+            timeout=10,
+            open=False,
+            kwargs={"autocommit": True, "options": "-c timezone=UTC"},
+            check=AsyncConnectionPool.check_connection,
+        )
+
+    async def open(self) -> None:
+        try:
+            await self._pool.open(wait=True, timeout=30)
+        except PoolTimeout as error:
+            raise Unavailable("database_unavailable", f"the database does not answer: {error}") from error
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def __aenter__(self) -> "Store":
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Transaction"]:
+        """Everything inside is saved together at the end, or not at all. Unavailable when the database is away."""
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                yield Transaction(connection)
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
+            raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
+
+    async def listen(self, *, ready: Callable[[], None], hear: Callable[[Channel, str], None]) -> None:
+        """Call `hear` with everything told from now on, on a connection of its own, until that connection ends.
+
+        `ready` is called once nothing can be missed any more. Ends by Unavailable or by being cancelled.
+        """
+        try:
+            async with await AsyncConnection.connect(self._database_url, autocommit=True) as connection:
+                for channel in CHANNELS:
+                    await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+                ready()
+                async for told in connection.notifies():
+                    hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
+        except (psycopg.Error, OSError) as error:
+            raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error
+
+
+class Transaction:
+    """One unit of work: the rows of each noun, and what will be told when it is committed."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+        self.accounts = Accounts(connection)
+        self.subjects = Subjects(connection)
+        self.inbox = Inbox(connection)
+        self.catalogs = Catalogs(connection)
+
+    async def tell(self, channel: Channel, payload: str = "") -> None:
+        """Tell every process that listens, once this transaction is committed."""
+        await self._connection.execute("select pg_notify(%s, %s)", (channel, payload))

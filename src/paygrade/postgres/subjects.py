@@ -1,0 +1,202 @@
+"""Rows of subjects: the queue of billing sync.
+
+Laws: a subject is waiting while its dirty mark is above its synced mark, and nothing else says so; the fence grows
+with each claim, before the provider is asked, so the reading of a claim that was overtaken can be told; leases
+and retries run on the database's clock, which all processes share.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+
+class Claim(Struct, frozen=True):
+    """The right to save one reading of `subject`, as long as nobody else has claimed it since.
+
+    `dirty` is the mark this reading will answer for, `events` the billing events that led to it.
+    """
+
+    subject: str
+    fence: int
+    dirty: int
+    rereads: int
+    attempts: int
+    events: tuple["ClaimedEvent", ...] = ()
+
+
+class ClaimedEvent(Struct, frozen=True):
+    """A billing event that waits for its subject to be read."""
+
+    id: str
+    type: str
+    object_id: str | None
+
+
+class HeldSubject(Struct, frozen=True):
+    """A subject's row, locked."""
+
+    subject: str
+    account: str | None
+    fence: int
+    dirty: int
+
+
+class FailingSubject(Struct, frozen=True):
+    """A subject that could not be read, and when it is tried again."""
+
+    subject: str
+    error: str
+    attempts: int
+    retry_at: datetime | None
+
+
+class Queue(Struct, frozen=True):
+    """How billing sync stands. `oldest_dirty_s`: how long the longest waiting subject has been."""
+
+    subjects: int
+    dirty: int
+    oldest_dirty_s: float | None
+    failing: tuple[FailingSubject, ...]
+
+
+class Subjects:
+    """Subjects within one transaction."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+
+    async def mark(self, subjects: Iterable[str]) -> None:
+        """Say that these must be read again. One that was doubted is read at once; one that fails keeps its pause."""
+        await self._connection.execute(
+            """
+            insert into subjects (subject, dirty, marked_at)
+            select subject, 1, clock_timestamp() from unnest(%s::text[]) as subject order by subject
+            on conflict (subject) do update set
+                dirty = subjects.dirty + 1,
+                marked_at = case when subjects.dirty > subjects.synced then subjects.marked_at
+                                 else excluded.marked_at end,
+                retry_at = case when subjects.error is null then null else subjects.retry_at end
+            """,
+            (sorted(set(subjects)),),
+        )
+
+    async def mark_all(self) -> int:
+        """Say that every subject of an account must be read again; returns how many there are."""
+        cursor = await self._connection.execute(
+            """
+            with held as (select subject from subjects where account is not null order by subject for update)
+            update subjects s set dirty = s.dirty + 1,
+                   marked_at = case when s.dirty > s.synced then s.marked_at else clock_timestamp() end
+            from held where s.subject = held.subject
+            """
+        )
+        return cursor.rowcount
+
+    async def unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
+        """Those of these that have no row yet."""
+        cursor = await self._connection.execute(
+            """
+            select named.subject from unnest(%s::text[]) as named(subject)
+            where not exists (select from subjects s where s.subject = named.subject)
+            """,
+            (sorted(set(subjects)),),
+        )
+        return tuple([subject async for (subject,) in cursor])
+
+    async def claim(self, *, limit: int, lease_s: float, at: datetime) -> tuple[Claim, ...]:
+        """Take subjects that are waiting, or due by the billing clock `at`, those that wait longest first."""
+        cursor = await self._connection.execute(
+            """
+            with waiting as (
+                select subject from subjects
+                where (dirty > synced or due_at <= %(at)s)
+                  and (leased_until is null or leased_until <= clock_timestamp())
+                  and (retry_at is null or retry_at <= clock_timestamp())
+                order by marked_at nulls first limit %(limit)s for update skip locked)
+            update subjects s set fence = s.fence + 1, leased_until = clock_timestamp() + %(lease)s
+            from waiting where s.subject = waiting.subject
+            returning s.subject, s.fence, s.dirty, s.rereads, s.attempts
+            """,
+            {"at": at, "limit": limit, "lease": timedelta(seconds=lease_s)},
+        )
+        return tuple([Claim(*row) async for row in cursor])
+
+    async def lock(self, subject: str) -> HeldSubject | None:
+        cursor = await self._connection.execute(
+            "select subject, account, fence, dirty from subjects where subject = %s for update", (subject,)
+        )
+        row = await cursor.fetchone()
+        return HeldSubject(*row) if row else None
+
+    async def settle(
+        self,
+        claim: Claim,
+        *,
+        account: str | None,
+        read_at: datetime | None = None,
+        due_at: datetime | None = None,
+        reread_s: float | None = None,
+    ) -> None:
+        """Give the claim back, answered. With `reread_s` the answer is doubted: it is read again after that pause."""
+        await self._connection.execute(
+            """
+            update subjects set
+                account = %(account)s,
+                synced = case when %(reread)s::interval is null then greatest(synced, %(dirty)s) else synced end,
+                rereads = case when %(reread)s::interval is null then 0 else rereads + 1 end,
+                attempts = 0, error = null, leased_until = null,
+                retry_at = clock_timestamp() + %(reread)s::interval,
+                marked_at = case when %(reread)s::interval is null and dirty <= %(dirty)s then null else marked_at end,
+                read_at = greatest(read_at, %(read_at)s), due_at = %(due_at)s
+            where subject = %(subject)s and fence = %(fence)s
+            """,
+            {
+                "account": account,
+                "reread": None if reread_s is None else timedelta(seconds=reread_s),
+                "dirty": claim.dirty,
+                "read_at": read_at,
+                "due_at": due_at,
+                "subject": claim.subject,
+                "fence": claim.fence,
+            },
+        )
+
+    async def fail(self, claim: Claim, *, error: str, retry_s: float) -> None:
+        """Give the claim back, not answered: the subject goes on waiting, for at least `retry_s`."""
+        await self._connection.execute(
+            """
+            update subjects set attempts = attempts + 1, error = %s, leased_until = null,
+                   retry_at = clock_timestamp() + %s
+            where subject = %s and fence = %s
+            """,
+            (error.replace("\0", ""), timedelta(seconds=retry_s), claim.subject, claim.fence),
+        )
+
+    async def queue(self, *, failing_max: int) -> Queue:
+        cursor = await self._connection.execute(
+            """
+            select count(*), count(*) filter (where dirty > synced),
+                   extract(epoch from clock_timestamp() - min(marked_at) filter (where dirty > synced))::float8
+            from subjects
+            """
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        cursor = await self._connection.execute(
+            """
+            select subject, error, attempts, retry_at from subjects where error is not null
+            order by attempts desc, subject limit %s
+            """,
+            (failing_max,),
+        )
+        failing = tuple([_failing(found) async for found in cursor])
+        return Queue(subjects=row[0], dirty=row[1], oldest_dirty_s=row[2], failing=failing)
+
+
+def _failing(row: tuple[Any, ...]) -> FailingSubject:
+    subject, error, attempts, retry_at = row
+    return FailingSubject(subject, error, attempts, retry_at.astimezone(UTC) if retry_at else None)

@@ -1,0 +1,34 @@
+"""The parts of a running server, as the routes see them; the command line alone decides what they are."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+from litestar.params import Dependency
+from msgspec import Struct
+
+from paygrade.server.clock import Clock
+from paygrade.server.metrics import Metrics
+from paygrade.server.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+    from paygrade.providers.stripe.events import EventRef
+
+Verify = Callable[[bytes, str | None, datetime], "EventRef"]
+"""Reads a webhook's raw body with its signature header at an instant, and says what it is about; else Refused."""
+
+
+class Parts(Struct, frozen=True):
+    """What operations need, and what tells of them. `verify` None: no provider may post here."""
+
+    store: "Store"
+    snapshots: Snapshots
+    clock: Clock
+    metrics: Metrics
+    verify: Verify | None
+    ready: Callable[[], Awaitable[tuple[str, ...]]]
+    """What keeps this server from serving now, in words; empty when nothing does."""
+
+
+Here = Annotated[Parts, Dependency(skip_validation=True)]
