@@ -48,10 +48,12 @@ def decide(snapshot: Snapshot, feature: str, quantity: int, at: datetime, *, mem
 
     `quantity` 0 asks whether it has the feature at all. A feature with roles needs a `member` who has one of them.
     """
-    segment = snapshot.segments[0] if snapshot.segments else None
-    if segment is not None and segment.until is not None and at >= segment.until:
-        segment = _segment_at(snapshot, at)
-    entitlement = segment.entitlements.get(feature) if segment is not None else None
+    if not snapshot.segments:
+        return _unknown(snapshot, feature, quantity, at)
+    segment, stale = snapshot.segments[0], False
+    if at >= segment.until:
+        segment, stale = _segment_at(snapshot, at), at >= snapshot.until
+    entitlement = segment.entitlements.get(feature)
     if entitlement is None:
         return _unknown(snapshot, feature, quantity, at)
     allowed, reason, limit = entitlement.granted, entitlement.reason, entitlement.limit
@@ -59,25 +61,22 @@ def decide(snapshot: Snapshot, feature: str, quantity: int, at: datetime, *, mem
     reserved: int | None = None
     remaining: int | None = None
     if limit is not None:
-        used = reserved = 0
+        credit, used, reserved = entitlement.credit, 0, 0
         if snapshot.balances:
-            balance = snapshot.balances.get(entitlement.credit or feature)
+            balance = snapshot.balances.get(credit or feature)
             # A balance of another period says nothing about this one.
             if balance is not None and balance.from_at == entitlement.from_at:
                 used, reserved = balance.used, balance.reserved
-        cost, total = quantity, used + reserved
+        total = used + reserved
         remaining = limit - total if limit > total else 0
-        if entitlement.credit is not None:
-            cost = -(-quantity * entitlement.rate // entitlement.per)
+        asked = total + (quantity if credit is None else -(-quantity * entitlement.rate // entitlement.per))
         if allowed:
-            if total + cost > limit and not entitlement.soft:
-                allowed, reason = False, "limit_reached" if entitlement.credit is None else "insufficient_credit"
+            if asked > limit and not entitlement.soft:
+                allowed, reason = False, "limit_reached" if credit is None else "insufficient_credit"
             elif entitlement.tiers:
-                reason = _tier(entitlement, total + cost)
-        if entitlement.credit is not None:
-            limit, used, reserved, remaining = (
-                credits * entitlement.per // entitlement.rate for credits in (limit, used, reserved, remaining)
-            )
+                reason = _tier(entitlement, asked)
+        if credit is not None:
+            limit, used, reserved, remaining = _bought_units(entitlement, (limit, used, reserved, remaining))
     if entitlement.roles and allowed and snapshot.roles.get(member or "") not in entitlement.roles:
         allowed = False
         reason = "role_not_permitted"
@@ -98,16 +97,21 @@ def decide(snapshot: Snapshot, feature: str, quantity: int, at: datetime, *, mem
         entitlement.sources,
         snapshot.as_of,
         snapshot.version,
-        at >= snapshot.until,
+        stale,
     )
 
 
 def _segment_at(snapshot: Snapshot, at: datetime) -> Segment:
     """The segment `at` falls in; the last one when time has run past them all."""
     for segment in snapshot.segments:
-        if segment.until is None or at < segment.until:
+        if at < segment.until:
             return segment
     return snapshot.segments[-1]
+
+
+def _bought_units(entitlement: Entitlement, credits: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    limit, used, reserved, remaining = (amount * entitlement.per // entitlement.rate for amount in credits)
+    return limit, used, reserved, remaining
 
 
 def _tier(entitlement: Entitlement, total: int) -> Reason:

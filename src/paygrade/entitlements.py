@@ -53,7 +53,6 @@ from paygrade.sources import (
     units_of,
     view_of,
 )
-from paygrade.standings import soonest
 
 Kind = Literal["boolean", "config", "metered", "level", "credit"]
 
@@ -95,10 +94,10 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Segment(Struct, frozen=True):
-    """Entitlements that hold in `[from_at, until)`, by feature or credit key. `until` None: no date changes them."""
+    """Entitlements that hold in `[from_at, until)`, by feature or credit key, as far as dates alone can change them."""
 
     from_at: datetime
-    until: datetime | None
+    until: datetime
     entitlements: dict[str, Entitlement]
 
 
@@ -132,25 +131,23 @@ def snapshot(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
     version = f"{catalog.version}.{account.version}"
     if not account.exists:
         return Snapshot(account.key, version, at, at + HORIZON, (), known=False)
-    segments: list[Segment] = []
-    turn: datetime | None = at
-    while turn is not None and turn < at + HORIZON and len(segments) < SEGMENTS_MAX:
-        segments.append(derive(account, catalog, turn))
-        turn = segments[-1].until
-    until = at + HORIZON if turn is None else min(turn, at + HORIZON)
+    segments = [derive(account, catalog, at)]
+    while segments[-1].until < at + HORIZON and len(segments) < SEGMENTS_MAX:
+        segments.append(derive(account, catalog, segments[-1].until))
+    until = segments[-1].until
     roles = {key: member.role for key, member in account.members.items() if member.role is not None}
     return Snapshot(account.key, version, at, until, tuple(segments), roles=roles)
 
 
 def derive(account: Account, catalog: Catalog, at: datetime) -> Segment:
-    """The entitlements of every feature and credit at `at`."""
+    """The entitlements of every feature and credit from `at` to the next date that changes them, or the horizon."""
     view = view_of(account, catalog, at)
     entitlements = {key: _settle(view, offer)[0] for key, offer in offers(catalog).items()}
     for key, feature in catalog.features.items():
         if isinstance(feature, MeteredFeature) and feature.burns:
             entitlements[key] = _by_credit(feature, entitlements)
     ends = [e.resets_at for e in entitlements.values() if e.resets_at is not None]
-    return Segment(at, soonest((*ends, *view.ends), at), entitlements)
+    return Segment(at, min(end for end in (*ends, *view.ends, at + HORIZON) if end > at), entitlements)
 
 
 def trace(account: Account, catalog: Catalog, feature: str, at: datetime) -> tuple[Candidate, ...]:

@@ -1,0 +1,62 @@
+"""`decide` per kind of feature, beside a bare lookup in a dict of dicts (the floor any answer in Python has).
+
+Rows are medians over rounds; the rounds of all rows are interleaved so that a slow moment of the machine touches all
+alike. Budget: 0.7 us (DESIGN: budgets).
+"""
+
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter_ns
+
+import msgspec
+from samples import CATALOG, T0, account_with, item, subscription
+
+from paygrade.catalog import BooleanFeature, Catalog, Switch
+from paygrade.decisions import decide
+from paygrade.entitlements import Balance, snapshot
+
+CALLS = 5_000
+ROUNDS = 60
+WARM_UP = 5
+
+
+def main() -> None:
+    rows = _rows()
+    seen: dict[str, list[float]] = {name: [] for name in rows}
+    for number in range(ROUNDS + WARM_UP):
+        for name, call in rows.items():
+            begun = perf_counter_ns()
+            for _ in range(CALLS):
+                call()
+            if number >= WARM_UP:
+                seen[name].append((perf_counter_ns() - begun) / CALLS / 1000)
+    floor = median(seen["nothing (an empty call)"])
+    for name, figures in seen.items():
+        print(f"  {name:42} {median(figures) - floor:7.3f} us median   {min(figures) - floor:7.3f} us best")
+
+
+def _rows() -> dict[str, Callable[[], object]]:
+    held = snapshot(account_with(subscription(item("pro"), item("extra_calls"))), CATALOG, T0)
+    counted = held.segments[0].entitlements["api_calls"]
+    busy = msgspec.structs.replace(held, balances={"api_calls": Balance(500, 20, counted.from_at)})
+    wide = snapshot(account_with(subscription()), _wide(1000), T0)
+    table = {"acme": {key: True for key in CATALOG.features}}
+    return {
+        "nothing (an empty call)": lambda: None,
+        "dict of dicts": lambda: table["acme"]["exports"],
+        "boolean": lambda: decide(held, "exports", 1, T0),
+        "config": lambda: decide(held, "retention", 1, T0),
+        "metered, no usage yet": lambda: decide(held, "api_calls", 1, T0),
+        "metered, with a balance": lambda: decide(busy, "api_calls", 1, T0),
+        "paid in credits": lambda: decide(held, "tokens", 1, T0),
+        "unknown feature": lambda: decide(held, "teleport", 1, T0),
+        "boolean, one of 1,000 features": lambda: decide(wide, "feature_999", 1, T0),
+    }
+
+
+def _wide(features: int) -> Catalog:
+    keys = [f"feature_{number}" for number in range(features)]
+    pro = msgspec.structs.replace(CATALOG.plans["pro"], terms={key: Switch(key, True) for key in keys})
+    return msgspec.structs.replace(
+        CATALOG, features={key: BooleanFeature(key) for key in keys}, credits={}, plans={"pro": pro}, add_ons={}
+    )
