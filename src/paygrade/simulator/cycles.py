@@ -1,0 +1,57 @@
+"""Billing periods: where a subscription's periods begin and end, counted from its billing cycle anchor.
+
+Every boundary is counted from the anchor, never from the boundary before it, so an anchor on the 31st gives
+Jan 31, Feb 28, Mar 31 and does not drift (Stripe docs: billing cycle). Instants are whole seconds since 1970,
+UTC.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from datetime import UTC, datetime
+
+DAY_S = 86_400
+HOUR_S = 3_600
+
+
+def boundary_after(anchor: int, *, interval: str, count: int, after: int) -> int:
+    """Give the first boundary strictly after an instant; boundaries reach back before the anchor too."""
+    return _boundary(anchor, interval=interval, step=_step_after(anchor, interval, count, after) * count)
+
+
+def boundary_upto(anchor: int, *, interval: str, count: int, upto: int) -> int:
+    """Give the last boundary at or before an instant."""
+    return _boundary(anchor, interval=interval, step=(_step_after(anchor, interval, count, upto) - 1) * count)
+
+
+def _step_after(anchor: int, interval: str, count: int, after: int) -> int:
+    if interval in ("month", "year"):
+        one, other = datetime.fromtimestamp(anchor, UTC), datetime.fromtimestamp(after, UTC)
+        months = (other.year - one.year) * 12 + other.month - one.month
+        step = months // (count * (12 if interval == "year" else 1)) - 1
+    else:
+        step = (after - anchor) // (count * DAY_S * (7 if interval == "week" else 1)) - 1
+    while _boundary(anchor, interval=interval, step=step * count) <= after:
+        step += 1
+    return step
+
+
+def _boundary(anchor: int, *, interval: str, step: int) -> int:
+    match interval:
+        case "day":
+            return anchor + step * DAY_S
+        case "week":
+            return anchor + step * 7 * DAY_S
+        case "month":
+            return _add_months(anchor, step)
+        case "year":
+            return _add_months(anchor, step * 12)
+        case _:
+            raise ValueError(f"no such interval: {interval}")
+
+
+def _add_months(anchor: int, months: int) -> int:
+    moment = datetime.fromtimestamp(anchor, UTC)
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
+    day = min(moment.day, monthrange(year, month + 1)[1])
+    return int(moment.replace(year=year, month=month + 1, day=day).timestamp())

@@ -1,0 +1,146 @@
+"""The simulated Stripe as a deterministic machine: requests and passing time in, responses and events out.
+
+Laws. No sockets, no real clock, no randomness but the seed's: the same seed, start, requests and advances
+give the same objects, ids and events. Time only moves forward, and what falls due happens in order, each at
+its own instant.
+
+    engine = Engine(seed=1, now=start)
+    engine.request("POST", "/v1/customers", {"email": "ada@example.org"}).body["id"]
+    engine.advance(timedelta(days=31))
+    engine.take_events()
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from paygrade.simulator import errors, invoices, reading, renewals, routes
+from paygrade.simulator.forms import Json
+from paygrade.simulator.world import API_VERSION, Request, Settings, World, copied
+
+KEY_LIFE = timedelta(hours=24)  # Stripe docs: idempotent requests: keys are kept at least a day
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int
+    body: Json
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    request: tuple[str, str, Json]
+    response: Response
+    at: datetime
+
+
+class Engine:
+    def __init__(self, seed: int, now: datetime) -> None:
+        if now.tzinfo is None:
+            raise ValueError("the clock needs a time zone: give an aware datetime")
+        self.world = World(seed=seed, now=now)
+        self._remembered: dict[str, _Remembered] = {}
+
+    @property
+    def now(self) -> datetime:
+        return self.world.now
+
+    @property
+    def next_due(self) -> datetime | None:
+        """The instant of the next happening, if there is one."""
+        return self.world.next_due
+
+    @property
+    def settings(self) -> Settings:
+        return self.world.settings
+
+    def change_settings(self, wanted: dict[str, Any]) -> Settings:
+        """Change the dashboard's settings; raises ValueError with a message for a person."""
+        self.world.settings = self.world.settings.changed(wanted)
+        return self.world.settings
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        params: Json,
+        *,
+        idempotency_key: str | None = None,
+        stripe_version: str | None = None,
+    ) -> Response:
+        """Answer one API request. `params` is the decoded form or query (`forms.decode`), every value a text.
+
+        The body belongs to the engine and may change with the next call: encode or copy it first.
+        """
+        request = Request(id=self.world.new_id("req", length=14), idempotency_key=idempotency_key)
+        headers = {"Request-Id": request.id or "", "Stripe-Version": stripe_version or API_VERSION}
+        if idempotency_key is None or method != "POST":
+            return self._answer(method, path, params, request=request, headers=headers)
+        self._forget_old_keys()
+        asked = (method, path, copied(params))
+        if remembered := self._remembered.get(idempotency_key):
+            return _replay(remembered, asked=asked, key=idempotency_key, headers=headers)
+        response = self._answer(method, path, params, request=request, headers=headers)
+        if (
+            response.status < 400 or response.status == 402
+        ):  # a refused request never began, so it is not kept
+            kept = Response(response.status, copied(response.body), response.headers)
+            self._remembered[idempotency_key] = _Remembered(asked, kept, self.now)
+        return response
+
+    def advance(self, delta: timedelta) -> None:
+        """Let time pass, and everything happen that falls due within it."""
+        self.advance_to(self.now + delta)
+
+    def advance_to(self, instant: datetime) -> None:
+        if instant < self.now:
+            raise ValueError(f"the clock only moves forward: it is {self.now.isoformat()} already")
+        world = self.world
+        while (due := world.next_due) is not None and due <= instant:
+            renewals.happen(world, *world.take_due())
+        world.now = instant
+
+    def take_events(self) -> list[Json]:
+        """Give the events made since the last call, oldest first."""
+        events, self.world.fresh_events = self.world.fresh_events, []
+        return events
+
+    def authenticate(self, payment_intent: str, *, succeeds: bool = True) -> Json:
+        """Play the customer who confirms, or fails to confirm, a payment that `requires_action`."""
+        intent = self.world.get("payment_intent", payment_intent, param="payment_intent")
+        if intent["status"] != "requires_action":
+            raise errors.invalid("payment_intent", f"The payment does not wait: it is {intent['status']}.")
+        invoices.authenticate(self.world, intent, succeeds=succeeds)
+        return intent
+
+    def _answer(
+        self, method: str, path: str, params: Json, *, request: Request, headers: dict[str, str]
+    ) -> Response:
+        self.world.request = request
+        try:
+            handler = routes.find(method, path)
+            body = reading.expanded(self.world, handler(self.world, params), params)
+            response = Response(200, body, headers)
+        except errors.RefusedByStripe as refused:
+            response = Response(refused.status, {"error": refused.error}, headers)
+        finally:
+            self.world.request = Request()
+        self.advance_to(self.now)  # what the request made due at once, such as the notice of a short trial
+        return response
+
+    def _forget_old_keys(self) -> None:
+        oldest = self.now - KEY_LIFE
+        self._remembered = {key: old for key, old in self._remembered.items() if old.at >= oldest}
+
+
+def _replay(
+    remembered: _Remembered, *, asked: tuple[str, str, Json], key: str, headers: dict[str, str]
+) -> Response:
+    if remembered.request != asked:
+        refused = errors.key_reused(key)
+        return Response(refused.status, {"error": refused.error}, headers)
+    replayed = {**remembered.response.headers, "Idempotent-Replayed": "true"}
+    return Response(remembered.response.status, remembered.response.body, replayed)

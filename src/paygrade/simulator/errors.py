@@ -1,0 +1,74 @@
+"""What the simulated Stripe answers when it will not do what was asked, in Stripe's error shape.
+
+A refusal is raised before anything changed: a request that is refused leaves the world as it was. The one
+exception is a payment that was tried and declined (402), which leaves its attempt behind, as it does at
+Stripe.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RefusedByStripe(Exception):
+    """One refused request: the HTTP status and the fields of Stripe's error object."""
+
+    def __init__(
+        self, message: str, *, status: int = 400, kind: str = "invalid_request_error", **fields: Any
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error: dict[str, Any] = {"type": kind, "message": message}
+        self.error.update((name, value) for name, value in fields.items() if value is not None)
+        if "code" in self.error:
+            self.error["doc_url"] = f"https://docs.stripe.com/error-codes#{self.error['code']}"
+
+
+def missing(*, kind: str, id: str, param: str = "id") -> RefusedByStripe:
+    name = kind.replace("_", " ") if kind == "payment_method" else kind
+    return RefusedByStripe(f"No such {name}: '{id}'", status=404, code="resource_missing", param=param)
+
+
+def no_such_url(method: str, path: str) -> RefusedByStripe:
+    return RefusedByStripe(
+        f"Unrecognized request URL ({method}: {path}). The simulator may not know this part of Stripe's API.",
+        status=404,
+    )
+
+
+def unknown_parameter(name: str) -> RefusedByStripe:
+    return RefusedByStripe(f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
+
+
+def missing_parameter(name: str) -> RefusedByStripe:
+    return RefusedByStripe(f"Missing required param: {name}.", code="parameter_missing", param=name)
+
+
+def invalid(name: str, message: str, *, code: str | None = None) -> RefusedByStripe:
+    return RefusedByStripe(message, code=code, param=name)
+
+
+def not_one_of(name: str, *, value: object, choices: tuple[str, ...]) -> RefusedByStripe:
+    return invalid(name, f"Invalid {name}: must be one of {', '.join(choices)}; received `{value}`.")
+
+
+def declined(*, code: str, decline_code: str | None, message: str, **fields: Any) -> RefusedByStripe:
+    return RefusedByStripe(
+        message, status=402, kind="card_error", code=code, decline_code=decline_code, **fields
+    )
+
+
+def wrong_key(key: str | None) -> RefusedByStripe:
+    if not key:
+        return RefusedByStripe(
+            "You did not provide an API key. Use `Authorization: Bearer <key>` or basic auth.", status=401
+        )
+    return RefusedByStripe(f"Invalid API Key provided: {key[:7]}****{key[-4:]}", status=401)
+
+
+def key_reused(key: str) -> RefusedByStripe:
+    return RefusedByStripe(
+        f"The idempotency key `{key}` was first used for another request. Keys can only be used again with "
+        "the same method, path and parameters.",
+        kind="idempotency_error",
+    )

@@ -1,0 +1,208 @@
+"""The status of a subscription: how it follows its invoices, and how it ends.
+
+Laws. `canceled` and `incomplete_expired` are final. Only the latest invoice speaks: a subscription is
+`past_due` or `unpaid` until its latest invoice is paid or marked uncollectible, whatever happens to older
+ones. A void invoice does not count, nor does a draft that still waits to be finalized. (Stripe docs:
+subscription statuses.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paygrade.simulator import cycles, shapes
+from paygrade.simulator.forms import Json
+from paygrade.simulator.world import Debit, World
+
+ENDED = ("canceled", "incomplete_expired")
+OWING = ("past_due", "unpaid")
+TRIAL_NOTICE_S = 3 * cycles.DAY_S
+
+
+def subscription_of(world: World, invoice: Json) -> Json:
+    return world.objects[invoice["parent"]["subscription_details"]["subscription"]]
+
+
+def follow_settled(world: World, invoice: Json) -> None:
+    """React to an invoice that was paid, marked uncollectible or voided."""
+    subscription = subscription_of(world, invoice)
+    settled = invoice["status"] in ("paid", "uncollectible")
+    resumption = world.resumptions.get(subscription["id"])
+    held = world.held_changes.get(subscription["id"])
+    with world.changing(subscription):
+        if held is not None and held.invoice == invoice["id"]:
+            drop_held_change(world, subscription)
+            if settled:
+                world.remember_debits(invoice["lines"]["data"])
+                adopt(world, subscription, held.change)
+        if resumption is not None and resumption.invoice == invoice["id"]:
+            _follow_resumption(world, subscription, settled=settled)
+        elif subscription["status"] == "incomplete":
+            _set_status(world, subscription, "active" if settled else "incomplete_expired")
+        elif subscription["status"] in OWING:
+            latest = _latest_that_counts(world, subscription)
+            if latest is not None and latest["status"] in ("paid", "uncollectible"):
+                _set_status(world, subscription, "active")
+
+
+def follow_failed(world: World, invoice: Json) -> None:
+    """React to an invoice that was due and not paid."""
+    subscription = subscription_of(world, invoice)
+    resumption = world.resumptions.get(subscription["id"])
+    if resumption is not None and resumption.invoice == invoice["id"]:
+        if resumption.by_attempt:
+            with world.changing(subscription):
+                resume(world, subscription, status="past_due")
+        return
+    if subscription["id"] in world.held_changes:
+        return  # Stripe docs: pending updates: the subscription stays as it was
+    latest = _latest_that_counts(world, subscription)
+    if subscription["status"] == "active" and latest is not None and latest["id"] == invoice["id"]:
+        with world.changing(subscription):
+            _set_status(world, subscription, "past_due")
+
+
+def give_up(world: World, invoice: Json) -> None:
+    """Do what the settings say once the last retry of an invoice has failed."""
+    subscription = subscription_of(world, invoice)
+    if subscription["status"] not in ("active", "past_due"):
+        return
+    if world.settings.after_retries == "cancel":
+        end(world, subscription, reason="payment_failed")
+    elif world.settings.after_retries == "unpaid":
+        with world.changing(subscription):
+            _set_status(world, subscription, "unpaid")
+
+
+def end(world: World, subscription: Json, *, reason: str | None = None) -> None:
+    """Cancel a subscription for good. `ended_at`, not `canceled_at`, tells when access ended."""
+    subscription["status"] = "canceled"
+    subscription["ended_at"] = world.at
+    subscription["canceled_at"] = subscription["canceled_at"] or world.at
+    subscription["status_details"] = None
+    if reason is not None and subscription["cancellation_details"]["reason"] is None:
+        subscription["cancellation_details"]["reason"] = reason
+    world.resumptions.pop(subscription["id"], None)
+    _stop_collecting(world, subscription)
+    world.emit("customer.subscription.deleted", subscription)
+
+
+def expire_incomplete(world: World, subscription: Json) -> None:
+    with world.changing(subscription):
+        _set_status(world, subscription, "incomplete_expired")
+
+
+def pause(world: World, subscription: Json, *, reason: str) -> None:
+    with world.changing(subscription):
+        subscription["status"] = "paused"
+        subscription["status_details"] = shapes.paused(at=world.at, reason=reason)
+    world.emit("customer.subscription.paused", subscription)
+
+
+def resume(world: World, subscription: Json, *, status: str = "active") -> None:
+    """Let a paused subscription go on with the periods its resumption was billed for."""
+    resumption = world.resumptions.pop(subscription["id"])
+    for item in subscription["items"]["data"]:
+        if period := resumption.periods.get(item["id"]):
+            item["current_period_start"], item["current_period_end"] = period
+    subscription["billing_cycle_anchor"] = resumption.anchor
+    _set_status(world, subscription, status)
+    schedule_renewal(world, subscription)
+    world.emit("customer.subscription.resumed", subscription)
+
+
+def schedule_renewal(world: World, subscription: Json) -> None:
+    ends = {item["current_period_end"] for item in subscription["items"]["data"]}
+    if ends:
+        world.schedule(min(ends), "renew", subscription["id"])
+
+
+def schedule_trial(world: World, subscription: Json) -> None:
+    """Plan the end of a trial and the notice three days before it, at once if the trial is shorter."""
+    ending = subscription["trial_end"]
+    world.schedule(max(world.at, ending - TRIAL_NOTICE_S), "trial_will_end", subscription["id"])
+    world.schedule(ending, "end_trial", subscription["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A subscription as an update would leave it, and what that costs."""
+
+    items: list[Json]
+    anchor: int
+    lines: list[Json]
+    bill_now: bool
+    trial: tuple[int, int] | None = None  # a trial that begins or is moved
+    trial_ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChange:
+    """A change that waits for its invoice to be paid: until then `items` stays as it is."""
+
+    invoice: str
+    change: Change
+    debits: dict[str, Debit]  # as they were
+
+
+def adopt(world: World, subscription: Json, change: Change) -> None:
+    """Let a change take effect: items, anchor, trial and everything that is counted from them."""
+    for gone in subscription["items"]["data"]:
+        world.objects.pop(gone["id"])
+    for item in change.items:
+        world.objects[item["id"]] = item
+    fill(subscription, change.items)
+    subscription["billing_cycle_anchor"] = change.anchor
+    if change.trial is not None:
+        subscription.update(status="trialing", trial_start=change.trial[0], trial_end=change.trial[1])
+        schedule_trial(world, subscription)
+    elif change.trial_ends:
+        subscription.update(status="active", trial_end=world.at)
+    if subscription["cancel_at_period_end"]:
+        subscription["cancel_at"] = max(item["current_period_end"] for item in change.items)
+        world.schedule(subscription["cancel_at"], "cancel", subscription["id"])
+    schedule_renewal(world, subscription)
+
+
+def fill(subscription: Json, items: list[Json]) -> None:
+    """Set the items and the two fields that repeat a single one."""
+    subscription["items"].update(data=items, total_count=len(items))
+    only = items[0] if len(items) == 1 else None
+    subscription["plan"] = only and only["plan"]
+    subscription["quantity"] = only and only["quantity"]
+
+
+def drop_held_change(world: World, subscription: Json) -> None:
+    held = world.held_changes.pop(subscription["id"])
+    world.debits.update(held.debits)
+    subscription["pending_update"] = None
+
+
+def _follow_resumption(world: World, subscription: Json, *, settled: bool) -> None:
+    if settled:
+        resume(world, subscription)
+    else:
+        del world.resumptions[subscription["id"]]  # a voided resumption invoice: it stays paused
+
+
+def _set_status(world: World, subscription: Json, status: str) -> None:
+    subscription["status"] = status
+    subscription["status_details"] = None
+    if status == "incomplete_expired":
+        subscription["ended_at"] = world.at
+
+
+def _latest_that_counts(world: World, subscription: Json) -> Json | None:
+    for invoice in world.owned("invoice", subscription["id"]):
+        waiting = invoice["status"] == "draft" and invoice["auto_advance"]
+        if invoice["status"] != "void" and not waiting:
+            return invoice
+    return None
+
+
+def _stop_collecting(world: World, subscription: Json) -> None:
+    """Leave what is owed open and stop trying (Stripe docs: cancel subscriptions)."""
+    for invoice in world.owned("invoice", subscription["id"]):
+        if invoice["status"] in ("draft", "open"):
+            with world.changing(invoice):
+                invoice.update(auto_advance=False, next_payment_attempt=None, automatically_finalizes_at=None)

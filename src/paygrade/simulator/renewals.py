@@ -1,0 +1,144 @@
+"""What happens to subscriptions by the mere passing of time.
+
+Laws. At a period's end the period moves first, while the status stays as it is; the invoice is drafted at
+once, finalized about an hour later and only then charged. A cancellation due at the same instant wins over a
+renewal. Each happening looks again whether it still applies: what was scheduled and then changed does
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from paygrade.simulator import cycles, invoices, lifecycle, lines, payments
+from paygrade.simulator.forms import Json
+from paygrade.simulator.world import World
+
+PAYMENT_WINDOW_S = 23 * cycles.HOUR_S  # for a first invoice, and for a resumption's
+
+
+def happen(world: World, what: str, id: str) -> None:
+    """Do what falls due to an object, unless that object is gone."""
+    if (thing := world.objects.get(id)) is not None:
+        HAPPENINGS[what](world, thing)
+
+
+def renew(world: World, subscription: Json) -> None:
+    """Move the items whose period is over to their next one and draft the invoice for it."""
+    if subscription["status"] not in ("active", "past_due", "unpaid"):
+        return
+    due = [item for item in subscription["items"]["data"] if item["current_period_end"] <= world.at]
+    if due:
+        _begin_period(world, subscription, due)
+
+
+def end_trial(world: World, subscription: Json) -> None:
+    if subscription["status"] != "trialing" or subscription["trial_end"] > world.at:
+        return
+    customer = world.objects[subscription["customer"]]
+    payer = payments.card_for(world, customer=customer, subscription=subscription)
+    behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
+    if payer is None and subscription["collection_method"] == "charge_automatically":
+        if behavior == "cancel":
+            lifecycle.end(world, subscription, reason="payment_failed")
+            return
+        if behavior == "pause":
+            lifecycle.pause(world, subscription, reason="trial_end_without_payment_method")
+            return
+    with world.changing(subscription):
+        subscription["status"] = "active"
+        _begin_period(world, subscription, subscription["items"]["data"])
+
+
+def _begin_period(world: World, subscription: Json, items: list[Json]) -> None:
+    """Bill licensed items for the new period, metered ones for the old, and all prorations that wait."""
+    before = items[0]["current_period_start"]
+    with world.changing(subscription):
+        billed = []
+        for item in items:
+            ended = (item["current_period_start"], item["current_period_end"])
+            begin_item_period(item, anchor=subscription["billing_cycle_anchor"])
+            started = (item["current_period_start"], item["current_period_end"])
+            billed.append(lines.cycle_line(world, item, period=ended if lines.is_metered(item) else started))
+        lifecycle.schedule_renewal(world, subscription)
+        invoice = invoices.draft(
+            world,
+            subscription,
+            [*world.pending_lines.pop(subscription["id"], []), *billed],
+            reason="subscription_cycle",
+            period=(before, items[0]["current_period_start"]),
+        )
+    paused = subscription["pause_collection"]
+    if subscription["status"] == "unpaid" or (paused and paused["behavior"] == "keep_as_draft"):
+        invoice["auto_advance"] = False
+    else:
+        invoices.wait_to_finalize(world, invoice)
+
+
+def begin_item_period(item: Json, *, anchor: int) -> None:
+    recurring = item["price"]["recurring"]
+    item["current_period_start"] = item["current_period_end"]
+    item["current_period_end"] = cycles.boundary_after(
+        anchor,
+        interval=recurring["interval"],
+        count=recurring["interval_count"],
+        after=item["current_period_start"],
+    )
+
+
+def announce_trial_end(world: World, subscription: Json) -> None:
+    ending = subscription["trial_end"]
+    if subscription["status"] == "trialing" and ending - lifecycle.TRIAL_NOTICE_S <= world.at < ending:
+        world.emit("customer.subscription.trial_will_end", subscription)
+
+
+def cancel_due(world: World, subscription: Json) -> None:
+    if subscription["status"] not in lifecycle.ENDED and subscription["cancel_at"] == world.at:
+        lifecycle.end(world, subscription)
+
+
+def expire_incomplete(world: World, subscription: Json) -> None:
+    if subscription["status"] != "incomplete":
+        return
+    invoice = world.objects[subscription["latest_invoice"]]
+    if invoice["status"] == "open":
+        invoices.void(world, invoice)
+    else:
+        lifecycle.expire_incomplete(world, subscription)
+
+
+def expire_resumption(world: World, subscription: Json) -> None:
+    resumption = world.resumptions.get(subscription["id"])
+    if resumption is None:
+        return
+    invoice = world.objects[resumption.invoice]
+    if invoice["created"] + PAYMENT_WINDOW_S == world.at and invoice["attempt_count"] == 0:
+        invoices.void(world, invoice)
+
+
+def expire_held_change(world: World, subscription: Json) -> None:
+    held = world.held_changes.get(subscription["id"])
+    if held is not None and subscription["pending_update"]["expires_at"] == world.at:
+        invoices.void(world, world.objects[held.invoice])
+
+
+def resume_collection(world: World, subscription: Json) -> None:
+    paused = subscription["pause_collection"]
+    if paused is not None and paused["resumes_at"] == world.at:
+        with world.changing(subscription):
+            subscription["pause_collection"] = None
+
+
+HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
+    "cancel": cancel_due,
+    "expire_incomplete": expire_incomplete,
+    "expire_resumption": expire_resumption,
+    "expire_held_change": expire_held_change,
+    "resume_collection": resume_collection,
+    "trial_will_end": announce_trial_end,
+    "end_trial": end_trial,
+    "renew": renew,
+    "finalize": invoices.finalize_due,
+    "overdue": invoices.overdue,
+    "retry": invoices.retry_due,
+}

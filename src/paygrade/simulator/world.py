@@ -1,0 +1,246 @@
+"""The simulated account: every object, the clock, what falls due, and the events not yet handed out.
+
+Objects are Stripe's JSON documents, held as dicts and changed in place. A change made inside `changing(…)`
+gives exactly one event with its previous attributes. The world never looks at a real clock and draws all of
+its randomness from its seed, so the same requests and advances give the same world, ids included.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from paygrade.simulator import errors
+from paygrade.simulator.forms import Json
+
+API_VERSION = "2026-10-28.endive"
+ID_LETTERS = string.ascii_letters + string.digits
+
+# Same instant, several happenings: an end comes before a renewal, a charge after the invoice it charges.
+DUE_ORDER = (
+    "cancel",
+    "expire_incomplete",
+    "expire_resumption",
+    "expire_held_change",
+    "resume_collection",
+    "trial_will_end",
+    "end_trial",
+    "renew",
+    "finalize",
+    "overdue",
+    "retry",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a person sets in Stripe's dashboard (Billing → Subscriptions and emails)."""
+
+    retry_days: tuple[int, ...] = (1, 2, 2, 2, 2, 2, 2, 1)  # days between attempts: 8 retries in 2 weeks
+    after_retries: str = "cancel"  # cancel | unpaid | past_due
+    finalize_after_s: int = 3600  # how long a renewal's invoice stays a draft
+
+    def changed(self, wanted: dict[str, Any]) -> Settings:
+        choices = ("cancel", "unpaid", "past_due")
+        if wanted.get("after_retries", "cancel") not in choices:
+            raise ValueError(f"`after_retries` must be one of {', '.join(choices)}")
+        days = wanted.get("retry_days", list(self.retry_days))
+        if not isinstance(days, list) or not all(type(day) is int and day > 0 for day in days):
+            raise ValueError("`retry_days` must be a list of whole days, each at least 1")
+        seconds = wanted.get("finalize_after_s", self.finalize_after_s)
+        if type(seconds) is not int or seconds < 0:
+            raise ValueError("`finalize_after_s` must be a whole number of seconds, at least 0")
+        after_retries = wanted.get("after_retries", self.after_retries)
+        return replace(self, after_retries=after_retries, retry_days=tuple(days), finalize_after_s=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Debit:
+    """What an item was last billed: flexible billing credits from this (Stripe docs: credit prorations)."""
+
+    amount: int
+    quantity: int
+    period_start: int
+    period_end: int
+    invoice: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """How a paused subscription goes on once its resumption invoice is settled."""
+
+    invoice: str
+    anchor: int
+    periods: dict[str, tuple[int, int]]  # item id → period
+    by_attempt: bool
+
+
+@dataclass(slots=True)
+class Request:
+    """The API request under way, as events mention it."""
+
+    id: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(slots=True)
+class World:
+    seed: int
+    now: datetime
+    settings: Settings = field(default_factory=Settings)
+    objects: dict[str, Json] = field(default_factory=dict)  # by id, every kind
+    shelves: dict[str, list[str]] = field(default_factory=dict)  # kind, or kind/owner → ids, oldest first
+    cards: dict[str, Any] = field(default_factory=dict)  # payment method id → payments.Card
+    pending_lines: dict[str, list[Json]] = field(
+        default_factory=dict
+    )  # subscription id → lines to be invoiced
+    debits: dict[str, Debit] = field(default_factory=dict)  # subscription item id → its last debit
+    resumptions: dict[str, Resumption] = field(default_factory=dict)  # subscription id
+    held_changes: dict[str, Any] = field(default_factory=dict)  # subscription id → lifecycle.HeldChange
+    plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
+    request: Request = field(default_factory=Request)
+    fresh_events: list[Json] = field(default_factory=list)
+    random: random.Random = field(init=False)
+    _due: list[tuple[int, int, int, str, str]] = field(default_factory=list)
+    _due_count: int = 0
+    _open: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+
+    @property
+    def at(self) -> int:
+        """The clock in Stripe's whole seconds."""
+        return int(self.now.timestamp())
+
+    def new_id(self, prefix: str, *, length: int = 24) -> str:
+        return f"{prefix}_{''.join(self.random.choices(ID_LETTERS, k=length))}"
+
+    def put(self, thing: Json, *owners: str) -> Json:
+        """Keep a new object, listed under its kind and under each owner (a customer, a subscription, …)."""
+        self.objects[thing["id"]] = thing
+        self.shelves.setdefault(thing["object"], []).append(thing["id"])
+        for owner in owners:
+            self.list_under(thing, owner)
+        return thing
+
+    def list_under(self, thing: Json, owner: str) -> None:
+        self.shelves.setdefault(f"{thing['object']}/{owner}", []).append(thing["id"])
+
+    def find(self, kind: str, id: str | None) -> Json | None:
+        thing = self.objects.get(id) if id else None
+        return thing if thing is not None and thing["object"] == kind else None
+
+    def get(self, kind: str, id: str, *, param: str = "id") -> Json:
+        thing = self.find(kind, id)
+        if thing is None:
+            raise errors.missing(kind=kind, id=id, param=param)
+        return thing
+
+    def owned(self, kind: str, owner: str) -> list[Json]:
+        """Give the objects of a kind under an owner, newest first."""
+        return [self.objects[id] for id in reversed(self.shelves.get(f"{kind}/{owner}", []))]
+
+    def schedule(self, due: int, what: str, id: str) -> None:
+        """Note what falls due; the one who handles it looks again whether it still applies."""
+        self._due_count += 1
+        heapq.heappush(self._due, (due, DUE_ORDER.index(what), self._due_count, what, id))
+
+    @property
+    def next_due(self) -> datetime | None:
+        return datetime.fromtimestamp(self._due[0][0], UTC) if self._due else None
+
+    def take_due(self) -> tuple[str, str]:
+        """Take the first happening from the queue and set the clock to its instant."""
+        due, _, _, what, id = heapq.heappop(self._due)
+        self.now = max(self.now, datetime.fromtimestamp(due, UTC))
+        return what, id
+
+    def remember_debits(self, lines: list[Json]) -> None:
+        for line in lines:
+            details = line["parent"]["subscription_item_details"]
+            if line["amount"] >= 0 and line["quantity"] is not None:
+                self.debits[details["subscription_item"]] = Debit(
+                    amount=line["amount"],
+                    quantity=line["quantity"],
+                    period_start=line["period"]["start"],
+                    period_end=line["period"]["end"],
+                    invoice=line["invoice"],
+                    line=line["id"],
+                )
+
+    def emit(self, type: str, thing: Json, *, previous: Json | None = None) -> None:
+        """Create an event that holds the object as it stands now."""
+        data: Json = {"object": copied(thing)}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        event: Json = {
+            "id": self.new_id("evt"),
+            "object": "event",
+            "api_version": API_VERSION,
+            "created": self.at,
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": 0,
+            "request": {"id": self.request.id, "idempotency_key": self.request.idempotency_key},
+            "type": type,
+        }
+        self.fresh_events.append(self.put(event))
+
+    @contextmanager
+    def changing(self, thing: Json, type: str | None = None) -> Iterator[None]:
+        """Emit one `….updated` event if the object differs at the end; inner changes join the outer one."""
+        if thing["id"] in self._open:
+            yield
+            return
+        before = copied(thing)
+        with self.holding(thing):
+            yield
+        if previous := previous_attributes(before, thing):
+            self.emit(type or f"{EVENT_NOUNS[thing['object']]}.updated", thing, previous=previous)
+
+    @contextmanager
+    def holding(self, thing: Json) -> Iterator[None]:
+        """Emit no updates of an object that is still being made."""
+        self._open.add(thing["id"])
+        try:
+            yield
+        finally:
+            self._open.discard(thing["id"])
+
+
+EVENT_NOUNS = {
+    "customer": "customer",
+    "product": "product",
+    "price": "price",
+    "payment_method": "payment_method",
+    "subscription": "customer.subscription",
+    "invoice": "invoice",
+}
+
+
+def copied(thing: Json) -> Json:
+    return msgspec.json.decode(msgspec.json.encode(thing), type=dict[str, Any])
+
+
+def previous_attributes(before: Json, after: Json) -> Json:
+    """Give the earlier values of what changed: objects show their changed fields only, arrays come whole."""
+    previous: Json = {}
+    for name, old in before.items():
+        new = after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            if inner := previous_attributes(old, new):
+                previous[name] = inner
+        elif old != new:
+            previous[name] = old
+    previous.update({name: None for name in after if name not in before})
+    return previous
