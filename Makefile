@@ -21,7 +21,7 @@ check: setup ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: setup ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .

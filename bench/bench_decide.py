@@ -9,11 +9,11 @@ from statistics import median
 from time import perf_counter_ns
 
 import msgspec
-from samples import CATALOG, T0, account_with, item, subscription
 
 from paygrade.catalog import BooleanFeature, Catalog, Switch
 from paygrade.decisions import decide
 from paygrade.entitlements import Balance, snapshot
+from samples import CATALOG, T0, account_with, item, subscription
 
 CALLS = 5_000
 ROUNDS = 60
@@ -40,7 +40,7 @@ def _rows() -> dict[str, Callable[[], object]]:
     counted = held.segments[0].entitlements["api_calls"]
     busy = msgspec.structs.replace(held, balances={"api_calls": Balance(500, 20, counted.from_at)})
     wide = snapshot(account_with(subscription()), _wide(1000), T0)
-    table = {"acme": {key: True for key in CATALOG.features}}
+    table = {"acme": dict.fromkeys(CATALOG.features, True)}
     return {
         "nothing (an empty call)": lambda: None,
         "dict of dicts": lambda: table["acme"]["exports"],

@@ -179,8 +179,8 @@ LADDER_ACCESS: tuple[LadderAccess, ...] = get_args(LadderAccess)
 class Step(Struct, frozen=True):
     """A rung of an access ladder. It lasts until `until` after the anchor (None: for good).
 
-    `plan` set: the subscription counts as that plan instead of its own. `plan` None and access "none": it counts
-    as nothing at all.
+    `access` is what is left of the subscription's own plans. `plan` set (access is "none" then): the subscription
+    counts as that plan instead.
     """
 
     until: timedelta | None
@@ -246,18 +246,12 @@ def find_bought(
 ) -> Plan | AddOn | None:
     """Find what an item of a subscription buys; None when the catalog does not know it.
 
-    The first of these that the catalog knows decides: the plan's or add-on's key (`pro`, or `pro@3` for exactly
-    that version), the provider's price id, the price's lookup key, the product.
+    The first of these that the catalog knows decides: the plan's or add-on's key (`pro`; `pro@3` is read as what
+    `pro` is now), the provider's price id, the price's lookup key, the product.
     """
-    if plan is not None:
-        named = _plan_or_add_on(catalog, plan.partition("@")[0])
-        if named is not None and plan in (named.key, named.ref):
-            return named
-    for provider_ref in (price, lookup_key, product):
-        if provider_ref is not None and provider_ref in catalog.stripe:
-            return _plan_or_add_on(catalog, catalog.stripe[provider_ref])
+    keys = [plan.partition("@")[0]] if plan else []
+    keys += [catalog.stripe[ref] for ref in (price, lookup_key, product) if ref and ref in catalog.stripe]
+    for key in keys:
+        if (bought := catalog.plans.get(key) or catalog.add_ons.get(key)) is not None:
+            return bought
     return None
-
-
-def _plan_or_add_on(catalog: Catalog, key: str) -> Plan | AddOn | None:
-    return catalog.plans.get(key) or catalog.add_ons.get(key)

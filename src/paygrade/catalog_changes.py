@@ -130,6 +130,15 @@ _FEATURE_DEFAULTS: _Mapping = {
     "burns": {},
 }
 
+_SOLD_DEFAULTS: _Mapping = {
+    "default": False,
+    "trial": None,
+    "description": "",
+    "stripe": None,
+    "prices": {},
+    "entitlements": {},
+}
+
 
 def _feature(feature: Feature) -> _Mapping:
     fields: _Mapping = {"kind": feature.__struct_config__.tag}
@@ -153,23 +162,12 @@ def _credit(credit: Credit) -> _Mapping:
 def _sold(item: Plan | AddOn, catalog: Catalog) -> _Mapping:
     fields: _Mapping = {}
     if isinstance(item, Plan):
-        trial = {"days": item.trial_days} if item.trial_days is not None else None
+        trial = None if item.trial_days is None else {"days": item.trial_days}
         fields = {"default": item.default, "trial": trial}
-    fields |= {
-        "description": item.description,
-        "stripe": item.stripe_product,
-        "prices": {key: _price(price) for key, price in item.prices.items()},
-        "entitlements": {key: _term(term, catalog) for key, term in item.terms.items()},
-    }
-    defaults: _Mapping = {
-        "default": False,
-        "trial": None,
-        "description": "",
-        "stripe": None,
-        "prices": {},
-        "entitlements": {},
-    }
-    return _given(fields, defaults)
+    fields |= {"description": item.description, "stripe": item.stripe_product}
+    fields |= {"prices": {key: _price(price) for key, price in item.prices.items()}}
+    fields |= {"entitlements": {key: _term(term, catalog) for key, term in item.terms.items()}}
+    return _given(fields, _SOLD_DEFAULTS)
 
 
 def _price(price: Price) -> _Mapping:

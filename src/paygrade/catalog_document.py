@@ -32,7 +32,7 @@ from paygrade.catalog import (
 )
 from paygrade.catalog_policies import read_policies
 from paygrade.catalog_terms import read_add_on_term, read_plan_term
-from paygrade.document import Mistakes, Node, is_key
+from paygrade.document import Mistakes, Node, is_key, one_of
 from paygrade.periods import Every
 
 _FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
@@ -44,7 +44,7 @@ _FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
 _KINDS = tuple(_FEATURE_FIELDS)
 _COMMON_FIELDS = ("kind", "access", "roles", "on_error", "description")
 _FIELD_HINTS = {
-    field: f"`{field}` is for features of kind {' and '.join(k for k, own in _FEATURE_FIELDS.items() if field in own)}"
+    field: f"`{field}` is for features of kind {one_of([kind for kind in _KINDS if field in _FEATURE_FIELDS[kind]])}"
     for fields in _FEATURE_FIELDS.values()
     for field in fields
 }

@@ -62,18 +62,22 @@ def _ladder(node: Node, plans: Collection[str], *, dated: bool) -> Ladder:
             if step is not nodes[-1]:
                 step.wrong("`then` lasts for good; make it the last step")
         else:
-            steps.append(_dated_step(step, steps[-1] if steps else None, dated=dated))
+            earlier = steps[-1] if steps and steps[-1].until else None
+            steps.append(_dated_step(step, earlier, dated=dated))
     if isinstance(node.value, list | tuple) and (not steps or steps[-1].until is not None):
         node.wrong("the last step must say what remains; end with `{ then: none }` or `then` and a plan")
     return tuple(steps)
 
 
 def _dated_step(node: Node, earlier: Step | None, *, dated: bool) -> Step:
+    """Read a step that begins where the `earlier` one ends."""
     if not dated:
         node.wrong("Stripe gives a pause no date to count from; write a `then` step only")
     node = node.fields("for", "access", hints={"until": "steps say how long they last; write `for`"})
+    found = node.mistakes_found
     access = node.need("access", "full").choice(LADDER_ACCESS)
-    if earlier and earlier.until and LADDER_ACCESS.index(access) < LADDER_ACCESS.index(earlier.access):
+    understood = node.mistakes_found == found
+    if understood and earlier and LADDER_ACCESS.index(access) < LADDER_ACCESS.index(earlier.access):
         node.wrong(
             f"a ladder only narrows: after `{earlier.access}` it cannot open `{access}` again; reorder the steps"
         )

@@ -18,6 +18,8 @@ _SUGGESTIONS_MAX = 100
 """Comparing names costs time that a hostile document could spend for us."""
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+"""What PostgreSQL's texts or UTF-8 cannot hold, and what only spoils a log."""
 _Option = TypeVar("_Option", bound=str)
 
 
@@ -141,16 +143,18 @@ class Node:
     def text(self, what: str = "a text") -> str:
         """Read a text that is not empty."""
         if isinstance(self.value, str) and self.value.strip():
-            return self.value
+            return self.note()
         self.expected(what)
         return ""
 
     def note(self) -> str:
         """Read a text for people, which may be empty."""
-        if isinstance(self.value, str):
-            return self.value
-        self.expected("a text")
-        return ""
+        if not isinstance(self.value, str):
+            self.expected("a text")
+            return ""
+        if _UNPRINTABLE.search(self.value):
+            self.wrong("a text cannot hold control characters; remove them")
+        return self.value
 
     def flag(self) -> bool:
         if isinstance(self.value, bool):

@@ -1,6 +1,9 @@
-"""Small objects of our own in the shapes of several Stripe API versions."""
+"""Small objects of our own in the shapes of several Stripe API versions, and ways to break them."""
 
+import copy
 from typing import Any
+
+from hypothesis import strategies as st
 
 JAN, FEB, MAR = 1767225600, 1769904000, 1772323200  # the first of the month, 2026, 00:00 UTC
 
@@ -124,3 +127,34 @@ def invoice(**changes: Any) -> dict[str, Any]:
         "status_transitions": {"finalized_at": FEB + 3600},
         **changes,
     }
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def _paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    if isinstance(value, dict):
+        return [path, *(found for key, inner in value.items() for found in _paths(inner, (*path, key)))]
+    if isinstance(value, list):
+        return [path, *(found for index, inner in enumerate(value) for found in _paths(inner, (*path, index)))]
+    return [path]
+
+
+@st.composite
+def mutated(draw: st.DrawFn, wholes: list[dict[str, Any]]) -> Any:  # any JSON at all may come out
+    """A well-formed document with one to three places removed or replaced by any JSON at all."""
+    document: dict[str, Any] = {"": copy.deepcopy(draw(st.sampled_from(wholes)))}
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(_paths(document)[1:]))
+        place: Any = document
+        for step in path[:-1]:
+            place = place[step]
+        if isinstance(place, dict) and len(path) > 1 and draw(st.booleans()):
+            del place[path[-1]]
+        else:
+            place[path[-1]] = draw(_JSON)
+    return document[""]

@@ -7,15 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 from canned_stripe import CannedStripe, failing, missing, serve
-from hypothesis import given
-from hypothesis import strategies as st
 from stripe_shapes import FEB, JAN, MAR, buyer, endive, invoice, line
 
 from paygrade import facts
 from paygrade.errors import Unavailable
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.client import API_VERSION, Redirect, StripeProvider
-from paygrade.providers.stripe.pace import Pace
 
 
 @pytest.fixture
@@ -101,7 +98,14 @@ def test_a_deleted_customer_keeps_what_is_still_listed(canned: CannedStripe) -> 
 
 def test_a_customer_stripe_never_heard_of_is_a_deleted_one(canned: CannedStripe) -> None:
     canned.instead = lambda path: missing()
-    assert customer(canned, "sub_1") == facts.Customer(id="cus_1", created_at=translate.UNKNOWN_AT, deleted=True)
+    assert customer(canned) == facts.Customer(id="cus_1", created_at=translate.UNKNOWN_AT, deleted=True)
+
+
+def test_a_customer_with_live_subscriptions_that_stripe_never_heard_of_is_not_believed(canned: CannedStripe) -> None:
+    canned.instead = lambda path: missing()
+    with pytest.raises(Unavailable, match="of the Stripe account they were read from") as caught:
+        customer(canned, "sub_1")
+    assert caught.value.code == "provider_refused_key"
 
 
 def test_a_key_of_the_other_mode_deletes_nobody(canned: CannedStripe) -> None:
@@ -202,6 +206,7 @@ def test_an_answer_that_does_not_come_is_unreachable(canned: CannedStripe) -> No
     [
         (200, {}, "not json"),
         (200, {}, []),
+        (200, {}, {}),
         (200, {}, {"object": "list", "data": "none"}),
         (200, {}, {"object": "list", "data": [3]}),
         (200, {}, {"object": "list", "data": [], "has_more": True}),
@@ -248,31 +253,3 @@ def test_threads_share_one_provider_and_keep_their_connections(canned: CannedStr
         thread.join()
     assert read == [translate.customer(buyer(), [endive()])] * 40
     assert len(canned.connections) == 4
-
-
-@given(
-    per_second=st.sampled_from([1, 5, 20]),
-    pauses_s=st.lists(st.floats(0, 3), min_size=1, max_size=60),
-)
-def test_no_second_holds_more_turns_than_the_pace_and_its_burst(per_second: int, pauses_s: list[float]) -> None:
-    pace = Pace(per_second)
-    now_s, turns_at = 0.0, []
-    for pause_s in pauses_s:
-        now_s += pause_s
-        turns_at.append(now_s + pace.take(now_s))
-    assert turns_at == sorted(turns_at)
-    for began in turns_at:
-        within = [turn for turn in turns_at if began <= turn < began + 1]
-        assert len(within) <= 2 * per_second
-
-
-def test_a_pace_lets_a_burst_through_and_then_one_turn_after_another() -> None:
-    pace = Pace(2)
-    assert [pace.take(10.0) for _ in range(5)] == [0, 0, 0.5, 1.0, 1.5]
-    assert pace.take(11.5) == 0.5
-    assert pace.take(99.0) == 0
-
-
-def test_a_pace_of_nothing_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="above 0"):
-        Pace(0)

@@ -8,8 +8,10 @@ Laws (ADR 0001):
 - As root, the server runs as an unprivileged user; no folder but our own changes hands or permissions.
 
 Everything about one database stays in its data folder: `cluster` (PostgreSQL's files), `server.log` and the log of
-the run before it, the socket, and two locks: `starting.lock`, held while a process looks or starts, and
-`running.lock`, which PostgreSQL and all its children inherit, so that it is free exactly when none of them is left.
+the run before it, the socket, and three locks that the kernel gives back however a process ends:
+- `starting.lock` is held while a process looks or starts;
+- `owner.lock` is held by the process that started the server, until it stops it or dies;
+- `running.lock` is inherited by PostgreSQL and all its children, so it is free exactly when none of them is left.
 """
 
 import contextlib
@@ -22,9 +24,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 from urllib.parse import quote
 
 import psycopg
@@ -66,21 +69,26 @@ SETTINGS: Mapping[str, str] = {
 
 
 class EmbeddedPostgres:
-    """A running database. `url` works with psycopg and libpq; leaving the context stops what this process started."""
+    """A running database; `url` works with psycopg and libpq.
 
-    def __init__(self, url: str, supervisor: subprocess.Popen[bytes] | None) -> None:
+    Keep the object: what this process started ends with it, at the latest. As a context it ends there.
+    """
+
+    def __init__(self, url: str, started: "_Started | None") -> None:
         self.url = url
-        self._supervisor = supervisor
+        self._started = started
 
     @property
     def attached(self) -> bool:
         """Whether another process started the server and takes it along when it ends."""
-        return self._supervisor is None
+        return self._started is None
 
     def stop(self) -> None:
         """Disconnect everyone, write a checkpoint and end the server; leave alone one we only attached to."""
-        if self._supervisor is not None:
-            _end(self._supervisor)
+        if self._started is not None:
+            # First, so that nobody attaches to a server on its way out.
+            self._started.ownership.close()
+            _end(self._started.supervisor)
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +97,12 @@ class EmbeddedPostgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Started:
+    supervisor: subprocess.Popen[bytes]
+    ownership: IO[bytes]
 
 
 def start(
@@ -111,7 +125,7 @@ def start(
             if socket_dir is not None:
                 progress("attaching to the embedded PostgreSQL another process started")
                 _make_database(socket_dir, database)
-                return EmbeddedPostgres(_url(socket_dir, database), supervisor=None)
+                return EmbeddedPostgres(_url(socket_dir, database), started=None)
             programs = _programs(data_dir, run_as, progress)
             settings = {**SETTINGS, **settings}
             if not (data_dir / "cluster").exists():
@@ -162,10 +176,12 @@ def _running_socket_dir(data_dir: Path, run_as: RunAs | None) -> str | None:
     while time.monotonic() < give_up_at:
         socket_dir = _recorded_socket_dir(record)
         if socket_dir is not None and _listens(socket_dir):
-            # It listens and does not answer: still starting, or on its way out because its owner ended.
-            if _answers(socket_dir):
+            # Without its owner it is on its way out, even if it still answers.
+            ownerless = _is_free(data_dir / "owner.lock", run_as)
+            by_hand = _is_free(data_dir / "running.lock", run_as)
+            if (by_hand or not ownerless) and _answers(socket_dir):
                 return socket_dir
-        elif _nothing_runs(data_dir, run_as):
+        elif _is_free(data_dir / "running.lock", run_as):
             # Left by a crash. PostgreSQL would refuse to start if another process had its number by now, as
             # happens in restarted containers.
             record.unlink(missing_ok=True)
@@ -195,8 +211,8 @@ def _listens(socket_dir: str) -> bool:
     return True
 
 
-def _nothing_runs(data_dir: Path, run_as: RunAs | None) -> bool:
-    lock = open_ours(data_dir / "running.lock", run_as)
+def _is_free(lock_path: Path, run_as: RunAs | None) -> bool:
+    lock = open_ours(lock_path, run_as)
     try:
         return _take(lock)
     finally:
@@ -269,6 +285,8 @@ def _launch(
     settings: Mapping[str, str],
     database: str,
 ) -> EmbeddedPostgres:
+    ownership = os.fdopen(open_ours(data_dir / "owner.lock", run_as), "rb")
+    _take(ownership.fileno())
     socket_dir, leftover = _socket_dir(data_dir, run_as)
     supervisor = _spawn(
         data_dir,
@@ -287,9 +305,10 @@ def _launch(
         _wait_until_it_answers(supervisor, data_dir, socket_dir)
         _make_database(socket_dir, database)
     except BaseException:
+        ownership.close()
         _end(supervisor)
         raise
-    return EmbeddedPostgres(_url(socket_dir, database), supervisor)
+    return EmbeddedPostgres(_url(socket_dir, database), _Started(supervisor=supervisor, ownership=ownership))
 
 
 def _socket_dir(data_dir: Path, run_as: RunAs | None) -> tuple[str, str]:

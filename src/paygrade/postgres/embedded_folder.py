@@ -20,6 +20,7 @@ OUR_FILES = {
     "server.log",
     "server.log.1",
     "starting.lock",
+    "owner.lock",
     "running.lock",
     ".s.PGSQL.5432",
     ".s.PGSQL.5432.lock",

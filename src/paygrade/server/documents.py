@@ -41,7 +41,7 @@ def read_yaml(text: str | bytes) -> tuple[object, dict[str, int]]:
             if builder.gave_up:
                 break
     except yaml.MarkedYAMLError as error:
-        builder.mistakes.append(_syntax_mistake(error))
+        builder.mistakes.append(_syntax_mistake(error, line_max=source.count("\n") + 1))
     except yaml.reader.ReaderError as error:
         line = source.encode()[: error.position].count(b"\n") + 1
         builder.mistakes.append(Mistake("", f"{error.reason}; remove the character from the text", line))
@@ -83,6 +83,10 @@ def read_json(text: str | bytes) -> tuple[object, dict[str, int]]:
         raise refused([Mistake("", f"this is not JSON: {error.msg.lower()}", error.lineno)]) from None
     except RecursionError:
         raise refused([Mistake("", f"nested deeper than {DEPTH_MAX} levels; write it flatter")]) from None
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        mistakes.append(Mistake("", "an escape such as `\\ud800` is half a character; write both or none"))
     if mistakes:
         raise refused(mistakes)
     return document, {}
@@ -100,10 +104,10 @@ def _decode(text: str | bytes) -> str:
         raise refused([Mistake("", "the document is not UTF-8; save it with that encoding")]) from None
 
 
-def _syntax_mistake(error: yaml.MarkedYAMLError) -> Mistake:
+def _syntax_mistake(error: yaml.MarkedYAMLError, *, line_max: int) -> Mistake:
     mark = error.problem_mark or error.context_mark
     context = f"{error.context}: " if error.context else ""
-    return Mistake("", f"this is not YAML: {context}{error.problem}", mark.line + 1 if mark else None)
+    return Mistake("", f"this is not YAML: {context}{error.problem}", min(mark.line + 1, line_max) if mark else None)
 
 
 class _Open:

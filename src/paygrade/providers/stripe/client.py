@@ -71,12 +71,20 @@ class StripeProvider:
             return self._owner_of(f"/v1/subscriptions/{_quoted(id)}")
         if id.startswith("in_"):
             return self._owner_of(f"/v1/invoices/{_quoted(id)}")
-        payload = self._find(f"/v1/customers/{_quoted(id)}") or {"id": id, "deleted": True}
+        payload = self._find(f"/v1/customers/{_quoted(id)}")
         subscriptions = self._subscriptions_of(id, known_live)
+        if payload is None and known_live and not subscriptions:
+            # Of a customer that was deleted Stripe still says so. Knowing nothing of it at all means that we ask the
+            # wrong Stripe account, and believing the answer would close every account here.
+            raise Unavailable(
+                "provider_refused_key",
+                f"Stripe knows neither `{id}` nor its live subscriptions; check that `PAYGRADE_STRIPE_API_KEY` is a "
+                "key of the Stripe account they were read from",
+            )
         owing = any(entry.get("status") in ("past_due", "unpaid") for entry in subscriptions)
         open_invoices = list(self._pages("/v1/invoices", customer=id, status="open")) if owing else []
         try:
-            return translate.customer(payload, subscriptions, open_invoices)
+            return translate.customer(payload or {"id": id, "deleted": True}, subscriptions, open_invoices)
         except Refused as mistake:
             raise _not_understood(mistake.detail) from mistake
 

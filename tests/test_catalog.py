@@ -1,0 +1,439 @@
+"""The catalog: what a document means, and what is said about one that means nothing."""
+
+import random
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import paygrade.server
+from paygrade.catalog import (
+    Allowance,
+    Burn,
+    Catalog,
+    MeteredFeature,
+    PlanChangeRule,
+    Setting,
+    Step,
+    Switch,
+    find_bought,
+)
+from paygrade.catalog_document import parse
+from paygrade.errors import Mistake, Refused
+from paygrade.server.documents import read_yaml
+
+SAMPLE = (Path(paygrade.server.__path__[0]) / "sample" / "paygrade.yaml").read_text()
+SAMPLE_DOCUMENT: Any = read_yaml(SAMPLE)[0]
+
+FEATURES = """\
+version: 1
+features:
+  exports: { kind: boolean }
+  seats: { kind: level }
+  calls: { kind: metered }
+  retention: { kind: config, type: integer }
+  support: { kind: config, type: string }
+  beta: { kind: config, type: boolean }
+credits:
+  coins: {}
+"""
+
+
+def read(text: str, *, version: int = 1, previous: Catalog | None = None) -> Catalog:
+    document, lines = read_yaml(text)
+    return parse(document, lines=lines, version=version, previous=previous)
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(Refused) as caught:
+        read(text)
+    assert caught.value.code == "catalog_invalid"
+    return [str(mistake) for mistake in caught.value.mistakes]
+
+
+def with_plan(entitlements: str) -> str:
+    return f"{FEATURES}plans:\n  pro:\n    entitlements: {{ {entitlements} }}\n"
+
+
+def with_add_on(entitlements: str) -> str:
+    return (
+        f"{FEATURES}plans:\n  pro:\n    entitlements: {{ calls: {{ limit: 5, every: month }} }}\n"
+        f"add_ons:\n  more:\n    entitlements: {{ {entitlements} }}\n"
+    )
+
+
+def with_policies(policies: str) -> str:
+    return f"{FEATURES}plans:\n  free: {{ default: true }}\n  pro: {{}}\npolicies:\n{policies}"
+
+
+def test_the_sample_has_every_kind_of_feature_and_term() -> None:
+    catalog = read(SAMPLE)
+    assert {feature.__struct_config__.tag for feature in catalog.features.values()} == {
+        "boolean",
+        "config",
+        "level",
+        "metered",
+    }
+    assert catalog.features["tokens"] == MeteredFeature(
+        "tokens",
+        event="completion",
+        aggregate="sum",
+        value="tokens",
+        unit="token",
+        burns=(Burn("ai_credits", rate=1, per=1000),),
+    )
+    pro = catalog.plans["pro"]
+    assert (pro.ref, pro.rank, pro.trial_days, pro.prices["monthly"].amount) == ("pro@1", 1, 14, 9900)
+    assert pro.terms["exports"] == Switch("exports", on=True)
+    assert pro.terms["retention"] == Setting("retention", 90)
+    assert pro.terms["seats"] == Allowance("seats", 1, by_quantity=True)
+    assert pro.terms["api_calls"] == Allowance("api_calls", 100_000, every="month", overage="soft", warn=(80, 100))
+    assert pro.terms["ai_credits"] == Allowance("ai_credits", 5000, every="month", rollover=1000)
+    assert catalog.plans["business"].terms["projects"] == Allowance("projects", None)
+    assert catalog.add_ons["extra_calls"].terms["api_calls"] == Allowance(
+        "api_calls", 50_000, by_quantity=True, adds=True, every="month"
+    )
+    assert catalog.default_plan is catalog.plans["free"]
+
+
+@pytest.mark.parametrize(
+    ("term", "meaning"),
+    [
+        ("exports: false", Switch("exports", on=False)),
+        ("retention: -1", Setting("retention", -1)),
+        ("support: no", Setting("support", "no")),
+        ("beta: false", Setting("beta", value=False)),
+        ("seats: 5", Allowance("seats", 5)),
+        ("seats: unlimited", Allowance("seats", None)),
+        ("seats: { limit: unlimited }", Allowance("seats", None)),
+        ("seats: { limit: 5, overage: soft, warn: [50] }", Allowance("seats", 5, overage="soft", warn=(50,))),
+        ("calls: unlimited", Allowance("calls", None)),
+        ("calls: { limit: unlimited }", Allowance("calls", None)),
+        ("calls: { limit: unlimited, every: day }", Allowance("calls", None, every="day")),
+        ("calls: { limit: 0, every: lifetime }", Allowance("calls", 0, every="lifetime")),
+        ("calls: { limit: quantity, every: day }", Allowance("calls", 1, by_quantity=True, every="day")),
+        ("coins: { grant: 9, every: week }", Allowance("coins", 9, every="week")),
+    ],
+)
+def test_a_plan_says_how_much_there_is(term: str, meaning: object) -> None:
+    (read_term,) = read(with_plan(term)).plans["pro"].terms.values()
+    assert read_term == meaning
+
+
+@pytest.mark.parametrize(
+    ("term", "meaning"),
+    [
+        ("exports: true", Switch("exports", on=True)),
+        ("retention: 30", Setting("retention", 30)),
+        ("seats: { add: 5 }", Allowance("seats", 5, by_quantity=True, adds=True)),
+        ("seats: { add: quantity }", Allowance("seats", 1, by_quantity=True, adds=True)),
+        ("calls: { add: 5, every: month }", Allowance("calls", 5, by_quantity=True, adds=True, every="month")),
+        ("coins: { add: 5, every: year }", Allowance("coins", 5, by_quantity=True, adds=True, every="year")),
+    ],
+)
+def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning: object) -> None:
+    (read_term,) = read(with_add_on(term)).add_ons["more"].terms.values()
+    assert read_term == meaning
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        ("exports: 1", "expected `true` or `false`, not `1`"),
+        ("exprts: true", "unknown feature or credit `exprts`; did you mean `exports`?"),
+        ("retention: ninety", "expected a whole number, at least -9007199254740991, not `ninety`"),
+        ("support: 5", "expected a text, not `5`"),
+        ('support: "a\\0"', "a text cannot hold control characters; remove them"),
+        ("seats: -1", "expected a whole number, at least 0, not `-1`"),
+        ("seats: quantity", "`{limit: quantity}`"),
+        ("seats: { limit: 5, every: month }", "a level is held, not used up over time; remove `every`"),
+        ("seats: { limit: unlimited, warn: [80] }", "nobody goes over `unlimited`; remove `warn`"),
+        ("seats: { limit: 5, warn: [100, 80] }", "write the percentages in ascending order, each once"),
+        ("seats: { add: 5 }", "only an add-on can `add`"),
+        ("calls: 1000", "say how often this renews: write `{limit: 1000, every: month}`"),
+        ("calls: true", "expected `unlimited` or a mapping such as `{limit: 1000, every: month}`, not `true`"),
+        ("calls: { limit: 5 }", "`every` is missing; add for example `every: month`"),
+        ("calls: { limit: 5, every: fortnight }", "unknown word `fortnight`"),
+        ("calls: { limit: 5, every: month, overage: sft }", "unknown word `sft`; did you mean `soft`?"),
+        ("calls: { limit: 5, every: month, rollover: 1 }", "`rollover` is for credits; a feature has a `limit`"),
+        ("calls: { limt: 5, every: month }", "unknown key `limt`; did you mean `limit`?"),
+        ("coins: 5", "expected a mapping, not `5`"),
+        ("coins: { limit: 5, every: month }", "a credit is granted, not limited; write `grant`"),
+        ("coins: { grant: unlimited, every: month }", "expected a whole number, at least 0, not `unlimited`"),
+        ("coins: { grant: 9007199254740992, every: day }", "expected a whole number up to 9007199254740991"),
+    ],
+)
+def test_a_wrong_plan_term_is_told_what_to_write(term: str, message: str) -> None:
+    assert message in mistakes(with_plan(term))[0]
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        ("exports: false", "an add-on can only switch features on"),
+        ("seats: { limit: 5 }", "an add-on comes on top of the plan; write `add`"),
+        ("coins: { grant: 5, every: month }", "an add-on comes on top of the plan; write `add`"),
+        ("seats: { add: 0 }", "expected a whole number, at least 1, not `0`"),
+        ("seats: { add: 1, every: month }", "remove `every`"),
+        ("calls: { add: 1 }", "`every` is missing"),
+        ("calls: { add: 1, every: day }", "plan `pro` counts `calls` by `month`; write `every: month` here as well"),
+    ],
+)
+def test_a_wrong_add_on_term_is_told_what_to_write(term: str, message: str) -> None:
+    (mistake,) = mistakes(with_add_on(term))
+    assert message in mistake
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ("{}", "`kind` is missing; add for example `kind: boolean`"),
+        ("{ kind: meterd }", "unknown word `meterd`; did you mean `metered`?"),
+        ("{ kind: boolean, event: x }", "`event` is for features of kind `metered`"),
+        ("{ kind: boolean, unit: x }", "`unit` is for features of kind `config`, `level` or `metered`"),
+        ("{ kind: config }", "`type` is missing"),
+        ("{ kind: metered, value: x }", "`count` counts events and takes no `value`"),
+        ("{ kind: metered, aggregate: sum }", "`value` is missing"),
+        ("{ kind: metered, event: '' }", "expected a text, not ``"),
+        ("{ kind: metered, burns: { coin: { rate: 1 } } }", "unknown credit `coin`; did you mean `coins`?"),
+        ("{ kind: metered, burns: { coins: { rate: 0 } } }", "expected a whole number, at least 1, not `0`"),
+        ("{ kind: boolean, access: wite }", "unknown word `wite`; did you mean `write`?"),
+        ("{ kind: boolean, on_error: maybe }", "unknown word `maybe`; write `allow` or `deny`"),
+        ("{ kind: boolean, roles: [a, a] }", "a role is named twice"),
+        ("{ kind: boolean, roles: owner }", "expected a list, not `owner`"),
+    ],
+)
+def test_a_wrong_feature_is_told_what_to_write(feature: str, message: str) -> None:
+    (mistake,) = mistakes(f"version: 1\nfeatures:\n  it: {feature}\ncredits: {{ coins: {{}} }}\nplans: {{}}\n")
+    assert mistake.startswith("line 3: ")
+    assert message in mistake
+
+
+@pytest.mark.parametrize(
+    ("sold", "message"),
+    [
+        ("plans:\n  none: {}", "a plan cannot be called `none`"),
+        ("plans:\n  Pro Plan: {}", "`Pro Plan` is not a key; use a-z, 0-9 and `_`"),
+        ("plans:\n  a: { default: true }\n  b: { default: true }", "`a` is the default plan already"),
+        ("plans:\n  a: { trial: {} }", "`days` is missing"),
+        ("plans:\n  a: { stripe: price_1 }", "`price_1` is a price"),
+        ("plans:\n  a: { stripe: prod_1 }\n  b: { stripe: prod_1 }", "`prod_1` at Stripe buys `a` already"),
+        ("plans: { a: {} }\nadd_ons:\n  a: {}", "`a` is a plan too"),
+        ("plans: {}\nadd_ons:\n  a: { default: true }", "only a plan can be the default"),
+        ("plans: {}\nadd_ons:\n  a: { trial: { days: 3 } }", "only a plan has a trial"),
+        ("plans: [pro]", "expected a mapping"),
+        ("plans: {}\ncredits: { it: {} }", "`it` is a credit too"),
+    ],
+)
+def test_a_wrong_plan_or_add_on_is_told_what_to_write(sold: str, message: str) -> None:
+    (mistake,) = mistakes(f"version: 1\nfeatures: {{ it: {{ kind: boolean }} }}\n{sold}\n")
+    assert message in mistake
+
+
+@pytest.mark.parametrize(
+    ("price", "message"),
+    [
+        ("amount: -1, currency: usd, interval: month", "expected a whole number, at least 0, not `-1`"),
+        ("amount: 1, currency: USD, interval: month", "three lower-case letters"),
+        ("amount: 1, currency: usd, interval: quarter", "unknown word `quarter`"),
+        ("amount: 1, currency: usd, interval: month, interval_count: 0", "at least 1, not `0`"),
+        ("currency: usd, interval: month", "`amount` is missing; add for example `amount: 9900`"),
+    ],
+)
+def test_a_wrong_price_is_told_what_to_write(price: str, message: str) -> None:
+    (mistake,) = mistakes(f"version: 1\nfeatures: {{}}\nplans:\n  pro:\n    prices:\n      monthly: {{ {price} }}\n")
+    assert mistake.startswith("line 6: ")
+    assert message in mistake
+
+
+def test_ten_mistakes_are_reported_at_once_in_the_order_of_their_lines() -> None:
+    found = mistakes(
+        """\
+version: 2
+features:
+  exports: { kind: bolean }
+  calls:
+    kind: metered
+    aggregate: sum
+credit: {}
+plans:
+  pro:
+    prices:
+      monthly:
+        amount: "99"
+        currency: usd
+        interval: month
+    entitlements:
+      seets: 5
+      calls: 1000
+add_ons:
+  more:
+    entitlements:
+      calls:
+        limit: 5
+policies:
+  past_due:
+    - { for: 7 days, access: full }
+    - { then: fre }
+"""
+    )
+    assert [mistake.partition(":")[0] for mistake in found] == [
+        "line 1",
+        "line 3",
+        "line 4",
+        "line 7",
+        "line 12",
+        "line 16",
+        "line 17",
+        "line 22",
+        "line 25",
+        "line 26",
+    ]
+
+
+def test_ladder_steps_end_counted_from_the_anchor() -> None:
+    ladder = "  past_due: [{ for: 7d, access: full }, { for: 1w12h, access: read }, { then: free }]\n"
+    assert read(with_policies(ladder)).policies.past_due == (
+        Step(timedelta(days=7), access="full"),
+        Step(timedelta(days=14, hours=12), access="read"),
+        Step(None, access="full", plan="free"),
+    )
+
+
+def test_policies_left_out_fall_back_to_the_default_plan() -> None:
+    policies = read(with_policies("  {}\n")).policies
+    free = Step(None, access="full", plan="free")
+    assert policies.past_due == (Step(timedelta(days=7), access="full"), free)
+    assert policies.unpaid == policies.paused == (free,)
+    assert policies.plan_change == (
+        PlanChangeRule(direction="upgrade", when="now", proration="charge_now"),
+        PlanChangeRule(direction="downgrade", when="period_end", over_limit="block_new"),
+        PlanChangeRule(),
+    )
+
+
+def test_policies_left_out_without_a_default_plan_end_in_nothing() -> None:
+    policies = read("version: 1\nfeatures: {}\nplans: { pro: {} }\n").policies
+    assert policies.unpaid == (Step(None, access="none"),)
+
+
+def test_a_refused_change_is_a_rule_like_any_other() -> None:
+    rules = "  plan_change:\n    - { from: pro, to: free, when: refuse }\n    - { when: now }\n"
+    assert read(with_policies(rules)).policies.plan_change == (
+        PlanChangeRule(from_plan="pro", to_plan="free", when="refuse"),
+        PlanChangeRule(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("past_due: []", "the last step must say what remains"),
+        ("past_due: [{ for: 7d, access: full }]", "the last step must say what remains"),
+        ("past_due: [{ then: none }, { then: free }]", "`then` lasts for good; make it the last step"),
+        ("past_due: [{ then: fre }]", "unknown plan `fre`; did you mean `free`?"),
+        ("past_due: [{ for: 3d, access: full, then: free }]", "`then` lasts for good; remove `for`"),
+        ("past_due: [{ for: 0d, access: full }, { then: none }]", "a step lasts longer than nothing"),
+        ("past_due: [{ for: 7, access: full }, { then: none }]", "expected a duration such as `7d` or `12h`, not `7`"),
+        ("past_due: [{ for: 9999w, access: full }, { then: none }]", "a ladder lasts at most 3650d"),
+        (f"past_due: [{{ for: {'999999w' * 200}, access: full }}, {{ then: none }}]", "a ladder lasts at most 3650d"),
+        ("past_due: [{ for: 7d }, { then: none }]", "`access` is missing"),
+        (
+            "past_due: [{ for: 7d, access: read }, { for: 7d, access: full }, { then: none }]",
+            "after `read` it cannot open `full` again",
+        ),
+        ("past_due: [{ for: 7d, access: read }, { for: 7d, access: ful }, { then: none }]", "did you mean `full`?"),
+        ("paused: [{ for: 7d, access: full }, { then: none }]", "Stripe gives a pause no date to count from"),
+        ("plan_change: []", "the last rule must match every change"),
+        ("plan_change: [{ direction: upgrade, when: now }]", "the last rule must match every change"),
+        ("plan_change: [{ when: now }, { from: pro, when: now }]", "rule 1 comes first"),
+        ("plan_change: [{ from: pro, when: now }, { from: pro, to: free, when: now }, { when: now }]", "rule 1"),
+        ("plan_change: [{ from: prp, when: now }, { when: now }]", "unknown plan `prp`; did you mean `pro`?"),
+        ("plan_change: [{ from: '*', to: '*' }]", "`when` is missing"),
+        ("plan_change: [{ when: refuse, proration: none }]", "a change that is refused has no `proration`"),
+        ("plan_chnge: []", "did you mean `plan_change`?"),
+    ],
+)
+def test_a_wrong_policy_is_told_what_to_write(policy: str, message: str) -> None:
+    assert message in mistakes(with_policies(f"  {policy}\n"))[0]
+
+
+def test_a_plan_keeps_its_version_until_what_it_gives_or_costs_changes() -> None:
+    first = read(SAMPLE)
+    reordered = SAMPLE.replace("    default: true\n", "").replace("  pro:\n", "  starter: { default: true }\n  pro:\n")
+    second = read(reordered.replace("{ then: free }", "{ then: starter }"), version=2, previous=first)
+    assert {plan.ref for plan in second.plans.values()} == {"free@1", "starter@1", "pro@1", "business@1"}
+    cheaper = SAMPLE.replace("amount: 9900,", "amount: 8900,").replace("add: 50000", "add: 60000")
+    third = read(cheaper, version=3, previous=second)
+    assert {plan.ref for plan in third.plans.values()} == {"free@1", "pro@2", "business@1"}
+    assert {add_on.ref for add_on in third.add_ons.values()} == {"extra_calls@2", "audit@1"}
+    assert read(SAMPLE, version=4, previous=third).plans["pro"].ref == "pro@3"
+
+
+def test_what_was_bought_is_found_by_plan_then_price_then_lookup_key_then_product() -> None:
+    catalog = read(SAMPLE)
+
+    def bought(
+        *, price: str | None = None, lookup_key: str | None = None, product: str | None = None, plan: str | None = None
+    ) -> str | None:
+        found = find_bought(catalog, price=price, lookup_key=lookup_key, product=product, plan=plan)
+        return found.ref if found else None
+
+    assert bought(plan="free", lookup_key="pro_monthly") == "free@1"
+    assert bought(plan="extra_calls") == "extra_calls@1"
+    assert bought(plan="pro@3") == "pro@1"
+    assert bought(price="price_1", lookup_key="pro_yearly", product="prod_business") == "pro@1"
+    assert bought(price="business_monthly", lookup_key="pro_yearly") == "business@1"
+    assert bought(price="price_1", product="prod_audit") == "audit@1"
+    assert bought(plan="gone", price="pro_monthly") == "pro@1"
+    assert bought(plan="gone") is bought(price="price_1") is bought() is None
+
+
+def test_only_the_first_hundred_mistakes_cost_a_search_for_similar_names() -> None:
+    features: dict[str, object] = {f"feature_{number}": {"kind": "metered"} for number in range(1000)}
+    terms = {f"faeture_{number}": {"limit": 1, "every": "day"} for number in range(3000)}
+    document = {"version": 1, "features": features, "plans": {"pro": {"entitlements": terms}}}
+    with pytest.raises(Refused) as caught:
+        parse(document)
+    assert len(caught.value.mistakes) == 3000
+    suggested = [mistake for mistake in caught.value.mistakes if "did you mean" in mistake.message]
+    assert len(suggested) == 100
+
+
+WORDS = sorted(set(re.findall(r"[a-z_]+", SAMPLE)))
+KEYS = st.sampled_from(WORDS) | st.text(max_size=5)
+JSON_LIKE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(WORDS),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=30,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*SAMPLE_DOCUMENT, "other"]), JSON_LIKE) | JSON_LIKE)
+def test_any_document_is_parsed_or_refused(document: object) -> None:
+    def outcome() -> Catalog | tuple[Mistake, ...]:
+        try:
+            return parse(document)
+        except Refused as refusal:
+            return refusal.mistakes
+
+    assert outcome()
+    assert outcome() == outcome()
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_keys_has_no_meaning_but_for_plans(shuffle: random.Random) -> None:
+    assert parse(_shuffled(SAMPLE_DOCUMENT, shuffle)) == parse(SAMPLE_DOCUMENT)
+
+
+def _shuffled(value: Any, shuffle: random.Random, *, keep: bool = False) -> Any:
+    if not isinstance(value, dict):
+        return value
+    keys = list(value)
+    if not keep:
+        shuffle.shuffle(keys)
+    return {key: _shuffled(value[key], shuffle, keep=key == "plans") for key in keys}
