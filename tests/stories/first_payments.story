@@ -50,7 +50,7 @@ story a first payment that fails leaves an older subscription alone
   provider: acme's card starts failing
   provider: acme subscribes to scale_monthly as new
   acme editor: allowed plan, plan pro
-  acme audit_log: denied no_subscription, plan scale, state incomplete
+  acme audit_log: denied not_in_plan, plan pro
 
 
 story without a free plan an unpaid first invoice leaves nothing

@@ -30,7 +30,7 @@ story a failed renewal walks down the ladder to the second, and paying brings ev
   acme exports: allowed grace, state past_due
 +1s
   acme exports, editor, reports: denied past_due, state past_due
-  acme seats 1: allowed plan, plan free, limit 3
+  acme seats 1: allowed plan, plan free, limit 1
   acme api_calls: allowed plan, plan free, limit 1000
 
 +1d

@@ -150,5 +150,5 @@ story a trial of an add-on beside a plan leaves the plan alone
   acme editor: allowed plan
   provider: acme takes the card away
 2026-03-08T09:00Z
-  acme audit_log: denied trial_ended
+  acme audit_log: denied not_in_plan, plan pro
   acme editor: allowed plan, state active
