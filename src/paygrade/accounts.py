@@ -75,6 +75,13 @@ class Account(Struct, frozen=True, omit_defaults=True):
         return statement.body if statement and isinstance(statement.body, Profile) else None
 
     @property
+    def name(self) -> str:
+        """What the host calls the account, else what the provider calls its customer."""
+        if self.profile is not None and self.profile.name:
+            return self.profile.name
+        return next((customer.name for customer in self.customers if customer.name), "")
+
+    @property
     def customers(self) -> tuple[Customer, ...]:
         return tuple(s.body for s in self._ordered() if isinstance(s.body, Customer))
 

@@ -16,6 +16,9 @@ from psycopg.rows import TupleRow
 from paygrade.accounts import Account, apply
 from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription, Subscription
 
+_LINKS_LOCK = 4710_0003
+"""First key of the advisory locks on what an account links; the second is the account's hash."""
+
 _accounts = msgspec.json.Decoder(Account)
 _bodies: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
 
@@ -53,7 +56,7 @@ class Accounts:
         cursor = await self._connection.execute(
             """
             select state::text, created_at, updated_at from accounts a
-            where a.account > %(after)s and not a.deleted
+            where a.account > %(after)s and a.known
               and (%(search)s = '' or a.account ilike %(part)s or a.name ilike %(part)s or exists (
                    select from subjects s where s.account = a.account and split_part(s.subject, ':', 2) = %(search)s))
             order by a.account limit %(limit)s
@@ -87,7 +90,7 @@ class Accounts:
         await self._connection.execute(
             """
             with old as (
-                update accounts set version = %(number)s, state = %(state)s, name = %(name)s, deleted = %(deleted)s,
+                update accounts set version = %(number)s, state = %(state)s, name = %(name)s, known = %(known)s,
                        updated_at = greatest(updated_at, %(at)s)
                 where account = %(account)s returning updated_at)
             insert into facts (account, number, subject, sequence, as_of, recorded_at, body, cause)
@@ -112,7 +115,7 @@ class Accounts:
         """Put back what is folded from the facts."""
         await self._connection.execute(
             """
-            update accounts set version = %(number)s, state = %(state)s, name = %(name)s, deleted = %(deleted)s
+            update accounts set version = %(number)s, state = %(state)s, name = %(name)s, known = %(known)s
             where account = %(account)s
             """,
             {**_folded(account), "number": account.version},
@@ -122,7 +125,13 @@ class Accounts:
             await self._project(account, subject, statement.body)
 
     async def facts(
-        self, account: str, *, recorded_until: datetime | None = None, before: int | None = None, limit: int | None = None
+        self,
+        account: str,
+        *,
+        recorded_until: datetime | None = None,
+        numbers: Iterable[int] | None = None,
+        before: int | None = None,
+        limit: int | None = None,
     ) -> tuple[SavedFact, ...]:
         """The account's facts, the newest first. `recorded_until` is inclusive, `before` is a number left out."""
         cursor = await self._connection.execute(
@@ -130,21 +139,33 @@ class Accounts:
             select number, subject, sequence, as_of, recorded_at, body::text, cause from facts
             where account = %(account)s
               and (%(until)s::timestamptz is null or recorded_at <= %(until)s)
+              and (%(numbers)s::bigint[] is null or number = any(%(numbers)s))
               and (%(before)s::bigint is null or number < %(before)s)
             order by number desc limit %(limit)s
             """,
-            {"account": account, "until": recorded_until, "before": before, "limit": limit},
+            {
+                "account": account,
+                "until": recorded_until,
+                "numbers": None if numbers is None else sorted(numbers),
+                "before": before,
+                "limit": limit,
+            },
         )
         return tuple([_fact(row) async for row in cursor])
+
+    async def hold_links(self, account: str) -> frozenset[str]:
+        """Keep others from changing what this account links until the end of the transaction; returns the subjects."""
+        await self._connection.execute("select pg_advisory_xact_lock(%s, hashtext(%s))", (_LINKS_LOCK, account))
+        cursor = await self._connection.execute("select subject from links where account = %s", (account,))
+        return frozenset([subject async for (subject,) in cursor])
 
     async def link(self, account: str, subjects: Iterable[str]) -> dict[str, str]:
         """Make these the subjects the account says are its own; returns those that another account has already."""
         wanted = sorted(set(subjects))
+        await self._connection.execute("delete from links where account = %s and subject <> all(%s)", (account, wanted))
         await self._connection.execute(
-            "delete from links where account = %s and subject <> all(%s)", (account, wanted)
-        )
-        await self._connection.execute(
-            "insert into links (subject, account) select unnest(%s::text[]), %s on conflict do nothing", (wanted, account)
+            "insert into links (subject, account) select unnest(%s::text[]), %s on conflict do nothing",
+            (wanted, account),
         )
         cursor = await self._connection.execute(
             "select subject, account from links where subject = any(%s) and account <> %s", (wanted, account)
@@ -167,6 +188,14 @@ class Accounts:
             (limit,),
         )
         return tuple([(subject, linking, other) async for subject, linking, other in cursor])
+
+    async def live_subscriptions(self, subject: str) -> tuple[str, ...]:
+        """The ids of this subject's subscriptions that were not ended when it was last read."""
+        cursor = await self._connection.execute(
+            "select distinct id from subscriptions where subject = %s and (status is null or status <> all(%s))",
+            (subject, sorted(TERMINAL)),
+        )
+        return tuple([id async for (id,) in cursor])
 
     async def subject_of(self, subscription: str) -> str | None:
         """The subject that has this subscription, as last read."""
@@ -253,16 +282,9 @@ def _folded(account: Account) -> dict[str, Any]:
         "account": account.key,
         "state": msgspec.json.encode(account).decode(),
         # PostgreSQL's text has no NUL; the name as stated is in `state`.
-        "name": account_name(account).replace("\0", ""),
-        "deleted": not account.exists,
+        "name": account.name.replace("\0", ""),
+        "known": account.exists,
     }
-
-
-def account_name(account: Account) -> str:
-    """What the host calls the account, else what the provider calls its customer."""
-    if account.profile is not None and account.profile.name:
-        return account.profile.name
-    return next((customer.name for customer in account.customers if customer.name), "")
 
 
 def _saved(row: TupleRow) -> SavedAccount:

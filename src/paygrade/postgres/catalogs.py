@@ -19,21 +19,14 @@ _LOCK = 4710_0002
 """Key of the advisory lock under which catalogs are published."""
 
 
-class CatalogVersion(Struct, frozen=True):
-    """Who published a version, and when. `digest` tells documents apart."""
-
-    version: int
-    digest: str
-    published_at: datetime
-    published_by: str
-
-
 class SavedCatalog(Struct, frozen=True):
-    """A published catalog, with the document it was parsed from."""
+    """A published catalog, with the document it was parsed from. `digest` tells documents apart."""
 
     catalog: Catalog
     document: dict[str, Any]
-    published: CatalogVersion
+    digest: str
+    published_at: datetime
+    published_by: str
 
 
 class Catalogs:
@@ -50,7 +43,7 @@ class Catalogs:
         """The newest version, this one, or the one in force at an instant; None when there is none."""
         cursor = await self._connection.execute(
             """
-            select version, digest, published_at, published_by, resolved::text, document::text from catalogs
+            select resolved::text, document::text, digest, published_at, published_by from catalogs
             where (%(version)s::int is null or version = %(version)s)
               and (%(until)s::timestamptz is null or published_at <= %(until)s)
             order by version desc limit 1
@@ -60,15 +53,16 @@ class Catalogs:
         row = await cursor.fetchone()
         if row is None:
             return None
-        *published, resolved, document = row
-        return SavedCatalog(_catalogs.decode(resolved), msgspec.json.decode(document), _version(published))
+        resolved, document, digest, published_at, by = row
+        catalog = _catalogs.decode(resolved)
+        return SavedCatalog(catalog, msgspec.json.decode(document), digest, published_at.astimezone(UTC), by)
 
-    async def versions(self) -> tuple[CatalogVersion, ...]:
-        """Every version, the newest first."""
+    async def versions(self) -> tuple[tuple[int, str, datetime, str], ...]:
+        """Every version, the newest first: its digest, when it was published, by whom."""
         cursor = await self._connection.execute(
             "select version, digest, published_at, published_by from catalogs order by version desc"
         )
-        return tuple([_version(row) async for row in cursor])
+        return tuple([(version, digest, at.astimezone(UTC), by) async for version, digest, at, by in cursor])
 
     async def save(self, catalog: Catalog, *, document: dict[str, Any], digest: str, by: str, at: datetime) -> None:
         await self._connection.execute(
@@ -86,8 +80,3 @@ class Catalogs:
                 "by": by,
             },
         )
-
-
-def _version(row: Any) -> CatalogVersion:
-    version, digest, published_at, published_by = row
-    return CatalogVersion(version, digest, published_at.astimezone(UTC), published_by)

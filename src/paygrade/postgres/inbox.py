@@ -5,19 +5,10 @@ Laws: an event id is stored once per subject; a stored event never changes, but 
 
 from datetime import UTC, datetime, timedelta
 
-from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from paygrade.postgres.subjects import ClaimedEvent
-
-
-class InboxCount(Struct, frozen=True):
-    """How many events are kept, how many of them wait for their subject to be read, and when the last one came."""
-
-    received: int
-    unhandled: int
-    last_event_at: datetime | None
 
 
 class Inbox:
@@ -76,13 +67,14 @@ class Inbox:
             {"to": to, "subject": subject, "ids": event_ids},
         )
 
-    async def count(self) -> InboxCount:
+    async def count(self) -> tuple[int, int, datetime | None]:
+        """How many events are kept, how many of them wait for their subject to be read, and when the last one came."""
         cursor = await self._connection.execute(
             "select count(*), count(*) filter (where handled_at is null), max(received_at) from inbox"
         )
         row = await cursor.fetchone()
         assert row is not None
-        return InboxCount(row[0], row[1], row[2].astimezone(UTC) if row[2] else None)
+        return row[0], row[1], row[2].astimezone(UTC) if row[2] else None
 
     async def purge(self, *, kept: timedelta, at: datetime) -> int:
         """Forget events that were handled and are older than `kept`; returns how many."""

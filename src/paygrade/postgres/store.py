@@ -39,6 +39,7 @@ class Store:
             kwargs={"autocommit": True, "options": "-c timezone=UTC"},
             check=AsyncConnectionPool.check_connection,
         )
+        self._hearers: list[Callable[[Channel, str], None]] = []
 
     async def open(self) -> None:
         try:
@@ -61,9 +62,17 @@ class Store:
         """Everything inside is saved together at the end, or not at all. Unavailable when the database is away."""
         try:
             async with self._pool.connection() as connection, connection.transaction():
-                yield Transaction(connection)
+                transaction = Transaction(connection)
+                yield transaction
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
+        for channel, payload in transaction.told:
+            for hear in self._hearers:
+                hear(channel, payload)
+
+    def hear_own(self, hear: Callable[[Channel, str], None]) -> None:
+        """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
+        self._hearers.append(hear)
 
     async def listen(self, *, ready: Callable[[], None], hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything told from now on, on a connection of its own, until that connection ends.
@@ -86,6 +95,7 @@ class Transaction:
 
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
+        self.told: list[tuple[Channel, str]] = []
         self.accounts = Accounts(connection)
         self.subjects = Subjects(connection)
         self.inbox = Inbox(connection)
@@ -94,3 +104,4 @@ class Transaction:
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""
         await self._connection.execute("select pg_notify(%s, %s)", (channel, payload))
+        self.told.append((channel, payload))

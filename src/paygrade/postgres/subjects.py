@@ -7,7 +7,6 @@ and retries run on the database's clock, which all processes share.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 from psycopg import AsyncConnection
@@ -43,24 +42,6 @@ class HeldSubject(Struct, frozen=True):
     account: str | None
     fence: int
     dirty: int
-
-
-class FailingSubject(Struct, frozen=True):
-    """A subject that could not be read, and when it is tried again."""
-
-    subject: str
-    error: str
-    attempts: int
-    retry_at: datetime | None
-
-
-class Queue(Struct, frozen=True):
-    """How billing sync stands. `oldest_dirty_s`: how long the longest waiting subject has been."""
-
-    subjects: int
-    dirty: int
-    oldest_dirty_s: float | None
-    failing: tuple[FailingSubject, ...]
 
 
 class Subjects:
@@ -176,7 +157,8 @@ class Subjects:
             (error.replace("\0", ""), timedelta(seconds=retry_s), claim.subject, claim.fence),
         )
 
-    async def queue(self, *, failing_max: int) -> Queue:
+    async def queue(self) -> tuple[int, int, float | None]:
+        """How many subjects there are, how many wait, and for how many seconds the first of them has."""
         cursor = await self._connection.execute(
             """
             select count(*), count(*) filter (where dirty > synced),
@@ -186,17 +168,15 @@ class Subjects:
         )
         row = await cursor.fetchone()
         assert row is not None
+        return row[0], row[1], row[2]
+
+    async def failing(self, limit: int) -> tuple[tuple[str, str, int, datetime | None], ...]:
+        """Subjects that could not be read, the most stubborn first: error, failures in a row, next try."""
         cursor = await self._connection.execute(
             """
             select subject, error, attempts, retry_at from subjects where error is not null
             order by attempts desc, subject limit %s
             """,
-            (failing_max,),
+            (limit,),
         )
-        failing = tuple([_failing(found) async for found in cursor])
-        return Queue(subjects=row[0], dirty=row[1], oldest_dirty_s=row[2], failing=failing)
-
-
-def _failing(row: tuple[Any, ...]) -> FailingSubject:
-    subject, error, attempts, retry_at = row
-    return FailingSubject(subject, error, attempts, retry_at.astimezone(UTC) if retry_at else None)
+        return tuple([(*head, retry_at.astimezone(UTC) if retry_at else None) async for *head, retry_at in cursor])

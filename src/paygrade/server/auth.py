@@ -5,20 +5,23 @@ Laws: keys are compared in constant time; without a valid key nothing of the req
 
 from collections.abc import Callable
 from hmac import compare_digest
+from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from paygrade.errors import Refused
 
-Guard = Callable[[ASGIConnection, BaseRouteHandler], None]
+Connection = ASGIConnection[Any, Any, Any, Any]
+"""Any: Litestar's own idea of handlers, users, keys and state, none of which is used here."""
+Guard = Callable[[Connection, BaseRouteHandler], None]
 
 
 def key_guard(admin_key: str) -> Guard:
     """A guard for the routes that need a key; the others are simply not given it."""
     expected = admin_key.encode()
 
-    def require_key(connection: ASGIConnection, _: BaseRouteHandler) -> None:
+    def require_key(connection: Connection, _: BaseRouteHandler) -> None:
         shown = bearer(connection.headers.get("authorization"))
         if not compare_digest(shown.encode(), expected):
             raise Refused("unauthenticated", "this key is not known here; PAYGRADE_ADMIN_KEY of the server holds it")

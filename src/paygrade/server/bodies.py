@@ -25,9 +25,17 @@ def read_body(
 ) -> T:
     """Decode one object strictly. `given` holds fields the address already says, `hidden` those a caller may not
     set. Raises Refused `malformed_json` or `invalid_body`."""
-    value = decode_json(raw)
-    if not isinstance(value, dict):
-        raise Refused("invalid_body", "the body must be a JSON object", (Mistake("", "expected an object"),))
+    return read_object(kind, decode_object(raw), given=given, hidden=hidden)
+
+
+def read_object(
+    kind: type[T],
+    value: dict[str, Any],
+    *,
+    given: Mapping[str, object] = types.MappingProxyType({}),
+    hidden: Collection[str] = (),
+) -> T:
+    """The same for a body that is decoded already. Any: plain JSON values."""
     mistakes: list[Mistake] = []
     closed = frozenset(given) | frozenset(hidden)
     clean = _object(kind, value, pointer="", closed=closed, mistakes=mistakes)
@@ -36,14 +44,17 @@ def read_body(
     return msgspec.convert({**clean, **given}, kind)
 
 
-def decode_json(raw: bytes) -> Any:
-    """Decode to plain values; Refused `malformed_json`. Any: JSON may be anything here."""
+def decode_object(raw: bytes) -> dict[str, Any]:
+    """Decode to plain values; Refused `malformed_json` or `invalid_body`. Any: plain JSON values."""
     try:
-        return msgspec.json.decode(raw)
+        value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not raw.strip():
             raise Refused("malformed_json", "the body is empty; send a JSON object") from None
         raise Refused("malformed_json", f"the body is not JSON: {str(error).lower()}") from None
+    if not isinstance(value, dict):
+        raise Refused("invalid_body", "the body must be a JSON object", (Mistake("", "expected an object"),))
+    return value
 
 
 def read_key(text: str, *, pointer: str, noun: str) -> str:

@@ -6,11 +6,12 @@ module is imported when the command runs, so `paygrade --help` stays quick.
 
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from paygrade.errors import Refused, Unavailable
+if TYPE_CHECKING:
+    from paygrade.errors import Refused, Unavailable
 
 OK, DENIED, USAGE, UNAVAILABLE = 0, 1, 2, 3
 
@@ -80,16 +81,33 @@ def main() -> None:
         sys.exit(USAGE)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)  # as shells count a SIGINT
-    except Refused as error:
-        _complain(error)
-        sys.exit(USAGE if error.code == "invalid_settings" else DENIED)
-    except Unavailable as error:
-        _complain(error)
-        sys.exit(UNAVAILABLE)
+    except Exception as error:
+        code = _explained(error)
+        if code is None:
+            raise
+        sys.exit(code)
 
 
-def _complain(error: Refused | Unavailable) -> None:
-    mistakes = error.mistakes if isinstance(error, Refused) else ()
+def _explained(error: Exception) -> int | None:
+    """Say what a failure of the domain means and return its exit code; None for one we did not expect."""
+    # Not at the top: loading it takes a third of the time that `--help` may take.
+    from paygrade.errors import Refused, Unavailable
+
+    match error:
+        case Refused(code="invalid_settings"):
+            code = USAGE
+        case Refused():
+            code = DENIED
+        case Unavailable():
+            code = UNAVAILABLE
+        case _:
+            return None
+    _complain(error)
+    return code
+
+
+def _complain(error: "Refused | Unavailable") -> None:
+    mistakes: tuple[object, ...] = getattr(error, "mistakes", ())
     if "--json" in sys.argv:
         import msgspec
 

@@ -12,7 +12,8 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 import structlog
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from paygrade.errors import Refused
 from paygrade.server.metrics import Metrics
@@ -31,7 +32,7 @@ class Edge:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         # The server decodes `path`, which would turn an encoded slash into a separator; `raw_path` has what was sent.
@@ -54,9 +55,9 @@ class Edge:
         finally:
             self._note(scope, status=status, request_id=request_id, seconds=time.perf_counter() - started)
 
-    def _note(self, scope: Scope, *, status: int, request_id: str, seconds: float) -> None:
+    def _note(self, scope: HTTPScope, *, status: int, request_id: str, seconds: float) -> None:
         route = str(scope.get("path_template") or "unmatched")
-        method = scope["method"] if scope["type"] == "http" else ""
+        method = scope["method"]
         self._metrics.requests.labels(method=method, route=route, status=status).inc()
         self._metrics.request_seconds.labels(route=route).observe(seconds)
         if scope["path"] not in _QUIET:

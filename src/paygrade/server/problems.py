@@ -4,13 +4,17 @@ Laws: a code has exactly one status; internals never leave (an unhandled error i
 answered with its request id); `instance` is the request id, which `X-Request-Id` carries as well.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import structlog
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
 from msgspec import Struct
 from msgspec.json import encode
 
 from paygrade.errors import Mistake, Refused, Unavailable
+from paygrade.server.parts import HttpRequest
 
 log = structlog.get_logger("paygrade.http")
 
@@ -27,20 +31,37 @@ class Kind(Struct, frozen=True):
 KINDS: dict[str, Kind] = {
     "bad_request": Kind(400, "The request makes no sense as HTTP"),
     "malformed_json": Kind(400, "The body is not JSON"),
-    "malformed_yaml": Kind(400, "The body is not YAML"),
     "invalid_body": Kind(400, "The body is not as expected"),
     "invalid_key": Kind(400, "The key is not one we can keep"),
     "invalid_query": Kind(400, "The query is not as expected"),
-    "invalid_instant": Kind(400, "The instant cannot be read"),
-    "invalid_signature": Kind(400, "The signature does not match"),
-    "malformed_event": Kind(400, "The billing event cannot be read"),
+    "invalid_override": Kind(400, "The override does not fit the feature"),
+    "already_expired": Kind(400, "The end lies in the past"),
+    "unknown_provider": Kind(400, "There is no such provider"),
+    "catalog_invalid": Kind(400, "The catalog has mistakes"),
+    "signature_missing": Kind(400, "The billing event is not signed"),
+    "signature_invalid": Kind(400, "The signature does not match"),
+    "signature_expired": Kind(400, "The signature is too old"),
     "unauthenticated": Kind(401, "A key is needed"),
     "not_found": Kind(404, "There is nothing at this address"),
+    "no_catalog": Kind(404, "No catalog is published"),
+    "unknown_account": Kind(404, "There is no such account"),
+    "unknown_block": Kind(404, "There is no such block"),
+    "unknown_catalog_version": Kind(404, "There is no such version of the catalog"),
+    "unknown_feature": Kind(404, "There is no such feature"),
+    "unknown_member": Kind(404, "There is no such member"),
+    "unknown_override": Kind(404, "There is no such override"),
     "method_not_allowed": Kind(405, "This address does not take this method"),
+    "account_has_live_subscription": Kind(409, "The account still pays"),
+    "catalog_plan_outdated": Kind(409, "The world changed since the catalog was planned"),
+    "link_taken": Kind(409, "Another account has this customer"),
+    "subscription_version_conflict": Kind(409, "This version was stated otherwise before"),
     "body_too_large": Kind(413, "The body is too large"),
-    "unsupported_media_type": Kind(415, "The body's media type is not understood here"),
+    "unsupported_media_type": Kind(415, "The body's media type is not read here"),
     "internal": Kind(500, "Something went wrong on our side"),
-    "unavailable": Kind(503, "Something this server needs does not answer"),
+    "clock_unavailable": Kind(503, "The clock does not answer"),
+    "database_unavailable": Kind(503, "The database does not answer"),
+    "not_ready": Kind(503, "The server is not ready"),
+    "webhooks_not_configured": Kind(503, "No webhook secret is set"),
 }
 
 
@@ -72,11 +93,11 @@ def problem(code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...
     return Problem(f"/problems/{code}", kind.title, kind.status, detail, code, instance, errors)
 
 
-def request_id(request: Request) -> str:
+def request_id(request: HttpRequest) -> str:
     return str(request.scope["state"]["request_id"])
 
 
-def answer(request: Request, code: str, detail: str, errors: tuple[Mistake, ...] = ()) -> Response[bytes]:
+def answer(request: HttpRequest, code: str, detail: str, errors: tuple[Mistake, ...] = ()) -> Response[bytes]:
     """The HTTP response for one problem."""
     stated = problem(code, detail, instance=request_id(request), errors=errors)
     headers = {}
@@ -87,19 +108,21 @@ def answer(request: Request, code: str, detail: str, errors: tuple[Mistake, ...]
     return Response(encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def on_refused(request: Request, error: Refused) -> Response[bytes]:
+def on_refused(request: HttpRequest, error: Refused) -> Response[bytes]:
     return answer(request, error.code, error.detail, error.mistakes)
 
 
-def on_unavailable(request: Request, error: Unavailable) -> Response[bytes]:
+def on_unavailable(request: HttpRequest, error: Unavailable) -> Response[bytes]:
     log.warning("unavailable", code=error.code, detail=error.detail, request_id=request_id(request))
     return answer(request, error.code, error.detail)
 
 
-def on_http(request: Request, error: HTTPException) -> Response[bytes]:
+def on_http(request: HttpRequest, error: HTTPException) -> Response[bytes]:
     """What Litestar refuses by itself: no such route, wrong method, bad query, too large."""
     if isinstance(error, ValidationException):
-        return answer(request, "invalid_query", "the query is not as expected", _query_mistakes(error))
+        mistakes = _query_mistakes(error)
+        detail = f"the query is not as expected: {mistakes[0].message}" if mistakes else error.detail.lower()
+        return answer(request, "invalid_query", detail, mistakes)
     code = _CODES.get(error.status_code, "internal" if error.status_code >= 500 else "bad_request")
     path = request.scope["path"]
     details = {
@@ -114,7 +137,7 @@ def on_http(request: Request, error: HTTPException) -> Response[bytes]:
     return response
 
 
-def on_unhandled(request: Request, error: Exception) -> Response[bytes]:
+def on_unhandled(request: HttpRequest, error: Exception) -> Response[bytes]:
     log.error("unhandled", request_id=request_id(request), path=request.scope["path"], exc_info=error)
     return answer(request, "internal", "something went wrong on our side; the log has it under this instance")
 
@@ -128,7 +151,8 @@ def _query_mistakes(error: ValidationException) -> tuple[Mistake, ...]:
     )
 
 
-HANDLERS = {
+# Any: each handler takes its own kind of exception.
+HANDLERS: dict[int | type[Exception], Callable[[HttpRequest, Any], Response[Any]]] = {
     Refused: on_refused,
     Unavailable: on_unavailable,
     HTTPException: on_http,

@@ -19,7 +19,8 @@ DEFAULT_PORT = 4710
 
 
 class Settings(Struct, frozen=True):
-    """What one server runs with. `database_url` None: an embedded PostgreSQL in `data_dir`.
+    """What one server runs with. `database_url` None: an embedded PostgreSQL in `data_dir` (None: its
+    usual place).
 
     `webhook_secrets` holds several while a secret is being rolled (comma-separated in the variable). `admin_key`
     None: only possible with an embedded database, which gets a generated one.
@@ -33,7 +34,7 @@ class Settings(Struct, frozen=True):
     admin_key: str | None = None
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
-    data_dir: Path = Path(".paygrade")
+    data_dir: Path | None = None
     clock_url: str | None = None
 
 
@@ -56,7 +57,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         admin_key=reader.take("PAYGRADE_ADMIN_KEY", _secret),
         host=reader.take("PAYGRADE_HOST", _secret) or "127.0.0.1",
         port=reader.take("PAYGRADE_PORT", _port) or DEFAULT_PORT,
-        data_dir=reader.take("PAYGRADE_DATA_DIR", Path) or Path(".paygrade"),
+        data_dir=reader.take("PAYGRADE_DATA_DIR", Path),
         clock_url=reader.take("PAYGRADE_CLOCK_URL", _http_url),
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))

@@ -19,7 +19,7 @@ create table accounts (
     version    bigint not null default 0,  -- number of the latest fact
     state      json not null,              -- the facts folded: a cache, rebuilt by replaying them
     name       text not null default '',
-    deleted    boolean not null default false,
+    known      boolean not null default false, -- the fold says that there is such an account
     created_at timestamptz not null,
     updated_at timestamptz not null
 );
@@ -55,7 +55,7 @@ create table subscriptions (
     items           json not null,
     primary key (account, id)
 );
-create index subscriptions_of_subject on subscriptions (account, subject);
+create index subscriptions_of_subject on subscriptions (subject, account);
 create index subscriptions_by_id on subscriptions (id);
 
 -- The queue of billing sync: a subject is waiting while dirty > synced.

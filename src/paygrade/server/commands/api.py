@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 
 from paygrade.errors import Mistake, Refused, Unavailable
+from paygrade.postgres.embedded_folder import default_data_dir
 from paygrade.server.admin_key import stored_key
 from paygrade.server.settings import Target, parse_target
 
@@ -23,7 +24,8 @@ def target() -> Target:
     """Where the server is; without a key in the environment, the one a local embedded server wrote down."""
     found = parse_target(os.environ)
     if found.key is None and "PAYGRADE_URL" not in os.environ:
-        return Target(found.url, stored_key(Path(os.environ.get("PAYGRADE_DATA_DIR") or ".paygrade")))
+        given = os.environ.get("PAYGRADE_DATA_DIR")
+        return Target(found.url, stored_key(Path(given) if given else default_data_dir()))
     return found
 
 

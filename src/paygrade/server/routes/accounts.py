@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from litestar import Request, delete, get, put
+from litestar import delete, get, put
 from litestar.params import Parameter
 from msgspec import Struct
 
 from paygrade.server.bodies import read_body, read_key
 from paygrade.server.openapi import Query, Sent, tell
 from paygrade.server.operations import accounts
-from paygrade.server.parts import Here
+from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
 
 PAGE_MAX = 500
@@ -41,7 +41,7 @@ async def list_accounts(
     after: str = "",
     limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 100,
     search: str = "",
-) -> accounts.Page:
+) -> accounts.AccountList:
     """Accounts by key, a page at a time."""
     return await accounts.list_accounts(parts.store, after=after, limit=limit, search=search)
 
@@ -52,10 +52,10 @@ async def list_accounts(
         "State an account",
         "accounts",
         sent=Sent(kind=AccountStatement, example=examples.ACCOUNT_STATEMENT),
-        problems=("malformed_json", "invalid_body", "invalid_key", "link_taken"),
+        problems=("malformed_json", "invalid_body", "invalid_key", "unknown_provider", "link_taken"),
     ),
 )
-async def put_account(account: str, request: Request, parts: Here) -> accounts.AccountView:
+async def put_account(account: str, request: HttpRequest, parts: Here) -> accounts.AccountView:
     """Create the account or state it anew. `links` say which customers of a provider it pays as."""
     said = read_body(AccountStatement, await request.body())
     return await accounts.put_account(
@@ -79,10 +79,14 @@ async def get_account(account: str, parts: Here) -> accounts.AccountView:
 
 @delete(
     "/v1/accounts/{account:str}",
-    opt=tell("Delete an account", "accounts", problems=("invalid_key", "unknown_account")),
+    opt=tell(
+        "Delete an account",
+        "accounts",
+        problems=("invalid_key", "unknown_account", "account_has_live_subscription"),
+    ),
 )
 async def delete_account(account: str, parts: Here) -> None:
-    """The account is no longer the host's. Should it still pay, it stays known by its subscriptions."""
+    """The account is no longer one; its facts stay. Refused while a subscription of it lives: who pays has access."""
     key = read_key(account, pointer="", noun="account")
     await accounts.delete_account(parts.store, account=key, at=parts.clock.now())
 

@@ -1,16 +1,15 @@
 """The catalog: publish a version, read the current one, list them all."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from litestar import Request, get, put
+from litestar import get, put
 
-from paygrade.catalog import Catalog
 from paygrade.errors import Refused
 from paygrade.server.bodies import read_flag
 from paygrade.server.documents import read_json, read_yaml
 from paygrade.server.openapi import Query, Sent, tell
 from paygrade.server.operations import catalogs
-from paygrade.server.parts import Here
+from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})  # the first: RFC 9512
@@ -31,7 +30,7 @@ JSON_TYPES = frozenset({"application/json", ""})
     ),
 )
 async def put_catalog(
-    request: Request, parts: Here, dry_run: str | None = None, plan: str | None = None
+    request: HttpRequest, parts: Here, dry_run: str | None = None, plan: str | None = None
 ) -> catalogs.CatalogPlan:
     """Read the document, compare it with the version in force and publish it as a new one. A document that says
     nothing new changes nothing. Every mistake in a document is named at once, with its line where it is YAML."""
@@ -48,19 +47,19 @@ async def put_catalog(
 
 
 @get("/v1/catalog", opt=tell("Read the catalog", "catalog", problems=("no_catalog",)))
-async def get_catalog(parts: Here) -> Catalog:
-    """The version in force, with everything that a document may leave out."""
-    saved = await catalogs.current_catalog(parts.store)
-    return saved.catalog
+async def get_catalog(parts: Here) -> catalogs.PublishedCatalog:
+    """The version in force, as the document that was published."""
+    return await catalogs.current_catalog(parts.store)
 
 
 @get("/v1/catalog/versions", opt=tell("List the catalog's versions", "catalog"))
-async def list_catalog_versions(parts: Here) -> catalogs.CatalogVersions:
+async def list_catalog_versions(parts: Here) -> tuple[catalogs.CatalogVersion, ...]:
     """Every published version with its date, the newest first."""
     return await catalogs.catalog_versions(parts.store)
 
 
-def _read(content_type: str, raw: bytes) -> tuple[dict[str, Any], dict[str, int]]:
+def _read(content_type: str, raw: bytes) -> tuple[Any, dict[str, int]]:
+    # Any: what is no mapping at all is for the parser to refuse, in its own words.
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in YAML_TYPES | JSON_TYPES:
         detail = f"`{media_type}` is not read here; send `application/yaml` or `application/json`"

@@ -3,14 +3,14 @@
 from datetime import datetime
 from typing import Annotated
 
-from litestar import Request, get, post
+from litestar import get, post
 from msgspec import Meta, Struct
 
 from paygrade.decisions import Decision
 from paygrade.server.bodies import read_body, read_instant, read_key
 from paygrade.server.openapi import Query, Sent, tell
 from paygrade.server.operations import access
-from paygrade.server.parts import Here
+from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
 
 QUANTITY_MAX = 2**53 - 1
@@ -45,7 +45,7 @@ class Question(AccountQuestion, frozen=True, kw_only=True):
         problems=("malformed_json", "invalid_body", "invalid_key"),
     ),
 )
-async def check(request: Request, parts: Here) -> Decision:
+async def check(request: HttpRequest, parts: Here) -> Decision:
     """May the account use `quantity` more units of the feature, now or `at` another instant? The answer is 200
     whether allowed or denied, and carries the reason."""
     question = read_body(Question, await request.body())
@@ -66,7 +66,7 @@ async def check(request: Request, parts: Here) -> Decision:
 
 @get(
     "/v1/accounts/{account:str}/decisions",
-    opt=tell("Decide everything", "decisions", example=examples.DECISIONS, problems=("invalid_key")),
+    opt=tell("Decide everything", "decisions", example=examples.DECISIONS, problems=("invalid_key",)),
 )
 async def list_decisions(account: str, parts: Here) -> access.Decisions:
     """The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on."""
@@ -84,7 +84,7 @@ async def list_decisions(account: str, parts: Here) -> access.Decisions:
         problems=("malformed_json", "invalid_body", "invalid_key"),
     ),
 )
-async def explain(account: str, request: Request, parts: Here) -> access.Explanation:
+async def explain(account: str, request: HttpRequest, parts: Here) -> access.Explanation:
     """Why the decision is, or at an earlier instant was, as it is: a sentence, the sources in the order they
     count, and the facts with the billing events behind them."""
     question = read_body(AccountQuestion, await request.body())
@@ -105,7 +105,7 @@ async def explain(account: str, request: Request, parts: Here) -> access.Explana
     opt=tell(
         "Read entitlements",
         "decisions",
-        query=(Query("as_of", {"type": "string", "format": "date-time"}, "An instant, past or future; now if absent."),),
+        query=(Query("as_of", {"type": "string", "format": "date-time"}, "Past or future; now if absent."),),
         problems=("invalid_key", "invalid_query", "unknown_account"),
     ),
 )

@@ -2,13 +2,13 @@
 
 from typing import Any, Literal
 
-from litestar import Request, Response, get
+from litestar import Response, get
 from msgspec import Struct
 
 from paygrade.errors import Refused, Unavailable
 from paygrade.server.metrics import CONTENT_TYPE
 from paygrade.server.openapi import document, tell
-from paygrade.server.parts import Here
+from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.problems import KINDS
 
 
@@ -51,7 +51,7 @@ async def metrics(parts: Here) -> Response[bytes]:
 
 
 @get("/openapi.json", opt=tell("Read this document", "health", needs_key=False))
-async def openapi(request: Request) -> dict[str, Any]:
+async def openapi(request: HttpRequest) -> dict[str, Any]:
     """This document, OpenAPI 3.1. Any: a JSON document."""
     return document(request.app.routes)
 

@@ -3,20 +3,21 @@
 The body of each is the fact itself, without what the address already says.
 """
 
-from datetime import datetime
 from typing import Any
 
-from litestar import Request, delete, put
+from litestar import delete, put
 
-from paygrade.errors import Mistake, Refused
+from paygrade.decisions import Decision
+from paygrade.errors import Mistake
 from paygrade.facts import Block, Member, Override, Subscription
-from paygrade.server.bodies import decode_json, invalid, read_body, read_key
+from paygrade.server.bodies import decode_object, invalid, read_body, read_key, read_object
 from paygrade.server.openapi import Sent, tell
 from paygrade.server.operations import statements
-from paygrade.server.parts import Here
+from paygrade.server.operations.accounts import AccountView
+from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
 
-_BAD_BODY = ("malformed_json", "invalid_body", "invalid_key")
+_BAD_BODY = ("malformed_json", "invalid_body", "invalid_key", "unknown_account")
 VERSION_MAX = 2**53 - 1
 
 
@@ -26,28 +27,27 @@ VERSION_MAX = 2**53 - 1
         "Override a feature",
         "statements",
         sent=Sent(kind=Override, closed=frozenset({"feature"}), example=examples.OVERRIDE),
-        problems=(*_BAD_BODY, "unknown_account"),
+        problems=_BAD_BODY,
     ),
 )
-async def put_override(account: str, feature: str, request: Request, parts: Here) -> Override:
-    """An operator's word on one feature, above whatever is bought. Exactly one of `value`, `limit`, `unlimited` and
-    `add`, a `reason` to be read by people, and an end where it has one."""
+async def put_override(account: str, feature: str, request: HttpRequest, parts: Here) -> Decision:
+    """An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited` and
+    `add`, a `reason` to be read by people, and an end where it has one. Answers with the decision it leads to."""
     key = read_key(account, pointer="", noun="account")
     given = {"feature": read_key(feature, pointer="", noun="feature")}
     override = read_body(Override, await request.body(), given=given)
-    _refuse_unclear(override)
-    await statements.put_override(parts.store, account=key, override=override, at=parts.clock.now())
-    return override
+    return await statements.put_override(parts.store, account=key, override=override, at=parts.clock.now())
 
 
 @delete(
     "/v1/accounts/{account:str}/overrides/{feature:str}",
+    status_code=200,
     opt=tell("Withdraw an override", "statements", problems=("invalid_key", "unknown_account", "unknown_override")),
 )
-async def delete_override(account: str, feature: str, parts: Here) -> None:
+async def delete_override(account: str, feature: str, parts: Here) -> Decision:
     """What is bought counts again."""
     key = read_key(account, pointer="", noun="account")
-    await statements.delete_override(parts.store, account=key, feature=feature, at=parts.clock.now())
+    return await statements.delete_override(parts.store, account=key, feature=feature, at=parts.clock.now())
 
 
 @put(
@@ -56,26 +56,26 @@ async def delete_override(account: str, feature: str, parts: Here) -> None:
         "Block an account",
         "statements",
         sent=Sent(kind=Block, closed=frozenset({"key", "lifted"}), example=examples.BLOCK),
-        problems=(*_BAD_BODY, "unknown_account"),
+        problems=(*_BAD_BODY, "already_expired"),
     ),
 )
-async def put_block(account: str, block: str, request: Request, parts: Here) -> Block:
+async def put_block(account: str, block: str, request: HttpRequest, parts: Here) -> AccountView:
     """Suspend all access of the account for a reason, until the block is lifted or ends by itself."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(block, pointer="", noun="block")}
     stated = read_body(Block, await request.body() or b"{}", given=given, hidden={"lifted"})
-    await statements.put_block(parts.store, account=key, block=stated, at=parts.clock.now())
-    return stated
+    return await statements.put_block(parts.store, account=key, block=stated, at=parts.clock.now())
 
 
 @delete(
     "/v1/accounts/{account:str}/blocks/{block:str}",
+    status_code=200,
     opt=tell("Lift a block", "statements", problems=("invalid_key", "unknown_account", "unknown_block")),
 )
-async def delete_block(account: str, block: str, parts: Here) -> None:
+async def delete_block(account: str, block: str, parts: Here) -> AccountView:
     """This reason no longer suspends access; others may."""
     key = read_key(account, pointer="", noun="account")
-    await statements.delete_block(parts.store, account=key, key=block, at=parts.clock.now())
+    return await statements.delete_block(parts.store, account=key, key=block, at=parts.clock.now())
 
 
 @put(
@@ -84,10 +84,10 @@ async def delete_block(account: str, block: str, parts: Here) -> None:
         "State a member",
         "statements",
         sent=Sent(kind=Member, closed=frozenset({"key"}), example=examples.MEMBER),
-        problems=(*_BAD_BODY, "unknown_account"),
+        problems=_BAD_BODY,
     ),
 )
-async def put_member(account: str, member: str, request: Request, parts: Here) -> Member:
+async def put_member(account: str, member: str, request: HttpRequest, parts: Here) -> AccountView:
     """A person in the account, with a role and perhaps a seat."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(member, pointer="", noun="member")}
@@ -95,18 +95,18 @@ async def put_member(account: str, member: str, request: Request, parts: Here) -
     if not stated.role:
         mistake = Mistake("/role", "is empty; to remove a member send DELETE")
         raise invalid("invalid_body", "the body", [mistake])
-    await statements.put_member(parts.store, account=key, member=stated, at=parts.clock.now())
-    return stated
+    return await statements.put_member(parts.store, account=key, member=stated, at=parts.clock.now())
 
 
 @delete(
     "/v1/accounts/{account:str}/members/{member:str}",
+    status_code=200,
     opt=tell("Remove a member", "statements", problems=("invalid_key", "unknown_account", "unknown_member")),
 )
-async def delete_member(account: str, member: str, parts: Here) -> None:
+async def delete_member(account: str, member: str, parts: Here) -> AccountView:
     """No longer a person in the account."""
     key = read_key(account, pointer="", noun="account")
-    await statements.delete_member(parts.store, account=key, member=member, at=parts.clock.now())
+    return await statements.delete_member(parts.store, account=key, member=member, at=parts.clock.now())
 
 
 @put(
@@ -120,33 +120,25 @@ async def delete_member(account: str, member: str, parts: Here) -> None:
             extra={"version": {"type": "integer", "minimum": 0, "maximum": VERSION_MAX}},
             example=examples.SUBSCRIPTION,
         ),
-        problems=(*_BAD_BODY, "unknown_account"),
+        problems=(*_BAD_BODY, "subscription_version_conflict"),
     ),
 )
-async def put_subscription(account: str, subscription: str, request: Request, parts: Here) -> Subscription:
+async def put_subscription(account: str, subscription: str, request: HttpRequest, parts: Here) -> AccountView:
     """A subscription of manual or foreign billing, whole, with a `version` that grows with each change there. A
-    version not newer than the one known is taken and changes nothing."""
+    version older than the one known is taken and changes nothing."""
     key = read_key(account, pointer="", noun="account")
     given = {"id": read_key(subscription, pointer="", noun="subscription")}
-    version, raw = _split_version(await request.body())
-    stated = read_body(Subscription, raw, given=given)
-    await statements.put_subscription(
+    body = decode_object(await request.body())
+    version = _version(body)
+    stated = read_object(Subscription, body, given=given)
+    return await statements.put_subscription(
         parts.store, account=key, subscription=stated, version=version, at=parts.clock.now()
     )
-    return stated
 
 
-def _split_version(raw: bytes) -> tuple[int, Any]:
-    body = decode_json(raw)
-    version = body.pop("version", None) if isinstance(body, dict) else None
+def _version(body: dict[str, Any]) -> int:
+    version = body.pop("version", None)
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version <= VERSION_MAX:
         mistake = Mistake("/version", "must be a whole number that grows with each change of the subscription")
         raise invalid("invalid_body", "the body", [mistake])
-    return version, body
-
-
-def _refuse_unclear(override: Override) -> None:
-    said = [override.value is not None, override.limit is not None, override.unlimited, override.add is not None]
-    if sum(said) != 1:
-        detail = "say exactly one of `value`, `limit`, `unlimited` and `add`"
-        raise Refused("invalid_body", f"the override is not clear: {detail}", (Mistake("", detail),))
+    return version

@@ -1,22 +1,12 @@
 """Where billing events come in. No key: a signature over the raw bytes says who sent them."""
 
-from typing import Literal
+from litestar import post
 
-from litestar import Request, post
-from msgspec import Struct
-
-from paygrade.errors import Refused
+from paygrade.errors import Refused, Unavailable
 from paygrade.server.openapi import Sent, tell
 from paygrade.server.operations import sync
-from paygrade.server.parts import Here
+from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
-
-
-class Receipt(Struct, frozen=True):
-    """What became of a billing event. A duplicate was kept before; nothing follows from it."""
-
-    received: bool
-    duplicate: bool
 
 
 @post(
@@ -26,17 +16,17 @@ class Receipt(Struct, frozen=True):
         "Receive a billing event of Stripe",
         "billing",
         sent=Sent(example=examples.BILLING_EVENT),
-        example={"received": True, "duplicate": False},
-        problems=("signature_missing", "signature_invalid", "signature_expired", "event_malformed"),
+        example={"new": True},
+        problems=("signature_missing", "signature_invalid", "signature_expired", "webhooks_not_configured"),
         needs_key=False,
     ),
 )
-async def stripe_webhook(request: Request, parts: Here) -> Receipt:
+async def stripe_webhook(request: HttpRequest, parts: Here) -> sync.Received:
     """Keep the event and mark its subject for reading; 200 means both are durable. The event's content is never
     applied. Types that concern no access are kept as well."""
     if parts.verify is None:
         detail = "no webhook secret is set here; put the endpoint's signing secret into PAYGRADE_STRIPE_WEBHOOK_SECRET"
-        raise Refused("webhooks_not_configured", detail)
+        raise Unavailable("webhooks_not_configured", detail)
     now = parts.clock.now()
     raw = await request.body()
     try:
@@ -44,6 +34,6 @@ async def stripe_webhook(request: Request, parts: Here) -> Receipt:
     except Refused:
         parts.metrics.billing_events.labels(outcome="refused").inc()
         raise
-    fresh = await sync.receive_event(parts.store, ref=ref, body=raw, at=now)
-    parts.metrics.billing_events.labels(outcome="received" if fresh else "duplicate").inc()
-    return Receipt(received=True, duplicate=not fresh)
+    received = await sync.receive_event(parts.store, ref=ref, body=raw, at=now)
+    parts.metrics.billing_events.labels(outcome="received" if received.new else "duplicate").inc()
+    return received

@@ -1,0 +1,243 @@
+"""Publishing the catalog: what would change, for whom, and the change itself."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.accounts import Account
+from paygrade.catalog import Catalog, Policies, Step
+from paygrade.catalog_changes import Change, compare
+from paygrade.catalog_document import parse
+from paygrade.decisions import Decision, decide
+from paygrade.entitlements import snapshot
+from paygrade.errors import Refused
+from paygrade.sources import offers
+
+if TYPE_CHECKING:
+    from paygrade.postgres.catalogs import SavedCatalog
+    from paygrade.postgres.store import Store, Transaction
+
+_NOTHING = (Step(until=None, access="none"),)
+EMPTY = Catalog(
+    version=0,
+    features={},
+    credits={},
+    plans={},
+    add_ons={},
+    policies=Policies(past_due=_NOTHING, unpaid=_NOTHING, paused=_NOTHING, plan_change=()),
+    stripe={},
+)
+"""What is in force before the first catalog is published: nothing is sold."""
+
+SAMPLE_MAX = 20
+_PAGE = 500
+
+
+class Effect(Struct, frozen=True):
+    """What a catalog changes for one account and feature, at the instant it was planned."""
+
+    account: str
+    feature: str
+    how: Literal["gains", "loses", "changes"]
+    before: str
+    after: str
+
+
+class Impact(Struct, frozen=True):
+    """Whom a catalog changes something for: of `accounts` looked at, how many gain, lose or see another value."""
+
+    accounts: int
+    affected: int
+    gaining: int
+    losing: int
+    changing: int
+    sample: tuple[Effect, ...]
+
+
+class CatalogVersion(Struct, frozen=True):
+    """Who published a version, and when. `digest` tells documents apart."""
+
+    version: int
+    digest: str
+    published_at: datetime
+    published_by: str
+
+
+class PublishedCatalog(Struct, frozen=True):
+    """A published version, as the document it was and with the versions its plans and add-ons got."""
+
+    version: int
+    digest: str
+    published_at: datetime
+    published_by: str
+    plans: tuple[str, ...]
+    add_ons: tuple[str, ...]
+    document: dict[str, Any]
+
+
+class CatalogPlan(Struct, frozen=True):
+    """What publishing a document does. `version` is the one it gets; the base's when it says nothing new."""
+
+    plan_id: str
+    base_version: int
+    version: int
+    changes: tuple[Change, ...]
+    impact: Impact
+    published: bool
+
+
+async def publish_catalog(
+    store: "Store",
+    *,
+    document: dict[str, Any],
+    lines: Mapping[str, int],
+    dry_run: bool,
+    plan_id: str | None = None,
+    at: datetime,
+    by: str,
+) -> CatalogPlan:
+    """Plan and, unless `dry_run`, publish a catalog.
+
+    With `plan_id` it is published only if the same plan would be made now: Refused `catalog_plan_outdated`
+    otherwise. Refused `catalog_invalid` with every mistake of the document. Looks at every account.
+    """
+    async with store.transaction() as tx:
+        if not dry_run:
+            await tx.catalogs.hold()
+        saved = await tx.catalogs.load()
+        base = saved.catalog if saved else EMPTY
+        wanted = parse(document, lines=lines, version=base.version + 1, previous=saved.catalog if saved else None)
+        if saved is not None and _same(base, wanted):
+            wanted = base
+        impact = await _impact(tx, base, wanted, at)
+        plan = CatalogPlan(
+            plan_id=_plan_id(base, wanted, impact),
+            base_version=base.version,
+            version=wanted.version,
+            changes=compare(saved.catalog if saved else None, wanted),
+            impact=impact,
+            published=False,
+        )
+        if plan_id is not None and plan_id != plan.plan_id:
+            raise Refused(
+                "catalog_plan_outdated",
+                f"the plan `{plan_id}` no longer holds: the document, the catalog or the accounts have changed since; "
+                "run `paygrade catalog plan` again and look at what it says now",
+            )
+        if dry_run or wanted is base:
+            return plan
+        digest = hashlib.sha256(msgspec.json.encode(document)).hexdigest()
+        await tx.catalogs.save(wanted, document=document, digest=digest, by=by, at=at)
+        await tx.tell("paygrade_catalog", str(wanted.version))
+        return replace(plan, published=True)
+
+
+async def current_catalog(store: "Store") -> PublishedCatalog:
+    """The catalog in force. Refused `no_catalog` before the first is published."""
+    async with store.transaction() as tx:
+        saved = await tx.catalogs.load()
+    if saved is None:
+        raise Refused("no_catalog", "no catalog is published yet; run `paygrade catalog push`")
+    return _published(saved)
+
+
+async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
+    """One published version. Refused `unknown_catalog_version`."""
+    async with store.transaction() as tx:
+        saved = await tx.catalogs.load(version=version)
+    if saved is None:
+        raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
+    return _published(saved)
+
+
+async def catalog_versions(store: "Store") -> tuple[CatalogVersion, ...]:
+    """Every published version, the newest first."""
+    async with store.transaction() as tx:
+        return tuple(CatalogVersion(*row) for row in await tx.catalogs.versions())
+
+
+def _published(saved: "SavedCatalog") -> PublishedCatalog:
+    return PublishedCatalog(
+        version=saved.catalog.version,
+        digest=saved.digest,
+        published_at=saved.published_at,
+        published_by=saved.published_by,
+        plans=tuple(plan.ref for plan in saved.catalog.plans.values()),
+        add_ons=tuple(add_on.ref for add_on in saved.catalog.add_ons.values()),
+        document=saved.document,
+    )
+
+
+def _same(base: Catalog, wanted: Catalog) -> bool:
+    # The order of plans is in their rank; that of add-ons decides which config value wins, and is in no field.
+    return replace(wanted, version=base.version) == base and list(wanted.add_ons) == list(base.add_ons)
+
+
+def _plan_id(base: Catalog, wanted: Catalog, impact: Impact) -> str:
+    content = msgspec.json.encode((base.version, wanted, impact))
+    return f"plan_{hashlib.sha256(content).hexdigest()[:20]}"
+
+
+async def _impact(tx: "Transaction", base: Catalog, wanted: Catalog, at: datetime) -> Impact:
+    counts = dict.fromkeys(("accounts", "affected", "gains", "loses", "changes"), 0)
+    sample: list[Effect] = []
+    after = ""
+    while page := await tx.accounts.page(after=after, limit=_PAGE):
+        after = page[-1].account.key
+        counts["accounts"] += len(page)
+        if wanted is base:
+            continue
+        for saved in page:
+            effects = _effects(saved.account, base, wanted, at)
+            counts["affected"] += bool(effects)
+            for how in {effect.how for effect in effects}:
+                counts[how] += 1
+            sample.extend(effects[: SAMPLE_MAX - len(sample)])
+        await asyncio.sleep(0)  # others in this process want to go on meanwhile
+    return Impact(
+        accounts=counts["accounts"],
+        affected=counts["affected"],
+        gaining=counts["gains"],
+        losing=counts["loses"],
+        changing=counts["changes"],
+        sample=tuple(sample),
+    )
+
+
+def _effects(account: Account, base: Catalog, wanted: Catalog, at: datetime) -> list[Effect]:
+    old, new = snapshot(account, base, at), snapshot(account, wanted, at)
+    effects = []
+    for feature in {**offers(base), **offers(wanted)}:
+        before, after = decide(old, feature, 0, at), decide(new, feature, 0, at)
+        how = _compare(before, after)
+        if how is not None:
+            effects.append(Effect(account.key, feature, how, _amount(before), _amount(after)))
+    return effects
+
+
+def _compare(before: Decision, after: Decision) -> Literal["gains", "loses", "changes"] | None:
+    if before.allowed != after.allowed:
+        return "gains" if after.allowed else "loses"
+    if not after.allowed:
+        return None
+    if before.unlimited != after.unlimited:
+        return "gains" if after.unlimited else "loses"
+    if before.limit is not None and after.limit is not None and before.limit != after.limit:
+        return "gains" if after.limit > before.limit else "loses"
+    return "changes" if before.value != after.value else None
+
+
+def _amount(decision: Decision) -> str:
+    if not decision.allowed:
+        return f"no ({decision.reason})"
+    if decision.unlimited:
+        return "unlimited"
+    if decision.limit is not None:
+        return str(decision.limit)
+    return "yes" if decision.value in (True, None) else str(decision.value)

@@ -1,0 +1,218 @@
+"""The fenced fetch: how what a provider says of a subject becomes a fact.
+
+Theory of operation. A billing event says that something changed, never what it is now: its payload is not applied.
+It marks its subject dirty. A worker claims the subject, which raises the subject's fence, and only then asks the
+provider for the subject whole. The reading is saved only if the fence is still the claim's own. So of two readings
+the one asked for later wins, whichever arrives first; and since a mark made after the claim stays, every change is
+followed by a reading that began after it.
+
+Laws: nothing is written under a fence that was overtaken; a subject stays dirty until a reading that began after
+its mark is saved; an event is handled when such a reading is saved, and not before.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.errors import Unavailable
+from paygrade.facts import TERMINAL, Customer, Departed
+from paygrade.server.operations.facts import record
+from paygrade.server.operations.sync import Marked, mark_all_dirty, mark_discovered
+from paygrade.standings import soonest
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.subjects import Claim, HeldSubject
+    from paygrade.server.clock import Clock
+
+LEASE_S = 60.0
+"""Longer than any fetch takes; a worker that was killed is replaced after this long."""
+REREADS_S = (2.0, 15.0, 60.0)
+"""When to ask again if an event says that a subscription ended and the provider says that it lives: its answers
+may lag behind its events."""
+RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
+LATE = (timedelta(minutes=1), timedelta(minutes=65))
+"""How long after a date to look, if no event came: providers act on dates within moments, but finalize the invoice
+of a renewal about an hour later (https://docs.stripe.com/billing/invoices/subscription)."""
+ENDED_TYPES = frozenset({"customer.subscription.deleted"})
+CAUSES_MAX = 100
+
+
+class Redirected(Protocol):
+    """The answer that a subject belongs to another one."""
+
+    @property
+    def subject(self) -> str: ...
+
+
+class Provider(Protocol):
+    """What sync asks of a provider. Calls block and may come from any thread; they raise Unavailable."""
+
+    def fetch(self, subject: str, known_live: Sequence[str] = ()) -> "Customer | Redirected | None": ...
+
+    def iter_all(self) -> Iterator[str]: ...
+
+
+Outcome = Literal["saved", "overtaken", "redirected", "nothing", "doubted", "failed"]
+
+
+class Reading(Struct, frozen=True):
+    """What the provider said of a claimed subject when asked at `read_at`."""
+
+    claim: "Claim"
+    said: "Customer | Redirected | None"
+    read_at: datetime
+
+
+async def claim_subjects(store: "Store", *, limit: int, lease_s: float = LEASE_S, at: datetime) -> tuple["Claim", ...]:
+    """Take subjects that wait to be read, or whose dates have come by `at`."""
+    async with store.transaction() as tx:
+        claims = await tx.subjects.claim(limit=limit, lease_s=lease_s, at=at)
+        return tuple([replace(claim, events=await tx.inbox.unhandled(claim.subject)) for claim in claims])
+
+
+async def sync_subject(store: "Store", provider: Provider, clock: "Clock", claim: "Claim") -> Outcome:
+    """Read a claimed subject and save what was read; a failure is kept and retried later."""
+    try:
+        reading = await fetch_subject(store, provider, claim, at=clock.now())
+    except Unavailable as error:
+        await fail_claim(store, claim, error)
+        return "failed"
+    return await save_reading(store, reading, at=clock.now())
+
+
+async def fail_claim(store: "Store", claim: "Claim", error: Exception) -> None:
+    """Give a claim back without an answer: the subject stays dirty and is read again after a pause."""
+    text = f"{error.code}: {error.detail}" if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
+    async with store.transaction() as tx:
+        await tx.subjects.fail(claim, error=text, retry_s=_retry_s(claim, error))
+
+
+async def fetch_subject(store: "Store", provider: Provider, claim: "Claim", *, at: datetime) -> Reading:
+    """Ask the provider, in a thread. Raises Unavailable."""
+    async with store.transaction() as tx:
+        known_live = await tx.accounts.live_subscriptions(claim.subject)
+    said = await asyncio.to_thread(provider.fetch, claim.subject, known_live)
+    return Reading(claim=claim, said=said, read_at=at)
+
+
+async def save_reading(store: "Store", reading: Reading, *, at: datetime) -> Outcome:
+    """Turn a reading into facts, unless its claim was overtaken."""
+    claim = reading.claim
+    async with store.transaction() as tx:
+        held = await tx.subjects.lock(claim.subject)
+        if held is None or held.fence != claim.fence:
+            return "overtaken"
+        match reading.said:
+            case None:
+                return await _save_nothing(tx, held, reading, at)
+            case Customer() as customer:
+                return await _save_customer(tx, held, reading, customer, at)
+            case redirected:
+                return await _save_redirect(tx, held, reading, redirected.subject, at)
+
+
+async def _save_nothing(tx: "Transaction", held: "HeldSubject", reading: Reading, at: datetime) -> Outcome:
+    await _handle(tx, reading.claim, at)
+    await tx.subjects.settle(reading.claim, account=held.account, read_at=reading.read_at)
+    return "nothing"
+
+
+async def _save_redirect(
+    tx: "Transaction", held: "HeldSubject", reading: Reading, target: str, at: datetime
+) -> Outcome:
+    """Let another subject answer for these events."""
+    claim = reading.claim
+    await tx.inbox.repoint(claim.subject, [event.id for event in claim.events], to=target)
+    await _handle(tx, claim, at)
+    await tx.subjects.settle(claim, account=held.account, read_at=reading.read_at)
+    await tx.subjects.mark([target])
+    await tx.tell("paygrade_subject")
+    return "redirected"
+
+
+async def _save_customer(
+    tx: "Transaction", held: "HeldSubject", reading: Reading, customer: Customer, at: datetime
+) -> Outcome:
+    claim = reading.claim
+    linking = await tx.accounts.linking(claim.subject)
+    if customer.deleted and held.account is None and linking is None:
+        # Nobody ever heard of it: an event about something that was gone before we looked.
+        return await _save_nothing(tx, held, reading, at)
+    # A deleted customer has no metadata any more; it stays where it was.
+    named = customer.account or (held.account if customer.deleted else None)
+    key = named or linking or customer.id
+    losing = {held.account, linking} - {None, key}
+    await tx.accounts.create(key, at)
+    accounts = await tx.accounts.lock([key, *(account for account in losing if account)])
+    cause = [event.id for event in claim.events][-CAUSES_MAX:]
+    for account in sorted(accounts.keys() - {key}):
+        await record(
+            tx, accounts[account], subject=claim.subject, body=Departed(account=key),
+            sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
+        )  # fmt: skip
+    await record(
+        tx, accounts[key], subject=claim.subject, body=customer,
+        sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
+    )  # fmt: skip
+    doubted = _contradicted(claim, customer) and claim.rereads < len(REREADS_S)
+    if not doubted:
+        await _handle(tx, claim, at)
+    await tx.subjects.settle(
+        claim,
+        account=key,
+        read_at=reading.read_at,
+        due_at=due_at(customer, reading.read_at),
+        reread_s=REREADS_S[claim.rereads] if doubted else None,
+    )
+    if held.dirty > claim.dirty:
+        await tx.tell("paygrade_subject")
+    return "doubted" if doubted else "saved"
+
+
+async def _handle(tx: "Transaction", claim: "Claim", at: datetime) -> None:
+    await tx.inbox.handle(claim.subject, [event.id for event in claim.events], at)
+
+
+def due_at(customer: Customer, at: datetime) -> datetime | None:
+    """When to look again though no event came: a while after the next date on which the provider acts."""
+    return soonest((date + late for date in _dates(customer) for late in LATE), at)
+
+
+def _dates(customer: Customer) -> Iterable[datetime]:
+    for subscription in customer.subscriptions:
+        if subscription.status in TERMINAL:
+            continue
+        dates = [subscription.trial_ends_at, subscription.ends_at]
+        for item in subscription.items:
+            dates += [item.period_from_at, item.period_until]
+        yield from (date for date in dates if date is not None)
+
+
+def _contradicted(claim: "Claim", customer: Customer) -> bool:
+    """Whether an event says that a subscription ended which the provider says lives."""
+    ended = {event.object_id for event in claim.events if event.type in ENDED_TYPES}
+    return any(s.id in ended and s.status not in TERMINAL for s in customer.subscriptions)
+
+
+def _retry_s(claim: "Claim", error: Exception) -> float:
+    """Twice as long each time, from half to all of it, so that many subjects do not come back together."""
+    pause = min(RETRY_FIRST_S * 2.0 ** min(claim.attempts, 16), RETRY_MAX_S)
+    asked = error.retry_after_s if isinstance(error, Unavailable) else None
+    return max(pause * random.uniform(0.5, 1.0), asked or 0)
+
+
+async def sweep(store: "Store", provider: Provider) -> Marked:
+    """Have everything read again: every subject known here, and every one the provider knows."""
+    known = await mark_all_dirty(store)
+    discovered = 0
+    subjects = provider.iter_all()
+    while page := await asyncio.to_thread(lambda: list(islice(subjects, 500))):
+        discovered += await mark_discovered(store, subjects=page)
+    return Marked(subjects=known + discovered, discovered=discovered)

@@ -1,0 +1,115 @@
+"""Workers: the loops that go on as long as the server runs.
+
+Laws: the subjects table is the only queue, so a worker holds nothing that could be lost; a loop's top logs what
+went wrong and goes on; hearing that a subject was marked only saves waiting for the next look.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from paygrade.errors import Unavailable
+from paygrade.server.operations.sync import purge_inbox
+from paygrade.server.sync import LEASE_S, Provider, claim_subjects, fail_claim, sync_subject
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+    from paygrade.postgres.subjects import Claim
+    from paygrade.server.clock import Clock
+
+log = structlog.get_logger("paygrade.workers")
+
+FETCHES_MAX = 8
+"""How many subjects one process reads at a time; the provider's client keeps the pace."""
+LOOK_S = 0.25
+"""How often to look for retries, expired leases and dates that have come; marks are heard at once."""
+PAUSE_S = 1.0
+PURGE_EVERY_S = 3600.0
+
+
+async def run_workers(store: "Store", provider: Provider | None, clock: "Clock") -> None:
+    """Run every worker until cancelled. Without a provider only what needs none."""
+    async with asyncio.TaskGroup() as workers:
+        workers.create_task(purge_regularly(store, clock))
+        if provider is not None:
+            workers.create_task(sync_subjects(store, provider, clock))
+
+
+async def sync_subjects(
+    store: "Store", provider: Provider, clock: "Clock", *, lease_s: float = LEASE_S, fetches_max: int = FETCHES_MAX
+) -> None:
+    """Read subjects that wait, several at a time, until cancelled."""
+    wake = asyncio.Event()
+    running: set[asyncio.Task[None]] = set()
+    hearing = asyncio.create_task(_hear(store, wake))
+    try:
+        while True:
+            wake.clear()
+            for claim in await _claims(store, clock, limit=fetches_max - len(running), lease_s=lease_s):
+                task = asyncio.create_task(_sync(store, provider, clock, claim))
+                running.add(task)
+                task.add_done_callback(_dismiss(running, wake))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), LOOK_S)
+    finally:
+        for task in (hearing, *running):
+            task.cancel()
+        await asyncio.gather(hearing, *running, return_exceptions=True)
+
+
+async def purge_regularly(store: "Store", clock: "Clock") -> None:
+    """Keep the inbox from growing without end, until cancelled."""
+    while True:
+        try:
+            await purge_inbox(store, at=clock.now())
+        except Unavailable as error:
+            log.warning("purge_failed", error=error.detail)
+        await asyncio.sleep(PURGE_EVERY_S)
+
+
+async def _claims(store: "Store", clock: "Clock", *, limit: int, lease_s: float) -> tuple["Claim", ...]:
+    if limit == 0:
+        return ()
+    try:
+        return await claim_subjects(store, limit=limit, lease_s=lease_s, at=clock.now())
+    except Unavailable as error:
+        log.warning("claim_failed", error=error.detail)
+        await asyncio.sleep(PAUSE_S)
+        return ()
+
+
+async def _sync(store: "Store", provider: Provider, clock: "Clock", claim: "Claim") -> None:
+    try:
+        outcome = await sync_subject(store, provider, clock, claim)
+        log.info("subject_read", subject=claim.subject, outcome=outcome, events=len(claim.events))
+    except Unavailable as error:
+        # The database went away: the lease runs out and the subject, still dirty, is claimed again.
+        log.warning("subject_not_saved", subject=claim.subject, error=error.detail)
+    except Exception as error:  # the top of a loop: one subject must not stop the others
+        log.exception("subject_broken", subject=claim.subject)
+        with suppress(Unavailable):
+            await fail_claim(store, claim, error)
+
+
+async def _hear(store: "Store", wake: asyncio.Event) -> None:
+    def hear(channel: str, _: str) -> None:
+        if channel == "paygrade_subject":
+            wake.set()
+
+    while True:
+        with suppress(Unavailable):
+            await store.listen(ready=wake.set, hear=hear)
+        await asyncio.sleep(PAUSE_S)
+
+
+def _dismiss(running: set[asyncio.Task[None]], wake: asyncio.Event) -> Callable[[asyncio.Task[None]], None]:
+    """When a reading is done there is room for another, perhaps of the same subject."""
+
+    def dismiss(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        wake.set()
+
+    return dismiss
