@@ -6,9 +6,10 @@ the API; nothing is read from the inside.
 """
 
 import asyncio
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +32,9 @@ from stories.runner import Answer, play
 
 KEY = "sk_test_stories"
 SETTLE_S = 30.0
-LOOK_S = 0.005
+LOOK_S = 0.03
+TLS = ssl.create_default_context()
+"""Never used here, but a client that is not given one makes its own, for more than the story costs."""
 WEATHER: dict[str, Json] = {
     "calm": {},
     "doubled": {"duplicate": 1.0},
@@ -46,8 +49,8 @@ def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
     with (
         simulator.running(start=story.moments[0].at) as provider,
         _serving(_settings(provider, database_url), database_url) as url,
-        httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, trust_env=False, timeout=60) as api,
-        httpx2.Client(base_url=f"{provider.url}/_simulator", trust_env=False, timeout=60) as control,
+        _client(url, {"Authorization": f"Bearer {KEY}"}) as api,
+        _client(f"{provider.url}/_simulator") as control,
     ):
         _sent(control.post("/webhooks", json={"url": f"{url}/webhooks/stripe"}))
         _sent(api.put("/v1/catalog", content=story.catalog_text, headers={"Content-Type": "application/yaml"}))
@@ -189,14 +192,19 @@ def _serving(settings: Settings, database_url: str) -> Iterator[str]:
         _wait(lambda: server.started or not thread.is_alive(), "the server to start")
         port = server.servers[0].sockets[0].getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        _wait(lambda: httpx2.get(f"{url}/readyz", trust_env=False).is_success, "the server to be ready")
+        with _client(url) as api:
+            _wait(lambda: api.get("/readyz").is_success, "the server to be ready")
         yield url
     finally:
         server.should_exit = True
         thread.join(timeout=30)
 
 
-def _wait(done: Any, what: str) -> None:
+def _client(url: str, headers: dict[str, str] | None = None) -> httpx2.Client:
+    return httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=60, verify=TLS)
+
+
+def _wait(done: Callable[[], bool], what: str) -> None:
     give_up_at = time.monotonic() + SETTLE_S
     while not done():
         assert time.monotonic() < give_up_at, f"waited {SETTLE_S:.0f} s for {what}"
