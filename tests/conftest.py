@@ -1,6 +1,7 @@
 """Real PostgreSQL for every test that asks: one server for the whole run, an empty database for each test.
 
-Ask for `database_url` to get a database of one's own, or for `postgres_url` to make databases oneself.
+Ask for `store` to get one over a database of one's own, for `database_url` to get that database empty, or for
+`postgres_url` to make databases oneself.
 PAYGRADE_TEST_DATABASE_URL names a server to use instead of the embedded one; its user must be allowed to create
 databases.
 """
@@ -10,7 +11,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,8 @@ import pytest
 from psycopg import conninfo, sql
 
 from paygrade.postgres import embedded
+from paygrade.postgres.migrate import migrate
+from paygrade.postgres.store import Store
 
 # No test of this server is about crashes: those start their own, with the usual settings.
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
@@ -53,3 +56,17 @@ def database_url(postgres_url: str) -> Iterator[str]:
         connection.execute(sql.SQL("create database {} template template0").format(database))
         yield conninfo.make_conninfo(postgres_url, dbname=name)
         connection.execute(sql.SQL("drop database {} with (force)").format(database))
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    """Give an open store over a migrated database."""
+    await migrate(database_url)
+    async with Store(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Name the loop that tests marked `anyio` run on."""
+    return "asyncio"

@@ -5,6 +5,7 @@ the order of their keys, so no two transactions wait for each other; what a tran
 after it is committed.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -23,6 +24,8 @@ from paygrade.postgres.subjects import Subjects
 Channel = Literal["paygrade_account", "paygrade_catalog", "paygrade_subject"]
 """What changed: an account (told with its key), the catalog (its version), or a subject's dirty mark."""
 CHANNELS: tuple[Channel, ...] = ("paygrade_account", "paygrade_catalog", "paygrade_subject")
+
+HEARTBEAT_S = 5.0
 
 
 class Store:
@@ -84,8 +87,12 @@ class Store:
                 for channel in CHANNELS:
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
                 ready()
-                async for told in connection.notifies():
-                    hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
+                while True:
+                    async for told in connection.notifies(timeout=HEARTBEAT_S):
+                        hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
+                    # A connection that broke without a word would leave us deaf, and what we remember wrong.
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await connection.execute("select")
         except (psycopg.Error, OSError) as error:
             raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error
 

@@ -50,7 +50,12 @@ class Simulator:
     ) -> None:
         self.seed = seed
         self.engine = Engine(seed, start or datetime.now(UTC))
-        self.deliveries = Deliveries(secret=secret, seed=seed, now=lambda: self.now)
+        self.deliveries = Deliveries(
+            secret=secret,
+            seed=seed,
+            now=lambda: self.now,
+            note=lambda event, pending: self.engine.note_webhooks(event, pending=pending),
+        )
         for url in webhook_urls:
             self.deliveries.add_url(url)
         self.running = start is None
@@ -105,7 +110,8 @@ class Simulator:
             if self.running and (due := self.engine.next_due) is not None:
                 wait_s = max(0.0, (due - self.now).total_seconds())
             try:
-                await asyncio.wait_for(self._moved.wait(), wait_s)
+                async with asyncio.timeout(wait_s):  # not wait_for, which can swallow a cancellation
+                    await self._moved.wait()
             except TimeoutError:
                 self.catch_up()
 
@@ -137,7 +143,10 @@ class Simulator:
         if given != self._key:
             refused = errors.wrong_key(given)
             return Response(refused.status, {"error": refused.error})
-        params = {**forms.decode(query), **forms.decode(body.decode())}
+        try:
+            params = {**forms.decode(query), **forms.decode(body.decode(errors="replace"))}
+        except errors.RefusedByStripe as refused:
+            return Response(refused.status, {"error": refused.error})
         return self.engine.request(
             method,
             path,

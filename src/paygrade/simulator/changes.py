@@ -24,7 +24,7 @@ def update(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, UPDATE_FIELDS)
     subscription = world.get("subscription", id)
     _refuse_closed(subscription, params)
-    change = _read_change(world, subscription, params)
+    change = read_change(world, subscription, params)
     behavior = forms.read_choice(params, "payment_behavior", subs.PAYMENT_BEHAVIORS) or "allow_incomplete"
     failure = _failure_ahead(world, subscription, change)
     if failure is not None and behavior == "error_if_incomplete":
@@ -57,6 +57,9 @@ def _refuse_closed(subscription: Json, params: Json) -> None:
             f"A subscription that is {subscription['status']} can only update {', '.join(sorted(allowed))}."
         )
         raise errors.invalid(min(refused), message)
+    if subscription["status"] == "paused" and {"trial_end", "billing_cycle_anchor"} & set(params):
+        message = "A paused subscription has no running periods to move; resume it first."
+        raise errors.invalid("subscription", message)
 
 
 def _set_plain_fields(world: World, subscription: Json, params: Json, *, payment_method: str | None) -> None:
@@ -85,7 +88,7 @@ def _read_collection_pause(params: Json) -> Json | None:
     return {"behavior": wanted["behavior"], "resumes_at": forms.read_int(wanted, "resumes_at")}
 
 
-def _read_change(world: World, subscription: Json, params: Json) -> Change | None:
+def read_change(world: World, subscription: Json, params: Json) -> Change | None:
     """Work out, on copies, what the update does to items, periods and money; None if it leaves them."""
     if not {"items", "trial_end", "billing_cycle_anchor"} & set(params):
         return None
@@ -100,7 +103,7 @@ def _read_change(world: World, subscription: Json, params: Json) -> Change | Non
     if trial_end := subs.read_trial_end(world, params):
         return _into_trial(world, subscription, after, trial_end=trial_end, prorate=prorate)
     trial_ends = trialing and params.get("trial_end") == "now"
-    moved = not trialing and _needs_payment_now(before, after)
+    moved = subscription["status"] not in ("trialing", "paused") and _needs_payment_now(before, after)
     anew = _anchor_now(params) or trial_ends or (moved and (proration == "none" or not flexible))
     if anew:
         credits = _credits(world, before, flexible=flexible, at=at) if prorate else []
@@ -119,7 +122,7 @@ def _read_change(world: World, subscription: Json, params: Json) -> Change | Non
 def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
     """Give copies of the items as they would be."""
     items = {item["id"]: dict(item) for item in subscription["items"]["data"]}
-    for index, wanted in enumerate(forms.read_list(params, "items")):
+    for index, wanted in enumerate(forms.read_objects(params, "items")):
         param = f"items[{index}]"
         forms.check_known(wanted, ITEM_FIELDS, within=param)
         id = forms.read_text(wanted, "id")
@@ -285,10 +288,11 @@ def _bill(world: World, subscription: Json, change: Change, *, behavior: str) ->
 
 
 def _hold(world: World, subscription: Json, change: Change) -> None:
-    """Keep the change back until its invoice is paid, for at most 23 hours."""
+    """Keep the change back until its invoice is paid: for 23 hours at most, and not into the next period."""
     debits = {item["id"]: debit for item in change.items if (debit := world.debits.get(item["id"]))}
     world.pending_lines.setdefault(subscription["id"], []).extend(change.lines)
-    expires_at = world.at + renewals.PAYMENT_WINDOW_S
+    period_end = min(item["current_period_end"] for item in subscription["items"]["data"])
+    expires_at = min(world.at + renewals.PAYMENT_WINDOW_S, period_end)
     subscription["pending_update"] = {
         "billing_cycle_anchor": change.anchor,
         "expires_at": expires_at,

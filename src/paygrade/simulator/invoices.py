@@ -62,9 +62,11 @@ def finalize_due(world: World, invoice: Json) -> None:
         finalize_and_collect(world, invoice)
         return
     finalize(world, invoice)
+    if invoice["status"] != "open":
+        return
     if paused["behavior"] == "void":
         void(world, invoice)
-    elif paused["behavior"] == "mark_uncollectible" and invoice["status"] == "open":
+    elif paused["behavior"] == "mark_uncollectible":
         mark_uncollectible(world, invoice)
 
 
@@ -238,7 +240,7 @@ def _note_failure(world: World, invoice: Json, *, automatic: bool) -> bool:
     with world.changing(invoice):
         invoice["attempted"] = True
         invoice["attempt_count"] += counts
-        if not counts or not invoice["auto_advance"] or subscription["status"] in ("incomplete", "paused"):
+        if not counts or not invoice["auto_advance"] or subscription["status"] == "incomplete":
             return False
         days, tried = world.settings.retry_days, invoice["attempt_count"]
         if tried > len(days):

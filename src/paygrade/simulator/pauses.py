@@ -70,6 +70,8 @@ def resume(world: World, id: str, params: Json) -> Json:
         invoices.finalize(world, invoice)
         if invoice["status"] == "open" and wanted == "resume_on_payment_success":
             invoices.collect(world, invoice, automatic=True)
+        elif invoice["status"] == "open":
+            invoice["auto_advance"] = False  # Stripe docs: resume: payment is neither tried nor retried
         world.schedule(world.at + renewals.PAYMENT_WINDOW_S, "expire_resumption", id)
     return subscription
 

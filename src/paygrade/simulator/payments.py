@@ -199,6 +199,11 @@ def _record_charge(world: World, intent: Json, *, failure: Json | None) -> None:
         payment_method=payment_method,
         failure=failure,
     )
+    if failure is None:
+        made["balance_transaction"] = world.put(
+            invoice_shapes.balance_transaction(id=world.new_id("txn"), at=world.at, charge=made)
+        )["id"]
+        made["receipt_url"] = f"https://pay.stripe.com/receipts/simulated/{made['id']}"
     world.put(made, intent["customer"])
     intent["latest_charge"] = made["id"]
     world.emit("charge.succeeded" if failure is None else "charge.failed", made)

@@ -47,15 +47,10 @@ CANCEL_FIELDS = frozenset({"cancellation_details", "invoice_now", "prorate", "ex
 def create(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     customer = live_customer(world, forms.read_required(params, "customer"))
-    subscription = _read_new(world, customer, params)
-    items = _read_new_items(world, subscription, params)
-    lifecycle.fill(subscription, items)
-    _place_periods(world, subscription, params)
-    set_cancellation(world, subscription, params)
-    billed = _first_lines(world, subscription, params)
+    subscription, billed = prepare(world, customer, params)
     behavior = forms.read_choice(params, "payment_behavior", PAYMENT_BEHAVIORS) or "allow_incomplete"
     _refuse_unpayable(world, subscription, customer=customer, billed=billed, behavior=behavior)
-    for item in items:
+    for item in subscription["items"]["data"]:
         world.put(item, subscription["id"])
     world.put(subscription, customer["id"])
     with world.holding(subscription):
@@ -69,6 +64,15 @@ def create(world: World, params: Json) -> Json:
         world.schedule(subscription["cancel_at"], "cancel", subscription["id"])
     world.emit("customer.subscription.created", subscription)
     return subscription
+
+
+def prepare(world: World, customer: Json, params: Json) -> tuple[Json, list[Json]]:
+    """Work out a new subscription and the lines of its first invoice, without making anything."""
+    subscription = _read_new(world, customer, params)
+    lifecycle.fill(subscription, _read_new_items(world, subscription, params))
+    _place_periods(world, subscription, params)
+    set_cancellation(world, subscription, params)
+    return subscription, _first_lines(world, subscription, params)
 
 
 def cancel(world: World, id: str, params: Json) -> Json:
@@ -253,7 +257,7 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
 
 def _read_new_items(world: World, subscription: Json, params: Json) -> list[Json]:
     items = []
-    for index, wanted in enumerate(forms.read_list(params, "items")):
+    for index, wanted in enumerate(forms.read_objects(params, "items")):
         param = f"items[{index}]"
         forms.check_known(wanted, ITEM_FIELDS, within=param)
         price = read_price(world, wanted, param=param)
