@@ -148,7 +148,9 @@ async def _missing(
         if pending:
             missing.append(f"the database lacks {', '.join(pending)}; run `paygrade migrate`")
     except Unavailable as error:
-        missing.append(error.detail)
+        # Anyone may ask whether we are ready; what exactly is wrong with the database is for the log.
+        log.warning("not_ready", code=error.code, detail=error.detail)
+        missing.append(error.detail.partition(":")[0])
     if FIRST in tasks and not tasks[FIRST].done():
         missing.append("the first catalog is not published yet")
     missing.extend(

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import click
 import httpx2
@@ -23,7 +24,6 @@ import uvicorn
 from paygrade.catalog import Catalog
 from paygrade.catalog_document import parse
 from paygrade.errors import Unavailable
-from paygrade.postgres.migrate import migrate
 from paygrade.server import wiring
 from paygrade.server.demo_shop import Shop
 from paygrade.server.demo_story import Stage, play
@@ -36,15 +36,18 @@ START_S = 30.0
 LOOK_S = 0.02
 
 
-def run(*, once: bool) -> None:
-    """Start everything, play the story, and stay up unless `once`. Raises Surprise or Unavailable."""
+def run(*, once: bool) -> list[Any]:
+    """Start everything, play the story, and stay up unless `once`; returns the decisions of the story.
+
+    Raises Surprise or Unavailable. Any: decoded JSON.
+    """
     began = time.monotonic()
     with ExitStack() as house:
         api_port, simulator_port = _port(DEFAULT_PORT, "the API"), _port(simulator.DEFAULT_PORT, "the simulator")
         api_url = f"http://127.0.0.1:{api_port}"
         settings = Settings(data_dir=house.enter_context(_folder()), port=api_port, admin_key=KEY)
         database_url = house.enter_context(wiring.database(settings))
-        names = asyncio.run(migrate(database_url))
+        names = asyncio.run(wiring.apply_migrations(database_url))
         _done(began, f"PostgreSQL in {settings.data_dir}, schema {names[-1] if names else 'as it was'}")
         provider = house.enter_context(
             simulator.running(port=simulator_port, webhook_urls=[f"{api_url}/webhooks/stripe"])
@@ -60,6 +63,7 @@ def run(*, once: bool) -> None:
         click.secho("  The story came out as told.", fg="green", bold=True)
         if not once:
             _stay(api_url, provider.url)
+        return stage.decisions
 
 
 def _with_provider(settings: Settings, provider: simulator.Running) -> Settings:
@@ -130,7 +134,7 @@ def _serving(settings: Settings, database_url: str) -> Iterator[None]:
     """The API as an HTTP server in a thread with a loop of its own: it cannot outlive this process."""
     app = wiring.application(settings, database_url=database_url, key=KEY)
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # Litestar's ASGI types and uvicorn's say the same in other words
+        app,
         port=settings.port,
         http="httptools",
         log_config=None,

@@ -1,11 +1,8 @@
 """The demo's shop: what a company sells and who buys it, made at the simulator with the official stripe library."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from paygrade.catalog import Catalog
-
-if TYPE_CHECKING:
-    import stripe
+from paygrade.catalog import AddOn, Catalog, Plan
 
 GOOD_CARD = "pm_card_visa"
 FAILING_CARD = "pm_card_chargeCustomerFail"
@@ -26,7 +23,8 @@ class Shop:
 
     def stock(self, catalog: Catalog) -> None:
         """Make a product for each plan and add-on, and a price for each of theirs."""
-        for sold in (*catalog.plans.values(), *catalog.add_ons.values()):
+        everything: list[Plan | AddOn] = [*catalog.plans.values(), *catalog.add_ons.values()]
+        for sold in everything:
             if not sold.prices:
                 continue
             product = self._stripe.v1.products.create({"name": sold.key.replace("_", " ").title()})

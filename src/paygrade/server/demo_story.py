@@ -26,6 +26,8 @@ class Stage:
         self._api = httpx2.Client(base_url=api_url, headers=headers, trust_env=False, timeout=60)
         self._simulator = httpx2.Client(base_url=f"{simulator_url}/_simulator", trust_env=False, timeout=60)
         self._chapter = 0
+        self.decisions: list[Any] = []
+        """Every decision the story came to. Any: decoded JSON."""
 
     def call(self, method: str, path: str, **more: Any) -> Any:
         """One request to the API. Any: decoded JSON."""
@@ -75,6 +77,7 @@ class Stage:
             if took_s > SETTLE_S:
                 raise Surprise(f"expected {outcome} [{reason}], but: {sentence(decision)}")
             time.sleep(LOOK_S)
+        self.decisions.append(decision)
         units = f" ×{quantity}" if quantity != 1 else ""
         click.echo(f"     asked: may {account} use {feature}{units}?")
         mark = click.style("  yes", fg="green") if decision["allowed"] else click.style("  no ", fg="red")
@@ -126,11 +129,12 @@ def _weather(stage: Stage, shop: Shop) -> None:
     stage.expect("globex", "seats", "allowed", "plan", quantity=7)
     stage.expect("globex", "seats", "denied", "limit_reached", quantity=8)
     stage.expect("globex", "audit_log", "denied", "not_in_plan")
-    stage.happens("worse: every webhook is lost; a sweep finds out all the same")
+    stage.happens("worse: every webhook is lost while globex upgrades")
     stage.control("weather", drop=1.0)
     shop.change("globex", "business_monthly", quantity=7)
     stage.control("flush")
     stage.expect("globex", "audit_log", "denied", "not_in_plan")
+    stage.happens("a sweep reads everything anew")
     stage.call("POST", "/v1/sync/sweep")
     stage.expect("globex", "audit_log", "allowed", "plan")
     stage.control("weather")

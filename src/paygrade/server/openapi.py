@@ -174,8 +174,10 @@ def _open_part(sent: Sent) -> Document:
     assert sent.kind is not None
     _, components = msgspec.json.schema_components([sent.kind], ref_template=_REF)
     whole = components[sent.kind.__name__]
-    properties = {name: part for name, part in whole["properties"].items() if name not in sent.closed}
-    required = [name for name in whole.get("required", []) if name not in sent.closed]
+    # The address says which kind of statement it is; what tells kinds apart in storage is not sent.
+    closed = sent.closed | {sent.kind.__struct_config__.tag_field}
+    properties = {name: part for name, part in whole["properties"].items() if name not in closed}
+    required = [name for name in whole.get("required", []) if name not in closed]
     return {
         "type": "object",
         "properties": {**sent.extra, **properties},

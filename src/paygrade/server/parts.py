@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from litestar import Request
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from msgspec import Struct
 
 from paygrade.server.clock import Clock
@@ -37,7 +38,7 @@ class Parts(Struct, frozen=True):
     """What keeps this server from serving now, in words; empty when nothing does."""
 
 
-Here = Annotated[Parts, Dependency(skip_validation=True)]
+Here = NamedDependency[SkipValidation[Parts]]
 
 HttpRequest = Request[Any, Any, Any]
 """Any: Litestar's own idea of users, keys and state, none of which is used here."""

@@ -38,6 +38,7 @@ KINDS: dict[str, Kind] = {
     "already_expired": Kind(400, "The end lies in the past"),
     "unknown_provider": Kind(400, "There is no such provider"),
     "catalog_invalid": Kind(400, "The catalog has mistakes"),
+    "provider_payload_invalid": Kind(400, "The billing event cannot be read"),
     "signature_missing": Kind(400, "The billing event is not signed"),
     "signature_invalid": Kind(400, "The signature does not match"),
     "signature_expired": Kind(400, "The signature is too old"),

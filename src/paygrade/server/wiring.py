@@ -10,14 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import structlog
 from litestar.types import ASGIApp
 
 from paygrade.catalog_document import parse
 from paygrade.errors import Refused, Unavailable
-from paygrade.postgres import embedded
+from paygrade.postgres import embedded, migrate
 from paygrade.postgres.embedded_folder import default_data_dir
-from paygrade.postgres.migrate import pending
 from paygrade.postgres.store import Store
 from paygrade.server.admin_key import kept_key
 from paygrade.server.app import create_app
@@ -56,6 +56,26 @@ def database(settings: Settings, progress: Callable[[str], None] = lambda _: Non
         yield running.url
 
 
+async def apply_migrations(database_url: str) -> tuple[str, ...]:
+    """Bring the database to this release's schema; the names applied. Refused or Unavailable."""
+    with _as_unavailable():
+        return await migrate.migrate(database_url)
+
+
+async def pending_migrations(database_url: str) -> tuple[str, ...]:
+    """What `apply_migrations` would apply now. Refused or Unavailable."""
+    with _as_unavailable():
+        return await migrate.pending(database_url)
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise Unavailable("database_unavailable", f"the database does not answer: {error}") from error
+
+
 def admin_key(settings: Settings) -> tuple[str, bool]:
     """The admin key, and whether it is one we made; call it once the embedded database has its folder."""
     if settings.admin_key is not None:
@@ -76,7 +96,7 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
             await _publish_first(store, clock, document)
 
     async def schema_pending() -> Sequence[str]:
-        return await pending(database_url)
+        return await pending_migrations(database_url)
 
     return create_app(
         store=store,

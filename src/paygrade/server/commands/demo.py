@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import nullcontext, redirect_stdout
 from types import FrameType
 
 import click
@@ -25,9 +26,12 @@ def demo(once: bool, as_json: bool) -> None:
 
     configure_logs(as_json=False, level=logging.ERROR)
     signal.signal(signal.SIGTERM, _end)
-    stays = sys.stdout.isatty() and not once and os.environ.get("ONCE", "") in ("", "0")
+    stays = sys.stdout.isatty() and not once and not as_json and os.environ.get("ONCE", "") in ("", "0")
     try:
-        house.run(once=not stays)
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            decisions = house.run(once=not stays)
+        if as_json:
+            show_json(decisions)
     except Surprise as surprise:
         click.secho(f"the story did not come out as told: {surprise}", fg="red", err=True)
         sys.exit(1)

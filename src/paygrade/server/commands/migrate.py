@@ -5,7 +5,6 @@ import os
 
 import click
 
-from paygrade.postgres import migrate as schema
 from paygrade.server import wiring
 from paygrade.server.commands.output import as_json, say, show_json
 from paygrade.server.settings import parse_settings
@@ -17,8 +16,8 @@ from paygrade.server.settings import parse_settings
 def migrate(dry_run: bool, as_json: bool) -> None:
     """Apply the migrations the database lacks, each whole or not at all."""
     settings = parse_settings(os.environ)
-    with wiring.database(settings) as database_url:
-        names = asyncio.run(schema.pending(database_url) if dry_run else schema.migrate(database_url))
+    with wiring.database(settings) as url:
+        names = asyncio.run(wiring.pending_migrations(url) if dry_run else wiring.apply_migrations(url))
     if as_json:
         show_json({"pending" if dry_run else "applied": names})
         return

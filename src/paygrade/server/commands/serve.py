@@ -11,7 +11,6 @@ import uvicorn
 from msgspec.structs import replace
 
 from paygrade.errors import Unavailable
-from paygrade.postgres.migrate import migrate
 from paygrade.server import wiring
 from paygrade.server.logs import configure_logs
 from paygrade.server.settings import Settings, parse_settings
@@ -36,7 +35,7 @@ def serve(host: str | None, port: int | None, no_migrate: bool, as_json: bool) -
     signal.signal(signal.SIGINT, _end)
     with wiring.database(settings, progress=lambda line: click.echo(line, err=True)) as database_url:
         if not no_migrate:
-            for name in asyncio.run(migrate(database_url)):
+            for name in asyncio.run(wiring.apply_migrations(database_url)):
                 click.echo(f"migrated: {name}", err=True)
         key, made = wiring.admin_key(settings)
         _announce(settings, key if made else None)

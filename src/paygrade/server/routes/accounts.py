@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from litestar import delete, get, put
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
 
 from paygrade.server.bodies import read_body, read_key
@@ -13,6 +13,7 @@ from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
 
 PAGE_MAX = 500
+PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 
 
 class AccountStatement(Struct, frozen=True):
@@ -38,9 +39,9 @@ class AccountStatement(Struct, frozen=True):
 )
 async def list_accounts(
     parts: Here,
-    after: str = "",
-    limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 100,
-    search: str = "",
+    after: FromQuery[str] = "",
+    limit: PageSize = 100,
+    search: FromQuery[str] = "",
 ) -> accounts.AccountList:
     """Accounts by key, a page at a time."""
     return await accounts.list_accounts(parts.store, after=after, limit=limit, search=search)
@@ -55,7 +56,7 @@ async def list_accounts(
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_provider", "link_taken"),
     ),
 )
-async def put_account(account: str, request: HttpRequest, parts: Here) -> accounts.AccountView:
+async def put_account(account: FromPath[str], request: HttpRequest, parts: Here) -> accounts.AccountView:
     """Create the account or state it anew. `links` say which customers of a provider it pays as."""
     said = read_body(AccountStatement, await request.body())
     return await accounts.put_account(
@@ -72,7 +73,7 @@ async def put_account(account: str, request: HttpRequest, parts: Here) -> accoun
     "/v1/accounts/{account:str}",
     opt=tell("Read an account", "accounts", problems=("invalid_key", "unknown_account")),
 )
-async def get_account(account: str, parts: Here) -> accounts.AccountView:
+async def get_account(account: FromPath[str], parts: Here) -> accounts.AccountView:
     """All that is known of the account."""
     return await accounts.get_account(parts.store, account=read_key(account, pointer="", noun="account"))
 
@@ -85,7 +86,7 @@ async def get_account(account: str, parts: Here) -> accounts.AccountView:
         problems=("invalid_key", "unknown_account", "account_has_live_subscription"),
     ),
 )
-async def delete_account(account: str, parts: Here) -> None:
+async def delete_account(account: FromPath[str], parts: Here) -> None:
     """The account is no longer one; its facts stay. Refused while a subscription of it lives: who pays has access."""
     key = read_key(account, pointer="", noun="account")
     await accounts.delete_account(parts.store, account=key, at=parts.clock.now())
@@ -104,10 +105,10 @@ async def delete_account(account: str, parts: Here) -> None:
     ),
 )
 async def timeline(
-    account: str,
+    account: FromPath[str],
     parts: Here,
-    before: int | None = None,
-    limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 100,
+    before: FromQuery[int | None] = None,
+    limit: PageSize = 100,
 ) -> accounts.Timeline:
     """What became known of the account, the newest first: each fact with its cause."""
     key = read_key(account, pointer="", noun="account")

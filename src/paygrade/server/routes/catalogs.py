@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import get, put
+from litestar.params import FromQuery
 
 from paygrade.errors import Refused
 from paygrade.server.bodies import read_flag
@@ -30,7 +31,7 @@ JSON_TYPES = frozenset({"application/json", ""})
     ),
 )
 async def put_catalog(
-    request: HttpRequest, parts: Here, dry_run: str | None = None, plan: str | None = None
+    request: HttpRequest, parts: Here, dry_run: FromQuery[str | None] = None, plan: FromQuery[str | None] = None
 ) -> catalogs.CatalogPlan:
     """Read the document, compare it with the version in force and publish it as a new one. A document that says
     nothing new changes nothing. Every mistake in a document is named at once, with its line where it is YAML."""

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from litestar import get, post
+from litestar.params import FromPath, FromQuery
 from msgspec import Meta, Struct
 
 from paygrade.decisions import Decision
@@ -68,7 +69,7 @@ async def check(request: HttpRequest, parts: Here) -> Decision:
     "/v1/accounts/{account:str}/decisions",
     opt=tell("Decide everything", "decisions", example=examples.DECISIONS, problems=("invalid_key",)),
 )
-async def list_decisions(account: str, parts: Here) -> access.Decisions:
+async def list_decisions(account: FromPath[str], parts: Here) -> access.Decisions:
     """The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on."""
     key = read_key(account, pointer="", noun="account")
     return await access.decisions(parts.store, parts.snapshots, account=key, at=parts.clock.now())
@@ -84,7 +85,7 @@ async def list_decisions(account: str, parts: Here) -> access.Decisions:
         problems=("malformed_json", "invalid_body", "invalid_key"),
     ),
 )
-async def explain(account: str, request: HttpRequest, parts: Here) -> access.Explanation:
+async def explain(account: FromPath[str], request: HttpRequest, parts: Here) -> access.Explanation:
     """Why the decision is, or at an earlier instant was, as it is: a sentence, the sources in the order they
     count, and the facts with the billing events behind them."""
     question = read_body(AccountQuestion, await request.body())
@@ -109,7 +110,9 @@ async def explain(account: str, request: HttpRequest, parts: Here) -> access.Exp
         problems=("invalid_key", "invalid_query", "unknown_account"),
     ),
 )
-async def entitlements(account: str, parts: Here, as_of: str | None = None) -> access.EntitlementsView:
+async def entitlements(
+    account: FromPath[str], parts: Here, as_of: FromQuery[str | None] = None
+) -> access.EntitlementsView:
     """What the account may use, with its sources, as of an instant."""
     now = parts.clock.now()
     return await access.entitlements(

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from litestar import Response, get
+from litestar.params import FromPath
 from msgspec import Struct
 
 from paygrade.errors import Refused, Unavailable
@@ -66,7 +67,7 @@ async def openapi(request: HttpRequest) -> dict[str, Any]:
         problems=("not_found",),
     ),
 )
-async def problem_kind(code: str) -> ProblemKind:
+async def problem_kind(code: FromPath[str]) -> ProblemKind:
     """Where a problem's `type` leads."""
     kind = KINDS.get(code)
     if kind is None:

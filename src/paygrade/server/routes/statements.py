@@ -6,6 +6,7 @@ The body of each is the fact itself, without what the address already says.
 from typing import Any
 
 from litestar import delete, put
+from litestar.params import FromPath
 
 from paygrade.decisions import Decision
 from paygrade.errors import Mistake
@@ -30,7 +31,7 @@ VERSION_MAX = 2**53 - 1
         problems=_BAD_BODY,
     ),
 )
-async def put_override(account: str, feature: str, request: HttpRequest, parts: Here) -> Decision:
+async def put_override(account: FromPath[str], feature: FromPath[str], request: HttpRequest, parts: Here) -> Decision:
     """An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited` and
     `add`, a `reason` to be read by people, and an end where it has one. Answers with the decision it leads to."""
     key = read_key(account, pointer="", noun="account")
@@ -44,7 +45,7 @@ async def put_override(account: str, feature: str, request: HttpRequest, parts: 
     status_code=200,
     opt=tell("Withdraw an override", "statements", problems=("invalid_key", "unknown_account", "unknown_override")),
 )
-async def delete_override(account: str, feature: str, parts: Here) -> Decision:
+async def delete_override(account: FromPath[str], feature: FromPath[str], parts: Here) -> Decision:
     """What is bought counts again."""
     key = read_key(account, pointer="", noun="account")
     return await statements.delete_override(parts.store, account=key, feature=feature, at=parts.clock.now())
@@ -59,7 +60,7 @@ async def delete_override(account: str, feature: str, parts: Here) -> Decision:
         problems=(*_BAD_BODY, "already_expired"),
     ),
 )
-async def put_block(account: str, block: str, request: HttpRequest, parts: Here) -> AccountView:
+async def put_block(account: FromPath[str], block: FromPath[str], request: HttpRequest, parts: Here) -> AccountView:
     """Suspend all access of the account for a reason, until the block is lifted or ends by itself."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(block, pointer="", noun="block")}
@@ -72,7 +73,7 @@ async def put_block(account: str, block: str, request: HttpRequest, parts: Here)
     status_code=200,
     opt=tell("Lift a block", "statements", problems=("invalid_key", "unknown_account", "unknown_block")),
 )
-async def delete_block(account: str, block: str, parts: Here) -> AccountView:
+async def delete_block(account: FromPath[str], block: FromPath[str], parts: Here) -> AccountView:
     """This reason no longer suspends access; others may."""
     key = read_key(account, pointer="", noun="account")
     return await statements.delete_block(parts.store, account=key, key=block, at=parts.clock.now())
@@ -87,7 +88,7 @@ async def delete_block(account: str, block: str, parts: Here) -> AccountView:
         problems=_BAD_BODY,
     ),
 )
-async def put_member(account: str, member: str, request: HttpRequest, parts: Here) -> AccountView:
+async def put_member(account: FromPath[str], member: FromPath[str], request: HttpRequest, parts: Here) -> AccountView:
     """A person in the account, with a role and perhaps a seat."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(member, pointer="", noun="member")}
@@ -103,7 +104,7 @@ async def put_member(account: str, member: str, request: HttpRequest, parts: Her
     status_code=200,
     opt=tell("Remove a member", "statements", problems=("invalid_key", "unknown_account", "unknown_member")),
 )
-async def delete_member(account: str, member: str, parts: Here) -> AccountView:
+async def delete_member(account: FromPath[str], member: FromPath[str], parts: Here) -> AccountView:
     """No longer a person in the account."""
     key = read_key(account, pointer="", noun="account")
     return await statements.delete_member(parts.store, account=key, member=member, at=parts.clock.now())
@@ -123,7 +124,9 @@ async def delete_member(account: str, member: str, parts: Here) -> AccountView:
         problems=(*_BAD_BODY, "subscription_version_conflict"),
     ),
 )
-async def put_subscription(account: str, subscription: str, request: HttpRequest, parts: Here) -> AccountView:
+async def put_subscription(
+    account: FromPath[str], subscription: FromPath[str], request: HttpRequest, parts: Here
+) -> AccountView:
     """A subscription of manual or foreign billing, whole, with a `version` that grows with each change there. A
     version older than the one known is taken and changes nothing."""
     key = read_key(account, pointer="", noun="account")

@@ -17,7 +17,15 @@ from paygrade.server.routes import examples
         "billing",
         sent=Sent(example=examples.BILLING_EVENT),
         example={"new": True},
-        problems=("signature_missing", "signature_invalid", "signature_expired", "webhooks_not_configured"),
+        problems=(
+            "malformed_json",
+            "invalid_body",
+            "provider_payload_invalid",
+            "signature_missing",
+            "signature_invalid",
+            "signature_expired",
+            "webhooks_not_configured",
+        ),
         needs_key=False,
     ),
 )
