@@ -5,36 +5,26 @@ happens at the provider goes through the official stripe library, what an operat
 the API; nothing is read from the inside.
 """
 
-import asyncio
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import msgspec
 import stripe
-import uvicorn
 
 from paygrade.decisions import Decision
 from paygrade.facts import Block, ManualSubscription, Member, Override, Profile
-from paygrade.postgres.migrate import migrate
-from paygrade.server import wiring
 from paygrade.server.settings import Settings
 from paygrade.simulator import serve as simulator
+from serving import Api, serving
 from stories.language import Story, Weather
 from stories.operator_phrases import Statement
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
 
-KEY = "sk_test_stories"
 SETTLE_S = 30.0
 LOOK_S = 0.03
-TLS = ssl.create_default_context()
-"""Never used here, but a client that is not given one makes its own, for more than the story costs."""
 WEATHER: dict[str, Json] = {
     "calm": {},
     "doubled": {"duplicate": 1.0},
@@ -45,14 +35,12 @@ WEATHER: dict[str, Json] = {
 
 def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
     """Play a story on an empty database. AssertionError if a line does not hold."""
-    asyncio.run(migrate(database_url))
     with (
         simulator.running(start=story.moments[0].at) as provider,
-        _serving(_settings(provider, database_url), database_url) as url,
-        _client(url, {"Authorization": f"Bearer {KEY}"}) as api,
-        _client(f"{provider.url}/_simulator") as control,
+        serving(_settings(provider, database_url), database_url, catalog=False) as api,
+        httpx2.Client(base_url=f"{provider.url}/_simulator", trust_env=False, timeout=60) as control,
     ):
-        _sent(control.post("/webhooks", json={"url": f"{url}/webhooks/stripe"}))
+        _sent(control.post("/webhooks", json={"url": f"{api.url}/webhooks/stripe"}))
         _sent(api.put("/v1/catalog", content=story.catalog_text, headers={"Content-Type": "application/yaml"}))
         return play(story, HttpWorld(story, api, control, provider))
 
@@ -60,9 +48,7 @@ def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
 class HttpWorld:
     """A server and a simulator, as seen over HTTP."""
 
-    def __init__(
-        self, story: Story, api: httpx2.Client, control: httpx2.Client, provider: simulator.Running
-    ) -> None:
+    def __init__(self, story: Story, api: Api, control: httpx2.Client, provider: simulator.Running) -> None:
         self._api = api
         self._control = control
         self._stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
@@ -177,35 +163,4 @@ def _settings(provider: simulator.Running, database_url: str) -> Settings:
         stripe_api_base=provider.url,
         webhook_secrets=(provider.secret,),
         clock_url=provider.url,
-        admin_key=KEY,
     )
-
-
-@contextmanager
-def _serving(settings: Settings, database_url: str) -> Iterator[str]:
-    """Serve the API on a free port, in a thread with a loop of its own, until the block ends."""
-    app: Any = wiring.application(settings, database_url=database_url, key=KEY)  # Any: uvicorn's words for ASGI differ
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, name="api", daemon=True)
-    thread.start()
-    try:
-        _wait(lambda: server.started or not thread.is_alive(), "the server to start")
-        port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
-        with _client(url) as api:
-            _wait(lambda: api.get("/readyz").is_success, "the server to be ready")
-        yield url
-    finally:
-        server.should_exit = True
-        thread.join(timeout=30)
-
-
-def _client(url: str, headers: dict[str, str] | None = None) -> httpx2.Client:
-    return httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=60, verify=TLS)
-
-
-def _wait(done: Callable[[], bool], what: str) -> None:
-    give_up_at = time.monotonic() + SETTLE_S
-    while not done():
-        assert time.monotonic() < give_up_at, f"waited {SETTLE_S:.0f} s for {what}"
-        time.sleep(LOOK_S)

@@ -76,7 +76,9 @@ class Provider:
         return [{"price": self.price(key), **_quantity(quantity)} for key, quantity in said]
 
 
-@happenings.say("sells <price>[ by <usage:usage>][ for <units> a <interval:day|week|month|year>][ as product <product>]")
+@happenings.say(
+    "sells <price>[ by <usage:usage>][ for <units> a <interval:day|week|month|year>][ as product <product>]"
+)
 def sell(
     stripe: Provider,
     price: str,

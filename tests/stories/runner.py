@@ -4,7 +4,8 @@ Laws: lines are played in the order they are written; before anything is expecte
 that did not hold are told, not only the first.
 """
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -45,6 +46,13 @@ class Answer(msgspec.Struct, frozen=True):
 
     line: int
     decision: Decision
+
+    @property
+    def said(self) -> str:
+        """All that the decision says but what depends on where it was asked: when its snapshot was taken, how many
+        facts there were before, and what the provider numbered."""
+        plain = msgspec.structs.replace(self.decision, as_of=datetime.min.replace(tzinfo=UTC), version="")
+        return re.sub(r"\b(sub|cus)_\w+", r"\1_", msgspec.json.encode(plain).decode())
 
 
 def play(story: Story, world: World) -> tuple[Answer, ...]:
