@@ -122,7 +122,7 @@ plans:
         "line 7: unknown key `defalt`",
         "line 9: `9.99` is a float",
         "line 10: `007` can be read in two ways",
-        "line 10: unknown feature `exports`",
+        "line 10: unknown feature or credit `exports`",
     ]
 
 
