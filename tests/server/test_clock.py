@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -28,8 +29,11 @@ class Followed:
     def __init__(self) -> None:
         self.told: Told | None = None
         self.url = ""
+        self.answers = 0
+        self.connections: set[asyncio.Task[None] | None] = set()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.add(asyncio.current_task())
         while line := await reader.readline():
             if line != b"\r\n":
                 continue
@@ -37,6 +41,7 @@ class Followed:
             body = msgspec.json.encode(self.told)
             writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
             await writer.drain()
+            self.answers += 1
         writer.close()
 
 
@@ -47,6 +52,21 @@ async def followed() -> AsyncIterator[Followed]:
     clock.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield clock
     server.close()
+    # A connection is over once the one who asks has gone, which every test sees to.
+    await asyncio.gather(*(connection for connection in clock.connections if connection))
+
+
+@asynccontextmanager
+async def following(clock: Clock) -> AsyncIterator[None]:
+    """Follow until the end of the block, and wait until that is over."""
+    task = asyncio.create_task(clock.follow())
+    try:
+        async with asyncio.timeout(10):
+            await until_told(clock)
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def until_now(clock: Clock, expected: datetime) -> None:
@@ -56,13 +76,12 @@ async def until_now(clock: Clock, expected: datetime) -> None:
 
 
 async def until_told(clock: Clock) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                clock.now()
-                return
-            except Unavailable:
-                await asyncio.sleep(0.01)
+    while True:
+        try:
+            clock.now()
+            return
+        except Unavailable:
+            await asyncio.sleep(0.01)
 
 
 def test_alone_it_is_the_systems_clock_and_never_goes_back() -> None:
@@ -78,41 +97,50 @@ async def test_before_a_followed_clock_answers_there_is_no_time(followed: Follow
     clock = Clock(followed.url)
     with pytest.raises(Unavailable):
         clock.now()
-    following = asyncio.create_task(clock.follow())
     followed.told = Told(T0, running=False)
-    await until_told(clock)
-    assert clock.now() == T0
-    following.cancel()
+    async with following(clock):
+        assert clock.now() == T0
 
 
 async def test_a_clock_that_stands_moves_when_it_is_moved(followed: Followed) -> None:
     clock = Clock(followed.url)
     followed.told = Told(T0, running=False)
-    following = asyncio.create_task(clock.follow())
-    await until_told(clock)
-    followed.told = Told(T0 + timedelta(days=3), running=False)
-    await until_now(clock, T0 + timedelta(days=3))
-    assert clock.now() == clock.now()
-    following.cancel()
+    async with following(clock):
+        followed.told = Told(T0 + timedelta(days=3), running=False)
+        await until_now(clock, T0 + timedelta(days=3))
+        assert clock.now() == clock.now()
 
 
 async def test_a_clock_that_runs_goes_on_between_answers(followed: Followed) -> None:
     clock = Clock(followed.url)
     followed.told = Told(T0, running=True)
-    following = asyncio.create_task(clock.follow())
-    await until_told(clock)
-    following.cancel()
+    async with following(clock):
+        pass
     first = clock.now()
     await asyncio.sleep(0.01)
     assert T0 <= first < clock.now()
 
 
+async def test_a_clock_that_comes_late_is_followed_once_it_is_there(followed: Followed) -> None:
+    clock = Clock(followed.url)
+    task = asyncio.create_task(clock.follow())
+    async with asyncio.timeout(10):
+        while followed.answers < 2:
+            await asyncio.sleep(0.01)
+        followed.told = Told(T0, running=False)
+        await until_told(clock)
+    assert clock.now() == T0
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_followed_clock_that_is_set_back_does_not_take_time_back(followed: Followed) -> None:
     clock = Clock(followed.url)
     followed.told = Told(T0, running=False)
-    following = asyncio.create_task(clock.follow())
-    await until_told(clock)
-    followed.told = Told(T0 - timedelta(days=1), running=False)
-    await asyncio.sleep(0.2)
-    assert clock.now() == T0
-    following.cancel()
+    async with following(clock):
+        followed.told = Told(T0 - timedelta(days=1), running=False)
+        answers = followed.answers
+        async with asyncio.timeout(10):
+            while followed.answers < answers + 3:
+                await asyncio.sleep(0.01)
+        assert clock.now() == T0

@@ -349,3 +349,9 @@ async def test_two_processes_stating_things_at_once_lose_nothing(store: Store, d
     assert view.version == 31
     assert (await rebuild(store, account="acme")).version == 31
     assert await get_account(store, account="acme") == view
+
+
+async def test_a_manual_subscription_needs_a_status_we_know(store: Store) -> None:
+    await state(store)
+    stated = put_subscription(store, account="acme", subscription=pro(None), version=1, at=T0)
+    assert await refused(stated) == "invalid_subscription"

@@ -287,6 +287,8 @@ async def test_an_event_that_names_a_subscription_leads_to_its_customer(store: S
         (saved,) = await tx.accounts.facts("acme")
     assert saved.fact.cause == ("evt_1",)
     assert (await sync_status(store, now=T0)).inbox.unhandled == 0
+    again = await receive_event(store, ref=Event("evt_1", "stripe:sub_1"), body=b"{}", at=T0)
+    assert not again.new
 
 
 async def test_an_event_about_something_gone_is_handled(store: Store) -> None:
@@ -435,6 +437,15 @@ async def test_a_sweep_finds_customers_no_event_ever_named(store: Store) -> None
     assert (marked.subjects, marked.discovered) == (3, 2)
     await sync(store, world)
     assert (await load(store, "cus_2")).subscriptions == (pro(),)
+
+
+async def test_who_has_an_event_goes_before_who_is_only_swept(store: Store) -> None:
+    world = World({f"stripe:cus_{n}": customer(pro(), id=f"cus_{n}", account=None) for n in range(4)})
+    await sweep(store, world)
+    await receive(store, "evt_1", subject="stripe:cus_3")
+    await sweep(store, world)
+    await sync(store, world)
+    assert world.asked == ["stripe:cus_3", "stripe:cus_0", "stripe:cus_1", "stripe:cus_2"]
 
 
 if TYPE_CHECKING:

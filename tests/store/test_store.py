@@ -59,6 +59,7 @@ async def test_what_is_told_is_heard_once_it_is_committed(store: Store) -> None:
         assert heard.empty()
     assert await asyncio.wait_for(heard.get(), 10) == ("paygrade_account", "acme")
     listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
 
 
 async def test_a_database_that_is_away_is_unavailable(database_url: str) -> None:

@@ -56,13 +56,14 @@ class Inbox:
             (at, subject, event_ids),
         )
 
-    async def repoint(self, subject: str, event_ids: list[str], *, to: str) -> None:
-        """Let these events wait for another subject; those that wait there already stay with this one, handled."""
+    async def hand_on(self, subject: str, event_ids: list[str], *, to: str) -> None:
+        """Let these events wait for another subject too. They stay with this one: it is how they are known again."""
         await self._connection.execute(
             """
-            update inbox i set subject = %(to)s
-            where subject = %(subject)s and event_id = any(%(ids)s) and handled_at is null
-              and not exists (select from inbox o where o.subject = %(to)s and o.event_id = i.event_id)
+            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body)
+            select %(to)s, event_id, type, object_id, created_at, received_at, body from inbox
+            where subject = %(subject)s and event_id = any(%(ids)s)
+            on conflict do nothing
             """,
             {"to": to, "subject": subject, "ids": event_ids},
         )

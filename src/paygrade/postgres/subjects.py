@@ -50,32 +50,33 @@ class Subjects:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
 
-    async def mark(self, subjects: Iterable[str]) -> None:
-        """Say that these must be read again. One that was doubted is read at once; one that fails keeps its pause."""
+    async def mark(self, subjects: Iterable[str], *, swept: bool = False) -> None:
+        """Say that these must be read again. One that was doubted is read at once; one that fails keeps its pause.
+
+        `swept`: nothing says that they changed, so those of which something does go first.
+        """
         await self._connection.execute(
             """
-            insert into subjects (subject, dirty, marked_at)
-            select subject, 1, clock_timestamp() from unnest(%s::text[]) as subject order by subject
+            insert into subjects (subject, dirty, marked_at, swept)
+            select subject, 1, clock_timestamp(), %(swept)s
+            from unnest(%(subjects)s::text[]) as subject order by subject
             on conflict (subject) do update set
                 dirty = subjects.dirty + 1,
-                marked_at = case when subjects.dirty > subjects.synced then subjects.marked_at
-                                 else excluded.marked_at end,
+                marked_at = case when subjects.dirty > subjects.synced and subjects.swept <= excluded.swept
+                                 then subjects.marked_at else excluded.marked_at end,
+                swept = excluded.swept and (subjects.swept or subjects.dirty = subjects.synced),
                 retry_at = case when subjects.error is null then null else subjects.retry_at end
             """,
-            (sorted(set(subjects)),),
+            {"swept": swept, "subjects": sorted(set(subjects))},
         )
 
-    async def mark_all(self) -> int:
-        """Say that every subject of an account must be read again; returns how many there are."""
+    async def known(self, *, after: str, limit: int) -> tuple[str, ...]:
+        """Subjects that belong to an account, by name."""
         cursor = await self._connection.execute(
-            """
-            with held as (select subject from subjects where account is not null order by subject for update)
-            update subjects s set dirty = s.dirty + 1,
-                   marked_at = case when s.dirty > s.synced then s.marked_at else clock_timestamp() end
-            from held where s.subject = held.subject
-            """
+            "select subject from subjects where subject > %s and account is not null order by subject limit %s",
+            (after, limit),
         )
-        return cursor.rowcount
+        return tuple([subject async for (subject,) in cursor])
 
     async def unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
         """Those of these that have no row yet."""
@@ -94,12 +95,19 @@ class Subjects:
             """
             with waiting as (
                 select subject from subjects
-                where (dirty > synced or due_at <= %(at)s)
+                where dirty > synced
                   and (leased_until is null or leased_until <= clock_timestamp())
                   and (retry_at is null or retry_at <= clock_timestamp())
-                order by marked_at nulls first limit %(limit)s for update skip locked)
+                order by swept, marked_at limit %(limit)s for update skip locked),
+            due as (
+                select subject from subjects
+                where due_at <= %(at)s and dirty = synced
+                  and (leased_until is null or leased_until <= clock_timestamp())
+                  and (retry_at is null or retry_at <= clock_timestamp())
+                order by due_at limit %(limit)s for update skip locked),
+            chosen as (select subject from (table waiting union all table due) either limit %(limit)s)
             update subjects s set fence = s.fence + 1, leased_until = clock_timestamp() + %(lease)s
-            from waiting where s.subject = waiting.subject
+            from chosen where s.subject = chosen.subject
             returning s.subject, s.fence, s.dirty, s.rereads, s.attempts
             """,
             {"at": at, "limit": limit, "lease": timedelta(seconds=lease_s)},
@@ -131,7 +139,8 @@ class Subjects:
                 rereads = case when %(reread)s::interval is null then 0 else rereads + 1 end,
                 attempts = 0, error = null, leased_until = null,
                 retry_at = clock_timestamp() + %(reread)s::interval,
-                marked_at = case when %(reread)s::interval is null and dirty <= %(dirty)s then null else marked_at end,
+                marked_at = case when %(reread)s::interval is not null then marked_at
+                                 when dirty > %(dirty)s then clock_timestamp() end,
                 read_at = greatest(read_at, %(read_at)s), due_at = %(due_at)s
             where subject = %(subject)s and fence = %(fence)s
             """,

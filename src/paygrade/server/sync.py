@@ -40,7 +40,8 @@ RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 LATE = (timedelta(minutes=1), timedelta(minutes=65))
 """How long after a date to look, if no event came: providers act on dates within moments, but finalize the invoice
 of a renewal about an hour later (https://docs.stripe.com/billing/invoices/subscription)."""
-ENDED_TYPES = frozenset({"customer.subscription.deleted"})
+ENDED_TYPES = frozenset({"customer.subscription.deleted", "v1.customer.subscription.deleted"})
+"""A subscription reached its end, told by a snapshot event or a thin one."""
 CAUSES_MAX = 100
 
 
@@ -129,7 +130,7 @@ async def _save_redirect(
 ) -> Outcome:
     """Let another subject answer for these events."""
     claim = reading.claim
-    await tx.inbox.repoint(claim.subject, [event.id for event in claim.events], to=target)
+    await tx.inbox.hand_on(claim.subject, [event.id for event in claim.events], to=target)
     await _handle(tx, claim, at)
     await tx.subjects.settle(claim, account=held.account, read_at=reading.read_at)
     await tx.subjects.mark([target])

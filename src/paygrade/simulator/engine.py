@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from paygrade.simulator import errors, invoices, reading, renewals, routes
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import API_VERSION, Request, Settings, World, copied
@@ -33,7 +35,9 @@ class Response:
 @dataclass(frozen=True, slots=True)
 class _Remembered:
     request: tuple[str, str, Json]
-    response: Response
+    status: int
+    body: bytes
+    headers: dict[str, str]
     at: datetime
 
 
@@ -84,11 +88,9 @@ class Engine:
         if remembered := self._remembered.get(idempotency_key):
             return _replay(remembered, asked=asked, key=idempotency_key, headers=headers)
         response = self._answer(method, path, params, request=request, headers=headers)
-        if (
-            response.status < 400 or response.status == 402
-        ):  # a refused request never began, so it is not kept
-            kept = Response(response.status, copied(response.body), response.headers)
-            self._remembered[idempotency_key] = _Remembered(asked, kept, self.now)
+        if response.status < 400 or response.status == 402:  # a refused request never began, so it is not kept
+            body = msgspec.json.encode(response.body)
+            self._remembered[idempotency_key] = _Remembered(asked, response.status, body, response.headers, self.now)
         return response
 
     def advance(self, delta: timedelta) -> None:
@@ -106,7 +108,11 @@ class Engine:
     def take_events(self) -> list[Json]:
         """Give the events made since the last call, oldest first."""
         events, self.world.fresh_events = self.world.fresh_events, []
-        return events
+        return [copied(event) for event in events]
+
+    def note_webhooks(self, event: str, *, pending: int) -> None:
+        """Note how many endpoints have not received an event yet, which the events list shows."""
+        self.world.objects[event]["pending_webhooks"] = pending
 
     def authenticate(self, payment_intent: str, *, succeeds: bool = True) -> Json:
         """Play the customer who confirms, or fails to confirm, a payment that `requires_action`."""
@@ -116,9 +122,7 @@ class Engine:
         invoices.authenticate(self.world, intent, succeeds=succeeds)
         return intent
 
-    def _answer(
-        self, method: str, path: str, params: Json, *, request: Request, headers: dict[str, str]
-    ) -> Response:
+    def _answer(self, method: str, path: str, params: Json, *, request: Request, headers: dict[str, str]) -> Response:
         self.world.request = request
         try:
             handler = routes.find(method, path)
@@ -133,14 +137,16 @@ class Engine:
 
     def _forget_old_keys(self) -> None:
         oldest = self.now - KEY_LIFE
-        self._remembered = {key: old for key, old in self._remembered.items() if old.at >= oldest}
+        while self._remembered:  # dicts keep the order of insertion, so the oldest key is the first
+            key = next(iter(self._remembered))
+            if self._remembered[key].at >= oldest:
+                return
+            del self._remembered[key]
 
 
-def _replay(
-    remembered: _Remembered, *, asked: tuple[str, str, Json], key: str, headers: dict[str, str]
-) -> Response:
+def _replay(remembered: _Remembered, *, asked: tuple[str, str, Json], key: str, headers: dict[str, str]) -> Response:
     if remembered.request != asked:
         refused = errors.key_reused(key)
         return Response(refused.status, {"error": refused.error}, headers)
-    replayed = {**remembered.response.headers, "Idempotent-Replayed": "true"}
-    return Response(remembered.response.status, remembered.response.body, replayed)
+    replayed = {**remembered.headers, "Idempotent-Replayed": "true"}
+    return Response(remembered.status, msgspec.json.decode(remembered.body), replayed)

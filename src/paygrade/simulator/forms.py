@@ -109,6 +109,14 @@ def read_list(params: Json, name: str) -> list[Any]:
     return value
 
 
+def read_objects(params: Json, name: str) -> list[Json]:
+    values = read_list(params, name)
+    for index, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise errors.invalid(f"{name}[{index}]", f"Invalid object: {name}[{index}]")
+    return values
+
+
 def merge_metadata(current: dict[str, str], params: Json) -> dict[str, str]:
     """Apply `metadata` as Stripe does: given keys are set, empty values unset, an empty text unsets all."""
     if params.get("metadata") == "":
@@ -120,11 +128,10 @@ def merge_metadata(current: dict[str, str], params: Json) -> dict[str, str]:
 def in_range(value: int, wanted: Any) -> bool:
     """Tell whether an instant lies in `created=<instant>` or `created[gte]=…&created[lt]=…`."""
     if not isinstance(wanted, dict):
-        return value == int(wanted)
+        return value == read_int({"created": wanted}, "created")
     check_known(wanted, RANGE_FIELDS, within="created")
     bounds = {name: read_int(wanted, name) for name in wanted}
     return all(
-        bound is None
-        or {"gt": value > bound, "gte": value >= bound, "lt": value < bound, "lte": value <= bound}[name]
+        bound is None or {"gt": value > bound, "gte": value >= bound, "lt": value < bound, "lte": value <= bound}[name]
         for name, bound in bounds.items()
     )

@@ -116,9 +116,7 @@ def invoice(*, id: str, at: int, customer: Json, subscription: Json, **known: An
     }
 
 
-def line(
-    *, id: str, item: Json, amount: int, period: tuple[int, int], description: str, **known: Any
-) -> Json:
+def line(*, id: str, item: Json, amount: int, period: tuple[int, int], description: str, **known: Any) -> Json:
     price = item["price"]
     return {
         "id": id,
@@ -281,17 +279,7 @@ def charge(*, id: str, at: int, payment_intent: Json, payment_method: Json, fail
         "payment_intent": payment_intent["id"],
         "payment_method": payment_method["id"],
         "payment_method_details": {
-            "card": {
-                "brand": card["brand"],
-                "country": card["country"],
-                "exp_month": card["exp_month"],
-                "exp_year": card["exp_year"],
-                "fingerprint": card["fingerprint"],
-                "funding": card["funding"],
-                "last4": card["last4"],
-                "network": card["brand"],
-                "wallet": None,
-            },
+            "card": _charged_card(card, amount=amount if paid else None),
             "type": "card",
         },
         "radar_options": {},
@@ -308,4 +296,57 @@ def charge(*, id: str, at: int, payment_intent: Json, payment_method: Json, fail
         "status": "succeeded" if paid else "failed",
         "transfer_data": None,
         "transfer_group": None,
+    }
+
+
+def _charged_card(card: Json, *, amount: int | None) -> Json:
+    return {
+        "amount_authorized": amount,
+        "authorization_code": None if amount is None else "000000",
+        "brand": card["brand"],
+        "checks": card["checks"],
+        "country": card["country"],
+        "exp_month": card["exp_month"],
+        "exp_year": card["exp_year"],
+        "extended_authorization": {"status": "disabled"},
+        "fingerprint": card["fingerprint"],
+        "funding": card["funding"],
+        "incremental_authorization": {"status": "unavailable"},
+        "installments": None,
+        "last4": card["last4"],
+        "mandate": None,
+        "multicapture": {"status": "unavailable"},
+        "network": card["brand"],
+        "network_token": {"used": False},
+        "network_transaction_id": "000000000000000",
+        "overcapture": {"maximum_amount_capturable": amount or 0, "status": "unavailable"},
+        "regulated_status": card["regulated_status"],
+        "three_d_secure": None,
+        "wallet": None,
+    }
+
+
+def balance_transaction(*, id: str, at: int, charge: Json) -> Json:
+    """What a charge adds to the balance, less Stripe's standard fee of 2.9 % and 30 cents."""
+    amount, currency = charge["amount"], charge["currency"]
+    fee = (amount * 29 + 500) // 1000 + 30
+    about = {"amount": fee, "application": None, "currency": currency, "type": "stripe_fee"}
+    day_s = 86_400
+    return {
+        "id": id,
+        "object": "balance_transaction",
+        "amount": amount,
+        "available_on": (at // day_s + 7) * day_s,
+        "balance_type": "payments",
+        "created": at,
+        "currency": currency,
+        "description": charge["description"],
+        "exchange_rate": None,
+        "fee": fee,
+        "fee_details": [{**about, "description": "Stripe processing fees"}],
+        "net": amount - fee,
+        "reporting_category": "charge",
+        "source": charge["id"],
+        "status": "pending",
+        "type": "charge",
     }

@@ -26,6 +26,8 @@ def subscription_of(world: World, invoice: Json) -> Json:
 def follow_settled(world: World, invoice: Json) -> None:
     """React to an invoice that was paid, marked uncollectible or voided."""
     subscription = subscription_of(world, invoice)
+    if subscription["status"] in ENDED:
+        return
     settled = invoice["status"] in ("paid", "uncollectible")
     resumption = world.resumptions.get(subscription["id"])
     held = world.held_changes.get(subscription["id"])
@@ -83,6 +85,8 @@ def end(world: World, subscription: Json, *, reason: str | None = None) -> None:
     if reason is not None and subscription["cancellation_details"]["reason"] is None:
         subscription["cancellation_details"]["reason"] = reason
     world.resumptions.pop(subscription["id"], None)
+    if subscription["id"] in world.held_changes:
+        drop_held_change(world, subscription)
     _stop_collecting(world, subscription)
     world.emit("customer.subscription.deleted", subscription)
 
@@ -147,10 +151,14 @@ class HeldChange:
 
 def adopt(world: World, subscription: Json, change: Change) -> None:
     """Let a change take effect: items, anchor, trial and everything that is counted from them."""
-    for gone in subscription["items"]["data"]:
-        world.objects.pop(gone["id"])
+    before = {item["id"] for item in subscription["items"]["data"]}
+    for id in before - {item["id"] for item in change.items}:
+        del world.objects[id]
     for item in change.items:
-        world.objects[item["id"]] = item
+        if item["id"] in before:
+            world.objects[item["id"]] = item
+        else:
+            world.put(item, subscription["id"])
     fill(subscription, change.items)
     subscription["billing_cycle_anchor"] = change.anchor
     if change.trial is not None:

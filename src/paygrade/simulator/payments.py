@@ -31,9 +31,7 @@ MAGIC_CARDS = {
     "discover": Card("discover", "1117"),
     "chargeCustomerFail": Card("visa", "0341", declines_with="generic_decline"),
     "chargeDeclined": Card("visa", "0002", declines_with="generic_decline", attaches=False),
-    "chargeDeclinedInsufficientFunds": Card(
-        "visa", "9995", declines_with="insufficient_funds", attaches=False
-    ),
+    "chargeDeclinedInsufficientFunds": Card("visa", "9995", declines_with="insufficient_funds", attaches=False),
     "chargeDeclinedExpiredCard": Card("visa", "0069", declines_with="expired_card", attaches=False),
     "authenticationRequired": Card("visa", "3184", authenticates=True),
 }
@@ -170,9 +168,7 @@ def settle(world: World, *, payment: Json, intent: Json) -> None:
     """Note that the money arrived."""
     if intent["payment_method"] is not None:
         _record_charge(world, intent, failure=None)
-    intent.update(
-        status="succeeded", amount_received=intent["amount"], next_action=None, last_payment_error=None
-    )
+    intent.update(status="succeeded", amount_received=intent["amount"], next_action=None, last_payment_error=None)
     payment.update(status="paid", amount_paid=payment["amount_requested"])
     payment["status_transitions"]["paid_at"] = world.at
     world.emit("payment_intent.succeeded", intent)
@@ -199,6 +195,11 @@ def _record_charge(world: World, intent: Json, *, failure: Json | None) -> None:
         payment_method=payment_method,
         failure=failure,
     )
+    if failure is None:
+        made["balance_transaction"] = world.put(
+            invoice_shapes.balance_transaction(id=world.new_id("txn"), at=world.at, charge=made)
+        )["id"]
+        made["receipt_url"] = f"https://pay.stripe.com/receipts/simulated/{made['id']}"
     world.put(made, intent["customer"])
     intent["latest_charge"] = made["id"]
     world.emit("charge.succeeded" if failure is None else "charge.failed", made)

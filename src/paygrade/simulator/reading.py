@@ -53,31 +53,18 @@ def page(
 def _walk(world: World, shelf: str, *, older_than: str | None, newer_than: str | None) -> Iterator[Json]:
     ids = world.shelves.get(shelf, [])
     if newer_than:
-        steps = range(_position(world, ids, newer_than, param="ending_before") + 1, len(ids))
+        steps = range(_place(world, shelf, newer_than, param="ending_before") + 1, len(ids))
     else:
-        start = _position(world, ids, older_than, param="starting_after") if older_than else len(ids)
+        start = _place(world, shelf, older_than, param="starting_after") if older_than else len(ids)
         steps = range(start - 1, -1, -1)
     return (world.objects[ids[step]] for step in steps if ids[step] in world.objects)
 
 
-def _position(world: World, ids: list[str], id: str, *, param: str) -> int:
-    """Find a cursor's place. Ids are kept in the order of creation, so the search can skip by `created`."""
-    cursor = world.objects.get(id)
-    if cursor is not None and "created" in cursor:
-        low, high = 0, len(ids)
-        while low < high:
-            middle = (low + high) // 2
-            thing = world.objects.get(ids[middle], cursor)
-            if thing.get("created", cursor["created"]) < cursor["created"]:
-                low = middle + 1
-            else:
-                high = middle
-        for step in range(low, len(ids)):
-            if ids[step] == id:
-                return step
-    if id in ids:
-        return ids.index(id)
-    raise errors.missing(kind="object", id=id, param=param)
+def _place(world: World, shelf: str, cursor: str, *, param: str) -> int:
+    place = world.places.get(shelf, {}).get(cursor)
+    if place is None:
+        raise errors.missing(kind=shelf.partition("/")[0], id=cursor, param=param)
+    return place
 
 
 def filters(params: Json, names: dict[str, Callable[[Json], Any]]) -> Test:

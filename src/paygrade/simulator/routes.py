@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from paygrade.simulator import catalog, changes, customers, errors, forms, invoices, pauses, subscriptions
+from paygrade.simulator import (
+    catalog,
+    changes,
+    customers,
+    errors,
+    forms,
+    invoices,
+    items,
+    pauses,
+    previews,
+    subscriptions,
+)
 from paygrade.simulator.forms import Json
 from paygrade.simulator.reading import LIST_FIELDS, Test, filters, page
 from paygrade.simulator.world import World
@@ -14,7 +25,7 @@ Handler = Callable[[World, Json], Json]
 HandlerOfOne = Callable[[World, str, Json], Json]
 
 NOT_LISTED_BY_DEFAULT = ("canceled",)
-SUBSCRIPTION_STATUSES = [
+SUBSCRIPTION_STATUSES = (
     "active",
     "all",
     "canceled",
@@ -25,19 +36,21 @@ SUBSCRIPTION_STATUSES = [
     "paused",
     "trialing",
     "unpaid",
-]
+)
 PAY_FIELDS = frozenset({"payment_method", "paid_out_of_band", "off_session", "forgive", "expand"})
 
 
 def find(method: str, path: str) -> Handler:
-    for wanted, pattern, handler in ROUTES:
+    if handler := OF_A_KIND.get((method, path)):
+        return handler
+    for wanted, pattern, handler_of_one in OF_ONE:
         if wanted == method and (found := pattern.fullmatch(path)):
-            return _bound(handler, found.group(1)) if pattern.groups else handler  # type: ignore[return-value]
+            return _bound(handler_of_one, found.group(1))
     raise errors.no_such_url(method, path)
 
 
-def _bound(handler: Handler | HandlerOfOne, id: str) -> Handler:
-    return lambda world, params: handler(world, id, params)  # type: ignore[call-arg, arg-type]
+def _bound(handler: HandlerOfOne, id: str) -> Handler:
+    return lambda world, params: handler(world, id, params)
 
 
 def _retrieve(kind: str) -> HandlerOfOne:
@@ -48,9 +61,7 @@ def _retrieve(kind: str) -> HandlerOfOne:
     return retrieve
 
 
-def _list(
-    kind: str, path: str, names: dict[str, Callable[[Json], object]], *, owner: str | None = None
-) -> Handler:
+def _list(kind: str, path: str, names: dict[str, Callable[[Json], object]], *, owner: str | None = None) -> Handler:
     """List a kind; `owner` is the filter that has shelves of its own, which spares looking at the rest."""
 
     def list_kind(world: World, params: Json) -> Json:
@@ -67,7 +78,7 @@ def list_subscriptions(world: World, params: Json) -> Json:
         "collection_method": lambda s: s["collection_method"],
     }
     forms.check_known(params, LIST_FIELDS | {"created", "status", "price", "plan"} | set(names))
-    status = forms.read_choice(params, "status", tuple(SUBSCRIPTION_STATUSES))
+    status = forms.read_choice(params, "status", SUBSCRIPTION_STATUSES)
     price = forms.read_text(params, "price") or forms.read_text(params, "plan")
     plain = filters(params, names)
 
@@ -94,9 +105,7 @@ def _has_status(subscription: Json, status: str | None) -> bool:
 
 def list_items(world: World, params: Json) -> Json:
     forms.check_known(params, LIST_FIELDS | {"subscription"})
-    subscription = world.get(
-        "subscription", forms.read_required(params, "subscription"), param="subscription"
-    )
+    subscription = world.get("subscription", forms.read_required(params, "subscription"), param="subscription")
     shelf = f"subscription_item/{subscription['id']}"
     return page(world, shelf, params, url="/v1/subscription_items")
 
@@ -188,10 +197,7 @@ def pay_invoice(world: World, id: str, params: Json) -> Json:
     invoice = world.get("invoice", id)
     subscriptions.live_customer(world, invoice["customer"])
     named = forms.read_text(params, "payment_method")
-    if (
-        named
-        and world.get("payment_method", named, param="payment_method")["customer"] != invoice["customer"]
-    ):
+    if named and world.get("payment_method", named, param="payment_method")["customer"] != invoice["customer"]:
         message = "The payment method is not attached to this invoice's customer."
         raise errors.invalid("payment_method", message, code="resource_missing")
     out_of_band = bool(forms.read_bool(params, "paid_out_of_band"))
@@ -246,47 +252,54 @@ def _list_invoices(world: World, params: Json) -> Json:
     return _list("invoice", "/v1/invoices", INVOICE_FILTERS, owner=owner)(world, params)
 
 
-_TABLE: list[tuple[str, str, Handler | HandlerOfOne]] = [
-    ("GET", "/v1/customers", _list("customer", "/v1/customers", CUSTOMER_FILTERS)),
-    ("POST", "/v1/customers", customers.create_customer),
+OF_A_KIND: dict[tuple[str, str], Handler] = {
+    ("GET", "/v1/customers"): _list("customer", "/v1/customers", CUSTOMER_FILTERS),
+    ("POST", "/v1/customers"): customers.create_customer,
+    ("GET", "/v1/payment_methods"): list_payment_methods,
+    ("POST", "/v1/payment_methods"): customers.create_payment_method,
+    ("GET", "/v1/products"): _list("product", "/v1/products", PRODUCT_FILTERS),
+    ("POST", "/v1/products"): catalog.create_product,
+    ("GET", "/v1/prices"): list_prices,
+    ("POST", "/v1/prices"): catalog.create_price,
+    ("GET", "/v1/subscriptions"): list_subscriptions,
+    ("POST", "/v1/subscriptions"): subscriptions.create,
+    ("GET", "/v1/subscription_items"): list_items,
+    ("POST", "/v1/subscription_items"): items.create,
+    ("POST", "/v1/invoices/create_preview"): previews.create_preview,
+    ("GET", "/v1/invoices"): _list_invoices,
+    ("GET", "/v1/invoice_payments"): list_invoice_payments,
+    ("GET", "/v1/events"): list_events,
+}
+_ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("GET", "/v1/customers/{id}", _retrieve("customer")),
     ("POST", "/v1/customers/{id}", customers.update_customer),
     ("DELETE", "/v1/customers/{id}", customers.delete_customer),
     ("GET", "/v1/customers/{id}/payment_methods", list_customer_payment_methods),
-    ("GET", "/v1/payment_methods", list_payment_methods),
-    ("POST", "/v1/payment_methods", customers.create_payment_method),
     ("GET", "/v1/payment_methods/{id}", _retrieve("payment_method")),
     ("POST", "/v1/payment_methods/{id}/attach", customers.attach_payment_method),
     ("POST", "/v1/payment_methods/{id}/detach", customers.detach_payment_method),
-    ("GET", "/v1/products", _list("product", "/v1/products", PRODUCT_FILTERS)),
-    ("POST", "/v1/products", catalog.create_product),
     ("GET", "/v1/products/{id}", _retrieve("product")),
     ("POST", "/v1/products/{id}", catalog.update_product),
-    ("GET", "/v1/prices", list_prices),
-    ("POST", "/v1/prices", catalog.create_price),
     ("GET", "/v1/prices/{id}", _retrieve("price")),
     ("POST", "/v1/prices/{id}", catalog.update_price),
-    ("GET", "/v1/subscriptions", list_subscriptions),
-    ("POST", "/v1/subscriptions", subscriptions.create),
     ("GET", "/v1/subscriptions/{id}", _retrieve("subscription")),
     ("POST", "/v1/subscriptions/{id}", changes.update),
     ("DELETE", "/v1/subscriptions/{id}", subscriptions.cancel),
     ("POST", "/v1/subscriptions/{id}/pause", pauses.pause),
     ("POST", "/v1/subscriptions/{id}/resume", pauses.resume),
-    ("GET", "/v1/subscription_items", list_items),
     ("GET", "/v1/subscription_items/{id}", _retrieve("subscription_item")),
-    ("GET", "/v1/invoices", _list_invoices),
+    ("POST", "/v1/subscription_items/{id}", items.update),
+    ("DELETE", "/v1/subscription_items/{id}", items.delete),
     ("GET", "/v1/invoices/{id}", _retrieve("invoice")),
     ("GET", "/v1/invoices/{id}/lines", list_invoice_lines),
     ("POST", "/v1/invoices/{id}/finalize", finalize_invoice),
     ("POST", "/v1/invoices/{id}/pay", pay_invoice),
     ("POST", "/v1/invoices/{id}/void", void_invoice),
     ("POST", "/v1/invoices/{id}/mark_uncollectible", mark_invoice_uncollectible),
-    ("GET", "/v1/invoice_payments", list_invoice_payments),
     ("GET", "/v1/invoice_payments/{id}", _retrieve("invoice_payment")),
     ("GET", "/v1/payment_intents/{id}", _retrieve("payment_intent")),
     ("GET", "/v1/charges/{id}", _retrieve("charge")),
-    ("GET", "/v1/events", list_events),
+    ("GET", "/v1/balance_transactions/{id}", _retrieve("balance_transaction")),
     ("GET", "/v1/events/{id}", _retrieve("event")),
 ]
-ROUTES = [(method, re.compile(path.replace("{id}", "([^/]+)")), handler) for method, path, handler in _TABLE]
+OF_ONE = [(method, re.compile(path.replace("{id}", "([^/]+)")), handler) for method, path, handler in _ONE]

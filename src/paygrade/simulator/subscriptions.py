@@ -47,15 +47,10 @@ CANCEL_FIELDS = frozenset({"cancellation_details", "invoice_now", "prorate", "ex
 def create(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     customer = live_customer(world, forms.read_required(params, "customer"))
-    subscription = _read_new(world, customer, params)
-    items = _read_new_items(world, subscription, params)
-    lifecycle.fill(subscription, items)
-    _place_periods(world, subscription, params)
-    set_cancellation(world, subscription, params)
-    billed = _first_lines(world, subscription, params)
+    subscription, billed = prepare(world, customer, params)
     behavior = forms.read_choice(params, "payment_behavior", PAYMENT_BEHAVIORS) or "allow_incomplete"
     _refuse_unpayable(world, subscription, customer=customer, billed=billed, behavior=behavior)
-    for item in items:
+    for item in subscription["items"]["data"]:
         world.put(item, subscription["id"])
     world.put(subscription, customer["id"])
     with world.holding(subscription):
@@ -71,28 +66,35 @@ def create(world: World, params: Json) -> Json:
     return subscription
 
 
+def prepare(world: World, customer: Json, params: Json) -> tuple[Json, list[Json]]:
+    """Work out a new subscription and the lines of its first invoice, without making anything."""
+    subscription = _read_new(world, customer, params)
+    lifecycle.fill(subscription, _read_new_items(world, subscription, params))
+    _place_periods(world, subscription, params)
+    set_cancellation(world, subscription, params)
+    return subscription, _first_lines(world, subscription, params)
+
+
 def cancel(world: World, id: str, params: Json) -> Json:
     """End a subscription now."""
     forms.check_known(params, CANCEL_FIELDS)
     subscription = world.get("subscription", id)
     if subscription["status"] in lifecycle.ENDED:
         raise errors.missing(kind="subscription", id=id)  # Stripe answers as if it were gone
+    prorate, invoice_now = forms.read_bool(params, "prorate"), forms.read_bool(params, "invoice_now")
     set_cancellation_details(subscription, params)
-    if forms.read_bool(params, "prorate"):
+    if prorate:
         flexible = subscription["billing_mode"]["type"] == "flexible"
         credits = [
-            lines.credit_line(world, item, flexible=flexible, at=world.at)
-            for item in subscription["items"]["data"]
+            lines.credit_line(world, item, flexible=flexible, at=world.at) for item in subscription["items"]["data"]
         ]
         world.pending_lines.setdefault(id, []).extend(filter(None, credits))
     waiting = world.pending_lines.get(id)
-    if forms.read_bool(params, "invoice_now") and waiting:
+    if invoice_now and waiting:
         del world.pending_lines[id]
         with world.holding(subscription):
             period = (subscription["start_date"], world.at)
-            invoice = invoices.draft(
-                world, subscription, waiting, reason="subscription_update", period=period
-            )
+            invoice = invoices.draft(world, subscription, waiting, reason="subscription_update", period=period)
             invoices.finalize_and_collect(world, invoice)
     subscription.update(cancel_at=None, cancel_at_period_end=False)
     lifecycle.end(world, subscription, reason="cancellation_requested")
@@ -112,9 +114,7 @@ def read_price(world: World, wanted: Json, *, param: str) -> Json:
         raise errors.missing_parameter(f"{param}[price]")
     price = world.get("price", id, param=f"{param}[price]")
     if price["recurring"] is None:
-        raise errors.invalid(
-            f"{param}[price]", "The price is one-time; a subscription needs a recurring one."
-        )
+        raise errors.invalid(f"{param}[price]", "The price is one-time; a subscription needs a recurring one.")
     if not price["active"]:
         raise errors.invalid(f"{param}[price]", f"The price `{id}` is inactive; use an active price.")
     return price
@@ -253,14 +253,12 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
 
 def _read_new_items(world: World, subscription: Json, params: Json) -> list[Json]:
     items = []
-    for index, wanted in enumerate(forms.read_list(params, "items")):
+    for index, wanted in enumerate(forms.read_objects(params, "items")):
         param = f"items[{index}]"
         forms.check_known(wanted, ITEM_FIELDS, within=param)
         price = read_price(world, wanted, param=param)
         quantity = read_quantity(wanted, price=price, param=param)
-        items.append(
-            make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted)
-        )
+        items.append(make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted))
     refuse_unlike_items(items, flexible=subscription["billing_mode"]["type"] == "flexible")
     subscription["currency"] = items[0]["price"]["currency"]
     return items
@@ -298,9 +296,7 @@ def _first_period_end(world: World, item: Json, *, anchor: int | None) -> int:
 
 
 def _first_lines(world: World, subscription: Json, params: Json) -> list[Json]:
-    prorate = (
-        forms.read_choice(params, "proration_behavior", PRORATION_BEHAVIORS) or "create_prorations"
-    ) != "none"
+    prorate = (forms.read_choice(params, "proration_behavior", PRORATION_BEHAVIORS) or "create_prorations") != "none"
     billed = []
     for item in subscription["items"]["data"]:
         period = (item["current_period_start"], item["current_period_end"])
@@ -324,9 +320,7 @@ def _grid_start(item: Json, subscription: Json) -> int:
     )
 
 
-def _refuse_unpayable(
-    world: World, subscription: Json, *, customer: Json, billed: list[Json], behavior: str
-) -> None:
+def _refuse_unpayable(world: World, subscription: Json, *, customer: Json, billed: list[Json], behavior: str) -> None:
     automatic = subscription["collection_method"] == "charge_automatically"
     due = sum(line["amount"] for line in billed) + customer["balance"]
     if due <= 0 or not automatic or behavior == "default_incomplete":

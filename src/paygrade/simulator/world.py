@@ -14,12 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from paygrade.simulator import errors
 from paygrade.simulator.forms import Json
+
+if TYPE_CHECKING:  # both are built upon the world
+    from paygrade.simulator.lifecycle import HeldChange
+    from paygrade.simulator.payments import Card
 
 API_VERSION = "2026-10-28.endive"
 ID_LETTERS = string.ascii_letters + string.digits
@@ -99,13 +103,12 @@ class World:
     settings: Settings = field(default_factory=Settings)
     objects: dict[str, Json] = field(default_factory=dict)  # by id, every kind
     shelves: dict[str, list[str]] = field(default_factory=dict)  # kind, or kind/owner → ids, oldest first
-    cards: dict[str, Any] = field(default_factory=dict)  # payment method id → payments.Card
-    pending_lines: dict[str, list[Json]] = field(
-        default_factory=dict
-    )  # subscription id → lines to be invoiced
+    places: dict[str, dict[str, int]] = field(default_factory=dict)  # shelf → where each id stands on it
+    cards: dict[str, Card] = field(default_factory=dict)  # by payment method id
+    pending_lines: dict[str, list[Json]] = field(default_factory=dict)  # subscription id → lines to be invoiced
     debits: dict[str, Debit] = field(default_factory=dict)  # subscription item id → its last debit
     resumptions: dict[str, Resumption] = field(default_factory=dict)  # subscription id
-    held_changes: dict[str, Any] = field(default_factory=dict)  # subscription id → lifecycle.HeldChange
+    held_changes: dict[str, HeldChange] = field(default_factory=dict)  # by subscription id
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
     fresh_events: list[Json] = field(default_factory=list)
@@ -128,13 +131,20 @@ class World:
     def put(self, thing: Json, *owners: str) -> Json:
         """Keep a new object, listed under its kind and under each owner (a customer, a subscription, …)."""
         self.objects[thing["id"]] = thing
-        self.shelves.setdefault(thing["object"], []).append(thing["id"])
+        self._shelve(thing["object"], thing["id"])
         for owner in owners:
             self.list_under(thing, owner)
         return thing
 
     def list_under(self, thing: Json, owner: str) -> None:
-        self.shelves.setdefault(f"{thing['object']}/{owner}", []).append(thing["id"])
+        """List an object under one more owner; being there already is fine."""
+        self._shelve(f"{thing['object']}/{owner}", thing["id"])
+
+    def _shelve(self, shelf: str, id: str) -> None:
+        ids, places = self.shelves.setdefault(shelf, []), self.places.setdefault(shelf, {})
+        if id not in places:
+            places[id] = len(ids)
+            ids.append(id)
 
     def find(self, kind: str, id: str | None) -> Json | None:
         thing = self.objects.get(id) if id else None
@@ -179,8 +189,8 @@ class World:
                 )
 
     def emit(self, type: str, thing: Json, *, previous: Json | None = None) -> None:
-        """Create an event that holds the object as it stands now."""
-        data: Json = {"object": copied(thing)}
+        """Create an event that holds the object as it stands now; encoded, as events are many and final."""
+        data: Json = {"object": thing}
         if previous is not None:
             data["previous_attributes"] = previous
         event: Json = {
@@ -188,7 +198,7 @@ class World:
             "object": "event",
             "api_version": API_VERSION,
             "created": self.at,
-            "data": data,
+            "data": msgspec.Raw(msgspec.json.encode(data)),
             "livemode": False,
             "pending_webhooks": 0,
             "request": {"id": self.request.id, "idempotency_key": self.request.idempotency_key},

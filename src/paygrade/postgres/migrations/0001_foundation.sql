@@ -65,6 +65,7 @@ create table subjects (
     dirty        bigint not null default 0,
     synced       bigint not null default 0,
     fence        bigint not null default 0,
+    swept        boolean not null default false, -- only a sweep asked for it: who has an event goes first
     rereads      integer not null default 0, -- how often a read was doubted and asked again
     attempts     integer not null default 0, -- failures in a row
     error        text,
@@ -74,7 +75,7 @@ create table subjects (
     read_at      timestamptz,              -- as of when the latest saved reading speaks; billing clock
     due_at       timestamptz               -- when a date in the reading changes something at the provider; billing clock
 );
-create index subjects_waiting on subjects (marked_at) where dirty > synced;
+create index subjects_waiting on subjects (swept, marked_at) where dirty > synced;
 create index subjects_due on subjects (due_at) where due_at is not null;
 create index subjects_of_account on subjects (account) where account is not null;
 

@@ -15,7 +15,7 @@ from paygrade.catalog import Catalog, Policies, Step
 from paygrade.catalog_changes import Change, compare
 from paygrade.catalog_document import parse
 from paygrade.decisions import Decision, decide
-from paygrade.entitlements import snapshot
+from paygrade.entitlements import Snapshot, derive
 from paygrade.errors import Refused
 from paygrade.sources import offers
 
@@ -211,7 +211,7 @@ async def _impact(tx: "Transaction", base: Catalog, wanted: Catalog, at: datetim
 
 
 def _effects(account: Account, base: Catalog, wanted: Catalog, at: datetime) -> list[Effect]:
-    old, new = snapshot(account, base, at), snapshot(account, wanted, at)
+    old, new = _today(account, base, at), _today(account, wanted, at)
     effects = []
     for feature in {**offers(base), **offers(wanted)}:
         before, after = decide(old, feature, 0, at), decide(new, feature, 0, at)
@@ -219,6 +219,12 @@ def _effects(account: Account, base: Catalog, wanted: Catalog, at: datetime) -> 
         if how is not None:
             effects.append(Effect(account.key, feature, how, _amount(before), _amount(after)))
     return effects
+
+
+def _today(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
+    """A snapshot that looks no further than the next change, as there may be many accounts to look at."""
+    segment = derive(account, catalog, at)
+    return Snapshot(account.key, "", at, segment.until, (segment,))
 
 
 def _compare(before: Decision, after: Decision) -> Literal["gains", "loses", "changes"] | None:

@@ -9,7 +9,7 @@ from paygrade.catalog import BooleanFeature, Catalog, ConfigFeature
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import override_fits, snapshot
 from paygrade.errors import Refused
-from paygrade.facts import Block, ManualSubscription, Member, Override, Subscription
+from paygrade.facts import STATUSES, Block, ManualSubscription, Member, Override, Subscription
 from paygrade.server.operations.accounts import AccountView, view
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.facts import hold, record
@@ -84,8 +84,11 @@ async def put_subscription(
 ) -> AccountView:
     """State a subscription of manual or foreign billing whole. A version older than the known one changes nothing.
 
-    Refused `unknown_account`, or `subscription_version_conflict` for a known version with another body.
+    Refused `unknown_account`, `invalid_subscription`, or `subscription_version_conflict` for a known version with
+    another body.
     """
+    if subscription.status is None:
+        raise Refused("invalid_subscription", f"`status` must be one of {', '.join(f'`{s}`' for s in STATUSES)}")
     async with store.transaction() as tx:
         held = await hold(tx, account)
         subject = f"subscription:{subscription.id}"

@@ -17,6 +17,7 @@ NO_SUBJECT = "none"
 """Where events are kept that concern no subject: prices, payouts, types that do not exist yet."""
 KEPT = timedelta(days=45)
 LISTED_MAX = 100
+_PAGE = 1000
 
 
 class EventRef(Protocol):
@@ -107,10 +108,15 @@ async def receive_event(store: "Store", *, ref: EventRef, body: bytes, at: datet
 
 async def mark_all_dirty(store: "Store") -> int:
     """Read every known subject again, whether or not an event said so; returns how many."""
-    async with store.transaction() as tx:
-        marked = await tx.subjects.mark_all()
-        await tx.tell("paygrade_subject")
-    return marked
+    marked, after = 0, ""
+    while True:
+        async with store.transaction() as tx:
+            page = await tx.subjects.known(after=after, limit=_PAGE)
+            if not page:
+                return marked
+            await tx.subjects.mark(page, swept=True)
+            await tx.tell("paygrade_subject")
+        marked, after = marked + len(page), page[-1]
 
 
 async def mark_discovered(store: "Store", *, subjects: Iterable[str]) -> int:
@@ -118,7 +124,7 @@ async def mark_discovered(store: "Store", *, subjects: Iterable[str]) -> int:
     async with store.transaction() as tx:
         unknown = await tx.subjects.unknown(subjects)
         if unknown:
-            await tx.subjects.mark(unknown)
+            await tx.subjects.mark(unknown, swept=True)
             await tx.tell("paygrade_subject")
     return len(unknown)
 

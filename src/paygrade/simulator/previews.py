@@ -1,0 +1,99 @@
+"""Previews of invoices: what a subscription, or a change of one, would cost, with nothing made or changed.
+
+Law. A preview and the change it shows come from the same computation: with the same `proration_date`, they
+have the same lines. (Stripe docs: create a preview invoice.)
+"""
+
+from __future__ import annotations
+
+from paygrade.simulator import changes, errors, forms, invoice_shapes, lifecycle, lines, renewals
+from paygrade.simulator import subscriptions as subs
+from paygrade.simulator.forms import Json
+from paygrade.simulator.world import World, copied
+
+FIELDS = frozenset({"customer", "subscription", "subscription_details", "preview_mode", "currency", "expand"})
+DETAILS = frozenset(
+    {
+        "billing_cycle_anchor",
+        "billing_mode",
+        "cancel_at",
+        "cancel_at_period_end",
+        "cancel_now",
+        "items",
+        "proration_behavior",
+        "proration_date",
+        "trial_end",
+    }
+)
+
+
+def create_preview(world: World, params: Json) -> Json:
+    forms.check_known(params, FIELDS)
+    details = forms.read_object(params, "subscription_details")
+    forms.check_known(details, DETAILS, within="subscription_details")
+    if id := forms.read_text(params, "subscription"):
+        subscription = world.get("subscription", id, param="subscription")
+        customer = subs.live_customer(world, subscription["customer"])
+        billed, at = _upcoming(world, subscription, details)
+    else:
+        customer = subs.live_customer(world, forms.read_required(params, "customer"))
+        subscription, billed = subs.prepare(world, customer, details)
+        at = world.at
+    return _invoice(world, customer, subscription, billed, at=at)
+
+
+def _upcoming(world: World, subscription: Json, details: Json) -> tuple[list[Json], int]:
+    """Give the lines of the next invoice and when it is due: now, or with the next period."""
+    subscription = copied(subscription)
+    waiting = [copied(line) for line in world.pending_lines.get(subscription["id"], [])]
+    change = changes.read_change(world, subscription, details)
+    if change is not None:
+        waiting += change.lines
+        if change.bill_now:
+            return waiting, world.at
+        subscription["items"]["data"] = change.items
+        subscription["billing_cycle_anchor"] = change.anchor
+    items = subscription["items"]["data"]
+    subs.set_cancellation(world, subscription, details)
+    if forms.read_bool(details, "cancel_now"):
+        flexible = subscription["billing_mode"]["type"] == "flexible"
+        credits = (lines.credit_line(world, item, flexible=flexible, at=world.at) for item in items)
+        return [*waiting, *(line for line in credits if line is not None)], world.at
+    end = min(item["current_period_end"] for item in items)
+    ends_before = subscription["cancel_at"] is not None and subscription["cancel_at"] <= end
+    if ends_before or subscription["status"] in lifecycle.ENDED:
+        message = "No upcoming invoice: the subscription ends before its next period."
+        raise errors.invalid("subscription", message, code="invoice_upcoming_none")
+    for item in items:
+        if item["current_period_end"] != end:
+            continue
+        ended = (item["current_period_start"], item["current_period_end"])
+        renewals.begin_item_period(item, anchor=subscription["billing_cycle_anchor"])
+        started = (item["current_period_start"], item["current_period_end"])
+        waiting.append(lines.cycle_line(world, item, period=ended if lines.is_metered(item) else started))
+    return waiting, end
+
+
+def _invoice(world: World, customer: Json, subscription: Json, billed: list[Json], *, at: int) -> Json:
+    total = sum(line["amount"] for line in billed)
+    due = max(0, total + customer["balance"])
+    invoice = invoice_shapes.invoice(
+        id=world.new_id("upcoming_in"),
+        at=at,
+        customer=customer,
+        subscription=subscription,
+        billing_reason="upcoming",
+        subtotal=total,
+        subtotal_excluding_tax=total,
+        total=total,
+        total_excluding_tax=total,
+        amount_due=due,
+        amount_remaining=due,
+        starting_balance=customer["balance"],
+        ending_balance=min(0, total + customer["balance"]),
+        next_payment_attempt=at + world.settings.finalize_after_s,
+    )
+    for line in billed:
+        line["invoice"] = invoice["id"]
+    invoice["lines"].update(data=billed, total_count=len(billed))
+    return invoice

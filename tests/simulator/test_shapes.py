@@ -1,0 +1,78 @@
+"""Every object has the fields the official library declares, no others, and all that are never absent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import stripe
+
+from .conftest import Simulated
+
+# Sent by the API and no longer declared by the library.
+LEGACY: dict[str, set[str]] = {
+    "subscription": {"plan", "quantity"},
+    "charge": {"destination", "dispute", "order"},
+    "list": {"total_count"},
+}
+# Declared as never null, and yet only sent when asked for or in some states (as the API's answers show).
+SOMETIMES: dict[str, set[str]] = {
+    "charge": {"source"},
+    "price": {"currency_options"},
+}
+
+
+def objects(simulated: Simulated) -> dict[str, Any]:
+    subscription = simulated.subscribe(
+        trial_period_days=3, expand=["latest_invoice.payments", "customer", "default_payment_method"]
+    )
+    simulated.advance("3d2h")
+    paid = simulated.subscription(subscription.id, expand=["latest_invoice.payments"])
+    intent = paid.latest_invoice.payments.data[0].payment.payment_intent
+    client = simulated.client.v1
+    price = paid["items"].data[0].price
+    charge: Any = client.payment_intents.retrieve(intent).latest_charge
+    return {
+        "customer": subscription.customer,
+        "subscription": paid,
+        "subscription_item": paid["items"].data[0],
+        "plan": paid["items"].data[0].plan,
+        "price": price,
+        "product": client.products.retrieve(price.product),
+        "invoice": paid.latest_invoice,
+        "line_item": paid.latest_invoice.lines.data[0],
+        "invoice_payment": paid.latest_invoice.payments.data[0],
+        "payment_intent": client.payment_intents.retrieve(intent),
+        "charge": client.charges.retrieve(charge),
+        "payment_method": client.payment_methods.list({"customer": paid.customer}).data[0],
+        "event": client.events.list({"limit": 1}).data[0],
+    }
+
+
+def declared(cls: type) -> dict[str, str]:
+    """Give the fields a library class declares, with their annotations as written."""
+    return {
+        name: str(annotation) for name, annotation in cls.__annotations__.items() if "ClassVar" not in str(annotation)
+    }
+
+
+def test_objects_have_the_declared_fields_and_no_others(simulated: Simulated) -> None:
+    for name, thing in objects(simulated).items():
+        fields = declared(type(thing))
+        assert len(fields) > 5, name
+        present = set(thing.to_dict())
+        assert present <= set(fields) | LEGACY.get(name, set()), name
+        never_null = {field for field, kind in fields.items() if "Optional" not in kind and "None" not in kind}
+        assert never_null - SOMETIMES.get(name, set()) <= present, name
+        for field in present & never_null:
+            assert thing[field] is not None, (name, field)
+
+
+@pytest.mark.parametrize("name", ["subscription", "invoice", "customer"])
+def test_every_object_is_the_library_class_of_its_name(simulated: Simulated, name: str) -> None:
+    classes: dict[str, type] = {
+        "subscription": stripe.Subscription,
+        "invoice": stripe.Invoice,
+        "customer": stripe.Customer,
+    }
+    assert isinstance(objects(simulated)[name], classes[name])
