@@ -35,7 +35,7 @@ class Shell:
     def run(self, *arguments: str, code: int = 0) -> str:
         """What the command printed; fails unless it ends with this exit code."""
         ended = subprocess.run(
-            [*RUN, *arguments], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=120
+            [*RUN, *arguments], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=40
         )
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr

@@ -31,7 +31,7 @@ log = structlog.get_logger("paygrade.server")
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 RESTART_S = 1.0
-CANCEL_AGAIN_S = 0.5
+CANCEL_AGAIN_S, CANCEL_TIMES = 0.5, 10
 
 FIRST = "first catalog"
 
@@ -124,12 +124,16 @@ def create_app(
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """End these tasks. A library may swallow a cancellation that meets it while connecting, so it is repeated."""
+    """End these tasks. A library may swallow a cancellation that meets it while connecting, so it is repeated;
+    what does not end even so is left behind, since nothing that is acknowledged depends on it."""
     pending = set(tasks)
-    while pending:
+    for _ in range(CANCEL_TIMES):
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    for task in pending:
+        log.error("background_work_did_not_end", work=task.get_name())
 
 
 async def _supervised(name: str, start: Work) -> None:
