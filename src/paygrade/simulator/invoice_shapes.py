@@ -116,9 +116,7 @@ def invoice(*, id: str, at: int, customer: Json, subscription: Json, **known: An
     }
 
 
-def line(
-    *, id: str, item: Json, amount: int, period: tuple[int, int], description: str, **known: Any
-) -> Json:
+def line(*, id: str, item: Json, amount: int, period: tuple[int, int], description: str, **known: Any) -> Json:
     price = item["price"]
     return {
         "id": id,
