@@ -34,7 +34,7 @@ WEATHER: dict[str, Json] = {
 
 
 def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
-    """Play a story on an empty database. AssertionError if a line does not hold."""
+    """Play a story on a database with nothing in it. AssertionError if a line does not hold."""
     with (
         simulator.running(start=story.moments[0].at) as provider,
         serving(_settings(provider, database_url), database_url, catalog=False) as api,
