@@ -6,6 +6,8 @@ after it is committed.
 """
 
 import asyncio
+import secrets
+import select
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -19,7 +21,7 @@ from paygrade.errors import Unavailable
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.inbox import Inbox
-from paygrade.postgres.subjects import Subjects
+from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 
 Channel = Literal["paygrade_account", "paygrade_catalog", "paygrade_subject"]
 """What changed: an account (told with its key), the catalog (its version), or a subject's dirty mark."""
@@ -40,8 +42,10 @@ class Store:
             timeout=10,
             open=False,
             kwargs={"autocommit": True, "options": "-c timezone=UTC"},
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
         )
+        self._holder = secrets.randbelow(2**31)
+        self._listening = 0
         self._hearers: list[Callable[[Channel, str], None]] = []
 
     async def open(self) -> None:
@@ -65,7 +69,7 @@ class Store:
         """Everything inside is saved together at the end, or not at all. Unavailable when the database is away."""
         try:
             async with self._pool.connection() as connection, connection.transaction():
-                transaction = Transaction(connection)
+                transaction = Transaction(connection, holder=self._holder if self._listening else None)
                 yield transaction
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
@@ -82,18 +86,19 @@ class Store:
         """Call `hear` with everything told from now on, on a connection of its own, until that connection ends.
 
         `ready` is called once nothing can be missed any more. Ends by Unavailable or by being cancelled.
+        While it listens, this store's leases hold; PostgreSQL sees at once when the process is gone (ADR 0007).
         """
         try:
             async with await AsyncConnection.connect(self._database_url, autocommit=True) as connection:
                 for channel in CHANNELS:
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
-                ready()
-                while True:
-                    async for told in connection.notifies(timeout=HEARTBEAT_S):
-                        hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
-                    # A connection that broke without a word would leave us deaf, and what we remember wrong.
-                    async with asyncio.timeout(HEARTBEAT_S):
-                        await connection.execute("select")
+                await connection.execute("select pg_advisory_lock_shared(%s, %s)", (HOLDERS_LOCK, self._holder))
+                self._listening += 1
+                try:
+                    ready()
+                    await _hear(connection, hear)
+                finally:
+                    self._listening -= 1
         except (psycopg.Error, OSError) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error
@@ -102,11 +107,11 @@ class Store:
 class Transaction:
     """One unit of work: the rows of each noun, and what will be told when it is committed."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+    def __init__(self, connection: AsyncConnection[TupleRow], *, holder: int | None) -> None:
         self._connection = connection
         self.told: list[tuple[Channel, str]] = []
         self.accounts = Accounts(connection)
-        self.subjects = Subjects(connection)
+        self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
         self.catalogs = Catalogs(connection)
 
@@ -114,6 +119,24 @@ class Transaction:
         """Tell every process that listens, once this transaction is committed."""
         await self._connection.execute("select pg_notify(%s, %s)", (channel, payload))
         self.told.append((channel, payload))
+
+
+async def _hear(connection: AsyncConnection[TupleRow], hear: Callable[[Channel, str], None]) -> None:
+    while True:
+        async for told in connection.notifies(timeout=HEARTBEAT_S):
+            hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
+        # A connection that broke without a word would leave us deaf, and what we remember wrong.
+        async with asyncio.timeout(HEARTBEAT_S):
+            await connection.execute("select")
+
+
+async def _check(connection: AsyncConnection[TupleRow]) -> None:
+    """Ask a kept connection whether it lives, but only if it has something to say: a server that went away leaves
+    its farewell, or the end, to be read. Asking each time would cost every transaction a round trip."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 def _stay_cancelled(error: Exception) -> None:
