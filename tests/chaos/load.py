@@ -14,7 +14,7 @@ import stripe
 from chaos.house import ADMIN_KEY, House, eventually
 from paygrade.simulator.app import DEFAULT_KEY
 
-CHANGES_PER_S, STATEMENTS_PER_S = 20.0, 5.0
+CHANGES_PER_S, STATEMENTS_PER_S = 10.0, 5.0
 PLANS = ("team", "company")
 CARDS = ("pm_card_visa", "pm_card_visa", "pm_card_chargeCustomerFail")
 

@@ -63,7 +63,7 @@ def attempt(house: House, shop: Shop, operator: Operator, auditor: Auditor, name
     house.control("clock", {"running": True})
     with going_on(shop, operator):
         failure(house)
-        house.wait_until_ready()
+    house.wait_until_ready()
     begun = time.monotonic()
     if failure in LOSING:
         house.ask("POST", "/v1/sync/sweep")

@@ -236,6 +236,14 @@ async def test_a_lease_holds_as_long_as_its_holder_listens(store: Store, databas
         await eventually(lambda: claim(other))
 
 
+async def test_a_lease_does_not_come_back_with_the_next_connection(store: Store, database_url: str) -> None:
+    await mark(store, "stripe:cus_1")
+    async with listening(store):
+        assert await claim(store) == 1
+    async with listening(store):
+        await eventually(lambda: claim(store))
+
+
 async def test_without_a_listener_a_lease_holds_for_its_time(store: Store, database_url: str) -> None:
     await mark(store, "stripe:cus_1")
     assert await claim(store) == 1

@@ -44,8 +44,8 @@ class Store:
             kwargs={"autocommit": True, "options": "-c timezone=UTC"},
             check=_check,
         )
-        self._holder = secrets.randbelow(2**31)
-        self._listening = 0
+        self._holders: list[int] = []
+        """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
 
     async def open(self) -> None:
@@ -69,7 +69,7 @@ class Store:
         """Everything inside is saved together at the end, or not at all. Unavailable when the database is away."""
         try:
             async with self._pool.connection() as connection, connection.transaction():
-                transaction = Transaction(connection, holder=self._holder if self._listening else None)
+                transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
                 yield transaction
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
@@ -86,19 +86,21 @@ class Store:
         """Call `hear` with everything told from now on, on a connection of its own, until that connection ends.
 
         `ready` is called once nothing can be missed any more. Ends by Unavailable or by being cancelled.
-        While it listens, this store's leases hold; PostgreSQL sees at once when the process is gone (ADR 0007).
+        Leases taken while it listens end with that connection at the latest: so with this process, or with a
+        PostgreSQL that went away and took along what the leases were for (ADR 0007).
         """
+        holder = secrets.randbelow(2**31)
         try:
             async with await AsyncConnection.connect(self._database_url, autocommit=True) as connection:
                 for channel in CHANNELS:
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
-                await connection.execute("select pg_advisory_lock_shared(%s, %s)", (HOLDERS_LOCK, self._holder))
-                self._listening += 1
+                await connection.execute("select pg_advisory_lock(%s, %s)", (HOLDERS_LOCK, holder))
+                self._holders.append(holder)
                 try:
                     ready()
                     await _hear(connection, hear)
                 finally:
-                    self._listening -= 1
+                    self._holders.remove(holder)
         except (psycopg.Error, OSError) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error

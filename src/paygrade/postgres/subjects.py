@@ -2,7 +2,7 @@
 
 Laws: a subject is waiting while its dirty mark is above its synced mark, and nothing else says so; the fence grows
 with each claim, before the provider is asked, so the reading of a claim that was overtaken can be told; leases
-and retries run on the database's clock, which all processes share; a lease ends with the process that holds it, at
+and retries run on the database's clock, which all processes share; a lease ends with the session that holds it, at
 the latest when its time is up.
 """
 
@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 HOLDERS_LOCK = 4710_0004
-"""First key of the advisory locks by which a process shows that it lives; the second is its number, in `leased_by`."""
+"""First key of the advisory locks by which a session shows that it lives; the second is its number, in `leased_by`."""
 
 
 class Claim(Struct, frozen=True):
@@ -49,7 +49,7 @@ class HeldSubject(Struct, frozen=True):
 
 
 class Subjects:
-    """Subjects within one transaction. `holder`: the number by which this process shows that it lives, if it does."""
+    """Subjects within one transaction. `holder`: the number of a session that shows that this process lives, if any."""
 
     def __init__(self, connection: AsyncConnection[TupleRow], *, holder: int | None = None) -> None:
         self._connection = connection
