@@ -26,7 +26,7 @@ from paygrade.postgres import embedded
 from paygrade.simulator.app import DEFAULT_KEY, DEFAULT_SECRET
 
 ADMIN_KEY = "sk_test_of_chaos"
-WAIT_S = 120.0
+WAIT_S = 240.0
 CATALOG = """
 version: 1
 features:
@@ -60,7 +60,7 @@ class House:
         self.relay = Relay(provider=self.simulator_url, servers=self.server_urls)
         self._seed, self._simulator_port = seed, simulator
         self._servers: dict[int, subprocess.Popen[bytes]] = {}
-        self._http = httpx2.Client(trust_env=False, timeout=30, verify=False)
+        self._http = httpx2.Client(trust_env=False, timeout=WAIT_S, verify=False)
 
     @property
     def server_urls(self) -> list[str]:

@@ -14,7 +14,7 @@ import stripe
 from chaos.house import ADMIN_KEY, House, eventually
 from paygrade.simulator.app import DEFAULT_KEY
 
-CHANGES_PER_S, STATEMENTS_PER_S = 10.0, 5.0
+CHANGES_PER_S, STATEMENTS_PER_S = 20.0, 5.0
 PLANS = ("team", "company")
 CARDS = ("pm_card_visa", "pm_card_visa", "pm_card_chargeCustomerFail")
 
@@ -33,6 +33,7 @@ class Shop:
             )["id"]
             for plan in PLANS
         ]  # fmt: skip
+        self.changes = 0
         self.customers: dict[str, str] = {}
         self._items: dict[str, tuple[str, str]] = {}
         for number in range(customers):
@@ -43,6 +44,7 @@ class Shop:
 
     def change(self) -> None:
         """Let something happen to somebody."""
+        self.changes += 1
         account = self._rng.choice(list(self.customers))
         if account not in self._items:
             self._subscribe(account)
