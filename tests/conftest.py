@@ -22,6 +22,8 @@ from paygrade.postgres import embedded
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 
+pytest_plugins = ["serving"]
+
 # No test of this server is about crashes: those start their own, with the usual settings.
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 

@@ -300,13 +300,13 @@ def test_ladder_steps_end_counted_from_the_anchor() -> None:
     assert read(with_policies(ladder)).policies.past_due == (
         Step(timedelta(days=7), access="full"),
         Step(timedelta(days=14, hours=12), access="read"),
-        Step(None, access="full", plan="free"),
+        Step(None, access="none", plan="free"),
     )
 
 
 def test_policies_left_out_fall_back_to_the_default_plan() -> None:
     policies = read(with_policies("  {}\n")).policies
-    free = Step(None, access="full", plan="free")
+    free = Step(None, access="none", plan="free")
     assert policies.past_due == (Step(timedelta(days=7), access="full"), free)
     assert policies.unpaid == policies.paused == (free,)
     assert policies.plan_change == (

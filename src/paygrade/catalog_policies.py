@@ -38,7 +38,7 @@ _CATCH_ALL = 'the last rule must match every change; end with `{ from: "*", to: 
 def read_policies(node: Node, *, plans: Collection[str], default_plan: str | None) -> Policies:
     """Read what the document says; a policy it leaves out falls back to the default plan, or to no plan."""
     node = node.fields("past_due", "unpaid", "paused", "plan_change")
-    last = Step(None, access="none" if default_plan is None else "full", plan=default_plan)
+    last = Step(None, access="none", plan=default_plan)
     first = Step(timedelta(days=7), access="full")
 
     def ladder(name: str, default: Ladder, *, dated: bool = True) -> Ladder:
@@ -112,7 +112,7 @@ def _last_step(node: Node, plans: Collection[str]) -> Step:
         return Step(None, access="none")
     if plan not in plans:
         then.unknown("plan", {**dict.fromkeys(plans), "none": None})
-    return Step(None, access="full", plan=plan)
+    return Step(None, access="none", plan=plan)
 
 
 def _rules(node: Node, plans: Collection[str]) -> tuple[PlanChangeRule, ...]:

@@ -8,7 +8,7 @@ Which HTTP status each code maps to is the shell's business (`server/problems.py
 from msgspec import Struct
 
 
-class Mistake(Struct, frozen=True):
+class Mistake(Struct, frozen=True, omit_defaults=True):
     """One thing wrong with a document, and where: `pointer` is a JSON Pointer, `line` counts from 1."""
 
     pointer: str

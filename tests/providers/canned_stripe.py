@@ -49,7 +49,13 @@ class CannedStripe:
         after = query.get("starting_after", [None])[0]
         start = next((index + 1 for index, entry in enumerate(entries) if entry["id"] == after), 0)
         size = min(self.page_size, int(query["limit"][0]))
-        return {"object": "list", "data": entries[start : start + size], "has_more": start + size < len(entries)}
+        page = entries[start : start + size]
+        if any("data.customer" in values for name, values in query.items() if name.startswith("expand")):
+            page = [{**entry, "customer": self._customer(entry.get("customer"))} for entry in page]
+        return {"object": "list", "data": page, "has_more": start + size < len(entries)}
+
+    def _customer(self, reference: object) -> object:
+        return self.objects.get(f"/v1/customers/{reference}", reference)
 
 
 def missing(message: str = "No such thing") -> Answer:

@@ -40,18 +40,24 @@ def unavailable(canned: CannedStripe) -> Unavailable:
     return failed.value
 
 
-def test_a_customer_is_read_whole_in_two_requests(canned: CannedStripe) -> None:
+def test_a_customer_is_read_whole_in_one_request(canned: CannedStripe) -> None:
     assert customer(canned) == translate.customer(buyer(), [endive()])
-    assert canned.paths == ["/v1/customers/cus_1", "/v1/subscriptions"]
-    _, query, headers = canned.asked[1]
+    assert canned.paths == ["/v1/subscriptions"]
+    _, query, headers = canned.asked[0]
     assert query["customer"] == ["cus_1"]
     assert query["status"] == ["all"]
     assert {value for name, values in query.items() if name.startswith("expand") for value in values} == {
         "data.latest_invoice",
-        "data.discounts",
+        "data.customer",
     }
     assert headers["stripe-version"] == API_VERSION
     assert headers["authorization"] == "Bearer sk_test_simulator"
+
+
+def test_a_customer_without_subscriptions_is_asked_for_itself(canned: CannedStripe) -> None:
+    canned.lists["/v1/subscriptions"] = []
+    assert customer(canned) == translate.customer(buyer(), [])
+    assert canned.paths == ["/v1/subscriptions", "/v1/customers/cus_1"]
 
 
 def test_every_page_is_read(canned: CannedStripe) -> None:
@@ -85,7 +91,7 @@ def test_a_live_subscription_that_is_not_listed_is_asked_for_by_id(canned: Canne
     canned.objects["/v1/subscriptions/sub_9"] = endive(id="sub_9", status="canceled", ended_at=FEB)
     read = customer(canned, "sub_1", "sub_9", "sub_gone")
     assert [(entry.id, entry.status) for entry in read.subscriptions] == [("sub_1", "active"), ("sub_9", "canceled")]
-    assert canned.paths[2:] == ["/v1/subscriptions/sub_9", "/v1/subscriptions/sub_gone"]
+    assert canned.paths[1:] == ["/v1/subscriptions/sub_9", "/v1/subscriptions/sub_gone"]
 
 
 def test_a_deleted_customer_keeps_what_is_still_listed(canned: CannedStripe) -> None:
@@ -126,8 +132,8 @@ def test_subscriptions_and_invoices_lead_to_their_customer(canned: CannedStripe)
 
 def test_an_id_cannot_lead_the_request_elsewhere(canned: CannedStripe) -> None:
     provider(canned).fetch("stripe:a/../b?c=d")
-    assert canned.paths[0] == "/v1/customers/a/../b?c=d"
-    assert canned.asked[0][1] == {}
+    assert canned.paths == ["/v1/subscriptions", "/v1/customers/a/../b?c=d"]
+    assert canned.asked[1][1] == {}
 
 
 def test_a_sweep_visits_each_customer_once(canned: CannedStripe) -> None:
@@ -227,7 +233,7 @@ def test_what_is_not_understood_is_said_and_never_half_read(
 def test_a_list_whose_next_page_is_refused_is_not_taken_for_whole(canned: CannedStripe) -> None:
     canned.page_size = 1
     canned.lists["/v1/subscriptions"] = [endive(), endive(id="sub_2")]
-    canned.instead = lambda path: missing() if len(canned.asked) == 3 else None
+    canned.instead = lambda path: missing() if len(canned.asked) == 2 else None
     assert unavailable(canned).code == "provider_answer_invalid"
 
 

@@ -1,6 +1,6 @@
 """Stripe's objects mean the same in every version, and never crash the reader."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -262,28 +262,6 @@ def test_a_deleted_customer_has_its_id_and_what_ended() -> None:
     assert translate.customer(gone, [endive(status="canceled", ended_at=FEB)]).created_at == at(JAN)
 
 
-# When to look again
-
-
-def test_what_dates_change_is_read_again_then_and_after_the_draft_hour() -> None:
-    read = translate.customer(buyer(), [endive()])
-    hour = timedelta(hours=1)
-    assert translate.due_at(read, at(JAN)) == at(JAN) + hour
-    assert translate.due_at(read, at(JAN) + hour) == at(FEB)
-    assert translate.due_at(read, at(FEB)) == at(FEB) + hour
-    assert translate.due_at(read, at(FEB) + hour) is None
-
-
-def test_the_soonest_of_trial_end_and_cancellation_is_due_first() -> None:
-    read = translate.customer(buyer(), [endive(status="trialing", trial_end=FEB, cancel_at=JAN + 86400)])
-    assert translate.due_at(read, at(JAN + 7200)) == at(JAN + 86400)
-
-
-def test_nothing_is_due_for_what_has_ended() -> None:
-    read = translate.customer(buyer(), [endive(status="canceled", ended_at=FEB, trial_end=MAR)])
-    assert translate.due_at(read, at(JAN)) is None
-
-
 # Wrong shapes
 
 
@@ -337,7 +315,6 @@ def test_any_document_is_read_or_refused_and_nothing_else(document: Any) -> None
     except Refused as refused:
         mistake = refused
     else:
-        assert isinstance(translate.due_at(read, at(JAN)), datetime | None)
         assert all(entry.status in (*facts.STATUSES, None) for entry in read.subscriptions)
         assert msgspec.json.decode(msgspec.json.encode(read), type=facts.Customer) == read
         return

@@ -99,9 +99,7 @@ def test_flexible_billing_credits_what_was_debited_classic_what_it_costs_now(
     better = simulated.price(10_000)
     simulated.update(subscription.id, items=[{"id": item, "price": better}], proration_behavior="none")
     simulated.advance("14d")
-    simulated.update(
-        subscription.id, items=[{"id": item, "quantity": 2}], proration_behavior="always_invoice"
-    )
+    simulated.update(subscription.id, items=[{"id": item, "quantity": 2}], proration_behavior="always_invoice")
     invoice = simulated.latest_invoice(subscription.id)
     assert [line.amount for line in invoice.lines.data] == [credit, 10_000]
 
@@ -152,9 +150,7 @@ def test_a_change_that_cannot_be_paid_makes_it_past_due(simulated: Simulated) ->
     subscription = simulated.subscribe()
     simulated.set_card(subscription.customer, "pm_card_chargeCustomerFail")
     item = subscription["items"].data[0].id
-    after = simulated.update(
-        subscription.id, items=[{"id": item, "quantity": 5}], proration_behavior="always_invoice"
-    )
+    after = simulated.update(subscription.id, items=[{"id": item, "quantity": 5}], proration_behavior="always_invoice")
     assert (after.status, after["items"].data[0].quantity) == ("past_due", 5)
 
 
@@ -306,3 +302,29 @@ def test_paying_for_a_held_change_after_the_end_revives_nothing(simulated: Simul
     simulated.client.v1.invoices.pay(held.latest_invoice)
     after = simulated.subscription(held.id)
     assert (after.status, after["items"].data[0].quantity) == ("canceled", 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cancel_at": 5},
+        {"collection_method": "send_invoice"},
+        {"pause_collection": {"behavior": "nap"}},
+        {"default_payment_method": "pm_x"},
+        {"trial_settings": {"end_behavior": {"missing_payment_method": "hope"}}},
+    ],
+)
+def test_one_wrong_field_refuses_the_whole_update(simulated: Simulated, wrong: dict[str, Any]) -> None:
+    subscription = simulated.subscribe()
+    item = subscription["items"].data[0].id
+    with pytest.raises(stripe.InvalidRequestError):
+        simulated.update(
+            subscription.id,
+            items=[{"id": item, "quantity": 9}],
+            metadata={"a": "1"},
+            proration_behavior="always_invoice",
+            **wrong,
+        )
+    assert simulated.subscription(subscription.id).to_dict() == subscription.to_dict()
+    assert simulated.events("customer.subscription.updated") == []
+    assert len(simulated.client.v1.invoices.list().data) == 1

@@ -62,9 +62,7 @@ def test_an_unreachable_endpoint_is_retried_and_does_not_hold_up_the_others(
     assert event.pending_webhooks == 1
 
 
-def test_a_webhook_can_be_added_later_and_several_get_everything(
-    hooked: Simulated, receiver: Receiver
-) -> None:
+def test_a_webhook_can_be_added_later_and_several_get_everything(hooked: Simulated, receiver: Receiver) -> None:
     second = receiver.url.replace("/stripe", "/other")
     assert hooked.control("webhooks", {"url": second}) == {"urls": [receiver.url, second]}
     hooked.client.v1.customers.create({})

@@ -132,9 +132,7 @@ def test_expand_replaces_ids_by_objects_and_adds_what_only_appears_when_asked(si
     subscription = simulated.subscribe(expand=["latest_invoice.payments", "customer"])
     assert subscription.customer.name == "Ada"
     [payment] = subscription.latest_invoice.payments.data
-    intent = simulated.client.v1.payment_intents.retrieve(
-        payment.payment.payment_intent, {"expand": ["latest_charge"]}
-    )
+    intent = simulated.client.v1.payment_intents.retrieve(payment.payment.payment_intent, {"expand": ["latest_charge"]})
     assert intent.latest_charge.paid is True  # type: ignore[union-attr]
     page = simulated.client.v1.subscriptions.list(
         {"status": "all", "expand": ["data.latest_invoice", "data.discounts", "data.customer"]}
@@ -169,9 +167,7 @@ def test_a_payment_leads_to_its_invoice_by_way_of_invoice_payments(simulated: Si
         ),
     ],
 )
-def test_what_stripe_refuses_is_an_invalid_request(
-    simulated: Simulated, params: Any, code: str, param: str
-) -> None:
+def test_what_stripe_refuses_is_an_invalid_request(simulated: Simulated, params: Any, code: str, param: str) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         simulated.client.v1.customers.create(params)
     assert (refused.value.code, refused.value.param) == (code, param)
@@ -270,3 +266,64 @@ def test_a_malformed_filter_is_refused(simulated: Simulated) -> None:
     wrong: Any = {"created": "yesterday"}
     with pytest.raises(stripe.InvalidRequestError):
         simulated.client.v1.customers.list(wrong)
+
+
+def test_a_customer_can_be_made_with_a_default_card(simulated: Simulated) -> None:
+    customer = simulated.client.v1.customers.create(
+        {
+            "payment_method": "pm_card_visa",
+            "invoice_settings": {"default_payment_method": "pm_card_visa"},
+            "address": {"country": "GB"},
+        }
+    )
+    assert customer.invoice_settings is not None
+    [card] = simulated.client.v1.customers.payment_methods.list(customer.id).data
+    assert customer.invoice_settings.default_payment_method == card.id
+    assert simulated.subscribe(customer.id).status == "active"
+
+
+def test_detaching_a_card_takes_it_from_everything_that_used_it(simulated: Simulated) -> None:
+    customer = simulated.customer()
+    token: Any = {"type": "card", "card": {"token": "tok_visa"}}
+    card = simulated.client.v1.payment_methods.create(token)
+    simulated.client.v1.payment_methods.attach(card.id, {"customer": customer})
+    subscription = simulated.subscribe(customer, default_payment_method=card.id)
+    assert simulated.client.v1.payment_methods.detach(card.id).customer is None
+    assert simulated.subscription(subscription.id).default_payment_method is None
+
+
+def test_an_invoice_refuses_what_its_status_forbids(simulated: Simulated) -> None:
+    invoices = simulated.client.v1.invoices
+    paid = simulated.latest_invoice(simulated.subscribe().id).id
+    for forbidden in (invoices.pay, invoices.void_invoice, invoices.mark_uncollectible):
+        with pytest.raises(stripe.InvalidRequestError):
+            forbidden(paid)
+    with pytest.raises(stripe.InvalidRequestError):
+        invoices.finalize_invoice(paid)
+    assert [line.amount for line in invoices.line_items.list(paid).data] == [2500]
+
+
+def test_invoices_are_listed_by_customer_subscription_and_status(simulated: Simulated) -> None:
+    one, other = simulated.subscribe(), simulated.subscribe()
+    invoices = simulated.client.v1.invoices
+
+    def listed(**params: Any) -> list[str]:
+        wanted: Any = params
+        return [invoice.id for invoice in invoices.list(wanted).data]
+
+    assert listed() == [other.latest_invoice, one.latest_invoice]
+    assert listed(customer=one.customer) == listed(subscription=one.id) == [one.latest_invoice]
+    assert listed(status="open") == []
+    assert listed(subscription=one.id, status="paid") == [one.latest_invoice]
+
+
+def test_events_are_listed_by_type(simulated: Simulated) -> None:
+    simulated.subscribe()
+    events = simulated.client.v1.events
+    assert {e.type for e in events.list({"types": ["invoice.paid", "price.created"]}).data} == {
+        "invoice.paid",
+        "price.created",
+    }
+    assert {e.type for e in events.list({"type": "invoice.*"}).data} > {"invoice.paid", "invoice.finalized"}
+    [event] = events.list({"type": "invoice.paid"}).data
+    assert events.retrieve(event.id).data.object["status"] == "paid"

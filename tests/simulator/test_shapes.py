@@ -52,9 +52,7 @@ def objects(simulated: Simulated) -> dict[str, Any]:
 def declared(cls: type) -> dict[str, str]:
     """Give the fields a library class declares, with their annotations as written."""
     return {
-        name: str(annotation)
-        for name, annotation in cls.__annotations__.items()
-        if "ClassVar" not in str(annotation)
+        name: str(annotation) for name, annotation in cls.__annotations__.items() if "ClassVar" not in str(annotation)
     }
 
 
@@ -64,9 +62,7 @@ def test_objects_have_the_declared_fields_and_no_others(simulated: Simulated) ->
         assert len(fields) > 5, name
         present = set(thing.to_dict())
         assert present <= set(fields) | LEGACY.get(name, set()), name
-        never_null = {
-            field for field, kind in fields.items() if "Optional" not in kind and "None" not in kind
-        }
+        never_null = {field for field, kind in fields.items() if "Optional" not in kind and "None" not in kind}
         assert never_null - SOMETIMES.get(name, set()) <= present, name
         for field in present & never_null:
             assert thing[field] is not None, (name, field)

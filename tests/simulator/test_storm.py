@@ -161,6 +161,4 @@ def test_no_storm_makes_a_subscription_break_the_rules(seed: int) -> None:
     for _ in range(60):
         storm.step()
     for id, last_seen in storm.seen.items():
-        assert storm.ask(f"/v1/subscriptions/{id}", method="GET") == last_seen, (
-            "a change went without its event"
-        )
+        assert storm.ask(f"/v1/subscriptions/{id}", method="GET") == last_seen, "a change went without its event"

@@ -131,9 +131,7 @@ def test_the_end_of_a_trial_is_announced_three_days_before(simulated: Simulated)
 @pytest.mark.parametrize(
     ("behavior", "status"), [("create_invoice", "past_due"), ("pause", "paused"), ("cancel", "canceled")]
 )
-def test_a_trial_without_a_card_ends_as_its_settings_say(
-    simulated: Simulated, behavior: str, status: str
-) -> None:
+def test_a_trial_without_a_card_ends_as_its_settings_say(simulated: Simulated, behavior: str, status: str) -> None:
     subscription = simulated.subscribe(
         simulated.customer(card=None),
         trial_period_days=7,
@@ -219,9 +217,7 @@ def test_pausing_collection_leaves_the_status_and_the_periods_alone(simulated: S
     assert simulated.latest_invoice(subscription.id).status == "paid"
 
 
-@pytest.mark.parametrize(
-    ("behavior", "status"), [("keep_as_draft", "draft"), ("mark_uncollectible", "uncollectible")]
-)
+@pytest.mark.parametrize(("behavior", "status"), [("keep_as_draft", "draft"), ("mark_uncollectible", "uncollectible")])
 def test_paused_collection_treats_invoices_as_told(simulated: Simulated, behavior: str, status: str) -> None:
     subscription = simulated.subscribe()
     simulated.update(subscription.id, pause_collection={"behavior": behavior})
@@ -266,9 +262,7 @@ def test_a_resumption_by_attempt_waits_for_its_invoice(simulated: Simulated) -> 
 
 def test_a_resumption_nobody_pays_is_voided_after_23_hours(simulated: Simulated) -> None:
     subscription = simulated.subscribe()
-    simulated.client.v1.subscriptions.pause(
-        subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}}
-    )
+    simulated.client.v1.subscriptions.pause(subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}})
     simulated.client.v1.subscriptions.resume(subscription.id)
     simulated.advance("23h")
     assert simulated.latest_invoice(subscription.id).status == "void"
@@ -322,3 +316,93 @@ def test_a_metered_item_has_no_quantity(simulated: Simulated) -> None:
     subscription = simulated.subscribe(price=metered)
     assert subscription["items"].data[0].quantity is None
     assert subscription.status == "active"
+
+
+def test_canceling_can_credit_and_invoice_the_rest_of_the_period(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    simulated.advance("14d")
+    details: Any = {"comment": "moving on", "feedback": "too_expensive"}
+    ended = simulated.client.v1.subscriptions.cancel(
+        subscription.id, {"prorate": True, "invoice_now": True, "cancellation_details": details}
+    )
+    assert ended.cancellation_details.feedback == "too_expensive"  # type: ignore[union-attr]
+    assert simulated.latest_invoice(subscription.id).total == -1250
+    assert simulated.client.v1.customers.retrieve(subscription.customer).balance == -1250
+
+
+def test_a_resumption_that_is_tried_and_declined_is_past_due(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    simulated.client.v1.subscriptions.pause(subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}})
+    simulated.client.v1.subscriptions.resume(subscription.id)
+    simulated.set_card(subscription.customer, "pm_card_chargeCustomerFail")
+    invoice = simulated.latest_invoice(subscription.id).id
+    with pytest.raises(stripe.CardError):
+        simulated.client.v1.invoices.pay(invoice)
+    assert simulated.status(subscription.id) == "past_due"
+    assert simulated.client.v1.invoices.retrieve(invoice).next_payment_attempt is None
+
+
+def test_a_resumption_by_success_stays_paused_and_is_retried_until_paid(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    simulated.client.v1.subscriptions.pause(subscription.id, {"bill_for": {"unused_time_from": {"type": "none"}}})
+    simulated.set_card(subscription.customer, "pm_card_chargeCustomerFail")
+    resumed = simulated.client.v1.subscriptions.resume(
+        subscription.id, {"payment_behavior": "resume_on_payment_success"}
+    )
+    assert resumed.status == "paused"
+    simulated.set_card(subscription.customer, "pm_card_visa")
+    simulated.advance("1d")
+    assert simulated.status(subscription.id) == "active"
+
+
+def test_a_resumption_can_keep_the_anchor_and_bill_the_rest(simulated: Simulated) -> None:
+    """Of the 31 days from Feb 28 to Mar 31, 16 are left on Mar 15."""
+    subscription = simulated.subscribe()
+    simulated.advance("1d")
+    simulated.client.v1.subscriptions.pause(subscription.id, {"invoicing_behavior": "invoice"})
+    assert simulated.client.v1.customers.retrieve(subscription.customer).balance == -2411
+    simulated.advance_to("2026-03-15T12:00:00Z")
+    resumed = simulated.client.v1.subscriptions.resume(subscription.id, {"billing_cycle_anchor": {"type": "unchanged"}})
+    invoice = simulated.latest_invoice(subscription.id)
+    assert (invoice.total, invoice.amount_due) == (1290, 0)
+    assert resumed.status == "active"
+    assert resumed["items"].data[0].current_period_end == instant("2026-03-31T12:00")
+    assert resumed.billing_cycle_anchor == instant("2026-01-31T12:00")
+
+
+def test_a_change_left_for_the_customer_to_pay_is_past_due_until_then(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    item = subscription["items"].data[0].id
+    after = simulated.update(
+        subscription.id,
+        items=[{"id": item, "quantity": 2}],
+        proration_behavior="always_invoice",
+        payment_behavior="default_incomplete",
+    )
+    assert after.status == "past_due"
+    simulated.client.v1.invoices.pay(after.latest_invoice)
+    assert simulated.status(subscription.id) == "active"
+
+
+@pytest.mark.parametrize(
+    ("params", "param"),
+    [
+        ({"cancel_at": 5}, "cancel_at"),
+        ({"cancel_at": 9_999_999_999, "cancel_at_period_end": True}, "cancel_at"),
+        ({"trial_end": 5}, "trial_end"),
+        ({"trial_end": 9_999_999_999, "trial_period_days": 5}, "trial_end"),
+        ({"collection_method": "send_invoice"}, "days_until_due"),
+        ({"days_until_due": 5}, "days_until_due"),
+        ({"billing_cycle_anchor": 9_999_999_999}, "billing_cycle_anchor"),
+        ({"default_payment_method": "pm_x"}, "default_payment_method"),
+        ({"payment_behavior": "hope"}, "payment_behavior"),
+        ({"coupon": "WELCOME"}, "coupon"),
+    ],
+)
+def test_what_a_subscription_cannot_be_is_refused_and_makes_nothing(
+    simulated: Simulated, params: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        simulated.subscribe(**params)
+    assert refused.value.param == param
+    assert simulated.client.v1.subscriptions.list({"status": "all"}).data == []

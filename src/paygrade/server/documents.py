@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
+from paygrade.catalog_document import parse
 from paygrade.document import QUANTITY_MAX, describe, refused
-from paygrade.errors import Mistake
+from paygrade.errors import Mistake, Refused
 
 BYTES_MAX = 1 << 20
 DEPTH_MAX = 32
@@ -31,7 +32,8 @@ _DIGITS_MAX = len(str(QUANTITY_MAX))
 def read_yaml(text: str | bytes) -> tuple[object, dict[str, int]]:
     """Read one YAML document: the plain data, and JSON Pointers into it with their lines, counted from 1.
 
-    Raises Refused (`catalog_invalid`) with every mistake up to the first one that hides what follows.
+    Raises Refused (`catalog_invalid`) with every mistake up to the first one that hides what follows: those of the
+    text, and those of the catalog as far as it could be read.
     """
     source = _decode(text)
     builder = _Builder()
@@ -42,11 +44,13 @@ def read_yaml(text: str | bytes) -> tuple[object, dict[str, int]]:
                 break
     except yaml.MarkedYAMLError as error:
         builder.mistakes.append(_syntax_mistake(error, line_max=source.count("\n") + 1))
+        builder.gave_up = True
     except yaml.reader.ReaderError as error:
         line = source.encode()[: error.position].count(b"\n") + 1
         builder.mistakes.append(Mistake("", f"{error.reason}; remove the character from the text", line))
+        builder.gave_up = True
     if builder.mistakes:
-        raise refused(builder.mistakes)
+        raise refused([*builder.mistakes, *_further_mistakes(builder)])
     return builder.root, builder.lines
 
 
@@ -82,7 +86,7 @@ def read_json(text: str | bytes) -> tuple[object, dict[str, int]]:
     except json.JSONDecodeError as error:
         raise refused([Mistake("", f"this is not JSON: {error.msg.lower()}", error.lineno)]) from None
     except RecursionError:
-        raise refused([Mistake("", f"nested deeper than {DEPTH_MAX} levels; write it flatter")]) from None
+        raise refused([Mistake("", "nested too deeply; write it flatter")]) from None
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -90,6 +94,22 @@ def read_json(text: str | bytes) -> tuple[object, dict[str, int]]:
     if mistakes:
         raise refused(mistakes)
     return document, {}
+
+
+def _further_mistakes(builder: "_Builder") -> list[Mistake]:
+    """What is wrong with the catalog beside the places that could not be read, so that one look finds everything."""
+    if builder.gave_up:
+        return []
+    try:
+        parse(builder.root, lines=builder.lines)
+    except Refused as caught:
+        return [mistake for mistake in caught.mistakes if not builder.unread & set(_places_above(mistake.pointer))]
+    return []
+
+
+def _places_above(pointer: str) -> list[str]:
+    steps = pointer.split("/")
+    return ["/".join(steps[:count]) for count in range(1, len(steps) + 1)]
 
 
 def _decode(text: str | bytes) -> str:
@@ -129,6 +149,8 @@ class _Builder:
         self.lines: dict[str, int] = {"": 1}
         self.mistakes: list[Mistake] = []
         self.gave_up = False
+        self.unread: set[str] = set()
+        """Places whose value could not be read and is null instead."""
         self._open: list[_Open] = []
         self._documents = 0
 
@@ -141,20 +163,28 @@ class _Builder:
                     self._give_up("a second document starts here; write one document per file", line)
             case yaml.AliasEvent():
                 self._wrong(f"`*{event.anchor}` refers to another place; write the value out", line)
-                self._value(None, line)
+                self.unread.add(self._value(None, line))
             case yaml.ScalarEvent():
                 self._refuse_properties(event, line)
                 plain = event.implicit[0] and not event.style
                 if self._open and self._open[-1].awaits_key:
                     self._key(event.value, line, plain=plain)
+                elif plain:
+                    self._plain_value(event.value, line)
                 else:
-                    self._value(self._scalar(event.value, line) if plain else event.value, line)
+                    self._value(event.value, line)
             case yaml.MappingStartEvent():
                 self._start({}, event, line)
             case yaml.SequenceStartEvent():
                 self._start([], event, line)
             case yaml.CollectionEndEvent():
                 self._open.pop()
+
+    def _plain_value(self, text: str, line: int) -> None:
+        known = len(self.mistakes)
+        pointer = self._value(self._scalar(text, line), line)
+        if len(self.mistakes) > known:
+            self.unread.add(pointer)
 
     def _start(self, container: dict[str, object] | list[object], event: Any, line: int) -> None:
         self._refuse_properties(event, line)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from paygrade.periods import parse_duration, parse_instant
 from paygrade.simulator import errors, forms, overview
 from paygrade.simulator.delivery import Deliveries, parse_weather
 from paygrade.simulator.engine import Engine, Response
@@ -27,7 +27,6 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 DEFAULT_SECRET = "whsec_simulator"
 DEFAULT_KEY = "sk_test_simulator"
-UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 def create_app(
@@ -130,15 +129,11 @@ class Simulator:
         else:
             response = self._stripe(method, path, headers, query=query, body=body)
         content = msgspec.json.encode(response.body)
-        await _send(
-            send, status=response.status, content=content, type="application/json", extra=response.headers
-        )
+        await _send(send, status=response.status, content=content, type="application/json", extra=response.headers)
         self.deliveries.accept(self.engine.take_events())
         self._moved.set()
 
-    def _stripe(
-        self, method: str, path: str, headers: dict[str, str], *, query: str, body: bytes
-    ) -> Response:
+    def _stripe(self, method: str, path: str, headers: dict[str, str], *, query: str, body: bytes) -> Response:
         given = _read_key(headers.get("authorization", ""))
         if given != self._key:
             refused = errors.wrong_key(given)
@@ -186,9 +181,9 @@ async def move_clock(simulator: Simulator, wanted: Json) -> Json:
     if "running" in wanted and not isinstance(wanted["running"], bool):
         raise ValueError("`running` is true or false")
     if "advance" in wanted:
-        simulator.advance_to(simulator.now + parse_duration(wanted["advance"]))
+        simulator.advance_to(simulator.now + parse_duration(str(wanted["advance"])))
     if "to" in wanted:
-        simulator.advance_to(parse_instant(wanted["to"]))
+        simulator.advance_to(parse_instant(str(wanted["to"])))
     if "running" in wanted:
         simulator.set_running(wanted["running"])
     return await show_clock(simulator, {})
@@ -238,9 +233,7 @@ async def authenticate(simulator: Simulator, wanted: Json) -> Json:
     _check_keys(wanted, "payment_intent", "succeeds")
     if not isinstance(wanted.get("payment_intent"), str):
         raise ValueError("`payment_intent` is the id of a payment that requires action")
-    return simulator.engine.authenticate(
-        wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True
-    )
+    return simulator.engine.authenticate(wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True)
 
 
 CONTROLS: dict[tuple[str, str], Callable[[Simulator, Json], Awaitable[Json]]] = {
@@ -256,24 +249,6 @@ CONTROLS: dict[tuple[str, str], Callable[[Simulator, Json], Awaitable[Json]]] = 
     ("POST", "settings"): change_settings,
     ("POST", "authenticate"): authenticate,
 }
-
-
-def parse_duration(text: object) -> timedelta:
-    """Read `90s`, `15m`, `2h`, `3d`, `2w`, or several in a row as `1d12h`."""
-    if not isinstance(text, str) or not re.fullmatch(r"(\d+[smhdw])+", text):
-        raise ValueError(f"`{text}` is not a duration; write for example 90s, 15m, 2h, 3d or 2w")
-    parts = re.findall(r"(\d+)([smhdw])", text)
-    return timedelta(seconds=sum(int(amount) * UNITS_S[unit] for amount, unit in parts))
-
-
-def parse_instant(text: object) -> datetime:
-    try:
-        instant = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise ValueError(f"`{text}` is not an instant; write for example 2026-01-31T12:00:00Z") from None
-    if instant.tzinfo is None:
-        raise ValueError(f"`{text}` has no time zone; add Z for UTC")
-    return instant.astimezone(UTC)
 
 
 def _check_keys(wanted: Json, *known: str) -> None:
@@ -307,9 +282,7 @@ async def _read_body(receive: Receive) -> bytes:
             return body
 
 
-async def _send(
-    send: Send, *, status: int, content: bytes, type: str, extra: dict[str, str] | None = None
-) -> None:
+async def _send(send: Send, *, status: int, content: bytes, type: str, extra: dict[str, str] | None = None) -> None:
     headers = {"content-type": type, "content-length": str(len(content)), **(extra or {})}
     encoded = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": encoded})

@@ -13,7 +13,7 @@ from paygrade.simulator import cycles, errors, forms, invoices, lifecycle, lines
 from paygrade.simulator import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.lifecycle import Change, HeldChange
-from paygrade.simulator.world import World
+from paygrade.simulator.world import World, copied
 
 UPDATE_FIELDS = subs.SHARED | {"cancellation_details", "pause_collection", "proration_date"}
 ITEM_FIELDS = subs.ITEM_FIELDS | {"id", "deleted", "clear_usage"}
@@ -30,8 +30,9 @@ def update(world: World, id: str, params: Json) -> Json:
     if failure is not None and behavior == "error_if_incomplete":
         raise subs.subscription_refused(failure)
     payment_method = subs.read_payment_method(world, params, customer=subscription["customer"])
+    _rehearse(world, subscription, params)
     with world.changing(subscription):
-        _set_plain_fields(world, subscription, params, payment_method=payment_method)
+        _set_plain_fields(subscription, params, payment_method=payment_method)
         if change is None:
             pass
         elif failure is not None and behavior == "pending_if_incomplete":
@@ -42,6 +43,9 @@ def update(world: World, id: str, params: Json) -> Json:
         subs.set_cancellation(world, subscription, params)
         if subscription["cancel_at"] is not None:
             world.schedule(subscription["cancel_at"], "cancel", id)
+        pause = subscription["pause_collection"]
+        if pause is not None and pause["resumes_at"] is not None:
+            world.schedule(pause["resumes_at"], "resume_collection", id)
     return subscription
 
 
@@ -53,16 +57,21 @@ def _refuse_closed(subscription: Json, params: Json) -> None:
         "incomplete": {"metadata", "default_payment_method", "expand"},
     }.get(subscription["status"])
     if allowed is not None and (refused := set(params) - allowed):
-        message = (
-            f"A subscription that is {subscription['status']} can only update {', '.join(sorted(allowed))}."
-        )
+        message = f"A subscription that is {subscription['status']} can only update {', '.join(sorted(allowed))}."
         raise errors.invalid(min(refused), message)
     if subscription["status"] == "paused" and {"trial_end", "billing_cycle_anchor"} & set(params):
         message = "A paused subscription has no running periods to move; resume it first."
         raise errors.invalid("subscription", message)
 
 
-def _set_plain_fields(world: World, subscription: Json, params: Json, *, payment_method: str | None) -> None:
+def _rehearse(world: World, subscription: Json, params: Json) -> None:
+    """Set the plain fields on a copy, so that a wrong one is refused before anything is billed."""
+    copy = copied(subscription)
+    _set_plain_fields(copy, params, payment_method=None)
+    subs.set_cancellation(world, copy, params)
+
+
+def _set_plain_fields(subscription: Json, params: Json, *, payment_method: str | None) -> None:
     subscription["metadata"] = forms.merge_metadata(subscription["metadata"], params)
     if "description" in params:
         subscription["description"] = forms.read_text(params, "description") or None
@@ -73,9 +82,6 @@ def _set_plain_fields(world: World, subscription: Json, params: Json, *, payment
     subs.set_cancellation_details(subscription, params)
     if "pause_collection" in params:
         subscription["pause_collection"] = _read_collection_pause(params)
-        pause = subscription["pause_collection"]
-        if pause is not None and pause["resumes_at"] is not None:
-            world.schedule(pause["resumes_at"], "resume_collection", subscription["id"])
 
 
 def _read_collection_pause(params: Json) -> Json | None:
@@ -114,9 +120,7 @@ def read_change(world: World, subscription: Json, params: Json) -> Change | None
         if not prorate:
             _place_on_grid(subscription, before, after, at=world.at)
         anchor, bill_now = subscription["billing_cycle_anchor"], moved or proration == "always_invoice"
-    return Change(
-        items=after, anchor=anchor, lines=[*credits, *billed], bill_now=bill_now, trial_ends=trial_ends
-    )
+    return Change(items=after, anchor=anchor, lines=[*credits, *billed], bill_now=bill_now, trial_ends=trial_ends)
 
 
 def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
@@ -129,9 +133,7 @@ def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
         if id is None:
             price = subs.read_price(world, wanted, param=param)
             quantity = subs.read_quantity(wanted, price=price, param=param)
-            item = subs.make_item(
-                world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted
-            )
+            item = subs.make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted)
             items[item["id"]] = item
         elif id not in items:
             raise errors.missing(kind="subscription_item", id=id, param=f"{param}[id]")
@@ -157,16 +159,12 @@ def _change_item(world: World, item: Json, wanted: Json, *, param: str) -> None:
 def _needs_payment_now(before: list[Json], after: list[Json]) -> bool:
     """Tell whether the change bills at once: another interval, or from free to paid (Stripe docs: update)."""
     old = {item["id"]: item["price"] for item in before}
-    other_interval = any(
-        item["id"] in old and _every(item["price"]) != _every(old[item["id"]]) for item in after
-    )
+    other_interval = any(item["id"] in old and _every(item["price"]) != _every(old[item["id"]]) for item in after)
     return other_interval or (_cost(before) == 0 and _cost(after) > 0)
 
 
 def _cost(items: list[Json]) -> int:
-    return sum(
-        item["price"]["unit_amount"] * item["quantity"] for item in items if not lines.is_metered(item)
-    )
+    return sum(item["price"]["unit_amount"] * item["quantity"] for item in items if not lines.is_metered(item))
 
 
 def _every(price: Json) -> dict[str, Any]:
@@ -182,15 +180,11 @@ def _anchor_now(params: Json) -> bool:
     return bool(kind == "now")
 
 
-def _into_trial(
-    world: World, subscription: Json, items: list[Json], *, trial_end: int, prorate: bool
-) -> Change:
+def _into_trial(world: World, subscription: Json, items: list[Json], *, trial_end: int, prorate: bool) -> Change:
     """Begin a trial, or move the end of the one that runs."""
     flexible = subscription["billing_mode"]["type"] == "flexible"
     running = subscription["status"] == "trialing"
-    credits = (
-        _credits(world, subscription["items"]["data"], flexible=flexible, at=world.at) if prorate else []
-    )
+    credits = _credits(world, subscription["items"]["data"], flexible=flexible, at=world.at) if prorate else []
     start = subscription["trial_start"] if running else world.at
     for item in items:
         item.update(current_period_start=start, current_period_end=trial_end)
@@ -221,17 +215,13 @@ def _credits(world: World, items: list[Json], *, flexible: bool, at: int) -> lis
     return [line for line in found if line is not None]
 
 
-def _prorations(
-    world: World, subscription: Json, after: list[Json], *, at: int
-) -> tuple[list[Json], list[Json]]:
+def _prorations(world: World, subscription: Json, after: list[Json], *, at: int) -> tuple[list[Json], list[Json]]:
     """Credit changed and removed items, bill the rest of the period for changed and new."""
     before = {item["id"]: item for item in subscription["items"]["data"]}
     flexible = subscription["billing_mode"]["type"] == "flexible"
     _place_on_grid(subscription, list(before.values()), after, at=at)
     kept = {item["id"] for item in after if item["id"] in before and _same(item, before[item["id"]])}
-    credits = _credits(
-        world, [item for item in before.values() if item["id"] not in kept], flexible=flexible, at=at
-    )
+    credits = _credits(world, [item for item in before.values() if item["id"] not in kept], flexible=flexible, at=at)
     debits = (lines.debit_line(world, item, at=at) for item in after if item["id"] not in kept)
     return credits, [line for line in debits if line is not None]
 
@@ -310,6 +300,4 @@ def _hold(world: World, subscription: Json, change: Change) -> None:
 def _draft(world: World, subscription: Json) -> Json:
     start = min(item["current_period_start"] for item in subscription["items"]["data"])
     waiting = world.pending_lines.pop(subscription["id"])
-    return invoices.draft(
-        world, subscription, waiting, reason="subscription_update", period=(start, world.at)
-    )
+    return invoices.draft(world, subscription, waiting, reason="subscription_update", period=(start, world.at))

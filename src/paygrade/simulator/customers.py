@@ -56,9 +56,7 @@ def delete_customer(world: World, id: str, params: Json) -> Json:
 def _set_customer(world: World, customer: Json, params: Json) -> None:
     default = forms.read_text(forms.read_object(params, "invoice_settings"), "default_payment_method")
     if default:
-        payment_method = world.get(
-            "payment_method", default, param="invoice_settings[default_payment_method]"
-        )
+        payment_method = world.get("payment_method", default, param="invoice_settings[default_payment_method]")
         if payment_method["customer"] != customer["id"]:
             message = "The payment method must be attached to the customer first."
             raise errors.invalid("invoice_settings[default_payment_method]", message, code="resource_missing")

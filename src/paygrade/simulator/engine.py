@@ -88,13 +88,9 @@ class Engine:
         if remembered := self._remembered.get(idempotency_key):
             return _replay(remembered, asked=asked, key=idempotency_key, headers=headers)
         response = self._answer(method, path, params, request=request, headers=headers)
-        if (
-            response.status < 400 or response.status == 402
-        ):  # a refused request never began, so it is not kept
+        if response.status < 400 or response.status == 402:  # a refused request never began, so it is not kept
             body = msgspec.json.encode(response.body)
-            self._remembered[idempotency_key] = _Remembered(
-                asked, response.status, body, response.headers, self.now
-            )
+            self._remembered[idempotency_key] = _Remembered(asked, response.status, body, response.headers, self.now)
         return response
 
     def advance(self, delta: timedelta) -> None:
@@ -126,9 +122,7 @@ class Engine:
         invoices.authenticate(self.world, intent, succeeds=succeeds)
         return intent
 
-    def _answer(
-        self, method: str, path: str, params: Json, *, request: Request, headers: dict[str, str]
-    ) -> Response:
+    def _answer(self, method: str, path: str, params: Json, *, request: Request, headers: dict[str, str]) -> Response:
         self.world.request = request
         try:
             handler = routes.find(method, path)
@@ -150,9 +144,7 @@ class Engine:
             del self._remembered[key]
 
 
-def _replay(
-    remembered: _Remembered, *, asked: tuple[str, str, Json], key: str, headers: dict[str, str]
-) -> Response:
+def _replay(remembered: _Remembered, *, asked: tuple[str, str, Json], key: str, headers: dict[str, str]) -> Response:
     if remembered.request != asked:
         refused = errors.key_reused(key)
         return Response(refused.status, {"error": refused.error}, headers)

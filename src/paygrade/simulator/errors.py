@@ -13,9 +13,7 @@ from typing import Any
 class RefusedByStripe(Exception):
     """One refused request: the HTTP status and the fields of Stripe's error object."""
 
-    def __init__(
-        self, message: str, *, status: int = 400, kind: str = "invalid_request_error", **fields: Any
-    ) -> None:
+    def __init__(self, message: str, *, status: int = 400, kind: str = "invalid_request_error", **fields: Any) -> None:
         super().__init__(message)
         self.status = status
         self.error: dict[str, Any] = {"type": kind, "message": message}
@@ -53,9 +51,7 @@ def not_one_of(name: str, *, value: object, choices: tuple[str, ...]) -> Refused
 
 
 def declined(*, code: str, decline_code: str | None, message: str, **fields: Any) -> RefusedByStripe:
-    return RefusedByStripe(
-        message, status=402, kind="card_error", code=code, decline_code=decline_code, **fields
-    )
+    return RefusedByStripe(message, status=402, kind="card_error", code=code, decline_code=decline_code, **fields)
 
 
 def wrong_key(key: str | None) -> RefusedByStripe:

@@ -132,7 +132,6 @@ def in_range(value: int, wanted: Any) -> bool:
     check_known(wanted, RANGE_FIELDS, within="created")
     bounds = {name: read_int(wanted, name) for name in wanted}
     return all(
-        bound is None
-        or {"gt": value > bound, "gte": value >= bound, "lt": value < bound, "lte": value <= bound}[name]
+        bound is None or {"gt": value > bound, "gte": value >= bound, "lt": value < bound, "lte": value <= bound}[name]
         for name, bound in bounds.items()
     )

@@ -13,9 +13,7 @@ from paygrade.simulator.payments import NO_CARD_MESSAGE
 from paygrade.simulator.world import World
 
 
-def draft(
-    world: World, subscription: Json, lines: list[Json], *, reason: str, period: tuple[int, int]
-) -> Json:
+def draft(world: World, subscription: Json, lines: list[Json], *, reason: str, period: tuple[int, int]) -> Json:
     """Draft an invoice over these lines and make it the subscription's latest."""
     customer = world.objects[subscription["customer"]]
     total = sum(line["amount"] for line in lines)
@@ -107,15 +105,11 @@ def finalize(world: World, invoice: Json) -> None:
         _set_paid(world, invoice, attempted=True)
 
 
-def collect(
-    world: World, invoice: Json, *, payment_method: str | None = None, automatic: bool
-) -> Json | None:
+def collect(world: World, invoice: Json, *, payment_method: str | None = None, automatic: bool) -> Json | None:
     """Charge an open invoice; give the failure, or None when it is paid."""
     subscription = lifecycle.subscription_of(world, invoice)
     customer = world.objects[invoice["customer"]]
-    payer = payment_method or payments.card_for(
-        world, customer=customer, subscription=subscription, invoice=invoice
-    )
+    payer = payment_method or payments.card_for(world, customer=customer, subscription=subscription, invoice=invoice)
     failure = payments.charge(world, invoice, payer)
     if failure is None:
         _set_paid(world, invoice, attempted=True, counts=automatic or invoice["attempt_count"] == 0)
@@ -149,9 +143,7 @@ def pay(world: World, invoice: Json, *, payment_method: str | None, out_of_band:
     if invoice["status"] not in ("draft", "open", "uncollectible"):
         raise errors.invalid("invoice", f"Invoice is already {invoice['status']}", code="invoice_not_open")
     customer, subscription = world.objects[invoice["customer"]], lifecycle.subscription_of(world, invoice)
-    payer = payment_method or payments.card_for(
-        world, customer=customer, subscription=subscription, invoice=invoice
-    )
+    payer = payment_method or payments.card_for(world, customer=customer, subscription=subscription, invoice=invoice)
     if payer is None and not out_of_band and invoice["amount_due"] > 0:
         raise errors.invalid("payment_method", NO_CARD_MESSAGE, code="resource_missing")
     if invoice["status"] == "draft":
@@ -256,8 +248,7 @@ def _note_delinquency(world: World, invoice: Json) -> None:
     if customer.get("delinquent"):
         with world.changing(customer):
             customer["delinquent"] = any(
-                other["status"] == "open" and other["attempted"]
-                for other in world.owned("invoice", customer["id"])
+                other["status"] == "open" and other["attempted"] for other in world.owned("invoice", customer["id"])
             )
 
 

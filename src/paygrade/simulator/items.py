@@ -29,9 +29,5 @@ def delete(world: World, id: str, params: Json) -> Json:
 
 def _update(world: World, subscription: str, params: Json, **item: str) -> None:
     shared = {name: value for name, value in params.items() if name in OF_THE_UPDATE}
-    wanted = {
-        name: value
-        for name, value in params.items()
-        if name not in OF_THE_UPDATE | {"subscription", "expand"}
-    }
+    wanted = {name: value for name, value in params.items() if name not in OF_THE_UPDATE | {"subscription", "expand"}}
     changes.update(world, subscription, {**shared, "items": [{**wanted, **item}]})

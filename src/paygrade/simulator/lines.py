@@ -116,9 +116,7 @@ def _proration(world: World, item: Json, *, amount: int, period: tuple[int, int]
 
 
 def _line(world: World, item: Json, *, amount: int, period: tuple[int, int], description: str) -> Json:
-    return invoice_shapes.line(
-        id=world.new_id("il"), item=item, amount=amount, period=period, description=description
-    )
+    return invoice_shapes.line(id=world.new_id("il"), item=item, amount=amount, period=period, description=description)
 
 
 def _what(world: World, item: Json, *, one: str = "1") -> str:

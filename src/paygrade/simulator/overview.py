@@ -35,10 +35,7 @@ def render(world: World, deliveries: Deliveries, *, running: bool) -> str:
         _table(
             "Last deliveries",
             ("event", "type", "endpoint", "status", "attempts"),
-            (
-                (d.event["id"], d.event["type"], d.url, d.status, str(d.attempts))
-                for d in reversed(deliveries.history)
-            ),
+            ((d.event["id"], d.event["type"], d.url, d.status, str(d.attempts)) for d in reversed(deliveries.history)),
         ),
     ]
     return "".join(parts)
@@ -46,9 +43,7 @@ def render(world: World, deliveries: Deliveries, *, running: bool) -> str:
 
 def _newest(world: World, kind: str) -> list[Json]:
     things = (world.objects[id] for id in reversed(world.shelves.get(kind, [])))
-    return [
-        thing for thing, _ in zip((t for t in things if not t.get("deleted")), range(ROWS_MAX), strict=False)
-    ]
+    return [thing for thing, _ in zip((t for t in things if not t.get("deleted")), range(ROWS_MAX), strict=False)]
 
 
 def _subscription_row(world: World, subscription: Json) -> tuple[str, ...]:
@@ -79,9 +74,7 @@ def _day(instant: int | None) -> str:
 
 
 def _table(title: str, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     empty = "" if body else "<p>None yet.</p>"
     return f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{body}</table>{empty}"

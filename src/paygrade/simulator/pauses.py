@@ -23,9 +23,7 @@ def pause(world: World, id: str, params: Json) -> Json:
     if subscription["billing_mode"]["type"] != "flexible":
         raise errors.invalid("subscription", "Only subscriptions in flexible billing mode can be paused.")
     if subscription["status"] not in ("active", "past_due"):
-        raise errors.invalid(
-            "subscription", f"A subscription that is {subscription['status']} cannot be paused."
-        )
+        raise errors.invalid("subscription", f"A subscription that is {subscription['status']} cannot be paused.")
     credits = _unused(world, subscription, params)
     invoicing = forms.read_choice(params, "invoicing_behavior", ("invoice", "pending_invoice_item"))
     world.pending_lines.setdefault(id, []).extend(credits)
@@ -33,9 +31,7 @@ def pause(world: World, id: str, params: Json) -> Json:
         waiting = world.pending_lines.pop(id)
         period = (subscription["items"]["data"][0]["current_period_start"], world.at)
         with world.changing(subscription):
-            invoice = invoices.draft(
-                world, subscription, waiting, reason="subscription_update", period=period
-            )
+            invoice = invoices.draft(world, subscription, waiting, reason="subscription_update", period=period)
             invoices.finalize_and_collect(world, invoice)
     lifecycle.pause(world, subscription, reason="pause_requested")
     return subscription
@@ -51,16 +47,12 @@ def resume(world: World, id: str, params: Json) -> Json:
         raise errors.invalid("subscription", "Only subscriptions that charge automatically can be resumed.")
     if id in world.resumptions:
         raise errors.invalid("subscription", "The subscription already waits for its resumption invoice.")
-    wanted = forms.read_choice(
-        params, "payment_behavior", ("resume_on_payment_attempt", "resume_on_payment_success")
-    )
+    wanted = forms.read_choice(params, "payment_behavior", ("resume_on_payment_attempt", "resume_on_payment_success"))
     anchor = world.at if _anchor_now(params) else subscription["billing_cycle_anchor"]
     periods = _periods(subscription, anchor=anchor, at=world.at)
     with world.changing(subscription):
         billed = world.pending_lines.pop(id, []) + _resumption_lines(world, subscription, periods, params)
-        invoice = invoices.draft(
-            world, subscription, billed, reason="subscription_update", period=(world.at, world.at)
-        )
+        invoice = invoices.draft(world, subscription, billed, reason="subscription_update", period=(world.at, world.at))
         world.resumptions[id] = Resumption(
             invoice=invoice["id"],
             anchor=anchor,
@@ -100,9 +92,7 @@ def _periods(subscription: Json, *, anchor: int, at: int) -> dict[str, tuple[int
     periods = {}
     for item in subscription["items"]["data"]:
         recurring = item["price"]["recurring"]
-        end = cycles.boundary_after(
-            anchor, interval=recurring["interval"], count=recurring["interval_count"], after=at
-        )
+        end = cycles.boundary_after(anchor, interval=recurring["interval"], count=recurring["interval_count"], after=at)
         periods[item["id"]] = (at, end)
     return periods
 

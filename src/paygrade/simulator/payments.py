@@ -31,9 +31,7 @@ MAGIC_CARDS = {
     "discover": Card("discover", "1117"),
     "chargeCustomerFail": Card("visa", "0341", declines_with="generic_decline"),
     "chargeDeclined": Card("visa", "0002", declines_with="generic_decline", attaches=False),
-    "chargeDeclinedInsufficientFunds": Card(
-        "visa", "9995", declines_with="insufficient_funds", attaches=False
-    ),
+    "chargeDeclinedInsufficientFunds": Card("visa", "9995", declines_with="insufficient_funds", attaches=False),
     "chargeDeclinedExpiredCard": Card("visa", "0069", declines_with="expired_card", attaches=False),
     "authenticationRequired": Card("visa", "3184", authenticates=True),
 }
@@ -170,9 +168,7 @@ def settle(world: World, *, payment: Json, intent: Json) -> None:
     """Note that the money arrived."""
     if intent["payment_method"] is not None:
         _record_charge(world, intent, failure=None)
-    intent.update(
-        status="succeeded", amount_received=intent["amount"], next_action=None, last_payment_error=None
-    )
+    intent.update(status="succeeded", amount_received=intent["amount"], next_action=None, last_payment_error=None)
     payment.update(status="paid", amount_paid=payment["amount_requested"])
     payment["status_transitions"]["paid_at"] = world.at
     world.emit("payment_intent.succeeded", intent)

@@ -61,9 +61,7 @@ def _retrieve(kind: str) -> HandlerOfOne:
     return retrieve
 
 
-def _list(
-    kind: str, path: str, names: dict[str, Callable[[Json], object]], *, owner: str | None = None
-) -> Handler:
+def _list(kind: str, path: str, names: dict[str, Callable[[Json], object]], *, owner: str | None = None) -> Handler:
     """List a kind; `owner` is the filter that has shelves of its own, which spares looking at the rest."""
 
     def list_kind(world: World, params: Json) -> Json:
@@ -107,9 +105,7 @@ def _has_status(subscription: Json, status: str | None) -> bool:
 
 def list_items(world: World, params: Json) -> Json:
     forms.check_known(params, LIST_FIELDS | {"subscription"})
-    subscription = world.get(
-        "subscription", forms.read_required(params, "subscription"), param="subscription"
-    )
+    subscription = world.get("subscription", forms.read_required(params, "subscription"), param="subscription")
     shelf = f"subscription_item/{subscription['id']}"
     return page(world, shelf, params, url="/v1/subscription_items")
 
@@ -201,10 +197,7 @@ def pay_invoice(world: World, id: str, params: Json) -> Json:
     invoice = world.get("invoice", id)
     subscriptions.live_customer(world, invoice["customer"])
     named = forms.read_text(params, "payment_method")
-    if (
-        named
-        and world.get("payment_method", named, param="payment_method")["customer"] != invoice["customer"]
-    ):
+    if named and world.get("payment_method", named, param="payment_method")["customer"] != invoice["customer"]:
         message = "The payment method is not attached to this invoice's customer."
         raise errors.invalid("payment_method", message, code="resource_missing")
     out_of_band = bool(forms.read_bool(params, "paid_out_of_band"))

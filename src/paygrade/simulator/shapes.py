@@ -250,9 +250,7 @@ def paused(*, at: int, reason: str) -> Json:
     return {"paused": {"subscription": {"type": reason}, "transitioned_at": at, "type": "subscription"}}
 
 
-def subscription_item(
-    *, id: str, at: int, subscription: str, price: Json, plan: Json, quantity: int | None
-) -> Json:
+def subscription_item(*, id: str, at: int, subscription: str, price: Json, plan: Json, quantity: int | None) -> Json:
     return {
         "id": id,
         "object": "subscription_item",

@@ -81,22 +81,20 @@ def cancel(world: World, id: str, params: Json) -> Json:
     subscription = world.get("subscription", id)
     if subscription["status"] in lifecycle.ENDED:
         raise errors.missing(kind="subscription", id=id)  # Stripe answers as if it were gone
+    prorate, invoice_now = forms.read_bool(params, "prorate"), forms.read_bool(params, "invoice_now")
     set_cancellation_details(subscription, params)
-    if forms.read_bool(params, "prorate"):
+    if prorate:
         flexible = subscription["billing_mode"]["type"] == "flexible"
         credits = [
-            lines.credit_line(world, item, flexible=flexible, at=world.at)
-            for item in subscription["items"]["data"]
+            lines.credit_line(world, item, flexible=flexible, at=world.at) for item in subscription["items"]["data"]
         ]
         world.pending_lines.setdefault(id, []).extend(filter(None, credits))
     waiting = world.pending_lines.get(id)
-    if forms.read_bool(params, "invoice_now") and waiting:
+    if invoice_now and waiting:
         del world.pending_lines[id]
         with world.holding(subscription):
             period = (subscription["start_date"], world.at)
-            invoice = invoices.draft(
-                world, subscription, waiting, reason="subscription_update", period=period
-            )
+            invoice = invoices.draft(world, subscription, waiting, reason="subscription_update", period=period)
             invoices.finalize_and_collect(world, invoice)
     subscription.update(cancel_at=None, cancel_at_period_end=False)
     lifecycle.end(world, subscription, reason="cancellation_requested")
@@ -116,9 +114,7 @@ def read_price(world: World, wanted: Json, *, param: str) -> Json:
         raise errors.missing_parameter(f"{param}[price]")
     price = world.get("price", id, param=f"{param}[price]")
     if price["recurring"] is None:
-        raise errors.invalid(
-            f"{param}[price]", "The price is one-time; a subscription needs a recurring one."
-        )
+        raise errors.invalid(f"{param}[price]", "The price is one-time; a subscription needs a recurring one.")
     if not price["active"]:
         raise errors.invalid(f"{param}[price]", f"The price `{id}` is inactive; use an active price.")
     return price
@@ -262,9 +258,7 @@ def _read_new_items(world: World, subscription: Json, params: Json) -> list[Json
         forms.check_known(wanted, ITEM_FIELDS, within=param)
         price = read_price(world, wanted, param=param)
         quantity = read_quantity(wanted, price=price, param=param)
-        items.append(
-            make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted)
-        )
+        items.append(make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted))
     refuse_unlike_items(items, flexible=subscription["billing_mode"]["type"] == "flexible")
     subscription["currency"] = items[0]["price"]["currency"]
     return items
@@ -302,9 +296,7 @@ def _first_period_end(world: World, item: Json, *, anchor: int | None) -> int:
 
 
 def _first_lines(world: World, subscription: Json, params: Json) -> list[Json]:
-    prorate = (
-        forms.read_choice(params, "proration_behavior", PRORATION_BEHAVIORS) or "create_prorations"
-    ) != "none"
+    prorate = (forms.read_choice(params, "proration_behavior", PRORATION_BEHAVIORS) or "create_prorations") != "none"
     billed = []
     for item in subscription["items"]["data"]:
         period = (item["current_period_start"], item["current_period_end"])
@@ -328,9 +320,7 @@ def _grid_start(item: Json, subscription: Json) -> int:
     )
 
 
-def _refuse_unpayable(
-    world: World, subscription: Json, *, customer: Json, billed: list[Json], behavior: str
-) -> None:
+def _refuse_unpayable(world: World, subscription: Json, *, customer: Json, billed: list[Json], behavior: str) -> None:
     automatic = subscription["collection_method"] == "charge_automatically"
     due = sum(line["amount"] for line in billed) + customer["balance"]
     if due <= 0 or not automatic or behavior == "default_incomplete":

@@ -105,9 +105,7 @@ class World:
     shelves: dict[str, list[str]] = field(default_factory=dict)  # kind, or kind/owner → ids, oldest first
     places: dict[str, dict[str, int]] = field(default_factory=dict)  # shelf → where each id stands on it
     cards: dict[str, Card] = field(default_factory=dict)  # by payment method id
-    pending_lines: dict[str, list[Json]] = field(
-        default_factory=dict
-    )  # subscription id → lines to be invoiced
+    pending_lines: dict[str, list[Json]] = field(default_factory=dict)  # subscription id → lines to be invoiced
     debits: dict[str, Debit] = field(default_factory=dict)  # subscription item id → its last debit
     resumptions: dict[str, Resumption] = field(default_factory=dict)  # subscription id
     held_changes: dict[str, HeldChange] = field(default_factory=dict)  # by subscription id

@@ -11,7 +11,7 @@ the item's period before the subscription's (moved by 2025-03-31.basil), `parent
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from paygrade import facts
@@ -25,10 +25,6 @@ ACCOUNT_KEY = "paygrade_account"
 
 UNKNOWN_AT = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for the creation of a customer of which Stripe keeps only the id (deleted ones)."""
-
-DRAFT_HOUR = timedelta(hours=1)
-"""A renewal's invoice stays a draft for about an hour before it is finalized and first attempted
-(docs.stripe.com/billing/subscriptions/overview): only then can the status turn."""
 
 _STATUSES: dict[str, facts.Status] = {
     "trialing": "trialing",
@@ -85,22 +81,6 @@ def subscription(
         unpaid_since=_unpaid_since(source, items, open_invoices) if status in ("past_due", "unpaid") else None,
         trial_ran_out=_trial_ran_out(source, status, trial_ends_at=trial_ends_at, ended_at=ended_at),
     )
-
-
-def due_at(customer: facts.Customer, at: datetime) -> datetime | None:
-    """The soonest instant after `at` when Stripe may change this customer by itself: read it again then.
-
-    Every date counts twice, at itself and an hour later, since what a date sets off is settled within the draft hour.
-    """
-    dates = {date for entry in customer.subscriptions if entry.status not in facts.TERMINAL for date in _dates(entry)}
-    return min((date for date in dates | {date + DRAFT_HOUR for date in dates} if date > at), default=None)
-
-
-def _dates(subscription: facts.Subscription) -> Iterable[datetime]:
-    dates = [subscription.trial_ends_at, subscription.ends_at]
-    for item in subscription.items:
-        dates += [item.period_from_at, item.period_until]
-    return (date for date in dates if date is not None)
 
 
 def _items(source: Payload) -> tuple[facts.Item, ...]:

@@ -1,0 +1,173 @@
+"""The application: routes, guards and background work around the parts it is given.
+
+Laws: what runs in the background starts with the application and ends with it; a task that dies is started again
+and said so; readiness is measured when asked, never assumed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from paygrade.errors import Unavailable
+from paygrade.server.auth import key_guard
+from paygrade.server.clock import Clock
+from paygrade.server.edge import DecodePath, Edge
+from paygrade.server.metrics import Metrics
+from paygrade.server.parts import Discover, Parts, Verify
+from paygrade.server.problems import HANDLERS
+from paygrade.server.routes import accounts, catalogs, decisions, health, statements, sync, webhooks
+from paygrade.server.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+
+log = structlog.get_logger("paygrade.server")
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+RESTART_S = 1.0
+CANCEL_AGAIN_S, CANCEL_TIMES = 0.5, 10
+
+FIRST = "first catalog"
+
+Work = Callable[[], Awaitable[None]]
+"""Something that goes on in the background until it is cancelled."""
+
+KEYED = [
+    decisions.check,
+    decisions.list_decisions,
+    decisions.explain,
+    decisions.entitlements,
+    accounts.list_accounts,
+    accounts.put_account,
+    accounts.get_account,
+    accounts.delete_account,
+    accounts.timeline,
+    statements.put_override,
+    statements.delete_override,
+    statements.put_block,
+    statements.delete_block,
+    statements.put_member,
+    statements.delete_member,
+    statements.put_subscription,
+    catalogs.put_catalog,
+    catalogs.get_catalog,
+    catalogs.list_catalog_versions,
+    sync.sync_status,
+    sync.sweep,
+]
+OPEN = [
+    webhooks.stripe_webhook,
+    health.healthz,
+    health.readyz,
+    health.metrics,
+    health.openapi,
+    health.problem_kind,
+]
+
+
+def create_app(
+    *,
+    store: "Store",
+    clock: Clock,
+    snapshots: Snapshots,
+    admin_key: str,
+    verify: Verify | None = None,
+    discover: Discover | None = None,
+    schema_pending: Callable[[], Awaitable[Sequence[str]]],
+    first: Work | None = None,
+    work: Sequence[tuple[str, Work]] = (),
+) -> ASGIApp:
+    """The ASGI application. `store` is opened and closed with it; `work` runs beside it, each under its name.
+
+    `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
+    """
+    metrics = Metrics()
+    tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def ready() -> tuple[str, ...]:
+        return await _missing(clock, schema_pending, tasks)
+
+    parts = Parts(
+        store=store, snapshots=snapshots, clock=clock, metrics=metrics, verify=verify, discover=discover, ready=ready
+    )
+
+    @asynccontextmanager
+    async def running(_: Litestar) -> AsyncIterator[None]:
+        async with store:
+            everything = [("clock", clock.follow), ("snapshots", lambda: snapshots.follow(store)), *work]
+            if first is not None:
+                everything.append((FIRST, first))
+            for name, start in everything:
+                tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
+            try:
+                yield
+            finally:
+                await _cancelled(tasks.values())
+
+    app = Litestar(
+        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key)]), *OPEN],
+        dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
+        exception_handlers=HANDLERS,
+        middleware=[DecodePath],
+        lifespan=[running],
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=BODY_BYTES_MAX,
+    )
+    return Edge(app, metrics)
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """End these tasks. A library may swallow a cancellation that meets it while connecting, so it is repeated;
+    what does not end even so is left behind, since nothing that is acknowledged depends on it."""
+    pending = set(tasks)
+    for _ in range(CANCEL_TIMES):
+        for task in pending:
+            task.cancel()
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    for task in pending:
+        log.error("background_work_did_not_end", work=task.get_name())
+
+
+async def _supervised(name: str, start: Work) -> None:
+    """Keep one piece of background work going. One that ends by itself had nothing to do."""
+    while True:
+        try:
+            await start()
+            return
+        except Exception:  # a loop's top: whatever it was, it is logged and the work goes on
+            log.exception("background_work_failed", work=name)
+        await asyncio.sleep(RESTART_S)
+
+
+async def _missing(
+    clock: Clock,
+    schema_pending: Callable[[], Awaitable[Sequence[str]]],
+    tasks: dict[str, asyncio.Task[None]],
+) -> tuple[str, ...]:
+    """What keeps the server from serving, in words."""
+    missing = []
+    try:
+        clock.now()
+        pending = await schema_pending()
+        if pending:
+            missing.append(f"the database lacks {', '.join(pending)}; run `paygrade migrate`")
+    except Unavailable as error:
+        # Anyone may ask whether we are ready; what exactly is wrong with the database is for the log.
+        log.warning("not_ready", code=error.code, detail=error.detail)
+        missing.append(error.detail.partition(":")[0])
+    if FIRST in tasks and not tasks[FIRST].done():
+        missing.append("the first catalog is not published yet")
+    missing.extend(
+        f"the background work `{name}` has stopped"
+        for name, task in tasks.items()
+        if task.done() and (task.cancelled() or task.exception() is not None)
+    )
+    return tuple(missing)

@@ -1,0 +1,234 @@
+"""`paygrade accounts`: see and state accounts, and what operators say of them."""
+
+from typing import Any
+
+import click
+
+from paygrade.server.commands.api import call, path
+from paygrade.server.commands.output import as_json, say, show_json, table
+from paygrade.server.sentences import instant, sentence
+
+
+@click.group()
+def accounts() -> None:
+    """See and state accounts, overrides and blocks."""
+
+
+@accounts.command("list")
+@click.option("--search", default="", help="A part of the key or name, or a provider's customer id.")
+@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True)
+@click.option("--after", default="", help="Accounts with a larger key than this.")
+@as_json
+def list_accounts(search: str, limit: int, after: str, as_json: bool) -> None:
+    """List accounts by key, a page at a time."""
+    query = {"search": search, "limit": str(limit), "after": after}
+    page = call("GET", "/v1/accounts", query={name: value for name, value in query.items() if value})
+    if as_json:
+        show_json(page)
+        return
+    table(
+        ("account", "name", "customers", "subscriptions", "overrides", "blocks"),
+        (
+            (
+                account["account"],
+                account["name"] or None,
+                account["customers"],
+                [_subscription(subscription) for subscription in account["subscriptions"]],
+                [override["feature"] for override in account["overrides"]],
+                [block["key"] for block in account["blocks"]],
+            )
+            for account in page["accounts"]
+        ),
+    )
+    if page["next"] is not None:
+        click.echo(f"more: --after {page['next']}", err=True)
+
+
+@accounts.command()
+@click.argument("account")
+@as_json
+def show(account: str, as_json: bool) -> None:
+    """Show ACCOUNT and what it may use now."""
+    found = call("GET", path("v1", "accounts", account))
+    decided = call("GET", path("v1", "accounts", account, "decisions"))
+    if as_json:
+        show_json({**found, "decisions": decided["decisions"]})
+        return
+    named = f" ({found['name']})" if found["name"] else ""
+    say(found["account"] + named, style="bold")
+    for label, value in (
+        ("customers", ", ".join(found["customers"])),
+        ("subscriptions", ", ".join(_subscription(subscription) for subscription in found["subscriptions"])),
+        ("overrides", ", ".join(override["feature"] for override in found["overrides"])),
+        ("blocks", ", ".join(block["key"] for block in found["blocks"])),
+        ("members", ", ".join(f"{member['key']} ({member['role']})" for member in found["members"])),
+        ("traits", ", ".join(f"{name}={value}" for name, value in found["traits"].items())),
+    ):
+        if value:
+            say(f"{label}: {value}")
+    say()
+    table(
+        ("feature", "allowed", "reason", "left", "limit", "value", "from"),
+        (
+            (
+                feature,
+                decision["allowed"],
+                decision["reason"],
+                "unlimited" if decision["unlimited"] else decision["remaining"],
+                decision["limit"],
+                decision["value"],
+                decision["plan"],
+            )
+            for feature, decision in decided["decisions"].items()
+        ),
+    )
+
+
+@accounts.command()
+@click.argument("account")
+@click.option("--name", default="", help="What people call it.")
+@click.option("--link", "links", multiple=True, metavar="CUSTOMER", help="A Stripe customer it pays as; repeatable.")
+@click.option("--trait", "traits", multiple=True, metavar="NAME=VALUE", help="Anything worth knowing; repeatable.")
+@as_json
+def put(account: str, name: str, links: tuple[str, ...], traits: tuple[str, ...], as_json: bool) -> None:
+    """State ACCOUNT whole; what is left out is no longer so."""
+    body: dict[str, Any] = {"name": name, "links": {"stripe": list(links)} if links else {}, "traits": _traits(traits)}
+    _show_outcome(call("PUT", path("v1", "accounts", account), body=body), f"stated {account}", as_json=as_json)
+
+
+@accounts.command()
+@click.argument("account")
+@as_json
+def delete(account: str, as_json: bool) -> None:
+    """Delete ACCOUNT; refused while it pays."""
+    call("DELETE", path("v1", "accounts", account))
+    _show_outcome({"deleted": account}, f"deleted {account}", as_json=as_json)
+
+
+@accounts.command()
+@click.argument("account")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option("--before", type=int, help="Only facts with a smaller number than this.")
+@as_json
+def timeline(account: str, limit: int, before: int | None, as_json: bool) -> None:
+    """What became known of ACCOUNT, the newest first."""
+    query = {"limit": str(limit)} | ({"before": str(before)} if before is not None else {})
+    told = call("GET", path("v1", "accounts", account, "timeline"), query=query)
+    if as_json:
+        show_json(told)
+        return
+    table(
+        ("no.", "recorded", "as of", "what", "because of"),
+        (
+            (fact["number"], instant(fact["recorded_at"]), instant(fact["as_of"]), fact["summary"], fact["cause"])
+            for fact in told["facts"]
+        ),
+    )
+    if told["next"] is not None:
+        click.echo(f"more: --before {told['next']}", err=True)
+
+
+@accounts.command()
+@click.argument("account")
+@click.argument("feature")
+@click.option("--on/--off", "on", default=None, help="Allow or deny it.")
+@click.option("--value", help="The value of a config feature.")
+@click.option("--limit", type=int, help="Units instead of what is bought.")
+@click.option("--add", type=int, help="Units on top of what is bought.")
+@click.option("--unlimited", is_flag=True, help="No limit.")
+@click.option("--reason", default="", help="Why; shown in explanations.")
+@click.option("--until", help="When it ends, for example 2026-12-31T00:00:00Z.")
+@click.option("--withdraw", is_flag=True, help="Take the override back.")
+@as_json
+def override(
+    account: str,
+    feature: str,
+    on: bool | None,
+    value: str | None,
+    limit: int | None,
+    add: int | None,
+    unlimited: bool,
+    reason: str,
+    until: str | None,
+    withdraw: bool,
+    as_json: bool,
+) -> None:
+    """Override FEATURE of ACCOUNT, above whatever is bought, or withdraw the override."""
+    where = path("v1", "accounts", account, "overrides", feature)
+    if withdraw:
+        decision = call("DELETE", where)
+    else:
+        said: dict[str, Any] = {"value": _value(value) if on is None else on, "limit": limit, "add": add}
+        said |= {"unlimited": True if unlimited else None, "reason": reason or None, "expires_at": until}
+        decision = call("PUT", where, body={name: what for name, what in said.items() if what is not None})
+    _show_outcome(decision, sentence(decision), as_json=as_json)
+
+
+@accounts.command()
+@click.argument("account")
+@click.argument("key")
+@click.option("--reason", default="", help="Why; shown in explanations.")
+@click.option("--until", help="When it ends by itself, for example 2026-12-31T00:00:00Z.")
+@click.option("--lift", is_flag=True, help="Lift the block.")
+@as_json
+def block(account: str, key: str, reason: str, until: str | None, lift: bool, as_json: bool) -> None:
+    """Suspend all access of ACCOUNT under KEY (`fraud`, `payment`…), or lift that block."""
+    where = path("v1", "accounts", account, "blocks", key)
+    if lift:
+        _show_outcome(call("DELETE", where), f"lifted {key} of {account}", as_json=as_json)
+        return
+    body = {name: what for name, what in {"reason": reason, "expires_at": until}.items() if what}
+    _show_outcome(call("PUT", where, body=body), f"blocked {account}: {key}", as_json=as_json)
+
+
+@accounts.command()
+@click.argument("account")
+@click.argument("key")
+@click.option("--role", help="The member's role.")
+@click.option("--seat", is_flag=True, help="The member has a seat.")
+@click.option("--remove", is_flag=True, help="No longer a member.")
+@as_json
+def member(account: str, key: str, role: str | None, seat: bool, remove: bool, as_json: bool) -> None:
+    """State member KEY of ACCOUNT, or remove them."""
+    where = path("v1", "accounts", account, "members", key)
+    if remove:
+        _show_outcome(call("DELETE", where), f"removed {key} from {account}", as_json=as_json)
+        return
+    if role is None:
+        raise click.UsageError("say the member's --role, or --remove")
+    body = {"role": role, "seat": seat}
+    _show_outcome(call("PUT", where, body=body), f"{key} is {role} of {account}", as_json=as_json)
+
+
+def _show_outcome(told: object, line: str, *, as_json: bool) -> None:
+    if as_json:
+        show_json(told)
+    else:
+        say(line)
+
+
+# Any: decoded JSON, as the server sent it.
+def _subscription(subscription: dict[str, Any]) -> str:
+    items = " + ".join(
+        str(next(item[name] for name in ("plan", "lookup_key", "product", "price", "id") if item.get(name)))
+        for item in subscription["items"]
+    )
+    return f"{subscription['id']} {subscription['status'] or subscription.get('provider_status')} ({items})"
+
+
+def _value(text: str | None) -> int | str | None:
+    """Values of config features are whole numbers or texts; `true` and `false` are said with --on and --off."""
+    if text is None or not text.removeprefix("-").isdecimal():
+        return text
+    return int(text)
+
+
+def _traits(pairs: tuple[str, ...]) -> dict[str, int | str]:
+    traits: dict[str, int | str] = {}
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        if not sign or not name:
+            raise click.UsageError(f"`{pair}` is not NAME=VALUE")
+        value = _value(text)
+        traits[name] = "" if value is None else value
+    return traits

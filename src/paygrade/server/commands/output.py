@@ -1,0 +1,68 @@
+"""What commands print: tables and colour for people, plain lines in a pipe, JSON when asked.
+
+Law: with `--json` standard output holds one JSON document and nothing else.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def for_people() -> bool:
+    return sys.stdout.isatty()
+
+
+def show_json(value: object) -> None:
+    encoded = msgspec.json.encode(value)
+    click.echo(msgspec.json.format(encoded, indent=2).decode() if for_people() else encoded.decode())
+
+
+def say(text: str = "", *, style: str = "") -> None:
+    """One line; `style` (a colour of click's, or `bold` or `dim`) only where someone watches."""
+    if not style or not for_people():
+        click.echo(text)
+    elif style in ("bold", "dim"):
+        click.secho(text, bold=style == "bold", dim=style == "dim")
+    else:
+        click.secho(text, fg=style)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on a terminal; in a pipe a line per row, cells separated by tabs, no header."""
+    cells = [[_text(cell) for cell in row] for row in rows]
+    if not for_people():
+        for row in cells:
+            click.echo("\t".join(row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in cells:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)
+
+
+def _text(cell: object) -> str:
+    match cell:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if cell else "no"
+        case list() | tuple():
+            return ", ".join(_text(part) for part in cell) or "-"
+        case dict():
+            return ", ".join(f"{key}={_text(value)}" for key, value in cell.items()) or "-"
+        case _:
+            return str(cell).replace("\t", " ").replace("\n", " ")

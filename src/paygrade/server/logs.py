@@ -1,0 +1,38 @@
+"""Logs: one event a line, for people on a terminal and as JSON everywhere else."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
+    """Send our events and those of the libraries to standard error, in one form."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    renderer: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
+    if as_json:
+        renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # The clock is asked twenty times a second; each request would be a line.
+    for name in ("httpx2", "httpcore2", "stripe", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)

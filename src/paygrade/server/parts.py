@@ -1,0 +1,44 @@
+"""The parts of a running server, as the routes see them; the command line alone decides what they are."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+from msgspec import Struct
+
+from paygrade.server.clock import Clock
+from paygrade.server.metrics import Metrics
+from paygrade.server.operations.sync import EventRef
+from paygrade.server.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+
+Verify = Callable[[bytes, str | None, datetime], EventRef]
+"""Reads a webhook's raw body with its signature header at an instant, and says what it is about; else Refused."""
+
+Discover = Callable[[], Iterator[str]]
+"""Names every subject the provider has; blocks, and raises Unavailable."""
+
+
+class Parts(Struct, frozen=True):
+    """What operations need, and what tells of them. `verify` None: no provider may post here;
+    `discover` None: there is no provider to ask."""
+
+    store: "Store"
+    snapshots: Snapshots
+    clock: Clock
+    metrics: Metrics
+    verify: Verify | None
+    discover: Discover | None
+    ready: Callable[[], Awaitable[tuple[str, ...]]]
+    """What keeps this server from serving now, in words; empty when nothing does."""
+
+
+Here = NamedDependency[SkipValidation[Parts]]
+
+HttpRequest = Request[Any, Any, Any]
+"""Any: Litestar's own idea of users, keys and state, none of which is used here."""

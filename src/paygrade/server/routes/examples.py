@@ -1,0 +1,63 @@
+"""Examples for the OpenAPI document; the tests hold them against the schemas."""
+
+DECISION = {
+    "allowed": True,
+    "reason": "plan",
+    "account": "acme",
+    "feature": "exports",
+    "quantity": 1,
+    "limit": None,
+    "used": None,
+    "reserved": None,
+    "remaining": None,
+    "unlimited": False,
+    "resets_at": None,
+    "value": True,
+    "plan": "pro@1",
+    "sources": [{"kind": "plan", "reason": "plan", "plan": "pro@1", "subscription": "sub_1", "state": "active"}],
+    "as_of": "2026-11-21T09:00:00Z",
+    "version": "3.7",
+    "stale": False,
+}
+
+DECISIONS = {
+    "account": "acme",
+    "version": "3.7",
+    "as_of": "2026-11-21T09:00:00Z",
+    "decisions": {"exports": DECISION},
+}
+
+ACCOUNT_STATEMENT = {"name": "Acme", "links": {"stripe": ["cus_P1"]}, "traits": {"region": "eu"}}
+
+OVERRIDE = {"limit": 250000, "reason": "goodwill after the outage", "expires_at": "2026-12-31T00:00:00Z"}
+
+BLOCK = {"reason": "chargeback under review"}
+
+MEMBER = {"role": "admin", "seat": True}
+
+SUBSCRIPTION = {
+    "version": 4,
+    "status": "active",
+    "items": [{"id": "main", "plan": "pro", "quantity": 5}],
+    "anchor_at": "2026-11-01T00:00:00Z",
+}
+
+CATALOG = {
+    "version": 1,
+    "features": {"exports": {"kind": "boolean"}, "api_calls": {"kind": "metered", "event": "api_call"}},
+    "plans": {
+        "free": {"default": True, "entitlements": {"api_calls": {"limit": 1000, "every": "month"}}},
+        "pro": {
+            "prices": {"monthly": {"amount": 9900, "currency": "usd", "interval": "month", "stripe": "pro_monthly"}},
+            "entitlements": {"exports": True, "api_calls": {"limit": 100000, "every": "month"}},
+        },
+    },
+}
+
+BILLING_EVENT = {
+    "id": "evt_1",
+    "object": "event",
+    "type": "customer.subscription.updated",
+    "created": 1795251600,
+    "data": {"object": {"id": "sub_1", "object": "subscription", "customer": "cus_P1"}},
+}

@@ -1,0 +1,144 @@
+"""Stories on the pure core: the simulator's engine and the translation in process, no server and no database.
+
+What the server's sync does around the core is done here in the fewest words: whoever's customer changed is read
+whole, and the reading becomes a fact of the account it belongs to.
+"""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+
+from paygrade.accounts import Account, apply, replay, says_something_new
+from paygrade.catalog import Catalog
+from paygrade.decisions import Decision, decide
+from paygrade.entitlements import snapshot
+from paygrade.facts import Body, Customer, Departed, Fact, Profile
+from paygrade.findings import findings
+from paygrade.providers.stripe import translate
+from paygrade.simulator.engine import Engine
+from stories.language import Story, Weather
+from stories.operator_phrases import Statement
+from stories.provider_phrases import Declined, Json, Provider
+from stories.runner import Answer, play
+
+
+def play_on_core(story: Story) -> tuple[Answer, ...]:
+    """Play a story without I/O. AssertionError if a line does not hold."""
+    return play(story, CoreWorld(story.catalog, story.moments[0].at))
+
+
+class CoreWorld:
+    """An engine, and the accounts that come of reading it."""
+
+    def __init__(self, catalog: Catalog, at: datetime) -> None:
+        self.engine = Engine(seed=1, now=at)
+        self.provider = Provider(self._request, self._set_dashboard, catalog)
+        self._catalog = catalog
+        self._accounts: dict[str, Account] = {}
+        self._facts: dict[str, list[Fact]] = defaultdict(list)
+        self._owners: dict[str, str] = {}
+        """The account each customer's subject is at."""
+        self._fence = 0
+        self._settled = True
+
+    def advance_to(self, at: datetime) -> None:
+        self.engine.advance_to(at)
+        self._settled = False
+
+    def state(self, statement: Statement) -> None:
+        account = self._account(statement.account)
+        body = statement.body
+        if isinstance(body, Profile):
+            body = self._profile(account, body)
+            self._settled = False
+        else:
+            assert account.exists, f"an operator can say nothing of `{account.key}`, which is no account"
+        self._record(account.key, statement.subject, body, statement.version)
+
+    def blow(self, weather: Weather) -> None:
+        """Without webhooks there is no weather."""
+
+    def settle(self) -> None:
+        if self._settled:
+            return
+        for id in self.provider.ids.values():
+            self._fence += 1
+            self._save(self._fetch(id), self._fence)
+        self._settled = True
+
+    def decide(self, account: str, feature: str, quantity: int, member: str | None) -> Decision:
+        at = self.engine.now
+        known = self._account(account)
+        assert replay(account, reversed(self._facts[account])) == known, "facts must replay in any order"
+        return decide(snapshot(known, self._catalog, at), feature, quantity, at, member=member)
+
+    def findings(self, account: str) -> tuple[str, ...]:
+        return tuple(sorted(finding.code for finding in findings(self._account(account), self._catalog)))
+
+    def _account(self, key: str) -> Account:
+        return self._accounts.get(key, Account(key=key))
+
+    def _fetch(self, id: str) -> Customer:
+        customer = self._get(f"/v1/customers/{id}")
+        expand = ["data.latest_invoice", "data.discounts"]
+        asked = {"customer": id, "status": "all", "limit": "100", "expand": expand}
+        subscriptions = self._get("/v1/subscriptions", **asked)["data"]
+        invoices = self._get("/v1/invoices", customer=id, status="open", limit="100")["data"]
+        return translate.customer(customer, subscriptions, invoices)
+
+    def _save(self, customer: Customer, fence: int) -> None:
+        """The account is the one its metadata names, else the one that links it, else the customer's own."""
+        subject = f"stripe:{customer.id}"
+        before = self._owners.get(subject)
+        named = customer.account or (before if customer.deleted else None)
+        key = named or self._linking(customer.id) or customer.id
+        if before not in (None, key):
+            self._record(str(before), subject, Departed(key), fence)
+        self._owners[subject] = key
+        self._record(key, subject, customer, fence)
+
+    def _linking(self, id: str) -> str | None:
+        profiles = {key: account.profile for key, account in self._accounts.items()}
+        return next((key for key, p in profiles.items() if p and id in p.links.get("stripe", ())), None)
+
+    def _profile(self, account: Account, said: Profile) -> Profile:
+        stated = account.profile
+        created_at = stated.created_at if stated else self.engine.now
+        links = stated.links if stated and said.deleted else said.links
+        return Profile(created_at, links=links, deleted=said.deleted)
+
+    def _record(self, key: str, subject: str, body: Body, sequence: int | None) -> None:
+        account = self._account(key)
+        if not says_something_new(account, subject, body):
+            return
+        number = account.version + 1
+        fact = Fact(number, subject, number if sequence is None else sequence, self.engine.now, body)
+        self._facts[key].append(fact)
+        self._accounts[key] = apply(account, fact)
+
+    def _get(self, path: str, **params: Any) -> Json:  # Stripe's own parameters
+        return self.engine.request("GET", path, params).body
+
+    def _request(self, method: str, path: str, params: Json) -> Json:
+        self._settled = False
+        response = self.engine.request(method, path, _as_form(params))
+        if response.status == 402:
+            raise Declined(response.body["error"]["message"])
+        assert response.status == 200, f"{method} {path}: {response.body['error']['message']}"
+        return response.body
+
+    def _set_dashboard(self, settings: Json) -> None:
+        self.engine.change_settings(settings)
+
+
+def _as_form(value: Any) -> Any:
+    """The value as Stripe's form encoding carries it: every leaf is a text. Any: parameters nest freely."""
+    match value:
+        case dict():
+            return {name: _as_form(inner) for name, inner in value.items()}
+        case list():
+            return [_as_form(inner) for inner in value]
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return str(value)

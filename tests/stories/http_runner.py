@@ -1,0 +1,167 @@
+"""Stories through the whole house: the simulator over HTTP with signed webhooks, the server, PostgreSQL.
+
+Every story has a simulator, a server and a database of its own, since a simulator's clock never goes back. What
+happens at the provider goes through the official stripe library, what an operator says and every question through
+the API; nothing is read from the inside.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import msgspec
+import stripe
+
+from paygrade.decisions import Decision
+from paygrade.facts import Block, ManualSubscription, Member, Override, Profile
+from paygrade.server.settings import Settings
+from paygrade.simulator import serve as simulator
+from serving import Api, serving
+from stories.language import Story, Weather
+from stories.operator_phrases import Statement
+from stories.provider_phrases import Declined, Json, Provider
+from stories.runner import Answer, play
+
+SETTLE_S = 30.0
+LOOK_S = 0.04
+WEATHER: dict[str, Json] = {
+    "calm": {},
+    "doubled": {"duplicate": 1.0},
+    "shuffled": {"reorder": 1.0, "delay_ms": [0, 30]},
+    "lost": {"drop": 1.0},
+}
+
+
+def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
+    """Play a story on a database with nothing in it. AssertionError if a line does not hold."""
+    with (
+        simulator.running(start=story.moments[0].at) as provider,
+        serving(_settings(provider, database_url), database_url, catalog=False) as api,
+        httpx2.Client(base_url=f"{provider.url}/_simulator", trust_env=False, timeout=60, verify=False) as control,
+    ):
+        _sent(control.post("/webhooks", json={"url": f"{api.url}/webhooks/stripe"}))
+        _sent(api.put("/v1/catalog", content=story.catalog_text, headers={"Content-Type": "application/yaml"}))
+        return play(story, HttpWorld(story, api, control, provider))
+
+
+class HttpWorld:
+    """A server and a simulator, as seen over HTTP."""
+
+    def __init__(self, story: Story, api: Api, control: httpx2.Client, provider: simulator.Running) -> None:
+        self._api = api
+        self._control = control
+        self._stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
+        self.provider = Provider(self._request, self._set_dashboard, story.catalog)
+        self._at = story.moments[0].at
+        self._settled = False
+
+    def advance_to(self, at: datetime) -> None:
+        self._at = at
+        self._tell_simulator("clock", {"to": at.isoformat()})
+
+    def state(self, statement: Statement) -> None:
+        # What an operator says holds at once; only links have to be followed to the provider.
+        self._settled = self._settled and not isinstance(statement.body, Profile)
+        account = f"/v1/accounts/{statement.account}"
+        path, body = _message(statement)
+        if body is None:
+            _sent(self._api.delete(account + path))
+        else:
+            _sent(self._api.put(account + path, json=body))
+
+    def blow(self, weather: Weather) -> None:
+        wanted: Json = {}
+        for word in weather.words:
+            wanted |= WEATHER.get(word, {})
+        if weather.words != ("sweep",):
+            self._tell_simulator("weather", wanted)
+        if "sweep" in weather.words:
+            _sent(self._api.post("/v1/sync/sweep"))
+            self._settled = False
+
+    def settle(self) -> None:
+        """Wait until every webhook has arrived, every subject has been read and the server's clock has come along."""
+        if self._settled:
+            return
+        give_up_at = time.monotonic() + SETTLE_S
+        while (waits_for := self._waits_for()) is not None:
+            assert time.monotonic() < give_up_at, f"after {SETTLE_S:.0f} s the server still waits for {waits_for}"
+            time.sleep(LOOK_S)
+        self._settled = True
+
+    def decide(self, account: str, feature: str, quantity: int, member: str | None) -> Decision:
+        asked = {"account": account, "feature": feature, "quantity": quantity, "member": member}
+        answer = _sent(self._api.post("/v1/check", json=asked))
+        return msgspec.json.decode(answer.content, type=Decision)
+
+    def findings(self, account: str) -> tuple[str, ...]:
+        found = self._sync_status()["findings"]
+        return tuple(sorted(finding["code"] for finding in found if finding["account"] == account))
+
+    def _waits_for(self) -> str | None:
+        pending = _sent(self._control.post("/flush", json={})).json()["pending"]
+        status = self._sync_status()
+        if pending:
+            return f"{pending} webhooks"
+        if status["dirty"]:
+            return f"{status['dirty']} subjects to be read; failing: {status['failing']}"
+        now = datetime.fromisoformat(status["clock"]).astimezone(UTC)
+        return f"its clock to reach {self._at}; it shows {now}" if now < self._at else None
+
+    def _sync_status(self) -> Json:
+        status: Json = _sent(self._api.get("/v1/sync/status")).json()
+        return status
+
+    def _request(self, method: str, path: str, params: Json) -> Json:
+        self._settled = False
+        try:
+            answer = self._stripe.raw_request(method.lower(), path, **params)
+        except stripe.CardError as refused:
+            raise Declined(refused.user_message) from refused
+        return dict(answer.data)
+
+    def _set_dashboard(self, settings: Json) -> None:
+        self._tell_simulator("settings", settings)
+
+    def _tell_simulator(self, what: str, wanted: Json) -> None:
+        _sent(self._control.post(f"/{what}", json=wanted))
+        self._settled = False
+
+
+def _message(statement: Statement) -> tuple[str, Json | None]:
+    """Where below its account a statement is sent, and its body; None: it is sent as DELETE."""
+    match statement.body:
+        case Override(feature=feature, withdrawn=withdrawn) as override:
+            return f"/overrides/{feature}", None if withdrawn else _body(override, "feature")
+        case Block(key=key, lifted=lifted) as block:
+            return f"/blocks/{key}", None if lifted else _body(block, "key")
+        case Member(key=key, role=role) as member:
+            return f"/members/{key}", None if role is None else _body(member, "key")
+        case Profile(links=links, deleted=deleted):
+            return "", None if deleted else {"links": links}
+        case ManualSubscription(subscription=stated) if stated is not None:
+            return f"/subscriptions/{stated.id}", {**_body(stated, "id"), "version": statement.version}
+        case body:
+            raise AssertionError(f"an operator cannot say {body}")
+
+
+def _body(stated: msgspec.Struct, key: str) -> Json:
+    """A statement without its tag and without what the path says."""
+    built: Any = msgspec.to_builtins(stated)  # Any: plain JSON
+    return {name: value for name, value in built.items() if name not in ("type", key)}
+
+
+def _sent(answer: httpx2.Response) -> httpx2.Response:
+    assert answer.is_success, f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
+    return answer
+
+
+def _settings(provider: simulator.Running, database_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        stripe_api_key=provider.key,
+        stripe_api_base=provider.url,
+        webhook_secrets=(provider.secret,),
+        clock_url=provider.url,
+    )

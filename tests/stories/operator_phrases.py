@@ -1,0 +1,128 @@
+"""What an operator says: each phrase, and the statement it makes.
+
+The core runner takes a statement as a fact, the HTTP runner sends it to the API.
+"""
+
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from paygrade.facts import (
+    STATUSES,
+    Block,
+    Body,
+    Item,
+    ManualSubscription,
+    Member,
+    Override,
+    Profile,
+    Subscription,
+)
+from stories.phrases import ItemsSaid, Phrases
+
+
+class Statement(Struct, frozen=True):
+    """An operator's word on one subject of an account. `version` orders statements of manual billing.
+
+    The creation date of a Profile is whoever records it to set: NOT_YET stands for it.
+    """
+
+    account: str
+    subject: str
+    body: Body
+    version: int | None = None
+
+
+NOT_YET = datetime.max.replace(tzinfo=UTC)
+
+statements: Phrases[Statement] = Phrases("operator")
+
+
+@statements.say("override <account> <feature> limit <units>[ until <until>][ because <text>]")
+def limit(account: str, feature: str, units: int, until: datetime | None = None, text: str = "") -> Statement:
+    return _override(account, Override(feature, text, limit=units, expires_at=until))
+
+
+@statements.say("override <account> <feature> add <units>[ until <until>][ because <text>]")
+def add(account: str, feature: str, units: int, until: datetime | None = None, text: str = "") -> Statement:
+    return _override(account, Override(feature, text, add=units, expires_at=until))
+
+
+@statements.say("override <account> <feature> unlimited[ until <until>][ because <text>]")
+def unlimited(account: str, feature: str, until: datetime | None = None, text: str = "") -> Statement:
+    return _override(account, Override(feature, text, unlimited=True, expires_at=until))
+
+
+@statements.say("override <account> <feature> is <value>[ until <until>][ because <text>]")
+def value(
+    account: str, feature: str, value: bool | int | str, until: datetime | None = None, text: str = ""
+) -> Statement:
+    return _override(account, Override(feature, text, value=value, expires_at=until))
+
+
+@statements.say("remove override <account> <feature>")
+def remove_override(account: str, feature: str) -> Statement:
+    return _override(account, Override(feature))
+
+
+def _override(account: str, override: Override) -> Statement:
+    return Statement(account, f"override:{override.feature}", override)
+
+
+@statements.say("block <account> for <key>[ until <until>][ because <text>]")
+def block(account: str, key: str, until: datetime | None = None, text: str = "") -> Statement:
+    return Statement(account, f"block:{key}", Block(key, text, expires_at=until))
+
+
+@statements.say("lift block <account> for <key>")
+def lift_block(account: str, key: str) -> Statement:
+    return Statement(account, f"block:{key}", Block(key, lifted=True))
+
+
+@statements.say("account <account>[ linked to <customers>]")
+def state_account(account: str, customers: tuple[str, ...] = ()) -> Statement:
+    """State the account whole; customers are named with `@`, which stands for their ids at the provider."""
+    return Statement(account, "profile", Profile(NOT_YET, links={"stripe": customers} if customers else {}))
+
+
+@statements.say("delete account <account>")
+def delete_account(account: str) -> Statement:
+    return Statement(account, "profile", Profile(NOT_YET, deleted=True))
+
+
+@statements.say("member <member> of <account> is <role>")
+def member(account: str, member: str, role: str) -> Statement:
+    return Statement(account, f"member:{member}", Member(member, role))
+
+
+@statements.say("member <member> of <account> leaves")
+def member_leaves(account: str, member: str) -> Statement:
+    return Statement(account, f"member:{member}", Member(member, None))
+
+
+@statements.say(
+    f"subscription <id> of <account> is <status:{'|'.join(STATUSES)}> on <items> since <at>"
+    "[, trial until <until>][, ending <end>][, unpaid since <since>], version <version>"
+)
+def subscription(
+    account: str,
+    id: str,
+    status: str,
+    items: ItemsSaid,
+    at: datetime,
+    version: int,
+    until: datetime | None = None,
+    end: datetime | None = None,
+    since: datetime | None = None,
+) -> Statement:
+    """Manual billing: the whole subscription, its plans and add-ons named by their keys in the catalog."""
+    stated = Subscription(
+        id=id,
+        status=status,  # type: ignore[arg-type]  # the phrase admits the statuses alone
+        items=tuple(Item(plan, 1 if quantity is None else quantity, plan=plan) for plan, quantity in items),
+        anchor_at=at,
+        trial_ends_at=until,
+        ends_at=end,
+        unpaid_since=since,
+    )
+    return Statement(account, f"subscription:{id}", ManualSubscription(stated), version)

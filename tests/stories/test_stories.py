@@ -1,0 +1,45 @@
+"""Every story holds, on the pure core and through a whole server alike; together they leave nothing out."""
+
+from pathlib import Path
+
+import pytest
+
+from paygrade.facts import STATUSES
+from stories.core_runner import play_on_core
+from stories.expectations import ALLOWED, DENIED
+from stories.http_runner import play_through_http
+from stories.language import Story, load
+
+HERE = Path(__file__).parent
+STORIES = [story for path in sorted(HERE.glob("*.story")) for story in load(path)]
+
+NOT_YET_POSSIBLE = {
+    "no_seat",  # seats are not assigned to members yet
+    "stale",  # only a client that lost its server says so
+}
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.title)
+def test_story_holds_on_the_core(story: Story) -> None:
+    play_on_core(story)
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.title)
+def test_story_holds_through_http_with_the_same_answers(story: Story, emptied_database: str) -> None:
+    answers = play_through_http(story, emptied_database)
+    assert [answer.said for answer in answers] == [answer.said for answer in play_on_core(story)]
+
+
+def test_stories_show_every_state_a_subscription_can_be_in() -> None:
+    sources = [source for story in STORIES for answer in play_on_core(story) for source in answer.decision.sources]
+    assert {source.state for source in sources} >= {*STATUSES, "grace"}
+
+
+def test_stories_show_every_reason_that_can_occur() -> None:
+    decisions = [answer.decision for story in STORIES for answer in play_on_core(story)]
+    assert {decision.reason for decision in decisions} == {*ALLOWED, *DENIED} - NOT_YET_POSSIBLE
+
+
+def test_stories_have_titles_of_their_own() -> None:
+    titles = [story.title for story in STORIES]
+    assert sorted(set(titles)) == sorted(titles)
