@@ -23,6 +23,7 @@ from paygrade.simulator.engine import Engine
 from .loop import START, VirtualLoop
 
 Event = dict[str, Any]
+EXPANDED = ["data.latest_invoice", "data.customer"]
 
 
 class Told(Struct, frozen=True):
@@ -67,7 +68,7 @@ class Stripe:
         """What Stripe says of a customer right now: itself, all subscriptions, all open invoices."""
         return (
             self._read(f"/v1/customers/{customer}"),
-            self._listed("/v1/subscriptions", customer=customer, status="all", expand=["data.latest_invoice"]),
+            self._listed("/v1/subscriptions", customer=customer, status="all", expand=EXPANDED),
             self._listed("/v1/invoices", customer=customer, status="open"),
         )
 

@@ -149,7 +149,8 @@ class TablesTransaction:
         return tuple(known[:limit])
 
     def _subjects_unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
-        return tuple(subject for subject in sorted(set(subjects)) if self._get("subjects", subject) is None)
+        rows = [(subject, self._get("subjects", subject)) for subject in sorted(set(subjects))]
+        return tuple(subject for subject, row in rows if row is None or row.account is None)
 
     def _subjects_claim(
         self, *, limit: int, lease_s: float, at: datetime, locked: Collection[str]
