@@ -109,6 +109,21 @@ def audit_differences(run: Run) -> list[str]:
     return wrong
 
 
+def audit_subscriptions(run: Run) -> list[str]:
+    """Every subscription counts as it is: its status, what it consists of, and its end. No rule of sync is assumed."""
+    accounts = run.database.backend.dump().accounts.values()
+    counted = {s.id: s for account in accounts for s in account.subscriptions}
+    wrong = []
+    for customer in (_translated(run, id) for id in run.shop.named):
+        for truth in customer.subscriptions:
+            if customer.deleted and truth.id not in counted:
+                continue  # it was gone before anybody looked
+            ours = counted.get(truth.id)
+            if ours is None or (ours.status, ours.items, ours.ends_at) != (truth.status, truth.items, truth.ends_at):
+                wrong.append(f"subscriptions: {truth.id} counts as {ours}, but it is {truth}")
+    return wrong
+
+
 def audit_ends(run: Run) -> list[str]:
     """Every subscription that Stripe has ended is ended here: what even lagging answers must not hide for long."""
     dump = run.database.backend.dump()

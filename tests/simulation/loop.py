@@ -57,6 +57,15 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         finally:
             events._set_running_loop(None)
 
+    def finish(self) -> None:
+        """Run what is ready until nothing is, without waiting for any timer."""
+        events._set_running_loop(self)
+        try:
+            while self._ready:
+                self._step()
+        finally:
+            events._set_running_loop(None)
+
     def _step(self) -> None:
         if not self._ready:
             if not self._timers:

@@ -113,7 +113,7 @@ Applied = Callable[[Event], Awaitable[None]]
 class Run:
     """A world under way. `play` it, then look at what came of it."""
 
-    def __init__(self, seed: int, make_backend: "Callable[[Run], Backend] | None" = None) -> None:
+    def __init__(self, seed: int, backend_on: Callable[[Callable[[], datetime]], Backend] | None = None) -> None:
         self.seed = seed
         self.draw = random.Random(seed)
         # Pauses after failures are drawn from the global generator.
@@ -124,7 +124,7 @@ class Run:
         self.trace: list[str] = []
         self.stripe = Stripe(self.loop, seed)
         self.provider = EngineProvider(self.stripe, self.loop, self.draw, self.weather.network)
-        backend = make_backend(self) if make_backend else Tables(CATALOG, self.loop.now)
+        backend = backend_on(self.loop.now) if backend_on else Tables(CATALOG, self.loop.now)
         self.database = Database(backend, self.draw, self.loop.now, self.weather.crashes)
         self.store = cast(Store, self.database)
         self.shop = Shop(self.stripe, self.loop, self.draw, self.note)
@@ -138,6 +138,8 @@ class Run:
         """Exceptions that nothing in our code expects."""
         self.applied: Applied | None = None
         self.probe: Callable[[], None] = lambda: None
+        self.hasty = False
+        """Everything happens within a minute or so."""
         self._calm = False
         self._on_the_way: set[asyncio.Task[None]] = set()
         self._held_back: list[Event] = []
@@ -160,6 +162,13 @@ class Run:
     def receive_again(self) -> None:
         """Deliver every event that ever arrived once more, and read whatever would have to be read."""
         self.loop.run_until_complete(self._receive_again())
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        self._calm = True
+        for process in (self._server, *self._workers):
+            process.kill()
+        self.loop.finish()
 
     async def _play(self, happenings: int) -> None:
         self.stripe.sent = self._send
@@ -191,6 +200,8 @@ class Run:
 
     def _pause_s(self) -> float:
         """Most of it happens at once; then nothing for weeks."""
+        if self.hasty:
+            return self.draw.choice((0.0, 0.5, 5.0)) * self.draw.random()
         least, most = self.draw.choices(
             ((0, 0), (0, 1), (1, 30), (30, 600), (3600, 8 * 3600), (DAY_S, 6 * DAY_S), (25 * DAY_S, 40 * DAY_S)),
             (40, 20, 20, 8, 5, 5, 2),

@@ -46,6 +46,7 @@ def judge(run: Run, happenings: int = HAPPENINGS) -> Verdict:
     run.sweep()
     wrong += [f"after a sweep: {text}" for text in (*audit_access(run), *audit_differences(run), *audit_record(run))]
     wrong += ladder.wrong
+    run.close()
     return Verdict(
         seed=run.seed,
         wrong=tuple(dict.fromkeys(wrong)),
