@@ -22,6 +22,8 @@ from .tables import Dump
 
 Key = tuple[str, ...]
 
+CONNECTIONS_MAX = 20
+
 
 class BackendTransaction(Protocol):
     def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any: ...
@@ -71,11 +73,19 @@ class Database:
         self.hear: Callable[[], None] = lambda: None
         self._open: list[HostileTransaction] = []
         self._owners: dict[Key, HostileTransaction] = {}
-        self._queues: dict[Key, list[tuple[HostileTransaction, asyncio.Future[None]]]] = {}
+        self._queues: dict[Key, list[asyncio.Future[None]]] = {}
         self._inserted: set[Key] = set()
+        self._without_connection: list[asyncio.Future[None]] = []
 
     def transaction(self) -> "HostileTransaction":
         return HostileTransaction(self)
+
+    async def connection(self) -> None:
+        """Wait until one of the pool's connections is free."""
+        while len(self._open) >= CONNECTIONS_MAX:
+            free: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._without_connection.append(free)
+            await free
 
     def calm(self) -> None:
         self.crashes = Crashes()
@@ -92,41 +102,33 @@ class Database:
     def locked_by_others(self, transaction: "HostileTransaction") -> frozenset[str]:
         return frozenset(k[1] for k, owner in self._owners.items() if k[0] == "subject" and owner is not transaction)
 
-    def take(self, key: Key, transaction: "HostileTransaction") -> "asyncio.Future[None] | None":
-        """Lock a row; None when that is done, else what to wait for."""
-        owner = self._owners.get(key)
-        if owner is transaction:
-            return None
-        if owner is None:
+    def busy(self, key: Key, transaction: "HostileTransaction") -> bool:
+        return self._owners.get(key, transaction) is not transaction
+
+    def take(self, key: Key, transaction: "HostileTransaction") -> None:
+        """Lock a row that is not busy."""
+        if key not in self._owners:
             self._owners[key] = transaction
             transaction.held.append(key)
-            return None
-        self._refuse_circle(key, transaction)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(key, []).append((transaction, turn))
-        return turn
 
-    def _refuse_circle(self, key: Key, transaction: "HostileTransaction") -> None:
+    def turn(self, key: Key, transaction: "HostileTransaction") -> "asyncio.Future[None]":
+        """What to wait for before asking again whether a row is busy."""
         wanted: Key | None = key
         while wanted is not None and (owner := self._owners.get(wanted)) is not None:
             if owner is transaction:
                 self.deadlocks.append(f"{transaction.held} wants {key}")
                 raise _unavailable("deadlock detected")
             wanted = owner.waits_for
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(key, []).append(turn)
+        return turn
 
     def release(self, transaction: "HostileTransaction") -> None:
         for key in transaction.held:
-            queue = self._queues.get(key, [])
-            while queue and queue[0][1].done():
-                queue.pop(0)
-            if queue:
-                heir, turn = queue.pop(0)
-                self._owners[key] = heir
-                heir.held.append(key)
-                heir.waits_for = None
-                turn.set_result(None)
-            else:
-                del self._owners[key]
+            del self._owners[key]
+            for turn in self._queues.pop(key, ()):
+                if not turn.done():
+                    turn.set_result(None)
         transaction.held.clear()
 
     def opened(self, transaction: "HostileTransaction") -> None:
@@ -138,6 +140,11 @@ class Database:
             self._inserted.update(transaction.inserted)
             self.committed.append(Committed(self.now(), tuple(transaction.calls)))
         self.release(transaction)
+        while self._without_connection:
+            free = self._without_connection.pop(0)
+            if not free.done():
+                free.set_result(None)
+                break
         if committed and any(call.noun == "tell" for call in transaction.calls):
             self.hear()
 
@@ -161,6 +168,7 @@ class HostileTransaction:
 
     async def __aenter__(self) -> "HostileTransaction":
         await asyncio.sleep(0)
+        await self._database.connection()
         if not self._database.up:
             raise _unavailable("connection refused")
         self._inner = self._database.backend.begin()
@@ -210,9 +218,16 @@ class HostileTransaction:
         if crashes.stall <= roll < crashes.stall + crashes.statement:
             raise _unavailable("connection lost")
         self._check()
-        for key in self._needs(noun, method, args, named):
-            await self._acquire(key)
+        keys = [key for key in self._needs(noun, method, args, named) if not self._is_there(key)]
+        while busy := next((key for key in keys if database.busy(key, self)), None):
+            await self._wait(busy)
             self._check()
+        # Nobody else runs from here to the statement itself: what is locked here is locked there.
+        for key in keys:
+            if not self._is_there(key):
+                database.take(key, self)
+                if key[0].startswith("new "):
+                    self.inserted.add(key)
         if (noun, method) == ("subjects", "claim"):
             named = {**named, "locked": database.locked_by_others(self)}
         assert self._inner is not None
@@ -229,22 +244,14 @@ class HostileTransaction:
         if self._lost:
             raise _unavailable("the database was restarted")
 
-    async def _acquire(self, key: Key) -> None:
-        if key[0].startswith("new "):
-            # What is there already is only looked at; what another transaction is just adding is waited for.
-            if not self._database.exists(key) and key not in self.inserted:
-                await self._wait(key)
-                if not self._database.exists(key):
-                    self.inserted.add(key)
-        else:
-            await self._wait(key)
+    def _is_there(self, key: Key) -> bool:
+        """What others have added is only looked at; what another transaction is just adding is waited for."""
+        return key[0].startswith("new ") and self._database.exists(key)
 
     async def _wait(self, key: Key) -> None:
-        self._turn = self._database.take(key, self)
-        if self._turn is not None:
-            self.waits_for = key
-            await self._turn
-            self._turn = None
+        self._turn, self.waits_for = self._database.turn(key, self), key
+        await self._turn
+        self._turn = self.waits_for = None
 
     def _needs(self, noun: str, method: str, args: tuple[Any, ...], named: dict[str, Any]) -> Iterable[Key]:
         """The rows that PostgreSQL would lock for this statement, in its order."""

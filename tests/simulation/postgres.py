@@ -22,6 +22,7 @@ from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store, Transaction
 from paygrade.server.operations.catalogs import publish_catalog
 
+from .hostile import CONNECTIONS_MAX
 from .loop import START
 from .shop import DOCUMENT
 from .tables import Dump, SubjectRow
@@ -47,7 +48,7 @@ class PostgresBackend:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._connection = psycopg.connect(database_url, autocommit=True)
         self._url = database_url
-        self._store = Store(database_url, connections_max=40)
+        self._store = Store(database_url, connections_max=CONNECTIONS_MAX + 5)
 
     def __enter__(self) -> "PostgresBackend":
         self._thread.start()
