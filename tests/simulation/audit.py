@@ -260,7 +260,9 @@ class LadderAuditor:
             reads = decide(view, "exports", 1, moment).allowed
             writes = decide(view, "editor", 1, moment).allowed
             if (reads, writes) != ((True, True), (True, False), (False, False))[_step(since, moment)]:
-                self.wrong.append(f"ladder: {key} owes since {since}; on {moment} it may read: {reads}, write: {writes}")
+                self.wrong.append(
+                    f"ladder: {key} owes since {since}; on {moment} it may read: {reads}, write: {writes}"
+                )
 
 
 def audit_replay(run: Run) -> list[str]:
@@ -311,5 +313,3 @@ def _step(since: datetime, at: datetime) -> int:
 
 def _kept(arrival: Any, dump: Dump) -> bool:
     return (arrival.subject or "none", arrival.event_id) in dump.inbox
-
-

@@ -1,8 +1,8 @@
 """An event loop without a clock, sockets or threads: one `random.Random` decides what runs next.
 
 Laws: time is a count of microseconds that only this loop moves; it moves when nothing is left to run, to the next
-timer, and by a tenth of a millisecond with every step, so no two steps share an instant; whatever is ready runs in an order
-drawn from the seed, because nothing may depend on the order the real loop happens to have; the work a real loop
+timer, and by a tenth of a millisecond with every step, so no two steps share an instant; whatever is ready runs
+in an order drawn from the seed, because nothing may depend on the order the real loop happens to have; the work a real loop
 would give to a thread happens here too, at the end of the time it was drawn to take.
 """
 
@@ -50,7 +50,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def run_until_complete(self, future: Coroutine[Any, Any, T]) -> T:  # type: ignore[override]
         events._set_running_loop(self)
         try:
-            task = self.create_task(future)
+            task: asyncio.Task[T] = self.create_task(future)
             while not task.done():
                 self._step()
             return task.result()
@@ -85,15 +85,15 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         if not handle.cancelled():
             handle._run()
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         self._count += 1
         heapq.heappush(self._timers, (round(when * 1e6), self._count, timer))
@@ -119,7 +119,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:  # type: ignore[override]
+    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
         return asyncio.Task(coro, loop=self, name=name, context=context)
 
     def get_debug(self) -> bool:

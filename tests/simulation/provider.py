@@ -185,9 +185,8 @@ def concerned(event: Event) -> str | None:
     """The customer whose answers an event may have changed."""
     thing = event["data"]["object"]
     named = thing["id"] if thing["object"] == "customer" else thing.get("customer")
-    return named or event["data"].get("previous_attributes", {}).get("customer")
-
-
+    found: str | None = named or event["data"].get("previous_attributes", {}).get("customer")
+    return found
 
 
 def _one(found: list[Json], id: str) -> Json:

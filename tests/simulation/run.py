@@ -19,6 +19,7 @@ from paygrade.catalog_document import parse
 from paygrade.errors import Refused, Unavailable
 from paygrade.facts import Block, Override
 from paygrade.postgres.store import Store
+from paygrade.postgres.subjects import Claim
 from paygrade.providers.stripe.events import refs
 from paygrade.server.clock import Clock
 from paygrade.server.operations.accounts import put_account
@@ -34,7 +35,9 @@ from .tables import Tables
 
 CATALOG = parse(DOCUMENT, lines={}, version=1)
 WORKERS = 3
-LOOK_FIRST_S, LOOK_MAX_S = 0.25, DAY_S
+LOOK_FIRST_S, LOOK_MAX_S, LOOK_RARER = 1.0, DAY_S, 3
+HEARING = 0.6
+"""How often a worker hears that there is something to be read; else it finds out when it looks."""
 DRAINED_WITHIN_S = 40 * DAY_S
 
 
@@ -119,7 +122,8 @@ class Run:
         # Pauses after failures are drawn from the global generator.
         random.seed(seed)
         self.weather = drawn_weather(self.draw)
-        self.loop = VirtualLoop(self.draw, thread_s=lambda: self.provider.thread_s())
+        # Without sockets, signals and pipes, which mypy misses.
+        self.loop = VirtualLoop(self.draw, thread_s=lambda: self.provider.thread_s())  # type: ignore[abstract]
         self.clock = LoopClock(self.loop)
         self.trace: list[str] = []
         self.stripe = Stripe(self.loop, seed)
@@ -183,8 +187,10 @@ class Run:
             self._moved.set()
             if self.draw.random() < self.weather.disaster:
                 await self._strike()
-            await asyncio.sleep(self._pause_s())
-            self.probe()
+            pause_s = self._pause_s()
+            for _ in range(5 if pause_s > DAY_S else 1):
+                await asyncio.sleep(pause_s / 5 if pause_s > DAY_S else pause_s)
+                self.probe()
         self.calm()
         self._release()
         await operator
@@ -204,7 +210,7 @@ class Run:
             return self.draw.choice((0.0, 0.5, 5.0)) * self.draw.random()
         least, most = self.draw.choices(
             ((0, 0), (0, 1), (1, 30), (30, 600), (3600, 8 * 3600), (DAY_S, 6 * DAY_S), (25 * DAY_S, 40 * DAY_S)),
-            (40, 20, 20, 8, 5, 5, 2),
+            (40, 18, 18, 8, 5, 6, 5),
         )[0]
         return least + (most - least) * self.draw.random()
 
@@ -284,17 +290,16 @@ class Run:
         while True:
             wake = self._wakes[number]
             wake.clear()
-            claims = ()
+            claims: tuple[Claim, ...] = ()
             with suppress(Unavailable):
                 claims = await claim_subjects(self.store, limit=self.weather.limit, at=self.clock.now())
             for claim in claims:
                 process.start(self._read(claim, wake))
-            look_s = LOOK_FIRST_S if claims else min(look_s * 2, LOOK_MAX_S)
+            look_s = LOOK_FIRST_S if claims else min(look_s * LOOK_RARER, LOOK_MAX_S)
             with suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), look_s)
-                look_s = LOOK_FIRST_S
 
-    async def _read(self, claim: Any, wake: asyncio.Event) -> None:
+    async def _read(self, claim: Claim, wake: asyncio.Event) -> None:
         try:
             outcome = await sync_subject(self.store, self.provider, self.clock, claim)
         except Unavailable:
@@ -309,7 +314,7 @@ class Run:
 
     def _hear(self) -> None:
         for wake in self._wakes:
-            if self._calm or self.draw.random() < 0.9:
+            if self.draw.random() < HEARING:
                 wake.set()
 
     async def _strike(self) -> None:
@@ -373,9 +378,7 @@ class Run:
                 lambda: delete_override(self.store, account=account, feature=feature, at=self.clock.now())
             )
             self.stated[account].pop(f"override:{feature}", None)
-        elif await self._insist(
-            lambda: put_override(self.store, account=account, override=body, at=self.clock.now())
-        ):
+        elif await self._insist(lambda: put_override(self.store, account=account, override=body, at=self.clock.now())):
             self.stated[account][f"override:{feature}"] = body
         self.note(f"operator: {account} {body}")
 

@@ -65,7 +65,13 @@ PRICES = (
     ("extra_monthly", 500, "month"),
     ("unmapped_weekly", 100, "week"),
 )
-CARDS = ("pm_card_visa", "pm_card_visa", "pm_card_chargeCustomerFail", "pm_card_authenticationRequired")
+CARDS = (
+    "pm_card_visa",
+    "pm_card_visa",
+    "pm_card_chargeCustomerFail",
+    "pm_card_chargeCustomerFail",
+    "pm_card_authenticationRequired",
+)
 
 
 class Shop:

@@ -6,7 +6,7 @@ from .audit import LadderAuditor, audit_access, audit_differences, audit_ends, a
 from .run import Run
 from .tables import Dump
 
-HAPPENINGS = 16
+HAPPENINGS = 12
 
 
 class Verdict(Struct, frozen=True):
