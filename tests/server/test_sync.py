@@ -299,7 +299,7 @@ async def test_an_event_about_something_gone_is_handled(store: Store) -> None:
 
 @pytest.mark.parametrize("subject", [CUS, "stripe:sub_1"])
 async def test_what_the_provider_does_not_know_yet_is_asked_for_again(store: Store, subject: str) -> None:
-    """Found by the simulation (seeds 74 and 159): an answer from before the thing existed was taken for the last word."""
+    """Found by the simulation (seeds 74 and 159): an answer from before it existed was taken for the last word."""
     world = World({CUS: customer(deleted=True, account=None)})
     await receive(store, "evt_1", subject=subject, type="customer.subscription.created")
     assert await sync(store, world) == ["doubted"]

@@ -2,8 +2,8 @@
 
 Laws: time is a count of microseconds that only this loop moves; it moves when nothing is left to run, to the next
 timer, and by a tenth of a millisecond with every step, so no two steps share an instant; whatever is ready runs
-in an order drawn from the seed, because nothing may depend on the order the real loop happens to have; the work a real loop
-would give to a thread happens here too, at the end of the time it was drawn to take.
+in an order drawn from the seed, because nothing may depend on the order the real loop happens to have; the work a
+real loop would give to a thread happens here too, at the end of the time it was drawn to take.
 """
 
 import asyncio

@@ -79,6 +79,8 @@ class Shop:
 
     def __init__(self, stripe: Stripe, loop: VirtualLoop, draw: random.Random, note: Callable[[str], None]) -> None:
         self._stripe, self._loop, self._draw, self._note = stripe, loop, draw, note
+        self.hurried_ends = 0
+        """How much more often than usual a subscription is ended at once."""
         self.named: dict[str, list[str]] = {}
         self._prices = {
             key: stripe.ask(
@@ -109,6 +111,7 @@ class Shop:
                 doings += [self.leave]
         if subscriptions:
             doings += [self.change] * 4 + [self.plan_end] * 2 + [self.settle] * 2 + [self.pause, self.end, self.retry]
+            doings += [self.end] * self.hurried_ends
         self._note(self._draw.choice(doings)())
 
     def join(self) -> str:
