@@ -103,6 +103,9 @@ class HttpWorld:
         status = self._sync_status()
         if pending:
             return f"{pending} webhooks"
+        sweep = status["repair"]["sweep"]
+        if sweep is not None and sweep["finished_at"] is None:
+            return "a sweep"
         if status["dirty"]:
             return f"{status['dirty']} subjects to be read; failing: {status['failing']}"
         now = datetime.fromisoformat(status["clock"]).astimezone(UTC)
