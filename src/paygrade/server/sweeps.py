@@ -104,25 +104,37 @@ class _Sweeping:
         self._clock = clock
         self._lease_s = lease_s
         self._patience_s = patience_s
+        self._asked_at = clock.now()
 
     async def run(self, sweep: "SavedSweep") -> SweepOutcome:
-        while True:
-            asked_at = self._clock.now()
-            page = await asyncio.to_thread(self._provider.list_page, sweep.cursor)
-            if page is None:
-                # What it should go on after was deleted there: the list is read from its beginning.
-                sweep = replace(sweep, cursor=None)
-                continue
-            async with self._store.transaction() as tx:
-                if not await tx.sweeps.hold(sweep):
-                    return "overtaken"
-                if sweep.cursor is None:
-                    await tx.sweeps.forget_seen()
-                met = await self._compare(tx, page.customers, asked_at)
-                sweep = replace(sweep, cursor=page.after or sweep.cursor, counts=_sum(sweep.counts, met))
-                if page.after is None:
-                    return await self._finish(tx, sweep)
-                await tx.sweeps.advance(sweep, lease_s=self._lease_s)
+        asked = self._ask(sweep.cursor)
+        try:
+            while True:
+                page, asked_at = await asked, self._asked_at
+                if page is None:
+                    # What it should go on after was deleted there: the list is read from its beginning.
+                    sweep = replace(sweep, cursor=None)
+                    asked = self._ask(None)
+                    continue
+                if page.after is not None:
+                    # The provider answers while this page is compared.
+                    asked = self._ask(page.after)
+                async with self._store.transaction() as tx:
+                    if not await tx.sweeps.hold(sweep):
+                        return "overtaken"
+                    if sweep.cursor is None:
+                        await tx.sweeps.forget_seen()
+                    met = await self._compare(tx, page.customers, asked_at)
+                    sweep = replace(sweep, cursor=page.after or sweep.cursor, counts=_sum(sweep.counts, met))
+                    if page.after is None:
+                        return await self._finish(tx, sweep)
+                    await tx.sweeps.advance(sweep, lease_s=self._lease_s)
+        finally:
+            asked.cancel()
+
+    def _ask(self, after: str | None) -> "asyncio.Task[ListedPage | None]":
+        self._asked_at = self._clock.now()
+        return asyncio.create_task(asyncio.to_thread(self._provider.list_page, after))
 
     async def rehearse(self, sweep: "SavedSweep") -> SweepOutcome:
         """Gather everything and report what a sweep would do. Nothing but the sweep's own row is written."""

@@ -51,18 +51,21 @@ class StripeProvider:
         max_requests_per_second: float | None = None,
         timeout_s: float = 20,
     ) -> None:
-        import stripe  # slow to load, which whoever runs without Stripe need not pay
+        # Slow to load, which whoever runs without Stripe need not pay.
+        import stripe
+
+        from paygrade.providers.stripe.transport import Transport
 
         usual = REQUESTS_PER_SECOND_ELSEWHERE if api_base else REQUESTS_PER_SECOND
         self._pace = Pace(max_requests_per_second or usual)
+        self._transport = Transport(timeout_s=timeout_s)
         self._stripe = stripe.StripeClient(
             api_key.strip(),
             stripe_version=API_VERSION,
             base_addresses={"api": api_base.rstrip("/")} if api_base else {},
             # One retry, for a kept connection that the other side has closed. Waiting longer is the caller's business.
             max_network_retries=1,
-            # Without a session given, this client keeps one per thread: `requests` sessions are not for sharing.
-            http_client=stripe.RequestsClient(timeout=timeout_s),
+            http_client=self._transport,
         )
 
     def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
@@ -115,7 +118,9 @@ class StripeProvider:
             page = self._get("/v1/subscriptions", limit=PAGE_SIZE, status="all", expand=expand, **start)
             entries, follows = _entries("/v1/subscriptions", page, after)
             return page_of(entries, after=follows)
-        except _Gone:
+        except _Gone as gone:
+            if after is None:
+                raise _not_understood(f"there is no list of subscriptions: {gone}") from gone
             return None
         except Refused as mistake:
             raise _not_understood(mistake.detail) from mistake
@@ -181,9 +186,12 @@ class StripeProvider:
         import stripe
 
         try:
-            answer = self._stripe.raw_request("get", path, **params).data
+            self._stripe.raw_request("get", path, **params)
+            answer = self._transport.take()
         except stripe.StripeError as error:
             raise _explained(error) from error
+        except ValueError as error:
+            raise _not_understood(f"`{path}` did not answer with JSON") from error
         except (AttributeError, TypeError) as error:
             # The library stumbles over an error body it does not expect, such as a proxy's `{"error": "bad gateway"}`.
             raise _not_understood(f"`{path}` answered with an error in an unknown form") from error
