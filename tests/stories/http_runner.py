@@ -167,4 +167,5 @@ def _settings(provider: simulator.Running, database_url: str) -> Settings:
         stripe_api_base=provider.url,
         webhook_secrets=(provider.secret,),
         clock_url=provider.url,
+        sweep_every=None,
     )

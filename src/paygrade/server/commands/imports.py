@@ -8,7 +8,7 @@ from paygrade.server.commands.output import as_json, say, show_json, table
 from paygrade.server.commands.sweeping import follow_sweep, start_sweep, summary
 
 
-@click.group()
+@click.group("import")
 def imports() -> None:
     """Take over an existing billing account."""
 
