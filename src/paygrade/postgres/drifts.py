@@ -18,19 +18,11 @@ class Drifts:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
 
-    async def add(
-        self,
-        differences: Iterable[Difference],
-        *,
-        subject: str,
-        account: str,
-        found_by: FoundBy,
-        at: datetime,
-    ) -> int:
-        """Open a row for each; returns how many were not open already."""
+    async def add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> int:
+        """Open a row for each difference of a subject of an account; returns how many were not open already."""
         rows = [
             (subject, account, each.subscription, each.field, each.stored, each.provider, found_by, at)
-            for each in differences
+            for subject, account, each in found
         ]
         if not rows:
             return 0

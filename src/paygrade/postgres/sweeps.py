@@ -77,9 +77,16 @@ class Sweeps:
         return _saved(row) if row else None
 
     async def hold(self, sweep: SavedSweep) -> bool:
-        """Keep others from taking it until the end of the transaction; False when somebody has."""
+        """Keep others from taking it until the end of the transaction; False when somebody has.
+
+        The transaction's end does not wait for the disk: what a crash undoes it undoes whole, and the page is asked for
+        again.
+        """
         cursor = await self._connection.execute(
-            "select from sweeps where id = %s and fence = %s and finished_at is null for update",
+            """
+            select set_config('synchronous_commit', 'off', true)
+            from sweeps where id = %s and fence = %s and finished_at is null for update
+            """,
             (sweep.id, sweep.fence),
         )
         return cursor.rowcount == 1

@@ -24,10 +24,10 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
         match told.what:
             case "drift_detected":
                 metrics.drift.labels(what="detected", found_by=told.found_by or "").inc(told.fields)
-                log.warning("drift_detected", subject=told.subject, fields=told.fields, found_by=told.found_by)
+                log.warning("drift_detected", subjects=told.subjects, fields=told.fields, found_by=told.found_by)
             case "drift_healed" | "drift_explained":
                 metrics.drift.labels(what=told.what.removeprefix("drift_"), found_by="").inc(told.fields)
-                log.info(told.what, subject=told.subject, fields=told.fields)
+                log.info(told.what, subjects=told.subjects, fields=told.fields)
             case _:
                 metrics.sweeps.labels(what=told.what.removeprefix("sweep_")).inc()
                 log.info(told.what)

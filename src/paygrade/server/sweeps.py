@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LEASE_S = 60.0
 """Longer than one page takes with all that is asked for it; a process that was killed is replaced after this long."""
+REPORT_LEASE_S = 600.0
+"""Longer than deriving everybody's access before and after takes."""
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 PATIENCE_S = 3.0
 """How long an event may take from the provider to us before a difference is read again without it."""
@@ -147,13 +149,14 @@ class _Sweeping:
             for listed in page.customers:
                 gathered.add(listed)
             counts = _sum(counts, _met(page.customers))
+            # No cursor is saved: whoever takes over has nothing of what was gathered here.
             cursor, sweep = page.after, replace(sweep, cursor=None, counts=counts)
-            if cursor is None:
-                break
             async with self._store.transaction() as tx:
                 if not await tx.sweeps.hold(sweep):
                     return "overtaken"
-                await tx.sweeps.advance(sweep, lease_s=self._lease_s)
+                await tx.sweeps.advance(sweep, lease_s=self._lease_s if cursor else REPORT_LEASE_S)
+            if cursor is None:
+                break
         report = await report_of(self._store, gathered, self._clock.now())
         sweep = replace(sweep, counts={**counts, "customers": report.customers})
         async with self._store.transaction() as tx:
@@ -195,22 +198,19 @@ class _Sweeping:
     async def _record(self, tx: "Transaction", differing: Sequence[ListedCustomer], asked_at: datetime) -> int:
         """Write down what differs, of those of which nobody saved another reading meanwhile; returns of how many."""
         held = await tx.subjects.stored((each.subject for each in differing), hold=True)
-        drifted = []
+        found = []
         for each in differing:
             known = held.get(each.subject)
             if known is None or _judge(known, each, asked_at) != "different":
                 continue
             assert isinstance(known.said, Customer)
             assert each.customer is not None
-            found = await tx.drifts.add(
-                compare_listed(known.said, each.customer),
-                subject=each.subject,
-                account=known.account,
-                found_by="sweep",
-                at=asked_at,
-            )
-            await tell(tx, Told("drift_detected", each.subject, found, "sweep"))
-            drifted.append(each.subject)
+            found += [
+                (each.subject, known.account, difference) for difference in compare_listed(known.said, each.customer)
+            ]
+        drifted = tuple(dict.fromkeys(subject for subject, _, _ in found))
+        fields = await tx.drifts.add(found, found_by="sweep", at=asked_at)
+        await tell(tx, Told("drift_detected", drifted, fields, "sweep"))
         await tx.subjects.mark(drifted, swept=True, patience_s=self._patience_s)
         await tx.tell("paygrade_subject")
         return len(drifted)

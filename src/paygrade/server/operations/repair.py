@@ -106,7 +106,7 @@ class Told(Struct, frozen=True):
     """What is told of repair, to every process."""
 
     what: Literal["drift_detected", "drift_healed", "drift_explained", "sweep_started", "sweep_finished"]
-    subject: str | None = None
+    subjects: tuple[str, ...] = ()
     fields: int = 0
     found_by: str | None = None
 
@@ -164,17 +164,17 @@ async def note_reading(
     """Write down what a reading says of drift: found by it, healed by it, or none after all."""
     if any(not event.polled for event in claim.events):
         if held.drifted and (withdrawn := await tx.drifts.withdraw(claim.subject)):
-            await tell(tx, Told("drift_explained", claim.subject, withdrawn))
+            await tell(tx, Told("drift_explained", (claim.subject,), withdrawn))
         return
     found = 0
     if (claim.swept or claim.events) and isinstance(stored, Customer) and said is not None:
         found_by: Literal["sweep", "poll"] = "poll" if claim.events else "sweep"
-        differences = compare(stored, said)
-        found = await tx.drifts.add(differences, subject=claim.subject, account=account, found_by=found_by, at=at)
+        differences = [(claim.subject, account, each) for each in compare(stored, said)]
+        found = await tx.drifts.add(differences, found_by=found_by, at=at)
         if found:
-            await tell(tx, Told("drift_detected", claim.subject, found, found_by))
+            await tell(tx, Told("drift_detected", (claim.subject,), found, found_by))
     if (found or held.drifted) and (healed := await tx.drifts.heal(claim.subject, at)):
-        await tell(tx, Told("drift_healed", claim.subject, healed))
+        await tell(tx, Told("drift_healed", (claim.subject,), healed))
 
 
 async def purge_repair(store: "Store", *, at: datetime) -> None:
