@@ -56,8 +56,9 @@ def main() -> None:
         database.stop()
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     counts = swept.counts
-    print(f"  {counts.subscriptions:,} subscriptions, {counts.different:,} customers different, in {seconds:.1f} s "
-          f"({cpu_seconds:.1f} s of one core) with {counts.requests:,} requests; at most {megabytes:.0f} MB (with what filled the database)")  # fmt: skip
+    found = f"{counts.subscriptions:,} subscriptions, {counts.different:,} customers different"
+    print(f"  {found}, in {seconds:.1f} s ({cpu_seconds:.1f} s of one core) with {counts.requests:,} requests")
+    print(f"  at most {megabytes:.0f} MB, with what filled the database")
 
 
 async def _sweep(database_url: str, url: str) -> Sweep:
