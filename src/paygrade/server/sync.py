@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from paygrade.errors import Unavailable
 from paygrade.facts import TERMINAL, Customer, Departed
 from paygrade.server.operations.facts import record
+from paygrade.server.operations.repair import note_reading
 from paygrade.server.operations.sync import Marked, mark_all_dirty, mark_discovered
 from paygrade.standings import soonest
 
@@ -129,6 +130,7 @@ async def _save_nothing(tx: "Transaction", held: "HeldSubject", reading: Reading
     if reread_s is None:
         await _handle(tx, claim, at)
     await tx.subjects.settle(claim, account=held.account, read_at=reading.read_at, reread_s=reread_s)
+    await note_reading(tx, held, claim, at=at)
     return "nothing" if reread_s is None else "doubted"
 
 
@@ -159,6 +161,8 @@ async def _save_customer(
     losing = {held.account, linking} - {None, key}
     await tx.accounts.create(key, at)
     accounts = await tx.accounts.lock([key, *(account for account in losing if account)])
+    stated = accounts[held.account].statements.get(claim.subject) if held.account in accounts else None
+    await note_reading(tx, held, claim, account=key, stored=stated.body if stated else None, said=customer, at=at)
     cause = [event.id for event in claim.events][-CAUSES_MAX:]
     for account in sorted(accounts.keys() - {key}):
         await record(
