@@ -224,6 +224,8 @@ def receiver() -> Iterator[Receiver]:
             pass
 
     class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # bursts come at once
+
         def handle_error(self, request: object, client_address: object) -> None:
             """A connection the simulator let go of is no error."""
 

@@ -110,6 +110,10 @@ class Engine:
         events, self.world.fresh_events = self.world.fresh_events, []
         return [copied(event) for event in events]
 
+    def repeat_event(self, event: str) -> Json:
+        """Make a second event, of another id, that tells of the same change (Stripe docs: duplicate events)."""
+        return copied(self.world.repeat_event(event))
+
     def note_webhooks(self, event: str, *, pending: int) -> None:
         """Note how many endpoints have not received an event yet, which the events list shows."""
         self.world.objects[event]["pending_webhooks"] = pending

@@ -16,10 +16,11 @@ from paygrade.simulator import (
     pauses,
     previews,
     subscriptions,
+    thin,
 )
 from paygrade.simulator.forms import Json
 from paygrade.simulator.reading import LIST_FIELDS, Test, filters, page
-from paygrade.simulator.world import World
+from paygrade.simulator.world import World, copied
 
 Handler = Callable[[World, Json], Json]
 HandlerOfOne = Callable[[World, str, Json], Json]
@@ -172,6 +173,10 @@ def list_events(world: World, params: Json) -> Json:
     return page(world, "event", params, url="/v1/events", keep=keep)
 
 
+def retrieve_thin_event(world: World, id: str, _params: Json) -> Json:
+    return thin.full(copied(world.get("event", id)))
+
+
 def list_customer_payment_methods(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, LIST_FIELDS | {"type"})
     subscriptions.live_customer(world, id)
@@ -301,5 +306,6 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("GET", "/v1/charges/{id}", _retrieve("charge")),
     ("GET", "/v1/balance_transactions/{id}", _retrieve("balance_transaction")),
     ("GET", "/v1/events/{id}", _retrieve("event")),
+    ("GET", "/v2/core/events/{id}", retrieve_thin_event),
 ]
 OF_ONE = [(method, re.compile(path.replace("{id}", "([^/]+)")), handler) for method, path, handler in _ONE]

@@ -158,7 +158,8 @@ class World:
 
     def owned(self, kind: str, owner: str) -> list[Json]:
         """Give the objects of a kind under an owner, newest first."""
-        return [self.objects[id] for id in reversed(self.shelves.get(f"{kind}/{owner}", []))]
+        ids = reversed(self.shelves.get(f"{kind}/{owner}", []))
+        return [self.objects[id] for id in ids if id in self.objects]
 
     def schedule(self, due: int, what: str, id: str) -> None:
         """Note what falls due; the one who handles it looks again whether it still applies."""
@@ -205,6 +206,14 @@ class World:
             "type": type,
         }
         self.fresh_events.append(self.put(event))
+
+    def repeat_event(self, id: str) -> Json:
+        """Make a second event, of another id, that tells of the same change."""
+        return self.put({**self.get("event", id), "id": self.new_id("evt")})
+
+    def event_data(self, id: str) -> bytes:
+        """Give the encoded `data` of an event."""
+        return bytes(self.objects[id]["data"])
 
     @contextmanager
     def changing(self, thing: Json, type: str | None = None) -> Iterator[None]:
