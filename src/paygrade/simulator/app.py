@@ -26,6 +26,8 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+CLOCK_ADVANCE_S = 0.2  # how long a test clock is seen advancing if nobody looks
+
 DEFAULT_SECRET = "whsec_simulator"
 DEFAULT_KEY = "sk_test_simulator"
 
@@ -152,7 +154,15 @@ class Simulator:
                 events.append(self.engine.repeat_event(event["id"]))
         self._replica.note(events, at_s=_loop_time(), lag_max_s=self.weather.lag_ms[1] / 1000)
         self.deliveries.accept(events, self.weather)
+        if self.engine.world.looks:
+            asyncio.get_running_loop().call_later(CLOCK_ADVANCE_S, self._finish_clocks)
         self._moved.set()
+
+    def _finish_clocks(self) -> None:
+        """Let test clocks arrive, a moment after they were told to."""
+        if self.engine.world.looks:
+            self.engine.finish_clocks()
+            self._hand_out()
 
     def _stripe(
         self, method: str, path: str, headers: dict[str, str], *, query: str, body: bytes, mishap: Mishap

@@ -91,6 +91,20 @@ def end(world: World, subscription: Json, *, reason: str | None = None) -> None:
     world.emit("customer.subscription.deleted", subscription)
 
 
+def delete_customer(world: World, customer: Json) -> Json:
+    """Delete a customer: subscriptions end at once, and only a stub stays behind."""
+    id = customer["id"]
+    for subscription in world.owned("subscription", id):
+        if subscription["status"] not in ENDED:
+            end(world, subscription, reason="cancellation_requested")
+    for payment_method in world.owned("payment_method", id):
+        payment_method["customer"] = None
+    stub: Json = {"id": id, "object": "customer", "deleted": True}
+    world.objects[id] = stub
+    world.emit("customer.deleted", customer)
+    return stub
+
+
 def expire_incomplete(world: World, subscription: Json) -> None:
     with world.changing(subscription):
         _set_status(world, subscription, "incomplete_expired")

@@ -240,6 +240,7 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
         id=world.new_id("sub"),
         at=world.at,
         customer=customer["id"],
+        test_clock=customer["test_clock"],
         currency=customer["currency"] or "usd",
         billing_mode=shapes.billing_mode(type=type, at=world.at),
         metadata=forms.merge_metadata({}, params),

@@ -97,9 +97,17 @@ class Request:
 
 
 @dataclass(slots=True)
+class Timeline:
+    """A clock, and what falls due by it."""
+
+    now: datetime
+    due: list[tuple[int, int, int, str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class World:
     seed: int
-    now: datetime
+    time: Timeline  # the one lived by: everyone's, or that of a test clock
     settings: Settings = field(default_factory=Settings)
     objects: dict[str, Json] = field(default_factory=dict)  # by id, every kind
     shelves: dict[str, list[str]] = field(default_factory=dict)  # kind, or kind/owner → ids, oldest first
@@ -109,16 +117,35 @@ class World:
     debits: dict[str, Debit] = field(default_factory=dict)  # subscription item id → its last debit
     resumptions: dict[str, Resumption] = field(default_factory=dict)  # subscription id
     held_changes: dict[str, HeldChange] = field(default_factory=dict)  # by subscription id
+    timelines: dict[str, Timeline] = field(default_factory=dict)  # by test clock
+    looks: dict[str, int] = field(default_factory=dict)  # test clock under way → how often it was looked at
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
     fresh_events: list[Json] = field(default_factory=list)
     random: random.Random = field(init=False)
-    _due: list[tuple[int, int, int, str, str]] = field(default_factory=list)
     _due_count: int = 0
     _open: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+
+    @property
+    def now(self) -> datetime:
+        return self.time.now
+
+    @now.setter
+    def now(self, instant: datetime) -> None:
+        self.time.now = instant
+
+    @contextmanager
+    def living_by(self, clock: str | None) -> Iterator[None]:
+        """Live in a test clock's time; None changes nothing."""
+        before = self.time
+        self.time = self.timelines[clock] if clock else before
+        try:
+            yield
+        finally:
+            self.time = before
 
     @property
     def at(self) -> int:
@@ -164,15 +191,15 @@ class World:
     def schedule(self, due: int, what: str, id: str) -> None:
         """Note what falls due; the one who handles it looks again whether it still applies."""
         self._due_count += 1
-        heapq.heappush(self._due, (due, DUE_ORDER.index(what), self._due_count, what, id))
+        heapq.heappush(self.time.due, (due, DUE_ORDER.index(what), self._due_count, what, id))
 
     @property
     def next_due(self) -> datetime | None:
-        return datetime.fromtimestamp(self._due[0][0], UTC) if self._due else None
+        return datetime.fromtimestamp(self.time.due[0][0], UTC) if self.time.due else None
 
     def take_due(self) -> tuple[str, str]:
         """Take the first happening from the queue and set the clock to its instant."""
-        due, _, _, what, id = heapq.heappop(self._due)
+        due, _, _, what, id = heapq.heappop(self.time.due)
         self.now = max(self.now, datetime.fromtimestamp(due, UTC))
         return what, id
 
