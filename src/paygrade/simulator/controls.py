@@ -106,6 +106,14 @@ async def authenticate(simulator: Simulator, wanted: Json) -> Json:
     return simulator.engine.authenticate(wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True)
 
 
+async def dispute(simulator: Simulator, wanted: Json) -> Json:
+    _check_keys(wanted, "charge", "reason", "inquiry")
+    charge, reason = wanted.get("charge"), wanted.get("reason", "fraudulent")
+    if not isinstance(charge, str) or not isinstance(reason, str):
+        raise ValueError("`charge` is the id of the charge to dispute, `reason` one of Stripe's dispute reasons")
+    return simulator.engine.dispute(charge, reason=reason, inquiry=wanted.get("inquiry") is True)
+
+
 CONTROLS: dict[tuple[str, str], Callable[[Simulator, Json], Awaitable[Json]]] = {
     ("GET", "clock"): show_clock,
     ("POST", "clock"): move_clock,
@@ -118,6 +126,7 @@ CONTROLS: dict[tuple[str, str], Callable[[Simulator, Json], Awaitable[Json]]] = 
     ("GET", "settings"): show_settings,
     ("POST", "settings"): change_settings,
     ("POST", "authenticate"): authenticate,
+    ("POST", "dispute"): dispute,
 }
 
 

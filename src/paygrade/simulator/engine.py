@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from paygrade.simulator import clocks, errors, invoices, reading, routes
+from paygrade.simulator import clocks, disputes, errors, invoices, reading, routes
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import API_VERSION, Request, Settings, Timeline, World, copied
 
@@ -127,6 +127,12 @@ class Engine:
         with self.world.living_by(clocks.of_object(self.world, intent)):
             invoices.authenticate(self.world, intent, succeeds=succeeds)
         return intent
+
+    def dispute(self, charge: str, *, reason: str = "fraudulent", inquiry: bool = False) -> Json:
+        """Play the customer's bank, which disputes a charge."""
+        thing = self.world.get("charge", charge, param="charge")
+        with self.world.living_by(clocks.of_object(self.world, thing)):
+            return disputes.open_dispute(self.world, thing, reason=reason, inquiry=inquiry)
 
     def _answer(self, method: str, path: str, params: Json, *, request: Request, headers: dict[str, str]) -> Response:
         world = self.world

@@ -7,7 +7,6 @@ from typing import Any
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import NO_ADDRESS
 
-
 NOT_SET = (
     "account_tax_ids",
     "application",
@@ -372,4 +371,26 @@ def balance_transaction(*, id: str, at: int, charge: Json) -> Json:
         "source": charge["id"],
         "status": "pending",
         "type": "charge",
+    }
+
+
+def reversal_transaction(*, id: str, at: int, of: Json, amount: int, kind: str) -> Json:
+    """What a refund or a dispute takes from the balance; a negative amount comes back."""
+    return {
+        "id": id,
+        "object": "balance_transaction",
+        "amount": -amount,
+        "available_on": at,
+        "balance_type": "payments",
+        "created": at,
+        "currency": of["currency"],
+        "description": None,
+        "exchange_rate": None,
+        "fee": 0,
+        "fee_details": [],
+        "net": -amount,
+        "reporting_category": "dispute" if kind == "adjustment" else kind,
+        "source": of["id"],
+        "status": "available",
+        "type": kind,
     }

@@ -102,7 +102,7 @@ def finalize(world: World, invoice: Json) -> None:
         payments.open_payment(world, invoice)
     world.emit("invoice.finalized", invoice)
     if invoice["amount_due"] == 0:
-        _set_paid(world, invoice, attempted=True)
+        set_paid(world, invoice, attempted=True)
 
 
 def collect(world: World, invoice: Json, *, payment_method: str | None = None, automatic: bool) -> Json | None:
@@ -112,7 +112,7 @@ def collect(world: World, invoice: Json, *, payment_method: str | None = None, a
     payer = payment_method or payments.card_for(world, customer=customer, subscription=subscription, invoice=invoice)
     failure = payments.charge(world, invoice, payer)
     if failure is None:
-        _set_paid(world, invoice, attempted=True, counts=automatic or invoice["attempt_count"] == 0)
+        set_paid(world, invoice, attempted=True, counts=automatic or invoice["attempt_count"] == 0)
         return None
     gave_up = _note_failure(world, invoice, automatic=automatic)
     if failure["code"] == "authentication_required":
@@ -152,7 +152,7 @@ def pay(world: World, invoice: Json, *, payment_method: str | None, out_of_band:
         return
     if out_of_band:
         payments.cancel(world, invoice)
-        _set_paid(world, invoice, attempted=invoice["attempted"])
+        set_paid(world, invoice, attempted=invoice["attempted"])
         return
     failure = collect(world, invoice, payment_method=payer, automatic=False)
     if failure is not None:
@@ -172,7 +172,7 @@ def authenticate(world: World, intent: Json, *, succeeds: bool) -> None:
     invoice = world.objects[payment["invoice"]]
     if succeeds:
         payments.settle(world, payment=payment, intent=intent)
-        _set_paid(world, invoice, attempted=True)
+        set_paid(world, invoice, attempted=True)
         return
     message = "The customer could not be authenticated."
     failure = {"type": "card_error", "code": "payment_intent_authentication_failure", "message": message}
@@ -207,7 +207,7 @@ def mark_uncollectible(world: World, invoice: Json) -> None:
     lifecycle.follow_settled(world, invoice)
 
 
-def _set_paid(world: World, invoice: Json, *, attempted: bool, counts: bool = False) -> None:
+def set_paid(world: World, invoice: Json, *, attempted: bool, counts: bool = False) -> None:
     with world.changing(invoice):
         invoice.update(
             status="paid",

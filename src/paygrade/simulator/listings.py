@@ -201,3 +201,38 @@ INVOICE_FILTERS: dict[str, Callable[[Json], object]] = {
 def list_invoices(world: World, params: Json) -> Json:
     owner = "subscription" if "subscription" in params else "customer"
     return listing("invoice", "/v1/invoices", INVOICE_FILTERS, owner=owner)(world, params)
+
+
+def list_refunds(world: World, params: Json) -> Json:
+    owner = "charge" if "charge" in params else "payment_intent"
+    return listing("refund", "/v1/refunds", OF_A_CHARGE, owner=owner)(world, params)
+
+
+def list_disputes(world: World, params: Json) -> Json:
+    owner = "charge" if "charge" in params else "payment_intent"
+    return listing("dispute", "/v1/disputes", OF_A_CHARGE, owner=owner)(world, params)
+
+
+def list_credit_notes(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "invoice": lambda n: n["invoice"],
+        "customer": lambda n: n["customer"],
+    }
+    owner = "invoice" if "invoice" in params else "customer"
+    return listing("credit_note", "/v1/credit_notes", names, owner=owner)(world, params)
+
+
+def list_credit_note_lines(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS)
+    return dict(world.get("credit_note", id)["lines"])
+
+
+def list_charges(world: World, params: Json) -> Json:
+    names = {"customer": lambda c: c["customer"], "payment_intent": lambda c: c["payment_intent"]}
+    return listing("charge", "/v1/charges", names, owner="customer")(world, params)
+
+
+OF_A_CHARGE: dict[str, Callable[[Json], object]] = {
+    "charge": lambda thing: thing["charge"],
+    "payment_intent": lambda thing: thing["payment_intent"],
+}

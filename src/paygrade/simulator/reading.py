@@ -147,8 +147,9 @@ def _subscriptions(world: World, customer: Json) -> Json:
     return _list_of(live, f"/v1/customers/{customer['id']}/subscriptions")
 
 
-def _refunds(_world: World, charge: Json) -> Json:
-    return {**_list_of([], f"/v1/charges/{charge['id']}/refunds"), "total_count": 0}
+def _refunds(world: World, charge: Json) -> Json:
+    made = world.owned("refund", charge["id"])
+    return {**_list_of(made, f"/v1/charges/{charge['id']}/refunds"), "total_count": len(made)}
 
 
 def _tax(_world: World, _customer: Json) -> Json:

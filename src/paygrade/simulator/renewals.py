@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paygrade.simulator import cycles, invoices, lifecycle, lines, payments
+from paygrade.simulator import cycles, disputes, invoices, lifecycle, lines, payments
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -141,4 +141,5 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "finalize": invoices.finalize_due,
     "overdue": invoices.overdue,
     "retry": invoices.retry_due,
+    "dispute": disputes.dispute_due,
 }

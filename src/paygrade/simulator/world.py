@@ -41,7 +41,14 @@ DUE_ORDER = (
     "finalize",
     "overdue",
     "retry",
+    "dispute",
 )
+
+
+SETTING_CHOICES = {
+    "after_retries": ("cancel", "unpaid", "past_due"),
+    "after_dispute": ("keep", "cancel"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +58,20 @@ class Settings:
     retry_days: tuple[int, ...] = (1, 2, 2, 2, 2, 2, 2, 1)  # days between attempts: 8 retries in 2 weeks
     after_retries: str = "cancel"  # cancel | unpaid | past_due
     finalize_after_s: int = 3600  # how long a renewal's invoice stays a draft
+    after_dispute: str = "keep"  # keep | cancel
 
     def changed(self, wanted: dict[str, Any]) -> Settings:
-        choices = ("cancel", "unpaid", "past_due")
-        if wanted.get("after_retries", "cancel") not in choices:
-            raise ValueError(f"`after_retries` must be one of {', '.join(choices)}")
+        for name, choices in SETTING_CHOICES.items():
+            if wanted.get(name, choices[0]) not in choices:
+                raise ValueError(f"`{name}` must be one of {', '.join(choices)}")
         days = wanted.get("retry_days", list(self.retry_days))
         if not isinstance(days, list) or not all(type(day) is int and day > 0 for day in days):
             raise ValueError("`retry_days` must be a list of whole days, each at least 1")
         seconds = wanted.get("finalize_after_s", self.finalize_after_s)
         if type(seconds) is not int or seconds < 0:
             raise ValueError("`finalize_after_s` must be a whole number of seconds, at least 0")
-        after_retries = wanted.get("after_retries", self.after_retries)
-        return replace(self, after_retries=after_retries, retry_days=tuple(days), finalize_after_s=seconds)
+        plain = {name: wanted[name] for name in SETTING_CHOICES if name in wanted}
+        return replace(self, **plain, retry_days=tuple(days), finalize_after_s=seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +279,9 @@ EVENT_NOUNS = {
     "payment_method": "payment_method",
     "subscription": "customer.subscription",
     "invoice": "invoice",
+    "refund": "refund",
+    "dispute": "charge.dispute",
+    "credit_note": "credit_note",
 }
 
 
