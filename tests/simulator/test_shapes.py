@@ -37,7 +37,13 @@ def objects(simulated: Simulated) -> dict[str, Any]:
     note = client.credit_notes.create({"invoice": latest, "amount": 100, "credit_amount": 100})
     refund = client.refunds.create({"charge": charge, "amount": 100})
     simulated.control("dispute", {"charge": charge})
+    coupon = client.coupons.create({"percent_off": 20, "duration": "forever"})
+    code = client.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon.id}})
+    discounted = simulated.subscribe(discounts=[{"coupon": coupon.id}], expand=["discounts"])
     return {
+        "coupon": coupon,
+        "promotion_code": code,
+        "discount": discounted.discounts[0],
         "credit_note": note,
         "credit_note_line": note.lines.data[0],
         "refund": refund,

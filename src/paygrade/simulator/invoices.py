@@ -7,7 +7,7 @@ schedule (Stripe docs: the invoice object, attempt_count).
 
 from __future__ import annotations
 
-from paygrade.simulator import cycles, errors, invoice_shapes, lifecycle, payments
+from paygrade.simulator import cycles, discounts, errors, invoice_shapes, lifecycle, payments
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import NO_CARD_MESSAGE
 from paygrade.simulator.world import World
@@ -16,7 +16,7 @@ from paygrade.simulator.world import World
 def draft(world: World, subscription: Json, lines: list[Json], *, reason: str, period: tuple[int, int]) -> Json:
     """Draft an invoice over these lines and make it the subscription's latest."""
     customer = world.objects[subscription["customer"]]
-    total = sum(line["amount"] for line in lines)
+    sums = discounts.apply(world, lines, discounts.running(world, subscription))
     invoice = invoice_shapes.invoice(
         id=world.new_id("in"),
         at=world.at,
@@ -25,11 +25,8 @@ def draft(world: World, subscription: Json, lines: list[Json], *, reason: str, p
         billing_reason=reason,
         period_start=period[0],
         period_end=period[1],
-        subtotal=total,
-        subtotal_excluding_tax=total,
-        total=total,
-        total_excluding_tax=total,
-        amount_due=max(0, total + customer["balance"]),
+        **sums,
+        amount_due=max(0, sums["total"] + customer["balance"]),
     )
     invoice["amount_remaining"] = invoice["amount_due"]
     if subscription["collection_method"] == "send_invoice":
@@ -43,6 +40,7 @@ def draft(world: World, subscription: Json, lines: list[Json], *, reason: str, p
         customer["currency"] = customer["currency"] or invoice["currency"]
     subscription["latest_invoice"] = invoice["id"]
     world.emit("invoice.created", invoice)
+    discounts.use_up(world, subscription, invoice)
     return invoice
 
 

@@ -232,6 +232,17 @@ def list_charges(world: World, params: Json) -> Json:
     return listing("charge", "/v1/charges", names, owner="customer")(world, params)
 
 
+def list_promotion_codes(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "active": lambda c: c["active"],
+        "code": lambda c: c["code"],
+        "coupon": lambda c: c["promotion"]["coupon"],
+        "customer": lambda c: c["customer"],
+    }
+    wanted = {**params, "code": str(params["code"]).upper()} if "code" in params else params
+    return listing("promotion_code", "/v1/promotion_codes", names)(world, wanted)
+
+
 OF_A_CHARGE: dict[str, Callable[[Json], object]] = {
     "charge": lambda thing: thing["charge"],
     "payment_intent": lambda thing: thing["payment_intent"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paygrade.simulator import cycles, disputes, invoices, lifecycle, lines, payments
+from paygrade.simulator import cycles, discounts, disputes, invoices, lifecycle, lines, payments
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -135,6 +135,7 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "expire_resumption": expire_resumption,
     "expire_held_change": expire_held_change,
     "resume_collection": resume_collection,
+    "end_discount": discounts.end_due,
     "trial_will_end": announce_trial_end,
     "end_trial": end_trial,
     "renew": renew,

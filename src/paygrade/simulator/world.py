@@ -35,6 +35,7 @@ DUE_ORDER = (
     "expire_resumption",
     "expire_held_change",
     "resume_collection",
+    "end_discount",
     "trial_will_end",
     "end_trial",
     "renew",
@@ -216,7 +217,7 @@ class World:
             details = line["parent"]["subscription_item_details"]
             if line["amount"] >= 0 and line["quantity"] is not None:
                 self.debits[details["subscription_item"]] = Debit(
-                    amount=line["amount"],
+                    amount=line["amount"] - sum(off["amount"] for off in line["discount_amounts"]),
                     quantity=line["quantity"],
                     period_start=line["period"]["start"],
                     period_end=line["period"]["end"],
@@ -282,6 +283,8 @@ EVENT_NOUNS = {
     "refund": "refund",
     "dispute": "charge.dispute",
     "credit_note": "credit_note",
+    "coupon": "coupon",
+    "promotion_code": "promotion_code",
 }
 
 
