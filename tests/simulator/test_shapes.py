@@ -40,7 +40,9 @@ def objects(simulated: Simulated) -> dict[str, Any]:
     coupon = client.coupons.create({"percent_off": 20, "duration": "forever"})
     code = client.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon.id}})
     discounted = simulated.subscribe(discounts=[{"coupon": coupon.id}], expand=["discounts"])
+    schedule = client.subscription_schedules.create({"from_subscription": discounted.id})
     return {
+        "subscription_schedule": schedule,
         "coupon": coupon,
         "promotion_code": code,
         "discount": discounted.discounts[0],

@@ -62,6 +62,12 @@ def _refuse_closed(subscription: Json, params: Json) -> None:
     if allowed is not None and (refused := set(params) - allowed):
         message = f"A subscription that is {subscription['status']} can only update {', '.join(sorted(allowed))}."
         raise errors.invalid(min(refused), message)
+    if subscription["schedule"] is not None and {"cancel_at", "cancel_at_period_end"} & set(params):
+        message = (
+            f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
+        raise errors.invalid("subscription", message)
     if subscription["status"] == "paused" and {"trial_end", "billing_cycle_anchor"} & set(params):
         message = "A paused subscription has no running periods to move; resume it first."
         raise errors.invalid("subscription", message)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from paygrade.simulator import cycles, errors, forms, lifecycle, renewals
+from paygrade.simulator import cycles, errors, forms, happenings, lifecycle
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import Timeline, World
 
@@ -119,7 +119,7 @@ def arrive_all(world: World) -> None:
 def happen_until(world: World, instant: datetime) -> None:
     """Let what falls due by an instant happen in order, in the time the world lives by."""
     while (due := world.next_due) is not None and due <= instant:
-        renewals.happen(world, *world.take_due())
+        happenings.happen(world, *world.take_due())
     world.now = instant
 
 

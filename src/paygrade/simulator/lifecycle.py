@@ -89,6 +89,20 @@ def end(world: World, subscription: Json, *, reason: str | None = None) -> None:
         drop_held_change(world, subscription)
     _stop_collecting(world, subscription)
     world.emit("customer.subscription.deleted", subscription)
+    schedule = world.find("subscription_schedule", subscription["schedule"])
+    if schedule is not None and schedule["status"] == "active":
+        through = schedule["end_behavior"] == "cancel" and schedule["phases"][-1]["end_date"] <= world.at
+        kind = "completed" if through else "aborted" if reason == "payment_failed" else "canceled"
+        end_schedule(world, schedule, event=kind)
+
+
+def end_schedule(world: World, schedule: Json, *, event: str) -> None:
+    """End a schedule: run through, canceled, or aborted because it could not go on."""
+    if event == "completed":
+        schedule.update(status="completed", completed_at=world.at, current_phase=None)
+    else:
+        schedule.update(status="canceled", canceled_at=world.at, current_phase=None)
+    world.emit(f"subscription_schedule.{event}", schedule)
 
 
 def delete_customer(world: World, customer: Json) -> Json:

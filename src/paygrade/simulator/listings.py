@@ -232,6 +232,18 @@ def list_charges(world: World, params: Json) -> Json:
     return listing("charge", "/v1/charges", names, owner="customer")(world, params)
 
 
+def list_schedules(world: World, params: Json) -> Json:
+    names = {"customer": lambda s: s["customer"]}
+    forms.check_known(params, LIST_FIELDS | {"created", "scheduled"} | set(names))
+    unstarted, plain = forms.read_bool(params, "scheduled"), filters(params, names)
+
+    def keep(schedule: Json) -> bool:
+        return plain(schedule) and (not unstarted or schedule["status"] == "not_started")
+
+    shelf = f"subscription_schedule/{params['customer']}" if "customer" in params else "subscription_schedule"
+    return page(world, shelf, params, url="/v1/subscription_schedules", keep=keep)
+
+
 def list_promotion_codes(world: World, params: Json) -> Json:
     names: dict[str, Callable[[Json], object]] = {
         "active": lambda c: c["active"],

@@ -2,25 +2,16 @@
 
 Laws. At a period's end the period moves first, while the status stays as it is; the invoice is drafted at
 once, finalized about an hour later and only then charged. A cancellation due at the same instant wins over a
-renewal. Each happening looks again whether it still applies: what was scheduled and then changed does
-nothing.
+renewal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from paygrade.simulator import cycles, discounts, disputes, invoices, lifecycle, lines, payments
+from paygrade.simulator import cycles, invoices, lifecycle, lines, payments
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
 PAYMENT_WINDOW_S = 23 * cycles.HOUR_S  # for a first invoice, and for a resumption's
-
-
-def happen(world: World, what: str, id: str) -> None:
-    """Do what falls due to an object, unless that object is gone."""
-    if (thing := world.objects.get(id)) is not None:
-        HAPPENINGS[what](world, thing)
 
 
 def renew(world: World, subscription: Json) -> None:
@@ -127,20 +118,3 @@ def resume_collection(world: World, subscription: Json) -> None:
     if paused is not None and paused["resumes_at"] == world.at:
         with world.changing(subscription):
             subscription["pause_collection"] = None
-
-
-HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
-    "cancel": cancel_due,
-    "expire_incomplete": expire_incomplete,
-    "expire_resumption": expire_resumption,
-    "expire_held_change": expire_held_change,
-    "resume_collection": resume_collection,
-    "end_discount": discounts.end_due,
-    "trial_will_end": announce_trial_end,
-    "end_trial": end_trial,
-    "renew": renew,
-    "finalize": invoices.finalize_due,
-    "overdue": invoices.overdue,
-    "retry": invoices.retry_due,
-    "dispute": disputes.dispute_due,
-}

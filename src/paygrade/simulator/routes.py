@@ -20,10 +20,12 @@ from paygrade.simulator import (
     pauses,
     previews,
     refunds,
+    schedules,
     subscriptions,
 )
 from paygrade.simulator.listings import Handler, HandlerOfOne
 
+SCHEDULES = "/v1/subscription_schedules"
 CLOCKS = "/v1/test_helpers/test_clocks"
 
 
@@ -56,6 +58,8 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("POST", "/v1/invoices/create_preview"): previews.create_preview,
     ("GET", "/v1/invoices"): listings.list_invoices,
     ("GET", "/v1/invoice_payments"): listings.list_invoice_payments,
+    ("GET", SCHEDULES): listings.list_schedules,
+    ("POST", SCHEDULES): schedules.create,
     ("GET", "/v1/coupons"): listings.listing("coupon", "/v1/coupons", {}),
     ("POST", "/v1/coupons"): coupons.create_coupon,
     ("GET", "/v1/promotion_codes"): listings.list_promotion_codes,
@@ -100,6 +104,10 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("GET", "/v1/payment_intents/{id}", listings.retrieving("payment_intent")),
     ("GET", "/v1/charges/{id}", listings.retrieving("charge")),
     ("GET", "/v1/balance_transactions/{id}", listings.retrieving("balance_transaction")),
+    ("GET", SCHEDULES + "/{id}", listings.retrieving(schedules.KIND)),
+    ("POST", SCHEDULES + "/{id}", schedules.update),
+    ("POST", SCHEDULES + "/{id}/release", schedules.release),
+    ("POST", SCHEDULES + "/{id}/cancel", schedules.cancel),
     ("GET", "/v1/coupons/{id}", listings.retrieving("coupon")),
     ("POST", "/v1/coupons/{id}", coupons.update_coupon),
     ("DELETE", "/v1/coupons/{id}", coupons.delete_coupon),

@@ -45,10 +45,11 @@ CREATE_FIELDS = SHARED | {"customer", "currency", "trial_period_days", "billing_
 CANCEL_FIELDS = frozenset({"cancellation_details", "invoice_now", "prorate", "expand"})
 
 
-def create(world: World, params: Json) -> Json:
+def create(world: World, params: Json, *, schedule: str | None = None) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     customer = live_customer(world, forms.read_required(params, "customer"))
     subscription, billed = prepare(world, customer, params)
+    subscription["schedule"] = schedule
     behavior = forms.read_choice(params, "payment_behavior", PAYMENT_BEHAVIORS) or "allow_incomplete"
     _refuse_unpayable(world, subscription, customer=customer, billed=billed, behavior=behavior)
     for item in subscription["items"]["data"]:

@@ -36,6 +36,8 @@ DUE_ORDER = (
     "expire_held_change",
     "resume_collection",
     "end_discount",
+    "schedule_expiring",
+    "phase",
     "trial_will_end",
     "end_trial",
     "renew",
@@ -284,6 +286,7 @@ EVENT_NOUNS = {
     "dispute": "charge.dispute",
     "credit_note": "credit_note",
     "coupon": "coupon",
+    "subscription_schedule": "subscription_schedule",
     "promotion_code": "promotion_code",
 }
 
