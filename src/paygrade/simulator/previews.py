@@ -53,7 +53,7 @@ def _upcoming(world: World, subscription: Json, details: Json) -> tuple[list[Jso
     change = changes.read_change(world, subscription, details)
     if change is not None:
         waiting += change.lines
-        if change.bill_now:
+        if change.bill_now and waiting:
             return waiting, world.at
         subscription["items"]["data"] = change.items
         subscription["billing_cycle_anchor"] = change.anchor
