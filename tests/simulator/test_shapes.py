@@ -41,7 +41,13 @@ def objects(simulated: Simulated) -> dict[str, Any]:
     code = client.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon.id}})
     discounted = simulated.subscribe(discounts=[{"coupon": coupon.id}], expand=["discounts"])
     schedule = client.subscription_schedules.create({"from_subscription": discounted.id})
+    meter = client.billing.meters.create(
+        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+    )
+    usage: dict[str, str] = {"stripe_customer_id": paid.customer, "value": "3"}
     return {
+        "meter": meter,
+        "meter_event": client.billing.meter_events.create({"event_name": "calls", "payload": usage}),
         "subscription_schedule": schedule,
         "coupon": coupon,
         "promotion_code": code,

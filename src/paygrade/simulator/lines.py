@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from paygrade.simulator import discounts, invoice_shapes
+from paygrade.simulator import discounts, invoice_shapes, meters
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -43,19 +43,17 @@ def is_metered(item: Json) -> bool:
 
 
 def cycle_line(world: World, item: Json, *, period: tuple[int, int]) -> Json:
-    """Bill one item for one whole period; metered usage is not simulated and costs nothing."""
-    price, quantity = item["price"], item["quantity"]
-    amount = 0 if is_metered(item) else price["unit_amount"] * quantity
-    line = _line(
+    """Bill one item for one whole period, or a metered one for what was used in it."""
+    price = item["price"]
+    quantity = meters.used(world, item, period=period) if is_metered(item) else item["quantity"]
+    item = {**item, "quantity": quantity}
+    return _line(
         world,
         item,
-        amount=amount,
+        amount=price["unit_amount"] * quantity,
         period=period,
         description=f"{_what(world, item)} (at {_money(price)} / {_interval(price)})",
     )
-    if is_metered(item):
-        line.update(quantity=0, quantity_decimal="0")
-    return line
 
 
 def trial_line(world: World, item: Json, *, period: tuple[int, int]) -> Json:

@@ -85,7 +85,22 @@ def announce_trial_end(world: World, subscription: Json) -> None:
 
 def cancel_due(world: World, subscription: Json) -> None:
     if subscription["status"] not in lifecycle.ENDED and subscription["cancel_at"] == world.at:
+        last = _bill_last_usage(world, subscription)
         lifecycle.end(world, subscription)
+        if last is not None:
+            last["auto_advance"] = True
+            invoices.wait_to_finalize(world, last)
+
+
+def _bill_last_usage(world: World, subscription: Json) -> Json | None:
+    """Draft a last invoice over the usage of a period that is over together with its subscription."""
+    items = [item for item in subscription["items"]["data"] if lines.is_metered(item)]
+    periods = [(item["current_period_start"], item["current_period_end"]) for item in items]
+    used = [lines.cycle_line(world, item, period=period) for item, period in zip(items, periods, strict=True)]
+    if subscription["status"] not in ("active", "past_due") or not any(line["amount"] for line in used):
+        return None
+    with world.holding(subscription):
+        return invoices.draft(world, subscription, used, reason="subscription_cycle", period=periods[0])
 
 
 def expire_incomplete(world: World, subscription: Json) -> None:

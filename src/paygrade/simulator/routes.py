@@ -17,6 +17,7 @@ from paygrade.simulator import (
     invoice_requests,
     items,
     listings,
+    meters,
     pauses,
     previews,
     refunds,
@@ -25,6 +26,7 @@ from paygrade.simulator import (
 )
 from paygrade.simulator.listings import Handler, HandlerOfOne
 
+METERS = "/v1/billing/meters"
 SCHEDULES = "/v1/subscription_schedules"
 CLOCKS = "/v1/test_helpers/test_clocks"
 
@@ -58,6 +60,10 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("POST", "/v1/invoices/create_preview"): previews.create_preview,
     ("GET", "/v1/invoices"): listings.list_invoices,
     ("GET", "/v1/invoice_payments"): listings.list_invoice_payments,
+    ("GET", METERS): listings.listing(meters.KIND, METERS, {"status": lambda m: m["status"]}),
+    ("POST", METERS): meters.create,
+    ("POST", "/v1/billing/meter_events"): meters.tell,
+    ("POST", "/v1/billing/meter_event_adjustments"): meters.adjust,
     ("GET", SCHEDULES): listings.list_schedules,
     ("POST", SCHEDULES): schedules.create,
     ("GET", "/v1/coupons"): listings.listing("coupon", "/v1/coupons", {}),
@@ -104,6 +110,11 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("GET", "/v1/payment_intents/{id}", listings.retrieving("payment_intent")),
     ("GET", "/v1/charges/{id}", listings.retrieving("charge")),
     ("GET", "/v1/balance_transactions/{id}", listings.retrieving("balance_transaction")),
+    ("GET", METERS + "/{id}", listings.retrieving(meters.KIND)),
+    ("POST", METERS + "/{id}", meters.update),
+    ("POST", METERS + "/{id}/deactivate", meters.deactivate),
+    ("POST", METERS + "/{id}/reactivate", meters.reactivate),
+    ("GET", METERS + "/{id}/event_summaries", meters.summaries),
     ("GET", SCHEDULES + "/{id}", listings.retrieving(schedules.KIND)),
     ("POST", SCHEDULES + "/{id}", schedules.update),
     ("POST", SCHEDULES + "/{id}/release", schedules.release),

@@ -21,8 +21,9 @@ import msgspec
 from paygrade.simulator import errors
 from paygrade.simulator.forms import Json
 
-if TYPE_CHECKING:  # both are built upon the world
+if TYPE_CHECKING:  # these are built upon the world
     from paygrade.simulator.lifecycle import HeldChange
+    from paygrade.simulator.meters import Usage
     from paygrade.simulator.payments import Card
 
 API_VERSION = "2026-10-28.endive"
@@ -130,6 +131,8 @@ class World:
     held_changes: dict[str, HeldChange] = field(default_factory=dict)  # by subscription id
     timelines: dict[str, Timeline] = field(default_factory=dict)  # by test clock
     looks: dict[str, int] = field(default_factory=dict)  # test clock under way → how often it was looked at
+    usage: dict[tuple[str, str], list[Usage]] = field(default_factory=dict)  # by event name and customer
+    identifiers: dict[str, int] = field(default_factory=dict)  # of meter events → when they were told
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
     fresh_events: list[Json] = field(default_factory=list)
@@ -286,6 +289,7 @@ EVENT_NOUNS = {
     "dispute": "charge.dispute",
     "credit_note": "credit_note",
     "coupon": "coupon",
+    "billing.meter": "billing.meter",
     "subscription_schedule": "subscription_schedule",
     "promotion_code": "promotion_code",
 }
