@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paygrade.simulator import discounts, disputes, invoices, renewals, schedules
+from paygrade.simulator import discounts, disputes, invoices, previews, renewals, schedules
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -22,6 +22,7 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "expire_held_change": renewals.expire_held_change,
     "resume_collection": renewals.resume_collection,
     "end_discount": discounts.end_due,
+    "upcoming": previews.announce,
     "trial_will_end": renewals.announce_trial_end,
     "end_trial": renewals.end_trial,
     "phase": schedules.phase_due,

@@ -29,7 +29,7 @@ class Replica:
     def note(self, events: list[Json], *, at_s: float, lag_max_s: float) -> None:
         for event in events:
             thing = event["data"]["object"]
-            if thing["object"] in KINDS:
+            if thing["object"] in KINDS and "id" in thing:
                 self._recent.append((at_s, thing["id"], event["id"]))
         while self._recent and self._recent[0][0] <= at_s - lag_max_s:
             _, id, event_id = self._recent.popleft()

@@ -74,6 +74,8 @@ def give_up(world: World, invoice: Json) -> None:
     elif world.settings.after_retries == "unpaid":
         with world.changing(subscription):
             _set_status(world, subscription, "unpaid")
+    elif world.settings.after_retries == "pause":
+        pause(world, subscription, reason="final_payment_failure")
 
 
 def end(world: World, subscription: Json, *, reason: str | None = None) -> None:
@@ -145,8 +147,12 @@ def resume(world: World, subscription: Json, *, status: str = "active") -> None:
 
 def schedule_renewal(world: World, subscription: Json) -> None:
     ends = {item["current_period_end"] for item in subscription["items"]["data"]}
-    if ends:
-        world.schedule(min(ends), "renew", subscription["id"])
+    if not ends:
+        return
+    world.schedule(min(ends), "renew", subscription["id"])
+    told_at = min(ends) - world.settings.upcoming_days * cycles.DAY_S
+    if world.settings.upcoming_days and told_at > world.at:
+        world.schedule(told_at, "upcoming", subscription["id"])
 
 
 def schedule_trial(world: World, subscription: Json) -> None:

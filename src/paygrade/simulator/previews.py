@@ -6,7 +6,7 @@ have the same lines. (Stripe docs: create a preview invoice.)
 
 from __future__ import annotations
 
-from paygrade.simulator import changes, discounts, errors, forms, invoice_shapes, lifecycle, lines, renewals
+from paygrade.simulator import changes, cycles, discounts, errors, forms, invoice_shapes, lifecycle, lines, renewals
 from paygrade.simulator import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World, copied
@@ -45,6 +45,21 @@ def create_preview(world: World, params: Json) -> Json:
     if active is None:
         active = discounts.running(world, subscription)
     return _invoice(world, customer, subscription, billed, active=active, at=at)
+
+
+def announce(world: World, subscription: Json) -> None:
+    """Tell of the invoice some days ahead, in an event whose invoice has no id yet (Stripe docs: invoice.upcoming)."""
+    ends = [item["current_period_end"] for item in subscription["items"]["data"]]
+    due = min(ends, default=0) - world.settings.upcoming_days * cycles.DAY_S == world.at
+    if not due or subscription["status"] not in ("active", "past_due", "trialing"):
+        return
+    try:
+        billed, at = _upcoming(world, copied(subscription), {})
+    except errors.RefusedByStripe:
+        return  # it ends before
+    customer, active = world.objects[subscription["customer"]], discounts.running(world, subscription)
+    invoice = _invoice(world, customer, subscription, billed, active=active, at=at)
+    world.emit("invoice.upcoming", {name: value for name, value in invoice.items() if name != "id"})
 
 
 def _upcoming(world: World, subscription: Json, details: Json) -> tuple[list[Json], int]:

@@ -35,8 +35,10 @@ def full(event: Json) -> Json:
     return {**notification(event), "changes": None, "snapshot_event": event["id"]}
 
 
-def _related(event: Json) -> Json:
+def _related(event: Json) -> Json | None:
     thing = event["data"]["object"]
+    if "id" not in thing:
+        return None  # an upcoming invoice
     kind = thing["object"]
     name = "customer.subscription" if kind == "subscription" else kind
     return {"id": thing["id"], "type": name, "url": f"/v1/{PATHS.get(kind, f'{kind}s')}/{thing['id']}"}
