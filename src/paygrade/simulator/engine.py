@@ -109,15 +109,15 @@ class Engine:
     def take_events(self) -> list[Json]:
         """Give the events made since the last call, oldest first."""
         events, self.world.fresh_events = self.world.fresh_events, []
-        return [copied(event) for event in events]
+        return [self.world.get_event(id) for id in events]
 
     def repeat_event(self, event: str) -> Json:
         """Make a second event, of another id, that tells of the same change (Stripe docs: duplicate events)."""
-        return copied(self.world.repeat_event(event))
+        return self.world.repeat_event(event)
 
     def note_webhooks(self, event: str, *, pending: int) -> None:
         """Note how many endpoints have not received an event yet, which the events list shows."""
-        self.world.objects[event]["pending_webhooks"] = pending
+        self.world.events.note_pending(event, pending)
 
     def authenticate(self, payment_intent: str, *, succeeds: bool = True) -> Json:
         """Play the customer who confirms, or fails to confirm, a payment that `requires_action`."""

@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import msgspec
-
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -49,7 +47,7 @@ class Replica:
         try:
             for id in current:
                 if told := last.get(id) or self._last.get(id):
-                    world.objects[id] = msgspec.json.decode(world.event_data(told))["object"]
+                    world.objects[id] = world.get_event(told)["data"]["object"]
                 else:
                     del world.objects[id]  # not made yet
             yield

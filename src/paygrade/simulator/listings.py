@@ -7,7 +7,7 @@ from collections.abc import Callable
 from paygrade.simulator import forms, subscriptions, thin
 from paygrade.simulator.forms import Json
 from paygrade.simulator.reading import LIST_FIELDS, Test, filters, page
-from paygrade.simulator.world import World, copied
+from paygrade.simulator.world import World
 
 Handler = Callable[[World, Json], Json]
 HandlerOfOne = Callable[[World, str, Json], Json]
@@ -158,11 +158,17 @@ def list_events(world: World, params: Json) -> Json:
             and plain(event)
         )
 
-    return page(world, "event", params, url="/v1/events", keep=keep)
+    found = page(world, "event", params, url="/v1/events", keep=keep, look=world.events.head)
+    return {**found, "data": [world.get_event(head["id"]) for head in found["data"]]}
+
+
+def retrieve_event(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, frozenset({"expand"}))
+    return world.get_event(id)
 
 
 def retrieve_thin_event(world: World, id: str, _params: Json) -> Json:
-    return thin.full(copied(world.get("event", id)))
+    return thin.full(world.get_event(id))
 
 
 def list_customer_payment_methods(world: World, id: str, params: Json) -> Json:

@@ -137,7 +137,7 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("GET", CLOCKS + "/{id}", clocks.retrieve),
     ("POST", CLOCKS + "/{id}/advance", clocks.advance),
     ("DELETE", CLOCKS + "/{id}", clocks.delete),
-    ("GET", "/v1/events/{id}", listings.retrieving("event")),
+    ("GET", "/v1/events/{id}", listings.retrieve_event),
     ("GET", "/v2/core/events/{id}", listings.retrieve_thin_event),
 ]
 OF_ONE = [(method, re.compile(path.replace("{id}", "([^/]+)")), handler) for method, path, handler in _ONE]

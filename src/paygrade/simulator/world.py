@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from paygrade.simulator import errors
+from paygrade.simulator.events import EventLog
 from paygrade.simulator.forms import Json
 
 if TYPE_CHECKING:  # these are built upon the world
@@ -125,7 +126,7 @@ class World:
     settings: Settings = field(default_factory=Settings)
     objects: dict[str, Json] = field(default_factory=dict)  # by id, every kind
     shelves: dict[str, list[str]] = field(default_factory=dict)  # kind, or kind/owner → ids, oldest first
-    places: dict[str, dict[str, int]] = field(default_factory=dict)  # shelf → where each id stands on it
+    places: dict[str, dict[str, int]] = field(default_factory=dict)  # kind → where each id stands on its shelf
     cards: dict[str, Card] = field(default_factory=dict)  # by payment method id
     pending_lines: dict[str, list[Json]] = field(default_factory=dict)  # subscription id → lines to be invoiced
     debits: dict[str, Debit] = field(default_factory=dict)  # subscription item id → its last debit
@@ -137,7 +138,8 @@ class World:
     identifiers: dict[str, int] = field(default_factory=dict)  # of meter events → when they were told
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
-    fresh_events: list[Json] = field(default_factory=list)
+    events: EventLog = field(default_factory=EventLog)
+    fresh_events: list[str] = field(default_factory=list)
     random: random.Random = field(init=False)
     _due_count: int = 0
     _open: set[str] = field(default_factory=set)
@@ -184,10 +186,18 @@ class World:
         self._shelve(f"{thing['object']}/{owner}", thing["id"])
 
     def _shelve(self, shelf: str, id: str) -> None:
-        ids, places = self.shelves.setdefault(shelf, []), self.places.setdefault(shelf, {})
-        if id not in places:
-            places[id] = len(ids)
+        ids = self.shelves.setdefault(shelf, [])
+        if self.place(shelf, id) is None:
+            if "/" not in shelf:
+                self.places.setdefault(shelf, {})[id] = len(ids)
             ids.append(id)
+
+    def place(self, shelf: str, id: str) -> int | None:
+        """Tell where an id stands on a shelf. An owner's shelves are short, and searched."""
+        if "/" not in shelf:
+            return self.places.get(shelf, {}).get(id)
+        ids = self.shelves.get(shelf, [])
+        return ids.index(id) if id in ids else None
 
     def find(self, kind: str, id: str | None) -> Json | None:
         thing = self.objects.get(id) if id else None
@@ -233,7 +243,7 @@ class World:
                 )
 
     def emit(self, type: str, thing: Json, *, previous: Json | None = None) -> None:
-        """Create an event that holds the object as it stands now; encoded, as events are many and final."""
+        """Create an event that holds the object as it stands now."""
         data: Json = {"object": thing}
         if previous is not None:
             data["previous_attributes"] = previous
@@ -242,21 +252,30 @@ class World:
             "object": "event",
             "api_version": API_VERSION,
             "created": self.at,
-            "data": msgspec.Raw(msgspec.json.encode(data)),
+            "data": data,
             "livemode": False,
             "pending_webhooks": 0,
             "request": {"id": self.request.id, "idempotency_key": self.request.idempotency_key},
             "type": type,
         }
-        self.fresh_events.append(self.put(event))
+        self._keep(event)
+        self.fresh_events.append(event["id"])
 
     def repeat_event(self, id: str) -> Json:
         """Make a second event, of another id, that tells of the same change."""
-        return self.put({**self.get("event", id), "id": self.new_id("evt")})
+        event = {**self.get_event(id), "id": self.new_id("evt")}
+        self._keep(event)
+        return event
 
-    def event_data(self, id: str) -> bytes:
-        """Give the encoded `data` of an event."""
-        return bytes(self.objects[id]["data"])
+    def get_event(self, id: str) -> Json:
+        event = self.events.get(id)
+        if event is None:
+            raise errors.missing(kind="event", id=id)
+        return event
+
+    def _keep(self, event: Json) -> None:
+        self.events.keep(event)
+        self._shelve("event", event["id"])
 
     @contextmanager
     def changing(self, thing: Json, type: str | None = None) -> Iterator[None]:
