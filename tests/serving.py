@@ -17,6 +17,7 @@ import uvicorn
 from psycopg import conninfo, sql
 
 from paygrade.server import wiring
+from paygrade.server.catalog_file import read_catalog
 from paygrade.server.settings import Settings
 
 KEY = "sk_test_of_the_server"
@@ -74,7 +75,7 @@ def empty_database(postgres_url: str) -> Iterator[str]:
 def serving(settings: Settings, database_url: str, *, catalog: bool = True) -> Iterator[Api]:
     """The application these settings describe, in a thread, on a free port."""
     asyncio.run(wiring.apply_migrations(database_url))
-    document = wiring.read_catalog(SAMPLE) if catalog else None
+    document = read_catalog(SAMPLE) if catalog else None
     app = wiring.application(settings, database_url=database_url, key=KEY, document=document)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, http="httptools"))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -7,7 +7,7 @@ these words; what the blanks accept is in BLANKS; a sentence that fits no phrase
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -45,10 +45,13 @@ class Phrases(Generic[Result]):
                 return partial(meant, **{name: read_blank(name, text) for name, text in blanks if text is not None})
         raise ValueError(f"`{sentence}` is nothing the {self.speaker} says; {self._nearest(sentence)}")
 
+    def shown(self) -> list[str]:
+        """Every phrase as docs/stories.md lists it: words to choose from stand in parentheses."""
+        return [re.sub(r"<\w+:([^>|]+)>", r"\1", _choices(template)) for template, _, _ in self.known]
+
     def _nearest(self, sentence: str) -> str:
-        templates = [template for template, _, _ in self.known]
-        nearest = max(templates, key=lambda template: SequenceMatcher(None, _plain(template), sentence).ratio())
-        return f"the nearest phrase is `{nearest}`"
+        nearest = sorted(self.shown(), key=lambda phrase: _likeness(phrase, sentence), reverse=True)[:3]
+        return f"the nearest phrases are {', '.join(f'`{phrase}`' for phrase in nearest)}"
 
 
 def read_blank(name: str, text: str) -> Any:
@@ -117,5 +120,12 @@ def _part(part: str) -> str:
     return f"(?P<{name}>{accepted})"
 
 
-def _plain(template: str) -> str:
-    return re.sub(r"[\[\]]|:[^>]*", "", template)
+def _choices(template: str) -> str:
+    return re.sub(r"<\w+:([^>]*\|[^>]*)>", r"(\1)", template)
+
+
+def _likeness(phrase: str, sentence: str) -> tuple[float, float]:
+    """How many of the words it must have the sentence has, spelling mistakes forgiven; then how alike they look."""
+    needed = re.sub(r"\[[^]]*\]|<[^>]*>|\([^)]*\)", " ", phrase).split()
+    found = [word for word in needed if get_close_matches(word, sentence.split(), n=1, cutoff=0.7)]
+    return len(found) / len(needed), SequenceMatcher(None, phrase, sentence).ratio()

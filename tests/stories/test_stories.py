@@ -25,8 +25,8 @@ def test_story_holds_on_the_core(story: Story) -> None:
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.title)
-def test_story_holds_through_http_with_the_same_answers(story: Story, database_url: str) -> None:
-    answers = play_through_http(story, database_url)
+def test_story_holds_through_http_with_the_same_answers(story: Story, emptied_database: str) -> None:
+    answers = play_through_http(story, emptied_database)
     assert [answer.said for answer in answers] == [answer.said for answer in play_on_core(story)]
 
 

@@ -68,6 +68,7 @@ class Store:
                 transaction = Transaction(connection)
                 yield transaction
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
+            _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
         for channel, payload in transaction.told:
             for hear in self._hearers:
@@ -94,6 +95,7 @@ class Store:
                     async with asyncio.timeout(HEARTBEAT_S):
                         await connection.execute("select")
         except (psycopg.Error, OSError) as error:
+            _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error
 
 
@@ -112,3 +114,11 @@ class Transaction:
         """Tell every process that listens, once this transaction is committed."""
         await self._connection.execute("select pg_notify(%s, %s)", (channel, payload))
         self.told.append((channel, payload))
+
+
+def _stay_cancelled(error: Exception) -> None:
+    """Go on cancelling where psycopg reports a cancelled wait as a failure of the database: whoever catches that
+    failure would carry on, and a server told to stop would not."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error

@@ -5,7 +5,7 @@ and said so; readiness is measured when asked, never assumed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ log = structlog.get_logger("paygrade.server")
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 RESTART_S = 1.0
+CANCEL_AGAIN_S, CANCEL_TIMES = 0.5, 10
 
 FIRST = "first catalog"
 
@@ -107,9 +108,7 @@ def create_app(
             try:
                 yield
             finally:
-                for task in tasks.values():
-                    task.cancel()
-                await asyncio.gather(*tasks.values(), return_exceptions=True)
+                await _cancelled(tasks.values())
 
     app = Litestar(
         route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key)]), *OPEN],
@@ -122,6 +121,19 @@ def create_app(
         request_max_body_size=BODY_BYTES_MAX,
     )
     return Edge(app, metrics)
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """End these tasks. A library may swallow a cancellation that meets it while connecting, so it is repeated;
+    what does not end even so is left behind, since nothing that is acknowledged depends on it."""
+    pending = set(tasks)
+    for _ in range(CANCEL_TIMES):
+        for task in pending:
+            task.cancel()
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    for task in pending:
+        log.error("background_work_did_not_end", work=task.get_name())
 
 
 async def _supervised(name: str, start: Work) -> None:

@@ -181,7 +181,7 @@ def _stay(api_url: str, simulator_url: str) -> None:
     click.secho("  Try, in another terminal:", bold=True)
     click.echo(f"    curl -s {api_url}/v1/check -H 'Authorization: Bearer {KEY}' -d '{ask}'")
     click.echo(f"    {where}PAYGRADE_API_KEY={KEY} {paygrade} explain acme audit_log")
-    click.echo(f"    {paygrade} simulator advance 14d{url}        # initech's trial ends")
+    click.echo(f"    {paygrade} simulator advance 31d{url}        # a month passes, renewals happen")
     click.echo()
     click.echo("  Ctrl-C stops everything.")
     threading.Event().wait()

@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "invalid_key": Kind(400, "The key is not one we can keep"),
     "invalid_query": Kind(400, "The query is not as expected"),
     "invalid_override": Kind(400, "The override does not fit the feature"),
+    "invalid_subscription": Kind(400, "The subscription is not as expected"),
     "already_expired": Kind(400, "The end lies in the past"),
     "unknown_provider": Kind(400, "There is no such provider"),
     "catalog_invalid": Kind(400, "The catalog has mistakes"),

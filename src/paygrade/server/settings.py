@@ -114,7 +114,8 @@ def _contradictions(settings: Settings, bad: frozenset[str]) -> list[Mistake]:
 
 
 def _database_url(text: str) -> str:
-    if urlsplit(text).scheme not in ("postgresql", "postgres"):
+    # libpq takes an address or `key=value` pairs: postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
+    if not text.startswith(("postgresql://", "postgres://")) and ("://" in text or "=" not in text):
         raise ValueError("is not a PostgreSQL address; write `postgresql://user:password@host:5432/database`")
     return text
 

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
 from litestar.types import ASGIApp
 
-from paygrade.catalog_document import parse
 from paygrade.errors import Refused, Unavailable
 from paygrade.postgres import embedded, migrate
 from paygrade.postgres.embedded_folder import default_data_dir
@@ -22,8 +21,8 @@ from paygrade.postgres.store import Store
 from paygrade.server.admin_key import kept_key
 from paygrade.server.app import create_app
 from paygrade.server.bodies import decode_object
+from paygrade.server.catalog_file import Document
 from paygrade.server.clock import Clock
-from paygrade.server.documents import read_json, read_yaml
 from paygrade.server.operations.catalogs import current_catalog, publish_catalog
 from paygrade.server.parts import Verify
 from paygrade.server.settings import Settings
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.server")
 
 LOOK_S = 0.05
-
-Document = tuple[Any, dict[str, int]]
-"""A catalog's document as plain data, and the line of each place in it. Any: it is not parsed yet."""
 
 
 def data_dir(settings: Settings) -> Path:
@@ -129,14 +125,6 @@ def stripe_verify(secrets: Sequence[str]) -> Verify:
         return refs(decode_object(raw))
 
     return verified
-
-
-def read_catalog(path: Path) -> Document:
-    """Read and parse a catalog's file; Refused `catalog_invalid` with every mistake."""
-    raw = path.read_bytes()
-    document, lines = read_json(raw) if path.suffix == ".json" else read_yaml(raw)
-    parse(document, lines=lines)
-    return document, lines
 
 
 async def _publish_first(store: Store, clock: Clock, document: Document) -> None:

@@ -2,69 +2,104 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import NO_ADDRESS
 
-NOT_SET = (
-    "account_tax_ids",
-    "application",
-    "automatically_finalizes_at",
-    "custom_fields",
-    "customer_account",
-    "default_payment_method",
-    "default_source",
-    "description",
-    "due_date",
-    "effective_at",
-    "ending_balance",
-    "footer",
-    "from_invoice",
-    "hosted_invoice_url",
-    "invoice_pdf",
-    "last_finalization_error",
-    "latest_revision",
-    "next_payment_attempt",
-    "number",
-    "on_behalf_of",
-    "receipt_number",
-    "rendering",
-    "shipping_cost",
-    "shipping_details",
-    "statement_descriptor",
-    "webhooks_delivered_at",
-)
+_BLANK: Json = {
+    "object": "invoice",
+    "account_country": "US",
+    "account_name": "Simulator",
+    "account_tax_ids": None,
+    "amount_due": 0,
+    "amount_overpaid": 0,
+    "amount_paid": 0,
+    "amount_remaining": 0,
+    "amount_shipping": 0,
+    "application": None,
+    "attempt_count": 0,
+    "attempted": False,
+    "auto_advance": True,
+    "automatic_tax": {
+        "disabled_reason": None,
+        "enabled": False,
+        "liability": None,
+        "provider": None,
+        "status": None,
+    },
+    "automatically_finalizes_at": None,
+    "billing_reason": "subscription_cycle",
+    "custom_fields": None,
+    "customer_account": None,
+    "customer_shipping": None,
+    "customer_tax_exempt": "none",
+    "customer_tax_ids": [],
+    "default_payment_method": None,
+    "default_source": None,
+    "default_tax_rates": [],
+    "description": None,
+    "discounts": [],
+    "due_date": None,
+    "effective_at": None,
+    "ending_balance": None,
+    "footer": None,
+    "from_invoice": None,
+    "hosted_invoice_url": None,
+    "invoice_pdf": None,
+    "issuer": {"type": "self"},
+    "last_finalization_error": None,
+    "latest_revision": None,
+    "livemode": False,
+    "metadata": {},
+    "next_payment_attempt": None,
+    "number": None,
+    "on_behalf_of": None,
+    "payment_settings": {
+        "default_mandate": None,
+        "payment_method_options": None,
+        "payment_method_types": None,
+    },
+    "post_payment_credit_notes_amount": 0,
+    "pre_payment_credit_notes_amount": 0,
+    "receipt_number": None,
+    "rendering": None,
+    "shipping_cost": None,
+    "shipping_details": None,
+    "starting_balance": 0,
+    "statement_descriptor": None,
+    "status": "draft",
+    "status_transitions": {
+        "finalized_at": None,
+        "marked_uncollectible_at": None,
+        "paid_at": None,
+        "voided_at": None,
+    },
+    "subtotal": 0,
+    "subtotal_excluding_tax": 0,
+    "total": 0,
+    "total_discount_amounts": [],
+    "total_excluding_tax": 0,
+    "total_pretax_credit_amounts": [],
+    "total_taxes": [],
+    "webhooks_delivered_at": None,
+}
+"""What every invoice of a subscription has before anything is on it."""
 
 
 def invoice(*, id: str, at: int, customer: Json, subscription: Json, **known: Any) -> Json:
     return {
         "id": id,
-        "object": "invoice",
-        "account_country": "US",
-        "account_name": "Simulator",
-        **_no_amounts(),
-        **_no_transitions(),
-        "attempt_count": 0,
-        "attempted": False,
-        "auto_advance": True,
-        "automatic_tax": {
-            "disabled_reason": None,
-            "enabled": False,
-            "liability": None,
-            "provider": None,
-            "status": None,
-        },
-        "billing_reason": "subscription_cycle",
+        **deepcopy(_BLANK),
         "collection_method": subscription["collection_method"],
         "created": at,
         "currency": subscription["currency"],
         "customer": customer["id"],
-        **dict.fromkeys(NOT_SET),
-        **_billed_to(customer),
-        "default_tax_rates": [],
-        "discounts": [],
-        "issuer": {"type": "self"},
+        "customer_address": customer["address"],
+        "customer_email": customer["email"],
+        "customer_name": customer["name"],
+        "customer_phone": customer["phone"],
         "lines": {
             "object": "list",
             "data": [],
@@ -72,8 +107,6 @@ def invoice(*, id: str, at: int, customer: Json, subscription: Json, **known: An
             "total_count": 0,
             "url": f"/v1/invoices/{id}/lines",
         },
-        "livemode": False,
-        "metadata": {},
         "parent": {
             "quote_details": None,
             "subscription_details": {
@@ -82,59 +115,10 @@ def invoice(*, id: str, at: int, customer: Json, subscription: Json, **known: An
             },
             "type": "subscription_details",
         },
-        "payment_settings": {
-            "default_mandate": None,
-            "payment_method_options": None,
-            "payment_method_types": None,
-        },
         "period_end": at,
         "period_start": at,
-        "post_payment_credit_notes_amount": 0,
-        "pre_payment_credit_notes_amount": 0,
-        "starting_balance": 0,
-        "status": "draft",
         "test_clock": customer["test_clock"],
         **known,
-    }
-
-
-def _billed_to(customer: Json) -> Json:
-    return {
-        "customer_address": customer["address"],
-        "customer_email": customer["email"],
-        "customer_name": customer["name"],
-        "customer_phone": customer["phone"],
-        "customer_shipping": None,
-        "customer_tax_exempt": "none",
-        "customer_tax_ids": [],
-    }
-
-
-def _no_amounts() -> Json:
-    return {
-        "amount_due": 0,
-        "amount_overpaid": 0,
-        "amount_paid": 0,
-        "amount_remaining": 0,
-        "amount_shipping": 0,
-        "subtotal": 0,
-        "subtotal_excluding_tax": 0,
-        "total": 0,
-        "total_discount_amounts": [],
-        "total_excluding_tax": 0,
-        "total_pretax_credit_amounts": [],
-        "total_taxes": [],
-    }
-
-
-def _no_transitions() -> Json:
-    return {
-        "status_transitions": {
-            "finalized_at": None,
-            "marked_uncollectible_at": None,
-            "paid_at": None,
-            "voided_at": None,
-        },
     }
 
 

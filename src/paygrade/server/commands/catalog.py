@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from paygrade.server import wiring
+from paygrade.server.catalog_file import read_catalog
 from paygrade.server.commands.api import call
 from paygrade.server.commands.output import as_json, say, show_json, table
 from paygrade.server.sentences import instant
@@ -23,7 +23,7 @@ def catalog() -> None:
 @as_json
 def lint(file: Path, as_json: bool) -> None:
     """Read FILE and name every mistake in it; needs no server."""
-    wiring.read_catalog(file)
+    read_catalog(file)
     if as_json:
         show_json({"file": str(file), "mistakes": []})
     else:

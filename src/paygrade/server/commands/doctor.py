@@ -13,6 +13,7 @@ from msgspec import Struct
 from paygrade.errors import Refused, Unavailable
 from paygrade.postgres.store import Store
 from paygrade.server import wiring
+from paygrade.server.catalog_file import read_catalog
 from paygrade.server.commands.output import as_json, say, show_json
 from paygrade.server.operations.catalogs import current_catalog
 from paygrade.server.settings import Settings, parse_settings
@@ -125,7 +126,7 @@ def _provider(settings: Settings) -> Iterator[Symptom]:
 def _catalog_file(settings: Settings) -> Symptom:
     assert settings.catalog is not None
     try:
-        wiring.read_catalog(settings.catalog)
+        read_catalog(settings.catalog)
     except Refused as error:
         mistakes = "; ".join(str(mistake) for mistake in error.mistakes)
         return Symptom("catalog", "wrong", f"{settings.catalog}: {mistakes}")

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from paygrade.errors import Unavailable
 from paygrade.server import wiring
+from paygrade.server.catalog_file import read_catalog
 from paygrade.server.logs import configure_logs
 from paygrade.server.settings import Settings, parse_settings
 
@@ -29,7 +30,7 @@ def serve(host: str | None, port: int | None, no_migrate: bool, as_json: bool) -
     configure_logs(as_json=as_json or not sys.stderr.isatty())
     settings = parse_settings(os.environ)
     settings = replace(settings, host=host or settings.host, port=port or settings.port)
-    document = wiring.read_catalog(settings.catalog) if settings.catalog is not None else None
+    document = read_catalog(settings.catalog) if settings.catalog is not None else None
     # uvicorn raises the signal again once it has ended gracefully; this turns it into an orderly way out.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
