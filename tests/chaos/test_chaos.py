@@ -69,11 +69,19 @@ def attempt(house: House, shop: Shop, operator: Operator, auditor: Auditor, name
     house.wait_until_ready()
     begun = time.monotonic()
     if failure in LOSING:
-        house.ask("POST", "/v1/sync/sweep")
+        sweep(house)
     converge(house)
     converged_s = time.monotonic() - begun
     verdict = auditor.verdict(house.now())
     return Tried(name, auditor.acknowledged - before, verdict.lost, verdict.complaints, converged_s)
+
+
+def sweep(house: House) -> None:
+    """Compare everything, from now on: a sweep that was under way may have passed by what went wrong since."""
+    eventually("an earlier sweep to end", lambda: not house.ask("POST", "/v1/sync/sweep")["started"])
+    eventually(
+        "the sweep to end", lambda: house.ask("GET", "/v1/sync/status")["repair"]["sweep"]["finished_at"] is None
+    )
 
 
 def converge(house: House) -> None:

@@ -36,6 +36,8 @@ DESIGNED = {
     ("post", "/webhooks/stripe"),
     ("get", "/v1/sync/status"),
     ("post", "/v1/sync/sweep"),
+    ("get", "/v1/sync/sweeps/{sweep}"),
+    ("get", "/v1/sync/drift"),
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
@@ -253,7 +255,15 @@ def test_the_timeline_tells_every_fact_the_newest_first(api: Api, acme: str) -> 
 def test_sync_status_answers_without_a_provider(api: Api) -> None:
     told = api.ok("GET", "/v1/sync/status")
     assert (told["dirty"], told["failing"]) == (0, [])
-    assert api.ok("POST", "/v1/sync/sweep") == {"subjects": 0, "discovered": 0}
+    assert told["repair"] == {
+        "subscriptions": 0,
+        "sweep": None,
+        "poll": None,
+        "drift": {"open": 0, "found_within_a_day": 0},
+    }
+    assert api.problem(503, "POST", "/v1/sync/sweep")["code"] == "provider_not_configured"
+    assert api.problem(404, "GET", "/v1/sync/sweeps/1")["code"] == "unknown_sweep"
+    assert api.ok("GET", "/v1/sync/drift") == {"drift": [], "next": None}
 
 
 def test_metrics_count_what_was_asked_and_name_no_account(api: Api, acme: str) -> None:

@@ -1,5 +1,6 @@
 """Settings: what the environment may say."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "PAYGRADE_CATALOG": str(catalog),
             "PAYGRADE_ADMIN_KEY": "sk_admin",
             "PAYGRADE_HOST": "0.0.0.0",
+            "PAYGRADE_SWEEP_EVERY": "12h",
             "PAYGRADE_PORT": "80",
             "PAYGRADE_DATA_DIR": "/var/lib/x",
             "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711",
@@ -54,7 +56,12 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         port=80,
         data_dir=Path("/var/lib/x"),
         clock_url="http://127.0.0.1:4711",
+        sweep_every=timedelta(hours=12),
     )
+
+
+def test_what_never_happens_by_itself_has_no_pause() -> None:
+    assert parse_settings({"PAYGRADE_SWEEP_EVERY": "never"}).sweep_every is None
 
 
 def test_every_bad_variable_is_named_at_once() -> None:
@@ -65,6 +72,7 @@ def test_every_bad_variable_is_named_at_once() -> None:
         "PAYGRADE_ADMIN_KEY": "sk with spaces",
         "PAYGRADE_PORT": "70000",
         "PAYGRADE_CLOCK_URL": "soon",
+        "PAYGRADE_SWEEP_EVERY": "30s",
     }
     assert mistakes(bad) == set(bad)
 

@@ -75,7 +75,9 @@ def test_the_primary_key_of_every_table_begins_with_its_account_or_subject(datab
             """
         ).fetchall()
     leading: dict[str, str] = dict(rows)
-    # What every account reads, and what is about the database itself.
+    # What every account reads, what is about the provider, and what is about the database itself.
     assert leading.pop("catalogs") == "version"
+    assert leading.pop("polls") == "provider"
+    assert leading.pop("sweeps") == "id"
     assert leading.pop("migrations") == "number"
     assert set(leading.values()) == {"account", "subject"}

@@ -104,6 +104,9 @@ class HttpWorld:
         status = self._sync_status()
         if pending:
             return f"{pending} webhooks"
+        sweep = status["repair"]["sweep"]
+        if sweep is not None and sweep["finished_at"] is None:
+            return "a sweep"
         if status["dirty"]:
             return f"{status['dirty']} subjects to be read; failing: {status['failing']}"
         now = datetime.fromisoformat(status["clock"]).astimezone(UTC)
@@ -164,4 +167,5 @@ def _settings(provider: simulator.Running, database_url: str) -> Settings:
         stripe_api_base=provider.url,
         webhook_secrets=(provider.secret,),
         clock_url=provider.url,
+        sweep_every=None,
     )

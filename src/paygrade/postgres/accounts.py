@@ -74,6 +74,14 @@ class Accounts:
         found = [_accounts.decode(row[0]) async for row in cursor]
         return {account.key: account for account in found}
 
+    async def find(self, accounts: Iterable[str]) -> dict[str, Account]:
+        """These accounts as they are; those that do not exist are left out."""
+        cursor = await self._connection.execute(
+            "select state::text from accounts where account = any(%s)", (sorted(set(accounts)),)
+        )
+        found = [_accounts.decode(row[0]) async for row in cursor]
+        return {account.key: account for account in found}
+
     async def create(self, account: str, at: datetime) -> None:
         """Make sure that there is a row to lock."""
         await self._connection.execute(
@@ -178,6 +186,13 @@ class Accounts:
         row = await cursor.fetchone()
         return row[0] if row else None
 
+    async def linked(self, subjects: Iterable[str]) -> dict[str, str]:
+        """Of each of these subjects that an account says is its own, which account."""
+        cursor = await self._connection.execute(
+            "select subject, account from links where subject = any(%s)", (sorted(set(subjects)),)
+        )
+        return {subject: account async for subject, account in cursor}
+
     async def misplaced_links(self, limit: int) -> tuple[tuple[str, str, str], ...]:
         """Subjects that one account links and the provider's metadata gives to another: subject, one, other."""
         cursor = await self._connection.execute(
@@ -196,6 +211,15 @@ class Accounts:
             (subject, sorted(TERMINAL)),
         )
         return tuple([id async for (id,) in cursor])
+
+    async def count_subscriptions(self, provider: str) -> int:
+        """How many subscriptions of a provider are known, ended ones too."""
+        cursor = await self._connection.execute(
+            "select count(*) from subscriptions where subject like %s", (f"{provider}:%",)
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
 
     async def subject_of(self, subscription: str) -> str | None:
         """The subject that has this subscription, as last read."""

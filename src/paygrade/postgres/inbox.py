@@ -27,15 +27,16 @@ class Inbox:
         created_at: datetime | None,
         body: bytes,
         handled: bool,
+        polled: bool = False,
         at: datetime,
     ) -> bool:
         """Keep an event; False when it was kept before."""
         cursor = await self._connection.execute(
             """
-            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body, handled_at)
-            values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing
+            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body, handled_at, polled)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing
             """,
-            (subject, event_id, type, object_id, created_at, at, body, at if handled else None),
+            (subject, event_id, type, object_id, created_at, at, body, at if handled else None, polled),
         )
         return cursor.rowcount == 1
 
@@ -43,7 +44,7 @@ class Inbox:
         """What waits for this subject, as received. Ask while holding the subject: then nothing is on its way in."""
         cursor = await self._connection.execute(
             """
-            select event_id, type, object_id from inbox where subject = %s and handled_at is null
+            select event_id, type, object_id, polled from inbox where subject = %s and handled_at is null
             order by received_at, event_id
             """,
             (subject,),
@@ -60,8 +61,8 @@ class Inbox:
         """Let these events wait for another subject too. They stay with this one: it is how they are known again."""
         await self._connection.execute(
             """
-            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body)
-            select %(to)s, event_id, type, object_id, created_at, received_at, body from inbox
+            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body, polled)
+            select %(to)s, event_id, type, object_id, created_at, received_at, body, polled from inbox
             where subject = %(subject)s and event_id = any(%(ids)s)
             on conflict do nothing
             """,

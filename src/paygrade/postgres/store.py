@@ -20,12 +20,16 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from paygrade.errors import Unavailable
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.catalogs import Catalogs
+from paygrade.postgres.drifts import Drifts
 from paygrade.postgres.inbox import Inbox
+from paygrade.postgres.polls import Polls
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
+from paygrade.postgres.sweeps import Sweeps
 
-Channel = Literal["paygrade_account", "paygrade_catalog", "paygrade_subject"]
-"""What changed: an account (told with its key), the catalog (its version), or a subject's dirty mark."""
-CHANNELS: tuple[Channel, ...] = ("paygrade_account", "paygrade_catalog", "paygrade_subject")
+Channel = Literal["paygrade_account", "paygrade_catalog", "paygrade_subject", "paygrade_repair"]
+"""What changed: an account (told with its key), the catalog (its version), a subject's dirty mark, or what repair
+found or asks for (told as JSON)."""
+CHANNELS: tuple[Channel, ...] = ("paygrade_account", "paygrade_catalog", "paygrade_subject", "paygrade_repair")
 
 HEARTBEAT_S = 5.0
 
@@ -116,6 +120,9 @@ class Transaction:
         self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
         self.catalogs = Catalogs(connection)
+        self.polls = Polls(connection)
+        self.sweeps = Sweeps(connection)
+        self.drifts = Drifts(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""

@@ -9,12 +9,17 @@ the latest when its time is up.
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from paygrade.facts import Body
+
 HOLDERS_LOCK = 4710_0004
 """First key of the advisory locks by which a session shows that it lives; the second is its number, in `leased_by`."""
+
+_bodies: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
 
 
 class Claim(Struct, frozen=True):
@@ -28,6 +33,8 @@ class Claim(Struct, frozen=True):
     dirty: int
     rereads: int
     attempts: int
+    swept: bool = False
+    """Only a sweep asked for it."""
     events: tuple["ClaimedEvent", ...] = ()
 
 
@@ -37,15 +44,27 @@ class ClaimedEvent(Struct, frozen=True):
     id: str
     type: str
     object_id: str | None
+    polled: bool = False
+    """A webhook should have brought it; the poll found it."""
 
 
 class HeldSubject(Struct, frozen=True):
-    """A subject's row, locked."""
+    """A subject's row, locked. `drifted`: drift of it is open."""
 
     subject: str
     account: str | None
     fence: int
     dirty: int
+    drifted: bool
+
+
+class KnownSubject(Struct, frozen=True):
+    """What is stored of a subject: what it said last, and when it was read. `busy`: it waits or is being read."""
+
+    account: str
+    said: Body | None
+    read_at: datetime | None
+    busy: bool
 
 
 class Subjects:
@@ -55,24 +74,30 @@ class Subjects:
         self._connection = connection
         self._holder = holder
 
-    async def mark(self, subjects: Iterable[str], *, swept: bool = False) -> None:
+    async def mark(self, subjects: Iterable[str], *, swept: bool = False, patience_s: float = 0) -> None:
         """Say that these must be read again. One that was doubted is read at once; one that fails keeps its pause.
 
-        `swept`: nothing says that they changed, so those of which something does go first.
+        `swept`: nothing says that they changed, so those of which something does go first. `patience_s`: one that
+        did not wait yet may wait that long for an event to say so.
         """
         await self._connection.execute(
             """
-            insert into subjects (subject, dirty, marked_at, swept)
-            select subject, 1, clock_timestamp(), %(swept)s
+            insert into subjects (subject, dirty, marked_at, swept, retry_at)
+            select subject, 1, clock_timestamp(), %(swept)s, clock_timestamp() + %(patience)s::interval
             from unnest(%(subjects)s::text[]) as subject order by subject
             on conflict (subject) do update set
                 dirty = subjects.dirty + 1,
                 marked_at = case when subjects.dirty > subjects.synced and subjects.swept <= excluded.swept
                                  then subjects.marked_at else excluded.marked_at end,
                 swept = excluded.swept and (subjects.swept or subjects.dirty = subjects.synced),
-                retry_at = case when subjects.error is null then null else subjects.retry_at end
+                retry_at = case when subjects.error is not null then subjects.retry_at
+                                when subjects.dirty = subjects.synced then excluded.retry_at end
             """,
-            {"swept": swept, "subjects": sorted(set(subjects))},
+            {
+                "swept": swept,
+                "subjects": sorted(set(subjects)),
+                "patience": timedelta(seconds=patience_s) if patience_s else None,
+            },
         )
 
     async def known(self, *, after: str, limit: int) -> tuple[str, ...]:
@@ -84,15 +109,35 @@ class Subjects:
         return tuple([subject async for (subject,) in cursor])
 
     async def unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
-        """Those of these that have no row yet."""
+        """Those of these that belong to no account: never named, or said not to exist when they were last read."""
         cursor = await self._connection.execute(
             """
             select named.subject from unnest(%s::text[]) as named(subject)
-            where not exists (select from subjects s where s.subject = named.subject)
+            where not exists (
+                select from subjects s where s.subject = named.subject and s.account is not null)
             """,
             (sorted(set(subjects)),),
         )
         return tuple([subject async for (subject,) in cursor])
+
+    async def stored(self, subjects: Iterable[str], *, hold: bool = False) -> dict[str, KnownSubject]:
+        """What is stored of those of these that belong to an account; costs one statement.
+
+        `hold`: nobody saves another reading of them until the end of the transaction.
+        """
+        cursor = await self._connection.execute(
+            f"""
+            select s.subject, s.account, a.state -> 'statements' -> s.subject ->> 'body', s.read_at,
+                   s.dirty > s.synced or coalesce(s.leased_until > clock_timestamp(), false)
+            from subjects s join accounts a using (account) where s.subject = any(%s)
+            order by s.subject {"for update of s" if hold else ""}
+            """,
+            (sorted(set(subjects)),),
+        )
+        return {
+            subject: KnownSubject(account, _bodies.decode(said) if said else None, read_at, busy)
+            async for subject, account, said, read_at, busy in cursor
+        }
 
     async def claim(self, *, limit: int, lease_s: float, at: datetime) -> tuple[Claim, ...]:
         """Take subjects that are waiting, or due by the billing clock `at`, those that wait longest first."""
@@ -120,7 +165,7 @@ class Subjects:
             update subjects s set fence = s.fence + 1, leased_by = %(holder)s,
                    leased_until = clock_timestamp() + %(lease)s
             from chosen where s.subject = chosen.subject
-            returning s.subject, s.fence, s.dirty, s.rereads, s.attempts
+            returning s.subject, s.fence, s.dirty, s.rereads, s.attempts, s.swept and s.dirty > s.synced
             """,
             {
                 "at": at,
@@ -134,7 +179,12 @@ class Subjects:
 
     async def lock(self, subject: str) -> HeldSubject | None:
         cursor = await self._connection.execute(
-            "select subject, account, fence, dirty from subjects where subject = %s for update", (subject,)
+            """
+            select subject, account, fence, dirty,
+                   exists (select from drift d where d.subject = s.subject and d.healed_at is null)
+            from subjects s where subject = %s for update
+            """,
+            (subject,),
         )
         row = await cursor.fetchone()
         return HeldSubject(*row) if row else None

@@ -15,11 +15,12 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from paygrade.errors import Unavailable
+from paygrade.server.announcements import announcer
 from paygrade.server.auth import key_guard
 from paygrade.server.clock import Clock
 from paygrade.server.edge import DecodePath, Edge
 from paygrade.server.metrics import Metrics
-from paygrade.server.parts import Discover, Parts, Verify
+from paygrade.server.parts import Parts, Verify
 from paygrade.server.problems import HANDLERS
 from paygrade.server.routes import accounts, catalogs, decisions, health, statements, sync, webhooks
 from paygrade.server.snapshots import Snapshots
@@ -60,6 +61,8 @@ KEYED = [
     catalogs.list_catalog_versions,
     sync.sync_status,
     sync.sweep,
+    sync.get_sweep,
+    sync.list_drift,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -78,7 +81,7 @@ def create_app(
     snapshots: Snapshots,
     admin_key: str,
     verify: Verify | None = None,
-    discover: Discover | None = None,
+    has_provider: bool = False,
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
@@ -88,13 +91,20 @@ def create_app(
     `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
     """
     metrics = Metrics()
+    store.hear_own(announcer(metrics))
     tasks: dict[str, asyncio.Task[None]] = {}
 
     async def ready() -> tuple[str, ...]:
         return await _missing(clock, schema_pending, tasks)
 
     parts = Parts(
-        store=store, snapshots=snapshots, clock=clock, metrics=metrics, verify=verify, discover=discover, ready=ready
+        store=store,
+        snapshots=snapshots,
+        clock=clock,
+        metrics=metrics,
+        verify=verify,
+        has_provider=has_provider,
+        ready=ready,
     )
 
     @asynccontextmanager

@@ -25,8 +25,12 @@ _COMMANDS = {
     "explain": "Tell a support person why, with sources and facts.",
     "accounts": "See and state accounts, overrides and blocks.",
     "sync": "See and repair billing sync.",
+    "import": "Take over an existing billing account.",
     "simulator": "Run a Stripe-shaped provider, move its clock.",
 }
+
+_MODULES = {"import": "imports"}
+"""What cannot be a module's name in Python."""
 
 
 class _Lazy(click.Group):
@@ -38,7 +42,8 @@ class _Lazy(click.Group):
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command = getattr(import_module(f"paygrade.server.commands.{name}"), name)
+        module = _MODULES.get(name, name)
+        command = getattr(import_module(f"paygrade.server.commands.{module}"), module)
         assert isinstance(command, click.Command)
         return command
 

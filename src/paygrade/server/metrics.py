@@ -30,6 +30,12 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
+        self.drift = Counter(
+            "paygrade_drift", "Fields that differed from the provider, by what became of them.", ["what", "found_by"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.sweeps = Counter("paygrade_sweeps", "Sweeps started and finished.", ["what"], registry=self.registry)
+
     def note_decision(self, decision: Decision) -> None:
         self.decisions.labels(allowed=str(decision.allowed).lower(), reason=str(decision.reason)).inc()
 

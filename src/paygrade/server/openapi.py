@@ -28,6 +28,7 @@ _PATH_PARAMETERS = {
     "member": "The member's key.",
     "subscription": "The subscription's id in the foreign or manual billing.",
     "code": "A problem's code.",
+    "sweep": "The sweep's id.",
 }
 
 

@@ -1,6 +1,6 @@
 """The parts of a running server, as the routes see them; the command line alone decides what they are."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +20,17 @@ if TYPE_CHECKING:
 Verify = Callable[[bytes, str | None, datetime], EventRef]
 """Reads a webhook's raw body with its signature header at an instant, and says what it is about; else Refused."""
 
-Discover = Callable[[], Iterator[str]]
-"""Names every subject the provider has; blocks, and raises Unavailable."""
-
 
 class Parts(Struct, frozen=True):
     """What operations need, and what tells of them. `verify` None: no provider may post here;
-    `discover` None: there is no provider to ask."""
+    `has_provider` False: nobody is asked."""
 
     store: "Store"
     snapshots: Snapshots
     clock: Clock
     metrics: Metrics
     verify: Verify | None
-    discover: Discover | None
+    has_provider: bool
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
 

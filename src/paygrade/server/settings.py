@@ -5,6 +5,7 @@ settings touches nothing but the mapping it is given.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -12,10 +13,13 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from paygrade.errors import Mistake, Refused
+from paygrade.periods import parse_duration
 
 T = TypeVar("T")
 
 DEFAULT_PORT = 4710
+SWEEP_EVERY = timedelta(days=1)
+_NEVER = timedelta(0)
 
 
 class Settings(Struct, frozen=True):
@@ -36,6 +40,8 @@ class Settings(Struct, frozen=True):
     port: int = DEFAULT_PORT
     data_dir: Path | None = None
     clock_url: str | None = None
+    sweep_every: timedelta | None = SWEEP_EVERY
+    """None: neither sweeps nor polls happen unless they are asked for."""
 
 
 class Target(Struct, frozen=True):
@@ -59,6 +65,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         port=reader.take("PAYGRADE_PORT", _port) or DEFAULT_PORT,
         data_dir=reader.take("PAYGRADE_DATA_DIR", Path),
         clock_url=reader.take("PAYGRADE_CLOCK_URL", _http_url),
+        sweep_every=_unless_never(reader.take("PAYGRADE_SWEEP_EVERY", _pause)),
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
     if reader.mistakes:
@@ -143,6 +150,19 @@ def _existing_file(text: str) -> Path:
     if not path.is_file():
         raise ValueError(f"there is no file `{text}`")
     return path
+
+
+def _pause(text: str) -> timedelta:
+    if text == "never":
+        return _NEVER
+    pause = parse_duration(text)
+    if pause < timedelta(minutes=1):
+        raise ValueError(f"`{text}` is less than a minute; write for example `1d`, `12h` or `never`")
+    return pause
+
+
+def _unless_never(pause: timedelta | None) -> timedelta | None:
+    return None if pause == _NEVER else pause or SWEEP_EVERY
 
 
 def _port(text: str) -> int:

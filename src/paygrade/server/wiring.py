@@ -85,7 +85,9 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
     provider = stripe_provider(settings)
 
     async def work() -> None:
-        await run_workers(store, provider, clock)
+        await run_workers(
+            store, provider, clock, webhooks=bool(settings.webhook_secrets), sweep_every=settings.sweep_every
+        )
 
     async def first_catalog() -> None:
         if document is not None:
@@ -100,7 +102,7 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
         snapshots=snapshots,
         admin_key=key,
         verify=stripe_verify(settings.webhook_secrets) if settings.webhook_secrets else None,
-        discover=provider.iter_all if provider is not None else None,
+        has_provider=provider is not None,
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work)],

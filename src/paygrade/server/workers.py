@@ -5,14 +5,19 @@ went wrong and goes on; hearing that a subject was marked only saves waiting for
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from paygrade.errors import Unavailable
+from paygrade.server.operations.repair import purge_repair
 from paygrade.server.operations.sync import purge_inbox
+from paygrade.server.polls import EventSource, poll_events
+from paygrade.server.settings import SWEEP_EVERY
+from paygrade.server.sweeps import Lister, run_sweep, start_sweep_regularly
 from paygrade.server.sync import LEASE_S, Provider, claim_subjects, fail_claim, sync_subject
 
 if TYPE_CHECKING:
@@ -27,15 +32,33 @@ FETCHES_MAX = 8
 LOOK_S = 0.25
 """How often to look for retries, expired leases and dates that have come; marks are heard at once."""
 PAUSE_S = 1.0
+BROKEN_S = 30.0
 PURGE_EVERY_S = 3600.0
 
 
-async def run_workers(store: "Store", provider: Provider | None, clock: "Clock") -> None:
-    """Run every worker until cancelled. Without a provider only what needs none."""
+class Source(Provider, Lister, EventSource, Protocol):
+    """Everything that is asked of a provider."""
+
+
+async def run_workers(
+    store: "Store",
+    provider: Source | None,
+    clock: "Clock",
+    *,
+    webhooks: bool = True,
+    sweep_every: timedelta | None = SWEEP_EVERY,
+) -> None:
+    """Run every worker until cancelled. Without a provider only what needs none.
+
+    `webhooks`: events are expected to come by themselves. `sweep_every` None: nothing is repaired unasked.
+    """
     async with asyncio.TaskGroup() as workers:
         workers.create_task(purge_regularly(store, clock))
         if provider is not None:
             workers.create_task(sync_subjects(store, provider, clock))
+            workers.create_task(sweep_when_due(store, provider, clock, every=sweep_every))
+            if sweep_every is not None:
+                workers.create_task(poll_when_due(store, provider, clock, webhooks=webhooks))
 
 
 async def sync_subjects(
@@ -60,11 +83,49 @@ async def sync_subjects(
         await asyncio.gather(hearing, *running, return_exceptions=True)
 
 
+async def sweep_when_due(store: "Store", provider: Lister, clock: "Clock", *, every: timedelta | None) -> None:
+    """Begin a sweep when it is time and go on with any that is unfinished, until cancelled."""
+
+    async def look() -> None:
+        if every is not None:
+            await start_sweep_regularly(store, every=every, at=clock.now())
+        outcome = await run_sweep(store, provider, clock)
+        if outcome != "nothing":
+            log.info("swept", outcome=outcome)
+
+    await _repeat(look, pause_s=LOOK_S)
+
+
+async def poll_when_due(store: "Store", provider: EventSource, clock: "Clock", *, webhooks: bool) -> None:
+    """Poll for events that webhooks lost, until cancelled."""
+
+    async def look() -> None:
+        outcome = await poll_events(store, provider, clock, webhooks=webhooks)
+        if outcome != "nothing":
+            log.info("polled", outcome=outcome)
+
+    await _repeat(look, pause_s=PAUSE_S)
+
+
+async def _repeat(look: Callable[[], Awaitable[None]], *, pause_s: float) -> None:
+    while True:
+        try:
+            await look()
+        except Unavailable as error:
+            log.warning("repair_interrupted", error=error.detail)
+            await asyncio.sleep(PAUSE_S)
+        except Exception:  # the top of a loop: what is broken is logged, and tried again without haste
+            log.exception("repair_broken")
+            await asyncio.sleep(BROKEN_S)
+        await asyncio.sleep(pause_s)
+
+
 async def purge_regularly(store: "Store", clock: "Clock") -> None:
     """Keep the inbox from growing without end, until cancelled."""
     while True:
         try:
             await purge_inbox(store, at=clock.now())
+            await purge_repair(store, at=clock.now())
         except Unavailable as error:
             log.warning("purge_failed", error=error.detail)
         await asyncio.sleep(PURGE_EVERY_S)

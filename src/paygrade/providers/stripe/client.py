@@ -16,7 +16,8 @@ from msgspec import Struct
 from paygrade import facts
 from paygrade.errors import Refused, Unavailable
 from paygrade.providers.stripe import translate
-from paygrade.providers.stripe.events import EventRef, refs
+from paygrade.providers.stripe.events import TYPES, ListedEvent, listed_event
+from paygrade.providers.stripe.listing import Page, page_of
 from paygrade.providers.stripe.pace import Pace
 from paygrade.providers.stripe.payload import Payload
 from paygrade.providers.stripe.translate import Json
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 API_VERSION = "2026-10-28.endive"
 PAGE_SIZE = 100
 """The most Stripe puts on one page."""
+_EXPANDED = ["customer", "latest_invoice"]
+"""What of a subscription is needed beyond itself."""
 REQUESTS_PER_SECOND, REQUESTS_PER_SECOND_ELSEWHERE = 20, 10_000
 """Stripe allows 25 a second on one endpoint; a stand-in at an address of its own has no such limit."""
 
@@ -48,18 +51,21 @@ class StripeProvider:
         max_requests_per_second: float | None = None,
         timeout_s: float = 20,
     ) -> None:
-        import stripe  # slow to load, which whoever runs without Stripe need not pay
+        # Slow to load, which whoever runs without Stripe need not pay.
+        import stripe
+
+        from paygrade.providers.stripe.transport import Transport
 
         usual = REQUESTS_PER_SECOND_ELSEWHERE if api_base else REQUESTS_PER_SECOND
         self._pace = Pace(max_requests_per_second or usual)
+        self._transport = Transport(timeout_s=timeout_s)
         self._stripe = stripe.StripeClient(
             api_key.strip(),
             stripe_version=API_VERSION,
             base_addresses={"api": api_base.rstrip("/")} if api_base else {},
             # One retry, for a kept connection that the other side has closed. Waiting longer is the caller's business.
             max_network_retries=1,
-            # Without a session given, this client keeps one per thread: `requests` sessions are not for sharing.
-            http_client=stripe.RequestsClient(timeout=timeout_s),
+            http_client=self._transport,
         )
 
     def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
@@ -101,11 +107,29 @@ class StripeProvider:
                 seen.add(owner)
                 yield f"stripe:{owner}"
 
-    def iter_events_since(self, since: datetime) -> Iterator[EventRef]:
-        """Events created at `since` or later, newest first. Stripe keeps them for 30 days."""
-        for event in self._pages("/v1/events", created={"gte": int(since.timestamp())}):
+    def list_page(self, after: str | None) -> Page | None:
+        """One page of every subscription there is, in Stripe's order; None when `after` is unknown there.
+
+        One request. Stripe lists the newest first, so what is created meanwhile is on no later page.
+        """
+        expand = [f"data.{field}" for field in _EXPANDED]
+        start = {"starting_after": after} if after else {}
+        try:
+            page = self._get("/v1/subscriptions", limit=PAGE_SIZE, status="all", expand=expand, **start)
+            entries, follows = _entries("/v1/subscriptions", page, after)
+            return page_of(entries, after=follows)
+        except _Gone as gone:
+            if after is None:
+                raise _not_understood(f"there is no list of subscriptions: {gone}") from gone
+            return None
+        except Refused as mistake:
+            raise _not_understood(mistake.detail) from mistake
+
+    def iter_events_since(self, since: datetime) -> Iterator[ListedEvent]:
+        """Events that concern access, created at `since` or later, newest first. Stripe keeps them for 30 days."""
+        for event in self._pages("/v1/events", created={"gte": int(since.timestamp())}, types=TYPES):
             try:
-                yield refs(event)
+                yield listed_event(event)
             except Refused as mistake:
                 raise _not_understood(mistake.detail) from mistake
 
@@ -115,13 +139,12 @@ class StripeProvider:
         return Redirect(f"stripe:{owner}") if owner else None
 
     def _subscriptions_of(self, customer_id: str, known_live: Sequence[str]) -> list[Json]:
-        expanded = ["customer", "latest_invoice"]
-        expand = [f"data.{field}" for field in expanded]
+        expand = [f"data.{field}" for field in _EXPANDED]
         listed = self._pages("/v1/subscriptions", customer=customer_id, status="all", expand=expand)
         found = {str(entry.get("id")): entry for entry in listed}
         for id in known_live:
             if id not in found:
-                entry = self._find(f"/v1/subscriptions/{_quoted(id)}", expand=expanded)
+                entry = self._find(f"/v1/subscriptions/{_quoted(id)}", expand=_EXPANDED)
                 if entry is not None and _owner(entry) in (customer_id, None):
                     found[id] = entry
         return [self._with_all_items(entry) for entry in found.values()]
@@ -152,25 +175,23 @@ class StripeProvider:
                 if after:
                     raise _not_understood(f"`{path}` changed while it was read: {gone}") from gone
                 return
-            entries = page.get("data")
-            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-                raise _not_understood(f"`{path}` answered without a list in `data`")
+            entries, follows = _entries(path, page, after.get("starting_after"))
             yield from entries
-            if page.get("has_more") is not True:
+            if follows is None:
                 return
-            last = entries[-1].get("id") if entries else None
-            if not isinstance(last, str) or after.get("starting_after") == last:
-                raise _not_understood(f"`{path}` promised more and gave no way on")
-            after = {"starting_after": last}
+            after = {"starting_after": follows}
 
     def _get(self, path: str, **params: Any) -> Json:
         self._pace.wait()
         import stripe
 
         try:
-            answer = self._stripe.raw_request("get", path, **params).data
+            self._stripe.raw_request("get", path, **params)
+            answer = self._transport.take()
         except stripe.StripeError as error:
             raise _explained(error) from error
+        except ValueError as error:
+            raise _not_understood(f"`{path}` did not answer with JSON") from error
         except (AttributeError, TypeError) as error:
             # The library stumbles over an error body it does not expect, such as a proxy's `{"error": "bad gateway"}`.
             raise _not_understood(f"`{path}` answered with an error in an unknown form") from error
@@ -181,6 +202,19 @@ class StripeProvider:
 
 class _Gone(Exception):
     """Stripe has no such object."""
+
+
+def _entries(path: str, page: Json, after: str | None) -> tuple[list[Json], str | None]:
+    """The objects of a page that began after `after`, and where the next page begins."""
+    entries = page.get("data")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _not_understood(f"`{path}` answered without a list in `data`")
+    if page.get("has_more") is not True:
+        return entries, None
+    last = entries[-1].get("id") if entries else None
+    if not isinstance(last, str) or after == last:
+        raise _not_understood(f"`{path}` promised more and gave no way on")
+    return entries, last
 
 
 def _explained(error: "stripe.StripeError") -> Exception:

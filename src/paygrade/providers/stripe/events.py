@@ -6,6 +6,7 @@ Laws: an event's body is never applied, only reduced to whom to ask about; snaps
 
 from datetime import datetime
 
+import msgspec
 from msgspec import Struct
 
 from paygrade.providers.stripe.payload import Payload
@@ -13,6 +14,26 @@ from paygrade.providers.stripe.translate import Json
 
 _SUBJECTS = frozenset({"customer", "subscription", "invoice"})
 """The objects a subject can be named after (the client resolves the latter two to their customer)."""
+
+
+TYPES = (
+    "customer.created",
+    "customer.updated",
+    "customer.deleted",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+    "customer.subscription.pending_update_applied",
+    "invoice.finalized",
+    "invoice.paid",
+    "invoice.payment_failed",
+    "invoice.overdue",
+    "invoice.marked_uncollectible",
+    "invoice.voided",
+)
+"""What a webhook endpoint has to send and a poll asks for (20 at most): docs/stripe.md says why each."""
 
 
 class EventRef(Struct, frozen=True):
@@ -27,6 +48,20 @@ class EventRef(Struct, frozen=True):
     created_at: datetime
     subject: str | None
     object_id: str | None
+
+
+class ListedEvent(EventRef, frozen=True):
+    """An event as the list of events has it: its references, and its body."""
+
+    body: bytes
+
+
+def listed_event(event: Json) -> ListedEvent:
+    """Reduce an event of the list; Refused("provider_payload_invalid") if it is no event."""
+    found = refs(event)
+    return ListedEvent(
+        found.id, found.type, found.created_at, found.subject, found.object_id, msgspec.json.encode(event)
+    )
 
 
 def refs(event: Json) -> EventRef:

@@ -4,6 +4,7 @@ Laws: a missing field and a null one are the same; a field of the wrong type is 
 raises anything else; what is read is never changed.
 """
 
+import re
 import reprlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,6 +12,9 @@ from typing import NoReturn
 
 from paygrade.errors import Mistake, Refused
 from paygrade.periods import parse_instant
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""PostgreSQL's text takes no NUL, and a lone surrogate is not UTF-8."""
 
 
 class Payload:
@@ -31,8 +35,7 @@ class Payload:
             return None
         if not isinstance(value, str):
             self.refuse(key, "a string")
-        # Neither can be stored: PostgreSQL's text takes no NUL, and a lone surrogate is not UTF-8.
-        if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value):
+        if _UNSTORABLE.search(value):
             self.refuse(key, "a string of storable characters")
         return value
 

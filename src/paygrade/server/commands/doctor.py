@@ -117,7 +117,7 @@ def _provider(settings: Settings) -> Iterator[Symptom]:
     except Unavailable as error:
         yield Symptom("provider", "wrong", error.detail)
     if not settings.webhook_secrets:
-        advice = "changes are seen by sweeps only; set it to the endpoint's signing secret"
+        advice = "changes are seen by the poll only, up to a minute late; set it to the endpoint's signing secret"
         yield Symptom("webhooks", "wrong", f"no PAYGRADE_STRIPE_WEBHOOK_SECRET: {advice}")
     else:
         yield Symptom("webhooks", "ok", "a signing secret is set; Stripe posts to `/webhooks/stripe`")

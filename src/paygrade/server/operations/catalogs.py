@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -14,9 +14,8 @@ from paygrade.accounts import Account
 from paygrade.catalog import Catalog, Policies, Step
 from paygrade.catalog_changes import Change, compare
 from paygrade.catalog_document import parse
-from paygrade.decisions import Decision, decide
-from paygrade.entitlements import Snapshot, derive
 from paygrade.errors import Refused
+from paygrade.server.operations.effects import Effect, effects, today
 from paygrade.sources import offers
 
 if TYPE_CHECKING:
@@ -37,16 +36,6 @@ EMPTY = Catalog(
 
 SAMPLE_MAX = 20
 _PAGE = 500
-
-
-class Effect(Struct, frozen=True):
-    """What a catalog changes for one account and feature, at the instant it was planned."""
-
-    account: str
-    feature: str
-    how: Literal["gains", "loses", "changes"]
-    before: str
-    after: str
 
 
 class Impact(Struct, frozen=True):
@@ -194,11 +183,11 @@ async def _impact(tx: "Transaction", base: Catalog, wanted: Catalog, at: datetim
         if wanted is base:
             continue
         for saved in page:
-            effects = _effects(saved.account, base, wanted, at)
-            counts["affected"] += bool(effects)
-            for how in {effect.how for effect in effects}:
+            found = _effects(saved.account, base, wanted, at)
+            counts["affected"] += bool(found)
+            for how in {effect.how for effect in found}:
                 counts[how] += 1
-            sample.extend(effects[: SAMPLE_MAX - len(sample)])
+            sample.extend(found[: SAMPLE_MAX - len(sample)])
         await asyncio.sleep(0)  # others in this process want to go on meanwhile
     return Impact(
         accounts=counts["accounts"],
@@ -211,39 +200,4 @@ async def _impact(tx: "Transaction", base: Catalog, wanted: Catalog, at: datetim
 
 
 def _effects(account: Account, base: Catalog, wanted: Catalog, at: datetime) -> list[Effect]:
-    old, new = _today(account, base, at), _today(account, wanted, at)
-    effects = []
-    for feature in {**offers(base), **offers(wanted)}:
-        before, after = decide(old, feature, 0, at), decide(new, feature, 0, at)
-        how = _compare(before, after)
-        if how is not None:
-            effects.append(Effect(account.key, feature, how, _amount(before), _amount(after)))
-    return effects
-
-
-def _today(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
-    """A snapshot that looks no further than the next change, as there may be many accounts to look at."""
-    segment = derive(account, catalog, at)
-    return Snapshot(account.key, "", at, segment.until, (segment,))
-
-
-def _compare(before: Decision, after: Decision) -> Literal["gains", "loses", "changes"] | None:
-    if before.allowed != after.allowed:
-        return "gains" if after.allowed else "loses"
-    if not after.allowed:
-        return None
-    if before.unlimited != after.unlimited:
-        return "gains" if after.unlimited else "loses"
-    if before.limit is not None and after.limit is not None and before.limit != after.limit:
-        return "gains" if after.limit > before.limit else "loses"
-    return "changes" if before.value != after.value else None
-
-
-def _amount(decision: Decision) -> str:
-    if not decision.allowed:
-        return f"no ({decision.reason})"
-    if decision.unlimited:
-        return "unlimited"
-    if decision.limit is not None:
-        return str(decision.limit)
-    return "yes" if decision.value in (True, None) else str(decision.value)
+    return effects(today(account, base, at), today(account, wanted, at), {**offers(base), **offers(wanted)}, at)

@@ -1,6 +1,6 @@
 """Billing sync, as seen from outside: events come in, and how it stands goes out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,9 +9,10 @@ from msgspec import Struct
 from paygrade.catalog import find_bought
 from paygrade.findings import findings
 from paygrade.server.operations.catalogs import EMPTY
+from paygrade.server.operations.repair import RepairStatus, repair_status
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store
+    from paygrade.postgres.store import Store, Transaction
 
 NO_SUBJECT = "none"
 """Where events are kept that concern no subject: prices, payouts, types that do not exist yet."""
@@ -33,6 +34,13 @@ class EventRef(Protocol):
     def subject(self) -> str | None: ...
     @property
     def object_id(self) -> str | None: ...
+
+
+class PolledEvent(EventRef, Protocol):
+    """A billing event as the provider lists it."""
+
+    @property
+    def body(self) -> bytes: ...
 
 
 class Received(Struct, frozen=True):
@@ -77,6 +85,7 @@ class SyncStatus(Struct, frozen=True):
     inbox: InboxCount
     last_event_at: datetime | None
     findings: tuple[AccountFinding, ...]
+    repair: RepairStatus
 
 
 class Marked(Struct, frozen=True):
@@ -88,22 +97,40 @@ class Marked(Struct, frozen=True):
 
 async def receive_event(store: "Store", *, ref: EventRef, body: bytes, at: datetime) -> Received:
     """Keep a verified event and mark its subject. Once this returns, neither can be lost."""
-    subject = ref.subject
     async with store.transaction() as tx:
-        new = await tx.inbox.add(
-            subject=subject or NO_SUBJECT,
-            event_id=ref.id,
-            type=ref.type,
-            object_id=ref.object_id,
-            created_at=ref.created_at,
-            body=body,
-            handled=subject is None,
-            at=at,
-        )
-        if new and subject is not None:
-            await tx.subjects.mark([subject])
+        new = await _keep(tx, ref, body, polled=False, at=at)
+        if new and ref.subject is not None:
+            await tx.subjects.mark([ref.subject])
             await tx.tell("paygrade_subject")
     return Received(new=new)
+
+
+async def receive_polled(store: "Store", *, events: Sequence[PolledEvent], missed: bool, at: datetime) -> int:
+    """Keep events the provider listed and mark the subjects of new ones; returns how many were new.
+
+    `missed`: they should have come by webhook.
+    """
+    async with store.transaction() as tx:
+        new = [event for event in events if await _keep(tx, event, event.body, polled=missed, at=at)]
+        subjects = [event.subject for event in new if event.subject is not None]
+        if subjects:
+            await tx.subjects.mark(subjects)
+            await tx.tell("paygrade_subject")
+    return len(new)
+
+
+async def _keep(tx: "Transaction", ref: EventRef, body: bytes, *, polled: bool, at: datetime) -> bool:
+    return await tx.inbox.add(
+        subject=ref.subject or NO_SUBJECT,
+        event_id=ref.id,
+        type=ref.type,
+        object_id=ref.object_id,
+        created_at=ref.created_at,
+        body=body,
+        handled=ref.subject is None,
+        polled=polled,
+        at=at,
+    )
 
 
 async def mark_all_dirty(store: "Store") -> int:
@@ -120,7 +147,7 @@ async def mark_all_dirty(store: "Store") -> int:
 
 
 async def mark_discovered(store: "Store", *, subjects: Iterable[str]) -> int:
-    """Read those of these subjects that are not known yet; returns how many."""
+    """Read those of these subjects that belong to no account yet; returns how many."""
     async with store.transaction() as tx:
         unknown = await tx.subjects.unknown(subjects)
         if unknown:
@@ -146,6 +173,7 @@ async def sync_status(store: "Store", *, now: datetime) -> SyncStatus:
         unmapped = [item for item in await tx.accounts.items_sold() if find_bought(catalog, **item) is None]
         doubted = await tx.accounts.in_doubt(unmapped, LISTED_MAX)
         misplaced = await tx.accounts.misplaced_links(LISTED_MAX)
+        repair = await repair_status(tx, now)
     found = [
         AccountFinding(finding.code, account.key, finding.subject, finding.detail)
         for account in doubted
@@ -169,4 +197,5 @@ async def sync_status(store: "Store", *, now: datetime) -> SyncStatus:
         inbox=InboxCount(received=received, unhandled=unhandled),
         last_event_at=last_event_at,
         findings=tuple(found[:LISTED_MAX]),
+        repair=repair,
     )

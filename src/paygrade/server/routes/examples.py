@@ -61,3 +61,41 @@ BILLING_EVENT = {
     "created": 1795251600,
     "data": {"object": {"id": "sub_1", "object": "subscription", "customer": "cus_P1"}},
 }
+
+SWEEP = {
+    "id": 7,
+    "dry_run": False,
+    "started_at": "2026-11-21T09:00:00Z",
+    "finished_at": None,
+    "counts": {
+        "requests": 12,
+        "subscriptions": 1200,
+        "customers": 1140,
+        "different": 1,
+        "doubtful": 9,
+        "discovered": 0,
+        "missing": 0,
+    },
+    "error": None,
+    "report": None,
+}
+
+STARTED_SWEEP = {"started": True, "sweep": SWEEP}
+
+DRIFT = {
+    "drift": [
+        {
+            "id": 31,
+            "account": "acme",
+            "subject": "stripe:cus_P1",
+            "subscription": "sub_1",
+            "field": "status",
+            "stored": "active",
+            "provider": "past_due",
+            "found_by": "sweep",
+            "found_at": "2026-11-21T09:00:04Z",
+            "healed_at": "2026-11-21T09:00:08Z",
+        }
+    ],
+    "next": None,
+}

@@ -121,7 +121,7 @@ async def delete_member(account: FromPath[str], member: FromPath[str], parts: He
             extra={"version": {"type": "integer", "minimum": 0, "maximum": VERSION_MAX}},
             example=examples.SUBSCRIPTION,
         ),
-        problems=(*_BAD_BODY, "subscription_version_conflict"),
+        problems=(*_BAD_BODY, "invalid_subscription", "subscription_version_conflict"),
     ),
 )
 async def put_subscription(

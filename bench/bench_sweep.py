@@ -1,0 +1,92 @@
+"""A sweep of a large account against stored state: seconds, requests to the provider, memory.
+
+The simulator keeps the whole history of each subscription, some 200 KB, so it cannot hold this many. In its place
+stands `tests/lean_stripe.py` as a process of its own: it serves the shape of one subscription that the simulator made,
+expanded as a sweep asks for it (7 KB each), under as many ids, `DIFFERENT` of them with another quantity. What it lacks
+is Stripe's own time to answer: a page of a hundred takes Stripe a second or so, and one page must follow another.
+Budget: 100,000 subscriptions in 60 s, with 1,010 requests.
+"""
+
+import asyncio
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx2
+
+from lean_stripe import LeanStripe
+from paygrade.postgres import embedded
+from paygrade.postgres.migrate import migrate
+from paygrade.postgres.store import Store
+from paygrade.providers.stripe.client import StripeProvider
+from paygrade.server.clock import Clock
+from paygrade.server.operations.repair import Sweep, load_sweep, start_sweep
+from paygrade.server.sweeps import run_sweep
+
+COUNT = int(os.environ.get("SUBSCRIPTIONS", "100000"))
+DIFFERENT = 3_000
+TESTS = Path(__file__).parent.parent / "tests"
+SERVE = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from lean_stripe import LeanStripe
+lean = LeanStripe(int(sys.argv[2]))
+lean.quantities = {number * (lean.count // int(sys.argv[3])): 7 for number in range(1, int(sys.argv[3]) + 1)}
+with lean.serving() as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+def main() -> None:
+    with _provider() as url, tempfile.TemporaryDirectory(prefix="paygrade-bench-") as folder:
+        database = embedded.start(Path(folder))
+        asyncio.run(migrate(database.url))
+        LeanStripe(COUNT).fill(database.url)
+        began, cpu_began = time.perf_counter(), time.process_time()
+        swept = asyncio.run(_sweep(database.url, url))
+        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+        database.stop()
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    counts = swept.counts
+    found = f"{counts.subscriptions:,} subscriptions, {counts.different:,} customers different"
+    print(f"  {found}, in {seconds:.1f} s ({cpu_seconds:.1f} s of one core) with {counts.requests:,} requests")
+    print(f"  at most {megabytes:.0f} MB, with what filled the database")
+
+
+async def _sweep(database_url: str, url: str) -> Sweep:
+    provider = StripeProvider(api_key="sk_test_lean", api_base=url)
+    async with Store(database_url) as store:
+        started = await start_sweep(store, dry_run=False, at=datetime.now(UTC))
+        assert await run_sweep(store, provider, Clock()) == "finished"
+        return await load_sweep(store, id=started.sweep.id)
+
+
+@contextmanager
+def _provider() -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(TESTS), str(COUNT), str(DIFFERENT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert httpx2.get(f"{url}/v1/events", trust_env=False).is_success
+    try:
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(TESTS))
+    main()

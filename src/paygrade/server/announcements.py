@@ -1,0 +1,35 @@
+"""Announcements: what repair found and did, in the log and in the metrics.
+
+Law: only what is saved is announced, and by the process that saved it alone.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from paygrade.server.metrics import Metrics
+from paygrade.server.operations.repair import Told
+
+log = structlog.get_logger("paygrade.repair")
+
+
+def announcer(metrics: Metrics) -> Callable[[str, str], None]:
+    """Something that hears what a store's own transactions tell."""
+
+    def hear(channel: str, payload: str) -> None:
+        if channel != "paygrade_repair":
+            return
+        told = msgspec.json.decode(payload, type=Told)
+        match told.what:
+            case "drift_detected":
+                metrics.drift.labels(what="detected", found_by=told.found_by or "").inc(told.fields)
+                log.warning("drift_detected", subjects=told.subjects, fields=told.fields, found_by=told.found_by)
+            case "drift_healed" | "drift_explained":
+                metrics.drift.labels(what=told.what.removeprefix("drift_"), found_by="").inc(told.fields)
+                log.info(told.what, subjects=told.subjects, fields=told.fields)
+            case _:
+                metrics.sweeps.labels(what=told.what.removeprefix("sweep_")).inc()
+                log.info(told.what)
+
+    return hear

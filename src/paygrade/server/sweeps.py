@@ -1,0 +1,242 @@
+"""The sweep: everything the provider has compared with everything stored, a page at a time.
+
+Theory of operation. The provider lists every subscription there is, ended ones too, in its own order and with its
+customer expanded. A page is compared field by field with what is stored of its customers, read in one statement.
+Where nothing differs nothing happens. Where something does, the subject is marked and the fenced path reads it: a
+listing is never applied, as it has no fence. What was never told of at the end and is live here is marked as well.
+
+Laws: a page's marks, its drift and the cursor behind it are saved together, so a sweep that was killed goes on
+where it was; a subject that waits or is being read is left alone: whatever differs is on its way; subscriptions are
+never left out by date or status.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from paygrade.drift import compare_listed
+from paygrade.errors import Unavailable
+from paygrade.facts import Customer
+from paygrade.server.import_report import Gathered, report_of
+from paygrade.server.operations.repair import PROVIDER, SweepCounts, Told, tell
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.subjects import KnownSubject
+    from paygrade.postgres.sweeps import SavedSweep
+    from paygrade.server.clock import Clock
+
+LEASE_S = 60.0
+"""Longer than one page takes with all that is asked for it; a process that was killed is replaced after this long."""
+REPORT_LEASE_S = 600.0
+"""Longer than deriving everybody's access before and after takes."""
+RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
+PATIENCE_S = 3.0
+"""How long an event may take from the provider to us before a difference is read again without it."""
+
+
+class ListedCustomer(Protocol):
+    """What a page says of a customer. `whole` False: only a reading tells whether it is as stored."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def subscriptions(self) -> tuple[str, ...]: ...
+    @property
+    def customer(self) -> Customer | None: ...
+    @property
+    def whole(self) -> bool: ...
+    @property
+    def email(self) -> str | None: ...
+
+
+class ListedPage(Protocol):
+    """A page of the provider's subscriptions; `after` None: it is the last."""
+
+    @property
+    def customers(self) -> Sequence[ListedCustomer]: ...
+    @property
+    def after(self) -> str | None: ...
+
+
+class Lister(Protocol):
+    """What a sweep asks of a provider. None: the place to go on from is gone there. Raises Unavailable."""
+
+    def list_page(self, after: str | None) -> ListedPage | None: ...
+
+
+SweepOutcome = Literal["finished", "paused", "overtaken", "nothing"]
+
+
+async def start_sweep_regularly(store: "Store", *, every: timedelta, at: datetime) -> bool:
+    """Begin a sweep if it is time for one."""
+    async with store.transaction() as tx:
+        return await tx.sweeps.start_regularly(PROVIDER, every=every, at=at)
+
+
+async def run_sweep(
+    store: "Store", provider: Lister, clock: "Clock", *, lease_s: float = LEASE_S, patience_s: float = PATIENCE_S
+) -> SweepOutcome:
+    """Go on with the unfinished sweep, if there is one nobody has, up to its end or a failure of the provider."""
+    async with store.transaction() as tx:
+        sweep = await tx.sweeps.claim(PROVIDER, lease_s=lease_s)
+    if sweep is None:
+        return "nothing"
+    going = _Sweeping(store, provider, clock, lease_s=lease_s, patience_s=patience_s)
+    try:
+        return await (going.rehearse(sweep) if sweep.dry_run else going.run(sweep))
+    except Unavailable as error:
+        pause_s = min(RETRY_FIRST_S * 2.0 ** min(sweep.attempts, 16), RETRY_MAX_S)
+        async with store.transaction() as tx:
+            text = f"{error.code}: {error.detail}"
+            await tx.sweeps.fail(sweep, error=text, retry_s=max(pause_s, error.retry_after_s or 0))
+        return "paused"
+
+
+class _Sweeping:
+    """One process's turn at a sweep."""
+
+    def __init__(self, store: "Store", provider: Lister, clock: "Clock", *, lease_s: float, patience_s: float) -> None:
+        self._store = store
+        self._provider = provider
+        self._clock = clock
+        self._lease_s = lease_s
+        self._patience_s = patience_s
+        self._asked_at = clock.now()
+
+    async def run(self, sweep: "SavedSweep") -> SweepOutcome:
+        asked = self._ask(sweep.cursor)
+        try:
+            while True:
+                page, asked_at = await asked, self._asked_at
+                if page is None:
+                    # What it should go on after was deleted there: the list is read from its beginning.
+                    sweep = replace(sweep, cursor=None)
+                    asked = self._ask(None)
+                    continue
+                if page.after is not None:
+                    # The provider answers while this page is compared.
+                    asked = self._ask(page.after)
+                async with self._store.transaction() as tx:
+                    if not await tx.sweeps.hold(sweep):
+                        return "overtaken"
+                    if sweep.cursor is None:
+                        await tx.sweeps.forget_seen()
+                    met = await self._compare(tx, page.customers, asked_at)
+                    sweep = replace(sweep, cursor=page.after or sweep.cursor, counts=_sum(sweep.counts, met))
+                    if page.after is None:
+                        return await self._finish(tx, sweep)
+                    await tx.sweeps.advance(sweep, lease_s=self._lease_s)
+        finally:
+            asked.cancel()
+
+    def _ask(self, after: str | None) -> "asyncio.Task[ListedPage | None]":
+        self._asked_at = self._clock.now()
+        return asyncio.create_task(asyncio.to_thread(self._provider.list_page, after))
+
+    async def rehearse(self, sweep: "SavedSweep") -> SweepOutcome:
+        """Gather everything and report what a sweep would do. Nothing but the sweep's own row is written."""
+        gathered, cursor, counts = Gathered(), None, dict[str, int]()
+        while True:
+            page = await asyncio.to_thread(self._provider.list_page, cursor)
+            if page is None:
+                gathered, cursor, counts = Gathered(), None, {}
+                continue
+            for listed in page.customers:
+                gathered.add(listed)
+            counts = _sum(counts, _met(page.customers))
+            # No cursor is saved: whoever takes over has nothing of what was gathered here.
+            cursor, sweep = page.after, replace(sweep, cursor=None, counts=counts)
+            async with self._store.transaction() as tx:
+                if not await tx.sweeps.hold(sweep):
+                    return "overtaken"
+                await tx.sweeps.advance(sweep, lease_s=self._lease_s if cursor else REPORT_LEASE_S)
+            if cursor is None:
+                break
+        report = await report_of(self._store, gathered, self._clock.now())
+        sweep = replace(sweep, counts={**counts, "customers": report.customers})
+        async with self._store.transaction() as tx:
+            if not await tx.sweeps.hold(sweep):
+                return "overtaken"
+            await tx.sweeps.finish(sweep, report=report, at=self._clock.now())
+            await tell(tx, Told("sweep_finished"))
+        return "finished"
+
+    async def _finish(self, tx: "Transaction", sweep: "SavedSweep") -> SweepOutcome:
+        missing = await tx.sweeps.unseen(provider=PROVIDER, since=sweep.started_at)
+        await tx.subjects.mark(missing, swept=True)
+        customers, _ = await tx.sweeps.seen()
+        await tx.sweeps.forget_seen()
+        sweep = replace(sweep, counts={**sweep.counts, "missing": len(missing), "customers": customers})
+        await tx.sweeps.finish(sweep, report=None, at=self._clock.now())
+        await tx.tell("paygrade_subject")
+        await tell(tx, Told("sweep_finished"))
+        return "finished"
+
+    async def _compare(self, tx: "Transaction", listed: Sequence[ListedCustomer], asked_at: datetime) -> SweepCounts:
+        """Mark what differs, with its drift, and what cannot be told from here."""
+        await tx.sweeps.see((each.subject, id) for each in listed for id in each.subscriptions)
+        stored = await tx.subjects.stored(each.subject for each in listed)
+        verdicts = {each.subject: _judge(stored.get(each.subject), each, asked_at) for each in listed}
+        differing = [each for each in listed if verdicts[each.subject] == "different"]
+        again = [subject for subject, verdict in verdicts.items() if verdict in ("doubtful", "unknown")]
+        different = await self._record(tx, differing, asked_at) if differing else 0
+        if again:
+            await tx.subjects.mark(again, swept=True)
+            await tx.tell("paygrade_subject")
+        return replace(
+            _met(listed),
+            different=different,
+            doubtful=sum(verdict == "doubtful" for verdict in verdicts.values()),
+            discovered=sum(verdict == "unknown" for verdict in verdicts.values()),
+        )
+
+    async def _record(self, tx: "Transaction", differing: Sequence[ListedCustomer], asked_at: datetime) -> int:
+        """Write down what differs, of those of which nobody saved another reading meanwhile; returns of how many."""
+        held = await tx.subjects.stored((each.subject for each in differing), hold=True)
+        found = []
+        for each in differing:
+            known = held.get(each.subject)
+            if known is None or _judge(known, each, asked_at) != "different":
+                continue
+            assert isinstance(known.said, Customer)
+            assert each.customer is not None
+            found += [
+                (each.subject, known.account, difference) for difference in compare_listed(known.said, each.customer)
+            ]
+        drifted = tuple(dict.fromkeys(subject for subject, _, _ in found))
+        fields = await tx.drifts.add(found, found_by="sweep", at=asked_at)
+        await tell(tx, Told("drift_detected", drifted, fields, "sweep"))
+        await tx.subjects.mark(drifted, swept=True, patience_s=self._patience_s)
+        await tx.tell("paygrade_subject")
+        return len(drifted)
+
+
+Verdict = Literal["same", "different", "doubtful", "unknown", "busy"]
+
+
+def _judge(known: "KnownSubject | None", listed: ListedCustomer, asked_at: datetime) -> Verdict:
+    """How what a page says, asked for at `asked_at`, compares with what is stored."""
+    if known is None:
+        return "unknown"
+    if known.busy:
+        return "busy"
+    if listed.customer is None or not isinstance(known.said, Customer):
+        return "doubtful"
+    if compare_listed(known.said, listed.customer):
+        # What is stored may be the newer of the two.
+        return "doubtful" if known.read_at is not None and known.read_at > asked_at else "different"
+    return "same" if listed.whole else "doubtful"
+
+
+def _met(listed: Sequence[ListedCustomer]) -> SweepCounts:
+    return SweepCounts(requests=1, subscriptions=sum(len(each.subscriptions) for each in listed), customers=len(listed))
+
+
+def _sum(counts: dict[str, int], met: SweepCounts) -> dict[str, int]:
+    more = msgspec.structs.asdict(met)
+    return {name: counts.get(name, 0) + more[name] for name in more}
