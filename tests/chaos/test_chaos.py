@@ -21,8 +21,8 @@ from paygrade.periods import parse_instant
 RUNS = int(os.environ.get("RUNS", "0"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 2**31)
 SERVERS = 3 if RUNS else 2
-CUSTOMERS = 20 if RUNS else 8
-CHANGES_MIN = 40 if RUNS else 10
+CUSTOMERS = 20 if RUNS else 5
+CHANGES_MIN = 40 if RUNS else 5
 """How much has to happen at the provider while something is done to the house."""
 
 
