@@ -273,7 +273,7 @@ async def test_a_deleted_customer_stays_with_its_account(store: Store) -> None:
 
 
 async def test_a_customer_nobody_ever_saw_makes_no_account(store: Store) -> None:
-    await receive(store, "evt_1")
+    await receive(store, "evt_1", type="customer.deleted")
     assert await sync(store, World({CUS: customer(deleted=True, account=None)})) == ["nothing"]
     async with store.transaction() as tx:
         assert await tx.accounts.load("cus_1") is None
@@ -292,8 +292,21 @@ async def test_an_event_that_names_a_subscription_leads_to_its_customer(store: S
 
 
 async def test_an_event_about_something_gone_is_handled(store: Store) -> None:
-    await receive(store, "evt_1", subject="stripe:in_1")
+    await receive(store, "evt_1", subject="stripe:in_1", type="invoice.deleted")
     assert await sync(store, World()) == ["nothing"]
+    assert (await sync_status(store, now=T0)).inbox.unhandled == 0
+
+
+@pytest.mark.parametrize("subject", [CUS, "stripe:sub_1"])
+async def test_what_the_provider_does_not_know_yet_is_asked_for_again(store: Store, subject: str) -> None:
+    """Found by the simulation (seeds 74 and 159): an answer from before it existed was taken for the last word."""
+    world = World({CUS: customer(deleted=True, account=None)})
+    await receive(store, "evt_1", subject=subject, type="customer.subscription.created")
+    assert await sync(store, world) == ["doubted"]
+    world.answers = {CUS: customer(pro()), "stripe:sub_1": Elsewhere(CUS)}
+    await receive(store, "evt_2", subject=subject)
+    assert (await sync(store, world))[-1] == "saved"
+    assert (await load(store, "acme")).subscriptions == (pro(),)
     assert (await sync_status(store, now=T0)).inbox.unhandled == 0
 
 
@@ -426,6 +439,16 @@ async def test_a_dropped_event_is_repaired_by_marking_everything(store: Store) -
     await sync(store, world)
     assert (await load(store, "acme")).subscriptions[0].status == "active"
     assert world.known_live[-1] == ("sub_1",)
+
+
+async def test_a_sweep_reads_again_who_was_once_said_not_to_exist(store: Store) -> None:
+    """Found by the simulation (seeds 150 and 312): a subject that was looked at and left without an account."""
+    await receive(store, "evt_1", type="customer.deleted")
+    assert await sync(store, World({CUS: customer(deleted=True, account=None)})) == ["nothing"]
+    world = World({CUS: customer(pro())})
+    assert (await sweep(store, world)).discovered == 1
+    assert await sync(store, world) == ["saved"]
+    assert (await load(store, "acme")).subscriptions == (pro(),)
 
 
 async def test_a_sweep_finds_customers_no_event_ever_named(store: Store) -> None:

@@ -51,7 +51,7 @@ class HeldSubject(Struct, frozen=True):
     account: str | None
     fence: int
     dirty: int
-    drifted: bool
+    drifted: bool = False
 
 
 class KnownSubject(Struct, frozen=True):
@@ -104,11 +104,12 @@ class Subjects:
         return tuple([subject async for (subject,) in cursor])
 
     async def unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
-        """Those of these that have no row yet."""
+        """Those of these that belong to no account: never named, or said not to exist when they were last read."""
         cursor = await self._connection.execute(
             """
             select named.subject from unnest(%s::text[]) as named(subject)
-            where not exists (select from subjects s where s.subject = named.subject)
+            where not exists (
+                select from subjects s where s.subject = named.subject and s.account is not null)
             """,
             (sorted(set(subjects)),),
         )

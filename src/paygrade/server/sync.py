@@ -35,14 +35,16 @@ if TYPE_CHECKING:
 LEASE_S = 60.0
 """Longer than any fetch takes; a worker that was killed is replaced after this long."""
 REREADS_S = (2.0, 15.0, 60.0)
-"""When to ask again if an event says that a subscription ended and the provider says that it lives: its answers
-may lag behind its events."""
+"""When to ask again if the provider contradicts an event: its answers may lag behind its events. An event says that
+a subscription ended, and it lives; or it tells of something that is said not to exist."""
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 LATE = (timedelta(minutes=1), timedelta(minutes=65))
 """How long after a date to look, if no event came: providers act on dates within moments, but finalize the invoice
 of a renewal about an hour later (https://docs.stripe.com/billing/invoices/subscription)."""
 ENDED_TYPES = frozenset({"customer.subscription.deleted", "v1.customer.subscription.deleted"})
 """A subscription reached its end, told by a snapshot event or a thin one."""
+GONE_TYPES = frozenset({"customer.deleted", "v1.customer.deleted", "invoice.deleted", "v1.invoice.deleted"})
+"""What an event was about exists no more."""
 CAUSES_MAX = 100
 
 
@@ -121,10 +123,15 @@ async def save_reading(store: "Store", reading: Reading, *, at: datetime) -> Out
 
 
 async def _save_nothing(tx: "Transaction", held: "HeldSubject", reading: Reading, at: datetime) -> Outcome:
-    await _handle(tx, reading.claim, at)
-    await tx.subjects.settle(reading.claim, account=held.account, read_at=reading.read_at)
-    await note_reading(tx, held, reading.claim, at=at)
-    return "nothing"
+    """There is no such thing: it is gone, or the provider's answers lag behind its events."""
+    claim = reading.claim
+    told = bool(claim.events) and not any(event.type in GONE_TYPES for event in claim.events)
+    reread_s = REREADS_S[claim.rereads] if told and claim.rereads < len(REREADS_S) else None
+    if reread_s is None:
+        await _handle(tx, claim, at)
+    await tx.subjects.settle(claim, account=held.account, read_at=reading.read_at, reread_s=reread_s)
+    await note_reading(tx, held, claim, at=at)
+    return "nothing" if reread_s is None else "doubted"
 
 
 async def _save_redirect(

@@ -147,7 +147,7 @@ async def mark_all_dirty(store: "Store") -> int:
 
 
 async def mark_discovered(store: "Store", *, subjects: Iterable[str]) -> int:
-    """Read those of these subjects that are not known yet; returns how many."""
+    """Read those of these subjects that belong to no account yet; returns how many."""
     async with store.transaction() as tx:
         unknown = await tx.subjects.unknown(subjects)
         if unknown:

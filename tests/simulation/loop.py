@@ -1,0 +1,138 @@
+"""An event loop without a clock, sockets or threads: one `random.Random` decides what runs next.
+
+Laws: time is a count of microseconds that only this loop moves; it moves when nothing is left to run, to the next
+timer, and by a tenth of a millisecond with every step, so no two steps share an instant; whatever is ready runs
+in an order drawn from the seed, because nothing may depend on the order the real loop happens to have; the work a
+real loop would give to a thread happens here too, at the end of the time it was drawn to take.
+"""
+
+import asyncio
+import heapq
+import random
+from asyncio import events
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+STEP_US = 100
+
+
+class Stuck(Exception):
+    """Nothing is ready and nothing will ever be, or it never ends."""
+
+
+class VirtualLoop(asyncio.AbstractEventLoop):
+    """As much of an event loop as tasks, futures, timers and threads need."""
+
+    def __init__(self, draw: random.Random, *, thread_s: Callable[[], float] = lambda: 0.0) -> None:
+        self._draw = draw
+        self._thread_s = thread_s
+        self._ready: list[asyncio.Handle] = []
+        self._timers: list[tuple[int, int, asyncio.TimerHandle]] = []
+        self._count = 0
+        self._elapsed_us = 0
+        self.steps = 0
+        self.broken: list[dict[str, Any]] = []
+        """What no task wanted to hear: an exception in a callback, or in a task nobody waited for."""
+        self.began_s = 0.0
+        """When the thread that runs right now was begun."""
+
+    def now(self) -> datetime:
+        return START + timedelta(microseconds=self._elapsed_us)
+
+    def time(self) -> float:
+        return self._elapsed_us / 1e6
+
+    def run_until_complete(self, future: Coroutine[Any, Any, T]) -> T:  # type: ignore[override]
+        events._set_running_loop(self)
+        try:
+            task: asyncio.Task[T] = self.create_task(future)
+            while not task.done():
+                self._step()
+            return task.result()
+        finally:
+            events._set_running_loop(None)
+
+    def finish(self) -> None:
+        """Run what is ready until nothing is, without waiting for any timer."""
+        events._set_running_loop(self)
+        try:
+            while self._ready:
+                self._step()
+        finally:
+            events._set_running_loop(None)
+
+    def _step(self) -> None:
+        if not self._ready:
+            if not self._timers:
+                raise Stuck("every task waits for another one")
+            self._elapsed_us = max(self._elapsed_us, self._timers[0][0])
+        self._elapsed_us += STEP_US
+        while self._timers and self._timers[0][0] <= self._elapsed_us:
+            _, _, timer = heapq.heappop(self._timers)
+            if not timer.cancelled():
+                self._ready.append(timer)
+        if not self._ready:
+            return
+        chosen = self._draw.randrange(len(self._ready)) if len(self._ready) > 1 else 0
+        self._ready[chosen], self._ready[-1] = self._ready[-1], self._ready[chosen]
+        handle = self._ready.pop()
+        self.steps += 1
+        if not handle.cancelled():
+            handle._run()
+
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._count += 1
+        heapq.heappush(self._timers, (round(when * 1e6), self._count, timer))
+        return timer
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """Do the work at once, when the time that a thread would have needed is over."""
+        future = self.create_future()
+        began_s = self.time()
+
+        def finish() -> None:
+            if future.done():
+                return
+            self.began_s = began_s
+            try:
+                future.set_result(func(*args))
+            except Exception as error:  # noqa: BLE001  # whatever a thread raises goes to whom waits for it
+                future.set_exception(error)
+
+        self.call_later(self._thread_s(), finish)
+        return future
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
+
+    def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
+        return asyncio.Task(coro, loop=self, name=name, context=context)
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.broken.append(context)
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """A cancelled timer is thrown away when its time comes."""

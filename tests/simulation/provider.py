@@ -1,0 +1,196 @@
+"""Stripe as a worker sees it from afar: the engine's answers, late, slow, from the past, or none at all.
+
+Laws: the engine is always at the loop's instant; what it said of each customer at each instant is kept, so that
+the requests of one slow fetch are answered from the different instants they reach Stripe at; an answer is never
+from the future. The client's own code runs (paging, expanding, redirects): only `_get`, which goes to the network,
+is replaced by one that goes to the engine.
+"""
+
+import bisect
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from paygrade import facts
+from paygrade.errors import Unavailable
+from paygrade.providers.stripe.client import Redirect, StripeProvider, _Gone
+from paygrade.providers.stripe.translate import Json
+from paygrade.simulator.engine import Engine
+
+from .loop import START, VirtualLoop
+
+Event = dict[str, Any]
+EXPANDED = ["data.latest_invoice", "data.customer"]
+
+
+class Told(Struct, frozen=True):
+    """What Stripe would have answered about a customer from `at_s` on, encoded."""
+
+    at_s: float
+    customer: bytes
+    subscriptions: bytes
+    open_invoices: bytes
+
+
+class Stripe:
+    """The engine on the loop's clock, and its past."""
+
+    def __init__(self, loop: VirtualLoop, seed: int) -> None:
+        self.engine = Engine(seed, START)
+        self.customers: list[str] = []
+        self.sent: Callable[[list[Event]], None] = lambda events: None
+        self._loop = loop
+        self._told: dict[str, list[Told]] = {}
+
+    def ask(self, path: str, *, method: str = "POST", **params: Any) -> Any:
+        """Change something, as the shop or its customers do; None where Stripe refuses."""
+        self.catch_up()
+        response = self.engine.request(method, path, params)
+        assert response.status in (200, 400, 402, 404), response
+        self._publish()
+        return response.body if response.status == 200 else None
+
+    def catch_up(self) -> None:
+        """Let everything happen that is due by now."""
+        if self.engine.now < self._loop.now():
+            self.engine.advance_to(self._loop.now())
+            self._publish()
+
+    def due_s(self) -> float | None:
+        """When the engine does something by itself, on the loop's clock."""
+        due = self.engine.next_due
+        return None if due is None else (due - START).total_seconds()
+
+    def truth(self, customer: str) -> tuple[Json, list[Json], list[Json]]:
+        """What Stripe says of a customer right now: itself, all subscriptions, all open invoices."""
+        return (
+            self._read(f"/v1/customers/{customer}"),
+            self._listed("/v1/subscriptions", customer=customer, status="all", expand=EXPANDED),
+            self._listed("/v1/invoices", customer=customer, status="open"),
+        )
+
+    def told(self, customer: str, at_s: float) -> Told | None:
+        """What it would have said at that instant; None: there was no such customer yet."""
+        past = self._told.get(customer, [])
+        found = bisect.bisect_right(past, at_s, key=lambda told: told.at_s)
+        return past[found - 1] if found else None
+
+    def owner(self, kind: str, id: str) -> str | None:
+        found = self.engine.world.find(kind, id)
+        return str(found["customer"]) if found else None
+
+    def _publish(self) -> None:
+        events = self.engine.take_events()
+        for customer in dict.fromkeys(filter(None, map(concerned, events))):
+            if customer not in self._told:
+                self._told[customer] = []
+                self.customers.append(customer)
+            encoded = (msgspec.json.encode(part) for part in self.truth(customer))
+            self._told[customer].append(Told(self._loop.time(), *encoded))
+        if events:
+            self.sent(events)
+
+    def _listed(self, path: str, **params: Any) -> list[Json]:
+        page = self._read(path, limit="100", **params)
+        assert not page["has_more"]
+        return list(page["data"])
+
+    def _read(self, path: str, **params: Any) -> Any:
+        response = self.engine.request("GET", path, params)
+        assert response.status == 200, response
+        return response.body
+
+
+class Network(Struct, frozen=True):
+    """How the way to Stripe is: shares of requests that fail, and how far behind the answers may be."""
+
+    failing: float = 0.0
+    slow: float = 0.0
+    lag_s: float = 0.0
+
+
+class EngineProvider(StripeProvider):
+    """The client of `providers/stripe`, asking the engine."""
+
+    def __init__(self, stripe: Stripe, loop: VirtualLoop, draw: random.Random, network: Network) -> None:
+        self.network = network
+        self._engine, self._loop, self._draw = stripe, loop, draw
+        self._reached_s = 0.0
+        self._lag_s = 0.0
+
+    def thread_s(self) -> float:
+        """How long a call takes."""
+        if self._draw.random() < self.network.slow:
+            return self._draw.choice((1.0, 5.0, 20.0, 70.0)) * self._draw.random()
+        return 0.05 + 0.3 * self._draw.random()
+
+    def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
+        self._reached_s = self._loop.began_s
+        behind = self.network.lag_s > 0 and self._draw.random() < 0.5
+        self._lag_s = self._draw.random() * self.network.lag_s if behind else 0.0
+        return super().fetch(subject, known_live)
+
+    def iter_all(self) -> Iterator[str]:
+        self._engine.catch_up()
+        return super().iter_all()
+
+    def _get(self, path: str, **params: Any) -> Json:
+        if self._draw.random() < self.network.failing:
+            raise self._failure()
+        # The next request of a fetch goes out after the last was answered, and comes back before the fetch ends.
+        self._reached_s += (self._loop.time() - self._reached_s) * self._draw.random()
+        _, _, kind, *ids = path.split("/")
+        match kind, ids:
+            case "customers", [id]:
+                return self._object(self._told(id).customer)
+            case "subscriptions", [id]:
+                told = self._told(self._engine.owner("subscription", id))
+                return _one(msgspec.json.decode(told.subscriptions), id)
+            case "invoices", [id]:
+                return {"id": id, "customer": self._owner("invoice", id)}
+            case "subscriptions", [] if "customer" in params:
+                return {"data": msgspec.json.decode(self._told(params["customer"]).subscriptions)}
+            case "invoices", []:
+                return {"data": msgspec.json.decode(self._told(params["customer"]).open_invoices)}
+        response = self._engine.engine.request("GET", path, {name: str(value) for name, value in params.items()})
+        assert response.status == 200, response
+        return response.body
+
+    def _told(self, customer: str | None) -> Told:
+        told = self._engine.told(customer, self._reached_s - self._lag_s) if customer else None
+        if told is None:
+            raise _Gone("no such customer")
+        return told
+
+    def _owner(self, kind: str, id: str) -> str:
+        owner = self._engine.owner(kind, id)
+        if owner is None:
+            raise _Gone(f"no such {kind}")
+        return owner
+
+    def _object(self, encoded: bytes) -> Json:
+        decoded: Json = msgspec.json.decode(encoded)
+        return decoded
+
+    def _failure(self) -> Unavailable:
+        if self._draw.random() < 0.3:
+            return Unavailable("provider_rate_limited", "Stripe asks to go slower", retry_after_s=5)
+        return Unavailable("provider_unreachable", "Stripe answered 503")
+
+
+def concerned(event: Event) -> str | None:
+    """The customer whose answers an event may have changed."""
+    thing = event["data"]["object"]
+    named = thing["id"] if thing["object"] == "customer" else thing.get("customer")
+    found: str | None = named or event["data"].get("previous_attributes", {}).get("customer")
+    return found
+
+
+def _one(found: list[Json], id: str) -> Json:
+    for entry in found:
+        if entry["id"] == id:
+            return entry
+    raise _Gone(f"no such subscription: '{id}'")

@@ -1,0 +1,462 @@
+"""One seeded run: a shop, Stripe, the network, servers, workers, an operator and the database, for some weeks.
+
+Laws: everything that happens is drawn from one `random.Random(seed)` and happens in one thread on the loop's clock;
+the same seed gives the same run, to the last statement, in any process; what runs between the network and the
+database is our own code, unchanged.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import msgspec
+from msgspec import Struct
+
+from paygrade.catalog_document import parse
+from paygrade.errors import Refused, Unavailable
+from paygrade.facts import Block, Override
+from paygrade.postgres.store import Store
+from paygrade.postgres.subjects import Claim
+from paygrade.providers.stripe.events import refs
+from paygrade.server.clock import Clock
+from paygrade.server.operations.accounts import put_account
+from paygrade.server.operations.statements import delete_block, delete_override, put_block, put_override
+from paygrade.server.operations.sync import receive_event
+from paygrade.server.sync import claim_subjects, fail_claim, sweep, sync_subject
+
+from .hostile import Backend, Crashes, Database
+from .loop import VirtualLoop
+from .provider import EngineProvider, Event, Network, Stripe
+from .shop import ACCOUNTS, DAY_S, DOCUMENT, Shop
+from .tables import Tables
+
+CATALOG = parse(DOCUMENT, lines={}, version=1)
+WORKERS = 3
+LOOK_FIRST_S, LOOK_MAX_S, LOOK_RARER = 1.0, DAY_S, 3
+HEARING = 0.6
+"""How often a worker hears that there is something to be read; else it finds out when it looks."""
+DRAINED_WITHIN_S = 40 * DAY_S
+
+
+class Weather(Struct, frozen=True):
+    """Everything that can go wrong in a run, as probabilities per event, statement, request or happening."""
+
+    loss: float
+    duplicate: float
+    doubled: float
+    """Two events for one change."""
+    thin: float
+    burst: float
+    late: float
+    disaster: float
+    limit: int
+    """How many subjects a worker takes at a time."""
+    crashes: Crashes
+    network: Network
+
+
+def drawn_weather(draw: random.Random) -> Weather:
+    bad = draw.choice((0.0, 0.3, 1.0, 2.0))
+    return Weather(
+        loss=draw.choice((0.0, 0.0, 0.05, 0.3)),
+        duplicate=0.15,
+        doubled=draw.choice((0.0, 0.1)),
+        thin=draw.choice((0.0, 0.5, 1.0)),
+        burst=draw.choice((0.0, 0.3)),
+        late=draw.choice((0.05, 0.4)),
+        disaster=0.15 * bad,
+        limit=draw.choice((1, 3, 100)),
+        crashes=Crashes(statement=0.004 * bad, before_commit=0.01 * bad, after_commit=0.01 * bad, stall=0.002 * bad),
+        network=Network(failing=0.03 * bad, slow=draw.choice((0.1, 0.5)), lag_s=draw.choice((0.0, 0.0, 0.0, 20.0))),
+    )
+
+
+class LoopClock(Clock):
+    """The loop's time, as the one source of time of every process."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def now(self) -> datetime:
+        return self._loop.now()
+
+
+class Process:
+    """Tasks that live and die together."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[asyncio.Task[Any], None] = {}
+
+    def start(self, doing: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(doing)
+        self.tasks[task] = None
+        task.add_done_callback(self.tasks.pop)
+        return task
+
+    def kill(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+
+
+class Arrival(Struct, frozen=True):
+    """A delivery that was answered 2xx."""
+
+    subject: str | None
+    event_id: str
+
+
+Applied = Callable[[Event], Awaitable[None]]
+"""A wrong rule of sync: what it does with an event that has arrived."""
+
+
+class Run:
+    """A world under way. `play` it, then look at what came of it."""
+
+    def __init__(self, seed: int, backend_on: Callable[[Callable[[], datetime]], Backend] | None = None) -> None:
+        self.seed = seed
+        self.draw = random.Random(seed)
+        # Pauses after failures are drawn from the global generator.
+        random.seed(seed)
+        self.weather = drawn_weather(self.draw)
+        # Without sockets, signals and pipes, which mypy misses.
+        self.loop = VirtualLoop(self.draw, thread_s=lambda: self.provider.thread_s())  # type: ignore[abstract]
+        self.clock = LoopClock(self.loop)
+        self.trace: list[str] = []
+        self.stripe = Stripe(self.loop, seed)
+        self.provider = EngineProvider(self.stripe, self.loop, self.draw, self.weather.network)
+        backend = backend_on(self.loop.now) if backend_on else Tables(CATALOG, self.loop.now)
+        self.database = Database(backend, self.draw, self.loop.now, self.weather.crashes)
+        self.store = cast(Store, self.database)
+        self.shop = Shop(self.stripe, self.loop, self.draw, self.note)
+        self.arrivals: list[Arrival] = []
+        self.bodies: dict[str, bytes] = {}
+        self.stated: dict[str, dict[str, Override | Block]] = {account: {} for account in ACCOUNTS}
+        self.linked: dict[str, tuple[str, ...]] = {}
+        self.ever_linked: dict[str, set[str]] = {}
+        self.lost = 0
+        self.broken: list[str] = []
+        """Exceptions that nothing in our code expects."""
+        self.applied: Applied | None = None
+        self.probe: Callable[[], None] = lambda: None
+        self.hasty = False
+        """Everything happens within a minute or so."""
+        self._calm = False
+        self._on_the_way: set[asyncio.Task[None]] = set()
+        self._held_back: list[Event] = []
+        self._workers: list[Process] = []
+        self._wakes: list[asyncio.Event] = []
+        self._server = Process()
+        self._moved = asyncio.Event()
+
+    def note(self, what: str) -> None:
+        self.trace.append(f"{self.loop.now():%m-%d %H:%M:%S.%f}"[:-3] + f"  {what}")
+
+    def play(self, happenings: int) -> None:
+        """Let it happen, let the weather clear, and let everything that is on its way arrive and be read."""
+        self.loop.run_until_complete(self._play(happenings))
+
+    def sweep(self) -> None:
+        """Sweep, as an operator or a timer would, until it is through; and read everything."""
+        self.loop.run_until_complete(self._sweep())
+
+    def receive_again(self) -> None:
+        """Deliver every event that ever arrived once more, and read whatever would have to be read."""
+        self.loop.run_until_complete(self._receive_again())
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        self._calm = True
+        for process in (self._server, *self._workers):
+            process.kill()
+        self.loop.finish()
+
+    async def _play(self, happenings: int) -> None:
+        self.stripe.sent = self._send
+        self.database.hear = self._hear
+        time_passes = asyncio.create_task(self._let_stripe_act())
+        if self.applied is None:
+            self._wakes = [asyncio.Event() for _ in range(WORKERS)]
+            self._workers = [self._start_worker(number) for number in range(WORKERS)]
+        operator = asyncio.create_task(self._operate(happenings))
+        for _ in range(happenings):
+            self.shop.happen()
+            self._moved.set()
+            if self.draw.random() < self.weather.disaster:
+                await self._strike()
+            pause_s = self._pause_s()
+            for _ in range(5 if pause_s > DAY_S else 1):
+                await asyncio.sleep(pause_s / 5 if pause_s > DAY_S else pause_s)
+                self.probe()
+        self.calm()
+        self._release()
+        await operator
+        await self._drain()
+        time_passes.cancel()
+
+    def calm(self) -> None:
+        self.note("the weather clears")
+        self._calm = True
+        self.database.calm()
+        self.database.up = True
+        self.provider.network = Network()
+
+    def _pause_s(self) -> float:
+        """Most of it happens at once; then nothing for weeks."""
+        if self.hasty:
+            return self.draw.choice((0.0, 0.5, 5.0)) * self.draw.random()
+        least, most = self.draw.choices(
+            ((0, 0), (0, 1), (1, 30), (30, 600), (3600, 8 * 3600), (DAY_S, 6 * DAY_S), (25 * DAY_S, 40 * DAY_S)),
+            (40, 18, 18, 8, 5, 6, 5),
+        )[0]
+        return least + (most - least) * self.draw.random()
+
+    async def _let_stripe_act(self) -> None:
+        while True:
+            due_s = self.stripe.due_s()
+            self._moved.clear()
+            wait_s = None if due_s is None else max(0.0, due_s - self.loop.time())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), wait_s)
+            self.stripe.catch_up()
+
+    # The network
+
+    def _send(self, events: list[Event]) -> None:
+        for event in events:
+            self._held_back.append(event)
+            if event["type"].startswith("customer."):
+                self.note(f"Stripe: {event['type']} {event['data']['object'].get('status', '')} {event['id']}")
+        if self._calm or self.draw.random() >= self.weather.burst:
+            self._release()
+
+    def _release(self) -> None:
+        """Let what was held back go all at once."""
+        events, self._held_back = self._held_back, []
+        for event in events:
+            copies = [event]
+            if self.draw.random() < self.weather.doubled:
+                copies.append({**event, "id": f"{event['id']}_b"})
+            for copy in copies:
+                if not self._calm and self.draw.random() < self.weather.loss:
+                    self.lost += 1
+                    self.note(f"network: {copy['id']} is lost")
+                    continue
+                times = 2 if self.draw.random() < self.weather.duplicate else 1
+                wire = _thinned(copy) if self.draw.random() < self.weather.thin else copy
+                for _ in range(times):
+                    task = asyncio.get_running_loop().create_task(self._deliver(wire, copy))
+                    self._on_the_way.add(task)
+                    task.add_done_callback(self._on_the_way.discard)
+
+    def _delay_s(self) -> float:
+        late = self.draw.random() < self.weather.late
+        ranges = ((10, 300), (300, 7200), (7200, 3 * DAY_S)) if late else ((0, 0), (0, 1), (1, 10))
+        least, most = self.draw.choice(ranges)
+        return least + (most - least) * self.draw.random()
+
+    async def _deliver(self, wire: Event, event: Event) -> None:
+        """Deliver until it is acknowledged."""
+        body = msgspec.json.encode(wire)
+        ref = refs(msgspec.json.decode(body))
+        await asyncio.sleep(self._delay_s())
+        retry_s = 1.0
+        while not await self._received(ref, body):
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, 3600.0)
+        self.arrivals.append(Arrival(ref.subject, ref.id))
+        self.bodies[ref.id] = body
+        if self.applied is not None:
+            await self.applied(event)
+
+    async def _received(self, ref: Any, body: bytes) -> bool:
+        """Whether the server answered 2xx."""
+        request = self._server.start(receive_event(self.store, ref=ref, body=body, at=self.clock.now()))
+        return await _succeeded(request)
+
+    # Processes
+
+    def _start_worker(self, number: int) -> Process:
+        process = Process()
+        process.start(self._work(process, number))
+        return process
+
+    async def _work(self, process: Process, number: int) -> None:
+        """What `workers.sync_subjects` does, looking ever more rarely while there is nothing to be read."""
+        look_s = LOOK_FIRST_S
+        while True:
+            wake = self._wakes[number]
+            wake.clear()
+            claims: tuple[Claim, ...] = ()
+            with suppress(Unavailable):
+                claims = await claim_subjects(self.store, limit=self.weather.limit, at=self.clock.now())
+            for claim in claims:
+                process.start(self._read(claim, wake))
+            look_s = LOOK_FIRST_S if claims else min(look_s * LOOK_RARER, LOOK_MAX_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), look_s)
+
+    async def _read(self, claim: Claim, wake: asyncio.Event) -> None:
+        try:
+            outcome = await sync_subject(self.store, self.provider, self.clock, claim)
+        except Unavailable:
+            outcome = "failed"
+        except Exception as error:  # noqa: BLE001  # as the top of the worker's loop does
+            self.broken.append(f"{claim.subject}: {error!r}")
+            with suppress(Unavailable):
+                await fail_claim(self.store, claim, error)
+            return
+        self.note(f"worker: {claim.subject} fence {claim.fence}: {outcome}")
+        wake.set()
+
+    def _hear(self) -> None:
+        for wake in self._wakes:
+            if self.draw.random() < HEARING:
+                wake.set()
+
+    async def _strike(self) -> None:
+        what = self.draw.randrange(4 if self.applied is None else 2)
+        self.note(f"disaster: {('the database restarts', 'a server dies', 'a worker dies', 'all workers die')[what]}")
+        match what:
+            case 0:
+                self.database.crash()
+                await asyncio.sleep(self.draw.choice((0.1, 3.0, 30.0)))
+                self.database.up = True
+            case 1:
+                self._server.kill()
+            case 2:
+                self._replace_worker(self.draw.randrange(WORKERS))
+            case 3:
+                for number in range(WORKERS):
+                    self._replace_worker(number)
+
+    def _replace_worker(self, number: int) -> None:
+        self._workers[number].kill()
+        self._workers[number] = self._start_worker(number)
+
+    # The operator
+
+    async def _operate(self, happenings: int) -> None:
+        """State things of accounts, one after the other, each until it is acknowledged or refused."""
+        for _ in range(happenings // 3):
+            await asyncio.sleep(self._pause_s())
+            if self._calm:
+                return
+            account = self.draw.choice(ACCOUNTS)
+            doing = self.draw.choice((self._state_links, self._state_override, self._state_override, self._state_block))
+            await doing(account)
+
+    async def _state_links(self, account: str) -> None:
+        known = self.stripe.customers
+        wanted = tuple(sorted(self.draw.sample(known, min(len(known), self.draw.choice((0, 1, 1, 2))))))
+        for customer in wanted:
+            self.ever_linked.setdefault(customer, set()).add(account)
+        name, links = f"Account {account}", {"stripe": wanted}
+        if await self._insist(
+            lambda: put_account(self.store, account=account, name=name, links=links, traits={}, at=self.clock.now())
+        ):
+            self.linked[account] = wanted
+            self.note(f"operator: {account} links {wanted}")
+
+    async def _state_override(self, account: str) -> None:
+        feature, body = self.draw.choice(
+            (
+                ("editor", Override("editor", value=True)),
+                ("editor", Override("editor", value=False)),
+                ("seats", Override("seats", limit=7)),
+                ("api_calls", Override("api_calls", add=50)),
+                ("editor", Override("editor", value=True, expires_at=self.loop.now() + timedelta(days=400))),
+                ("seats", Override("seats")),
+                ("editor", Override("editor")),
+            )
+        )
+        if body.withdrawn:
+            await self._insist(
+                lambda: delete_override(self.store, account=account, feature=feature, at=self.clock.now())
+            )
+            self.stated[account].pop(f"override:{feature}", None)
+        elif await self._insist(lambda: put_override(self.store, account=account, override=body, at=self.clock.now())):
+            self.stated[account][f"override:{feature}"] = body
+        self.note(f"operator: {account} {body}")
+
+    async def _state_block(self, account: str) -> None:
+        key = self.draw.choice(("fraud", "admin"))
+        if self.draw.random() < 0.6:
+            await self._insist(lambda: delete_block(self.store, account=account, key=key, at=self.clock.now()))
+            self.stated[account].pop(f"block:{key}", None)
+            self.note(f"operator: {account} lifts {key}")
+            return
+        block = Block(key, "because")
+        if await self._insist(lambda: put_block(self.store, account=account, block=block, at=self.clock.now())):
+            self.stated[account][f"block:{key}"] = block
+            self.note(f"operator: {account} is blocked for {key}")
+
+    async def _insist(self, statement: Callable[[], Coroutine[Any, Any, Any]]) -> bool:
+        """Ask until there is an answer; whether it was not refused."""
+        while True:
+            request = self._server.start(statement())
+            try:
+                if await _succeeded(request):
+                    return True
+            except Refused:
+                return False
+            await asyncio.sleep(1)
+
+    # The end
+
+    async def _drain(self) -> None:
+        """Until everything has arrived and nothing waits to be read."""
+        deadline_s = self.loop.time() + DRAINED_WITHIN_S
+        while True:
+            self.stripe.catch_up()
+            rows = self.database.backend.dump().subjects.values()
+            waiting = self.applied is None and any(row.dirty > row.synced for row in rows)
+            reading = any(len(process.tasks) > 1 for process in self._workers)
+            if not (self._on_the_way or waiting or reading):
+                return
+            assert self.loop.time() < deadline_s, "does not come to rest"
+            await asyncio.sleep(self.draw.choice((1, 60, 3600)) if not self._on_the_way else 3600)
+
+    async def _sweep(self) -> None:
+        time_passes = asyncio.create_task(self._let_stripe_act())
+        self.note("sweep")
+        await sweep(self.store, self.provider)
+        await self._drain()
+        time_passes.cancel()
+
+    async def _receive_again(self) -> None:
+        for arrival in list(self.arrivals):
+            body = self.bodies[arrival.event_id]
+            ref = refs(msgspec.json.decode(body))
+            await receive_event(self.store, ref=ref, body=body, at=self.clock.now())
+
+
+async def _succeeded(request: asyncio.Task[Any]) -> bool:
+    """Whether it went well, as far as the one who asked can know. Raises what is no failure of the world."""
+    await asyncio.wait((request,))
+    if request.cancelled():
+        return False
+    error = request.exception()
+    if error is None:
+        return True
+    if isinstance(error, Unavailable):
+        return False
+    raise error
+
+
+def _thinned(event: Event) -> Event:
+    """The same event as API v2 would tell it (docs.stripe.com/event-destinations#thin-events)."""
+    thing = event["data"]["object"]
+    if thing["object"] not in ("customer", "subscription", "invoice"):
+        return event
+    created = datetime.fromtimestamp(event["created"]).astimezone()
+    return {
+        "id": event["id"],
+        "object": "v2.core.event",
+        "type": f"v1.{event['type']}",
+        "created": created.isoformat(),
+        "related_object": {"id": thing["id"], "type": thing["object"]},
+    }

@@ -1,0 +1,325 @@
+"""The store's tables as dicts: what PostgreSQL does for the statements of `postgres/`, without PostgreSQL.
+
+Laws: a transaction sees what is committed and what it wrote itself; what it wrote is there for others at once or
+never; it blocks for nothing, because whoever calls it has taken the locks that PostgreSQL would have taken.
+That this is a faithful model is itself tested: the same seeds end alike on PostgreSQL (`test_simulation.py`).
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.accounts import Account, apply
+from paygrade.catalog import Catalog
+from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription
+from paygrade.postgres.accounts import SavedAccount
+from paygrade.postgres.catalogs import SavedCatalog
+from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject
+
+from .loop import START
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+class SubjectRow(Struct, frozen=True):
+    subject: str
+    account: str | None = None
+    dirty: int = 0
+    synced: int = 0
+    fence: int = 0
+    swept: bool = False
+    rereads: int = 0
+    attempts: int = 0
+    failing: bool = False
+    marked_at: datetime | None = None
+    leased_until: datetime | None = None
+    retry_at: datetime | None = None
+    read_at: datetime | None = None
+    due_at: datetime | None = None
+
+
+class InboxRow(Struct, frozen=True):
+    subject: str
+    event_id: str
+    type: str
+    object_id: str | None
+    received_at: datetime
+    handled: bool
+
+
+class AccountRow(Struct, frozen=True):
+    account: Account
+    created_at: datetime
+    updated_at: datetime
+
+
+class Dump(Struct, frozen=True):
+    """Everything the store holds that has a meaning, in an order that does not depend on how it came to be."""
+
+    accounts: dict[str, Account]
+    facts: tuple[tuple[str, Fact], ...]
+    subjects: dict[str, SubjectRow]
+    inbox: dict[tuple[str, str], bool]
+    """Whether each event was handled, by subject and event id."""
+
+
+class Tables:
+    """One database in memory, with its catalog published."""
+
+    def __init__(self, catalog: Catalog, now: Callable[[], datetime]) -> None:
+        self.catalog = catalog
+        self.now = now
+        self.committed: dict[str, dict[Any, Any]] = {
+            name: {} for name in ("subjects", "inbox", "accounts", "facts", "links", "subscriptions")
+        }
+
+    def begin(self) -> "TablesTransaction":
+        return TablesTransaction(self)
+
+    def dump(self) -> Dump:
+        rows = self.committed
+        return Dump(
+            accounts={key: row.account for key, row in sorted(rows["accounts"].items())},
+            facts=tuple((account, fact) for (account, _), fact in sorted(rows["facts"].items(), key=lambda i: i[0])),
+            subjects=dict(sorted(rows["subjects"].items())),
+            inbox={key: row.handled for key, row in sorted(rows["inbox"].items())},
+        )
+
+
+class TablesTransaction:
+    """One transaction: the methods are named after the noun and the method of `postgres/` that they stand for."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._written: dict[str, dict[Any, Any]] = {name: {} for name in tables.committed}
+
+    def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any:
+        if noun == "tell":
+            return None  # who hears is the network's business
+        return getattr(self, f"_{noun}_{method}")(*args, **named)
+
+    def commit(self) -> None:
+        for name, written in self._written.items():
+            rows = self._tables.committed[name]
+            for key, row in written.items():
+                if row is None:
+                    rows.pop(key, None)
+                else:
+                    rows[key] = row
+
+    def abort(self) -> None:
+        """Nothing was written yet."""
+
+    def _get(self, table: str, key: Any) -> Any:
+        written = self._written[table]
+        return written[key] if key in written else self._tables.committed[table].get(key)
+
+    def _rows(self, table: str) -> Iterator[Any]:
+        written = self._written[table]
+        yield from (row for key, row in self._tables.committed[table].items() if key not in written)
+        yield from (row for row in written.values() if row is not None)
+
+    def _change(self, subject: str, **changed: Any) -> None:
+        row = self._get("subjects", subject)
+        self._written["subjects"][subject] = replace(row, **changed)
+
+    # Subjects
+
+    def _subjects_mark(self, subjects: Iterable[str], *, swept: bool = False) -> None:
+        for index, subject in enumerate(sorted(set(subjects))):
+            at = self._tables.now() + index * MICROSECOND
+            row = self._get("subjects", subject)
+            if row is None:
+                self._written["subjects"][subject] = SubjectRow(subject, dirty=1, marked_at=at, swept=swept)
+                continue
+            waiting = row.dirty > row.synced
+            self._change(
+                subject,
+                dirty=row.dirty + 1,
+                marked_at=row.marked_at if waiting and row.swept <= swept else at,
+                swept=swept and (row.swept or not waiting),
+                retry_at=row.retry_at if row.failing else None,
+            )
+
+    def _subjects_known(self, *, after: str, limit: int) -> tuple[str, ...]:
+        known = sorted(r.subject for r in self._rows("subjects") if r.account is not None and r.subject > after)
+        return tuple(known[:limit])
+
+    def _subjects_unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
+        rows = [(subject, self._get("subjects", subject)) for subject in sorted(set(subjects))]
+        return tuple(subject for subject, row in rows if row is None or row.account is None)
+
+    def _subjects_claim(
+        self, *, limit: int, lease_s: float, at: datetime, locked: Collection[str]
+    ) -> tuple[Claim, ...]:
+        now = self._tables.now()
+
+        def free(row: SubjectRow) -> bool:
+            leased = row.leased_until is not None and row.leased_until > now
+            paused = row.retry_at is not None and row.retry_at > now
+            return not leased and not paused and row.subject not in locked
+
+        rows = [row for row in self._rows("subjects") if free(row)]
+        waiting = sorted((r for r in rows if r.dirty > r.synced), key=lambda r: (r.swept, r.marked_at or START))
+        due = sorted(
+            (r for r in rows if r.dirty == r.synced and r.due_at is not None and r.due_at <= at),
+            key=lambda r: r.due_at or START,
+        )
+        chosen = [*waiting, *due][:limit]
+        for row in chosen:
+            self._change(row.subject, fence=row.fence + 1, leased_until=now + timedelta(seconds=lease_s))
+        return tuple(Claim(r.subject, r.fence + 1, r.dirty, r.rereads, r.attempts) for r in chosen)
+
+    def _subjects_lock(self, subject: str) -> HeldSubject | None:
+        row = self._get("subjects", subject)
+        return HeldSubject(row.subject, row.account, row.fence, row.dirty) if row else None
+
+    def _subjects_settle(
+        self,
+        claim: Claim,
+        *,
+        account: str | None,
+        read_at: datetime | None = None,
+        due_at: datetime | None = None,
+        reread_s: float | None = None,
+    ) -> None:
+        row = self._get("subjects", claim.subject)
+        if row is None or row.fence != claim.fence:
+            return
+        now = self._tables.now()
+        read = [instant for instant in (row.read_at, read_at) if instant is not None]
+        doubted = reread_s is not None
+        self._change(
+            claim.subject,
+            account=account,
+            synced=row.synced if doubted else max(row.synced, claim.dirty),
+            rereads=row.rereads + 1 if doubted else 0,
+            attempts=0,
+            failing=False,
+            leased_until=None,
+            retry_at=None if reread_s is None else now + timedelta(seconds=reread_s),
+            marked_at=row.marked_at if doubted else now if row.dirty > claim.dirty else None,
+            read_at=max(read, default=None),
+            due_at=due_at,
+        )
+
+    def _subjects_fail(self, claim: Claim, *, error: str, retry_s: float) -> None:
+        row = self._get("subjects", claim.subject)
+        if row is None or row.fence != claim.fence:
+            return
+        retry_at = self._tables.now() + timedelta(seconds=retry_s)
+        self._change(claim.subject, attempts=row.attempts + 1, failing=True, leased_until=None, retry_at=retry_at)
+
+    # The inbox
+
+    def _inbox_add(
+        self,
+        *,
+        subject: str,
+        event_id: str,
+        type: str,
+        object_id: str | None,
+        created_at: datetime | None,
+        body: bytes,
+        handled: bool,
+        at: datetime,
+    ) -> bool:
+        if self._get("inbox", (subject, event_id)) is not None:
+            return False
+        self._written["inbox"][subject, event_id] = InboxRow(subject, event_id, type, object_id, at, handled)
+        return True
+
+    def _inbox_unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
+        rows = [row for row in self._rows("inbox") if row.subject == subject and not row.handled]
+        rows.sort(key=lambda row: (row.received_at, row.event_id))
+        return tuple(ClaimedEvent(row.event_id, row.type, row.object_id) for row in rows)
+
+    def _inbox_handle(self, subject: str, event_ids: list[str], at: datetime) -> None:
+        for id in event_ids:
+            row = self._get("inbox", (subject, id))
+            if row is not None:
+                self._written["inbox"][subject, id] = replace(row, handled=True)
+
+    def _inbox_hand_on(self, subject: str, event_ids: list[str], *, to: str) -> None:
+        for id in event_ids:
+            row = self._get("inbox", (subject, id))
+            if row is not None and self._get("inbox", (to, id)) is None:
+                self._written["inbox"][to, id] = replace(row, subject=to, handled=False)
+
+    # Accounts
+
+    def _accounts_load(self, account: str) -> SavedAccount | None:
+        row = self._get("accounts", account)
+        return SavedAccount(row.account, row.created_at, row.updated_at) if row else None
+
+    def _accounts_lock(self, accounts: Iterable[str]) -> dict[str, Account]:
+        rows = [self._get("accounts", account) for account in sorted(set(accounts))]
+        return {row.account.key: row.account for row in rows if row is not None}
+
+    def _accounts_create(self, account: str, at: datetime) -> None:
+        if self._get("accounts", account) is None:
+            self._written["accounts"][account] = AccountRow(Account(account), at, at)
+
+    def _accounts_save(self, account: Account, fact: Fact, at: datetime) -> Account:
+        folded = apply(account, fact)
+        self._restore_row(folded, at)
+        self._written["facts"][account.key, fact.number] = fact
+        self._project(account.key, fact.subject, fact.body)
+        return folded
+
+    def _accounts_restore(self, account: Account) -> None:
+        self._restore_row(account, None)
+
+    def _restore_row(self, account: Account, at: datetime | None) -> None:
+        row = self._get("accounts", account.key)
+        updated_at = row.updated_at if at is None else max(row.updated_at, at)
+        self._written["accounts"][account.key] = AccountRow(account, row.created_at, updated_at)
+
+    def _accounts_hold_links(self, account: str) -> frozenset[str]:
+        return frozenset(subject for subject, owner in self._links() if owner == account)
+
+    def _accounts_link(self, account: str, subjects: Iterable[str]) -> dict[str, str]:
+        wanted = sorted(set(subjects))
+        for subject, owner in list(self._links()):
+            if owner == account and subject not in wanted:
+                self._written["links"][subject] = None
+        for subject in wanted:
+            if self._get("links", subject) is None:
+                self._written["links"][subject] = (subject, account)
+        return {subject: owner for subject, owner in self._links() if subject in wanted and owner != account}
+
+    def _accounts_linking(self, subject: str) -> str | None:
+        row = self._get("links", subject)
+        return row[1] if row else None
+
+    def _accounts_live_subscriptions(self, subject: str) -> tuple[str, ...]:
+        rows = [row for row in self._rows("subscriptions") if row[1] == subject and row[2] not in TERMINAL]
+        return tuple(sorted({id for id, _, _ in rows}))
+
+    def _links(self) -> Iterator[tuple[str, str]]:
+        return self._rows("links")
+
+    def _project(self, account: str, subject: str, body: Body) -> None:
+        match body:
+            case Customer(subscriptions=subscriptions):
+                stated = subscriptions
+            case ManualSubscription(subscription=subscription):
+                stated = (subscription,) if subscription else ()
+            case Departed():
+                stated = ()
+            case _:
+                return
+        mine = {**self._tables.committed["subscriptions"], **self._written["subscriptions"]}
+        for (owner, id), row in mine.items():
+            if owner == account and row is not None and row[1] == subject:
+                self._written["subscriptions"][owner, id] = None
+        for subscription in stated:
+            self._written["subscriptions"][account, subscription.id] = (subscription.id, subject, subscription.status)
+
+    # The catalog
+
+    def _catalogs_load(self) -> SavedCatalog:
+        return SavedCatalog(self._tables.catalog, {}, "", START, "simulation")

@@ -1,0 +1,98 @@
+"""Whatever happens to events, answers, workers and the database: access ends as Stripe's truth has it.
+
+`make sim RUNS=1000` plays that many seeds, `make sim SEED=123 RUNS=1` one again (docs/simulation.md).
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from .audit import audit_subscriptions
+from .postgres import PostgresBackend
+from .rules import RULES, Rule, tried
+from .run import Run
+from .verdict import Verdict, judge
+
+RUNS = int(os.environ.get("RUNS", "1" if "SEED" in os.environ else "40"))
+SEED = int(os.environ.get("SEED", "1"))
+BLOCK = 25
+"""How many seeds one test plays, so that pytest can spread them over processes."""
+POSTGRES_EVERY = 100
+SEEDS_TRIED: dict[Rule, int] = {
+    "last_arrival": 20,
+    "created_after": 20,
+    "created_from": 40,
+    "blind_refetch": 60,
+    "terminal_shortcut": 150,
+}
+"""Within how many seeds each wrong rule is caught."""
+
+
+@pytest.mark.parametrize("first", range(SEED, SEED + RUNS, BLOCK))
+def test_access_converges_in_any_weather(first: int, capsys: pytest.CaptureFixture[str]) -> None:
+    began_s = time.monotonic()
+    for seed in range(first, min(first + BLOCK, SEED + RUNS)):
+        verdict = judge(Run(seed))
+        assert not verdict.wrong, verdict.told()
+        if sys.stderr.isatty():
+            with capsys.disabled():
+                done, elapsed_s = seed - SEED + 1, time.monotonic() - began_s
+                print(f"\rseed {seed}: {done} of {RUNS}, {elapsed_s / (seed - first + 1):.2f} s each ", end="")
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + RUNS, POSTGRES_EVERY))
+def test_the_tables_in_memory_behave_as_postgresql_does(seed: int, database_url: str) -> None:
+    in_memory = judge(Run(seed))
+    with PostgresBackend(database_url) as backend:
+        on_postgres = judge(Run(seed, lambda now: backend.on(now)))
+    assert on_postgres.trace == in_memory.trace
+    assert on_postgres.dump.accounts == in_memory.dump.accounts
+    assert on_postgres.dump.facts == in_memory.dump.facts
+    assert on_postgres.dump.inbox == in_memory.dump.inbox
+    assert _told_by_clocks(on_postgres) == _told_by_clocks(in_memory)
+    assert not on_postgres.wrong, on_postgres.told()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_wrong_rule_is_caught(rule: Rule) -> None:
+    for seed in range(1, SEEDS_TRIED[rule] + 1):
+        if audit_subscriptions(tried(seed, rule)):
+            return
+    pytest.fail(f"{SEEDS_TRIED[rule]} seeds ended right under the rule: {RULES[rule]}")
+
+
+def test_the_right_rule_ends_right_where_the_wrong_ones_do_not() -> None:
+    for seed in range(1, 21):
+        run = tried(seed, None)
+        assert not audit_subscriptions(run), run.trace
+
+
+def test_a_seed_plays_alike_in_another_process() -> None:
+    program = (
+        "from tests.simulation.run import Run; from tests.simulation.verdict import judge; "
+        "print(*judge(Run(7)).trace, sep='\\n')"
+    )
+    traces = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+    assert traces[0] == traces[1] == "\n".join((*judge(Run(7)).trace, ""))
+
+
+def _told_by_clocks(verdict: Verdict) -> dict[str, tuple[object, ...]]:
+    """What a subject's row says but when it was marked, which the two write down some microseconds apart."""
+    return {
+        row.subject: (row.account, row.dirty, row.synced, row.fence, row.swept, row.rereads, row.attempts, row.read_at)
+        for row in verdict.dump.subjects.values()
+    }

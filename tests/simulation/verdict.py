@@ -1,0 +1,56 @@
+"""A run and its audits in order, and how a failure is told."""
+
+from msgspec import Struct
+
+from .audit import LadderAuditor, audit_access, audit_differences, audit_ends, audit_record, audit_replay
+from .run import Run
+from .tables import Dump
+
+HAPPENINGS = 12
+
+
+class Verdict(Struct, frozen=True):
+    """What was wrong with a run, and what happened in it. `dump` is what it ended with."""
+
+    seed: int
+    wrong: tuple[str, ...]
+    trace: tuple[str, ...]
+    dump: Dump
+    ladders: int
+    """How often an access ladder was looked at."""
+
+    def told(self) -> str:
+        """For people: which audit failed, what happened before, and how to see it again."""
+        return "\n".join(
+            (
+                f"seed {self.seed} ended wrong:",
+                *(f"  {text}" for text in self.wrong),
+                "what happened:",
+                *(f"  {line}" for line in self.trace),
+                f"again: make sim SEED={self.seed} RUNS=1",
+            )
+        )
+
+
+def judge(run: Run, happenings: int = HAPPENINGS) -> Verdict:
+    """Play a run under the right rule and audit it, before and after a sweep."""
+    ladder = LadderAuditor()
+    run.probe = lambda: ladder.look(run.database.backend.dump().accounts, run.loop.now())
+    run.play(happenings)
+    wrong = audit_record(run)
+    lagged = run.weather.network.lag_s > 0
+    if run.lost == 0:
+        # Answers that lag are asked for again only where an event says that a subscription ended.
+        wrong += audit_ends(run) if lagged else [*audit_access(run), *audit_differences(run)]
+    wrong += audit_replay(run)
+    run.sweep()
+    wrong += [f"after a sweep: {text}" for text in (*audit_access(run), *audit_differences(run), *audit_record(run))]
+    wrong += ladder.wrong
+    run.close()
+    return Verdict(
+        seed=run.seed,
+        wrong=tuple(dict.fromkeys(wrong)),
+        trace=tuple(run.trace),
+        dump=run.database.backend.dump(),
+        ladders=ladder.looked,
+    )
