@@ -225,6 +225,7 @@ class TablesTransaction:
         created_at: datetime | None,
         body: bytes,
         handled: bool,
+        polled: bool = False,
         at: datetime,
     ) -> bool:
         if self._get("inbox", (subject, event_id)) is not None:
