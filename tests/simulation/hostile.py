@@ -165,6 +165,7 @@ class HostileTransaction:
         self.inbox = Noun(self, "inbox")
         self.accounts = Noun(self, "accounts")
         self.catalogs = Noun(self, "catalogs")
+        self.drifts = Noun(self, "drifts")
 
     async def __aenter__(self) -> "HostileTransaction":
         await asyncio.sleep(0)

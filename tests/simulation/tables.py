@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account, apply
 from paygrade.catalog import Catalog
+from paygrade.drift import Difference, FoundBy
 from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription
 from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
@@ -73,7 +74,7 @@ class Tables:
         self.catalog = catalog
         self.now = now
         self.committed: dict[str, dict[Any, Any]] = {
-            name: {} for name in ("subjects", "inbox", "accounts", "facts", "links", "subscriptions")
+            name: {} for name in ("subjects", "inbox", "accounts", "facts", "links", "subscriptions", "drift")
         }
 
     def begin(self) -> "TablesTransaction":
@@ -128,12 +129,15 @@ class TablesTransaction:
 
     # Subjects
 
-    def _subjects_mark(self, subjects: Iterable[str], *, swept: bool = False) -> None:
+    def _subjects_mark(self, subjects: Iterable[str], *, swept: bool = False, patience_s: float = 0) -> None:
+        patient_until = self._tables.now() + timedelta(seconds=patience_s) if patience_s else None
         for index, subject in enumerate(sorted(set(subjects))):
             at = self._tables.now() + index * MICROSECOND
             row = self._get("subjects", subject)
             if row is None:
-                self._written["subjects"][subject] = SubjectRow(subject, dirty=1, marked_at=at, swept=swept)
+                self._written["subjects"][subject] = SubjectRow(
+                    subject, dirty=1, marked_at=at, swept=swept, retry_at=patient_until
+                )
                 continue
             waiting = row.dirty > row.synced
             self._change(
@@ -141,7 +145,7 @@ class TablesTransaction:
                 dirty=row.dirty + 1,
                 marked_at=row.marked_at if waiting and row.swept <= swept else at,
                 swept=swept and (row.swept or not waiting),
-                retry_at=row.retry_at if row.failing else None,
+                retry_at=row.retry_at if row.failing else None if waiting else patient_until,
             )
 
     def _subjects_known(self, *, after: str, limit: int) -> tuple[str, ...]:
@@ -171,11 +175,17 @@ class TablesTransaction:
         chosen = [*waiting, *due][:limit]
         for row in chosen:
             self._change(row.subject, fence=row.fence + 1, leased_until=now + timedelta(seconds=lease_s))
-        return tuple(Claim(r.subject, r.fence + 1, r.dirty, r.rereads, r.attempts) for r in chosen)
+        return tuple(
+            Claim(r.subject, r.fence + 1, r.dirty, r.rereads, r.attempts, r.swept and r.dirty > r.synced)
+            for r in chosen
+        )
 
     def _subjects_lock(self, subject: str) -> HeldSubject | None:
         row = self._get("subjects", subject)
-        return HeldSubject(row.subject, row.account, row.fence, row.dirty) if row else None
+        if row is None:
+            return None
+        drifted = any(found == subject for found, _, _ in self._rows("drift"))
+        return HeldSubject(row.subject, row.account, row.fence, row.dirty, drifted)
 
     def _subjects_settle(
         self,
@@ -225,7 +235,7 @@ class TablesTransaction:
         created_at: datetime | None,
         body: bytes,
         handled: bool,
-        polled: bool = False,
+        polled: bool,
         at: datetime,
     ) -> bool:
         if self._get("inbox", (subject, event_id)) is not None:
@@ -249,6 +259,24 @@ class TablesTransaction:
             row = self._get("inbox", (subject, id))
             if row is not None and self._get("inbox", (to, id)) is None:
                 self._written["inbox"][to, id] = replace(row, subject=to, handled=False)
+
+    # Drift that is open: what was healed is not looked at again
+
+    def _drifts_add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> int:
+        keys = {(subject, each.subscription or "", each.field) for subject, _, each in found}
+        new = [key for key in sorted(keys) if self._get("drift", key) is None]
+        for key in new:
+            self._written["drift"][key] = key
+        return len(new)
+
+    def _drifts_heal(self, subject: str, at: datetime) -> int:
+        return self._drifts_withdraw(subject)
+
+    def _drifts_withdraw(self, subject: str) -> int:
+        mine = [key for key in self._rows("drift") if key[0] == subject]
+        for key in mine:
+            self._written["drift"][key] = None
+        return len(mine)
 
     # Accounts
 

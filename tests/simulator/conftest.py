@@ -118,6 +118,13 @@ class Simulated:
     def latest_invoice(self, id: str) -> Any:
         return self.subscription(id, expand=["latest_invoice"]).latest_invoice
 
+    def charge_of(self, invoice: str) -> Any:
+        """Give the charge that paid an invoice, found as Stripe's API allows since basil."""
+        [payment] = self.client.v1.invoice_payments.list({"invoice": invoice}).data
+        intent: Any = payment.payment.payment_intent
+        found: Any = self.client.v1.payment_intents.retrieve(intent, {"expand": ["latest_charge"]}).latest_charge
+        return found
+
     def events(self, type: str) -> list[Any]:
         """Give the events of one type, oldest first."""
         return list(self.client.v1.events.list({"type": type, "limit": 100}).auto_paging_iter())[::-1]
@@ -224,6 +231,8 @@ def receiver() -> Iterator[Receiver]:
             pass
 
     class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # bursts come at once
+
         def handle_error(self, request: object, client_address: object) -> None:
             """A connection the simulator let go of is no error."""
 

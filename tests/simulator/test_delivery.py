@@ -149,23 +149,17 @@ def test_reordered_events_overtake_each_other_and_none_is_lost(stage: Stage, rec
 
 
 @pytest.mark.parametrize(
-    "weather", [{"fog": 1}, {"drop": 1.5}, {"drop": "often"}, {"delay_ms": [5, 1]}, {"delay_ms": 5}]
+    "weather",
+    [{"fog": 1}, {"drop": 1.5}, {"drop": "often"}, {"delay_ms": [5, 1]}, {"delay_ms": 5}, {"lag_ms": [2, 1]}],
 )
 def test_impossible_weather_is_refused_and_leaves_the_old(hooked: Simulated, weather: dict[str, Any]) -> None:
     before = hooked.control("weather", {"drop": 0.25})
     status, answer = hooked.try_control("weather", weather)
     assert status == 400
     assert next(iter(weather)) in answer["error"]["message"]
-    assert (
-        hooked.control("weather")
-        == before
-        == {
-            "delay_ms": [0, 0],
-            "drop": 0.25,
-            "duplicate": 0.0,
-            "reorder": 0.0,
-        }
-    )
+    assert hooked.control("weather") == before
+    assert before["drop"] == 0.25
+    assert not any(value and value != [0, 0] for name, value in before.items() if name not in ("drop", "hang_ms"))
 
 
 def test_the_page_for_people_escapes_what_it_shows(hooked: Simulated) -> None:

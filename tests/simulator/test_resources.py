@@ -327,3 +327,39 @@ def test_events_are_listed_by_type(simulated: Simulated) -> None:
     assert {e.type for e in events.list({"type": "invoice.*"}).data} > {"invoice.paid", "invoice.finalized"}
     [event] = events.list({"type": "invoice.paid"}).data
     assert events.retrieve(event.id).data.object["status"] == "paid"
+
+
+def test_an_older_api_version_may_ask_and_is_answered_in_today_s_shape(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    for version in ("2020-08-27", "2024-06-20", "2025-03-31.basil", "2026-10-28.endive"):
+        answered: Any = simulated.client.v1.subscriptions.retrieve(subscription.id, {}, {"stripe_version": version})
+        assert answered.last_response.headers["stripe-version"] == version
+        assert answered.to_dict() == subscription.to_dict()
+
+
+def test_events_are_paged_by_several_types_and_by_delivery(simulated: Simulated) -> None:
+    customers = [simulated.client.v1.customers.create({"name": f"{n}"}).id for n in range(7)]
+    for customer in customers[:3]:
+        simulated.client.v1.customers.delete(customer)
+    wanted: Any = {"types": ["customer.created", "customer.deleted"], "limit": 3, "delivery_success": True}
+    listed = [event.type for event in simulated.client.v1.events.list(wanted).auto_paging_iter()]
+    assert listed == ["customer.deleted"] * 3 + ["customer.created"] * 7
+    wanted["delivery_success"] = False
+    assert simulated.client.v1.events.list(wanted).data == []
+    seen = [event.data.object["id"] for event in simulated.events("customer.created")]
+    assert seen == customers
+
+
+def test_every_refusal_has_stripe_s_error_shape(simulated: Simulated) -> None:
+    for ask in (
+        lambda: simulated.client.v1.subscriptions.retrieve("sub_nobody"),
+        lambda: simulated.client.v1.refunds.create({}),
+        lambda: simulated.client.v1.subscription_schedules.retrieve("sub_sched_nobody"),
+        lambda: simulated.client.v1.events.retrieve("evt_nobody"),
+    ):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            ask()
+        body: Any = refused.value.json_body
+        assert body["error"]["type"] == "invalid_request_error"
+        assert {"message", "code", "param", "doc_url"} <= set(body["error"])
+        assert refused.value.request_id

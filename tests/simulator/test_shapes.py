@@ -19,6 +19,7 @@ LEGACY: dict[str, set[str]] = {
 SOMETIMES: dict[str, set[str]] = {
     "charge": {"source"},
     "price": {"currency_options"},
+    "refund": {"instructions_email"},
 }
 
 
@@ -32,7 +33,29 @@ def objects(simulated: Simulated) -> dict[str, Any]:
     client = simulated.client.v1
     price = paid["items"].data[0].price
     charge: Any = client.payment_intents.retrieve(intent).latest_charge
+    latest = paid.latest_invoice.id
+    note = client.credit_notes.create({"invoice": latest, "amount": 100, "credit_amount": 100})
+    refund = client.refunds.create({"charge": charge, "amount": 100})
+    simulated.control("dispute", {"charge": charge})
+    coupon = client.coupons.create({"percent_off": 20, "duration": "forever"})
+    code = client.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon.id}})
+    discounted = simulated.subscribe(discounts=[{"coupon": coupon.id}], expand=["discounts"])
+    schedule = client.subscription_schedules.create({"from_subscription": discounted.id})
+    meter = client.billing.meters.create(
+        {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
+    )
+    usage: dict[str, str] = {"stripe_customer_id": paid.customer, "value": "3"}
     return {
+        "meter": meter,
+        "meter_event": client.billing.meter_events.create({"event_name": "calls", "payload": usage}),
+        "subscription_schedule": schedule,
+        "coupon": coupon,
+        "promotion_code": code,
+        "discount": discounted.discounts[0],
+        "credit_note": note,
+        "credit_note_line": note.lines.data[0],
+        "refund": refund,
+        "dispute": client.disputes.list().data[0],
         "customer": subscription.customer,
         "subscription": paid,
         "subscription_item": paid["items"].data[0],

@@ -33,7 +33,7 @@ class Storm:
         self.draw = random.Random(seed)
         self.engine = Engine(seed, START)
         self.engine.change_settings(
-            {"after_retries": self.draw.choice(["cancel", "unpaid", "past_due"]), "retry_days": [1, 3]}
+            {"after_retries": self.draw.choice(["cancel", "unpaid", "past_due", "pause"]), "retry_days": [1, 3]}
         )
         self.seen: dict[str, dict[str, Any]] = {}
         self.prices = [
@@ -54,6 +54,11 @@ class Storm:
             )
         ]
         self.customers = [self.ask("/v1/customers")["id"] for _ in range(3)]
+        self.coupons = [
+            self.ask("/v1/coupons", percent_off=str(percent), duration=duration)["id"]
+            for percent, duration in ((100, "once"), (33.3, "forever"))
+        ]
+        self.schedules: list[str] = []
 
     def ask(self, path: str, *, method: str = "POST", **params: Any) -> Any:
         response = self.engine.request(method, path, params)
@@ -64,7 +69,7 @@ class Storm:
         subscriptions = list(self.seen)
         doings = [self.pass_time, self.pass_time, self.give_card, self.subscribe]
         if subscriptions:
-            doings += [self.change, self.change, self.settle, self.end]
+            doings += [self.change, self.change, self.settle, self.end, self.schedule, self.give_back]
         self.draw.choice(doings)()
         self.look()
 
@@ -112,6 +117,7 @@ class Storm:
                 {"trial_end": self.draw.choice(["now", str(at + 86_400 * 6)])},
                 {"billing_cycle_anchor": {"type": "now"}},
                 {"pause_collection": self.draw.choice(["", {"behavior": "void"}])},
+                {"discounts": self.draw.choice(["", [{"coupon": self.draw.choice(self.coupons)}]])},
             ]
         )
         behavior = self.draw.choice(["allow_incomplete", "pending_if_incomplete", "error_if_incomplete"])
@@ -123,6 +129,30 @@ class Storm:
         if invoice is not None:
             what = self.draw.choice(["pay", "pay", "void", "mark_uncollectible", "finalize"])
             self.ask(f"/v1/invoices/{invoice}/{what}")
+
+    def schedule(self) -> None:
+        if not self.schedules or self.draw.random() < 0.5:
+            made = self.ask("/v1/subscription_schedules", from_subscription=self.draw.choice(list(self.seen)))
+            self.schedules += [made["id"]] if made else []
+            return
+        id = self.draw.choice(self.schedules)
+        what = self.draw.choice(["", "", "/release", "/cancel"])
+        if what:
+            self.ask(f"/v1/subscription_schedules/{id}{what}")
+            return
+        phases = [
+            {"items": [{"price": self.draw.choice(self.prices[:5])}], "duration": {"interval": interval}}
+            for interval in self.draw.choices(["week", "month"], k=3)
+        ]
+        end = self.draw.choice(["release", "cancel"])
+        self.ask(f"/v1/subscription_schedules/{id}", phases=phases, end_behavior=end)
+
+    def give_back(self) -> None:
+        charges = self.ask("/v1/charges", method="GET")["data"]
+        if charges:
+            self.ask("/v1/refunds", charge=self.draw.choice(charges)["id"], amount="10")
+        invoice = self.seen[self.draw.choice(list(self.seen))]["latest_invoice"]
+        self.ask("/v1/credit_notes", invoice=invoice or "", amount="10")
 
     def end(self) -> None:
         id = self.draw.choice(list(self.seen))
@@ -141,7 +171,8 @@ class Storm:
                 self.seen[thing["id"]] = thing
             if thing["object"] == "invoice":
                 assert thing["amount_remaining"] == thing["amount_due"] - thing["amount_paid"]
-                assert thing["total"] == sum(line["amount"] for line in thing["lines"]["data"])
+                off = sum(taken["amount"] for taken in thing["total_discount_amounts"])
+                assert thing["total"] == sum(line["amount"] for line in thing["lines"]["data"]) - off
                 assert thing["amount_due"] >= 0
 
     def check(self, now: dict[str, Any], before: dict[str, Any] | None) -> None:

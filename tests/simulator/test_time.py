@@ -174,3 +174,50 @@ def test_every_interval_renews(simulated: Simulated, interval: str) -> None:
     [after] = simulated.subscription(subscription.id)["items"].data
     assert after.current_period_start == item.current_period_end
     assert simulated.latest_invoice(subscription.id).status == "paid"
+
+
+def test_exhausted_retries_can_pause_it_until_it_is_resumed(simulated: Simulated) -> None:
+    simulated.control("settings", {"after_retries": "pause"})
+    subscription = fail_renewal(simulated)
+    simulated.advance("20d")
+    paused = simulated.subscription(subscription.id)
+    assert (paused.status, paused.status_details.paused.subscription.type) == ("paused", "final_payment_failure")
+    assert len(simulated.events("customer.subscription.paused")) == 1
+    simulated.set_card(subscription.customer, "pm_card_visa")
+    wanted: Any = {"payment_behavior": "resume_on_payment_success"}
+    simulated.client.v1.subscriptions.resume(subscription.id, wanted)
+    resumed = simulated.subscription(subscription.id)
+    assert (resumed.status, resumed.status_details) == ("active", None)
+
+
+def test_an_upcoming_invoice_is_announced_a_week_ahead_without_an_id(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    ending = simulated.subscribe(cancel_at_period_end=True)
+    simulated.advance_to("2026-02-21T12:00:00Z")
+    [event] = simulated.events("invoice.upcoming")
+    told = event.data.object.to_dict()
+    assert event.created == instant("2026-02-21T12:00")
+    assert "id" not in told
+    assert (told["total"], told["billing_reason"]) == (2500, "upcoming")
+    assert told["parent"]["subscription_details"]["subscription"] == subscription.id != ending.id
+    simulated.control("settings", {"upcoming_days": 0})
+    simulated.advance("60d")
+    assert len(simulated.events("invoice.upcoming")) == 1
+
+
+def test_a_pending_update_that_nobody_pays_expires_after_23_hours(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    simulated.set_card(subscription.customer, "pm_card_chargeCustomerFail")
+    item = subscription["items"].data[0].id
+    waiting = simulated.update(
+        subscription.id,
+        items=[{"id": item, "price": simulated.price(9000)}],
+        proration_behavior="always_invoice",
+        payment_behavior="pending_if_incomplete",
+    )
+    assert waiting.pending_update.expires_at == instant("2026-02-01T11:00")
+    simulated.advance("23h")
+    after = simulated.subscription(subscription.id)
+    assert (after.status, after.pending_update) == ("active", None)
+    assert after["items"].data[0].price.unit_amount == 2500
+    assert simulated.latest_invoice(subscription.id).status == "void"

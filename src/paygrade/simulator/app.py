@@ -14,16 +14,19 @@ from typing import Any
 
 import msgspec
 
-from paygrade.periods import parse_duration, parse_instant
-from paygrade.simulator import errors, forms, overview
-from paygrade.simulator.delivery import Deliveries, parse_weather
+from paygrade.simulator import controls, errors, forms, overview
+from paygrade.simulator.delivery import Deliveries
 from paygrade.simulator.engine import Engine, Response
 from paygrade.simulator.forms import Json
+from paygrade.simulator.lag import Replica
+from paygrade.simulator.weather import RETRY_AFTER_S, Mishap, Skies, Weather
 
 # The ASGI protocol's own types are open mappings.
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+CLOCK_ADVANCE_S = 0.2  # how long a test clock is seen advancing if nobody looks
 
 DEFAULT_SECRET = "whsec_simulator"
 DEFAULT_KEY = "sk_test_simulator"
@@ -55,6 +58,9 @@ class Simulator:
             now=lambda: self.now,
             note=lambda event, pending: self.engine.note_webhooks(event, pending=pending),
         )
+        self.weather = Weather()
+        self._skies = Skies(seed)
+        self._replica = Replica()
         for url in webhook_urls:
             self.deliveries.add_url(url)
         self.running = start is None
@@ -70,7 +76,7 @@ class Simulator:
     def catch_up(self) -> None:
         """Let everything due by now happen, and hand out the events."""
         self.engine.advance_to(self.now)
-        self.deliveries.accept(self.engine.take_events())
+        self._hand_out()
 
     def advance_to(self, instant: datetime) -> None:
         """Move the clock; raises ValueError if that is into the past."""
@@ -106,7 +112,9 @@ class Simulator:
         while True:
             self._moved.clear()
             wait_s = None
-            if self.running and (due := self.engine.next_due) is not None:
+            dues = [due for due in (self.engine.next_due, self.deliveries.next_late) if due is not None]
+            if self.running and dues:
+                due = min(dues)
                 wait_s = max(0.0, (due - self.now).total_seconds())
             try:
                 async with asyncio.timeout(wait_s):  # not wait_for, which can swallow a cancellation
@@ -125,23 +133,63 @@ class Simulator:
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")
             return
         if path.startswith("/_simulator/"):
-            response = await self._control(method, path.removeprefix("/_simulator/"), body)
+            response = await controls.answer(self, method, path.removeprefix("/_simulator/"), body)
+            status, content, extra = response.status, msgspec.json.encode(response.body), response.headers
         else:
-            response = self._stripe(method, path, headers, query=query, body=body)
-        content = msgspec.json.encode(response.body)
-        await _send(send, status=response.status, content=content, type="application/json", extra=response.headers)
-        self.deliveries.accept(self.engine.take_events())
+            mishap = self._skies.meet(self.weather, at_s=_loop_time())
+            status, content, extra = self._stripe(method, path, headers, query=query, body=body, mishap=mishap)
+            if mishap.hangs_s is not None:
+                self._hand_out()
+                await _hang(receive, send, for_s=mishap.hangs_s)
+                return
+        await _send(send, status=status, content=content, type="application/json", extra=extra)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Send off the new events, some of them twice if the weather says so."""
+        events = []
+        for event in self.engine.take_events():
+            events.append(event)
+            if self._skies.tell_twice(self.weather):
+                events.append(self.engine.repeat_event(event["id"]))
+        self._replica.note(events, at_s=_loop_time(), lag_max_s=self.weather.lag_ms[1] / 1000)
+        self.deliveries.accept(events, self.weather)
+        if self.engine.world.looks:
+            asyncio.get_running_loop().call_later(CLOCK_ADVANCE_S, self._finish_clocks)
         self._moved.set()
 
-    def _stripe(self, method: str, path: str, headers: dict[str, str], *, query: str, body: bytes) -> Response:
-        given = _read_key(headers.get("authorization", ""))
-        if given != self._key:
-            refused = errors.wrong_key(given)
-            return Response(refused.status, {"error": refused.error})
+    def _finish_clocks(self) -> None:
+        """Let test clocks arrive, a moment after they were told to."""
+        if self.engine.world.looks:
+            self.engine.finish_clocks()
+            self._hand_out()
+
+    def _stripe(
+        self, method: str, path: str, headers: dict[str, str], *, query: str, body: bytes, mishap: Mishap
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """Give the status, body and headers of one API request under this mishap."""
         try:
+            if (given := _read_key(headers.get("authorization", ""))) != self._key:
+                raise errors.wrong_key(given)
+            if mishap.limited:
+                raise errors.rate_limited()
             params = {**forms.decode(query), **forms.decode(body.decode(errors="replace"))}
+            content, response = b"", None
+            if mishap.takes_effect and method == "GET" and mishap.lag_s:
+                with self._replica.behind(self.engine.world, until_s=_loop_time() - mishap.lag_s):
+                    response = self._ask(method, path, params, headers)
+                    content = msgspec.json.encode(response.body)
+            elif mishap.takes_effect:
+                response = self._ask(method, path, params, headers)
+                content = msgspec.json.encode(response.body)
+            if mishap.failure is not None or response is None:
+                raise errors.failed(mishap.failure or 500)
         except errors.RefusedByStripe as refused:
-            return Response(refused.status, {"error": refused.error})
+            extra = {"Retry-After": str(RETRY_AFTER_S)} if refused.status == 429 else {}
+            return refused.status, msgspec.json.encode({"error": refused.error}), extra
+        return response.status, content, response.headers
+
+    def _ask(self, method: str, path: str, params: Json, headers: dict[str, str]) -> Response:
         return self.engine.request(
             method,
             path,
@@ -149,115 +197,6 @@ class Simulator:
             idempotency_key=headers.get("idempotency-key"),
             stripe_version=headers.get("stripe-version"),
         )
-
-    async def _control(self, method: str, what: str, body: bytes) -> Response:
-        handler = CONTROLS.get((method, what))
-        if handler is None:
-            known = ", ".join(f"{m} /_simulator/{name}" for m, name in CONTROLS)
-            return _told(404, f"no such control: {method} /_simulator/{what}; there are {known}")
-        try:
-            wanted = msgspec.json.decode(body or b"{}", type=dict[str, Any])
-            return Response(200, await handler(self, wanted))
-        except (ValueError, msgspec.MsgspecError) as error:
-            return _told(400, str(error))
-        except errors.RefusedByStripe as refused:
-            return Response(refused.status, {"error": refused.error})
-
-
-async def show_clock(simulator: Simulator, _wanted: Json) -> Json:
-    now = simulator.now.astimezone(UTC)
-    text = now.isoformat(timespec="microseconds" if now.microsecond else "seconds")
-    return {
-        "now": text.replace("+00:00", "Z"),
-        "running": simulator.running,
-        "seed": simulator.seed,
-    }
-
-
-async def move_clock(simulator: Simulator, wanted: Json) -> Json:
-    _check_keys(wanted, "advance", "to", "running")
-    if "advance" in wanted and "to" in wanted:
-        raise ValueError("give either `advance` or `to`")
-    if "running" in wanted and not isinstance(wanted["running"], bool):
-        raise ValueError("`running` is true or false")
-    if "advance" in wanted:
-        simulator.advance_to(simulator.now + parse_duration(str(wanted["advance"])))
-    if "to" in wanted:
-        simulator.advance_to(parse_instant(str(wanted["to"])))
-    if "running" in wanted:
-        simulator.set_running(wanted["running"])
-    return await show_clock(simulator, {})
-
-
-async def show_weather(simulator: Simulator, _wanted: Json) -> Json:
-    return dict(msgspec.to_builtins(simulator.deliveries.weather))
-
-
-async def set_weather(simulator: Simulator, wanted: Json) -> Json:
-    simulator.deliveries.weather = parse_weather(wanted)
-    return await show_weather(simulator, {})
-
-
-async def flush(simulator: Simulator, _wanted: Json) -> Json:
-    return dict(await simulator.deliveries.flush())
-
-
-async def add_webhook(simulator: Simulator, wanted: Json) -> Json:
-    _check_keys(wanted, "url")
-    url = wanted.get("url")
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise ValueError("`url` is the http address that receives webhooks")
-    simulator.deliveries.add_url(url)
-    return {"urls": simulator.deliveries.urls}
-
-
-async def show_webhooks(simulator: Simulator, _wanted: Json) -> Json:
-    return {"urls": simulator.deliveries.urls}
-
-
-async def show_deliveries(simulator: Simulator, _wanted: Json) -> Json:
-    return {"deliveries": [delivery.described() for delivery in reversed(simulator.deliveries.history)]}
-
-
-async def show_settings(simulator: Simulator, _wanted: Json) -> Json:
-    return dict(msgspec.to_builtins(simulator.engine.settings))
-
-
-async def change_settings(simulator: Simulator, wanted: Json) -> Json:
-    _check_keys(wanted, *(await show_settings(simulator, {})))
-    simulator.engine.change_settings(wanted)
-    return await show_settings(simulator, {})
-
-
-async def authenticate(simulator: Simulator, wanted: Json) -> Json:
-    _check_keys(wanted, "payment_intent", "succeeds")
-    if not isinstance(wanted.get("payment_intent"), str):
-        raise ValueError("`payment_intent` is the id of a payment that requires action")
-    return simulator.engine.authenticate(wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True)
-
-
-CONTROLS: dict[tuple[str, str], Callable[[Simulator, Json], Awaitable[Json]]] = {
-    ("GET", "clock"): show_clock,
-    ("POST", "clock"): move_clock,
-    ("GET", "weather"): show_weather,
-    ("POST", "weather"): set_weather,
-    ("POST", "flush"): flush,
-    ("GET", "webhooks"): show_webhooks,
-    ("POST", "webhooks"): add_webhook,
-    ("GET", "deliveries"): show_deliveries,
-    ("GET", "settings"): show_settings,
-    ("POST", "settings"): change_settings,
-    ("POST", "authenticate"): authenticate,
-}
-
-
-def _check_keys(wanted: Json, *known: str) -> None:
-    if unknown := set(wanted) - set(known):
-        raise ValueError(f"unknown key `{min(unknown)}`; the keys are {', '.join(known)}")
-
-
-def _told(status: int, message: str) -> Response:
-    return Response(status, {"error": {"type": "simulator_error", "message": message}})
 
 
 def _read_key(authorization: str) -> str | None:
@@ -280,6 +219,22 @@ async def _read_body(receive: Receive) -> bytes:
         body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body
+
+
+async def _hang(receive: Receive, send: Send, *, for_s: float) -> None:
+    """Begin an answer that never comes, then leave it: the server closes the connection."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"1000000")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    try:
+        async with asyncio.timeout(for_s):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _send(send: Send, *, status: int, content: bytes, type: str, extra: dict[str, str] | None = None) -> None:

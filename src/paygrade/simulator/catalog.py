@@ -84,7 +84,7 @@ def create_price(world: World, params: Json) -> Json:
     forms.check_known(params, PRICE_FIELDS)
     currency = forms.read_required(params, "currency").lower()
     amount = _read_amount(params)
-    recurring = _read_recurring(params)
+    recurring = _read_recurring(world, params)
     product = _read_product(world, params)
     _claim_lookup_key(world, params, by=None)
     price = shapes.price(
@@ -136,7 +136,7 @@ def _read_amount(params: Json) -> int:
     return amount
 
 
-def _read_recurring(params: Json) -> Json | None:
+def _read_recurring(world: World, params: Json) -> Json | None:
     if "recurring" not in params:
         return None
     wanted = forms.read_object(params, "recurring")
@@ -146,13 +146,18 @@ def _read_recurring(params: Json) -> Json | None:
     if interval is None:
         raise errors.missing_parameter("recurring[interval]")
     count = forms.read_int(wanted, "interval_count")
+    usage_type = forms.read_choice(wanted, "usage_type", USAGE_TYPES) or "licensed"
+    if meter := forms.read_text(wanted, "meter"):
+        world.get("billing.meter", meter, param="recurring[meter]")
+        if usage_type != "metered":
+            raise errors.invalid("recurring[meter]", "A meter goes with `usage_type=metered`.")
     if count is not None and count < 1:
         raise errors.invalid("recurring[interval_count]", "This value must be greater than or equal to 1.")
     return shapes.recurring(
         interval=interval,
         interval_count=count or 1,
-        usage_type=forms.read_choice(wanted, "usage_type", USAGE_TYPES) or "licensed",
-        meter=forms.read_text(wanted, "meter") or None,
+        usage_type=usage_type,
+        meter=meter or None,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paygrade.simulator import cycles, errors, forms, invoices, lifecycle, lines, payments, renewals
+from paygrade.simulator import cycles, discounts, errors, forms, invoices, lifecycle, lines, payments, renewals
 from paygrade.simulator import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.lifecycle import Change, HeldChange
@@ -30,9 +30,12 @@ def update(world: World, id: str, params: Json) -> Json:
     if failure is not None and behavior == "error_if_incomplete":
         raise subs.subscription_refused(failure)
     payment_method = subs.read_payment_method(world, params, customer=subscription["customer"])
+    discounted = discounts.read(world, params, subscription)
     _rehearse(world, subscription, params)
     with world.changing(subscription):
         _set_plain_fields(subscription, params, payment_method=payment_method)
+        if discounted is not None:
+            discounts.attach(world, subscription, discounted)
         if change is None:
             pass
         elif failure is not None and behavior == "pending_if_incomplete":
@@ -59,6 +62,12 @@ def _refuse_closed(subscription: Json, params: Json) -> None:
     if allowed is not None and (refused := set(params) - allowed):
         message = f"A subscription that is {subscription['status']} can only update {', '.join(sorted(allowed))}."
         raise errors.invalid(min(refused), message)
+    if subscription["schedule"] is not None and {"cancel_at", "cancel_at_period_end"} & set(params):
+        message = (
+            f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
+        raise errors.invalid("subscription", message)
     if subscription["status"] == "paused" and {"trial_end", "billing_cycle_anchor"} & set(params):
         message = "A paused subscription has no running periods to move; resume it first."
         raise errors.invalid("subscription", message)
@@ -112,7 +121,7 @@ def read_change(world: World, subscription: Json, params: Json) -> Change | None
     moved = subscription["status"] not in ("trialing", "paused") and _needs_payment_now(before, after)
     anew = _anchor_now(params) or trial_ends or (moved and (proration == "none" or not flexible))
     if anew:
-        credits = _credits(world, before, flexible=flexible, at=at) if prorate else []
+        credits = _credits(world, subscription, before, at=at) if prorate else []
         billed = _begin_anew(world, after)
         anchor, bill_now = world.at, True
     else:
@@ -182,9 +191,8 @@ def _anchor_now(params: Json) -> bool:
 
 def _into_trial(world: World, subscription: Json, items: list[Json], *, trial_end: int, prorate: bool) -> Change:
     """Begin a trial, or move the end of the one that runs."""
-    flexible = subscription["billing_mode"]["type"] == "flexible"
     running = subscription["status"] == "trialing"
-    credits = _credits(world, subscription["items"]["data"], flexible=flexible, at=world.at) if prorate else []
+    credits = _credits(world, subscription, subscription["items"]["data"], at=world.at) if prorate else []
     start = subscription["trial_start"] if running else world.at
     for item in items:
         item.update(current_period_start=start, current_period_end=trial_end)
@@ -210,19 +218,18 @@ def _begin_anew(world: World, items: list[Json]) -> list[Json]:
     ]
 
 
-def _credits(world: World, items: list[Json], *, flexible: bool, at: int) -> list[Json]:
-    found = (lines.credit_line(world, item, flexible=flexible, at=at) for item in items)
+def _credits(world: World, subscription: Json, items: list[Json], *, at: int) -> list[Json]:
+    found = (lines.credit_line(world, subscription, item, at=at) for item in items)
     return [line for line in found if line is not None]
 
 
 def _prorations(world: World, subscription: Json, after: list[Json], *, at: int) -> tuple[list[Json], list[Json]]:
     """Credit changed and removed items, bill the rest of the period for changed and new."""
     before = {item["id"]: item for item in subscription["items"]["data"]}
-    flexible = subscription["billing_mode"]["type"] == "flexible"
     _place_on_grid(subscription, list(before.values()), after, at=at)
     kept = {item["id"] for item in after if item["id"] in before and _same(item, before[item["id"]])}
-    credits = _credits(world, [item for item in before.values() if item["id"] not in kept], flexible=flexible, at=at)
-    debits = (lines.debit_line(world, item, at=at) for item in after if item["id"] not in kept)
+    credits = _credits(world, subscription, [item for item in before.values() if item["id"] not in kept], at=at)
+    debits = (lines.debit_line(world, subscription, item, at=at) for item in after if item["id"] not in kept)
     return credits, [line for line in debits if line is not None]
 
 
@@ -254,7 +261,7 @@ def _failure_ahead(world: World, subscription: Json, change: Change | None) -> J
     if change is None or not change.bill_now or not automatic:
         return None
     waiting = world.pending_lines.get(subscription["id"], [])
-    due = sum(line["amount"] for line in [*waiting, *change.lines]) + customer["balance"]
+    due = discounts.total(world, subscription, [*waiting, *change.lines]) + customer["balance"]
     if due <= 0:
         return None
     payer = payments.card_for(world, customer=customer, subscription=subscription)

@@ -11,14 +11,15 @@ TEXTS = ("name", "email", "description", "phone")
 CUSTOMER_FIELDS = frozenset(
     {*TEXTS, "address", "balance", "invoice_settings", "metadata", "preferred_locales", "shipping", "expand"}
 )
-CREATE_FIELDS = CUSTOMER_FIELDS | {"payment_method", "tax"}
+CREATE_FIELDS = CUSTOMER_FIELDS | {"payment_method", "tax", "test_clock"}
 PAYMENT_METHOD_FIELDS = frozenset({"type", "card", "metadata", "billing_details", "expand"})
 
 
 def create_customer(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     prefix = world.new_id("p", length=8)[2:].upper()
-    customer = shapes.customer(id=world.new_id("cus", length=14), at=world.at, prefix=prefix)
+    clock = _read_clock(world, params)
+    customer = shapes.customer(id=world.new_id("cus", length=14), at=world.at, prefix=prefix, test_clock=clock)
     attached = None
     if id := forms.read_text(params, "payment_method"):
         attached = payments.attach(world, id, customer=customer, param="payment_method")
@@ -26,8 +27,13 @@ def create_customer(world: World, params: Json) -> Json:
         if wanted.get("default_payment_method") == id:
             wanted["default_payment_method"] = attached["id"]  # the magic id names the one just made
     _set_customer(world, customer, params)
-    world.emit("customer.created", world.put(customer))
+    world.emit("customer.created", world.put(customer, *filter(None, [clock])))
     return customer
+
+
+def _read_clock(world: World, params: Json) -> str | None:
+    id = forms.read_text(params, "test_clock") or None
+    return id and str(world.get("test_helpers.test_clock", id, param="test_clock")["id"])
 
 
 def update_customer(world: World, id: str, params: Json) -> Json:
@@ -42,15 +48,7 @@ def delete_customer(world: World, id: str, params: Json) -> Json:
     """Delete a customer: subscriptions end at once, and only a stub stays behind."""
     forms.check_known(params, frozenset({"expand"}))
     customer = live_customer(world, id)
-    for subscription in world.owned("subscription", id):
-        if subscription["status"] not in lifecycle.ENDED:
-            lifecycle.end(world, subscription, reason="cancellation_requested")
-    for payment_method in world.owned("payment_method", id):
-        payment_method["customer"] = None
-    stub: Json = {"id": id, "object": "customer", "deleted": True}
-    world.objects[id] = stub
-    world.emit("customer.deleted", customer)
-    return stub
+    return lifecycle.delete_customer(world, customer)
 
 
 def _set_customer(world: World, customer: Json, params: Json) -> None:

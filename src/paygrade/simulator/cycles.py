@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 DAY_S = 86_400
 HOUR_S = 3_600
+MINUTE_S = 60
 
 
 def boundary_after(anchor: int, *, interval: str, count: int, after: int) -> int:

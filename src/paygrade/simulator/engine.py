@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
-from paygrade.simulator import errors, invoices, reading, renewals, routes
+from paygrade.simulator import clocks, disputes, errors, invoices, reading, routes
 from paygrade.simulator.forms import Json
-from paygrade.simulator.world import API_VERSION, Request, Settings, World, copied
+from paygrade.simulator.world import API_VERSION, Request, Settings, Timeline, World, copied
 
 KEY_LIFE = timedelta(hours=24)  # Stripe docs: idempotent requests: keys are kept at least a day
 
@@ -45,7 +45,7 @@ class Engine:
     def __init__(self, seed: int, now: datetime) -> None:
         if now.tzinfo is None:
             raise ValueError("the clock needs a time zone: give an aware datetime")
-        self.world = World(seed=seed, now=now)
+        self.world = World(seed=seed, time=Timeline(now))
         self._remembered: dict[str, _Remembered] = {}
 
     @property
@@ -100,39 +100,57 @@ class Engine:
     def advance_to(self, instant: datetime) -> None:
         if instant < self.now:
             raise ValueError(f"the clock only moves forward: it is {self.now.isoformat()} already")
-        world = self.world
-        while (due := world.next_due) is not None and due <= instant:
-            renewals.happen(world, *world.take_due())
-        world.now = instant
+        clocks.happen_until(self.world, instant)
+
+    def finish_clocks(self) -> None:
+        """Let test clocks that are advancing arrive; reading one twice does too."""
+        clocks.arrive_all(self.world)
 
     def take_events(self) -> list[Json]:
         """Give the events made since the last call, oldest first."""
         events, self.world.fresh_events = self.world.fresh_events, []
-        return [copied(event) for event in events]
+        return [self.world.get_event(id) for id in events]
+
+    def repeat_event(self, event: str) -> Json:
+        """Make a second event, of another id, that tells of the same change (Stripe docs: duplicate events)."""
+        return self.world.repeat_event(event)
 
     def note_webhooks(self, event: str, *, pending: int) -> None:
         """Note how many endpoints have not received an event yet, which the events list shows."""
-        self.world.objects[event]["pending_webhooks"] = pending
+        self.world.events.note_pending(event, pending)
 
     def authenticate(self, payment_intent: str, *, succeeds: bool = True) -> Json:
         """Play the customer who confirms, or fails to confirm, a payment that `requires_action`."""
         intent = self.world.get("payment_intent", payment_intent, param="payment_intent")
         if intent["status"] != "requires_action":
             raise errors.invalid("payment_intent", f"The payment does not wait: it is {intent['status']}.")
-        invoices.authenticate(self.world, intent, succeeds=succeeds)
+        with self.world.living_by(clocks.of_object(self.world, intent)):
+            invoices.authenticate(self.world, intent, succeeds=succeeds)
         return intent
 
+    def dispute(self, charge: str, *, reason: str = "fraudulent", inquiry: bool = False) -> Json:
+        """Play the customer's bank, which disputes a charge."""
+        thing = self.world.get("charge", charge, param="charge")
+        with self.world.living_by(clocks.of_object(self.world, thing)):
+            return disputes.open_dispute(self.world, thing, reason=reason, inquiry=inquiry)
+
     def _answer(self, method: str, path: str, params: Json, *, request: Request, headers: dict[str, str]) -> Response:
-        self.world.request = request
+        world = self.world
+        world.request = request
+        clock = clocks.of_request(world, path, params)
         try:
             handler = routes.find(method, path)
-            body = reading.expanded(self.world, handler(self.world, params), params)
+            if clock and method != "GET":
+                clocks.refuse_while_advancing(world, clock)
+            with world.living_by(clock):
+                body = reading.expanded(world, handler(world, params), params)
             response = Response(200, body, headers)
         except errors.RefusedByStripe as refused:
             response = Response(refused.status, {"error": refused.error}, headers)
         finally:
-            self.world.request = Request()
-        self.advance_to(self.now)  # what the request made due at once, such as the notice of a short trial
+            world.request = Request()
+        with world.living_by(clock if clock in world.timelines else None):
+            clocks.happen_until(world, world.now)  # what became due at once, such as the notice of a short trial
         return response
 
     def _forget_old_keys(self) -> None:

@@ -62,6 +62,16 @@ def wrong_key(key: str | None) -> RefusedByStripe:
     return RefusedByStripe(f"Invalid API Key provided: {key[:7]}****{key[-4:]}", status=401)
 
 
+def rate_limited() -> RefusedByStripe:
+    message = "Request rate limit exceeded. Learn more about rate limits here https://docs.stripe.com/rate-limits."
+    return RefusedByStripe(message, status=429, code="rate_limit")
+
+
+def failed(status: int) -> RefusedByStripe:
+    message = "An unknown error occurred. This is the simulator's weather: try again."
+    return RefusedByStripe(message, status=status, kind="api_error")
+
+
 def key_reused(key: str) -> RefusedByStripe:
     return RefusedByStripe(
         f"The idempotency key `{key}` was first used for another request. Keys can only be used again with "

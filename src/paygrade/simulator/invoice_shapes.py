@@ -78,7 +78,6 @@ _BLANK: Json = {
     },
     "subtotal": 0,
     "subtotal_excluding_tax": 0,
-    "test_clock": None,
     "total": 0,
     "total_discount_amounts": [],
     "total_excluding_tax": 0,
@@ -118,6 +117,7 @@ def invoice(*, id: str, at: int, customer: Json, subscription: Json, **known: An
         },
         "period_end": at,
         "period_start": at,
+        "test_clock": customer["test_clock"],
         **known,
     }
 
@@ -355,4 +355,26 @@ def balance_transaction(*, id: str, at: int, charge: Json) -> Json:
         "source": charge["id"],
         "status": "pending",
         "type": "charge",
+    }
+
+
+def reversal_transaction(*, id: str, at: int, of: Json, amount: int, kind: str) -> Json:
+    """What a refund or a dispute takes from the balance; a negative amount comes back."""
+    return {
+        "id": id,
+        "object": "balance_transaction",
+        "amount": -amount,
+        "available_on": at,
+        "balance_type": "payments",
+        "created": at,
+        "currency": of["currency"],
+        "description": None,
+        "exchange_rate": None,
+        "fee": 0,
+        "fee_details": [],
+        "net": -amount,
+        "reporting_category": "dispute" if kind == "adjustment" else kind,
+        "source": of["id"],
+        "status": "available",
+        "type": kind,
     }

@@ -7,7 +7,7 @@ schedule (Stripe docs: the invoice object, attempt_count).
 
 from __future__ import annotations
 
-from paygrade.simulator import cycles, errors, invoice_shapes, lifecycle, payments
+from paygrade.simulator import cycles, discounts, errors, invoice_shapes, lifecycle, payments
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import NO_CARD_MESSAGE
 from paygrade.simulator.world import World
@@ -16,7 +16,7 @@ from paygrade.simulator.world import World
 def draft(world: World, subscription: Json, lines: list[Json], *, reason: str, period: tuple[int, int]) -> Json:
     """Draft an invoice over these lines and make it the subscription's latest."""
     customer = world.objects[subscription["customer"]]
-    total = sum(line["amount"] for line in lines)
+    sums = discounts.apply(world, lines, discounts.running(world, subscription))
     invoice = invoice_shapes.invoice(
         id=world.new_id("in"),
         at=world.at,
@@ -25,11 +25,8 @@ def draft(world: World, subscription: Json, lines: list[Json], *, reason: str, p
         billing_reason=reason,
         period_start=period[0],
         period_end=period[1],
-        subtotal=total,
-        subtotal_excluding_tax=total,
-        total=total,
-        total_excluding_tax=total,
-        amount_due=max(0, total + customer["balance"]),
+        **sums,
+        amount_due=max(0, sums["total"] + customer["balance"]),
     )
     invoice["amount_remaining"] = invoice["amount_due"]
     if subscription["collection_method"] == "send_invoice":
@@ -43,6 +40,7 @@ def draft(world: World, subscription: Json, lines: list[Json], *, reason: str, p
         customer["currency"] = customer["currency"] or invoice["currency"]
     subscription["latest_invoice"] = invoice["id"]
     world.emit("invoice.created", invoice)
+    discounts.use_up(world, subscription, invoice)
     return invoice
 
 
@@ -102,7 +100,7 @@ def finalize(world: World, invoice: Json) -> None:
         payments.open_payment(world, invoice)
     world.emit("invoice.finalized", invoice)
     if invoice["amount_due"] == 0:
-        _set_paid(world, invoice, attempted=True)
+        set_paid(world, invoice, attempted=True)
 
 
 def collect(world: World, invoice: Json, *, payment_method: str | None = None, automatic: bool) -> Json | None:
@@ -112,7 +110,7 @@ def collect(world: World, invoice: Json, *, payment_method: str | None = None, a
     payer = payment_method or payments.card_for(world, customer=customer, subscription=subscription, invoice=invoice)
     failure = payments.charge(world, invoice, payer)
     if failure is None:
-        _set_paid(world, invoice, attempted=True, counts=automatic or invoice["attempt_count"] == 0)
+        set_paid(world, invoice, attempted=True, counts=automatic or invoice["attempt_count"] == 0)
         return None
     gave_up = _note_failure(world, invoice, automatic=automatic)
     if failure["code"] == "authentication_required":
@@ -152,7 +150,7 @@ def pay(world: World, invoice: Json, *, payment_method: str | None, out_of_band:
         return
     if out_of_band:
         payments.cancel(world, invoice)
-        _set_paid(world, invoice, attempted=invoice["attempted"])
+        set_paid(world, invoice, attempted=invoice["attempted"])
         return
     failure = collect(world, invoice, payment_method=payer, automatic=False)
     if failure is not None:
@@ -172,7 +170,7 @@ def authenticate(world: World, intent: Json, *, succeeds: bool) -> None:
     invoice = world.objects[payment["invoice"]]
     if succeeds:
         payments.settle(world, payment=payment, intent=intent)
-        _set_paid(world, invoice, attempted=True)
+        set_paid(world, invoice, attempted=True)
         return
     message = "The customer could not be authenticated."
     failure = {"type": "card_error", "code": "payment_intent_authentication_failure", "message": message}
@@ -207,7 +205,7 @@ def mark_uncollectible(world: World, invoice: Json) -> None:
     lifecycle.follow_settled(world, invoice)
 
 
-def _set_paid(world: World, invoice: Json, *, attempted: bool, counts: bool = False) -> None:
+def set_paid(world: World, invoice: Json, *, attempted: bool, counts: bool = False) -> None:
     with world.changing(invoice):
         invoice.update(
             status="paid",

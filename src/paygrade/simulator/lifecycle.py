@@ -74,6 +74,8 @@ def give_up(world: World, invoice: Json) -> None:
     elif world.settings.after_retries == "unpaid":
         with world.changing(subscription):
             _set_status(world, subscription, "unpaid")
+    elif world.settings.after_retries == "pause":
+        pause(world, subscription, reason="final_payment_failure")
 
 
 def end(world: World, subscription: Json, *, reason: str | None = None) -> None:
@@ -89,6 +91,34 @@ def end(world: World, subscription: Json, *, reason: str | None = None) -> None:
         drop_held_change(world, subscription)
     _stop_collecting(world, subscription)
     world.emit("customer.subscription.deleted", subscription)
+    schedule = world.find("subscription_schedule", subscription["schedule"])
+    if schedule is not None and schedule["status"] == "active":
+        through = schedule["end_behavior"] == "cancel" and schedule["phases"][-1]["end_date"] <= world.at
+        kind = "completed" if through else "aborted" if reason == "payment_failed" else "canceled"
+        end_schedule(world, schedule, event=kind)
+
+
+def end_schedule(world: World, schedule: Json, *, event: str) -> None:
+    """End a schedule: run through, canceled, or aborted because it could not go on."""
+    if event == "completed":
+        schedule.update(status="completed", completed_at=world.at, current_phase=None)
+    else:
+        schedule.update(status="canceled", canceled_at=world.at, current_phase=None)
+    world.emit(f"subscription_schedule.{event}", schedule)
+
+
+def delete_customer(world: World, customer: Json) -> Json:
+    """Delete a customer: subscriptions end at once, and only a stub stays behind."""
+    id = customer["id"]
+    for subscription in world.owned("subscription", id):
+        if subscription["status"] not in ENDED:
+            end(world, subscription, reason="cancellation_requested")
+    for payment_method in world.owned("payment_method", id):
+        payment_method["customer"] = None
+    stub: Json = {"id": id, "object": "customer", "deleted": True}
+    world.objects[id] = stub
+    world.emit("customer.deleted", customer)
+    return stub
 
 
 def expire_incomplete(world: World, subscription: Json) -> None:
@@ -117,8 +147,12 @@ def resume(world: World, subscription: Json, *, status: str = "active") -> None:
 
 def schedule_renewal(world: World, subscription: Json) -> None:
     ends = {item["current_period_end"] for item in subscription["items"]["data"]}
-    if ends:
-        world.schedule(min(ends), "renew", subscription["id"])
+    if not ends:
+        return
+    world.schedule(min(ends), "renew", subscription["id"])
+    told_at = min(ends) - world.settings.upcoming_days * cycles.DAY_S
+    if world.settings.upcoming_days and told_at > world.at:
+        world.schedule(told_at, "upcoming", subscription["id"])
 
 
 def schedule_trial(world: World, subscription: Json) -> None:

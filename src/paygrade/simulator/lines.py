@@ -1,16 +1,16 @@
 """The lines of an invoice: what a period costs, and the prorations of a change in its middle.
 
 Laws. Each line is `± unit × quantity × remaining / whole period`, to the second, rounded on its own to the
-nearest minor unit. Flexible billing credits what was last debited, classic billing what the item costs now.
-Metered prices are never prorated, and nothing is during a trial. (Stripe docs: prorations; billing mode
-compare.)
+nearest minor unit. Flexible billing credits what was last debited, classic billing what the item costs now;
+both are net of discounts by percentage. Metered prices are never prorated, and nothing is during a trial.
+(Stripe docs: prorations; billing mode compare.)
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from paygrade.simulator import invoice_shapes
+from paygrade.simulator import discounts, invoice_shapes, meters
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -43,19 +43,17 @@ def is_metered(item: Json) -> bool:
 
 
 def cycle_line(world: World, item: Json, *, period: tuple[int, int]) -> Json:
-    """Bill one item for one whole period; metered usage is not simulated and costs nothing."""
-    price, quantity = item["price"], item["quantity"]
-    amount = 0 if is_metered(item) else price["unit_amount"] * quantity
-    line = _line(
+    """Bill one item for one whole period, or a metered one for what was used in it."""
+    price = item["price"]
+    quantity = meters.used(world, item, period=period) if is_metered(item) else item["quantity"]
+    item = {**item, "quantity": quantity}
+    return _line(
         world,
         item,
-        amount=amount,
+        amount=price["unit_amount"] * quantity,
         period=period,
         description=f"{_what(world, item)} (at {_money(price)} / {_interval(price)})",
     )
-    if is_metered(item):
-        line.update(quantity=0, quantity_decimal="0")
-    return line
 
 
 def trial_line(world: World, item: Json, *, period: tuple[int, int]) -> Json:
@@ -64,20 +62,20 @@ def trial_line(world: World, item: Json, *, period: tuple[int, int]) -> Json:
     return line
 
 
-def credit_line(world: World, item: Json, *, flexible: bool, at: int) -> Json | None:
+def credit_line(world: World, subscription: Json, item: Json, *, at: int) -> Json | None:
     """Give back what is left of the current period; None if there is nothing to give back."""
     start, end = item["current_period_start"], item["current_period_end"]
     debit = world.debits.get(item["id"])
     if is_metered(item) or at >= end:
         return None
-    if flexible:
+    if subscription["billing_mode"]["type"] == "flexible":
         if debit is None or debit.period_end <= at:
             return None
         start, end = debit.period_start, debit.period_end
         amount = share(debit.amount, part=end - at, whole=end - start)
         item = {**item, "quantity": debit.quantity}
     else:
-        amount = share(item["price"]["unit_amount"] * item["quantity"], part=end - at, whole=end - start)
+        amount = _prorated(world, subscription, item, part=end - at, whole=end - start)
     line = _proration(world, item, amount=-amount, period=(at, end), word="Unused")
     if debit is not None:
         details = line["parent"]["subscription_item_details"]["proration_details"]
@@ -85,13 +83,20 @@ def credit_line(world: World, item: Json, *, flexible: bool, at: int) -> Json | 
     return line
 
 
-def debit_line(world: World, item: Json, *, at: int) -> Json | None:
+def debit_line(world: World, subscription: Json, item: Json, *, at: int) -> Json | None:
     """Bill what is left of the current period."""
     start, end = item["current_period_start"], item["current_period_end"]
     if is_metered(item) or at >= end:
         return None
-    amount = share(item["price"]["unit_amount"] * item["quantity"], part=end - at, whole=end - start)
+    amount = _prorated(world, subscription, item, part=end - at, whole=end - start)
     return _proration(world, item, amount=amount, period=(at, end), word="Remaining")
+
+
+def _prorated(world: World, subscription: Json, item: Json, *, part: int, whole: int) -> int:
+    """Give a part of an item's price, net of the percentages its subscription is spared."""
+    kept = discounts.kept_share(world, subscription, item["price"]["product"])
+    amount = item["price"]["unit_amount"] * item["quantity"]
+    return share(amount * kept.numerator, part=part, whole=whole * kept.denominator)
 
 
 def share(amount: int, *, part: int, whole: int) -> int:

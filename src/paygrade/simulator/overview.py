@@ -35,7 +35,7 @@ def render(world: World, deliveries: Deliveries, *, running: bool) -> str:
         _table(
             "Last deliveries",
             ("event", "type", "endpoint", "status", "attempts"),
-            ((d.event["id"], d.event["type"], d.url, d.status, str(d.attempts)) for d in reversed(deliveries.history)),
+            ((d.event, d.type, d.url, d.status, str(d.attempts)) for d in reversed(deliveries.history)),
         ),
     ]
     return "".join(parts)

@@ -76,7 +76,7 @@ def _unused(world: World, subscription: Json, params: Json) -> list[Json]:
     found = []
     for item in subscription["items"]["data"]:
         at = world.at if kind == "now" else item["current_period_start"]
-        found.append(lines.credit_line(world, item, flexible=True, at=at))
+        found.append(lines.credit_line(world, subscription, item, at=at))
     return [line for line in found if line is not None]
 
 
@@ -117,5 +117,5 @@ def _resumption_lines(
                 upto=world.at,
             )
             rest = {**item, "current_period_start": start, "current_period_end": period[1]}
-            billed.extend(filter(None, [lines.debit_line(world, rest, at=world.at)]))
+            billed.extend(filter(None, [lines.debit_line(world, subscription, rest, at=world.at)]))
     return billed

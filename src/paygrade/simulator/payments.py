@@ -21,6 +21,8 @@ class Card:
     declines_with: str | None = None  # the decline code of a charge
     attaches: bool = True
     authenticates: bool = False  # the customer must confirm every charge
+    disputes_as: str | None = None  # the reason every charge is disputed for
+    inquires: bool = False  # the dispute is only an inquiry
 
 
 MAGIC_CARDS = {
@@ -34,6 +36,9 @@ MAGIC_CARDS = {
     "chargeDeclinedInsufficientFunds": Card("visa", "9995", declines_with="insufficient_funds", attaches=False),
     "chargeDeclinedExpiredCard": Card("visa", "0069", declines_with="expired_card", attaches=False),
     "authenticationRequired": Card("visa", "3184", authenticates=True),
+    "createDispute": Card("visa", "0259", disputes_as="fraudulent"),
+    "createDisputeProductNotReceived": Card("visa", "2685", disputes_as="product_not_received"),
+    "createDisputeInquiry": Card("visa", "1976", disputes_as="fraudulent", inquires=True),
 }
 
 DECLINES = {
@@ -199,6 +204,8 @@ def _record_charge(world: World, intent: Json, *, failure: Json | None) -> None:
         made["balance_transaction"] = world.put(
             invoice_shapes.balance_transaction(id=world.new_id("txn"), at=world.at, charge=made)
         )["id"]
+        if world.cards[payment_method["id"]].disputes_as is not None:
+            world.schedule(world.at, "dispute", made["id"])
         made["receipt_url"] = f"https://pay.stripe.com/receipts/simulated/{made['id']}"
     world.put(made, intent["customer"])
     intent["latest_charge"] = made["id"]

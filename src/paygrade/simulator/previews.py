@@ -6,12 +6,14 @@ have the same lines. (Stripe docs: create a preview invoice.)
 
 from __future__ import annotations
 
-from paygrade.simulator import changes, errors, forms, invoice_shapes, lifecycle, lines, renewals
+from paygrade.simulator import changes, cycles, discounts, errors, forms, invoice_shapes, lifecycle, lines, renewals
 from paygrade.simulator import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World, copied
 
-FIELDS = frozenset({"customer", "subscription", "subscription_details", "preview_mode", "currency", "expand"})
+FIELDS = frozenset(
+    {"customer", "subscription", "subscription_details", "discounts", "preview_mode", "currency", "expand"}
+)
 DETAILS = frozenset(
     {
         "billing_cycle_anchor",
@@ -34,30 +36,46 @@ def create_preview(world: World, params: Json) -> Json:
     if id := forms.read_text(params, "subscription"):
         subscription = world.get("subscription", id, param="subscription")
         customer = subs.live_customer(world, subscription["customer"])
-        billed, at = _upcoming(world, subscription, details)
+        billed, at = _upcoming(world, copied(subscription), details)
     else:
         customer = subs.live_customer(world, forms.read_required(params, "customer"))
         subscription, billed = subs.prepare(world, customer, details)
         at = world.at
-    return _invoice(world, customer, subscription, billed, at=at)
+    active = discounts.read(world, params, subscription)
+    if active is None:
+        active = discounts.running(world, subscription)
+    return _invoice(world, customer, subscription, billed, active=active, at=at)
+
+
+def announce(world: World, subscription: Json) -> None:
+    """Tell of the invoice some days ahead, in an event whose invoice has no id yet (Stripe docs: invoice.upcoming)."""
+    ends = [item["current_period_end"] for item in subscription["items"]["data"]]
+    due = min(ends, default=0) - world.settings.upcoming_days * cycles.DAY_S == world.at
+    if not due or subscription["status"] not in ("active", "past_due", "trialing"):
+        return
+    try:
+        billed, at = _upcoming(world, copied(subscription), {})
+    except errors.RefusedByStripe:
+        return  # it ends before
+    customer, active = world.objects[subscription["customer"]], discounts.running(world, subscription)
+    invoice = _invoice(world, customer, subscription, billed, active=active, at=at)
+    world.emit("invoice.upcoming", {name: value for name, value in invoice.items() if name != "id"})
 
 
 def _upcoming(world: World, subscription: Json, details: Json) -> tuple[list[Json], int]:
     """Give the lines of the next invoice and when it is due: now, or with the next period."""
-    subscription = copied(subscription)
     waiting = [copied(line) for line in world.pending_lines.get(subscription["id"], [])]
     change = changes.read_change(world, subscription, details)
     if change is not None:
         waiting += change.lines
-        if change.bill_now:
+        if change.bill_now and waiting:
             return waiting, world.at
         subscription["items"]["data"] = change.items
         subscription["billing_cycle_anchor"] = change.anchor
     items = subscription["items"]["data"]
     subs.set_cancellation(world, subscription, details)
     if forms.read_bool(details, "cancel_now"):
-        flexible = subscription["billing_mode"]["type"] == "flexible"
-        credits = (lines.credit_line(world, item, flexible=flexible, at=world.at) for item in items)
+        credits = (lines.credit_line(world, subscription, item, at=world.at) for item in items)
         return [*waiting, *(line for line in credits if line is not None)], world.at
     end = min(item["current_period_end"] for item in items)
     ends_before = subscription["cancel_at"] is not None and subscription["cancel_at"] <= end
@@ -74,8 +92,11 @@ def _upcoming(world: World, subscription: Json, details: Json) -> tuple[list[Jso
     return waiting, end
 
 
-def _invoice(world: World, customer: Json, subscription: Json, billed: list[Json], *, at: int) -> Json:
-    total = sum(line["amount"] for line in billed)
+def _invoice(
+    world: World, customer: Json, subscription: Json, billed: list[Json], *, active: list[Json], at: int
+) -> Json:
+    sums = discounts.apply(world, billed, active)
+    total = sums["total"]
     due = max(0, total + customer["balance"])
     invoice = invoice_shapes.invoice(
         id=world.new_id("upcoming_in"),
@@ -83,10 +104,7 @@ def _invoice(world: World, customer: Json, subscription: Json, billed: list[Json
         customer=customer,
         subscription=subscription,
         billing_reason="upcoming",
-        subtotal=total,
-        subtotal_excluding_tax=total,
-        total=total,
-        total_excluding_tax=total,
+        **sums,
         amount_due=due,
         amount_remaining=due,
         starting_balance=customer["balance"],

@@ -28,8 +28,9 @@ def page(
     *,
     url: str,
     keep: Test = lambda _thing: True,
+    look: Callable[[str], Json | None] | None = None,
 ) -> Json:
-    """Give one page of a shelf (a kind, or a kind under an owner)."""
+    """Give one page of a shelf (a kind, or a kind under an owner), of what `look` finds by id."""
     limit = forms.read_int(params, "limit")
     if limit is not None and not 1 <= limit <= 100:
         raise errors.invalid("limit", "This value must be between 1 and 100.")
@@ -38,8 +39,9 @@ def page(
         raise errors.invalid("ending_before", "Set either `starting_after` or `ending_before`.")
     found: list[Json] = []
     has_more = False
-    for thing in _walk(world, shelf, older_than=after, newer_than=before):
-        if thing.get("deleted") or not keep(thing):
+    for id in _walk(world, shelf, older_than=after, newer_than=before):
+        thing = look(id) if look else world.objects.get(id)
+        if thing is None or thing.get("deleted") or not keep(thing):
             continue
         if len(found) == (limit or 10):
             has_more = True
@@ -50,18 +52,18 @@ def page(
     return {"object": "list", "data": found, "has_more": has_more, "url": url}
 
 
-def _walk(world: World, shelf: str, *, older_than: str | None, newer_than: str | None) -> Iterator[Json]:
+def _walk(world: World, shelf: str, *, older_than: str | None, newer_than: str | None) -> Iterator[str]:
     ids = world.shelves.get(shelf, [])
     if newer_than:
         steps = range(_place(world, shelf, newer_than, param="ending_before") + 1, len(ids))
     else:
         start = _place(world, shelf, older_than, param="starting_after") if older_than else len(ids)
         steps = range(start - 1, -1, -1)
-    return (world.objects[ids[step]] for step in steps if ids[step] in world.objects)
+    return (ids[step] for step in steps)
 
 
 def _place(world: World, shelf: str, cursor: str, *, param: str) -> int:
-    place = world.places.get(shelf, {}).get(cursor)
+    place = world.place(shelf, cursor)
     if place is None:
         raise errors.missing(kind=shelf.partition("/")[0], id=cursor, param=param)
     return place
@@ -147,8 +149,9 @@ def _subscriptions(world: World, customer: Json) -> Json:
     return _list_of(live, f"/v1/customers/{customer['id']}/subscriptions")
 
 
-def _refunds(_world: World, charge: Json) -> Json:
-    return {**_list_of([], f"/v1/charges/{charge['id']}/refunds"), "total_count": 0}
+def _refunds(world: World, charge: Json) -> Json:
+    made = world.owned("refund", charge["id"])
+    return {**_list_of(made, f"/v1/charges/{charge['id']}/refunds"), "total_count": len(made)}
 
 
 def _tax(_world: World, _customer: Json) -> Json:

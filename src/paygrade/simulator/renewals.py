@@ -2,25 +2,16 @@
 
 Laws. At a period's end the period moves first, while the status stays as it is; the invoice is drafted at
 once, finalized about an hour later and only then charged. A cancellation due at the same instant wins over a
-renewal. Each happening looks again whether it still applies: what was scheduled and then changed does
-nothing.
+renewal.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from paygrade.simulator import cycles, invoices, lifecycle, lines, payments
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
 PAYMENT_WINDOW_S = 23 * cycles.HOUR_S  # for a first invoice, and for a resumption's
-
-
-def happen(world: World, what: str, id: str) -> None:
-    """Do what falls due to an object, unless that object is gone."""
-    if (thing := world.objects.get(id)) is not None:
-        HAPPENINGS[what](world, thing)
 
 
 def renew(world: World, subscription: Json) -> None:
@@ -94,7 +85,22 @@ def announce_trial_end(world: World, subscription: Json) -> None:
 
 def cancel_due(world: World, subscription: Json) -> None:
     if subscription["status"] not in lifecycle.ENDED and subscription["cancel_at"] == world.at:
+        last = _bill_last_usage(world, subscription)
         lifecycle.end(world, subscription)
+        if last is not None:
+            last["auto_advance"] = True
+            invoices.wait_to_finalize(world, last)
+
+
+def _bill_last_usage(world: World, subscription: Json) -> Json | None:
+    """Draft a last invoice over the usage of a period that is over together with its subscription."""
+    items = [item for item in subscription["items"]["data"] if lines.is_metered(item)]
+    periods = [(item["current_period_start"], item["current_period_end"]) for item in items]
+    used = [lines.cycle_line(world, item, period=period) for item, period in zip(items, periods, strict=True)]
+    if subscription["status"] not in ("active", "past_due") or not any(line["amount"] for line in used):
+        return None
+    with world.holding(subscription):
+        return invoices.draft(world, subscription, used, reason="subscription_cycle", period=periods[0])
 
 
 def expire_incomplete(world: World, subscription: Json) -> None:
@@ -127,18 +133,3 @@ def resume_collection(world: World, subscription: Json) -> None:
     if paused is not None and paused["resumes_at"] == world.at:
         with world.changing(subscription):
             subscription["pause_collection"] = None
-
-
-HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
-    "cancel": cancel_due,
-    "expire_incomplete": expire_incomplete,
-    "expire_resumption": expire_resumption,
-    "expire_held_change": expire_held_change,
-    "resume_collection": resume_collection,
-    "trial_will_end": announce_trial_end,
-    "end_trial": end_trial,
-    "renew": renew,
-    "finalize": invoices.finalize_due,
-    "overdue": invoices.overdue,
-    "retry": invoices.retry_due,
-}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,9 @@ def serve(
 ) -> None:
     """Serve until interrupted."""
     app = create_app(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret, key=key)
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
+    logging.getLogger("uvicorn.error").addFilter(_left_on_purpose)
+    uvicorn.Server(config).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ def running(
     app = create_app(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret, key=key)
     ready = threading.Event()
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    logging.getLogger("uvicorn.error").addFilter(_left_on_purpose)
     server = _Server(config, ready)
     thread = threading.Thread(target=server.run, name="simulator", daemon=True)
     thread.start()
@@ -63,6 +67,11 @@ def running(
     finally:
         server.should_exit = True
         thread.join(timeout=30)
+
+
+def _left_on_purpose(record: logging.LogRecord) -> bool:
+    """Keep quiet about answers that timeouts of the weather never finish."""
+    return "without completing response" not in record.getMessage()
 
 
 class _Server(uvicorn.Server):

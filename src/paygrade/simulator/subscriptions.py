@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paygrade.simulator import cycles, errors, forms, invoices, lifecycle, lines, payments, renewals, shapes
+from paygrade.simulator import cycles, discounts, errors, forms, invoices, lifecycle, lines, payments, renewals, shapes
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -32,6 +32,7 @@ SHARED = IGNORED | {
     "days_until_due",
     "default_payment_method",
     "description",
+    "discounts",
     "items",
     "metadata",
     "payment_behavior",
@@ -44,16 +45,18 @@ CREATE_FIELDS = SHARED | {"customer", "currency", "trial_period_days", "billing_
 CANCEL_FIELDS = frozenset({"cancellation_details", "invoice_now", "prorate", "expand"})
 
 
-def create(world: World, params: Json) -> Json:
+def create(world: World, params: Json, *, schedule: str | None = None) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     customer = live_customer(world, forms.read_required(params, "customer"))
     subscription, billed = prepare(world, customer, params)
+    subscription["schedule"] = schedule
     behavior = forms.read_choice(params, "payment_behavior", PAYMENT_BEHAVIORS) or "allow_incomplete"
     _refuse_unpayable(world, subscription, customer=customer, billed=billed, behavior=behavior)
     for item in subscription["items"]["data"]:
         world.put(item, subscription["id"])
     world.put(subscription, customer["id"])
     with world.holding(subscription):
+        discounts.attach(world, subscription, subscription["discounts"])
         _bill_first(world, subscription, billed, behavior=behavior)
     lifecycle.schedule_renewal(world, subscription)
     if subscription["status"] == "incomplete":
@@ -72,6 +75,7 @@ def prepare(world: World, customer: Json, params: Json) -> tuple[Json, list[Json
     lifecycle.fill(subscription, _read_new_items(world, subscription, params))
     _place_periods(world, subscription, params)
     set_cancellation(world, subscription, params)
+    subscription["discounts"] = discounts.read(world, params, subscription) or []
     return subscription, _first_lines(world, subscription, params)
 
 
@@ -84,10 +88,8 @@ def cancel(world: World, id: str, params: Json) -> Json:
     prorate, invoice_now = forms.read_bool(params, "prorate"), forms.read_bool(params, "invoice_now")
     set_cancellation_details(subscription, params)
     if prorate:
-        flexible = subscription["billing_mode"]["type"] == "flexible"
-        credits = [
-            lines.credit_line(world, item, flexible=flexible, at=world.at) for item in subscription["items"]["data"]
-        ]
+        items = subscription["items"]["data"]
+        credits = [lines.credit_line(world, subscription, item, at=world.at) for item in items]
         world.pending_lines.setdefault(id, []).extend(filter(None, credits))
     waiting = world.pending_lines.get(id)
     if invoice_now and waiting:
@@ -240,6 +242,7 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
         id=world.new_id("sub"),
         at=world.at,
         customer=customer["id"],
+        test_clock=customer["test_clock"],
         currency=customer["currency"] or "usd",
         billing_mode=shapes.billing_mode(type=type, at=world.at),
         metadata=forms.merge_metadata({}, params),
@@ -306,7 +309,7 @@ def _first_lines(world: World, subscription: Json, params: Json) -> list[Json]:
             billed.append(lines.cycle_line(world, item, period=period))
         elif prorate:
             whole = {**item, "current_period_start": _grid_start(item, subscription)}
-            billed.extend(filter(None, [lines.debit_line(world, whole, at=world.at)]))
+            billed.extend(filter(None, [lines.debit_line(world, subscription, whole, at=world.at)]))
     return billed
 
 
@@ -322,7 +325,7 @@ def _grid_start(item: Json, subscription: Json) -> int:
 
 def _refuse_unpayable(world: World, subscription: Json, *, customer: Json, billed: list[Json], behavior: str) -> None:
     automatic = subscription["collection_method"] == "charge_automatically"
-    due = sum(line["amount"] for line in billed) + customer["balance"]
+    due = discounts.total(world, subscription, billed) + customer["balance"]
     if due <= 0 or not automatic or behavior == "default_incomplete":
         return
     payer = payments.card_for(world, customer=customer, subscription=subscription)

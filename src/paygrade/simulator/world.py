@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from paygrade.simulator import errors
+from paygrade.simulator.events import EventLog
 from paygrade.simulator.forms import Json
 
-if TYPE_CHECKING:  # both are built upon the world
+if TYPE_CHECKING:  # these are built upon the world
     from paygrade.simulator.lifecycle import HeldChange
+    from paygrade.simulator.meters import Usage
     from paygrade.simulator.payments import Card
 
 API_VERSION = "2026-10-28.endive"
@@ -35,13 +37,24 @@ DUE_ORDER = (
     "expire_resumption",
     "expire_held_change",
     "resume_collection",
+    "end_discount",
+    "upcoming",
+    "schedule_expiring",
+    "phase",
     "trial_will_end",
     "end_trial",
     "renew",
     "finalize",
     "overdue",
     "retry",
+    "dispute",
 )
+
+
+SETTING_CHOICES = {
+    "after_retries": ("cancel", "unpaid", "past_due", "pause"),
+    "after_dispute": ("keep", "cancel"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +62,23 @@ class Settings:
     """What a person sets in Stripe's dashboard (Billing → Subscriptions and emails)."""
 
     retry_days: tuple[int, ...] = (1, 2, 2, 2, 2, 2, 2, 1)  # days between attempts: 8 retries in 2 weeks
-    after_retries: str = "cancel"  # cancel | unpaid | past_due
+    after_retries: str = "cancel"  # cancel | unpaid | past_due | pause
     finalize_after_s: int = 3600  # how long a renewal's invoice stays a draft
+    after_dispute: str = "keep"  # keep | cancel
+    upcoming_days: int = 7  # days before a renewal that `invoice.upcoming` tells of it; 0: never
 
     def changed(self, wanted: dict[str, Any]) -> Settings:
-        choices = ("cancel", "unpaid", "past_due")
-        if wanted.get("after_retries", "cancel") not in choices:
-            raise ValueError(f"`after_retries` must be one of {', '.join(choices)}")
+        for name, choices in SETTING_CHOICES.items():
+            if wanted.get(name, choices[0]) not in choices:
+                raise ValueError(f"`{name}` must be one of {', '.join(choices)}")
         days = wanted.get("retry_days", list(self.retry_days))
         if not isinstance(days, list) or not all(type(day) is int and day > 0 for day in days):
             raise ValueError("`retry_days` must be a list of whole days, each at least 1")
-        seconds = wanted.get("finalize_after_s", self.finalize_after_s)
-        if type(seconds) is not int or seconds < 0:
-            raise ValueError("`finalize_after_s` must be a whole number of seconds, at least 0")
-        after_retries = wanted.get("after_retries", self.after_retries)
-        return replace(self, after_retries=after_retries, retry_days=tuple(days), finalize_after_s=seconds)
+        for name in ("finalize_after_s", "upcoming_days"):
+            if type(wanted.get(name, 0)) is not int or wanted.get(name, 0) < 0:
+                raise ValueError(f"`{name}` must be a whole number, at least 0")
+        plain = {name: wanted[name] for name in wanted if name != "retry_days"}
+        return replace(self, **plain, retry_days=tuple(days))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +112,58 @@ class Request:
 
 
 @dataclass(slots=True)
+class Timeline:
+    """A clock, and what falls due by it."""
+
+    now: datetime
+    due: list[tuple[int, int, int, str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class World:
     seed: int
-    now: datetime
+    time: Timeline  # the one lived by: everyone's, or that of a test clock
     settings: Settings = field(default_factory=Settings)
     objects: dict[str, Json] = field(default_factory=dict)  # by id, every kind
     shelves: dict[str, list[str]] = field(default_factory=dict)  # kind, or kind/owner → ids, oldest first
-    places: dict[str, dict[str, int]] = field(default_factory=dict)  # shelf → where each id stands on it
+    places: dict[str, dict[str, int]] = field(default_factory=dict)  # kind → where each id stands on its shelf
     cards: dict[str, Card] = field(default_factory=dict)  # by payment method id
     pending_lines: dict[str, list[Json]] = field(default_factory=dict)  # subscription id → lines to be invoiced
     debits: dict[str, Debit] = field(default_factory=dict)  # subscription item id → its last debit
     resumptions: dict[str, Resumption] = field(default_factory=dict)  # subscription id
     held_changes: dict[str, HeldChange] = field(default_factory=dict)  # by subscription id
+    timelines: dict[str, Timeline] = field(default_factory=dict)  # by test clock
+    looks: dict[str, int] = field(default_factory=dict)  # test clock under way → how often it was looked at
+    usage: dict[tuple[str, str], list[Usage]] = field(default_factory=dict)  # by event name and customer
+    identifiers: dict[str, int] = field(default_factory=dict)  # of meter events → when they were told
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
-    fresh_events: list[Json] = field(default_factory=list)
+    events: EventLog = field(default_factory=EventLog)
+    fresh_events: list[str] = field(default_factory=list)
     random: random.Random = field(init=False)
-    _due: list[tuple[int, int, int, str, str]] = field(default_factory=list)
     _due_count: int = 0
     _open: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+
+    @property
+    def now(self) -> datetime:
+        return self.time.now
+
+    @now.setter
+    def now(self, instant: datetime) -> None:
+        self.time.now = instant
+
+    @contextmanager
+    def living_by(self, clock: str | None) -> Iterator[None]:
+        """Live in a test clock's time; None changes nothing."""
+        before = self.time
+        self.time = self.timelines[clock] if clock else before
+        try:
+            yield
+        finally:
+            self.time = before
 
     @property
     def at(self) -> int:
@@ -141,10 +186,18 @@ class World:
         self._shelve(f"{thing['object']}/{owner}", thing["id"])
 
     def _shelve(self, shelf: str, id: str) -> None:
-        ids, places = self.shelves.setdefault(shelf, []), self.places.setdefault(shelf, {})
-        if id not in places:
-            places[id] = len(ids)
+        ids = self.shelves.setdefault(shelf, [])
+        if self.place(shelf, id) is None:
+            if "/" not in shelf:
+                self.places.setdefault(shelf, {})[id] = len(ids)
             ids.append(id)
+
+    def place(self, shelf: str, id: str) -> int | None:
+        """Tell where an id stands on a shelf. An owner's shelves are short, and searched."""
+        if "/" not in shelf:
+            return self.places.get(shelf, {}).get(id)
+        ids = self.shelves.get(shelf, [])
+        return ids.index(id) if id in ids else None
 
     def find(self, kind: str, id: str | None) -> Json | None:
         thing = self.objects.get(id) if id else None
@@ -158,20 +211,21 @@ class World:
 
     def owned(self, kind: str, owner: str) -> list[Json]:
         """Give the objects of a kind under an owner, newest first."""
-        return [self.objects[id] for id in reversed(self.shelves.get(f"{kind}/{owner}", []))]
+        ids = reversed(self.shelves.get(f"{kind}/{owner}", []))
+        return [self.objects[id] for id in ids if id in self.objects]
 
     def schedule(self, due: int, what: str, id: str) -> None:
         """Note what falls due; the one who handles it looks again whether it still applies."""
         self._due_count += 1
-        heapq.heappush(self._due, (due, DUE_ORDER.index(what), self._due_count, what, id))
+        heapq.heappush(self.time.due, (due, DUE_ORDER.index(what), self._due_count, what, id))
 
     @property
     def next_due(self) -> datetime | None:
-        return datetime.fromtimestamp(self._due[0][0], UTC) if self._due else None
+        return datetime.fromtimestamp(self.time.due[0][0], UTC) if self.time.due else None
 
     def take_due(self) -> tuple[str, str]:
         """Take the first happening from the queue and set the clock to its instant."""
-        due, _, _, what, id = heapq.heappop(self._due)
+        due, _, _, what, id = heapq.heappop(self.time.due)
         self.now = max(self.now, datetime.fromtimestamp(due, UTC))
         return what, id
 
@@ -180,7 +234,7 @@ class World:
             details = line["parent"]["subscription_item_details"]
             if line["amount"] >= 0 and line["quantity"] is not None:
                 self.debits[details["subscription_item"]] = Debit(
-                    amount=line["amount"],
+                    amount=line["amount"] - sum(off["amount"] for off in line["discount_amounts"]),
                     quantity=line["quantity"],
                     period_start=line["period"]["start"],
                     period_end=line["period"]["end"],
@@ -189,7 +243,7 @@ class World:
                 )
 
     def emit(self, type: str, thing: Json, *, previous: Json | None = None) -> None:
-        """Create an event that holds the object as it stands now; encoded, as events are many and final."""
+        """Create an event that holds the object as it stands now."""
         data: Json = {"object": thing}
         if previous is not None:
             data["previous_attributes"] = previous
@@ -198,13 +252,30 @@ class World:
             "object": "event",
             "api_version": API_VERSION,
             "created": self.at,
-            "data": msgspec.Raw(msgspec.json.encode(data)),
+            "data": data,
             "livemode": False,
             "pending_webhooks": 0,
             "request": {"id": self.request.id, "idempotency_key": self.request.idempotency_key},
             "type": type,
         }
-        self.fresh_events.append(self.put(event))
+        self._keep(event)
+        self.fresh_events.append(event["id"])
+
+    def repeat_event(self, id: str) -> Json:
+        """Make a second event, of another id, that tells of the same change."""
+        event = {**self.get_event(id), "id": self.new_id("evt")}
+        self._keep(event)
+        return event
+
+    def get_event(self, id: str) -> Json:
+        event = self.events.get(id)
+        if event is None:
+            raise errors.missing(kind="event", id=id)
+        return event
+
+    def _keep(self, event: Json) -> None:
+        self.events.keep(event)
+        self._shelve("event", event["id"])
 
     @contextmanager
     def changing(self, thing: Json, type: str | None = None) -> Iterator[None]:
@@ -235,6 +306,13 @@ EVENT_NOUNS = {
     "payment_method": "payment_method",
     "subscription": "customer.subscription",
     "invoice": "invoice",
+    "refund": "refund",
+    "dispute": "charge.dispute",
+    "credit_note": "credit_note",
+    "coupon": "coupon",
+    "billing.meter": "billing.meter",
+    "subscription_schedule": "subscription_schedule",
+    "promotion_code": "promotion_code",
 }
 
 

@@ -1,0 +1,139 @@
+"""The simulator's controls under `/_simulator/`: its clock, its weather, its webhooks, its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from paygrade.periods import parse_duration, parse_instant
+from paygrade.simulator import errors
+from paygrade.simulator.engine import Response
+from paygrade.simulator.forms import Json
+from paygrade.simulator.weather import parse_weather
+
+if TYPE_CHECKING:  # it answers by means of these controls
+    from paygrade.simulator.app import Simulator
+
+
+async def answer(simulator: Simulator, method: str, what: str, body: bytes) -> Response:
+    handler = CONTROLS.get((method, what))
+    if handler is None:
+        known = ", ".join(f"{m} /_simulator/{name}" for m, name in CONTROLS)
+        return _told(404, f"no such control: {method} /_simulator/{what}; there are {known}")
+    try:
+        wanted = msgspec.json.decode(body or b"{}", type=dict[str, Any])
+        return Response(200, await handler(simulator, wanted))
+    except (ValueError, msgspec.MsgspecError) as error:
+        return _told(400, str(error))
+    except errors.RefusedByStripe as refused:
+        return Response(refused.status, {"error": refused.error})
+
+
+async def show_clock(simulator: Simulator, _wanted: Json) -> Json:
+    now = simulator.now.astimezone(UTC)
+    text = now.isoformat(timespec="microseconds" if now.microsecond else "seconds")
+    return {
+        "now": text.replace("+00:00", "Z"),
+        "running": simulator.running,
+        "seed": simulator.seed,
+    }
+
+
+async def move_clock(simulator: Simulator, wanted: Json) -> Json:
+    _check_keys(wanted, "advance", "to", "running")
+    if "advance" in wanted and "to" in wanted:
+        raise ValueError("give either `advance` or `to`")
+    if "running" in wanted and not isinstance(wanted["running"], bool):
+        raise ValueError("`running` is true or false")
+    if "advance" in wanted:
+        simulator.advance_to(simulator.now + parse_duration(str(wanted["advance"])))
+    if "to" in wanted:
+        simulator.advance_to(parse_instant(str(wanted["to"])))
+    if "running" in wanted:
+        simulator.set_running(wanted["running"])
+    return await show_clock(simulator, {})
+
+
+async def show_weather(simulator: Simulator, _wanted: Json) -> Json:
+    return dict(msgspec.to_builtins(simulator.weather))
+
+
+async def set_weather(simulator: Simulator, wanted: Json) -> Json:
+    simulator.weather = parse_weather(wanted)
+    return await show_weather(simulator, {})
+
+
+async def flush(simulator: Simulator, _wanted: Json) -> Json:
+    return dict(await simulator.deliveries.flush())
+
+
+async def add_webhook(simulator: Simulator, wanted: Json) -> Json:
+    _check_keys(wanted, "url", "thin")
+    url = wanted.get("url")
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        raise ValueError("`url` is the http address that receives webhooks")
+    if not isinstance(wanted.get("thin", False), bool):
+        raise ValueError("`thin` is true for an endpoint that gets notifications without the object")
+    simulator.deliveries.add_url(url, thin=wanted.get("thin", False))
+    return {"urls": simulator.deliveries.urls}
+
+
+async def show_webhooks(simulator: Simulator, _wanted: Json) -> Json:
+    return {"urls": simulator.deliveries.urls}
+
+
+async def show_deliveries(simulator: Simulator, _wanted: Json) -> Json:
+    return {"deliveries": [delivery.described() for delivery in reversed(simulator.deliveries.history)]}
+
+
+async def show_settings(simulator: Simulator, _wanted: Json) -> Json:
+    return dict(msgspec.to_builtins(simulator.engine.settings))
+
+
+async def change_settings(simulator: Simulator, wanted: Json) -> Json:
+    _check_keys(wanted, *(await show_settings(simulator, {})))
+    simulator.engine.change_settings(wanted)
+    return await show_settings(simulator, {})
+
+
+async def authenticate(simulator: Simulator, wanted: Json) -> Json:
+    _check_keys(wanted, "payment_intent", "succeeds")
+    if not isinstance(wanted.get("payment_intent"), str):
+        raise ValueError("`payment_intent` is the id of a payment that requires action")
+    return simulator.engine.authenticate(wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True)
+
+
+async def dispute(simulator: Simulator, wanted: Json) -> Json:
+    _check_keys(wanted, "charge", "reason", "inquiry")
+    charge, reason = wanted.get("charge"), wanted.get("reason", "fraudulent")
+    if not isinstance(charge, str) or not isinstance(reason, str):
+        raise ValueError("`charge` is the id of the charge to dispute, `reason` one of Stripe's dispute reasons")
+    return simulator.engine.dispute(charge, reason=reason, inquiry=wanted.get("inquiry") is True)
+
+
+CONTROLS: dict[tuple[str, str], Callable[[Simulator, Json], Awaitable[Json]]] = {
+    ("GET", "clock"): show_clock,
+    ("POST", "clock"): move_clock,
+    ("GET", "weather"): show_weather,
+    ("POST", "weather"): set_weather,
+    ("POST", "flush"): flush,
+    ("GET", "webhooks"): show_webhooks,
+    ("POST", "webhooks"): add_webhook,
+    ("GET", "deliveries"): show_deliveries,
+    ("GET", "settings"): show_settings,
+    ("POST", "settings"): change_settings,
+    ("POST", "authenticate"): authenticate,
+    ("POST", "dispute"): dispute,
+}
+
+
+def _check_keys(wanted: Json, *known: str) -> None:
+    if unknown := set(wanted) - set(known):
+        raise ValueError(f"unknown key `{min(unknown)}`; the keys are {', '.join(known)}")
+
+
+def _told(status: int, message: str) -> Response:
+    return Response(status, {"error": {"type": "simulator_error", "message": message}})
