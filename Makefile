@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim bench clean
+.PHONY: help setup test check format lock demo sim chaos bench clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ demo: setup ## See it run, with nothing to configure; ONCE=1 walks through it an
 
 sim: setup ## Simulate weeks of bad weather; RUNS=n worlds, SEED=n replays one
 	$(if $(SEED),SEED=$(SEED)) $(if $(RUNS),RUNS=$(RUNS)) $(BIN)/python -m pytest tests/simulation $(ARGS)
+
+chaos: setup ## Kill and restart real processes under load; RUNS=n times each, SEED=n
+	RUNS=$(or $(RUNS),5) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/chaos $(ARGS)
 
 bench: setup ## Measure the budgets of the design; ARGS passes options
 	$(BIN)/python bench/run.py $(ARGS)

@@ -150,11 +150,12 @@ def _house() -> Iterator[None]:
 
 
 def _wait_until_ready() -> None:
-    for _ in range(600):
-        try:
-            if httpx2.get(f"{API}/readyz", trust_env=False).is_success:
-                return
-        except httpx2.TransportError:
-            pass
-        time.sleep(0.05)
+    with httpx2.Client(trust_env=False, verify=False) as http:
+        for _ in range(600):
+            try:
+                if http.get(f"{API}/readyz").is_success:
+                    return
+            except httpx2.TransportError:
+                pass
+            time.sleep(0.05)
     raise SystemExit("the server did not become ready")

@@ -6,6 +6,8 @@ after it is committed.
 """
 
 import asyncio
+import secrets
+import select
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -21,7 +23,7 @@ from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.drifts import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.polls import Polls
-from paygrade.postgres.subjects import Subjects
+from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
 
 Channel = Literal["paygrade_account", "paygrade_catalog", "paygrade_subject", "paygrade_repair"]
@@ -44,8 +46,10 @@ class Store:
             timeout=10,
             open=False,
             kwargs={"autocommit": True, "options": "-c timezone=UTC"},
-            check=AsyncConnectionPool.check_connection,
+            check=_check,
         )
+        self._holders: list[int] = []
+        """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
 
     async def open(self) -> None:
@@ -69,7 +73,7 @@ class Store:
         """Everything inside is saved together at the end, or not at all. Unavailable when the database is away."""
         try:
             async with self._pool.connection() as connection, connection.transaction():
-                transaction = Transaction(connection)
+                transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
                 yield transaction
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
@@ -86,18 +90,21 @@ class Store:
         """Call `hear` with everything told from now on, on a connection of its own, until that connection ends.
 
         `ready` is called once nothing can be missed any more. Ends by Unavailable or by being cancelled.
+        Leases taken while it listens end with that connection at the latest: so with this process, or with a
+        PostgreSQL that went away and took along what the leases were for (ADR 0007).
         """
+        holder = secrets.randbelow(2**31)
         try:
             async with await AsyncConnection.connect(self._database_url, autocommit=True) as connection:
                 for channel in CHANNELS:
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
-                ready()
-                while True:
-                    async for told in connection.notifies(timeout=HEARTBEAT_S):
-                        hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
-                    # A connection that broke without a word would leave us deaf, and what we remember wrong.
-                    async with asyncio.timeout(HEARTBEAT_S):
-                        await connection.execute("select")
+                await connection.execute("select pg_advisory_lock(%s, %s)", (HOLDERS_LOCK, holder))
+                self._holders.append(holder)
+                try:
+                    ready()
+                    await _hear(connection, hear)
+                finally:
+                    self._holders.remove(holder)
         except (psycopg.Error, OSError) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error
@@ -106,11 +113,11 @@ class Store:
 class Transaction:
     """One unit of work: the rows of each noun, and what will be told when it is committed."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+    def __init__(self, connection: AsyncConnection[TupleRow], *, holder: int | None) -> None:
         self._connection = connection
         self.told: list[tuple[Channel, str]] = []
         self.accounts = Accounts(connection)
-        self.subjects = Subjects(connection)
+        self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
         self.catalogs = Catalogs(connection)
         self.polls = Polls(connection)
@@ -121,6 +128,24 @@ class Transaction:
         """Tell every process that listens, once this transaction is committed."""
         await self._connection.execute("select pg_notify(%s, %s)", (channel, payload))
         self.told.append((channel, payload))
+
+
+async def _hear(connection: AsyncConnection[TupleRow], hear: Callable[[Channel, str], None]) -> None:
+    while True:
+        async for told in connection.notifies(timeout=HEARTBEAT_S):
+            hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
+        # A connection that broke without a word would leave us deaf, and what we remember wrong.
+        async with asyncio.timeout(HEARTBEAT_S):
+            await connection.execute("select")
+
+
+async def _check(connection: AsyncConnection[TupleRow]) -> None:
+    """Ask a kept connection whether it lives, but only if it has something to say: a server that went away leaves
+    its farewell, or the end, to be read. Asking each time would cost every transaction a round trip."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 def _stay_cancelled(error: Exception) -> None:

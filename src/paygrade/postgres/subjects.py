@@ -2,7 +2,8 @@
 
 Laws: a subject is waiting while its dirty mark is above its synced mark, and nothing else says so; the fence grows
 with each claim, before the provider is asked, so the reading of a claim that was overtaken can be told; leases
-and retries run on the database's clock, which all processes share.
+and retries run on the database's clock, which all processes share; a lease ends with the session that holds it, at
+the latest when its time is up.
 """
 
 from collections.abc import Iterable
@@ -14,6 +15,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from paygrade.facts import Body
+
+HOLDERS_LOCK = 4710_0004
+"""First key of the advisory locks by which a session shows that it lives; the second is its number, in `leased_by`."""
 
 _bodies: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
 
@@ -64,10 +68,11 @@ class KnownSubject(Struct, frozen=True):
 
 
 class Subjects:
-    """Subjects within one transaction."""
+    """Subjects within one transaction. `holder`: the number of a session that shows that this process lives, if any."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+    def __init__(self, connection: AsyncConnection[TupleRow], *, holder: int | None = None) -> None:
         self._connection = connection
+        self._holder = holder
 
     async def mark(self, subjects: Iterable[str], *, swept: bool = False, patience_s: float = 0) -> None:
         """Say that these must be read again. One that was doubted is read at once; one that fails keeps its pause.
@@ -138,24 +143,37 @@ class Subjects:
         """Take subjects that are waiting, or due by the billing clock `at`, those that wait longest first."""
         cursor = await self._connection.execute(
             """
-            with waiting as (
+            with alive as materialized (
+                select objid::bigint from pg_locks
+                where locktype = 'advisory' and classid = %(holders)s and objsubid = 2 and granted
+                  and database = (select oid from pg_database where datname = current_database())),
+            waiting as (
                 select subject from subjects
                 where dirty > synced
-                  and (leased_until is null or leased_until <= clock_timestamp())
+                  and (leased_until is null or leased_until <= clock_timestamp()
+                       or leased_by is not null and leased_by not in (table alive))
                   and (retry_at is null or retry_at <= clock_timestamp())
                 order by swept, marked_at limit %(limit)s for update skip locked),
             due as (
                 select subject from subjects
                 where due_at <= %(at)s and dirty = synced
-                  and (leased_until is null or leased_until <= clock_timestamp())
+                  and (leased_until is null or leased_until <= clock_timestamp()
+                       or leased_by is not null and leased_by not in (table alive))
                   and (retry_at is null or retry_at <= clock_timestamp())
                 order by due_at limit %(limit)s for update skip locked),
             chosen as (select subject from (table waiting union all table due) either limit %(limit)s)
-            update subjects s set fence = s.fence + 1, leased_until = clock_timestamp() + %(lease)s
+            update subjects s set fence = s.fence + 1, leased_by = %(holder)s,
+                   leased_until = clock_timestamp() + %(lease)s
             from chosen where s.subject = chosen.subject
             returning s.subject, s.fence, s.dirty, s.rereads, s.attempts, s.swept and s.dirty > s.synced
             """,
-            {"at": at, "limit": limit, "lease": timedelta(seconds=lease_s)},
+            {
+                "at": at,
+                "limit": limit,
+                "lease": timedelta(seconds=lease_s),
+                "holder": self._holder,
+                "holders": HOLDERS_LOCK,
+            },
         )
         return tuple([Claim(*row) async for row in cursor])
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from paygrade.server.clock import Clock
 
 LEASE_S = 60.0
-"""Longer than any fetch takes; a worker that was killed is replaced after this long."""
+"""Longer than any fetch takes. The lease of a process that is gone ends at once, if PostgreSQL heard of its end."""
 REREADS_S = (2.0, 15.0, 60.0)
 """When to ask again if the provider contradicts an event: its answers may lag behind its events. An event says that
 a subscription ended, and it lives; or it tells of something that is said not to exist."""
