@@ -73,7 +73,7 @@ def decide(snapshot: Snapshot, feature: str, quantity: int, at: datetime, *, mem
         if allowed:
             if asked > limit and not entitlement.soft:
                 allowed, reason = False, "limit_reached" if credit is None else "insufficient_credit"
-            elif entitlement.tiers:
+            elif entitlement.tiers and asked > entitlement.tiers[0][0]:
                 reason = _tier(entitlement, asked)
         if credit is not None:
             limit, used, reserved, remaining = _bought_units(entitlement, (limit, used, reserved, remaining))
