@@ -48,13 +48,13 @@ def decide(snapshot: Snapshot, feature: str, quantity: int, at: datetime, *, mem
 
     `quantity` 0 asks whether it has the feature at all. A feature with roles needs a `member` who has one of them.
     """
-    if not snapshot.segments:
-        return _unknown(snapshot, feature, quantity, at)
-    segment, stale = snapshot.segments[0], False
-    if at >= segment.until:
-        segment, stale = _segment_at(snapshot, at), at >= snapshot.until
-    entitlement = segment.entitlements.get(feature)
-    if entitlement is None:
+    # The hot path of every product that asks: subscripts and comparisons, no call that need not be.
+    try:
+        segment, stale = snapshot.segments[0], False
+        if at >= segment.until:
+            segment, stale = _segment_at(snapshot, at), at >= snapshot.until
+        entitlement = segment.entitlements[feature]
+    except (IndexError, KeyError):
         return _unknown(snapshot, feature, quantity, at)
     allowed, reason, limit = entitlement.granted, entitlement.reason, entitlement.limit
     used: int | None = None
@@ -73,13 +73,12 @@ def decide(snapshot: Snapshot, feature: str, quantity: int, at: datetime, *, mem
         if allowed:
             if asked > limit and not entitlement.soft:
                 allowed, reason = False, "limit_reached" if credit is None else "insufficient_credit"
-            elif entitlement.tiers:
+            elif entitlement.tiers and asked > entitlement.tiers[0][0]:
                 reason = _tier(entitlement, asked)
         if credit is not None:
             limit, used, reserved, remaining = _bought_units(entitlement, (limit, used, reserved, remaining))
-    if entitlement.roles and allowed and snapshot.roles.get(member or "") not in entitlement.roles:
-        allowed = False
-        reason = "role_not_permitted"
+    if allowed and entitlement.roles and snapshot.roles.get(member or "") not in entitlement.roles:
+        allowed, reason = False, "role_not_permitted"
     return Decision(
         allowed,
         reason,

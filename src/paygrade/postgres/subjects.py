@@ -55,7 +55,7 @@ class HeldSubject(Struct, frozen=True):
     account: str | None
     fence: int
     dirty: int
-    drifted: bool
+    drifted: bool = False
 
 
 class KnownSubject(Struct, frozen=True):
