@@ -450,7 +450,8 @@ async def _succeeded(request: asyncio.Task[Any]) -> bool:
 def _thinned(event: Event) -> Event:
     """The same event as API v2 would tell it (docs.stripe.com/event-destinations#thin-events)."""
     thing = event["data"]["object"]
-    if thing["object"] not in ("customer", "subscription", "invoice"):
+    # An upcoming invoice does not exist yet, so no thin event could lead to it.
+    if thing["object"] not in ("customer", "subscription", "invoice") or "id" not in thing:
         return event
     created = datetime.fromtimestamp(event["created"]).astimezone()
     return {
