@@ -165,6 +165,8 @@ async def purge_inbox(store: "Store", *, at: datetime) -> int:
 async def sync_status(store: "Store", *, now: datetime) -> SyncStatus:
     """How billing sync stands, with what a person should look at. Lists at most 100 of each."""
     async with store.transaction() as tx:
+        # First of all: whoever sees a sweep finished must see what it marked.
+        repair = await repair_status(tx, now)
         subjects, dirty, oldest_dirty_s = await tx.subjects.queue()
         failing = await tx.subjects.failing(LISTED_MAX)
         received, unhandled, last_event_at = await tx.inbox.count()
@@ -173,7 +175,6 @@ async def sync_status(store: "Store", *, now: datetime) -> SyncStatus:
         unmapped = [item for item in await tx.accounts.items_sold() if find_bought(catalog, **item) is None]
         doubted = await tx.accounts.in_doubt(unmapped, LISTED_MAX)
         misplaced = await tx.accounts.misplaced_links(LISTED_MAX)
-        repair = await repair_status(tx, now)
     found = [
         AccountFinding(finding.code, account.key, finding.subject, finding.detail)
         for account in doubted
