@@ -164,6 +164,7 @@ def test_a_thin_notification_is_the_official_librarys_and_leads_to_the_object(
     subscription = hooked.subscribe()
     hooked.control("flush", {})
     wanted = "v1.customer.subscription.created"
+    until(lambda: any(json.loads(body)["type"] == wanted for body, _ in receiver.received))
     body, signature = next(each for each in receiver.received if json.loads(each[0])["type"] == wanted)
     told: Any = hooked.client.parse_event_notification(body, signature, SECRET, tolerance=10**12)
     assert told.type == wanted
