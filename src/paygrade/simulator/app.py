@@ -133,6 +133,8 @@ class Simulator:
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")
             return
         if path.startswith("/_simulator/"):
+            # Who has the answer to a request may flush before that request's own task comes to hand out its events.
+            self._hand_out()
             response = await controls.answer(self, method, path.removeprefix("/_simulator/"), body)
             status, content, extra = response.status, msgspec.json.encode(response.body), response.headers
         else:
