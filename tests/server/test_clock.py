@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -34,15 +34,19 @@ class Followed:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.add(asyncio.current_task())
-        while line := await reader.readline():
-            if line != b"\r\n":
-                continue
-            status = "200 OK" if self.told else "503 Service Unavailable"
-            body = msgspec.json.encode(self.told)
-            writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
-            await writer.drain()
-            self.answers += 1
+        # Whoever stops following may leave in the middle of an answer.
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                if line == b"\r\n":
+                    await self.tell(writer)
         writer.close()
+
+    async def tell(self, writer: asyncio.StreamWriter) -> None:
+        status = "200 OK" if self.told else "503 Service Unavailable"
+        body = msgspec.json.encode(self.told)
+        writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        self.answers += 1
 
 
 @pytest.fixture
