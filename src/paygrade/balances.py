@@ -218,9 +218,7 @@ def _counted(tally: Tally, used: int, reserved: int) -> Tally:
     return Tally(tally.used + used, tally.reserved + reserved, tally.buckets)
 
 
-def put(
-    buckets: tuple[tuple[int, int], ...], used: int, length_s: int, at: datetime
-) -> tuple[tuple[int, int], ...]:
+def put(buckets: tuple[tuple[int, int], ...], used: int, length_s: int, at: datetime) -> tuple[tuple[int, int], ...]:
     """Add to the bucket `at` falls in, and let go of those that have left the window."""
     width = max(1, length_s // BUCKETS)
     second = int(at.timestamp()) // width * width

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot
+from paygrade.catalog import OnError
 from paygrade.entitlements import Entitlement, Segment, Snapshot
 from paygrade.ledger import in_window, price, rate_of
 from paygrade.sources import Reason, Source
@@ -151,7 +153,9 @@ def _decide_closely(
     ceiling = room
     if payer.soft:
         over = payer.units_max
-        ceiling = Room(None if over is None else over + by_itself, room.used, room.reserved, room.resets_at, "spend_cap")
+        ceiling = Room(
+            None if over is None else over + by_itself, room.used, room.reserved, room.resets_at, "spend_cap"
+        )
     shown = room
     if allowed:
         counted = [(ceiling, amount), *((r, amount) for r in _beside(payer, paying, at, member))]
@@ -195,9 +199,10 @@ OPENED_BY_GRANTS: frozenset[Reason] = frozenset({"not_in_plan", "no_subscription
 def _granted(entitlement: Entitlement, paying: Balance, at: datetime) -> tuple[bool, Reason]:
     if entitlement.granted:
         return True, entitlement.reason
-    if entitlement.reason in OPENED_BY_GRANTS and paying.detail is not None:
-        if any(grant.spendable(at) and grant.granted > grant.voided for grant in paying.detail.grants):
-            return True, "credit"
+    grants = paying.detail.grants if paying.detail is not None else ()
+    opens = entitlement.reason in OPENED_BY_GRANTS
+    if opens and any(grant.spendable(at) and grant.granted > grant.voided for grant in grants):
+        return True, "credit"
     return False, entitlement.reason
 
 
@@ -237,9 +242,7 @@ def _beside(entitlement: Entitlement, balance: Balance, at: datetime, member: st
         if cap.recurrence is None:
             slot, length_s = rolling_slot(cap.rolling_s or 0), cap.rolling_s or 0
             tally = tallies.get(slot, _NONE)
-            found.append(
-                Room(cap.units, rolled(tally, length_s, at), tally.reserved, freed_at(tally, length_s), slot)
-            )
+            found.append(Room(cap.units, rolled(tally, length_s, at), tally.reserved, freed_at(tally, length_s), slot))
         else:
             slot, until = cap_slot(cap.recurrence, entitlement.anchor_at or at, at)
             tally = tallies.get(slot, _NONE)
@@ -274,6 +277,31 @@ def _in_units(
 
 
 _NONE = Tally()
+
+
+def decide_unsure(
+    snapshot: Snapshot,
+    feature: str,
+    quantity: int,
+    at: datetime,
+    *,
+    on_error: OnError,
+    member: str | None = None,
+    properties: Mapping[str, object] | None = None,
+) -> Decision:
+    """The answer while balances cannot be read: as ever for what is not counted, as `on_error` says for the rest."""
+    decision = decide(snapshot, feature, quantity, at, member=member, properties=properties)
+    counted = decision.limit is not None
+    if not counted or decision.reason not in (*_ALLOWING, "limit_reached", "insufficient_credit"):
+        return replace(decision, stale=True)
+    if on_error == "deny":
+        return replace(decision, allowed=False, reason="stale", stale=True)
+    asked_nothing = decide(snapshot, feature, 0, at, member=member, properties=properties)
+    reason = asked_nothing.reason if asked_nothing.allowed else "plan"
+    return replace(decision, allowed=True, reason=reason, stale=True)
+
+
+_ALLOWING: tuple[Reason, ...] = ("plan", "add_on", "override", "trial", "credit", "grace")
 
 
 def _segment_at(snapshot: Snapshot, at: datetime) -> Segment:

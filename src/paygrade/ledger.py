@@ -33,11 +33,13 @@ from paygrade.balances import (
 from paygrade.entitlements import Entitlement
 from paygrade.entries import Draw, Held
 
+
 class Spent(Struct, frozen=True):
-    """What a use drew, and how far the credits paid are ahead of what was used (numerator, denominator)."""
+    """What a use drew, and how far the credits paid are ahead of what was used (numerator, denominator); None: as
+    before."""
 
     draws: tuple[Draw, ...]
-    ahead: tuple[int, int] = (0, 1)
+    ahead: tuple[int, int] | None = None
 
 
 def slots(
@@ -84,7 +86,7 @@ def spend(
     member: str | None = None,
     properties: Mapping[str, object] | None = None,
 ) -> Spent:
-    """What using `quantity` units at `at` draws, in burn order; what no grant covers goes to the window, over its limit.
+    """What using `quantity` units at `at` draws, in burn order; what no grant covers goes over the window's limit.
 
     `balances` are settled at `at`. Whether it is allowed is the decision's business. Below zero: units come back.
     """
@@ -180,7 +182,7 @@ def after(balances: Mapping[str, Balance], feature: str, spent: Spent, at: datet
     """The balances after a use, with the fraction of a credit that is paid ahead."""
     changed = apply(balances, spent.draws, at)
     own = changed.get(feature)
-    if own is not None and (own.detail or NOTHING_MORE).ahead != spent.ahead:
+    if own is not None and spent.ahead is not None and (own.detail or NOTHING_MORE).ahead != spent.ahead:
         changed[feature] = replace(own, detail=replace(own.detail or NOTHING_MORE, ahead=spent.ahead))
     return changed
 
@@ -220,9 +222,7 @@ def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[
     if entitlement.granted:
         units = _ENDLESS if entitlement.limit is None else entitlement.limit
         until, priority = entitlement.resets_at, entitlement.priority
-        found.append(
-            Grant(slot_of(balance.from_at), "window", units, from_at, until, priority, max(0, used), reserved)
-        )
+        found.append(Grant(slot_of(balance.from_at), "window", units, from_at, until, priority, max(0, used), reserved))
         if detail.carried_units:
             slot, carried = carried_slot(balance.from_at), detail.carried
             found.append(
@@ -294,9 +294,7 @@ def committed_price(
 Carry = Literal["keep", "prorate", "reset", "convert"]
 
 
-def carried_over(
-    used: int, how: Carry, *, units_before: int, units_after: int, elapsed: Fraction = Fraction(0)
-) -> int:
+def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, elapsed: Fraction = Fraction(0)) -> int:
     """What is to be added to what is used of a window when its units change from `units_before` to `units_after`.
 
     keep: nothing. reset: the customer starts anew. convert: the same share of the new units is used. prorate: of the

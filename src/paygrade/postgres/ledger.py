@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 
 import msgspec
 from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 
 from paygrade.balances import Grant, Row, SlotDetail
 from paygrade.entries import Answered, Change, Draw, Entry, Held, Kept, Key, Reservation
+from paygrade.errors import Refused
+
 
 class Ledger:
     """The rows of the ledger, inside one transaction."""
@@ -35,7 +38,9 @@ class Ledger:
             async for n, digest, kind, denied, answer in cursor
         }
 
-    async def lock(self, keys: Sequence[Key], windows: Mapping[Key, tuple[datetime | None, datetime | None]]) -> dict[Key, Kept]:
+    async def lock(
+        self, keys: Sequence[Key], windows: Mapping[Key, tuple[datetime | None, datetime | None]]
+    ) -> dict[Key, Kept]:
         """Lock these slots in the order of their keys, making those that are new. `windows`: when a slot of a window
         begins and ends."""
         ordered = sorted(keys)
@@ -121,7 +126,13 @@ class Ledger:
         )
 
     async def write(self, entries: Sequence[Entry]) -> None:
-        """Add entries. An id that is there already is a violation, which fails the transaction."""
+        """Add entries. Refused `id_taken` when another transaction took one of the ids meanwhile."""
+        try:
+            await self._write(entries)
+        except UniqueViolation:
+            raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
+
+    async def _write(self, entries: Sequence[Entry]) -> None:
         await self._connection.execute(
             """
             insert into ledger (account, id, kind, feature, quantity, time, recorded_at, digest, draws, denied, member,
@@ -148,11 +159,14 @@ class Ledger:
             ),
         )
 
-    async def grants(self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool) -> dict[tuple[str, str], list[Grant]]:
+    async def grants(
+        self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool
+    ) -> dict[tuple[str, str], list[Grant]]:
         """By account and pool: grants that can still be spent or hold something; with `lock`, in key order."""
         found: dict[tuple[str, str], list[Grant]] = {}
         query = """
-            select g.account, g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until, g.used, g.reserved, g.voided
+            select g.account, g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until, g.used, g.reserved,
+                   g.voided
             from unnest(%s::text[], %s::text[]) k (account, pool)
             join grants g on g.account = k.account and g.pool = k.pool
             where g.until is null or g.until > %s or g.reserved > 0

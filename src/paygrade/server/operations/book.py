@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
 
 
-class Due(Exception):  # noqa: N818  # no error: something has to be done first
+class Due(Exception):  # not an error: something has to be done first
     """Reservations of these accounts have run out and were not given back yet."""
 
     def __init__(self, accounts: Collection[str]) -> None:
@@ -240,11 +240,9 @@ def _assembled(
     return balances
 
 
-def _spans(
-    snapshots: Mapping[str, Snapshot], at: datetime
-) -> dict[Key, tuple[datetime | None, datetime | None]]:
+def _spans(snapshots: Mapping[str, Snapshot], at: datetime) -> dict[Key, tuple[datetime | None, datetime | None]]:
     """When the windows of these accounts begin and end."""
-    spans = {}
+    spans: dict[Key, tuple[datetime | None, datetime | None]] = {}
     for account, snapshot in snapshots.items():
         entitlements = next((s.entitlements for s in snapshot.segments if at < s.until), {})
         for pool, its in entitlements.items():
@@ -264,7 +262,7 @@ async def _with_carried(
         if its is None or not its.rollover or slot != slot_of(its.from_at):
             continue
         if found.row.detail is None or found.row.detail.carried is None:
-            carried = await carried_into(tx, account, its, at)
+            carried = await carried_into(tx, account, its)
             detail = replace(found.row.detail or SlotDetail(), carried=carried)
             kept[key] = found._replace(row=replace(found.row, detail=detail))
     return kept

@@ -4,19 +4,20 @@ Laws: what is answered is saved before; an id has at most one effect, and a deni
 one account, each one sees what those before it did; whoever loses a race is decided anew, with what is true then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from paygrade.balances import Balance
 from paygrade.decisions import Decision, decide
-from paygrade.entitlements import Snapshot
+from paygrade.entitlements import Entitlement, Snapshot
+from paygrade.entries import Answered, Entry, EntryKind, Held, Reservation, digest
 from paygrade.errors import Refused
-from paygrade.entries import Answered, Entry, Held, Reservation, digest
-from paygrade.ledger import after, apply, commit, committed_price, exact_price, hold, release, slots, spend
-from paygrade.server.operations.answers import Answer, packed, unpacked
+from paygrade.ledger import Spent, after, apply, commit, committed_price, exact_price, hold, release, slots, spend
+from paygrade.server.operations.answers import Answer, ReservationView, packed, unpacked
 from paygrade.server.operations.book import Book, Due, expire_due, open_book
 
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ def _rest(asked: Commit, reservation: Reservation) -> Consume:
     return Consume(asked.account, reservation.feature, "", more, reservation.member, asked.properties)
 
 
-def entitlements_at(snapshot: Snapshot, at: datetime) -> dict[str, Any]:
-    """The entitlements in force at `at`. Any: Entitlement."""
+def entitlements_at(snapshot: Snapshot, at: datetime) -> dict[str, Entitlement]:
+    """The entitlements in force at `at`."""
     return next((s.entitlements for s in snapshot.segments if at < s.until), {})
 
 
@@ -184,3 +185,251 @@ def _one(book: Book, asked: Asked) -> Answer | Refused:
                 return _extend(book, asked)
     except Refused as refused:
         return refused
+
+
+def _again(book: Book, asked: Asked, known: Answered) -> Answer | Refused:
+    """The answer that was given to this id before."""
+    if known.digest != mark_of(asked) or known.answer is None:
+        id = id_of(asked)
+        return Refused(
+            "id_conflict",
+            f"the id `{id}` was used before for something else; an id counts once: take another one for another use",
+        )
+    feature, entitlements = _feature(book, asked), book.entitlements(asked.account)
+    sources = entitlements[feature].sources if feature in entitlements else ()
+    return unpacked(known.answer, account=asked.account, feature=feature, sources=sources)
+
+
+def _feature(book: Book, asked: Asked) -> str:
+    if isinstance(asked, Consume | Reserve):
+        return asked.feature
+    return book.reservations[(asked.account, asked.reservation)].feature
+
+
+def _consume(book: Book, asked: Consume) -> Answer:
+    account, at = asked.account, book.at
+    decision = _decide(book, asked, asked.quantity)
+    if decision.reason in ("unknown_account", "unknown_feature"):
+        return Answer(decision, took_effect=False)
+    _refuse_uncountable(book, account, asked.feature)
+    if not decision.allowed:
+        book.enter(_entry(book, asked, "consume", asked.feature, asked.quantity, decision))
+        return Answer(decision, took_effect=False)
+    entitlements, balances = book.entitlements(account), book.balances(account)
+    spent = spend(
+        entitlements, balances, asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
+    )
+    now = after(balances, asked.feature, spent, at)
+    shown = _after(book, asked, decision, asked.quantity, now)
+    entry = _entry(book, asked, "consume", asked.feature, asked.quantity, shown)
+    book.enter(replace(entry, draws=spent.draws), now)
+    return Answer(shown, took_effect=True)
+
+
+def _reserve(book: Book, asked: Reserve) -> Answer:
+    account, at = asked.account, book.at
+    decision = _decide(book, asked, asked.quantity)
+    if decision.reason in ("unknown_account", "unknown_feature"):
+        return Answer(decision, took_effect=False)
+    _refuse_uncountable(book, account, asked.feature)
+    if not decision.allowed:
+        book.enter(_entry(book, asked, "reserve", asked.feature, asked.quantity, decision))
+        return Answer(decision, took_effect=False)
+    entitlements, balances = book.entitlements(account), book.balances(account)
+    draws, held = hold(
+        entitlements, balances, asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
+    )
+    expires_at = at + timedelta(seconds=asked.ttl_s)
+    reservation = Reservation(
+        account, asked.id, asked.feature, asked.member, asked.quantity, 0, "open", held, at, expires_at
+    )
+    shown = _after(book, asked, decision, asked.quantity, apply(balances, draws, at), held=True)
+    book.put(reservation)
+    entry = _entry(book, asked, "reserve", asked.feature, asked.quantity, shown, reservation)
+    book.enter(replace(entry, draws=draws))
+    return Answer(shown, took_effect=True, reservation=view_of(reservation))
+
+
+def _commit(book: Book, asked: Commit) -> Answer:
+    reservation = _open(book, asked)
+    account, at, feature = asked.account, book.at, reservation.feature
+    entitlements, balances = book.entitlements(account), book.balances(account)
+    quantity = reservation.held.units if asked.quantity is None else asked.quantity
+    inside = min(quantity, reservation.held.units)
+    rest = _rest(asked, reservation)
+    if rest.quantity:
+        beyond = _decide(book, rest, rest.quantity)
+        if not beyond.allowed:
+            raise Refused(
+                "exceeds_reservation",
+                f"`{asked.reservation}` holds {reservation.held.units}, and {rest.quantity} more are not allowed "
+                f"[{beyond.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
+            )
+    draws, held = _committed(entitlements[feature], balances, reservation, inside, asked.properties)
+    now = after(balances, feature, draws, at)
+    all_draws = draws.draws
+    if rest.quantity:
+        more = spend(
+            entitlements, now, feature, rest.quantity, at, member=reservation.member, properties=asked.properties
+        )
+        now, all_draws = after(now, feature, more, at), (*all_draws, *more.draws)
+    state = "open" if asked.keep and held.units else "committed"
+    if state == "committed":
+        given_back = release(held)
+        now, all_draws, held = apply(now, given_back, at), (*all_draws, *given_back), _nothing(held)
+    changed = replace(reservation, committed=reservation.committed + quantity, state=state, held=held)
+    return _resolved(book, asked, "commit", changed, quantity, all_draws, now)
+
+
+def _release(book: Book, asked: Release) -> Answer:
+    reservation = _open(book, asked)
+    draws = release(reservation.held)
+    now = apply(book.balances(asked.account), draws, book.at)
+    changed = replace(reservation, state="released", held=_nothing(reservation.held))
+    return _resolved(book, asked, "release", changed, reservation.held.units, draws, now)
+
+
+def _extend(book: Book, asked: Extend) -> Answer:
+    reservation = _open(book, asked)
+    changed = replace(reservation, expires_at=book.at + timedelta(seconds=asked.ttl_s))
+    book.put(changed)
+    decision = decide(book.snapshots[asked.account], reservation.feature, 0, book.at, member=reservation.member)
+    return Answer(decision, took_effect=True, reservation=view_of(changed))
+
+
+def _resolved(
+    book: Book,
+    asked: Commit | Release,
+    kind: Any,
+    changed: Reservation,
+    quantity: int,
+    draws: tuple[Any, ...],
+    now: dict[str, Any],
+) -> Answer:
+    """Any: an EntryKind, draws and balances."""
+    book.put(changed)
+    snapshot = replace(book.snapshots[asked.account], balances=now)
+    decision = decide(snapshot, changed.feature, 0, book.at, member=changed.member)
+    shown = replace(decision, quantity=quantity)
+    entry = _entry(book, asked, kind, changed.feature, quantity, shown, changed)
+    book.enter(replace(entry, draws=draws, member=changed.member, denied=None), now)
+    return Answer(shown, took_effect=True, reservation=view_of(changed))
+
+
+def _committed(
+    entitlement: Entitlement, balances: Mapping[str, Balance], reservation: Reservation, quantity: int, properties: Any
+) -> tuple[Spent, Held]:
+    held = reservation.held
+    # What pays is what was held, whatever the feature is paid with by now.
+    if not any(pool != reservation.feature for pool, _, _ in held.paid) or entitlement.credit is None:
+        draws, held = commit(held, quantity, cost=min(quantity, held.credits))
+        return Spent(draws), held
+    cost, ahead = committed_price(entitlement, balances.get(reservation.feature), held, quantity, properties)
+    exact = str(exact_price(entitlement, quantity, properties))
+    draws, held = commit(held, quantity, cost=cost, exact=exact)
+    return Spent(draws, ahead), held
+
+
+def _open(book: Book, asked: Commit | Release | Extend) -> Reservation:
+    """The reservation, if it can still be resolved."""
+    found = book.reservations.get((asked.account, asked.reservation))
+    if found is None:
+        raise Refused(
+            "unknown_reservation", f"`{asked.account}` has no reservation `{asked.reservation}`; reserve it first"
+        )
+    if found.state == "expired":
+        raise Refused(
+            "reservation_expired",
+            f"`{asked.reservation}` ran out at {found.expires_at:%Y-%m-%dT%H:%M:%SZ} and holds nothing any more; "
+            "tell what was used as a usage event, and extend reservations in time",
+        )
+    if found.state != "open":
+        raise Refused("reservation_resolved", f"`{asked.reservation}` was {found.state} before; it holds nothing")
+    return found
+
+
+def _decide(book: Book, asked: Consume | Reserve, quantity: int) -> Decision:
+    return decide(
+        book.snapshots[asked.account],
+        asked.feature,
+        quantity,
+        book.at,
+        member=asked.member,
+        properties=asked.properties,
+    )
+
+
+def _after(
+    book: Book,
+    asked: Consume | Reserve,
+    decision: Decision,
+    quantity: int,
+    now: dict[str, Balance],
+    *,
+    held: bool = False,
+) -> Decision:
+    """The decision with the counts as they are once it took effect."""
+    entitlement = book.entitlements(asked.account)[asked.feature]
+    if entitlement.plain and decision.limit is not None and decision.used is not None:
+        total = decision.used + (decision.reserved or 0) + quantity
+        return replace(
+            decision,
+            used=decision.used + (0 if held else quantity),
+            reserved=(decision.reserved or 0) + (quantity if held else 0),
+            remaining=max(0, decision.limit - total),
+        )
+    snapshot = replace(book.snapshots[asked.account], balances=now)
+    left = decide(snapshot, asked.feature, 0, book.at, member=asked.member, properties=asked.properties)
+    return replace(decision, limit=left.limit, used=left.used, reserved=left.reserved, remaining=left.remaining)
+
+
+def _entry(
+    book: Book,
+    asked: Asked,
+    kind: EntryKind,
+    feature: str,
+    quantity: int,
+    decision: Decision,
+    reservation: Reservation | None = None,
+) -> Entry:
+    return Entry(
+        asked.account,
+        id_of(asked),
+        kind,
+        feature,
+        quantity,
+        book.at,
+        book.at,
+        mark_of(asked),
+        (),
+        None if decision.allowed else decision.reason,
+        getattr(asked, "member", None),
+        getattr(asked, "properties", None),
+        packed(decision, view_of(reservation) if reservation is not None else None),
+    )
+
+
+def view_of(reservation: Reservation) -> ReservationView:
+    """A reservation as it is shown."""
+    return ReservationView(
+        reservation.id,
+        reservation.account,
+        reservation.feature,
+        reservation.member,
+        reservation.state,
+        reservation.units,
+        reservation.committed,
+        reservation.held.units if reservation.state == "open" else 0,
+        reservation.made_at,
+        reservation.expires_at,
+    )
+
+
+def _nothing(held: Held) -> Held:
+    return replace(held, units=0, paid=())
+
+
+def _refuse_uncountable(book: Book, account: str, feature: str) -> None:
+    kind = book.entitlements(account)[feature].kind
+    if kind in ("boolean", "config"):
+        raise Refused("not_countable", f"`{feature}` is {kind}: there is nothing to use up; `check` answers for it")
