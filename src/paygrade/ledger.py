@@ -171,10 +171,10 @@ def _move(held: Held, units: int, amount: int, *, used: int, reserved: int) -> t
 
 
 def apply(balances: Mapping[str, Balance], draws: Iterable[Draw], at: datetime) -> dict[str, Balance]:
-    """The balances after these draws."""
+    """The balances after these draws; every pool drawn from is among them."""
     changed = dict(balances)
     for draw in draws:
-        changed[draw.pool] = count(changed.get(draw.pool) or Balance(0), draw.slot, draw.used, draw.reserved, at)
+        changed[draw.pool] = count(changed[draw.pool], draw.slot, draw.used, draw.reserved, at)
     return changed
 
 

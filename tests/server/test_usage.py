@@ -225,7 +225,10 @@ def test_granted_units_are_spent_after_the_plans_and_expire_apart(metered: Api, 
     answer = consume(metered, acme, "calls", 12)
     assert (answer["decision"]["reason"], counts(answer["decision"])) == ("credit", (15, 12, 0, 3))
     balance = metered.ok("GET", f"/v1/accounts/{acme}/balances/calls")
-    assert [(g["grant"]["kind"], g["share"]["consumed"]) for g in balance["grants"]] == [("window", 10), ("purchase", 2)]
+    assert [(g["grant"]["kind"], g["share"]["consumed"]) for g in balance["grants"]] == [
+        ("window", 10),
+        ("purchase", 2),
+    ]
     voided = metered.ok("DELETE", f"/v1/accounts/{acme}/grants/calls/g1")
     assert voided["share"] == {
         "granted": 5, "available": 0, "reserved": 0, "consumed": 2, "expired": 0, "voided": 3

@@ -20,6 +20,7 @@ from paygrade.server.auth import key_guard
 from paygrade.server.clock import Clock
 from paygrade.server.edge import DecodePath, Edge
 from paygrade.server.group_commit import GroupCommit
+from paygrade.server.hot_path import HotPath
 from paygrade.server.metrics import Metrics
 from paygrade.server.parts import Parts, Verify
 from paygrade.server.problems import HANDLERS
@@ -147,7 +148,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(app, metrics)
+    return HotPath(Edge(app, metrics), parts, admin_key)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -80,14 +80,14 @@ class GroupCommit:
                 future.set_result(answer)
 
     async def _decided(self, asked: Sequence[Asked]) -> list[Answer | Refused]:
-        at = self._clock.now()
         try:
-            return await use_together(self._store, self._snapshots, asked, at)
-        except Refused as refused:
-            # Two processes took the same id at once for different pools, which only the store can see: one by one,
-            # each is told what is true of it.
-            if refused.code != "id_taken" or len(asked) == 1:
+            return await use_together(self._store, self._snapshots, asked, self._clock.now())
+        except Unavailable:
+            raise
+        except Exception as error:  # whatever it was that one of them asked, it must not be the ruin of the others
+            if len(asked) == 1 and not _raced(error):
                 raise
+            log.warning("batch_taken_apart", requests=len(asked), error=str(error))
         answers: list[Answer | Refused] = []
         for one in asked:
             answers += await self._decided_alone(one)
@@ -96,9 +96,18 @@ class GroupCommit:
     async def _decided_alone(self, asked: Asked) -> list[Answer | Refused]:
         try:
             return await use_together(self._store, self._snapshots, [asked], self._clock.now())
-        except Refused:
-            # It is stored by now, so the second look finds it.
+        except Unavailable:
+            raise
+        except Exception as error:  # as above
+            if not _raced(error):
+                log.exception("request_broken", account=asked.account)
+                return [Refused("internal", "this request could not be saved; the log says why")]
+            # Another process took the same id for another pool, which only the store can see. It is there by now.
             return await use_together(self._store, self._snapshots, [asked], self._clock.now())
+
+
+def _raced(error: Exception) -> bool:
+    return isinstance(error, Refused) and error.code == "id_taken"
 
 
 def _fail(future: "asyncio.Future[Answer]", error: BaseException) -> None:
