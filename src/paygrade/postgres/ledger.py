@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from paygrade.balances import Grant, Row, SlotDetail
 from paygrade.entries import Answered, Change, Draw, Entry, Held, Kept, Key, Reservation
 from paygrade.errors import Refused
+from paygrade.history import Drawn
 
 
 class Ledger:
@@ -103,6 +104,36 @@ class Ledger:
             (*_columns(prefixes, 2), account),
         )
         return {(pool, slot): Row(used, reserved) async for pool, slot, used, reserved in cursor}
+
+    async def drawn(self, account: str, until: datetime) -> list[Drawn]:
+        """Every draw of the account that was known at `until`, in no order."""
+        cursor = await self._connection.execute(
+            """
+            select time, draws::text from ledger
+            where account = %s and (recorded_at <= %s or (kind = 'expire' and time <= %s)) and draws::text <> '[]'
+            """,
+            (account, until, until),
+        )
+        return [Drawn(time.astimezone(UTC), _draws.decode(draws)) async for time, draws in cursor]
+
+    async def grants_known(self, account: str, until: datetime) -> dict[str, list[Grant]]:
+        """By pool: the grants that were known at `until`, as they were granted, less what was voided by then."""
+        cursor = await self._connection.execute(
+            """
+            select g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until,
+                   (select coalesce(sum(quantity), 0) from ledger l
+                    where l.account = g.account and l.kind = 'void' and l.feature = g.pool
+                      and l.id like 'void:%%' and split_part(l.id, ':', 2) = g.id and l.recorded_at <= %s)
+            from grants g where g.account = %s and g.recorded_at <= %s order by g.pool, g.id
+            """,
+            (until, account, until),
+        )
+        found: dict[str, list[Grant]] = {}
+        async for pool, id, kind, units, priority, from_at, ends_at, voided in cursor:
+            ends_at = ends_at and ends_at.astimezone(UTC)
+            grant = Grant(id, kind, units, from_at.astimezone(UTC), ends_at, priority, voided=int(voided))
+            found.setdefault(pool, []).append(grant)
+        return found
 
     async def save(self, changes: Sequence[Change]) -> None:
         """Write what has become of slots that are locked."""
@@ -294,6 +325,7 @@ _RESERVATION = """r.account, r.id, r.feature, r.member, r.units, r.committed, r.
                   r.expires_at"""
 _details = msgspec.json.Decoder(SlotDetail)
 _helds = msgspec.json.Decoder(Held)
+_draws = msgspec.json.Decoder(tuple[Draw, ...])
 
 
 def _detail(text: str | None) -> SlotDetail | None:
