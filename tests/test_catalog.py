@@ -234,6 +234,21 @@ def test_a_refused_change_is_a_rule_like_any_other() -> None:
     )
 
 
+def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> None:
+    words = "over_limit: { '*': block_new, seats: refuse, calls: grace }, grace: 14d"
+    rules = f"  plan_change: [{{ when: now, proration: charge_now, anchor: reset, usage: convert, {words} }}]\n"
+    assert read(with_policies(rules)).policies.plan_change == (
+        PlanChangeRule(
+            proration="charge_now",
+            anchor="reset",
+            usage="convert",
+            over_limit="block_new",
+            over_limits={"calls": "grace", "seats": "refuse"},
+            grace=timedelta(days=14),
+        ),
+    )
+
+
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
@@ -260,6 +275,15 @@ def test_a_refused_change_is_a_rule_like_any_other() -> None:
         ("plan_change: [{ from: prp, when: now }, { when: now }]", "unknown plan `prp`; did you mean `pro`?"),
         ("plan_change: [{ from: '*', to: '*' }]", "`when` is missing"),
         ("plan_change: [{ when: refuse, proration: none }]", "a change that is refused has no `proration`"),
+        ("plan_change: [{ when: refuse, usage: reset }]", "a change that is refused has no `usage`"),
+        ("plan_change: [{ when: now, over_limit: grace }]", "`grace` is missing; add for example `grace: 14d`"),
+        ("plan_change: [{ when: now, over_limit: keep, grace: 3d }]", "nothing here has grace"),
+        ("plan_change: [{ when: now, over_limit: { calls: grace }, grace: 0d }]", "lasts longer than nothing"),
+        ("plan_change: [{ when: now, over_limit: { cals: keep } }]", "counted `cals`; did you mean `calls`?"),
+        ("plan_change: [{ when: now, over_limit: { exports: keep } }]", "counted `exports`; write `calls`, `coins` or"),
+        ("plan_change: [{ when: now, over_limit: { '*': kep } }]", "unknown word `kep`; did you mean `keep`?"),
+        ("plan_change: [{ when: now, anchor: now }]", "unknown word `now`; write `keep` or `reset`"),
+        ("plan_change: [{ when: now, usage: halve }]", "unknown word `halve`"),
         ("plan_chnge: []", "did you mean `plan_change`?"),
         ("top_up: { coin: {} }", "unknown credit `coin`; did you mean `coins`?"),
         ("top_up: { coins: {} }", "`price` is missing; add for example `price: { amount: 2000, currency: usd }`"),

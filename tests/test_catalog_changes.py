@@ -124,6 +124,17 @@ ADDITIONS = st.fixed_dictionaries(
 STEPS = st.lists(st.sampled_from(["7d", "90s", "1w2d", "36h", "1d1h1m1s", "61m"]), max_size=3).map(
     lambda durations: [{"for": duration, "access": "read"} for duration in durations] + [{"then": "pro"}]
 )
+OVER_LIMIT = st.sampled_from(["refuse", "block_new", "keep"])
+RULES = st.fixed_dictionaries(
+    {"when": st.sampled_from(["now", "period_end"])},
+    optional={
+        "proration": st.sampled_from(["charge_now", "next_invoice", "none"]),
+        "anchor": st.sampled_from(["keep", "reset"]),
+        "usage": st.sampled_from(["keep", "prorate", "reset", "convert"]),
+        "over_limit": OVER_LIMIT
+        | st.fixed_dictionaries({}, optional={"*": OVER_LIMIT, "seats": OVER_LIMIT, "calls": OVER_LIMIT}),
+    },
+).flatmap(lambda rule: st.just([rule]) | st.just([{**rule, "over_limit": {"coins": "grace"}, "grace": "36h"}]))
 DOCUMENTS = st.fixed_dictionaries(
     {
         "version": st.just(1),
@@ -139,7 +150,8 @@ DOCUMENTS = st.fixed_dictionaries(
         "plans": st.fixed_dictionaries({"pro": st.fixed_dictionaries({"entitlements": TERMS})}),
         "add_ons": st.fixed_dictionaries({"more": st.fixed_dictionaries({"entitlements": ADDITIONS})}),
         "policies": st.fixed_dictionaries(
-            {"past_due": STEPS}, optional={"top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP})}
+            {"past_due": STEPS},
+            optional={"top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP}), "plan_change": RULES},
         ),
     }
 )

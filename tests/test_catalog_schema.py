@@ -200,6 +200,10 @@ RULES: Place = ("policies", "plan_change")
         ((*RULES, 0, "when"), "refuse"),
         ((*RULES, 0, "direction"), "sideways"),
         ((*RULES, 1, "over_limit"), "block"),
+        ((*RULES, 1, "over_limit"), {"seats": "block"}),
+        ((*RULES, 1, "usage"), "halve"),
+        ((*RULES, 1, "anchor"), "now"),
+        ((*RULES, 1, "grace"), 14),
         ((*RULES, 0, "from"), ""),
     ],
 )

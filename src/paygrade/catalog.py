@@ -248,17 +248,31 @@ Proration = Literal["charge_now", "next_invoice", "none"]
 PRORATIONS: tuple[Proration, ...] = get_args(Proration)
 OverLimit = Literal["refuse", "block_new", "grace", "keep"]
 OVER_LIMIT: tuple[OverLimit, ...] = get_args(OverLimit)
+Anchor = Literal["keep", "reset"]
+ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
+Carry = Literal["keep", "prorate", "reset", "convert"]
+"""What becomes of what is used of a window whose units change."""
+CARRIES: tuple[Carry, ...] = get_args(Carry)
 
 
 class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
-    """One row of `policies.plan_change`; the first row that matches wins."""
+    """One row of `policies.plan_change`; the first row that matches wins.
+
+    `anchor` reset: billing periods begin anew with the change. `over_limit` says what happens to what is used or held
+    over the new limit, `over_limits` what happens to it of single features; None: new use is blocked, as ever.
+    `grace` is how long the word of that name lasts.
+    """
 
     from_plan: str = "*"
     to_plan: str = "*"
     direction: Direction | None = None
     when: When = "now"
     proration: Proration = "none"
+    anchor: Anchor = "keep"
+    usage: Carry = "keep"
     over_limit: OverLimit | None = None
+    over_limits: dict[str, OverLimit] = {}
+    grace: timedelta | None = None
 
 
 class TopUp(Struct, frozen=True):

@@ -262,6 +262,19 @@ def _ladder(ladder: Ladder) -> list[_Mapping]:
 
 
 def _rule(rule: PlanChangeRule) -> _Mapping:
-    fields = {"from": rule.from_plan, "to": rule.to_plan, "direction": rule.direction, "when": rule.when}
-    fields |= {"proration": rule.proration, "over_limit": rule.over_limit}
-    return _given(fields, {"direction": None, "proration": "none", "over_limit": None})
+    fields: _Mapping = {"from": rule.from_plan, "to": rule.to_plan, "direction": rule.direction, "when": rule.when}
+    fields |= {"proration": rule.proration, "anchor": rule.anchor, "usage": rule.usage}
+    others = {} if rule.over_limit is None else {"*": rule.over_limit}
+    fields |= {"over_limit": {**rule.over_limits, **others} if rule.over_limits else rule.over_limit}
+    fields |= {"grace": None if rule.grace is None else render_duration(rule.grace)}
+    return _given(fields, _RULE_DEFAULTS)
+
+
+_RULE_DEFAULTS: _Mapping = {
+    "direction": None,
+    "proration": "none",
+    "anchor": "keep",
+    "usage": "keep",
+    "over_limit": None,
+    "grace": None,
+}

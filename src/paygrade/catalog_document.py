@@ -83,7 +83,13 @@ def parse(
         credits=credits,
         plans=_with_versions(plans, previous.plans if previous else {}),
         add_ons=_with_versions(add_ons, previous.add_ons if previous else {}),
-        policies=read_policies(root.get("policies", {}), plans=plans, default_plan=default, credits=credits),
+        policies=read_policies(
+            root.get("policies", {}),
+            plans=plans,
+            default_plan=default,
+            credits=credits,
+            counted=[key for key, feature in features.items() if isinstance(feature, LevelFeature | MeteredFeature)],
+        ),
         stripe=_provider_refs({**plans, **add_ons}, {**plan_nodes, **add_on_nodes}),
     )
     mistakes.refuse_if_any()

@@ -4,11 +4,13 @@ Laws: a ladder never opens again what it has closed, and its last step lasts for
 first that matches wins, one matches always, and a rule that can never match is a mistake.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from itertools import product
 
 from paygrade.catalog import (
+    ANCHORS,
+    CARRIES,
     DIRECTIONS,
     LADDER_ACCESS,
     OVER_LIMIT,
@@ -16,6 +18,7 @@ from paygrade.catalog import (
     WHEN,
     Direction,
     Ladder,
+    OverLimit,
     PlanChangeRule,
     Policies,
     Step,
@@ -39,9 +42,17 @@ _CATCH_ALL = 'the last rule must match every change; end with `{ from: "*", to: 
 
 
 def read_policies(
-    node: Node, *, plans: Collection[str], default_plan: str | None, credits: Collection[str]
+    node: Node,
+    *,
+    plans: Collection[str],
+    default_plan: str | None,
+    credits: Collection[str],
+    counted: Collection[str],
 ) -> Policies:
-    """Read what the document says; a policy it leaves out falls back to the default plan, or to no plan."""
+    """Read what the document says; a policy it leaves out falls back to the default plan, or to no plan.
+
+    `counted` are the features that can be over a limit.
+    """
     node = node.fields("past_due", "unpaid", "paused", "plan_change", "top_up")
     last = Step(None, access="none", plan=default_plan)
     first = Step(timedelta(days=7), access="full")
@@ -53,7 +64,9 @@ def read_policies(
         past_due=ladder("past_due", (first, last)),
         unpaid=ladder("unpaid", (last,)),
         paused=ladder("paused", (last,), dated=False),
-        plan_change=_rules(node.get("plan_change", None), plans) if node.has("plan_change") else _PLAN_CHANGE_DEFAULT,
+        plan_change=_rules(node.get("plan_change", None), plans, {*counted, *credits})
+        if node.has("plan_change")
+        else _PLAN_CHANGE_DEFAULT,
         top_ups={key: _top_up(key, entry, credits) for key, entry in node.get("top_up", {}).entries().items()},
     )
 
@@ -114,11 +127,11 @@ def _last_step(node: Node, plans: Collection[str]) -> Step:
     return Step(None, access="none", plan=plan)
 
 
-def _rules(node: Node, plans: Collection[str]) -> tuple[PlanChangeRule, ...]:
+def _rules(node: Node, plans: Collection[str], counted: Collection[str]) -> tuple[PlanChangeRule, ...]:
     places: dict[_Match, int] = {}
     rules = []
     for place, item in enumerate(node.items(), 1):
-        rule = _rule(item, plans)
+        rule = _rule(item, plans, counted)
         earlier = [places[match] for match in _wider(rule) if match in places]
         if earlier:
             item.wrong(f"this rule can never match, rule {min(earlier)} comes first; move it up or remove it")
@@ -134,21 +147,47 @@ def _wider(rule: PlanChangeRule) -> Iterator[_Match]:
     return product((rule.from_plan, "*"), (rule.to_plan, "*"), (rule.direction, None))
 
 
-def _rule(node: Node, plans: Collection[str]) -> PlanChangeRule:
-    node = node.fields("from", "to", "direction", "when", "proration", "over_limit")
+def _rule(node: Node, plans: Collection[str], counted: Collection[str]) -> PlanChangeRule:
+    node = node.fields("from", "to", "direction", "when", *_OF_ALLOWED)
     when = node.need("when", "now").choice(WHEN)
     if when == "refuse":
-        for field in ("proration", "over_limit"):
+        for field in _OF_ALLOWED:
             if node.has(field):
                 node.get(field, None).wrong(f"a change that is refused has no `{field}`; remove it")
+    over_limit, over_limits = (
+        _over_limit(node.get("over_limit", None), counted) if node.has("over_limit") else (None, {})
+    )
+    graced = "grace" in (over_limit, *over_limits.values())
+    if node.has("grace") and not graced:
+        node.get("grace", None).wrong("nothing here has grace; write `over_limit: grace` or remove this line")
     return PlanChangeRule(
         from_plan=_plan_or_any(node.get("from", "*"), plans),
         to_plan=_plan_or_any(node.get("to", "*"), plans),
         direction=node.get("direction", None).choice(DIRECTIONS) if node.has("direction") else None,
         when=when,
         proration=node.get("proration", "none").choice(PRORATIONS),
-        over_limit=node.get("over_limit", None).choice(OVER_LIMIT) if node.has("over_limit") else None,
+        anchor=node.get("anchor", "keep").choice(ANCHORS),
+        usage=node.get("usage", "keep").choice(CARRIES),
+        over_limit=over_limit,
+        over_limits=over_limits,
+        grace=min(_duration(node.need("grace", "14d")), _LADDER_MAX) if graced else None,
     )
+
+
+_OF_ALLOWED = ("proration", "anchor", "usage", "over_limit", "grace")
+
+
+def _over_limit(node: Node, counted: Collection[str]) -> tuple[OverLimit | None, dict[str, OverLimit]]:
+    """Read one word for everything, or words by feature, `"*"` for the others."""
+    if not isinstance(node.value, Mapping):
+        return node.choice(OVER_LIMIT), {}
+    words = {}
+    for key, word in node.named().items():
+        if key != "*" and key not in counted:
+            word.unknown("feature or credit that is counted", counted, key=key)
+        words[key] = word.choice(OVER_LIMIT)
+    others = words.pop("*", None)
+    return others, dict(sorted(words.items()))
 
 
 def _plan_or_any(node: Node, plans: Collection[str]) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from fractions import Fraction
 from math import gcd
-from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,6 +28,7 @@ from paygrade.balances import (
     settle,
     slot_of,
 )
+from paygrade.catalog import Carry
 from paygrade.entitlements import Entitlement
 from paygrade.entries import Draw, Held
 
@@ -288,9 +288,6 @@ def committed_price(
     rest = ahead - (cost - fits) * den
     shared = gcd(rest, den)
     return fits, (rest // shared, den // shared)
-
-
-Carry = Literal["keep", "prorate", "reset", "convert"]
 
 
 def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, elapsed: Fraction = Fraction(0)) -> int:

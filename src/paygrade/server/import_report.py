@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account, apply
 from paygrade.catalog import Catalog
+from paygrade.effects import Effect, effects, today
 from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact
 from paygrade.server.operations.catalogs import EMPTY
-from paygrade.server.operations.effects import Effect, effects, today
 from paygrade.sources import bought_by, offers
 
 if TYPE_CHECKING:

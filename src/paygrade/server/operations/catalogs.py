@@ -14,8 +14,8 @@ from paygrade.accounts import Account
 from paygrade.catalog import Catalog, Policies, Step
 from paygrade.catalog_changes import Change, compare
 from paygrade.catalog_document import parse
+from paygrade.effects import Effect, effects, today
 from paygrade.errors import Refused
-from paygrade.server.operations.effects import Effect, effects, today
 from paygrade.sources import offers
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from paygrade.catalog import Allowance, Cap, Catalog, MeteredFeature, OveragePrice, Rate
-from paygrade.server.operations.effects import Effect, effects, today
+from paygrade.effects import Effect, effects, today
 from samples import CATALOG, MONTH, T0, account_with, subscription
 
 ACCOUNT = account_with(subscription())
