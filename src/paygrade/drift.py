@@ -70,14 +70,15 @@ def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> I
     if stored == said:
         return
     yield from _field(said.id, "status", _word(stored), _word(said))
-    for field in ("anchor_at", "trial_ends_at", "after_trial", "ends_at", "ended_at", "trial_ran_out"):
+    for field in ("anchor_at", "trial_ends_at", "after_trial", "ends_at", "ended_at", "trial_ran_out", "billing_mode",
+                  "schedule"):  # fmt: skip
         yield from _field(said.id, field, getattr(stored, field), getattr(said, field))
     if whole or (stored.status not in IN_ARREARS and said.status not in IN_ARREARS):
         yield from _field(said.id, "unpaid_since", stored.unpaid_since, said.unpaid_since)
     before, after = {item.id: item for item in stored.items}, {item.id: item for item in said.items}
     for id in sorted(before.keys() | after.keys()):
         if id in before and id in after:
-            for field in ("price", "lookup_key", "product", "quantity", "period_from_at", "period_until"):
+            for field in ("price", "lookup_key", "product", "quantity", "period_from_at", "period_until", "metered"):
                 yield from _field(said.id, f"{id}.{field}", getattr(before[id], field), getattr(after[id], field))
         else:
             yield from _field(said.id, id, _sold(before.get(id)), _sold(after.get(id)))

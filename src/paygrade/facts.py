@@ -17,13 +17,15 @@ Status = Literal["trialing", "active", "past_due", "unpaid", "paused", "incomple
 a full-access step of the ladder."""
 STATUSES: tuple[str, ...] = get_args(Status)
 TERMINAL: frozenset[str] = frozenset({"canceled", "expired"})
+BillingMode = Literal["classic", "flexible"]
+"""What a proration gives back: a share of what the item costs now, or of what was really billed for it."""
 
 
 class Item(Struct, frozen=True, omit_defaults=True):
     """One line of a subscription: what is bought, and how many.
 
     `price`, `lookup_key` and `product` are the provider's; `plan` names a plan or add-on of the catalog directly
-    (manual billing). `quantity` is 1 where the provider has none (metered prices).
+    (manual billing). `quantity` is 1 where the provider has none (metered prices). `metered`: it is paid by use.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Item(Struct, frozen=True, omit_defaults=True):
     plan: str | None = None
     period_from_at: datetime | None = None
     period_until: datetime | None = None
+    metered: bool = False
 
 
 class Subscription(Struct, frozen=True, omit_defaults=True):
@@ -43,7 +46,8 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     keeps deciding access. `anchor_at` fixes the days its periods turn. `after_trial` is what the provider will
     make of it when the trial ends with what is known now (card or no card). `ends_at` is a cancellation that is
     set but not reached, `ended_at` one that is. `unpaid_since` is the date of the oldest unpaid invoice (its due
-    date where it has one): the anchor of the access ladder.
+    date where it has one): the anchor of the access ladder. `schedule` is what changes it by itself at the
+    provider.
     """
 
     id: str
@@ -58,6 +62,8 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     unpaid_since: datetime | None = None
     trial_ran_out: bool = False
     """Paused or canceled because the trial ended without a way to pay."""
+    billing_mode: BillingMode = "classic"
+    schedule: str | None = None
 
 
 class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):

@@ -31,8 +31,19 @@ def test_versions_before_and_after_basil_give_the_same_subscription() -> None:
     expected = facts.Subscription(
         id="sub_1", status="active", items=(PRO,), anchor_at=at(JAN), provider_status="active"
     )
-    assert translate.subscription(endive()) == expected
+    classic = {"type": "classic", "flexible": None}
+    assert translate.subscription(endive(billing_mode=classic)) == expected
     assert translate.subscription(acacia()) == expected
+
+
+def test_what_a_quote_needs_to_know_is_read() -> None:
+    metered = {"id": "price_calls", "recurring": {"interval": "month", "usage_type": "metered"}}
+    items = {"data": [line(), line(id="si_2", price=metered)], "has_more": False}
+    read = translate.subscription(endive(schedule="sub_sched_1", items=items))
+    assert (read.billing_mode, read.schedule) == ("flexible", "sub_sched_1")
+    assert [item.metered for item in read.items] == [False, True]
+    old = {"id": "si_1", "plan": {"id": "calls", "usage_type": "metered"}}
+    assert translate.subscription(acacia(items={"data": [old]})).items[0].metered
 
 
 def test_a_plan_without_items_is_one_item() -> None:

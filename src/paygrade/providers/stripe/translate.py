@@ -80,6 +80,8 @@ def subscription(
         ended_at=ended_at,
         unpaid_since=_unpaid_since(source, items, open_invoices) if status in ("past_due", "unpaid") else None,
         trial_ran_out=_trial_ran_out(source, status, trial_ends_at=trial_ends_at, ended_at=ended_at),
+        billing_mode="flexible" if source.child("billing_mode").text("type") == "flexible" else "classic",
+        schedule=source.id_of("schedule"),
     )
 
 
@@ -105,7 +107,15 @@ def _item(line: Payload, source: Payload) -> facts.Item:
         product=(price.id_of("product") if price else None) or (plan.id_of("product") if plan else None),
         period_from_at=dated.instant("current_period_start"),
         period_until=dated.instant("current_period_end"),
+        metered=_is_metered(price or plan),
     )
+
+
+def _is_metered(price: Payload | None) -> bool:
+    if price is None:
+        return False
+    # A plan says itself what a price says under `recurring`.
+    return (price.child("recurring").text("usage_type") or price.text("usage_type")) == "metered"
 
 
 def _anchor_at(source: Payload, items: tuple[facts.Item, ...]) -> datetime:
