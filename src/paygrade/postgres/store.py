@@ -26,6 +26,7 @@ from paygrade.postgres.drifts import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.polls import Polls
+from paygrade.postgres.quotes import Quotes
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
 
@@ -133,6 +134,7 @@ class Transaction:
         self.drifts = Drifts(connection)
         self.ledger = Ledger(connection)
         self.alerts = Alerts(connection)
+        self.quotes = Quotes(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""

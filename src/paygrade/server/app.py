@@ -22,9 +22,20 @@ from paygrade.server.edge import DecodePath, Edge
 from paygrade.server.group_commit import GroupCommit
 from paygrade.server.hot_path import HotPath
 from paygrade.server.metrics import Metrics
+from paygrade.server.operations.plan_changes import Previewer
 from paygrade.server.parts import Parts, Verify
 from paygrade.server.problems import HANDLERS
-from paygrade.server.routes import accounts, catalogs, decisions, health, statements, sync, usage, webhooks
+from paygrade.server.routes import (
+    accounts,
+    catalogs,
+    decisions,
+    health,
+    plan_changes,
+    statements,
+    sync,
+    usage,
+    webhooks,
+)
 from paygrade.server.snapshots import Snapshots
 from paygrade.server.workers import look_regularly
 
@@ -69,6 +80,8 @@ KEYED = [
     usage.balance,
     usage.state_usage,
     usage.alerts,
+    plan_changes.quote_plan_change,
+    plan_changes.get_quote,
     catalogs.put_catalog,
     catalogs.get_catalog,
     catalogs.list_catalog_versions,
@@ -95,6 +108,7 @@ def create_app(
     admin_key: str,
     verify: Verify | None = None,
     has_provider: bool = False,
+    previewer: Previewer | None = None,
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
@@ -119,6 +133,7 @@ def create_app(
         metrics=metrics,
         verify=verify,
         has_provider=has_provider,
+        previewer=previewer,
         ready=ready,
     )
 

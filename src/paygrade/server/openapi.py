@@ -31,6 +31,7 @@ _PATH_PARAMETERS = {
     "sweep": "The sweep's id.",
     "reservation": "The reservation's id.",
     "grant": "The grant's id.",
+    "quote": "The quote's id.",
 }
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from paygrade.server.clock import Clock
 from paygrade.server.group_commit import GroupCommit
 from paygrade.server.metrics import Metrics
+from paygrade.server.operations.plan_changes import Previewer
 from paygrade.server.operations.sync import EventRef
 from paygrade.server.snapshots import Snapshots
 
@@ -24,7 +25,7 @@ Verify = Callable[[bytes, str | None, datetime], EventRef]
 
 class Parts(Struct, frozen=True):
     """What operations need, and what tells of them. `verify` None: no provider may post here;
-    `has_provider` False: nobody is asked."""
+    `has_provider` False: nobody is asked; `previewer` None: nobody says what a change will cost."""
 
     store: "Store"
     snapshots: Snapshots
@@ -33,6 +34,7 @@ class Parts(Struct, frozen=True):
     metrics: Metrics
     verify: Verify | None
     has_provider: bool
+    previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
 

@@ -32,6 +32,7 @@ from paygrade.server.workers import run_workers
 if TYPE_CHECKING:
     from paygrade.providers.stripe.client import StripeProvider
     from paygrade.providers.stripe.events import EventRef
+    from paygrade.providers.stripe.previews import StripePreviewer
 
 log = structlog.get_logger("paygrade.server")
 
@@ -103,6 +104,7 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
         admin_key=key,
         verify=stripe_verify(settings.webhook_secrets) if settings.webhook_secrets else None,
         has_provider=provider is not None,
+        previewer=stripe_previewer(provider) if provider is not None else None,
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work)],
@@ -115,6 +117,13 @@ def stripe_provider(settings: Settings) -> "StripeProvider | None":
     from paygrade.providers.stripe.client import StripeProvider
 
     return StripeProvider(api_key=settings.stripe_api_key, api_base=settings.stripe_api_base)
+
+
+def stripe_previewer(provider: "StripeProvider") -> "StripePreviewer":
+    """What says what a change will cost, asked at the same pace as `provider`."""
+    from paygrade.providers.stripe.previews import StripePreviewer
+
+    return StripePreviewer(provider.connection)
 
 
 def stripe_verify(secrets: Sequence[str]) -> Verify:

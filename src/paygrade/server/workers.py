@@ -14,6 +14,7 @@ import structlog
 
 from paygrade.errors import Unavailable
 from paygrade.server.operations.alerts import LOOKS_MAX, look_again
+from paygrade.server.operations.plan_changes import purge_quotes
 from paygrade.server.operations.repair import purge_repair
 from paygrade.server.operations.sync import purge_inbox
 from paygrade.server.polls import EventSource, poll_events
@@ -123,11 +124,12 @@ async def _repeat(look: Callable[[], Awaitable[None]], *, pause_s: float) -> Non
 
 
 async def purge_regularly(store: "Store", clock: "Clock") -> None:
-    """Keep the inbox from growing without end, until cancelled."""
+    """Keep what is kept for a while only from growing without end, until cancelled."""
     while True:
         try:
             await purge_inbox(store, at=clock.now())
             await purge_repair(store, at=clock.now())
+            await purge_quotes(store, at=clock.now())
         except Unavailable as error:
             log.warning("purge_failed", error=error.detail)
         await asyncio.sleep(PURGE_EVERY_S)

@@ -52,6 +52,8 @@ GRANT = {
     "expires_at": "2027-01-01T00:00:00Z",
 }
 
+CHANGE_WANTED = {"plan": "pro", "interval": "yearly", "quantities": {"seats": 12}, "when": "period_end"}
+
 CATALOG = {
     "version": 1,
     "features": {"exports": {"kind": "boolean"}, "api_calls": {"kind": "metered", "event": "api_call"}},

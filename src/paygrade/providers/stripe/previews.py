@@ -1,0 +1,200 @@
+"""What Stripe says a plan change will cost: its preview of the invoices, in our words.
+
+Laws: nothing is made or changed at Stripe; what is asked for is the change of the quote, item by item, as of the
+instant of the quote; what Stripe cannot show of a change is left to the formula, and each invoice says which it is.
+(Stripe docs: create a preview invoice; prorations.)
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from paygrade.bills import Invoice, Money
+from paygrade.catalog import Proration
+from paygrade.changes import ItemChange, Quote
+from paygrade.errors import Refused
+from paygrade.proration import Line
+from paygrade.providers.stripe.connection import NotTaken, StripeConnection, not_understood
+from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.translate import Json
+
+_BEHAVIORS: dict[Proration, str] = {
+    "charge_now": "always_invoice",
+    "next_invoice": "create_prorations",
+    "none": "none",
+}
+
+
+class StripePreviewer:
+    """Asks one Stripe account, at the pace of everything else that is asked of it. Every call blocks."""
+
+    def __init__(self, connection: StripeConnection) -> None:
+        self._connection = connection
+
+    def preview(self, quote: Quote) -> Money | None:
+        """What Stripe would bill for this change; None: it shows nothing of such a change.
+
+        At most two previews, and one look-up of prices by their keys. Refused `provider_refused_change` where Stripe
+        would not make the change. Raises Unavailable.
+        """
+        if quote.ends:
+            return self._ending(quote)
+        match quote.when:
+            case "now":
+                return self._change_now(quote)
+            case "period_end":
+                # Until then nothing is billed; what comes then is what would come if it were changed now for nothing.
+                return self._money(quote, None, self._renewal(quote, self._items(quote)))
+            case "date":
+                return None
+
+    def _ending(self, quote: Quote) -> Money | None:
+        if quote.when != "now" or quote.matched.rule.proration == "none":
+            return None
+        return self._money(quote, self._ask(quote, cancel_now=True, proration_behavior="always_invoice"), None)
+
+    def _change_now(self, quote: Quote) -> Money | None:
+        rule, items = quote.matched.rule, self._items(quote)
+        anchor = {"billing_cycle_anchor": {"type": "now"}} if rule.anchor == "reset" and not _is_in_trial(quote) else {}
+        shown = self._ask(quote, items=items, proration_behavior=_BEHAVIORS[rule.proration], **anchor)
+        if shown is not None and _is_renewal(shown, quote):
+            return self._money(quote, None, shown)
+        return self._money(quote, shown, self._renewal(quote, items))
+
+    def _renewal(self, quote: Quote, items: list[Json]) -> Json | None:
+        """The next invoice at a period's end; None where Stripe would bill the change itself instead."""
+        shown = self._ask(quote, items=items, proration_behavior="none")
+        return shown if shown is not None and _is_renewal(shown, quote) else None
+
+    def _ask(self, quote: Quote, **details: Any) -> Json | None:
+        """One preview; None: there would be no invoice. Any: Stripe's own parameters."""
+        asked: dict[str, Any] = {"subscription": quote.subscription, "subscription_details": details}
+        if quote.when == "now":
+            details["proration_date"] = int(quote.effective_at.timestamp())
+        if quote.wanted.coupon is not None:
+            asked["discounts"] = [{"coupon": quote.wanted.coupon}]
+        try:
+            return self._connection.post("/v1/invoices/create_preview", idempotency_key=None, **asked)
+        except NotTaken as refused:
+            if refused.code == "invoice_upcoming_none":
+                return None
+            raise _refused(refused.message) from refused
+
+    def _items(self, quote: Quote) -> list[Json]:
+        named = [item.price_after for item in quote.items if _has_other_price(item)]
+        ids = self._price_ids([name for name in named if name is not None])
+        return [_item(item, ids) for item in quote.items if item.how != "kept"]
+
+    def _price_ids(self, names: list[str]) -> Mapping[str, str]:
+        """The id of each price that is named by its lookup key."""
+        keys = [name for name in names if not name.startswith("price_")]
+        if not keys:
+            return {}
+        listed = Payload(self._connection.get("/v1/prices", lookup_keys=keys, active=True, limit=100), "prices")
+        found = {price.text("lookup_key") or "": price.required_text("id") for price in listed.listed("data")}
+        for key in keys:
+            if key not in found:
+                raise _refused(f"there is no active price with the lookup key `{key}`")
+        return found
+
+    def _money(self, quote: Quote, shown: Json | None, renewal: Json | None) -> Money | None:
+        """Both invoices in our words; what Stripe does not show of the next one is the formula's."""
+        if shown is None and renewal is None:
+            return None
+        try:
+            return _money(quote, shown, renewal)
+        except Refused as mistake:
+            raise not_understood(mistake.detail) from mistake
+
+
+def _refused(message: str) -> Refused:
+    return Refused("provider_refused_change", f"Stripe would not make this change: {message}")
+
+
+def _item(item: ItemChange, ids: Mapping[str, str]) -> Json:
+    """One item of the change as Stripe takes it; quantities only where they change, as metered prices have none."""
+    if item.how == "removed":
+        return {"id": item.id, "deleted": True}
+    said: dict[str, Any] = {} if item.id is None else {"id": item.id}
+    if _has_other_price(item):
+        if item.price_after is None:
+            raise _refused(f"the catalog names no price of Stripe's for `{item.after}`")
+        said["price"] = ids.get(item.price_after, item.price_after)
+    if item.quantity_after != (1 if item.id is None else item.quantity_before):
+        said["quantity"] = item.quantity_after
+    return said
+
+
+def _has_other_price(item: ItemChange) -> bool:
+    return item.how in ("added", "changed") and (item.before, item.price_before) != (item.after, item.price_after)
+
+
+def _is_in_trial(quote: Quote) -> bool:
+    return quote.trial is not None and quote.trial.effect == "goes_on"
+
+
+def _is_renewal(shown: Json, quote: Quote) -> bool:
+    """Whether this is the invoice of a period's end, and not one of the change itself."""
+    following = quote.money.next_invoice
+    return following is not None and _at(Payload(shown, "invoice")) >= following.at
+
+
+def _at(invoice: Payload) -> datetime:
+    return invoice.instant("created") or invoice.refuse("created", "an instant")
+
+
+def _money(quote: Quote, shown: Json | None, renewal: Json | None) -> Money:
+    invoice = _invoice(Payload(shown, "invoice"), quote) if shown is not None else None
+    left = min(0, Payload(shown, "invoice").integer("ending_balance") or 0) if shown is not None else 0
+    following = quote.money.next_invoice
+    if renewal is not None:
+        following = _invoice(Payload(renewal, "invoice"), quote, billed=invoice, left=left)
+    brought = invoice or following
+    own = [line for line in (brought.lines if brought else ()) if line.from_at == quote.effective_at]
+    if invoice is None:
+        own = [line for line in own if line.kind != "period"]
+    currency = Payload(shown if shown is not None else renewal, "invoice").text("currency")
+    return Money(
+        source="provider",
+        currency=currency,
+        credit=-sum(line.amount for line in own if line.kind == "credit"),
+        charge=sum(line.amount for line in own if line.kind != "credit"),
+        due_now=invoice.due if invoice is not None else 0,
+        invoice=invoice,
+        next_invoice=following,
+    )
+
+
+def _invoice(source: Payload, quote: Quote, *, billed: Invoice | None = None, left: int = 0) -> Invoice:
+    """One invoice; without the lines that `billed`, the one before, has already, and with what that left over."""
+    lines = tuple(_line(line, quote) for line in source.listed("lines"))
+    total, due = source.integer("total"), source.integer("amount_due")
+    if total is None or due is None:
+        source.refuse("total", "an amount")
+    if billed is not None:
+        waiting = [line for line in lines if line in billed.lines]
+        lines = tuple(line for line in lines if line not in waiting)
+        total -= sum(line.amount for line in waiting)
+        due = max(0, total + left)
+    return Invoice(_at(source), lines, total, due, "provider")
+
+
+def _line(source: Payload, quote: Quote) -> Line:
+    details = source.child("parent").child("subscription_item_details")
+    amount, period = source.integer("amount"), source.child("period")
+    from_at, until = period.instant("start"), period.instant("end")
+    if amount is None or from_at is None or until is None:
+        source.refuse("amount", "an amount over a period")
+    prorated = details.flag("proration")
+    kind = "period" if not prorated else "credit" if amount < 0 else "debit"
+    what = _what(details.text("subscription_item"), kind == "credit", quote) or source.text("description") or ""
+    return Line(kind, what, source.integer("quantity") or 0, amount, from_at, until)  # type: ignore[arg-type]  # one of the three
+
+
+def _what(id: str | None, credit: bool, quote: Quote) -> str | None:
+    """What a line is for: the item's, by its id; a new item has an id that nobody has seen before."""
+    known = next((item for item in quote.items if item.id == id), None)
+    if known is not None:
+        return known.before if credit else known.after
+    added = [item.after for item in quote.items if item.how == "added"]
+    return added[0] if len(added) == 1 else None
