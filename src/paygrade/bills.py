@@ -60,7 +60,7 @@ def bill(
         # At a period's end there is nothing left to prorate.
         "none" if at_period_end else rule.proration,
         subscription.anchor_at,
-        reset=rule.anchor == "reset",
+        reset=rule.anchor == "reset" and not at_period_end,
         idle=is_idle(subscription, effective_at),
     )
     if not resolved.after:
@@ -72,9 +72,9 @@ def bill(
     invoice = _invoice(effective_at, costs.lines) if costs.at_once and costs.lines else None
     waiting = () if costs.at_once else costs.lines
     following = _following(changed, costs, waiting, left=min(0, invoice.total) if invoice else 0)
-    if at_period_end and invoice is not None:
-        # What begins anew at a period's end is the renewal.
-        invoice, following = None, invoice
+    if at_period_end:
+        # What begins anew then is the renewal, and nothing else is billed.
+        return _money(currency, (), None, invoice or following, now=False), changed
     return _money(currency, costs.lines, invoice, following, now=effective_at <= at), changed
 
 

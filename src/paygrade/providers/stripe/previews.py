@@ -185,8 +185,9 @@ def _line(source: Payload, quote: Quote) -> Line:
     from_at, until = period.instant("start"), period.instant("end")
     if amount is None or from_at is None or until is None:
         source.refuse("amount", "an amount over a period")
-    prorated = details.flag("proration")
-    kind = "period" if not prorated else "credit" if amount < 0 else "debit"
+    # A credit may be too small to count, and then only what it gives back tells it from a debit.
+    given_back = amount < 0 or details.child("proration_details").has("credited_items")
+    kind = "period" if not details.flag("proration") else "credit" if given_back else "debit"
     what = _what(details.text("subscription_item"), kind == "credit", quote) or source.text("description") or ""
     return Line(kind, what, source.integer("quantity") or 0, amount, from_at, until)  # type: ignore[arg-type]  # one of the three
 
