@@ -525,5 +525,6 @@ def _stated(known: Account, made: Quote) -> Account:
 
 
 def _begins_anew(made: Quote) -> bool:
-    lines = (made.money.invoice or made.money.next_invoice).lines if made.money.next_invoice else ()  # type: ignore[union-attr]  # one of them
+    first = made.money.invoice or made.money.next_invoice
+    lines = first.lines if first is not None else ()
     return any(line.kind == "period" and line.from_at == made.effective_at for line in lines)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account, replay
 from paygrade.bills import Invoice
-from paygrade.catalog import Catalog, PlanChangeRule, Price
+from paygrade.catalog import AddOn, Catalog, Plan, PlanChangeRule, Price
 from paygrade.catalog_document import parse
 from paygrade.changes import Quote, quote
 from paygrade.entitlements import snapshot
@@ -95,7 +95,8 @@ class Shop:
 
 
 def _prices(catalog: Catalog) -> Iterator[Price]:
-    for bought in (*catalog.plans.values(), *catalog.add_ons.values()):
+    everything: list[Plan | AddOn] = [*catalog.plans.values(), *catalog.add_ons.values()]
+    for bought in everything:
         yield from bought.prices.values()
 
 

@@ -1,0 +1,251 @@
+"""Quotes through the whole house: over HTTP, from PostgreSQL, with the provider's preview and without."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+import stripe
+
+from paygrade.catalog_document import parse
+from paygrade.facts import Item, Subscription
+from paygrade.postgres.store import Store
+from paygrade.server.catalog_file import read_catalog
+from paygrade.server.demo_shop import Shop
+from paygrade.server.operations.accounts import put_account
+from paygrade.server.operations.catalogs import publish_catalog
+from paygrade.server.operations.grants import state_usage
+from paygrade.server.operations.plan_changes import KEPT, VALID_FOR, get_quote, purge_quotes, quote_change
+from paygrade.server.operations.statements import put_subscription
+from paygrade.server.quote_page import amount, page
+from paygrade.server.settings import Settings
+from paygrade.server.snapshots import Snapshots
+from paygrade.simulator import serve as simulator
+from paygrade.wanted import Wanted
+from serving import KEY, SAMPLE, Api, empty_database, serving
+from world import DOCUMENT
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+RUN = [sys.executable, "-c", "from paygrade.server.cli import main; main()"]
+
+
+class House:
+    """A simulator and a server that reads it; `acme` has pro for three, `late` is in arrears, `own` bills by hand."""
+
+    def __init__(self, api: Api, provider: simulator.Running) -> None:
+        self.api, self.provider = api, provider
+        self.shop = Shop(url=provider.url, key=provider.key)
+
+    def control(self, what: str, wanted: dict[str, Any]) -> None:
+        answer = httpx2.post(f"{self.provider.url}/_simulator/{what}", json=wanted, trust_env=False, timeout=60)
+        assert answer.is_success, answer.text
+
+    def quote(self, account: str, **wanted: Any) -> Any:
+        return self.api.ok("POST", f"/v1/accounts/{account}/plan-changes/quote", json=wanted)
+
+    def refused(self, status: int, account: str, **wanted: Any) -> Any:
+        return self.api.problem(status, "POST", f"/v1/accounts/{account}/plan-changes/quote", json=wanted)
+
+    def paygrade(self, *arguments: str, code: int = 0) -> str:
+        environ = {"PATH": "", "PAYGRADE_URL": self.api.url, "PAYGRADE_API_KEY": KEY}
+        ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=40)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr
+
+
+@pytest.fixture(scope="module")
+def house(postgres_url: str) -> Iterator[House]:
+    document, _ = read_catalog(SAMPLE)
+    with (
+        simulator.running(start=START) as provider,
+        empty_database(postgres_url) as database_url,
+        serving(
+            Settings(
+                stripe_api_key=provider.key,
+                stripe_api_base=provider.url,
+                webhook_secrets=(provider.secret,),
+                clock_url=provider.url,
+                sweep_every=None,
+            ),
+            database_url,
+        ) as api,
+    ):
+        made = House(api, provider)
+        made.control("webhooks", {"url": f"{api.url}/webhooks/stripe"})
+        made.shop.stock(parse(document))
+        for account in ("acme", "late"):
+            made.shop.welcome(account, account.title())
+            made.shop.subscribe(account, "pro_monthly", quantity=3)
+        made.control("clock", {"advance": "7d"})
+        api.eventually("acme", "exports", allowed=True)
+        api.eventually("late", "exports", allowed=True)
+        api.ok("PUT", "/v1/accounts/own", json={})
+        stated = {"version": 1, "status": "active", "items": [{"id": "main", "plan": "pro", "price": "monthly"}]}
+        api.ok("PUT", "/v1/accounts/own/subscriptions/s1", json={**stated, "anchor_at": START.isoformat()})
+        yield made
+
+
+def test_an_upgrade_is_quoted_with_the_provider_s_sums(house: House) -> None:
+    made = house.quote("acme", plan="business")
+    assert (made["direction"], made["plan_before"], made["plan_after"]) == ("upgrade", "pro@1", "business@1")
+    assert made["money"]["source"] == made["money"]["next_invoice"]["source"] == "provider"
+    # Three quarters of the month are left.
+    assert (made["money"]["credit"], made["money"]["charge"]) == (22_275, 112_275)
+    assert (made["money"]["due_now"], made["money"]["next_invoice"]["due"]) == (90_000, 149_700)
+    assert [line["what"] for line in made["money"]["invoice"]["lines"]] == ["pro", "business"]
+    assert {delta["feature"]: delta["how"] for delta in made["deltas"]}["audit_log"] == "gains"
+    assert made["warnings"] == []
+    assert house.api.check("acme", "audit_log")["allowed"] is False
+
+
+def test_a_quote_is_kept_and_names_what_it_was_made_on(house: House) -> None:
+    made = house.quote("acme", quantities={"seats": 5}, when="period_end")
+    assert house.api.ok("GET", f"/v1/accounts/acme/plan-changes/quotes/{made['id']}") == made
+    version = house.api.ok("GET", "/v1/accounts/acme")["version"]
+    assert (made["account_version"], made["catalog_version"]) == (version, 1)
+    lasts = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["made_at"])
+    assert lasts == VALID_FOR
+    again = house.quote("acme", quantities={"seats": 5}, when="period_end")
+    assert again["id"] != made["id"]
+    assert (again["digest"] == made["digest"]) == (again["made_at"] == made["made_at"])
+    other = house.api.problem(404, "GET", f"/v1/accounts/late/plan-changes/quotes/{made['id']}")
+    assert other["code"] == "unknown_quote"
+
+
+def test_a_quote_changes_nothing_at_the_provider(house: House) -> None:
+    before = house.api.ok("GET", "/v1/accounts/acme/timeline")
+    house.quote("acme", plan="business", interval="yearly", add_ons={"extra_calls": 2})
+    house.quote("acme", plan="free", when="now")
+    house.control("flush", {})
+    assert house.api.ok("GET", "/v1/accounts/acme/timeline") == before
+
+
+def test_members_and_usage_over_the_new_limits_are_told(house: House) -> None:
+    for member in ("ann", "bo"):
+        house.api.ok("PUT", f"/v1/accounts/acme/members/{member}", json={"role": "owner", "seat": True})
+    house.api.ok("PUT", "/v1/accounts/acme/usage/projects", json={"used": 4, "id": "counted"})
+    house.api.ok("POST", "/v1/consume", json={"account": "acme", "feature": "api_calls", "quantity": 500, "id": "c1"})
+    made = house.quote("acme", plan="free")
+    assert (made["ends"], made["when"], made["executable"]) == (True, "period_end", True)
+    assert [(v["feature"], v["kind"], v["used"], v["limit"], v["policy"]) for v in made["violations"]] == [
+        ("seats", "members", 2, 1, "block_new"),
+        ("projects", "usage", 4, 2, "block_new"),
+    ]
+
+
+def test_what_is_billed_by_hand_has_the_formula_s_sums(house: House) -> None:
+    made = house.quote("own", plan="business", when="2026-02-14T12:00:00Z")
+    assert (made["money"]["source"], made["money"]["invoice"]["due"]) == ("formula", 20_000)
+    assert (made["when"], made["effective_at"], made["money"]["due_now"]) == ("date", "2026-02-14T12:00:00Z", 0)
+
+
+def test_a_provider_that_does_not_answer_leaves_the_formula_and_a_warning(house: House) -> None:
+    house.control("weather", {"error": 1.0})
+    try:
+        made = house.quote("acme", plan="business")
+    finally:
+        house.control("weather", {})
+    assert (made["money"]["source"], made["money"]["due_now"]) == ("formula", 90_000)
+    assert [caveat["code"] for caveat in made["warnings"]] == ["preview_unavailable"]
+
+
+def test_a_change_in_arrears_says_so(house: House) -> None:
+    house.shop.use_card("late", "pm_card_chargeCustomerFail")
+    client = stripe.StripeClient(house.provider.key, base_addresses={"api": house.provider.url})
+    (item,) = client.v1.subscription_items.list({"subscription": house.shop.subscriptions["late"]}).data
+    client.v1.subscription_items.update(item.id, {"quantity": 5, "proration_behavior": "always_invoice"})
+    house.api.eventually("late", "seats", allowed=True, quantity=5)
+    made = house.quote("late", plan="business")
+    assert [caveat["code"] for caveat in made["warnings"]] == ["payment_overdue"]
+    reasons = {delta["feature"]: delta["decision_after"]["reason"] for delta in made["deltas"]}
+    assert reasons["audit_log"] == "grace"
+
+
+@pytest.mark.parametrize(
+    ("status", "account", "wanted", "code"),
+    [
+        (404, "nobody", {"plan": "pro"}, "unknown_account"),
+        (404, "acme", {"plan": "prp"}, "unknown_plan"),
+        (404, "acme", {"add_ons": {"calls": 1}}, "unknown_add_on"),
+        (404, "acme", {"interval": "weekly"}, "unknown_price"),
+        (400, "acme", {"quantities": {"projects": 5}}, "quantity_not_sold"),
+        (409, "acme", {}, "same_as_now"),
+        (409, "acme", {"plan": "business", "coupon": "none"}, "provider_refused_change"),
+        (400, "acme", {"plan": "business", "when": "2026-01-01T00:00:00Z"}, "date_in_the_past"),
+        (400, "acme", {"plan": "business", "when": "later"}, "invalid_body"),
+        (400, "acme", {"quantities": {"seats": -1}}, "invalid_body"),
+        (400, "acme", {"quantities": {"seats": 1_000_001}}, "invalid_body"),
+        (400, "acme", {"pln": "business"}, "invalid_body"),
+    ],
+)
+def test_what_cannot_be_quoted_is_refused_with_a_code(
+    house: House, status: int, account: str, wanted: dict[str, Any], code: str
+) -> None:
+    assert house.refused(status, account, **wanted)["code"] == code
+
+
+def test_an_account_that_pays_for_nothing_has_nothing_to_change(house: House) -> None:
+    house.api.ok("PUT", "/v1/accounts/free", json={})
+    assert house.refused(409, "free", plan="pro")["code"] == "no_subscription_to_change"
+
+
+def test_the_command_shows_a_quote_on_one_screen(house: House) -> None:
+    told = house.paygrade("accounts", "quote", "acme", "--plan", "business", "--add-on", "extra_calls=2")
+    lines = dict(line.split("\t", 1) for line in told.splitlines())
+    assert len(told.splitlines()) <= 24
+    assert lines["due now"] == "930.00 USD (by the provider)"
+    assert lines["takes effect"].startswith("now, 2026-02-07 12:00:")
+    assert "acme: upgrade, pro@1 → business@1" in told
+    assert "item\t3 × pro → 3 × business" in told
+    assert "item\t+ 2 × extra_calls" in told
+    assert "gains\taudit_log: no (not_in_plan) → yes" in told
+    asked = house.paygrade("accounts", "quote", "acme", "--quantity", "seats=5", "--when", "period_end", "--json")
+    assert json.loads(asked)["wanted"] == {"quantities": {"seats": 5}, "when": "period_end"}
+    assert "`seats` is not KEY=N" in house.paygrade("accounts", "quote", "acme", "--quantity", "seats", code=2)
+    assert "no plan `prp`" in house.paygrade("accounts", "quote", "acme", "--plan", "prp", code=1)
+
+
+@pytest.mark.parametrize(
+    ("units", "currency", "text"),
+    [(9900, "usd", "99.00 USD"), (-5, "eur", "-0.05 EUR"), (980, "jpy", "980 JPY"), (1234, "kwd", "1.234 KWD")],
+)
+def test_an_amount_has_its_currency_s_minor_units(units: int, currency: str, text: str) -> None:
+    assert amount(units, currency) == text
+
+
+# On the operations alone
+
+RULES = [{"direction": "downgrade", "when": "now", "over_limit": "refuse"}, {"when": "now"}]
+
+
+@pytest.fixture
+async def own(store: Store) -> Store:
+    """A store with a catalog that refuses, and an account billed by hand."""
+    policies = {**DOCUMENT["policies"], "plan_change": RULES}
+    document = {**DOCUMENT, "policies": policies}
+    await publish_catalog(store, document=document, lines={}, dry_run=False, at=START, by="ann")
+    await put_account(store, account="acme", name="", links={}, traits={}, at=START)
+    stated = Subscription("own", "active", (Item("main", 1, plan="pro"),), START)
+    await put_subscription(store, account="acme", subscription=stated, version=1, at=START)
+    return store
+
+
+@pytest.mark.anyio
+async def test_a_change_that_its_rule_refuses_as_things_are_is_told_and_not_executable(own: Store) -> None:
+    await state_usage(own, Snapshots(), account="acme", pool="seats", used=3, id="s", reason="", at=START)
+    made = await quote_change(own, None, account="acme", wanted=Wanted(plan="free"), at=START + timedelta(hours=1))
+    assert not made.executable
+    assert [row[0] for row in page(msgspec.to_builtins(made))][-2:] == ["refused", "quote"]
+
+
+@pytest.mark.anyio
+async def test_quotes_are_forgotten_long_after_they_expired(own: Store) -> None:
+    made = await quote_change(own, None, account="acme", wanted=Wanted(plan="free"), at=START)
+    assert await purge_quotes(own, at=START + VALID_FOR + KEPT) == 0
+    assert await get_quote(own, account="acme", id=made.id) == made
+    assert await purge_quotes(own, at=START + VALID_FOR + KEPT + timedelta(seconds=1)) == 1
