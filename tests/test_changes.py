@@ -210,6 +210,9 @@ def test_a_downgrade_at_the_period_s_end_says_what_becomes_of_what_is_over(
     assert made.money.next_invoice is not None
     assert (made.money.next_invoice.at, made.money.next_invoice.total) == (FEB28, 3 * 2800)
     assert deltas(made)["sso"] == ("loses", "yes", "no (not_in_plan)")
+    assert deltas(made)["projects"] == ("loses", "unlimited", "10")
+    projects = next(delta for delta in made.deltas if delta.feature == "projects")
+    assert (projects.decision_after.allowed, projects.decision_after.reason) == (False, "limit_reached")
 
 
 def test_a_downgrade_now_is_over_in_this_month_s_calls_too() -> None:

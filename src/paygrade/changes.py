@@ -287,9 +287,11 @@ def _items(resolved: Resolved) -> tuple[ItemChange, ...]:
 
 
 def _deltas(old: Snapshot, new: Snapshot, catalog: Catalog, at: datetime) -> tuple[Delta, ...]:
+    # What is used takes nothing from what there is: it shows in the decisions.
+    unused = replace(old, balances={}), replace(new, balances={})
     return tuple(
         Delta(e.feature, e.how, e.before, e.after, decide(old, e.feature, 1, at), decide(new, e.feature, 1, at))
-        for e in effects(old, new, offers(catalog), at)
+        for e in effects(*unused, offers(catalog), at)
     )
 
 

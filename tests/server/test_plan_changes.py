@@ -200,7 +200,7 @@ def test_the_command_shows_a_quote_on_one_screen(house: House) -> None:
     assert len(told.splitlines()) <= 24
     assert lines["due now"] == "930.00 USD (by the provider)"
     assert lines["takes effect"].startswith("now, 2026-02-07 12:00:")
-    assert "acme: upgrade, pro@1 → business@1" in told
+    assert lines["acme"] == "upgrade, pro@1 → business@1"
     assert "item\t3 × pro → 3 × business" in told
     assert "item\t+ 2 × extra_calls" in told
     assert "gains\taudit_log: no (not_in_plan) → yes" in told

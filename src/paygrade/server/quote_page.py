@@ -22,7 +22,7 @@ _STYLES = {"gains": "green", "loses": "red", "changes": ""}
 
 def page(quote: Mapping[str, Any]) -> Iterator[Row]:
     """The rows to show, in order."""
-    yield "", _headline(quote), "bold"
+    yield quote["account"], _headline(quote), "bold"
     rule = quote["matched"]["rule"]
     by = f"rule {quote['matched']['number']} of plan_change ({_rule(rule)})"
     yield "takes effect", f"{_WHEN[quote['when']]}, {instant(quote['effective_at'])}; {by}", ""
@@ -54,7 +54,7 @@ def _headline(quote: Mapping[str, Any]) -> str:
     before, after = quote["plan_before"] or "no plan", quote["plan_after"] or "no plan"
     plans = before if before == after else f"{before} → {after}"
     end = "; the subscription ends" if quote["ends"] else ""
-    return f"{quote['account']}: {quote['direction']}, {plans}{end}"
+    return f"{quote['direction']}, {plans}{end}"
 
 
 def _rule(rule: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from paygrade.bills import Invoice, Money
 from paygrade.catalog import Proration
 from paygrade.changes import ItemChange, Quote
-from paygrade.errors import Refused
+from paygrade.errors import Refused, Unavailable
 from paygrade.proration import Line
 from paygrade.providers.stripe.connection import NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.payload import Payload
@@ -69,16 +69,25 @@ class StripePreviewer:
     def _ask(self, quote: Quote, **details: Any) -> Json | None:
         """One preview; None: there would be no invoice. Any: Stripe's own parameters."""
         asked: dict[str, Any] = {"subscription": quote.subscription, "subscription_details": details}
-        if quote.when == "now":
+        if quote.when == "now" and details["proration_behavior"] != "none":
             details["proration_date"] = int(quote.effective_at.timestamp())
         if quote.wanted.coupon is not None:
             asked["discounts"] = [{"coupon": quote.wanted.coupon}]
         try:
-            return self._connection.post("/v1/invoices/create_preview", idempotency_key=None, **asked)
+            return self._post(asked)
         except NotTaken as refused:
             if refused.code == "invoice_upcoming_none":
                 return None
             raise _refused(refused.message) from refused
+
+    def _post(self, asked: dict[str, Any]) -> Json:
+        """Asked again once where no answer came: unlike what else is posted, this changes nothing."""
+        try:
+            return self._connection.post("/v1/invoices/create_preview", idempotency_key=None, **asked)
+        except Unavailable as failed:
+            if failed.code != "provider_unreachable":
+                raise
+        return self._connection.post("/v1/invoices/create_preview", idempotency_key=None, **asked)
 
     def _items(self, quote: Quote) -> list[Json]:
         named = [item.price_after for item in quote.items if _has_other_price(item)]
@@ -140,7 +149,14 @@ def _is_renewal(shown: Json, quote: Quote) -> bool:
 
 
 def _at(invoice: Payload) -> datetime:
-    return invoice.instant("created") or invoice.refuse("created", "an instant")
+    """When it would be made: at the latest when a whole period that it bills begins."""
+    begins = [line.child("period").instant("start") for line in invoice.listed("lines") if not _is_prorated(line)]
+    made_at = invoice.instant("created") or invoice.refuse("created", "an instant")
+    return max([made_at, *(begin for begin in begins if begin is not None)])
+
+
+def _is_prorated(line: Payload) -> bool:
+    return line.child("parent").child("subscription_item_details").flag("proration")
 
 
 def _money(quote: Quote, shown: Json | None, renewal: Json | None) -> Money:
@@ -187,7 +203,7 @@ def _line(source: Payload, quote: Quote) -> Line:
         source.refuse("amount", "an amount over a period")
     # A credit may be too small to count, and then only what it gives back tells it from a debit.
     given_back = amount < 0 or details.child("proration_details").has("credited_items")
-    kind = "period" if not details.flag("proration") else "credit" if given_back else "debit"
+    kind = "period" if not _is_prorated(source) else "credit" if given_back else "debit"
     what = _what(details.text("subscription_item"), kind == "credit", quote) or source.text("description") or ""
     return Line(kind, what, source.integer("quantity") or 0, amount, from_at, until)  # type: ignore[arg-type]  # one of the three
 
