@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from paygrade.balances import Grant, Row, SlotDetail
 from paygrade.entries import Answered, Change, Draw, Entry, Held, Kept, Key, Reservation
 from paygrade.errors import Refused
+from paygrade.postgres import columns
 
 
 class Ledger:
@@ -31,7 +32,7 @@ class Ledger:
             from unnest(%s::text[], %s::text[]) with ordinality k (account, id, n)
             join ledger l on l.account = k.account and l.id = k.id
             """,
-            _columns(ids, 2),
+            columns.keys(ids, 2),
         )
         return {
             ids[n - 1]: Answered(digest, kind, denied, None if answer is None else answer.encode())
@@ -58,7 +59,7 @@ class Ledger:
             join balances b on b.account = k.account and b.pool = k.pool and b.slot = k.slot
             order by k.n for update of b
             """,
-            _columns(ordered, 3),
+            columns.keys(ordered, 3),
         )
         return {
             ordered[n - 1]: Kept(Row(used, reserved, _detail(detail)), version, expires_at)
@@ -73,7 +74,11 @@ class Ledger:
             select * from unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
             on conflict do nothing
             """,
-            (*_columns(keys, 3), [from_at for from_at, _ in spans], [until for _, until in spans]),
+            (
+                *columns.keys(keys, 3),
+                columns.instants([from_at for from_at, _ in spans]),
+                columns.instants([until for _, until in spans]),
+            ),
         )
 
     async def load(self, keys: Sequence[Key]) -> dict[Key, Kept]:
@@ -84,7 +89,7 @@ class Ledger:
             from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n)
             join balances b on b.account = k.account and b.pool = k.pool and b.slot = k.slot
             """,
-            _columns(keys, 3),
+            columns.keys(keys, 3),
         )
         return {
             keys[n - 1]: Kept(Row(used, reserved, _detail(detail)), version, expires_at)
@@ -100,7 +105,7 @@ class Ledger:
               on b.pool = k.pool and b.slot >= k.slot || ' member:' and b.slot < k.slot || ' member;'
             where b.account = %s
             """,
-            (*_columns(prefixes, 2), account),
+            (*columns.keys(prefixes, 2), account),
         )
         return {(pool, slot): Row(used, reserved) async for pool, slot, used, reserved in cursor}
 
@@ -116,12 +121,12 @@ class Ledger:
             where b.account = k.account and b.pool = k.pool and b.slot = k.slot
             """,
             (
-                *_columns([change.key for change in changes], 3),
-                [change.used for change in changes],
-                [change.reserved for change in changes],
-                [change.version for change in changes],
-                [change.expires_at for change in changes],
-                [None if change.detail is None else msgspec.json.encode(change.detail).decode() for change in changes],
+                *columns.keys([change.key for change in changes], 3),
+                columns.numbers([change.used for change in changes]),
+                columns.numbers([change.reserved for change in changes]),
+                columns.numbers([change.version for change in changes]),
+                columns.instants([change.expires_at for change in changes]),
+                columns.texts([_json(change.detail) for change in changes]),
             ),
         )
 
@@ -143,19 +148,19 @@ class Ledger:
                  e (a, i, k, f, q, t, r, d, w, n, m, p, s)
             """,
             (
-                [e.account for e in entries],
-                [e.id for e in entries],
-                [e.kind for e in entries],
-                [e.feature for e in entries],
-                [e.quantity for e in entries],
-                [e.time for e in entries],
-                [e.recorded_at for e in entries],
-                [e.digest for e in entries],
-                [draws_text(e.draws) for e in entries],
-                [e.denied for e in entries],
-                [e.member for e in entries],
-                [None if e.properties is None else msgspec.json.encode(e.properties).decode() for e in entries],
-                [None if e.answer is None else e.answer.decode() for e in entries],
+                columns.texts([e.account for e in entries]),
+                columns.texts([e.id for e in entries]),
+                columns.texts([e.kind for e in entries]),
+                columns.texts([e.feature for e in entries]),
+                columns.numbers([e.quantity for e in entries]),
+                columns.instants([e.time for e in entries]),
+                columns.instants([e.recorded_at for e in entries]),
+                columns.numbers([e.digest for e in entries]),
+                columns.texts([draws_text(e.draws) for e in entries]),
+                columns.texts([e.denied for e in entries]),
+                columns.texts([e.member for e in entries]),
+                columns.texts([_json(e.properties) for e in entries]),
+                columns.texts([None if e.answer is None else e.answer.decode() for e in entries]),
             ),
         )
 
@@ -173,7 +178,7 @@ class Ledger:
             order by g.account, g.pool, g.id
         """
         cursor = await self._connection.execute(
-            f"{query} for update of g" if lock else query, (*_columns(sorted(set(pools)), 2), at)
+            f"{query} for update of g" if lock else query, (*columns.keys(sorted(set(pools)), 2), at)
         )
         async for account, pool, id, kind, units, priority, from_at, until, used, reserved, voided in cursor:
             until = until and until.astimezone(UTC)
@@ -212,12 +217,10 @@ class Ledger:
             where g.account = k.account and g.pool = k.pool and g.id = k.id
             """,
             (
-                [account for account, _, _ in changed],
-                [pool for _, pool, _ in changed],
-                [grant.id for _, _, grant in changed],
-                [grant.used for _, _, grant in changed],
-                [grant.reserved for _, _, grant in changed],
-                [grant.voided for _, _, grant in changed],
+                *columns.keys([(account, pool, grant.id) for account, pool, grant in changed], 3),
+                columns.numbers([grant.used for _, _, grant in changed]),
+                columns.numbers([grant.reserved for _, _, grant in changed]),
+                columns.numbers([grant.voided for _, _, grant in changed]),
             ),
         )
 
@@ -228,7 +231,7 @@ class Ledger:
             join reservations r on r.account = k.account and r.id = k.id order by r.account, r.id
         """
         cursor = await self._connection.execute(
-            f"{query} for update of r" if lock else query, _columns(sorted(set(ids)), 2)
+            f"{query} for update of r" if lock else query, columns.keys(sorted(set(ids)), 2)
         )
         return {(row[0], row[1]): _reservation(row) async for row in cursor}
 
@@ -266,16 +269,16 @@ class Ledger:
                 held = excluded.held, expires_at = excluded.expires_at
             """,
             (
-                [r.account for r in reservations],
-                [r.id for r in reservations],
-                [r.feature for r in reservations],
-                [r.member for r in reservations],
-                [r.units for r in reservations],
-                [r.committed for r in reservations],
-                [r.state for r in reservations],
-                [msgspec.json.encode(r.held).decode() for r in reservations],
-                [r.made_at for r in reservations],
-                [r.expires_at for r in reservations],
+                columns.texts([r.account for r in reservations]),
+                columns.texts([r.id for r in reservations]),
+                columns.texts([r.feature for r in reservations]),
+                columns.texts([r.member for r in reservations]),
+                columns.numbers([r.units for r in reservations]),
+                columns.numbers([r.committed for r in reservations]),
+                columns.texts([r.state for r in reservations]),
+                columns.texts([_json(r.held) for r in reservations]),
+                columns.instants([r.made_at for r in reservations]),
+                columns.instants([r.expires_at for r in reservations]),
             ),
         )
 
@@ -296,6 +299,10 @@ _details = msgspec.json.Decoder(SlotDetail)
 _helds = msgspec.json.Decoder(Held)
 
 
+def _json(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
 def _detail(text: str | None) -> SlotDetail | None:
     return None if text is None else _details.decode(text)
 
@@ -314,7 +321,3 @@ def _reservation(row: TupleRow) -> Reservation:
         made_at.astimezone(UTC),
         expires_at.astimezone(UTC),
     )
-
-
-def _columns(rows: Sequence[tuple[str, ...]], width: int) -> tuple[list[str], ...]:
-    return tuple([row[n] for row in rows] for n in range(width))
