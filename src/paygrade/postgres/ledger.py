@@ -6,16 +6,27 @@ is written once and never changed; a version grows with every change of its row.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
-from psycopg import AsyncConnection
-from psycopg.errors import UniqueViolation
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
 from paygrade.balances import Grant, Row, SlotDetail
 from paygrade.entries import Answered, Change, Draw, Entry, Held, Kept, Key, Reservation
-from paygrade.errors import Refused
 from paygrade.postgres import columns
+
+Cursor = AsyncCursor[TupleRow]
+Span = tuple[datetime | None, datetime | None]
+
+
+class Taken(NamedTuple):
+    """What is locked, and what was answered before."""
+
+    kept: dict[Key, Kept]
+    grants: dict[tuple[str, str], list[Grant]]
+    reservations: dict[tuple[str, str], Reservation]
+    answered: dict[tuple[str, str], Answered]
 
 
 class Ledger:
@@ -24,9 +35,34 @@ class Ledger:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
 
+    async def take(
+        self,
+        keys: Sequence[Key],
+        ids: Sequence[tuple[str, str]],
+        reservations: Sequence[tuple[str, str]],
+        at: datetime,
+    ) -> Taken:
+        """Lock these slots, the grants of their pools and these reservations, and read what these ids (account, id)
+        were answered with. Slots that are not there yet are left out. In a pipeline, one round trip."""
+        pools = sorted({(account, pool) for account, pool, _ in keys})
+        # All is asked before any of it is read: whoever reads in a pipeline waits for what was asked so far.
+        slots = await self._ask_slots(sorted(keys), lock=True) if keys else None
+        grants = await self._ask_grants(pools, at, lock=True) if pools else None
+        held = await self._ask_reservations(reservations, lock=True) if reservations else None
+        known = await self._ask_answered(ids) if ids else None
+        return Taken(
+            await _slots(slots, sorted(keys)) if slots is not None else {},
+            await _grants(grants) if grants is not None else {},
+            await _reservations(held) if held is not None else {},
+            await _answered(known, ids) if known is not None else {},
+        )
+
     async def answered(self, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answered]:
         """What these ids (account, id) were answered with."""
-        cursor = await self._connection.execute(
+        return await _answered(await self._ask_answered(ids), ids)
+
+    async def _ask_answered(self, ids: Sequence[tuple[str, str]]) -> Cursor:
+        return await self._connection.execute(
             """
             select k.n, l.digest, l.kind, l.denied, l.answer::text
             from unnest(%s::text[], %s::text[]) with ordinality k (account, id, n)
@@ -34,40 +70,32 @@ class Ledger:
             """,
             columns.keys(ids, 2),
         )
-        return {
-            ids[n - 1]: Answered(digest, kind, denied, None if answer is None else answer.encode())
-            async for n, digest, kind, denied, answer in cursor
-        }
 
-    async def lock(
-        self, keys: Sequence[Key], windows: Mapping[Key, tuple[datetime | None, datetime | None]]
-    ) -> dict[Key, Kept]:
-        """Lock these slots in the order of their keys, making those that are new. `windows`: when a slot of a window
-        begins and ends."""
+    async def lock(self, keys: Sequence[Key], spans: Mapping[Key, Span]) -> dict[Key, Kept]:
+        """Lock these slots in the order of their keys, making those that are new."""
         ordered = sorted(keys)
-        found = await self._lock(ordered)
+        found = await _slots(await self._ask_slots(ordered, lock=True), ordered)
         if len(found) < len(ordered):
-            await self._make([key for key in ordered if key not in found], windows)
-            found = await self._lock(ordered)
+            await self.make([key for key in ordered if key not in found], spans)
+            found = await _slots(await self._ask_slots(ordered, lock=True), ordered)
         return found
 
-    async def _lock(self, ordered: Sequence[Key]) -> dict[Key, Kept]:
-        cursor = await self._connection.execute(
-            """
+    async def load(self, keys: Sequence[Key]) -> dict[Key, Kept]:
+        """The same rows without locking them; those that are not there are left out."""
+        return await _slots(await self._ask_slots(keys, lock=False), keys)
+
+    async def _ask_slots(self, ordered: Sequence[Key], *, lock: bool) -> Cursor:
+        query = """
             select k.n, b.used, b.reserved, b.version, b.expires_at, b.detail::text
             from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n)
             join balances b on b.account = k.account and b.pool = k.pool and b.slot = k.slot
-            order by k.n for update of b
-            """,
-            columns.keys(ordered, 3),
-        )
-        return {
-            ordered[n - 1]: Kept(Row(used, reserved, _detail(detail)), version, expires_at)
-            async for n, used, reserved, version, expires_at, detail in cursor
-        }
+        """
+        locking = f"{query} order by k.n for update of b"
+        return await self._connection.execute(locking if lock else query, columns.keys(ordered, 3))
 
-    async def _make(self, keys: Sequence[Key], windows: Mapping[Key, tuple[datetime | None, datetime | None]]) -> None:
-        spans = [windows.get(key, (None, None)) for key in keys]
+    async def make(self, keys: Sequence[Key], spans: Mapping[Key, Span]) -> None:
+        """Make the rows of slots that are new. `spans`: when a slot of a window begins and ends."""
+        from_until = [spans.get(key, (None, None)) for key in keys]
         await self._connection.execute(
             """
             insert into balances (account, pool, slot, from_at, until)
@@ -76,25 +104,10 @@ class Ledger:
             """,
             (
                 *columns.keys(keys, 3),
-                columns.instants([from_at for from_at, _ in spans]),
-                columns.instants([until for _, until in spans]),
+                columns.instants([from_at for from_at, _ in from_until]),
+                columns.instants([until for _, until in from_until]),
             ),
         )
-
-    async def load(self, keys: Sequence[Key]) -> dict[Key, Kept]:
-        """The same rows without locking them; those that are not there are left out."""
-        cursor = await self._connection.execute(
-            """
-            select k.n, b.used, b.reserved, b.version, b.expires_at, b.detail::text
-            from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n)
-            join balances b on b.account = k.account and b.pool = k.pool and b.slot = k.slot
-            """,
-            columns.keys(keys, 3),
-        )
-        return {
-            keys[n - 1]: Kept(Row(used, reserved, _detail(detail)), version, expires_at)
-            async for n, used, reserved, version, expires_at, detail in cursor
-        }
 
     async def member_slots(self, account: str, prefixes: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
         """By pool and slot: what each member used, of the pools and windows (pool, slot) given."""
@@ -131,13 +144,7 @@ class Ledger:
         )
 
     async def write(self, entries: Sequence[Entry]) -> None:
-        """Add entries. Refused `id_taken` when another transaction took one of the ids meanwhile."""
-        try:
-            await self._write(entries)
-        except UniqueViolation:
-            raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
-
-    async def _write(self, entries: Sequence[Entry]) -> None:
+        """Add entries. The transaction is refused `id_taken` when another one took one of the ids meanwhile."""
         await self._connection.execute(
             """
             insert into ledger (account, id, kind, feature, quantity, time, recorded_at, digest, draws, denied, member,
@@ -168,7 +175,9 @@ class Ledger:
         self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool
     ) -> dict[tuple[str, str], list[Grant]]:
         """By account and pool: grants that can still be spent or hold something; with `lock`, in key order."""
-        found: dict[tuple[str, str], list[Grant]] = {}
+        return await _grants(await self._ask_grants(sorted(set(pools)), at, lock=lock))
+
+    async def _ask_grants(self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool) -> Cursor:
         query = """
             select g.account, g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until, g.used, g.reserved,
                    g.voided
@@ -177,14 +186,9 @@ class Ledger:
             where g.until is null or g.until > %s or g.reserved > 0
             order by g.account, g.pool, g.id
         """
-        cursor = await self._connection.execute(
-            f"{query} for update of g" if lock else query, (*columns.keys(sorted(set(pools)), 2), at)
+        return await self._connection.execute(
+            f"{query} for update of g" if lock else query, (*columns.keys(pools, 2), at)
         )
-        async for account, pool, id, kind, units, priority, from_at, until, used, reserved, voided in cursor:
-            until = until and until.astimezone(UTC)
-            grant = Grant(id, kind, units, from_at.astimezone(UTC), until, priority, used, reserved, voided)
-            found.setdefault((account, pool), []).append(grant)
-        return found
 
     async def grant(self, account: str, pool: str, grant: Grant, *, reason: str, at: datetime) -> None:
         """Add a grant; its id must be new to the pool."""
@@ -226,14 +230,16 @@ class Ledger:
 
     async def reservations(self, ids: Sequence[tuple[str, str]], *, lock: bool) -> dict[tuple[str, str], Reservation]:
         """Reservations by account and id; with `lock`, in key order."""
+        return await _reservations(await self._ask_reservations(ids, lock=lock))
+
+    async def _ask_reservations(self, ids: Sequence[tuple[str, str]], *, lock: bool) -> Cursor:
         query = f"""
             select {_RESERVATION} from unnest(%s::text[], %s::text[]) k (account, id)
             join reservations r on r.account = k.account and r.id = k.id order by r.account, r.id
         """
-        cursor = await self._connection.execute(
+        return await self._connection.execute(
             f"{query} for update of r" if lock else query, columns.keys(sorted(set(ids)), 2)
         )
-        return {(row[0], row[1]): _reservation(row) async for row in cursor}
 
     async def expired(self, accounts: Iterable[str], at: datetime, *, limit: int = 500) -> list[tuple[str, str]]:
         """Open reservations (account, id) of these accounts whose time is up."""
@@ -281,6 +287,33 @@ class Ledger:
                 columns.instants([r.expires_at for r in reservations]),
             ),
         )
+
+
+async def _slots(cursor: Cursor, keys: Sequence[Key]) -> dict[Key, Kept]:
+    return {
+        keys[n - 1]: Kept(Row(used, reserved, _detail(detail)), version, expires_at)
+        for n, used, reserved, version, expires_at, detail in await cursor.fetchall()
+    }
+
+
+async def _answered(cursor: Cursor, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answered]:
+    return {
+        ids[n - 1]: Answered(digest, kind, denied, None if answer is None else answer.encode())
+        for n, digest, kind, denied, answer in await cursor.fetchall()
+    }
+
+
+async def _grants(cursor: Cursor) -> dict[tuple[str, str], list[Grant]]:
+    found: dict[tuple[str, str], list[Grant]] = {}
+    for account, pool, id, kind, units, priority, from_at, until, used, reserved, voided in await cursor.fetchall():
+        until = until and until.astimezone(UTC)
+        grant = Grant(id, kind, units, from_at.astimezone(UTC), until, priority, used, reserved, voided)
+        found.setdefault((account, pool), []).append(grant)
+    return found
+
+
+async def _reservations(cursor: Cursor) -> dict[tuple[str, str], Reservation]:
+    return {(row[0], row[1]): _reservation(row) for row in await cursor.fetchall()}
 
 
 def draws_text(draws: Iterable[Draw]) -> str:
