@@ -188,16 +188,16 @@ async def open_book(
 ) -> Book:
     """Lock what is going to change and read what it is. Raises Due."""
     wanted = sorted(set(keys))
-    kept = await tx.ledger.lock(wanted, _spans(snapshots, at)) if wanted else {}
-    due = {key[0] for key, slot in kept.items() if slot.expires_at is not None and slot.expires_at <= at}
+    taken = await tx.ledger.take(wanted, ids, reservations, at)
+    if len(taken.kept) < len(wanted):
+        await tx.ledger.make([key for key in wanted if key not in taken.kept], _spans(snapshots, at))
+        # Whoever made one of them at the same moment has entered something, too: all is read anew.
+        taken = await tx.ledger.take(wanted, ids, reservations, at)
+    due = {key[0] for key, slot in taken.kept.items() if slot.expires_at is not None and slot.expires_at <= at}
     if due and await tx.ledger.expired(due, at):
         raise Due(due)
-    pools = {(account, pool) for account, pool, _ in wanted}
-    grants = await tx.ledger.grants(sorted(pools), at, lock=True) if pools else {}
-    held = await tx.ledger.reservations(reservations, lock=True) if reservations else {}
-    answered = await tx.ledger.answered(sorted(set(ids))) if ids else {}
-    kept = await _with_carried(tx, snapshots, kept, at)
-    return Book(snapshots, kept, grants, answered, held, at)
+    kept = await _with_carried(tx, snapshots, taken.kept, at)
+    return Book(snapshots, kept, taken.grants, taken.answered, taken.reservations, at)
 
 
 async def expire_due(store: "Store", accounts: Collection[str], at: datetime) -> None:
