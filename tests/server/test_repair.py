@@ -33,6 +33,7 @@ from paygrade.server.sweeps import run_sweep, start_sweep_regularly
 from paygrade.server.sync import claim_subjects, sync_subject
 from paygrade.simulator.serve import Running, running
 from serving import SAMPLE, Api
+from world import Event, World, customer
 
 pytestmark = pytest.mark.anyio
 
@@ -321,6 +322,20 @@ async def test_a_rate_limit_is_waited_out_and_the_sweep_goes_on_where_it_was(
     while await run_sweep(store, reader(lean), Standing()) != "finished":
         await asyncio.sleep(0.05)
     assert (await load_sweep(store, id=started.sweep.id)).counts.subscriptions == 2_500
+
+
+async def test_a_sweep_reads_again_who_was_once_said_not_to_exist(store: Store) -> None:
+    """Found by the simulation: a subject that was looked at and left without an account."""
+    lean = LeanStripe(3)
+    with lean.serving():
+        await receive_event(store, ref=Event("evt_1", "stripe:cus_0000002", "customer.deleted"), body=b"{}", at=START)
+        (claim,) = await claim_subjects(store, limit=10, at=START)
+        gone = World({claim.subject: customer(deleted=True, account=None)})
+        assert await sync_subject(store, gone, Standing(), claim) == "nothing"
+        assert (await sweep(store, reader(lean), Standing())).counts.discovered == 3
+        for claim in await claim_subjects(store, limit=10, at=START):
+            assert await sync_subject(store, reader(lean), Standing(), claim) == "saved"
+        assert await stored(store, "stripe:cus_0000002") == lean.customer(2)
 
 
 SWEEPING = """

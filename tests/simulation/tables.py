@@ -14,13 +14,13 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account, apply
 from paygrade.catalog import Catalog
-from paygrade.drift import Difference, FoundBy
 from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription
 from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
-from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject
+from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject, KnownSubject
 
 from .loop import START
+from .repair_tables import RepairTables
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -49,6 +49,7 @@ class InboxRow(Struct, frozen=True):
     object_id: str | None
     received_at: datetime
     handled: bool
+    polled: bool
 
 
 class AccountRow(Struct, frozen=True):
@@ -65,6 +66,16 @@ class Dump(Struct, frozen=True):
     subjects: dict[str, SubjectRow]
     inbox: dict[tuple[str, str], bool]
     """Whether each event was handled, by subject and event id."""
+    drift: tuple[tuple[str, str, str], ...] = ()
+    """What is open: subject, subscription, field."""
+    sweeping: bool = False
+    """Whether a sweep is unfinished."""
+
+
+TABLES = (
+    *("subjects", "inbox", "accounts", "facts", "links", "subscriptions"),
+    *("drift", "sweeps", "sightings", "polls"),
+)
 
 
 class Tables:
@@ -73,9 +84,7 @@ class Tables:
     def __init__(self, catalog: Catalog, now: Callable[[], datetime]) -> None:
         self.catalog = catalog
         self.now = now
-        self.committed: dict[str, dict[Any, Any]] = {
-            name: {} for name in ("subjects", "inbox", "accounts", "facts", "links", "subscriptions", "drift")
-        }
+        self.committed: dict[str, dict[Any, Any]] = {name: {} for name in TABLES}
 
     def begin(self) -> "TablesTransaction":
         return TablesTransaction(self)
@@ -87,14 +96,16 @@ class Tables:
             facts=tuple((account, fact) for (account, _), fact in sorted(rows["facts"].items(), key=lambda i: i[0])),
             subjects=dict(sorted(rows["subjects"].items())),
             inbox={key: row.handled for key, row in sorted(rows["inbox"].items())},
+            drift=tuple(sorted(rows["drift"])),
+            sweeping=any(row.saved.finished_at is None for row in rows["sweeps"].values()),
         )
 
 
-class TablesTransaction:
+class TablesTransaction(RepairTables):
     """One transaction: the methods are named after the noun and the method of `postgres/` that they stand for."""
 
     def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+        self._tables, self._now = tables, tables.now
         self._written: dict[str, dict[Any, Any]] = {name: {} for name in tables.committed}
 
     def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any:
@@ -148,13 +159,16 @@ class TablesTransaction:
                 retry_at=row.retry_at if row.failing else None if waiting else patient_until,
             )
 
-    def _subjects_known(self, *, after: str, limit: int) -> tuple[str, ...]:
-        known = sorted(r.subject for r in self._rows("subjects") if r.account is not None and r.subject > after)
-        return tuple(known[:limit])
-
-    def _subjects_unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
-        rows = [(subject, self._get("subjects", subject)) for subject in sorted(set(subjects))]
-        return tuple(subject for subject, row in rows if row is None or row.account is None)
+    def _subjects_stored(self, subjects: Iterable[str], *, hold: bool = False) -> dict[str, KnownSubject]:
+        found, now = {}, self._tables.now()
+        for subject in sorted(set(subjects)):
+            row = self._get("subjects", subject)
+            if row is not None and row.account is not None:
+                stated = self._get("accounts", row.account).account.statements.get(subject)
+                leased = row.leased_until is not None and row.leased_until > now
+                busy = row.dirty > row.synced or leased
+                found[subject] = KnownSubject(row.account, stated.body if stated else None, row.read_at, busy)
+        return found
 
     def _subjects_claim(
         self, *, limit: int, lease_s: float, at: datetime, locked: Collection[str]
@@ -240,13 +254,13 @@ class TablesTransaction:
     ) -> bool:
         if self._get("inbox", (subject, event_id)) is not None:
             return False
-        self._written["inbox"][subject, event_id] = InboxRow(subject, event_id, type, object_id, at, handled)
+        self._written["inbox"][subject, event_id] = InboxRow(subject, event_id, type, object_id, at, handled, polled)
         return True
 
     def _inbox_unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
         rows = [row for row in self._rows("inbox") if row.subject == subject and not row.handled]
         rows.sort(key=lambda row: (row.received_at, row.event_id))
-        return tuple(ClaimedEvent(row.event_id, row.type, row.object_id) for row in rows)
+        return tuple(ClaimedEvent(row.event_id, row.type, row.object_id, row.polled) for row in rows)
 
     def _inbox_handle(self, subject: str, event_ids: list[str], at: datetime) -> None:
         for id in event_ids:
@@ -259,24 +273,6 @@ class TablesTransaction:
             row = self._get("inbox", (subject, id))
             if row is not None and self._get("inbox", (to, id)) is None:
                 self._written["inbox"][to, id] = replace(row, subject=to, handled=False)
-
-    # Drift that is open: what was healed is not looked at again
-
-    def _drifts_add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> int:
-        keys = {(subject, each.subscription or "", each.field) for subject, _, each in found}
-        new = [key for key in sorted(keys) if self._get("drift", key) is None]
-        for key in new:
-            self._written["drift"][key] = key
-        return len(new)
-
-    def _drifts_heal(self, subject: str, at: datetime) -> int:
-        return self._drifts_withdraw(subject)
-
-    def _drifts_withdraw(self, subject: str) -> int:
-        mine = [key for key in self._rows("drift") if key[0] == subject]
-        for key in mine:
-            self._written["drift"][key] = None
-        return len(mine)
 
     # Accounts
 

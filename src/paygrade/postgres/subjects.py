@@ -100,26 +100,6 @@ class Subjects:
             },
         )
 
-    async def known(self, *, after: str, limit: int) -> tuple[str, ...]:
-        """Subjects that belong to an account, by name."""
-        cursor = await self._connection.execute(
-            "select subject from subjects where subject > %s and account is not null order by subject limit %s",
-            (after, limit),
-        )
-        return tuple([subject async for (subject,) in cursor])
-
-    async def unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
-        """Those of these that belong to no account: never named, or said not to exist when they were last read."""
-        cursor = await self._connection.execute(
-            """
-            select named.subject from unnest(%s::text[]) as named(subject)
-            where not exists (
-                select from subjects s where s.subject = named.subject and s.account is not null)
-            """,
-            (sorted(set(subjects)),),
-        )
-        return tuple([subject async for (subject,) in cursor])
-
     async def stored(self, subjects: Iterable[str], *, hold: bool = False) -> dict[str, KnownSubject]:
         """What is stored of those of these that belong to an account; costs one statement.
 

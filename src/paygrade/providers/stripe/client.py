@@ -73,8 +73,8 @@ class StripeProvider:
 
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
         without subscriptions or in arrears.
-        A customer that Stripe deleted or never heard of is a Customer with `deleted` set; None means that a
-        subscription or invoice has no customer any more. Raises Unavailable.
+        A customer that Stripe deleted is a Customer with `deleted` set. None means that Stripe never heard of the
+        customer, or that a subscription or invoice has none any more. Raises Unavailable.
         """
         id = subject.removeprefix("stripe:")
         if id.startswith("sub_"):
@@ -83,9 +83,11 @@ class StripeProvider:
             return self._owner_of(f"/v1/invoices/{_quoted(id)}")
         subscriptions = self._subscriptions_of(id, known_live)
         payload = _expanded_customer(subscriptions) or self._find(f"/v1/customers/{_quoted(id)}")
-        if payload is None and known_live and not subscriptions:
-            # Of a customer that was deleted Stripe still says so. Knowing nothing of it at all means that we ask the
-            # wrong Stripe account, and believing the answer would close every account here.
+        if payload is None and not subscriptions:
+            # Of a customer that was deleted Stripe still says so. Knowing nothing of it at all means that the answer
+            # is older than the customer, or that we ask the wrong Stripe account: believing it would close accounts.
+            if not known_live:
+                return None
             raise Unavailable(
                 "provider_refused_key",
                 f"Stripe knows neither `{id}` nor its live subscriptions; check that `PAYGRADE_STRIPE_API_KEY` is a "
@@ -97,15 +99,6 @@ class StripeProvider:
             return translate.customer(payload or {"id": id, "deleted": True}, subscriptions, open_invoices)
         except Refused as mistake:
             raise _not_understood(mistake.detail) from mistake
-
-    def iter_all(self) -> Iterator[str]:
-        """The subject of every subscription of any status, each once: what a full sweep has to visit."""
-        seen: set[str] = set()
-        for entry in self._pages("/v1/subscriptions", status="all"):
-            owner = _owner(entry)
-            if owner is not None and owner not in seen:
-                seen.add(owner)
-                yield f"stripe:{owner}"
 
     def list_page(self, after: str | None) -> Page | None:
         """One page of every subscription there is, in Stripe's order; None when `after` is unknown there.
