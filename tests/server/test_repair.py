@@ -30,7 +30,7 @@ from paygrade.server.operations.repair import Sweep, list_drift, load_sweep, sta
 from paygrade.server.operations.sync import receive_event, sync_status
 from paygrade.server.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events
 from paygrade.server.sweeps import run_sweep, start_sweep_regularly
-from paygrade.server.sync import claim_subjects, sync_subject
+from paygrade.server.sync import claim_subjects, fetch_subject, save_reading, sync_subject
 from paygrade.simulator.serve import Running, running
 from serving import SAMPLE, Api
 from world import Event, World, customer
@@ -222,6 +222,48 @@ async def test_what_waits_to_be_read_is_no_drift(store: Store, provided: Provide
     assert (await sweep(store, provided.provider, provided)).counts.different == 0
     await heal(store, provided)
     assert await drift(store) == ()
+
+
+async def test_who_is_being_read_while_a_page_is_compared_is_read_again(store: Store, provided: Provided) -> None:
+    """The reading may have begun before the change that the page shows, and no event may ever tell of it."""
+    subject = provided.buyer("acme")
+    await everything_known(store, provided)
+    async with store.transaction() as tx:
+        await tx.subjects.mark([subject])
+    (claim,) = await claim_subjects(store, limit=1, at=START)
+    reading = await fetch_subject(store, provided.provider, claim, at=START)
+    provided.shop.change("acme", "pro_monthly", quantity=4)
+    assert (await sweep(store, provided.provider, provided)).counts.doubtful == 1
+    assert await save_reading(store, reading, at=START) == "saved"
+    assert await heal(store, provided) == [subject]
+    assert await stored(store, subject) == provided.provider.fetch(subject)
+
+
+async def test_a_sweep_waits_for_subjects_in_the_order_of_their_names(
+    store: Store, database_url: str, provided: Provided
+) -> None:
+    first, last = sorted((provided.buyer("acme"), provided.buyer("globex")))
+    await everything_known(store, provided)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "delete from accounts where account in (select account from subjects where subject = %s)", (first,)
+        )
+    provided.shop.change("acme", "pro_monthly", quantity=4)
+    provided.shop.change("globex", "pro_monthly", quantity=4)
+    async with store.transaction() as tx:
+        await tx.subjects.mark([first])
+        sweeping = asyncio.create_task(sweep(store, provided.provider, provided))
+        await somebody_waits(database_url)
+        # Who had locked this one already would wait for us, and we for them.
+        await tx.subjects.mark([last])
+    counts = (await sweeping).counts
+    assert (counts.discovered, counts.different, counts.doubtful) == (1, 0, 1), "the last one was marked meanwhile"
+
+
+async def somebody_waits(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        while not connection.execute("select 1 from pg_locks where not granted").fetchall():
+            await asyncio.sleep(0.01)
 
 
 async def test_an_event_that_was_on_its_way_takes_the_drift_back(store: Store, provided: Provided) -> None:

@@ -264,8 +264,6 @@ class HostileTransaction:
         match noun, method:
             case "subjects", "mark":
                 return [("subject", subject) for subject in sorted(set(args[0]))]
-            case "subjects", "stored" if named.get("hold"):
-                return [("subject", subject) for subject in sorted(set(args[0]))]
             case "subjects", "lock":
                 return [("subject", args[0])]
             case "subjects", "settle" | "fail":

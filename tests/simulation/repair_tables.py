@@ -112,7 +112,9 @@ class RepairTables:
         found = set()
         for id, subject, status in self._rows("subscriptions"):
             row = self._get("subjects", subject)
-            if status in TERMINAL or row is None or row.dirty > row.synced or self._get("sightings", (subject, id)):
+            if status in TERMINAL or row is None or self._get("sightings", (subject, id)):
+                continue
+            if row.dirty > row.synced and _past(row.leased_until, self._now()):
                 continue
             if row.read_at is None or row.read_at <= since:
                 found.add(subject)

@@ -17,7 +17,7 @@ from paygrade.catalog import Catalog
 from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription
 from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
-from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject, KnownSubject
+from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject, KnownSubject, MarkedSubject
 
 from .loop import START
 from .repair_tables import RepairTables
@@ -140,16 +140,21 @@ class TablesTransaction(RepairTables):
 
     # Subjects
 
-    def _subjects_mark(self, subjects: Iterable[str], *, swept: bool = False, patience_s: float = 0) -> None:
-        patient_until = self._tables.now() + timedelta(seconds=patience_s) if patience_s else None
+    def _subjects_mark(
+        self, subjects: Iterable[str], *, swept: bool = False, patient: Iterable[str] = (), patience_s: float = 0
+    ) -> dict[str, MarkedSubject]:
+        paused, marked = set(patient), {}
         for index, subject in enumerate(sorted(set(subjects))):
             at = self._tables.now() + index * MICROSECOND
             row = self._get("subjects", subject)
+            patient_until = at + timedelta(seconds=patience_s) if subject in paused else None
             if row is None:
                 self._written["subjects"][subject] = SubjectRow(
                     subject, dirty=1, marked_at=at, swept=swept, retry_at=patient_until
                 )
+                marked[subject] = MarkedSubject(1, 0, None)
                 continue
+            marked[subject] = MarkedSubject(row.dirty + 1, row.fence, row.read_at)
             waiting = row.dirty > row.synced
             self._change(
                 subject,
@@ -158,16 +163,17 @@ class TablesTransaction(RepairTables):
                 swept=swept and (row.swept or not waiting),
                 retry_at=row.retry_at if row.failing else None if waiting else patient_until,
             )
+        return marked
 
-    def _subjects_stored(self, subjects: Iterable[str], *, hold: bool = False) -> dict[str, KnownSubject]:
+    def _subjects_stored(self, subjects: Iterable[str]) -> dict[str, KnownSubject]:
         found, now = {}, self._tables.now()
         for subject in sorted(set(subjects)):
             row = self._get("subjects", subject)
             if row is not None and row.account is not None:
                 stated = self._get("accounts", row.account).account.statements.get(subject)
-                leased = row.leased_until is not None and row.leased_until > now
-                busy = row.dirty > row.synced or leased
-                found[subject] = KnownSubject(row.account, stated.body if stated else None, row.read_at, busy)
+                claimed = row.leased_until is not None and row.leased_until > now
+                said, waiting = stated.body if stated else None, row.dirty > row.synced
+                found[subject] = KnownSubject(row.account, said, row.read_at, claimed, waiting, row.dirty, row.fence)
         return found
 
     def _subjects_claim(

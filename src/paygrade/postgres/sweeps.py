@@ -167,7 +167,7 @@ class Sweeps:
             """
             select distinct b.subject from subscriptions b join subjects s using (subject)
             where b.subject like %s and (b.status is null or b.status <> all(%s))
-              and s.dirty = s.synced and (s.read_at is null or s.read_at <= %s)
+              and (s.dirty = s.synced or s.leased_until > clock_timestamp()) and (s.read_at is null or s.read_at <= %s)
               and not exists (select from sightings g where g.subject = b.subject and g.subscription = b.id)
             order by 1
             """,

@@ -6,8 +6,8 @@ Where nothing differs nothing happens. Where something does, the subject is mark
 listing is never applied, as it has no fence. What was never told of at the end and is live here is marked as well.
 
 Laws: a page's marks, its drift and the cursor behind it are saved together, so a sweep that was killed goes on
-where it was; a subject that waits or is being read is left alone: whatever differs is on its way; subscriptions are
-never left out by date or status.
+where it was; a subject that waits is left alone: whatever differs is on its way; one that is being read is read
+again, as its reading may be the older of the two; subscriptions are never left out by date or status.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from paygrade.drift import compare_listed
+from paygrade.drift import Difference, compare_listed
 from paygrade.errors import Unavailable
 from paygrade.facts import Customer
 from paygrade.server.import_report import Gathered, report_of
@@ -182,55 +182,59 @@ class _Sweeping:
         await tx.sweeps.see((each.subject, id) for each in listed for id in each.subscriptions)
         stored = await tx.subjects.stored(each.subject for each in listed)
         verdicts = {each.subject: _judge(stored.get(each.subject), each, asked_at) for each in listed}
+        again = [subject for subject, verdict in verdicts.items() if verdict in _READ_AGAIN]
         differing = [each for each in listed if verdicts[each.subject] == "different"]
-        again = [subject for subject, verdict in verdicts.items() if verdict in ("doubtful", "unknown")]
-        different = await self._record(tx, differing, asked_at) if differing else 0
         if again:
-            await tx.subjects.mark(again, swept=True)
+            # All in one statement, so that rows are locked in one order.
+            patient = [each.subject for each in differing]
+            marked = await tx.subjects.mark(again, swept=True, patient=patient, patience_s=self._patience_s)
             await tx.tell("paygrade_subject")
-        return replace(
-            _met(listed),
-            different=different,
-            doubtful=sum(verdict == "doubtful" for verdict in verdicts.values()),
-            discovered=sum(verdict == "unknown" for verdict in verdicts.values()),
-        )
+            # Where a reading was claimed or saved meanwhile, what was compared is the past.
+            differing = [each for each in differing if stored[each.subject].stood_still(marked[each.subject])]
+        if differing:
+            await self._record(tx, stored, differing, asked_at)
+        discovered = sum(verdict == "unknown" for verdict in verdicts.values())
+        doubtful = len(again) - discovered - len(differing)
+        return replace(_met(listed), different=len(differing), doubtful=doubtful, discovered=discovered)
 
-    async def _record(self, tx: "Transaction", differing: Sequence[ListedCustomer], asked_at: datetime) -> int:
-        """Write down what differs, of those of which nobody saved another reading meanwhile; returns of how many."""
-        held = await tx.subjects.stored((each.subject for each in differing), hold=True)
-        found = []
-        for each in differing:
-            known = held.get(each.subject)
-            if known is None or _judge(known, each, asked_at) != "different":
-                continue
-            assert isinstance(known.said, Customer)
-            assert each.customer is not None
-            found += [
-                (each.subject, known.account, difference) for difference in compare_listed(known.said, each.customer)
-            ]
-        drifted = tuple(dict.fromkeys(subject for subject, _, _ in found))
-        fields = await tx.drifts.add(found, found_by="sweep", at=asked_at)
-        await tell(tx, Told("drift_detected", drifted, fields, "sweep"))
-        await tx.subjects.mark(drifted, swept=True, patience_s=self._patience_s)
-        await tx.tell("paygrade_subject")
-        return len(drifted)
+    async def _record(
+        self, tx: "Transaction", stored: dict[str, "KnownSubject"], differing: Sequence[ListedCustomer], at: datetime
+    ) -> None:
+        """Write down what differs."""
+        found = [
+            (each.subject, stored[each.subject].account, difference)
+            for each in differing
+            for difference in _differences(stored[each.subject], each)
+        ]
+        fields = await tx.drifts.add(found, found_by="sweep", at=at)
+        await tell(tx, Told("drift_detected", tuple(each.subject for each in differing), fields, "sweep"))
 
 
-Verdict = Literal["same", "different", "doubtful", "unknown", "busy"]
+Verdict = Literal["same", "different", "doubtful", "unknown", "waiting"]
+_READ_AGAIN = frozenset({"different", "doubtful", "unknown"})
 
 
 def _judge(known: "KnownSubject | None", listed: ListedCustomer, asked_at: datetime) -> Verdict:
     """How what a page says, asked for at `asked_at`, compares with what is stored."""
     if known is None:
         return "unknown"
-    if known.busy:
-        return "busy"
+    if known.claimed:
+        # Its reading may have begun before what the page knows, and then nothing would come after it.
+        return "doubtful"
+    if known.waiting:
+        return "waiting"
     if listed.customer is None or not isinstance(known.said, Customer):
         return "doubtful"
-    if compare_listed(known.said, listed.customer):
+    if _differences(known, listed):
         # What is stored may be the newer of the two.
         return "doubtful" if known.read_at is not None and known.read_at > asked_at else "different"
     return "same" if listed.whole else "doubtful"
+
+
+def _differences(known: "KnownSubject", listed: ListedCustomer) -> tuple[Difference, ...]:
+    assert isinstance(known.said, Customer)
+    assert listed.customer is not None
+    return compare_listed(known.said, listed.customer)
 
 
 def _met(listed: Sequence[ListedCustomer]) -> SweepCounts:
