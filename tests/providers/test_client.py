@@ -137,21 +137,30 @@ def test_an_id_cannot_lead_the_request_elsewhere(canned: CannedStripe) -> None:
     assert canned.asked[1][1] == {}
 
 
-def test_a_listing_is_read_page_by_page_with_the_customers_on_each(canned: CannedStripe) -> None:
+def test_a_listing_goes_through_subscriptions_and_then_through_new_customers(canned: CannedStripe) -> None:
     canned.page_size = 2
     owners = ["cus_1", "cus_2", "cus_1", "cus_3"]
     canned.lists["/v1/subscriptions"] = [
         endive(id=f"sub_{index}", customer=owner) for index, owner in enumerate(owners)
     ]
-    first = provider(canned).list_page(None)
+    first = provider(canned).list_page(None, since=None)
     assert first is not None
-    last = provider(canned).list_page(first.after)
+    last = provider(canned).list_page(first.after, since=None)
     assert last is not None
     assert [[listed.subject for listed in page.customers] for page in (first, last)] == [
         ["stripe:cus_1", "stripe:cus_2"],
         ["stripe:cus_1", "stripe:cus_3"],
     ]
-    assert last.after is None
+    canned.lists["/v1/customers"] = [buyer(id=f"cus_{number}", created=JAN - number) for number in range(1, 7)]
+    since = datetime.fromtimestamp(JAN - 3, UTC)
+    for wanted, pages in ((None, [[1, 2], [3, 4], [5, 6]]), (since, [[1, 2], [3, 4]])):
+        after, found = last.after, []
+        while after is not None:
+            page = provider(canned).list_page(after, since=wanted)
+            assert page is not None
+            found.append([int(listed.subject.removeprefix("stripe:cus_")) for listed in page.customers])
+            after = page.after
+        assert found == pages
 
 
 def test_events_since_an_instant_are_reduced_to_references(canned: CannedStripe) -> None:

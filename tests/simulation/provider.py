@@ -88,6 +88,13 @@ class Stripe:
         found = {entry["id"]: entry for each in told for entry in msgspec.json.decode(each.subscriptions)}
         return [found[id] for id in reversed(self.engine.world.shelves.get("subscription", [])) if id in found]
 
+    def buyers(self, at_s: float) -> list[Json]:
+        """Every customer there was at that instant and was not deleted, the newest first."""
+        told = filter(None, (self.told(customer, at_s) for customer in self.customers))
+        found = {entry["id"]: entry for entry in (msgspec.json.decode(each.customer) for each in told)}
+        there = [found[id] for id in reversed(self.engine.world.shelves.get("customer", [])) if id in found]
+        return [entry for entry in there if not entry.get("deleted")]
+
     def events(self, at_s: float, *, since: int, types: Collection[str]) -> list[Event]:
         """The events of these types that Stripe listed at that instant, the newest first."""
         oldest = max(since, int(START.timestamp() + at_s) - LISTED_S)
@@ -135,7 +142,7 @@ class EngineProvider(StripeProvider):
     def __init__(self, stripe: Stripe, loop: VirtualLoop, draw: random.Random, network: Network) -> None:
         self.network = network
         self.page_size = 100
-        """How much Stripe puts on a page of all subscriptions."""
+        """How much Stripe puts on a page of all subscriptions or customers."""
         self._engine, self._loop, self._draw = stripe, loop, draw
         self._began_s = self._reached_s = -1.0
         self._lag_s = 0.0
@@ -164,10 +171,12 @@ class EngineProvider(StripeProvider):
             case "invoices", []:
                 return {"data": msgspec.json.decode(self._told(params["customer"]).open_invoices)}
             case "subscriptions", []:
-                return self._page(self._engine.subscriptions(self._as_of_s), params, self.page_size)
+                return self._cut(self._engine.subscriptions(self._as_of_s), params, self.page_size)
+            case "customers", []:
+                return self._cut(self._engine.buyers(self._as_of_s), params, self.page_size)
             case "events", []:
                 known = self._engine.events(self._as_of_s, since=params["created"]["gte"], types=params["types"])
-                return self._page(known, params, EVENTS_PAGE)
+                return self._cut(known, params, EVENTS_PAGE)
         raise AssertionError(f"nobody asks for {path}")
 
     def _reach(self) -> None:
@@ -183,7 +192,7 @@ class EngineProvider(StripeProvider):
     def _as_of_s(self) -> float:
         return self._reached_s - self._lag_s
 
-    def _page(self, entries: Sequence[Json], params: dict[str, Any], size: int) -> Json:
+    def _cut(self, entries: Sequence[Json], params: dict[str, Any], size: int) -> Json:
         after, start = params.get("starting_after"), 0
         if after is not None:
             start = next((n for n, entry in enumerate(entries, 1) if entry["id"] == after), -1)

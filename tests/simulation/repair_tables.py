@@ -45,7 +45,8 @@ class RepairTables:
         if latest is not None and latest.saved.finished_at is None:
             return False
         id = latest.saved.id + 1 if latest else 1
-        saved = SavedSweep(id, dry_run, at, None, None, {}, None, None, 0, 0)
+        whole = [row.saved.started_at for row in self._rows("sweeps") if not row.saved.dry_run]
+        saved = SavedSweep(id, dry_run, at, None, max(whole, default=None), None, {}, None, None, 0, 0)
         self._written["sweeps"][id] = SweepRow(saved, self._now())
         return True
 
@@ -119,6 +120,13 @@ class RepairTables:
             if row.read_at is None or row.read_at <= since:
                 found.add(subject)
         return tuple(sorted(found))
+
+    def _sweeps_unlisted(self, *, provider: str, since: datetime, limit: int) -> tuple[str, ...]:
+        bought = {subject for _, subject, _ in self._rows("subscriptions")}
+        rows = [row for row in self._rows("subjects") if row.account is not None and row.subject not in bought]
+        old = [row for row in rows if row.read_at is None or row.read_at <= since]
+        old.sort(key=lambda row: (row.read_at is not None, row.read_at, row.subject))
+        return tuple(row.subject for row in old[:limit])
 
     def _latest(self) -> SweepRow | None:
         return max(self._rows("sweeps"), key=lambda row: row.saved.id, default=None)

@@ -169,8 +169,9 @@ class TablesTransaction(RepairTables):
         found, now = {}, self._tables.now()
         for subject in sorted(set(subjects)):
             row = self._get("subjects", subject)
-            if row is not None and row.account is not None:
-                stated = self._get("accounts", row.account).account.statements.get(subject)
+            if row is not None:
+                account = self._get("accounts", row.account).account if row.account is not None else None
+                stated = account.statements.get(subject) if account is not None else None
                 claimed = row.leased_until is not None and row.leased_until > now
                 said, waiting = stated.body if stated else None, row.dirty > row.synced
                 found[subject] = KnownSubject(row.account, said, row.read_at, claimed, waiting, row.dirty, row.fence)

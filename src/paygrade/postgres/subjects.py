@@ -67,10 +67,10 @@ class MarkedSubject(Struct, frozen=True):
 
 
 class KnownSubject(Struct, frozen=True):
-    """What is stored of a subject: what it said last, and when it was read. `claimed`: it is being read, perhaps since
-    before now; `waiting`: it will be, from a later instant on."""
+    """What is stored of a subject: what it said last, and when it was read. `account` None: it never belonged to one.
+    `claimed`: it is being read, perhaps since before now; `waiting`: it will be, from a later instant on."""
 
-    account: str
+    account: str | None
     said: Body | None
     read_at: datetime | None
     claimed: bool
@@ -123,12 +123,12 @@ class Subjects:
         return {subject: MarkedSubject(*row) async for subject, *row in cursor}
 
     async def stored(self, subjects: Iterable[str]) -> dict[str, KnownSubject]:
-        """What is stored of those of these that belong to an account; costs one statement."""
+        """What is stored of those of these that were ever named; costs one statement."""
         cursor = await self._connection.execute(
             """
             select s.subject, s.account, a.state -> 'statements' -> s.subject ->> 'body', s.read_at,
                    coalesce(s.leased_until > clock_timestamp(), false), s.dirty > s.synced, s.dirty, s.fence
-            from subjects s join accounts a using (account) where s.subject = any(%s)
+            from subjects s left join accounts a using (account) where s.subject = any(%s)
             """,
             (sorted(set(subjects)),),
         )

@@ -1,9 +1,11 @@
 """The sweep: everything the provider has compared with everything stored, a page at a time.
 
 Theory of operation. The provider lists every subscription there is, ended ones too, in its own order and with its
-customer expanded. A page is compared field by field with what is stored of its customers, read in one statement.
+customer expanded; then its customers, down to those the sweep before this one has listed. A page is compared
+field by field with what is stored of its customers, read in one statement.
 Where nothing differs nothing happens. Where something does, the subject is marked and the fenced path reads it: a
-listing is never applied, as it has no fence. What was never told of at the end and is live here is marked as well.
+listing is never applied, as it has no fence. What was never told of at the end and is live here is marked as well,
+and so are a few who are on no page because they bought nothing, those read longest ago.
 
 Laws: a page's marks, its drift and the cursor behind it are saved together, so a sweep that was killed goes on
 where it was; a subject that waits is left alone: whatever differs is on its way; one that is being read is read
@@ -35,6 +37,10 @@ LEASE_S = 60.0
 REPORT_LEASE_S = 600.0
 """Longer than deriving everybody's access before and after takes."""
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
+OVERLAP = timedelta(hours=1)
+"""How long after the time it carries a customer may show in the list, and clocks may differ."""
+UNLISTED_MAX = 50
+"""How many of those who bought nothing are read again by one sweep, at two requests each."""
 PATIENCE_S = 3.0
 """How long an event may take from the provider to us before a difference is read again without it."""
 
@@ -55,7 +61,7 @@ class ListedCustomer(Protocol):
 
 
 class ListedPage(Protocol):
-    """A page of the provider's subscriptions; `after` None: it is the last."""
+    """A page of the provider's subscriptions or customers; `after` None: it is the last."""
 
     @property
     def customers(self) -> Sequence[ListedCustomer]: ...
@@ -64,9 +70,11 @@ class ListedPage(Protocol):
 
 
 class Lister(Protocol):
-    """What a sweep asks of a provider. None: the place to go on from is gone there. Raises Unavailable."""
+    """What a sweep asks of a provider. None: the place to go on from is gone there. Raises Unavailable.
 
-    def list_page(self, after: str | None) -> ListedPage | None: ...
+    Every subscription is on some page, and every customer created at `since` or later; None: every customer."""
+
+    def list_page(self, after: str | None, *, since: datetime | None) -> ListedPage | None: ...
 
 
 SweepOutcome = Literal["finished", "paused", "overtaken", "nothing"]
@@ -109,18 +117,19 @@ class _Sweeping:
         self._asked_at = clock.now()
 
     async def run(self, sweep: "SavedSweep") -> SweepOutcome:
-        asked = self._ask(sweep.cursor)
+        since = sweep.before_at - OVERLAP if sweep.before_at is not None else None
+        asked = self._ask(sweep.cursor, since)
         try:
             while True:
                 page, asked_at = await asked, self._asked_at
                 if page is None:
                     # What it should go on after was deleted there: the list is read from its beginning.
-                    sweep = replace(sweep, cursor=None)
-                    asked = self._ask(None)
+                    sweep = replace(sweep, cursor=None, counts={**sweep.counts, "subscriptions": 0, "customers": 0})
+                    asked = self._ask(None, since)
                     continue
                 if page.after is not None:
                     # The provider answers while this page is compared.
-                    asked = self._ask(page.after)
+                    asked = self._ask(page.after, since)
                 async with self._store.transaction() as tx:
                     if not await tx.sweeps.hold(sweep):
                         return "overtaken"
@@ -134,15 +143,15 @@ class _Sweeping:
         finally:
             asked.cancel()
 
-    def _ask(self, after: str | None) -> "asyncio.Task[ListedPage | None]":
+    def _ask(self, after: str | None, since: datetime | None) -> "asyncio.Task[ListedPage | None]":
         self._asked_at = self._clock.now()
-        return asyncio.create_task(asyncio.to_thread(self._provider.list_page, after))
+        return asyncio.create_task(asyncio.to_thread(self._provider.list_page, after, since=since))
 
     async def rehearse(self, sweep: "SavedSweep") -> SweepOutcome:
         """Gather everything and report what a sweep would do. Nothing but the sweep's own row is written."""
         gathered, cursor, counts = Gathered(), None, dict[str, int]()
         while True:
-            page = await asyncio.to_thread(self._provider.list_page, cursor)
+            page = await asyncio.to_thread(self._provider.list_page, cursor, since=None)
             if page is None:
                 gathered, cursor, counts = Gathered(), None, {}
                 continue
@@ -168,10 +177,12 @@ class _Sweeping:
 
     async def _finish(self, tx: "Transaction", sweep: "SavedSweep") -> SweepOutcome:
         missing = await tx.sweeps.unseen(provider=PROVIDER, since=sweep.started_at)
-        await tx.subjects.mark(missing, swept=True)
+        unlisted = await tx.sweeps.unlisted(provider=PROVIDER, since=sweep.started_at, limit=UNLISTED_MAX)
+        await tx.subjects.mark([*missing, *unlisted], swept=True)
         customers, _ = await tx.sweeps.seen()
         await tx.sweeps.forget_seen()
-        sweep = replace(sweep, counts={**sweep.counts, "missing": len(missing), "customers": customers})
+        counts = _sum(sweep.counts, SweepCounts(doubtful=len(unlisted), missing=len(missing)))
+        sweep = replace(sweep, counts={**counts, "customers": customers})
         await tx.sweeps.finish(sweep, report=None, at=self._clock.now())
         await tx.tell("paygrade_subject")
         await tell(tx, Told("sweep_finished"))
@@ -202,7 +213,7 @@ class _Sweeping:
     ) -> None:
         """Write down what differs."""
         found = [
-            (each.subject, stored[each.subject].account, difference)
+            (each.subject, stored[each.subject].account or "", difference)
             for each in differing
             for difference in _differences(stored[each.subject], each)
         ]
@@ -217,18 +228,25 @@ _READ_AGAIN = frozenset({"different", "doubtful", "unknown"})
 def _judge(known: "KnownSubject | None", listed: ListedCustomer, asked_at: datetime) -> Verdict:
     """How what a page says, asked for at `asked_at`, compares with what is stored."""
     if known is None:
-        return "unknown"
+        return _judge_unknown(listed)
     if known.claimed:
         # Its reading may have begun before what the page knows, and then nothing would come after it.
         return "doubtful"
     if known.waiting:
         return "waiting"
+    if known.account is None:
+        return _judge_unknown(listed)
     if listed.customer is None or not isinstance(known.said, Customer):
         return "doubtful"
     if _differences(known, listed):
         # What is stored may be the newer of the two.
         return "doubtful" if known.read_at is not None and known.read_at > asked_at else "different"
     return "same" if listed.whole else "doubtful"
+
+
+def _judge_unknown(listed: ListedCustomer) -> Verdict:
+    """Who was deleted before anybody here heard of them is nobody's, and stays on the list for ever."""
+    return "same" if listed.customer is not None and listed.customer.deleted else "unknown"
 
 
 def _differences(known: "KnownSubject", listed: ListedCustomer) -> tuple[Difference, ...]:
@@ -238,7 +256,8 @@ def _differences(known: "KnownSubject", listed: ListedCustomer) -> tuple[Differe
 
 
 def _met(listed: Sequence[ListedCustomer]) -> SweepCounts:
-    return SweepCounts(requests=1, subscriptions=sum(len(each.subscriptions) for each in listed), customers=len(listed))
+    bought = [len(each.subscriptions) for each in listed if each.subscriptions]
+    return SweepCounts(requests=1, subscriptions=sum(bought), customers=len(bought))
 
 
 def _sum(counts: dict[str, int], met: SweepCounts) -> dict[str, int]:
