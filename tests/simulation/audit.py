@@ -41,12 +41,13 @@ def compare_access(stored: Account, expected: Account, at: datetime, catalog: Ca
         yield f"exists is {stored.exists}, should be {expected.exists}"
         return
     is_ours, should_be = derive(stored, catalog, at).entitlements, derive(expected, catalog, at).entitlements
+    our_view, their_view = snapshot(stored, catalog, at), snapshot(expected, catalog, at)
     for feature in FEATURES:
         if is_ours[feature] != should_be[feature]:
             yield f"`{feature}` is {is_ours[feature]}, should be {should_be[feature]}"
         for quantity in (1, 5, 2000):
-            ours = decide(snapshot(stored, catalog, at), feature, quantity, at)
-            theirs = decide(snapshot(expected, catalog, at), feature, quantity, at)
+            ours = decide(our_view, feature, quantity, at)
+            theirs = decide(their_view, feature, quantity, at)
             if (ours.allowed, ours.reason, ours.limit) != (theirs.allowed, theirs.reason, theirs.limit):
                 yield f"{quantity} of `{feature}`: {ours.allowed} {ours.reason}, should be {theirs.allowed}"
 

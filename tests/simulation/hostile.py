@@ -22,6 +22,8 @@ from .tables import Dump
 
 Key = tuple[str, ...]
 
+NOUNS = frozenset({"subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls"})
+
 CONNECTIONS_MAX = 20
 
 
@@ -162,13 +164,11 @@ class HostileTransaction:
         self.inserted: set[Key] = set()
         self.waits_for: Key | None = None
         self.calls: list[Call] = []
-        self.subjects = Noun(self, "subjects")
-        self.inbox = Noun(self, "inbox")
-        self.accounts = Noun(self, "accounts")
-        self.catalogs = Noun(self, "catalogs")
-        self.drifts = Noun(self, "drifts")
-        self.sweeps = Noun(self, "sweeps")
-        self.polls = Noun(self, "polls")
+
+    def __getattr__(self, noun: str) -> "Noun":
+        if noun not in NOUNS:
+            raise AttributeError(noun)
+        return Noun(self, noun)
 
     async def __aenter__(self) -> "HostileTransaction":
         await asyncio.sleep(0)

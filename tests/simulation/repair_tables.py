@@ -1,6 +1,7 @@
 """The tables of repair as dicts: sweeps and what they have seen, polls, and drift that is open (`tables.py`)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,12 +31,12 @@ class RepairTables:
     """What a transaction over the tables in memory does with the nouns of repair. There is one provider."""
 
     _now: Callable[[], datetime]
-    _written: dict[str, dict[Any, Any]]
+    _written: defaultdict[str, dict[Any, Any]]
 
     def _get(self, table: str, key: Any) -> Any:
         raise NotImplementedError
 
-    def _rows(self, table: str) -> Iterator[Any]:
+    def _rows(self, table: str) -> list[Any]:
         raise NotImplementedError
 
     # Sweeps
@@ -102,11 +103,11 @@ class RepairTables:
             self._written["sightings"][key] = key
 
     def _sweeps_seen(self) -> tuple[int, int]:
-        seen = list(self._rows("sightings"))
+        seen = self._rows("sightings")
         return len({subject for subject, _ in seen}), len(seen)
 
     def _sweeps_forget_seen(self) -> None:
-        for key in list(self._rows("sightings")):
+        for key in self._rows("sightings"):
             self._written["sightings"][key] = None
 
     def _sweeps_unseen(self, *, provider: str, since: datetime) -> tuple[str, ...]:

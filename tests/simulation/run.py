@@ -37,8 +37,8 @@ from .tables import Tables
 
 CATALOG = parse(DOCUMENT, lines={}, version=1)
 WORKERS = 3
-LOOK_FIRST_S, LOOK_MAX_S, LOOK_RARER, REPAIR_RARER = 1.0, DAY_S, 3, 10
-HEARING = 0.6
+LOOK_FIRST_S, LOOK_MAX_S, LOOK_RARER = 1.0, DAY_S, 10
+HEARING = 0.4
 """How often a worker hears that there is something to be read; else it finds out when it looks."""
 DRAINED_WITHIN_S = 40 * DAY_S
 
@@ -361,7 +361,7 @@ class Run:
             if outcome != "nothing":
                 self.note(f"repair: {outcome}")
             failed = outcome not in ("nothing", "finished", "polled")
-            look_s = LOOK_FIRST_S if failed else min(look_s * REPAIR_RARER, self.weather.looks_s)
+            look_s = LOOK_FIRST_S if failed else min(look_s * LOOK_RARER, self.weather.looks_s)
             with suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), look_s)
                 look_s = LOOK_FIRST_S

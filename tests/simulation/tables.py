@@ -5,7 +5,8 @@ never; it blocks for nothing, because whoever calls it has taken the locks that 
 That this is a faithful model is itself tested: the same seeds end alike on PostgreSQL (`test_simulation.py`).
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -106,7 +107,7 @@ class TablesTransaction(RepairTables):
 
     def __init__(self, tables: Tables) -> None:
         self._tables, self._now = tables, tables.now
-        self._written: dict[str, dict[Any, Any]] = {name: {} for name in tables.committed}
+        self._written: defaultdict[str, dict[Any, Any]] = defaultdict(dict)
 
     def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any:
         if noun == "tell":
@@ -126,13 +127,18 @@ class TablesTransaction(RepairTables):
         """Nothing was written yet."""
 
     def _get(self, table: str, key: Any) -> Any:
-        written = self._written[table]
-        return written[key] if key in written else self._tables.committed[table].get(key)
+        written = self._written.get(table)
+        if written is not None and key in written:
+            return written[key]
+        return self._tables.committed[table].get(key)
 
-    def _rows(self, table: str) -> Iterator[Any]:
-        written = self._written[table]
-        yield from (row for key, row in self._tables.committed[table].items() if key not in written)
-        yield from (row for row in written.values() if row is not None)
+    def _rows(self, table: str) -> list[Any]:
+        """All rows; what is written while they are read may be missing."""
+        committed, written = self._tables.committed[table], self._written.get(table)
+        if not written:
+            return list(committed.values())
+        here = [row for key, row in committed.items() if key not in written]
+        return here + [row for row in written.values() if row is not None]
 
     def _change(self, subject: str, **changed: Any) -> None:
         row = self._get("subjects", subject)
@@ -315,7 +321,7 @@ class TablesTransaction(RepairTables):
 
     def _accounts_link(self, account: str, subjects: Iterable[str]) -> dict[str, str]:
         wanted = sorted(set(subjects))
-        for subject, owner in list(self._links()):
+        for subject, owner in self._links():
             if owner == account and subject not in wanted:
                 self._written["links"][subject] = None
         for subject in wanted:
@@ -331,7 +337,7 @@ class TablesTransaction(RepairTables):
         rows = [row for row in self._rows("subscriptions") if row[1] == subject and row[2] not in TERMINAL]
         return tuple(sorted({id for id, _, _ in rows}))
 
-    def _links(self) -> Iterator[tuple[str, str]]:
+    def _links(self) -> list[tuple[str, str]]:
         return self._rows("links")
 
     def _project(self, account: str, subject: str, body: Body) -> None:
