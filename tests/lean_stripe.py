@@ -41,10 +41,12 @@ class LeanStripe:
         self.hidden: set[int] = set()
         self.refusals = 0
         self.wait_s = 0.0
-        self._template = json.dumps(_subscription()).encode()
+        made = _subscription()
+        self._expanded = json.dumps(made).encode()
+        self._listed = json.dumps({**made, "latest_invoice": made["latest_invoice"]["id"]}).encode()
 
-    def subscription(self, number: int) -> bytes:
-        made = self._template.replace(b"@@", b"%07d" % number)
+    def subscription(self, number: int, *, listed: bool = False) -> bytes:
+        made = (self._listed if listed else self._expanded).replace(b"@@", b"%07d" % number)
         quantity = self.quantities.get(number, 1)
         return made if quantity == 1 else made.replace(b'"quantity": 1', b'"quantity": %d' % quantity)
 
@@ -81,7 +83,8 @@ class LeanStripe:
         start = int(after[0].removeprefix("sub_")) - 1 if after else self.count
         end = max(0, start - int(query["limit"][0]))
         numbers = [number for number in range(start, end, -1) if number not in self.hidden]
-        return _list([self.subscription(number) for number in numbers], end > 0)
+        listed = ["data.latest_invoice"] not in query.values()
+        return _list([self.subscription(number, listed=listed) for number in numbers], end > 0)
 
     @contextmanager
     def serving(self) -> Iterator[str]:

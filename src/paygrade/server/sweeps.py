@@ -72,9 +72,10 @@ class ListedPage(Protocol):
 class Lister(Protocol):
     """What a sweep asks of a provider. None: the place to go on from is gone there. Raises Unavailable.
 
-    Every subscription is on some page, and every customer created at `since` or later; None: every customer."""
+    Every subscription is on some page, and every customer created at `since` or later; None: every customer.
+    `arrears`: about since when subscriptions are unpaid is told as well."""
 
-    def list_page(self, after: str | None, *, since: datetime | None) -> ListedPage | None: ...
+    def list_page(self, after: str | None, *, since: datetime | None, arrears: bool = False) -> ListedPage | None: ...
 
 
 SweepOutcome = Literal["finished", "paused", "overtaken", "nothing"]
@@ -151,7 +152,7 @@ class _Sweeping:
         """Gather everything and report what a sweep would do. Nothing but the sweep's own row is written."""
         gathered, cursor, counts = Gathered(), None, dict[str, int]()
         while True:
-            page = await asyncio.to_thread(self._provider.list_page, cursor, since=None)
+            page = await asyncio.to_thread(self._provider.list_page, cursor, since=None, arrears=True)
             if page is None:
                 gathered, cursor, counts = Gathered(), None, {}
                 continue

@@ -104,22 +104,23 @@ class StripeProvider:
         except Refused as mistake:
             raise _not_understood(mistake.detail) from mistake
 
-    def list_page(self, after: str | None, *, since: datetime | None) -> Page | None:
+    def list_page(self, after: str | None, *, since: datetime | None, arrears: bool = False) -> Page | None:
         """One page of every subscription there is and then of customers, in Stripe's order; None when `after` is
         unknown there. One request.
 
         Stripe lists the newest first, so what is created meanwhile is on no later page. Customers end with the page on
-        which one was created before `since`; None: with the last.
+        which one was created before `since`; None: with the last. `arrears`: tell since when subscriptions are unpaid,
+        as far as their latest invoice says; it makes a page twice as long.
         """
         try:
             if after is not None and after.startswith(_CUSTOMERS):
                 return self._page_of_customers(after.removeprefix(_CUSTOMERS) or None, since)
-            return self._page_of_subscriptions(after)
+            return self._page_of_subscriptions(after, _EXPANDED if arrears else ["customer"])
         except Refused as mistake:
             raise _not_understood(mistake.detail) from mistake
 
-    def _page_of_subscriptions(self, after: str | None) -> Page | None:
-        expand = [f"data.{field}" for field in _EXPANDED]
+    def _page_of_subscriptions(self, after: str | None, expanded: Sequence[str]) -> Page | None:
+        expand = [f"data.{field}" for field in expanded]
         try:
             entries, follows = self._page("/v1/subscriptions", after, status="all", expand=expand)
         except _Gone as gone:
