@@ -4,7 +4,7 @@ The simulator keeps the whole history of each subscription, some 200 KB, so it c
 stands `tests/lean_stripe.py` as a process of its own: it serves the shape of one subscription that the simulator made,
 expanded as a sweep asks for it (4 KB each), under as many ids, `DIFFERENT` of them with another quantity. What it lacks
 is Stripe's own time to answer: a page of a hundred takes Stripe a second or so, and one page must follow another.
-Budget: 100,000 subscriptions in 60 s, with 1,010 requests, at the 20 requests a second that Stripe is asked at most. What
+Budget: 100,000 subscriptions in 60 s, with 1,010 requests, at no more than 20 requests a second. What
 the work alone takes is measured first, without that pace.
 """
 

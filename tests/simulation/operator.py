@@ -111,6 +111,7 @@ class Operator:
             if answers:
                 await asyncio.sleep(60)
             await self.insist(ask)
+            self._run.have_a_look()
         return answers[-1].sweep.id
 
 

@@ -387,11 +387,9 @@ class Run:
 
     async def _ask_for_a_sweep(self) -> int:
         self.note("operator: a sweep, please")
-        id = await self.operator.ask_for_a_sweep()
-        self._have_a_look()
-        return id
+        return await self.operator.ask_for_a_sweep()
 
-    def _have_a_look(self) -> None:
+    def have_a_look(self) -> None:
         for wake in self._repairs:
             wake.set()
 
@@ -433,7 +431,7 @@ class Run:
             if not (self._on_the_way or waiting or reading or dump.sweeping):
                 return
             if dump.sweeping:
-                self._have_a_look()
+                self.have_a_look()
             assert self.loop.time() < deadline_s, "does not come to rest"
             await asyncio.sleep(self.draw.choice((1, 60, 3600)) if not self._on_the_way else 3600)
 
