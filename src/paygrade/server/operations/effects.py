@@ -66,7 +66,7 @@ def _use(entitlement: Entitlement) -> dict[str, object]:
         "caps": entitlement.caps,
         "rollover": entitlement.rollover,
         "rolling window": entitlement.rolling_s,
-        "rates": (entitlement.property, dict(entitlement.rates)),
+        "rates": (entitlement.property, dict(entitlement.rates or {})),
     }
 
 
