@@ -156,7 +156,8 @@ def _decide_closely(
         ceiling = Room(
             None if over is None else over + by_itself, room.used, room.reserved, room.resets_at, "spend_cap"
         )
-    shown = room
+    # Nothing is counted of what is not had at all, whatever is still held of it.
+    shown = room if allowed else Room(None, 0, 0, entitlement.resets_at)
     if allowed:
         counted = [(ceiling, amount), *((r, amount) for r in _beside(payer, paying, at, member))]
         if credit is not None:
