@@ -169,7 +169,7 @@ def mark_of(asked: Asked) -> int:
 
 def _one(book: Book, asked: Asked) -> Answer | Refused:
     known = book.answered.get((asked.account, id_of(asked)))
-    if known is not None and not isinstance(asked, Extend):
+    if known is not None and not _is_another_step(asked, known):
         return _again(book, asked, known)
     try:
         match asked:
@@ -185,6 +185,13 @@ def _one(book: Book, asked: Asked) -> Answer | Refused:
                 return _extend(book, asked)
     except Refused as refused:
         return refused
+
+
+def _is_another_step(asked: Asked, known: Answered) -> bool:
+    """Whether this id is of our making and stands for another step before: no conflict of ids, but one of steps."""
+    return isinstance(asked, Extend) or (
+        isinstance(asked, Commit) and asked.id is None and known.digest != mark_of(asked)
+    )
 
 
 def _again(book: Book, asked: Asked, known: Answered) -> Answer | Refused:
