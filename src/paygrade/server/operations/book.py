@@ -170,11 +170,12 @@ async def open_book(
     """Lock what is going to change and read what it is. Raises Due."""
     wanted = sorted(set(keys))
     kept = await tx.ledger.lock(wanted, _spans(snapshots, at)) if wanted else {}
-    due = {key[0] for key, slot in kept.items() if slot.expires_at is not None and slot.expires_at <= at}
-    if due and await tx.ledger.expired(due, at):
-        raise Due(due)
     pools = {(account, pool) for account, pool, _ in wanted}
     grants = await tx.ledger.grants(sorted(pools), at, lock=True) if pools else {}
+    due = {key[0] for key, slot in kept.items() if slot.expires_at is not None and slot.expires_at <= at}
+    due |= {account for (account, _), its in grants.items() if any(grant.reserved for grant in its)}
+    if due and await tx.ledger.expired(due, at):
+        raise Due(due)
     held = await tx.ledger.reservations(reservations, lock=True) if reservations else {}
     answered = await tx.ledger.answered(sorted(set(ids))) if ids else {}
     kept = await _with_carried(tx, snapshots, kept, at)
@@ -231,11 +232,11 @@ def _assembled(
     for (account, pool, slot), found in kept.items():
         rows[(account, pool)][slot] = found.row
     balances: dict[str, dict[str, Balance]] = {}
-    for (account, pool), its in rows.items():
+    for account, pool in {**rows, **grants}:
         segments = snapshots[account].segments
         entitlements = next((s.entitlements for s in segments if at < s.until), {})
         from_at = entitlements[pool].from_at if pool in entitlements else None
-        made = assemble(its, from_at, grants=grants.get((account, pool), ()))
+        made = assemble(rows[account, pool], from_at, grants=grants.get((account, pool), ()))
         balances.setdefault(account, {})[pool] = made
     return balances
 
