@@ -101,7 +101,9 @@ class Book:
         """Write all that was entered, and tell it."""
         if not self.entries and not self._changed_reservations:
             return
-        changes = [self._change(key, delta) for key, delta in self._deltas.items()]
+        # What is held for longer or shorter changes no count, but when a row has to be looked at.
+        unchanged = {key: [0, 0] for key in self._expires if key in self._kept}
+        changes = [self._change(key, delta) for key, delta in {**unchanged, **self._deltas}.items()]
         if changes:
             await tx.ledger.save(changes)
         if self._granted:

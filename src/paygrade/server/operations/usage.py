@@ -128,8 +128,12 @@ def _touched(
                 return []
             its = reservation.held
             pairs = [*((pool, slot) for pool, slot, _ in its.paid), *its.counted, *its.priced]
-            more = _touched(_rest(asked, reservation), snapshot, held, at) if isinstance(asked, Commit) else []
-            return [*((account, pool, slot) for pool, slot in _rows_of(pairs, snapshot, at)), *more]
+            # Whatever was held, the answer says how things stand now.
+            now = Consume(account, reservation.feature, "", member=reservation.member)
+            return [
+                *((account, pool, slot) for pool, slot in _rows_of(pairs, snapshot, at)),
+                *_touched(now, snapshot, held, at),
+            ]
 
 
 def _rows_of(pairs: Iterable[tuple[str, str]], snapshot: Snapshot, at: datetime) -> Iterator[tuple[str, str]]:
