@@ -68,9 +68,9 @@ class Answer(msgspec.Struct, frozen=True):
     @property
     def said(self) -> str:
         """All that was answered but what depends on where it was asked: when its snapshot was taken, how many facts
-        there were before, and what the provider numbered."""
+        there were before, what the provider numbered, and which of several at once it was."""
         text = re.sub(r'"(as_of|version)":"[^"]*"', r'"\1":""', msgspec.json.encode(self.told).decode())
-        return re.sub(r"\b(sub|cus)_\w+", r"\1_", text)
+        return re.sub(r"\b(sub_|cus_|line_\d+_)\w+", r"\1", text)
 
 
 Given = dict[str, str]
