@@ -241,3 +241,17 @@ def test_usage_is_stated_as_it_should_have_been_counted(metered: Api, acme: str)
     stated = metered.ok("PUT", f"/v1/accounts/{acme}/usage/seats", json={"used": 1, "id": "recount"})
     assert stated["used"] == 1
     assert metered.check(acme, "seats")["remaining"] == 2
+
+
+def test_what_is_held_of_a_grant_alone_is_released_and_runs_out_like_anything_held(metered: Api, acme: str) -> None:
+    grant = {"feature": "calls", "units": 5, "id": "g1", "reason": "bought"}
+    metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)
+    consume(metered, acme, "calls", 10)
+    held = reserve(metered, acme, "calls", 4)["reservation"]["id"]
+    released = metered.ok("POST", f"/v1/reservations/{held}/release", json={"account": acme})
+    assert released["reservation"]["state"] == "released"
+    reserve(metered, acme, "calls", 5, ttl_s=1)
+    assert not consume(metered, acme, "calls", 1)["consumed"]
+    metered.eventually(acme, "calls", allowed=True, quantity=5)
+    assert consume(metered, acme, "calls", 5)["consumed"]
+    assert counts(metered.check(acme, "calls")) == (15, 15, 0, 0)

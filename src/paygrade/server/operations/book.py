@@ -42,6 +42,7 @@ class Book:
     def __init__(
         self,
         snapshots: Mapping[str, Snapshot],
+        pools: Iterable[tuple[str, str]],
         kept: Mapping[Key, Kept],
         grants: Mapping[tuple[str, str], list[Grant]],
         answered: dict[tuple[str, str], Answered],
@@ -58,7 +59,7 @@ class Book:
         self._granted: dict[tuple[str, str, str], list[int]] = {}
         self._changed_reservations: dict[tuple[str, str], Reservation] = {}
         self._expires: dict[Key, datetime] = {}
-        balances = _assembled(snapshots, kept, grants, at)
+        balances = _assembled(snapshots, pools, kept, grants, at)
         # One snapshot for each account, whose balances are those of the book.
         self.snapshots = {
             account: replace(snapshot, balances=balances.setdefault(account, {}))
@@ -167,18 +168,20 @@ async def open_book(
     reservations: Sequence[tuple[str, str]],
     at: datetime,
 ) -> Book:
-    """Lock what is going to change and read what it is. Raises Due."""
-    wanted = sorted(set(keys))
+    """Lock what is going to change and read what it is; the slots of grants say of which pools. Raises Due."""
+    touched = set(keys)
+    wanted, pools = sorted(key for key in touched if not _of_grant(key)), {key[:2] for key in touched}
     kept = await tx.ledger.lock(wanted, _spans(snapshots, at)) if wanted else {}
-    due = {key[0] for key, slot in kept.items() if slot.expires_at is not None and slot.expires_at <= at}
+    grants = await tx.ledger.grants(sorted(pools), at, lock=True) if pools else {}
+    # What a slot of a window knows of when it is given back, a grant does not: it may hold all of a reservation.
+    due = {account for (account, _), its in grants.items() if any(grant.reserved for grant in its)}
+    due |= {key[0] for key, slot in kept.items() if slot.expires_at is not None and slot.expires_at <= at}
     if due and await tx.ledger.expired(due, at):
         raise Due(due)
-    pools = {(account, pool) for account, pool, _ in wanted}
-    grants = await tx.ledger.grants(sorted(pools), at, lock=True) if pools else {}
     held = await tx.ledger.reservations(reservations, lock=True) if reservations else {}
     answered = await tx.ledger.answered(sorted(set(ids))) if ids else {}
     kept = await _with_carried(tx, snapshots, kept, at)
-    return Book(snapshots, kept, grants, answered, held, at)
+    return Book(snapshots, pools, kept, grants, answered, held, at)
 
 
 async def expire_due(store: "Store", accounts: Collection[str], at: datetime) -> None:
@@ -186,18 +189,13 @@ async def expire_due(store: "Store", accounts: Collection[str], at: datetime) ->
     async with store.transaction() as tx:
         ids = await tx.ledger.expired(accounts, at)
         found = await tx.ledger.reservations(ids, lock=False)
-        keys = {
-            (r.account, draw.pool, draw.slot)
-            for r in found.values()
-            for draw in release(r.held)
-            if not draw.slot.startswith("grant:")
-        }
-        kept = await tx.ledger.lock(sorted(keys), {})
-        pools = {(r.account, draw.pool) for r in found.values() for draw in release(r.held)}
+        keys = {(r.account, draw.pool, draw.slot) for r in found.values() for draw in release(r.held)}
+        pools = {key[:2] for key in keys}
+        kept = await tx.ledger.lock(sorted(key for key in keys if not _of_grant(key)), {})
         grants = await tx.ledger.grants(sorted(pools), at, lock=True)
         held = await tx.ledger.reservations(ids, lock=True)
         empty = {account: Snapshot(account, "", at, at, ()) for account, _ in ids}
-        book = Book(empty, kept, grants, {}, held, at)
+        book = Book(empty, pools, kept, grants, {}, held, at)
         for reservation in held.values():
             if reservation.state == "open" and reservation.expires_at <= at:
                 draws = release(reservation.held)
@@ -221,8 +219,13 @@ async def expire_due(store: "Store", accounts: Collection[str], at: datetime) ->
         await book.save(tx)
 
 
+def _of_grant(key: Key) -> bool:
+    return key[2].startswith("grant:")
+
+
 def _assembled(
     snapshots: Mapping[str, Snapshot],
+    pools: Iterable[tuple[str, str]],
     kept: Mapping[Key, Kept],
     grants: Mapping[tuple[str, str], list[Grant]],
     at: datetime,
@@ -231,11 +234,11 @@ def _assembled(
     for (account, pool, slot), found in kept.items():
         rows[(account, pool)][slot] = found.row
     balances: dict[str, dict[str, Balance]] = {}
-    for (account, pool), its in rows.items():
+    for account, pool in pools:
         segments = snapshots[account].segments
         entitlements = next((s.entitlements for s in segments if at < s.until), {})
         from_at = entitlements[pool].from_at if pool in entitlements else None
-        made = assemble(its, from_at, grants=grants.get((account, pool), ()))
+        made = assemble(rows[(account, pool)], from_at, grants=grants.get((account, pool), ()))
         balances.setdefault(account, {})[pool] = made
     return balances
 

@@ -114,7 +114,7 @@ async def _attempt(
 def _touched(
     asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reservation], at: datetime
 ) -> list[tuple[str, str, str]]:
-    """The slots a request reads or changes."""
+    """The slots a request reads or changes, those of grants too."""
     account = asked.account
     match asked:
         case Consume(feature=feature, member=member) | Reserve(feature=feature, member=member):
@@ -129,7 +129,7 @@ def _touched(
             its = reservation.held
             pairs = [*((pool, slot) for pool, slot, _ in its.paid), *its.counted, *its.priced]
             more = _touched(_rest(asked, reservation), snapshot, held, at) if isinstance(asked, Commit) else []
-            return [*((account, pool, slot) for pool, slot in pairs if not slot.startswith("grant:")), *more]
+            return [*((account, pool, slot) for pool, slot in pairs), *more]
 
 
 def _rest(asked: Commit, reservation: Reservation) -> Consume:
