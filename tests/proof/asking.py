@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from proof.sold import ASKED_MAX, GRANTED, MEMBERS
 
-GIVE_UP_S = 240.0
+GIVE_UP_S = 20.0
 TTL_MAX_S = 3
 TOOK = "took effect"
 

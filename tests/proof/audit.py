@@ -8,6 +8,7 @@ the ledger says, once for each id.
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
@@ -46,13 +47,13 @@ class Auditor:
                     # Away for now: it is one of the things that are killed.
                     stopping.wait(0.1)
 
-        thread = threading.Thread(target=watch)
-        thread.start()
-        try:
-            yield
-        finally:
-            stopping.set()
-            thread.join()
+        with ThreadPoolExecutor(1) as pool:
+            watching = pool.submit(watch)
+            try:
+                yield
+            finally:
+                stopping.set()
+        watching.result()
 
     def look(self, connection: Connection, accounts: list[str] | None) -> list[str]:
         """What is wrong in one snapshot."""
