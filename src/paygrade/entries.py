@@ -49,6 +49,11 @@ class Held(Struct, frozen=True, omit_defaults=True):
     def credits(self) -> int:
         return sum(units for _, _, units in self.paid)
 
+    @property
+    def by_credit(self) -> bool:
+        """Whether credits pay, even if all that were set aside are spent: then the window counts beside them."""
+        return any(" " not in slot for _, slot in self.counted)
+
 
 class Entry(Struct, frozen=True):
     """One line of the ledger: what was asked under an id, and what it drew."""

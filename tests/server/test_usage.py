@@ -255,3 +255,62 @@ def test_what_is_held_of_a_grant_alone_is_released_and_runs_out_like_anything_he
     metered.eventually(acme, "calls", allowed=True, quantity=5)
     assert consume(metered, acme, "calls", 5)["consumed"]
     assert counts(metered.check(acme, "calls")) == (15, 15, 0, 0)
+
+
+def commit(api: Api, account: str, reservation: str, **more: Any) -> Any:
+    body = {"account": account, "id": uuid.uuid4().hex, **more}
+    return api.ok("POST", f"/v1/reservations/{reservation}/commit", json=body)
+
+
+def test_credits_are_not_held_beyond_the_last_though_a_fraction_is_paid_ahead(metered: Api, acme: str) -> None:
+    consume(metered, acme, "tokens", 9500)
+    denied = reserve(metered, acme, "tokens", 400)
+    assert (denied["reservation"], denied["decision"]["reason"]) == (None, "insufficient_credit")
+    assert counts(metered.check(acme, "ai_credits")) == (10, 10, 0, 0)
+    assert consume(metered, acme, "tokens", 500)["consumed"]
+
+
+def test_the_last_piece_of_a_reservation_uses_up_the_fraction_that_the_first_one_paid(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "tokens", 400)["reservation"]["id"]
+    commit(metered, acme, held, quantity=100, keep=True)
+    commit(metered, acme, held)
+    consume(metered, acme, "tokens", 600)
+    assert metered.check(acme, "ai_credits")["used"] == 1
+    consume(metered, acme, "tokens", 1)
+    assert metered.check(acme, "ai_credits")["used"] == 2
+
+
+def test_more_than_was_held_is_decided_after_what_was_held_is_paid(metered: Api, acme: str) -> None:
+    consume(metered, acme, "tokens", 9000)
+    held = reserve(metered, acme, "tokens", 500)["reservation"]["id"]
+    commit(metered, acme, held, quantity=100, keep=True)
+    consume(metered, acme, "tokens", 400)
+    body = {"account": acme, "quantity": 600}
+    told = metered.problem(409, "POST", f"/v1/reservations/{held}/commit", json=body)
+    assert told["code"] == "exceeds_reservation"
+    commit(metered, acme, held, quantity=500)
+    assert counts(metered.check(acme, "ai_credits")) == (10, 10, 0, 0)
+
+
+def test_credits_that_were_held_pay_for_their_share_once_the_feature_has_units_of_its_own(
+    metered: Api, acme: str
+) -> None:
+    held = reserve(metered, acme, "tokens", 2000)["reservation"]["id"]
+    metered.ok("PUT", f"/v1/accounts/{acme}/overrides/tokens", json={"limit": 5000, "reason": "goodwill"})
+    metered.eventually(acme, "tokens", allowed=True, quantity=5000)
+    commit(metered, acme, held, quantity=1000, keep=True)
+    assert counts(metered.check(acme, "ai_credits")) == (10, 1, 1, 8)
+
+
+def test_what_is_held_of_a_feature_that_is_sold_no_more_can_be_committed(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "calls", 4)["reservation"]["id"]
+    features = {key: its for key, its in CATALOG["features"].items() if key != "calls"}
+    entitlements = {key: its for key, its in CATALOG["plans"]["free"]["entitlements"].items() if key != "calls"}
+    plans = {"free": {"default": True, "entitlements": entitlements}}
+    metered.ok("PUT", "/v1/catalog", json={**CATALOG, "features": features, "plans": plans})
+    try:
+        assert commit(metered, acme, held, quantity=3)["reservation"]["committed"] == 3
+    finally:
+        metered.ok("PUT", "/v1/catalog", json=CATALOG)
+    metered.eventually(acme, "calls", allowed=True)
+    assert counts(metered.check(acme, "calls")) == (10, 3, 0, 7)

@@ -6,7 +6,7 @@ one account, each one sees what those before it did; whoever loses a race is dec
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,9 +14,21 @@ from msgspec.structs import replace
 from paygrade.balances import Balance
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Entry, EntryKind, Held, Reservation, digest
+from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, digest
 from paygrade.errors import Refused
-from paygrade.ledger import Spent, after, apply, commit, committed_price, exact_price, hold, release, slots, spend
+from paygrade.ledger import (
+    Spent,
+    after,
+    apply,
+    commit,
+    committed_price,
+    exact_price,
+    hold,
+    release,
+    set_aside,
+    slots,
+    spend,
+)
 from paygrade.server.operations.answers import Answer, ReservationView, packed, unpacked
 from paygrade.server.operations.book import Book, Due, expire_due, open_book
 
@@ -228,7 +240,7 @@ def _consume(book: Book, asked: Consume) -> Answer:
 
 def _reserve(book: Book, asked: Reserve) -> Answer:
     account, at = asked.account, book.at
-    decision = _decide(book, asked, asked.quantity)
+    decision = _decide_to_hold(book, asked)
     if decision.reason in ("unknown_account", "unknown_feature"):
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
@@ -256,29 +268,37 @@ def _commit(book: Book, asked: Commit) -> Answer:
     entitlements, balances = book.entitlements(account), book.balances(account)
     quantity = reservation.held.units if asked.quantity is None else asked.quantity
     inside = min(quantity, reservation.held.units)
-    rest = _rest(asked, reservation)
-    if rest.quantity:
-        beyond = _decide(book, rest, rest.quantity)
-        if not beyond.allowed:
-            raise Refused(
-                "exceeds_reservation",
-                f"`{asked.reservation}` holds {reservation.held.units}, and {rest.quantity} more are not allowed "
-                f"[{beyond.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
-            )
-    draws, held = _committed(entitlements[feature], balances, reservation, inside, asked.properties)
-    now = after(balances, feature, draws, at)
-    all_draws = draws.draws
-    if rest.quantity:
-        more = spend(
-            entitlements, now, feature, rest.quantity, at, member=reservation.member, properties=asked.properties
-        )
-        now, all_draws = after(now, feature, more, at), (*all_draws, *more.draws)
-    state = "open" if asked.keep and held.units else "committed"
+    draws, held = _committed(entitlements.get(feature), balances, reservation, inside, asked.properties)
+    now, all_draws = after(balances, feature, draws, at), draws.draws
+    state: Literal["open", "committed"] = "open" if asked.keep and held.units else "committed"
     if state == "committed":
         given_back = release(held)
         now, all_draws, held = apply(now, given_back, at), (*all_draws, *given_back), _nothing(held)
+    rest = _rest(asked, reservation)
+    if rest.quantity:
+        now, more = _beyond(book, asked, reservation, rest, now)
+        all_draws = (*all_draws, *more)
     changed = replace(reservation, committed=reservation.committed + quantity, state=state, held=held)
     return _resolved(book, asked, "commit", changed, quantity, all_draws, now)
+
+
+def _beyond(
+    book: Book, asked: Commit, reservation: Reservation, rest: Consume, balances: dict[str, Balance]
+) -> tuple[dict[str, Balance], tuple[Draw, ...]]:
+    """The balances once more is used than was held, decided on those in which what was held is settled."""
+    snapshot = replace(book.snapshots[asked.account], balances=balances)
+    decision = decide(snapshot, rest.feature, rest.quantity, book.at, member=rest.member, properties=rest.properties)
+    if not decision.allowed:
+        raise Refused(
+            "exceeds_reservation",
+            f"`{asked.reservation}` holds {reservation.held.units}, and {rest.quantity} more are not allowed "
+            f"[{decision.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
+        )
+    spent = spend(
+        book.entitlements(asked.account), balances, rest.feature, rest.quantity, book.at, member=rest.member,
+        properties=rest.properties,
+    )  # fmt: skip
+    return after(balances, rest.feature, spent, book.at), spent.draws
 
 
 def _release(book: Book, asked: Release) -> Answer:
@@ -317,12 +337,18 @@ def _resolved(
 
 
 def _committed(
-    entitlement: Entitlement, balances: Mapping[str, Balance], reservation: Reservation, quantity: int, properties: Any
+    entitlement: Entitlement | None,
+    balances: Mapping[str, Balance],
+    reservation: Reservation,
+    quantity: int,
+    properties: Any,
 ) -> tuple[Spent, Held]:
     held = reservation.held
-    # What pays is what was held, whatever the feature is paid with by now.
-    if not any(pool != reservation.feature for pool, _, _ in held.paid) or entitlement.credit is None:
-        draws, held = commit(held, quantity, cost=min(quantity, held.credits))
+    # What pays is what was held, whatever the feature is paid with by now, and even if it is sold no more.
+    credit = entitlement.credit if entitlement is not None and held.by_credit else None
+    if entitlement is None or credit is None or any(pool != credit for pool, _, _ in held.paid):
+        share = -(-held.credits * quantity // held.units) if held.units else 0
+        draws, held = commit(held, quantity, cost=share)
         return Spent(draws), held
     cost, ahead = committed_price(entitlement, balances.get(reservation.feature), held, quantity, properties)
     exact = str(exact_price(entitlement, quantity, properties))
@@ -357,6 +383,19 @@ def _decide(book: Book, asked: Consume | Reserve, quantity: int) -> Decision:
         member=asked.member,
         properties=asked.properties,
     )
+
+
+def _decide_to_hold(book: Book, asked: Reserve) -> Decision:
+    """The same for units to be held, whose price is rounded up on its own: a fraction that is paid for already may
+    be used by somebody else until they are committed."""
+    decision = _decide(book, asked, asked.quantity)
+    entitlement = book.entitlements(asked.account).get(asked.feature)
+    if not decision.allowed or entitlement is None or entitlement.credit is None:
+        return decision
+    amount = set_aside(entitlement, asked.quantity, asked.properties)
+    if decide(book.snapshots[asked.account], entitlement.credit, amount, book.at).allowed:
+        return decision
+    return replace(decision, allowed=False, reason="insufficient_credit", value=None)
 
 
 def _after(
