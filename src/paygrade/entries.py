@@ -1,7 +1,7 @@
 """Entries: the lines of the ledger as they are kept, and the rows they add up to.
 
 Laws: an entry is written once and never changed; every balance is the sum of the draws of its entries, and nothing
-but draws changes one; an id has at most one entry.
+but draws changes one; an id has at most one entry; ids that are chosen never meet those that are derived.
 """
 
 from collections.abc import Mapping
@@ -115,6 +115,12 @@ class Reservation(Struct, frozen=True):
     held: Held
     made_at: datetime
     expires_at: datetime
+
+
+def derived(*parts: object) -> str:
+    """The id of an entry that nobody named, made of what it is about: one that nobody can choose, since a key holds
+    no tab."""
+    return "\t".join(str(part) for part in parts)
 
 
 def digest(*parts: object) -> int:

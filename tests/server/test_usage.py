@@ -314,3 +314,22 @@ def test_what_is_held_of_a_feature_that_is_sold_no_more_can_be_committed(metered
         metered.ok("PUT", "/v1/catalog", json=CATALOG)
     metered.eventually(acme, "calls", allowed=True)
     assert counts(metered.check(acme, "calls")) == (10, 3, 0, 7)
+
+
+def test_no_id_that_is_chosen_stands_in_the_way_of_what_happens_by_itself(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "calls", 2, ttl_s=1)["reservation"]["id"]
+    for id in (f"{held}:expire", f"{held}:commit", f"{held}:release", "grant:g1", "void:g1:5"):
+        assert consume(metered, acme, "calls", 1, id=id)["consumed"]
+    grant = {"feature": "calls", "units": 5, "id": "g1", "reason": "bought"}
+    metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)
+    assert metered.ok("DELETE", f"/v1/accounts/{acme}/grants/calls/g1")["share"]["voided"] == 5
+    metered.eventually(acme, "calls", allowed=True, quantity=5)
+    assert consume(metered, acme, "calls", 5)["consumed"]
+
+
+def test_a_reservation_committed_otherwise_than_before_was_resolved_before(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "calls", 5)["reservation"]["id"]
+    path = f"/v1/reservations/{held}/commit"
+    metered.ok("POST", path, json={"account": acme, "quantity": 2})
+    told = metered.problem(409, "POST", path, json={"account": acme, "quantity": 3})
+    assert told["code"] == "reservation_resolved"

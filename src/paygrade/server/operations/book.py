@@ -20,7 +20,7 @@ from paygrade.balances import (
     slot_of,
 )
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, digest
+from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, derived, digest
 from paygrade.ledger import apply, release
 from paygrade.server.operations.carrying import carried_into
 
@@ -199,7 +199,7 @@ async def expire_due(store: "Store", accounts: Collection[str], at: datetime) ->
         for reservation in held.values():
             if reservation.state == "open" and reservation.expires_at <= at:
                 draws = release(reservation.held)
-                id = f"{reservation.id}:expire"
+                id = derived(reservation.id, "expire")
                 book.enter(
                     Entry(
                         reservation.account,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from paygrade.balances import Grant, GrantKind, Share, share, slot_of
 from paygrade.entitlements import Snapshot
-from paygrade.entries import Draw, Entry, digest
+from paygrade.entries import Draw, Entry, derived, digest
 from paygrade.errors import Refused
 from paygrade.ledger import grants_of, in_window
 from paygrade.server.operations.book import Book, Due, expire_due, open_book
@@ -48,7 +48,7 @@ async def give(
     async with store.transaction() as tx:
         await _known(snapshots, store, account, pool, at)
         mark = digest("grant", pool, grant.kind, grant.units, grant.priority, grant.until, reason)
-        found = await tx.ledger.answered([(account, f"grant:{grant.id}")])
+        found = await tx.ledger.answered([(account, derived("grant", grant.id))])
         if found:
             _refuse_other(next(iter(found.values())).digest, mark, grant.id)
             its = (await tx.ledger.grants([(account, pool)], at, lock=False)).get((account, pool), [])
@@ -63,7 +63,7 @@ async def grant_units(
 ) -> None:
     """Add a grant with its entry, and tell it."""
     await tx.ledger.grant(account, pool, grant, reason=reason, at=at)
-    entry = Entry(account, f"grant:{grant.id}", "grant", pool, grant.units, grant.from_at, at, mark)
+    entry = Entry(account, derived("grant", grant.id), "grant", pool, grant.units, grant.from_at, at, mark)
     await tx.ledger.write([entry])
     await tx.tell_balances([(account,)])
 
@@ -80,7 +80,7 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
             grant = replace(grant, voided=grant.voided + left)
             await tx.ledger.save_grants([(account, pool, grant)])
             mark = digest("void", pool, id)
-            entry = Entry(account, f"void:{id}:{grant.voided}", "void", pool, left, at, at, mark)
+            entry = Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark)
             await tx.ledger.write([entry])
             await tx.tell_balances([(account,)])
     return GrantView(grant, share(grant, at))

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from paygrade.balances import Balance
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, digest
+from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, derived, digest
 from paygrade.errors import Refused
 from paygrade.ledger import (
     Spent,
@@ -163,7 +163,7 @@ def id_of(asked: Asked) -> str:
         case Commit(id=str() as id):
             return id
         case _:
-            return f"{asked.reservation}:{type(asked).__name__.lower()}"
+            return derived(asked.reservation, type(asked).__name__.lower())
 
 
 def mark_of(asked: Asked) -> int:
@@ -181,7 +181,9 @@ def mark_of(asked: Asked) -> int:
 
 def _one(book: Book, asked: Asked) -> Answer | Refused:
     known = book.answered.get((asked.account, id_of(asked)))
-    if known is not None and not isinstance(asked, Extend):
+    # A step that has no id of its own and says something else than before meets a reservation that is resolved.
+    named = isinstance(asked, Consume | Reserve) or (isinstance(asked, Commit) and asked.id is not None)
+    if known is not None and (named or known.digest == mark_of(asked)):
         return _again(book, asked, known)
     try:
         match asked:
