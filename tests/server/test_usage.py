@@ -333,3 +333,18 @@ def test_a_reservation_committed_otherwise_than_before_was_resolved_before(meter
     metered.ok("POST", path, json={"account": acme, "quantity": 2})
     told = metered.problem(409, "POST", path, json={"account": acme, "quantity": 3})
     assert told["code"] == "reservation_resolved"
+
+
+@pytest.mark.parametrize("odd", ["", "m" * 201, "line\nbreak"])
+def test_a_member_that_cannot_be_kept_is_refused_and_harms_nobody_else(metered: Api, acme: str, odd: str) -> None:
+    body = {"account": acme, "feature": "shared", "id": "x", "member": odd}
+    assert metered.problem(400, "POST", "/v1/consume", json=body)["code"] == "invalid_key"
+    assert metered.problem(400, "POST", "/v1/reservations", json=body)["code"] == "invalid_key"
+
+
+@pytest.mark.parametrize("odd", ["%00", "r" * 201, "%0A"])
+def test_a_reservation_that_nobody_can_have_named_is_refused(metered: Api, acme: str, odd: str) -> None:
+    for step in ("commit", "release", "extend"):
+        told = metered.problem(400, "POST", f"/v1/reservations/{odd}/{step}", json={"account": acme})
+        assert told["code"] == "invalid_key"
+    assert metered.problem(400, "DELETE", f"/v1/accounts/{acme}/grants/{odd}/g1")["code"] == "invalid_key"
