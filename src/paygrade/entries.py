@@ -125,5 +125,10 @@ def derived(*parts: object) -> str:
 
 def digest(*parts: object) -> int:
     """A 64-bit mark of what was asked under an id: the same id with another one is a conflict."""
-    text = "\x1f".join("" if part is None else str(part) for part in parts)
+    text = "\x1f".join("" if part is None else str(_ordered(part)) for part in parts)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _ordered(part: object) -> object:
+    """Properties say the same in whatever order they are written."""
+    return sorted(part.items()) if isinstance(part, dict) else part

@@ -348,3 +348,17 @@ def test_a_reservation_that_nobody_can_have_named_is_refused(metered: Api, acme:
         told = metered.problem(400, "POST", f"/v1/reservations/{odd}/{step}", json={"account": acme})
         assert told["code"] == "invalid_key"
     assert metered.problem(400, "DELETE", f"/v1/accounts/{acme}/grants/{odd}/g1")["code"] == "invalid_key"
+
+
+def test_a_reservation_extended_to_end_sooner_runs_out_sooner(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "calls", 10, ttl_s=3600)["reservation"]["id"]
+    metered.ok("POST", f"/v1/reservations/{held}/extend", json={"account": acme, "ttl_s": 1})
+    metered.eventually(acme, "calls", allowed=True, quantity=10)
+    assert consume(metered, acme, "calls", 10)["consumed"]
+
+
+def test_properties_say_the_same_in_whatever_order(metered: Api, acme: str) -> None:
+    body = {"account": acme, "feature": "tokens", "quantity": 10, "id": "once"}
+    metered.ok("POST", "/v1/consume", json={**body, "properties": {"model": "large", "region": "eu"}})
+    again = metered.ok("POST", "/v1/consume", json={**body, "properties": {"region": "eu", "model": "large"}})
+    assert again["replayed"]

@@ -97,7 +97,7 @@ class Ledger:
             """
             select b.pool, b.slot, b.used, b.reserved from balances b
             join unnest(%s::text[], %s::text[]) k (pool, slot)
-              on b.pool = k.pool and b.slot >= k.slot || ' member:' and b.slot < k.slot || ' member;'
+              on b.pool = k.pool and starts_with(b.slot, k.slot || ' member:')
             where b.account = %s
             """,
             (*_columns(prefixes, 2), account),

@@ -102,7 +102,8 @@ class Book:
         """Write all that was entered, and tell it."""
         if not self.entries and not self._changed_reservations:
             return
-        changes = [self._change(key, delta) for key, delta in self._deltas.items()]
+        changed = dict.fromkeys((*self._deltas, *self._due_sooner()))
+        changes = [self._change(key, self._deltas.get(key, [0, 0])) for key in changed]
         if changes:
             await tx.ledger.save(changes)
         if self._granted:
@@ -112,6 +113,15 @@ class Book:
         if self.entries:
             await tx.ledger.write(self.entries)
         await tx.tell_balances(self._news(changes))
+
+    def _due_sooner(self) -> list[Key]:
+        """Slots on which something ends before what they knew of."""
+        found = []
+        for key, end in self._expires.items():
+            known = self._kept[key].expires_at if key in self._kept else end
+            if known is None or end < known:
+                found.append(key)
+        return found
 
     def _change(self, key: Key, delta: list[int]) -> Change:
         kept = self._kept[key]
