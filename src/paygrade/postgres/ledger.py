@@ -141,6 +141,7 @@ class Ledger:
             from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[],
                         %s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
                  e (a, i, k, f, q, t, r, d, w, n, m, p, s)
+            order by a, i -- so that no two who take each other's ids wait for each other
             """,
             (
                 [e.account for e in entries],
@@ -182,7 +183,7 @@ class Ledger:
         return found
 
     async def grant(self, account: str, pool: str, grant: Grant, *, reason: str, at: datetime) -> None:
-        """Add a grant; its id must be new to the pool."""
+        """Add a grant whose entry is written: nobody else has its id."""
         await self._connection.execute(
             """
             insert into grants (account, pool, id, kind, units, priority, from_at, until, reason, recorded_at)

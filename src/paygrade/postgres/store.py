@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.errors import DeadlockDetected
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -75,11 +76,15 @@ class Store:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:
-        """Everything inside is saved together at the end, or not at all. Unavailable when the database is away."""
+        """Everything inside is saved together at the end, or not at all. Unavailable when the database is away, and
+        (`contended`) when PostgreSQL ended it so that others who waited for the same rows can go on."""
         try:
             async with self._pool.connection() as connection, connection.transaction():
                 transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
                 yield transaction
+        except DeadlockDetected:
+            # Rows that two transactions make at the same moment cannot be locked in order before they are there.
+            raise Unavailable("contended", "others were at the same rows; ask again") from None
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error

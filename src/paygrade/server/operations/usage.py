@@ -4,7 +4,7 @@ Laws: what is answered is saved before; an id has at most one effect, and a deni
 one account, each one sees what those before it did; whoever loses a race is decided anew, with what is true then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from paygrade.balances import Balance
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
 from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, derived, digest
-from paygrade.errors import Refused
+from paygrade.errors import Refused, Unavailable
 from paygrade.ledger import (
     Spent,
     after,
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from paygrade.server.snapshots import Snapshots
 
 TTL_MAX_S = 24 * 3600
-HOLDS_MAX = 1000
-"""How many reservations of one account may be open at a time."""
+CONTENDED_MAX = 5
+"""How often the same is tried when others are at the same rows."""
 
 
 class Consume(Struct, frozen=True):
@@ -102,11 +102,19 @@ async def use_together(
 ) -> list[Answer | Refused]:
     """Decide and save these requests in one transaction; the answers, in their order."""
     accounts = {account: await snapshots.load(store, account, at) for account in {a.account for a in asked}}
+    due: Collection[str] = ()
+    contended = 0
     while True:
         try:
+            if due:
+                await expire_due(store, due, at)
             return await _attempt(store, asked, accounts, at)
-        except Due as due:
-            await expire_due(store, due.accounts, at)
+        except Due as found:
+            due = found.accounts
+        except Unavailable as error:
+            contended += 1
+            if error.code != "contended" or contended == CONTENDED_MAX:
+                raise
 
 
 async def _attempt(
