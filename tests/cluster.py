@@ -104,7 +104,9 @@ class Cluster:
         """Run `paygrade` with these arguments."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PAYGRADE_")}
         paygrade = str(Path(sys.executable).parent / "paygrade")
-        return subprocess.Popen([paygrade, *command], env=kept | self.settings, stdout=self._log, stderr=self._log)
+        return subprocess.Popen(
+            [paygrade, *command], env=kept | dict(self.settings), stdout=self._log, stderr=self._log
+        )
 
     def _is_ready(self, url: str) -> bool:
         try:
@@ -129,7 +131,8 @@ def folder_of_its_own(what: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.copy(folder / "log", "/tmp/proof.log"); shutil.rmtree(folder, ignore_errors=True)
+        shutil.copy(folder / "log", "/tmp/proof.log")
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def eventually(what: str, waits_for: Callable[[], object]) -> None:

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from proof.sold import ASKED_MAX, GRANTED, MEMBERS
 
-GIVE_UP_S = 20.0
+GIVE_UP_S = 240.0
 TTL_MAX_S = 3
 TOOK = "took effect"
 
@@ -179,7 +179,7 @@ class Asker:
 
     def _give(self) -> None:
         account, feature = self._account(), self._rng.choice(GRANTED)
-        body = {
+        body: dict[str, Any] = {
             "feature": feature,
             "units": self._rng.randint(1, 12),
             "id": next(self._ids),
@@ -203,9 +203,10 @@ class Asker:
             self.told.append(Told("void", account, id, feature, None, told.get("code") or TOOK, tries))
 
     def _state(self) -> None:
-        account, body = self._account(), {"used": self._rng.randint(0, 50), "id": next(self._ids), "reason": "counted"}
+        account, used, id = self._account(), self._rng.randint(0, 50), next(self._ids)
+        body = {"used": used, "id": id, "reason": "counted"}
         told, tries = self._until_answered("PUT", f"/v1/accounts/{account}/usage/desks", body)
-        self.told.append(Told("set", account, body["id"], "desks", body["used"], told.get("code") or TOOK, tries))
+        self.told.append(Told("set", account, id, "desks", used, told.get("code") or TOOK, tries))
 
     def _check(self) -> None:
         body = {"account": self._account(), "feature": self._rng.choice([*ASKED_MAX, "credits"])}

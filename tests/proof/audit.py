@@ -19,6 +19,9 @@ from proof.asking import TOOK, Told
 from proof.fold import Folded, Key, Line, read_ledger
 from proof.sold import BY_CREDIT, FREE, ROLLING_S, TEAM, Bound, price
 
+LOOK_S = 0.4
+"""Between two looks."""
+
 Connection = psycopg.Connection[Any]  # Any: rows as they are asked for
 
 
@@ -28,11 +31,12 @@ class Auditor:
     def __init__(self, database_url: str, *, team: list[str]) -> None:
         self.looks = 0
         self.complaints: list[str] = []
+        self._lines = 0
         self._database_url, self._team = database_url, frozenset(team)
 
     @contextmanager
     def watching(self, accounts: list[str] | None) -> Iterator[None]:
-        """Look all the time until the end of the block; half of it, so that others get something done."""
+        """Look again and again until the end of the block."""
         stopping = threading.Event()
 
         def watch() -> None:
@@ -40,7 +44,7 @@ class Auditor:
                 try:
                     with psycopg.connect(self._database_url) as connection:
                         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-                        while not stopping.wait(0.2):
+                        while not stopping.wait(LOOK_S):
                             self.complaints += self.look(connection, accounts)
                             self.looks += 1
                 except psycopg.Error:
@@ -54,6 +58,10 @@ class Auditor:
             finally:
                 stopping.set()
         watching.result()
+
+    def has_seen(self, lines: int) -> bool:
+        """Whether there are so many entries since it began to watch."""
+        return self._lines >= lines
 
     def look(self, connection: Connection, accounts: list[str] | None) -> list[str]:
         """What is wrong in one snapshot."""
@@ -73,7 +81,7 @@ class Auditor:
                 f"select account, max((body ->> 'limit')::int) from facts where subject = 'override:calls' and {some}"
                 " group by 1", given
             ).fetchall()  # fmt: skip
-        folded = Folded(lines)
+        folded, self._lines = Folded(lines), len(lines)
         return [
             *self._over(rows, dict(overrides)),
             *_wrong_grants(grants, folded),
@@ -181,7 +189,7 @@ def wrong_answers(told: list[Told], lines: list[Line]) -> Iterator[str]:
 
 def wrong_lines(told: list[Told], lines: list[Line]) -> Iterator[str]:
     """Entries that draw something else than they say."""
-    properties = {(one.account, one.id): one.properties for one in told}
+    properties = {(one.account, _id(one)): one.properties for one in told if one.properties is not None}
     held: dict[tuple[str, str], int] = defaultdict(int)
     for line in lines:
         credit = BY_CREDIT.get(line.feature)
@@ -189,8 +197,9 @@ def wrong_lines(told: list[Told], lines: list[Line]) -> Iterator[str]:
             used = sum(d[2] for d in line.draws if d[0] == line.feature and _pays(d[1]))
             if used != line.quantity:
                 yield f"{line} uses {used}"
+        if line.kind in ("consume", "commit") and line.denied is None and credit:
             rate, per = price(line.feature, properties.get((line.account, line.id)))
-            if credit and [Fraction(d[4]) for d in line.draws if len(d) > 4] != [Fraction(line.quantity * rate, per)]:
+            if sum(Fraction(d[4]) for d in line.draws if len(d) > 4) != Fraction(line.quantity * rate, per):
                 yield f"{line} costs {line.quantity * rate}/{per}"
         if line.denied is not None and line.draws:
             yield f"{line} was denied and draws"

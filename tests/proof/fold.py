@@ -91,4 +91,4 @@ def read_ledger(connection: psycopg.Connection[Any], accounts: list[str] | None 
 
 def _granted(id: str) -> str:
     """The grant that an entry is about: its id stands behind the kind."""
-    return id.replace(":","\t").split("\t")[1]
+    return id.split("\t")[1]
