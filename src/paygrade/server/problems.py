@@ -72,6 +72,7 @@ KINDS: dict[str, Kind] = {
     "unsupported_media_type": Kind(415, "The body's media type is not read here"),
     "internal": Kind(500, "Something went wrong on our side"),
     "clock_unavailable": Kind(503, "The clock does not answer"),
+    "contended": Kind(503, "Others were at the same rows"),
     "database_unavailable": Kind(503, "The database does not answer"),
     "not_ready": Kind(503, "The server is not ready"),
     "provider_not_configured": Kind(503, "No provider is set"),
