@@ -295,7 +295,7 @@ async def _with_carried(
         if its is None or not its.rollover or slot != slot_of(its.from_at):
             continue
         if found.row.detail is None or found.row.detail.carried is None:
-            carried = await carried_into(tx, account, its)
+            carried = await carried_into(tx, account, its, at)
             detail = replace(found.row.detail or SlotDetail(), carried=carried)
             kept[key] = found._replace(row=replace(found.row, detail=detail))
     return kept

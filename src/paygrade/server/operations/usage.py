@@ -419,8 +419,9 @@ def _after(
     held: bool = False,
 ) -> Decision:
     """The decision with the counts as they are once it took effect."""
-    entitlement = book.entitlements(asked.account)[asked.feature]
-    if entitlement.plain and decision.limit is not None and decision.used is not None:
+    entitlement, balance = book.entitlements(asked.account)[asked.feature], now.get(asked.feature)
+    plain = entitlement.plain and (balance is None or balance.detail is None)
+    if plain and decision.limit is not None and decision.used is not None:
         total = decision.used + (decision.reserved or 0) + quantity
         return replace(
             decision,
