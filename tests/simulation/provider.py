@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from paygrade import facts
 from paygrade.errors import Unavailable
-from paygrade.providers.stripe.client import Redirect, StripeProvider, _Gone
+from paygrade.providers.stripe.client import Redirect, StripeProvider
+from paygrade.providers.stripe.connection import Gone
 from paygrade.providers.stripe.translate import Json
 from paygrade.simulator.engine import Engine
 
@@ -162,13 +163,13 @@ class EngineProvider(StripeProvider):
     def _told(self, customer: str | None) -> Told:
         told = self._engine.told(customer, self._reached_s - self._lag_s) if customer else None
         if told is None:
-            raise _Gone("no such customer")
+            raise Gone("no such customer")
         return told
 
     def _owner(self, kind: str, id: str) -> str:
         owner = self._engine.owner(kind, id)
         if owner is None:
-            raise _Gone(f"no such {kind}")
+            raise Gone(f"no such {kind}")
         return owner
 
     def _object(self, encoded: bytes) -> Json:
@@ -193,4 +194,4 @@ def _one(found: list[Json], id: str) -> Json:
     for entry in found:
         if entry["id"] == id:
             return entry
-    raise _Gone(f"no such subscription: '{id}'")
+    raise Gone(f"no such subscription: '{id}'")
