@@ -23,6 +23,7 @@ from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.drifts import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.polls import Polls
+from paygrade.postgres.reports import Reports
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
 
@@ -123,6 +124,7 @@ class Transaction:
         self.polls = Polls(connection)
         self.sweeps = Sweeps(connection)
         self.drifts = Drifts(connection)
+        self.reports = Reports(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""

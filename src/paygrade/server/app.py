@@ -22,7 +22,7 @@ from paygrade.server.edge import DecodePath, Edge
 from paygrade.server.metrics import Metrics
 from paygrade.server.parts import Parts, Verify
 from paygrade.server.problems import HANDLERS
-from paygrade.server.routes import accounts, catalogs, decisions, health, statements, sync, webhooks
+from paygrade.server.routes import accounts, catalogs, decisions, health, reports, statements, sync, webhooks
 from paygrade.server.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ KEYED = [
     sync.sweep,
     sync.get_sweep,
     sync.list_drift,
+    reports.list_usage_reports,
+    reports.list_open_usage_reports,
+    reports.reconcile,
 ]
 OPEN = [
     webhooks.stripe_webhook,

@@ -16,11 +16,13 @@ from paygrade.errors import Unavailable
 from paygrade.server.operations.repair import purge_repair
 from paygrade.server.operations.sync import purge_inbox
 from paygrade.server.polls import EventSource, poll_events
+from paygrade.server.reports import Metering, claim_reports, mark_reports, report_window
 from paygrade.server.settings import SWEEP_EVERY
 from paygrade.server.sweeps import Lister, run_sweep, start_sweep_regularly
 from paygrade.server.sync import LEASE_S, Provider, claim_subjects, fail_claim, sync_subject
 
 if TYPE_CHECKING:
+    from paygrade.postgres.reports import SavedReport
     from paygrade.postgres.store import Store
     from paygrade.postgres.subjects import Claim
     from paygrade.server.clock import Clock
@@ -32,8 +34,15 @@ FETCHES_MAX = 8
 LOOK_S = 0.25
 """How often to look for retries, expired leases and dates that have come; marks are heard at once."""
 PAUSE_S = 1.0
+REPORTS_MAX = 4
+"""How many windows one process tells of at a time: reads of subjects share the pace, and go first."""
+REPORT_EVERY_S = 2.0
 BROKEN_S = 30.0
 PURGE_EVERY_S = 3600.0
+
+
+class Commands(Metering, Protocol):
+    """Everything that a provider is told to do."""
 
 
 class Source(Provider, Lister, EventSource, Protocol):
@@ -45,12 +54,14 @@ async def run_workers(
     provider: Source | None,
     clock: "Clock",
     *,
+    commands: Commands | None = None,
     webhooks: bool = True,
     sweep_every: timedelta | None = SWEEP_EVERY,
 ) -> None:
     """Run every worker until cancelled. Without a provider only what needs none.
 
-    `webhooks`: events are expected to come by themselves. `sweep_every` None: nothing is repaired unasked.
+    `commands` None: the provider is only read. `webhooks`: events are expected to come by themselves. `sweep_every`
+    None: nothing is repaired unasked.
     """
     async with asyncio.TaskGroup() as workers:
         workers.create_task(purge_regularly(store, clock))
@@ -59,6 +70,8 @@ async def run_workers(
             workers.create_task(sweep_when_due(store, provider, clock, every=sweep_every))
             if sweep_every is not None:
                 workers.create_task(poll_when_due(store, provider, clock, webhooks=webhooks))
+        if commands is not None:
+            workers.create_task(report_usage(store, commands, clock))
 
 
 async def sync_subjects(
@@ -105,6 +118,28 @@ async def poll_when_due(store: "Store", provider: EventSource, clock: "Clock", *
             log.info("polled", outcome=outcome)
 
     await _repeat(look, pause_s=PAUSE_S)
+
+
+async def report_usage(store: "Store", provider: Metering, clock: "Clock") -> None:
+    """Tell the provider of usage it does not know yet, until cancelled."""
+
+    async def look() -> None:
+        await mark_reports(store, at=clock.now())
+        while claims := await claim_reports(store, limit=REPORTS_MAX, at=clock.now()):
+            await asyncio.gather(*(_report(store, provider, clock, claim) for claim in claims))
+
+    await _repeat(look, pause_s=REPORT_EVERY_S)
+
+
+async def _report(store: "Store", provider: Metering, clock: "Clock", claim: "SavedReport") -> None:
+    try:
+        outcome = await report_window(store, provider, clock, claim)
+        log.info("usage_reported", account=claim.account, feature=claim.pool, window=claim.slot, outcome=outcome)
+    except Unavailable as error:
+        # The database went away: what is pending stays so, and is told again under the same identifier.
+        log.warning("usage_not_saved", account=claim.account, feature=claim.pool, error=error.detail)
+    except Exception:  # the top of a loop: one window must not stop the others
+        log.exception("usage_broken", account=claim.account, feature=claim.pool, window=claim.slot)
 
 
 async def _repeat(look: Callable[[], Awaitable[None]], *, pause_s: float) -> None:

@@ -75,8 +75,9 @@ class StripeConnection:
 
         `idempotency_key` None: what is sent tells by itself that it was sent before. Raises NotTaken and Unavailable.
         """
-        key = {"idempotency_key": idempotency_key} if idempotency_key else {}
-        return self._ask("post", path, {**params, **key})
+        # Not tried again by the library: whoever asked must know that a first attempt may have done it.
+        options = {"max_network_retries": 0, **({"idempotency_key": idempotency_key} if idempotency_key else {})}
+        return self._ask("post", path, {**params, **options})
 
     def _ask(self, method: str, path: str, params: dict[str, Any]) -> Json:
         self._pace.wait()

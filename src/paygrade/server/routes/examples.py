@@ -99,3 +99,27 @@ DRIFT = {
     ],
     "next": None,
 }
+
+USAGE_REPORTS = {
+    "reports": [
+        {
+            "account": "acme",
+            "feature": "api_calls",
+            "from_at": "2026-11-01T00:00:00Z",
+            "until": "2026-12-01T00:00:00Z",
+            "used": 100250,
+            "reported": 250,
+            "pending": 0,
+            "customer": "cus_P1",
+            "meter": "api_calls_used",
+            "told": 250,
+            "said": 250,
+            "difference": 0,
+            "reason": None,
+            "error": None,
+            "sent_at": "2026-11-21T09:00:00Z",
+            "checked_at": "2026-11-21T09:20:00Z",
+        }
+    ],
+    "unchecked": 0,
+}
