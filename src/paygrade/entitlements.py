@@ -33,6 +33,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.accounts import Account
+from paygrade.balances import Balance
 from paygrade.catalog import (
     PRIORITY,
     AddOn,
@@ -93,7 +94,8 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     counts the last `rolling_s` seconds. `units_max`: where a soft limit ends after all, since it is as far as the spend
     cap pays at `overage_price`; None: nowhere. `per_member`: what one member may use of the limit. `caps`: limits in
     other windows, all of which hold; those that recur are aligned to `anchor_at`, and none of them ends a segment.
-    `rollover`: units carried to the next window. `priority`: where these units stand in the burn order.
+    `rollover`: units carried to the next window. `priority`: where these units stand in the burn order. `plain`: one
+    count against one limit, and nothing else to look at.
     """
 
     feature: str
@@ -124,6 +126,7 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     priority: int = PRIORITY
     property: str | None = None
     rates: Mapping[str, Rate] = _NO_RATES
+    plain: bool = True
 
 
 class Segment(Struct, frozen=True):
@@ -132,14 +135,6 @@ class Segment(Struct, frozen=True):
     from_at: datetime
     until: datetime
     entitlements: dict[str, Entitlement]
-
-
-class Balance(Struct, frozen=True):
-    """What is used and held of one feature in the period that began at `from_at`."""
-
-    used: int
-    reserved: int = 0
-    from_at: datetime | None = None
 
 
 class Snapshot(Struct, frozen=True, omit_defaults=True):
@@ -179,8 +174,14 @@ def derive(account: Account, catalog: Catalog, at: datetime) -> Segment:
     for key, feature in catalog.features.items():
         if isinstance(feature, MeteredFeature) and feature.burns:
             entitlements[key] = _by_credit(feature, entitlements)
+    entitlements = {key: _marked(entitlement) for key, entitlement in entitlements.items()}
     ends = [e.resets_at for e in entitlements.values() if e.resets_at is not None]
     return Segment(at, min(end for end in (*ends, *view.ends, at + HORIZON) if end > at), entitlements)
+
+
+def _marked(its: Entitlement) -> Entitlement:
+    closely = its.credit or its.caps or its.rollover or its.units_max is not None
+    return replace(its, plain=False) if closely or its.per_member is not None or its.rolling_s is not None else its
 
 
 def trace(account: Account, catalog: Catalog, feature: str, at: datetime) -> tuple[Candidate, ...]:
@@ -287,7 +288,7 @@ def _merge_units(view: View, offer: Offer, open_to: _Allowances) -> tuple[Entitl
         rollover=leading.rollover,
         per_member=leading.per_member,
         caps=leading.caps,
-        anchor_at=_anchor(view, leader) if any(cap.recurrence for cap in leading.caps) else None,
+        anchor_at=_anchor(view, leader) if leading.rollover or any(cap.recurrence for cap in leading.caps) else None,
         priority=leading.priority,
         **_window(view, leading, leader),
         **_overage([term for term, _ in base], limit=None if unlimited else total),

@@ -1,5 +1,6 @@
 """May they, and why: the questions about access."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -7,8 +8,9 @@ from msgspec import Struct
 
 from paygrade.accounts import Account, replay
 from paygrade.catalog import Catalog
-from paygrade.decisions import Decision, decide
+from paygrade.decisions import Decision, decide, decide_unsure
 from paygrade.entitlements import Entitlement, derive, snapshot, trace
+from paygrade.errors import Unavailable
 from paygrade.findings import Finding, findings
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.facts import TimelineEntry, entry, unknown_account
@@ -65,12 +67,40 @@ async def check(
     feature: str,
     quantity: int = 1,
     member: str | None = None,
+    properties: Mapping[str, object] | None = None,
     at: datetime,
     now: datetime | None = None,
 ) -> Decision:
     """May they, now? With `now` given, `at` may be another time: then the answer is what today's facts say of it."""
-    found = await snapshots.load(store, account, at, remember=now is None or now == at)
-    return decide(found, feature, quantity, at, member=member)
+    try:
+        found = await snapshots.load(store, account, at, remember=now is None or now == at)
+    except Unavailable:
+        unsure = last_decision(
+            snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
+        )
+        if unsure is None:
+            raise
+        return unsure
+    return decide(found, feature, quantity, at, member=member, properties=properties)
+
+
+def last_decision(
+    snapshots: "Snapshots",
+    *,
+    account: str,
+    feature: str,
+    quantity: int,
+    member: str | None,
+    properties: Mapping[str, object] | None,
+    at: datetime,
+) -> Decision | None:
+    """The answer while the database is away, by what was last known; None: nothing is known of the account."""
+    found = snapshots.last_known(account)
+    if found is None:
+        return None
+    offer = snapshots.last_catalog().features.get(feature)
+    on_error = offer.on_error if offer is not None else "deny"
+    return decide_unsure(found, feature, quantity, at, on_error=on_error, member=member, properties=properties)
 
 
 async def decisions(store: "Store", snapshots: "Snapshots", *, account: str, at: datetime) -> Decisions:
