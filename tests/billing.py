@@ -6,23 +6,23 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import psycopg
-from msgspec.structs import replace
 
-from paygrade.catalog import Catalog, MeteredFeature, Policies, Report, TopUp
+from paygrade.catalog import Report, TopUp
 from paygrade.catalog_document import parse
-from paygrade.entitlements import derive
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.commands import StripeCommands
 from paygrade.server.clock import Clock
 from paygrade.server.demo_shop import Shop
 from paygrade.server.documents import read_yaml
+from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.catalogs import publish_catalog
-from paygrade.server.operations.sync import mark_discovered
+from paygrade.server.operations.grants import state_usage
+from paygrade.server.operations.usage import Consume, use_together
 from paygrade.server.reports import Metering, Outcome, claim_reports, mark_reports, report_window
 from paygrade.server.settings import Settings
+from paygrade.server.snapshots import Snapshots
 from paygrade.server.sync import claim_subjects, sync_subject
 from paygrade.simulator.serve import Running, running
 from serving import SAMPLE, Api
@@ -30,7 +30,7 @@ from serving import SAMPLE, Api
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 METER = "api_calls_used"
 LIMIT = 100_000
-"""Calls that the sample's `pro` includes in a month; going over is allowed."""
+"""Calls that `pro` includes in a month; going over is allowed."""
 
 
 class Billing(Clock):
@@ -66,20 +66,20 @@ class Billing(Clock):
     def weather(self, **wanted: Any) -> None:
         self.control.ok("POST", "/weather", json=wanted)
 
-    async def sell(self, store: Store, *, report: Report = "overage", top_up: TopUp | None = None) -> Catalog:
+    async def sell(self, store: Store, *, report: Report = "overage", top_up: TopUp | None = None) -> None:
         """Publish the sample catalog, with calls reported to the meter and credits topped up."""
-        await publish_catalog(store, document=self.document, lines={}, dry_run=False, at=self.at, by="ann")
-        async with store.transaction() as tx:
-            saved = await tx.catalogs.load()
-            assert saved is not None
-            calls = saved.catalog.features["api_calls"]
-            assert isinstance(calls, MeteredFeature)
-            features = {**saved.catalog.features, "api_calls": replace(calls, stripe_meter=METER, report=report)}
-            top_ups = {top_up.credit: top_up} if top_up else {}
-            policies: Policies = replace(saved.catalog.policies, top_ups=top_ups)
-            catalog = replace(saved.catalog, version=saved.catalog.version + 1, features=features, policies=policies)
-            await tx.catalogs.save(catalog, document=self.document, digest=str(catalog.version), by="ann", at=self.at)
-        return catalog
+        features = self.document["features"]
+        calls = {**features["api_calls"], "stripe": {"meter": METER, "report": report}}
+        pro = self.document["plans"]["pro"]
+        terms = {**pro["entitlements"], "api_calls": {"limit": LIMIT, "every": "month", "overage": "soft"}}
+        plans = {**self.document["plans"], "pro": {**pro, "entitlements": terms}}
+        document = {**self.document, "features": {**features, "api_calls": calls}, "plans": plans}
+        if top_up is not None:
+            price = {"amount": top_up.amount, "currency": top_up.currency}
+            policy = {"below": top_up.below, "add": top_up.add, "at_most": top_up.at_most, "every": top_up.every}
+            policies = {**document.get("policies", {}), "top_up": {top_up.credit: {**policy, "price": price}}}
+            document = {**document, "policies": policies}
+        await publish_catalog(store, document=document, lines={}, dry_run=False, at=self.at, by="ann")
 
     async def buyer(self, store: Store, account: str, price: str = "pro_monthly") -> str:
         """An account whose customer has a subscription; gives the customer."""
@@ -93,42 +93,25 @@ class Billing(Clock):
         subject = f"stripe:{self.shop.customers[account]}"
         async with store.transaction() as tx:
             await tx.subjects.mark([subject])
-        await mark_discovered(store, subjects=[subject])
         while claims := await claim_subjects(store, limit=10, at=self.at):
             for claim in claims:
                 assert await sync_subject(store, self.provider, self, claim) in ("saved", "nothing")
 
-    async def use(
-        self, store: Store, account: str, quantity: int, *, feature: str = "api_calls", at: datetime | None = None
-    ) -> None:
-        """Enter usage of a window into the ledger, as happened at `at` and told now."""
-        time = at or self.at
-        async with store.transaction() as tx:
-            saved, published = await tx.accounts.load(account), await tx.catalogs.load()
-        assert saved is not None
-        assert published is not None
-        entitlement = derive(saved.account, published.catalog, time).entitlements[feature]
-        assert entitlement.from_at is not None
-        slot = f"{entitlement.from_at.isoformat().removesuffix('+00:00')}Z"
+    async def use(self, store: Store, account: str, quantity: int, *, feature: str = "api_calls") -> None:
+        """Use units, as the product does."""
         self._used += 1
-        with psycopg.connect(self._database_url) as connection:
-            connection.execute(
-                """
-                insert into ledger (account, id, kind, feature, quantity, time, recorded_at, digest, draws)
-                values (%s, %s, 'event', %s, %s, %s, %s, 0, %s)
-                """,
-                (account, f"use {self._used}", feature, quantity, time, self.at,
-                 msgspec.json.encode([[feature, slot, quantity, 0]]).decode()),
-            )  # fmt: skip
-            connection.execute(
-                """
-                insert into balances as old (account, pool, slot, used, version, from_at, until)
-                values (%s, %s, %s, %s, 1, %s, %s)
-                on conflict (account, pool, slot) do update
-                set used = old.used + excluded.used, version = old.version + 1
-                """,
-                (account, feature, slot, quantity, entitlement.from_at, entitlement.resets_at),
-            )
+        asked = Consume(account, feature, f"use {self._used}", quantity)
+        (answer,) = await use_together(store, Snapshots(), [asked], self.at)
+        assert isinstance(answer, Answer)
+        assert answer.decision.allowed, answer
+
+    async def correct(self, store: Store, account: str, used: int) -> None:
+        """State how many calls the account has used in its window."""
+        self._used += 1
+        await state_usage(
+            store, Snapshots(), account=account, pool="api_calls", used=used, id=f"use {self._used}",
+            reason="a correction", at=self.at,
+        )  # fmt: skip
 
     async def report(self, store: Store, *, commands: Metering | None = None) -> list[Outcome]:
         """Mark what has changed and do all that waits, as the worker would."""

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from paygrade.accounts import Account
+from paygrade.balances import Balance
 from paygrade.catalog import Allowance, Rate
 from paygrade.decisions import Decision, decide
-from paygrade.balances import Balance
 from paygrade.entitlements import HORIZON, Entitlement, Snapshot, derive, snapshot, trace
 from paygrade.facts import Block, Fact, Item, Override
 from paygrade.findings import findings

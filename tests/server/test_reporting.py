@@ -123,20 +123,26 @@ async def test_usage_is_billed_in_the_period_it_happened_in(store: Store, desk: 
     assert [line.amount for line in invoice.lines.data if line.quantity == 13] == [65]
 
 
-async def test_late_usage_of_a_window_that_is_over_carries_an_instant_of_it(store: Store, desk: Billing) -> None:
+async def test_usage_told_after_its_window_carries_an_instant_of_it(store: Store, desk: Billing) -> None:
     await desk.sell(store, report="all")
     await desk.buyer(store, "acme")
+    await desk.report(store)
+    await desk.use(store, "acme", 5)
     desk.advance(END - START + timedelta(days=2))
-    await desk.read(store, "acme")
-    await desk.use(store, "acme", 5, at=END - timedelta(seconds=1))
     spied = Spied(desk)
     assert await desk.report(store, commands=spied) == ["told"]
     (event,) = spied.told
     assert START <= event.at < END
-    desk.advance(timedelta(days=40))
-    await desk.use(store, "acme", 5, at=END - timedelta(seconds=1))
-    assert await desk.report(store, commands=spied) == ["compared", "looked"]
-    assert ((await window(store)).reason, len(spied.told)) == ("too_late", 1)
+
+
+async def test_usage_too_old_for_the_provider_is_shown_and_not_told(store: Store, desk: Billing) -> None:
+    await desk.sell(store, report="all")
+    await desk.buyer(store, "acme")
+    await desk.report(store)
+    await desk.use(store, "acme", 5)
+    desk.advance(END - START + timedelta(days=35))
+    assert await desk.report(store) == ["looked"]
+    assert ((await window(store)).reason, desk.summed("acme")) == ("too_late", 0)
 
 
 async def test_a_limit_that_shrinks_with_the_subscription_bills_nobody(store: Store, desk: Billing) -> None:
@@ -287,7 +293,7 @@ async def test_usage_taken_back_is_taken_back_at_the_provider(store: Store, desk
     await desk.buyer(store, "acme")
     await desk.use(store, "acme", 50)
     await desk.report(store)
-    await desk.use(store, "acme", -20)
+    await desk.correct(store, "acme", 30)
     desk.advance(REST)
     assert await desk.report(store) == ["told"]
     assert desk.summed("acme") == 30

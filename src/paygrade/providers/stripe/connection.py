@@ -115,7 +115,7 @@ def _explained(error: "stripe.StripeError") -> Exception:
             "provider_refused_key",
             f"Stripe refused the key: {message}; check `PAYGRADE_STRIPE_API_KEY` and its read permissions "
             "on customers, subscriptions, invoices, prices and events, and its write permissions on meter events, "
-            "invoices and invoice items where the catalog has `stripe_meter` or `top_ups`",
+            "invoices and invoice items where the catalog has meters of Stripe's or top-ups",
         )
     if isinstance(error, stripe.RateLimitError) or status == 429:
         return Unavailable(
