@@ -10,9 +10,9 @@ from time import perf_counter_ns
 
 import msgspec
 
+from paygrade.balances import Balance
 from paygrade.catalog import BooleanFeature, Catalog, Switch
 from paygrade.decisions import decide
-from paygrade.balances import Balance
 from paygrade.entitlements import snapshot
 from samples import CATALOG, T0, account_with, item, subscription
 
