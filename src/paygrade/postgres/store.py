@@ -28,6 +28,7 @@ from paygrade.postgres.polls import Polls
 from paygrade.postgres.reports import Reports
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
+from paygrade.postgres.top_ups import TopUps
 
 Channel = Literal["paygrade_account", "paygrade_balance", "paygrade_catalog", "paygrade_subject", "paygrade_repair"]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
@@ -130,6 +131,7 @@ class Transaction:
         self.sweeps = Sweeps(connection)
         self.drifts = Drifts(connection)
         self.reports = Reports(connection)
+        self.top_ups = TopUps(connection)
         self.ledger = Ledger(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:

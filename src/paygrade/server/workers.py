@@ -14,17 +14,20 @@ import structlog
 
 from paygrade.errors import Unavailable
 from paygrade.server.operations.repair import purge_repair
+from paygrade.server.operations.reports import purge_reports
 from paygrade.server.operations.sync import purge_inbox
 from paygrade.server.polls import EventSource, poll_events
 from paygrade.server.reports import Metering, claim_reports, mark_reports, report_window
 from paygrade.server.settings import SWEEP_EVERY
 from paygrade.server.sweeps import Lister, run_sweep, start_sweep_regularly
 from paygrade.server.sync import LEASE_S, Provider, claim_subjects, fail_claim, sync_subject
+from paygrade.server.top_ups import Charging, buy_top_up, claim_top_ups
 
 if TYPE_CHECKING:
     from paygrade.postgres.reports import SavedReport
     from paygrade.postgres.store import Store
     from paygrade.postgres.subjects import Claim
+    from paygrade.postgres.top_ups import SavedTopUp
     from paygrade.server.clock import Clock
 
 log = structlog.get_logger("paygrade.workers")
@@ -37,11 +40,14 @@ PAUSE_S = 1.0
 REPORTS_MAX = 4
 """How many windows one process tells of at a time: reads of subjects share the pace, and go first."""
 REPORT_EVERY_S = 2.0
+TOP_UPS_MAX = 4
+"""How many top-ups one process buys at a time."""
+TOP_UP_EVERY_S = 0.5
 BROKEN_S = 30.0
 PURGE_EVERY_S = 3600.0
 
 
-class Commands(Metering, Protocol):
+class Commands(Metering, Charging, Protocol):
     """Everything that a provider is told to do."""
 
 
@@ -72,6 +78,7 @@ async def run_workers(
                 workers.create_task(poll_when_due(store, provider, clock, webhooks=webhooks))
         if commands is not None:
             workers.create_task(report_usage(store, commands, clock))
+            workers.create_task(buy_top_ups(store, commands, clock))
 
 
 async def sync_subjects(
@@ -131,6 +138,27 @@ async def report_usage(store: "Store", provider: Metering, clock: "Clock") -> No
     await _repeat(look, pause_s=REPORT_EVERY_S)
 
 
+async def buy_top_ups(store: "Store", provider: Charging, clock: "Clock") -> None:
+    """Buy the units that were asked for, until cancelled."""
+
+    async def look() -> None:
+        while claims := await claim_top_ups(store, limit=TOP_UPS_MAX):
+            await asyncio.gather(*(_buy(store, provider, clock, claim) for claim in claims))
+
+    await _repeat(look, pause_s=TOP_UP_EVERY_S)
+
+
+async def _buy(store: "Store", provider: Charging, clock: "Clock", claim: "SavedTopUp") -> None:
+    try:
+        outcome = await buy_top_up(store, provider, clock, claim)
+        log.info("top_up", account=claim.account, credit=claim.credit, top_up=claim.id, outcome=outcome)
+    except Unavailable as error:
+        # The database went away: whoever claims it next looks how far it came.
+        log.warning("top_up_not_saved", account=claim.account, top_up=claim.id, error=error.detail)
+    except Exception:  # the top of a loop: one top-up must not stop the others
+        log.exception("top_up_broken", account=claim.account, top_up=claim.id)
+
+
 async def _report(store: "Store", provider: Metering, clock: "Clock", claim: "SavedReport") -> None:
     try:
         outcome = await report_window(store, provider, clock, claim)
@@ -156,11 +184,12 @@ async def _repeat(look: Callable[[], Awaitable[None]], *, pause_s: float) -> Non
 
 
 async def purge_regularly(store: "Store", clock: "Clock") -> None:
-    """Keep the inbox from growing without end, until cancelled."""
+    """Keep the inbox, and what is kept of reports, from growing without end, until cancelled."""
     while True:
         try:
             await purge_inbox(store, at=clock.now())
             await purge_repair(store, at=clock.now())
+            await purge_reports(store, at=clock.now())
         except Unavailable as error:
             log.warning("purge_failed", error=error.detail)
         await asyncio.sleep(PURGE_EVERY_S)

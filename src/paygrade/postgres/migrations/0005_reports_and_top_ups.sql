@@ -44,3 +44,31 @@ create table reporting (
     scanned_at   timestamptz not null,       -- when every balance was looked at
     catalog      integer not null
 );
+
+-- Purchases of units that ran low. One is open while it is `asked`, and a credit has at most one of these.
+create table top_ups (
+    account      text not null,
+    id           text not null,
+    credit       text not null,
+    units        bigint not null,            -- as the policy said when it was asked for, as are the next
+    amount       bigint not null,            -- minor units of the currency
+    currency     text not null,
+    state        text not null,              -- asked, paid, failed
+    window_at    timestamptz not null,       -- when the policy's window began; billing clock, as are the next
+    asked_at     timestamptz not null,
+    round        integer not null default 1, -- grows when an operator asks again: each has an invoice of its own
+    round_at     timestamptz not null,       -- since when
+    resolved_at  timestamptz,
+    balance      bigint not null,            -- units left when it was asked for
+    customer     text,                       -- who pays; null: not looked up yet
+    invoice      text,                       -- null: none is known yet
+    reason       text,                       -- why it comes to nothing
+    error        text,
+    attempts     integer not null default 0, -- failures in a row
+    fence        bigint not null default 0,  -- grows with each claim: only the latest may go on
+    leased_until timestamptz,                -- wall clock, as is the next
+    retry_at     timestamptz,
+    primary key (account, id)
+);
+create unique index top_ups_open on top_ups (account, credit) where state = 'asked';
+create index top_ups_waiting on top_ups (asked_at) where state = 'asked';

@@ -1,4 +1,4 @@
-"""What is written to Stripe: usage told to meters.
+"""What is written to Stripe: usage told to meters, and top-ups bought.
 
 Laws: everything written carries an id of ours, so that doing it again does nothing; what Stripe refused is Refused and
 had no effect, what is in doubt is Unavailable and may be done again.
@@ -13,8 +13,10 @@ from msgspec import Struct
 
 from paygrade.errors import Refused
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
+from paygrade.providers.stripe.purchases import Purchases
 from paygrade.providers.stripe.translate import Json
 from paygrade.reports import MeterEvent
+from paygrade.top_ups import Bill, Order
 
 PAGE_SIZE = 100
 
@@ -34,6 +36,11 @@ class StripeCommands:
         self._connection = connection
         self._meters: dict[str, _Meter] = {}
         self._lock = threading.Lock()
+        self._purchases = Purchases(connection)
+
+    def advance(self, order: Order) -> Bill:
+        """Take the next step of a purchase. Refused and Unavailable."""
+        return self._purchases.advance(order)
 
     def report_usage(self, event: MeterEvent) -> None:
         """Tell a meter of usage; an event told before counts once, for at least 24 hours. Refused and Unavailable.

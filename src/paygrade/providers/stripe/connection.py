@@ -24,7 +24,8 @@ class Gone(Exception):
 
 
 class NotTaken(Exception):
-    """Stripe refused a request that would have changed something, and nothing changed: `status`, `code`, message."""
+    """Stripe refused a request that would have changed something, and nothing changed. Of a payment that was declined
+    (402) the attempt remains, and `code` is the bank's where there is one."""
 
     def __init__(self, status: int, code: str | None, message: str) -> None:
         super().__init__(message)
@@ -78,6 +79,14 @@ class StripeConnection:
         # Not tried again by the library: whoever asked must know that a first attempt may have done it.
         options = {"max_network_retries": 0, **({"idempotency_key": idempotency_key} if idempotency_key else {})}
         return self._ask("post", path, {**params, **options})
+
+    def delete(self, path: str) -> None:
+        """Remove something; that it is gone already is fine. Raises NotTaken and Unavailable."""
+        try:
+            self._ask("delete", path, {"max_network_retries": 0})
+        except NotTaken as refused:
+            if refused.code != "resource_missing":
+                raise
 
     def _ask(self, method: str, path: str, params: dict[str, Any]) -> Json:
         self._pace.wait()
@@ -133,7 +142,7 @@ def _explained(error: "stripe.StripeError") -> Exception:
         return Unavailable("provider_busy", f"Stripe answered {status}: {_first_line(message)}")
     if not isinstance(error.json_body, dict) or not isinstance(error.json_body.get("error"), dict):
         return not_understood(f"Stripe answered {status}: {_first_line(message)}")
-    return NotTaken(status, error.code, message)
+    return NotTaken(status, error.json_body["error"].get("decline_code") or error.code, message)
 
 
 def _retry_after_s(error: "stripe.StripeError") -> int | None:

@@ -1,6 +1,6 @@
 """Usage reports, as seen from outside: what the provider was told of each window, and what it says of that."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -10,6 +10,8 @@ from paygrade.server.operations.facts import unknown_account
 if TYPE_CHECKING:
     from paygrade.postgres.reports import SavedReport
     from paygrade.postgres.store import Store
+
+KEPT = timedelta(days=400)
 
 
 class UsageReport(Struct, frozen=True):
@@ -51,6 +53,12 @@ class ReconcileRequest(Struct, frozen=True):
     """Whose windows to compare; None: everybody's."""
 
     account: str | None = None
+
+
+async def purge_reports(store: "Store", *, at: datetime) -> None:
+    """Forget windows that were over more than a year ago."""
+    async with store.transaction() as tx:
+        await tx.reports.purge(kept=KEPT, at=at)
 
 
 async def list_usage_reports(store: "Store", *, account: str, limit: int, at: datetime) -> UsageReports:

@@ -133,3 +133,21 @@ USAGE_REPORTS = {
     ],
     "unchecked": 0,
 }
+
+TOP_UP = {
+    "id": "top_5f0c2b9e8d7a4c3bb1f0a9e8",
+    "account": "acme",
+    "credit": "ai_credits",
+    "units": 5000,
+    "amount": 2000,
+    "currency": "usd",
+    "state": "failed",
+    "balance": 412,
+    "round": 1,
+    "customer": "cus_P1",
+    "invoice": "in_1",
+    "reason": "insufficient_funds: Your card has insufficient funds.",
+    "error": None,
+    "asked_at": "2026-11-21T09:00:00Z",
+    "resolved_at": "2026-11-21T09:00:03Z",
+}
