@@ -17,10 +17,10 @@ from paygrade.catalog import Rate
 from paygrade.decisions import decide
 from paygrade.entitlements import Entitlement, Segment, Snapshot
 from paygrade.entries import Draw, Held
+from paygrade.history import Drawn, burn_down, fold
 from paygrade.ledger import (
     after,
     apply,
-    burn_down,
     carried_over,
     commit,
     committed_price,
@@ -132,11 +132,17 @@ def test_a_price_in_credits_does_not_depend_on_how_usage_is_cut(
         cut = data.draw(st.integers(0, quantity))
         pieces += [(cut, model), (quantity - cut, model)]
     for way in (uses, pieces, list(reversed(uses))):
-        balances = empty(its)
+        balances, entries = empty(its), []
         for quantity, model in way:
             spent = spend(its, balances, "tokens", quantity, AT, properties={"model": model} if model else None)
             balances = after(balances, "tokens", spent, AT)
+            entries.append(Drawn(AT, spent.draws))
         assert balances["credits"].used == ceil(exact)
+        rows = fold(entries)
+        assert rows["credits", SLOT].used == balances["credits"].used
+        own = balances["tokens"].detail
+        kept = rows["tokens", SLOT].detail
+        assert (kept.ahead if kept else None) == (own.ahead if own and own.ahead != (0, 1) else None)
 
 
 @given(st.lists(st.integers(0, 40), max_size=6), st.integers(1, 90), st.integers(0, 2), st.integers(1, 6))

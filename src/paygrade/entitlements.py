@@ -23,10 +23,9 @@ What goes with the units comes from the term that leads row 4, without one from 
 | overage, its price and spend cap; rollover | stay | go: the override says how many units there are, and no more |
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import inf
-from types import MappingProxyType
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -78,9 +77,6 @@ HORIZON = timedelta(days=35)
 SEGMENTS_MAX = 64
 """An hourly quota turns 840 times within the horizon; the snapshot then ends after this many turns instead."""
 
-_NO_RATES: Mapping[str, Rate] = MappingProxyType({})
-"""Shared by all entitlements that have none: a dict for each would be most of what an entitlement weighs."""
-
 
 class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     """What may be used of one feature during a segment, before counting.
@@ -125,7 +121,7 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     rollover: int = 0
     priority: int = PRIORITY
     property: str | None = None
-    rates: Mapping[str, Rate] = _NO_RATES
+    rates: dict[str, Rate] | None = None
     plain: bool = True
 
 
@@ -388,7 +384,7 @@ def _by_credit(feature: MeteredFeature, entitlements: dict[str, Entitlement]) ->
     pools = [(burn, entitlements[burn.credit]) for burn in feature.burns]
     burn, pool = next((pair for pair in pools if pair[1].granted), pools[0])
     own = replace(
-        own, credit=burn.credit, rate=burn.rate, per=burn.per, property=burn.property, rates=burn.rates or _NO_RATES
+        own, credit=burn.credit, rate=burn.rate, per=burn.per, property=burn.property, rates=burn.rates or None
     )
     if not pool.granted:
         return replace(own, reason=pool.reason)

@@ -9,7 +9,6 @@ exactly once; a recurring grant's identity is (account, feature, window), never 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from fractions import Fraction
-from itertools import groupby
 from math import gcd
 from typing import Literal
 
@@ -326,26 +325,6 @@ def edges(limit: int | None, warn: Iterable[int], before: int, after: int) -> tu
     up = [Edge(level) for level in levels if before * 100 < level * limit <= after * 100]
     down = [Edge(level, resolved=True) for level in levels if after * 100 < level * limit <= before * 100]
     return (*up, *down)
-
-
-class Stretch(Struct, frozen=True):
-    """Units that came from one slot without another in between: a piece of how a balance burned down."""
-
-    pool: str
-    slot: str
-    from_at: datetime
-    until: datetime
-    units: int
-
-
-def burn_down(entries: Iterable[tuple[datetime, Draw]]) -> tuple[Stretch, ...]:
-    """The draws in the order they were recorded, as stretches."""
-    used = [(at, draw) for at, draw in entries if draw.used]
-    found = []
-    for (pool, slot), run in groupby(used, key=lambda pair: (pair[1].pool, pair[1].slot)):
-        drawn = list(run)
-        found.append(Stretch(pool, slot, drawn[0][0], drawn[-1][0], sum(draw.used for _, draw in drawn)))
-    return tuple(found)
 
 
 _ENDLESS = 2**62

@@ -37,6 +37,7 @@ from paygrade.server.routes import (
     webhooks,
 )
 from paygrade.server.snapshots import Snapshots
+from paygrade.server.workers import look_regularly
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -78,6 +79,7 @@ KEYED = [
     usage.void,
     usage.balance,
     usage.state_usage,
+    usage.alerts,
     catalogs.put_catalog,
     catalogs.get_catalog,
     catalogs.list_catalog_versions,
@@ -143,6 +145,7 @@ def create_app(
                 ("clock", clock.follow),
                 ("snapshots", lambda: snapshots.follow(store)),
                 ("group commit", commits.run),
+                ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
             ]
             if first is not None:

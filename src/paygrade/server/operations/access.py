@@ -12,6 +12,7 @@ from paygrade.decisions import Decision, decide, decide_unsure
 from paygrade.entitlements import Entitlement, derive, snapshot, trace
 from paygrade.errors import Unavailable
 from paygrade.findings import Finding, findings
+from paygrade.server.operations.balances import with_balances, with_balances_then
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.facts import TimelineEntry, entry, unknown_account
 from paygrade.sources import Candidate, offers
@@ -128,9 +129,11 @@ async def explain(
         known, catalog = await _known(tx, account, at=at, now=now)
         numbers = [statement.number for statement in known.statements.values()]
         facts = await tx.accounts.facts(account, numbers=numbers)
+        held = snapshot(known, catalog, at)
+        held = await with_balances_then(tx, held, at) if at < now else (await with_balances(tx, held, at))[0]
     topics = _topics(catalog, feature, member)
     return Explanation(
-        decision=decide(snapshot(known, catalog, at), feature, quantity, at, member=member),
+        decision=decide(held, feature, quantity, at, member=member),
         known_at=min(at, now),
         catalog_version=catalog.version,
         candidates=trace(known, catalog, feature, at),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from paygrade.balances import Balance, Hold, Row, SlotDetail, assemble, carried_slot, slot_of
+from paygrade.balances import Balance, Grant, Hold, Row, SlotDetail, assemble, carried_slot, slot_of
 from paygrade.entitlements import Entitlement, Snapshot
+from paygrade.history import fold
 from paygrade.ledger import counters, release
 from paygrade.server.operations.carrying import carried_into
 
@@ -35,7 +36,7 @@ async def with_balances(
             rows[pool][slot] = row
     grants = await tx.ledger.grants([(account, pool) for pool in counted], at, lock=False)
     holds: dict[str, list[Hold]] = defaultdict(list)
-    for reservation in await tx.ledger.open_reservations(account, at):
+    for reservation in await tx.ledger.open_reservations(account):
         for draw in release(reservation.held):
             holds[draw.pool].append(Hold(reservation.expires_at, draw.slot, -draw.reserved))
     for pool, its in counted.items():
@@ -51,6 +52,34 @@ async def with_balances(
         for pool, slot in windows.items()
     }
     return replace(snapshot, balances=balances), versions
+
+
+async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime) -> Snapshot:
+    """The snapshot of an earlier instant, with balances as they were known then: folded from the ledger."""
+    entitlements = next((s.entitlements for s in snapshot.segments if at < s.until), {})
+    counted = {key: its for key, its in entitlements.items() if its.kind not in ("boolean", "config")}
+    if not counted:
+        return snapshot
+    account = snapshot.account
+    folded = fold(await tx.ledger.drawn(account, at))
+    granted = await tx.ledger.grants_known(account, at)
+    windows = {pool: slot_of(its.from_at) for pool, its in counted.items() if its.rollover}
+    kept = await tx.ledger.load([(account, pool, slot) for pool, slot in windows.items()])
+    balances = {}
+    for pool, its in counted.items():
+        rows = {slot: row for (its_pool, slot), row in folded.items() if its_pool == pool and slot[:6] != "grant:"}
+        settled = kept.get((account, pool, windows.get(pool, "")))
+        if settled is not None and settled.row.detail is not None:
+            row = rows.get(windows[pool], Row())
+            detail = replace(row.detail or SlotDetail(), carried=settled.row.detail.carried)
+            rows[windows[pool]] = replace(row, detail=detail)
+        grants = [_spent(grant, folded.get((pool, grant.slot), Row())) for grant in granted.get(pool, ())]
+        balances[pool] = assemble(rows, its.from_at, grants=grants)
+    return replace(snapshot, balances=balances)
+
+
+def _spent(grant: Grant, row: Row) -> Grant:
+    return replace(grant, used=row.used, reserved=row.reserved)
 
 
 def _slots(its: Entitlement, at: datetime) -> list[str]:

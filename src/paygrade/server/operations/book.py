@@ -5,7 +5,7 @@ a reservation whose time is up is given back before anything is decided.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,11 @@ from paygrade.balances import (
     assemble,
     slot_of,
 )
+from paygrade.decisions import decide
 from paygrade.entitlements import Entitlement, Snapshot
 from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, digest
 from paygrade.ledger import apply, release
+from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.carrying import carried_into
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ class Book:
             await tx.ledger.save_reservations(list(self._changed_reservations.values()))
         if self.entries:
             await tx.ledger.write(self.entries)
+        await note_alerts(tx, list(self._passed(changes)), self.at)
         await tx.tell_balances(self._news(changes))
 
     def _change(self, key: Key, delta: list[int]) -> Change:
@@ -140,6 +143,22 @@ class Book:
             detail = replace(detail, buckets=balance.detail.tallies[slot].buckets)
         return None if detail == SlotDetail() else detail
 
+    def _passed(self, changes: Sequence[Change]) -> Iterator[Passed]:
+        """Counts of windows with a limit that have changed."""
+        for change in changes:
+            account, pool, slot = change.key
+            its = self.entitlements(account).get(pool)
+            before = self._kept[change.key].row.used
+            if its is None or not its.limit or slot != slot_of(its.from_at) or before == change.used:
+                continue
+            balance = self.balances(account).get(pool)
+            if balance is None or balance.detail is None:
+                yield Passed(account, its, its.limit, before, change.used)
+            elif its.rolling_s is None:
+                decision = decide(self.snapshots[account], pool, 0, self.at)
+                if decision.limit and decision.used is not None:
+                    yield Passed(account, its, decision.limit, decision.used - change.used + before, decision.used)
+
     def _grant(self, account: str, pool: str, id: str, delta: list[int]) -> tuple[str, str, Grant]:
         grant = next(g for g in self._grants[(account, pool)] if g.id == id)
         changed = replace(grant, used=grant.used + delta[0], reserved=grant.reserved + delta[1])
@@ -169,16 +188,16 @@ async def open_book(
 ) -> Book:
     """Lock what is going to change and read what it is. Raises Due."""
     wanted = sorted(set(keys))
-    kept = await tx.ledger.lock(wanted, _spans(snapshots, at)) if wanted else {}
-    due = {key[0] for key, slot in kept.items() if slot.expires_at is not None and slot.expires_at <= at}
+    taken = await tx.ledger.take(wanted, ids, reservations, at)
+    if len(taken.kept) < len(wanted):
+        await tx.ledger.make([key for key in wanted if key not in taken.kept], _spans(snapshots, at))
+        # Whoever made one of them at the same moment has entered something, too: all is read anew.
+        taken = await tx.ledger.take(wanted, ids, reservations, at)
+    due = {key[0] for key, slot in taken.kept.items() if slot.expires_at is not None and slot.expires_at <= at}
     if due and await tx.ledger.expired(due, at):
         raise Due(due)
-    pools = {(account, pool) for account, pool, _ in wanted}
-    grants = await tx.ledger.grants(sorted(pools), at, lock=True) if pools else {}
-    held = await tx.ledger.reservations(reservations, lock=True) if reservations else {}
-    answered = await tx.ledger.answered(sorted(set(ids))) if ids else {}
-    kept = await _with_carried(tx, snapshots, kept, at)
-    return Book(snapshots, kept, grants, answered, held, at)
+    kept = await _with_carried(tx, snapshots, taken.kept, at)
+    return Book(snapshots, kept, taken.grants, taken.answered, taken.reservations, at)
 
 
 async def expire_due(store: "Store", accounts: Collection[str], at: datetime) -> None:

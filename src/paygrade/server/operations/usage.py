@@ -100,7 +100,7 @@ async def use_together(
 async def _attempt(
     store: "Store", asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
 ) -> list[Answer | Refused]:
-    async with store.transaction() as tx:
+    async with store.transaction(pipelined=True) as tx:
         steps = [(a.account, a.reservation) for a in asked if isinstance(a, Commit | Release | Extend)]
         held = await tx.ledger.reservations(steps, lock=False) if steps else {}
         keys = {key for a in asked for key in _touched(a, accounts[a.account], held, at)}
