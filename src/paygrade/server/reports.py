@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 LEASE_S = 60.0
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 PAUSE_S = 5.0
-OVERLAP = timedelta(minutes=1)
+OVERLAP = timedelta(seconds=20)
 """How far back the ledger is looked through again: an entry shows up when its transaction ends, not when it began."""
 SCAN_EVERY = timedelta(days=1)
 """How often every balance is looked at, whatever the ledger said of it."""

@@ -41,7 +41,7 @@ LOOK_S = 0.25
 PAUSE_S = 1.0
 REPORTS_MAX = 4
 """How many windows one process tells of at a time: reads of subjects share the pace, and go first."""
-REPORT_EVERY_S = 2.0
+REPORT_EVERY_S = 5.0
 TOP_UPS_MAX = 4
 """How many top-ups one process buys at a time."""
 TOP_UP_EVERY_S = 0.5

@@ -37,6 +37,10 @@ create table reports (
 create index reports_pending on reports (pending_at) where pending is not null;
 create index reports_due on reports (least(look_at, check_at)) where look_at is not null or check_at is not null;
 
+-- The latest entries are looked through every few seconds: without this their blocks would be read whole until the next
+-- vacuum, which a table that only grows may not see for a long time.
+alter index ledger_recorded set (autosummarize = on);
+
 -- Until when the ledger was looked through for windows to report, and with which catalog. One row for a provider.
 create table reporting (
     provider     text primary key,
