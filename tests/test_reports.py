@@ -60,6 +60,12 @@ def test_what_is_unlimited_has_no_overage(used: int) -> None:
     assert reportable(calls("overage"), used, granted(None, unlimited=True)) == 0
 
 
+def test_a_feature_nobody_used_has_no_overage_to_wait_for() -> None:
+    denied = Entitlement("api_calls", "metered", False, "not_in_plan")
+    assert reportable(calls("overage"), 0, denied) == 0
+    assert reportable(calls("overage"), 1, denied) is None
+
+
 @given(UNITS)
 def test_a_plan_that_stands_in_for_arrears_sells_no_overage(used: int) -> None:
     assume(used > 1000)

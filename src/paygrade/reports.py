@@ -50,6 +50,8 @@ def reportable(feature: MeteredFeature, used: int, entitlement: Entitlement) -> 
     """
     if feature.report == "all":
         return max(0, used)
+    if used <= 0:
+        return 0
     if not entitlement.granted or entitlement.credit is not None:
         return None
     if entitlement.unlimited or entitlement.limit is None or used <= entitlement.limit:
