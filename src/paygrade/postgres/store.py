@@ -27,8 +27,10 @@ from paygrade.postgres.drifts import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.polls import Polls
+from paygrade.postgres.reports import Reports
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
+from paygrade.postgres.top_ups import TopUps
 
 Channel = Literal[
     "paygrade_account", "paygrade_alert", "paygrade_balance", "paygrade_catalog", "paygrade_subject", "paygrade_repair"
@@ -145,6 +147,8 @@ class Transaction:
         self.polls = Polls(connection)
         self.sweeps = Sweeps(connection)
         self.drifts = Drifts(connection)
+        self.reports = Reports(connection)
+        self.top_ups = TopUps(connection)
         self.ledger = Ledger(connection)
         self.alerts = Alerts(connection)
 

@@ -26,6 +26,7 @@ _COMMANDS = {
     "explain": "Tell a support person why, with sources and facts.",
     "accounts": "See and state accounts, overrides and blocks.",
     "sync": "See and repair billing sync.",
+    "usage": "See and reconcile usage that is reported to the provider.",
     "import": "Take over an existing billing account.",
     "simulator": "Run a Stripe-shaped provider, move its clock.",
 }
