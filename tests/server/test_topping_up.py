@@ -15,9 +15,11 @@ from paygrade.catalog import TopUp
 from paygrade.postgres.store import Store
 from paygrade.postgres.top_ups import SavedTopUp
 from paygrade.providers.stripe.purchases import KEY_TRIES
+from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.grants import read_balance
 from paygrade.server.operations.top_ups import ask_top_up, list_top_ups, retry_top_up
+from paygrade.server.operations.usage import Consume, use_together
 from paygrade.server.snapshots import Snapshots
 from paygrade.server.top_ups import GIVEN_UP, Charging, Outcome, buy_top_up, claim_top_ups, note
 from paygrade.top_ups import Bill, Order
@@ -88,8 +90,25 @@ async def test_units_that_run_low_are_bought_and_granted(store: Store, desk: Bil
     (bought,) = await top_ups(store)
     assert (bought.state, bought.balance, bought.customer) == ("paid", 499, desk.shop.customers["acme"])
     entry = desk.rows("select kind, feature, quantity, id from ledger where kind = 'grant'")
-    assert entry == [("grant", "ai_credits", 5000, f"grant:{bought.id}")]
+    assert entry == [("grant", "ai_credits", 5000, derived("grant", bought.id))]
     assert await buy(store, desk) == []
+
+
+async def test_using_units_until_they_run_low_asks_for_more(store: Store, desk: Billing) -> None:
+    await desk.sell(store, top_up=POLICY)
+    await desk.buyer(store, "acme")
+    left = (await read_balance(store, Snapshots(), account="acme", pool="ai_credits", at=desk.at)).limit
+    assert left is not None
+    for number, quantity in enumerate((left - POLICY.below, 1)):
+        assert await top_ups(store) == []
+        asked = Consume("acme", "ai_credits", f"use {number}", quantity)
+        (answer,) = await use_together(store, Snapshots(), [asked], desk.at)
+        assert isinstance(answer, Answer)
+        assert answer.took_effect
+    assert await buy(store, desk) == ["paid"]
+    (answer,) = await use_together(store, Snapshots(), [Consume("acme", "ai_credits", "more", POLICY.below)], desk.at)
+    assert isinstance(answer, Answer)
+    assert answer.took_effect, "what was bought is there to be used"
 
 
 async def test_no_more_are_bought_than_the_policy_allows_in_a_month(store: Store, desk: Billing) -> None:

@@ -100,6 +100,15 @@ class Book:
                 slot = (reservation.account, draw.pool, draw.slot)
                 self._expires[slot] = min(self._expires.get(slot, reservation.expires_at), reservation.expires_at)
 
+    def run_down(self, pools: Collection[str]) -> Iterator[tuple[str, str, int]]:
+        """Account, pool and units left, of those of these pools from which something was drawn."""
+        drawn = [key[:2] for key, delta in (*self._deltas.items(), *self._granted.items()) if sum(delta) > 0]
+        for account, pool in dict.fromkeys(drawn):
+            if pool in pools:
+                left = decide(self.snapshots[account], pool, 0, self.at).remaining
+                if left is not None:
+                    yield account, pool, left
+
     async def save(self, tx: "Transaction") -> None:
         """Write all that was entered, and tell it."""
         if not self.entries and not self._changed_reservations:

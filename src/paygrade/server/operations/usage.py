@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.balances import Balance
+from paygrade.catalog import Catalog
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
 from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, derived, digest
@@ -31,6 +32,7 @@ from paygrade.ledger import (
 )
 from paygrade.server.operations.answers import Answer, ReservationView, packed, unpacked
 from paygrade.server.operations.book import Book, Due, expire_due, open_book
+from paygrade.server.operations.top_ups import ask_top_up
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -102,13 +104,14 @@ async def use_together(
 ) -> list[Answer | Refused]:
     """Decide and save these requests in one transaction; the answers, in their order."""
     accounts = {account: await snapshots.load(store, account, at) for account in {a.account for a in asked}}
+    catalog = await snapshots.catalog(store)
     due: Collection[str] = ()
     contended = 0
     while True:
         try:
             if due:
                 await expire_due(store, due, at)
-            return await _attempt(store, asked, accounts, at)
+            return await _attempt(store, catalog, asked, accounts, at)
         except Due as found:
             due = found.accounts
         except Unavailable as error:
@@ -118,7 +121,7 @@ async def use_together(
 
 
 async def _attempt(
-    store: "Store", asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
+    store: "Store", catalog: Catalog, asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
 ) -> list[Answer | Refused]:
     async with store.transaction(pipelined=True) as tx:
         steps = [(a.account, a.reservation) for a in asked if isinstance(a, Commit | Release | Extend)]
@@ -128,6 +131,8 @@ async def _attempt(
         book = await open_book(tx, accounts, keys, ids, steps, at)
         answers = [_one(book, a) for a in asked]
         await book.save(tx)
+        for account, credit, left in book.run_down(catalog.policies.top_ups):
+            await ask_top_up(tx, catalog, account=account, credit=credit, balance=left, at=at)
     return answers
 
 
