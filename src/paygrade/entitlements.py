@@ -16,7 +16,7 @@ How several sources of one feature merge (the first row that applies decides):
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, Literal
 
@@ -161,6 +161,16 @@ def trace(account: Account, catalog: Catalog, feature: str, at: datetime) -> tup
         for burn in offer.burns:
             candidates.extend(trace(account, catalog, burn.credit, at))
     return tuple(sorted(candidates, key=lambda candidate: order.index(candidate.verdict)))
+
+
+def counting_window(account: Account, catalog: Catalog, key: str, at: datetime) -> Period:
+    """The window usage counts in where no entitlement has one: as the catalog sells it, else the month of UTC."""
+    offer = offers(catalog)[key]
+    habit = _habit(view_of(account, catalog, at), offer)
+    return habit or period_at(_CALENDAR, "month", at)
+
+
+_CALENDAR = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def override_fits(override: Override, offer: Offer | None) -> bool:

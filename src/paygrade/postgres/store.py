@@ -21,6 +21,7 @@ from paygrade.errors import Unavailable
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.drifts import Drifts
+from paygrade.postgres.events import Events
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
@@ -123,6 +124,7 @@ class Transaction:
         self.polls = Polls(connection)
         self.sweeps = Sweeps(connection)
         self.drifts = Drifts(connection)
+        self.events = Events(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""

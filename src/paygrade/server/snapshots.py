@@ -16,6 +16,7 @@ from paygrade.catalog import Catalog
 from paygrade.entitlements import Snapshot, snapshot
 from paygrade.errors import Unavailable
 from paygrade.server.operations.catalogs import EMPTY
+from paygrade.server.windows import Windows
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -30,6 +31,7 @@ class Snapshots:
 
     def __init__(self, *, accounts_max: int = 50_000) -> None:
         self._accounts_max = accounts_max
+        self.windows = Windows()
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
         self._catalog: Catalog | None = None
         self._listening = False
@@ -79,6 +81,10 @@ class Snapshots:
             self._catalog = catalog
         return catalog
 
+    def remembers(self, catalog: Catalog) -> bool:
+        """Whether changes are being heard, so that what is made with this catalog may be remembered."""
+        return self._catalog is catalog
+
     async def follow(self, store: "Store") -> None:
         """Hear every change until cancelled; what is remembered is dropped whenever hearing is interrupted."""
         store.hear_own(self._hear)
@@ -102,6 +108,7 @@ class Snapshots:
                 self._changes += 1
                 self._snapshots.pop(payload, None)
                 self._loading.pop(payload, None)
+                self.windows.forget(payload)
             case "paygrade_catalog":
                 self._forget_all()
 
@@ -110,6 +117,7 @@ class Snapshots:
         self._catalog = None
         self._snapshots.clear()
         self._loading.clear()
+        self.windows.forget_all()
 
     def _remember(self, made: Snapshot) -> None:
         self._snapshots[made.account] = made

@@ -1,0 +1,315 @@
+"""Rows of usage events: ledger entries of the kind `event`, and the balances they change.
+
+Laws: an id is written once, by whoever comes first; entries are written in the order of their keys, and after them
+balances are locked in the order of theirs, so no two batches wait for each other; many rows go over as one COPY or as
+one JSON parameter, never as a statement each.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from psycopg import AsyncConnection
+from psycopg.errors import NumericValueOutOfRange, UniqueViolation
+from psycopg.rows import TupleRow
+
+from paygrade.errors import Refused
+from paygrade.meters import Draw, EventEntry, Key, Read, Said, Tally
+from paygrade.periods import Period
+
+
+class Changed(Struct, frozen=True, array_like=True):
+    """A balance after it was changed."""
+
+    account: str
+    pool: str
+    slot: str
+    used: int
+    reserved: int
+    version: int
+
+
+class Entry(Struct, frozen=True):
+    """An event as it stands in the ledger."""
+
+    account: str
+    id: str
+    root: str
+    time: datetime
+    draws: tuple[Draw, ...]
+    read: Read
+
+
+class Events:
+    """Usage events within one transaction."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+
+    async def add(self, events: Sequence[EventEntry], at: datetime) -> dict[tuple[str, str], int]:
+        """Write those that are new, each id once in `events`; returns the digests of ids that were there before.
+
+        Nearly always all of them are new: then it is one COPY. If not, they are looked up, and the rest is copied.
+        """
+        waiting = sorted(events, key=_key)
+        before: dict[tuple[str, str], int] = {}
+        while waiting:
+            try:
+                async with self._connection.transaction():
+                    await self._copy(waiting, at)
+                return before
+            except UniqueViolation:
+                found = await self._digests(waiting)
+                assert found, "an id is in this batch twice"
+                before |= found
+                waiting = [event for event in waiting if _key(event) not in found]
+        return before
+
+    async def _copy(self, events: Iterable[EventEntry], at: datetime) -> None:
+        recorded_at = at.isoformat()
+        lines = [_line(event, recorded_at) for event in events]
+        async with self._connection.cursor().copy(
+            """
+            copy ledger (account, id, kind, feature, quantity, time, recorded_at, digest, draws,
+                         member, properties, amends) from stdin
+            """
+        ) as copy:
+            await copy.write("".join(lines).encode())
+
+    async def _digests(self, events: Iterable[EventEntry]) -> dict[tuple[str, str], int]:
+        accounts, ids = zip(*(_key(event) for event in events), strict=True)
+        cursor = await self._connection.execute(
+            """
+            select l.account, l.id, l.digest
+            from unnest(%s::text[], %s::text[]) as asked(account, id) join ledger l using (account, id)
+            """,
+            (list(accounts), list(ids)),
+        )
+        return {(account, id): digest async for account, id, digest in cursor}
+
+    async def add_up(self, sums: Mapping[Key, tuple[int, Period | None]]) -> list[Changed]:
+        """Add units to these balances, making those that are not there yet."""
+        rows = [_balance(key, period, units=units) for key, (units, period) in sorted(sums.items())]
+        return await self._change(
+            """
+            insert into balances as b (account, pool, slot, used, version, from_at, until)
+            select account, pool, slot, units, 1, from_at, until
+            from json_to_recordset(%s) as given(account text, pool text, slot text, units bigint,
+                                                from_at timestamptz, until timestamptz)
+            on conflict (account, pool, slot) do update set used = b.used + excluded.used, version = b.version + 1
+            returning account, pool, slot, used, reserved, version
+            """,
+            rows,
+        )
+
+    async def lock(self, keys: Mapping[Key, Period | None]) -> dict[Key, Tally]:
+        """Hold these balances until the end of the transaction, making those that are not there yet."""
+        cursor = await self._connection.execute(
+            """
+            insert into balances as b (account, pool, slot, from_at, until)
+            select account, pool, slot, from_at, until
+            from json_to_recordset(%s) as given(account text, pool text, slot text,
+                                                from_at timestamptz, until timestamptz)
+            on conflict (account, pool, slot) do update set version = b.version
+            returning account, pool, slot, used, detail::text
+            """,
+            (_json([_balance(key, period) for key, period in sorted(keys.items())]),),
+        )
+        return {
+            (account, pool, slot): Tally(used, _details.decode(detail).latest if detail else None)
+            async for account, pool, slot, used, detail in cursor
+        }
+
+    async def put(self, tallies: Mapping[Key, Tally]) -> list[Changed]:
+        """State these balances, which are locked."""
+        rows = [
+            {**_balance(key, None), "units": tally.used, "detail": _Detail(tally.latest) if tally.latest else None}
+            for key, tally in sorted(tallies.items())
+        ]
+        return await self._change(
+            """
+            update balances b set used = units, version = version + 1,
+                   detail = case when given.detail is null and b.detail ->> 'latest' is null then b.detail
+                                 else given.detail end
+            from json_to_recordset(%s) as given(account text, pool text, slot text, units bigint, detail json)
+            where (b.account, b.pool, b.slot) = (given.account, given.pool, given.slot)
+            returning b.account, b.pool, b.slot, b.used, b.reserved, b.version
+            """,
+            rows,
+        )
+
+    async def _change(self, statement: str, rows: list[dict[str, Any]]) -> list[Changed]:
+        # Any: plain values on their way into JSON.
+        try:
+            cursor = await self._connection.execute(statement.encode(), (_json(rows),))
+        except NumericValueOutOfRange:
+            raise Refused(
+                "too_much_usage", "a balance would go beyond what can be counted; are these quantities meant?"
+            ) from None
+        return [Changed(*row) async for row in cursor]
+
+    async def tell_apart(self, drawn: Mapping[tuple[str, str], tuple[list[Draw], Read | None]]) -> None:
+        """Write what these entries of this transaction changed, where that depended on what was there."""
+        rows = [
+            {"account": account, "id": id, "draws": draws, "answer": read}
+            for (account, id), (draws, read) in drawn.items()
+        ]
+        if rows:
+            await self._connection.execute(
+                """
+                update ledger l set draws = given.draws, answer = given.answer
+                from json_to_recordset(%s) as given(account text, id text, draws json, answer json)
+                where (l.account, l.id) = (given.account, given.id)
+                """,
+                (_json(rows),),
+            )
+
+    async def take_back(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Remove entries of this transaction that turned out to be refused."""
+        await self._connection.execute(
+            """
+            delete from ledger l using json_to_recordset(%s) as given(account text, id text)
+            where (l.account, l.id) = (given.account, given.id)
+            """,
+            (_json([{"account": account, "id": id} for account, id in keys]),),
+        )
+
+    async def chains(self, keys: Iterable[tuple[str, str]]) -> list[Entry]:
+        """Every event of the chains that these events belong to, by account and id."""
+        return await self._entries(
+            """
+            with asked as (
+                select distinct l.account, coalesce(l.amends, l.id) as root
+                from json_to_recordset(%s) as given(account text, id text) join ledger l using (account, id)
+                where l.kind = 'event')
+            select {columns} from asked join ledger l on l.account = asked.account and l.id = asked.root
+            union all
+            select {columns} from asked join ledger l on l.account = asked.account and l.amends = asked.root
+            """,
+            _json([{"account": account, "id": id} for account, id in keys]),
+        )
+
+    async def said(self, key: Key, since: datetime | None) -> dict[str, Said]:
+        """What counts today in a window that does not add up and began at `since`, by the root of its chain."""
+        account, pool, slot = key
+        entries = await self._entries(
+            # An event is never recorded more than five minutes before its time; the index on that column is small.
+            """
+            select {columns} from ledger l
+            where account = %s and kind = 'event' and answer is not null
+              and (%s::timestamptz is null or recorded_at >= %s::timestamptz - interval '5 minutes')
+            """,
+            account,
+            since,
+            since,
+        )
+        latest: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.root not in latest or latest[entry.root].read.generation < entry.read.generation:
+                latest[entry.root] = entry
+        return {
+            root: _said(entry, pool)
+            for root, entry in latest.items()
+            if pool in entry.read.reads and any(draw[:2] == (pool, slot) for draw in entry.draws)
+        }
+
+    async def _entries(self, statement: str, *parameters: object) -> list[Entry]:
+        columns = "l.account, l.id, coalesce(l.amends, l.id), l.time, l.draws::text, l.answer::text"
+        cursor = await self._connection.execute(statement.format(columns=columns).encode(), parameters)
+        return [
+            Entry(account, id, root, time, _draws.decode(draws), _reads.decode(answer) if answer else Read())
+            async for account, id, root, time, draws, answer in cursor
+        ]
+
+    async def seen(self, values: Iterable[tuple[Key, str]]) -> set[tuple[Key, str]]:
+        """Those of these values that their window has seen."""
+        cursor = await self._connection.execute(
+            """
+            select s.account, s.pool, s.slot, s.value
+            from json_to_recordset(%s) as given(account text, pool text, slot text, value text)
+            join seen_values s using (account, pool, slot, value)
+            """,
+            (_values(values),),
+        )
+        return {((account, pool, slot), value) async for account, pool, slot, value in cursor}
+
+    async def see(self, values: Iterable[tuple[Key, str]]) -> None:
+        await self._connection.execute(
+            """
+            insert into seen_values select account, pool, slot, value
+            from json_to_recordset(%s) as given(account text, pool text, slot text, value text)
+            on conflict do nothing
+            """,
+            (_values(values),),
+        )
+
+    async def see_only(self, key: Key, values: Iterable[str]) -> None:
+        """State all that a window has seen."""
+        await self._connection.execute("delete from seen_values where (account, pool, slot) = (%s, %s, %s)", key)
+        await self.see([(key, value) for value in values])
+
+
+class _Detail(Struct, frozen=True):
+    """What a balance keeps beside its units."""
+
+    latest: tuple[datetime, str] | None = None
+
+
+_details = msgspec.json.Decoder(_Detail)
+_draws = msgspec.json.Decoder(tuple[Draw, ...])
+_reads = msgspec.json.Decoder(Read)
+_NULL = "\\N"
+
+
+def _key(event: EventEntry) -> tuple[str, str]:
+    return event.account, event.id
+
+
+def _line(event: EventEntry, recorded_at: str) -> str:
+    """A line of COPY's text format: https://www.postgresql.org/docs/current/sql-copy.html"""
+    account, id, properties = event.account, event.id, event.properties
+    if "\\" in account:
+        account = _escaped(account)
+    if "\\" in id:
+        id = id.replace("\\", "\\\\")
+    if properties is None:
+        properties = _NULL
+    elif "\\" in properties:
+        properties = properties.replace("\\", "\\\\")
+    member = _NULL if event.member is None else _escaped(event.member)
+    amends = _NULL if event.amends is None else _escaped(event.amends)
+    return (
+        f"{account}\t{id}\tevent\t{_escaped(event.name)}\t{event.quantity}\t{event.time.isoformat()}\t{recorded_at}\t"
+        f"{event.digest}\t{event.draws}\t{member}\t{properties}\t{amends}\n"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _balance(key: Key, period: Period | None, **more: Any) -> dict[str, Any]:
+    # Any: plain values on their way into JSON.
+    account, pool, slot = key
+    row: dict[str, Any] = {"account": account, "pool": pool, "slot": slot, **more}
+    if period is not None:
+        row["from_at"], row["until"] = period.from_at, period.until
+    return row
+
+
+def _values(values: Iterable[tuple[Key, str]]) -> str:
+    rows = sorted((account, pool, slot, value) for (account, pool, slot), value in values)
+    return _json([dict(zip(("account", "pool", "slot", "value"), row, strict=True)) for row in rows])
+
+
+def _said(entry: Entry, pool: str) -> Said:
+    _, read = entry.read.reads[pool]
+    return Said(entry.id, entry.time, read) if isinstance(read, int) else Said(entry.id, entry.time, 1, read)

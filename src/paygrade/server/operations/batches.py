@@ -1,0 +1,253 @@
+"""A batch of usage events, read before anything is written.
+
+Laws: reading changes nothing but the batch; each event is taken or refused by itself, in the order they were sent; an
+id sent twice in one batch is what it would be in two.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec import Struct
+
+from paygrade.catalog import Catalog
+from paygrade.meters import (
+    EventEntry,
+    Key,
+    Reading,
+    Refusal,
+    UsageEvent,
+    digest,
+    measure,
+    meters_of,
+    suggestion,
+)
+from paygrade.periods import Period
+from paygrade.server.windows import AccountWindows, Window
+
+AHEAD = timedelta(minutes=5)
+PROPERTIES_BYTES_MAX = 16 * 1024
+SUGGESTIONS_MAX = 50
+"""Looking for the nearest name costs time that a hostile batch could spend for us."""
+
+_encode = msgspec.json.encode
+
+
+class Rejected(Struct, frozen=True):
+    """An event that was not taken, by its place in what was sent, from 0."""
+
+    index: int
+    code: str
+    detail: str
+
+
+class Target(Struct, frozen=True):
+    """Where the units of one feature go. `head`: the beginning of its draw, as JSON."""
+
+    key: Key
+    window: Window
+    head: str
+
+
+class Plan(Struct, frozen=True):
+    """Where the events of one account and name go, for times in `[from_at, until)`: a target for each reading."""
+
+    from_at: datetime
+    until: datetime
+    targets: tuple[Target, ...]
+    plain: bool
+
+
+class Taken(Struct):
+    """An event on its way in. `plain`: what it adds does not depend on what is there."""
+
+    index: int
+    event: UsageEvent
+    time: datetime
+    digest: int
+    readings: tuple[Reading, ...]
+    plan: Plan
+    plain: bool
+    properties: str | None
+
+
+class Batch:
+    """The events of one call. `windows` are those of the accounts that exist; nothing before `earliest` is taken."""
+
+    def __init__(
+        self, catalog: Catalog, windows: Mapping[str, AccountWindows], at: datetime, *, earliest: datetime
+    ) -> None:
+        self._meters = meters_of(catalog)
+        self._windows = windows
+        self._at = at
+        self._earliest = earliest
+        self._plans: dict[tuple[str, str, bool], Plan] = {}
+        self._unknown: dict[str, str] = {}
+        self._taken: dict[tuple[str, str], Taken] = {}
+        self._repeats: list[tuple[int, tuple[str, str], int]] = []
+        """Events whose id was in this batch before: index, key and digest."""
+        self._careful: set[str] = set()
+        """Accounts some of whose events depend on what is there; then all of them are drawn one by one."""
+        self._rejected: list[Rejected] = []
+        self._same: dict[tuple[str, str], list[int]] = {}
+        """Events that say what another with their id says."""
+
+    def read(self, events: Sequence[UsageEvent | Refusal], start: int) -> None:
+        """Take the next events; `start` is the place of the first among all."""
+        earliest, latest, taken, plans = self._earliest, self._at + AHEAD, self._taken, self._plans
+        for index, event in enumerate(events, start):
+            if isinstance(event, Refusal):
+                self._reject(index, event)
+                continue
+            key = (event.account, event.id)
+            sum_of_it = digest(event)
+            if key in taken:
+                self._repeats.append((index, key, sum_of_it))
+                continue
+            time = event.time or self._at
+            readings = measure(self._meters, event)
+            if isinstance(readings, Refusal):
+                self._reject(index, self._helped(readings, event))
+                continue
+            if not earliest <= time <= latest:
+                self._reject(index, self._out_of_time(time))
+                continue
+            plan = plans.get((event.account, event.name, event.event is None))
+            if plan is None or not plan.from_at <= time < plan.until:
+                if event.account not in self._windows:
+                    self._reject(index, Refusal("unknown_account", f"there is no account `{event.account}`"))
+                    continue
+                plan = self._plan(event, readings, time)
+            properties = _encode(event.properties).decode() if event.properties else None
+            if properties is not None and len(properties) > PROPERTIES_BYTES_MAX:
+                self._reject(index, Refusal("invalid_event", "the properties are larger than 16 KiB; send less"))
+                continue
+            plain = plan.plain and event.amends is None and (event.quantity is None or event.quantity >= 0)
+            if plain and len(readings) == 1:
+                plain = readings[0].units >= 0
+            elif plain:
+                plain = all(reading.units >= 0 for reading in readings)
+            if not plain:
+                self._careful.add(event.account)
+            taken[key] = Taken(index, event, time, sum_of_it, readings, plan, plain, properties)
+
+    def entries(self) -> list[EventEntry]:
+        """What is to be written. Of accounts that need care, what the events change is not known yet."""
+        return [self._entry(each) for each in self._taken.values()]
+
+    def compare(self, before: Mapping[tuple[str, str], int]) -> None:
+        """Drop the events whose ids were there before, with these digests."""
+        for key, digest_before in before.items():
+            known = self._taken.pop(key)
+            self._repeated(known.index, key, same=known.digest == digest_before)
+        for index, key, own in self._repeats:
+            first = self._taken.get(key)
+            self._repeated(index, key, same=own == (first.digest if first else before[key]))
+
+    def sums(self) -> dict[Key, tuple[int, Period | None]]:
+        """What the plain accounts' events come to."""
+        sums: dict[Key, int] = {}
+        periods: dict[Key, Period | None] = {}
+        careful = self._careful
+        for each in self._taken.values():
+            if each.event.account in careful:
+                continue
+            for reading, target in zip(each.readings, each.plan.targets, strict=True):
+                key = target.key
+                if key in sums:
+                    sums[key] += reading.units
+                else:
+                    sums[key] = reading.units
+                    periods[key] = target.window.period
+        return {key: (units, periods[key]) for key, units in sums.items()}
+
+    def careful(self) -> list[Taken]:
+        """The events that are drawn one by one, in the order they were sent."""
+        return [each for each in self._taken.values() if each.event.account in self._careful] if self._careful else []
+
+    def refuse(self, each: Taken, refusal: Refusal) -> None:
+        """Give an event up that was taken, and with it whatever repeated it."""
+        key = (each.event.account, each.event.id)
+        del self._taken[key]
+        for index in (each.index, *self._same.pop(key, ())):
+            self._reject(index, refusal)
+
+    def outcome(self) -> tuple[int, int, tuple[Rejected, ...]]:
+        """How many were accepted, how many were here before, and what was refused, in order."""
+        rejected = sorted(self._rejected, key=lambda each: each.index)
+        return len(self._taken), sum(map(len, self._same.values())), tuple(rejected)
+
+    def _entry(self, each: Taken) -> EventEntry:
+        event, readings = each.event, each.readings
+        if event.account in self._careful:
+            draws = "[]"
+        elif len(readings) == 1:
+            draws = f"[{each.plan.targets[0].head}{readings[0].units},0]]"
+        else:
+            pairs = zip(each.plan.targets, readings, strict=True)
+            draws = f"[{','.join(f'{target.head}{reading.units},0]' for target, reading in pairs)}]"
+        quantity = event.quantity
+        if quantity is None:
+            quantity = readings[0].units if len(readings) == 1 else 1
+        return EventEntry(
+            event.account,
+            event.id,
+            event.name,
+            quantity,
+            each.time,
+            each.digest,
+            draws,
+            event.member,
+            each.properties,
+            event.amends,
+        )
+
+    def _plan(self, event: UsageEvent, readings: Sequence[Reading], time: datetime) -> Plan:
+        """Look the windows up, and remember them for the events of this name that follow."""
+        windows = self._windows[event.account]
+        segment = windows.segment(time)
+        from_at, until = segment.from_at, segment.until
+        targets = []
+        for reading in readings:
+            window = windows.window(segment, reading.feature, time)
+            if window.period is not None and window.period.until is not None:
+                from_at, until = max(from_at, window.period.from_at), min(until, window.period.until)
+            head = f"{_encode([window.pool, window.slot]).decode()[:-1]},"
+            targets.append(Target((event.account, window.pool, window.slot), window, head))
+        adds_up = all(reading.aggregate in ("count", "sum") for reading in readings)
+        plan = Plan(from_at, until, tuple(targets), adds_up and all(target.window.plain for target in targets))
+        self._plans[(event.account, event.name, event.event is None)] = plan
+        return plan
+
+    def _repeated(self, index: int, key: tuple[str, str], *, same: bool) -> None:
+        if same:
+            self._same.setdefault(key, []).append(index)
+        else:
+            detail = f"`{key[1]}` was sent before and said something else; send what is new under an id of its own"
+            self._reject(index, Refusal("id_conflict", detail))
+
+    def _out_of_time(self, time: datetime) -> Refusal:
+        if time > self._at:
+            return Refusal("in_the_future", f"`{_text(time)}` is more than 5 minutes ahead of `{_text(self._at)}`")
+        advice = (
+            "an import with `--backfill` takes older usage" if self._earliest.year > 2000 else "nothing that old is"
+        )
+        return Refusal("too_old", f"`{_text(time)}` is before `{_text(self._earliest)}`; {advice}")
+
+    def _helped(self, refusal: Refusal, event: UsageEvent) -> Refusal:
+        """A refusal of an unknown name, with what may have been meant."""
+        if not refusal.code.startswith("unknown_"):
+            return refusal
+        hint = self._unknown.get(event.name)
+        if hint is None:
+            if len(self._unknown) >= SUGGESTIONS_MAX:
+                return refusal
+            hint = self._unknown[event.name] = suggestion(self._meters, event)
+        return Refusal(refusal.code, f"{refusal.detail}; {hint}")
+
+    def _reject(self, index: int, refusal: Refusal) -> None:
+        self._rejected.append(Rejected(index, refusal.code, refusal.detail))
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,84 @@
+"""Usage events in: read, written and counted, many at a time.
+
+Laws: what is answered as accepted is durable, with everything it changes, or nothing of the whole call is; an id has
+one effect, whoever sends it again and however often; a bad event never keeps the others out; an event counts in the
+window its time falls in; usage that happened counts, over a limit too.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from paygrade.errors import Refused
+from paygrade.meters import Refusal, UsageEvent
+from paygrade.server.operations.batches import Batch, Rejected
+from paygrade.server.operations.drawing import draw_events
+
+if TYPE_CHECKING:
+    from paygrade.postgres.events import Changed
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.server.snapshots import Snapshots
+
+EVENTS_MAX = 5000
+PAST = timedelta(days=34)
+DAWN = datetime(2000, 1, 1, tzinfo=UTC)
+"""No usage worth importing is older."""
+TURN = 500
+"""Events read before others in this process have a turn."""
+
+
+class Ingested(Struct, frozen=True):
+    """What became of the events. `duplicates` were here before and change nothing."""
+
+    accepted: int
+    duplicates: int
+    rejected: tuple[Rejected, ...]
+
+
+async def ingest(
+    store: "Store",
+    snapshots: "Snapshots",
+    events: Sequence[UsageEvent | Refusal],
+    at: datetime,
+    *,
+    backfill: bool = False,
+) -> Ingested:
+    """Take usage events; a Refusal among them stands for one that could not be read.
+
+    `backfill`: older usage is taken too, in its own windows. Refused `too_many_events`, or `too_much_usage` if a
+    balance would overflow.
+    """
+    if len(events) > EVENTS_MAX:
+        detail = f"these are {len(events)} events, and at most {EVENTS_MAX} go at once; send them in several requests"
+        raise Refused("too_many_events", detail)
+    catalog = await snapshots.catalog(store)
+    accounts = {event.account for event in events if isinstance(event, UsageEvent)}
+    windows = await snapshots.windows.load(store, accounts, catalog, remember=snapshots.remembers(catalog))
+    batch = Batch(catalog, windows, at, earliest=DAWN if backfill else at - PAST)
+    for start in range(0, len(events), TURN):
+        batch.read(events[start : start + TURN], start)
+        await asyncio.sleep(0)
+    entries = batch.entries()
+    if entries:
+        async with store.transaction() as tx:
+            batch.compare(await tx.events.add(entries, at))
+            await tell_balances(tx, await _count(tx, batch))
+    return Ingested(*batch.outcome())
+
+
+async def _count(tx: "Transaction", batch: Batch) -> "list[Changed]":
+    """Let what was written take effect on the balances."""
+    sums, careful = batch.sums(), batch.careful()
+    if not careful:
+        return await tx.events.add_up(sums) if sums else []
+    changed, refused = await draw_events(tx, careful, sums)
+    for each, refusal in refused:
+        batch.refuse(each, refusal)
+    return changed
+
+
+async def tell_balances(tx: "Transaction", changed: "Iterable[Changed]") -> None:
+    """Tell every process which balances have changed, once this transaction is committed."""

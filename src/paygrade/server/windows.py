@@ -1,0 +1,153 @@
+"""Windows: which window of which feature an instant falls in, as this process remembers it.
+
+Laws: remembering changes cost, never meaning: a window is always that of `derive` at the very instant asked for; what
+was loaded before a change was heard is not remembered after it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from paygrade.accounts import Account
+from paygrade.catalog import Catalog, LevelFeature
+from paygrade.entitlements import Entitlement, Segment, counting_window, derive
+from paygrade.periods import Period
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+
+DAYS_MAX = 100
+"""Days remembered of an account; one that is asked about more of them is importing its history."""
+_DAY = timedelta(days=1)
+
+
+class Window(Struct, frozen=True):
+    """Where usage of one feature counts: the slot of a pool. `period` None: for good.
+
+    `plain`: units add up in one row. Else the entitlement says how they are drawn.
+    """
+
+    feature: str
+    pool: str
+    slot: str
+    period: Period | None
+    plain: bool
+    entitlement: Entitlement
+
+
+def slot_of(period: Period | None) -> str:
+    """The name of a window among the slots of its pool."""
+    if period is None or period.until is None:
+        return "lifetime"
+    return period.from_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class AccountWindows:
+    """One account as it was loaded, with the segments of the days it was asked about."""
+
+    def __init__(self, account: Account, catalog: Catalog) -> None:
+        self.account = account
+        self.catalog = catalog
+        self._days: dict[int, list[Segment]] = {}
+        self._windows: dict[tuple[datetime, str], Window] = {}
+
+    def segment(self, at: datetime) -> Segment:
+        """The segment `at` falls in; of each day, it is derived from midnight on."""
+        day = at.toordinal()
+        segments = self._days.get(day)
+        if segments is None:
+            if len(self._days) >= DAYS_MAX:
+                self._days.clear()
+                self._windows.clear()
+            midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            segments = self._days[day] = [derive(self.account, self.catalog, midnight)]
+        while segments[-1].until <= at:
+            segments.append(derive(self.account, self.catalog, segments[-1].until))
+        return next(segment for segment in reversed(segments) if segment.from_at <= at)
+
+    def window(self, segment: Segment, feature: str, at: datetime) -> Window:
+        """The window of this feature that contains `at`, an instant of `segment`."""
+        key = (segment.from_at, feature)
+        found = self._windows.get(key)
+        if found is None or (found.period is not None and not _contains(found.period, at)):
+            found = self._windows[key] = self._find(segment, feature, at)
+        return found
+
+    def _find(self, segment: Segment, feature: str, at: datetime) -> Window:
+        entitlement = segment.entitlements[feature]
+        period = self._period(entitlement, feature, at)
+        return Window(
+            feature=feature,
+            pool=feature,
+            slot=slot_of(period),
+            period=period if period is None or period.until is not None else None,
+            plain=entitlement.credit is None,
+            entitlement=entitlement,
+        )
+
+    def _period(self, entitlement: Entitlement, feature: str, at: datetime) -> Period | None:
+        if entitlement.from_at is not None:
+            return Period(entitlement.from_at, entitlement.resets_at)
+        if isinstance(self.catalog.features.get(feature), LevelFeature) or entitlement.limit is not None:
+            return None
+        # Nothing the account has says when this begins again: usage that happened counts all the same.
+        return counting_window(self.account, self.catalog, feature, at)
+
+
+class Windows:
+    """The windows of the accounts asked about last, at most `accounts_max` of them."""
+
+    def __init__(self, *, accounts_max: int = 20_000) -> None:
+        self._accounts_max = accounts_max
+        self._known: OrderedDict[str, AccountWindows] = OrderedDict()
+        self._loading: dict[str, object] = {}
+
+    async def load(
+        self, store: "Store", accounts: Collection[str], catalog: Catalog, *, remember: bool
+    ) -> dict[str, AccountWindows]:
+        """The windows of these accounts; those that do not exist are left out. `remember`: changes are being heard."""
+        found = {key: known for key in accounts if (known := self._known.get(key)) and known.catalog is catalog}
+        for key in found:
+            self._known.move_to_end(key)
+        missing = [key for key in accounts if key not in found]
+        if not missing:
+            return found
+        ticket = object()
+        self._loading.update(dict.fromkeys(missing, ticket))
+        try:
+            async with store.transaction() as tx:
+                loaded = await tx.accounts.find(missing)
+            for key, account in loaded.items():
+                if account.exists:
+                    found[key] = AccountWindows(account, catalog)
+                    if remember and self._loading.get(key) is ticket:
+                        self._remember(key, found[key])
+        finally:
+            self._end_loading(missing, ticket)
+        return found
+
+    def forget(self, account: str) -> None:
+        self._known.pop(account, None)
+        self._loading.pop(account, None)
+
+    def forget_all(self) -> None:
+        self._known.clear()
+        self._loading.clear()
+
+    def _end_loading(self, accounts: Iterable[str], ticket: object) -> None:
+        for key in accounts:
+            if self._loading.get(key) is ticket:
+                del self._loading[key]
+
+    def _remember(self, key: str, windows: AccountWindows) -> None:
+        self._known[key] = windows
+        self._known.move_to_end(key)
+        if len(self._known) > self._accounts_max:
+            self._known.popitem(last=False)
+
+
+def _contains(period: Period, at: datetime) -> bool:
+    return period.from_at <= at and (period.until is None or at < period.until)
