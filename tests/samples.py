@@ -11,13 +11,16 @@ from paygrade.catalog import (
     Allowance,
     BooleanFeature,
     Burn,
+    Cap,
     Catalog,
     ConfigFeature,
     Credit,
     LevelFeature,
     MeteredFeature,
+    OveragePrice,
     Plan,
     Policies,
+    Rate,
     Setting,
     Step,
     Switch,
@@ -36,8 +39,10 @@ from paygrade.facts import (
     Status,
     Subscription,
 )
+from paygrade.periods import Recurrence
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
+MONTH = Recurrence("month")
 
 CATALOG = Catalog(
     version=7,
@@ -48,7 +53,10 @@ CATALOG = Catalog(
         "retention": ConfigFeature("retention", "integer", unit="day", access="read"),
         "seats": LevelFeature("seats", unit="seat"),
         "api_calls": MeteredFeature("api_calls", "api_call"),
-        "tokens": MeteredFeature("tokens", "completion", burns=(Burn("ai_credits", rate=1, per=1000),)),
+        "builds": MeteredFeature("builds", "build"),
+        "tokens": MeteredFeature(
+            "tokens", "completion", burns=(Burn("ai_credits", 1, 1000, "model", {"large": Rate(3, 1000)}),)
+        ),
     },
     credits={"ai_credits": Credit("ai_credits")},
     plans={
@@ -57,7 +65,8 @@ CATALOG = Catalog(
             1,
             0,
             {
-                "api_calls": Allowance("api_calls", 1000, every="month"),
+                "api_calls": Allowance("api_calls", 1000, recurrence=MONTH),
+                "builds": Allowance("builds", 10, recurrence=Recurrence("lifetime")),
                 "seats": Allowance("seats", 1),
                 "retention": Setting("retention", 7),
             },
@@ -72,8 +81,18 @@ CATALOG = Catalog(
                 "editor": Switch("editor", True),
                 "billing_admin": Switch("billing_admin", True),
                 "seats": Allowance("seats", 1, by_quantity=True),
-                "api_calls": Allowance("api_calls", 100_000, every="month"),
-                "ai_credits": Allowance("ai_credits", 5000, every="month"),
+                "api_calls": Allowance("api_calls", 100_000, recurrence=MONTH),
+                "builds": Allowance(
+                    "builds",
+                    200,
+                    recurrence=Recurrence("month", calendar=True, zone="Europe/Berlin"),
+                    warn=(80,),
+                    rollover=20,
+                    per_member=50,
+                    caps=(Cap(10, Recurrence("hour")), Cap(2, rolling_s=60)),
+                    priority=20,
+                ),
+                "ai_credits": Allowance("ai_credits", 5000, recurrence=MONTH),
                 "retention": Setting("retention", 90),
             },
         ),
@@ -84,15 +103,25 @@ CATALOG = Catalog(
             {
                 "exports": Switch("exports", True),
                 "editor": Switch("editor", False),
+                "builds": Allowance("builds", 500, rolling_s=86400),
                 "seats": Allowance("seats", None),
-                "api_calls": Allowance("api_calls", 500_000, every="month", overage="soft"),
+                "api_calls": Allowance(
+                    "api_calls",
+                    500_000,
+                    recurrence=MONTH,
+                    overage="soft",
+                    overage_price=OveragePrice(2, 1000, "usd"),
+                    spend_max=501,
+                ),
                 "retention": Setting("retention", 365),
             },
         ),
     },
     add_ons={
         "extra_calls": AddOn(
-            "extra_calls", 1, {"api_calls": Allowance("api_calls", 50_000, by_quantity=True, adds=True, every="month")}
+            "extra_calls",
+            1,
+            {"api_calls": Allowance("api_calls", 50_000, by_quantity=True, adds=True, recurrence=MONTH)},
         ),
         "archive": AddOn("archive", 2, {"retention": Setting("retention", 3650)}),
     },
@@ -177,13 +206,18 @@ overrides = st.one_of(
     ),
     st.builds(
         Override,
-        st.sampled_from(["api_calls", "seats", "ai_credits"]),
+        st.sampled_from(["api_calls", "builds", "seats", "ai_credits"]),
         limit=st.none() | st.integers(0, 10**6),
         expires_at=maybe_instants,
     ),
-    st.builds(Override, st.sampled_from(["api_calls", "seats"]), add=st.integers(1, 10**6), expires_at=maybe_instants),
+    st.builds(
+        Override,
+        st.sampled_from(["api_calls", "builds", "seats"]),
+        add=st.integers(1, 10**6),
+        expires_at=maybe_instants,
+    ),
     st.builds(Override, st.just("retention"), value=st.integers(0, 9999), expires_at=maybe_instants),
-    st.builds(Override, st.just("api_calls"), unlimited=st.just(True), expires_at=maybe_instants),
+    st.builds(Override, st.sampled_from(["api_calls", "builds"]), unlimited=st.just(True), expires_at=maybe_instants),
 )
 blocks = st.builds(
     Block, st.sampled_from(["fraud", "admin"]), st.just("chargeback"), maybe_instants, lifted=st.booleans()

@@ -24,6 +24,7 @@ from paygrade.catalog import (
 )
 from paygrade.catalog_document import parse
 from paygrade.errors import Mistake, Refused
+from paygrade.periods import Recurrence
 from paygrade.server.documents import read_yaml
 
 SAMPLE = (Path(paygrade.server.__path__[0]) / "sample" / "paygrade.yaml").read_text()
@@ -91,11 +92,13 @@ def test_the_sample_has_every_kind_of_feature_and_term() -> None:
     assert pro.terms["exports"] == Switch("exports", on=True)
     assert pro.terms["retention"] == Setting("retention", 90)
     assert pro.terms["seats"] == Allowance("seats", 1, by_quantity=True)
-    assert pro.terms["api_calls"] == Allowance("api_calls", 100_000, every="month", overage="soft", warn=(80, 100))
-    assert pro.terms["ai_credits"] == Allowance("ai_credits", 5000, every="month", rollover=1000)
+    assert pro.terms["api_calls"] == Allowance(
+        "api_calls", 100_000, recurrence=Recurrence("month"), overage="soft", warn=(80, 100)
+    )
+    assert pro.terms["ai_credits"] == Allowance("ai_credits", 5000, recurrence=Recurrence("month"), rollover=1000)
     assert catalog.plans["business"].terms["projects"] == Allowance("projects", None)
     assert catalog.add_ons["extra_calls"].terms["api_calls"] == Allowance(
-        "api_calls", 50_000, by_quantity=True, adds=True, every="month"
+        "api_calls", 50_000, by_quantity=True, adds=True, recurrence=Recurrence("month")
     )
     assert catalog.default_plan is catalog.plans["free"]
 
@@ -113,10 +116,13 @@ def test_the_sample_has_every_kind_of_feature_and_term() -> None:
         ("seats: { limit: 5, overage: soft, warn: [50] }", Allowance("seats", 5, overage="soft", warn=(50,))),
         ("calls: unlimited", Allowance("calls", None)),
         ("calls: { limit: unlimited }", Allowance("calls", None)),
-        ("calls: { limit: unlimited, every: day }", Allowance("calls", None, every="day")),
-        ("calls: { limit: 0, every: lifetime }", Allowance("calls", 0, every="lifetime")),
-        ("calls: { limit: quantity, every: day }", Allowance("calls", 1, by_quantity=True, every="day")),
-        ("coins: { grant: 9, every: week }", Allowance("coins", 9, every="week")),
+        ("calls: { limit: unlimited, every: day }", Allowance("calls", None, recurrence=Recurrence("day"))),
+        ("calls: { limit: 0, every: lifetime }", Allowance("calls", 0, recurrence=Recurrence("lifetime"))),
+        (
+            "calls: { limit: quantity, every: day }",
+            Allowance("calls", 1, by_quantity=True, recurrence=Recurrence("day")),
+        ),
+        ("coins: { grant: 9, every: week }", Allowance("coins", 9, recurrence=Recurrence("week"))),
     ],
 )
 def test_a_plan_says_how_much_there_is(term: str, meaning: object) -> None:
@@ -131,8 +137,14 @@ def test_a_plan_says_how_much_there_is(term: str, meaning: object) -> None:
         ("retention: 30", Setting("retention", 30)),
         ("seats: { add: 5 }", Allowance("seats", 5, by_quantity=True, adds=True)),
         ("seats: { add: quantity }", Allowance("seats", 1, by_quantity=True, adds=True)),
-        ("calls: { add: 5, every: month }", Allowance("calls", 5, by_quantity=True, adds=True, every="month")),
-        ("coins: { add: 5, every: year }", Allowance("coins", 5, by_quantity=True, adds=True, every="year")),
+        (
+            "calls: { add: 5, every: month }",
+            Allowance("calls", 5, by_quantity=True, adds=True, recurrence=Recurrence("month")),
+        ),
+        (
+            "coins: { add: 5, every: year }",
+            Allowance("coins", 5, by_quantity=True, adds=True, recurrence=Recurrence("year")),
+        ),
     ],
 )
 def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning: object) -> None:

@@ -6,14 +6,28 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from paygrade.accounts import Account
+from paygrade.catalog import Allowance, Rate
 from paygrade.decisions import Decision, decide
-from paygrade.entitlements import Entitlement, Snapshot, derive, snapshot, trace
-from paygrade.facts import Block, Fact, Override
+from paygrade.entitlements import HORIZON, Balance, Entitlement, Snapshot, derive, snapshot, trace
+from paygrade.facts import Block, Fact, Item, Override
 from paygrade.findings import findings
+from paygrade.periods import Recurrence, window_at
 from paygrade.sources import offers
-from samples import CATALOG, T0, account_with, accounts, customer_fact, instants, item, operator_fact, subscription
+from samples import (
+    CATALOG,
+    MONTH,
+    T0,
+    account_with,
+    accounts,
+    customer_fact,
+    instants,
+    item,
+    operator_fact,
+    subscription,
+)
 
 DAY = timedelta(days=1)
 FEATURES = sorted(offers(CATALOG))
@@ -28,7 +42,7 @@ def override(said: Override, number: int = 50) -> Fact:
 
 
 def without_origin(decision: Decision) -> Decision:
-    return msgspec.structs.replace(decision, as_of=T0, stale=False)
+    return replace(decision, as_of=T0, stale=False)
 
 
 @given(accounts, instants, st.timedeltas(timedelta(), timedelta(days=60)), st.sampled_from(FEATURES))
@@ -102,6 +116,37 @@ def test_row_2_an_override_changes_the_units_but_not_the_period() -> None:
     plain = entitled(account_with(subscription()), "api_calls")
     more = entitled(account_with(subscription(), facts=(override(Override("api_calls", limit=1)),)), "api_calls")
     assert (plain.from_at, plain.resets_at) == (more.from_at, more.resets_at)
+
+
+@pytest.mark.parametrize("said", [Override("builds", limit=1000), Override("builds", unlimited=True)])
+def test_row_2_an_override_of_units_keeps_how_they_are_used_but_carries_none_over(said: Override) -> None:
+    plain = entitled(account_with(subscription()), "builds")
+    more = entitled(account_with(subscription(), facts=(override(said),)), "builds")
+    assert (plain.rollover, more.rollover) == (20, 0)
+    assert more.caps == plain.caps != ()
+    kept = ("from_at", "resets_at", "anchor_at", "per_member", "warn", "priority")
+    assert [getattr(more, field) for field in kept] == [getattr(plain, field) for field in kept]
+    assert (more.limit, more.unlimited) == (said.limit, said.unlimited)
+
+
+def test_row_2_an_override_has_no_overage_and_added_units_move_where_it_ends() -> None:
+    plain = entitled(account_with(subscription(item("scale"))), "api_calls")
+    # 5.01 at 0.02 for every 1,000 calls are 250,500 more.
+    assert (plain.limit, plain.units_max) == (500_000, 750_500)
+    added = entitled(
+        account_with(subscription(item("scale")), facts=(override(Override("api_calls", add=7)),)), "api_calls"
+    )
+    assert (added.limit, added.units_max, added.overage_price) == (500_007, 750_507, plain.overage_price)
+    replaced = entitled(
+        account_with(subscription(item("scale")), facts=(override(Override("api_calls", limit=7)),)), "api_calls"
+    )
+    assert (replaced.limit, replaced.units_max, replaced.overage_price) == (7, None, None)
+
+
+def test_row_2_an_override_of_what_is_held_for_good_has_no_window() -> None:
+    account = account_with(facts=(override(Override("builds", limit=50)),))
+    held = entitled(account, "builds")
+    assert (held.limit, held.from_at, held.resets_at, held.rolling_s) == (50, None, None, None)
 
 
 def test_row_2_an_override_that_says_no_denies_what_the_plan_gives() -> None:
@@ -196,9 +241,75 @@ def test_units_paid_in_credits_are_entitled_by_the_credits() -> None:
     assert entitled(account_with(), "tokens").reason == "not_in_plan"
 
 
+def test_what_credits_would_pay_is_priced_before_there_are_any() -> None:
+    denied = entitled(account_with(), "tokens")
+    assert (denied.granted, denied.limit, denied.credit, denied.rate, denied.per) == (
+        False,
+        None,
+        "ai_credits",
+        1,
+        1000,
+    )
+    paid = entitled(account_with(subscription()), "tokens")
+    assert (paid.property, paid.rates) == (denied.property, denied.rates) == ("model", {"large": Rate(3, 1000)})
+
+
+def test_a_lifetime_is_no_window_of_any_subscription() -> None:
+    free = entitled(account_with(), "builds")
+    assert (free.limit, free.from_at, free.resets_at) == (10, None, None)
+
+
+def test_a_rolling_window_has_a_length_and_no_ends() -> None:
+    rolling = entitled(account_with(subscription(item("scale"))), "builds")
+    assert (rolling.limit, rolling.rolling_s, rolling.from_at, rolling.resets_at) == (500, 86400, None, None)
+
+
+def test_an_hourly_cap_makes_no_more_segments_than_there_were() -> None:
+    account = account_with(subscription())
+    held = snapshot(account, CATALOG, T0)
+    assert held.segments[0].entitlements["builds"].anchor_at == T0
+    assert [segment.until.day for segment in held.segments] == [31, 10, 30]
+    assert held.until > T0 + HORIZON
+
+
+RECURRING = [
+    Recurrence("day"),
+    MONTH,
+    Recurrence("week", calendar=True, zone="Europe/Berlin"),
+    Recurrence("custom", 10 * 86400),
+]
+UNITS = {"free": 1000, "pro": 100_000, "scale": 500_000}
+
+
+@given(
+    st.sampled_from(RECURRING),
+    instants,
+    st.lists(st.tuples(st.sampled_from(sorted(UNITS)), st.integers(0, 99)), min_size=2, max_size=6),
+)
+def test_law_4_up_and_down_and_up_in_a_window_never_moves_it_nor_raises_the_total(
+    recurrence: Recurrence, anchor: datetime, turns: list[tuple[str, int]]
+) -> None:
+    plans = {
+        key: replace(CATALOG.plans[key], terms={"api_calls": Allowance("api_calls", units, recurrence=recurrence)})
+        for key, units in UNITS.items()
+    }
+    window = window_at(recurrence, anchor, T0)
+    assert window.until is not None
+    used = 0
+    for plan, percent in sorted(turns, key=lambda turn: turn[1]):
+        at = window.from_at + (window.until - window.from_at) * percent / 100
+        account = account_with(replace(subscription(Item("si_1", plan=plan)), anchor_at=anchor))
+        held = snapshot(account, replace(CATALOG, plans=plans), at)
+        entitlement = held.segments[0].entitlements["api_calls"]
+        assert (entitlement.from_at, entitlement.resets_at) == (window.from_at, window.until)
+        counted = replace(held, balances={"api_calls": Balance(used, from_at=window.from_at)})
+        used += decide(counted, "api_calls", 0, at).remaining or 0
+        assert used <= max(UNITS[plan] for plan, _ in turns)
+
+
 def test_periods_follow_the_subscription_and_clamp_at_the_months_end() -> None:
     january = datetime(2026, 1, 31, 9, tzinfo=UTC)
-    account = account_with(msgspec.structs.replace(subscription(), anchor_at=january))
+    account = account_with(replace(subscription(), anchor_at=january))
     resets = [entitled(account, "api_calls", datetime(2026, m, 15, tzinfo=UTC)).resets_at for m in (2, 3, 4)]
     assert [at and at.date().isoformat() for at in resets] == ["2026-02-28", "2026-03-31", "2026-04-30"]
 

@@ -1,4 +1,4 @@
-"""Law 9: aware UTC instants, half-open periods, anchors on days 29-31 clamp without drift."""
+"""Law 9: aware UTC instants, half-open windows, anchors on days 29-31 clamp without drift."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -7,48 +7,88 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paygrade.periods import EVERY, Every, add_months, parse_duration, parse_instant, period_at
+from paygrade.periods import EVERY, Every, Period, Recurrence, add_months, parse_duration, parse_instant, window_at
 
 utc = st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive
-turning = st.sampled_from([every for every in EVERY if every != "lifetime"])
 zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland"])
+turning = st.sampled_from([every for every in EVERY if every not in ("lifetime", "custom")])
+recurrences = st.builds(Recurrence, turning, calendar=st.booleans(), zone=zones) | st.builds(
+    Recurrence, st.just("custom"), st.integers(60, 3650 * 86400)
+)
 
 
-@given(utc, turning, utc, zones)
-def test_a_period_contains_its_instant_and_the_next_begins_where_it_ends(
-    anchor: datetime, every: Every, at: datetime, zone: str
+@given(recurrences, utc, utc)
+def test_a_window_contains_its_instant_and_the_next_begins_where_it_ends(
+    recurrence: Recurrence, anchor: datetime, at: datetime
 ) -> None:
-    period = period_at(anchor, every, at, zone=zone)
-    assert period.until is not None
-    assert period.from_at <= at < period.until
-    following = period_at(anchor, every, period.until, zone=zone)
-    assert following.from_at == period.until
-    assert period_at(anchor, every, period.until - timedelta(microseconds=1), zone=zone) == period
+    window = window_at(recurrence, anchor, at)
+    assert window.until is not None
+    assert window.from_at <= at < window.until
+    assert window_at(recurrence, anchor, window.from_at) == window
+    following = window_at(recurrence, anchor, window.until)
+    assert following.from_at == window.until
+    assert window_at(recurrence, anchor, window.until - timedelta(microseconds=1)) == window
 
 
-@given(utc, turning, zones)
-def test_the_anchor_begins_a_period(anchor: datetime, every: Every, zone: str) -> None:
-    assert period_at(anchor, every, anchor, zone=zone).from_at == anchor
+@given(recurrences, utc)
+def test_the_anchor_begins_a_window_unless_the_calendar_does(recurrence: Recurrence, anchor: datetime) -> None:
+    assert (window_at(recurrence, anchor, anchor).from_at == anchor) or recurrence.calendar
+
+
+@given(turning, zones, utc, utc, utc)
+def test_windows_of_the_calendar_are_the_same_for_every_anchor(
+    every: Every, zone: str, anchor: datetime, other: datetime, at: datetime
+) -> None:
+    recurrence = Recurrence(every, calendar=True, zone=zone)
+    assert window_at(recurrence, anchor, at) == window_at(recurrence, other, at)
+
+
+@given(st.sampled_from(["day", "week", "month", "quarter", "year"]), zones, utc)
+def test_windows_of_the_calendar_begin_at_midnight_of_their_zone(every: Every, zone: str, at: datetime) -> None:
+    began = window_at(Recurrence(every, calendar=True, zone=zone), at, at).from_at.astimezone(ZoneInfo(zone))
+    assert (began.hour, began.minute, began.second, began.microsecond) == (0, 0, 0, 0)
+    assert every != "week" or began.weekday() == 0
+    assert every not in ("month", "quarter", "year") or began.day == 1
+    assert every != "quarter" or began.month % 3 == 1
+    assert every != "year" or began.month == 1
 
 
 def test_january_31_goes_to_february_28_and_back_to_march_31() -> None:
     anchor = datetime(2026, 1, 31, 10, tzinfo=UTC)
     turns = [add_months(anchor, months).date().isoformat() for months in range(5)]
     assert turns == ["2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30", "2026-05-31"]
-    march = period_at(anchor, "month", datetime(2026, 3, 30, tzinfo=UTC))
+    march = window_at(Recurrence("month"), anchor, datetime(2026, 3, 30, tzinfo=UTC))
     assert (march.from_at.day, march.until and march.until.day) == (28, 31)
 
 
 def test_a_day_in_a_zone_follows_its_wall_clock_over_the_change_to_summer_time() -> None:
     anchor = datetime(2026, 3, 1, tzinfo=ZoneInfo("Europe/Berlin"))
-    day = period_at(anchor, "day", datetime(2026, 3, 29, 12, tzinfo=UTC), zone="Europe/Berlin")
+    day = window_at(Recurrence("day", zone="Europe/Berlin"), anchor, datetime(2026, 3, 29, 12, tzinfo=UTC))
     assert day.until is not None
     assert day.until - day.from_at == timedelta(hours=23)
 
 
+def test_a_month_of_the_calendar_in_berlin_begins_an_hour_or_two_before_utcs() -> None:
+    berlin = Recurrence("month", calendar=True, zone="Europe/Berlin")
+    march = window_at(berlin, datetime(2020, 5, 17, tzinfo=UTC), datetime(2026, 3, 31, 21, 59, tzinfo=UTC))
+    assert march == Period(datetime(2026, 2, 28, 23, tzinfo=UTC), datetime(2026, 3, 31, 22, tzinfo=UTC))
+
+
+def test_hours_of_the_calendar_follow_zones_of_half_an_hour() -> None:
+    at = datetime(2026, 3, 10, 12, 15, tzinfo=UTC)
+    hour = window_at(Recurrence("hour", calendar=True, zone="Asia/Kolkata"), at, at)
+    assert hour == Period(datetime(2026, 3, 10, 11, 30, tzinfo=UTC), datetime(2026, 3, 10, 12, 30, tzinfo=UTC))
+
+
+def test_ten_days_are_ten_days_whatever_the_month() -> None:
+    anchor = datetime(2026, 2, 20, 9, tzinfo=UTC)
+    window = window_at(Recurrence("custom", 864_000), anchor, datetime(2026, 3, 5, tzinfo=UTC))
+    assert window == Period(datetime(2026, 3, 2, 9, tzinfo=UTC), datetime(2026, 3, 12, 9, tzinfo=UTC))
+
+
 def test_a_lifetime_never_ends() -> None:
     anchor = datetime(2026, 1, 1, tzinfo=UTC)
-    assert period_at(anchor, "lifetime", datetime(2099, 1, 1, tzinfo=UTC)).until is None
+    assert window_at(Recurrence("lifetime"), anchor, datetime(2099, 1, 1, tzinfo=UTC)) == Period(anchor, None)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("7d", 604800), ("1w2d", 777600)])

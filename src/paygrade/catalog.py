@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from paygrade.periods import Every
+from paygrade.periods import Every, Recurrence
 
 Access = Literal["read", "write", "export", "admin"]
 """What using a feature does; the access ladder of a subscription in arrears opens some of these and not others."""
@@ -22,7 +22,11 @@ Aggregate = Literal["count", "sum", "max", "last", "unique"]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 Interval = Literal["day", "week", "month", "year"]
 INTERVALS: tuple[Interval, ...] = get_args(Interval)
+Report = Literal["overage", "all"]
+REPORTS: tuple[Report, ...] = get_args(Report)
 Provider = Literal["stripe"]
+PRIORITY = 50
+"""Where units stand in the burn order of a pool when nobody says: from 0, used first, to 100."""
 
 
 class BooleanFeature(Struct, frozen=True, tag="boolean", tag_field="kind"):
@@ -58,16 +62,33 @@ class LevelFeature(Struct, frozen=True, tag="level", tag_field="kind"):
     description: str = ""
 
 
-class Burn(Struct, frozen=True):
+class Rate(Struct, frozen=True):
     """`rate` credits for every `per` units, as an exact fraction."""
 
-    credit: str
     rate: int
     per: int
 
 
+class Burn(Struct, frozen=True):
+    """What a unit costs in a credit: `rate` credits for every `per` units, as an exact fraction.
+
+    `property` set: usage events whose property of this name is one of `rates` cost that rate instead (the price of
+    a model's tokens); all others cost `rate` and `per`.
+    """
+
+    credit: str
+    rate: int
+    per: int
+    property: str | None = None
+    rates: dict[str, Rate] = {}
+
+
 class MeteredFeature(Struct, frozen=True, tag="metered", tag_field="kind"):
-    """Something used up: counted from usage events named `event`, taking `value` from their properties."""
+    """Something used up: counted from usage events named `event`, taking `value` from their properties.
+
+    `stripe_meter`: the event name of the meter at Stripe that usage is reported to; `report` says which usage: what
+    is over the limit, or all of it.
+    """
 
     key: str
     event: str
@@ -75,6 +96,8 @@ class MeteredFeature(Struct, frozen=True, tag="metered", tag_field="kind"):
     value: str | None = None
     unit: str = ""
     burns: tuple[Burn, ...] = ()
+    stripe_meter: str | None = None
+    report: Report = "overage"
     access: Access = "write"
     roles: tuple[str, ...] = ()
     on_error: OnError = "deny"
@@ -106,22 +129,47 @@ class Setting(Struct, frozen=True, tag="setting", tag_field="term"):
     value: int | str | bool
 
 
+class Cap(Struct, frozen=True, omit_defaults=True):
+    """One more limit, in a window of its own: a `recurrence` or the last `rolling_s` seconds, one of them."""
+
+    units: int
+    recurrence: Recurrence | None = None
+    rolling_s: int | None = None
+
+
+class OveragePrice(Struct, frozen=True):
+    """What going over costs: `amount` minor units for every `per` units over the limit."""
+
+    amount: int
+    per: int
+    currency: str
+
+
 class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
     """Units of a metered feature, a level or a credit.
 
     `units` None: unlimited. `by_quantity`: `units` for each of the subscription item's quantity. `adds`: on top
-    of what the plan allows instead of beside it. `every` None: held for good (levels). `overage` soft: going
-    over is allowed. `warn`: percentages of the units, ascending. `rollover`: units carried to the next period.
+    of what the plan allows instead of beside it. `recurrence` None: held for good (levels), or counted over the last
+    `rolling_s` seconds where that is set. `overage` soft: going over is allowed, for `overage_price` where one is set,
+    and then up to `spend_max` minor units in a window. `warn`: percentages of the units, ascending. `rollover`: units
+    carried to the next window. `per_member`: what one member may use of the units. `caps`: limits in other windows,
+    all of which hold. `priority`: the burn order, 0 to 100, lower first.
     """
 
     feature: str
     units: int | None
     by_quantity: bool = False
     adds: bool = False
-    every: Every | None = None
+    recurrence: Recurrence | None = None
+    rolling_s: int | None = None
     overage: Literal["hard", "soft"] = "hard"
+    overage_price: OveragePrice | None = None
+    spend_max: int | None = None
     warn: tuple[int, ...] = ()
     rollover: int = 0
+    per_member: int | None = None
+    caps: tuple[Cap, ...] = ()
+    priority: int = PRIORITY
 
 
 Term = Switch | Setting | Allowance
@@ -213,11 +261,26 @@ class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
     over_limit: OverLimit | None = None
 
 
+class TopUp(Struct, frozen=True):
+    """Buy `add` credits for `amount` minor units when fewer than `below` are left, `at_most` times in each `every`."""
+
+    credit: str
+    below: int
+    add: int
+    at_most: int
+    every: Every
+    amount: int
+    currency: str
+
+
 class Policies(Struct, frozen=True):
+    """What happens when payment fails, when plans change, and when credits (`top_ups`, by credit) run low."""
+
     past_due: Ladder
     unpaid: Ladder
     paused: Ladder
     plan_change: tuple[PlanChangeRule, ...]
+    top_ups: dict[str, TopUp] = {}
 
 
 class Catalog(Struct, frozen=True):

@@ -27,6 +27,7 @@ from paygrade.catalog import (
     Switch,
     Term,
 )
+from paygrade.periods import Recurrence
 
 _Mapping = dict[str, object]
 
@@ -184,9 +185,11 @@ def _term(term: Term, catalog: Catalog) -> object:
             return term.value
         case Allowance(adds=True):
             # `add: 1` says the same: an addition counts once for each one bought.
-            return _given({"add": "quantity" if term.units == 1 else term.units, "every": term.every}, {"every": None})
+            fields = {"add": "quantity" if term.units == 1 else term.units, "every": _every(term.recurrence)}
+            return _given(fields, {"every": None})
         case Allowance() if term.feature in catalog.credits:
-            return _given({"grant": term.units, "every": term.every, "rollover": term.rollover}, {"rollover": 0})
+            fields = {"grant": term.units, "every": _every(term.recurrence), "rollover": term.rollover}
+            return _given(fields, {"rollover": 0})
         case Allowance():
             return _limit(term)
 
@@ -196,9 +199,13 @@ def _limit(term: Allowance) -> object:
         limit: object = "quantity"
     else:
         limit = "unlimited" if term.units is None else term.units
-    fields = {"limit": limit, "every": term.every, "overage": term.overage, "warn": list(term.warn)}
+    fields = {"limit": limit, "every": _every(term.recurrence), "overage": term.overage, "warn": list(term.warn)}
     given = _given(fields, {"every": None, "overage": "hard", "warn": []})
     return given if term.by_quantity or len(given) > 1 else limit
+
+
+def _every(recurrence: Recurrence | None) -> object:
+    return recurrence and recurrence.every
 
 
 def _ladder(ladder: Ladder) -> list[_Mapping]:

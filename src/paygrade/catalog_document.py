@@ -33,7 +33,7 @@ from paygrade.catalog import (
 from paygrade.catalog_policies import read_policies
 from paygrade.catalog_terms import read_add_on_term, read_plan_term
 from paygrade.document import Mistakes, Node, is_key, one_of
-from paygrade.periods import Every
+from paygrade.periods import Recurrence
 
 _FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
     "boolean": (),
@@ -264,22 +264,23 @@ def _default_plan(plans: dict[str, Plan], nodes: dict[str, Node]) -> str | None:
 
 def _refuse_uneven_periods(plans: dict[str, Plan], add_ons: dict[str, AddOn], nodes: dict[str, Node]) -> None:
     """An addition comes on top of what the plan allows, so both must count the same periods."""
-    plan_by_period: dict[str, dict[Every, str]] = {}
+    plan_by_period: dict[str, dict[Recurrence, str]] = {}
     for plan in plans.values():
-        for feature, every in _periods(plan):
-            plan_by_period.setdefault(feature, {}).setdefault(every, plan.key)
+        for feature, recurrence in _periods(plan):
+            plan_by_period.setdefault(feature, {}).setdefault(recurrence, plan.key)
     for add_on in add_ons.values():
-        for feature, added_every in _periods(add_on):
-            for every, plan_key in plan_by_period.get(feature, {}).items():
-                if every != added_every:
+        for feature, added in _periods(add_on):
+            for recurrence, plan_key in plan_by_period.get(feature, {}).items():
+                if recurrence != added:
+                    every = recurrence.every
                     nodes[add_on.key].get("entitlements", {}).get(feature, {}).get("every", None).wrong(
                         f"plan `{plan_key}` counts `{feature}` by `{every}`; write `every: {every}` here as well"
                     )
 
 
-def _periods(sold: Plan | AddOn) -> list[tuple[str, Every]]:
-    terms = sold.terms.items()
-    return [(feature, term.every) for feature, term in terms if isinstance(term, Allowance) and term.every is not None]
+def _periods(sold: Plan | AddOn) -> list[tuple[str, Recurrence]]:
+    terms = [term for term in sold.terms.values() if isinstance(term, Allowance)]
+    return [(term.feature, term.recurrence) for term in terms if term.recurrence is not None]
 
 
 def _with_versions(parsed: dict[str, _PlanOrAddOn], previous: Mapping[str, _PlanOrAddOn]) -> dict[str, _PlanOrAddOn]:

@@ -6,7 +6,7 @@ on top of it for each one bought; what is counted over time names its period, wh
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 from paygrade.catalog import (
     Allowance,
@@ -21,9 +21,9 @@ from paygrade.catalog import (
     Term,
 )
 from paygrade.document import QUANTITY_MAX, Node, describe, is_integer
-from paygrade.periods import Every
+from paygrade.periods import EVERY, Every, Recurrence
 
-_EVERY: tuple[Every, ...] = get_args(Every)
+_EVERY: tuple[Every, ...] = tuple(every for every in EVERY if every != "custom")
 _OVERAGE: tuple[Literal["hard", "soft"], ...] = ("hard", "soft")
 _HELD = "a level is held, not used up over time; remove `every`"
 _WARN_MAX = 1000
@@ -92,16 +92,16 @@ def _limit(node: Node, key: str, *, recurs: bool = False) -> Allowance:
     """Read the mapping of a level or a metered feature; only the latter `recurs`."""
     limit = node.need("limit", "1000")
     units, by_quantity = _units(limit, "a whole number, `unlimited` or `quantity`", quantity=True)
-    every: Every | None = None
+    recurrence: Recurrence | None = None
     if recurs and (node.has("every") or units is not None):
-        every = _every(node)
+        recurrence = _recurrence(node)
     if units is None:
         for field in ("overage", "warn"):
             if node.has(field):
                 node.get(field, None).wrong(f"nobody goes over `unlimited`; remove `{field}`")
     overage = node.get("overage", "hard").choice(_OVERAGE)
     warn = _warn(node.get("warn", []))
-    return Allowance(key, units, by_quantity=by_quantity, every=every, overage=overage, warn=warn)
+    return Allowance(key, units, by_quantity=by_quantity, recurrence=recurrence, overage=overage, warn=warn)
 
 
 def _grant(node: Node, credit: Credit) -> Allowance:
@@ -110,7 +110,7 @@ def _grant(node: Node, credit: Credit) -> Allowance:
     return Allowance(
         credit.key,
         node.need("grant", "5000").integer(),
-        every=_every(node),
+        recurrence=_recurrence(node),
         rollover=node.get("rollover", 0).integer(),
     )
 
@@ -122,10 +122,10 @@ def _addition(node: Node, feature: LevelFeature | MeteredFeature | Credit) -> Al
     if node.has("limit") or node.has("grant"):
         return Allowance(feature.key, 0, adds=True)
     add = node.need("add", "50000")
-    every = _every(node) if recurs else None
+    recurrence = _recurrence(node) if recurs else None
     # The quantity bought multiplies every addition; `add: quantity` is one unit for each.
     units = 1 if add.value == "quantity" else add.integer(at_least=1)
-    return Allowance(feature.key, units, by_quantity=True, adds=True, every=every)
+    return Allowance(feature.key, units, by_quantity=True, adds=True, recurrence=recurrence)
 
 
 def _units(node: Node, what: str, *, quantity: bool = False) -> tuple[int | None, bool]:
@@ -140,8 +140,8 @@ def _units(node: Node, what: str, *, quantity: bool = False) -> tuple[int | None
     return 0, False
 
 
-def _every(node: Node) -> Every:
-    return node.need("every", "month").choice(_EVERY)
+def _recurrence(node: Node) -> Recurrence:
+    return Recurrence(node.need("every", "month").choice(_EVERY))
 
 
 def _warn(node: Node) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 Laws: `derive` is pure in (account, catalog, at); a block outranks an override, an override outranks what is
 bought, what is bought outranks the default plan; a segment ends at the first instant at which dates alone change
-anything in it.
+anything in it, caps aside; the window units count in follows from their recurrence and their subscription's anchor
+alone, so a change of plan or an override moves no window.
 
 How several sources of one feature merge (the first row that applies decides):
 
@@ -13,11 +14,19 @@ How several sources of one feature merge (the first row that applies decides):
 | 3 | add-on | on if any says on | the last one declared | added to row 4, times the item's quantity |
 | 4 | plan bought | on if any says on | highest plan declared | the largest; `limit: quantity` sums all quantities |
 | 5 | default plan, only where no plan is bought or counts | same | same | same |
+
+What goes with the units comes from the term that leads row 4, without one from the first of row 3:
+
+| of the units | override `add` | override `limit` or `unlimited` |
+|---|---|---|
+| window, share per member, caps, warnings, priority | stay | stay: they say how units are used, not how many |
+| overage, its price and spend cap; rollover | stay | go: the override says how many units there are, and no more |
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from math import inf
+from types import MappingProxyType
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -25,18 +34,22 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account
 from paygrade.catalog import (
+    PRIORITY,
     AddOn,
     Allowance,
     BooleanFeature,
+    Cap,
     Catalog,
     ConfigFeature,
     Credit,
     MeteredFeature,
+    OveragePrice,
     Plan,
+    Rate,
     Term,
 )
 from paygrade.facts import Override
-from paygrade.periods import Every, Period, period_at
+from paygrade.periods import Period, Recurrence, window_at
 from paygrade.sources import (
     Candidate,
     Holding,
@@ -55,6 +68,7 @@ from paygrade.sources import (
 )
 
 Kind = Literal["boolean", "config", "metered", "level", "credit"]
+_Allowances = list[tuple[Allowance, Holding]]
 
 
 HORIZON = timedelta(days=35)
@@ -63,14 +77,23 @@ HORIZON = timedelta(days=35)
 SEGMENTS_MAX = 64
 """An hourly quota turns 840 times within the horizon; the snapshot then ends after this many turns instead."""
 
+_NO_RATES: Mapping[str, Rate] = MappingProxyType({})
+"""Shared by all entitlements that have none: a dict for each would be most of what an entitlement weighs."""
+
 
 class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     """What may be used of one feature during a segment, before counting.
 
     `granted` False: denied for `reason`. `limit` None: nothing is counted (boolean, config, unlimited). `soft`:
     going over is allowed. `tiers`: from how many units on another source is what allows them, ascending. `credit`
-    set: units cost `rate` credits for every `per` units and `limit` counts credits. `[from_at, resets_at)` is the
-    period the limit counts in.
+    set: units cost `rate` credits for every `per` units, or what `rates` says for the value of the usage event's
+    `property`, and `limit` counts credits; it is set on a denied feature too, since credits granted later may pay.
+
+    `[from_at, resets_at)` is the window the limit counts in: both None for what is held for good, and where the limit
+    counts the last `rolling_s` seconds. `units_max`: where a soft limit ends after all, since it is as far as the spend
+    cap pays at `overage_price`; None: nowhere. `per_member`: what one member may use of the limit. `caps`: limits in
+    other windows, all of which hold; those that recur are aligned to `anchor_at`, and none of them ends a segment.
+    `rollover`: units carried to the next window. `priority`: where these units stand in the burn order.
     """
 
     feature: str
@@ -91,6 +114,16 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     warn: tuple[int, ...] = ()
     roles: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    units_max: int | None = None
+    overage_price: OveragePrice | None = None
+    per_member: int | None = None
+    caps: tuple[Cap, ...] = ()
+    anchor_at: datetime | None = None
+    rolling_s: int | None = None
+    rollover: int = 0
+    priority: int = PRIORITY
+    property: str | None = None
+    rates: Mapping[str, Rate] = _NO_RATES
 
 
 class Segment(Struct, frozen=True):
@@ -164,13 +197,14 @@ def trace(account: Account, catalog: Catalog, feature: str, at: datetime) -> tup
 
 
 def counting_window(account: Account, catalog: Catalog, key: str, at: datetime) -> Period:
-    """The window usage counts in where no entitlement has one: as the catalog sells it, else the month of UTC."""
-    offer = offers(catalog)[key]
-    habit = _habit(view_of(account, catalog, at), offer)
-    return habit or period_at(_CALENDAR, "month", at)
-
-
-_CALENDAR = datetime(2000, 1, 1, tzinfo=UTC)
+    """The window usage counts in where no entitlement has one: as it is sold first, else the calendar month of UTC.
+    `until` None: nothing resets it."""
+    sold: tuple[Plan | AddOn, ...] = (*catalog.plans.values(), *catalog.add_ons.values())
+    for term in (bought.terms.get(key) for bought in sold):
+        if isinstance(term, Allowance) and (term.recurrence or term.rolling_s):
+            recurrence = term.recurrence or Recurrence("lifetime")
+            return window_at(recurrence, view_of(account, catalog, at).anchor_at, at)
+    return window_at(Recurrence("month", calendar=True), at, at)
 
 
 def override_fits(override: Override, offer: Offer | None) -> bool:
@@ -197,7 +231,8 @@ def _settle(view: View, offer: Offer) -> tuple[Entitlement, tuple[Candidate, ...
         merged = _denied(view, offer, closed)
     override = view.overrides.get(offer.key)
     if override is not None and override_fits(override, offer):
-        merged, candidates = _overridden(view, offer, override, merged, candidates)
+        habit = _habit(view, offer, open_to)
+        merged, candidates = _overridden(offer, override, merged, candidates, habit=habit)
     if view.block is not None:
         source = Source("block", "blocked", note=view.block.reason or view.block.key, until=view.block.expires_at)
         merged = _entitle(offer, granted=False, reason="blocked", sources=(source,))
@@ -238,16 +273,9 @@ def _merge_values(
     return merged, (Candidate(best, "decides"), *(Candidate(source, "outranked") for source in sources[1:]))
 
 
-def _merge_units(
-    view: View, offer: Offer, open_to: list[tuple[Allowance, Holding]]
-) -> tuple[Entitlement, tuple[Candidate, ...]]:
-    """The largest base, plus all additions. Quantities are bought one by one, so together they are one base."""
-    added = [pair for pair in open_to if pair[0].adds]
-    counted = [pair for pair in open_to if not pair[0].adds and pair[0].by_quantity]
-    bases = [[pair] for pair in open_to if not pair[0].adds and not pair[0].by_quantity] + (
-        [counted] if counted else []
-    )
-    bases.sort(key=lambda base: (-_amount(base), _strength(base[0][1])))
+def _merge_units(view: View, offer: Offer, open_to: _Allowances) -> tuple[Entitlement, tuple[Candidate, ...]]:
+    """The largest base, plus all additions."""
+    bases, added = _ranked(open_to)
     base = bases[0] if bases else []
     leading, leader = (base or added)[0]
     sources = [source_of(term, holding) for term, holding in (*base, *added)]
@@ -257,7 +285,6 @@ def _merge_units(
     candidates += [Candidate(source_of(*pair), "outranked") for other in bases[1:] for pair in other]
     unlimited = any(source.unlimited for source in sources)
     tiers, total = _tiers(sources)
-    window = _window(view, leading.every, leader)
     merged = _entitle(
         offer,
         granted=True,
@@ -265,22 +292,55 @@ def _merge_units(
         plan=sources[0].plan,
         limit=None if unlimited else total,
         unlimited=unlimited,
-        soft=any(term.overage == "soft" for term, _ in base),
         tiers=() if unlimited else tiers,
-        from_at=window and window.from_at,
-        resets_at=window and window.until,
-        warn=leading.warn,
         sources=tuple(sources),
+        warn=leading.warn,
+        rollover=leading.rollover,
+        per_member=leading.per_member,
+        caps=leading.caps,
+        anchor_at=_anchor(view, leader) if any(cap.recurrence for cap in leading.caps) else None,
+        priority=leading.priority,
+        **_window(view, leading, leader),
+        **_overage([term for term, _ in base], limit=None if unlimited else total),
     )
     return merged, tuple(candidates)
 
 
+def _ranked(
+    allowances: _Allowances,
+) -> tuple[list[_Allowances], _Allowances]:
+    """The bases, the largest first, and the additions. Quantities, bought one by one, are one base together."""
+    added = [pair for pair in allowances if pair[0].adds]
+    counted = [pair for pair in allowances if not pair[0].adds and pair[0].by_quantity]
+    bases = [[pair] for pair in allowances if not pair[0].adds and not pair[0].by_quantity]
+    bases += [counted] if counted else []
+    bases.sort(key=lambda base: (-_amount(base), _strength(base[0][1])))
+    return bases, added
+
+
+def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
+    """How far over the limit going is allowed, and for what: as the first term says that allows it."""
+    soft = next((term for term in base if term.overage == "soft"), None)
+    if soft is None:
+        return {}
+    price, units_max = soft.overage_price, None
+    if limit is not None and price is not None and soft.spend_max is not None:
+        units_max = limit + soft.spend_max * price.per // price.amount
+    return {"soft": True, "overage_price": price, "units_max": units_max}
+
+
 def _overridden(
-    view: View, offer: Offer, override: Override, merged: Entitlement, candidates: tuple[Candidate, ...]
+    offer: Offer,
+    override: Override,
+    merged: Entitlement,
+    candidates: tuple[Candidate, ...],
+    *,
+    habit: dict[str, Any],
 ) -> tuple[Entitlement, tuple[Candidate, ...]]:
+    """What the override makes of what was merged; `habit` is the window its units count in."""
     source = Source(
         "override",
-        "override_denied" if override.value is False and not isinstance(offer, ConfigFeature) else "override",
+        "override_denied" if override.value is False else "override",
         units=override.limit if override.add is None else override.add,
         unlimited=override.unlimited,
         value=override.value,
@@ -288,9 +348,7 @@ def _overridden(
         until=override.expires_at,
     )
     if override.add is not None:
-        return _added(view, offer, source, merged, candidates)
-    # An override changes the units, not the period they count in.
-    window = Period(merged.from_at, merged.resets_at) if merged.from_at else _habit(view, offer)
+        return _added(offer, source, merged, candidates, habit=habit)
     replaced = _entitle(
         offer,
         granted=source.reason == "override",
@@ -299,16 +357,25 @@ def _overridden(
         value=override.value,
         limit=override.limit,
         unlimited=override.unlimited,
-        from_at=window and window.from_at,
-        resets_at=window and window.until,
         warn=merged.warn,
+        # Caps and a member's share protect; more units are no reason to give that up.
+        per_member=merged.per_member,
+        caps=merged.caps,
+        anchor_at=merged.anchor_at,
+        priority=merged.priority,
         sources=(source,),
+        **habit,
     )
     return replaced, (Candidate(source, "decides"), *_outranked(candidates))
 
 
 def _added(
-    view: View, offer: Offer, source: Source, merged: Entitlement, candidates: tuple[Candidate, ...]
+    offer: Offer,
+    source: Source,
+    merged: Entitlement,
+    candidates: tuple[Candidate, ...],
+    *,
+    habit: dict[str, Any],
 ) -> tuple[Entitlement, tuple[Candidate, ...]]:
     """Units on top: of what is there; alone where nothing is sold; not at all where access is suspended."""
     if merged.unlimited or (not merged.granted and merged.reason not in ("not_in_plan", "no_subscription")):
@@ -316,17 +383,10 @@ def _added(
     if merged.granted:
         sources = (*merged.sources, source)
         tiers, total = _tiers(sources)
-        return replace(merged, limit=total, tiers=tiers, sources=sources), (*candidates, Candidate(source, "adds"))
-    window = _habit(view, offer)
-    alone = _entitle(
-        offer,
-        granted=True,
-        reason="override",
-        limit=source.units,
-        from_at=window and window.from_at,
-        resets_at=window and window.until,
-        sources=(source,),
-    )
+        units_max = None if merged.units_max is None else merged.units_max + (source.units or 0)
+        more = replace(merged, limit=total, units_max=units_max, tiers=tiers, sources=sources)
+        return more, (*candidates, Candidate(source, "adds"))
+    alone = _entitle(offer, granted=True, reason="override", limit=source.units, sources=(source,), **habit)
     return alone, (Candidate(source, "decides"), *candidates)
 
 
@@ -336,23 +396,23 @@ def _by_credit(feature: MeteredFeature, entitlements: dict[str, Entitlement]) ->
     if own.granted or own.reason in ("blocked", "override_denied"):
         return own
     pools = [(burn, entitlements[burn.credit]) for burn in feature.burns]
-    for burn, pool in pools:
-        if pool.granted:
-            return replace(
-                own,
-                granted=True,
-                reason="credit",
-                plan=pool.plan,
-                limit=pool.limit,
-                unlimited=pool.unlimited,
-                credit=burn.credit,
-                rate=burn.rate,
-                per=burn.per,
-                from_at=pool.from_at,
-                resets_at=pool.resets_at,
-                sources=pool.sources,
-            )
-    return replace(own, reason=pools[0][1].reason)
+    burn, pool = next((pair for pair in pools if pair[1].granted), pools[0])
+    own = replace(
+        own, credit=burn.credit, rate=burn.rate, per=burn.per, property=burn.property, rates=burn.rates or _NO_RATES
+    )
+    if not pool.granted:
+        return replace(own, reason=pool.reason)
+    return replace(
+        own,
+        granted=True,
+        reason="credit",
+        plan=pool.plan,
+        limit=pool.limit,
+        unlimited=pool.unlimited,
+        from_at=pool.from_at,
+        resets_at=pool.resets_at,
+        sources=pool.sources,
+    )
 
 
 def _entitle(offer: Offer, *, granted: bool, reason: Reason, **known: Any) -> Entitlement:
@@ -393,19 +453,34 @@ def _tiers(sources: Iterable[Source]) -> tuple[tuple[tuple[int, Reason], ...], i
     return tuple(tiers), total
 
 
-def _window(view: View, every: Every | None, holding: Holding | None) -> Period | None:
-    """The period units count in: aligned to the subscription they come from, else to the account's own anchor."""
-    if every is None:
-        return None
+def _window(view: View, term: Allowance, holding: Holding | None) -> dict[str, Any]:
+    """Where the units of this term count, as Entitlement's own fields.
+
+    What is held for good has no dates: they would be a subscription's, and the next one would begin to count anew.
+    """
+    if term.rolling_s is not None:
+        return {"rolling_s": term.rolling_s}
+    if term.recurrence is None or term.recurrence.every == "lifetime":
+        return {}
+    window = window_at(term.recurrence, _anchor(view, holding), view.at)
+    return {"from_at": window.from_at, "resets_at": window.until}
+
+
+def _anchor(view: View, holding: Holding | None) -> datetime:
+    """What windows are aligned to: the subscription their units come from, else the account's own anchor."""
     standing = holding.standing if holding is not None else None
-    return period_at(standing.subscription.anchor_at if standing else view.anchor_at, every, view.at)
+    return standing.subscription.anchor_at if standing else view.anchor_at
 
 
-def _habit(view: View, offer: Offer) -> Period | None:
-    """The period the catalog counts this feature in, where nothing the account has says so."""
+def _habit(view: View, offer: Offer, open_to: Iterable[tuple[Term, Holding]] = ()) -> dict[str, Any]:
+    """Where units of this feature count that no term grants: as those the account has, else as the first ones sold."""
+    bases, added = _ranked([(term, holding) for term, holding in open_to if isinstance(term, Allowance)])
+    leading: list[tuple[Term | None, Holding | None]] = [*(bases[0] if bases else added)[:1]]
     sold: tuple[Plan | AddOn, ...] = (*view.catalog.plans.values(), *view.catalog.add_ons.values())
-    terms = (bought.terms.get(offer.key) for bought in sold)
-    return _window(view, next((t.every for t in terms if isinstance(t, Allowance) and t.every), None), None)
+    for term, holding in (*leading, *((bought.terms.get(offer.key), None) for bought in sold)):
+        if isinstance(term, Allowance) and (term.recurrence or term.rolling_s):
+            return _window(view, term, holding)
+    return {}
 
 
 def _outranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

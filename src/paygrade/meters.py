@@ -18,7 +18,7 @@ An event names a feature, or an event that any number of features count. Of a fe
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Annotated, Any
@@ -88,15 +88,13 @@ class Meter(Struct, frozen=True):
 class Meters(Struct, frozen=True):
     """The meters of a catalog, by the feature and by the event that a usage event names."""
 
-    features: dict[str, tuple[Meter, ...]]
-    events: dict[str, tuple[Meter, ...]]
+    features: Mapping[str, tuple[Meter, ...]]
+    events: Mapping[str, tuple[Meter, ...]]
 
 
 def meters_of(catalog: Catalog) -> Meters:
-    features: dict[str, tuple[Meter, ...]] = {
-        key: (_meter(offer),) for key, offer in catalog.features.items() if _is_counted(offer)
-    }
-    features |= {key: (_meter(credit),) for key, credit in catalog.credits.items()}
+    counted = [offer for offer in catalog.features.values() if isinstance(offer, MeteredFeature | LevelFeature)]
+    features = {offer.key: (_meter(offer),) for offer in (*counted, *catalog.credits.values())}
     events: dict[str, tuple[Meter, ...]] = {}
     for key, feature in catalog.features.items():
         if isinstance(feature, MeteredFeature):
@@ -215,18 +213,10 @@ def fold(aggregate: Aggregate, said: Iterable[Said]) -> Tally:
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def _is_counted(offer: object) -> bool:
-    return isinstance(offer, MeteredFeature | LevelFeature)
-
-
-def _meter(offer: object) -> Meter:
-    match offer:
-        case MeteredFeature(key=key, aggregate=aggregate, value=value):
-            return Meter(key, aggregate, value, Reading(key, aggregate, 1))
-        case LevelFeature(key=key) | Credit(key=key):
-            return Meter(key, "sum", None, Reading(key, "sum", 1))
-        case _:
-            raise AssertionError(offer)
+def _meter(offer: MeteredFeature | LevelFeature | Credit) -> Meter:
+    if isinstance(offer, MeteredFeature):
+        return Meter(offer.key, offer.aggregate, offer.value, Reading(offer.key, offer.aggregate, 1))
+    return Meter(offer.key, "sum", None, Reading(offer.key, "sum", 1))
 
 
 def _reading(meter: Meter, units: int, value: str | None = None) -> Reading:

@@ -2,7 +2,7 @@
 
 Laws: instants are aware and in UTC; intervals are `[from_at, until)`; calendar arithmetic happens in an IANA
 zone; a month anchored on day 29-31 clamps to the month's last day and returns to its own day (no drift); the
-periods of one anchor tile time without gap or overlap.
+windows of one recurrence and anchor tile time without gap or overlap.
 """
 
 import re
@@ -14,17 +14,32 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-Every = Literal["hour", "day", "week", "month", "quarter", "year", "lifetime"]
-EVERY: tuple[str, ...] = get_args(Every)
+Every = Literal["hour", "day", "week", "month", "quarter", "year", "lifetime", "custom"]
+EVERY: tuple[Every, ...] = get_args(Every)
 
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 _DAYS = {"day": 1, "week": 7}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:[0-9]{1,6}[wdhms])+")
+_CALENDAR = datetime(2001, 1, 1)  # noqa: DTZ001 - a wall-clock time, in whichever zone asks
+"""A Monday that begins a year, and so whatever else a calendar counts: an anchor for all of it."""
+
+
+class Recurrence(Struct, frozen=True, omit_defaults=True):
+    """How a window comes again.
+
+    `length_s`: how long each window of a `custom` one is; None for all others. `calendar`: windows begin where those of
+    the calendar in `zone` begin (weeks on Monday), else where the anchor lies.
+    """
+
+    every: Every
+    length_s: int | None = None
+    calendar: bool = False
+    zone: str = "UTC"
 
 
 class Period(Struct, frozen=True):
-    """One turn of a recurrence, `[from_at, until)`. `until` is None for a lifetime."""
+    """One window of a recurrence, `[from_at, until)`. `until` is None for a lifetime."""
 
     from_at: datetime
     until: datetime | None
@@ -58,18 +73,21 @@ def add_months(anchor: datetime, months: int) -> datetime:
     return anchor.replace(year=year, month=month + 1, day=day)
 
 
-def period_at(anchor: datetime, every: Every, at: datetime, *, zone: str = "UTC") -> Period:
-    """The period of this recurrence that contains `at`; the anchor may lie before or after it.
+def window_at(recurrence: Recurrence, anchor: datetime, at: datetime) -> Period:
+    """The window of this recurrence that contains `at`; the anchor may lie before or after it.
 
-    Days and longer keep the anchor's wall-clock time in `zone`, hours are exact.
+    Days and longer keep the anchor's wall-clock time in the zone; hours and custom lengths are exact.
     """
+    every = recurrence.every
     if every == "lifetime":
         return Period(from_at=anchor, until=None)
-    if every == "hour":
-        turns = (at - anchor) // timedelta(hours=1)
-        return Period(anchor + timedelta(hours=turns), anchor + timedelta(hours=turns + 1))
-    local = anchor.astimezone(_zone(zone))
-    turns = _turns_guess(local, every, at.astimezone(local.tzinfo))
+    zone = _zone(recurrence.zone)
+    local = _CALENDAR.replace(tzinfo=zone) if recurrence.calendar else anchor.astimezone(zone)
+    if every in ("hour", "custom"):
+        length = timedelta(seconds=recurrence.length_s or _UNITS["h"])
+        from_at = local.astimezone(UTC) + (at - local) // length * length
+        return Period(from_at, from_at + length)
+    turns = _turns_guess(local, every, at.astimezone(zone))
     while _turn(local, every, turns) > at:
         turns -= 1
     while _turn(local, every, turns + 1) <= at:

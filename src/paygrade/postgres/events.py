@@ -151,17 +151,18 @@ class Events:
             ) from None
         return [Changed(*row) async for row in cursor]
 
-    async def tell_apart(self, drawn: Mapping[tuple[str, str], tuple[list[Draw], Read | None]]) -> None:
-        """Write what these entries of this transaction changed, where that depended on what was there."""
+    async def complete(self, drawn: Mapping[tuple[str, str], tuple[list[Draw], Read | None, str | None]]) -> None:
+        """Write what these entries of this transaction changed, where that depended on what was there: their draws, what
+        was read, and the root of the chain they amend."""
         rows = [
-            {"account": account, "id": id, "draws": draws, "answer": read}
-            for (account, id), (draws, read) in drawn.items()
+            {"account": account, "id": id, "draws": draws, "answer": read, "amends": root}
+            for (account, id), (draws, read, root) in drawn.items()
         ]
         if rows:
             await self._connection.execute(
                 """
-                update ledger l set draws = given.draws, answer = given.answer
-                from json_to_recordset(%s) as given(account text, id text, draws json, answer json)
+                update ledger l set draws = given.draws, answer = given.answer, amends = given.amends
+                from json_to_recordset(%s) as given(account text, id text, draws json, answer json, amends text)
                 where (l.account, l.id) = (given.account, given.id)
                 """,
                 (_json(rows),),

@@ -91,8 +91,10 @@ class AccountWindows:
     def _period(self, entitlement: Entitlement, feature: str, at: datetime) -> Period | None:
         if entitlement.from_at is not None:
             return Period(entitlement.from_at, entitlement.resets_at)
-        if isinstance(self.catalog.features.get(feature), LevelFeature) or entitlement.limit is not None:
+        if isinstance(self.catalog.features.get(feature), LevelFeature):
             return None
+        if entitlement.granted and entitlement.limit is not None:
+            return None  # held for good, or the last so many seconds
         # Nothing the account has says when this begins again: usage that happened counts all the same.
         return counting_window(self.account, self.catalog, feature, at)
 

@@ -75,7 +75,7 @@ class Drawing:
         self._chains = chains
         self._seen = seen
         self._new_values: set[tuple[Key, str]] = set()
-        self._drawn: dict[tuple[str, str], tuple[list[Draw], Read | None]] = {}
+        self._drawn: dict[tuple[str, str], tuple[list[Draw], Read | None, str | None]] = {}
         self.tallies: dict[Key, Tally] = dict(locked)
 
     def changed(self) -> dict[Key, Tally]:
@@ -107,7 +107,7 @@ class Drawing:
 
     async def write(self) -> None:
         """Write what the entries changed and the values that were seen for the first time."""
-        await self._tx.events.tell_apart(self._drawn)
+        await self._tx.events.complete(self._drawn)
         self._drawn.clear()
         if self._new_values:
             await self._tx.events.see(self._new_values)
@@ -174,7 +174,8 @@ class Drawing:
         chain.add(draws, read)
         key = (each.event.account, each.event.id)
         self._chains[key] = chain
-        self._drawn[key] = (draws, read if reads or generation else None)
+        root = chain.root if each.event.amends is not None else None
+        self._drawn[key] = (draws, read if reads or generation else None, root)
 
 
 async def _chains(tx: "Transaction", careful: Sequence[Taken]) -> dict[tuple[str, str], Chain]:
