@@ -37,7 +37,7 @@ Instant = Annotated[datetime, Meta(tz=True)]
 Units = Annotated[int, Meta(ge=-UNITS_MAX, le=UNITS_MAX)]
 
 
-class UsageEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class UsageEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """Something was used. `feature` or `event`, exactly one of them, says what.
 
     `quantity` None: not said. `time` None: when it is received. `amends` takes the place of what the event of that id

@@ -5,15 +5,17 @@ was loaded before a change was heard is not remembered after it.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from paygrade.accounts import Account
 from paygrade.catalog import Catalog, LevelFeature
 from paygrade.entitlements import Entitlement, Segment, counting_window, derive
+from paygrade.meters import Key, Reading, UsageEvent
 from paygrade.periods import Period
 
 if TYPE_CHECKING:
@@ -38,6 +40,26 @@ class Window(Struct, frozen=True):
     entitlement: Entitlement
 
 
+class Target(Struct, frozen=True, gc=False):
+    """Where the units of one feature go. `head`: the beginning of its draw, as JSON."""
+
+    key: Key
+    window: Window
+    head: str
+
+
+class Plan(Struct, frozen=True, gc=False):
+    """Where the events of one name go, for times in `[from_at, until)`: a target for each reading.
+
+    `plain`: all they do is add up.
+    """
+
+    from_at: datetime
+    until: datetime
+    targets: tuple[Target, ...]
+    plain: bool
+
+
 def slot_of(period: Period | None) -> str:
     """The name of a window among the slots of its pool."""
     if period is None or period.until is None:
@@ -53,6 +75,7 @@ class AccountWindows:
         self.catalog = catalog
         self._days: dict[int, list[Segment]] = {}
         self._windows: dict[tuple[datetime, str], Window] = {}
+        self._plans: dict[tuple[str | None, str | None], Plan] = {}
 
     def segment(self, at: datetime) -> Segment:
         """The segment `at` falls in; of each day, it is derived from midnight on."""
@@ -67,6 +90,27 @@ class AccountWindows:
         while segments[-1].until <= at:
             segments.append(derive(self.account, self.catalog, segments[-1].until))
         return next(segment for segment in reversed(segments) if segment.from_at <= at)
+
+    def plan(self, event: UsageEvent, readings: Sequence[Reading], time: datetime) -> Plan:
+        """Where the readings of this event go, remembered for those of the same name that follow."""
+        name = (event.feature, event.event)
+        plan = self._plans.get(name)
+        if plan is None or not plan.from_at <= time < plan.until:
+            plan = self._plans[name] = self._plan(readings, time)
+        return plan
+
+    def _plan(self, readings: Sequence[Reading], time: datetime) -> Plan:
+        segment = self.segment(time)
+        from_at, until = segment.from_at, segment.until
+        targets = []
+        for reading in readings:
+            window = self.window(segment, reading.feature, time)
+            if window.period is not None and window.period.until is not None:
+                from_at, until = max(from_at, window.period.from_at), min(until, window.period.until)
+            head = f"{msgspec.json.encode([window.pool, window.slot]).decode()[:-1]},"
+            targets.append(Target((self.account.key, window.pool, window.slot), window, head))
+        adds_up = all(reading.aggregate in ("count", "sum") for reading in readings)
+        return Plan(from_at, until, tuple(targets), adds_up and all(target.window.plain for target in targets))
 
     def window(self, segment: Segment, feature: str, at: datetime) -> Window:
         """The window of this feature that contains `at`, an instant of `segment`."""

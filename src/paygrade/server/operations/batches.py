@@ -23,7 +23,7 @@ from paygrade.meters import (
     suggestion,
 )
 from paygrade.periods import Period
-from paygrade.server.windows import AccountWindows, Window
+from paygrade.server.windows import AccountWindows, Plan
 
 AHEAD = timedelta(minutes=5)
 PROPERTIES_BYTES_MAX = 16 * 1024
@@ -41,25 +41,8 @@ class Rejected(Struct, frozen=True):
     detail: str
 
 
-class Target(Struct, frozen=True):
-    """Where the units of one feature go. `head`: the beginning of its draw, as JSON."""
-
-    key: Key
-    window: Window
-    head: str
-
-
-class Plan(Struct, frozen=True):
-    """Where the events of one account and name go, for times in `[from_at, until)`: a target for each reading."""
-
-    from_at: datetime
-    until: datetime
-    targets: tuple[Target, ...]
-    plain: bool
-
-
-class Taken(Struct):
-    """An event on its way in. `plain`: what it adds does not depend on what is there."""
+class Taken(Struct, gc=False):
+    """An event on its way in."""
 
     index: int
     event: UsageEvent
@@ -67,7 +50,6 @@ class Taken(Struct):
     digest: int
     readings: tuple[Reading, ...]
     plan: Plan
-    plain: bool
     properties: str | None
 
 
@@ -81,7 +63,6 @@ class Batch:
         self._windows = windows
         self._at = at
         self._earliest = earliest
-        self._plans: dict[tuple[str, str, bool], Plan] = {}
         self._unknown: dict[str, str] = {}
         self._taken: dict[tuple[str, str], Taken] = {}
         self._repeats: list[tuple[int, tuple[str, str], int]] = []
@@ -94,7 +75,8 @@ class Batch:
 
     def read(self, events: Sequence[UsageEvent | Refusal], start: int) -> None:
         """Take the next events; `start` is the place of the first among all."""
-        earliest, latest, taken, plans = self._earliest, self._at + AHEAD, self._taken, self._plans
+        earliest, latest, taken = self._earliest, self._at + AHEAD, self._taken
+        meters, known = self._meters, self._windows
         for index, event in enumerate(events, start):
             if isinstance(event, Refusal):
                 self._reject(index, event)
@@ -105,31 +87,25 @@ class Batch:
                 self._repeats.append((index, key, sum_of_it))
                 continue
             time = event.time or self._at
-            readings = measure(self._meters, event)
+            readings = measure(meters, event)
             if isinstance(readings, Refusal):
                 self._reject(index, self._helped(readings, event))
                 continue
             if not earliest <= time <= latest:
                 self._reject(index, self._out_of_time(time))
                 continue
-            plan = plans.get((event.account, event.name, event.event is None))
-            if plan is None or not plan.from_at <= time < plan.until:
-                if event.account not in self._windows:
-                    self._reject(index, Refusal("unknown_account", f"there is no account `{event.account}`"))
-                    continue
-                plan = self._plan(event, readings, time)
+            windows = known.get(event.account)
+            if windows is None:
+                self._reject(index, Refusal("unknown_account", f"there is no account `{event.account}`"))
+                continue
+            plan = windows.plan(event, readings, time)
             properties = _encode(event.properties).decode() if event.properties else None
             if properties is not None and len(properties) > PROPERTIES_BYTES_MAX:
                 self._reject(index, Refusal("invalid_event", "the properties are larger than 16 KiB; send less"))
                 continue
-            plain = plan.plain and event.amends is None and (event.quantity is None or event.quantity >= 0)
-            if plain and len(readings) == 1:
-                plain = readings[0].units >= 0
-            elif plain:
-                plain = all(reading.units >= 0 for reading in readings)
-            if not plain:
+            if not plan.plain or event.amends is not None or min([reading.units for reading in readings]) < 0:
                 self._careful.add(event.account)
-            taken[key] = Taken(index, event, time, sum_of_it, readings, plan, plain, properties)
+            taken[key] = Taken(index, event, time, sum_of_it, readings, plan, properties)
 
     def entries(self) -> list[EventEntry]:
         """What is to be written. Of accounts that need care, what the events change is not known yet."""
@@ -201,23 +177,6 @@ class Batch:
             each.properties,
             event.amends,
         )
-
-    def _plan(self, event: UsageEvent, readings: Sequence[Reading], time: datetime) -> Plan:
-        """Look the windows up, and remember them for the events of this name that follow."""
-        windows = self._windows[event.account]
-        segment = windows.segment(time)
-        from_at, until = segment.from_at, segment.until
-        targets = []
-        for reading in readings:
-            window = windows.window(segment, reading.feature, time)
-            if window.period is not None and window.period.until is not None:
-                from_at, until = max(from_at, window.period.from_at), min(until, window.period.until)
-            head = f"{_encode([window.pool, window.slot]).decode()[:-1]},"
-            targets.append(Target((event.account, window.pool, window.slot), window, head))
-        adds_up = all(reading.aggregate in ("count", "sum") for reading in readings)
-        plan = Plan(from_at, until, tuple(targets), adds_up and all(target.window.plain for target in targets))
-        self._plans[(event.account, event.name, event.event is None)] = plan
-        return plan
 
     def _repeated(self, index: int, key: tuple[str, str], *, same: bool) -> None:
         if same:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from paygrade.catalog import Aggregate
 from paygrade.meters import Draw, Key, Read, Reading, Refusal, Said, Tally, fold, take
 from paygrade.periods import Period, parse_instant
-from paygrade.server.operations.batches import Taken, Target
+from paygrade.server.operations.batches import Taken
+from paygrade.server.windows import Target
 
 if TYPE_CHECKING:
     from paygrade.postgres.events import Changed
