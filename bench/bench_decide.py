@@ -10,9 +10,10 @@ from time import perf_counter_ns
 
 import msgspec
 
+from paygrade.balances import Balance
 from paygrade.catalog import BooleanFeature, Catalog, Switch
 from paygrade.decisions import decide
-from paygrade.entitlements import Balance, snapshot
+from paygrade.entitlements import snapshot
 from samples import CATALOG, T0, account_with, item, subscription
 
 CALLS = 5_000

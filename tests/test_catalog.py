@@ -3,72 +3,30 @@
 import random
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import paygrade.server
+from catalog_texts import MONTH, SAMPLE, SAMPLE_DOCUMENT, TOP_UP, mistakes, read, with_policies
 from paygrade.catalog import (
     Allowance,
     Burn,
+    Cap,
     Catalog,
     MeteredFeature,
+    OveragePrice,
     PlanChangeRule,
+    Rate,
     Setting,
     Step,
     Switch,
+    TopUp,
     find_bought,
 )
 from paygrade.catalog_document import parse
 from paygrade.errors import Mistake, Refused
-from paygrade.periods import Recurrence
-from paygrade.server.documents import read_yaml
-
-SAMPLE = (Path(paygrade.server.__path__[0]) / "sample" / "paygrade.yaml").read_text()
-SAMPLE_DOCUMENT: Any = read_yaml(SAMPLE)[0]
-
-FEATURES = """\
-version: 1
-features:
-  exports: { kind: boolean }
-  seats: { kind: level }
-  calls: { kind: metered }
-  retention: { kind: config, type: integer }
-  support: { kind: config, type: string }
-  beta: { kind: config, type: boolean }
-credits:
-  coins: {}
-"""
-
-
-def read(text: str, *, version: int = 1, previous: Catalog | None = None) -> Catalog:
-    document, lines = read_yaml(text)
-    return parse(document, lines=lines, version=version, previous=previous)
-
-
-def mistakes(text: str) -> list[str]:
-    with pytest.raises(Refused) as caught:
-        read(text)
-    assert caught.value.code == "catalog_invalid"
-    return [str(mistake) for mistake in caught.value.mistakes]
-
-
-def with_plan(entitlements: str) -> str:
-    return f"{FEATURES}plans:\n  pro:\n    entitlements: {{ {entitlements} }}\n"
-
-
-def with_add_on(entitlements: str) -> str:
-    return (
-        f"{FEATURES}plans:\n  pro:\n    entitlements: {{ calls: {{ limit: 5, every: month }} }}\n"
-        f"add_ons:\n  more:\n    entitlements: {{ {entitlements} }}\n"
-    )
-
-
-def with_policies(policies: str) -> str:
-    return f"{FEATURES}plans:\n  free: {{ default: true }}\n  pro: {{}}\npolicies:\n{policies}"
 
 
 def test_the_sample_has_every_kind_of_feature_and_term() -> None:
@@ -85,7 +43,7 @@ def test_the_sample_has_every_kind_of_feature_and_term() -> None:
         aggregate="sum",
         value="tokens",
         unit="token",
-        burns=(Burn("ai_credits", rate=1, per=1000),),
+        burns=(Burn("ai_credits", 1, 1000, property="model", rates={"large": Rate(3, 1000)}),),
     )
     pro = catalog.plans["pro"]
     assert (pro.ref, pro.rank, pro.trial_days, pro.prices["monthly"].amount) == ("pro@1", 1, 14, 9900)
@@ -93,111 +51,21 @@ def test_the_sample_has_every_kind_of_feature_and_term() -> None:
     assert pro.terms["retention"] == Setting("retention", 90)
     assert pro.terms["seats"] == Allowance("seats", 1, by_quantity=True)
     assert pro.terms["api_calls"] == Allowance(
-        "api_calls", 100_000, recurrence=Recurrence("month"), overage="soft", warn=(80, 100)
+        "api_calls",
+        100_000,
+        recurrence=MONTH,
+        overage="soft",
+        overage_price=OveragePrice(2, 100, "usd"),
+        spend_max=5000,
+        warn=(80, 100),
+        caps=(Cap(600, rolling_s=60),),
     )
-    assert pro.terms["ai_credits"] == Allowance("ai_credits", 5000, recurrence=Recurrence("month"), rollover=1000)
+    assert pro.terms["ai_credits"] == Allowance("ai_credits", 5000, recurrence=MONTH, rollover=1000, per_member=2500)
     assert catalog.plans["business"].terms["projects"] == Allowance("projects", None)
     assert catalog.add_ons["extra_calls"].terms["api_calls"] == Allowance(
-        "api_calls", 50_000, by_quantity=True, adds=True, recurrence=Recurrence("month")
+        "api_calls", 50_000, by_quantity=True, adds=True, recurrence=MONTH
     )
     assert catalog.default_plan is catalog.plans["free"]
-
-
-@pytest.mark.parametrize(
-    ("term", "meaning"),
-    [
-        ("exports: false", Switch("exports", on=False)),
-        ("retention: -1", Setting("retention", -1)),
-        ("support: no", Setting("support", "no")),
-        ("beta: false", Setting("beta", value=False)),
-        ("seats: 5", Allowance("seats", 5)),
-        ("seats: unlimited", Allowance("seats", None)),
-        ("seats: { limit: unlimited }", Allowance("seats", None)),
-        ("seats: { limit: 5, overage: soft, warn: [50] }", Allowance("seats", 5, overage="soft", warn=(50,))),
-        ("calls: unlimited", Allowance("calls", None)),
-        ("calls: { limit: unlimited }", Allowance("calls", None)),
-        ("calls: { limit: unlimited, every: day }", Allowance("calls", None, recurrence=Recurrence("day"))),
-        ("calls: { limit: 0, every: lifetime }", Allowance("calls", 0, recurrence=Recurrence("lifetime"))),
-        (
-            "calls: { limit: quantity, every: day }",
-            Allowance("calls", 1, by_quantity=True, recurrence=Recurrence("day")),
-        ),
-        ("coins: { grant: 9, every: week }", Allowance("coins", 9, recurrence=Recurrence("week"))),
-    ],
-)
-def test_a_plan_says_how_much_there_is(term: str, meaning: object) -> None:
-    (read_term,) = read(with_plan(term)).plans["pro"].terms.values()
-    assert read_term == meaning
-
-
-@pytest.mark.parametrize(
-    ("term", "meaning"),
-    [
-        ("exports: true", Switch("exports", on=True)),
-        ("retention: 30", Setting("retention", 30)),
-        ("seats: { add: 5 }", Allowance("seats", 5, by_quantity=True, adds=True)),
-        ("seats: { add: quantity }", Allowance("seats", 1, by_quantity=True, adds=True)),
-        (
-            "calls: { add: 5, every: month }",
-            Allowance("calls", 5, by_quantity=True, adds=True, recurrence=Recurrence("month")),
-        ),
-        (
-            "coins: { add: 5, every: year }",
-            Allowance("coins", 5, by_quantity=True, adds=True, recurrence=Recurrence("year")),
-        ),
-    ],
-)
-def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning: object) -> None:
-    (read_term,) = read(with_add_on(term)).add_ons["more"].terms.values()
-    assert read_term == meaning
-
-
-@pytest.mark.parametrize(
-    ("term", "message"),
-    [
-        ("exports: 1", "expected `true` or `false`, not `1`"),
-        ("exprts: true", "unknown feature or credit `exprts`; did you mean `exports`?"),
-        ("retention: ninety", "expected a whole number, at least -9007199254740991, not `ninety`"),
-        ("support: 5", "expected a text, not `5`"),
-        ('support: "a\\0"', "a text cannot hold control characters; remove them"),
-        ("seats: -1", "expected a whole number, at least 0, not `-1`"),
-        ("seats: quantity", "`{limit: quantity}`"),
-        ("seats: { limit: 5, every: month }", "a level is held, not used up over time; remove `every`"),
-        ("seats: { limit: unlimited, warn: [80] }", "nobody goes over `unlimited`; remove `warn`"),
-        ("seats: { limit: 5, warn: [100, 80] }", "write the percentages in ascending order, each once"),
-        ("seats: { add: 5 }", "only an add-on can `add`"),
-        ("calls: 1000", "say how often this renews: write `{limit: 1000, every: month}`"),
-        ("calls: true", "expected `unlimited` or a mapping such as `{limit: 1000, every: month}`, not `true`"),
-        ("calls: { limit: 5 }", "`every` is missing; add for example `every: month`"),
-        ("calls: { limit: 5, every: fortnight }", "unknown word `fortnight`"),
-        ("calls: { limit: 5, every: month, overage: sft }", "unknown word `sft`; did you mean `soft`?"),
-        ("calls: { limit: 5, every: month, rollover: 1 }", "`rollover` is for credits; a feature has a `limit`"),
-        ("calls: { limt: 5, every: month }", "unknown key `limt`; did you mean `limit`?"),
-        ("coins: 5", "expected a mapping, not `5`"),
-        ("coins: { limit: 5, every: month }", "a credit is granted, not limited; write `grant`"),
-        ("coins: { grant: unlimited, every: month }", "expected a whole number, at least 0, not `unlimited`"),
-        ("coins: { grant: 9007199254740992, every: day }", "expected a whole number up to 9007199254740991"),
-    ],
-)
-def test_a_wrong_plan_term_is_told_what_to_write(term: str, message: str) -> None:
-    assert message in mistakes(with_plan(term))[0]
-
-
-@pytest.mark.parametrize(
-    ("term", "message"),
-    [
-        ("exports: false", "an add-on can only switch features on"),
-        ("seats: { limit: 5 }", "an add-on comes on top of the plan; write `add`"),
-        ("coins: { grant: 5, every: month }", "an add-on comes on top of the plan; write `add`"),
-        ("seats: { add: 0 }", "expected a whole number, at least 1, not `0`"),
-        ("seats: { add: 1, every: month }", "remove `every`"),
-        ("calls: { add: 1 }", "`every` is missing"),
-        ("calls: { add: 1, every: day }", "plan `pro` counts `calls` by `month`; write `every: month` here as well"),
-    ],
-)
-def test_a_wrong_add_on_term_is_told_what_to_write(term: str, message: str) -> None:
-    (mistake,) = mistakes(with_add_on(term))
-    assert message in mistake
 
 
 @pytest.mark.parametrize(
@@ -213,6 +81,31 @@ def test_a_wrong_add_on_term_is_told_what_to_write(term: str, message: str) -> N
         ("{ kind: metered, event: '' }", "expected a text, not ``"),
         ("{ kind: metered, burns: { coin: { rate: 1 } } }", "unknown credit `coin`; did you mean `coins`?"),
         ("{ kind: metered, burns: { coins: { rate: 0 } } }", "expected a whole number, at least 1, not `0`"),
+        (
+            "{ kind: metered, burns: { coins: { rate: 1, by: { rates: { a: { rate: 1 } } } } } }",
+            "`property` is missing",
+        ),
+        ("{ kind: metered, burns: { coins: { rate: 1, by: { property: model } } } }", "`rates` is missing"),
+        (
+            "{ kind: metered, burns: { coins: { rate: 1, by: { property: model, rates: {} } } } }",
+            "name one or remove `by`",
+        ),
+        (
+            "{ kind: metered, burns: { coins: { rate: 1, by: { property: model, rates: { gpt-5.1: 3 } } } } }",
+            "expected a mapping, not `3`",
+        ),
+        (
+            "{ kind: metered, burns: { coins: { rate: 1, by: { property: m, rates: { ' ': { rate: 1 } } } } } }",
+            "no name",
+        ),
+        (
+            "{ kind: metered, burns: { coins: { rate: 1, by: { property: m, rates: { a: { per: 9 } } } } } }",
+            "`rate` is",
+        ),
+        ("{ kind: level, stripe: { meter: x } }", "`stripe` is for features of kind `metered`"),
+        ("{ kind: metered, stripe: x }", "expected a mapping, not `x`"),
+        ("{ kind: metered, stripe: {} }", "`meter` is missing; add for example `meter: it`"),
+        ("{ kind: metered, stripe: { meter: x, report: al } }", "unknown word `al`; did you mean `all`?"),
         ("{ kind: boolean, access: wite }", "unknown word `wite`; did you mean `write`?"),
         ("{ kind: boolean, on_error: maybe }", "unknown word `maybe`; write `allow` or `deny`"),
         ("{ kind: boolean, roles: [a, a] }", "a role is named twice"),
@@ -368,10 +261,34 @@ def test_a_refused_change_is_a_rule_like_any_other() -> None:
         ("plan_change: [{ from: '*', to: '*' }]", "`when` is missing"),
         ("plan_change: [{ when: refuse, proration: none }]", "a change that is refused has no `proration`"),
         ("plan_chnge: []", "did you mean `plan_change`?"),
+        ("top_up: { coin: {} }", "unknown credit `coin`; did you mean `coins`?"),
+        ("top_up: { coins: {} }", "`price` is missing; add for example `price: { amount: 2000, currency: usd }`"),
+        (f"top_up: {{ coins: {{ {TOP_UP.replace('below: 500', 'below: 0')} }} }}", "at least 1, not `0`"),
+        (f"top_up: {{ coins: {{ {TOP_UP.replace('month', 'hour')} }} }}", "unknown word `hour`; write `day`"),
+        (f"top_up: {{ coins: {{ {TOP_UP.replace('amount: 2000', 'amount: 0')} }} }}", "at least 1, not `0`"),
+        (f"top_up: {{ coins: {{ {TOP_UP.replace('usd', 'dollar')} }} }}", "three lower-case letters"),
     ],
 )
 def test_a_wrong_policy_is_told_what_to_write(policy: str, message: str) -> None:
     assert message in mistakes(with_policies(f"  {policy}\n"))[0]
+
+
+def test_a_top_up_says_when_how_much_and_how_often() -> None:
+    policies = read(with_policies(f"  top_up: {{ coins: {{ {TOP_UP} }} }}\n")).policies
+    assert policies.top_ups == {"coins": TopUp("coins", 500, 5000, 3, "month", 2000, "usd")}
+    assert read(with_policies("  {}\n")).policies.top_ups == {}
+
+
+def test_usage_is_reported_to_the_meter_a_feature_names() -> None:
+    feature = "it: { kind: metered, stripe: { meter: requests, report: all } }"
+    (found,) = read(f"version: 1\nfeatures: {{ {feature} }}\nplans: {{}}\n").features.values()
+    assert found == MeteredFeature("it", event="it", stripe_meter="requests", report="all")
+
+
+def test_a_meter_at_stripe_counts_one_feature() -> None:
+    features = "{ a: { kind: metered, stripe: { meter: m } }, b: { kind: metered, stripe: { meter: m } } }"
+    (mistake,) = mistakes(f"version: 1\nfeatures: {features}\nplans: {{}}\n")
+    assert "`m` at Stripe counts `a` already; give each feature a meter of its own" in mistake
 
 
 def test_a_plan_keeps_its_version_until_what_it_gives_or_costs_changes() -> None:

@@ -15,6 +15,9 @@ from paygrade.server.documents import read_yaml
 SAMPLE = (Path(paygrade.server.__path__[0]) / "sample" / "paygrade.yaml").read_text()
 
 
+BUYS = "below: 500, add: 5000, at_most: 3, every: month, price: { amount: 2000, currency: usd }"
+
+
 def read(text: str, previous: Catalog | None = None) -> Catalog:
     return parse(read_yaml(text)[0], previous=previous)
 
@@ -31,11 +34,36 @@ def test_a_document_says_nothing_that_goes_without_saying() -> None:
     assert "add_ons" not in document
 
 
-EVERY = st.sampled_from(["hour", "day", "week", "month", "quarter", "year", "lifetime"])
+EVERY = st.sampled_from(
+    [
+        *("hour", "day", "week", "month", "quarter", "year", "10d", "36h"),
+        {"period": "month", "align": "calendar", "zone": "Europe/Berlin"},
+        {"period": "hour", "align": "calendar"},
+        {"period": "week", "zone": "Asia/Kolkata"},
+    ]
+)
 UNITS = st.integers(0, 2**53 - 1)
+POSITIVE = st.integers(1, 2**53 - 1)
 WARN = st.sets(st.integers(1, 1000), max_size=3).map(sorted)
 OVERAGE = st.sampled_from(["hard", "soft"])
 LIMIT = UNITS | st.just("quantity")
+PAID = st.fixed_dictionaries(
+    {
+        "price": st.fixed_dictionaries(
+            {"amount": POSITIVE, "currency": st.sampled_from(["usd", "eur"])}, optional={"per": POSITIVE}
+        )
+    },
+    optional={"spend_cap": POSITIVE},
+)
+CAPS = st.lists(
+    st.fixed_dictionaries({"limit": POSITIVE, "rolling": st.sampled_from(["1m", "90s", "33d"])})
+    | st.fixed_dictionaries(
+        {"limit": POSITIVE, "every": st.sampled_from(["3h", {"period": "day", "align": "calendar"}])}
+    ),
+    max_size=3,
+    unique_by=lambda cap: str(cap.get("rolling", cap.get("every"))),
+)
+USE = {"per_member": POSITIVE, "caps": CAPS, "priority": st.integers(0, 100)}
 TERMS = st.fixed_dictionaries(
     {},
     optional={
@@ -45,10 +73,50 @@ TERMS = st.fixed_dictionaries(
         | st.just("unlimited")
         | st.fixed_dictionaries({"limit": LIMIT}, optional={"overage": OVERAGE, "warn": WARN}),
         "calls": st.just("unlimited")
-        | st.fixed_dictionaries({"limit": st.just("unlimited")}, optional={"every": EVERY})
-        | st.fixed_dictionaries({"limit": LIMIT, "every": EVERY}, optional={"overage": OVERAGE, "warn": WARN}),
-        "coins": st.fixed_dictionaries({"grant": UNITS, "every": EVERY}, optional={"rollover": UNITS}),
+        | st.fixed_dictionaries({"limit": st.just("unlimited")}, optional={"every": EVERY, "caps": CAPS})
+        | st.fixed_dictionaries(
+            {"limit": LIMIT, "every": st.just("lifetime")}, optional={"overage": OVERAGE | PAID, **USE}
+        )
+        | st.fixed_dictionaries(
+            {"limit": LIMIT, "rolling": st.sampled_from(["2m", "34d"])},
+            optional={"overage": OVERAGE, "warn": WARN, **USE},
+        )
+        | st.fixed_dictionaries(
+            {"limit": LIMIT, "every": EVERY},
+            optional={"overage": OVERAGE | PAID, "warn": WARN, "rollover": UNITS, **USE},
+        ),
+        "coins": st.fixed_dictionaries({"grant": UNITS, "every": st.just("lifetime")}, optional=USE)
+        | st.fixed_dictionaries({"grant": UNITS, "every": EVERY}, optional={"rollover": UNITS, **USE}),
     },
+)
+RATE = st.fixed_dictionaries({"rate": POSITIVE}, optional={"per": POSITIVE})
+BURN = st.fixed_dictionaries(
+    {"rate": POSITIVE},
+    optional={
+        "per": POSITIVE,
+        "by": st.fixed_dictionaries(
+            {
+                "property": st.sampled_from(["model", "region"]),
+                "rates": st.dictionaries(st.sampled_from(["large", "gpt 5.1", "Ä"]), RATE, min_size=1),
+            }
+        ),
+    },
+)
+METER = st.fixed_dictionaries(
+    {"meter": st.sampled_from(["a", "b"])}, optional={"report": st.sampled_from(["all", "overage"])}
+)
+CALLS = st.fixed_dictionaries(
+    {"kind": st.just("metered"), "aggregate": st.just("max"), "value": st.just("size")},
+    optional={"burns": st.fixed_dictionaries({"coins": BURN}), "stripe": METER},
+)
+TOP_UP = st.fixed_dictionaries(
+    {
+        "below": POSITIVE,
+        "add": POSITIVE,
+        "at_most": POSITIVE,
+        "every": st.sampled_from(["day", "year"]),
+        "price": st.fixed_dictionaries({"amount": POSITIVE, "currency": st.just("usd")}),
+    }
 )
 ADDITIONS = st.fixed_dictionaries(
     {}, optional={"on": st.just(True), "seats": st.fixed_dictionaries({"add": st.just("quantity") | st.integers(1, 9)})}
@@ -59,18 +127,20 @@ STEPS = st.lists(st.sampled_from(["7d", "90s", "1w2d", "36h", "1d1h1m1s", "61m"]
 DOCUMENTS = st.fixed_dictionaries(
     {
         "version": st.just(1),
-        "features": st.just(
+        "features": st.fixed_dictionaries(
             {
-                "on": {"kind": "boolean", "roles": ["owner"], "access": "admin"},
-                "days": {"kind": "config", "type": "integer", "description": "How long."},
-                "seats": {"kind": "level", "unit": "seat", "on_error": "allow"},
-                "calls": {"kind": "metered", "aggregate": "max", "value": "size", "burns": {"coins": {"rate": 2}}},
+                "on": st.just({"kind": "boolean", "roles": ["owner"], "access": "admin"}),
+                "days": st.just({"kind": "config", "type": "integer", "description": "How long."}),
+                "seats": st.just({"kind": "level", "unit": "seat", "on_error": "allow"}),
+                "calls": CALLS,
             }
         ),
         "credits": st.just({"coins": {"unit": "coin"}}),
         "plans": st.fixed_dictionaries({"pro": st.fixed_dictionaries({"entitlements": TERMS})}),
         "add_ons": st.fixed_dictionaries({"more": st.fixed_dictionaries({"entitlements": ADDITIONS})}),
-        "policies": st.fixed_dictionaries({"past_due": STEPS}),
+        "policies": st.fixed_dictionaries(
+            {"past_due": STEPS}, optional={"top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP})}
+        ),
     }
 )
 
@@ -123,6 +193,36 @@ def test_each_difference_is_named_by_its_place() -> None:
         ),
         Change("/plans/business/entitlements/audit_log", "true", None),
     )
+
+
+def test_the_words_of_metering_are_differences_like_any_other() -> None:
+    old = read(SAMPLE)
+    edited = (
+        SAMPLE.replace("large: { rate: 3,", "large: { rate: 4,")
+        .replace("event: api_call ", "stripe: { meter: calls, report: all }\n    event: api_call ")
+        .replace("limit: 600, rolling: 1m", "limit: 900, every: { period: hour, align: calendar }")
+        .replace("policies:\n", f"policies:\n  top_up: {{ ai_credits: {{ {BUYS} }} }}\n")
+    )
+    differences = compare(old, read(edited, previous=old))
+    assert [(change.pointer, change.after) for change in differences] == [
+        (
+            "/features/api_calls",
+            "{ kind: metered, event: api_call, aggregate: count, unit: call, stripe: { meter: calls, report: all },"
+            " on_error: allow }",
+        ),
+        (
+            "/features/tokens",
+            "{ kind: metered, event: completion, aggregate: sum, value: tokens, unit: token, burns: { ai_credits: "
+            "{ rate: 1, per: 1000, by: { property: model, rates: { large: { rate: 4, per: 1000 } } } } } }",
+        ),
+        ("/plans/pro", "pro@2 { trial: { days: 14 }, stripe: prod_pro }"),
+        (
+            "/plans/pro/entitlements/api_calls",
+            "{ limit: 100000, every: month, overage: { price: { amount: 2, per: 100, currency: usd }, spend_cap: 5000 }"
+            ", warn: [80, 100], caps: [{ limit: 900, every: { period: hour, align: calendar } }] }",
+        ),
+        ("/policies/top_up/ai_credits", f"{{ {BUYS} }}"),
+    ]
 
 
 def test_a_difference_reads_as_a_line() -> None:

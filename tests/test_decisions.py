@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paygrade.accounts import Account, replay
+from paygrade.balances import Balance
 from paygrade.decisions import Decision, decide
-from paygrade.entitlements import Balance, snapshot
+from paygrade.entitlements import snapshot
 from paygrade.facts import Member, Override
 from paygrade.sources import offers
 from samples import CATALOG, T0, account_with, accounts, instants, item, operator_fact, subscription

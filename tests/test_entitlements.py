@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from paygrade.accounts import Account
+from paygrade.balances import Balance
 from paygrade.catalog import Allowance, Rate
 from paygrade.decisions import Decision, decide
-from paygrade.entitlements import HORIZON, Balance, Entitlement, Snapshot, derive, snapshot, trace
+from paygrade.entitlements import HORIZON, Entitlement, Snapshot, derive, snapshot, trace
 from paygrade.facts import Block, Fact, Item, Override
 from paygrade.findings import findings
 from paygrade.periods import Recurrence, window_at

@@ -11,8 +11,11 @@ from typing import Literal
 from msgspec import Struct, to_builtins
 
 from paygrade.catalog import (
+    PRIORITY,
     AddOn,
     Allowance,
+    Burn,
+    Cap,
     Catalog,
     ConfigFeature,
     Credit,
@@ -26,8 +29,11 @@ from paygrade.catalog import (
     Setting,
     Switch,
     Term,
+    TopUp,
 )
-from paygrade.periods import Recurrence
+from paygrade.catalog_words import Window
+from paygrade.document import flow
+from paygrade.periods import render_duration
 
 _Mapping = dict[str, object]
 
@@ -66,6 +72,7 @@ def compare(old: Catalog | None, new: Catalog) -> tuple[Change, ...]:
 
 def render(catalog: Catalog) -> dict[str, object]:
     """Write the catalog as a document that `parse` reads: plain data without what goes without saying."""
+    top_ups = {key: _top_up(top_up) for key, top_up in catalog.policies.top_ups.items()}
     document: dict[str, object] = {
         "version": 1,
         "features": {key: _feature(feature) for key, feature in catalog.features.items()},
@@ -77,6 +84,7 @@ def render(catalog: Catalog) -> dict[str, object]:
             "unpaid": _ladder(catalog.policies.unpaid),
             "paused": _ladder(catalog.policies.paused),
             "plan_change": [_rule(rule) for rule in catalog.policies.plan_change],
+            **({"top_up": top_ups} if top_ups else {}),
         },
     }
     return {key: value for key, value in document.items() if value != {} or key in ("features", "plans")}
@@ -84,36 +92,24 @@ def render(catalog: Catalog) -> dict[str, object]:
 
 def _lines(catalog: Catalog) -> dict[str, str]:
     """One text for each place that a reader would call one line of the catalog."""
-    lines = {f"/features/{key}": _text(_feature(feature)) for key, feature in catalog.features.items()}
-    lines |= {f"/credits/{key}": _text(_credit(credit)) for key, credit in catalog.credits.items()}
+    lines = {f"/features/{key}": flow(_feature(feature)) for key, feature in catalog.features.items()}
+    lines |= {f"/credits/{key}": flow(_credit(credit)) for key, credit in catalog.credits.items()}
     lines["/plans"] = "in ascending order: " + ", ".join(catalog.plans)
     for place, sold in (("/plans", catalog.plans), ("/add_ons", catalog.add_ons)):
         for key, item in sold.items():
             head = {
                 field: value for field, value in _sold(item, catalog).items() if field not in ("prices", "entitlements")
             }
-            lines[f"{place}/{key}"] = f"{item.ref} {_text(head)}" if head else item.ref
+            lines[f"{place}/{key}"] = f"{item.ref} {flow(head)}" if head else item.ref
             for price in item.prices.values():
-                lines[f"{place}/{key}/prices/{price.key}"] = _text(_price(price))
+                lines[f"{place}/{key}/prices/{price.key}"] = flow(_price(price))
             for feature, term in item.terms.items():
-                lines[f"{place}/{key}/entitlements/{feature}"] = _text(_term(term, catalog))
+                lines[f"{place}/{key}/entitlements/{feature}"] = flow(_term(term, catalog))
     for name in ("past_due", "unpaid", "paused"):
-        lines[f"/policies/{name}"] = _text(_ladder(getattr(catalog.policies, name)))
-    lines["/policies/plan_change"] = _text([_rule(rule) for rule in catalog.policies.plan_change])
+        lines[f"/policies/{name}"] = flow(_ladder(getattr(catalog.policies, name)))
+    lines["/policies/plan_change"] = flow([_rule(rule) for rule in catalog.policies.plan_change])
+    lines |= {f"/policies/top_up/{key}": flow(_top_up(top_up)) for key, top_up in catalog.policies.top_ups.items()}
     return lines
-
-
-def _text(value: object) -> str:
-    """Write plain data on one line, as flow-style YAML looks."""
-    match value:
-        case Mapping():
-            return "{ " + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + " }"
-        case list():
-            return "[" + ", ".join(_text(item) for item in value) + "]"
-        case bool():
-            return str(value).lower()
-        case _:
-            return str(value)
 
 
 def _given(fields: Mapping[str, object], defaults: Mapping[str, object]) -> _Mapping:
@@ -129,6 +125,16 @@ _FEATURE_DEFAULTS: _Mapping = {
     "description": "",
     "value": None,
     "burns": {},
+    "stripe": None,
+}
+
+_USE_DEFAULTS: _Mapping = {
+    "overage": "hard",
+    "warn": [],
+    "rollover": 0,
+    "per_member": None,
+    "caps": [],
+    "priority": PRIORITY,
 }
 
 _SOLD_DEFAULTS: _Mapping = {
@@ -149,11 +155,24 @@ def _feature(feature: Feature) -> _Mapping:
         fields |= {"unit": feature.unit}
     if isinstance(feature, MeteredFeature):
         fields |= {"event": feature.event, "aggregate": feature.aggregate, "value": feature.value}
-        burns = {burn.credit: {"rate": burn.rate, "per": burn.per} for burn in feature.burns}
-        fields |= {"unit": feature.unit, "burns": burns}
+        fields |= {"unit": feature.unit, "burns": {burn.credit: _burn(burn) for burn in feature.burns}}
+        fields |= {"stripe": _meter(feature)}
     fields |= {"access": feature.access, "roles": list(feature.roles)}
     fields |= {"on_error": feature.on_error, "description": feature.description}
     return _given(fields, _FEATURE_DEFAULTS)
+
+
+def _burn(burn: Burn) -> _Mapping:
+    fields: _Mapping = {"rate": burn.rate, "per": burn.per}
+    if burn.property is None:
+        return fields
+    return {**fields, "by": {"property": burn.property, "rates": to_builtins(burn.rates)}}
+
+
+def _meter(feature: MeteredFeature) -> _Mapping | None:
+    if feature.stripe_meter is None:
+        return None
+    return _given({"meter": feature.stripe_meter, "report": feature.report}, {"report": "overage"})
 
 
 def _credit(credit: Credit) -> _Mapping:
@@ -185,11 +204,9 @@ def _term(term: Term, catalog: Catalog) -> object:
             return term.value
         case Allowance(adds=True):
             # `add: 1` says the same: an addition counts once for each one bought.
-            fields = {"add": "quantity" if term.units == 1 else term.units, "every": _every(term.recurrence)}
-            return _given(fields, {"every": None})
+            return {"add": "quantity" if term.units == 1 else term.units, **_window(term)}
         case Allowance() if term.feature in catalog.credits:
-            fields = {"grant": term.units, "every": _every(term.recurrence), "rollover": term.rollover}
-            return _given(fields, {"rollover": 0})
+            return {"grant": term.units, **_window(term), **_use(term)}
         case Allowance():
             return _limit(term)
 
@@ -199,13 +216,37 @@ def _limit(term: Allowance) -> object:
         limit: object = "quantity"
     else:
         limit = "unlimited" if term.units is None else term.units
-    fields = {"limit": limit, "every": _every(term.recurrence), "overage": term.overage, "warn": list(term.warn)}
-    given = _given(fields, {"every": None, "overage": "hard", "warn": []})
+    given = {"limit": limit, **_window(term), **_use(term)}
     return given if term.by_quantity or len(given) > 1 else limit
 
 
-def _every(recurrence: Recurrence | None) -> object:
-    return recurrence and recurrence.every
+def _window(term: Allowance | Cap) -> _Mapping:
+    return Window(term.recurrence, term.rolling_s).render()
+
+
+def _use(term: Allowance) -> _Mapping:
+    """What a term says of its units beside how many there are and where they count."""
+    fields = {
+        "overage": _overage(term),
+        "warn": list(term.warn),
+        "rollover": term.rollover,
+        "per_member": term.per_member,
+        "caps": [{"limit": cap.units, **_window(cap)} for cap in term.caps],
+        "priority": term.priority,
+    }
+    return _given(fields, _USE_DEFAULTS)
+
+
+def _overage(term: Allowance) -> object:
+    if term.overage_price is None:
+        return term.overage
+    price = _given(to_builtins(term.overage_price), {"per": 1})
+    return _given({"price": price, "spend_cap": term.spend_max}, {"spend_cap": None})
+
+
+def _top_up(top_up: TopUp) -> _Mapping:
+    fields = {field: getattr(top_up, field) for field in ("below", "add", "at_most", "every")}
+    return {**fields, "price": {"amount": top_up.amount, "currency": top_up.currency}}
 
 
 def _ladder(ladder: Ladder) -> list[_Mapping]:
@@ -215,19 +256,9 @@ def _ladder(ladder: Ladder) -> list[_Mapping]:
         if step.until is None:
             steps.append({"then": step.plan or "none"})
         else:
-            steps.append({"for": _duration(step.until - earlier), "access": step.access})
+            steps.append({"for": render_duration(step.until - earlier), "access": step.access})
             earlier = step.until
     return steps
-
-
-def _duration(duration: timedelta) -> str:
-    parts = (
-        (duration.days, "d"),
-        (duration.seconds // 3600, "h"),
-        (duration.seconds // 60 % 60, "m"),
-        (duration.seconds % 60, "s"),
-    )
-    return "".join(f"{count}{unit}" for count, unit in parts if count)
 
 
 def _rule(rule: PlanChangeRule) -> _Mapping:

@@ -16,6 +16,7 @@ from paygrade.catalog import (
     CONFIG_TYPES,
     INTERVALS,
     ON_ERROR,
+    REPORTS,
     AddOn,
     Allowance,
     BooleanFeature,
@@ -28,18 +29,19 @@ from paygrade.catalog import (
     MeteredFeature,
     Plan,
     Price,
+    Rate,
     Term,
 )
 from paygrade.catalog_policies import read_policies
 from paygrade.catalog_terms import read_add_on_term, read_plan_term
-from paygrade.document import Mistakes, Node, is_key, one_of
-from paygrade.periods import Recurrence
+from paygrade.catalog_words import Window, read_currency
+from paygrade.document import Mistakes, Node, one_of
 
 _FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
     "boolean": (),
     "config": ("type", "unit"),
     "level": ("unit",),
-    "metered": ("event", "aggregate", "value", "unit", "burns"),
+    "metered": ("event", "aggregate", "value", "unit", "burns", "stripe"),
 }
 _KINDS = tuple(_FEATURE_FIELDS)
 _COMMON_FIELDS = ("kind", "access", "roles", "on_error", "description")
@@ -74,14 +76,14 @@ def parse(
     add_ons = {key: _add_on(key, node, known=known) for key, node in add_on_nodes.items()}
     _refuse_shared_keys(plan_nodes, add_on_nodes)
     default = _default_plan(plans, plan_nodes)
-    _refuse_uneven_periods(plans, add_ons, add_on_nodes)
+    _refuse_uneven_windows(plans, add_ons, add_on_nodes)
     catalog = Catalog(
         version=version,
         features=features,
         credits=credits,
         plans=_with_versions(plans, previous.plans if previous else {}),
         add_ons=_with_versions(add_ons, previous.add_ons if previous else {}),
-        policies=read_policies(root.get("policies", {}), plans=plans, default_plan=default),
+        policies=read_policies(root.get("policies", {}), plans=plans, default_plan=default, credits=credits),
         stripe=_provider_refs({**plans, **add_ons}, {**plan_nodes, **add_on_nodes}),
     )
     mistakes.refuse_if_any()
@@ -96,6 +98,7 @@ def _features(root: Node) -> tuple[dict[str, Feature], dict[str, Credit], _Known
         if key in known:
             feature_nodes[key].wrong(f"`{key}` is a credit too; give the feature a key of its own")
     features = {key: feature for key, feature in known.items() if feature and not isinstance(feature, Credit)}
+    _refuse_shared_meters(features, feature_nodes)
     return features, credits, {**credits, **known}
 
 
@@ -127,6 +130,7 @@ def _feature(key: str, node: Node, *, credits: dict[str, Credit]) -> Feature | N
         )
     if kind == "level":
         return LevelFeature(key, unit=unit, access=access, roles=roles, on_error=on_error, description=description)
+    meter = node.get("stripe", {}).fields("meter", "report")
     return MeteredFeature(
         key,
         event=node.get("event", key).text(),
@@ -134,11 +138,26 @@ def _feature(key: str, node: Node, *, credits: dict[str, Credit]) -> Feature | N
         value=_aggregated_value(node),
         unit=unit,
         burns=_burns(node.get("burns", {}), credits),
+        stripe_meter=meter.need("meter", key).text("the event name of a meter at Stripe")
+        if node.has("stripe")
+        else None,
+        report=meter.get("report", "overage").choice(REPORTS),
         access=access,
         roles=roles,
         on_error=on_error,
         description=description,
     )
+
+
+def _refuse_shared_meters(features: dict[str, Feature], nodes: dict[str, Node]) -> None:
+    """What Stripe has counted of two features together could not be compared with either."""
+    owners: dict[str, str] = {}
+    for key, feature in features.items():
+        meter = feature.stripe_meter if isinstance(feature, MeteredFeature) else None
+        if meter and owners.setdefault(meter, key) != key:
+            nodes[key].get("stripe", {}).get("meter", None).wrong(
+                f"`{meter}` at Stripe counts `{owners[meter]}` already; give each feature a meter of its own"
+            )
 
 
 def _aggregated_value(node: Node) -> str | None:
@@ -161,11 +180,25 @@ def _burns(node: Node, credits: dict[str, Credit]) -> tuple[Burn, ...]:
     for key, rate in node.entries().items():
         if key not in credits:
             rate.unknown("credit", credits, key=key)
-        rate = rate.fields("rate", "per")
-        burns.append(
-            Burn(key, rate=rate.need("rate", "1").integer(at_least=1), per=rate.get("per", 1).integer(at_least=1))
-        )
+        rate = rate.fields("rate", "per", "by")
+        property, rates = _rates(rate.get("by", {})) if rate.has("by") else (None, {})
+        burns.append(Burn(key, **_rate(rate), property=property, rates=rates))
     return tuple(sorted(burns, key=lambda burn: burn.credit))
+
+
+def _rates(node: Node) -> tuple[str, dict[str, Rate]]:
+    """Read the property that prices usage, and what each of its values costs."""
+    node = node.fields("property", "rates")
+    rates = node.need("rates", "{ large: { rate: 3, per: 1000 } }")
+    if rates.value == {}:
+        rates.wrong("there is no value with a rate of its own; name one or remove `by`")
+    values = rates.named() if node.has("rates") else {}
+    found = {value: Rate(**_rate(entry.fields("rate", "per"))) for value, entry in values.items()}
+    return node.need("property", "model").text("the name of an event property"), found
+
+
+def _rate(node: Node) -> dict[str, int]:
+    return {"rate": node.need("rate", "1").integer(at_least=1), "per": node.get("per", 1).integer(at_least=1)}
 
 
 def _plan(key: str, rank: int, node: Node, *, known: _Known) -> Plan:
@@ -220,19 +253,11 @@ def _price(key: str, node: Node) -> Price:
     return Price(
         key,
         amount=node.need("amount", "9900").integer(),
-        currency=_currency(node.need("currency", "usd")),
+        currency=read_currency(node.need("currency", "usd")),
         interval=node.need("interval", "month").choice(INTERVALS),
         interval_count=node.get("interval_count", 1).integer(at_least=1),
         stripe=stripe.text("the lookup key or id of a price at Stripe") if node.has("stripe") else None,
     )
-
-
-def _currency(node: Node) -> str:
-    what = "an ISO 4217 code of three lower-case letters, such as `usd`"
-    code = node.text(what)
-    if code and not (is_key(code) and code.isalpha() and len(code) == 3):
-        node.expected(what)
-    return code
 
 
 def _terms(node: Node, known: _Known, *, in_add_on: bool) -> _Terms:
@@ -262,25 +287,26 @@ def _default_plan(plans: dict[str, Plan], nodes: dict[str, Node]) -> str | None:
     return defaults[0] if defaults else None
 
 
-def _refuse_uneven_periods(plans: dict[str, Plan], add_ons: dict[str, AddOn], nodes: dict[str, Node]) -> None:
-    """An addition comes on top of what the plan allows, so both must count the same periods."""
-    plan_by_period: dict[str, dict[Recurrence, str]] = {}
+def _refuse_uneven_windows(plans: dict[str, Plan], add_ons: dict[str, AddOn], nodes: dict[str, Node]) -> None:
+    """An addition comes on top of what the plan allows, so both must count the same windows."""
+    plan_by_window: dict[str, dict[Window, str]] = {}
     for plan in plans.values():
-        for feature, recurrence in _periods(plan):
-            plan_by_period.setdefault(feature, {}).setdefault(recurrence, plan.key)
+        for feature, window in _windows(plan):
+            plan_by_window.setdefault(feature, {}).setdefault(window, plan.key)
     for add_on in add_ons.values():
-        for feature, added in _periods(add_on):
-            for recurrence, plan_key in plan_by_period.get(feature, {}).items():
-                if recurrence != added:
-                    every = recurrence.every
-                    nodes[add_on.key].get("entitlements", {}).get(feature, {}).get("every", None).wrong(
-                        f"plan `{plan_key}` counts `{feature}` by `{every}`; write `every: {every}` here as well"
+        for feature, added in _windows(add_on):
+            for window, plan_key in plan_by_window.get(feature, {}).items():
+                if window != added:
+                    (word,) = added.render()
+                    nodes[add_on.key].get("entitlements", {}).get(feature, {}).get(word, None).wrong(
+                        f"plan `{plan_key}` counts `{feature}` in other windows; write `{window}` here as well"
                     )
 
 
-def _periods(sold: Plan | AddOn) -> list[tuple[str, Recurrence]]:
+def _windows(sold: Plan | AddOn) -> list[tuple[str, Window]]:
     terms = [term for term in sold.terms.values() if isinstance(term, Allowance)]
-    return [(term.feature, term.recurrence) for term in terms if term.recurrence is not None]
+    windows = [(term.feature, Window(term.recurrence, term.rolling_s)) for term in terms]
+    return [(feature, window) for feature, window in windows if window != Window()]
 
 
 def _with_versions(parsed: dict[str, _PlanOrAddOn], previous: Mapping[str, _PlanOrAddOn]) -> dict[str, _PlanOrAddOn]:

@@ -1,4 +1,4 @@
-"""The policies of a catalog document: access ladders of subscriptions in arrears, and rules of plan changes.
+"""The policies of a catalog document: access ladders of subscriptions in arrears, rules of plan changes, top-ups.
 
 Laws: a ladder never opens again what it has closed, and its last step lasts for good; of the plan-change rules the
 first that matches wins, one matches always, and a rule that can never match is a mistake.
@@ -19,9 +19,11 @@ from paygrade.catalog import (
     PlanChangeRule,
     Policies,
     Step,
+    TopUp,
 )
+from paygrade.catalog_words import read_currency, read_duration
 from paygrade.document import Node
-from paygrade.periods import parse_duration
+from paygrade.periods import Every
 
 _LADDER_MAX = timedelta(days=3650)
 """Far beyond any dunning, and near enough that adding it to an invoice's date stays within the calendar."""
@@ -31,13 +33,16 @@ _PLAN_CHANGE_DEFAULT = (
     PlanChangeRule(direction="downgrade", when="period_end", over_limit="block_new"),
     PlanChangeRule(when="now", proration="none"),
 )
+_TOP_UP_EVERY: tuple[Every, ...] = ("day", "week", "month", "quarter", "year")
 _Match = tuple[str, str, Direction | None]
 _CATCH_ALL = 'the last rule must match every change; end with `{ from: "*", to: "*", when: now }`'
 
 
-def read_policies(node: Node, *, plans: Collection[str], default_plan: str | None) -> Policies:
+def read_policies(
+    node: Node, *, plans: Collection[str], default_plan: str | None, credits: Collection[str]
+) -> Policies:
     """Read what the document says; a policy it leaves out falls back to the default plan, or to no plan."""
-    node = node.fields("past_due", "unpaid", "paused", "plan_change")
+    node = node.fields("past_due", "unpaid", "paused", "plan_change", "top_up")
     last = Step(None, access="none", plan=default_plan)
     first = Step(timedelta(days=7), access="full")
 
@@ -49,6 +54,7 @@ def read_policies(node: Node, *, plans: Collection[str], default_plan: str | Non
         unpaid=ladder("unpaid", (last,)),
         paused=ladder("paused", (last,), dated=False),
         plan_change=_rules(node.get("plan_change", None), plans) if node.has("plan_change") else _PLAN_CHANGE_DEFAULT,
+        top_ups={key: _top_up(key, entry, credits) for key, entry in node.get("top_up", {}).entries().items()},
     )
 
 
@@ -88,17 +94,10 @@ def _dated_step(node: Node, earlier: Step | None, *, dated: bool) -> Step:
 
 
 def _duration(node: Node) -> timedelta:
-    """Read a duration longer than nothing; one that no timedelta can hold is cut to what is too long for a ladder."""
-    text = node.text("a duration such as `7d` or `12h`")
-    if not text:
+    """Read a duration longer than nothing; one that is far too long is cut to what is too long for a ladder."""
+    duration = read_duration(node)
+    if duration is None:
         return timedelta()
-    try:
-        duration = parse_duration(text)
-    except ValueError as error:
-        node.wrong(str(error))
-        return timedelta()
-    except OverflowError:
-        return 2 * _LADDER_MAX
     if not duration:
         node.wrong("a step lasts longer than nothing; write for example `7d` or remove it")
     return min(duration, 2 * _LADDER_MAX)
@@ -157,3 +156,19 @@ def _plan_or_any(node: Node, plans: Collection[str]) -> str:
     if key and key != "*" and key not in plans:
         node.unknown("plan", {**dict.fromkeys(plans), "*": None})
     return key
+
+
+def _top_up(key: str, node: Node, credits: Collection[str]) -> TopUp:
+    if key not in credits:
+        node.unknown("credit", credits, key=key)
+    node = node.fields("below", "add", "at_most", "every", "price")
+    price = node.need("price", "{ amount: 2000, currency: usd }").fields("amount", "currency")
+    return TopUp(
+        key,
+        below=node.need("below", "500").integer(at_least=1),
+        add=node.need("add", "5000").integer(at_least=1),
+        at_most=node.need("at_most", "3").integer(at_least=1),
+        every=node.need("every", "month").choice(_TOP_UP_EVERY),
+        amount=price.need("amount", "2000").integer(at_least=1),
+        currency=read_currency(price.need("currency", "usd")),
+    )

@@ -1,32 +1,52 @@
 """The lines of plans and add-ons in a catalog document: what each says about a feature or a credit.
 
 Laws: the feature's kind decides which words a term may use; a plan says how much there is, an add-on how much comes
-on top of it for each one bought; what is counted over time names its period, what is held has none.
+on top of it for each one bought; what is counted over time names its window, what is held has none.
 """
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from paygrade.catalog import (
+    PRIORITY,
     Allowance,
     BooleanFeature,
+    Cap,
     ConfigFeature,
     Credit,
     Feature,
     LevelFeature,
     MeteredFeature,
+    OveragePrice,
     Setting,
     Switch,
     Term,
 )
+from paygrade.catalog_words import Window, read_currency, read_every, read_window
 from paygrade.document import QUANTITY_MAX, Node, describe, is_integer
-from paygrade.periods import EVERY, Every, Recurrence
 
-_EVERY: tuple[Every, ...] = tuple(every for every in EVERY if every != "custom")
 _OVERAGE: tuple[Literal["hard", "soft"], ...] = ("hard", "soft")
-_HELD = "a level is held, not used up over time; remove `every`"
 _WARN_MAX = 1000
+_PRIORITY_MAX = 100
+_USED_UP = ("every", "rolling", "rollover", "per_member", "caps", "priority")
+_HELD = {word: f"a level is held, not used up over time; remove `{word}`" for word in _USED_UP}
+_OF_PLANS = {
+    word: f"only a plan says this, for what an add-on adds as well; remove `{word}`"
+    for word in ("overage", "warn", "rollover", "per_member", "caps", "priority")
+}
+_ONLY_ADD_ON = {"add": "only an add-on can `add`; write `limit` for a feature or `grant` for a credit"}
+_OF_CREDITS = {
+    "limit": "a credit is granted, not limited; write `grant`",
+    "rolling": "credits are granted by the period; write `every`",
+    **{word: f"credits are spent until they are gone; remove `{word}`" for word in ("overage", "warn")},
+}
+_ONLY_CREDIT = {"grant": "`grant` is for credits; a feature has a `limit`"}
+_NOTHING_OF_UNLIMITED = {
+    "overage": "nobody goes over `unlimited`",
+    "warn": "nobody goes over `unlimited`",
+    "rollover": "of `unlimited` nothing is left over",
+}
 
 
 def read_plan_term(node: Node, feature: Feature | Credit) -> Term:
@@ -71,8 +91,19 @@ def _level(node: Node, feature: LevelFeature) -> Allowance:
     if not isinstance(node.value, Mapping):
         units, by_quantity = _units(node, "a whole number, `unlimited` or a mapping such as `{limit: quantity}`")
         return Allowance(feature.key, units, by_quantity=by_quantity)
-    hints = {"every": _HELD, "add": _only_add_on("add"), "grant": _only_credit("grant")}
-    return _limit(node.fields("limit", "overage", "warn", hints=hints), feature.key)
+    node = node.fields("limit", "overage", "warn", hints={**_HELD, **_ONLY_ADD_ON, **_ONLY_CREDIT})
+    units, by_quantity = _limit(node)
+    overage = node.get("overage", "hard")
+    priced = isinstance(overage.value, Mapping)
+    if priced:
+        overage.wrong("what is held has no period to pay for; write `soft` or `hard`")
+    return Allowance(
+        feature.key,
+        units,
+        by_quantity=by_quantity,
+        overage="soft" if priced else overage.choice(_OVERAGE),
+        warn=_warn(node.get("warn", [])),
+    )
 
 
 def _metered(node: Node, feature: MeteredFeature) -> Allowance:
@@ -84,48 +115,61 @@ def _metered(node: Node, feature: MeteredFeature) -> Allowance:
     if not isinstance(node.value, Mapping):
         node.expected("`unlimited` or a mapping such as `{limit: 1000, every: month}`")
         return Allowance(feature.key, 0)
-    hints = {"add": _only_add_on("add"), "grant": _only_credit("grant"), "rollover": _only_credit("rollover")}
-    return _limit(node.fields("limit", "every", "overage", "warn", hints=hints), feature.key, recurs=True)
-
-
-def _limit(node: Node, key: str, *, recurs: bool = False) -> Allowance:
-    """Read the mapping of a level or a metered feature; only the latter `recurs`."""
-    limit = node.need("limit", "1000")
-    units, by_quantity = _units(limit, "a whole number, `unlimited` or `quantity`", quantity=True)
-    recurrence: Recurrence | None = None
-    if recurs and (node.has("every") or units is not None):
-        recurrence = _recurrence(node)
-    if units is None:
-        for field in ("overage", "warn"):
-            if node.has(field):
-                node.get(field, None).wrong(f"nobody goes over `unlimited`; remove `{field}`")
-    overage = node.get("overage", "hard").choice(_OVERAGE)
-    warn = _warn(node.get("warn", []))
-    return Allowance(key, units, by_quantity=by_quantity, recurrence=recurrence, overage=overage, warn=warn)
-
-
-def _grant(node: Node, credit: Credit) -> Allowance:
-    hints = {"limit": "a credit is granted, not limited; write `grant`", "add": _only_add_on("add")}
-    node = node.fields("grant", "every", "rollover", hints=hints)
+    node = node.fields("limit", "overage", "warn", *_USED_UP, hints={**_ONLY_ADD_ON, **_ONLY_CREDIT})
+    units, by_quantity = _limit(node)
+    counted = units is not None or any(node.has(word) for word in ("every", "rolling", "per_member"))
+    window = read_window(node, "month") if counted else Window()
     return Allowance(
-        credit.key,
-        node.need("grant", "5000").integer(),
-        recurrence=_recurrence(node),
-        rollover=node.get("rollover", 0).integer(),
+        feature.key,
+        units,
+        by_quantity=by_quantity,
+        recurrence=window.recurrence,
+        rolling_s=window.rolling_s,
+        warn=_warn(node.get("warn", [])),
+        **_overage(node, window),
+        **_use(node, window),
     )
 
 
+def _grant(node: Node, credit: Credit) -> Allowance:
+    words = tuple(word for word in _USED_UP if word != "rolling")
+    node = node.fields("grant", *words, hints={**_OF_CREDITS, **_ONLY_ADD_ON})
+    window = read_every(node, "month")
+    units = node.need("grant", "5000").integer()
+    return Allowance(credit.key, units, recurrence=window.recurrence, **_use(node, window))
+
+
 def _addition(node: Node, feature: LevelFeature | MeteredFeature | Credit) -> Allowance:
-    recurs = not isinstance(feature, LevelFeature)
-    hints = dict.fromkeys(("limit", "grant"), "an add-on comes on top of the plan; write `add`")
-    node = node.fields("add", *(("every",) if recurs else ()), hints={**hints, "every": _HELD})
+    hints = {**_OF_PLANS, **dict.fromkeys(("limit", "grant"), "an add-on comes on top of the plan; write `add`")}
+    match feature:
+        case LevelFeature():
+            node = node.fields("add", hints={**hints, **_HELD})
+        case MeteredFeature():
+            node = node.fields("add", "every", "rolling", hints=hints)
+        case Credit():
+            node = node.fields("add", "every", hints={**hints, "rolling": _OF_CREDITS["rolling"]})
     if node.has("limit") or node.has("grant"):
         return Allowance(feature.key, 0, adds=True)
     add = node.need("add", "50000")
-    recurrence = _recurrence(node) if recurs else None
+    window = Window()
+    if not isinstance(feature, LevelFeature):
+        window = read_window(node, "month") if isinstance(feature, MeteredFeature) else read_every(node, "month")
     # The quantity bought multiplies every addition; `add: quantity` is one unit for each.
     units = 1 if add.value == "quantity" else add.integer(at_least=1)
-    return Allowance(feature.key, units, by_quantity=True, adds=True, recurrence=recurrence)
+    return Allowance(
+        feature.key, units, by_quantity=True, adds=True, recurrence=window.recurrence, rolling_s=window.rolling_s
+    )
+
+
+def _limit(node: Node) -> tuple[int | None, bool]:
+    """Read the units of a mapping, and whether they count once for each of the quantity."""
+    limit = node.need("limit", "1000")
+    units, by_quantity = _units(limit, "a whole number, `unlimited` or `quantity`", quantity=True)
+    if units is None:
+        for field, why in _NOTHING_OF_UNLIMITED.items():
+            if node.has(field):
+                node.get(field, None).wrong(f"{why}; remove `{field}`")
+    return units, by_quantity
 
 
 def _units(node: Node, what: str, *, quantity: bool = False) -> tuple[int | None, bool]:
@@ -140,8 +184,54 @@ def _units(node: Node, what: str, *, quantity: bool = False) -> tuple[int | None
     return 0, False
 
 
-def _recurrence(node: Node) -> Recurrence:
-    return Recurrence(node.need("every", "month").choice(_EVERY))
+def _overage(node: Node, window: Window) -> dict[str, Any]:
+    """Read what happens over the limit, as Allowance's own fields; a mapping says what it costs."""
+    overage = node.get("overage", "hard")
+    if not isinstance(overage.value, Mapping):
+        return {"overage": overage.choice(_OVERAGE)}
+    overage = overage.fields("price", "spend_cap")
+    if window.rolling_s is not None:
+        overage.wrong("what is over is paid by the period; write `every` instead of `rolling`, or `overage: soft`")
+    price = overage.need("price", "{ amount: 2, per: 1000, currency: usd }").fields("amount", "per", "currency")
+    return {
+        "overage": "soft",
+        "overage_price": OveragePrice(
+            price.need("amount", "2").integer(at_least=1),
+            price.get("per", 1).integer(at_least=1),
+            read_currency(price.need("currency", "usd")),
+        ),
+        "spend_max": overage.get("spend_cap", None).integer(at_least=1) if overage.has("spend_cap") else None,
+    }
+
+
+def _use(node: Node, window: Window) -> dict[str, Any]:
+    """Read how units may be used, as Allowance's own fields."""
+    rollover = node.get("rollover", 0)
+    ends = window.recurrence is not None and window.recurrence.every != "lifetime"
+    if node.has("rollover") and not ends and window != Window():
+        which = "lasts for good" if window.recurrence else "rolls on"
+        rollover.wrong(f"a window that {which} has no next one to carry units into; remove `rollover`")
+    return {
+        "rollover": rollover.integer(),
+        "per_member": node.get("per_member", None).integer(at_least=1) if node.has("per_member") else None,
+        "caps": _caps(node.get("caps", []), window),
+        "priority": node.get("priority", PRIORITY).integer(at_most=_PRIORITY_MAX),
+    }
+
+
+def _caps(node: Node, window: Window) -> tuple[Cap, ...]:
+    """Read the limits beside the one in `window`, the smallest first: their order means nothing."""
+    caps: dict[Window, Cap] = {}
+    for item in node.items():
+        fields = item.fields("limit", "every", "rolling")
+        counted = read_window(fields, "hour")
+        cap = Cap(fields.need("limit", "100").integer(at_least=1), counted.recurrence, counted.rolling_s)
+        if counted.recurrence is not None and counted.recurrence.every == "lifetime":
+            item.wrong("a cap is a limit in a shorter window; write for example `every: hour`")
+        if counted != Window() and (counted == window or counted in caps):
+            item.wrong(f"there is a limit with `{counted}` already; keep the smaller one")
+        caps[counted] = cap
+    return tuple(sorted(caps.values(), key=lambda cap: (cap.units, str(cap))))
 
 
 def _warn(node: Node) -> tuple[int, ...]:
@@ -149,11 +239,3 @@ def _warn(node: Node) -> tuple[int, ...]:
     if any(later <= earlier for earlier, later in pairwise(percents)):
         node.wrong("write the percentages in ascending order, each once")
     return percents
-
-
-def _only_add_on(word: str) -> str:
-    return f"only an add-on can `{word}`; write `limit` for a feature or `grant` for a credit"
-
-
-def _only_credit(word: str) -> str:
-    return f"`{word}` is for credits; a feature has a `limit`"

@@ -134,6 +134,20 @@ class Node:
                 child.wrong(f"{describe(key)} is not a key; use a-z, 0-9 and `_`, starting with a letter")
         return entries
 
+    def named(self) -> dict[str, "Node"]:
+        """Read a mapping whose keys are not ours to choose, such as the values of a property."""
+        if not isinstance(self.value, Mapping):
+            self.expected("a mapping")
+            return {}
+        named = {}
+        for key in self.value:
+            child = self._child(key)
+            if isinstance(key, str) and key.strip() and not _UNPRINTABLE.search(key):
+                named[key] = child
+            else:
+                child.wrong(f"{describe(key)} is no name; write a text without control characters")
+        return named
+
     def items(self) -> list["Node"]:
         if not isinstance(self.value, list | tuple):
             self.expected("a list")
@@ -210,6 +224,19 @@ def describe(value: object) -> str:
             return "a list"
         case _:
             return f"a {type(value).__name__}"
+
+
+def flow(value: object) -> str:
+    """Write plain data on one line, as flow-style YAML looks."""
+    match value:
+        case Mapping():
+            return "{ " + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + " }"
+        case list():
+            return "[" + ", ".join(flow(item) for item in value) + "]"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
 
 
 def one_of(words: Collection[str]) -> str:

@@ -23,16 +23,16 @@ What goes with the units comes from the term that leads row 4, without one from 
 | overage, its price and spend cap; rollover | stay | go: the override says how many units there are, and no more |
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import inf
-from types import MappingProxyType
 from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.accounts import Account
+from paygrade.balances import Balance
 from paygrade.catalog import (
     PRIORITY,
     AddOn,
@@ -77,9 +77,6 @@ HORIZON = timedelta(days=35)
 SEGMENTS_MAX = 64
 """An hourly quota turns 840 times within the horizon; the snapshot then ends after this many turns instead."""
 
-_NO_RATES: Mapping[str, Rate] = MappingProxyType({})
-"""Shared by all entitlements that have none: a dict for each would be most of what an entitlement weighs."""
-
 
 class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     """What may be used of one feature during a segment, before counting.
@@ -93,7 +90,8 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     counts the last `rolling_s` seconds. `units_max`: where a soft limit ends after all, since it is as far as the spend
     cap pays at `overage_price`; None: nowhere. `per_member`: what one member may use of the limit. `caps`: limits in
     other windows, all of which hold; those that recur are aligned to `anchor_at`, and none of them ends a segment.
-    `rollover`: units carried to the next window. `priority`: where these units stand in the burn order.
+    `rollover`: units carried to the next window. `priority`: where these units stand in the burn order. `plain`: one
+    count against one limit, and nothing else to look at.
     """
 
     feature: str
@@ -123,7 +121,8 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     rollover: int = 0
     priority: int = PRIORITY
     property: str | None = None
-    rates: Mapping[str, Rate] = _NO_RATES
+    rates: dict[str, Rate] | None = None
+    plain: bool = True
 
 
 class Segment(Struct, frozen=True):
@@ -132,14 +131,6 @@ class Segment(Struct, frozen=True):
     from_at: datetime
     until: datetime
     entitlements: dict[str, Entitlement]
-
-
-class Balance(Struct, frozen=True):
-    """What is used and held of one feature in the period that began at `from_at`."""
-
-    used: int
-    reserved: int = 0
-    from_at: datetime | None = None
 
 
 class Snapshot(Struct, frozen=True, omit_defaults=True):
@@ -179,8 +170,14 @@ def derive(account: Account, catalog: Catalog, at: datetime) -> Segment:
     for key, feature in catalog.features.items():
         if isinstance(feature, MeteredFeature) and feature.burns:
             entitlements[key] = _by_credit(feature, entitlements)
+    entitlements = {key: _marked(entitlement) for key, entitlement in entitlements.items()}
     ends = [e.resets_at for e in entitlements.values() if e.resets_at is not None]
     return Segment(at, min(end for end in (*ends, *view.ends, at + HORIZON) if end > at), entitlements)
+
+
+def _marked(its: Entitlement) -> Entitlement:
+    closely = its.credit or its.caps or its.rollover or its.units_max is not None
+    return replace(its, plain=False) if closely or its.per_member is not None or its.rolling_s is not None else its
 
 
 def trace(account: Account, catalog: Catalog, feature: str, at: datetime) -> tuple[Candidate, ...]:
@@ -298,7 +295,7 @@ def _merge_units(view: View, offer: Offer, open_to: _Allowances) -> tuple[Entitl
         rollover=leading.rollover,
         per_member=leading.per_member,
         caps=leading.caps,
-        anchor_at=_anchor(view, leader) if any(cap.recurrence for cap in leading.caps) else None,
+        anchor_at=_anchor(view, leader) if leading.rollover or any(cap.recurrence for cap in leading.caps) else None,
         priority=leading.priority,
         **_window(view, leading, leader),
         **_overage([term for term, _ in base], limit=None if unlimited else total),
@@ -398,7 +395,7 @@ def _by_credit(feature: MeteredFeature, entitlements: dict[str, Entitlement]) ->
     pools = [(burn, entitlements[burn.credit]) for burn in feature.burns]
     burn, pool = next((pair for pair in pools if pair[1].granted), pools[0])
     own = replace(
-        own, credit=burn.credit, rate=burn.rate, per=burn.per, property=burn.property, rates=burn.rates or _NO_RATES
+        own, credit=burn.credit, rate=burn.rate, per=burn.per, property=burn.property, rates=burn.rates or None
     )
     if not pool.granted:
         return replace(own, reason=pool.reason)

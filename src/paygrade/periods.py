@@ -10,7 +10,7 @@ from calendar import monthrange
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal, get_args
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec import Struct
 
@@ -51,6 +51,17 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(f"`{text}` is not a duration; write for example `7d`, `12h` or `30m`")
     parts = re.findall(r"([0-9]+)([wdhms])", text)
     return timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in parts))
+
+
+def render_duration(duration: timedelta) -> str:
+    """Write a duration of whole seconds so that `parse_duration` reads it."""
+    parts = (
+        (duration.days, "d"),
+        (duration.seconds // 3600, "h"),
+        (duration.seconds // 60 % 60, "m"),
+        (duration.seconds % 60, "s"),
+    )
+    return "".join(f"{count}{unit}" for count, unit in parts if count)
 
 
 def parse_instant(text: str) -> datetime:
@@ -108,6 +119,12 @@ def _turn(local: datetime, every: Every, turns: int) -> datetime:
     else:
         moved = add_months(local, turns * _MONTHS[every])
     return moved.astimezone(UTC)
+
+
+@lru_cache(maxsize=1)
+def zones() -> frozenset[str]:
+    """The IANA time zones that are known everywhere: without those that only name a machine's own."""
+    return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
 @lru_cache(maxsize=64)

@@ -8,10 +8,11 @@ after it is committed.
 import asyncio
 import secrets
 import select
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Literal, get_args
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
@@ -23,14 +24,18 @@ from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.drifts import Drifts
 from paygrade.postgres.events import Events
 from paygrade.postgres.inbox import Inbox
+from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
 
-Channel = Literal["paygrade_account", "paygrade_catalog", "paygrade_subject", "paygrade_repair"]
-"""What changed: an account (told with its key), the catalog (its version), a subject's dirty mark, or what repair
-found or asks for (told as JSON)."""
-CHANNELS: tuple[Channel, ...] = ("paygrade_account", "paygrade_catalog", "paygrade_subject", "paygrade_repair")
+Channel = Literal["paygrade_account", "paygrade_balance", "paygrade_catalog", "paygrade_subject", "paygrade_repair"]
+"""What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
+reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark, or
+what repair found or asks for (told as JSON)."""
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+TOLD_BYTES_MAX = 7900
+"""PostgreSQL takes less than 8000 bytes in one notification."""
 
 HEARTBEAT_S = 5.0
 
@@ -124,12 +129,32 @@ class Transaction:
         self.polls = Polls(connection)
         self.sweeps = Sweeps(connection)
         self.drifts = Drifts(connection)
+        self.ledger = Ledger(connection)
         self.events = Events(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""
         await self._connection.execute("select pg_notify(%s, %s)", (channel, payload))
         self.told.append((channel, payload))
+
+    async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:
+        """Tell every process what balances are now, in as few notifications as they fit in."""
+        for payload in _packets([msgspec.json.encode(told).decode() for told in news]):
+            await self.tell("paygrade_balance", payload)
+
+
+def _packets(told: Iterable[str]) -> Iterator[str]:
+    packet: list[str] = []
+    size = 2
+    for text in told:
+        length = len(text.encode()) + 1
+        if packet and size + length > TOLD_BYTES_MAX:
+            yield f"[{','.join(packet)}]"
+            packet, size = [], 2
+        packet.append(text)
+        size += length
+    if packet:
+        yield f"[{','.join(packet)}]"
 
 
 async def _hear(connection: AsyncConnection[TupleRow], hear: Callable[[Channel, str], None]) -> None:

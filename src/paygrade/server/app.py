@@ -19,10 +19,12 @@ from paygrade.server.announcements import announcer
 from paygrade.server.auth import key_guard
 from paygrade.server.clock import Clock
 from paygrade.server.edge import DecodePath, Edge
+from paygrade.server.group_commit import GroupCommit
+from paygrade.server.hot_path import HotPath
 from paygrade.server.metrics import Metrics
 from paygrade.server.parts import Parts, Verify
 from paygrade.server.problems import HANDLERS
-from paygrade.server.routes import accounts, catalogs, decisions, health, statements, sync, webhooks
+from paygrade.server.routes import accounts, catalogs, decisions, health, statements, sync, usage, webhooks
 from paygrade.server.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -56,6 +58,15 @@ KEYED = [
     statements.put_member,
     statements.delete_member,
     statements.put_subscription,
+    usage.consume,
+    usage.reserve,
+    usage.commit,
+    usage.release,
+    usage.extend,
+    usage.give,
+    usage.void,
+    usage.balance,
+    usage.state_usage,
     catalogs.put_catalog,
     catalogs.get_catalog,
     catalogs.list_catalog_versions,
@@ -91,6 +102,7 @@ def create_app(
     `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
     """
     metrics = Metrics()
+    commits = GroupCommit(store, snapshots, clock)
     store.hear_own(announcer(metrics))
     tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -101,6 +113,7 @@ def create_app(
         store=store,
         snapshots=snapshots,
         clock=clock,
+        commits=commits,
         metrics=metrics,
         verify=verify,
         has_provider=has_provider,
@@ -110,7 +123,12 @@ def create_app(
     @asynccontextmanager
     async def running(_: Litestar) -> AsyncIterator[None]:
         async with store:
-            everything = [("clock", clock.follow), ("snapshots", lambda: snapshots.follow(store)), *work]
+            everything = [
+                ("clock", clock.follow),
+                ("snapshots", lambda: snapshots.follow(store)),
+                ("group commit", commits.run),
+                *work,
+            ]
             if first is not None:
                 everything.append((FIRST, first))
             for name, start in everything:
@@ -130,7 +148,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(app, metrics)
+    return HotPath(Edge(app, metrics), parts, admin_key)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

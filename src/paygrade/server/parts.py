@@ -10,6 +10,7 @@ from litestar.params import SkipValidation
 from msgspec import Struct
 
 from paygrade.server.clock import Clock
+from paygrade.server.group_commit import GroupCommit
 from paygrade.server.metrics import Metrics
 from paygrade.server.operations.sync import EventRef
 from paygrade.server.snapshots import Snapshots
@@ -28,6 +29,7 @@ class Parts(Struct, frozen=True):
     store: "Store"
     snapshots: Snapshots
     clock: Clock
+    commits: GroupCommit
     metrics: Metrics
     verify: Verify | None
     has_provider: bool

@@ -1,7 +1,8 @@
 """Snapshots and the catalog, as this process remembers them.
 
 Laws: remembering changes cost, never meaning; nothing is remembered while changes cannot be heard; what was loaded
-before a change was heard is not remembered after it.
+before a change was heard is not remembered after it; of a balance the newest version told counts, in whatever order
+they are heard. What was last known is kept apart, for answers that say they are stale.
 """
 
 import asyncio
@@ -9,12 +10,15 @@ from collections import OrderedDict
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
+from msgspec import Struct
 
 from paygrade.accounts import Account
 from paygrade.catalog import Catalog
 from paygrade.entitlements import Snapshot, snapshot
 from paygrade.errors import Unavailable
+from paygrade.server.operations.balances import counted_balance, with_balances
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.windows import Windows
 
@@ -26,27 +30,64 @@ log = structlog.get_logger("paygrade.snapshots")
 RECONNECT_S = 0.5
 
 
+class Told(Struct, frozen=True, array_like=True):
+    """What a balance is now; without a slot: read the account anew."""
+
+    account: str
+    pool: str = ""
+    slot: str = ""
+    used: int = 0
+    reserved: int = 0
+    version: int = 0
+
+
+class Remembered(Struct):
+    """A snapshot, and by pool the slot and version of the window its balance counts in."""
+
+    snapshot: Snapshot
+    versions: dict[str, tuple[str, int]]
+
+
+class Load:
+    """A load under way, and what was told of the account meanwhile."""
+
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+
+
 class Snapshots:
     """The snapshots used last, at most `accounts_max` of them. Run `follow` for as long as it is used."""
 
     def __init__(self, *, accounts_max: int = 50_000) -> None:
         self._accounts_max = accounts_max
         self.windows = Windows()
-        self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
+        self._snapshots: OrderedDict[str, Remembered] = OrderedDict()
         self._catalog: Catalog | None = None
+        self._last: OrderedDict[str, Remembered] = OrderedDict()
+        """What was remembered when hearing was interrupted."""
+        self._last_catalog: Catalog | None = None
         self._listening = False
         self._changes = 0
         """Counts what was heard since this process started."""
-        self._loading: dict[str, object] = {}
+        self._loading: dict[str, Load] = {}
         """The latest load under way of each account; hearing a change of the account removes it."""
 
     def peek(self, account: str, at: datetime) -> Snapshot | None:
         """The remembered snapshot if it answers for `at`: the way without waiting."""
         found = self._snapshots.get(account)
-        if found is None or not found.as_of <= at < found.until:
+        if found is None or not found.snapshot.as_of <= at < found.snapshot.until:
             return None
         self._snapshots.move_to_end(account)
-        return found
+        return found.snapshot
+
+    def last_known(self, account: str) -> Snapshot | None:
+        """What was known of the account before the database went away; only for answers that say so."""
+        found = self._snapshots.get(account) or self._last.get(account)
+        return found.snapshot if found is not None else None
+
+    def last_catalog(self) -> Catalog:
+        """The catalog as last known."""
+        return self._catalog or self._last_catalog or EMPTY
 
     async def load(self, store: "Store", account: str, at: datetime, *, remember: bool = True) -> Snapshot:
         """The account's snapshot that answers for `at`; one that is not known for an unknown account.
@@ -57,13 +98,16 @@ class Snapshots:
         if found is not None:
             return found
         catalog = await self.catalog(store)
-        ticket = self._loading[account] = object()
+        ticket = self._loading[account] = Load()
         try:
             async with store.transaction() as tx:
                 saved = await tx.accounts.load(account)
-            made = snapshot(saved.account if saved else Account(key=account), catalog, at)
+                made = snapshot(saved.account if saved else Account(key=account), catalog, at)
+                made, versions = await with_balances(tx, made, at)
             if remember and self._loading.get(account) is ticket and self._catalog is catalog:
-                self._remember(made)
+                self._remember(Remembered(made, versions))
+                for told in ticket.told:
+                    self._count(told)
         finally:
             if self._loading.get(account) is ticket:
                 del self._loading[account]
@@ -106,21 +150,57 @@ class Snapshots:
         match channel:
             case "paygrade_account":
                 self._changes += 1
-                self._snapshots.pop(payload, None)
-                self._loading.pop(payload, None)
+                self._forget(payload)
                 self.windows.forget(payload)
+            case "paygrade_balance":
+                for told in _news.decode(payload):
+                    if told.account in self._loading:
+                        self._loading[told.account].told.append(told)
+                    self._count(told)
             case "paygrade_catalog":
                 self._forget_all()
 
+    def _count(self, told: Told) -> None:
+        """Take what was told of a balance into the snapshot that is remembered, if it is newer."""
+        found = self._snapshots.get(told.account)
+        if found is None:
+            if not told.slot:
+                self._loading.pop(told.account, None)
+            return
+        if not told.slot or told.pool not in found.versions:
+            self._forget(told.account)
+            return
+        slot, version = found.versions[told.pool]
+        if told.slot != slot:
+            # Late usage of an earlier window changes nothing now; a later window has begun elsewhere.
+            if told.slot > slot:
+                self._forget(told.account)
+            return
+        if told.version > version:
+            balances, from_at = found.snapshot.balances, found.snapshot.segments[0].entitlements[told.pool].from_at
+            balances[told.pool] = counted_balance(balances.get(told.pool), told.used, told.reserved, from_at)
+            found.versions[told.pool] = (slot, told.version)
+
+    def _forget(self, account: str) -> None:
+        self._snapshots.pop(account, None)
+        self._loading.pop(account, None)
+
     def _forget_all(self) -> None:
         self._changes += 1
+        if self._snapshots:
+            self._last = self._snapshots
+        if self._catalog is not None:
+            self._last_catalog = self._catalog
         self._catalog = None
-        self._snapshots.clear()
+        self._snapshots = OrderedDict()
         self._loading.clear()
         self.windows.forget_all()
 
-    def _remember(self, made: Snapshot) -> None:
-        self._snapshots[made.account] = made
-        self._snapshots.move_to_end(made.account)
+    def _remember(self, made: Remembered) -> None:
+        self._snapshots[made.snapshot.account] = made
+        self._snapshots.move_to_end(made.snapshot.account)
         if len(self._snapshots) > self._accounts_max:
             self._snapshots.popitem(last=False)
+
+
+_news = msgspec.json.Decoder(list[Told])

@@ -1,5 +1,6 @@
 """May they, and why: the questions about access."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -7,9 +8,11 @@ from msgspec import Struct
 
 from paygrade.accounts import Account, replay
 from paygrade.catalog import Catalog
-from paygrade.decisions import Decision, decide
+from paygrade.decisions import Decision, decide, decide_unsure
 from paygrade.entitlements import Entitlement, derive, snapshot, trace
+from paygrade.errors import Unavailable
 from paygrade.findings import Finding, findings
+from paygrade.server.operations.balances import with_balances, with_balances_then
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.facts import TimelineEntry, entry, unknown_account
 from paygrade.sources import Candidate, offers
@@ -65,12 +68,40 @@ async def check(
     feature: str,
     quantity: int = 1,
     member: str | None = None,
+    properties: Mapping[str, object] | None = None,
     at: datetime,
     now: datetime | None = None,
 ) -> Decision:
     """May they, now? With `now` given, `at` may be another time: then the answer is what today's facts say of it."""
-    found = await snapshots.load(store, account, at, remember=now is None or now == at)
-    return decide(found, feature, quantity, at, member=member)
+    try:
+        found = await snapshots.load(store, account, at, remember=now is None or now == at)
+    except Unavailable:
+        unsure = last_decision(
+            snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
+        )
+        if unsure is None:
+            raise
+        return unsure
+    return decide(found, feature, quantity, at, member=member, properties=properties)
+
+
+def last_decision(
+    snapshots: "Snapshots",
+    *,
+    account: str,
+    feature: str,
+    quantity: int,
+    member: str | None,
+    properties: Mapping[str, object] | None,
+    at: datetime,
+) -> Decision | None:
+    """The answer while the database is away, by what was last known; None: nothing is known of the account."""
+    found = snapshots.last_known(account)
+    if found is None:
+        return None
+    offer = snapshots.last_catalog().features.get(feature)
+    on_error = offer.on_error if offer is not None else "deny"
+    return decide_unsure(found, feature, quantity, at, on_error=on_error, member=member, properties=properties)
 
 
 async def decisions(store: "Store", snapshots: "Snapshots", *, account: str, at: datetime) -> Decisions:
@@ -98,9 +129,11 @@ async def explain(
         known, catalog = await _known(tx, account, at=at, now=now)
         numbers = [statement.number for statement in known.statements.values()]
         facts = await tx.accounts.facts(account, numbers=numbers)
+        held = snapshot(known, catalog, at)
+        held = await with_balances_then(tx, held, at) if at < now else (await with_balances(tx, held, at))[0]
     topics = _topics(catalog, feature, member)
     return Explanation(
-        decision=decide(snapshot(known, catalog, at), feature, quantity, at, member=member),
+        decision=decide(held, feature, quantity, at, member=member),
         known_at=min(at, now),
         catalog_version=catalog.version,
         candidates=trace(known, catalog, feature, at),

@@ -27,6 +27,7 @@ class AccountQuestion(Struct, frozen=True):
     quantity: Quantity = 1
     member: str | None = None
     at: datetime | None = None
+    properties: dict[str, str | int | bool] | None = None
 
 
 class Question(AccountQuestion, frozen=True, kw_only=True):
@@ -58,6 +59,7 @@ async def check(request: HttpRequest, parts: Here) -> Decision:
         feature=question.feature,
         quantity=question.quantity,
         member=question.member,
+        properties=question.properties,
         at=question.at or now,
         now=now,
     )

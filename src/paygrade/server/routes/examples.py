@@ -18,6 +18,7 @@ DECISION = {
     "as_of": "2026-11-21T09:00:00Z",
     "version": "3.7",
     "stale": False,
+    "limited_by": None,
 }
 
 DECISIONS = {
@@ -40,6 +41,15 @@ SUBSCRIPTION = {
     "status": "active",
     "items": [{"id": "main", "plan": "pro", "quantity": 5}],
     "anchor_at": "2026-11-01T00:00:00Z",
+}
+
+GRANT = {
+    "feature": "ai_credits",
+    "units": 500,
+    "id": "welcome_2026",
+    "kind": "promotion",
+    "reason": "welcome",
+    "expires_at": "2027-01-01T00:00:00Z",
 }
 
 CATALOG = {

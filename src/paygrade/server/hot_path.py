@@ -1,0 +1,136 @@
+"""The hot path: check and consume without a framework, for requests that have nothing wrong with them.
+
+Law: it answers as the routes do, or not at all: whatever is unusual (a body that does not fit, another instant, a key
+that is not ours, an account not remembered) goes on to the routes, which know what to say.
+"""
+
+from hmac import compare_digest
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from litestar.types import ASGIApp, Receive, Send
+
+from paygrade.decisions import decide
+from paygrade.errors import Refused, Unavailable
+from paygrade.server.bodies import KEY_LENGTH_MAX
+from paygrade.server.parts import Parts
+from paygrade.server.routes.decisions import Question
+from paygrade.server.routes.usage import Use, use
+
+HEADERS = (b"content-type", b"application/json")
+
+
+class _Question(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Use(Use, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+_questions = msgspec.json.Decoder(_Question)
+_uses = msgspec.json.Decoder(_Use)
+_encode = msgspec.json.Encoder().encode
+
+# Any in this file: an ASGI scope or message; Litestar's types for them are unions that no test of a key narrows.
+
+
+class HotPath:
+    """Wraps the application; `parts` are those its routes use."""
+
+    def __init__(self, app: ASGIApp, parts: Parts, admin_key: str) -> None:
+        self._app, self._parts = app, parts
+        self._shown = f"Bearer {admin_key}".encode()
+        self._prefix, self._numbers = uuid4().hex[:16], count(1)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and self._known(scope):
+            if scope["path"] == "/v1/check":
+                await self._check(scope, receive, send)
+                return
+            if scope["path"] == "/v1/consume":
+                await self._consume(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _known(self, scope: Any) -> bool:
+        shown = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                shown = value
+            elif name == b"x-request-id":
+                return False
+        return compare_digest(shown, self._shown)
+
+    async def _check(self, scope: Any, receive: Receive, send: Send) -> None:
+        raw = await _read(receive)
+        try:
+            question = _questions.decode(raw)
+            at = self._parts.clock.now()
+            snapshot = self._parts.snapshots.peek(question.account, at)
+        except (msgspec.MsgspecError, UnicodeDecodeError, Unavailable):
+            snapshot = None
+        if snapshot is None or question.at is not None or not _usual(raw, question.account):
+            await self._app(scope, _again(raw, receive), send)
+            return
+        decision = decide(
+            snapshot,
+            question.feature,
+            question.quantity,
+            at,
+            member=question.member,
+            properties=question.properties,
+        )
+        self._parts.metrics.note_decision(decision)
+        await self._answer(send, _encode(decision))
+
+    async def _consume(self, scope: Any, receive: Receive, send: Send) -> None:
+        raw = await _read(receive)
+        try:
+            said = _uses.decode(raw)
+            answer = await use(self._parts, said) if _usual(raw, said.account, said.id) else None
+        except (msgspec.MsgspecError, UnicodeDecodeError, Refused, Unavailable):
+            # The route has the words for it. Asking twice is harmless: an id counts once.
+            answer = None
+        if answer is None:
+            await self._app(scope, _again(raw, receive), send)
+            return
+        await self._answer(send, _encode(answer))
+
+    async def _answer(self, send: Send, body: bytes) -> None:
+        id = f"{self._prefix}{next(self._numbers):016x}".encode()
+        headers = [HEADERS, (b"content-length", b"%d" % len(body)), (b"x-request-id", id)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _usual(raw: bytes, *keys: str) -> bool:
+    """Whether these are keys we can keep, and there is no NUL in any text: JSON can only write it so."""
+    return all(0 < len(key) <= KEY_LENGTH_MAX and key.isprintable() for key in keys) and b"\\u0000" not in raw
+
+
+async def _read(receive: Receive) -> bytes:
+    message: Any = await receive()
+    if not message.get("more_body"):
+        return message.get("body", b"")  # type: ignore[no-any-return]
+    parts = [message["body"]]
+    while message.get("more_body"):
+        message = await receive()
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
+def _again(raw: bytes, receive: Receive) -> Receive:
+    """The body once more, for whoever comes next."""
+    given = False
+
+    async def receive_again() -> Any:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": raw, "more_body": False}
+
+    return receive_again

@@ -1,0 +1,272 @@
+"""The book: the balances that requests decided together work on, locked for them, and what becomes of each.
+
+Laws: everything that is changed is locked first, in one order; what a book saves is the sum of its entries' draws;
+a reservation whose time is up is given back before anything is decided.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from paygrade.balances import (
+    Balance,
+    Grant,
+    Row,
+    SlotDetail,
+    assemble,
+    slot_of,
+)
+from paygrade.entitlements import Entitlement, Snapshot
+from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, digest
+from paygrade.ledger import apply, release
+from paygrade.server.operations.carrying import carried_into
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+
+
+class Due(Exception):  # not an error: something has to be done first
+    """Reservations of these accounts have run out and were not given back yet."""
+
+    def __init__(self, accounts: Collection[str]) -> None:
+        super().__init__()
+        self.accounts = accounts
+
+
+class Book:
+    """Balances by account and pool, as they are after what was entered so far."""
+
+    def __init__(
+        self,
+        snapshots: Mapping[str, Snapshot],
+        kept: Mapping[Key, Kept],
+        grants: Mapping[tuple[str, str], list[Grant]],
+        answered: dict[tuple[str, str], Answered],
+        reservations: dict[tuple[str, str], Reservation],
+        at: datetime,
+    ) -> None:
+        self.at = at
+        self.answered = answered
+        self.reservations = reservations
+        self.entries: list[Entry] = []
+        self._kept = kept
+        self._grants = grants
+        self._deltas: dict[Key, list[int]] = {}
+        self._granted: dict[tuple[str, str, str], list[int]] = {}
+        self._changed_reservations: dict[tuple[str, str], Reservation] = {}
+        self._expires: dict[Key, datetime] = {}
+        balances = _assembled(snapshots, kept, grants, at)
+        # One snapshot for each account, whose balances are those of the book.
+        self.snapshots = {
+            account: replace(snapshot, balances=balances.setdefault(account, {}))
+            for account, snapshot in snapshots.items()
+        }
+
+    def entitlements(self, account: str) -> Mapping[str, Entitlement]:
+        segments = self.snapshots[account].segments
+        return next((s.entitlements for s in segments if self.at < s.until), {})
+
+    def balances(self, account: str) -> dict[str, Balance]:
+        return self.snapshots[account].balances
+
+    def enter(self, entry: Entry, balances: Mapping[str, Balance] | None = None) -> None:
+        """Take an entry with its draws; `balances` are those after it, where they were worked out already."""
+        account = entry.account
+        self.entries.append(entry)
+        self.answered[(account, entry.id)] = _answered(entry)
+        for draw in entry.draws:
+            if draw.slot.startswith("grant:"):
+                delta = self._granted.setdefault((account, draw.pool, draw.slot[6:]), [0, 0])
+            else:
+                delta = self._deltas.setdefault((account, draw.pool, draw.slot), [0, 0])
+            delta[0] += draw.used
+            delta[1] += draw.reserved
+        if entry.draws:
+            now = self.balances(account)
+            now.update(apply(now, entry.draws, self.at) if balances is None else balances)
+
+    def put(self, reservation: Reservation) -> None:
+        """Take a reservation, new or changed."""
+        key = (reservation.account, reservation.id)
+        self.reservations[key] = self._changed_reservations[key] = reservation
+        if reservation.state == "open":
+            for draw in release(reservation.held):
+                slot = (reservation.account, draw.pool, draw.slot)
+                self._expires[slot] = min(self._expires.get(slot, reservation.expires_at), reservation.expires_at)
+
+    async def save(self, tx: "Transaction") -> None:
+        """Write all that was entered, and tell it."""
+        if not self.entries and not self._changed_reservations:
+            return
+        changes = [self._change(key, delta) for key, delta in self._deltas.items()]
+        if changes:
+            await tx.ledger.save(changes)
+        if self._granted:
+            await tx.ledger.save_grants([self._grant(*key, delta) for key, delta in self._granted.items()])
+        if self._changed_reservations:
+            await tx.ledger.save_reservations(list(self._changed_reservations.values()))
+        if self.entries:
+            await tx.ledger.write(self.entries)
+        await tx.tell_balances(self._news(changes))
+
+    def _change(self, key: Key, delta: list[int]) -> Change:
+        kept = self._kept[key]
+        row = kept.row
+        ends = [end for end in (kept.expires_at, self._expires.get(key)) if end is not None]
+        reserved = row.reserved + delta[1]
+        return Change(
+            key,
+            row.used + delta[0],
+            reserved,
+            kept.version + 1,
+            min(ends) if ends and reserved else None,
+            self._detail(key, row),
+        )
+
+    def _detail(self, key: Key, row: Row) -> SlotDetail | None:
+        account, pool, slot = key
+        balance = self.balances(account).get(pool)
+        if balance is None or balance.detail is None:
+            return row.detail
+        detail = row.detail or SlotDetail()
+        if slot == slot_of(balance.from_at):
+            ahead = balance.detail.ahead
+            carried = balance.detail.carried_units
+            detail = replace(detail, ahead=None if ahead == (0, 1) else ahead, carried=carried or detail.carried)
+        elif slot.startswith("rolling ") and slot in balance.detail.tallies:
+            detail = replace(detail, buckets=balance.detail.tallies[slot].buckets)
+        return None if detail == SlotDetail() else detail
+
+    def _grant(self, account: str, pool: str, id: str, delta: list[int]) -> tuple[str, str, Grant]:
+        grant = next(g for g in self._grants[(account, pool)] if g.id == id)
+        changed = replace(grant, used=grant.used + delta[0], reserved=grant.reserved + delta[1])
+        return account, pool, changed
+
+    def _news(self, changes: Sequence[Change]) -> list[tuple[str, str, str, int, int, int] | tuple[str]]:
+        """What others must know: plain counts as they are now, of the rest only which account."""
+        news: list[tuple[str, str, str, int, int, int] | tuple[str]] = []
+        closely = {key[0] for key in self._granted} | {account for account, _ in self._changed_reservations}
+        for change in changes:
+            account, pool, slot = change.key
+            balance = self.balances(account).get(pool)
+            if balance is None or balance.detail is not None or slot != slot_of(balance.from_at):
+                closely.add(account)
+            else:
+                news.append((account, pool, slot, change.used, change.reserved, change.version))
+        return [told for told in news if told[0] not in closely] + [(account,) for account in sorted(closely)]
+
+
+async def open_book(
+    tx: "Transaction",
+    snapshots: Mapping[str, Snapshot],
+    keys: Iterable[Key],
+    ids: Sequence[tuple[str, str]],
+    reservations: Sequence[tuple[str, str]],
+    at: datetime,
+) -> Book:
+    """Lock what is going to change and read what it is. Raises Due."""
+    wanted = sorted(set(keys))
+    kept = await tx.ledger.lock(wanted, _spans(snapshots, at)) if wanted else {}
+    due = {key[0] for key, slot in kept.items() if slot.expires_at is not None and slot.expires_at <= at}
+    if due and await tx.ledger.expired(due, at):
+        raise Due(due)
+    pools = {(account, pool) for account, pool, _ in wanted}
+    grants = await tx.ledger.grants(sorted(pools), at, lock=True) if pools else {}
+    held = await tx.ledger.reservations(reservations, lock=True) if reservations else {}
+    answered = await tx.ledger.answered(sorted(set(ids))) if ids else {}
+    kept = await _with_carried(tx, snapshots, kept, at)
+    return Book(snapshots, kept, grants, answered, held, at)
+
+
+async def expire_due(store: "Store", accounts: Collection[str], at: datetime) -> None:
+    """Give back what reservations of these accounts held whose time is up."""
+    async with store.transaction() as tx:
+        ids = await tx.ledger.expired(accounts, at)
+        found = await tx.ledger.reservations(ids, lock=False)
+        keys = {
+            (r.account, draw.pool, draw.slot)
+            for r in found.values()
+            for draw in release(r.held)
+            if not draw.slot.startswith("grant:")
+        }
+        kept = await tx.ledger.lock(sorted(keys), {})
+        pools = {(r.account, draw.pool) for r in found.values() for draw in release(r.held)}
+        grants = await tx.ledger.grants(sorted(pools), at, lock=True)
+        held = await tx.ledger.reservations(ids, lock=True)
+        empty = {account: Snapshot(account, "", at, at, ()) for account, _ in ids}
+        book = Book(empty, kept, grants, {}, held, at)
+        for reservation in held.values():
+            if reservation.state == "open" and reservation.expires_at <= at:
+                draws = release(reservation.held)
+                id = f"{reservation.id}:expire"
+                book.enter(
+                    Entry(
+                        reservation.account,
+                        id,
+                        "expire",
+                        reservation.feature,
+                        reservation.held.units,
+                        reservation.expires_at,
+                        at,
+                        digest("expire", reservation.id),
+                        draws,
+                        member=reservation.member,
+                    )
+                )
+                nothing = replace(reservation.held, units=0, paid=())
+                book.put(replace(reservation, state="expired", held=nothing))
+        await book.save(tx)
+
+
+def _assembled(
+    snapshots: Mapping[str, Snapshot],
+    kept: Mapping[Key, Kept],
+    grants: Mapping[tuple[str, str], list[Grant]],
+    at: datetime,
+) -> dict[str, dict[str, Balance]]:
+    rows: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    for (account, pool, slot), found in kept.items():
+        rows[(account, pool)][slot] = found.row
+    balances: dict[str, dict[str, Balance]] = {}
+    for (account, pool), its in rows.items():
+        segments = snapshots[account].segments
+        entitlements = next((s.entitlements for s in segments if at < s.until), {})
+        from_at = entitlements[pool].from_at if pool in entitlements else None
+        made = assemble(its, from_at, grants=grants.get((account, pool), ()))
+        balances.setdefault(account, {})[pool] = made
+    return balances
+
+
+def _spans(snapshots: Mapping[str, Snapshot], at: datetime) -> dict[Key, tuple[datetime | None, datetime | None]]:
+    """When the windows of these accounts begin and end."""
+    spans: dict[Key, tuple[datetime | None, datetime | None]] = {}
+    for account, snapshot in snapshots.items():
+        entitlements = next((s.entitlements for s in snapshot.segments if at < s.until), {})
+        for pool, its in entitlements.items():
+            if its.from_at is not None:
+                spans[(account, pool, slot_of(its.from_at))] = (its.from_at, its.resets_at)
+    return spans
+
+
+async def _with_carried(
+    tx: "Transaction", snapshots: Mapping[str, Snapshot], kept: dict[Key, Kept], at: datetime
+) -> dict[Key, Kept]:
+    """Settle what is carried into windows that are used for the first time."""
+    for key, found in kept.items():
+        account, pool, slot = key
+        snapshot = snapshots[account]
+        its = next((s.entitlements for s in snapshot.segments if at < s.until), {}).get(pool)
+        if its is None or not its.rollover or slot != slot_of(its.from_at):
+            continue
+        if found.row.detail is None or found.row.detail.carried is None:
+            carried = await carried_into(tx, account, its)
+            detail = replace(found.row.detail or SlotDetail(), carried=carried)
+            kept[key] = found._replace(row=replace(found.row, detail=detail))
+    return kept
+
+
+def _answered(entry: Entry) -> Answered:
+    return Answered(entry.digest, entry.kind, entry.denied, entry.answer)

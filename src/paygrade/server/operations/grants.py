@@ -1,0 +1,156 @@
+"""Grants by themselves, and counts stated by hand: what an operator or the host application says of balances."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.balances import Grant, GrantKind, Share, share, slot_of
+from paygrade.entitlements import Snapshot
+from paygrade.entries import Draw, Entry, digest
+from paygrade.errors import Refused
+from paygrade.ledger import grants_of, in_window
+from paygrade.server.operations.book import Book, Due, expire_due, open_book
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.server.snapshots import Snapshots
+
+
+class GrantView(Struct, frozen=True):
+    """A grant and where its units are."""
+
+    grant: Grant
+    share: Share
+
+
+class BalanceView(Struct, frozen=True):
+    """What an account has of one feature or credit, grant by grant in burn order."""
+
+    account: str
+    pool: str
+    used: int
+    reserved: int
+    limit: int | None
+    resets_at: datetime | None
+    grants: tuple[GrantView, ...]
+
+
+async def give(
+    store: "Store", snapshots: "Snapshots", *, account: str, pool: str, grant: Grant, reason: str, at: datetime
+) -> GrantView:
+    """Grant units of a feature or credit. Granting the same under the same id again changes nothing.
+
+    Refused `unknown_account`, `unknown_feature`, `not_countable`, `id_conflict`, `already_expired`.
+    """
+    _refuse_ended(grant, at)
+    async with store.transaction() as tx:
+        await _known(snapshots, store, account, pool, at)
+        mark = digest("grant", pool, grant.kind, grant.units, grant.priority, grant.until, reason)
+        found = await tx.ledger.answered([(account, f"grant:{grant.id}")])
+        if found:
+            _refuse_other(next(iter(found.values())).digest, mark, grant.id)
+            its = (await tx.ledger.grants([(account, pool)], at, lock=False)).get((account, pool), [])
+            grant = next((g for g in its if g.id == grant.id), grant)
+            return GrantView(grant, share(grant, at))
+        await grant_units(tx, account=account, pool=pool, grant=grant, reason=reason, mark=mark, at=at)
+    return GrantView(grant, share(grant, at))
+
+
+async def grant_units(
+    tx: "Transaction", *, account: str, pool: str, grant: Grant, reason: str, mark: int, at: datetime
+) -> None:
+    """Add a grant with its entry, and tell it."""
+    await tx.ledger.grant(account, pool, grant, reason=reason, at=at)
+    entry = Entry(account, f"grant:{grant.id}", "grant", pool, grant.units, grant.from_at, at, mark)
+    await tx.ledger.write([entry])
+    await tx.tell_balances([(account,)])
+
+
+async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
+    """Take back what is left of a grant. Doing it again changes nothing. Refused `unknown_grant`."""
+    async with store.transaction() as tx:
+        its = (await tx.ledger.grants([(account, pool)], at, lock=True)).get((account, pool), [])
+        grant = next((g for g in its if g.id == id), None)
+        if grant is None:
+            raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` that could be spent")
+        left = grant.left
+        if left:
+            grant = replace(grant, voided=grant.voided + left)
+            await tx.ledger.save_grants([(account, pool, grant)])
+            mark = digest("void", pool, id)
+            entry = Entry(account, f"void:{id}:{grant.voided}", "void", pool, left, at, at, mark)
+            await tx.ledger.write([entry])
+            await tx.tell_balances([(account,)])
+    return GrantView(grant, share(grant, at))
+
+
+async def state_usage(
+    store: "Store", snapshots: "Snapshots", *, account: str, pool: str, used: int, id: str, reason: str, at: datetime
+) -> BalanceView:
+    """State how much is used of a feature in its present window, as it should have been counted.
+
+    Refused `unknown_account`, `unknown_feature`, `not_countable`, `id_conflict`.
+    """
+    snapshot = await _known(snapshots, store, account, pool, at)
+    entitlements = next(s.entitlements for s in snapshot.segments if at < s.until)
+    slot, mark = slot_of(entitlements[pool].from_at), digest("set", pool, used, reason)
+    while True:
+        try:
+            async with store.transaction() as tx:
+                book = await open_book(tx, {account: snapshot}, [(account, pool, slot)], [(account, id)], [], at)
+                known = book.answered.get((account, id))
+                if known is not None:
+                    _refuse_other(known.digest, mark, id)
+                else:
+                    _state(book, account, pool, slot, used, id, mark, at)
+                    await book.save(tx)
+                return view_balance(book.snapshots[account], pool, at)
+        except Due as due:
+            await expire_due(store, due.accounts, at)
+
+
+def _state(book: Book, account: str, pool: str, slot: str, used: int, id: str, mark: int, at: datetime) -> None:
+    more = used - book.balances(account)[pool].used
+    entry = Entry(account, id, "set", pool, used, at, at, mark, (Draw(pool, slot, more),) if more else ())
+    book.enter(entry)
+
+
+async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:
+    """What the account has of a feature or credit. Refused `unknown_account`, `unknown_feature`, `not_countable`."""
+    return view_balance(await _known(snapshots, store, account, pool, at), pool, at)
+
+
+def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
+    """The balance of one pool, as a snapshot carries it."""
+    its = next(s.entitlements for s in snapshot.segments if at < s.until)[pool]
+    balance = in_window(snapshot.balances.get(pool), its.from_at, at)
+    grants = tuple(GrantView(grant, share(grant, at)) for grant in grants_of(its, balance, at))
+    return BalanceView(snapshot.account, pool, balance.used, balance.reserved, its.limit, its.resets_at, grants)
+
+
+async def _known(snapshots: "Snapshots", store: "Store", account: str, pool: str, at: datetime) -> Snapshot:
+    found = await snapshots.load(store, account, at)
+    if not found.known:
+        raise Refused("unknown_account", f"there is no account `{account}`; create it first")
+    its = next((s.entitlements for s in found.segments if at < s.until), {}).get(pool)
+    if its is None:
+        raise Refused("unknown_feature", f"the catalog has no feature or credit `{pool}`")
+    if its.kind in ("boolean", "config"):
+        raise Refused("not_countable", f"`{pool}` is {its.kind}: there is nothing to count")
+    return found
+
+
+def _refuse_ended(grant: Grant, at: datetime) -> None:
+    if grant.until is not None and grant.until <= max(at, grant.from_at):
+        raise Refused("already_expired", f"this grant would end at {grant.until.isoformat()}, before it begins")
+
+
+def _refuse_other(known: int, mark: int, id: str) -> None:
+    if known != mark:
+        raise Refused("id_conflict", f"the id `{id}` was used before for something else; take another one")
+
+
+GRANT_KINDS: tuple[GrantKind, ...] = ("purchase", "promotion", "trial", "adjustment")
+"""What may be granted by hand; the others come by themselves."""

@@ -1,0 +1,435 @@
+"""Using and holding units: many requests are decided together and saved in one transaction.
+
+Laws: what is answered is saved before; an id has at most one effect, and a denied id stays denied; of requests for
+one account, each one sees what those before it did; whoever loses a race is decided anew, with what is true then.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.balances import Balance
+from paygrade.decisions import Decision, decide
+from paygrade.entitlements import Entitlement, Snapshot
+from paygrade.entries import Answered, Entry, EntryKind, Held, Reservation, digest
+from paygrade.errors import Refused
+from paygrade.ledger import Spent, after, apply, commit, committed_price, exact_price, hold, release, slots, spend
+from paygrade.server.operations.answers import Answer, ReservationView, packed, unpacked
+from paygrade.server.operations.book import Book, Due, expire_due, open_book
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+    from paygrade.server.snapshots import Snapshots
+
+TTL_MAX_S = 24 * 3600
+HOLDS_MAX = 1000
+"""How many reservations of one account may be open at a time."""
+
+
+class Consume(Struct, frozen=True):
+    """Use `quantity` units, if that is allowed. `id` makes it count once."""
+
+    account: str
+    feature: str
+    id: str
+    quantity: int = 1
+    member: str | None = None
+    properties: dict[str, Any] | None = None
+    """Any: JSON as it was told."""
+
+
+class Reserve(Struct, frozen=True):
+    """Hold `quantity` units for `ttl_s` seconds, if that is allowed."""
+
+    account: str
+    feature: str
+    id: str
+    quantity: int = 1
+    ttl_s: int = 60
+    member: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class Commit(Struct, frozen=True):
+    """Use units of a reservation: `quantity` of them, or all; the rest is given back unless it is `keep`-t.
+
+    `id` names this step, so that it counts once; a reservation is committed whole only once, so that needs none.
+    """
+
+    account: str
+    reservation: str
+    quantity: int | None = None
+    keep: bool = False
+    id: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class Release(Struct, frozen=True):
+    """Give back what a reservation still holds."""
+
+    account: str
+    reservation: str
+
+
+class Extend(Struct, frozen=True):
+    """Let a reservation end `ttl_s` seconds from now."""
+
+    account: str
+    reservation: str
+    ttl_s: int = 60
+
+
+Asked = Consume | Reserve | Commit | Release | Extend
+
+
+async def use_together(
+    store: "Store", snapshots: "Snapshots", asked: Sequence[Asked], at: datetime
+) -> list[Answer | Refused]:
+    """Decide and save these requests in one transaction; the answers, in their order."""
+    accounts = {account: await snapshots.load(store, account, at) for account in {a.account for a in asked}}
+    while True:
+        try:
+            return await _attempt(store, asked, accounts, at)
+        except Due as due:
+            await expire_due(store, due.accounts, at)
+
+
+async def _attempt(
+    store: "Store", asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
+) -> list[Answer | Refused]:
+    async with store.transaction() as tx:
+        steps = [(a.account, a.reservation) for a in asked if isinstance(a, Commit | Release | Extend)]
+        held = await tx.ledger.reservations(steps, lock=False) if steps else {}
+        keys = {key for a in asked for key in _touched(a, accounts[a.account], held, at)}
+        ids = [(a.account, id_of(a)) for a in asked]
+        book = await open_book(tx, accounts, keys, ids, steps, at)
+        answers = [_one(book, a) for a in asked]
+        await book.save(tx)
+    return answers
+
+
+def _touched(
+    asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reservation], at: datetime
+) -> list[tuple[str, str, str]]:
+    """The slots a request reads or changes."""
+    account = asked.account
+    match asked:
+        case Consume(feature=feature, member=member) | Reserve(feature=feature, member=member):
+            entitlements = entitlements_at(snapshot, at)
+            if feature not in entitlements:
+                return []
+            return [(account, pool, slot) for pool, slot in slots(entitlements, feature, at, member=member)]
+        case _:
+            reservation = held.get((account, asked.reservation))
+            if reservation is None:
+                return []
+            its = reservation.held
+            pairs = [*((pool, slot) for pool, slot, _ in its.paid), *its.counted, *its.priced]
+            more = _touched(_rest(asked, reservation), snapshot, held, at) if isinstance(asked, Commit) else []
+            return [*((account, pool, slot) for pool, slot in pairs if not slot.startswith("grant:")), *more]
+
+
+def _rest(asked: Commit, reservation: Reservation) -> Consume:
+    """What is used beyond what was held."""
+    more = max(0, (asked.quantity or 0) - reservation.held.units)
+    return Consume(asked.account, reservation.feature, "", more, reservation.member, asked.properties)
+
+
+def entitlements_at(snapshot: Snapshot, at: datetime) -> dict[str, Entitlement]:
+    """The entitlements in force at `at`."""
+    return next((s.entitlements for s in snapshot.segments if at < s.until), {})
+
+
+def id_of(asked: Asked) -> str:
+    """The id under which a request is kept in the ledger."""
+    match asked:
+        case Consume() | Reserve():
+            return asked.id
+        case Commit(id=str() as id):
+            return id
+        case _:
+            return f"{asked.reservation}:{type(asked).__name__.lower()}"
+
+
+def mark_of(asked: Asked) -> int:
+    """What was asked, as 64 bits."""
+    match asked:
+        case Consume():
+            return digest("consume", asked.feature, asked.quantity, asked.member, asked.properties)
+        case Reserve():
+            return digest("reserve", asked.feature, asked.quantity, asked.ttl_s, asked.member, asked.properties)
+        case Commit():
+            return digest("commit", asked.reservation, asked.quantity, asked.keep, asked.properties)
+        case Release() | Extend():
+            return digest(type(asked).__name__, asked.reservation)
+
+
+def _one(book: Book, asked: Asked) -> Answer | Refused:
+    known = book.answered.get((asked.account, id_of(asked)))
+    if known is not None and not isinstance(asked, Extend):
+        return _again(book, asked, known)
+    try:
+        match asked:
+            case Consume():
+                return _consume(book, asked)
+            case Reserve():
+                return _reserve(book, asked)
+            case Commit():
+                return _commit(book, asked)
+            case Release():
+                return _release(book, asked)
+            case Extend():
+                return _extend(book, asked)
+    except Refused as refused:
+        return refused
+
+
+def _again(book: Book, asked: Asked, known: Answered) -> Answer | Refused:
+    """The answer that was given to this id before."""
+    if known.digest != mark_of(asked) or known.answer is None:
+        id = id_of(asked)
+        return Refused(
+            "id_conflict",
+            f"the id `{id}` was used before for something else; an id counts once: take another one for another use",
+        )
+    feature, entitlements = _feature(book, asked), book.entitlements(asked.account)
+    sources = entitlements[feature].sources if feature in entitlements else ()
+    return unpacked(known.answer, account=asked.account, feature=feature, sources=sources)
+
+
+def _feature(book: Book, asked: Asked) -> str:
+    if isinstance(asked, Consume | Reserve):
+        return asked.feature
+    return book.reservations[(asked.account, asked.reservation)].feature
+
+
+def _consume(book: Book, asked: Consume) -> Answer:
+    account, at = asked.account, book.at
+    decision = _decide(book, asked, asked.quantity)
+    if decision.reason in ("unknown_account", "unknown_feature"):
+        return Answer(decision, took_effect=False)
+    _refuse_uncountable(book, account, asked.feature)
+    if not decision.allowed:
+        book.enter(_entry(book, asked, "consume", asked.feature, asked.quantity, decision))
+        return Answer(decision, took_effect=False)
+    entitlements, balances = book.entitlements(account), book.balances(account)
+    spent = spend(
+        entitlements, balances, asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
+    )
+    now = after(balances, asked.feature, spent, at)
+    shown = _after(book, asked, decision, asked.quantity, now)
+    entry = _entry(book, asked, "consume", asked.feature, asked.quantity, shown)
+    book.enter(replace(entry, draws=spent.draws), now)
+    return Answer(shown, took_effect=True)
+
+
+def _reserve(book: Book, asked: Reserve) -> Answer:
+    account, at = asked.account, book.at
+    decision = _decide(book, asked, asked.quantity)
+    if decision.reason in ("unknown_account", "unknown_feature"):
+        return Answer(decision, took_effect=False)
+    _refuse_uncountable(book, account, asked.feature)
+    if not decision.allowed:
+        book.enter(_entry(book, asked, "reserve", asked.feature, asked.quantity, decision))
+        return Answer(decision, took_effect=False)
+    entitlements, balances = book.entitlements(account), book.balances(account)
+    draws, held = hold(
+        entitlements, balances, asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
+    )
+    expires_at = at + timedelta(seconds=asked.ttl_s)
+    reservation = Reservation(
+        account, asked.id, asked.feature, asked.member, asked.quantity, 0, "open", held, at, expires_at
+    )
+    shown = _after(book, asked, decision, asked.quantity, apply(balances, draws, at), held=True)
+    book.put(reservation)
+    entry = _entry(book, asked, "reserve", asked.feature, asked.quantity, shown, reservation)
+    book.enter(replace(entry, draws=draws))
+    return Answer(shown, took_effect=True, reservation=view_of(reservation))
+
+
+def _commit(book: Book, asked: Commit) -> Answer:
+    reservation = _open(book, asked)
+    account, at, feature = asked.account, book.at, reservation.feature
+    entitlements, balances = book.entitlements(account), book.balances(account)
+    quantity = reservation.held.units if asked.quantity is None else asked.quantity
+    inside = min(quantity, reservation.held.units)
+    rest = _rest(asked, reservation)
+    if rest.quantity:
+        beyond = _decide(book, rest, rest.quantity)
+        if not beyond.allowed:
+            raise Refused(
+                "exceeds_reservation",
+                f"`{asked.reservation}` holds {reservation.held.units}, and {rest.quantity} more are not allowed "
+                f"[{beyond.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
+            )
+    draws, held = _committed(entitlements[feature], balances, reservation, inside, asked.properties)
+    now = after(balances, feature, draws, at)
+    all_draws = draws.draws
+    if rest.quantity:
+        more = spend(
+            entitlements, now, feature, rest.quantity, at, member=reservation.member, properties=asked.properties
+        )
+        now, all_draws = after(now, feature, more, at), (*all_draws, *more.draws)
+    state = "open" if asked.keep and held.units else "committed"
+    if state == "committed":
+        given_back = release(held)
+        now, all_draws, held = apply(now, given_back, at), (*all_draws, *given_back), _nothing(held)
+    changed = replace(reservation, committed=reservation.committed + quantity, state=state, held=held)
+    return _resolved(book, asked, "commit", changed, quantity, all_draws, now)
+
+
+def _release(book: Book, asked: Release) -> Answer:
+    reservation = _open(book, asked)
+    draws = release(reservation.held)
+    now = apply(book.balances(asked.account), draws, book.at)
+    changed = replace(reservation, state="released", held=_nothing(reservation.held))
+    return _resolved(book, asked, "release", changed, reservation.held.units, draws, now)
+
+
+def _extend(book: Book, asked: Extend) -> Answer:
+    reservation = _open(book, asked)
+    changed = replace(reservation, expires_at=book.at + timedelta(seconds=asked.ttl_s))
+    book.put(changed)
+    decision = decide(book.snapshots[asked.account], reservation.feature, 0, book.at, member=reservation.member)
+    return Answer(decision, took_effect=True, reservation=view_of(changed))
+
+
+def _resolved(
+    book: Book,
+    asked: Commit | Release,
+    kind: Any,
+    changed: Reservation,
+    quantity: int,
+    draws: tuple[Any, ...],
+    now: dict[str, Any],
+) -> Answer:
+    """Any: an EntryKind, draws and balances."""
+    book.put(changed)
+    snapshot = replace(book.snapshots[asked.account], balances=now)
+    decision = decide(snapshot, changed.feature, 0, book.at, member=changed.member)
+    shown = replace(decision, quantity=quantity)
+    entry = _entry(book, asked, kind, changed.feature, quantity, shown, changed)
+    book.enter(replace(entry, draws=draws, member=changed.member, denied=None), now)
+    return Answer(shown, took_effect=True, reservation=view_of(changed))
+
+
+def _committed(
+    entitlement: Entitlement, balances: Mapping[str, Balance], reservation: Reservation, quantity: int, properties: Any
+) -> tuple[Spent, Held]:
+    held = reservation.held
+    # What pays is what was held, whatever the feature is paid with by now.
+    if not any(pool != reservation.feature for pool, _, _ in held.paid) or entitlement.credit is None:
+        draws, held = commit(held, quantity, cost=min(quantity, held.credits))
+        return Spent(draws), held
+    cost, ahead = committed_price(entitlement, balances.get(reservation.feature), held, quantity, properties)
+    exact = str(exact_price(entitlement, quantity, properties))
+    draws, held = commit(held, quantity, cost=cost, exact=exact)
+    return Spent(draws, ahead), held
+
+
+def _open(book: Book, asked: Commit | Release | Extend) -> Reservation:
+    """The reservation, if it can still be resolved."""
+    found = book.reservations.get((asked.account, asked.reservation))
+    if found is None:
+        raise Refused(
+            "unknown_reservation", f"`{asked.account}` has no reservation `{asked.reservation}`; reserve it first"
+        )
+    if found.state == "expired":
+        raise Refused(
+            "reservation_expired",
+            f"`{asked.reservation}` ran out at {found.expires_at:%Y-%m-%dT%H:%M:%SZ} and holds nothing any more; "
+            "tell what was used as a usage event, and extend reservations in time",
+        )
+    if found.state != "open":
+        raise Refused("reservation_resolved", f"`{asked.reservation}` was {found.state} before; it holds nothing")
+    return found
+
+
+def _decide(book: Book, asked: Consume | Reserve, quantity: int) -> Decision:
+    return decide(
+        book.snapshots[asked.account],
+        asked.feature,
+        quantity,
+        book.at,
+        member=asked.member,
+        properties=asked.properties,
+    )
+
+
+def _after(
+    book: Book,
+    asked: Consume | Reserve,
+    decision: Decision,
+    quantity: int,
+    now: dict[str, Balance],
+    *,
+    held: bool = False,
+) -> Decision:
+    """The decision with the counts as they are once it took effect."""
+    entitlement = book.entitlements(asked.account)[asked.feature]
+    if entitlement.plain and decision.limit is not None and decision.used is not None:
+        total = decision.used + (decision.reserved or 0) + quantity
+        return replace(
+            decision,
+            used=decision.used + (0 if held else quantity),
+            reserved=(decision.reserved or 0) + (quantity if held else 0),
+            remaining=max(0, decision.limit - total),
+        )
+    snapshot = replace(book.snapshots[asked.account], balances=now)
+    left = decide(snapshot, asked.feature, 0, book.at, member=asked.member, properties=asked.properties)
+    return replace(decision, limit=left.limit, used=left.used, reserved=left.reserved, remaining=left.remaining)
+
+
+def _entry(
+    book: Book,
+    asked: Asked,
+    kind: EntryKind,
+    feature: str,
+    quantity: int,
+    decision: Decision,
+    reservation: Reservation | None = None,
+) -> Entry:
+    return Entry(
+        asked.account,
+        id_of(asked),
+        kind,
+        feature,
+        quantity,
+        book.at,
+        book.at,
+        mark_of(asked),
+        (),
+        None if decision.allowed else decision.reason,
+        getattr(asked, "member", None),
+        getattr(asked, "properties", None),
+        packed(decision, view_of(reservation) if reservation is not None else None),
+    )
+
+
+def view_of(reservation: Reservation) -> ReservationView:
+    """A reservation as it is shown."""
+    return ReservationView(
+        reservation.id,
+        reservation.account,
+        reservation.feature,
+        reservation.member,
+        reservation.state,
+        reservation.units,
+        reservation.committed,
+        reservation.held.units if reservation.state == "open" else 0,
+        reservation.made_at,
+        reservation.expires_at,
+    )
+
+
+def _nothing(held: Held) -> Held:
+    return replace(held, units=0, paid=())
+
+
+def _refuse_uncountable(book: Book, account: str, feature: str) -> None:
+    kind = book.entitlements(account)[feature].kind
+    if kind in ("boolean", "config"):
+        raise Refused("not_countable", f"`{feature}` is {kind}: there is nothing to use up; `check` answers for it")

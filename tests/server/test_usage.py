@@ -1,0 +1,243 @@
+"""Using and holding units over HTTP: exact, durable, once for each id."""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from paygrade.server.settings import Settings
+from serving import Api, empty_database, serving
+
+CATALOG: dict[str, Any] = {
+    "version": 1,
+    "features": {
+        "exports": {"kind": "boolean"},
+        "calls": {"kind": "metered"},
+        "soft_calls": {"kind": "metered", "event": "soft_call"},
+        "capped": {"kind": "metered", "event": "capped"},
+        "shared": {"kind": "metered", "event": "shared"},
+        "seats": {"kind": "level"},
+        "tokens": {
+            "kind": "metered",
+            "event": "completion",
+            "aggregate": "sum",
+            "value": "tokens",
+            "burns": {
+                "ai_credits": {
+                    "rate": 1,
+                    "per": 1000,
+                    "by": {"property": "model", "rates": {"large": {"rate": 3, "per": 1000}}},
+                }
+            },
+        },
+    },
+    "credits": {"ai_credits": {}},
+    "plans": {
+        "free": {
+            "default": True,
+            "entitlements": {
+                "exports": True,
+                "calls": {"limit": 10, "every": "month"},
+                "soft_calls": {"limit": 10, "every": "month", "overage": {
+                    "price": {"amount": 2, "per": 1, "currency": "usd"}, "spend_cap": 10}},
+                "capped": {"limit": 100, "every": "month", "caps": [{"limit": 5, "every": "hour"}]},
+                "shared": {"limit": 10, "every": "month", "per_member": 4},
+                "seats": 3,
+                "ai_credits": {"grant": 10, "every": "month"},
+            },
+        }
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def metered(postgres_url: str) -> Iterator[Api]:
+    """A server that sells one plan with every kind of limit."""
+    with empty_database(postgres_url) as database_url, serving(Settings(), database_url, catalog=False) as api:
+        api.ok("PUT", "/v1/catalog", json=CATALOG)
+        yield api
+
+
+@pytest.fixture
+def acme(metered: Api) -> str:
+    key = f"acme-{uuid.uuid4().hex[:12]}"
+    metered.ok("PUT", f"/v1/accounts/{key}", json={"name": "Acme"})
+    return key
+
+
+def consume(api: Api, account: str, feature: str, quantity: int = 1, **more: Any) -> Any:
+    body = {"account": account, "feature": feature, "quantity": quantity, "id": uuid.uuid4().hex, **more}
+    return api.ok("POST", "/v1/consume", json=body)
+
+
+def reserve(api: Api, account: str, feature: str, quantity: int, **more: Any) -> Any:
+    body = {"account": account, "feature": feature, "quantity": quantity, "id": uuid.uuid4().hex, **more}
+    return api.ok("POST", "/v1/reservations", json=body)
+
+
+def counts(decision: Any) -> tuple[Any, ...]:
+    return decision["limit"], decision["used"], decision["reserved"], decision["remaining"]
+
+
+def test_what_is_consumed_is_counted_and_checked(metered: Api, acme: str) -> None:
+    answer = consume(metered, acme, "calls", 4)
+    assert (answer["consumed"], answer["replayed"], counts(answer["decision"])) == (True, False, (10, 4, 0, 6))
+    assert counts(metered.check(acme, "calls")) == (10, 4, 0, 6)
+    assert not metered.check(acme, "calls", quantity=7)["allowed"]
+
+
+def test_one_unit_over_the_limit_is_denied_and_uses_nothing(metered: Api, acme: str) -> None:
+    consume(metered, acme, "calls", 9)
+    denied = consume(metered, acme, "calls", 2)
+    assert (denied["consumed"], denied["decision"]["reason"]) == (False, "limit_reached")
+    assert consume(metered, acme, "calls", 1)["consumed"]
+    assert counts(metered.check(acme, "calls")) == (10, 10, 0, 0)
+
+
+def test_an_id_counts_once_and_gets_its_answer_again(metered: Api, acme: str) -> None:
+    body = {"account": acme, "feature": "calls", "quantity": 3, "id": "once"}
+    first = metered.ok("POST", "/v1/consume", json=body)
+    consume(metered, acme, "calls", 5)
+    again = metered.ok("POST", "/v1/consume", json=body)
+    assert again["replayed"]
+    assert again["consumed"]
+    assert {**again["decision"], "value": None} == {**first["decision"], "value": None}
+    assert metered.check(acme, "calls")["used"] == 8
+
+
+def test_a_denied_id_stays_denied_though_there_is_room_by_now(metered: Api, acme: str) -> None:
+    body = {"account": acme, "feature": "calls", "quantity": 11, "id": "too much"}
+    assert not metered.ok("POST", "/v1/consume", json=body)["consumed"]
+    metered.ok("PUT", f"/v1/accounts/{acme}/overrides/calls", json={"limit": 100, "reason": "goodwill"})
+    assert metered.eventually(acme, "calls", allowed=True, quantity=11)
+    again = metered.ok("POST", "/v1/consume", json=body)
+    assert (again["consumed"], again["replayed"], again["decision"]["reason"]) == (False, True, "limit_reached")
+
+
+def test_an_id_used_for_something_else_is_a_conflict(metered: Api, acme: str) -> None:
+    body = {"account": acme, "feature": "calls", "quantity": 1, "id": "twice"}
+    metered.ok("POST", "/v1/consume", json=body)
+    told = metered.problem(409, "POST", "/v1/consume", json={**body, "quantity": 2})
+    assert told["code"] == "id_conflict"
+    assert metered.check(acme, "calls")["used"] == 1
+
+
+def test_concurrent_requests_get_exactly_what_is_left(metered: Api, acme: str) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: consume(metered, acme, "calls", 3), range(32)))
+    assert sum(answer["consumed"] for answer in answers) == 10 // 3
+    assert counts(metered.check(acme, "calls")) == (10, 9, 0, 1)
+
+
+def test_a_boolean_has_nothing_to_use_up(metered: Api, acme: str) -> None:
+    body = {"account": acme, "feature": "exports", "id": "x"}
+    assert metered.problem(409, "POST", "/v1/consume", json=body)["code"] == "not_countable"
+
+
+def test_unknown_accounts_and_features_are_denials(metered: Api, acme: str) -> None:
+    assert consume(metered, "nobody-at-all", "calls")["decision"]["reason"] == "unknown_account"
+    assert consume(metered, acme, "teleport")["decision"]["reason"] == "unknown_feature"
+
+
+def test_a_negative_quantity_is_refused_with_its_place(metered: Api, acme: str) -> None:
+    body = {"account": acme, "feature": "calls", "quantity": -1, "id": "x"}
+    assert metered.problem(400, "POST", "/v1/consume", json=body)["errors"][0]["pointer"] == "/quantity"
+
+
+def test_what_is_held_counts_until_it_is_committed_or_given_back(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "calls", 8)["reservation"]
+    assert counts(metered.check(acme, "calls")) == (10, 0, 8, 2)
+    assert not consume(metered, acme, "calls", 3)["consumed"]
+    path = f"/v1/reservations/{held['id']}"
+    done = metered.ok("POST", f"{path}/commit", json={"account": acme, "quantity": 5})
+    assert (done["reservation"]["state"], done["reservation"]["committed"]) == ("committed", 5)
+    assert counts(metered.check(acme, "calls")) == (10, 5, 0, 5)
+    again = metered.ok("POST", f"{path}/commit", json={"account": acme, "quantity": 5})
+    assert again["replayed"]
+    assert metered.problem(409, "POST", f"{path}/release", json={"account": acme})["code"] == "reservation_resolved"
+
+
+def test_a_reservation_is_committed_piece_by_piece(metered: Api, acme: str) -> None:
+    path = f"/v1/reservations/{reserve(metered, acme, 'calls', 8)['reservation']['id']}"
+    for number in (1, 2):
+        step = {"account": acme, "quantity": 2, "keep": True, "id": f"{path}-{number}"}
+        metered.ok("POST", f"{path}/commit", json=step)
+    assert counts(metered.check(acme, "calls")) == (10, 4, 4, 2)
+    released = metered.ok("POST", f"{path}/release", json={"account": acme})
+    assert released["reservation"]["held"] == 0
+    assert counts(metered.check(acme, "calls")) == (10, 4, 0, 6)
+
+
+def test_more_than_was_held_is_committed_only_if_it_is_allowed(metered: Api, acme: str) -> None:
+    first = reserve(metered, acme, "calls", 4)["reservation"]["id"]
+    metered.ok("POST", f"/v1/reservations/{first}/commit", json={"account": acme, "quantity": 6})
+    assert counts(metered.check(acme, "calls")) == (10, 6, 0, 4)
+    second = reserve(metered, acme, "calls", 4)["reservation"]["id"]
+    told = metered.problem(409, "POST", f"/v1/reservations/{second}/commit", json={"account": acme, "quantity": 5})
+    assert told["code"] == "exceeds_reservation"
+    assert counts(metered.check(acme, "calls")) == (10, 6, 4, 0)
+
+
+def test_an_hourly_cap_denies_before_the_monthly_limit(metered: Api, acme: str) -> None:
+    consume(metered, acme, "capped", 5)
+    denied = consume(metered, acme, "capped")["decision"]
+    assert (denied["reason"], denied["limited_by"], denied["limit"]) == ("limit_reached", "hour", 5)
+    assert metered.check(acme, "capped")["limited_by"] == "hour"
+
+
+def test_a_member_uses_no_more_than_their_share(metered: Api, acme: str) -> None:
+    assert consume(metered, acme, "shared", 4, member="ann")["consumed"]
+    denied = consume(metered, acme, "shared", 1, member="ann")
+    assert (denied["consumed"], denied["decision"]["limited_by"]) == (False, "member")
+    assert consume(metered, acme, "shared", 4, member="bob")["consumed"]
+    assert not consume(metered, acme, "shared", 3, member="cyd")["consumed"]
+    assert metered.check(acme, "shared", member="cyd")["remaining"] == 2
+
+
+def test_a_soft_limit_ends_where_the_spend_cap_does(metered: Api, acme: str) -> None:
+    assert consume(metered, acme, "soft_calls", 15)["consumed"]
+    denied = consume(metered, acme, "soft_calls", 1)
+    assert (denied["consumed"], denied["decision"]["limited_by"]) == (False, "spend_cap")
+
+
+def test_credits_are_rounded_on_the_running_sum(metered: Api, acme: str) -> None:
+    for _ in range(10):
+        assert consume(metered, acme, "tokens", 100)["consumed"]
+    assert metered.check(acme, "ai_credits")["used"] == 1
+    consume(metered, acme, "tokens", 1)
+    assert metered.check(acme, "ai_credits")["used"] == 2
+    assert metered.check(acme, "tokens")["remaining"] == 8_999
+
+
+def test_a_dear_model_costs_more_credits(metered: Api, acme: str) -> None:
+    assert consume(metered, acme, "tokens", 1000, properties={"model": "large"})["consumed"]
+    assert metered.check(acme, "ai_credits")["used"] == 3
+    assert metered.check(acme, "tokens", quantity=2334, properties={"model": "large"})["allowed"] is False
+
+
+def test_granted_units_are_spent_after_the_plans_and_expire_apart(metered: Api, acme: str) -> None:
+    grant = {"feature": "calls", "units": 5, "id": "g1", "kind": "purchase", "reason": "bought"}
+    metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)
+    assert metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)["grant"]["id"] == "g1"
+    assert counts(metered.check(acme, "calls")) == (15, 0, 0, 15)
+    answer = consume(metered, acme, "calls", 12)
+    assert (answer["decision"]["reason"], counts(answer["decision"])) == ("credit", (15, 12, 0, 3))
+    balance = metered.ok("GET", f"/v1/accounts/{acme}/balances/calls")
+    assert [(g["grant"]["kind"], g["share"]["consumed"]) for g in balance["grants"]] == [
+        ("window", 10),
+        ("purchase", 2),
+    ]
+    voided = metered.ok("DELETE", f"/v1/accounts/{acme}/grants/calls/g1")
+    assert voided["share"] == {
+        "granted": 5, "available": 0, "reserved": 0, "consumed": 2, "expired": 0, "voided": 3
+    }  # fmt: skip
+    assert metered.check(acme, "calls")["remaining"] == 0
+
+
+def test_usage_is_stated_as_it_should_have_been_counted(metered: Api, acme: str) -> None:
+    consume(metered, acme, "seats", 2)
+    stated = metered.ok("PUT", f"/v1/accounts/{acme}/usage/seats", json={"used": 1, "id": "recount"})
+    assert stated["used"] == 1
+    assert metered.check(acme, "seats")["remaining"] == 2
