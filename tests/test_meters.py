@@ -15,7 +15,7 @@ from paygrade.meters import (
     Reading,
     Refusal,
     Said,
-    Tally,
+    Total,
     UsageEvent,
     digest,
     fold,
@@ -155,18 +155,18 @@ said_lists = st.lists(
 )
 
 
-def taken(tally: Tally, aggregate: Aggregate, said: list[Said], values: set[str | None]) -> Tally:
+def taken(total: Total, aggregate: Aggregate, said: list[Said], values: set[str | None]) -> Total:
     for each in said:
         reading = Reading("f", aggregate, each.units, each.value)
-        tally = take(tally, reading, id=each.id, time=each.time, seen=each.value in values)
+        total = take(total, reading, id=each.id, time=each.time, seen=each.value in values)
         values.add(each.value)
-    return tally
+    return total
 
 
 @given(st.sampled_from(AGGREGATES), said_lists, st.integers(0, 12))
 def test_splitting_a_batch_anywhere_gives_the_same_sums(aggregate: Aggregate, said: list[Said], cut: int) -> None:
     values: set[str | None] = set()
-    halfway = taken(Tally(), aggregate, said[:cut], values)
+    halfway = taken(Total(), aggregate, said[:cut], values)
     assert taken(halfway, aggregate, said[cut:], values) == fold(aggregate, said)
 
 

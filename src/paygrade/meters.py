@@ -139,12 +139,6 @@ def digest(event: UsageEvent) -> int:
     return int.from_bytes(hashlib.blake2b(_encode(event), digest_size=8).digest(), "big", signed=True)
 
 
-Key = tuple[str, str, str]
-"""Account, pool and slot: one row of balances."""
-Draw = tuple[str, str, int, int]
-"""Pool, slot, used, reserved: what a ledger entry changed in one row."""
-
-
 class EventEntry(Struct, gc=False):
     """A usage event on its way into the ledger. Its texts are printable; `draws` and `properties` are JSON."""
 
@@ -161,12 +155,15 @@ class EventEntry(Struct, gc=False):
 
 
 class Read(Struct, frozen=True, omit_defaults=True):
-    """What the meters that do not add up read of an event, by feature: how, and its units or a `unique` meter's value.
+    """What has to be known of an event to amend it later, where it is more than its draws.
 
-    `generation` counts the amendments before it; the last one of a chain is what counts.
+    `reads` is what the meters that do not add up read, by feature: how, and the units or a `unique` meter's value.
+    `own`: from which of the entry's draws to which it says what it adds up itself. `generation` counts the amendments
+    before it; the last one of a chain is what counts.
     """
 
     reads: dict[str, tuple[Aggregate, int | str]] = {}
+    own: tuple[int, int] | None = None
     generation: int = 0
 
 
@@ -179,35 +176,35 @@ class Said(Struct, frozen=True):
     value: str | None = None
 
 
-class Tally(Struct, frozen=True):
+class Total(Struct, frozen=True):
     """What a window comes to so far. `latest`: whose units a `last` meter has."""
 
     used: int = 0
     latest: tuple[datetime, str] | None = None
 
 
-def take(tally: Tally, reading: Reading, *, id: str, time: datetime, seen: bool = False) -> Tally:
+def take(total: Total, reading: Reading, *, id: str, time: datetime, seen: bool = False) -> Total:
     """One more reading in this window. `seen`: of a `unique` meter, another event said the same value."""
     match reading.aggregate:
         case "count" | "sum":
-            return Tally(tally.used + reading.units)
+            return Total(total.used + reading.units)
         case "max":
-            return Tally(max(tally.used, reading.units))
+            return Total(max(total.used, reading.units))
         case "last":
-            later = tally.latest is None or (time, id) > tally.latest
-            return Tally(reading.units, (time, id)) if later else tally
+            later = total.latest is None or (time, id) > total.latest
+            return Total(reading.units, (time, id)) if later else total
         case "unique":
-            return tally if seen else Tally(tally.used + 1)
+            return total if seen else Total(total.used + 1)
 
 
-def fold(aggregate: Aggregate, said: Iterable[Said]) -> Tally:
+def fold(aggregate: Aggregate, said: Iterable[Said]) -> Total:
     """What a window comes to, from nothing."""
-    tally, values = Tally(), set[str | None]()
+    total, values = Total(), set[str | None]()
     for each in said:
         reading = Reading("", aggregate, each.units, each.value)
-        tally = take(tally, reading, id=each.id, time=each.time, seen=each.value in values)
+        total = take(total, reading, id=each.id, time=each.time, seen=each.value in values)
         values.add(each.value)
-    return tally
+    return total
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

@@ -1,24 +1,30 @@
 """Usage events on real PostgreSQL: counted once, in the window of their time, and never lost."""
 
 import asyncio
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from paygrade.balances import Grant
+from paygrade.entries import Draw
 from paygrade.errors import Refused
 from paygrade.facts import Item, Subscription
+from paygrade.history import Drawn, fold
 from paygrade.meters import UNITS_MAX, Refusal, UsageEvent
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts import put_account
+from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.events import EVENTS_MAX, Ingested, ingest
+from paygrade.server.operations.grants import give
 from paygrade.server.operations.statements import put_subscription
+from paygrade.server.operations.usage import Reserve, use_together
 from paygrade.server.snapshots import Snapshots
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +43,30 @@ DOCUMENT: dict[str, Any] = {
         "stored": {"kind": "metered", "event": "storage", "aggregate": "last", "value": "bytes"},
         "users": {"kind": "metered", "event": "login", "aggregate": "unique", "value": "user"},
         "minutes": {"kind": "metered", "event": "call", "aggregate": "sum", "value": "minutes"},
+        "chat": {
+            "kind": "metered",
+            "event": "chat",
+            "aggregate": "sum",
+            "value": "tokens",
+            "burns": {
+                "ai_credits": {
+                    "rate": 1,
+                    "per": 1000,
+                    "by": {"property": "model", "rates": {"large": {"rate": 3, "per": 1000}}},
+                }
+            },
+        },
+        "images": {
+            "kind": "metered",
+            "event": "chat",
+            "aggregate": "sum",
+            "value": "images",
+            "burns": {"ai_credits": {"rate": 2, "per": 3}},
+        },
+        "chats": {"kind": "metered", "event": "chat"},
+        "requests": {"kind": "metered", "event": "request"},
     },
+    "credits": {"ai_credits": {}},
     "plans": {
         "free": {"default": True, "entitlements": {"seats": 1, "api_calls": {"limit": 10, "every": "month"}}},
         "pro": {
@@ -46,6 +75,13 @@ DOCUMENT: dict[str, Any] = {
                 "seats": 5,
                 "api_calls": {"limit": 1000, "every": "month"},
                 "tokens": {"limit": 1000, "every": "day"},
+                "ai_credits": {"grant": 20, "every": "month", "rollover": 5},
+                "requests": {
+                    "limit": 100,
+                    "every": "month",
+                    "per_member": 50,
+                    "caps": [{"limit": 10, "every": "hour"}, {"limit": 5, "rolling": "1m"}],
+                },
             },
         },
     },
@@ -83,17 +119,36 @@ def codes(outcome: Ingested) -> list[tuple[int, str]]:
 
 
 def balances(url: str) -> dict[tuple[str, str, str], int]:
-    """Every balance that is not zero, which has to be the sum of the draws of the entries."""
+    """Every balance and grant that is not zero; they have to be what the entries add up to."""
     with psycopg.connect(url) as connection:
-        rows = connection.execute("select account, pool, slot, used from balances").fetchall()
-        draws = connection.execute("select account, draws from ledger").fetchall()
-    stored = {(account, pool, slot): used for account, pool, slot, used in rows if used}
-    folded: dict[tuple[str, str, str], int] = defaultdict(int)
-    for account, changed in draws:
-        for pool, slot, units, *_ in changed:
-            folded[(account, pool, slot)] += units
-    assert {key: units for key, units in folded.items() if units} == stored
-    return stored
+        rows = connection.execute("select account, pool, slot, used, detail from balances").fetchall()
+        grants = connection.execute("select account, pool, 'grant:' || id, used, null from grants").fetchall()
+        entries = connection.execute("select account, time, draws::text from ledger").fetchall()
+    stored = {
+        (account, pool, slot): (used, _comparable(detail)) for account, pool, slot, used, detail in (*rows, *grants)
+    }
+    folded: dict[tuple[str, str, str], tuple[int, Any]] = {}
+    for account in {account for account, *_ in entries}:
+        drawn = [
+            Drawn(time.astimezone(UTC), msgspec.json.decode(draws, type=tuple[Draw, ...]))
+            for whose, time, draws in entries
+            if whose == account
+        ]
+        for (pool, slot), row in fold(drawn).items():
+            folded[(account, pool, slot)] = (row.used, _comparable(msgspec.to_builtins(row.detail)))
+    nothing = (0, _comparable(None))
+    assert {key: kept for key, kept in folded.items() if kept != nothing} == {
+        key: kept for key, kept in stored.items() if kept != nothing
+    }
+    return {key: used for key, (used, _) in stored.items() if used}
+
+
+def _comparable(detail: dict[str, Any] | None) -> tuple[Any, int]:
+    """What of a detail the entries tell: what is paid ahead, and what counted in the last minute before the latest."""
+    detail = detail or {}
+    buckets = dict(detail.get("buckets", ()))
+    latest = max((second for second, units in buckets.items() if units), default=0)
+    return tuple(detail.get("ahead") or ()), sum(units for second, units in buckets.items() if second > latest - 60)
 
 
 def of(url: str, pool: str, account: str = "acme") -> dict[str, int]:
@@ -368,6 +423,95 @@ async def test_changes_of_the_account_are_heard_before_the_next_event(sold: Stor
     await asyncio.gather(following, return_exceptions=True)
 
 
+def chat(id: str, tokens: int, images: int = 0, **more: Any) -> UsageEvent:
+    properties = {"tokens": tokens, "images": images, **more.pop("properties", {})}
+    return event(id, "chat", properties=properties, **more)
+
+
+async def give_credits(
+    store: Store, id: str, units: int, *, until: datetime | None = None, pool: str = "ai_credits"
+) -> None:
+    grant = Grant(id, "purchase", units, T0 - timedelta(days=9), until, priority=10)
+    await give(store, Snapshots(), account="acme", pool=pool, grant=grant, reason="", at=T0 - timedelta(days=9))
+
+
+async def test_credits_are_paid_to_the_fraction_however_usage_is_split(sold: Store, database_url: str) -> None:
+    await taken(sold, *(chat(str(n), 100) for n in range(25)))
+    assert of(database_url, "chat") == {MONTH: 2500}
+    assert of(database_url, "ai_credits") == {MONTH: 3}
+    await taken(sold, chat("large", 1000, properties={"model": "large"}), chat("i1", 0, 1), chat("i2", 0, 2))
+    assert of(database_url, "ai_credits") == {MONTH: 3 + 3 + 2}
+    assert of(database_url, "chats") == {"2026-03-01T00:00:00Z": 28}
+
+
+async def test_credits_are_spent_in_burn_order_and_over_them_too(sold: Store, database_url: str) -> None:
+    await give_credits(sold, "bought", 10)
+    await taken(sold, chat("1", 4000), chat("2", 8000))
+    assert of(database_url, "ai_credits") == {"grant:bought": 10, MONTH: 2}
+    await taken(sold, chat("3", 100_000))
+    # What is carried into the window burns after the window's own, and what nothing covers goes to the window.
+    assert of(database_url, "ai_credits") == {"grant:bought": 10, MONTH: 97, f"carried {MONTH}": 5}
+
+
+async def test_a_late_event_spends_what_could_be_spent_then(sold: Store, database_url: str) -> None:
+    await give_credits(sold, "ended", 10, until=T0 - timedelta(hours=2))
+    await taken(sold, chat("1", 4000), chat("2", 3000, time=T0 - timedelta(hours=3)))
+    assert of(database_url, "ai_credits") == {MONTH: 4, "grant:ended": 3}
+
+
+async def test_credits_nobody_granted_are_counted_all_the_same(sold: Store, database_url: str) -> None:
+    await taken(sold, chat("1", 4500, account="bolt"))
+    assert of(database_url, "ai_credits", "bolt") == {MONTH: 5}
+    assert of(database_url, "chat", "bolt") == {MONTH: 4500}
+
+
+async def test_units_granted_by_themselves_are_used_by_events(sold: Store, database_url: str) -> None:
+    await give_credits(sold, "more", 3, pool="api_calls")
+    await taken(sold, event("1", quantity=2), event("2", quantity=2), event("3", account="bolt"))
+    assert of(database_url, "api_calls") == {"grant:more": 3, MONTH: 1}
+
+
+async def test_shorter_windows_and_members_are_counted_beside(sold: Store, database_url: str) -> None:
+    await taken(
+        sold,
+        event("1", "request", member="ann", quantity=3),
+        event("2", "request", member="bo"),
+        event("3", "request", time=T0 - timedelta(hours=1)),
+    )
+    assert of(database_url, "requests") == {
+        MONTH: 5,
+        f"{MONTH} member:ann": 3,
+        f"{MONTH} member:bo": 1,
+        "hour 2026-03-20T11:00:00Z": 1,
+        "hour 2026-03-20T12:00:00Z": 4,
+        "rolling 60s": 5,
+    }
+
+
+async def test_amending_gives_credits_back_to_where_they_came_from(sold: Store, database_url: str) -> None:
+    await give_credits(sold, "bought", 10)
+    await taken(sold, chat("1", 12_500, 1), event("r", "request", member="ann", quantity=3))
+    assert of(database_url, "ai_credits") == {"grant:bought": 10, MONTH: 4}
+    await taken(sold, chat("1a", 1500, amends="1"), event("ra", "request", member="bo", amends="r"))
+    assert of(database_url, "ai_credits") == {"grant:bought": 2}
+    assert of(database_url, "requests")[f"{MONTH} member:bo"] == 1
+    assert f"{MONTH} member:ann" not in of(database_url, "requests")
+    await taken(sold, chat("1b", 0, amends="1a"))
+    assert of(database_url, "ai_credits") == {}
+    assert codes(await send(sold, chat("minus", -1))) == [(0, "below_zero")]
+
+
+async def test_what_ran_out_is_given_back_before_events_are_drawn(sold: Store, database_url: str) -> None:
+    await give_credits(sold, "bought", 10)
+    snapshots, before = Snapshots(), T0 - timedelta(hours=1)
+    (answer,) = await use_together(sold, snapshots, [Reserve("acme", "chat", "held", 9000, 60)], before)
+    assert isinstance(answer, Answer)
+    await taken(sold, chat("1", 5000))
+    assert of(database_url, "ai_credits") == {"grant:bought": 5}
+
+
+EMPTY = "truncate ledger, balances, grants, seen_values, accounts, facts, catalogs"
+
 sent = st.lists(
     st.one_of(
         st.builds(event, st.sampled_from("abcdef"), quantity=st.none() | st.integers(-5, 5)),
@@ -387,6 +531,20 @@ sent = st.lists(
             amends=st.none() | st.sampled_from("klmn"),
         ),
         st.builds(used, st.sampled_from("opq"), st.just("seats"), st.integers(-3, 3)),
+        st.builds(
+            chat,
+            st.sampled_from("uvwx"),
+            st.integers(-900, 9000),
+            st.integers(0, 4),
+            amends=st.none() | st.sampled_from("uvwx"),
+        ),
+        st.builds(
+            event,
+            st.sampled_from("yz"),
+            st.just("request"),
+            member=st.none() | st.sampled_from(["ann", "bo"]),
+            time=st.integers(0, 90).map(lambda n: T0 - timedelta(minutes=n)),
+        ),
         st.builds(event, st.sampled_from("rst"), amends=st.none() | st.sampled_from("abcdefrst")),
     ),
     max_size=14,
@@ -395,15 +553,21 @@ sent = st.lists(
 
 
 @given(events=sent, cut=st.integers(0, 14))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=(Phase.generate,),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_splitting_a_batch_or_sending_it_again_changes_no_balance(
     events: list[UsageEvent], cut: int, database_url: str
 ) -> None:
     async def after(*batches: list[UsageEvent]) -> tuple[dict[tuple[str, str, str], int], int]:
         async with Store(database_url) as store:
             async with store.transaction() as tx:
-                await tx._connection.execute("truncate ledger, balances, seen_values, accounts, facts, catalogs")
+                await tx._connection.execute(EMPTY)
             await world(store)
+            await give_credits(store, "bought", 7)
             accepted = 0
             refused: set[str] = set()
             for batch in batches:

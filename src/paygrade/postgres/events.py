@@ -16,23 +16,17 @@ from psycopg import AsyncConnection
 from psycopg.errors import NumericValueOutOfRange, UniqueViolation
 from psycopg.rows import TupleRow
 
+from paygrade.entries import Draw, Key
 from paygrade.errors import Refused
-from paygrade.meters import Draw, EventEntry, Key, Read, Said, Tally
+from paygrade.meters import EventEntry, Read, Said
 from paygrade.periods import Period
+from paygrade.postgres.ledger import draws_text
+
+News = tuple[str, str, str, int, int, int]
+"""A balance after it was changed: account, pool, slot, used, reserved, version."""
 
 
-class Changed(Struct, frozen=True, array_like=True):
-    """A balance after it was changed."""
-
-    account: str
-    pool: str
-    slot: str
-    used: int
-    reserved: int
-    version: int
-
-
-class Entry(Struct, frozen=True):
+class EventAsKept(Struct, frozen=True):
     """An event as it stands in the ledger."""
 
     account: str
@@ -90,7 +84,7 @@ class Events:
         )
         return {(account, id): digest async for account, id, digest in cursor}
 
-    async def add_up(self, sums: Mapping[Key, tuple[int, Period | None]]) -> list[Changed]:
+    async def add_up(self, sums: Mapping[Key, tuple[int, Period | None]]) -> list[News]:
         """Add units to these balances, making those that are not there yet."""
         rows = [_balance(key, period, units=units) for key, (units, period) in sorted(sums.items())]
         return await self._change(
@@ -105,43 +99,31 @@ class Events:
             rows,
         )
 
-    async def lock(self, keys: Mapping[Key, Period | None]) -> dict[Key, Tally]:
-        """Hold these balances until the end of the transaction, making those that are not there yet."""
-        cursor = await self._connection.execute(
+    async def hold(self, keys: Mapping[Key, Period | None]) -> None:
+        """Lock these balances until the end of the transaction, making those that are not there yet.
+
+        In one pass, in the order of their keys: nobody who waits for a row holds one that comes after it.
+        """
+        await self._connection.execute(
             """
             insert into balances as b (account, pool, slot, from_at, until)
             select account, pool, slot, from_at, until
             from json_to_recordset(%s) as given(account text, pool text, slot text,
                                                 from_at timestamptz, until timestamptz)
             on conflict (account, pool, slot) do update set version = b.version
-            returning account, pool, slot, used, detail::text
             """,
             (_json([_balance(key, period) for key, period in sorted(keys.items())]),),
         )
-        return {
-            (account, pool, slot): Tally(used, _details.decode(detail).latest if detail else None)
-            async for account, pool, slot, used, detail in cursor
-        }
 
-    async def put(self, tallies: Mapping[Key, Tally]) -> list[Changed]:
-        """State these balances, which are locked."""
-        rows = [
-            {**_balance(key, None), "units": tally.used, "detail": _Detail(tally.latest) if tally.latest else None}
-            for key, tally in sorted(tallies.items())
-        ]
-        return await self._change(
-            """
-            update balances b set used = units, version = version + 1,
-                   detail = case when given.detail is null and b.detail ->> 'latest' is null then b.detail
-                                 else given.detail end
-            from json_to_recordset(%s) as given(account text, pool text, slot text, units bigint, detail json)
-            where (b.account, b.pool, b.slot) = (given.account, given.pool, given.slot)
-            returning b.account, b.pool, b.slot, b.used, b.reserved, b.version
-            """,
-            rows,
+    async def granted(self, accounts: Iterable[str], since: datetime) -> set[tuple[str, str]]:
+        """Which pools of these accounts have grants of their own that could be spent at or after `since`."""
+        cursor = await self._connection.execute(
+            "select distinct account, pool from grants where account = any(%s) and (until is null or until > %s)",
+            (sorted(accounts), since),
         )
+        return {(account, pool) async for account, pool in cursor}
 
-    async def _change(self, statement: str, rows: list[dict[str, Any]]) -> list[Changed]:
+    async def _change(self, statement: str, rows: list[dict[str, Any]]) -> list[News]:
         # Any: plain values on their way into JSON. They come back as one JSON text, too: a row each costs more to read
         # than to write.
         told = "json_build_array(account, pool, slot, used, reserved, version)"
@@ -158,11 +140,17 @@ class Events:
         assert row is not None
         return _changes.decode(row[0])
 
-    async def complete(self, drawn: Mapping[tuple[str, str], tuple[list[Draw], Read | None, str | None]]) -> None:
+    async def complete(self, drawn: Mapping[tuple[str, str], tuple[Sequence[Draw], Read | None, str | None]]) -> None:
         """Write what these entries of this transaction changed, where that depended on what was there: their draws,
         what was read, and the root of the chain they amend."""
         rows = [
-            {"account": account, "id": id, "draws": draws, "answer": read, "amends": root}
+            {
+                "account": account,
+                "id": id,
+                "draws": msgspec.Raw(draws_text(draws).encode()),
+                "answer": read,
+                "amends": root,
+            }
             for (account, id), (draws, read, root) in drawn.items()
         ]
         if rows:
@@ -185,7 +173,7 @@ class Events:
             (_json([{"account": account, "id": id} for account, id in keys]),),
         )
 
-    async def chains(self, keys: Iterable[tuple[str, str]]) -> list[Entry]:
+    async def chains(self, keys: Iterable[tuple[str, str]]) -> list[EventAsKept]:
         """Every event of the chains that these events belong to, by account and id."""
         return await self._entries(
             """
@@ -214,21 +202,21 @@ class Events:
             since,
             since,
         )
-        latest: dict[str, Entry] = {}
+        latest: dict[str, EventAsKept] = {}
         for entry in entries:
             if entry.root not in latest or latest[entry.root].read.generation < entry.read.generation:
                 latest[entry.root] = entry
         return {
             root: _said(entry, pool)
             for root, entry in latest.items()
-            if pool in entry.read.reads and any(draw[:2] == (pool, slot) for draw in entry.draws)
+            if pool in entry.read.reads and any((draw.pool, draw.slot) == (pool, slot) for draw in entry.draws)
         }
 
-    async def _entries(self, statement: str, *parameters: object) -> list[Entry]:
+    async def _entries(self, statement: str, *parameters: object) -> list[EventAsKept]:
         columns = "l.account, l.id, coalesce(l.amends, l.id), l.time, l.draws::text, l.answer::text"
         cursor = await self._connection.execute(statement.format(columns=columns).encode(), parameters)
         return [
-            Entry(account, id, root, time, _draws.decode(draws), _reads.decode(answer) if answer else Read())
+            EventAsKept(account, id, root, time, _draws.decode(draws), _reads.decode(answer) if answer else Read())
             async for account, id, root, time, draws, answer in cursor
         ]
 
@@ -260,14 +248,7 @@ class Events:
         await self.see([(key, value) for value in values])
 
 
-class _Detail(Struct, frozen=True):
-    """What a balance keeps beside its units."""
-
-    latest: tuple[datetime, str] | None = None
-
-
-_changes = msgspec.json.Decoder(list[Changed])
-_details = msgspec.json.Decoder(_Detail)
+_changes = msgspec.json.Decoder(list[News])
 _draws = msgspec.json.Decoder(tuple[Draw, ...])
 _reads = msgspec.json.Decoder(Read)
 _NULL = "\\N"
@@ -319,6 +300,6 @@ def _values(values: Iterable[tuple[Key, str]]) -> str:
     return _json([dict(zip(("account", "pool", "slot", "value"), row, strict=True)) for row in rows])
 
 
-def _said(entry: Entry, pool: str) -> Said:
+def _said(entry: EventAsKept, pool: str) -> Said:
     _, read = entry.read.reads[pool]
     return Said(entry.id, entry.time, read) if isinstance(read, int) else Said(entry.id, entry.time, 1, read)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.accounts import Account
-from paygrade.catalog import Catalog, LevelFeature
+from paygrade.balances import slot_of
+from paygrade.catalog import Catalog
 from paygrade.entitlements import Entitlement, Segment, counting_window, derive
-from paygrade.meters import Key, Reading, UsageEvent
+from paygrade.entries import Key
+from paygrade.meters import Reading, UsageEvent
 from paygrade.periods import Period
 
 if TYPE_CHECKING:
@@ -29,15 +32,23 @@ _DAY = timedelta(days=1)
 class Window(Struct, frozen=True):
     """Where usage of one feature counts: the slot of a pool. `period` None: for good.
 
-    `plain`: units add up in one row. Else the entitlement says how they are drawn.
+    `entitlements` are the feature's and, where credits pay for it, the credit's, with the windows they count in. Where
+    the feature's is `plain`, units add up in one row.
     """
 
     feature: str
-    pool: str
     slot: str
     period: Period | None
-    plain: bool
-    entitlement: Entitlement
+    entitlements: dict[str, Entitlement]
+
+    @property
+    def plain(self) -> bool:
+        return self.entitlements[self.feature].plain
+
+    @property
+    def is_paid(self) -> bool:
+        """Credits pay for it."""
+        return self.entitlements[self.feature].credit is not None
 
 
 class Target(Struct, frozen=True, gc=False):
@@ -58,13 +69,6 @@ class Plan(Struct, frozen=True, gc=False):
     until: datetime
     targets: tuple[Target, ...]
     plain: bool
-
-
-def slot_of(period: Period | None) -> str:
-    """The name of a window among the slots of its pool."""
-    if period is None or period.until is None:
-        return "lifetime"
-    return period.from_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 class AccountWindows:
@@ -107,8 +111,8 @@ class AccountWindows:
             window = self.window(segment, reading.feature, time)
             if window.period is not None and window.period.until is not None:
                 from_at, until = max(from_at, window.period.from_at), min(until, window.period.until)
-            head = f"{msgspec.json.encode([window.pool, window.slot]).decode()[:-1]},"
-            targets.append(Target((self.account.key, window.pool, window.slot), window, head))
+            head = f"{msgspec.json.encode([window.feature, window.slot]).decode()[:-1]},"
+            targets.append(Target((self.account.key, window.feature, window.slot), window, head))
         adds_up = all(reading.aggregate in ("count", "sum") for reading in readings)
         return Plan(from_at, until, tuple(targets), adds_up and all(target.window.plain for target in targets))
 
@@ -121,26 +125,23 @@ class AccountWindows:
         return found
 
     def _find(self, segment: Segment, feature: str, at: datetime) -> Window:
-        entitlement = segment.entitlements[feature]
-        period = self._period(entitlement, feature, at)
-        return Window(
-            feature=feature,
-            pool=feature,
-            slot=slot_of(period),
-            period=period if period is None or period.until is not None else None,
-            plain=entitlement.credit is None,
-            entitlement=entitlement,
-        )
+        its = segment.entitlements[feature]
+        payer = its.credit or feature
+        period = self._period(segment.entitlements[payer], payer, at)
+        from_at, until = (period.from_at, period.until) if period else (None, None)
+        entitlements = {
+            key: replace(segment.entitlements[key], from_at=from_at, resets_at=until) for key in (feature, payer)
+        }
+        return Window(feature, slot_of(from_at), period, entitlements)
 
-    def _period(self, entitlement: Entitlement, feature: str, at: datetime) -> Period | None:
-        if entitlement.from_at is not None:
-            return Period(entitlement.from_at, entitlement.resets_at)
-        if isinstance(self.catalog.features.get(feature), LevelFeature):
-            return None
-        if entitlement.granted and entitlement.limit is not None:
+    def _period(self, its: Entitlement, key: str, at: datetime) -> Period | None:
+        if its.from_at is not None:
+            return Period(its.from_at, its.resets_at)
+        if its.kind == "level" or (its.granted and its.limit is not None):
             return None  # held for good, or the last so many seconds
         # Nothing the account has says when this begins again: usage that happened counts all the same.
-        return counting_window(self.account, self.catalog, feature, at)
+        found = counting_window(self.account, self.catalog, key, at)
+        return found if found.until is not None else None
 
 
 class Windows:

@@ -4,16 +4,16 @@ Laws: reading changes nothing but the batch; each event is taken or refused by i
 id sent twice in one batch is what it would be in two.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
 
 from paygrade.catalog import Catalog
+from paygrade.entries import Key
 from paygrade.meters import (
     EventEntry,
-    Key,
     Reading,
     Refusal,
     UsageEvent,
@@ -136,6 +136,14 @@ class Batch:
                     sums[key] = reading.units
                     periods[key] = target.window.period
         return {key: (units, periods[key]) for key, units in sums.items()}
+
+    def accounts(self) -> set[str]:
+        """Whose events are taken."""
+        return {account for account, _ in self._taken}
+
+    def take_care(self, accounts: Iterable[str]) -> None:
+        """Draw the events of these accounts one by one."""
+        self._careful.update(accounts)
 
     def careful(self) -> list[Taken]:
         """The events that are drawn one by one, in the order they were sent."""

@@ -6,7 +6,7 @@ window its time falls in; usage that happened counts, over a limit too.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,11 @@ from msgspec import Struct
 from paygrade.errors import Refused
 from paygrade.meters import Refusal, UsageEvent
 from paygrade.server.operations.batches import Batch, Rejected
+from paygrade.server.operations.book import Due, expire_due
 from paygrade.server.operations.drawing import draw_events
 
 if TYPE_CHECKING:
-    from paygrade.postgres.events import Changed
-    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.store import Store
     from paygrade.server.snapshots import Snapshots
 
 EVENTS_MAX = 5000
@@ -56,29 +56,34 @@ async def ingest(
         raise Refused("too_many_events", detail)
     catalog = await snapshots.catalog(store)
     accounts = {event.account for event in events if isinstance(event, UsageEvent)}
-    windows = await snapshots.windows.load(store, accounts, catalog, remember=snapshots.remembers(catalog))
-    batch = Batch(catalog, windows, at, earliest=DAWN if backfill else at - PAST)
-    for start in range(0, len(events), TURN):
-        batch.read(events[start : start + TURN], start)
-        await asyncio.sleep(0)
+    while True:
+        windows = await snapshots.windows.load(store, accounts, catalog, remember=snapshots.remembers(catalog))
+        batch = Batch(catalog, windows, at, earliest=DAWN if backfill else at - PAST)
+        for start in range(0, len(events), TURN):
+            batch.read(events[start : start + TURN], start)
+            await asyncio.sleep(0)
+        try:
+            await _save(store, batch, at)
+        except Due as due:
+            await expire_due(store, due.accounts, at)
+        else:
+            return Ingested(*batch.outcome())
+
+
+async def _save(store: "Store", batch: Batch, at: datetime) -> None:
+    """Write what was taken and let it take effect. Raises Due."""
     entries = batch.entries()
-    if entries:
-        async with store.transaction() as tx:
-            batch.compare(await tx.events.add(entries, at))
-            await tell_balances(tx, await _count(tx, batch))
-    return Ingested(*batch.outcome())
-
-
-async def _count(tx: "Transaction", batch: Batch) -> "list[Changed]":
-    """Let what was written take effect on the balances."""
-    sums, careful = batch.sums(), batch.careful()
-    if not careful:
-        return await tx.events.add_up(sums) if sums else []
-    changed, refused = await draw_events(tx, careful, sums)
-    for each, refusal in refused:
-        batch.refuse(each, refusal)
-    return changed
-
-
-async def tell_balances(tx: "Transaction", changed: "Iterable[Changed]") -> None:
-    """Tell every process which balances have changed, once this transaction is committed."""
+    if not entries:
+        return
+    async with store.transaction() as tx:
+        batch.compare(await tx.events.add(entries, at))
+        granted = await tx.events.granted(batch.accounts(), min(entry.time for entry in entries))
+        batch.take_care(account for account, _ in granted)
+        sums, careful = batch.sums(), batch.careful()
+        if careful:
+            news, refused = await draw_events(tx, careful, sums, at)
+            for each, refusal in refused:
+                batch.refuse(each, refusal)
+        else:
+            news = list(await tx.events.add_up(sums)) if sums else []
+        await tx.tell_balances(news)
