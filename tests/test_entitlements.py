@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from paygrade.accounts import Account
+from paygrade.accounts import Account, replay
 from paygrade.balances import Balance
 from paygrade.catalog import Allowance, Rate
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import HORIZON, Entitlement, Snapshot, derive, snapshot, trace
-from paygrade.facts import Block, Fact, Item, Override
+from paygrade.facts import Block, Fact, Item, ManualSubscription, Override
 from paygrade.findings import findings
 from paygrade.periods import Recurrence, window_at
 from paygrade.sources import offers
@@ -313,6 +313,18 @@ def test_periods_follow_the_subscription_and_clamp_at_the_months_end() -> None:
     account = account_with(replace(subscription(), anchor_at=january))
     resets = [entitled(account, "api_calls", datetime(2026, m, 15, tzinfo=UTC)).resets_at for m in (2, 3, 4)]
     assert [at and at.date().isoformat() for at in resets] == ["2026-02-28", "2026-03-31", "2026-04-30"]
+
+
+def test_windows_stand_still_where_nothing_says_since_when() -> None:
+    ended = replace(subscription(status="canceled", ended_at=T0), anchor_at=T0 - 3 * DAY)
+    stated = operator_fact("subscription:sub_1", ManualSubscription(ended))
+    withdrawn = operator_fact("subscription:sub_1", ManualSubscription(None), 51)
+    for facts, day in (((stated,), 7), ((stated, withdrawn), 1)):
+        account = replay("acme", facts)
+        began = [entitled(account, "api_calls", T0 + seconds * timedelta(seconds=1)).from_at for seconds in (0, 1)]
+        assert began[0] == began[1]
+        assert began[0] is not None
+        assert began[0].day == day
 
 
 def test_what_a_person_should_look_at_is_found() -> None:

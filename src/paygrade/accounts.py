@@ -46,8 +46,7 @@ class Account(Struct, frozen=True, omit_defaults=True):
 
     `version` is the number of its newest fact. `statements` holds the latest word on each subject; `latched` the
     terminal sighting of each ended subscription; `understood` the latest sighting of each subscription whose
-    status we knew. `since` is the earliest creation date or
-    beginning stated: it anchors the windows of the default plan.
+    status we knew. `since` is the earliest creation date stated: it anchors the periods of the default plan.
     """
 
     key: str
@@ -143,7 +142,7 @@ def apply(account: Account, fact: Fact) -> Account:
     return Account(
         key=account.key,
         version=max(account.version, fact.number),
-        since=_earliest(account.since, fact),
+        since=_earliest(account.since, fact.body),
         statements=statements,
         latched=_sighted(account.latched, fact, terminal=True),
         understood=_sighted(account.understood, fact, terminal=False),
@@ -156,18 +155,12 @@ def says_something_new(account: Account, subject: str, body: Body) -> bool:
     return stated is None or stated.body != body
 
 
-def _earliest(since: datetime | None, fact: Fact) -> datetime | None:
-    match fact.body:
-        case Customer(deleted=False, created_at=stated_at) | Profile(created_at=stated_at):
-            pass
-        case ManualSubscription(subscription=Subscription(anchor_at=stated_at)):
-            pass
-        case Customer() | ManualSubscription():
-            # Nothing says when it began, but windows must have something to be aligned to.
-            stated_at = fact.as_of
+def _earliest(since: datetime | None, body: Body) -> datetime | None:
+    match body:
+        case Customer(deleted=False, created_at=created_at) | Profile(created_at=created_at):
+            return created_at if since is None else min(since, created_at)
         case _:
             return since
-    return stated_at if since is None else min(since, stated_at)
 
 
 def _sighted(sightings: dict[str, Sighting], fact: Fact, *, terminal: bool) -> dict[str, Sighting]:

@@ -112,6 +112,19 @@ class Reservation(Struct, frozen=True):
     expires_at: datetime
 
 
+class Alert(Struct, frozen=True):
+    """A threshold that usage passed: `percent` of a limit of `units`. `resolved_at` None: it stands."""
+
+    account: str
+    pool: str
+    slot: str
+    percent: int
+    used: int
+    units: int
+    raised_at: datetime
+    resolved_at: datetime | None = None
+
+
 def digest(*parts: object) -> int:
     """A 64-bit mark of what was asked under an id: the same id with another one is a conflict."""
     text = "\x1f".join("" if part is None else str(part) for part in parts)

@@ -21,7 +21,7 @@ _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 _DAYS = {"day": 1, "week": 7}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:[0-9]{1,6}[wdhms])+")
-_CALENDAR = datetime(2001, 1, 1)  # noqa: DTZ001 - a wall-clock time, in whichever zone asks
+CALENDAR = datetime(2001, 1, 1, tzinfo=UTC)
 """A Monday that begins a year, and so whatever else a calendar counts: an anchor for all of it."""
 
 
@@ -93,7 +93,7 @@ def window_at(recurrence: Recurrence, anchor: datetime, at: datetime) -> Period:
     if every == "lifetime":
         return Period(from_at=anchor, until=None)
     zone = _zone(recurrence.zone)
-    local = _CALENDAR.replace(tzinfo=zone) if recurrence.calendar else anchor.astimezone(zone)
+    local = CALENDAR.replace(tzinfo=zone) if recurrence.calendar else anchor.astimezone(zone)
     if every in ("hour", "custom"):
         length = timedelta(seconds=recurrence.length_s or _UNITS["h"])
         from_at = local.astimezone(UTC) + (at - local) // length * length

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from paygrade.accounts import Account
 from paygrade.catalog import AddOn, Allowance, Catalog, Credit, Feature, Plan, Setting, Switch, Term, find_bought
 from paygrade.facts import Block, Item, Override
+from paygrade.periods import CALENDAR
 from paygrade.standings import Standing, State, standings
 
 Reason = Literal[
@@ -117,11 +118,18 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
         overrides={key: o for key, o in account.overrides.items() if not _expired(o, at)},
         block=standing_blocks[0] if standing_blocks else None,
         catalog=catalog,
-        anchor_at=next((s.subscription.anchor_at for s in stands if s.state not in _ENDED), account.since or at),
+        anchor_at=_anchor_of(account, stands),
         at=at,
         plan=next((holding.bought.ref for holding in granting if isinstance(holding.bought, Plan)), None),
         ends=tuple(ends),
     )
+
+
+def _anchor_of(account: Account, stands: Iterable[Standing]) -> datetime:
+    """What windows are aligned to that come from no subscription of their own; the same at every instant."""
+    live = next((s.subscription.anchor_at for s in stands if s.state not in _ENDED), None)
+    ended = (s.subscription.anchor_at for s in stands)
+    return live or account.since or min(ended, default=CALENDAR)
 
 
 def _granted(standing: Standing, catalog: Catalog) -> list[Holding]:

@@ -39,6 +39,7 @@ DESIGNED = {
     ("delete", "/v1/accounts/{account}/grants/{feature}/{grant}"),
     ("get", "/v1/accounts/{account}/balances/{feature}"),
     ("put", "/v1/accounts/{account}/usage/{feature}"),
+    ("get", "/v1/accounts/{account}/alerts"),
     ("put", "/v1/catalog"),
     ("get", "/v1/catalog"),
     ("get", "/v1/catalog/versions"),

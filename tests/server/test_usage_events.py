@@ -19,6 +19,7 @@ from paygrade.meters import UNITS_MAX, Refusal, UsageEvent
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts import put_account
+from paygrade.server.operations.alerts import list_alerts
 from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.events import EVENTS_MAX, Ingested, ingest
@@ -585,3 +586,20 @@ def test_splitting_a_batch_or_sending_it_again_changes_no_balance(
         assert await after(events[:cut], events[cut:]) == await after(events)
 
     asyncio.run(both())
+
+
+async def test_events_pass_thresholds_as_other_usage_does(sold: Store) -> None:
+    await taken(sold, event("1", quantity=999), event("b", account="bolt", quantity=9))
+    await taken(sold, event("2"), used("seat", "seats", 5), used("seat back", "seats", -1))
+    await give_credits(sold, "bought", 10)
+    await taken(sold, chat("c", 29_000))
+    await taken(sold, chat("d", 6_000))
+    found = (await list_alerts(sold, account="acme")).alerts
+    assert {(alert.pool, alert.percent, alert.used, alert.units) for alert in found} == {
+        ("api_calls", 100, 1000, 1000),
+        ("ai_credits", 100, 35, 35),
+    }
+    assert (await list_alerts(sold, account="bolt")).alerts == ()
+    await taken(sold, event("back", quantity=-1))
+    resolved = [alert for alert in (await list_alerts(sold, account="acme")).alerts if alert.pool == "api_calls"]
+    assert [alert.resolved_at for alert in resolved] == [T0]

@@ -274,14 +274,14 @@ class Ledger:
         )
         return [(account, id) async for account, id in cursor]
 
-    async def open_reservations(self, account: str, at: datetime) -> list[Reservation]:
-        """What an account holds at `at`, by when it ends."""
+    async def open_reservations(self, account: str) -> list[Reservation]:
+        """Reservations that nobody has resolved, by when they end; those that have ended are still in the counts."""
         cursor = await self._connection.execute(
             f"""
             select {_RESERVATION} from reservations r
-            where state = 'open' and account = %s and expires_at > %s order by expires_at, id
+            where state = 'open' and account = %s order by expires_at, id
             """,
-            (account, at),
+            (account,),
         )
         return [_reservation(row) async for row in cursor]
 

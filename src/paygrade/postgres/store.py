@@ -20,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from paygrade.errors import Unavailable
 from paygrade.postgres.accounts import Accounts
+from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.drifts import Drifts
 from paygrade.postgres.events import Events
@@ -29,10 +30,12 @@ from paygrade.postgres.polls import Polls
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
 
-Channel = Literal["paygrade_account", "paygrade_balance", "paygrade_catalog", "paygrade_subject", "paygrade_repair"]
+Channel = Literal[
+    "paygrade_account", "paygrade_alert", "paygrade_balance", "paygrade_catalog", "paygrade_subject", "paygrade_repair"
+]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
-reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark, or
-what repair found or asks for (told as JSON)."""
+reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark, what
+repair found or asks for, or a threshold that was passed (both told as JSON)."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""
@@ -130,6 +133,7 @@ class Transaction:
         self.sweeps = Sweeps(connection)
         self.drifts = Drifts(connection)
         self.ledger = Ledger(connection)
+        self.alerts = Alerts(connection)
         self.events = Events(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:

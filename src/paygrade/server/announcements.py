@@ -1,4 +1,4 @@
-"""Announcements: what repair found and did, in the log and in the metrics.
+"""Announcements: what repair found and did, and limits that were passed, in the log and in the metrics.
 
 Law: only what is saved is announced, and by the process that saved it alone.
 """
@@ -9,15 +9,18 @@ import msgspec
 import structlog
 
 from paygrade.server.metrics import Metrics
+from paygrade.server.operations.alerts import ToldAlert
 from paygrade.server.operations.repair import Told
 
-log = structlog.get_logger("paygrade.repair")
+log = structlog.get_logger("paygrade.announcements")
 
 
 def announcer(metrics: Metrics) -> Callable[[str, str], None]:
     """Something that hears what a store's own transactions tell."""
 
     def hear(channel: str, payload: str) -> None:
+        if channel == "paygrade_alert":
+            _hear_alert(metrics, msgspec.json.decode(payload, type=ToldAlert))
         if channel != "paygrade_repair":
             return
         told = msgspec.json.decode(payload, type=Told)
@@ -33,3 +36,9 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
                 log.info(told.what)
 
     return hear
+
+
+def _hear_alert(metrics: Metrics, told: ToldAlert) -> None:
+    metrics.alerts.labels(what=told.what).inc()
+    log.info(f"limit_{told.what}", account=told.account, feature=told.feature, percent=told.percent,
+             used=told.used, units=told.units)  # fmt: skip

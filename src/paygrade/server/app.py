@@ -26,6 +26,7 @@ from paygrade.server.parts import Parts, Verify
 from paygrade.server.problems import HANDLERS
 from paygrade.server.routes import accounts, catalogs, decisions, health, statements, sync, usage, webhooks
 from paygrade.server.snapshots import Snapshots
+from paygrade.server.workers import look_regularly
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -67,6 +68,7 @@ KEYED = [
     usage.void,
     usage.balance,
     usage.state_usage,
+    usage.alerts,
     catalogs.put_catalog,
     catalogs.get_catalog,
     catalogs.list_catalog_versions,
@@ -127,6 +129,7 @@ def create_app(
                 ("clock", clock.follow),
                 ("snapshots", lambda: snapshots.follow(store)),
                 ("group commit", commits.run),
+                ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
             ]
             if first is not None:

@@ -22,6 +22,7 @@ _COMMANDS = {
     "doctor": "Check settings, database, clock, provider and catalog.",
     "catalog": "Read, plan and publish the catalog.",
     "check": "May they, now, and why?",
+    "consume": "Use units, if that is allowed.",
     "explain": "Tell a support person why, with sources and facts.",
     "accounts": "See and state accounts, overrides and blocks.",
     "sync": "See and repair billing sync.",

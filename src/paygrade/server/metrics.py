@@ -36,6 +36,8 @@ class Metrics:
         )  # fmt: skip
         self.sweeps = Counter("paygrade_sweeps", "Sweeps started and finished.", ["what"], registry=self.registry)
 
+        self.alerts = Counter("paygrade_alerts", "Thresholds passed.", ["what"], registry=self.registry)
+
     def note_decision(self, decision: Decision) -> None:
         self.decisions.labels(allowed=str(decision.allowed).lower(), reason=str(decision.reason)).inc()
 

@@ -16,7 +16,7 @@ _BECAUSE: dict[str, str] = {
     "credit": "the credits suffice",
     "grace": "a payment is overdue, and the days of grace are not over",
     "not_in_plan": "the plan {plan} does not include it",
-    "limit_reached": "that would be more than the limit",
+    "limit_reached": "that would be more than {limit}",
     "insufficient_credit": "the credits do not suffice",
     "no_subscription": "there is no subscription",
     "trial_ended": "the trial has ended",
@@ -33,6 +33,13 @@ _BECAUSE: dict[str, str] = {
     "stale": "the view is out of date",
 }
 
+_LIMITS = {
+    "None": "the limit",
+    "member": "the member's share",
+    "spend_cap": "the spend cap pays for",
+    **{every: f"the limit of this {every}" for every in ("hour", "day", "week", "month", "quarter", "year")},
+}
+
 
 def sentence(decision: Mapping[str, Any]) -> str:
     """The whole answer in one line: who, whether, what, why, and how much is left."""
@@ -46,7 +53,8 @@ def sentence(decision: Mapping[str, Any]) -> str:
 def because(decision: Mapping[str, Any]) -> str:
     """Only why, with the note an operator left."""
     reason = str(decision["reason"])
-    text = _BECAUSE[reason].format(plan=decision.get("plan") or "in force")
+    limit = _LIMITS.get(str(decision.get("limited_by")), f"what {decision.get('limited_by')} allows")
+    text = _BECAUSE[reason].format(plan=decision.get("plan") or "in force", limit=limit)
     notes = [source.get("note") for source in decision.get("sources", ()) if source.get("reason") == reason]
     note = next((note for note in notes if note), None)
     return f"{text} [{reason}]" + (f", “{note}”" if note else "")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from paygrade.errors import Unavailable
+from paygrade.server.operations.alerts import LOOKS_MAX, look_again
 from paygrade.server.operations.repair import purge_repair
 from paygrade.server.operations.sync import purge_inbox
 from paygrade.server.polls import EventSource, poll_events
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Store
     from paygrade.postgres.subjects import Claim
     from paygrade.server.clock import Clock
+    from paygrade.server.snapshots import Snapshots
 
 log = structlog.get_logger("paygrade.workers")
 
@@ -112,10 +114,10 @@ async def _repeat(look: Callable[[], Awaitable[None]], *, pause_s: float) -> Non
         try:
             await look()
         except Unavailable as error:
-            log.warning("repair_interrupted", error=error.detail)
+            log.warning("background_look_interrupted", error=error.detail)
             await asyncio.sleep(PAUSE_S)
         except Exception:  # the top of a loop: what is broken is logged, and tried again without haste
-            log.exception("repair_broken")
+            log.exception("background_look_broken")
             await asyncio.sleep(BROKEN_S)
         await asyncio.sleep(pause_s)
 
@@ -129,6 +131,16 @@ async def purge_regularly(store: "Store", clock: "Clock") -> None:
         except Unavailable as error:
             log.warning("purge_failed", error=error.detail)
         await asyncio.sleep(PURGE_EVERY_S)
+
+
+async def look_regularly(store: "Store", snapshots: "Snapshots", clock: "Clock") -> None:
+    """Resolve alerts that have ended by themselves, until cancelled."""
+
+    async def look() -> None:
+        while await look_again(store, snapshots, clock.now()) == LOOKS_MAX:
+            pass
+
+    await _repeat(look, pause_s=PAUSE_S)
 
 
 async def _claims(store: "Store", clock: "Clock", *, limit: int, lease_s: float) -> tuple["Claim", ...]:

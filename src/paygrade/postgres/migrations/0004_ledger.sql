@@ -76,3 +76,18 @@ create table seen_values (
     value   text not null,
     primary key (account, pool, slot, value)
 );
+
+-- Thresholds that usage has passed: of a window, once upwards, and once downwards when it is over or there is room again.
+create table alerts (
+    account     text not null,
+    pool        text not null,
+    slot        text not null,
+    percent     integer not null,          -- of the limit
+    used        bigint not null,           -- when it was passed, as is the next
+    units       bigint not null,           -- the limit
+    raised_at   timestamptz not null,
+    resolved_at timestamptz,
+    looked_at   timestamptz not null,      -- when it was last looked whether it still holds
+    primary key (account, pool, slot, percent)
+);
+create index alerts_open on alerts (looked_at) where resolved_at is null;

@@ -6,6 +6,7 @@ import click
 
 from paygrade.server.commands.api import call, path
 from paygrade.server.commands.output import as_json, say, show_json, table
+from paygrade.server.operations.grants import GRANT_KINDS
 from paygrade.server.sentences import instant, sentence
 
 
@@ -232,3 +233,87 @@ def _traits(pairs: tuple[str, ...]) -> dict[str, int | str]:
         value = _value(text)
         traits[name] = "" if value is None else value
     return traits
+
+
+@accounts.command()
+@click.argument("account")
+@click.argument("feature")
+@as_json
+def balance(account: str, feature: str, as_json: bool) -> None:
+    """Show what ACCOUNT has of FEATURE (or a credit), grant by grant in the order they are spent."""
+    found = call("GET", path("v1", "accounts", account, "balances", feature))
+    if as_json:
+        show_json(found)
+        return
+    resets = f", resets {instant(found['resets_at'])}" if found["resets_at"] else ""
+    say(f"{account} {feature}: {found['used']} used, {found['reserved']} held in this window{resets}", style="bold")
+    table(
+        ("grant", "kind", "granted", "left", "held", "used", "expired", "voided", "until"),
+        (
+            (
+                one["grant"]["id"],
+                one["grant"]["kind"],
+                "unlimited" if one["share"]["granted"] >= _ENDLESS else one["share"]["granted"],
+                "unlimited" if one["share"]["granted"] >= _ENDLESS else one["share"]["available"],
+                one["share"]["reserved"],
+                one["share"]["consumed"],
+                one["share"]["expired"],
+                one["share"]["voided"],
+                instant(one["grant"]["until"]) if one["grant"].get("until") else None,
+            )
+            for one in found["grants"]
+        ),
+    )
+
+
+@accounts.command()
+@click.argument("account")
+@click.argument("feature")
+@click.argument("units", type=click.IntRange(min=1))
+@click.option("--id", required=True, help="Grants once: say it again to be sure.")
+@click.option("--kind", type=click.Choice(GRANT_KINDS), default="promotion", show_default=True)
+@click.option("--reason", default="", help="Why.")
+@click.option("--until", help="When what is left of it expires, for example 2026-12-31T00:00:00Z.")
+@click.option("--priority", type=click.IntRange(0, 100), default=50, show_default=True, help="Lower is spent first.")
+@as_json
+def grant(account: str, feature: str, units: int, id: str, kind: str, reason: str, until: str | None,
+          priority: int, as_json: bool) -> None:  # fmt: skip
+    """Grant ACCOUNT that many UNITS of FEATURE (or a credit), beside what its plan allows."""
+    body = {"feature": feature, "units": units, "id": id, "kind": kind, "reason": reason, "priority": priority}
+    made = call(
+        "POST", path("v1", "accounts", account, "grants"), body={**body, **({"expires_at": until} if until else {})}
+    )
+    _show_outcome(made, f"granted {account} {units} of {feature} as {id}", as_json=as_json)
+
+
+@accounts.command()
+@click.argument("account")
+@click.argument("feature")
+@click.argument("id")
+@as_json
+def void(account: str, feature: str, id: str, as_json: bool) -> None:
+    """Take back what is left of the grant ID."""
+    told = call("DELETE", path("v1", "accounts", account, "grants", feature, id))
+    _show_outcome(told, f"voided {told['share']['voided']} of {id}", as_json=as_json)
+
+
+@accounts.command()
+@click.argument("account")
+@as_json
+def alerts(account: str, as_json: bool) -> None:
+    """List the thresholds ACCOUNT's usage has passed."""
+    found = call("GET", path("v1", "accounts", account, "alerts"))
+    if as_json:
+        show_json(found)
+        return
+    table(
+        ("feature", "percent", "used", "of", "raised", "resolved"),
+        (
+            (a["pool"], a["percent"], a["used"], a["units"], instant(a["raised_at"]),
+             instant(a["resolved_at"]) if a["resolved_at"] else None)
+            for a in found["alerts"]
+        ),
+    )  # fmt: skip
+
+
+_ENDLESS = 2**62

@@ -36,7 +36,7 @@ async def with_balances(
             rows[pool][slot] = row
     grants = await tx.ledger.grants([(account, pool) for pool in counted], at, lock=False)
     holds: dict[str, list[Hold]] = defaultdict(list)
-    for reservation in await tx.ledger.open_reservations(account, at):
+    for reservation in await tx.ledger.open_reservations(account):
         for draw in release(reservation.held):
             holds[draw.pool].append(Hold(reservation.expires_at, draw.slot, -draw.reserved))
     for pool, its in counted.items():

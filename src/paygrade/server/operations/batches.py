@@ -22,8 +22,7 @@ from paygrade.meters import (
     meters_of,
     suggestion,
 )
-from paygrade.periods import Period
-from paygrade.server.windows import AccountWindows, Plan
+from paygrade.server.windows import AccountWindows, Plan, Window
 
 AHEAD = timedelta(minutes=5)
 PROPERTIES_BYTES_MAX = 16 * 1024
@@ -120,10 +119,10 @@ class Batch:
             first = self._taken.get(key)
             self._repeated(index, key, same=own == (first.digest if first else before[key]))
 
-    def sums(self) -> dict[Key, tuple[int, Period | None]]:
+    def sums(self) -> dict[Key, tuple[int, Window]]:
         """What the plain accounts' events come to."""
         sums: dict[Key, int] = {}
-        periods: dict[Key, Period | None] = {}
+        windows: dict[Key, Window] = {}
         careful = self._careful
         for each in self._taken.values():
             if each.event.account in careful:
@@ -134,8 +133,8 @@ class Batch:
                     sums[key] += reading.units
                 else:
                     sums[key] = reading.units
-                    periods[key] = target.window.period
-        return {key: (units, periods[key]) for key, units in sums.items()}
+                    windows[key] = target.window
+        return {key: (units, windows[key]) for key, units in sums.items()}
 
     def accounts(self) -> set[str]:
         """Whose events are taken."""

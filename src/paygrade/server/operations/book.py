@@ -5,7 +5,7 @@ a reservation whose time is up is given back before anything is decided.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,11 @@ from paygrade.balances import (
     assemble,
     slot_of,
 )
+from paygrade.decisions import decide
 from paygrade.entitlements import Entitlement, Snapshot
 from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, digest
 from paygrade.ledger import apply, release
+from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.carrying import carried_into
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ class Book:
             await tx.ledger.save_reservations(list(self._changed_reservations.values()))
         if self.entries:
             await tx.ledger.write(self.entries)
+        await note_alerts(tx, list(self._passed(changes)), self.at)
         await tx.tell_balances(self._news(changes))
 
     def _change(self, key: Key, delta: list[int]) -> Change:
@@ -139,6 +142,22 @@ class Book:
         elif slot.startswith("rolling ") and slot in balance.detail.tallies:
             detail = replace(detail, buckets=balance.detail.tallies[slot].buckets)
         return None if detail == SlotDetail() else detail
+
+    def _passed(self, changes: Sequence[Change]) -> Iterator[Passed]:
+        """Counts of windows with a limit that have changed."""
+        for change in changes:
+            account, pool, slot = change.key
+            its = self.entitlements(account).get(pool)
+            before = self._kept[change.key].row.used
+            if its is None or not its.limit or slot != slot_of(its.from_at) or before == change.used:
+                continue
+            balance = self.balances(account).get(pool)
+            if balance is None or balance.detail is None:
+                yield Passed(account, its, its.limit, before, change.used)
+            elif its.rolling_s is None:
+                decision = decide(self.snapshots[account], pool, 0, self.at)
+                if decision.limit and decision.used is not None:
+                    yield Passed(account, its, decision.limit, decision.used - change.used + before, decision.used)
 
     def _grant(self, account: str, pool: str, id: str, delta: list[int]) -> tuple[str, str, Grant]:
         grant = next(g for g in self._grants[(account, pool)] if g.id == id)

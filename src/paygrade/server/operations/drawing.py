@@ -5,8 +5,8 @@ changed is what it changed; an event that cannot be taken leaves nothing behind;
 below zero. What burns first is the business of `ledger.py` alone.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,14 @@ from msgspec.structs import replace
 
 from paygrade.balances import Grant, Row, SlotDetail, assemble, put, rolling_s, slot_of
 from paygrade.catalog import Aggregate
+from paygrade.decisions import decide
+from paygrade.entitlements import Entitlement, Segment, Snapshot
 from paygrade.entries import Change, Draw, Kept, Key
 from paygrade.errors import Refused
 from paygrade.ledger import slots, spend
 from paygrade.meters import Read, Reading, Refusal, Said, Total, fold, take
 from paygrade.periods import Period, parse_instant
+from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.batches import Taken
 from paygrade.server.operations.book import Due
 from paygrade.server.operations.carrying import carried_into
@@ -48,15 +51,15 @@ class Chain(Struct, frozen=True):
 
 
 async def draw_events(
-    tx: "Transaction", careful: Sequence[Taken], sums: Mapping[Key, tuple[int, Period | None]], at: datetime
-) -> tuple[list[News], list[tuple[Taken, Refusal]]]:
+    tx: "Transaction", careful: Sequence[Taken], sums: Mapping[Key, tuple[int, Window]], at: datetime
+) -> list[tuple[Taken, Refusal]]:
     """Draw these events, and add the `sums` of the others: all rows have to be locked in one order.
 
-    Returns what is to be told, and which events turned out to be refused. Raises Due.
+    Returns which events turned out to be refused, and why. Raises Due.
     """
     chains = await _chains(tx, careful)
-    drawing = Drawing(tx, chains)
-    await drawing.lock(careful, {key: period for key, (_, period) in sums.items()}, at)
+    drawing = Drawing(tx, chains, at)
+    await drawing.lock(careful, {key: window for key, (_, window) in sums.items()})
     refused = []
     for each in careful:
         refusal = await drawing.draw(each)
@@ -66,15 +69,24 @@ async def draw_events(
         drawing.add(key, units)
     await drawing.save()
     await tx.events.take_back([(each.event.account, each.event.id) for each, _ in refused])
-    return drawing.news, refused
+    return refused
+
+
+def is_watched(its: Entitlement, at: datetime, used: int) -> bool:
+    """Whether so much use may be near a threshold of the present window; most is not, and that is all it costs."""
+    if not its.limit or not its.granted or used * 100 < min((*its.warn[:1], 100)) * its.limit:
+        return False
+    return its.from_at is None or (its.from_at <= at and (its.resets_at is None or at < its.resets_at))
 
 
 class Drawing:
     """Balances, grants and chains as they are while one event after the other is drawn."""
 
-    def __init__(self, tx: "Transaction", chains: dict[tuple[str, str], Chain]) -> None:
-        self.news: list[News] = []
+    def __init__(self, tx: "Transaction", chains: dict[tuple[str, str], Chain], at: datetime) -> None:
         self._tx = tx
+        self._at = at
+        self._windows: dict[Key, Window] = {}
+        """Of the rows that are a window's own count."""
         self._chains = chains
         self._kept: dict[Key, Kept] = {}
         self._rows: dict[Key, Row] = {}
@@ -88,20 +100,25 @@ class Drawing:
         self._closely: set[str] = set()
         """Accounts of which more changed than plain counts."""
 
-    async def lock(self, careful: Sequence[Taken], others: Mapping[Key, Period | None], at: datetime) -> None:
+    async def lock(self, careful: Sequence[Taken], others: Mapping[Key, Window]) -> None:
         """Hold all that the events can change, and read it. Raises Due."""
-        keys = {**self._amended(), **others}
+        self._windows = dict(others)
+        keys = {**self._amended(), **{key: window.period for key, window in others.items()}}
         pools: set[tuple[str, str]] = set()
         for each in careful:
             for _, target in _pairs(each):
-                keys[target.key] = target.window.period
+                for pool, its in target.window.entitlements.items():
+                    self._windows[each.event.account, pool, slot_of(its.from_at)] = target.window
+                    keys[each.event.account, pool, slot_of(its.from_at)] = target.window.period
                 for pool, slot in _slots(each, target.window):
                     keys.setdefault((each.event.account, pool, slot), None)
                     pools.add((each.event.account, pool))
         await self._tx.events.hold(keys)
         self._kept = await self._tx.ledger.lock(list(keys), {})
-        due = {key[0] for key, kept in self._kept.items() if kept.expires_at is not None and kept.expires_at <= at}
-        if due and await self._tx.ledger.expired(due, at):
+        due = {
+            key[0] for key, kept in self._kept.items() if kept.expires_at is not None and kept.expires_at <= self._at
+        }
+        if due and await self._tx.ledger.expired(due, self._at):
             raise Due(due)
         self._rows = {key: kept.row for key, kept in self._kept.items()}
         pools |= {(account, pool) for account, pool, _ in self._amended()}
@@ -164,9 +181,35 @@ class Drawing:
         ]
         if spent:
             await self._tx.ledger.save_grants(spent)
+        await note_alerts(self._tx, list(self._passed(changes)), self._at)
         told = [(*change.key, change.used, change.reserved, change.version) for change in changes]
-        self.news = [news for news in told if news[0] not in self._closely]
-        self.news += [(account,) for account in sorted(self._closely)]
+        news: list[News] = [each for each in told if each[0] not in self._closely]
+        await self._tx.tell_balances([*news, *((account,) for account in sorted(self._closely))])
+
+    def _passed(self, changes: Iterable[Change]) -> Iterator[Passed]:
+        """Limits whose thresholds may lie between what balances were and are."""
+        for change in changes:
+            account, pool, _ = change.key
+            window, before = self._windows.get(change.key), self._kept[change.key].row.used
+            if window is None or before == change.used:
+                continue
+            its = window.entitlements[pool]
+            if not is_watched(its, self._at, max(before, change.used)):
+                continue
+            if its.plain and (account, pool) not in self._grants:
+                yield Passed(account, its, its.limit or 0, before, change.used)
+            elif its.rolling_s is None:
+                # What there is in all, with grants and what was carried over, is the decision's business.
+                rows = {
+                    slot: row for (whose, what, slot), row in self._rows.items() if (whose, what) == (account, pool)
+                }
+                grants = self._grants.get((account, pool), {}).values()
+                balance = assemble(rows, its.from_at, grants=grants)
+                segment = Segment(self._at, self._at + timedelta(days=1), window.entitlements)
+                seen = Snapshot(account, "", self._at, segment.until, (segment,), {pool: balance})
+                decision = decide(seen, pool, 0, self._at)
+                if decision.limit and decision.used is not None:
+                    yield Passed(account, its, decision.limit, decision.used - change.used + before, decision.used)
 
     def _amended(self) -> dict[Key, Period | None]:
         return {

@@ -9,11 +9,14 @@ from msgspec import Struct
 from paygrade.accounts import Account
 from paygrade.catalog import Catalog
 from paygrade.decisions import Decision, decide
-from paygrade.entitlements import Snapshot, derive
+from paygrade.entitlements import Entitlement, Snapshot, derive
 
 
 class Effect(Struct, frozen=True):
-    """What something planned changes for one account and feature, at the instant it was planned."""
+    """What something planned changes for one account and feature, at the instant it was planned.
+
+    `after` also says which of the words about how units are used changed: overage, shares of members, caps and so on.
+    """
 
     account: str
     feature: str
@@ -27,9 +30,10 @@ def effects(before: Snapshot, after: Snapshot, features: Iterable[str], at: date
     found = []
     for feature in features:
         old, new = decide(before, feature, 0, at), decide(after, feature, 0, at)
-        how = _compare(old, new)
+        other = _other_use(_entitlement(before, feature), _entitlement(after, feature))
+        how = _compare(old, new) or ("changes" if other else None)
         if how is not None:
-            found.append(Effect(after.account, feature, how, _amount(old), _amount(new)))
+            found.append(Effect(after.account, feature, how, _amount(old), _amount(new) + other))
     return found
 
 
@@ -39,6 +43,31 @@ def today(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
         return Snapshot(account.key, "", at, at, (), known=False)
     segment = derive(account, catalog, at)
     return Snapshot(account.key, "", at, segment.until, (segment,))
+
+
+def _entitlement(snapshot: Snapshot, feature: str) -> Entitlement | None:
+    return snapshot.segments[0].entitlements.get(feature) if snapshot.segments else None
+
+
+def _other_use(before: Entitlement | None, after: Entitlement | None) -> str:
+    """What is new about how the units are used, beside how many there are; empty: nothing, or not to be compared."""
+    if not (before and after and before.granted and after.granted):
+        return ""
+    old, new = _use(before), _use(after)
+    differing = [name for name in new if new[name] != old[name]]
+    return f" with other {', '.join(differing)}" if differing else ""
+
+
+def _use(entitlement: Entitlement) -> dict[str, object]:
+    over = None if entitlement.units_max is None else entitlement.units_max - (entitlement.limit or 0)
+    return {
+        "overage": (entitlement.soft, entitlement.overage_price, over),
+        "shares of members": entitlement.per_member,
+        "caps": entitlement.caps,
+        "rollover": entitlement.rollover,
+        "rolling window": entitlement.rolling_s,
+        "rates": (entitlement.property, dict(entitlement.rates or {})),
+    }
 
 
 def _compare(before: Decision, after: Decision) -> Literal["gains", "loses", "changes"] | None:

@@ -6,7 +6,7 @@ window its time falls in; usage that happened counts, over a limit too.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,17 @@ from msgspec import Struct
 
 from paygrade.errors import Refused
 from paygrade.meters import Refusal, UsageEvent
+from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.batches import Batch, Rejected
 from paygrade.server.operations.book import Due, expire_due
-from paygrade.server.operations.drawing import draw_events
+from paygrade.server.operations.drawing import draw_events, is_watched
 
 if TYPE_CHECKING:
+    from paygrade.entries import Key
+    from paygrade.postgres.events import News
     from paygrade.postgres.store import Store
     from paygrade.server.snapshots import Snapshots
+    from paygrade.server.windows import Window
 
 EVENTS_MAX = 5000
 PAST = timedelta(days=34)
@@ -81,9 +85,18 @@ async def _save(store: "Store", batch: Batch, at: datetime) -> None:
         batch.take_care(account for account, _ in granted)
         sums, careful = batch.sums(), batch.careful()
         if careful:
-            news, refused = await draw_events(tx, careful, sums, at)
-            for each, refusal in refused:
+            for each, refusal in await draw_events(tx, careful, sums, at):
                 batch.refuse(each, refusal)
-        else:
-            news = list(await tx.events.add_up(sums)) if sums else []
-        await tx.tell_balances(news)
+        elif sums:
+            news = await tx.events.add_up({key: (units, window.period) for key, (units, window) in sums.items()})
+            await note_alerts(tx, list(_passed(news, sums, at)), at)
+            await tx.tell_balances(news)
+
+
+def _passed(news: "Iterable[News]", sums: "Mapping[Key, tuple[int, Window]]", at: datetime) -> Iterator[Passed]:
+    """Limits whose thresholds may lie between what balances were and are."""
+    for account, pool, slot, used, _, _ in news:
+        units, window = sums[account, pool, slot]
+        its = window.entitlements[pool]
+        if is_watched(its, at, used):
+            yield Passed(account, its, its.limit or 0, used - units, used)

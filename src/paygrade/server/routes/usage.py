@@ -14,6 +14,7 @@ from paygrade.server.bodies import invalid, read_body, read_key
 from paygrade.server.openapi import Sent, tell
 from paygrade.server.operations import grants
 from paygrade.server.operations.access import last_decision
+from paygrade.server.operations.alerts import AlertList, list_alerts
 from paygrade.server.operations.answers import Answer, ReservationView
 from paygrade.server.operations.usage import TTL_MAX_S, Commit, Consume, Extend, Release, Reserve
 from paygrade.server.parts import Here, HttpRequest, Parts
@@ -304,6 +305,15 @@ async def state_usage(
         reason=said.reason,
         at=parts.clock.now(),
     )
+
+
+@get(
+    "/v1/accounts/{account:str}/alerts",
+    opt=tell("List alerts", "usage", problems=("invalid_key",)),
+)
+async def alerts(account: FromPath[str], parts: Here) -> AlertList:
+    """Thresholds that usage has passed: those that stand, then those that were resolved, the newest first."""
+    return await list_alerts(parts.store, account=read_key(account, pointer="", noun="account"))
 
 
 async def _asked(parts: Parts, asked: Consume | Reserve) -> Answer:
