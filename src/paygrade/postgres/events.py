@@ -8,7 +8,7 @@ one JSON parameter, never as a statement each.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +24,16 @@ from paygrade.postgres.ledger import draws_text
 
 News = tuple[str, str, str, int, int, int]
 """A balance after it was changed: account, pool, slot, used, reserved, version."""
+
+
+class KeptWindow(NamedTuple):
+    """What is counted in a window; without dates: for good."""
+
+    pool: str
+    from_at: datetime | None
+    until: datetime | None
+    used: int
+    reserved: int
 
 
 class EventAsKept(Struct, frozen=True):
@@ -219,6 +229,57 @@ class Events:
             EventAsKept(account, id, root, time, _draws.decode(draws), _reads.decode(answer) if answer else Read())
             async for account, id, root, time, draws, answer in cursor
         ]
+
+    async def windows(
+        self, account: str, *, pool: str | None, from_at: datetime, until: datetime, limit: int
+    ) -> list[KeptWindow]:
+        """Counts of windows that end after `from_at` and begin before `until`, the newest first."""
+        cursor = await self._connection.execute(
+            """
+            select pool, from_at, until, used, reserved from balances
+            where account = %(account)s and (%(pool)s::text is null or pool = %(pool)s)
+              and (slot = 'lifetime' or from_at < %(until)s and until > %(from_at)s and strpos(slot, ' ') = 0)
+            order by from_at desc nulls first, pool limit %(limit)s
+            """,
+            {"account": account, "pool": pool, "from_at": from_at, "until": until, "limit": limit},
+        )
+        return [KeptWindow(*row) async for row in cursor]
+
+    async def grouped(
+        self, account: str, pool: str, slots: Sequence[str], *, by: str, since: datetime | None, limit: int
+    ) -> dict[str, list[tuple[str | None, int]]]:
+        """What was used in these windows, by `member` or the value of a property, the most used first.
+
+        What was amended belongs to what the last amendment says.
+        """
+        cursor = await self._connection.execute(
+            """
+            with heads as (
+                select distinct on (amends) amends as root,
+                       case when %(by)s = 'member' then member else properties ->> %(by)s end as value
+                from ledger where account = %(account)s and amends is not null
+                order by amends, (answer ->> 'generation')::int desc),
+            drawn as (
+                select d ->> 1 as slot, (d ->> 2)::bigint as used,
+                       case when h.root is not null then h.value when %(by)s = 'member' then l.member
+                            else l.properties ->> %(by)s end as value
+                from ledger l cross join lateral json_array_elements(l.draws) d
+                left join heads h on h.root = coalesce(l.amends, l.id)
+                where l.account = %(account)s and d ->> 0 = %(pool)s and d ->> 1 = any(%(slots)s)
+                  and (%(since)s::timestamptz is null
+                       or l.recorded_at >= %(since)s::timestamptz - interval '5 minutes')),
+            summed as (
+                select slot, value, sum(used)::bigint as used,
+                       row_number() over (partition by slot order by sum(used) desc, value) as place
+                from drawn group by slot, value having sum(used) <> 0)
+            select slot, value, used from summed where place <= %(limit)s order by slot, place
+            """,
+            {"account": account, "pool": pool, "slots": list(slots), "by": by, "since": since, "limit": limit},
+        )
+        found: dict[str, list[tuple[str | None, int]]] = {}
+        async for slot, value, used in cursor:
+            found.setdefault(slot, []).append((value, used))
+        return found
 
     async def seen(self, values: Iterable[tuple[Key, str]]) -> set[tuple[Key, str]]:
         """Those of these values that their window has seen."""

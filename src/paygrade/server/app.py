@@ -24,7 +24,7 @@ from paygrade.server.hot_path import HotPath
 from paygrade.server.metrics import Metrics
 from paygrade.server.parts import Parts, Verify
 from paygrade.server.problems import HANDLERS
-from paygrade.server.routes import accounts, catalogs, decisions, health, statements, sync, usage, webhooks
+from paygrade.server.routes import accounts, catalogs, decisions, events, health, statements, sync, usage, webhooks
 from paygrade.server.snapshots import Snapshots
 from paygrade.server.workers import look_regularly
 
@@ -69,6 +69,9 @@ KEYED = [
     usage.balance,
     usage.state_usage,
     usage.alerts,
+    events.tell_events,
+    events.tell_cloud_events,
+    events.read_usage,
     catalogs.put_catalog,
     catalogs.get_catalog,
     catalogs.list_catalog_versions,
