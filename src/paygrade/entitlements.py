@@ -48,6 +48,7 @@ from paygrade.catalog import (
     Rate,
     Term,
 )
+from paygrade.document import QUANTITY_MAX
 from paygrade.facts import Override
 from paygrade.periods import Period, Recurrence, window_at
 from paygrade.sources import (
@@ -322,7 +323,7 @@ def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
         return {}
     price, units_max = soft.overage_price, None
     if limit is not None and price is not None and soft.spend_max is not None:
-        units_max = limit + soft.spend_max * price.per // price.amount
+        units_max = min(limit + soft.spend_max * price.per // price.amount, QUANTITY_MAX)
     return {"soft": True, "overage_price": price, "units_max": units_max}
 
 

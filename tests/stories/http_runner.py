@@ -6,6 +6,8 @@ the API; nothing is read from the inside.
 """
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,13 +20,18 @@ from paygrade.facts import Block, ManualSubscription, Member, Override, Profile
 from paygrade.server.settings import Settings
 from paygrade.simulator import serve as simulator
 from serving import Api, serving
+from stories.editions import edited
+from stories.expectations import DecisionExpected
 from stories.language import Story, Weather
-from stories.operator_phrases import Statement
+from stories.operator_phrases import Edition, Statement
+from stories.product_phrases import Refusal, Request, Told
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
+from stories.units_over_http import message, told
 
 SETTLE_S = 30.0
 LOOK_S = 0.04
+AT_ONCE = 16
 WEATHER: dict[str, Json] = {
     "calm": {},
     "doubled": {"duplicate": 1.0},
@@ -54,6 +61,7 @@ class HttpWorld:
         self._stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
         self.provider = Provider(self._request, self._set_dashboard, story.catalog)
         self._at = story.moments[0].at
+        self._document = story.document
         self._settled = False
 
     def advance_to(self, at: datetime) -> None:
@@ -69,6 +77,10 @@ class HttpWorld:
             _sent(self._api.delete(account + path))
         else:
             _sent(self._api.put(account + path, json=body))
+
+    def publish(self, edition: Edition) -> None:
+        self._document = edited(self._document, edition)
+        _sent(self._api.put("/v1/catalog", json=self._document))
 
     def blow(self, weather: Weather) -> None:
         wanted: Json = {}
@@ -90,10 +102,24 @@ class HttpWorld:
             time.sleep(LOOK_S)
         self._settled = True
 
-    def decide(self, account: str, feature: str, quantity: int, member: str | None) -> Decision:
-        asked = {"account": account, "feature": feature, "quantity": quantity, "member": member}
+    def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision:
+        asked = {
+            "account": account,
+            "feature": feature,
+            "quantity": expected.quantity,
+            "member": expected.member,
+            "properties": expected.properties,
+        }
         answer = _sent(self._api.post("/v1/check", json=asked))
         return msgspec.json.decode(answer.content, type=Decision)
+
+    def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:
+        with ThreadPoolExecutor(min(len(requests), AT_ONCE)) as pool:
+            return list(pool.map(self._ask, requests))
+
+    def _ask(self, request: Request) -> Told | Refusal:
+        method, path, body = message(request)
+        return told(request, self._api.request(method, path, json=body))
 
     def findings(self, account: str) -> tuple[str, ...]:
         found = self._sync_status()["findings"]

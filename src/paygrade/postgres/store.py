@@ -9,16 +9,17 @@ import asyncio
 import secrets
 import select
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Literal, get_args
 
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.errors import UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from paygrade.errors import Unavailable
+from paygrade.errors import Refused, Unavailable
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
@@ -78,12 +79,21 @@ class Store:
         await self.close()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Transaction"]:
-        """Everything inside is saved together at the end, or not at all. Unavailable when the database is away."""
+    async def transaction(self, *, pipelined: bool = False) -> AsyncIterator["Transaction"]:
+        """Everything inside is saved together at the end, or not at all. Unavailable when the database is away;
+        Refused `id_taken` when another one entered the same id in the ledger meanwhile.
+
+        `pipelined`: statements are sent without waiting for one another; whoever reads waits for those sent before,
+        and what is wrong with the others is known at the end.
+        """
         try:
-            async with self._pool.connection() as connection, connection.transaction():
+            async with self._pool.connection() as connection, _sending(connection, pipelined), connection.transaction():
                 transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
                 yield transaction
+        except UniqueViolation as error:
+            if error.diag.constraint_name != "ledger_pkey":
+                raise
+            raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
@@ -145,6 +155,10 @@ class Transaction:
         """Tell every process what balances are now, in as few notifications as they fit in."""
         for payload in _packets([msgspec.json.encode(told).decode() for told in news]):
             await self.tell("paygrade_balance", payload)
+
+
+def _sending(connection: AsyncConnection[TupleRow], pipelined: bool) -> AbstractAsyncContextManager[object]:
+    return connection.pipeline() if pipelined else nullcontext()
 
 
 def _packets(told: Iterable[str]) -> Iterator[str]:

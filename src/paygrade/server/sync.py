@@ -12,9 +12,8 @@ its mark is saved; an event is handled when such a reading is saved, and not bef
 
 import asyncio
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
@@ -24,7 +23,6 @@ from paygrade.errors import Unavailable
 from paygrade.facts import TERMINAL, Customer, Departed
 from paygrade.server.operations.facts import record
 from paygrade.server.operations.repair import note_reading
-from paygrade.server.operations.sync import Marked, mark_all_dirty, mark_discovered
 from paygrade.standings import soonest
 
 if TYPE_CHECKING:
@@ -59,8 +57,6 @@ class Provider(Protocol):
     """What sync asks of a provider. Calls block and may come from any thread; they raise Unavailable."""
 
     def fetch(self, subject: str, known_live: Sequence[str] = ()) -> "Customer | Redirected | None": ...
-
-    def iter_all(self) -> Iterator[str]: ...
 
 
 Outcome = Literal["saved", "overtaken", "redirected", "nothing", "doubted", "failed"]
@@ -218,13 +214,3 @@ def _retry_s(claim: "Claim", error: Exception) -> float:
     pause = min(RETRY_FIRST_S * 2.0 ** min(claim.attempts, 16), RETRY_MAX_S)
     asked = error.retry_after_s if isinstance(error, Unavailable) else None
     return max(pause * random.uniform(0.5, 1.0), asked or 0)
-
-
-async def sweep(store: "Store", provider: Provider) -> Marked:
-    """Have everything read again: every subject known here, and every one the provider knows."""
-    known = await mark_all_dirty(store)
-    discovered = 0
-    subjects = provider.iter_all()
-    while page := await asyncio.to_thread(lambda: list(islice(subjects, 500))):
-        discovered += await mark_discovered(store, subjects=page)
-    return Marked(subjects=known + discovered, discovered=discovered)

@@ -103,7 +103,9 @@ class Book:
         """Write all that was entered, and tell it."""
         if not self.entries and not self._changed_reservations:
             return
-        changes = [self._change(key, delta) for key, delta in self._deltas.items()]
+        # What is held for longer or shorter changes no count, but when a row has to be looked at.
+        unchanged = {key: [0, 0] for key in self._expires if key in self._kept}
+        changes = [self._change(key, delta) for key, delta in {**unchanged, **self._deltas}.items()]
         if changes:
             await tx.ledger.save(changes)
         if self._granted:
@@ -188,16 +190,17 @@ async def open_book(
 ) -> Book:
     """Lock what is going to change and read what it is. Raises Due."""
     wanted = sorted(set(keys))
-    kept = await tx.ledger.lock(wanted, _spans(snapshots, at)) if wanted else {}
-    due = {key[0] for key, slot in kept.items() if slot.expires_at is not None and slot.expires_at <= at}
+    taken = await tx.ledger.take(wanted, ids, reservations, at)
+    if len(taken.kept) < len(wanted):
+        await tx.ledger.make([key for key in wanted if key not in taken.kept], _spans(snapshots, at))
+        # Whoever made one of them at the same moment has entered something, too: all is read anew.
+        taken = await tx.ledger.take(wanted, ids, reservations, at)
+    due = {key[0] for key, slot in taken.kept.items() if slot.expires_at is not None and slot.expires_at <= at}
+    due |= {account for (account, _), its in taken.grants.items() if any(grant.reserved for grant in its)}
     if due and await tx.ledger.expired(due, at):
         raise Due(due)
-    pools = {(account, pool) for account, pool, _ in wanted}
-    grants = await tx.ledger.grants(sorted(pools), at, lock=True) if pools else {}
-    held = await tx.ledger.reservations(reservations, lock=True) if reservations else {}
-    answered = await tx.ledger.answered(sorted(set(ids))) if ids else {}
-    kept = await _with_carried(tx, snapshots, kept, at)
-    return Book(snapshots, kept, grants, answered, held, at)
+    kept = await _with_carried(tx, snapshots, taken.kept, at)
+    return Book(snapshots, kept, taken.grants, taken.answered, taken.reservations, at)
 
 
 async def expire_due(store: "Store", accounts: Collection[str], at: datetime) -> None:
@@ -250,11 +253,11 @@ def _assembled(
     for (account, pool, slot), found in kept.items():
         rows[(account, pool)][slot] = found.row
     balances: dict[str, dict[str, Balance]] = {}
-    for (account, pool), its in rows.items():
+    for account, pool in {**rows, **grants}:
         segments = snapshots[account].segments
         entitlements = next((s.entitlements for s in segments if at < s.until), {})
         from_at = entitlements[pool].from_at if pool in entitlements else None
-        made = assemble(its, from_at, grants=grants.get((account, pool), ()))
+        made = assemble(rows[account, pool], from_at, grants=grants.get((account, pool), ()))
         balances.setdefault(account, {})[pool] = made
     return balances
 

@@ -4,14 +4,14 @@ Laws: what is answered is saved before; an id has at most one effect, and a deni
 one account, each one sees what those before it did; whoever loses a race is decided anew, with what is true then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.balances import Balance
+from paygrade.balances import Balance, slot_of
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
 from paygrade.entries import Answered, Entry, EntryKind, Held, Reservation, digest
@@ -100,7 +100,7 @@ async def use_together(
 async def _attempt(
     store: "Store", asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
 ) -> list[Answer | Refused]:
-    async with store.transaction() as tx:
+    async with store.transaction(pipelined=True) as tx:
         steps = [(a.account, a.reservation) for a in asked if isinstance(a, Commit | Release | Extend)]
         held = await tx.ledger.reservations(steps, lock=False) if steps else {}
         keys = {key for a in asked for key in _touched(a, accounts[a.account], held, at)}
@@ -128,8 +128,20 @@ def _touched(
                 return []
             its = reservation.held
             pairs = [*((pool, slot) for pool, slot, _ in its.paid), *its.counted, *its.priced]
-            more = _touched(_rest(asked, reservation), snapshot, held, at) if isinstance(asked, Commit) else []
-            return [*((account, pool, slot) for pool, slot in pairs if not slot.startswith("grant:")), *more]
+            # Whatever was held, the answer says how things stand now.
+            now = Consume(account, reservation.feature, "", member=reservation.member)
+            return [
+                *((account, pool, slot) for pool, slot in _rows_of(pairs, snapshot, at)),
+                *_touched(now, snapshot, held, at),
+            ]
+
+
+def _rows_of(pairs: Iterable[tuple[str, str]], snapshot: Snapshot, at: datetime) -> Iterator[tuple[str, str]]:
+    """The rows of balances among these slots; a grant has its own, but is read with its pool's window."""
+    entitlements = entitlements_at(snapshot, at)
+    for pool, slot in pairs:
+        its = entitlements.get(pool)
+        yield pool, slot_of(its.from_at if its is not None else None) if slot.startswith("grant:") else slot
 
 
 def _rest(asked: Commit, reservation: Reservation) -> Consume:
@@ -169,7 +181,7 @@ def mark_of(asked: Asked) -> int:
 
 def _one(book: Book, asked: Asked) -> Answer | Refused:
     known = book.answered.get((asked.account, id_of(asked)))
-    if known is not None and not isinstance(asked, Extend):
+    if known is not None and not _is_another_step(asked, known):
         return _again(book, asked, known)
     try:
         match asked:
@@ -185,6 +197,13 @@ def _one(book: Book, asked: Asked) -> Answer | Refused:
                 return _extend(book, asked)
     except Refused as refused:
         return refused
+
+
+def _is_another_step(asked: Asked, known: Answered) -> bool:
+    """Whether this id is of our making and stands for another step before: no conflict of ids, but one of steps."""
+    return isinstance(asked, Extend) or (
+        isinstance(asked, Commit) and asked.id is None and known.digest != mark_of(asked)
+    )
 
 
 def _again(book: Book, asked: Asked, known: Answered) -> Answer | Refused:
