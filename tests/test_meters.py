@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from paygrade.catalog import Aggregate, MeteredFeature
 from paygrade.meters import (
     UNITS_MAX,
+    Measured,
     Meters,
-    Reading,
     Refusal,
     Said,
     Total,
@@ -36,14 +36,14 @@ METERED = {
 METERS: Meters = meters_of(replace(CATALOG, features={**CATALOG.features, **METERED}))
 
 
-def read(*, named: str | None = None, event: str | None = None, **more: Any) -> tuple[Reading, ...] | Refusal:
+def read(*, named: str | None = None, event: str | None = None, **more: Any) -> tuple[Measured, ...] | Refusal:
     return measure(METERS, UsageEvent(id="e1", account="acme", feature=named, event=event, **more))
 
 
 def units(**more: Any) -> dict[str, int]:
     found = read(**more)
     assert not isinstance(found, Refusal), found
-    return {reading.feature: reading.units for reading in found}
+    return {measured.feature: measured.units for measured in found}
 
 
 def refused(**more: Any) -> Refusal:
@@ -157,8 +157,8 @@ said_lists = st.lists(
 
 def taken(total: Total, aggregate: Aggregate, said: list[Said], values: set[str | None]) -> Total:
     for each in said:
-        reading = Reading("f", aggregate, each.units, each.value)
-        total = take(total, reading, id=each.id, time=each.time, seen=each.value in values)
+        measured = Measured("f", aggregate, each.units, each.value)
+        total = take(total, measured, id=each.id, time=each.time, seen=each.value in values)
         values.add(each.value)
     return total
 

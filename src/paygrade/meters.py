@@ -1,7 +1,7 @@
 """Meters: how usage events become units of features.
 
 Laws: `measure` is pure in (catalog, event), so an event reads the same whenever it is read; what a window comes to is a
-fold of its readings: splitting a batch anywhere changes nothing, and for max, last and unique neither does the order;
+fold of its measures: splitting a batch anywhere changes nothing, and for max, last and unique neither does the order;
 whole numbers only: what is not whole is refused, never rounded; units that take back (negative ones) exist where
 units add up, and nowhere else.
 
@@ -67,7 +67,7 @@ class Refusal(Struct, frozen=True):
     detail: str
 
 
-class Reading(Struct, frozen=True, gc=False):
+class Measured(Struct, frozen=True, gc=False):
     """What one feature's meter reads of one event. `value`: what a `unique` meter saw; `units` is 1 then."""
 
     feature: str
@@ -82,7 +82,7 @@ class Meter(Struct, frozen=True):
     feature: str
     aggregate: Aggregate
     value: str | None
-    one: Reading
+    one: Measured
 
 
 class Meters(Struct, frozen=True):
@@ -102,7 +102,7 @@ def meters_of(catalog: Catalog) -> Meters:
     return Meters(features, events)
 
 
-def measure(meters: Meters, event: UsageEvent) -> tuple[Reading, ...] | Refusal:
+def measure(meters: Meters, event: UsageEvent) -> tuple[Measured, ...] | Refusal:
     """What every meter the event concerns reads of it; a refusal if one of them cannot."""
     named = event.feature is not None
     if named is (event.event is not None):
@@ -110,17 +110,17 @@ def measure(meters: Meters, event: UsageEvent) -> tuple[Reading, ...] | Refusal:
     found = meters.features.get(event.feature or "") if named else meters.events.get(event.event or "")
     if found is None:
         return Refusal("unknown_feature" if named else "unknown_event", f"nothing counts `{event.name[:64]}`")
-    readings = []
+    measures = []
     for meter in found:
         if meter.aggregate == "count" or (named and meter.value is None):
-            reading = meter.one if event.quantity is None else _reading(meter, event.quantity)
+            measured = meter.one if event.quantity is None else _reading(meter, event.quantity)
         else:
             read = _read(meter, event, named=named)
             if isinstance(read, Refusal):
                 return read
-            reading = read
-        readings.append(reading)
-    return tuple(readings)
+            measured = read
+        measures.append(measured)
+    return tuple(measures)
 
 
 def suggestion(meters: Meters, event: UsageEvent) -> str:
@@ -168,7 +168,7 @@ class Read(Struct, frozen=True, omit_defaults=True):
 
 
 class Said(Struct, frozen=True):
-    """A reading in a window, as it counts today."""
+    """A measure in a window, as it counts today."""
 
     id: str
     time: datetime
@@ -183,16 +183,16 @@ class Total(Struct, frozen=True):
     latest: tuple[datetime, str] | None = None
 
 
-def take(total: Total, reading: Reading, *, id: str, time: datetime, seen: bool = False) -> Total:
-    """One more reading in this window. `seen`: of a `unique` meter, another event said the same value."""
-    match reading.aggregate:
+def take(total: Total, measured: Measured, *, id: str, time: datetime, seen: bool = False) -> Total:
+    """One more measure in this window. `seen`: of a `unique` meter, another event said the same value."""
+    match measured.aggregate:
         case "count" | "sum":
-            return Total(total.used + reading.units)
+            return Total(total.used + measured.units)
         case "max":
-            return Total(max(total.used, reading.units))
+            return Total(max(total.used, measured.units))
         case "last":
             later = total.latest is None or (time, id) > total.latest
-            return Total(reading.units, (time, id)) if later else total
+            return Total(measured.units, (time, id)) if later else total
         case "unique":
             return total if seen else Total(total.used + 1)
 
@@ -201,8 +201,8 @@ def fold(aggregate: Aggregate, said: Iterable[Said]) -> Total:
     """What a window comes to, from nothing."""
     total, values = Total(), set[str | None]()
     for each in said:
-        reading = Reading("", aggregate, each.units, each.value)
-        total = take(total, reading, id=each.id, time=each.time, seen=each.value in values)
+        measured = Measured("", aggregate, each.units, each.value)
+        total = take(total, measured, id=each.id, time=each.time, seen=each.value in values)
         values.add(each.value)
     return total
 
@@ -212,15 +212,15 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 def _meter(offer: MeteredFeature | LevelFeature | Credit) -> Meter:
     if isinstance(offer, MeteredFeature):
-        return Meter(offer.key, offer.aggregate, offer.value, Reading(offer.key, offer.aggregate, 1))
-    return Meter(offer.key, "sum", None, Reading(offer.key, "sum", 1))
+        return Meter(offer.key, offer.aggregate, offer.value, Measured(offer.key, offer.aggregate, 1))
+    return Meter(offer.key, "sum", None, Measured(offer.key, "sum", 1))
 
 
-def _reading(meter: Meter, units: int, value: str | None = None) -> Reading:
-    return Reading(meter.feature, meter.aggregate, units, value)
+def _reading(meter: Meter, units: int, value: str | None = None) -> Measured:
+    return Measured(meter.feature, meter.aggregate, units, value)
 
 
-def _read(meter: Meter, event: UsageEvent, *, named: bool) -> Reading | Refusal:
+def _read(meter: Meter, event: UsageEvent, *, named: bool) -> Measured | Refusal:
     """Read the property the catalog names, or the quantity where it is not there."""
     name = meter.value or ""
     value = event.properties.get(name)

@@ -5,9 +5,10 @@ balances are locked in the order of theirs, so no two batches wait for each othe
 one JSON parameter, never as a statement each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -315,8 +316,7 @@ _reads = msgspec.json.Decoder(Read)
 _NULL = "\\N"
 
 
-def _key(event: EventEntry) -> tuple[str, str]:
-    return event.account, event.id
+_key: Callable[[EventEntry], tuple[str, str]] = attrgetter("account", "id")
 
 
 def _line(event: EventEntry, recorded_at: str) -> str:

@@ -153,8 +153,13 @@ class Transaction:
 
     async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:
         """Tell every process what balances are now, in as few notifications as they fit in."""
-        for payload in _packets([msgspec.json.encode(told).decode() for told in news]):
-            await self.tell("paygrade_balance", payload)
+        payloads = list(_packets([msgspec.json.encode(told).decode() for told in news]))
+        if payloads:
+            # A batch of usage events changes thousands of balances: one statement, however many notifications.
+            await self._connection.execute(
+                "select pg_notify('paygrade_balance', payload) from unnest(%s::text[]) as payload", (payloads,)
+            )
+            self.told += [("paygrade_balance", payload) for payload in payloads]
 
 
 def _sending(connection: AsyncConnection[TupleRow], pipelined: bool) -> AbstractAsyncContextManager[object]:

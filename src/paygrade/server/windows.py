@@ -18,7 +18,7 @@ from paygrade.balances import slot_of
 from paygrade.catalog import Catalog
 from paygrade.entitlements import Entitlement, Segment, counting_window, derive
 from paygrade.entries import Key
-from paygrade.meters import Reading, UsageEvent
+from paygrade.meters import Measured, UsageEvent
 from paygrade.periods import Period
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Target(Struct, frozen=True, gc=False):
 
 
 class Plan(Struct, frozen=True, gc=False):
-    """Where the events of one name go, for times in `[from_at, until)`: a target for each reading.
+    """Where the events of one name go, for times in `[from_at, until)`: a target for each measure.
 
     `plain`: all they do is add up.
     """
@@ -95,25 +95,25 @@ class AccountWindows:
             segments.append(derive(self.account, self.catalog, segments[-1].until))
         return next(segment for segment in reversed(segments) if segment.from_at <= at)
 
-    def plan(self, event: UsageEvent, readings: Sequence[Reading], time: datetime) -> Plan:
-        """Where the readings of this event go, remembered for those of the same name that follow."""
+    def plan(self, event: UsageEvent, measures: Sequence[Measured], time: datetime) -> Plan:
+        """Where the measures of this event go, remembered for those of the same name that follow."""
         name = (event.feature, event.event)
         plan = self._plans.get(name)
         if plan is None or not plan.from_at <= time < plan.until:
-            plan = self._plans[name] = self._plan(readings, time)
+            plan = self._plans[name] = self._plan(measures, time)
         return plan
 
-    def _plan(self, readings: Sequence[Reading], time: datetime) -> Plan:
+    def _plan(self, measures: Sequence[Measured], time: datetime) -> Plan:
         segment = self.segment(time)
         from_at, until = segment.from_at, segment.until
         targets = []
-        for reading in readings:
-            window = self.window(segment, reading.feature, time)
+        for measured in measures:
+            window = self.window(segment, measured.feature, time)
             if window.period is not None and window.period.until is not None:
                 from_at, until = max(from_at, window.period.from_at), min(until, window.period.until)
             head = f"{msgspec.json.encode([window.feature, window.slot]).decode()[:-1]},"
             targets.append(Target((self.account.key, window.feature, window.slot), window, head))
-        adds_up = all(reading.aggregate in ("count", "sum") for reading in readings)
+        adds_up = all(measured.aggregate in ("count", "sum") for measured in measures)
         return Plan(from_at, until, tuple(targets), adds_up and all(target.window.plain for target in targets))
 
     def window(self, segment: Segment, feature: str, at: datetime) -> Window:

@@ -14,7 +14,7 @@ from paygrade.catalog import Catalog
 from paygrade.entries import Key
 from paygrade.meters import (
     EventEntry,
-    Reading,
+    Measured,
     Refusal,
     UsageEvent,
     digest,
@@ -47,7 +47,7 @@ class Taken(Struct, gc=False):
     event: UsageEvent
     time: datetime
     digest: int
-    readings: tuple[Reading, ...]
+    measures: tuple[Measured, ...]
     plan: Plan
     properties: str | None
 
@@ -86,9 +86,9 @@ class Batch:
                 self._repeats.append((index, key, sum_of_it))
                 continue
             time = event.time or self._at
-            readings = measure(meters, event)
-            if isinstance(readings, Refusal):
-                self._reject(index, self._helped(readings, event))
+            measures = measure(meters, event)
+            if isinstance(measures, Refusal):
+                self._reject(index, self._helped(measures, event))
                 continue
             if not earliest <= time <= latest:
                 self._reject(index, self._out_of_time(time))
@@ -97,14 +97,14 @@ class Batch:
             if windows is None:
                 self._reject(index, Refusal("unknown_account", f"there is no account `{event.account}`"))
                 continue
-            plan = windows.plan(event, readings, time)
+            plan = windows.plan(event, measures, time)
             properties = _encode(event.properties).decode() if event.properties else None
             if properties is not None and len(properties) > PROPERTIES_BYTES_MAX:
                 self._reject(index, Refusal("invalid_event", "the properties are larger than 16 KiB; send less"))
                 continue
-            if not plan.plain or event.amends is not None or min([reading.units for reading in readings]) < 0:
+            if not plan.plain or event.amends is not None or _takes_back(measures):
                 self._careful.add(event.account)
-            taken[key] = Taken(index, event, time, sum_of_it, readings, plan, properties)
+            taken[key] = Taken(index, event, time, sum_of_it, measures, plan, properties)
 
     def entries(self) -> list[EventEntry]:
         """What is to be written. Of accounts that need care, what the events change is not known yet."""
@@ -127,12 +127,12 @@ class Batch:
         for each in self._taken.values():
             if each.event.account in careful:
                 continue
-            for reading, target in zip(each.readings, each.plan.targets, strict=True):
+            for measured, target in zip(each.measures, each.plan.targets, strict=True):
                 key = target.key
                 if key in sums:
-                    sums[key] += reading.units
+                    sums[key] += measured.units
                 else:
-                    sums[key] = reading.units
+                    sums[key] = measured.units
                     windows[key] = target.window
         return {key: (units, windows[key]) for key, units in sums.items()}
 
@@ -161,17 +161,17 @@ class Batch:
         return len(self._taken), sum(map(len, self._same.values())), tuple(rejected)
 
     def _entry(self, each: Taken) -> EventEntry:
-        event, readings = each.event, each.readings
+        event, measures = each.event, each.measures
         if event.account in self._careful:
             draws = "[]"
-        elif len(readings) == 1:
-            draws = f"[{each.plan.targets[0].head}{readings[0].units},0]]"
+        elif len(measures) == 1:
+            draws = f"[{each.plan.targets[0].head}{measures[0].units},0]]"
         else:
-            pairs = zip(each.plan.targets, readings, strict=True)
-            draws = f"[{','.join(f'{target.head}{reading.units},0]' for target, reading in pairs)}]"
+            pairs = zip(each.plan.targets, measures, strict=True)
+            draws = f"[{','.join(f'{target.head}{measured.units},0]' for target, measured in pairs)}]"
         quantity = event.quantity
         if quantity is None:
-            quantity = readings[0].units if len(readings) == 1 else 1
+            quantity = measures[0].units if len(measures) == 1 else 1
         return EventEntry(
             event.account,
             event.id,
@@ -213,6 +213,12 @@ class Batch:
 
     def _reject(self, index: int, refusal: Refusal) -> None:
         self._rejected.append(Rejected(index, refusal.code, refusal.detail))
+
+
+def _takes_back(measures: tuple[Measured, ...]) -> bool:
+    if len(measures) == 1:
+        return measures[0].units < 0
+    return any(measured.units < 0 for measured in measures)
 
 
 def _text(time: datetime) -> str:

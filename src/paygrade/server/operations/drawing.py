@@ -20,7 +20,7 @@ from paygrade.entitlements import Entitlement, Segment, Snapshot
 from paygrade.entries import Change, Draw, Kept, Key
 from paygrade.errors import Refused
 from paygrade.ledger import slots, spend
-from paygrade.meters import Read, Reading, Refusal, Said, Total, fold, take
+from paygrade.meters import Measured, Read, Refusal, Said, Total, fold, take
 from paygrade.periods import Period, parse_instant
 from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.batches import Taken
@@ -234,9 +234,9 @@ class Drawing:
     def _spend_sums(self, each: Taken) -> tuple[Draw, ...]:
         """Draw what adds up; what is paid in credits first, so that its price stands right after what paid it."""
         draws: list[Draw] = []
-        for reading, target in sorted(_pairs(each), key=lambda pair: not pair[1].window.is_paid):
-            if reading.aggregate in ADDITIVE:
-                spent = self._spend(each, target, reading.units)
+        for measured, target in sorted(_pairs(each), key=lambda pair: not pair[1].window.is_paid):
+            if measured.aggregate in ADDITIVE:
+                spent = self._spend(each, target, measured.units)
                 draws += spent
                 self._apply(each, spent)
         return tuple(draws)
@@ -246,11 +246,11 @@ class Drawing:
         draws: list[Draw] = []
         targets = {target.key: target for _, target in _pairs(each)}
         totals = {key: recount.total for key, recount in recounted.items()}
-        for reading, target in _pairs(each):
-            if reading.aggregate not in ADDITIVE and target.key not in totals:
-                seen = reading.value is not None and (target.key, reading.value) in self._seen
+        for measured, target in _pairs(each):
+            if measured.aggregate not in ADDITIVE and target.key not in totals:
+                seen = measured.value is not None and (target.key, measured.value) in self._seen
                 before = _total(self._rows[target.key])
-                totals[target.key] = take(before, reading, id=each.event.id, time=each.time, seen=seen)
+                totals[target.key] = take(before, measured, id=each.event.id, time=each.time, seen=seen)
         for key, total in totals.items():
             units = total.used - self._rows[key].used
             paying = targets.get(key)
@@ -321,8 +321,8 @@ class Drawing:
         aggregates: dict[Key, Aggregate] = {
             (account, *place): chain.read.reads[place[0]][0] for place in chain.places if place[0] in chain.read.reads
         }
-        added = [(reading, target) for reading, target in _pairs(each) if reading.aggregate not in ADDITIVE]
-        aggregates |= {target.key: reading.aggregate for reading, target in added}
+        added = [(measured, target) for measured, target in _pairs(each) if measured.aggregate not in ADDITIVE]
+        aggregates |= {target.key: measured.aggregate for measured, target in added}
         if aggregates:
             await self._write()  # all that counts by now has to be there to be read
         recounted = {}
@@ -330,7 +330,7 @@ class Drawing:
             since = None if key[2] == "lifetime" else parse_instant(key[2])
             known = await self._tx.events.said(key, since)
             said = [each for root, each in known.items() if root != chain.root]
-            said += [_said(each, reading) for reading, target in added if target.key == key]
+            said += [_said(each, measured) for measured, target in added if target.key == key]
             recounted[key] = Recount(fold(aggregate, said), aggregate, frozenset(each.value for each in said))
         return recounted
 
@@ -340,10 +340,10 @@ class Drawing:
                 values = {value for value in recount.values if value is not None}
                 self._seen = {pair for pair in self._seen if pair[0] != key} | {(key, value) for value in values}
                 await self._tx.events.see_only(key, values)
-        for reading, target in _pairs(each):
-            if reading.value is not None and (target.key, reading.value) not in self._seen:
-                self._seen.add((target.key, reading.value))
-                self._new_values.add((target.key, reading.value))
+        for measured, target in _pairs(each):
+            if measured.value is not None and (target.key, measured.value) not in self._seen:
+                self._seen.add((target.key, measured.value))
+                self._new_values.add((target.key, measured.value))
 
     def _below_zero(self, each: Taken, recounted: "Iterable[Key]") -> Refusal | None:
         account = each.event.account
@@ -370,9 +370,9 @@ class Drawing:
 
     def _note(self, each: Taken, chain: Chain | None, draws: tuple[Draw, ...], own: tuple[int, int]) -> None:
         reads: dict[str, tuple[Aggregate, int | str]] = {
-            reading.feature: (reading.aggregate, reading.units if reading.value is None else reading.value)
-            for reading, _ in _pairs(each)
-            if reading.aggregate not in ADDITIVE
+            measured.feature: (measured.aggregate, measured.units if measured.value is None else measured.value)
+            for measured, _ in _pairs(each)
+            if measured.aggregate not in ADDITIVE
         }
         read = Read(reads, own, chain.read.generation + 1 if chain else 0)
         event = each.event
@@ -423,14 +423,13 @@ def _slots(each: Taken, window: Window) -> tuple[tuple[str, str], ...]:
     return slots(window.entitlements, window.feature, each.time, member=each.event.member)
 
 
-def _pairs(each: Taken) -> list[tuple[Reading, Target]]:
-    return list(zip(each.readings, each.plan.targets, strict=True))
+def _pairs(each: Taken) -> list[tuple[Measured, Target]]:
+    return list(zip(each.measures, each.plan.targets, strict=True))
 
 
 def _values(careful: Iterable[Taken]) -> set[tuple[Key, str]]:
-    return {
-        (target.key, reading.value) for each in careful for reading, target in _pairs(each) if reading.value is not None
-    }
+    pairs = [pair for each in careful for pair in _pairs(each)]
+    return {(target.key, measured.value) for measured, target in pairs if measured.value is not None}
 
 
 def _all_places(draws: Iterable[Draw], chain: Chain | None) -> tuple[tuple[str, str], ...]:
@@ -455,8 +454,8 @@ def _total(row: Row) -> Total:
     return Total(row.used, row.detail.latest if row.detail is not None else None)
 
 
-def _said(each: Taken, reading: Reading) -> Said:
-    return Said(each.event.id, each.time, reading.units, reading.value)
+def _said(each: Taken, measured: Measured) -> Said:
+    return Said(each.event.id, each.time, measured.units, measured.value)
 
 
 def _paid(detail: SlotDetail | None, more: Fraction) -> SlotDetail | None:
