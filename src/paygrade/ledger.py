@@ -170,7 +170,7 @@ def apply(balances: Mapping[str, Balance], draws: Iterable[Draw], at: datetime) 
     """The balances after these draws; every pool drawn from is among them."""
     changed = dict(balances)
     for draw in draws:
-        changed[draw.pool] = count(changed[draw.pool], draw.slot, draw.used, draw.reserved, at)
+        changed[draw.pool] = count(changed.get(draw.pool, Balance(0)), draw.slot, draw.used, draw.reserved, at)
     return changed
 
 

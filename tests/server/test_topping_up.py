@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from billing import Billing, billing
 from paygrade.catalog import TopUp
+from paygrade.entries import derived
 from paygrade.postgres.store import Store
 from paygrade.postgres.top_ups import SavedTopUp
 from paygrade.providers.stripe.purchases import KEY_TRIES

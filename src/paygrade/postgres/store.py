@@ -24,6 +24,7 @@ from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.drifts import Drifts
+from paygrade.postgres.events import Events
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.polls import Polls
@@ -151,6 +152,7 @@ class Transaction:
         self.top_ups = TopUps(connection)
         self.ledger = Ledger(connection)
         self.alerts = Alerts(connection)
+        self.events = Events(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""
@@ -159,8 +161,13 @@ class Transaction:
 
     async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:
         """Tell every process what balances are now, in as few notifications as they fit in."""
-        for payload in _packets([msgspec.json.encode(told).decode() for told in news]):
-            await self.tell("paygrade_balance", payload)
+        payloads = list(_packets([msgspec.json.encode(told).decode() for told in news]))
+        if payloads:
+            # A batch of usage events changes thousands of balances: one statement, however many notifications.
+            await self._connection.execute(
+                "select pg_notify('paygrade_balance', payload) from unnest(%s::text[]) as payload", (payloads,)
+            )
+            self.told += [("paygrade_balance", payload) for payload in payloads]
 
 
 def _sending(connection: AsyncConnection[TupleRow], pipelined: bool) -> AbstractAsyncContextManager[object]:

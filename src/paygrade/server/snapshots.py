@@ -20,6 +20,7 @@ from paygrade.entitlements import Snapshot, snapshot
 from paygrade.errors import Unavailable
 from paygrade.server.operations.balances import counted_balance, with_balances
 from paygrade.server.operations.catalogs import EMPTY
+from paygrade.server.windows import Windows
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -59,6 +60,7 @@ class Snapshots:
 
     def __init__(self, *, accounts_max: int = 50_000) -> None:
         self._accounts_max = accounts_max
+        self.windows = Windows()
         self._snapshots: OrderedDict[str, Remembered] = OrderedDict()
         self._catalog: Catalog | None = None
         self._last: OrderedDict[str, Remembered] = OrderedDict()
@@ -123,6 +125,10 @@ class Snapshots:
             self._catalog = catalog
         return catalog
 
+    def remembers(self, catalog: Catalog) -> bool:
+        """Whether changes are being heard, so that what is made with this catalog may be remembered."""
+        return self._catalog is catalog
+
     async def follow(self, store: "Store") -> None:
         """Hear every change until cancelled; what is remembered is dropped whenever hearing is interrupted."""
         store.hear_own(self._hear)
@@ -145,6 +151,7 @@ class Snapshots:
             case "paygrade_account":
                 self._changes += 1
                 self._forget(payload)
+                self.windows.forget(payload)
             case "paygrade_balance":
                 for told in _news.decode(payload):
                     if told.account in self._loading:
@@ -187,6 +194,7 @@ class Snapshots:
         self._catalog = None
         self._snapshots = OrderedDict()
         self._loading.clear()
+        self.windows.forget_all()
 
     def _remember(self, made: Remembered) -> None:
         self._snapshots[made.snapshot.account] = made

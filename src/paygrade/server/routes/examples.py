@@ -64,6 +64,27 @@ CATALOG = {
     },
 }
 
+USAGE_EVENTS = [
+    {"id": "req_8231", "account": "acme", "event": "api_call", "time": "2026-11-21T09:00:00Z"},
+    {"id": "chat_77", "account": "acme", "event": "completion", "properties": {"tokens": 512, "model": "large"}},
+]
+
+INGESTED = {
+    "accepted": 1,
+    "duplicates": 0,
+    "rejected": [{"index": 1, "code": "unknown_event", "detail": "nothing counts `completions`"}],
+}
+
+CLOUD_EVENT = {
+    "specversion": "1.0",
+    "id": "5c10fade-1c9e-4d6c-8275-c52c36731d3c",
+    "source": "my-service",
+    "type": "completion",
+    "subject": "acme",
+    "time": "2026-11-21T09:00:00Z",
+    "data": {"tokens": 512, "model": "large"},
+}
+
 BILLING_EVENT = {
     "id": "evt_1",
     "object": "event",
