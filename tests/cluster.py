@@ -133,6 +133,7 @@ def folder_of_its_own(what: str) -> Iterator[Path]:
     finally:
         shutil.copy(folder / "log", "/tmp/proof.log")
         shutil.copy(folder / "log", "/tmp/proof.log")
+        shutil.copy(folder / "log", "/tmp/proof.log")
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -28,7 +28,7 @@ RUNS = int(os.environ.get("RUNS", "0"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 2**31)
 SERVERS, MANY = (8, 10_000) if RUNS else (3, 200)
 PROCESSES, THREADS = (4, 24) if RUNS else (2, 24)
-LINES_MIN = 5000 if RUNS else 2000
+LINES_MIN = 1500 if RUNS else 800
 """How much has to be in the ledger, for what is watched, before it ends."""
 WATCHED_MAX = 300 if RUNS else 50
 COMPLAINTS_SHOWN = 20
