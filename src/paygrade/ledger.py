@@ -20,11 +20,13 @@ from paygrade.balances import (
     Balance,
     Grant,
     Hold,
+    Tally,
     burn_order,
     cap_slot,
     carried_slot,
     count,
     member_slot,
+    rolled,
     rolling_slot,
     settle,
     slot_of,
@@ -215,6 +217,10 @@ def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[
     found: list[Grant] = []
     used, reserved, detail = balance.used, balance.reserved, balance.detail or NOTHING_MORE
     from_at = balance.from_at or at
+    if entitlement.rolling_s is not None:
+        # What is left of a rolling window depends on what was used lately, not on all that ever was.
+        tally = detail.tallies.get(rolling_slot(entitlement.rolling_s), Tally())
+        used, reserved = rolled(tally, entitlement.rolling_s, at), tally.reserved
     if entitlement.granted:
         units = _ENDLESS if entitlement.limit is None else entitlement.limit
         until, priority = entitlement.resets_at, entitlement.priority

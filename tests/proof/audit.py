@@ -31,7 +31,8 @@ class Auditor:
     def __init__(self, database_url: str, *, team: list[str]) -> None:
         self.looks = 0
         self.complaints: list[str] = []
-        self._lines = 0
+        self._lines: tuple[int, int] | None = None
+        """How many entries there were at the first look and at the latest."""
         self._database_url, self._team = database_url, frozenset(team)
 
     @contextmanager
@@ -61,7 +62,7 @@ class Auditor:
 
     def has_seen(self, lines: int) -> bool:
         """Whether there are so many entries since it began to watch."""
-        return self._lines >= lines
+        return self._lines is not None and self._lines[1] - self._lines[0] >= lines
 
     def look(self, connection: Connection, accounts: list[str] | None) -> list[str]:
         """What is wrong in one snapshot."""
@@ -81,7 +82,8 @@ class Auditor:
                 f"select account, max((body ->> 'limit')::int) from facts where subject = 'override:calls' and {some}"
                 " group by 1", given
             ).fetchall()  # fmt: skip
-        folded, self._lines = Folded(lines), len(lines)
+        folded = Folded(lines)
+        self._lines = (self._lines[0] if self._lines else len(lines), len(lines))
         return [
             *self._over(rows, dict(overrides)),
             *_wrong_grants(grants, folded),
