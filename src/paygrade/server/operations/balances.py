@@ -51,7 +51,16 @@ async def with_balances(
         pool: (slot, kept[account, pool, slot].version if (account, pool, slot) in kept else 0)
         for pool, slot in windows.items()
     }
-    return replace(snapshot, balances=balances), versions
+    return replace(snapshot, balances=balances, until=_known_until(snapshot)), versions
+
+
+def _known_until(snapshot: Snapshot) -> datetime:
+    """What is carried into the next window is known when that begins, not before."""
+    for segment in snapshot.segments:
+        turns = [its.resets_at for its in segment.entitlements.values() if its.rollover and its.resets_at is not None]
+        if turns:
+            return min(snapshot.until, *turns)
+    return snapshot.until
 
 
 async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime) -> Snapshot:
