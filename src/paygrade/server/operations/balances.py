@@ -77,11 +77,13 @@ async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime
     balances = {}
     for pool, its in counted.items():
         rows = {slot: row for (its_pool, slot), row in folded.items() if its_pool == pool and slot[:6] != "grant:"}
-        settled = kept.get((account, pool, windows.get(pool, "")))
-        if settled is not None and settled.row.detail is not None:
+        if its.rollover:
+            settled = kept.get((account, pool, windows[pool]))
+            carried = settled.row.detail.carried if settled is not None and settled.row.detail is not None else None
+            if carried is None:
+                carried = await carried_into(tx, account, its, at)
             row = rows.get(windows[pool], Row())
-            detail = replace(row.detail or SlotDetail(), carried=settled.row.detail.carried)
-            rows[windows[pool]] = replace(row, detail=detail)
+            rows[windows[pool]] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
         grants = [_spent(grant, folded.get((pool, grant.slot), Row())) for grant in granted.get(pool, ())]
         balances[pool] = assemble(rows, its.from_at, grants=grants)
     return replace(snapshot, balances=balances)
