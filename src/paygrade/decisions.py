@@ -155,20 +155,20 @@ def _decide_closely(
         over = payer.units_max
         ceiling = replace(room, limit=None if over is None else over + (beside.limit or 0), name="spend_cap")
     # Nothing is counted of what is not had at all, whatever is still held of it.
-    shown = room if allowed else Room(None, 0, 0, entitlement.resets_at)
+    shown, priced = (room if allowed else Room(None, 0, 0, entitlement.resets_at)), True
     if allowed:
-        counted = [(ceiling, amount), *((r, amount) for r in _beside(payer, paying, at, member))]
+        counted = [(ceiling, amount, True), *((r, amount, True) for r in _beside(payer, paying, at, member))]
         if credit is not None:
-            counted += [(r, quantity) for r in _beside(entitlement, balance, at, member)]
-        tight = next((r for r, wanted in counted if not r.fits(wanted)), None)
+            counted += [(r, quantity, False) for r in _beside(entitlement, balance, at, member)]
+        tight = next((found for found in counted if not found[0].fits(found[1])), None)
         if tight is not None:
-            allowed, reason = False, "limit_reached" if credit is None or tight.name else "insufficient_credit"
-            shown = tight
+            shown, _, priced = tight
+            allowed, reason = False, "limit_reached" if credit is None or shown.name else "insufficient_credit"
         elif credit is None:
             reason = _paid_by(payer, own, beside, quantity, reason)
     if allowed and entitlement.roles and snapshot.roles.get(member or "") not in entitlement.roles:
         allowed, reason = False, "role_not_permitted"
-    limit, used, reserved, left = _in_units(entitlement, balance, shown, properties, priced=shown is room)
+    limit, used, reserved, left = _in_units(entitlement, balance, shown, properties, priced=priced)
     return Decision(
         allowed,
         reason,

@@ -251,3 +251,61 @@ catalog metered
   provider: acme changes scale_monthly to pro_monthly
   acme ai_credits: allowed credit
   product: acme consumes 5000 tokens: allowed credit
+
+
+story carried credits show as soon as the month turns, though nothing else has changed
+catalog metered
+
+2026-01-31T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_yearly
+  product: acme consumes 20000 tokens: allowed credit, used 20000
+2026-02-28T00:00Z
+  product: acme consumes 60000 tokens: allowed credit, used 60000, remaining 10000, resets 2026-03-31T00:00Z
+  acme tokens: allowed credit, remaining 10000
+  acme ai_credits: allowed credit, remaining 10
+2026-03-31T00:00Z
+  acme tokens: allowed credit, limit 60000, remaining 60000
+  acme ai_credits: allowed plan, limit 60, remaining 60
+
+
+story what is left of carried credits shows, however usage is told
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  product: acme consumes 30 ai_credits: allowed plan, used 30
+2026-04-01T00:00Z
+  product: acme consumes 60 ai_credits: allowed credit, used 60, remaining 10
+  operator: acme uses 20 ai_credits
+  acme ai_credits: allowed plan, used 30, remaining 40
+  product: acme reserves 35000 tokens as chat_1 for 1h: allowed credit
+  product: acme releases chat_1
+  acme ai_credits: allowed plan, used 30, remaining 40
+
+
+story a cap on credits is told in what the feature uses
+catalog:
+  version: 1
+  features:
+    tokens: { kind: metered, aggregate: sum, value: n, burns: { gems: { rate: 1, per: 1000 } } }
+    images: { kind: metered, burns: { gems: { rate: 5 } } }
+  credits: { gems: {} }
+  plans:
+    pro:
+      default: true
+      entitlements: { gems: { grant: 100, every: month, per_member: 30, caps: [{ limit: 20, every: hour }] } }
+
+2026-03-01T00:00Z
+  operator: account acme
+  product: acme consumes 15000 tokens by ann: allowed credit, used 15000, limit 100000
+  product: acme consumes 2 images by ann: denied limit_reached, limited_by hour, limit 4, used 3, remaining 1
+  acme tokens 6000 by bob: denied limit_reached, limited_by hour, limit 20000, used 15000, remaining 5000
+  product: acme reserves 1 images by ann as img_1 for 2h: allowed credit
+  acme gems: denied limit_reached, limited_by hour, limit 20, used 15, reserved 5
++1h
+  acme tokens 11000 by ann: denied limit_reached, limited_by member, limit 30000, used 15000, reserved 5000, remaining 10000
+  product: acme commits img_1: allowed credit
+  acme images 2 by ann: allowed credit, used 4, remaining 16
+  acme images 3 by ann: denied limit_reached, limited_by member, limit 6, used 4

@@ -79,7 +79,7 @@ catalog metered
 +30s
   product: acme extends long to 1h from now: allowed plan, reserved 100, remaining 0
   product: acme extends short to 1m from now: allowed plan, reserved 10
-  product: acme extends gone to 1m from now: allowed credit, used 10, reserved 5
+  product: acme extends gone to 1m from now: allowed plan, used 10, reserved 5
 +59s
   product: acme consumes 1 calls: denied limit_reached, reserved 100
   product: acme consumes 1 weekly: denied limit_reached, reserved 10
@@ -239,10 +239,10 @@ catalog metered
   product: acme reserves 30 calls as job_1 for 1h: allowed credit, used 100, reserved 30, remaining 20
   product: acme reserves 20 calls as job_2 for 1h: allowed credit, reserved 50, remaining 0
   product: acme consumes 1 calls: denied limit_reached
-  product: acme releases job_2: allowed credit, used 100, reserved 30, remaining 20
+  product: acme releases job_2: allowed plan, used 100, reserved 30, remaining 20
   operator: void gift of acme calls
   acme calls: denied limit_reached, limit 130, used 100, reserved 30
-  product: acme commits 10 of job_1: allowed credit, used 110, reserved 0
+  product: acme commits 10 of job_1: allowed plan, used 110, reserved 0
   acme calls: allowed credit, limit 130, used 110, remaining 20
 
 

@@ -11,7 +11,7 @@ from paygrade.balances import Grant, GrantKind, Share, share, slot_of
 from paygrade.entitlements import Snapshot
 from paygrade.entries import Draw, Entry, derived, digest
 from paygrade.errors import Refused
-from paygrade.ledger import grants_of, in_window
+from paygrade.ledger import grants_of, in_window, slots
 from paygrade.server.operations.book import Book, Due, expire_due, open_book
 
 if TYPE_CHECKING:
@@ -102,11 +102,12 @@ async def state_usage(
     """
     snapshot = await _known(snapshots, store, account, pool, at)
     entitlements = next(s.entitlements for s in snapshot.segments if at < s.until)
+    keys = [(account, *pair) for pair in slots(entitlements, pool, at)]
     slot, mark = slot_of(entitlements[pool].from_at), digest("set", pool, used, reason)
 
     async def stated() -> BalanceView:
         async with store.transaction() as tx:
-            book = await open_book(tx, {account: snapshot}, [(account, pool, slot)], [(account, id)], [], at)
+            book = await open_book(tx, {account: snapshot}, keys, [(account, id)], [], at)
             known = book.answered.get((account, id))
             if known is not None:
                 _refuse_other(known.digest, mark, id)
