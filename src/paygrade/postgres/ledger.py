@@ -2,6 +2,9 @@
 
 Laws: whoever changes balances locks them first, in the order of their keys, then grants, then reservations; an entry
 is written once and never changed; a version grows with every change of its row.
+
+`lateral` with its own `limit`, `offset` or `for update` keeps the planner from turning a join around: the keys lead, in
+their order, and each row is found by its primary key, however small the table was when the plan was made.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,9 +67,10 @@ class Ledger:
     async def _ask_answered(self, ids: Sequence[tuple[str, str]]) -> Cursor:
         return await self._connection.execute(
             """
-            select k.n, l.digest, l.kind, l.denied, l.answer::text
-            from unnest(%s::text[], %s::text[]) with ordinality k (account, id, n)
-            join ledger l on l.account = k.account and l.id = k.id
+            select k.n, l.digest, l.kind, l.denied, l.answer
+            from unnest(%s::text[], %s::text[]) with ordinality k (account, id, n),
+                 lateral (select digest, kind, denied, answer::text from ledger
+                          where account = k.account and id = k.id limit 1) l
             """,
             columns.keys(ids, 2),
         )
@@ -86,11 +90,12 @@ class Ledger:
 
     async def _ask_slots(self, ordered: Sequence[Key], *, lock: bool) -> Cursor:
         query = """
-            select k.n, b.used, b.reserved, b.version, b.expires_at, b.detail::text
-            from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n)
-            join balances b on b.account = k.account and b.pool = k.pool and b.slot = k.slot
+            select k.n, b.used, b.reserved, b.version, b.expires_at, b.detail
+            from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n),
+                 lateral (select used, reserved, version, expires_at, detail::text from balances
+                          where account = k.account and pool = k.pool and slot = k.slot limit 1) b
         """
-        locking = f"{query} order by k.n for update of b"
+        locking = query.replace("limit 1", "for update")
         return await self._connection.execute(locking if lock else query, columns.keys(ordered, 3))
 
     async def make(self, keys: Sequence[Key], spans: Mapping[Key, Span]) -> None:
@@ -130,8 +135,10 @@ class Ledger:
                    expires_at = k.expires_at, detail = k.detail::json
             from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
                         %s::timestamptz[], %s::text[])
-                 k (account, pool, slot, used, reserved, version, expires_at, detail)
-            where b.account = k.account and b.pool = k.pool and b.slot = k.slot
+                 k (account, pool, slot, used, reserved, version, expires_at, detail),
+                 lateral (select ctid from balances
+                          where account = k.account and pool = k.pool and slot = k.slot limit 1) its
+            where b.ctid = its.ctid
             """,
             (
                 *columns.keys([change.key for change in changes], 3),
@@ -179,16 +186,14 @@ class Ledger:
 
     async def _ask_grants(self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool) -> Cursor:
         query = """
-            select g.account, g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until, g.used, g.reserved,
-                   g.voided
-            from unnest(%s::text[], %s::text[]) k (account, pool)
-            join grants g on g.account = k.account and g.pool = k.pool
-            where g.until is null or g.until > %s or g.reserved > 0
-            order by g.account, g.pool, g.id
+            select k.account, k.pool, g.*
+            from unnest(%s::text[], %s::text[]) k (account, pool),
+                 lateral (select id, kind, units, priority, from_at, until, used, reserved, voided from grants
+                          where account = k.account and pool = k.pool and (until is null or until > %s or reserved > 0)
+                          order by id offset 0) g
         """
-        return await self._connection.execute(
-            f"{query} for update of g" if lock else query, (*columns.keys(pools, 2), at)
-        )
+        locking = query.replace("offset 0", "for update")
+        return await self._connection.execute(locking if lock else query, (*columns.keys(pools, 2), at))
 
     async def grant(self, account: str, pool: str, grant: Grant, *, reason: str, at: datetime) -> None:
         """Add a grant; its id must be new to the pool."""
