@@ -150,6 +150,41 @@ class Ledger:
             ),
         )
 
+    async def count(self, changes: Sequence[Change]) -> None:
+        """Write the counts of slots that are not locked. The transaction is refused `raced` unless each of them still
+        has the version before; it waits for nobody, so it needs no order."""
+        await self._connection.execute(
+            """
+            with counted as (
+                update balances b set used = k.used, reserved = k.reserved, version = k.version
+                from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
+                     k (account, pool, slot, used, reserved, version),
+                     lateral (select ctid from balances
+                              where account = k.account and pool = k.pool and slot = k.slot and version = k.version - 1
+                              for update skip locked) its
+                where b.ctid = its.ctid returning 1)
+            select 1 / (count(*) = %s)::int from counted
+            """,
+            (
+                *columns.keys([change.key for change in changes], 3),
+                columns.numbers([change.used for change in changes]),
+                columns.numbers([change.reserved for change in changes]),
+                columns.numbers([change.version for change in changes]),
+                len(changes),
+            ),
+        )
+
+    async def touch(self, account: str, pool: str) -> None:
+        """Let every slot of a pool have a new version, so that nobody counts on what they remember of it."""
+        await self._connection.execute(
+            """
+            with its as (select ctid from balances where account = %s and pool = %s
+                         order by slot collate "C" for update)
+            update balances b set version = version + 1 from its where b.ctid = its.ctid
+            """,
+            (account, pool),
+        )
+
     async def write(self, entries: Sequence[Entry]) -> None:
         """Add entries. The transaction is refused `id_taken` when another one took one of the ids meanwhile."""
         await self._connection.execute(

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.errors import UniqueViolation
+from psycopg.errors import DivisionByZero, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -78,7 +78,8 @@ class Store:
     @asynccontextmanager
     async def transaction(self, *, pipelined: bool = False) -> AsyncIterator["Transaction"]:
         """Everything inside is saved together at the end, or not at all. Unavailable when the database is away;
-        Refused `id_taken` when another one entered the same id in the ledger meanwhile.
+        Refused `id_taken` when another one entered the same id in the ledger meanwhile, `raced` when a balance it
+        counted on has changed.
 
         `pipelined`: statements are sent without waiting for one another; whoever reads waits for those sent before,
         and what is wrong with the others is known at the end.
@@ -95,6 +96,8 @@ class Store:
             if error.diag.constraint_name != "ledger_pkey":
                 raise
             raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
+        except DivisionByZero:  # `Ledger.count` divides by what is 0 unless all was as remembered
+            raise Refused("raced", "a balance changed at the same moment; ask again") from None
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error

@@ -6,13 +6,14 @@ none waits for a timer; a batch that fails tells everyone in it, and the next on
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
 from paygrade.errors import Refused, Unavailable
 from paygrade.server.operations.answers import Answer
-from paygrade.server.operations.usage import Asked, use_together
+from paygrade.server.operations.usage import Asked, Unsure, use_remembered, use_together
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.usage")
 
 BATCH_MAX = 1000
+BATCHES_UNSURE = 16
 Waiting = tuple[Asked, "asyncio.Future[Answer]"]
 
 
@@ -33,6 +35,8 @@ class GroupCommit:
         self._waiting: list[Waiting] = []
         self._wake = asyncio.Event()
         self._running = False
+        self._unsure = 0
+        """For how many batches more nothing is decided on what is remembered."""
 
     async def ask(self, asked: Asked) -> Answer:
         """The answer, once it is saved. Raises Refused or Unavailable."""
@@ -79,9 +83,10 @@ class GroupCommit:
             elif not future.done():
                 future.set_result(answer)
 
-    async def _decided(self, asked: Sequence[Asked]) -> list[Answer | Refused]:
+    async def _decided(self, asked: Sequence[Asked]) -> Sequence[Answer | Refused]:
         try:
-            return await use_together(self._store, self._snapshots, asked, self._clock.now())
+            at = self._clock.now()
+            return await self._remembered(asked, at) or await use_together(self._store, self._snapshots, asked, at)
         except Unavailable:
             raise
         except Exception as error:  # whatever it was that one of them asked, it must not be the ruin of the others
@@ -92,6 +97,17 @@ class GroupCommit:
         for one in asked:
             answers += await self._decided_alone(one)
         return answers
+
+    async def _remembered(self, asked: Sequence[Asked], at: datetime) -> Sequence[Answer | Refused] | None:
+        """The answers, if what is remembered settles them. Where it lately did not, it is not tried."""
+        if self._unsure:
+            self._unsure -= 1
+            return None
+        try:
+            return await use_remembered(self._store, self._snapshots, asked, at)
+        except Unsure:
+            self._unsure = BATCHES_UNSURE
+            return None
 
     async def _decided_alone(self, asked: Asked) -> list[Answer | Refused]:
         try:

@@ -85,6 +85,37 @@ class Extend(Struct, frozen=True):
 Asked = Consume | Reserve | Commit | Release | Extend
 
 
+class Unsure(Exception):  # not an error: it has to be decided on what is locked
+    """What is remembered does not settle it: it has changed, an id was there before, or something was denied."""
+
+
+async def use_remembered(
+    store: "Store", snapshots: "Snapshots", asked: Sequence[Asked], at: datetime
+) -> Sequence[Answer | Refused] | None:
+    """Decide these requests on what is remembered, and save that if it is still so: one round trip.
+
+    None: it takes more than plain counts. Raises Unsure, and has done nothing then.
+    """
+    held, kept = {}, {}
+    for one in asked:
+        found = snapshots.counted(one.account, one.feature, at) if isinstance(one, Consume) else None
+        if found is None:
+            return None
+        held[one.account], key, count = found
+        kept[key] = count
+    book = Book(held, kept, {}, {}, {}, at, locked=False)
+    answers = [_one(book, one) for one in asked]
+    # A denial is for good, so it rests on what nobody can change meanwhile.
+    if not all(isinstance(answer, Answer) and answer.took_effect for answer in answers):
+        raise Unsure
+    try:
+        async with store.transaction(pipelined=True) as tx:
+            await book.save(tx)
+    except Refused as refused:
+        raise Unsure from refused
+    return answers
+
+
 async def use_together(
     store: "Store", snapshots: "Snapshots", asked: Sequence[Asked], at: datetime
 ) -> list[Answer | Refused]:
