@@ -162,7 +162,7 @@ async def _bare_batches(connection: "AsyncConnection[tuple[object, ...]]", accou
             await connection.execute(
                 """
                 update balances b set used = b.used + 1, version = b.version + 1
-                from unnest(%s::text[]) k (account) where b.account = k.account and b.pool = 'calls' and b.slot = %s
+                from unnest(%s::text[]) k (account) where b.account = k.account and b.pool = 'peer' and b.slot = %s
                 """,
                 (keys, slot),
             )
@@ -189,7 +189,7 @@ async def _pgbench_uses(program: str, url: str, accounts: int) -> int:
     script = rf"""
 \set a random(0, {accounts - 1})
 \set n random(1, 4000000000000000000)
-with b as (update balances set used = used + 1, version = version + 1 where pool = 'calls' and slot = '{calls_slot()}'
+with b as (update balances set used = used + 1, version = version + 1 where pool = 'peer' and slot = '{calls_slot()}'
            and account = 'acct_' || lpad(:a::text, 8, '0') returning account)
 insert into ledger (account, id, kind, feature, quantity, time, recorded_at, digest, draws, answer)
 select account, 'pgbench-' || :n, 'consume', 'calls', 1, now(), now(), 1,

@@ -6,6 +6,7 @@ but draws changes one; an id has at most one entry.
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
@@ -114,5 +115,10 @@ class Reservation(Struct, frozen=True):
 
 def digest(*parts: object) -> int:
     """A 64-bit mark of what was asked under an id: the same id with another one is a conflict."""
-    text = "\x1f".join("" if part is None else str(part) for part in parts)
+    return _digest("\x1f".join(["" if part is None else str(part) for part in parts]))
+
+
+@lru_cache(maxsize=1024)
+def _digest(text: str) -> int:
+    # Most of what is asked is asked again and again: one more call of the same feature.
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)

@@ -5,7 +5,6 @@ remembered; what a book saves is the sum of its entries' draws;
 a reservation whose time is up is given back before anything is decided.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -63,7 +62,8 @@ class Book:
         self._granted: dict[tuple[str, str, str], list[int]] = {}
         self._changed_reservations: dict[tuple[str, str], Reservation] = {}
         self._expires: dict[Key, datetime] = {}
-        balances = _assembled(snapshots, kept, grants, at)
+        self._entitlements = {account: entitlements_at(snapshot, at) for account, snapshot in snapshots.items()}
+        balances = _assembled(self._entitlements, kept, grants)
         # One snapshot for each account, whose balances are those of the book.
         self.snapshots = {
             account: replace(snapshot, balances=balances.setdefault(account, {}))
@@ -71,8 +71,7 @@ class Book:
         }
 
     def entitlements(self, account: str) -> Mapping[str, Entitlement]:
-        segments = self.snapshots[account].segments
-        return next((s.entitlements for s in segments if self.at < s.until), {})
+        return self._entitlements[account]
 
     def balances(self, account: str) -> dict[str, Balance]:
         return self.snapshots[account].balances
@@ -226,20 +225,26 @@ async def expire_due(store: "Store", accounts: Collection[str], at: datetime) ->
         await book.save(tx)
 
 
+def entitlements_at(snapshot: Snapshot, at: datetime) -> Mapping[str, Entitlement]:
+    """The entitlements in force at `at`."""
+    for segment in snapshot.segments:
+        if at < segment.until:
+            return segment.entitlements
+    return {}
+
+
 def _assembled(
-    snapshots: Mapping[str, Snapshot],
+    entitlements: Mapping[str, Mapping[str, Entitlement]],
     kept: Mapping[Key, Kept],
     grants: Mapping[tuple[str, str], list[Grant]],
-    at: datetime,
 ) -> dict[str, dict[str, Balance]]:
-    rows: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    rows: dict[tuple[str, str], dict[str, Row]] = {}
     for (account, pool, slot), found in kept.items():
-        rows[(account, pool)][slot] = found.row
+        rows.setdefault((account, pool), {})[slot] = found.row
     balances: dict[str, dict[str, Balance]] = {}
     for (account, pool), its in rows.items():
-        segments = snapshots[account].segments
-        entitlements = next((s.entitlements for s in segments if at < s.until), {})
-        from_at = entitlements[pool].from_at if pool in entitlements else None
+        entitlement = entitlements[account].get(pool)
+        from_at = entitlement.from_at if entitlement is not None else None
         made = assemble(its, from_at, grants=grants.get((account, pool), ()))
         balances.setdefault(account, {})[pool] = made
     return balances
@@ -249,8 +254,7 @@ def _spans(snapshots: Mapping[str, Snapshot], at: datetime) -> dict[Key, tuple[d
     """When the windows of these accounts begin and end."""
     spans: dict[Key, tuple[datetime | None, datetime | None]] = {}
     for account, snapshot in snapshots.items():
-        entitlements = next((s.entitlements for s in snapshot.segments if at < s.until), {})
-        for pool, its in entitlements.items():
+        for pool, its in entitlements_at(snapshot, at).items():
             if its.from_at is not None:
                 spans[(account, pool, slot_of(its.from_at))] = (its.from_at, its.resets_at)
     return spans
@@ -262,8 +266,7 @@ async def _with_carried(
     """Settle what is carried into windows that are used for the first time."""
     for key, found in kept.items():
         account, pool, slot = key
-        snapshot = snapshots[account]
-        its = next((s.entitlements for s in snapshot.segments if at < s.until), {}).get(pool)
+        its = entitlements_at(snapshots[account], at).get(pool)
         if its is None or not its.rollover or slot != slot_of(its.from_at):
             continue
         if found.row.detail is None or found.row.detail.carried is None:

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from paygrade.balances import Balance
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Entry, EntryKind, Held, Reservation, digest
+from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, digest
 from paygrade.errors import Refused
 from paygrade.ledger import Spent, after, apply, commit, committed_price, exact_price, hold, release, slots, spend
 from paygrade.server.operations.answers import Answer, ReservationView, packed, unpacked
-from paygrade.server.operations.book import Book, Due, expire_due, open_book
+from paygrade.server.operations.book import Book, Due, entitlements_at, expire_due, open_book
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -169,11 +169,6 @@ def _rest(asked: Commit, reservation: Reservation) -> Consume:
     return Consume(asked.account, reservation.feature, "", more, reservation.member, asked.properties)
 
 
-def entitlements_at(snapshot: Snapshot, at: datetime) -> dict[str, Entitlement]:
-    """The entitlements in force at `at`."""
-    return next((s.entitlements for s in snapshot.segments if at < s.until), {})
-
-
 def id_of(asked: Asked) -> str:
     """The id under which a request is kept in the ledger."""
     match asked:
@@ -252,8 +247,7 @@ def _consume(book: Book, asked: Consume) -> Answer:
     )
     now = after(balances, asked.feature, spent, at)
     shown = _after(book, asked, decision, asked.quantity, now)
-    entry = _entry(book, asked, "consume", asked.feature, asked.quantity, shown)
-    book.enter(replace(entry, draws=spent.draws), now)
+    book.enter(_entry(book, asked, "consume", asked.feature, asked.quantity, shown, spent.draws), now)
     return Answer(shown, took_effect=True)
 
 
@@ -276,8 +270,7 @@ def _reserve(book: Book, asked: Reserve) -> Answer:
     )
     shown = _after(book, asked, decision, asked.quantity, apply(balances, draws, at), held=True)
     book.put(reservation)
-    entry = _entry(book, asked, "reserve", asked.feature, asked.quantity, shown, reservation)
-    book.enter(replace(entry, draws=draws))
+    book.enter(_entry(book, asked, "reserve", asked.feature, asked.quantity, shown, draws, reservation))
     return Answer(shown, took_effect=True, reservation=view_of(reservation))
 
 
@@ -342,8 +335,8 @@ def _resolved(
     snapshot = replace(book.snapshots[asked.account], balances=now)
     decision = decide(snapshot, changed.feature, 0, book.at, member=changed.member)
     shown = replace(decision, quantity=quantity)
-    entry = _entry(book, asked, kind, changed.feature, quantity, shown, changed)
-    book.enter(replace(entry, draws=draws, member=changed.member, denied=None), now)
+    entry = _entry(book, asked, kind, changed.feature, quantity, shown, draws, changed)
+    book.enter(replace(entry, member=changed.member, denied=None), now)
     return Answer(shown, took_effect=True, reservation=view_of(changed))
 
 
@@ -421,6 +414,7 @@ def _entry(
     feature: str,
     quantity: int,
     decision: Decision,
+    draws: tuple[Draw, ...] = (),
     reservation: Reservation | None = None,
 ) -> Entry:
     return Entry(
@@ -432,7 +426,7 @@ def _entry(
         book.at,
         book.at,
         mark_of(asked),
-        (),
+        draws,
         None if decision.allowed else decision.reason,
         getattr(asked, "member", None),
         getattr(asked, "properties", None),
