@@ -29,6 +29,7 @@ from room import account_key, calls_slot, cpu_s, database, database_cpu_s, fill,
 
 from paygrade.postgres.store import Store
 from paygrade.server.clock import Clock
+from paygrade.server.commands.serve import collect_rarely
 from paygrade.server.group_commit import GroupCommit
 from paygrade.server.operations.usage import Consume
 from paygrade.server.snapshots import Snapshots
@@ -55,6 +56,7 @@ Row = Callable[[], Awaitable[int]]
 
 def main() -> None:
     with database() as url:
+        collect_rarely()
         fill(url, ACCOUNTS)
         _print(_rounds(url, ACCOUNTS, peers=True))
         if "--long" in sys.argv:

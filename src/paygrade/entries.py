@@ -23,7 +23,7 @@ Key = tuple[str, str, str]
 """Account, pool and slot."""
 
 
-class Draw(Struct, frozen=True, array_like=True):
+class Draw(Struct, frozen=True, array_like=True, gc=False):
     """Units added to what is used and held of one slot. `exact`: what they cost in credits, as a fraction, before
     rounding (only where a feature is paid in credits)."""
 
@@ -51,7 +51,7 @@ class Held(Struct, frozen=True, omit_defaults=True):
         return sum(units for _, _, units in self.paid)
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One line of the ledger: what was asked under an id, and what it drew."""
 
     account: str

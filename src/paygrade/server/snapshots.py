@@ -31,7 +31,7 @@ log = structlog.get_logger("paygrade.snapshots")
 RECONNECT_S = 0.5
 
 
-class Told(Struct, frozen=True, array_like=True):
+class Told(Struct, frozen=True, array_like=True, gc=False):
     """What a balance is now; without a slot: read the account anew."""
 
     account: str

@@ -12,7 +12,7 @@ from paygrade.decisions import Decision
 from paygrade.sources import Reason, Source
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """What became of a request. `took_effect`: units were used, held or given back by it; `replayed`: it was asked
     before, and this is what was answered then."""
 

@@ -29,7 +29,7 @@ HOLDS_MAX = 1000
 """How many reservations of one account may be open at a time."""
 
 
-class Consume(Struct, frozen=True):
+class Consume(Struct, frozen=True, gc=False):
     """Use `quantity` units, if that is allowed. `id` makes it count once."""
 
     account: str
@@ -235,7 +235,7 @@ def _feature(book: Book, asked: Asked) -> str:
 def _consume(book: Book, asked: Consume) -> Answer:
     account, at = asked.account, book.at
     decision = _decide(book, asked, asked.quantity)
-    if decision.reason in ("unknown_account", "unknown_feature"):
+    if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
     if not decision.allowed:
@@ -254,7 +254,7 @@ def _consume(book: Book, asked: Consume) -> Answer:
 def _reserve(book: Book, asked: Reserve) -> Answer:
     account, at = asked.account, book.at
     decision = _decide(book, asked, asked.quantity)
-    if decision.reason in ("unknown_account", "unknown_feature"):
+    if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
     if not decision.allowed:
@@ -452,6 +452,9 @@ def view_of(reservation: Reservation) -> ReservationView:
 
 def _nothing(held: Held) -> Held:
     return replace(held, units=0, paid=())
+
+
+_UNKNOWN = frozenset({"unknown_account", "unknown_feature"})
 
 
 def _refuse_uncountable(book: Book, account: str, feature: str) -> None:

@@ -75,7 +75,7 @@ class ExtendStep(Struct, frozen=True):
     ttl_s: Seconds = 60
 
 
-class Used(Struct, frozen=True):
+class Used(Struct, frozen=True, gc=False):
     """The decision, and whether units were used. `replayed`: this id was asked before; this is its answer."""
 
     decision: Decision
