@@ -29,8 +29,9 @@ from room import account_key, calls_slot, cpu_s, database, database_cpu_s, fill,
 
 from paygrade.postgres.store import Store
 from paygrade.server.clock import Clock
+from paygrade.server.commands.serve import collect_rarely
 from paygrade.server.group_commit import GroupCommit
-from paygrade.server.operations.usage import Consume
+from paygrade.server.operations.requests import Consume
 from paygrade.server.snapshots import Snapshots
 
 ACCOUNTS, ROUNDS, SECONDS = 10_000, 7, 1.2
@@ -55,6 +56,7 @@ Row = Callable[[], Awaitable[int]]
 
 def main() -> None:
     with database() as url:
+        collect_rarely()
         fill(url, ACCOUNTS)
         _print(_rounds(url, ACCOUNTS, peers=True))
         if "--long" in sys.argv:
@@ -162,7 +164,7 @@ async def _bare_batches(connection: "AsyncConnection[tuple[object, ...]]", accou
             await connection.execute(
                 """
                 update balances b set used = b.used + 1, version = b.version + 1
-                from unnest(%s::text[]) k (account) where b.account = k.account and b.pool = 'calls' and b.slot = %s
+                from unnest(%s::text[]) k (account) where b.account = k.account and b.pool = 'peer' and b.slot = %s
                 """,
                 (keys, slot),
             )
@@ -189,7 +191,7 @@ async def _pgbench_uses(program: str, url: str, accounts: int) -> int:
     script = rf"""
 \set a random(0, {accounts - 1})
 \set n random(1, 4000000000000000000)
-with b as (update balances set used = used + 1, version = version + 1 where pool = 'calls' and slot = '{calls_slot()}'
+with b as (update balances set used = used + 1, version = version + 1 where pool = 'peer' and slot = '{calls_slot()}'
            and account = 'acct_' || lpad(:a::text, 8, '0') returning account)
 insert into ledger (account, id, kind, feature, quantity, time, recorded_at, digest, draws, answer)
 select account, 'pgbench-' || :n, 'consume', 'calls', 1, now(), now(), 1,

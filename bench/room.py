@@ -72,7 +72,8 @@ async def _prepare(url: str) -> None:
 
 
 def fill(url: str, accounts: int) -> None:
-    """As many accounts, each with a balance of `calls`, in place of those there were."""
+    """As many accounts in place of those there were, each with a balance of `calls`, and one for peers, which tell
+    nobody what they change."""
     calls = _calls()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("truncate accounts, balances, ledger")
@@ -85,8 +86,8 @@ def fill(url: str, accounts: int) -> None:
             {"state": msgspec.json.encode(_ACCOUNT).decode(), "at": BORN, "count": accounts},
         )
         connection.execute(
-            "insert into balances (account, pool, slot, from_at, until) select account, 'calls', %s, %s, %s "
-            "from accounts",
+            "insert into balances (account, pool, slot, from_at, until) select account, pool, %s, %s, %s "
+            "from accounts, (values ('calls'), ('peer')) p (pool)",
             (slot_of(calls.from_at), calls.from_at, calls.resets_at),
         )
         connection.execute("vacuum analyze")
@@ -101,7 +102,7 @@ def fill_ledger(url: str, entries: int) -> None:
             insert into ledger (account, id, kind, feature, quantity, time, recorded_at, digest, draws, answer)
             select account, 'past-' || n, 'consume', 'calls', 1, %(at)s, %(at)s, n,
                    json_build_array(json_build_array('calls', slot, 1, 0)), to_json(repeat('x', 150))
-            from generate_series(1, %(count)s / (select count(*) from balances)) n, balances
+            from generate_series(1, %(count)s / (select count(*) from accounts)) n, balances where pool = 'calls'
             """,
             {"at": BORN, "count": entries},
         )

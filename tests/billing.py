@@ -19,7 +19,8 @@ from paygrade.server.documents import read_yaml
 from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.grants import state_usage
-from paygrade.server.operations.usage import Consume, use_together
+from paygrade.server.operations.requests import Consume
+from paygrade.server.operations.usage import use_together
 from paygrade.server.reports import Metering, Outcome, claim_reports, mark_reports, report_window
 from paygrade.server.settings import Settings
 from paygrade.server.snapshots import Snapshots

@@ -6,6 +6,7 @@ but draws changes one; an id has at most one entry; ids that are chosen never me
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
@@ -22,7 +23,7 @@ Key = tuple[str, str, str]
 """Account, pool and slot."""
 
 
-class Draw(Struct, frozen=True, array_like=True):
+class Draw(Struct, frozen=True, array_like=True, gc=False):
     """Units added to what is used and held of one slot. `exact`: what they cost in credits, as a fraction, before
     rounding (only where a feature is paid in credits)."""
 
@@ -55,7 +56,7 @@ class Held(Struct, frozen=True, omit_defaults=True):
         return any(" " not in slot for _, slot in self.counted)
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One line of the ledger: what was asked under an id, and what it drew."""
 
     account: str
@@ -138,7 +139,12 @@ def derived(*parts: object) -> str:
 
 def digest(*parts: object) -> int:
     """A 64-bit mark of what was asked under an id: the same id with another one is a conflict."""
-    text = "\x1f".join("" if part is None else str(_ordered(part)) for part in parts)
+    return _digest("\x1f".join(["" if part is None else str(_ordered(part)) for part in parts]))
+
+
+@lru_cache(maxsize=1024)
+def _digest(text: str) -> int:
+    # Most of what is asked is asked again and again: one more call of the same feature.
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 

@@ -35,7 +35,7 @@ from paygrade.entitlements import Entitlement
 from paygrade.entries import Draw, Held
 
 
-class Spent(Struct, frozen=True):
+class Spent(Struct, frozen=True, gc=False):
     """What a use drew, and how far the credits paid are ahead of what was used (numerator, denominator); None: as
     before."""
 

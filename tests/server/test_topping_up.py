@@ -19,8 +19,9 @@ from paygrade.providers.stripe.purchases import KEY_TRIES
 from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.grants import read_balance
+from paygrade.server.operations.requests import Consume
 from paygrade.server.operations.top_ups import ask_top_up, list_top_ups, retry_top_up
-from paygrade.server.operations.usage import Consume, use_together
+from paygrade.server.operations.usage import use_together
 from paygrade.server.snapshots import Snapshots
 from paygrade.server.top_ups import GIVEN_UP, Charging, Outcome, buy_top_up, claim_top_ups, note
 from paygrade.top_ups import Bill, Order

@@ -24,8 +24,9 @@ from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.events import EVENTS_MAX, Ingested, ingest
 from paygrade.server.operations.grants import give
+from paygrade.server.operations.requests import Reserve
 from paygrade.server.operations.statements import put_subscription
-from paygrade.server.operations.usage import Reserve, use_together
+from paygrade.server.operations.usage import use_together
 from paygrade.server.snapshots import Snapshots
 
 pytestmark = pytest.mark.anyio

@@ -32,7 +32,8 @@ from paygrade.ledger import (
 )
 from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.grants import BalanceView, GrantView
-from paygrade.server.operations.usage import Commit, Consume, Extend, Release, Reserve, view_of
+from paygrade.server.operations.requests import Commit, Consume, Extend, Release, Reserve
+from paygrade.server.operations.usage import view_of
 from stories.operator_phrases import NOT_YET
 from stories.product_phrases import Count, Give, Request, Told, Void
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from paygrade.balances import Grant
 from paygrade.server.operations import answers, grants
-from paygrade.server.operations.usage import Commit, Consume, Extend, Release, Reserve
+from paygrade.server.operations.requests import Commit, Consume, Extend, Release, Reserve
 from stories.expectations import Outcome, differences, read_outcome
 from stories.phrases import Phrases
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paygrade.facts import Override
-from paygrade.server.operations.usage import Commit, Consume, Reserve
+from paygrade.server.operations.requests import Commit, Consume, Reserve
 from stories.expectations import DecisionExpected, Detail, Outcome
 from stories.language import StoryMistake, parse
 from stories.operator_phrases import Statement, statements

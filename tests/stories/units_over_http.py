@@ -7,7 +7,7 @@ import msgspec
 
 from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.grants import BalanceView, GrantView
-from paygrade.server.operations.usage import Commit, Consume, Extend, Release, Reserve
+from paygrade.server.operations.requests import Commit, Consume, Extend, Release, Reserve
 from paygrade.server.routes.usage import Reserved, Used
 from stories.operator_phrases import NOT_YET
 from stories.product_phrases import Count, Give, Refusal, Request, Told, Void

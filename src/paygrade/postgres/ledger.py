@@ -2,6 +2,9 @@
 
 Laws: whoever changes balances locks them first, in the order of their keys, then grants, then reservations; an entry
 is written once and never changed; a version grows with every change of its row.
+
+`lateral` with its own `limit`, `offset` or `for update` keeps the planner from turning a join around: the keys lead, in
+their order, and each row is found by its primary key, however small the table was when the plan was made.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,9 +68,10 @@ class Ledger:
     async def _ask_answered(self, ids: Sequence[tuple[str, str]]) -> Cursor:
         return await self._connection.execute(
             """
-            select k.n, l.digest, l.kind, l.denied, l.answer::text
-            from unnest(%s::text[], %s::text[]) with ordinality k (account, id, n)
-            join ledger l on l.account = k.account and l.id = k.id
+            select k.n, l.digest, l.kind, l.denied, l.answer
+            from unnest(%s::text[], %s::text[]) with ordinality k (account, id, n),
+                 lateral (select digest, kind, denied, answer::text from ledger
+                          where account = k.account and id = k.id limit 1) l
             """,
             columns.keys(ids, 2),
         )
@@ -87,11 +91,12 @@ class Ledger:
 
     async def _ask_slots(self, ordered: Sequence[Key], *, lock: bool) -> Cursor:
         query = """
-            select k.n, b.used, b.reserved, b.version, b.expires_at, b.detail::text
-            from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n)
-            join balances b on b.account = k.account and b.pool = k.pool and b.slot = k.slot
+            select k.n, b.used, b.reserved, b.version, b.expires_at, b.detail
+            from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n),
+                 lateral (select used, reserved, version, expires_at, detail::text from balances
+                          where account = k.account and pool = k.pool and slot = k.slot limit 1) b
         """
-        locking = f"{query} order by k.n for update of b"
+        locking = query.replace("limit 1", "for update")
         return await self._connection.execute(locking if lock else query, columns.keys(ordered, 3))
 
     async def make(self, keys: Sequence[Key], spans: Mapping[Key, Span]) -> None:
@@ -161,8 +166,10 @@ class Ledger:
                    expires_at = k.expires_at, detail = k.detail::json
             from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
                         %s::timestamptz[], %s::text[])
-                 k (account, pool, slot, used, reserved, version, expires_at, detail)
-            where b.account = k.account and b.pool = k.pool and b.slot = k.slot
+                 k (account, pool, slot, used, reserved, version, expires_at, detail),
+                 lateral (select ctid from balances
+                          where account = k.account and pool = k.pool and slot = k.slot limit 1) its
+            where b.ctid = its.ctid
             """,
             (
                 *columns.keys([change.key for change in changes], 3),
@@ -172,6 +179,41 @@ class Ledger:
                 columns.instants([change.expires_at for change in changes]),
                 columns.texts([_json(change.detail) for change in changes]),
             ),
+        )
+
+    async def count(self, changes: Sequence[Change]) -> None:
+        """Write the counts of slots that are not locked. The transaction is refused `raced` unless each of them still
+        has the version before; it waits for nobody, so it needs no order."""
+        await self._connection.execute(
+            """
+            with counted as (
+                update balances b set used = k.used, reserved = k.reserved, version = k.version
+                from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
+                     k (account, pool, slot, used, reserved, version),
+                     lateral (select ctid from balances
+                              where account = k.account and pool = k.pool and slot = k.slot and version = k.version - 1
+                              for update skip locked) its
+                where b.ctid = its.ctid returning 1)
+            select 1 / (count(*) = %s)::int from counted
+            """,
+            (
+                *columns.keys([change.key for change in changes], 3),
+                columns.numbers([change.used for change in changes]),
+                columns.numbers([change.reserved for change in changes]),
+                columns.numbers([change.version for change in changes]),
+                len(changes),
+            ),
+        )
+
+    async def touch(self, account: str, pool: str) -> None:
+        """Let every slot of a pool have a new version, so that nobody counts on what they remember of it."""
+        await self._connection.execute(
+            """
+            with its as (select ctid from balances where account = %s and pool = %s
+                         order by slot collate "C" for update)
+            update balances b set version = version + 1 from its where b.ctid = its.ctid
+            """,
+            (account, pool),
         )
 
     async def write(self, entries: Sequence[Entry]) -> None:
@@ -211,16 +253,14 @@ class Ledger:
 
     async def _ask_grants(self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool) -> Cursor:
         query = """
-            select g.account, g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until, g.used, g.reserved,
-                   g.voided
-            from unnest(%s::text[], %s::text[]) k (account, pool)
-            join grants g on g.account = k.account and g.pool = k.pool
-            where g.until is null or g.until > %s or g.reserved > 0
-            order by g.account, g.pool, g.id
+            select k.account, k.pool, g.*
+            from unnest(%s::text[], %s::text[]) k (account, pool),
+                 lateral (select id, kind, units, priority, from_at, until, used, reserved, voided from grants
+                          where account = k.account and pool = k.pool and (until is null or until > %s or reserved > 0)
+                          order by id offset 0) g
         """
-        return await self._connection.execute(
-            f"{query} for update of g" if lock else query, (*columns.keys(pools, 2), at)
-        )
+        locking = query.replace("offset 0", "for update")
+        return await self._connection.execute(locking if lock else query, (*columns.keys(pools, 2), at))
 
     async def grant(self, account: str, pool: str, grant: Grant, *, reason: str, at: datetime) -> None:
         """Add a grant whose entry is written: nobody else has its id."""

@@ -9,13 +9,13 @@ import asyncio
 import secrets
 import select
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from typing import Literal, get_args
 
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.errors import DeadlockDetected, UniqueViolation
+from psycopg.errors import DeadlockDetected, DivisionByZero, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -44,6 +44,11 @@ TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""
 
 HEARTBEAT_S = 5.0
+OPTIONS = "-c timezone=UTC"
+BY_KEY = "-c enable_seqscan=off -c plan_cache_mode=force_generic_plan"
+"""Statements about many keys find each row by its key, and are planned once: a plan made while a table was empty would
+else read all of it for as long as the connection lives."""
+BATCHES_MAX = 2
 
 
 class Store:
@@ -51,15 +56,9 @@ class Store:
 
     def __init__(self, database_url: str, *, connections_max: int = 10) -> None:
         self._database_url = database_url
-        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            database_url,
-            min_size=1,
-            max_size=connections_max,
-            timeout=10,
-            open=False,
-            kwargs={"autocommit": True, "options": "-c timezone=UTC"},
-            check=_check,
-        )
+        self._pool = _pool(database_url, connections_max, options=OPTIONS)
+        self._batches = _pool(database_url, BATCHES_MAX, options=f"{OPTIONS} {BY_KEY}")
+        """Connections for pipelined transactions: usage waits for no report."""
         self._holders: list[int] = []
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
@@ -67,10 +66,12 @@ class Store:
     async def open(self) -> None:
         try:
             await self._pool.open(wait=True, timeout=30)
+            await self._batches.open(wait=True, timeout=30)
         except PoolTimeout as error:
             raise Unavailable("database_unavailable", f"the database does not answer: {error}") from error
 
     async def close(self) -> None:
+        await self._batches.close()
         await self._pool.close()
 
     async def __aenter__(self) -> "Store":
@@ -84,13 +85,18 @@ class Store:
     async def transaction(self, *, pipelined: bool = False) -> AsyncIterator["Transaction"]:
         """Everything inside is saved together at the end, or not at all. Unavailable when the database is away, and
         (`contended`) when PostgreSQL ended it so that others who waited for the same rows can go on; Refused
-        `id_taken` when another one entered the same id in the ledger meanwhile.
+        `id_taken` when another one entered the same id in the ledger meanwhile, `raced` when a balance it counted on
+        has changed.
 
         `pipelined`: statements are sent without waiting for one another; whoever reads waits for those sent before,
         and what is wrong with the others is known at the end.
         """
         try:
-            async with self._pool.connection() as connection, _sending(connection, pipelined), connection.transaction():
+            async with (
+                (self._batches if pipelined else self._pool).connection() as connection,
+                connection.pipeline() if pipelined else nullcontext(),
+                connection.transaction(),
+            ):
                 transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
                 yield transaction
         except UniqueViolation as error:
@@ -100,6 +106,8 @@ class Store:
         except DeadlockDetected:
             # Rows that two transactions make at the same moment cannot be locked in order before they are there.
             raise Unavailable("contended", "others were at the same rows; ask again") from None
+        except DivisionByZero:  # `Ledger.count` divides by what is 0 unless all was as remembered
+            raise Refused("raced", "a balance changed at the same moment; ask again") from None
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
@@ -170,8 +178,16 @@ class Transaction:
             self.told += [("paygrade_balance", payload) for payload in payloads]
 
 
-def _sending(connection: AsyncConnection[TupleRow], pipelined: bool) -> AbstractAsyncContextManager[object]:
-    return connection.pipeline() if pipelined else nullcontext()
+def _pool(database_url: str, connections_max: int, *, options: str) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
+    return AsyncConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=connections_max,
+        timeout=10,
+        open=False,
+        kwargs={"autocommit": True, "options": options},
+        check=_check,
+    )
 
 
 def _packets(told: Iterable[str]) -> Iterator[str]:

@@ -64,6 +64,7 @@ KINDS: dict[str, Kind] = {
     "subscription_version_conflict": Kind(409, "This version was stated otherwise before"),
     "id_conflict": Kind(409, "This id was used for something else"),
     "id_taken": Kind(409, "This id was taken at the same moment"),
+    "raced": Kind(409, "This changed at the same moment"),
     "not_countable": Kind(409, "There is nothing to count"),
     "unknown_reservation": Kind(404, "There is no such reservation"),
     "reservation_expired": Kind(409, "The reservation has run out"),

@@ -1,10 +1,10 @@
-"""The book: the balances that requests decided together work on, locked for them, and what becomes of each.
+"""The book: the balances that requests decided together work on, and what becomes of each.
 
-Laws: everything that is changed is locked first, in one order; what a book saves is the sum of its entries' draws;
+Laws: everything that is changed is locked first, in one order, or saved only if it is what it was when it was
+remembered; what a book saves is the sum of its entries' draws;
 a reservation whose time is up is given back before anything is decided.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -39,7 +39,8 @@ class Due(Exception):  # not an error: something has to be done first
 
 
 class Book:
-    """Balances by account and pool, as they are after what was entered so far."""
+    """Balances by account and pool, as they are after what was entered so far. `locked` False: `kept` is what was last
+    told, of plain counts alone; saving it is refused `raced` if that is no longer so."""
 
     def __init__(
         self,
@@ -50,8 +51,11 @@ class Book:
         answered: dict[tuple[str, str], Answered],
         reservations: dict[tuple[str, str], Reservation],
         at: datetime,
+        *,
+        locked: bool = True,
     ) -> None:
         self.at = at
+        self._locked = locked
         self.answered = answered
         self.reservations = reservations
         self.entries: list[Entry] = []
@@ -61,7 +65,8 @@ class Book:
         self._granted: dict[tuple[str, str, str], list[int]] = {}
         self._changed_reservations: dict[tuple[str, str], Reservation] = {}
         self._expires: dict[Key, datetime] = {}
-        balances = _assembled(snapshots, pools, kept, grants, at)
+        self._entitlements = {account: entitlements_at(snapshot, at) for account, snapshot in snapshots.items()}
+        balances = _assembled(self._entitlements, pools, kept, grants)
         # One snapshot for each account, whose balances are those of the book.
         self.snapshots = {
             account: replace(snapshot, balances=balances.setdefault(account, {}))
@@ -69,8 +74,7 @@ class Book:
         }
 
     def entitlements(self, account: str) -> Mapping[str, Entitlement]:
-        segments = self.snapshots[account].segments
-        return next((s.entitlements for s in segments if self.at < s.until), {})
+        return self._entitlements[account]
 
     def balances(self, account: str) -> dict[str, Balance]:
         return self.snapshots[account].balances
@@ -116,7 +120,7 @@ class Book:
         changed = dict.fromkeys((*self._deltas, *self._due_sooner()))
         changes = [self._change(key, self._deltas.get(key, [0, 0])) for key in changed]
         if changes:
-            await tx.ledger.save(changes)
+            await (tx.ledger.save(changes) if self._locked else tx.ledger.count(changes))
         if self._granted:
             await tx.ledger.save_grants([self._grant(*key, delta) for key, delta in self._granted.items()])
         if self._changed_reservations:
@@ -262,22 +266,28 @@ def _of_grant(key: Key) -> bool:
     return key[2].startswith("grant:")
 
 
+def entitlements_at(snapshot: Snapshot, at: datetime) -> Mapping[str, Entitlement]:
+    """The entitlements in force at `at`."""
+    for segment in snapshot.segments:
+        if at < segment.until:
+            return segment.entitlements
+    return {}
+
+
 def _assembled(
-    snapshots: Mapping[str, Snapshot],
+    entitlements: Mapping[str, Mapping[str, Entitlement]],
     pools: Iterable[tuple[str, str]],
     kept: Mapping[Key, Kept],
     grants: Mapping[tuple[str, str], list[Grant]],
-    at: datetime,
 ) -> dict[str, dict[str, Balance]]:
-    rows: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    rows: dict[tuple[str, str], dict[str, Row]] = {}
     for (account, pool, slot), found in kept.items():
-        rows[(account, pool)][slot] = found.row
+        rows.setdefault((account, pool), {})[slot] = found.row
     balances: dict[str, dict[str, Balance]] = {}
     for account, pool in pools:
-        segments = snapshots[account].segments
-        entitlements = next((s.entitlements for s in segments if at < s.until), {})
-        from_at = entitlements[pool].from_at if pool in entitlements else None
-        made = assemble(rows[(account, pool)], from_at, grants=grants.get((account, pool), ()))
+        entitlement = entitlements[account].get(pool)
+        from_at = entitlement.from_at if entitlement is not None else None
+        made = assemble(rows.get((account, pool), {}), from_at, grants=grants.get((account, pool), ()))
         balances.setdefault(account, {})[pool] = made
     return balances
 
@@ -286,8 +296,7 @@ def _spans(snapshots: Mapping[str, Snapshot], at: datetime) -> dict[Key, tuple[d
     """When the windows of these accounts begin and end."""
     spans: dict[Key, tuple[datetime | None, datetime | None]] = {}
     for account, snapshot in snapshots.items():
-        entitlements = next((s.entitlements for s in snapshot.segments if at < s.until), {})
-        for pool, its in entitlements.items():
+        for pool, its in entitlements_at(snapshot, at).items():
             if its.from_at is not None:
                 spans[(account, pool, slot_of(its.from_at))] = (its.from_at, its.resets_at)
     return spans
@@ -299,8 +308,7 @@ async def _with_carried(
     """Settle what is carried into windows that are used for the first time."""
     for key, found in kept.items():
         account, pool, slot = key
-        snapshot = snapshots[account]
-        its = next((s.entitlements for s in snapshot.segments if at < s.until), {}).get(pool)
+        its = entitlements_at(snapshots[account], at).get(pool)
         if its is None or not its.rollover or slot != slot_of(its.from_at):
             continue
         if found.row.detail is None or found.row.detail.carried is None:

@@ -69,6 +69,7 @@ async def grant_units(
     tx: "Transaction", *, account: str, pool: str, grant: Grant, reason: str, mark: int, at: datetime
 ) -> None:
     """Add a grant with its entry, and tell it."""
+    await tx.ledger.touch(account, pool)
     entry = Entry(account, derived("grant", grant.id), "grant", pool, grant.units, grant.from_at, at, mark)
     await tx.ledger.write([entry])
     await tx.ledger.grant(account, pool, grant, reason=reason, at=at)

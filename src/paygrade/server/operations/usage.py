@@ -8,14 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.balances import Balance
 from paygrade.catalog import Catalog
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, derived, digest
+from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation
 from paygrade.errors import Refused, Unavailable
 from paygrade.ledger import (
     Spent,
@@ -31,72 +30,57 @@ from paygrade.ledger import (
     spend,
 )
 from paygrade.server.operations.answers import Answer, ReservationView, packed, unpacked
-from paygrade.server.operations.book import Book, Due, expire_due, open_book
+from paygrade.server.operations.book import Book, Due, entitlements_at, expire_due, open_book
+from paygrade.server.operations.requests import (
+    Asked,
+    Commit,
+    Consume,
+    Extend,
+    Release,
+    Reserve,
+    id_of,
+    mark_of,
+)
 from paygrade.server.operations.top_ups import ask_top_up
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store
+    from paygrade.postgres.store import Store, Transaction
     from paygrade.server.snapshots import Snapshots
 
-TTL_MAX_S = 24 * 3600
 CONTENDED_MAX = 5
 """How often the same is tried when others are at the same rows."""
 
 
-class Consume(Struct, frozen=True):
-    """Use `quantity` units, if that is allowed. `id` makes it count once."""
-
-    account: str
-    feature: str
-    id: str
-    quantity: int = 1
-    member: str | None = None
-    properties: dict[str, Any] | None = None
-    """Any: JSON as it was told."""
+class Unsure(Exception):  # not an error: it has to be decided on what is locked
+    """What is remembered does not settle it: it has changed, an id was there before, or something was denied."""
 
 
-class Reserve(Struct, frozen=True):
-    """Hold `quantity` units for `ttl_s` seconds, if that is allowed."""
+async def use_remembered(
+    store: "Store", snapshots: "Snapshots", asked: Sequence[Asked], at: datetime
+) -> Sequence[Answer | Refused] | None:
+    """Decide these requests on what is remembered, and save that if it is still so: one round trip.
 
-    account: str
-    feature: str
-    id: str
-    quantity: int = 1
-    ttl_s: int = 60
-    member: str | None = None
-    properties: dict[str, Any] | None = None
-
-
-class Commit(Struct, frozen=True):
-    """Use units of a reservation: `quantity` of them, or all; the rest is given back unless it is `keep`-t.
-
-    `id` names this step, so that it counts once; a reservation is committed whole only once, so that needs none.
+    None: it takes more than plain counts. Raises Unsure, and has done nothing then.
     """
-
-    account: str
-    reservation: str
-    quantity: int | None = None
-    keep: bool = False
-    id: str | None = None
-    properties: dict[str, Any] | None = None
-
-
-class Release(Struct, frozen=True):
-    """Give back what a reservation still holds."""
-
-    account: str
-    reservation: str
-
-
-class Extend(Struct, frozen=True):
-    """Let a reservation end `ttl_s` seconds from now."""
-
-    account: str
-    reservation: str
-    ttl_s: int = 60
-
-
-Asked = Consume | Reserve | Commit | Release | Extend
+    held, kept = {}, {}
+    for one in asked:
+        found = snapshots.counted(one.account, one.feature, at) if isinstance(one, Consume) else None
+        if found is None:
+            return None
+        held[one.account], key, count = found
+        kept[key] = count
+    book = Book(held, {key[:2] for key in kept}, kept, {}, {}, {}, at, locked=False)
+    answers = [_one(book, one) for one in asked]
+    # A denial is for good, so it rests on what nobody can change meanwhile.
+    if not all(isinstance(answer, Answer) and answer.took_effect for answer in answers):
+        raise Unsure
+    try:
+        async with store.transaction(pipelined=True) as tx:
+            await book.save(tx)
+            await _ask_top_ups(tx, await snapshots.catalog(store), book)
+    except Refused as refused:
+        raise Unsure from refused
+    return answers
 
 
 async def use_together(
@@ -131,9 +115,13 @@ async def _attempt(
         book = await open_book(tx, accounts, keys, ids, steps, at)
         answers = [_one(book, a) for a in asked]
         await book.save(tx)
-        for account, credit, left in book.run_down(catalog.policies.top_ups):
-            await ask_top_up(tx, catalog, account=account, credit=credit, balance=left, at=at)
+        await _ask_top_ups(tx, catalog, book)
     return answers
+
+
+async def _ask_top_ups(tx: "Transaction", catalog: Catalog, book: Book) -> None:
+    for account, credit, left in book.run_down(catalog.policies.top_ups):
+        await ask_top_up(tx, catalog, account=account, credit=credit, balance=left, at=book.at)
 
 
 def _touched(
@@ -162,35 +150,6 @@ def _rest(asked: Commit, reservation: Reservation) -> Consume:
     """What is used beyond what was held."""
     more = max(0, (asked.quantity or 0) - reservation.held.units)
     return Consume(asked.account, reservation.feature, "", more, reservation.member, asked.properties)
-
-
-def entitlements_at(snapshot: Snapshot, at: datetime) -> dict[str, Entitlement]:
-    """The entitlements in force at `at`."""
-    return next((s.entitlements for s in snapshot.segments if at < s.until), {})
-
-
-def id_of(asked: Asked) -> str:
-    """The id under which a request is kept in the ledger."""
-    match asked:
-        case Consume() | Reserve():
-            return asked.id
-        case Commit(id=str() as id):
-            return id
-        case _:
-            return derived(asked.reservation, type(asked).__name__.lower())
-
-
-def mark_of(asked: Asked) -> int:
-    """What was asked, as 64 bits."""
-    match asked:
-        case Consume():
-            return digest("consume", asked.feature, asked.quantity, asked.member, asked.properties)
-        case Reserve():
-            return digest("reserve", asked.feature, asked.quantity, asked.ttl_s, asked.member, asked.properties)
-        case Commit():
-            return digest("commit", asked.reservation, asked.quantity, asked.keep, asked.properties)
-        case Release() | Extend():
-            return digest(type(asked).__name__, asked.reservation)
 
 
 def _one(book: Book, asked: Asked) -> Answer | Refused:
@@ -237,7 +196,7 @@ def _feature(book: Book, asked: Asked) -> str:
 def _consume(book: Book, asked: Consume) -> Answer:
     account, at = asked.account, book.at
     decision = _decide(book, asked, asked.quantity)
-    if decision.reason in ("unknown_account", "unknown_feature"):
+    if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
     if not decision.allowed:
@@ -249,15 +208,14 @@ def _consume(book: Book, asked: Consume) -> Answer:
     )
     now = after(balances, asked.feature, spent, at)
     shown = _after(book, asked, decision, asked.quantity, now)
-    entry = _entry(book, asked, "consume", asked.feature, asked.quantity, shown)
-    book.enter(replace(entry, draws=spent.draws), now)
+    book.enter(_entry(book, asked, "consume", asked.feature, asked.quantity, shown, spent.draws), now)
     return Answer(shown, took_effect=True)
 
 
 def _reserve(book: Book, asked: Reserve) -> Answer:
     account, at = asked.account, book.at
     decision = _decide_to_hold(book, asked)
-    if decision.reason in ("unknown_account", "unknown_feature"):
+    if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
     if not decision.allowed:
@@ -273,8 +231,7 @@ def _reserve(book: Book, asked: Reserve) -> Answer:
     )
     shown = _after(book, asked, decision, asked.quantity, apply(balances, draws, at), held=True)
     book.put(reservation)
-    entry = _entry(book, asked, "reserve", asked.feature, asked.quantity, shown, reservation)
-    book.enter(replace(entry, draws=draws))
+    book.enter(_entry(book, asked, "reserve", asked.feature, asked.quantity, shown, draws, reservation))
     return Answer(shown, took_effect=True, reservation=view_of(reservation))
 
 
@@ -347,8 +304,8 @@ def _resolved(
     snapshot = replace(book.snapshots[asked.account], balances=now)
     decision = decide(snapshot, changed.feature, 0, book.at, member=changed.member)
     shown = replace(decision, quantity=quantity)
-    entry = _entry(book, asked, kind, changed.feature, quantity, shown, changed)
-    book.enter(replace(entry, draws=draws, member=changed.member, denied=None), now)
+    entry = _entry(book, asked, kind, changed.feature, quantity, shown, draws, changed)
+    book.enter(replace(entry, member=changed.member, denied=None), now)
     return Answer(shown, took_effect=True, reservation=view_of(changed))
 
 
@@ -446,6 +403,7 @@ def _entry(
     feature: str,
     quantity: int,
     decision: Decision,
+    draws: tuple[Draw, ...] = (),
     reservation: Reservation | None = None,
 ) -> Entry:
     return Entry(
@@ -457,7 +415,7 @@ def _entry(
         book.at,
         book.at,
         mark_of(asked),
-        (),
+        draws,
         None if decision.allowed else decision.reason,
         getattr(asked, "member", None),
         getattr(asked, "properties", None),
@@ -483,6 +441,9 @@ def view_of(reservation: Reservation) -> ReservationView:
 
 def _nothing(held: Held) -> Held:
     return replace(held, units=0, paid=())
+
+
+_UNKNOWN = frozenset({"unknown_account", "unknown_feature"})
 
 
 def _refuse_uncountable(book: Book, account: str, feature: str) -> None:

@@ -16,7 +16,7 @@ from paygrade.server.operations import grants
 from paygrade.server.operations.access import last_decision
 from paygrade.server.operations.alerts import AlertList, list_alerts
 from paygrade.server.operations.answers import Answer, ReservationView
-from paygrade.server.operations.usage import TTL_MAX_S, Commit, Consume, Extend, Release, Reserve
+from paygrade.server.operations.requests import TTL_MAX_S, Commit, Consume, Extend, Release, Reserve
 from paygrade.server.parts import Here, HttpRequest, Parts
 from paygrade.server.routes import examples
 from paygrade.server.routes.decisions import QUANTITY_MAX
@@ -76,7 +76,7 @@ class ExtendStep(Struct, frozen=True):
     ttl_s: Seconds = 60
 
 
-class Used(Struct, frozen=True):
+class Used(Struct, frozen=True, gc=False):
     """The decision, and whether units were used. `replayed`: this id was asked before; this is its answer."""
 
     decision: Decision
