@@ -27,7 +27,8 @@ from lean_stripe import LeanStripe
 from paygrade.postgres import embedded
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
-from paygrade.providers.stripe.client import REQUESTS_PER_SECOND, StripeProvider
+from paygrade.providers.stripe.client import StripeProvider
+from paygrade.providers.stripe.connection import REQUESTS_PER_SECOND
 from paygrade.server.clock import Clock
 from paygrade.server.operations.repair import Sweep, load_sweep, start_sweep
 from paygrade.server.sweeps import run_sweep

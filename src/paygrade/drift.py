@@ -26,7 +26,7 @@ class Difference(Struct, frozen=True):
     provider: str | None
 
 
-FoundBy = Literal["sweep", "poll"]
+FoundBy = Literal["sweep", "poll", "reconcile"]
 
 
 class Drift(Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Entries: the lines of the ledger as they are kept, and the rows they add up to.
 
 Laws: an entry is written once and never changed; every balance is the sum of the draws of its entries, and nothing
-but draws changes one; an id has at most one entry.
+but draws changes one; an id has at most one entry; ids that are chosen never meet those that are derived.
 """
 
 from collections.abc import Mapping
@@ -48,6 +48,11 @@ class Held(Struct, frozen=True, omit_defaults=True):
     @property
     def credits(self) -> int:
         return sum(units for _, _, units in self.paid)
+
+    @property
+    def by_credit(self) -> bool:
+        """Whether credits pay, even if all that were set aside are spent: then the window counts beside them."""
+        return any(" " not in slot for _, slot in self.counted)
 
 
 class Entry(Struct, frozen=True):
@@ -125,7 +130,18 @@ class Alert(Struct, frozen=True):
     resolved_at: datetime | None = None
 
 
+def derived(*parts: object) -> str:
+    """The id of an entry that nobody named, made of what it is about: one that nobody can choose, since a key holds
+    no tab."""
+    return "\t".join(str(part) for part in parts)
+
+
 def digest(*parts: object) -> int:
     """A 64-bit mark of what was asked under an id: the same id with another one is a conflict."""
-    text = "\x1f".join("" if part is None else str(part) for part in parts)
+    text = "\x1f".join("" if part is None else str(_ordered(part)) for part in parts)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _ordered(part: object) -> object:
+    """Properties say the same in whatever order they are written."""
+    return sorted(part.items()) if isinstance(part, dict) else part

@@ -119,10 +119,7 @@ def hold(
     """What holding `quantity` units draws. Credits are held rounded up on their own, so a commit always fits."""
     entitlement = entitlements[feature]
     pool = entitlement.credit or feature
-    payer, amount = entitlements[pool], quantity
-    if entitlement.credit is not None:
-        rate, per = rate_of(entitlement, properties)
-        amount = -(-quantity * rate // per)
+    payer, amount = entitlements[pool], set_aside(entitlement, quantity, properties)
     paid = tuple((d.pool, d.slot, d.used) for d in _burn(payer, pool, balances.get(pool), amount, at))
     counted = [(feature, slot) for slot in counters(entitlement, at, member)]
     priced: list[tuple[str, str]] = []
@@ -273,6 +270,14 @@ def price(
     rest = cost * den - due
     shared = gcd(rest, den)
     return cost, (rest // shared, den // shared)
+
+
+def set_aside(entitlement: Entitlement, quantity: int, properties: Mapping[str, object] | None) -> int:
+    """How many units of what pays are held for `quantity` units: credits rounded up on their own."""
+    if entitlement.credit is None:
+        return quantity
+    rate, per = rate_of(entitlement, properties)
+    return -(-quantity * rate // per)
 
 
 def committed_price(

@@ -12,7 +12,8 @@ from stripe_shapes import FEB, JAN, MAR, buyer, endive, invoice, line
 from paygrade import facts
 from paygrade.errors import Unavailable
 from paygrade.providers.stripe import translate
-from paygrade.providers.stripe.client import API_VERSION, Redirect, StripeProvider
+from paygrade.providers.stripe.client import Redirect, StripeProvider
+from paygrade.providers.stripe.connection import API_VERSION
 
 
 @pytest.fixture

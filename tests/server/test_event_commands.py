@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import Shell
 
 from paygrade.server.commands.event_files import BATCH_EVENTS
 from serving import KEY, Api
+from shell import Shell
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from paygrade.errors import Unavailable
-from paygrade.providers.stripe.client import StripeProvider, _Gone
+from paygrade.providers.stripe.client import StripeProvider
+from paygrade.providers.stripe.connection import Gone
 from paygrade.providers.stripe.translate import Json
 from paygrade.simulator.engine import Engine
 
@@ -197,20 +198,20 @@ class EngineProvider(StripeProvider):
         if after is not None:
             start = next((n for n, entry in enumerate(entries, 1) if entry["id"] == after), -1)
             if start < 0:
-                raise _Gone(f"no such object: '{after}'")
+                raise Gone(f"no such object: '{after}'")
         end = start + size
         return {"data": entries[start:end], "has_more": end < len(entries)}
 
     def _told(self, customer: str | None) -> Told:
         told = self._engine.told(customer, self._as_of_s) if customer else None
         if told is None:
-            raise _Gone("no such customer")
+            raise Gone("no such customer")
         return told
 
     def _owner(self, kind: str, id: str) -> str:
         owner = self._engine.owner(kind, id)
         if owner is None:
-            raise _Gone(f"no such {kind}")
+            raise Gone(f"no such {kind}")
         return owner
 
     def _failure(self) -> Unavailable:
@@ -231,4 +232,4 @@ def _one(found: list[Json], id: str) -> Json:
     for entry in found:
         if entry["id"] == id:
             return entry
-    raise _Gone(f"no such subscription: '{id}'")
+    raise Gone(f"no such subscription: '{id}'")

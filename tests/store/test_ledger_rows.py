@@ -29,7 +29,7 @@ async def test_an_id_that_another_transaction_took_is_refused(store: Store, pipe
 
     async def enter_again() -> None:
         async with store.transaction(pipelined=pipelined) as tx:
-            assert (await tx.ledger.take([], [("acme", "one")], [], T0)).answered == {}
+            assert (await tx.ledger.take([], [], [("acme", "one")], [], T0)).answered == {}
             looked.set()
             await tx.ledger.write([entry("two"), entry("one")])
             await tx.tell_balances([("acme",)])
@@ -69,10 +69,10 @@ async def test_what_another_transaction_entered_is_known_once_its_slots_are_lock
 
     async def take() -> bool:
         async with store.transaction(pipelined=True) as tx:
-            return ("acme", "one") in (await tx.ledger.take([key], [("acme", "one")], [], T0)).answered
+            return ("acme", "one") in (await tx.ledger.take([key], [key[:2]], [("acme", "one")], [], T0)).answered
 
     async with store.transaction() as tx:
-        await tx.ledger.take([key], [], [], T0)
+        await tx.ledger.take([key], [key[:2]], [], [], T0)
         waiting = asyncio.create_task(take())
         async with asyncio.timeout(10):
             while not await waits_for_lock(database_url):

@@ -39,13 +39,13 @@ class Ledger:
     async def take(
         self,
         keys: Sequence[Key],
+        pools: Sequence[tuple[str, str]],
         ids: Sequence[tuple[str, str]],
         reservations: Sequence[tuple[str, str]],
         at: datetime,
     ) -> Taken:
-        """Lock these slots, the grants of their pools and these reservations, and read what these ids (account, id)
-        were answered with. Slots that are not there yet are left out. In a pipeline, one round trip."""
-        pools = sorted({(account, pool) for account, pool, _ in keys})
+        """Lock these slots, the grants of these pools (account, pool) and these reservations, and read what these ids
+        (account, id) were answered with. Slots that are not there yet are left out. In a pipeline, one round trip."""
         # All is asked before any of it is read: whoever reads in a pipeline waits for what was asked so far.
         slots = await self._ask_slots(sorted(keys), lock=True) if keys else None
         grants = await self._ask_grants(pools, at, lock=True) if pools else None
@@ -116,7 +116,7 @@ class Ledger:
             """
             select b.pool, b.slot, b.used, b.reserved from balances b
             join unnest(%s::text[], %s::text[]) k (pool, slot)
-              on b.pool = k.pool and b.slot >= k.slot || ' member:' and b.slot < k.slot || ' member;'
+              on b.pool = k.pool and starts_with(b.slot, k.slot || ' member:')
             where b.account = %s
             """,
             (*columns.keys(prefixes, 2), account),
@@ -184,6 +184,7 @@ class Ledger:
             from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[],
                         %s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
                  e (a, i, k, f, q, t, r, d, w, n, m, p, s)
+            order by a, i -- so that no two who take each other's ids wait for each other
             """,
             (
                 columns.texts([e.account for e in entries]),
@@ -222,7 +223,7 @@ class Ledger:
         )
 
     async def grant(self, account: str, pool: str, grant: Grant, *, reason: str, at: datetime) -> None:
-        """Add a grant; its id must be new to the pool."""
+        """Add a grant whose entry is written: nobody else has its id."""
         await self._connection.execute(
             """
             insert into grants (account, pool, id, kind, units, priority, from_at, until, reason, recorded_at)

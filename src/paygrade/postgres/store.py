@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.errors import UniqueViolation
+from psycopg.errors import DeadlockDetected, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -28,8 +28,10 @@ from paygrade.postgres.events import Events
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.polls import Polls
+from paygrade.postgres.reports import Reports
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
+from paygrade.postgres.top_ups import TopUps
 
 Channel = Literal[
     "paygrade_account", "paygrade_alert", "paygrade_balance", "paygrade_catalog", "paygrade_subject", "paygrade_repair"
@@ -80,8 +82,9 @@ class Store:
 
     @asynccontextmanager
     async def transaction(self, *, pipelined: bool = False) -> AsyncIterator["Transaction"]:
-        """Everything inside is saved together at the end, or not at all. Unavailable when the database is away;
-        Refused `id_taken` when another one entered the same id in the ledger meanwhile.
+        """Everything inside is saved together at the end, or not at all. Unavailable when the database is away, and
+        (`contended`) when PostgreSQL ended it so that others who waited for the same rows can go on; Refused
+        `id_taken` when another one entered the same id in the ledger meanwhile.
 
         `pipelined`: statements are sent without waiting for one another; whoever reads waits for those sent before,
         and what is wrong with the others is known at the end.
@@ -94,6 +97,9 @@ class Store:
             if error.diag.constraint_name != "ledger_pkey":
                 raise
             raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
+        except DeadlockDetected:
+            # Rows that two transactions make at the same moment cannot be locked in order before they are there.
+            raise Unavailable("contended", "others were at the same rows; ask again") from None
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
@@ -142,6 +148,8 @@ class Transaction:
         self.polls = Polls(connection)
         self.sweeps = Sweeps(connection)
         self.drifts = Drifts(connection)
+        self.reports = Reports(connection)
+        self.top_ups = TopUps(connection)
         self.ledger = Ledger(connection)
         self.alerts = Alerts(connection)
         self.events = Events(connection)

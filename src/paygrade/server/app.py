@@ -24,7 +24,19 @@ from paygrade.server.hot_path import HotPath
 from paygrade.server.metrics import Metrics
 from paygrade.server.parts import Parts, Verify
 from paygrade.server.problems import HANDLERS
-from paygrade.server.routes import accounts, catalogs, decisions, events, health, statements, sync, usage, webhooks
+from paygrade.server.routes import (
+    accounts,
+    catalogs,
+    decisions,
+    events,
+    health,
+    reports,
+    statements,
+    sync,
+    top_ups,
+    usage,
+    webhooks,
+)
 from paygrade.server.snapshots import Snapshots
 from paygrade.server.workers import look_regularly
 
@@ -79,6 +91,11 @@ KEYED = [
     sync.sweep,
     sync.get_sweep,
     sync.list_drift,
+    reports.list_usage_reports,
+    reports.list_open_usage_reports,
+    reports.reconcile,
+    top_ups.list_top_ups,
+    top_ups.retry_top_up,
 ]
 OPEN = [
     webhooks.stripe_webhook,

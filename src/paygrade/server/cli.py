@@ -27,6 +27,7 @@ _COMMANDS = {
     "explain": "Tell a support person why, with sources and facts.",
     "accounts": "See and state accounts, overrides and blocks.",
     "sync": "See and repair billing sync.",
+    "usage": "See and reconcile usage that is reported to the provider.",
     "import": "Take over an existing billing account, or past usage.",
     "simulator": "Run a Stripe-shaped provider, move its clock.",
 }

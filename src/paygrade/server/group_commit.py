@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.usage")
 
 BATCH_MAX = 1000
+RACES_MAX = 3
 Waiting = tuple[Asked, "asyncio.Future[Answer]"]
 
 
@@ -74,12 +75,12 @@ class GroupCommit:
                 log.exception("batch_broken", requests=len(batch))
             return
         for (_, future), answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Refused):
+            if isinstance(answer, Refused | Unavailable):
                 _fail(future, answer)
             elif not future.done():
                 future.set_result(answer)
 
-    async def _decided(self, asked: Sequence[Asked]) -> list[Answer | Refused]:
+    async def _decided(self, asked: Sequence[Asked]) -> Sequence[Answer | Refused | Unavailable]:
         try:
             return await use_together(self._store, self._snapshots, asked, self._clock.now())
         except Unavailable:
@@ -88,22 +89,27 @@ class GroupCommit:
             if len(asked) == 1 and not _raced(error):
                 raise
             log.warning("batch_taken_apart", requests=len(asked), error=str(error))
-        answers: list[Answer | Refused] = []
+        answers: list[Answer | Refused | Unavailable] = []
         for one in asked:
-            answers += await self._decided_alone(one)
+            try:
+                answers += await self._decided_alone(one)
+            except Unavailable as lost:
+                # Those before are saved, and so they are answered.
+                return [*answers, *[lost] * (len(asked) - len(answers))]
         return answers
 
     async def _decided_alone(self, asked: Asked) -> list[Answer | Refused]:
-        try:
-            return await use_together(self._store, self._snapshots, [asked], self._clock.now())
-        except Unavailable:
-            raise
-        except Exception as error:  # as above
-            if not _raced(error):
-                log.exception("request_broken", account=asked.account)
-                return [Refused("internal", "this request could not be saved; the log says why")]
-            # Another process took the same id for another pool, which only the store can see. It is there by now.
-            return await use_together(self._store, self._snapshots, [asked], self._clock.now())
+        for _ in range(RACES_MAX):
+            try:
+                return await use_together(self._store, self._snapshots, [asked], self._clock.now())
+            except Unavailable:
+                raise
+            except Exception as error:  # as above
+                if not _raced(error):
+                    log.exception("request_broken", account=asked.account)
+                    return [Refused("internal", "this request could not be saved; the log says why")]
+                # Another process took the same id for another pool, which only the store can see. It is there by now.
+        return [Refused("id_taken", "other requests take one id after the other of these; ask again")]
 
 
 def _raced(error: Exception) -> bool:

@@ -29,6 +29,7 @@ _PATH_PARAMETERS = {
     "subscription": "The subscription's id in the foreign or manual billing.",
     "code": "A problem's code.",
     "sweep": "The sweep's id.",
+    "top_up": "The top-up's id.",
     "reservation": "The reservation's id.",
     "grant": "The grant's id.",
 }

@@ -31,6 +31,7 @@ from paygrade.server.workers import run_workers
 
 if TYPE_CHECKING:
     from paygrade.providers.stripe.client import StripeProvider
+    from paygrade.providers.stripe.commands import StripeCommands
     from paygrade.providers.stripe.events import EventRef
 
 log = structlog.get_logger("paygrade.server")
@@ -86,7 +87,12 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
 
     async def work() -> None:
         await run_workers(
-            store, provider, clock, webhooks=bool(settings.webhook_secrets), sweep_every=settings.sweep_every
+            store,
+            provider,
+            clock,
+            commands=stripe_commands(provider) if provider is not None else None,
+            webhooks=bool(settings.webhook_secrets),
+            sweep_every=settings.sweep_every,
         )
 
     async def first_catalog() -> None:
@@ -115,6 +121,13 @@ def stripe_provider(settings: Settings) -> "StripeProvider | None":
     from paygrade.providers.stripe.client import StripeProvider
 
     return StripeProvider(api_key=settings.stripe_api_key, api_base=settings.stripe_api_base)
+
+
+def stripe_commands(provider: "StripeProvider") -> "StripeCommands":
+    """What writes to the account that `provider` reads, at the same pace."""
+    from paygrade.providers.stripe.commands import StripeCommands
+
+    return StripeCommands(provider.connection)
 
 
 def stripe_verify(secrets: Sequence[str]) -> Verify:

@@ -201,6 +201,31 @@ def member(account: str, key: str, role: str | None, seat: bool, remove: bool, a
     _show_outcome(call("PUT", where, body=body), f"{key} is {role} of {account}", as_json=as_json)
 
 
+@accounts.command("top-ups")
+@click.argument("account")
+@click.option("--retry", metavar="ID", help="Try this failed top-up again.")
+@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@as_json
+def top_ups(account: str, retry: str | None, limit: int, as_json: bool) -> None:
+    """Show what was bought for ACCOUNT by itself when units ran low, or try a failed purchase again."""
+    where = path("v1", "accounts", account, "top-ups")
+    if retry is not None:
+        _show_outcome(call("POST", where + path(retry, "retry")), f"{retry} is tried again", as_json=as_json)
+        return
+    told = call("GET", where, query={"limit": str(limit)})
+    if as_json:
+        show_json(told)
+        return
+    table(
+        ("id", "asked", "credit", "units", "left then", "price", "state", "invoice", "note"),
+        (
+            (each["id"], instant(each["asked_at"]), each["credit"], each["units"], each["balance"],
+             f"{each['amount']} {each['currency']}", each["state"], each["invoice"], each["reason"] or each["error"])
+            for each in told["top_ups"]
+        ),
+    )  # fmt: skip
+
+
 def _show_outcome(told: object, line: str, *, as_json: bool) -> None:
     if as_json:
         show_json(told)

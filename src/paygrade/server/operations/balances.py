@@ -40,7 +40,7 @@ async def with_balances(
         for draw in release(reservation.held):
             holds[draw.pool].append(Hold(reservation.expires_at, draw.slot, -draw.reserved))
     for pool, its in counted.items():
-        await _settle_carried(tx, account, its, rows[pool])
+        await _settle_carried(tx, account, its, rows[pool], at)
     balances = {
         pool: assemble(rows[pool], its.from_at, grants=grants.get((account, pool), ()), holds=holds[pool])
         for pool, its in counted.items()
@@ -87,14 +87,16 @@ def _slots(its: Entitlement, at: datetime) -> list[str]:
     return [*found, carried_slot(its.from_at)] if its.rollover else found
 
 
-async def _settle_carried(tx: "Transaction", account: str, its: Entitlement, rows: dict[str, Row]) -> None:
+async def _settle_carried(
+    tx: "Transaction", account: str, its: Entitlement, rows: dict[str, Row], at: datetime
+) -> None:
     """What is carried into a window that nobody has used yet shows all the same."""
     if not its.rollover:
         return
     slot = slot_of(its.from_at)
     row = rows.get(slot, Row())
     if row.detail is None or row.detail.carried is None:
-        carried = await carried_into(tx, account, its)
+        carried = await carried_into(tx, account, its, at)
         if carried or slot in rows:
             rows[slot] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
 

@@ -58,6 +58,7 @@ class Batch:
     def __init__(
         self, catalog: Catalog, windows: Mapping[str, AccountWindows], at: datetime, *, earliest: datetime
     ) -> None:
+        self.catalog = catalog
         self._meters = meters_of(catalog)
         self._windows = windows
         self._at = at

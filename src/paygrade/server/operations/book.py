@@ -21,7 +21,7 @@ from paygrade.balances import (
 )
 from paygrade.decisions import decide
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, digest
+from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, derived, digest
 from paygrade.ledger import apply, release
 from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.carrying import carried_into
@@ -44,6 +44,7 @@ class Book:
     def __init__(
         self,
         snapshots: Mapping[str, Snapshot],
+        pools: Iterable[tuple[str, str]],
         kept: Mapping[Key, Kept],
         grants: Mapping[tuple[str, str], list[Grant]],
         answered: dict[tuple[str, str], Answered],
@@ -60,7 +61,7 @@ class Book:
         self._granted: dict[tuple[str, str, str], list[int]] = {}
         self._changed_reservations: dict[tuple[str, str], Reservation] = {}
         self._expires: dict[Key, datetime] = {}
-        balances = _assembled(snapshots, kept, grants, at)
+        balances = _assembled(snapshots, pools, kept, grants, at)
         # One snapshot for each account, whose balances are those of the book.
         self.snapshots = {
             account: replace(snapshot, balances=balances.setdefault(account, {}))
@@ -99,13 +100,21 @@ class Book:
                 slot = (reservation.account, draw.pool, draw.slot)
                 self._expires[slot] = min(self._expires.get(slot, reservation.expires_at), reservation.expires_at)
 
+    def run_down(self, pools: Collection[str]) -> Iterator[tuple[str, str, int]]:
+        """Account, pool and units left, of those of these pools from which something was drawn."""
+        drawn = [key[:2] for key, delta in (*self._deltas.items(), *self._granted.items()) if sum(delta) > 0]
+        for account, pool in dict.fromkeys(drawn):
+            if pool in pools:
+                left = decide(self.snapshots[account], pool, 0, self.at).remaining
+                if left is not None:
+                    yield account, pool, left
+
     async def save(self, tx: "Transaction") -> None:
         """Write all that was entered, and tell it."""
         if not self.entries and not self._changed_reservations:
             return
-        # What is held for longer or shorter changes no count, but when a row has to be looked at.
-        unchanged = {key: [0, 0] for key in self._expires if key in self._kept}
-        changes = [self._change(key, delta) for key, delta in {**unchanged, **self._deltas}.items()]
+        changed = dict.fromkeys((*self._deltas, *self._due_sooner()))
+        changes = [self._change(key, self._deltas.get(key, [0, 0])) for key in changed]
         if changes:
             await tx.ledger.save(changes)
         if self._granted:
@@ -116,6 +125,15 @@ class Book:
             await tx.ledger.write(self.entries)
         await note_alerts(tx, list(self._passed(changes)), self.at)
         await tx.tell_balances(self._news(changes))
+
+    def _due_sooner(self) -> list[Key]:
+        """Slots on which something ends before what they knew of."""
+        found = []
+        for key, end in self._expires.items():
+            known = self._kept[key].expires_at if key in self._kept else end
+            if known is None or end < known:
+                found.append(key)
+        return found
 
     def _change(self, key: Key, delta: list[int]) -> Change:
         kept = self._kept[key]
@@ -188,19 +206,21 @@ async def open_book(
     reservations: Sequence[tuple[str, str]],
     at: datetime,
 ) -> Book:
-    """Lock what is going to change and read what it is. Raises Due."""
-    wanted = sorted(set(keys))
-    taken = await tx.ledger.take(wanted, ids, reservations, at)
+    """Lock what is going to change and read what it is; the slots of grants say of which pools. Raises Due."""
+    touched = set(keys)
+    wanted, pools = sorted(key for key in touched if not _of_grant(key)), {key[:2] for key in touched}
+    taken = await tx.ledger.take(wanted, sorted(pools), ids, reservations, at)
     if len(taken.kept) < len(wanted):
         await tx.ledger.make([key for key in wanted if key not in taken.kept], _spans(snapshots, at))
         # Whoever made one of them at the same moment has entered something, too: all is read anew.
-        taken = await tx.ledger.take(wanted, ids, reservations, at)
-    due = {key[0] for key, slot in taken.kept.items() if slot.expires_at is not None and slot.expires_at <= at}
-    due |= {account for (account, _), its in taken.grants.items() if any(grant.reserved for grant in its)}
+        taken = await tx.ledger.take(wanted, sorted(pools), ids, reservations, at)
+    # What a slot of a window knows of when it is given back, a grant does not: it may hold all of a reservation.
+    due = {account for (account, _), its in taken.grants.items() if any(grant.reserved for grant in its)}
+    due |= {key[0] for key, slot in taken.kept.items() if slot.expires_at is not None and slot.expires_at <= at}
     if due and await tx.ledger.expired(due, at):
         raise Due(due)
     kept = await _with_carried(tx, snapshots, taken.kept, at)
-    return Book(snapshots, kept, taken.grants, taken.answered, taken.reservations, at)
+    return Book(snapshots, pools, kept, taken.grants, taken.answered, taken.reservations, at)
 
 
 async def expire_due(store: "Store", accounts: Collection[str], at: datetime) -> None:
@@ -208,22 +228,17 @@ async def expire_due(store: "Store", accounts: Collection[str], at: datetime) ->
     async with store.transaction() as tx:
         ids = await tx.ledger.expired(accounts, at)
         found = await tx.ledger.reservations(ids, lock=False)
-        keys = {
-            (r.account, draw.pool, draw.slot)
-            for r in found.values()
-            for draw in release(r.held)
-            if not draw.slot.startswith("grant:")
-        }
-        kept = await tx.ledger.lock(sorted(keys), {})
-        pools = {(r.account, draw.pool) for r in found.values() for draw in release(r.held)}
+        keys = {(r.account, draw.pool, draw.slot) for r in found.values() for draw in release(r.held)}
+        pools = {key[:2] for key in keys}
+        kept = await tx.ledger.lock(sorted(key for key in keys if not _of_grant(key)), {})
         grants = await tx.ledger.grants(sorted(pools), at, lock=True)
         held = await tx.ledger.reservations(ids, lock=True)
         empty = {account: Snapshot(account, "", at, at, ()) for account, _ in ids}
-        book = Book(empty, kept, grants, {}, held, at)
+        book = Book(empty, pools, kept, grants, {}, held, at)
         for reservation in held.values():
             if reservation.state == "open" and reservation.expires_at <= at:
                 draws = release(reservation.held)
-                id = f"{reservation.id}:expire"
+                id = derived(reservation.id, "expire")
                 book.enter(
                     Entry(
                         reservation.account,
@@ -243,8 +258,13 @@ async def expire_due(store: "Store", accounts: Collection[str], at: datetime) ->
         await book.save(tx)
 
 
+def _of_grant(key: Key) -> bool:
+    return key[2].startswith("grant:")
+
+
 def _assembled(
     snapshots: Mapping[str, Snapshot],
+    pools: Iterable[tuple[str, str]],
     kept: Mapping[Key, Kept],
     grants: Mapping[tuple[str, str], list[Grant]],
     at: datetime,
@@ -253,11 +273,11 @@ def _assembled(
     for (account, pool, slot), found in kept.items():
         rows[(account, pool)][slot] = found.row
     balances: dict[str, dict[str, Balance]] = {}
-    for account, pool in {**rows, **grants}:
+    for account, pool in pools:
         segments = snapshots[account].segments
         entitlements = next((s.entitlements for s in segments if at < s.until), {})
         from_at = entitlements[pool].from_at if pool in entitlements else None
-        made = assemble(rows[account, pool], from_at, grants=grants.get((account, pool), ()))
+        made = assemble(rows[(account, pool)], from_at, grants=grants.get((account, pool), ()))
         balances.setdefault(account, {})[pool] = made
     return balances
 
@@ -284,7 +304,7 @@ async def _with_carried(
         if its is None or not its.rollover or slot != slot_of(its.from_at):
             continue
         if found.row.detail is None or found.row.detail.carried is None:
-            carried = await carried_into(tx, account, its)
+            carried = await carried_into(tx, account, its, at)
             detail = replace(found.row.detail or SlotDetail(), carried=carried)
             kept[key] = found._replace(row=replace(found.row, detail=detail))
     return kept

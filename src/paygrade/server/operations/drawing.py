@@ -5,7 +5,7 @@ changed is what it changed; an event that cannot be taken leaves nothing behind;
 below zero. What burns first is the business of `ledger.py` alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -14,8 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.balances import Grant, Row, SlotDetail, assemble, put, rolling_s, slot_of
-from paygrade.catalog import Aggregate
-from paygrade.decisions import decide
+from paygrade.catalog import Aggregate, Catalog
+from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Segment, Snapshot
 from paygrade.entries import Change, Draw, Kept, Key
 from paygrade.errors import Refused
@@ -26,6 +26,7 @@ from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.batches import Taken
 from paygrade.server.operations.book import Due
 from paygrade.server.operations.carrying import carried_into
+from paygrade.server.operations.top_ups import ask_top_up
 from paygrade.server.windows import Target, Window
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ class Chain(Struct, frozen=True):
 
 
 async def draw_events(
-    tx: "Transaction", careful: Sequence[Taken], sums: Mapping[Key, tuple[int, Window]], at: datetime
+    tx: "Transaction",
+    catalog: Catalog,
+    careful: Sequence[Taken],
+    sums: Mapping[Key, tuple[int, Window]],
+    at: datetime,
 ) -> list[tuple[Taken, Refusal]]:
     """Draw these events, and add the `sums` of the others: all rows have to be locked in one order.
 
@@ -68,6 +73,7 @@ async def draw_events(
     for key, (units, _) in sums.items():
         drawing.add(key, units)
     await drawing.save()
+    await drawing.ask_top_ups(catalog)
     await tx.events.take_back([(each.event.account, each.event.id) for each, _ in refused])
     return refused
 
@@ -95,6 +101,8 @@ class Drawing:
         self._seen: set[tuple[Key, str]] = set()
         self._new_values: set[tuple[Key, str]] = set()
         self._drawn: dict[tuple[str, str], tuple[Sequence[Draw], Read | None, str | None]] = {}
+        self._spent: set[tuple[str, str]] = set()
+        """Account and pool from which something was drawn."""
         self._undo: list[Callable[[], None]] = []
         """How to take back what the event being drawn has done so far."""
         self._closely: set[str] = set()
@@ -186,6 +194,11 @@ class Drawing:
         news: list[News] = [each for each in told if each[0] not in self._closely]
         await self._tx.tell_balances([*news, *((account,) for account in sorted(self._closely))])
 
+    async def ask_top_ups(self, catalog: Catalog) -> None:
+        """Ask for credits that have run low."""
+        for account, credit, left in self._run_down(catalog.policies.top_ups):
+            await ask_top_up(self._tx, catalog, account=account, credit=credit, balance=left, at=self._at)
+
     def _passed(self, changes: Iterable[Change]) -> Iterator[Passed]:
         """Limits whose thresholds may lie between what balances were and are."""
         for change in changes:
@@ -199,17 +212,26 @@ class Drawing:
             if its.plain and (account, pool) not in self._grants:
                 yield Passed(account, its, its.limit or 0, before, change.used)
             elif its.rolling_s is None:
-                # What there is in all, with grants and what was carried over, is the decision's business.
-                rows = {
-                    slot: row for (whose, what, slot), row in self._rows.items() if (whose, what) == (account, pool)
-                }
-                grants = self._grants.get((account, pool), {}).values()
-                balance = assemble(rows, its.from_at, grants=grants)
-                segment = Segment(self._at, self._at + timedelta(days=1), window.entitlements)
-                seen = Snapshot(account, "", self._at, segment.until, (segment,), {pool: balance})
-                decision = decide(seen, pool, 0, self._at)
+                decision = self._decided(account, pool, window)
                 if decision.limit and decision.used is not None:
                     yield Passed(account, its, decision.limit, decision.used - change.used + before, decision.used)
+
+    def _run_down(self, credits: Collection[str]) -> Iterator[tuple[str, str, int]]:
+        """Account, credit and units left, of those of these credits from which something was drawn."""
+        for (account, pool, _), window in self._windows.items():
+            if pool in credits and (account, pool) in self._spent:
+                left = self._decided(account, pool, window).remaining
+                if left is not None:
+                    yield account, pool, left
+
+    def _decided(self, account: str, pool: str, window: Window) -> Decision:
+        """What there is in all, with grants and what was carried over, is the decision's business."""
+        its = window.entitlements[pool]
+        rows = {key[2]: row for key, row in self._rows.items() if key[:2] == (account, pool)}
+        grants = self._grants.get((account, pool), {}).values()
+        balance = assemble(rows, its.from_at, grants=grants)
+        segment = Segment(self._at, self._at + timedelta(days=1), window.entitlements)
+        return decide(Snapshot(account, "", self._at, segment.until, (segment,), {pool: balance}), pool, 0, self._at)
 
     def _amended(self) -> dict[Key, Period | None]:
         return {
@@ -228,7 +250,7 @@ class Drawing:
                     key = (account, pool, slot_of(its.from_at))
                     row = self._rows.get(key, Row())
                     if its.rollover and (row.detail is None or row.detail.carried is None):
-                        carried = await carried_into(self._tx, account, its)
+                        carried = await carried_into(self._tx, account, its, self._at)
                         self._rows[key] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
 
     def _spend_sums(self, each: Taken) -> tuple[Draw, ...]:
@@ -282,6 +304,8 @@ class Drawing:
     def _apply(self, each: Taken, draws: Iterable[Draw]) -> None:
         account, paid = each.event.account, 0
         for draw in draws:
+            if draw.used > 0:
+                self._spent.add((account, draw.pool))
             if draw.slot.startswith("grant:"):
                 paid += draw.used
                 self._count_grant(account, draw)

@@ -4,29 +4,43 @@ Laws: what is answered is saved before; an id has at most one effect, and a deni
 one account, each one sees what those before it did; whoever loses a race is decided anew, with what is true then.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.balances import Balance, slot_of
+from paygrade.balances import Balance
+from paygrade.catalog import Catalog
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Entry, EntryKind, Held, Reservation, digest
-from paygrade.errors import Refused
-from paygrade.ledger import Spent, after, apply, commit, committed_price, exact_price, hold, release, slots, spend
+from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, derived, digest
+from paygrade.errors import Refused, Unavailable
+from paygrade.ledger import (
+    Spent,
+    after,
+    apply,
+    commit,
+    committed_price,
+    exact_price,
+    hold,
+    release,
+    set_aside,
+    slots,
+    spend,
+)
 from paygrade.server.operations.answers import Answer, ReservationView, packed, unpacked
 from paygrade.server.operations.book import Book, Due, expire_due, open_book
+from paygrade.server.operations.top_ups import ask_top_up
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
     from paygrade.server.snapshots import Snapshots
 
 TTL_MAX_S = 24 * 3600
-HOLDS_MAX = 1000
-"""How many reservations of one account may be open at a time."""
+CONTENDED_MAX = 5
+"""How often the same is tried when others are at the same rows."""
 
 
 class Consume(Struct, frozen=True):
@@ -90,15 +104,24 @@ async def use_together(
 ) -> list[Answer | Refused]:
     """Decide and save these requests in one transaction; the answers, in their order."""
     accounts = {account: await snapshots.load(store, account, at) for account in {a.account for a in asked}}
+    catalog = await snapshots.catalog(store)
+    due: Collection[str] = ()
+    contended = 0
     while True:
         try:
-            return await _attempt(store, asked, accounts, at)
-        except Due as due:
-            await expire_due(store, due.accounts, at)
+            if due:
+                await expire_due(store, due, at)
+            return await _attempt(store, catalog, asked, accounts, at)
+        except Due as found:
+            due = found.accounts
+        except Unavailable as error:
+            contended += 1
+            if error.code != "contended" or contended == CONTENDED_MAX:
+                raise
 
 
 async def _attempt(
-    store: "Store", asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
+    store: "Store", catalog: Catalog, asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
 ) -> list[Answer | Refused]:
     async with store.transaction(pipelined=True) as tx:
         steps = [(a.account, a.reservation) for a in asked if isinstance(a, Commit | Release | Extend)]
@@ -108,13 +131,15 @@ async def _attempt(
         book = await open_book(tx, accounts, keys, ids, steps, at)
         answers = [_one(book, a) for a in asked]
         await book.save(tx)
+        for account, credit, left in book.run_down(catalog.policies.top_ups):
+            await ask_top_up(tx, catalog, account=account, credit=credit, balance=left, at=at)
     return answers
 
 
 def _touched(
     asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reservation], at: datetime
 ) -> list[tuple[str, str, str]]:
-    """The slots a request reads or changes."""
+    """The slots a request reads or changes, those of grants too."""
     account = asked.account
     match asked:
         case Consume(feature=feature, member=member) | Reserve(feature=feature, member=member):
@@ -130,18 +155,7 @@ def _touched(
             pairs = [*((pool, slot) for pool, slot, _ in its.paid), *its.counted, *its.priced]
             # Whatever was held, the answer says how things stand now.
             now = Consume(account, reservation.feature, "", member=reservation.member)
-            return [
-                *((account, pool, slot) for pool, slot in _rows_of(pairs, snapshot, at)),
-                *_touched(now, snapshot, held, at),
-            ]
-
-
-def _rows_of(pairs: Iterable[tuple[str, str]], snapshot: Snapshot, at: datetime) -> Iterator[tuple[str, str]]:
-    """The rows of balances among these slots; a grant has its own, but is read with its pool's window."""
-    entitlements = entitlements_at(snapshot, at)
-    for pool, slot in pairs:
-        its = entitlements.get(pool)
-        yield pool, slot_of(its.from_at if its is not None else None) if slot.startswith("grant:") else slot
+            return [*((account, pool, slot) for pool, slot in pairs), *_touched(now, snapshot, held, at)]
 
 
 def _rest(asked: Commit, reservation: Reservation) -> Consume:
@@ -163,7 +177,7 @@ def id_of(asked: Asked) -> str:
         case Commit(id=str() as id):
             return id
         case _:
-            return f"{asked.reservation}:{type(asked).__name__.lower()}"
+            return derived(asked.reservation, type(asked).__name__.lower())
 
 
 def mark_of(asked: Asked) -> int:
@@ -181,7 +195,9 @@ def mark_of(asked: Asked) -> int:
 
 def _one(book: Book, asked: Asked) -> Answer | Refused:
     known = book.answered.get((asked.account, id_of(asked)))
-    if known is not None and not _is_another_step(asked, known):
+    # A step that has no id of its own and says something else than before meets a reservation that is resolved.
+    named = isinstance(asked, Consume | Reserve) or (isinstance(asked, Commit) and asked.id is not None)
+    if known is not None and (named or known.digest == mark_of(asked)):
         return _again(book, asked, known)
     try:
         match asked:
@@ -197,13 +213,6 @@ def _one(book: Book, asked: Asked) -> Answer | Refused:
                 return _extend(book, asked)
     except Refused as refused:
         return refused
-
-
-def _is_another_step(asked: Asked, known: Answered) -> bool:
-    """Whether this id is of our making and stands for another step before: no conflict of ids, but one of steps."""
-    return isinstance(asked, Extend) or (
-        isinstance(asked, Commit) and asked.id is None and known.digest != mark_of(asked)
-    )
 
 
 def _again(book: Book, asked: Asked, known: Answered) -> Answer | Refused:
@@ -247,7 +256,7 @@ def _consume(book: Book, asked: Consume) -> Answer:
 
 def _reserve(book: Book, asked: Reserve) -> Answer:
     account, at = asked.account, book.at
-    decision = _decide(book, asked, asked.quantity)
+    decision = _decide_to_hold(book, asked)
     if decision.reason in ("unknown_account", "unknown_feature"):
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
@@ -275,29 +284,37 @@ def _commit(book: Book, asked: Commit) -> Answer:
     entitlements, balances = book.entitlements(account), book.balances(account)
     quantity = reservation.held.units if asked.quantity is None else asked.quantity
     inside = min(quantity, reservation.held.units)
-    rest = _rest(asked, reservation)
-    if rest.quantity:
-        beyond = _decide(book, rest, rest.quantity)
-        if not beyond.allowed:
-            raise Refused(
-                "exceeds_reservation",
-                f"`{asked.reservation}` holds {reservation.held.units}, and {rest.quantity} more are not allowed "
-                f"[{beyond.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
-            )
-    draws, held = _committed(entitlements[feature], balances, reservation, inside, asked.properties)
-    now = after(balances, feature, draws, at)
-    all_draws = draws.draws
-    if rest.quantity:
-        more = spend(
-            entitlements, now, feature, rest.quantity, at, member=reservation.member, properties=asked.properties
-        )
-        now, all_draws = after(now, feature, more, at), (*all_draws, *more.draws)
-    state = "open" if asked.keep and held.units else "committed"
+    draws, held = _committed(entitlements.get(feature), balances, reservation, inside, asked.properties)
+    now, all_draws = after(balances, feature, draws, at), draws.draws
+    state: Literal["open", "committed"] = "open" if asked.keep and held.units else "committed"
     if state == "committed":
         given_back = release(held)
         now, all_draws, held = apply(now, given_back, at), (*all_draws, *given_back), _nothing(held)
+    rest = _rest(asked, reservation)
+    if rest.quantity:
+        now, more = _beyond(book, asked, reservation, rest, now)
+        all_draws = (*all_draws, *more)
     changed = replace(reservation, committed=reservation.committed + quantity, state=state, held=held)
     return _resolved(book, asked, "commit", changed, quantity, all_draws, now)
+
+
+def _beyond(
+    book: Book, asked: Commit, reservation: Reservation, rest: Consume, balances: dict[str, Balance]
+) -> tuple[dict[str, Balance], tuple[Draw, ...]]:
+    """The balances once more is used than was held, decided on those in which what was held is settled."""
+    snapshot = replace(book.snapshots[asked.account], balances=balances)
+    decision = decide(snapshot, rest.feature, rest.quantity, book.at, member=rest.member, properties=rest.properties)
+    if not decision.allowed:
+        raise Refused(
+            "exceeds_reservation",
+            f"`{asked.reservation}` holds {reservation.held.units}, and {rest.quantity} more are not allowed "
+            f"[{decision.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
+        )
+    spent = spend(
+        book.entitlements(asked.account), balances, rest.feature, rest.quantity, book.at, member=rest.member,
+        properties=rest.properties,
+    )  # fmt: skip
+    return after(balances, rest.feature, spent, book.at), spent.draws
 
 
 def _release(book: Book, asked: Release) -> Answer:
@@ -336,12 +353,18 @@ def _resolved(
 
 
 def _committed(
-    entitlement: Entitlement, balances: Mapping[str, Balance], reservation: Reservation, quantity: int, properties: Any
+    entitlement: Entitlement | None,
+    balances: Mapping[str, Balance],
+    reservation: Reservation,
+    quantity: int,
+    properties: Any,
 ) -> tuple[Spent, Held]:
     held = reservation.held
-    # What pays is what was held, whatever the feature is paid with by now.
-    if not any(pool != reservation.feature for pool, _, _ in held.paid) or entitlement.credit is None:
-        draws, held = commit(held, quantity, cost=min(quantity, held.credits))
+    # What pays is what was held, whatever the feature is paid with by now, and even if it is sold no more.
+    credit = entitlement.credit if entitlement is not None and held.by_credit else None
+    if entitlement is None or credit is None or any(pool != credit for pool, _, _ in held.paid):
+        share = -(-held.credits * quantity // held.units) if held.units else 0
+        draws, held = commit(held, quantity, cost=share)
         return Spent(draws), held
     cost, ahead = committed_price(entitlement, balances.get(reservation.feature), held, quantity, properties)
     exact = str(exact_price(entitlement, quantity, properties))
@@ -378,6 +401,19 @@ def _decide(book: Book, asked: Consume | Reserve, quantity: int) -> Decision:
     )
 
 
+def _decide_to_hold(book: Book, asked: Reserve) -> Decision:
+    """The same for units to be held, whose price is rounded up on its own: a fraction that is paid for already may
+    be used by somebody else until they are committed."""
+    decision = _decide(book, asked, asked.quantity)
+    entitlement = book.entitlements(asked.account).get(asked.feature)
+    if not decision.allowed or entitlement is None or entitlement.credit is None:
+        return decision
+    amount = set_aside(entitlement, asked.quantity, asked.properties)
+    if decide(book.snapshots[asked.account], entitlement.credit, amount, book.at).allowed:
+        return decision
+    return replace(decision, allowed=False, reason="insufficient_credit", value=None)
+
+
 def _after(
     book: Book,
     asked: Consume | Reserve,
@@ -388,8 +424,9 @@ def _after(
     held: bool = False,
 ) -> Decision:
     """The decision with the counts as they are once it took effect."""
-    entitlement = book.entitlements(asked.account)[asked.feature]
-    if entitlement.plain and decision.limit is not None and decision.used is not None:
+    entitlement, balance = book.entitlements(asked.account)[asked.feature], now.get(asked.feature)
+    plain = entitlement.plain and (balance is None or balance.detail is None)
+    if plain and decision.limit is not None and decision.used is not None:
         total = decision.used + (decision.reserved or 0) + quantity
         return replace(
             decision,
