@@ -106,8 +106,8 @@ def test_a_backfill_is_asked_for_in_the_query(api: Api, acme: str) -> None:
         (b"[" + b"{}," * 5000 + b"{}]", {}, 400, "too_many_events"),
         (b"[]", {"Content-Encoding": "br"}, 415, "unsupported_media_type"),
         (b"[]", {"Content-Encoding": "gzip"}, 400, "malformed_json"),
-        (gzip.compress(b"[]")[:-4], {"Content-Encoding": "gzip"}, 400, "malformed_json"),
-        (gzip.compress(b" " * (BYTES_MAX + 1)), {"Content-Encoding": "gzip"}, 413, "body_too_large"),
+        (gzip.compress(b"[]", mtime=0)[:-4], {"Content-Encoding": "gzip"}, 400, "malformed_json"),
+        (gzip.compress(b" " * (BYTES_MAX + 1), mtime=0), {"Content-Encoding": "gzip"}, 413, "body_too_large"),
         (b" " * (BYTES_MAX + 1), {}, 413, "body_too_large"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_body_nested_beyond_reading_is_no_json(api: Api, acme: str) -> None:
 def test_a_batch_of_5000_is_taken_gzipped(api: Api, acme: str) -> None:
     batch = json.dumps([call(str(n), acme) for n in range(5000)]).encode()
     headers = {**JSON, "Content-Encoding": "gzip"}
-    assert api.ok("POST", "/v1/events", content=gzip.compress(batch), headers=headers)["accepted"] == 5000
+    assert api.ok("POST", "/v1/events", content=gzip.compress(batch, mtime=0), headers=headers)["accepted"] == 5000
     assert api.check(acme, "api_calls")["used"] == 5000
 
 

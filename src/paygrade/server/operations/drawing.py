@@ -52,11 +52,7 @@ class Chain(Struct, frozen=True):
 
 
 async def draw_events(
-    tx: "Transaction",
-    catalog: Catalog,
-    careful: Sequence[Taken],
-    sums: Mapping[Key, tuple[int, Window]],
-    at: datetime,
+    tx: "Transaction", catalog: Catalog, careful: Sequence[Taken], sums: Mapping[Key, tuple[int, Window]], at: datetime
 ) -> list[tuple[Taken, Refusal]]:
     """Draw these events, and add the `sums` of the others: all rows have to be locked in one order.
 
@@ -73,7 +69,8 @@ async def draw_events(
     for key, (units, _) in sums.items():
         drawing.add(key, units)
     await drawing.save()
-    await drawing.ask_top_ups(catalog)
+    for account, credit, left in drawing.run_down(catalog.policies.top_ups):
+        await ask_top_up(tx, catalog, account=account, credit=credit, balance=left, at=at)
     await tx.events.take_back([(each.event.account, each.event.id) for each, _ in refused])
     return refused
 
@@ -82,6 +79,10 @@ def is_watched(its: Entitlement, at: datetime, used: int) -> bool:
     """Whether so much use may be near a threshold of the present window; most is not, and that is all it costs."""
     if not its.limit or not its.granted or used * 100 < min((*its.warn[:1], 100)) * its.limit:
         return False
+    return _is_present(its, at)
+
+
+def _is_present(its: Entitlement, at: datetime) -> bool:
     return its.from_at is None or (its.from_at <= at and (its.resets_at is None or at < its.resets_at))
 
 
@@ -194,11 +195,6 @@ class Drawing:
         news: list[News] = [each for each in told if each[0] not in self._closely]
         await self._tx.tell_balances([*news, *((account,) for account in sorted(self._closely))])
 
-    async def ask_top_ups(self, catalog: Catalog) -> None:
-        """Ask for credits that have run low."""
-        for account, credit, left in self._run_down(catalog.policies.top_ups):
-            await ask_top_up(self._tx, catalog, account=account, credit=credit, balance=left, at=self._at)
-
     def _passed(self, changes: Iterable[Change]) -> Iterator[Passed]:
         """Limits whose thresholds may lie between what balances were and are."""
         for change in changes:
@@ -216,22 +212,25 @@ class Drawing:
                 if decision.limit and decision.used is not None:
                     yield Passed(account, its, decision.limit, decision.used - change.used + before, decision.used)
 
-    def _run_down(self, credits: Collection[str]) -> Iterator[tuple[str, str, int]]:
-        """Account, credit and units left, of those of these credits from which something was drawn."""
+    def run_down(self, pools: Collection[str]) -> Iterator[tuple[str, str, int]]:
+        """Account, pool and units left now, of those of these pools from which something was drawn."""
         for (account, pool, _), window in self._windows.items():
-            if pool in credits and (account, pool) in self._spent:
+            its = window.entitlements.get(pool)
+            if pool not in pools or its is None or not _is_present(its, self._at):
+                continue
+            if (account, pool) in self._spent:
                 left = self._decided(account, pool, window).remaining
                 if left is not None:
                     yield account, pool, left
 
     def _decided(self, account: str, pool: str, window: Window) -> Decision:
         """What there is in all, with grants and what was carried over, is the decision's business."""
-        its = window.entitlements[pool]
-        rows = {key[2]: row for key, row in self._rows.items() if key[:2] == (account, pool)}
+        rows = {slot: row for (whose, what, slot), row in self._rows.items() if (whose, what) == (account, pool)}
         grants = self._grants.get((account, pool), {}).values()
-        balance = assemble(rows, its.from_at, grants=grants)
+        balance = assemble(rows, window.entitlements[pool].from_at, grants=grants)
         segment = Segment(self._at, self._at + timedelta(days=1), window.entitlements)
-        return decide(Snapshot(account, "", self._at, segment.until, (segment,), {pool: balance}), pool, 0, self._at)
+        seen = Snapshot(account, "", self._at, segment.until, (segment,), {pool: balance})
+        return decide(seen, pool, 0, self._at)
 
     def _amended(self) -> dict[Key, Period | None]:
         return {
