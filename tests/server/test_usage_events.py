@@ -26,6 +26,7 @@ from paygrade.server.operations.events import EVENTS_MAX, Ingested, ingest
 from paygrade.server.operations.grants import give
 from paygrade.server.operations.requests import Reserve
 from paygrade.server.operations.statements import put_subscription
+from paygrade.server.operations.top_ups import list_top_ups
 from paygrade.server.operations.usage import use_together
 from paygrade.server.snapshots import Snapshots
 
@@ -604,3 +605,16 @@ async def test_events_pass_thresholds_as_other_usage_does(sold: Store) -> None:
     await taken(sold, event("back", quantity=-1))
     resolved = [alert for alert in (await list_alerts(sold, account="acme")).alerts if alert.pool == "api_calls"]
     assert [alert.resolved_at for alert in resolved] == [T0]
+
+
+async def test_credits_that_events_run_down_are_topped_up(sold: Store) -> None:
+    top_up = {"below": 5, "add": 50, "at_most": 3, "every": "month", "price": {"amount": 2000, "currency": "usd"}}
+    document = {**DOCUMENT, "policies": {"top_up": {"ai_credits": top_up}}}
+    await publish_catalog(sold, document=document, lines={}, dry_run=False, at=T0, by="ann")
+    await taken(sold, chat("1", 20_000))
+    assert (await list_top_ups(sold, account="acme", limit=9)).top_ups == ()
+    await taken(sold, chat("2", 1_000))
+    (asked,) = (await list_top_ups(sold, account="acme", limit=9)).top_ups
+    assert (asked.credit, asked.state, asked.balance) == ("ai_credits", "asked", 4)
+    await taken(sold, used("3", "ai_credits", 1))
+    assert len((await list_top_ups(sold, account="acme", limit=9)).top_ups) == 1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -46,6 +46,17 @@ class EventAsKept(Struct, frozen=True):
     time: datetime
     draws: tuple[Draw, ...]
     read: Read
+
+
+class _Balance(Struct, omit_defaults=True, gc=False):
+    """A balance on its way into JSON."""
+
+    account: str
+    pool: str
+    slot: str
+    units: int
+    from_at: datetime | None = None
+    until: datetime | None = None
 
 
 class Events:
@@ -134,9 +145,8 @@ class Events:
         )
         return {(account, pool) async for account, pool in cursor}
 
-    async def _change(self, statement: str, rows: list[dict[str, Any]]) -> list[News]:
-        # Any: plain values on their way into JSON. They come back as one JSON text, too: a row each costs more to read
-        # than to write.
+    async def _change(self, statement: str, rows: list[_Balance]) -> list[News]:
+        # They come back as one JSON text, too: a row each costs more to read than to write.
         told = "json_build_array(account, pool, slot, used, reserved, version)"
         try:
             cursor = await self._connection.execute(
@@ -347,13 +357,10 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _balance(key: Key, period: Period | None, **more: Any) -> dict[str, Any]:
-    # Any: plain values on their way into JSON.
-    account, pool, slot = key
-    row: dict[str, Any] = {"account": account, "pool": pool, "slot": slot, **more}
-    if period is not None:
-        row["from_at"], row["until"] = period.from_at, period.until
-    return row
+def _balance(key: Key, period: Period | None, *, units: int = 0) -> _Balance:
+    if period is None:
+        return _Balance(*key, units)
+    return _Balance(*key, units, period.from_at, period.until)
 
 
 def _values(values: Iterable[tuple[Key, str]]) -> str:

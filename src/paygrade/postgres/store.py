@@ -8,7 +8,7 @@ after it is committed.
 import asyncio
 import secrets
 import select
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Literal, get_args
 
@@ -169,11 +169,12 @@ class Transaction:
 
     async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:
         """Tell every process what balances are now, in as few notifications as they fit in."""
-        payloads = list(_packets([msgspec.json.encode(told).decode() for told in news]))
+        payloads = list(_packets(list(news)))
         if payloads:
             # A batch of usage events changes thousands of balances: one statement, however many notifications.
             await self._connection.execute(
-                "select pg_notify('paygrade_balance', payload) from unnest(%s::text[]) as payload", (payloads,)
+                "select pg_notify('paygrade_balance', payload) from json_array_elements_text(%s) as payload",
+                (msgspec.json.encode(payloads).decode(),),
             )
             self.told += [("paygrade_balance", payload) for payload in payloads]
 
@@ -190,18 +191,15 @@ def _pool(database_url: str, connections_max: int, *, options: str) -> AsyncConn
     )
 
 
-def _packets(told: Iterable[str]) -> Iterator[str]:
-    packet: list[str] = []
-    size = 2
-    for text in told:
-        length = len(text.encode()) + 1
-        if packet and size + length > TOLD_BYTES_MAX:
-            yield f"[{','.join(packet)}]"
-            packet, size = [], 2
-        packet.append(text)
-        size += length
-    if packet:
-        yield f"[{','.join(packet)}]"
+def _packets(news: Sequence[tuple[str | int, ...]]) -> Iterator[str]:
+    start, count = 0, 64
+    while start < len(news):
+        packet = msgspec.json.encode(news[start : start + count])
+        if len(packet) > TOLD_BYTES_MAX and count > 1:
+            count //= 2
+            continue
+        yield packet.decode()
+        start += count
 
 
 async def _hear(connection: AsyncConnection[TupleRow], hear: Callable[[Channel, str], None]) -> None:

@@ -114,7 +114,9 @@ class AccountWindows:
             head = f"{msgspec.json.encode([window.feature, window.slot]).decode()[:-1]},"
             targets.append(Target((self.account.key, window.feature, window.slot), window, head))
         adds_up = all(measured.aggregate in ("count", "sum") for measured in measures)
-        return Plan(from_at, until, tuple(targets), adds_up and all(target.window.plain for target in targets))
+        closely = self.catalog.policies.top_ups
+        plain = adds_up and all(target.window.plain and target.window.feature not in closely for target in targets)
+        return Plan(from_at, until, tuple(targets), plain)
 
     def window(self, segment: Segment, feature: str, at: datetime) -> Window:
         """The window of this feature that contains `at`, an instant of `segment`."""

@@ -126,15 +126,15 @@ class Batch:
         windows: dict[Key, Window] = {}
         careful = self._careful
         for each in self._taken.values():
-            if each.event.account in careful:
+            if careful and each.event.account in careful:
                 continue
             for measured, target in zip(each.measures, each.plan.targets, strict=True):
                 key = target.key
-                if key in sums:
-                    sums[key] += measured.units
+                found = sums.get(key)
+                if found is None:
+                    sums[key], windows[key] = measured.units, target.window
                 else:
-                    sums[key] = measured.units
-                    windows[key] = target.window
+                    sums[key] = found + measured.units
         return {key: (units, windows[key]) for key, units in sums.items()}
 
     def accounts(self) -> set[str]:

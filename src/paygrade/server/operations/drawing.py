@@ -102,6 +102,8 @@ class Drawing:
         self._seen: set[tuple[Key, str]] = set()
         self._new_values: set[tuple[Key, str]] = set()
         self._drawn: dict[tuple[str, str], tuple[Sequence[Draw], Read | None, str | None]] = {}
+        self._spent: set[tuple[str, str]] = set()
+        """Account and pool from which something was drawn."""
         self._undo: list[Callable[[], None]] = []
         """How to take back what the event being drawn has done so far."""
         self._closely: set[str] = set()
@@ -216,7 +218,7 @@ class Drawing:
             its = window.entitlements.get(pool)
             if pool not in pools or its is None or not _is_present(its, self._at):
                 continue
-            if any(self._rows[key] != kept.row for key, kept in self._kept.items() if key[:2] == (account, pool)):
+            if (account, pool) in self._spent:
                 left = self._decided(account, pool, window).remaining
                 if left is not None:
                     yield account, pool, left
@@ -301,6 +303,8 @@ class Drawing:
     def _apply(self, each: Taken, draws: Iterable[Draw]) -> None:
         account, paid = each.event.account, 0
         for draw in draws:
+            if draw.used > 0:
+                self._spent.add((account, draw.pool))
             if draw.slot.startswith("grant:"):
                 paid += draw.used
                 self._count_grant(account, draw)

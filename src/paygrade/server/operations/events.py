@@ -8,11 +8,12 @@ window its time falls in; usage that happened counts, over a limit too.
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.errors import Refused
+from paygrade.errors import Refused, Unavailable
 from paygrade.meters import Refusal, UsageEvent
 from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.batches import Batch, Rejected
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from paygrade.server.windows import Window
 
 EVENTS_MAX = 5000
+CONTENDED_MAX = 5
+"""How often a batch is tried that PostgreSQL sent away so that others could go on."""
 PAST = timedelta(days=34)
 DAWN = datetime(2000, 1, 1, tzinfo=UTC)
 """No usage worth importing is older."""
@@ -60,7 +63,7 @@ async def ingest(
         raise Refused("too_many_events", detail)
     catalog = await snapshots.catalog(store)
     accounts = {event.account for event in events if isinstance(event, UsageEvent)}
-    while True:
+    for attempt in count(1):
         windows = await snapshots.windows.load(store, accounts, catalog, remember=snapshots.remembers(catalog))
         batch = Batch(catalog, windows, at, earliest=DAWN if backfill else at - PAST)
         for start in range(0, len(events), TURN):
@@ -68,10 +71,13 @@ async def ingest(
             await asyncio.sleep(0)
         try:
             await _save(store, batch, at)
+            return Ingested(*batch.outcome())
         except Due as due:
             await expire_due(store, due.accounts, at)
-        else:
-            return Ingested(*batch.outcome())
+        except Unavailable as error:
+            if error.code != "contended" or attempt == CONTENDED_MAX:
+                raise
+    raise AssertionError
 
 
 async def _save(store: "Store", batch: Batch, at: datetime) -> None:
