@@ -21,7 +21,15 @@ from paygrade.server.clock import Clock
 from paygrade.server.operations.accounts import put_account, rebuild
 from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.sync import receive_event, sync_status
-from paygrade.server.sync import Outcome, claim_subjects, due_at, fetch_subject, save_reading, sync_subject
+from paygrade.server.sync import (
+    INCOMPLETE_FOR,
+    Outcome,
+    claim_subjects,
+    due_at,
+    fetch_subject,
+    save_reading,
+    sync_subject,
+)
 from paygrade.server.workers import sync_subjects
 from world import DOCUMENT, T0, Elsewhere, Event, SetClock, World, customer, pro
 
@@ -417,6 +425,13 @@ async def test_a_date_that_comes_is_looked_at_without_an_event(store: Store) -> 
     assert await sync(store, world, clock) == ["saved"]
     assert (await load(store, "acme")).subscriptions[0].status == "past_due"
     assert await sync(store, world, clock) == []
+
+
+def test_who_has_not_paid_at_first_is_looked_at_when_that_time_is_over() -> None:
+    """Found by the simulation (seed 3924): no event of its own tells that a subscription expired."""
+    at = T0 + timedelta(hours=2)
+    assert due_at(customer(pro("incomplete")), at) == T0 + INCOMPLETE_FOR + timedelta(minutes=1)
+    assert due_at(customer(pro("active")), at) is None
 
 
 def test_the_next_look_follows_the_next_date_of_a_live_subscription() -> None:

@@ -71,7 +71,7 @@ class Weather(Struct, frozen=True):
 def drawn_weather(draw: random.Random) -> Weather:
     bad = draw.choice((0.0, 0.3, 1.0, 2.0))
     return Weather(
-        loss=draw.choice((0.0, 0.0, 0.05, 0.3)),
+        loss=draw.choice((0.0, 0.0, 0.05, 0.3, 0.9)),
         duplicate=0.15,
         doubled=draw.choice((0.0, 0.1)),
         thin=draw.choice((0.0, 0.5, 1.0)),

@@ -39,6 +39,9 @@ RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 LATE = (timedelta(minutes=1), timedelta(minutes=65))
 """How long after a date to look, if no event came: providers act on dates within moments, but finalize the invoice
 of a renewal about an hour later (https://docs.stripe.com/billing/invoices/subscription)."""
+INCOMPLETE_FOR = timedelta(hours=23)
+"""How long a first payment may take before the subscription expires
+(https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses)."""
 ENDED_TYPES = frozenset({"customer.subscription.deleted", "v1.customer.subscription.deleted"})
 """A subscription reached its end, told by a snapshot event or a thin one."""
 GONE_TYPES = frozenset({"customer.deleted", "v1.customer.deleted", "invoice.deleted", "v1.invoice.deleted"})
@@ -200,6 +203,8 @@ def _dates(customer: Customer) -> Iterable[datetime]:
         dates = [subscription.trial_ends_at, subscription.ends_at]
         for item in subscription.items:
             dates += [item.period_from_at, item.period_until]
+            if subscription.status == "incomplete" and item.period_from_at is not None:
+                dates.append(item.period_from_at + INCOMPLETE_FOR)
         yield from (date for date in dates if date is not None)
 
 
