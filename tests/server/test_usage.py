@@ -236,6 +236,16 @@ def test_granted_units_are_spent_after_the_plans_and_expire_apart(metered: Api, 
     assert metered.check(acme, "calls")["remaining"] == 0
 
 
+def test_what_was_voided_of_a_grant_is_explained_whatever_its_id_looks_like(metered: Api, acme: str) -> None:
+    for id in ("order", "order:17"):
+        grant = {"feature": "calls", "units": 5, "id": id, "reason": "bought"}
+        metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)
+    metered.ok("DELETE", f"/v1/accounts/{acme}/grants/calls/order:17")
+    then = metered.ok("GET", "/v1/sync/status")["clock"]
+    explained = metered.ok("POST", f"/v1/accounts/{acme}/explain", json={"feature": "calls", "at": then})
+    assert counts(explained["decision"]) == counts(metered.check(acme, "calls")) == (15, 0, 0, 15)
+
+
 def test_usage_is_stated_as_it_should_have_been_counted(metered: Api, acme: str) -> None:
     consume(metered, acme, "seats", 2)
     stated = metered.ok("PUT", f"/v1/accounts/{acme}/usage/seats", json={"used": 1, "id": "recount"})

@@ -1,7 +1,7 @@
 """Usage on the pure core: the ledger of one account, kept as its entries.
 
-Nothing is counted as it goes along: every balance is folded from the entries when it is asked for, and what a
-reservation held falls away by its date. The server counts in rows, in batches, and gives back what has expired: both
+Nothing is counted as it goes along: every balance is folded from all entries anew, and what a reservation held falls
+away by its date. The server counts in rows, in batches, and gives back what has expired: both
 have to come to the same.
 """
 
@@ -49,6 +49,8 @@ class Ledger:
     def __init__(self, before: Callable[[datetime], Entitlements]) -> None:
         self._before = before
         self._entries: list[Drawn] = []
+        self._folded: dict[tuple[str, str], Row] = {}
+        """What the entries come to."""
         self._grants: dict[tuple[str, str], Grant] = {}
         self._reservations: dict[str, Reservation] = {}
         self._answered: dict[str, tuple[Request, Told]] = {}
@@ -214,6 +216,7 @@ class Ledger:
             if entitlement is not None and entitlement.rollover and draw.slot == slot_of(entitlement.from_at):
                 self._carried.setdefault((draw.pool, draw.slot), self._carried_into(entitlement, at))
         self._entries.append(Drawn(at, draws))
+        self._folded = fold(self._entries)
 
     def _balances(self, its: Entitlements, at: datetime) -> dict[str, Balance]:
         return {
@@ -236,7 +239,7 @@ class Ledger:
         return settle(assemble(rows, its.from_at, grants=grants, holds=self._holds(pool)), at)
 
     def _rows(self, pool: str) -> dict[str, Row]:
-        return {slot: row for (its_pool, slot), row in fold(self._entries).items() if its_pool == pool}
+        return {slot: row for (its_pool, slot), row in self._folded.items() if its_pool == pool}
 
     def _holds(self, pool: str) -> list[Hold]:
         return [

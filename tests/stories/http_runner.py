@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 import httpx2
@@ -49,7 +50,40 @@ def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
     ):
         _sent(control.post("/webhooks", json={"url": f"{api.url}/webhooks/stripe"}))
         _sent(api.put("/v1/catalog", content=story.catalog_text, headers={"Content-Type": "application/yaml"}))
-        return play(story, HttpWorld(story, api, control, provider))
+        answers = play(story, HttpWorld(story, api, control, provider))
+        _ask_again(story, answers, api)
+        return answers
+
+
+def _ask_again(story: Story, answers: tuple[Answer, ...], api: Api) -> None:
+    """What was decided last at each moment is explained in the same way when all is over.
+
+    The clock that is followed may lag by a moment; what was learned meanwhile bears the instant before, so only
+    explanations that rest on the same facts are compared.
+    """
+    given = {(answer.line, answer.decision.feature): answer for answer in answers if answer.decision is not None}
+    for moment in story.moments[:-1]:
+        for line in takewhile(lambda line: isinstance(line.meaning, DecisionExpected), reversed(moment.lines)):
+            expected = line.meaning
+            assert isinstance(expected, DecisionExpected)
+            for feature in () if expected.properties or expected.account.startswith("@") else expected.features:
+                before = given[line.number, feature]
+                again = Answer(line.number, _explained(api, feature, expected, moment.at))
+                assert before.decision is not None
+                assert again.decision is not None
+                if again.decision.version == before.decision.version:
+                    place = f"{story.path}:{line.number}: {line.text}"
+                    assert again.said == before.said, f"{place}\n  was explained afterwards as {again.said}"
+
+
+def _explained(api: Api, feature: str, expected: DecisionExpected, at: datetime) -> Decision:
+    asked = {"feature": feature, "quantity": expected.quantity, "member": expected.member, "at": at.isoformat()}
+    said = _sent(api.post(f"/v1/accounts/{expected.account}/explain", json=asked))
+    return msgspec.json.decode(said.content, type=_Explanation).decision
+
+
+class _Explanation(msgspec.Struct):
+    decision: Decision
 
 
 class HttpWorld:
