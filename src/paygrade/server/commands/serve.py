@@ -16,6 +16,7 @@ from paygrade.server import wiring
 from paygrade.server.catalog_file import read_catalog
 from paygrade.server.logs import configure_logs
 from paygrade.server.settings import Settings, parse_settings
+from paygrade.server.whole_answers import WholeAnswers
 
 
 @click.command()
@@ -60,10 +61,11 @@ def _run(app: object, settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=WholeAnswers,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who is behind a proxy
         timeout_graceful_shutdown=10,
     )
     server = uvicorn.Server(config)
