@@ -146,7 +146,7 @@ class Ledger:
             select g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until,
                    (select coalesce(sum(quantity), 0) from ledger l
                     where l.account = g.account and l.kind = 'void' and l.feature = g.pool
-                      and regexp_replace(l.id, ':[0-9]+$', '') = 'void:' || g.id and l.recorded_at <= %s)
+                      and split_part(l.id, chr(9), 2) = g.id and l.recorded_at <= %s)
             from grants g where g.account = %s and g.recorded_at <= %s order by g.pool, g.id
             """,
             (until, account, until),
