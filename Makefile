@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim chaos bench clean
+.PHONY: help setup test check format lock demo sim chaos proof bench clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -15,7 +15,7 @@ help: ## List what can be made
 setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to date)
 
 test: setup ## Run the tests; ARGS="-k claim" passes options to pytest
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: setup ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
@@ -35,6 +35,9 @@ sim: setup ## Simulate weeks of bad weather; RUNS=n worlds, SEED=n replays one
 
 chaos: setup ## Kill and restart real processes under load; RUNS=n times each, SEED=n
 	RUNS=$(or $(RUNS),5) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/chaos $(ARGS)
+
+proof: setup ## Use and hold units from many processes that are killed; RUNS=n times each, SEED=n
+	RUNS=$(or $(RUNS),5) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/proof $(ARGS)
 
 bench: setup ## Measure the budgets of the design; ARGS passes options
 	$(BIN)/python bench/run.py $(ARGS)

@@ -1,6 +1,7 @@
 """Run every benchmark of this folder, one after the other, and print what machine it was.
 
-Each `bench_*.py` has `main()`, which prints its rows. Never run two at once: they would measure each other.
+Each `bench_*.py` has `main()`, which prints its rows; some have more of them with `--long`. Never run two at once: they
+would measure each other.
 """
 
 import os
@@ -22,4 +23,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main([name for name in sys.argv[1:] if not name.startswith("--")])

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +23,7 @@ from paygrade.providers.stripe.listing import page_of
 from paygrade.simulator.engine import Engine
 
 BORN = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 # Any: JSON objects of Stripe's.
 Json = dict[str, Any]
@@ -40,12 +41,17 @@ class LeanStripe:
         self.hidden: set[int] = set()
         self.refusals = 0
         self.wait_s = 0.0
-        self._template = json.dumps(_subscription()).encode()
+        made = _subscription()
+        self._expanded = json.dumps(made).encode()
+        self._listed = json.dumps({**made, "latest_invoice": made["latest_invoice"]["id"]}).encode()
 
-    def subscription(self, number: int) -> bytes:
-        made = self._template.replace(b"@@", b"%07d" % number)
+    def subscription(self, number: int, *, listed: bool = False) -> bytes:
+        made = (self._listed if listed else self._expanded).replace(b"@@", b"%07d" % number)
         quantity = self.quantities.get(number, 1)
         return made if quantity == 1 else made.replace(b'"quantity": 1', b'"quantity": %d' % quantity)
+
+    def buyer(self, number: int) -> bytes:
+        return json.dumps(json.loads(self.subscription(number))["customer"]).encode()
 
     def customer(self, number: int) -> Customer:
         """What a reading makes of it."""
@@ -65,6 +71,10 @@ class LeanStripe:
             return 200, self._page(query)
         if path.startswith("/v1/subscriptions/"):
             return 200, self.subscription(int(path.rpartition("_")[2]))
+        if path == "/v1/customers":
+            # The newest page of them, none of which is news: the rest was listed by the sweep before.
+            newest = range(self.count, max(0, self.count - int(query["limit"][0])), -1)
+            return 200, _list([self.buyer(number) for number in newest], self.count > len(newest))
         return 200, _list([], False)
 
     def _page(self, query: dict[str, list[str]]) -> bytes:
@@ -73,7 +83,8 @@ class LeanStripe:
         start = int(after[0].removeprefix("sub_")) - 1 if after else self.count
         end = max(0, start - int(query["limit"][0]))
         numbers = [number for number in range(start, end, -1) if number not in self.hidden]
-        return _list([self.subscription(number) for number in numbers], end > 0)
+        listed = ["data.latest_invoice"] not in query.values()
+        return _list([self.subscription(number, listed=listed) for number in numbers], end > 0)
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -102,7 +113,7 @@ class LeanStripe:
         server.server_close()
 
     def fill(self, database_url: str) -> None:
-        """Store everything as if it had been read."""
+        """Store everything as if it had been read, and swept once, a day later."""
         with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
             with cursor.copy(
                 "copy accounts (account, version, state, known, created_at, updated_at) from stdin"
@@ -118,6 +129,13 @@ class LeanStripe:
                     rows.write_row(
                         (f"acct_{number:07}", f"sub_{number:07}", f"stripe:cus_{number:07}", "active", "active", "[]")
                     )
+            cursor.execute(
+                """
+                insert into sweeps (provider, dry_run, started_at, finished_at, counts)
+                values ('stripe', false, %(at)s, %(at)s, '{}')
+                """,
+                {"at": BORN + DAY},
+            )
             cursor.execute("analyze")
 
 

@@ -19,6 +19,7 @@ from psycopg import conninfo, sql
 from paygrade.server import wiring
 from paygrade.server.catalog_file import read_catalog
 from paygrade.server.settings import Settings
+from paygrade.server.whole_answers import WholeAnswers
 
 KEY = "sk_test_of_the_server"
 SAMPLE = Path(str(resources.files("paygrade.server") / "sample" / "paygrade.yaml"))
@@ -77,7 +78,7 @@ def serving(settings: Settings, database_url: str, *, catalog: bool = True) -> I
     asyncio.run(wiring.apply_migrations(database_url))
     document = read_catalog(SAMPLE) if catalog else None
     app = wiring.application(settings, database_url=database_url, key=KEY, document=document)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, http="httptools"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, http=WholeAnswers))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

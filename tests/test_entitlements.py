@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account, replay
 from paygrade.balances import Balance
-from paygrade.catalog import Allowance, Rate
+from paygrade.catalog import Allowance, Burn, Credit, MeteredFeature, OveragePrice, Rate
 from paygrade.decisions import Decision, decide
+from paygrade.document import QUANTITY_MAX
 from paygrade.entitlements import HORIZON, Entitlement, Snapshot, derive, snapshot, trace
 from paygrade.facts import Block, Fact, Item, ManualSubscription, Override
 from paygrade.findings import findings
@@ -253,6 +254,29 @@ def test_what_credits_would_pay_is_priced_before_there_are_any() -> None:
     )
     paid = entitled(account_with(subscription()), "tokens")
     assert (paid.property, paid.rates) == (denied.property, denied.rates) == ("model", {"large": Rate(3, 1000)})
+
+
+def test_the_first_credit_that_is_granted_pays_and_the_first_of_all_would() -> None:
+    tokens = CATALOG.features["tokens"]
+    assert isinstance(tokens, MeteredFeature)
+    dearer = replace(tokens, burns=(Burn("ai_coins", 7, 1), *tokens.burns))
+    catalog = replace(
+        CATALOG,
+        features={**CATALOG.features, "tokens": dearer},
+        credits={"ai_coins": Credit("ai_coins"), **CATALOG.credits},
+    )
+    paid = derive(account_with(subscription()), catalog, T0).entitlements["tokens"]
+    assert (paid.granted, paid.credit, paid.rate, paid.property) == (True, "ai_credits", 1, "model")
+    unpaid = derive(account_with(), catalog, T0).entitlements["tokens"]
+    assert (unpaid.granted, unpaid.credit, unpaid.rate, unpaid.property) == (False, "ai_coins", 7, None)
+
+
+def test_a_spend_cap_pays_for_no_more_units_than_can_be_counted() -> None:
+    scale = CATALOG.plans["scale"]
+    calls = replace(scale.terms["api_calls"], overage_price=OveragePrice(1, QUANTITY_MAX, "usd"))
+    plans = {**CATALOG.plans, "scale": replace(scale, terms={"api_calls": calls})}
+    segment = derive(account_with(subscription(item("scale"))), replace(CATALOG, plans=plans), T0)
+    assert segment.entitlements["api_calls"].units_max == QUANTITY_MAX
 
 
 def test_a_lifetime_is_no_window_of_any_subscription() -> None:

@@ -86,6 +86,16 @@ def test_a_grant_is_available_reserved_consumed_expired_and_voided_and_nothing_e
     assert min(found.available, found.expired) == 0
 
 
+def test_a_rolling_window_that_has_room_again_is_spent_before_a_grant_of_lower_rank() -> None:
+    its = {"calls": calls(6, from_at=None, resets_at=None, rolling_s=60, plain=False)}
+    bought = Grant("g", "purchase", 10, T0, priority=90)
+    long_ago = {"calls": Balance(100, detail=Detail(grants=(bought,)))}
+    assert spend(its, long_ago, "calls", 6, AT).draws[0] == Draw("calls", "lifetime", 6)
+    lately = after(long_ago, "calls", spend(its, long_ago, "calls", 6, AT), AT)
+    assert spend(its, lately, "calls", 6, AT).draws[0] == Draw("calls", "grant:g", 6)
+    assert spend(its, lately, "calls", 6, AT + timedelta(minutes=2)).draws[0] == Draw("calls", "lifetime", 6)
+
+
 @given(st.lists(grants(), unique_by=lambda grant: grant.id), instants)
 def test_burn_order_is_total_by_priority_then_expiry_then_id(found: list[Grant], at: datetime) -> None:
     ordered = grants_of(calls(), Balance(0, from_at=T0, detail=Detail(grants=tuple(found))), at)

@@ -1,7 +1,7 @@
 """The world that billing sync reads: a provider whose customers a test sets up as it likes, and its events."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,9 +78,6 @@ class World:
             self.known_live.append(tuple(known_live))
         self.before(subject)
         return self.answers.get(subject)
-
-    def iter_all(self) -> Iterator[str]:
-        yield from sorted(self.answers)
 
 
 class SetClock(Clock):

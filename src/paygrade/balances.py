@@ -123,7 +123,7 @@ class Detail(Struct, frozen=True, omit_defaults=True):
 NOTHING_MORE = Detail()
 
 
-class Balance(Struct, frozen=True):
+class Balance(Struct, frozen=True, gc=False):
     """What is used and held of one feature or credit in the window that began at `from_at` (None: for good).
 
     `detail` None: a plain count.
@@ -135,7 +135,7 @@ class Balance(Struct, frozen=True):
     detail: Detail | None = None
 
 
-class Row(Struct, frozen=True):
+class Row(Struct, frozen=True, gc=False):
     """One slot as it is kept."""
 
     used: int = 0

@@ -149,27 +149,26 @@ def _decide_closely(
     paying = balance if credit is None else in_window(snapshot.balances.get(credit), payer.from_at, at)
     amount = quantity if credit is None else price(entitlement, balance, quantity, properties)[0]
     allowed, reason = _granted(entitlement, paying, at)
-    room, by_itself = _room(payer, paying, at)
-    ceiling = room
+    own, beside = _rooms(payer, paying, at)
+    room = ceiling = _together(own, beside)
     if payer.soft:
         over = payer.units_max
-        ceiling = Room(
-            None if over is None else over + by_itself, room.used, room.reserved, room.resets_at, "spend_cap"
-        )
-    shown = room
+        ceiling = replace(room, limit=None if over is None else over + (beside.limit or 0), name="spend_cap")
+    # Nothing is counted of what is not had at all, whatever is still held of it.
+    shown, priced = (room if allowed else Room(None, 0, 0, entitlement.resets_at)), True
     if allowed:
-        counted = [(ceiling, amount), *((r, amount) for r in _beside(payer, paying, at, member))]
+        counted = [(ceiling, amount, True), *((r, amount, True) for r in _beside(payer, paying, at, member))]
         if credit is not None:
-            counted += [(r, quantity) for r in _beside(entitlement, balance, at, member)]
-        tight = next((r for r, wanted in counted if not r.fits(wanted)), None)
+            counted += [(r, quantity, False) for r in _beside(entitlement, balance, at, member)]
+        tight = next((found for found in counted if not found[0].fits(found[1])), None)
         if tight is not None:
-            allowed, reason = False, "limit_reached" if credit is None or tight.name else "insufficient_credit"
-            shown = tight
+            shown, _, priced = tight
+            allowed, reason = False, "limit_reached" if credit is None or shown.name else "insufficient_credit"
         elif credit is None:
-            reason = _paid_by(payer, room, by_itself, quantity, reason)
+            reason = _paid_by(payer, own, beside, quantity, reason)
     if allowed and entitlement.roles and snapshot.roles.get(member or "") not in entitlement.roles:
         allowed, reason = False, "role_not_permitted"
-    limit, used, reserved, left = _in_units(entitlement, balance, shown, properties, priced=shown is room)
+    limit, used, reserved, left = _in_units(entitlement, balance, shown, properties, priced=priced)
     return Decision(
         allowed,
         reason,
@@ -206,8 +205,8 @@ def _granted(entitlement: Entitlement, paying: Balance, at: datetime) -> tuple[b
     return False, entitlement.reason
 
 
-def _room(payer: Entitlement, paying: Balance, at: datetime) -> tuple[Room, int]:
-    """What the window, the units carried into it and grants have together, and how much of it are grants."""
+def _rooms(payer: Entitlement, paying: Balance, at: datetime) -> tuple[Room, Room]:
+    """What the window has, and what units carried into it and grants have beside it."""
     detail = paying.detail
     if payer.rolling_s is not None:
         name = rolling_slot(payer.rolling_s)
@@ -216,22 +215,26 @@ def _room(payer: Entitlement, paying: Balance, at: datetime) -> tuple[Room, int]
         resets_at = freed_at(tally, payer.rolling_s)
     else:
         used, reserved, resets_at = paying.used, paying.reserved, payer.resets_at
-    if payer.granted and payer.limit is None:
-        return Room(None, used, reserved, resets_at), 0
-    limit = payer.limit or 0 if payer.granted else 0
-    if detail is None:
-        return Room(limit, used, reserved, resets_at), 0
+    own = Room((payer.limit if payer.granted else 0), used, reserved, resets_at)
+    if detail is None or own.limit is None:
+        return own, Room(0, 0, 0, None)
     carried = detail.carried
     extra = [grant for grant in detail.grants if grant.spendable(at)]
-    if not extra and not detail.carried_units:
-        return Room(limit, used, reserved, resets_at), 0
-    # Nothing is worth less than what was already taken of it: over-use of one does not eat the others.
-    by_itself = sum(grant.granted - grant.voided for grant in extra)
-    by_itself += max(detail.carried_units, carried.used + carried.reserved)
-    limit = max(limit, used + reserved) + by_itself
-    used += carried.used + sum(grant.used for grant in extra)
-    reserved += carried.reserved + sum(grant.reserved for grant in extra)
-    return Room(limit, used, reserved, resets_at), by_itself
+    return own, Room(
+        sum(grant.granted - grant.voided for grant in extra)
+        + max(detail.carried_units, carried.used + carried.reserved),
+        carried.used + sum(grant.used for grant in extra),
+        carried.reserved + sum(grant.reserved for grant in extra),
+        None,
+    )
+
+
+def _together(own: Room, beside: Room) -> Room:
+    """Nothing is worth less than what was already taken of it: over-use of one does not eat the others."""
+    if own.limit is None or not beside.limit:
+        return own
+    limit = max(own.limit, own.used + own.reserved) + beside.limit
+    return Room(limit, own.used + beside.used, own.reserved + beside.reserved, own.resets_at)
 
 
 def _beside(entitlement: Entitlement, balance: Balance, at: datetime, member: str | None) -> list[Room]:
@@ -253,12 +256,11 @@ def _beside(entitlement: Entitlement, balance: Balance, at: datetime, member: st
     return found
 
 
-def _paid_by(payer: Entitlement, room: Room, by_itself: int, quantity: int, reason: Reason) -> Reason:
+def _paid_by(payer: Entitlement, own: Room, beside: Room, quantity: int, reason: Reason) -> Reason:
     """What allows the last of these units: a tier of the plan's, or units granted by themselves."""
-    asked = room.used + room.reserved + quantity
-    if room.limit is not None and by_itself and asked > room.limit - by_itself:
+    if own.limit is not None and 0 < quantity - own.left <= beside.left:
         return "credit"
-    return _tier(payer, asked) if payer.tiers and reason != "credit" else reason
+    return _tier(payer, own.used + own.reserved + quantity) if payer.tiers and reason != "credit" else reason
 
 
 def _in_units(

@@ -26,7 +26,7 @@ class Difference(Struct, frozen=True):
     provider: str | None
 
 
-FoundBy = Literal["sweep", "poll"]
+FoundBy = Literal["sweep", "poll", "reconcile"]
 
 
 class Drift(Struct, frozen=True):
@@ -52,6 +52,8 @@ def compare(stored: Customer, said: Customer) -> tuple[Difference, ...]:
 
 def compare_listed(stored: Customer, listed: Customer) -> tuple[Difference, ...]:
     """What differs as far as a listing tells: only the subscriptions it has, without what open invoices say."""
+    if stored == listed:
+        return ()
     return tuple(_differences(stored, listed, whole=False))
 
 

@@ -48,8 +48,9 @@ from paygrade.catalog import (
     Rate,
     Term,
 )
+from paygrade.document import QUANTITY_MAX
 from paygrade.facts import Override
-from paygrade.periods import window_at
+from paygrade.periods import Period, Recurrence, window_at
 from paygrade.sources import (
     Candidate,
     Holding,
@@ -193,6 +194,17 @@ def trace(account: Account, catalog: Catalog, feature: str, at: datetime) -> tup
     return tuple(sorted(candidates, key=lambda candidate: order.index(candidate.verdict)))
 
 
+def counting_window(account: Account, catalog: Catalog, key: str, at: datetime) -> Period:
+    """The window usage counts in where no entitlement has one: as it is sold first, else the calendar month of UTC.
+    `until` None: nothing resets it."""
+    sold: tuple[Plan | AddOn, ...] = (*catalog.plans.values(), *catalog.add_ons.values())
+    for term in (bought.terms.get(key) for bought in sold):
+        if isinstance(term, Allowance) and (term.recurrence or term.rolling_s):
+            recurrence = term.recurrence or Recurrence("lifetime")
+            return window_at(recurrence, view_of(account, catalog, at).anchor_at, at)
+    return window_at(Recurrence("month", calendar=True), at, at)
+
+
 def override_fits(override: Override, offer: Offer | None) -> bool:
     """Whether this override says something that this feature can be."""
     match offer:
@@ -311,7 +323,7 @@ def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
         return {}
     price, units_max = soft.overage_price, None
     if limit is not None and price is not None and soft.spend_max is not None:
-        units_max = limit + soft.spend_max * price.per // price.amount
+        units_max = min(limit + soft.spend_max * price.per // price.amount, QUANTITY_MAX)
     return {"soft": True, "overage_price": price, "units_max": units_max}
 
 

@@ -1,11 +1,12 @@
 """Entries: the lines of the ledger as they are kept, and the rows they add up to.
 
 Laws: an entry is written once and never changed; every balance is the sum of the draws of its entries, and nothing
-but draws changes one; an id has at most one entry.
+but draws changes one; an id has at most one entry; ids that are chosen never meet those that are derived.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
@@ -22,7 +23,7 @@ Key = tuple[str, str, str]
 """Account, pool and slot."""
 
 
-class Draw(Struct, frozen=True, array_like=True):
+class Draw(Struct, frozen=True, array_like=True, gc=False):
     """Units added to what is used and held of one slot. `exact`: what they cost in credits, as a fraction, before
     rounding (only where a feature is paid in credits)."""
 
@@ -49,8 +50,13 @@ class Held(Struct, frozen=True, omit_defaults=True):
     def credits(self) -> int:
         return sum(units for _, _, units in self.paid)
 
+    @property
+    def by_credit(self) -> bool:
+        """Whether credits pay, even if all that were set aside are spent: then the window counts beside them."""
+        return any(" " not in slot for _, slot in self.counted)
 
-class Entry(Struct, frozen=True):
+
+class Entry(Struct, frozen=True, gc=False):
     """One line of the ledger: what was asked under an id, and what it drew."""
 
     account: str
@@ -125,7 +131,23 @@ class Alert(Struct, frozen=True):
     resolved_at: datetime | None = None
 
 
+def derived(*parts: object) -> str:
+    """The id of an entry that nobody named, made of what it is about: one that nobody can choose, since a key holds
+    no tab."""
+    return "\t".join(str(part) for part in parts)
+
+
 def digest(*parts: object) -> int:
     """A 64-bit mark of what was asked under an id: the same id with another one is a conflict."""
-    text = "\x1f".join("" if part is None else str(part) for part in parts)
+    return _digest("\x1f".join(["" if part is None else str(_ordered(part)) for part in parts]))
+
+
+@lru_cache(maxsize=1024)
+def _digest(text: str) -> int:
+    # Most of what is asked is asked again and again: one more call of the same feature.
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _ordered(part: object) -> object:
+    """Properties say the same in whatever order they are written."""
+    return sorted(part.items()) if isinstance(part, dict) else part

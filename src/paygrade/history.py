@@ -30,12 +30,17 @@ def fold(entries: Iterable[Drawn]) -> dict[tuple[str, str], Row]:
     ahead: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
     rolling: dict[tuple[str, str], list[tuple[datetime, int]]] = defaultdict(list)
     for entry in entries:
+        paid = 0
         for draw in entry.draws:
             key = (draw.pool, draw.slot)
             used[key] += draw.used
             reserved[key] += draw.reserved
             if draw.exact is not None:
-                ahead[key] += paid(entry.draws, beside=draw.pool) - Fraction(draw.exact)
+                # What it was paid with stands right before it: an entry may use several features.
+                ahead[key] += paid - Fraction(draw.exact)
+                paid = 0
+            elif " " not in draw.slot or draw.slot.startswith(("carried ", "grant:")):
+                paid += draw.used
             if draw.slot.startswith("rolling ") and draw.used:
                 rolling[key].append((entry.time, draw.used))
     rows = {}
@@ -46,11 +51,6 @@ def fold(entries: Iterable[Drawn]) -> dict[tuple[str, str], Row]:
         )
         rows[key] = Row(used[key], reserved[key], None if detail == SlotDetail() else detail)
     return rows
-
-
-def paid(draws: Iterable[Draw], *, beside: str) -> int:
-    """What an entry paid in credits for the feature `beside`: counters that only watch are left out."""
-    return sum(d.used for d in draws if d.pool != beside and (" " not in d.slot or d.slot.startswith("carried ")))
 
 
 def _buckets(used: list[tuple[datetime, int]], length_s: int) -> tuple[tuple[int, int], ...]:

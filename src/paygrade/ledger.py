@@ -19,11 +19,13 @@ from paygrade.balances import (
     Balance,
     Grant,
     Hold,
+    Tally,
     burn_order,
     cap_slot,
     carried_slot,
     count,
     member_slot,
+    rolled,
     rolling_slot,
     settle,
     slot_of,
@@ -33,7 +35,7 @@ from paygrade.entitlements import Entitlement
 from paygrade.entries import Draw, Held
 
 
-class Spent(Struct, frozen=True):
+class Spent(Struct, frozen=True, gc=False):
     """What a use drew, and how far the credits paid are ahead of what was used (numerator, denominator); None: as
     before."""
 
@@ -119,10 +121,7 @@ def hold(
     """What holding `quantity` units draws. Credits are held rounded up on their own, so a commit always fits."""
     entitlement = entitlements[feature]
     pool = entitlement.credit or feature
-    payer, amount = entitlements[pool], quantity
-    if entitlement.credit is not None:
-        rate, per = rate_of(entitlement, properties)
-        amount = -(-quantity * rate // per)
+    payer, amount = entitlements[pool], set_aside(entitlement, quantity, properties)
     paid = tuple((d.pool, d.slot, d.used) for d in _burn(payer, pool, balances.get(pool), amount, at))
     counted = [(feature, slot) for slot in counters(entitlement, at, member)]
     priced: list[tuple[str, str]] = []
@@ -173,7 +172,7 @@ def apply(balances: Mapping[str, Balance], draws: Iterable[Draw], at: datetime) 
     """The balances after these draws; every pool drawn from is among them."""
     changed = dict(balances)
     for draw in draws:
-        changed[draw.pool] = count(changed[draw.pool], draw.slot, draw.used, draw.reserved, at)
+        changed[draw.pool] = count(changed.get(draw.pool, Balance(0)), draw.slot, draw.used, draw.reserved, at)
     return changed
 
 
@@ -218,6 +217,10 @@ def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[
     found: list[Grant] = []
     used, reserved, detail = balance.used, balance.reserved, balance.detail or NOTHING_MORE
     from_at = balance.from_at or at
+    if entitlement.rolling_s is not None:
+        # What is left of a rolling window depends on what was used lately, not on all that ever was.
+        tally = detail.tallies.get(rolling_slot(entitlement.rolling_s), Tally())
+        used, reserved = rolled(tally, entitlement.rolling_s, at), tally.reserved
     if entitlement.granted:
         units = _ENDLESS if entitlement.limit is None else entitlement.limit
         until, priority = entitlement.resets_at, entitlement.priority
@@ -273,6 +276,14 @@ def price(
     rest = cost * den - due
     shared = gcd(rest, den)
     return cost, (rest // shared, den // shared)
+
+
+def set_aside(entitlement: Entitlement, quantity: int, properties: Mapping[str, object] | None) -> int:
+    """How many units of what pays are held for `quantity` units: credits rounded up on their own."""
+    if entitlement.credit is None:
+        return quantity
+    rate, per = rate_of(entitlement, properties)
+    return -(-quantity * rate // per)
 
 
 def committed_price(

@@ -99,11 +99,14 @@ def window_at(recurrence: Recurrence, anchor: datetime, at: datetime) -> Period:
         from_at = local.astimezone(UTC) + (at - local) // length * length
         return Period(from_at, from_at + length)
     turns = _turns_guess(local, every, at.astimezone(zone))
-    while _turn(local, every, turns) > at:
+    from_at, until = _turn(local, every, turns), _turn(local, every, turns + 1)
+    while from_at > at:
         turns -= 1
-    while _turn(local, every, turns + 1) <= at:
+        from_at, until = _turn(local, every, turns), from_at
+    while until <= at:
         turns += 1
-    return Period(_turn(local, every, turns), _turn(local, every, turns + 1))
+        from_at, until = until, _turn(local, every, turns + 1)
+    return Period(from_at, until)
 
 
 def _turns_guess(anchor: datetime, every: Every, at: datetime) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import stripe
 
-from chaos.house import ADMIN_KEY, House, eventually
+from chaos.house import ADMIN_KEY, House
+from cluster import eventually
 from paygrade.simulator.app import DEFAULT_KEY
 
 CHANGES_PER_S, STATEMENTS_PER_S = 20.0, 5.0

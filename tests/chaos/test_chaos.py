@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from chaos.audit import Auditor
 from chaos.failures import LOSING, SHORT, WHAT, Failure
-from chaos.house import House, eventually, house
+from chaos.house import House, house
 from chaos.load import Operator, Shop, going_on
+from cluster import eventually
 from paygrade.periods import parse_instant
 
 RUNS = int(os.environ.get("RUNS", "0"))

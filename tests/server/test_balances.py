@@ -17,8 +17,9 @@ from paygrade.server.operations.alerts import list_alerts, look_again
 from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.grants import give, state_usage, void
+from paygrade.server.operations.requests import Asked, Commit, Consume, Extend, Release, Reserve
 from paygrade.server.operations.statements import put_override
-from paygrade.server.operations.usage import Asked, Commit, Consume, Extend, Release, Reserve, use_together
+from paygrade.server.operations.usage import use_together
 from paygrade.server.snapshots import Snapshots
 
 pytestmark = pytest.mark.anyio

@@ -1,6 +1,5 @@
 """The command line, run as people run it."""
 
-import json
 import os
 import signal
 import socket
@@ -10,7 +9,6 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 import httpx2
@@ -23,29 +21,9 @@ from paygrade.server.documents import read_yaml
 from paygrade.server.settings import Settings
 from paygrade.simulator.serve import running
 from serving import KEY, SAMPLE, Api, empty_database, serving
+from shell import RUN, Shell
 
-RUN = [sys.executable, "-c", "from paygrade.server.cli import main; main()"]
 START_S = 60.0
-
-
-class Shell:
-    """A place to run `paygrade` in, without a terminal."""
-
-    def __init__(self, folder: Path, **environ: str) -> None:
-        self.folder = folder
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PAYGRADE_")}
-        self.environ = {**kept, **environ}
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """What the command printed; fails unless it ends with this exit code."""
-        ended = subprocess.run(
-            [*RUN, *arguments], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=40
-        )
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr
-
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self.run(*arguments, "--json", code=code))
 
 
 @pytest.fixture

@@ -29,10 +29,11 @@ from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.repair import Sweep, list_drift, load_sweep, start_sweep
 from paygrade.server.operations.sync import receive_event, sync_status
 from paygrade.server.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events
-from paygrade.server.sweeps import run_sweep, start_sweep_regularly
-from paygrade.server.sync import claim_subjects, sync_subject
+from paygrade.server.sweeps import UNLISTED_MAX, run_sweep, start_sweep_regularly
+from paygrade.server.sync import claim_subjects, fetch_subject, save_reading, sync_subject
 from paygrade.simulator.serve import Running, running
 from serving import SAMPLE, Api
+from world import Event, World, customer
 
 pytestmark = pytest.mark.anyio
 
@@ -223,6 +224,48 @@ async def test_what_waits_to_be_read_is_no_drift(store: Store, provided: Provide
     assert await drift(store) == ()
 
 
+async def test_who_is_being_read_while_a_page_is_compared_is_read_again(store: Store, provided: Provided) -> None:
+    """The reading may have begun before the change that the page shows, and no event may ever tell of it."""
+    subject = provided.buyer("acme")
+    await everything_known(store, provided)
+    async with store.transaction() as tx:
+        await tx.subjects.mark([subject])
+    (claim,) = await claim_subjects(store, limit=1, at=START)
+    reading = await fetch_subject(store, provided.provider, claim, at=START)
+    provided.shop.change("acme", "pro_monthly", quantity=4)
+    assert (await sweep(store, provided.provider, provided)).counts.different == 0
+    assert await save_reading(store, reading, at=START) == "saved"
+    assert await heal(store, provided) == [subject]
+    assert await stored(store, subject) == provided.provider.fetch(subject)
+
+
+async def test_a_sweep_waits_for_subjects_in_the_order_of_their_names(
+    store: Store, database_url: str, provided: Provided
+) -> None:
+    first, last = sorted((provided.buyer("acme"), provided.buyer("globex")))
+    await everything_known(store, provided)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "delete from accounts where account in (select account from subjects where subject = %s)", (first,)
+        )
+    provided.shop.change("acme", "pro_monthly", quantity=4)
+    provided.shop.change("globex", "pro_monthly", quantity=4)
+    async with store.transaction() as tx:
+        await tx.subjects.mark([first])
+        sweeping = asyncio.create_task(sweep(store, provided.provider, provided))
+        await somebody_waits(database_url)
+        # Who had locked this one already would wait for us, and we for them.
+        await tx.subjects.mark([last])
+    counts = (await sweeping).counts
+    assert (counts.different, counts.doubtful) == (0, 2), "the last one was marked meanwhile"
+
+
+async def somebody_waits(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        while not connection.execute("select 1 from pg_locks where not granted").fetchall():
+            await asyncio.sleep(0.01)
+
+
 async def test_an_event_that_was_on_its_way_takes_the_drift_back(store: Store, provided: Provided) -> None:
     subject = provided.buyer("acme")
     await everything_known(store, provided)
@@ -246,6 +289,44 @@ async def test_arrears_are_read_since_a_listing_does_not_say_since_when(store: S
     assert (swept.counts.different, swept.counts.doubtful) == (0, 1)
     assert await heal(store, provided) == [subject]
     assert await drift(store) == ()
+
+
+async def test_a_sweep_finds_who_bought_nothing_once_and_reads_them_again(store: Store, provided: Provided) -> None:
+    provided.shop.welcome("acme", "Acme")
+    subject = f"stripe:{provided.shop.customers['acme']}"
+    assert (await sweep(store, provided.provider, provided)).counts.discovered == 1
+    assert await heal(store, provided) == [subject]
+    provided.advance(timedelta(days=1))
+    provided.stripe.v1.customers.update(subject.removeprefix("stripe:"), {"metadata": {"paygrade_account": "acme-eu"}})
+    provided.shop.welcome("globex", "Globex")
+    newcomer = f"stripe:{provided.shop.customers['globex']}"
+    swept = await sweep(store, provided.provider, provided)
+    assert (swept.counts.discovered, swept.counts.customers) == (1, 0)
+    assert set(await heal(store, provided)) == {subject, newcomer}
+    assert (await stored(store, subject)).account == "acme-eu"
+    assert {(row.field, row.stored, row.provider) for row in await drift(store)} == {("account", "acme", "acme-eu")}
+
+
+async def test_a_sweep_reads_a_few_who_bought_nothing_those_read_longest_ago(store: Store, provided: Provided) -> None:
+    for number in range(UNLISTED_MAX + 10):
+        provided.shop.welcome(f"free-{number}", "Free")
+    await everything_known(store, provided)
+    everybody = set(map("stripe:{}".format, provided.shop.customers.values()))
+    provided.advance(timedelta(days=1))
+    await sweep(store, provided.provider, provided)
+    first = set(await heal(store, provided))
+    provided.advance(timedelta(days=1))
+    await sweep(store, provided.provider, provided)
+    assert len(first) == UNLISTED_MAX
+    assert everybody - first <= set(await heal(store, provided))
+
+
+async def test_who_was_deleted_before_anybody_heard_of_them_is_not_discovered(store: Store, provided: Provided) -> None:
+    """Found by the simulation (seeds 232 and 277): each sweep had them read again, for ever."""
+    provided.buyer("acme")
+    a_deleted_customer(provided)
+    swept = await sweep(store, provided.provider, provided)
+    assert (swept.counts.subscriptions, swept.counts.discovered) == (1, 0)
 
 
 async def test_one_sweep_at_a_time_and_the_next_a_day_later(store: Store, provided: Provided) -> None:
@@ -280,14 +361,14 @@ class Standing(Clock):
         return START
 
 
-async def test_2500_subscriptions_are_compared_with_25_requests(
+async def test_2500_subscriptions_are_compared_with_25_requests_and_one_for_new_customers(
     store: Store, database_url: str, lean: LeanStripe
 ) -> None:
     lean.fill(database_url)
     lean.quantities = {7: 3, 1200: 5, 2499: 9}
     swept = await sweep(store, reader(lean), Standing())
-    assert len(lean.asked) == 25
-    assert (swept.counts.requests, swept.counts.subscriptions, swept.counts.customers) == (25, 2_500, 2_500)
+    assert len(lean.asked) == 26
+    assert (swept.counts.requests, swept.counts.subscriptions, swept.counts.customers) == (26, 2_500, 2_500)
     assert (swept.counts.different, swept.counts.discovered, swept.counts.missing) == (3, 0, 0)
     assert {(row.account, row.stored, row.provider) for row in await drift(store)} == {
         ("acct_0000007", "1", "3"),
@@ -321,6 +402,20 @@ async def test_a_rate_limit_is_waited_out_and_the_sweep_goes_on_where_it_was(
     while await run_sweep(store, reader(lean), Standing()) != "finished":
         await asyncio.sleep(0.05)
     assert (await load_sweep(store, id=started.sweep.id)).counts.subscriptions == 2_500
+
+
+async def test_a_sweep_reads_again_who_was_once_said_not_to_exist(store: Store) -> None:
+    """Found by the simulation: a subject that was looked at and left without an account."""
+    lean = LeanStripe(3)
+    with lean.serving():
+        await receive_event(store, ref=Event("evt_1", "stripe:cus_0000002", "customer.deleted"), body=b"{}", at=START)
+        (claim,) = await claim_subjects(store, limit=10, at=START)
+        gone = World({claim.subject: customer(deleted=True, account=None)})
+        assert await sync_subject(store, gone, Standing(), claim) == "nothing"
+        assert (await sweep(store, reader(lean), Standing())).counts.discovered == 3
+        for claim in await claim_subjects(store, limit=10, at=START):
+            assert await sync_subject(store, reader(lean), Standing(), claim) == "saved"
+        assert await stored(store, "stripe:cus_0000002") == lean.customer(2)
 
 
 SWEEPING = """
@@ -362,7 +457,7 @@ async def test_a_sweep_that_was_killed_goes_on_where_it_was(
     assert outcome == "finished"
     swept = await load_sweep(store, id=started.sweep.id)
     assert (swept.counts.subscriptions, swept.counts.customers, swept.counts.different) == (2_500, 2_500, 2)
-    assert len(lean.asked) <= 26, "only the page under way is asked for again"
+    assert len(lean.asked) <= 27, "only the page under way is asked for again"
     assert swept.counts.missing == 0
 
 

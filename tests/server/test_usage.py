@@ -236,8 +236,139 @@ def test_granted_units_are_spent_after_the_plans_and_expire_apart(metered: Api, 
     assert metered.check(acme, "calls")["remaining"] == 0
 
 
+def test_what_was_voided_of_a_grant_is_explained_whatever_its_id_looks_like(metered: Api, acme: str) -> None:
+    for id in ("order", "order:17"):
+        grant = {"feature": "calls", "units": 5, "id": id, "reason": "bought"}
+        metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)
+    metered.ok("DELETE", f"/v1/accounts/{acme}/grants/calls/order:17")
+    then = metered.ok("GET", "/v1/sync/status")["clock"]
+    explained = metered.ok("POST", f"/v1/accounts/{acme}/explain", json={"feature": "calls", "at": then})
+    assert counts(explained["decision"]) == counts(metered.check(acme, "calls")) == (15, 0, 0, 15)
+
+
 def test_usage_is_stated_as_it_should_have_been_counted(metered: Api, acme: str) -> None:
     consume(metered, acme, "seats", 2)
     stated = metered.ok("PUT", f"/v1/accounts/{acme}/usage/seats", json={"used": 1, "id": "recount"})
     assert stated["used"] == 1
     assert metered.check(acme, "seats")["remaining"] == 2
+
+
+def test_what_is_held_of_a_grant_alone_is_released_and_runs_out_like_anything_held(metered: Api, acme: str) -> None:
+    grant = {"feature": "calls", "units": 5, "id": "g1", "reason": "bought"}
+    metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)
+    consume(metered, acme, "calls", 10)
+    held = reserve(metered, acme, "calls", 4)["reservation"]["id"]
+    released = metered.ok("POST", f"/v1/reservations/{held}/release", json={"account": acme})
+    assert released["reservation"]["state"] == "released"
+    reserve(metered, acme, "calls", 5, ttl_s=1)
+    assert not consume(metered, acme, "calls", 1)["consumed"]
+    metered.eventually(acme, "calls", allowed=True, quantity=5)
+    assert consume(metered, acme, "calls", 5)["consumed"]
+    assert counts(metered.check(acme, "calls")) == (15, 15, 0, 0)
+
+
+def commit(api: Api, account: str, reservation: str, **more: Any) -> Any:
+    body = {"account": account, "id": uuid.uuid4().hex, **more}
+    return api.ok("POST", f"/v1/reservations/{reservation}/commit", json=body)
+
+
+def test_credits_are_not_held_beyond_the_last_though_a_fraction_is_paid_ahead(metered: Api, acme: str) -> None:
+    consume(metered, acme, "tokens", 9500)
+    denied = reserve(metered, acme, "tokens", 400)
+    assert (denied["reservation"], denied["decision"]["reason"]) == (None, "insufficient_credit")
+    assert counts(metered.check(acme, "ai_credits")) == (10, 10, 0, 0)
+    assert consume(metered, acme, "tokens", 500)["consumed"]
+
+
+def test_the_last_piece_of_a_reservation_uses_up_the_fraction_that_the_first_one_paid(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "tokens", 400)["reservation"]["id"]
+    commit(metered, acme, held, quantity=100, keep=True)
+    commit(metered, acme, held)
+    consume(metered, acme, "tokens", 600)
+    assert metered.check(acme, "ai_credits")["used"] == 1
+    consume(metered, acme, "tokens", 1)
+    assert metered.check(acme, "ai_credits")["used"] == 2
+
+
+def test_more_than_was_held_is_decided_after_what_was_held_is_paid(metered: Api, acme: str) -> None:
+    consume(metered, acme, "tokens", 9000)
+    held = reserve(metered, acme, "tokens", 500)["reservation"]["id"]
+    commit(metered, acme, held, quantity=100, keep=True)
+    consume(metered, acme, "tokens", 400)
+    body = {"account": acme, "quantity": 600}
+    told = metered.problem(409, "POST", f"/v1/reservations/{held}/commit", json=body)
+    assert told["code"] == "exceeds_reservation"
+    commit(metered, acme, held, quantity=500)
+    assert counts(metered.check(acme, "ai_credits")) == (10, 10, 0, 0)
+
+
+def test_credits_that_were_held_pay_for_their_share_once_the_feature_has_units_of_its_own(
+    metered: Api, acme: str
+) -> None:
+    held = reserve(metered, acme, "tokens", 2000)["reservation"]["id"]
+    metered.ok("PUT", f"/v1/accounts/{acme}/overrides/tokens", json={"limit": 5000, "reason": "goodwill"})
+    metered.eventually(acme, "tokens", allowed=True, quantity=5000)
+    commit(metered, acme, held, quantity=1000, keep=True)
+    assert counts(metered.check(acme, "ai_credits")) == (10, 1, 1, 8)
+
+
+def test_what_is_held_of_a_feature_that_is_sold_no_more_can_be_committed(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "calls", 4)["reservation"]["id"]
+    features = {key: its for key, its in CATALOG["features"].items() if key != "calls"}
+    entitlements = {key: its for key, its in CATALOG["plans"]["free"]["entitlements"].items() if key != "calls"}
+    plans = {"free": {"default": True, "entitlements": entitlements}}
+    metered.ok("PUT", "/v1/catalog", json={**CATALOG, "features": features, "plans": plans})
+    try:
+        assert commit(metered, acme, held, quantity=3)["reservation"]["committed"] == 3
+    finally:
+        metered.ok("PUT", "/v1/catalog", json=CATALOG)
+    metered.eventually(acme, "calls", allowed=True)
+    assert counts(metered.check(acme, "calls")) == (10, 3, 0, 7)
+
+
+def test_no_id_that_is_chosen_stands_in_the_way_of_what_happens_by_itself(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "calls", 2, ttl_s=1)["reservation"]["id"]
+    for id in (f"{held}:expire", f"{held}:commit", f"{held}:release", "grant:g1", "void:g1:5"):
+        assert consume(metered, acme, "calls", 1, id=id)["consumed"]
+    grant = {"feature": "calls", "units": 5, "id": "g1", "reason": "bought"}
+    metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)
+    assert metered.ok("DELETE", f"/v1/accounts/{acme}/grants/calls/g1")["share"]["voided"] == 5
+    metered.eventually(acme, "calls", allowed=True, quantity=5)
+    assert consume(metered, acme, "calls", 5)["consumed"]
+
+
+def test_a_reservation_committed_otherwise_than_before_was_resolved_before(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "calls", 5)["reservation"]["id"]
+    path = f"/v1/reservations/{held}/commit"
+    metered.ok("POST", path, json={"account": acme, "quantity": 2})
+    told = metered.problem(409, "POST", path, json={"account": acme, "quantity": 3})
+    assert told["code"] == "reservation_resolved"
+
+
+@pytest.mark.parametrize("odd", ["", "m" * 201, "line\nbreak"])
+def test_a_member_that_cannot_be_kept_is_refused_and_harms_nobody_else(metered: Api, acme: str, odd: str) -> None:
+    body = {"account": acme, "feature": "shared", "id": "x", "member": odd}
+    assert metered.problem(400, "POST", "/v1/consume", json=body)["code"] == "invalid_key"
+    assert metered.problem(400, "POST", "/v1/reservations", json=body)["code"] == "invalid_key"
+
+
+@pytest.mark.parametrize("odd", ["%00", "r" * 201, "%0A"])
+def test_a_reservation_that_nobody_can_have_named_is_refused(metered: Api, acme: str, odd: str) -> None:
+    for step in ("commit", "release", "extend"):
+        told = metered.problem(400, "POST", f"/v1/reservations/{odd}/{step}", json={"account": acme})
+        assert told["code"] == "invalid_key"
+    assert metered.problem(400, "DELETE", f"/v1/accounts/{acme}/grants/{odd}/g1")["code"] == "invalid_key"
+
+
+def test_a_reservation_extended_to_end_sooner_runs_out_sooner(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "calls", 10, ttl_s=3600)["reservation"]["id"]
+    metered.ok("POST", f"/v1/reservations/{held}/extend", json={"account": acme, "ttl_s": 1})
+    metered.eventually(acme, "calls", allowed=True, quantity=10)
+    assert consume(metered, acme, "calls", 10)["consumed"]
+
+
+def test_properties_say_the_same_in_whatever_order(metered: Api, acme: str) -> None:
+    body = {"account": acme, "feature": "tokens", "quantity": 10, "id": "once"}
+    metered.ok("POST", "/v1/consume", json={**body, "properties": {"model": "large", "region": "eu"}})
+    again = metered.ok("POST", "/v1/consume", json={**body, "properties": {"region": "eu", "model": "large"}})
+    assert again["replayed"]

@@ -8,7 +8,7 @@ The locks are ours even over PostgreSQL, which therefore never blocks: what runs
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -21,6 +21,8 @@ from paygrade.errors import Unavailable
 from .tables import Dump
 
 Key = tuple[str, ...]
+
+NOUNS = frozenset({"subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls"})
 
 CONNECTIONS_MAX = 20
 
@@ -71,6 +73,7 @@ class Database:
         self.deadlocks: list[str] = []
         self.up = True
         self.hear: Callable[[], None] = lambda: None
+        """Called when subjects were marked."""
         self._open: list[HostileTransaction] = []
         self._owners: dict[Key, HostileTransaction] = {}
         self._queues: dict[Key, list[asyncio.Future[None]]] = {}
@@ -145,7 +148,7 @@ class Database:
             if not free.done():
                 free.set_result(None)
                 break
-        if committed and any(call.noun == "tell" for call in transaction.calls):
+        if committed and any(call.noun == "tell" and call.args[0] == "paygrade_subject" for call in transaction.calls):
             self.hear()
 
 
@@ -161,11 +164,11 @@ class HostileTransaction:
         self.inserted: set[Key] = set()
         self.waits_for: Key | None = None
         self.calls: list[Call] = []
-        self.subjects = Noun(self, "subjects")
-        self.inbox = Noun(self, "inbox")
-        self.accounts = Noun(self, "accounts")
-        self.catalogs = Noun(self, "catalogs")
-        self.drifts = Noun(self, "drifts")
+
+    def __getattr__(self, noun: str) -> "Noun":
+        if noun not in NOUNS:
+            raise AttributeError(noun)
+        return Noun(self, noun)
 
     async def __aenter__(self) -> "HostileTransaction":
         await asyncio.sleep(0)
@@ -219,12 +222,14 @@ class HostileTransaction:
         if crashes.stall <= roll < crashes.stall + crashes.statement:
             raise _unavailable("connection lost")
         self._check()
+        # Whoever looks at the arguments first must leave them for the statement.
+        args = tuple([tuple(arg) if isinstance(arg, Iterator) else arg for arg in args])
         keys = [key for key in self._needs(noun, method, args, named) if not self._is_there(key)]
-        while busy := next((key for key in keys if database.busy(key, self)), None):
-            await self._wait(busy)
-            self._check()
-        # Nobody else runs from here to the statement itself: what is locked here is locked there.
         for key in keys:
+            while database.busy(key, self):
+                await self._wait(key)
+                self._check()
+            # Nobody else runs from the last of them to the statement itself: what is locked here is locked there.
             if not self._is_there(key):
                 database.take(key, self)
                 if key[0].startswith("new "):
@@ -274,6 +279,10 @@ class HostileTransaction:
                 return [("account", account) for account in there]
             case "accounts", "hold_links":
                 return [("links of", args[0])]
+            case "sweeps", "start" | "start_regularly" | "claim" | "hold" | "advance" | "finish" | "fail":
+                return [("sweep",)]
+            case "polls", "claim" | "hold" | "finish" | "fail":
+                return [("poll",)]
         return []
 
     def _sees(self, key: Key) -> bool:

@@ -11,7 +11,7 @@ import heapq
 import random
 from asyncio import events
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -25,17 +25,34 @@ class Stuck(Exception):
     """Nothing is ready and nothing will ever be, or it never ends."""
 
 
+class Handle:
+    """What `asyncio.Handle` is to those who wait, at a third of its cost."""
+
+    __slots__ = ("args", "callback", "context", "over")
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None) -> None:
+        self.callback, self.args = callback, args
+        self.context = context or copy_context()
+        self.over = False
+
+    def cancel(self) -> None:
+        """A cancelled timer is thrown away when its time comes."""
+        self.over = True
+
+    def cancelled(self) -> bool:
+        return self.over
+
+
 class VirtualLoop(asyncio.AbstractEventLoop):
     """As much of an event loop as tasks, futures, timers and threads need."""
 
     def __init__(self, draw: random.Random, *, thread_s: Callable[[], float] = lambda: 0.0) -> None:
         self._draw = draw
         self._thread_s = thread_s
-        self._ready: list[asyncio.Handle] = []
-        self._timers: list[tuple[int, int, asyncio.TimerHandle]] = []
+        self._ready: list[Handle] = []
+        self._timers: list[tuple[int, int, Handle]] = []
         self._count = 0
         self._elapsed_us = 0
-        self.steps = 0
         self.broken: list[dict[str, Any]] = []
         """What no task wanted to hear: an exception in a callback, or in a task nobody waited for."""
         self.began_s = 0.0
@@ -74,19 +91,23 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._elapsed_us += STEP_US
         while self._timers and self._timers[0][0] <= self._elapsed_us:
             _, _, timer = heapq.heappop(self._timers)
-            if not timer.cancelled():
+            if not timer.over:
                 self._ready.append(timer)
         if not self._ready:
             return
-        chosen = self._draw.randrange(len(self._ready)) if len(self._ready) > 1 else 0
-        self._ready[chosen], self._ready[-1] = self._ready[-1], self._ready[chosen]
-        handle = self._ready.pop()
-        self.steps += 1
-        if not handle.cancelled():
-            handle._run()
+        ready = self._ready
+        if len(ready) > 1:
+            chosen = int(self._draw.random() * len(ready))
+            ready[chosen], ready[-1] = ready[-1], ready[chosen]
+        handle = ready.pop()
+        if not handle.over:
+            try:
+                handle.context.run(handle.callback, *handle.args)
+            except Exception as error:  # noqa: BLE001  # as every loop does
+                self.broken.append({"exception": error})
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
-        handle = asyncio.Handle(callback, args, self, context)
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
+        handle = Handle(callback, args, context)
         self._ready.append(handle)
         return handle
 
@@ -94,7 +115,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = Handle(callback, args, context)
         self._count += 1
         heapq.heappush(self._timers, (round(when * 1e6), self._count, timer))
         return timer
@@ -133,6 +154,3 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         self.broken.append(context)
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """A cancelled timer is thrown away when its time comes."""

@@ -101,11 +101,15 @@ class PostgresBackend:
                 )
             ]
             inbox = cursor.execute("select subject, event_id, handled_at is not null as handled from inbox").fetchall()
+            drift = cursor.execute("select subject, subscription, field from drift where healed_at is null").fetchall()
+            sweeping = cursor.execute("select from sweeps where finished_at is null").rowcount > 0
         return Dump(
             accounts=dict(sorted(accounts.items())),
             facts=tuple(sorted(facts, key=lambda entry: (entry[0], entry[1].number))),
             subjects={row.subject: row for row in subjects},
             inbox=dict(sorted(((row["subject"], row["event_id"]), row["handled"]) for row in inbox)),
+            drift=tuple(sorted((row["subject"], row["subscription"] or "", row["field"]) for row in drift)),
+            sweeping=sweeping,
         )
 
     async def _accounts(self) -> tuple[dict[str, Account], list[tuple[str, Fact]]]:

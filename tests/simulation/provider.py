@@ -1,22 +1,22 @@
 """Stripe as a worker sees it from afar: the engine's answers, late, slow, from the past, or none at all.
 
-Laws: the engine is always at the loop's instant; what it said of each customer at each instant is kept, so that
-the requests of one slow fetch are answered from the different instants they reach Stripe at; an answer is never
-from the future. The client's own code runs (paging, expanding, redirects): only `_get`, which goes to the network,
+Laws: the engine is always at the loop's instant; what it said of each customer at each instant is kept, and so is
+every event, so that the requests of one slow fetch, each page of a sweep and each page of events are answered from
+the different instants they reach Stripe at; an answer is never from the future.
+The client's own code runs (paging, expanding, redirects): only `_get`, which goes to the network,
 is replaced by one that goes to the engine.
 """
 
 import bisect
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from paygrade import facts
 from paygrade.errors import Unavailable
-from paygrade.providers.stripe.client import Redirect, StripeProvider
+from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.connection import Gone
 from paygrade.providers.stripe.translate import Json
 from paygrade.simulator.engine import Engine
@@ -25,15 +25,18 @@ from .loop import START, VirtualLoop
 
 Event = dict[str, Any]
 EXPANDED = ["data.latest_invoice", "data.customer"]
+LISTED_S = 30 * 86_400
+"""How long Stripe lists an event."""
+EVENTS_PAGE = 25
 
 
 class Told(Struct, frozen=True):
-    """What Stripe would have answered about a customer from `at_s` on, encoded."""
+    """What Stripe would have answered about a customer from `at_s` on: copies, which nobody changes."""
 
     at_s: float
-    customer: bytes
-    subscriptions: bytes
-    open_invoices: bytes
+    customer: Json
+    subscriptions: list[Json]
+    open_invoices: list[Json]
 
 
 class Stripe:
@@ -45,6 +48,7 @@ class Stripe:
         self.sent: Callable[[list[Event]], None] = lambda events: None
         self._loop = loop
         self._told: dict[str, list[Told]] = {}
+        self._events: list[tuple[float, Event]] = []
 
     def ask(self, path: str, *, method: str = "POST", **params: Any) -> Any:
         """Change something, as the shop or its customers do; None where Stripe refuses."""
@@ -79,6 +83,25 @@ class Stripe:
         found = bisect.bisect_right(past, at_s, key=lambda told: told.at_s)
         return past[found - 1] if found else None
 
+    def subscriptions(self, at_s: float) -> list[Json]:
+        """Every subscription there was at that instant, as it was then, the newest first."""
+        told = filter(None, (self.told(customer, at_s) for customer in self.customers))
+        found = {entry["id"]: entry for each in told for entry in each.subscriptions}
+        return [found[id] for id in reversed(self.engine.world.shelves.get("subscription", [])) if id in found]
+
+    def buyers(self, at_s: float) -> list[Json]:
+        """Every customer there was at that instant and was not deleted, the newest first."""
+        told = filter(None, (self.told(customer, at_s) for customer in self.customers))
+        found = {each.customer["id"]: each.customer for each in told}
+        there = [found[id] for id in reversed(self.engine.world.shelves.get("customer", [])) if id in found]
+        return [entry for entry in there if not entry.get("deleted")]
+
+    def events(self, at_s: float, *, since: int, types: Collection[str]) -> list[Event]:
+        """The events of these types that Stripe listed at that instant, the newest first."""
+        oldest = max(since, int(START.timestamp() + at_s) - LISTED_S)
+        known = [event for published_s, event in self._events if published_s <= at_s]
+        return [event for event in reversed(known) if event["created"] >= oldest and event["type"] in types]
+
     def owner(self, kind: str, id: str) -> str | None:
         found = self.engine.world.find(kind, id)
         return str(found["customer"]) if found else None
@@ -89,8 +112,9 @@ class Stripe:
             if customer not in self._told:
                 self._told[customer] = []
                 self.customers.append(customer)
-            encoded = (msgspec.json.encode(part) for part in self.truth(customer))
-            self._told[customer].append(Told(self._loop.time(), *encoded))
+            told = msgspec.json.decode(msgspec.json.encode(self.truth(customer)))
+            self._told[customer].append(Told(self._loop.time(), *told))
+        self._events += [(self._loop.time(), event) for event in events]
         if events:
             self.sent(events)
 
@@ -118,8 +142,10 @@ class EngineProvider(StripeProvider):
 
     def __init__(self, stripe: Stripe, loop: VirtualLoop, draw: random.Random, network: Network) -> None:
         self.network = network
+        self.page_size = 100
+        """How much Stripe puts on a page of all subscriptions or customers."""
         self._engine, self._loop, self._draw = stripe, loop, draw
-        self._reached_s = 0.0
+        self._began_s = self._reached_s = -1.0
         self._lag_s = 0.0
 
     def thread_s(self) -> float:
@@ -128,40 +154,56 @@ class EngineProvider(StripeProvider):
             return self._draw.choice((1.0, 5.0, 20.0, 70.0)) * self._draw.random()
         return 0.05 + 0.3 * self._draw.random()
 
-    def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
-        self._reached_s = self._loop.began_s
-        behind = self.network.lag_s > 0 and self._draw.random() < 0.5
-        self._lag_s = self._draw.random() * self.network.lag_s if behind else 0.0
-        return super().fetch(subject, known_live)
-
-    def iter_all(self) -> Iterator[str]:
-        self._engine.catch_up()
-        return super().iter_all()
-
     def _get(self, path: str, **params: Any) -> Json:
         if self._draw.random() < self.network.failing:
             raise self._failure()
-        # The next request of a fetch goes out after the last was answered, and comes back before the fetch ends.
-        self._reached_s += (self._loop.time() - self._reached_s) * self._draw.random()
+        self._reach()
         _, _, kind, *ids = path.split("/")
         match kind, ids:
             case "customers", [id]:
-                return self._object(self._told(id).customer)
+                return self._told(id).customer
             case "subscriptions", [id]:
                 told = self._told(self._engine.owner("subscription", id))
-                return _one(msgspec.json.decode(told.subscriptions), id)
+                return _one(told.subscriptions, id)
             case "invoices", [id]:
                 return {"id": id, "customer": self._owner("invoice", id)}
             case "subscriptions", [] if "customer" in params:
-                return {"data": msgspec.json.decode(self._told(params["customer"]).subscriptions)}
+                return {"data": self._told(params["customer"]).subscriptions}
             case "invoices", []:
-                return {"data": msgspec.json.decode(self._told(params["customer"]).open_invoices)}
-        response = self._engine.engine.request("GET", path, {name: str(value) for name, value in params.items()})
-        assert response.status == 200, response
-        return response.body
+                return {"data": self._told(params["customer"]).open_invoices}
+            case "subscriptions", []:
+                return self._cut(self._engine.subscriptions(self._as_of_s), params, self.page_size)
+            case "customers", []:
+                return self._cut(self._engine.buyers(self._as_of_s), params, self.page_size)
+            case "events", []:
+                known = self._engine.events(self._as_of_s, since=params["created"]["gte"], types=params["types"])
+                return self._cut(known, params, EVENTS_PAGE)
+        raise AssertionError(f"nobody asks for {path}")
+
+    def _reach(self) -> None:
+        """The first request of a thread reaches Stripe after it was begun, each other one after the one before, and the
+        last is answered before the thread ends. All answers of a thread are equally old."""
+        if self._loop.began_s != self._began_s:
+            self._began_s = self._reached_s = self._loop.began_s
+            behind = self.network.lag_s > 0 and self._draw.random() < 0.5
+            self._lag_s = self._draw.random() * self.network.lag_s if behind else 0.0
+        self._reached_s += (self._loop.time() - self._reached_s) * self._draw.random()
+
+    @property
+    def _as_of_s(self) -> float:
+        return self._reached_s - self._lag_s
+
+    def _cut(self, entries: Sequence[Json], params: dict[str, Any], size: int) -> Json:
+        after, start = params.get("starting_after"), 0
+        if after is not None:
+            start = next((n for n, entry in enumerate(entries, 1) if entry["id"] == after), -1)
+            if start < 0:
+                raise Gone(f"no such object: '{after}'")
+        end = start + size
+        return {"data": entries[start:end], "has_more": end < len(entries)}
 
     def _told(self, customer: str | None) -> Told:
-        told = self._engine.told(customer, self._reached_s - self._lag_s) if customer else None
+        told = self._engine.told(customer, self._as_of_s) if customer else None
         if told is None:
             raise Gone("no such customer")
         return told
@@ -171,10 +213,6 @@ class EngineProvider(StripeProvider):
         if owner is None:
             raise Gone(f"no such {kind}")
         return owner
-
-    def _object(self, encoded: bytes) -> Json:
-        decoded: Json = msgspec.json.decode(encoded)
-        return decoded
 
     def _failure(self) -> Unavailable:
         if self._draw.random() < 0.3:

@@ -137,7 +137,7 @@ def tried(seed: int, rule: Rule | None) -> Run:
     would heal a blind rule, but much happens within the time that an answer takes."""
     run = Run(seed)
     run.hasty, run.shop.hurried_ends = True, 4
-    run.weather = replace(run.weather, loss=0.0, late=0.0)
+    run.weather = replace(run.weather, loss=0.0, late=0.0, polls=False, sweep_every=None, swept_at_once=False)
     run.provider.network = replace(run.provider.network, lag_s=0.0, slow=0.7)
     if rule is not None:
         WrongSync(run, rule)

@@ -14,29 +14,31 @@ from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.catalog_document import parse
-from paygrade.errors import Refused, Unavailable
-from paygrade.facts import Block, Override
+from paygrade.errors import Unavailable
 from paygrade.postgres.store import Store
 from paygrade.postgres.subjects import Claim
 from paygrade.providers.stripe.events import refs
 from paygrade.server.clock import Clock
-from paygrade.server.operations.accounts import put_account
-from paygrade.server.operations.statements import delete_block, delete_override, put_block, put_override
+from paygrade.server.operations.repair import Sweep, load_sweep
 from paygrade.server.operations.sync import receive_event
-from paygrade.server.sync import claim_subjects, fail_claim, sweep, sync_subject
+from paygrade.server.polls import poll_events
+from paygrade.server.sweeps import run_sweep, start_sweep_regularly
+from paygrade.server.sync import claim_subjects, fail_claim, sync_subject
 
 from .hostile import Backend, Crashes, Database
 from .loop import VirtualLoop
-from .provider import EngineProvider, Event, Network, Stripe
-from .shop import ACCOUNTS, DAY_S, DOCUMENT, Shop
+from .operator import Operator, succeeded
+from .provider import EngineProvider, Event, Network, Stripe, concerned
+from .shop import DAY_S, DOCUMENT, Shop
 from .tables import Tables
 
 CATALOG = parse(DOCUMENT, lines={}, version=1)
 WORKERS = 3
-LOOK_FIRST_S, LOOK_MAX_S, LOOK_RARER = 1.0, DAY_S, 3
-HEARING = 0.6
+LOOK_FIRST_S, LOOK_MAX_S, LOOK_RARER = 1.0, DAY_S, 10
+HEARING = 0.4
 """How often a worker hears that there is something to be read; else it finds out when it looks."""
 DRAINED_WITHIN_S = 40 * DAY_S
 
@@ -56,12 +58,20 @@ class Weather(Struct, frozen=True):
     """How many subjects a worker takes at a time."""
     crashes: Crashes
     network: Network
+    polls: bool
+    """Whether the server polls for events, from its start on."""
+    sweep_every: timedelta | None
+    looks_s: float
+    """The longest that nobody looks whether to poll or to sweep."""
+    swept_at_once: bool
+    """Whether somebody asks for a sweep when the weather clears, with everything still on its way."""
+    page_size: int
 
 
 def drawn_weather(draw: random.Random) -> Weather:
     bad = draw.choice((0.0, 0.3, 1.0, 2.0))
     return Weather(
-        loss=draw.choice((0.0, 0.0, 0.05, 0.3)),
+        loss=draw.choice((0.0, 0.0, 0.05, 0.3, 0.9)),
         duplicate=0.15,
         doubled=draw.choice((0.0, 0.1)),
         thin=draw.choice((0.0, 0.5, 1.0)),
@@ -71,6 +81,11 @@ def drawn_weather(draw: random.Random) -> Weather:
         limit=draw.choice((1, 3, 100)),
         crashes=Crashes(statement=0.004 * bad, before_commit=0.01 * bad, after_commit=0.01 * bad, stall=0.002 * bad),
         network=Network(failing=0.03 * bad, slow=draw.choice((0.1, 0.5)), lag_s=draw.choice((0.0, 0.0, 0.0, 20.0))),
+        polls=draw.choice((False, True)),
+        sweep_every=draw.choice((None, timedelta(days=1), timedelta(days=7))),
+        looks_s=draw.choice((DAY_S, 4 * DAY_S, 31 * DAY_S)),
+        swept_at_once=draw.choice((False, True)),
+        page_size=draw.choice((1, 2, 100)),
     )
 
 
@@ -86,9 +101,10 @@ class LoopClock(Clock):
 
 
 class Process:
-    """Tasks that live and die together."""
+    """Tasks that live and die together; `loops` of them go on until then."""
 
-    def __init__(self) -> None:
+    def __init__(self, loops: int = 0) -> None:
+        self.loops = loops
         self.tasks: dict[asyncio.Task[Any], None] = {}
 
     def start(self, doing: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -96,6 +112,10 @@ class Process:
         self.tasks[task] = None
         task.add_done_callback(self.tasks.pop)
         return task
+
+    @property
+    def reads(self) -> bool:
+        return len(self.tasks) > self.loops
 
     def kill(self) -> None:
         for task in self.tasks:
@@ -128,28 +148,30 @@ class Run:
         self.trace: list[str] = []
         self.stripe = Stripe(self.loop, seed)
         self.provider = EngineProvider(self.stripe, self.loop, self.draw, self.weather.network)
+        self.provider.page_size = self.weather.page_size
         backend = backend_on(self.loop.now) if backend_on else Tables(CATALOG, self.loop.now)
         self.database = Database(backend, self.draw, self.loop.now, self.weather.crashes)
         self.store = cast(Store, self.database)
         self.shop = Shop(self.stripe, self.loop, self.draw, self.note)
         self.arrivals: list[Arrival] = []
         self.bodies: dict[str, bytes] = {}
-        self.stated: dict[str, dict[str, Override | Block]] = {account: {} for account in ACCOUNTS}
-        self.linked: dict[str, tuple[str, ...]] = {}
-        self.ever_linked: dict[str, set[str]] = {}
-        self.lost = 0
+        self.operator = Operator(self)
+        self.lost: set[str] = set()
+        """The customers of whom an event was lost."""
         self.broken: list[str] = []
         """Exceptions that nothing in our code expects."""
         self.applied: Applied | None = None
         self.probe: Callable[[], None] = lambda: None
         self.hasty = False
         """Everything happens within a minute or so."""
-        self._calm = False
+        self.cleared = False
+        """Nothing gets lost, late or broken any more."""
         self._on_the_way: set[asyncio.Task[None]] = set()
         self._held_back: list[Event] = []
         self._workers: list[Process] = []
         self._wakes: list[asyncio.Event] = []
-        self._server = Process()
+        self._repairs: list[asyncio.Event] = []
+        self.server = Process()
         self._moved = asyncio.Event()
 
     def note(self, what: str) -> None:
@@ -160,8 +182,12 @@ class Run:
         self.loop.run_until_complete(self._play(happenings))
 
     def sweep(self) -> None:
-        """Sweep, as an operator or a timer would, until it is through; and read everything."""
+        """Sweep in the weather of before, but that nothing gets lost, until it is through; and read everything."""
         self.loop.run_until_complete(self._sweep())
+
+    def sweep_again(self) -> Sweep:
+        """Sweep while nothing happens, nor time passes for Stripe; and read everything."""
+        return self.loop.run_until_complete(self._sweep_again())
 
     def receive_again(self) -> None:
         """Deliver every event that ever arrived once more, and read whatever would have to be read."""
@@ -169,8 +195,8 @@ class Run:
 
     def close(self) -> None:
         """End whatever still runs."""
-        self._calm = True
-        for process in (self._server, *self._workers):
+        self.cleared = True
+        for process in (self.server, *self._workers):
             process.kill()
         self.loop.finish()
 
@@ -180,31 +206,37 @@ class Run:
         time_passes = asyncio.create_task(self._let_stripe_act())
         if self.applied is None:
             self._wakes = [asyncio.Event() for _ in range(WORKERS)]
+            self._repairs = [asyncio.Event() for _ in range(2 * WORKERS)]
             self._workers = [self._start_worker(number) for number in range(WORKERS)]
-        operator = asyncio.create_task(self._operate(happenings))
+            await self._poll_to_the_end()
+        operator = asyncio.create_task(self.operator.operate(happenings))
         for _ in range(happenings):
             self.shop.happen()
             self._moved.set()
             if self.draw.random() < self.weather.disaster:
                 await self._strike()
-            pause_s = self._pause_s()
+            pause_s = self.pause_s()
             for _ in range(5 if pause_s > DAY_S else 1):
                 await asyncio.sleep(pause_s / 5 if pause_s > DAY_S else pause_s)
                 self.probe()
         self.calm()
         self._release()
         await operator
+        if self.applied is None:
+            if self.weather.swept_at_once:
+                await self._ask_for_a_sweep()
+            await self._poll_to_the_end()
         await self._drain()
         time_passes.cancel()
 
     def calm(self) -> None:
         self.note("the weather clears")
-        self._calm = True
+        self.cleared = True
         self.database.calm()
         self.database.up = True
         self.provider.network = Network()
 
-    def _pause_s(self) -> float:
+    def pause_s(self) -> float:
         """Most of it happens at once; then nothing for weeks."""
         if self.hasty:
             return self.draw.choice((0.0, 0.5, 5.0)) * self.draw.random()
@@ -230,7 +262,7 @@ class Run:
             self._held_back.append(event)
             if event["type"].startswith("customer."):
                 self.note(f"Stripe: {event['type']} {event['data']['object'].get('status', '')} {event['id']}")
-        if self._calm or self.draw.random() >= self.weather.burst:
+        if self.cleared or self.draw.random() >= self.weather.burst:
             self._release()
 
     def _release(self) -> None:
@@ -241,8 +273,8 @@ class Run:
             if self.draw.random() < self.weather.doubled:
                 copies.append({**event, "id": f"{event['id']}_b"})
             for copy in copies:
-                if not self._calm and self.draw.random() < self.weather.loss:
-                    self.lost += 1
+                if not self.cleared and self.draw.random() < self.weather.loss:
+                    self.lost.add(concerned(copy) or "")
                     self.note(f"network: {copy['id']} is lost")
                     continue
                 times = 2 if self.draw.random() < self.weather.duplicate else 1
@@ -274,14 +306,16 @@ class Run:
 
     async def _received(self, ref: Any, body: bytes) -> bool:
         """Whether the server answered 2xx."""
-        request = self._server.start(receive_event(self.store, ref=ref, body=body, at=self.clock.now()))
-        return await _succeeded(request)
+        request = self.server.start(receive_event(self.store, ref=ref, body=body, at=self.clock.now()))
+        return await succeeded(request)
 
     # Processes
 
     def _start_worker(self, number: int) -> Process:
-        process = Process()
+        process = Process(loops=3)
         process.start(self._work(process, number))
+        process.start(self._repair(self._sweep_if_due, self._repairs[number]))
+        process.start(self._repair(self._poll_if_due, self._repairs[WORKERS + number]))
         return process
 
     async def _work(self, process: Process, number: int) -> None:
@@ -312,6 +346,53 @@ class Run:
         self.note(f"worker: {claim.subject} fence {claim.fence}: {outcome}")
         wake.set()
 
+    async def _repair(self, look: Callable[[], Awaitable[str]], wake: asyncio.Event) -> None:
+        """What `workers.sweep_when_due` and `poll_when_due` do, looking ever more rarely unless something failed."""
+        look_s = LOOK_FIRST_S
+        while True:
+            wake.clear()
+            try:
+                outcome = await look()
+            except Unavailable:
+                outcome = "interrupted"
+            except Exception as error:  # noqa: BLE001  # as the top of the worker's loop does
+                self.broken.append(f"repair: {error!r}")
+                outcome = "nothing"
+            if outcome != "nothing":
+                self.note(f"repair: {outcome}")
+            failed = outcome not in ("nothing", "finished", "polled")
+            look_s = LOOK_FIRST_S if failed else min(look_s * LOOK_RARER, self.weather.looks_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), look_s)
+                look_s = LOOK_FIRST_S
+
+    async def _sweep_if_due(self) -> str:
+        every = self.weather.sweep_every
+        if every is not None and await start_sweep_regularly(self.store, every=every, at=self.clock.now()):
+            self.note("repair: a sweep begins")
+        return await run_sweep(self.store, self.provider, self.clock)
+
+    async def _poll_if_due(self) -> str:
+        if not self.weather.polls:
+            return "nothing"
+        return await poll_events(self.store, self.provider, self.clock, webhooks=True)
+
+    async def _poll_to_the_end(self) -> None:
+        """Until a poll that began after now is through."""
+        while self.weather.polls:
+            with suppress(Unavailable):
+                if await self._poll_if_due() == "polled":
+                    return
+            await asyncio.sleep(60)
+
+    async def _ask_for_a_sweep(self) -> int:
+        self.note("operator: a sweep, please")
+        return await self.operator.ask_for_a_sweep()
+
+    def have_a_look(self) -> None:
+        for wake in self._repairs:
+            wake.set()
+
     def _hear(self) -> None:
         for wake in self._wakes:
             if self.draw.random() < HEARING:
@@ -326,7 +407,7 @@ class Run:
                 await asyncio.sleep(self.draw.choice((0.1, 3.0, 30.0)))
                 self.database.up = True
             case 1:
-                self._server.kill()
+                self.server.kill()
             case 2:
                 self._replace_worker(self.draw.randrange(WORKERS))
             case 3:
@@ -337,74 +418,6 @@ class Run:
         self._workers[number].kill()
         self._workers[number] = self._start_worker(number)
 
-    # The operator
-
-    async def _operate(self, happenings: int) -> None:
-        """State things of accounts, one after the other, each until it is acknowledged or refused."""
-        for _ in range(happenings // 3):
-            await asyncio.sleep(self._pause_s())
-            if self._calm:
-                return
-            account = self.draw.choice(ACCOUNTS)
-            doing = self.draw.choice((self._state_links, self._state_override, self._state_override, self._state_block))
-            await doing(account)
-
-    async def _state_links(self, account: str) -> None:
-        known = self.stripe.customers
-        wanted = tuple(sorted(self.draw.sample(known, min(len(known), self.draw.choice((0, 1, 1, 2))))))
-        for customer in wanted:
-            self.ever_linked.setdefault(customer, set()).add(account)
-        name, links = f"Account {account}", {"stripe": wanted}
-        if await self._insist(
-            lambda: put_account(self.store, account=account, name=name, links=links, traits={}, at=self.clock.now())
-        ):
-            self.linked[account] = wanted
-            self.note(f"operator: {account} links {wanted}")
-
-    async def _state_override(self, account: str) -> None:
-        feature, body = self.draw.choice(
-            (
-                ("editor", Override("editor", value=True)),
-                ("editor", Override("editor", value=False)),
-                ("seats", Override("seats", limit=7)),
-                ("api_calls", Override("api_calls", add=50)),
-                ("editor", Override("editor", value=True, expires_at=self.loop.now() + timedelta(days=400))),
-                ("seats", Override("seats")),
-                ("editor", Override("editor")),
-            )
-        )
-        if body.withdrawn:
-            await self._insist(
-                lambda: delete_override(self.store, account=account, feature=feature, at=self.clock.now())
-            )
-            self.stated[account].pop(f"override:{feature}", None)
-        elif await self._insist(lambda: put_override(self.store, account=account, override=body, at=self.clock.now())):
-            self.stated[account][f"override:{feature}"] = body
-        self.note(f"operator: {account} {body}")
-
-    async def _state_block(self, account: str) -> None:
-        key = self.draw.choice(("fraud", "admin"))
-        if self.draw.random() < 0.6:
-            await self._insist(lambda: delete_block(self.store, account=account, key=key, at=self.clock.now()))
-            self.stated[account].pop(f"block:{key}", None)
-            self.note(f"operator: {account} lifts {key}")
-            return
-        block = Block(key, "because")
-        if await self._insist(lambda: put_block(self.store, account=account, block=block, at=self.clock.now())):
-            self.stated[account][f"block:{key}"] = block
-            self.note(f"operator: {account} is blocked for {key}")
-
-    async def _insist(self, statement: Callable[[], Coroutine[Any, Any, Any]]) -> bool:
-        """Ask until there is an answer; whether it was not refused."""
-        while True:
-            request = self._server.start(statement())
-            try:
-                if await _succeeded(request):
-                    return True
-            except Refused:
-                return False
-            await asyncio.sleep(1)
-
     # The end
 
     async def _drain(self) -> None:
@@ -412,39 +425,38 @@ class Run:
         deadline_s = self.loop.time() + DRAINED_WITHIN_S
         while True:
             self.stripe.catch_up()
-            rows = self.database.backend.dump().subjects.values()
-            waiting = self.applied is None and any(row.dirty > row.synced for row in rows)
-            reading = any(len(process.tasks) > 1 for process in self._workers)
-            if not (self._on_the_way or waiting or reading):
+            dump = self.database.backend.dump()
+            waiting = self.applied is None and any(row.dirty > row.synced for row in dump.subjects.values())
+            reading = any(process.reads for process in self._workers)
+            if not (self._on_the_way or waiting or reading or dump.sweeping):
                 return
+            if dump.sweeping:
+                self.have_a_look()
             assert self.loop.time() < deadline_s, "does not come to rest"
             await asyncio.sleep(self.draw.choice((1, 60, 3600)) if not self._on_the_way else 3600)
 
     async def _sweep(self) -> None:
         time_passes = asyncio.create_task(self._let_stripe_act())
-        self.note("sweep")
-        await sweep(self.store, self.provider)
+        self.database.crashes = self.weather.crashes
+        self.provider.network = replace(self.weather.network, lag_s=0.0)
+        await self._ask_for_a_sweep()
+        while self.draw.random() < min(0.8, 3 * self.weather.disaster):
+            await asyncio.sleep(self.draw.choice((0.0, 0.5, 5.0, 60.0)) * self.draw.random())
+            await self._strike()
+        self.calm()
         await self._drain()
         time_passes.cancel()
+
+    async def _sweep_again(self) -> Sweep:
+        id = await self._ask_for_a_sweep()
+        await self._drain()
+        return await load_sweep(self.store, id=id)
 
     async def _receive_again(self) -> None:
         for arrival in list(self.arrivals):
             body = self.bodies[arrival.event_id]
             ref = refs(msgspec.json.decode(body))
             await receive_event(self.store, ref=ref, body=body, at=self.clock.now())
-
-
-async def _succeeded(request: asyncio.Task[Any]) -> bool:
-    """Whether it went well, as far as the one who asked can know. Raises what is no failure of the world."""
-    await asyncio.wait((request,))
-    if request.cancelled():
-        return False
-    error = request.exception()
-    if error is None:
-        return True
-    if isinstance(error, Unavailable):
-        return False
-    raise error
 
 
 def _thinned(event: Event) -> Event:

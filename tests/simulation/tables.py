@@ -5,7 +5,8 @@ never; it blocks for nothing, because whoever calls it has taken the locks that 
 That this is a faithful model is itself tested: the same seeds end alike on PostgreSQL (`test_simulation.py`).
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,13 +15,13 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account, apply
 from paygrade.catalog import Catalog
-from paygrade.drift import Difference, FoundBy
 from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription
 from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
-from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject
+from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject, KnownSubject, MarkedSubject
 
 from .loop import START
+from .repair_tables import RepairTables
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -49,6 +50,7 @@ class InboxRow(Struct, frozen=True):
     object_id: str | None
     received_at: datetime
     handled: bool
+    polled: bool
 
 
 class AccountRow(Struct, frozen=True):
@@ -65,6 +67,16 @@ class Dump(Struct, frozen=True):
     subjects: dict[str, SubjectRow]
     inbox: dict[tuple[str, str], bool]
     """Whether each event was handled, by subject and event id."""
+    drift: tuple[tuple[str, str, str], ...] = ()
+    """What is open: subject, subscription, field."""
+    sweeping: bool = False
+    """Whether a sweep is unfinished."""
+
+
+TABLES = (
+    *("subjects", "inbox", "accounts", "facts", "links", "subscriptions"),
+    *("drift", "sweeps", "sightings", "polls"),
+)
 
 
 class Tables:
@@ -73,9 +85,7 @@ class Tables:
     def __init__(self, catalog: Catalog, now: Callable[[], datetime]) -> None:
         self.catalog = catalog
         self.now = now
-        self.committed: dict[str, dict[Any, Any]] = {
-            name: {} for name in ("subjects", "inbox", "accounts", "facts", "links", "subscriptions", "drift")
-        }
+        self.committed: dict[str, dict[Any, Any]] = {name: {} for name in TABLES}
 
     def begin(self) -> "TablesTransaction":
         return TablesTransaction(self)
@@ -87,15 +97,17 @@ class Tables:
             facts=tuple((account, fact) for (account, _), fact in sorted(rows["facts"].items(), key=lambda i: i[0])),
             subjects=dict(sorted(rows["subjects"].items())),
             inbox={key: row.handled for key, row in sorted(rows["inbox"].items())},
+            drift=tuple(sorted(rows["drift"])),
+            sweeping=any(row.saved.finished_at is None for row in rows["sweeps"].values()),
         )
 
 
-class TablesTransaction:
+class TablesTransaction(RepairTables):
     """One transaction: the methods are named after the noun and the method of `postgres/` that they stand for."""
 
     def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-        self._written: dict[str, dict[Any, Any]] = {name: {} for name in tables.committed}
+        self._tables, self._now = tables, tables.now
+        self._written: defaultdict[str, dict[Any, Any]] = defaultdict(dict)
 
     def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any:
         if noun == "tell":
@@ -115,13 +127,18 @@ class TablesTransaction:
         """Nothing was written yet."""
 
     def _get(self, table: str, key: Any) -> Any:
-        written = self._written[table]
-        return written[key] if key in written else self._tables.committed[table].get(key)
+        written = self._written.get(table)
+        if written is not None and key in written:
+            return written[key]
+        return self._tables.committed[table].get(key)
 
-    def _rows(self, table: str) -> Iterator[Any]:
-        written = self._written[table]
-        yield from (row for key, row in self._tables.committed[table].items() if key not in written)
-        yield from (row for row in written.values() if row is not None)
+    def _rows(self, table: str) -> list[Any]:
+        """All rows; what is written while they are read may be missing."""
+        committed, written = self._tables.committed[table], self._written.get(table)
+        if not written:
+            return list(committed.values())
+        here = [row for key, row in committed.items() if key not in written]
+        return here + [row for row in written.values() if row is not None]
 
     def _change(self, subject: str, **changed: Any) -> None:
         row = self._get("subjects", subject)
@@ -129,16 +146,21 @@ class TablesTransaction:
 
     # Subjects
 
-    def _subjects_mark(self, subjects: Iterable[str], *, swept: bool = False, patience_s: float = 0) -> None:
-        patient_until = self._tables.now() + timedelta(seconds=patience_s) if patience_s else None
+    def _subjects_mark(
+        self, subjects: Iterable[str], *, swept: bool = False, patient: Iterable[str] = (), patience_s: float = 0
+    ) -> dict[str, MarkedSubject]:
+        paused, marked = set(patient), {}
         for index, subject in enumerate(sorted(set(subjects))):
             at = self._tables.now() + index * MICROSECOND
             row = self._get("subjects", subject)
+            patient_until = at + timedelta(seconds=patience_s) if subject in paused else None
             if row is None:
                 self._written["subjects"][subject] = SubjectRow(
                     subject, dirty=1, marked_at=at, swept=swept, retry_at=patient_until
                 )
+                marked[subject] = MarkedSubject(1, 0, None)
                 continue
+            marked[subject] = MarkedSubject(row.dirty + 1, row.fence, row.read_at)
             waiting = row.dirty > row.synced
             self._change(
                 subject,
@@ -147,14 +169,19 @@ class TablesTransaction:
                 swept=swept and (row.swept or not waiting),
                 retry_at=row.retry_at if row.failing else None if waiting else patient_until,
             )
+        return marked
 
-    def _subjects_known(self, *, after: str, limit: int) -> tuple[str, ...]:
-        known = sorted(r.subject for r in self._rows("subjects") if r.account is not None and r.subject > after)
-        return tuple(known[:limit])
-
-    def _subjects_unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
-        rows = [(subject, self._get("subjects", subject)) for subject in sorted(set(subjects))]
-        return tuple(subject for subject, row in rows if row is None or row.account is None)
+    def _subjects_stored(self, subjects: Iterable[str]) -> dict[str, KnownSubject]:
+        found, now = {}, self._tables.now()
+        for subject in sorted(set(subjects)):
+            row = self._get("subjects", subject)
+            if row is not None:
+                account = self._get("accounts", row.account).account if row.account is not None else None
+                stated = account.statements.get(subject) if account is not None else None
+                claimed = row.leased_until is not None and row.leased_until > now
+                said, waiting = stated.body if stated else None, row.dirty > row.synced
+                found[subject] = KnownSubject(row.account, said, row.read_at, claimed, waiting, row.dirty, row.fence)
+        return found
 
     def _subjects_claim(
         self, *, limit: int, lease_s: float, at: datetime, locked: Collection[str]
@@ -240,13 +267,13 @@ class TablesTransaction:
     ) -> bool:
         if self._get("inbox", (subject, event_id)) is not None:
             return False
-        self._written["inbox"][subject, event_id] = InboxRow(subject, event_id, type, object_id, at, handled)
+        self._written["inbox"][subject, event_id] = InboxRow(subject, event_id, type, object_id, at, handled, polled)
         return True
 
     def _inbox_unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
         rows = [row for row in self._rows("inbox") if row.subject == subject and not row.handled]
         rows.sort(key=lambda row: (row.received_at, row.event_id))
-        return tuple(ClaimedEvent(row.event_id, row.type, row.object_id) for row in rows)
+        return tuple(ClaimedEvent(row.event_id, row.type, row.object_id, row.polled) for row in rows)
 
     def _inbox_handle(self, subject: str, event_ids: list[str], at: datetime) -> None:
         for id in event_ids:
@@ -259,24 +286,6 @@ class TablesTransaction:
             row = self._get("inbox", (subject, id))
             if row is not None and self._get("inbox", (to, id)) is None:
                 self._written["inbox"][to, id] = replace(row, subject=to, handled=False)
-
-    # Drift that is open: what was healed is not looked at again
-
-    def _drifts_add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> int:
-        keys = {(subject, each.subscription or "", each.field) for subject, _, each in found}
-        new = [key for key in sorted(keys) if self._get("drift", key) is None]
-        for key in new:
-            self._written["drift"][key] = key
-        return len(new)
-
-    def _drifts_heal(self, subject: str, at: datetime) -> int:
-        return self._drifts_withdraw(subject)
-
-    def _drifts_withdraw(self, subject: str) -> int:
-        mine = [key for key in self._rows("drift") if key[0] == subject]
-        for key in mine:
-            self._written["drift"][key] = None
-        return len(mine)
 
     # Accounts
 
@@ -312,7 +321,7 @@ class TablesTransaction:
 
     def _accounts_link(self, account: str, subjects: Iterable[str]) -> dict[str, str]:
         wanted = sorted(set(subjects))
-        for subject, owner in list(self._links()):
+        for subject, owner in self._links():
             if owner == account and subject not in wanted:
                 self._written["links"][subject] = None
         for subject in wanted:
@@ -328,7 +337,7 @@ class TablesTransaction:
         rows = [row for row in self._rows("subscriptions") if row[1] == subject and row[2] not in TERMINAL]
         return tuple(sorted({id for id, _, _ in rows}))
 
-    def _links(self) -> Iterator[tuple[str, str]]:
+    def _links(self) -> list[tuple[str, str]]:
         return self._rows("links")
 
     def _project(self, account: str, subject: str, body: Body) -> None:

@@ -17,6 +17,7 @@ from .audit import (
     audit_read_instants,
     audit_record,
     audit_subscriptions,
+    audit_sweep,
     audit_terminals,
     compare_access,
 )
@@ -79,6 +80,21 @@ def test_a_quantity_that_is_not_stripes_is_noticed(run: Run) -> None:
     hold(run, account, replace(customer, subscriptions=wrong))
     assert audit_differences(run)
     assert audit_subscriptions(run)
+
+
+def test_a_sweep_that_still_finds_work_is_noticed(run: Run) -> None:
+    assert not audit_sweep(run)
+    _, account, customer = some_customer(run)
+    wrong = tuple(replace(s, anchor_at=START) for s in customer.subscriptions)
+    hold(run, account, replace(customer, subscriptions=wrong))
+    assert any("finds work" in text for text in audit_sweep(run))
+    assert not audit_sweep(run), "it was healed"
+
+
+def test_drift_that_stays_open_is_noticed(run: Run) -> None:
+    assert isinstance(run.database.backend, Tables)
+    run.database.backend.committed["drift"]["stripe:cus_1", "sub_1", "status"] = ("stripe:cus_1", "sub_1", "status")
+    assert any("adrift" in text for text in audit_sweep(run))
 
 
 def test_an_account_that_should_not_exist_is_noticed(run: Run) -> None:

@@ -53,6 +53,7 @@ def test_the_tables_in_memory_behave_as_postgresql_does(seed: int, database_url:
     assert on_postgres.dump.accounts == in_memory.dump.accounts
     assert on_postgres.dump.facts == in_memory.dump.facts
     assert on_postgres.dump.inbox == in_memory.dump.inbox
+    assert on_postgres.dump.drift == in_memory.dump.drift
     assert _told_by_clocks(on_postgres) == _told_by_clocks(in_memory)
     assert not on_postgres.wrong, on_postgres.told()
 

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from .audit import LadderAuditor, audit_access, audit_differences, audit_ends, audit_record, audit_replay
+from .audit import LadderAuditor, audit_access, audit_differences, audit_ends, audit_record, audit_replay, audit_sweep
 from .run import Run
 from .tables import Dump
 
@@ -38,13 +38,16 @@ def judge(run: Run, happenings: int = HAPPENINGS) -> Verdict:
     run.probe = lambda: ladder.look(run.database.backend.dump().accounts, run.loop.now())
     run.play(happenings)
     wrong = audit_record(run)
-    lagged = run.weather.network.lag_s > 0
-    if run.lost == 0:
+    if run.weather.swept_at_once:
+        wrong += [*audit_access(run), *audit_differences(run)]
+    elif not run.lost or run.weather.polls:
         # Answers that lag are asked for again only where an event says that a subscription ended.
+        lagged = run.weather.network.lag_s > 0
         wrong += audit_ends(run) if lagged else [*audit_access(run), *audit_differences(run)]
     wrong += audit_replay(run)
     run.sweep()
     wrong += [f"after a sweep: {text}" for text in (*audit_access(run), *audit_differences(run), *audit_record(run))]
+    wrong += audit_sweep(run)
     wrong += ladder.wrong
     run.close()
     return Verdict(

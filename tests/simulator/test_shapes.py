@@ -44,8 +44,13 @@ def objects(simulated: Simulated) -> dict[str, Any]:
     meter = client.billing.meters.create(
         {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
     )
+    manual = client.invoices.create({"customer": paid.customer})
+    item = client.invoice_items.create({"customer": paid.customer, "invoice": manual.id, "amount": 700})
     usage: dict[str, str] = {"stripe_customer_id": paid.customer, "value": "3"}
     return {
+        "manual_invoice": client.invoices.retrieve(manual.id),
+        "invoice_item": item,
+        "manual_line": client.invoices.retrieve(manual.id).lines.data[0],
         "meter": meter,
         "meter_event": client.billing.meter_events.create({"event_name": "calls", "payload": usage}),
         "subscription_schedule": schedule,

@@ -1,39 +1,47 @@
 """Stories on the pure core: the simulator's engine and the translation in process, no server and no database.
 
 What the server's sync does around the core is done here in the fewest words: whoever's customer changed is read
-whole, and the reading becomes a fact of the account it belongs to.
+whole, and the reading becomes a fact of the account it belongs to. What is used is kept in `core_ledger.py`.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from paygrade.accounts import Account, apply, replay, says_something_new
-from paygrade.catalog import Catalog
+from paygrade.catalog_document import parse
 from paygrade.decisions import Decision, decide
-from paygrade.entitlements import snapshot
+from paygrade.entitlements import Entitlement, Snapshot, derive, snapshot
+from paygrade.errors import Refused
 from paygrade.facts import Body, Customer, Departed, Fact, Profile
 from paygrade.findings import findings
 from paygrade.providers.stripe import translate
 from paygrade.simulator.engine import Engine
+from stories.core_ledger import Ledger
+from stories.editions import edited
+from stories.expectations import DecisionExpected
 from stories.language import Story, Weather
-from stories.operator_phrases import Statement
+from stories.operator_phrases import Edition, Statement
+from stories.product_phrases import Refusal, Request, Told
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
 
 
 def play_on_core(story: Story) -> tuple[Answer, ...]:
     """Play a story without I/O. AssertionError if a line does not hold."""
-    return play(story, CoreWorld(story.catalog, story.moments[0].at))
+    return play(story, CoreWorld(story))
 
 
 class CoreWorld:
     """An engine, and the accounts that come of reading it."""
 
-    def __init__(self, catalog: Catalog, at: datetime) -> None:
-        self.engine = Engine(seed=1, now=at)
-        self.provider = Provider(self._request, self._set_dashboard, catalog)
-        self._catalog = catalog
+    def __init__(self, story: Story) -> None:
+        self.engine = Engine(seed=1, now=story.moments[0].at)
+        self.provider = Provider(self._request, self._set_dashboard, story.catalog)
+        self._catalog = story.catalog
+        self._document = story.document
+        self._ledgers: dict[str, Ledger] = {}
         self._accounts: dict[str, Account] = {}
         self._facts: dict[str, list[Fact]] = defaultdict(list)
         self._owners: dict[str, str] = {}
@@ -55,6 +63,10 @@ class CoreWorld:
             assert account.exists, f"an operator can say nothing of `{account.key}`, which is no account"
         self._record(account.key, statement.subject, body, statement.version)
 
+    def publish(self, edition: Edition) -> None:
+        self._document = edited(self._document, edition)
+        self._catalog = parse(self._document, version=self._catalog.version + 1, previous=self._catalog)
+
     def blow(self, weather: Weather) -> None:
         """Without webhooks there is no weather."""
 
@@ -66,11 +78,29 @@ class CoreWorld:
             self._save(self._fetch(id), self._fence)
         self._settled = True
 
-    def decide(self, account: str, feature: str, quantity: int, member: str | None) -> Decision:
-        at = self.engine.now
-        known = self._account(account)
+    def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision:
+        known, at = self._account(account), self.engine.now
         assert replay(account, reversed(self._facts[account])) == known, "facts must replay in any order"
-        return decide(snapshot(known, self._catalog, at), feature, quantity, at, member=member)
+        held = self._ledger(account).with_balances(self._snapshot(account), at)
+        return decide(held, feature, expected.quantity, at, member=expected.member, properties=expected.properties)
+
+    def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:
+        return [self._ask(request) for request in requests]
+
+    def _ask(self, request: Request) -> Told | Refusal:
+        try:
+            return self._ledger(request.account).ask(request, self._snapshot(request.account), self.engine.now)
+        except Refused as refused:
+            return Refusal(refused.code)
+
+    def _snapshot(self, account: str) -> Snapshot:
+        return snapshot(self._account(account), self._catalog, self.engine.now)
+
+    def _ledger(self, account: str) -> Ledger:
+        def before(at: datetime) -> dict[str, Entitlement]:
+            return derive(self._account(account), self._catalog, at).entitlements
+
+        return self._ledgers.setdefault(account, Ledger(before))
 
     def findings(self, account: str) -> tuple[str, ...]:
         return tuple(sorted(finding.code for finding in findings(self._account(account), self._catalog)))

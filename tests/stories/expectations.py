@@ -3,6 +3,7 @@
     acme exports, editor: allowed grace, state grace
     acme seats 4: denied limit_reached, limit 3
     acme billing_admin by ann: denied role_not_permitted
+    acme tokens 3000 with model large: allowed credit, used 12000, remaining 4000
     acme findings: unmapped_price
 
 A decision's details are what a support person can read off it; the ones not mentioned may be anything.
@@ -26,6 +27,14 @@ DENIED: tuple[Reason, ...] = tuple(reason for reason in get_args(Reason) if reas
 Detail = int | str | bool | datetime | None
 
 
+class Outcome(Struct, frozen=True):
+    """What a decision must say."""
+
+    allowed: bool
+    reason: Reason
+    details: dict[str, Detail] = {}
+
+
 class DecisionExpected(Struct, frozen=True):
     """What the decision on `quantity` of each feature must say."""
 
@@ -33,9 +42,8 @@ class DecisionExpected(Struct, frozen=True):
     features: tuple[str, ...]
     quantity: int
     member: str | None
-    allowed: bool
-    reason: Reason
-    details: dict[str, Detail] = {}
+    outcome: Outcome
+    properties: dict[str, bool | int | str] | None = None
 
 
 class FindingsExpected(Struct, frozen=True):
@@ -47,8 +55,9 @@ class FindingsExpected(Struct, frozen=True):
 
 _DECISION = re.compile(
     r"(?P<account>[\w@.-]+) (?P<features>[\w.-]+(?:, [\w.-]+)*)(?: (?P<quantity>[0-9]+))?(?: by (?P<member>[\w.-]+))?"
-    r": (?P<verdict>\w+)(?: (?P<reason>\w+))?(?P<details>(?:, .+)?)"
+    r"(?: with (?P<property>\w+) (?P<value>[\w.-]+))?: (?P<outcome>.*)"
 )
+_OUTCOME = re.compile(r"(?P<verdict>\w+)(?: (?P<reason>\w+))?(?P<details>(?:, .+)?)")
 _FINDINGS = re.compile(r"(?P<account>[\w@.-]+) findings: (?P<codes>[\w, ]+)")
 _EXAMPLE = "write for example `acme seats 4: denied limit_reached, limit 3`"
 
@@ -61,25 +70,30 @@ def read(sentence: str) -> DecisionExpected | FindingsExpected:
     found = _DECISION.fullmatch(sentence)
     if found is None:
         raise ValueError(f"`{sentence}` is neither something that happens nor a decision; {_EXAMPLE}")
-    verdict, reason = found["verdict"], found["reason"]
-    if verdict not in ("allowed", "denied"):
-        raise ValueError(f"a decision is `allowed` or `denied`, not `{verdict}`; {_EXAMPLE}")
-    reasons = ALLOWED if verdict == "allowed" else DENIED
-    if reason not in reasons:
-        what = f"not `{reason}`" if reason else "and must be given"
-        raise ValueError(f"the reason of what is {verdict} is one of {', '.join(reasons)}; {what}")
     return DecisionExpected(
         found["account"],
         tuple(found["features"].split(", ")),
         int(found["quantity"] or 1),
         found["member"],
-        verdict == "allowed",
-        reason,
-        dict(_detail(text) for text in _split(found["details"])),
+        read_outcome(found["outcome"]),
+        None if found["property"] is None else {found["property"]: read_value(found["value"])},
     )
 
 
-def differences(expected: DecisionExpected, decision: Decision) -> list[str]:
+def read_outcome(text: str) -> Outcome:
+    """Read a verdict with its reason and details. ValueError says what was expected instead."""
+    found = _OUTCOME.fullmatch(text)
+    verdict, reason = (found["verdict"], found["reason"]) if found else (text, None)
+    if found is None or verdict not in ("allowed", "denied"):
+        raise ValueError(f"a decision is `allowed` or `denied`, not `{verdict}`; {_EXAMPLE}")
+    reasons = ALLOWED if verdict == "allowed" else DENIED
+    if reason not in reasons:
+        what = f"not `{reason}`" if reason else "and must be given"
+        raise ValueError(f"the reason of what is {verdict} is one of {', '.join(reasons)}; {what}")
+    return Outcome(verdict == "allowed", reason, dict(_detail(text) for text in _split(found["details"])))
+
+
+def differences(expected: Outcome, decision: Decision) -> list[str]:
     """What this decision says otherwise."""
     said: dict[str, Detail] = {"allowed": decision.allowed, "reason": decision.reason}
     wanted: dict[str, Detail] = {"allowed": expected.allowed, "reason": expected.reason, **expected.details}
@@ -118,10 +132,12 @@ def _of_source(read: Callable[[Source], Detail]) -> Callable[[Decision], Detail]
 DETAILS: dict[str, tuple[Callable[[str], Detail], Callable[[Decision], Detail]]] = {
     "limit": (int, lambda decision: decision.limit),
     "used": (int, lambda decision: decision.used),
+    "reserved": (int, lambda decision: decision.reserved),
     "remaining": (int, lambda decision: decision.remaining),
     "unlimited": (read_value, lambda decision: decision.unlimited),
     "value": (read_value, lambda decision: decision.value),
     "plan": (_text, lambda decision: decision.plan),
+    "limited_by": (_text, lambda decision: decision.limited_by),
     "resets": (parse_instant, lambda decision: decision.resets_at),
     "source": (_text, _of_source(lambda source: source.kind)),
     "state": (_text, _of_source(lambda source: source.state)),

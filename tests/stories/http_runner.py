@@ -6,7 +6,10 @@ the API; nothing is read from the inside.
 """
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 import httpx2
@@ -18,13 +21,18 @@ from paygrade.facts import Block, ManualSubscription, Member, Override, Profile
 from paygrade.server.settings import Settings
 from paygrade.simulator import serve as simulator
 from serving import Api, serving
+from stories.editions import edited
+from stories.expectations import DecisionExpected
 from stories.language import Story, Weather
-from stories.operator_phrases import Statement
+from stories.operator_phrases import Edition, Statement
+from stories.product_phrases import Refusal, Request, Told
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
+from stories.units_over_http import message, told
 
 SETTLE_S = 30.0
 LOOK_S = 0.04
+AT_ONCE = 16
 WEATHER: dict[str, Json] = {
     "calm": {},
     "doubled": {"duplicate": 1.0},
@@ -42,7 +50,40 @@ def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
     ):
         _sent(control.post("/webhooks", json={"url": f"{api.url}/webhooks/stripe"}))
         _sent(api.put("/v1/catalog", content=story.catalog_text, headers={"Content-Type": "application/yaml"}))
-        return play(story, HttpWorld(story, api, control, provider))
+        answers = play(story, HttpWorld(story, api, control, provider))
+        _ask_again(story, answers, api)
+        return answers
+
+
+def _ask_again(story: Story, answers: tuple[Answer, ...], api: Api) -> None:
+    """What was decided last at each moment is explained in the same way when all is over.
+
+    The clock that is followed may lag by a moment; what was learned meanwhile bears the instant before, so only
+    explanations that rest on the same facts are compared.
+    """
+    given = {(answer.line, answer.decision.feature): answer for answer in answers if answer.decision is not None}
+    for moment in story.moments[:-1]:
+        for line in takewhile(lambda line: isinstance(line.meaning, DecisionExpected), reversed(moment.lines)):
+            expected = line.meaning
+            assert isinstance(expected, DecisionExpected)
+            for feature in () if expected.properties or expected.account.startswith("@") else expected.features:
+                before = given[line.number, feature]
+                again = Answer(line.number, _explained(api, feature, expected, moment.at))
+                assert before.decision is not None
+                assert again.decision is not None
+                if again.decision.version == before.decision.version:
+                    place = f"{story.path}:{line.number}: {line.text}"
+                    assert again.said == before.said, f"{place}\n  was explained afterwards as {again.said}"
+
+
+def _explained(api: Api, feature: str, expected: DecisionExpected, at: datetime) -> Decision:
+    asked = {"feature": feature, "quantity": expected.quantity, "member": expected.member, "at": at.isoformat()}
+    said = _sent(api.post(f"/v1/accounts/{expected.account}/explain", json=asked))
+    return msgspec.json.decode(said.content, type=_Explanation).decision
+
+
+class _Explanation(msgspec.Struct):
+    decision: Decision
 
 
 class HttpWorld:
@@ -54,6 +95,7 @@ class HttpWorld:
         self._stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
         self.provider = Provider(self._request, self._set_dashboard, story.catalog)
         self._at = story.moments[0].at
+        self._document = story.document
         self._settled = False
 
     def advance_to(self, at: datetime) -> None:
@@ -69,6 +111,10 @@ class HttpWorld:
             _sent(self._api.delete(account + path))
         else:
             _sent(self._api.put(account + path, json=body))
+
+    def publish(self, edition: Edition) -> None:
+        self._document = edited(self._document, edition)
+        _sent(self._api.put("/v1/catalog", json=self._document))
 
     def blow(self, weather: Weather) -> None:
         wanted: Json = {}
@@ -90,10 +136,24 @@ class HttpWorld:
             time.sleep(LOOK_S)
         self._settled = True
 
-    def decide(self, account: str, feature: str, quantity: int, member: str | None) -> Decision:
-        asked = {"account": account, "feature": feature, "quantity": quantity, "member": member}
+    def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision:
+        asked = {
+            "account": account,
+            "feature": feature,
+            "quantity": expected.quantity,
+            "member": expected.member,
+            "properties": expected.properties,
+        }
         answer = _sent(self._api.post("/v1/check", json=asked))
         return msgspec.json.decode(answer.content, type=Decision)
+
+    def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:
+        with ThreadPoolExecutor(min(len(requests), AT_ONCE)) as pool:
+            return list(pool.map(self._ask, requests))
+
+    def _ask(self, request: Request) -> Told | Refusal:
+        method, path, body = message(request)
+        return told(request, self._api.request(method, path, json=body))
 
     def findings(self, account: str) -> tuple[str, ...]:
         found = self._sync_status()["findings"]

@@ -19,8 +19,10 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.catalog import Catalog
 from paygrade.catalog_document import parse as parse_catalog
@@ -29,7 +31,8 @@ from paygrade.periods import parse_duration, parse_instant
 from paygrade.server.documents import read_yaml
 from stories import expectations
 from stories.expectations import DecisionExpected, FindingsExpected
-from stories.operator_phrases import Statement, statements
+from stories.operator_phrases import Edition, Statement, statements
+from stories.product_phrases import Asking, Refusal, askings, expecting
 from stories.provider_phrases import Provider, happenings, read_term
 
 HERE = Path(__file__).parent
@@ -47,12 +50,15 @@ class Weather(Struct, frozen=True):
     words: tuple[str, ...]
 
 
+Meaning = Happening | Statement | Edition | Weather | Asking | DecisionExpected | FindingsExpected
+
+
 class Line(Struct, frozen=True):
     """A line of a story, as it was written and as it was understood."""
 
     number: int
     text: str
-    meaning: Happening | Statement | Weather | DecisionExpected | FindingsExpected
+    meaning: Meaning
 
 
 class Moment(Struct, frozen=True):
@@ -70,6 +76,8 @@ class Story(Struct, frozen=True):
     line: int
     catalog: Catalog
     catalog_text: str
+    document: dict[str, Any]
+    """The catalog as plain data. Any: YAML nests freely."""
     moments: tuple[Moment, ...]
 
 
@@ -113,17 +121,17 @@ class _Reader:
         title = line.removeprefix("story ").strip()
         if not line.startswith("story ") or not title:
             raise self._mistake(number, f"expected `story <what it shows>`, found `{line}`")
-        catalog, catalog_text = self._catalog()
+        catalog, catalog_text, document = self._catalog()
         moments: list[Moment] = []
         while (line := self._peek()) and not line.startswith("story "):
             moments.append(self._moment(moments[-1].at if moments else None))
         if not moments:
             raise self._mistake(number, "a story needs a moment; write for example `2026-01-31T10:00Z`")
-        if not any(isinstance(line.meaning, DecisionExpected) for moment in moments for line in moment.lines):
+        if not any(isinstance(line.meaning, DecisionExpected | Asking) for moment in moments for line in moment.lines):
             raise self._mistake(number, "a story that expects no decision cannot fail; say what must hold")
-        return Story(title, self.path, number, catalog, catalog_text, tuple(moments))
+        return Story(title, self.path, number, catalog, catalog_text, document, tuple(moments))
 
-    def _catalog(self) -> tuple[Catalog, str]:
+    def _catalog(self) -> tuple[Catalog, str, dict[str, Any]]:
         """`catalog <name>`, or `catalog:` with YAML indented below it; `standard` where the story names none."""
         line = self._peek()
         if line == "catalog:":
@@ -144,10 +152,12 @@ class _Reader:
             raise self._mistake(number, f"there is no catalog `{name}`; there are {known}")
         return self._parse_catalog(path.read_text(), 0)
 
-    def _parse_catalog(self, text: str, number: int) -> tuple[Catalog, str]:
+    def _parse_catalog(self, text: str, number: int) -> tuple[Catalog, str, dict[str, Any]]:
         try:
             document, lines = read_yaml(text)
-            return parse_catalog(document, lines=lines), text
+            catalog = parse_catalog(document, lines=lines)
+            assert isinstance(document, dict), "the parser refuses everything else"
+            return catalog, text, document
         except Refused as refused:
             first = refused.mistakes[0]
             raise self._mistake(number + (first.line or 1), f"catalog: {first.message}") from None
@@ -195,7 +205,7 @@ class _Reader:
         return StoryMistake(f"{self.path}:{number}: {message}")
 
 
-def _meaning(text: str) -> Happening | Statement | Weather | DecisionExpected | FindingsExpected:
+def _meaning(text: str) -> Meaning:
     speaker, _, sentence = text.partition(": ")
     match speaker:
         case "provider":
@@ -204,11 +214,24 @@ def _meaning(text: str) -> Happening | Statement | Weather | DecisionExpected | 
                 read_term(term)
             return Happening(do)
         case "operator":
-            return statements.read(sentence)()
+            return _statement(sentence)
+        case "product":
+            asked, _, expected = sentence.partition(": ")
+            return expecting(askings.read(asked)(), expected)
         case "weather":
             return _weather(sentence)
         case _:
             return expectations.read(text)
+
+
+def _statement(sentence: str) -> Statement | Edition | Asking:
+    said, refused, code = sentence.partition(": refused ")
+    stated = statements.read(said if refused else sentence)()
+    if not refused:
+        return stated
+    if not isinstance(stated, Asking):
+        raise ValueError(f"only what is said of units can be refused in a story, not `{said}`")
+    return replace(stated, expected=Refusal(code))
 
 
 def _weather(sentence: str) -> Weather:

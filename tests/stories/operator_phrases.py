@@ -1,12 +1,14 @@
 """What an operator says: each phrase, and the statement it makes.
 
-The core runner takes a statement as a fact, the HTTP runner sends it to the API.
+The core runner takes a statement as a fact, the HTTP runner sends it to the API. What is said of units, which are
+counted and no facts, is asked like what the product asks.
 """
 
 from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from paygrade.balances import Grant
 from paygrade.facts import (
     STATUSES,
     Block,
@@ -19,6 +21,7 @@ from paygrade.facts import (
     Subscription,
 )
 from stories.phrases import ItemsSaid, Phrases
+from stories.product_phrases import Asking, Count, Give, Void
 
 
 class Statement(Struct, frozen=True):
@@ -35,7 +38,16 @@ class Statement(Struct, frozen=True):
 
 NOT_YET = datetime.max.replace(tzinfo=UTC)
 
-statements: Phrases[Statement] = Phrases("operator")
+
+class Edition(Struct, frozen=True):
+    """A catalog that differs from the one in force in one line: how many units of `feature` come with `plan`."""
+
+    plan: str
+    feature: str
+    units: int
+
+
+statements: Phrases[Statement | Edition | Asking] = Phrases("operator")
 
 
 @statements.say("override <account> <feature> limit <units>[ until <until>][ because <text>]")
@@ -126,3 +138,34 @@ def subscription(
         unpaid_since=since,
     )
     return Statement(account, f"subscription:{id}", ManualSubscription(stated), version)
+
+
+@statements.say("catalog sells <plan> with <units> <feature>")
+def sell_with(plan: str, units: int, feature: str) -> Edition:
+    """Publish the catalog anew, with other units in one line of a plan."""
+    return Edition(plan, feature, units)
+
+
+@statements.say("grant <account> <units> <feature> as <id>[ from <at>][ until <until>][ priority <priority>]")
+def grant(
+    account: str,
+    units: int,
+    feature: str,
+    id: str,
+    at: datetime = NOT_YET,
+    until: datetime | None = None,
+    priority: int = 50,
+) -> Asking:
+    """Grant units by themselves; they begin at once unless told otherwise."""
+    return Asking(Give(account, feature, Grant(id, "promotion", units, at, until, priority)))
+
+
+@statements.say("void <id> of <account> <feature>")
+def void(id: str, account: str, feature: str) -> Asking:
+    return Asking(Void(account, feature, id))
+
+
+@statements.say("<account> uses <units> <feature>[ as <id>]")
+def count(account: str, units: int, feature: str, id: str = "") -> Asking:
+    """State what is used in the present window."""
+    return Asking(Count(account, feature, units, id))

@@ -5,16 +5,20 @@ that did not hold are told, not only the first.
 """
 
 import re
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from paygrade.decisions import Decision
 from paygrade.facts import Profile
+from paygrade.server.operations.answers import Answer as Used
 from stories.expectations import DecisionExpected, FindingsExpected, differences
 from stories.language import Happening, Line, Story, Weather
-from stories.operator_phrases import Statement
+from stories.operator_phrases import Edition, Statement
+from stories.product_phrases import Asking, Refusal, Request, Told, unlike
 from stories.provider_phrases import Provider
 
 
@@ -29,44 +33,63 @@ class World(Protocol):
     def state(self, statement: Statement) -> None:
         """Take an operator's word."""
 
+    def publish(self, edition: Edition) -> None:
+        """Publish another catalog."""
+
     def blow(self, weather: Weather) -> None:
         """Change how webhooks are delivered."""
 
     def settle(self) -> None:
         """Return once everything that happened has been heard of."""
 
-    def decide(self, account: str, feature: str, quantity: int, member: str | None) -> Decision: ...
+    def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision: ...
+
+    def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:
+        """Make these requests, all at once; their answers in any order."""
 
     def findings(self, account: str) -> tuple[str, ...]:
         """The codes of all findings about the account, in alphabetical order."""
 
 
+Said = Decision | Told | Refusal
+
+
 class Answer(msgspec.Struct, frozen=True):
-    """A decision that was asked for, and by which line."""
+    """What was answered, and by which line it was asked for."""
 
     line: int
-    decision: Decision
+    told: Said
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision, where the answer is or has one."""
+        return self.told if isinstance(self.told, Decision) else getattr(self.told, "decision", None)
 
     @property
     def said(self) -> str:
-        """All that the decision says but what depends on where it was asked: when its snapshot was taken, how many
-        facts there were before, and what the provider numbered."""
-        plain = msgspec.structs.replace(self.decision, as_of=datetime.min.replace(tzinfo=UTC), version="")
-        return re.sub(r"\b(sub|cus)_\w+", r"\1_", msgspec.json.encode(plain).decode())
+        """All that was answered but what depends on where it was asked: when its snapshot was taken, how many facts
+        there were before, what the provider numbered, and which of several at once it was."""
+        text = re.sub(r'"(as_of|version)":"[^"]*"', r'"\1":""', msgspec.json.encode(self.told).decode())
+        return re.sub(r"\b(sub_|cus_|line_\d+_)\w+", r"\1", text)
+
+
+Given = dict[str, str]
+"""What requests were answered with, for those who ask again."""
 
 
 def play(story: Story, world: World) -> tuple[Answer, ...]:
-    """Play a story to its end; give every decision it asked for. AssertionError if a line does not hold."""
+    """Play a story to its end; give every answer it asked for. AssertionError if a line does not hold."""
     answers: list[Answer] = []
     wrong: list[str] = []
+    given: Given = {}
     for moment in story.moments:
         world.advance_to(moment.at)
         for line in moment.lines:
             place = f"{story.path}:{line.number}: {line.text}"
             try:
-                for decision, said in _play_line(line, world):
-                    wrong += [f"{place}\n  {text}\n  in {_shown(decision)}" for text in said]
-                    answers += [Answer(line.number, decision)] if decision is not None else []
+                for told, said in _play_line(line, world, given):
+                    wrong += [f"{place}\n  {text}\n  in {_shown(told)}" for text in said]
+                    answers += [Answer(line.number, told)] if told is not None else []
             except Exception as error:
                 error.add_note(f"at {place}")
                 raise
@@ -74,22 +97,27 @@ def play(story: Story, world: World) -> tuple[Answer, ...]:
     return tuple(answers)
 
 
-def _play_line(line: Line, world: World) -> list[tuple[Decision | None, list[str]]]:
+def _play_line(line: Line, world: World, given: Given) -> list[tuple[Said | None, list[str]]]:
+    """What was answered, and what of it does not hold."""
     match line.meaning:
         case Happening(do=do):
             do(world.provider)
         case Statement() as statement:
             world.settle()
             world.state(_with_ids(statement, world.provider))
+        case Edition() as edition:
+            world.settle()
+            world.publish(edition)
         case Weather() as weather:
             world.blow(weather)
+        case Asking() as asking:
+            world.settle()
+            return _ask(asking, line.number, world, given)
         case DecisionExpected() as expected:
             world.settle()
             account = _key(expected.account, world.provider)
-            decisions = [
-                world.decide(account, feature, expected.quantity, expected.member) for feature in expected.features
-            ]
-            return [(decision, differences(expected, decision)) for decision in decisions]
+            decisions = [world.decide(account, feature, expected) for feature in expected.features]
+            return [(decision, differences(expected.outcome, decision)) for decision in decisions]
         case FindingsExpected(codes=codes) as expected:
             world.settle()
             found = world.findings(_key(expected.account, world.provider))
@@ -97,12 +125,32 @@ def _play_line(line: Line, world: World) -> list[tuple[Decision | None, list[str
     return []
 
 
+def _ask(asking: Asking, line: int, world: World, given: Given) -> list[tuple[Said | None, list[str]]]:
+    requests = [replace(one, account=_key(one.account, world.provider)) for one in asking.requests(line)]
+    # Of requests made at once nobody knows which is the first.
+    told = sorted(world.ask(requests), key=lambda one: Answer(line, one).said)
+    wrong = unlike(asking, told)
+    if isinstance(told[0], Used) and asking.times == 1:
+        wrong += _unlike_before(asking, str(requests[0]), told[0], given)
+    return [(one, wrong if number == 0 else []) for number, one in enumerate(told)]
+
+
+def _unlike_before(asking: Asking, request: str, told: Used, given: Given) -> list[str]:
+    """Who asks again gets the same answer, sources aside, which are those of today; nobody else gets an old one."""
+    if told.replayed != asking.again:
+        return ["this was asked before: say `again`" if told.replayed else "this was not taken for the same request"]
+    kept = replace(told, replayed=False, decision=replace(told.decision, sources=(), value=None))
+    said = msgspec.json.encode(kept).decode()
+    before = given.setdefault(request, said)
+    return [f"expected the same answer as before, {before}"] if asking.again and said != before else []
+
+
 def _with_ids(statement: Statement, provider: Provider) -> Statement:
     body = statement.body
     if isinstance(body, Profile) and body.links:
         links = {name: tuple(_key(customer, provider) for customer in said) for name, said in body.links.items()}
-        body = msgspec.structs.replace(body, links=links)
-    return msgspec.structs.replace(statement, account=_key(statement.account, provider), body=body)
+        body = replace(body, links=links)
+    return replace(statement, account=_key(statement.account, provider), body=body)
 
 
 def _key(name: str, provider: Provider) -> str:
@@ -110,5 +158,5 @@ def _key(name: str, provider: Provider) -> str:
     return provider.customer(name[1:]) if name.startswith("@") else name
 
 
-def _shown(decision: Decision | None) -> str:
-    return msgspec.json.encode(decision).decode() if decision is not None else "what the server found"
+def _shown(told: Said | None) -> str:
+    return msgspec.json.encode(told).decode() if told is not None else "what the server found"

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from paygrade.facts import Override
-from stories.expectations import DecisionExpected, Detail
+from paygrade.server.operations.requests import Commit, Consume, Reserve
+from stories.expectations import DecisionExpected, Detail, Outcome
 from stories.language import StoryMistake, parse
 from stories.operator_phrases import Statement, statements
+from stories.product_phrases import Asking, Refusal, askings
 from stories.provider_phrases import happenings, terms
 
 DOCS = Path(__file__).parents[2] / "docs" / "stories.md"
@@ -41,6 +43,14 @@ MISTAKES = [
     (HEAD + "  acme editor: maybe plan\n", "a decision is `allowed` or `denied`, not `maybe`"),
     (HEAD + "  acme editor: allowed\n", "the reason of what is allowed is one of plan, add_on"),
     (HEAD + "  acme editor: denied plan\n", "the reason of what is denied is one of not_in_plan"),
+    (HEAD + "  product: acme consumes 5 api_calls\n", "file.story:4: say what is answered: `allowed …`, `denied …`"),
+    (HEAD + "  product: acme eats 5 api_calls: allowed plan\n", "is nothing the product says; the nearest phrases are"),
+    (HEAD + "  product: acme consumes 5 api_calls: fine\n", "a decision is `allowed` or `denied`, not `fine`"),
+    (
+        HEAD + "  product: acme consumes 1 api_calls, 9 at once: allowed plan\n",
+        "of 9 at once, say how many are allowed",
+    ),
+    (HEAD + "  operator: block acme for fraud: refused blocked\n", "only what is said of units can be refused"),
     (
         HEAD + "  acme editor: allowed plan, colour red\n",
         "`colour red` is no detail of a decision; the details are limit",
@@ -75,8 +85,26 @@ def test_a_decision_is_read_with_all_its_details() -> None:
     line = '  acme seats, projects 4 by ann: denied limit_reached, limit 3, value none, because "a, b", plan pro\n'
     [story] = parse(HEAD + line, Path("file.story"))
     details: dict[str, Detail] = {"limit": 3, "value": None, "because": "a, b", "plan": "pro"}
-    expected = DecisionExpected("acme", ("seats", "projects"), 4, "ann", False, "limit_reached", details)
+    outcome = Outcome(False, "limit_reached", details)
+    expected = DecisionExpected("acme", ("seats", "projects"), 4, "ann", outcome)
     assert story.moments[0].lines[0].meaning == expected
+
+
+def test_what_the_product_asks_is_read_with_its_answer() -> None:
+    lines = [
+        "  product: acme consumes 5 tokens by ann with model large again as req_1: allowed credit, used 5",
+        "  product: acme commits 25 of chat_1 keeping the rest: refused reservation_expired",
+        "  product: acme reserves 6 tokens, 2 at once: 1 allowed",
+    ]
+    [story] = parse(HEAD + "\n".join(lines), Path("file.story"))
+    consume, commit, race = (line.meaning for line in story.moments[0].lines)
+    request = Consume("acme", "tokens", "req_1", 5, "ann", {"model": "large"})
+    assert consume == Asking(request, again=True, expected=Outcome(True, "credit", {"used": 5}))
+    assert isinstance(commit, Asking)
+    assert commit.expected == Refusal("reservation_expired")
+    assert commit.requests(5) == [Commit("acme", "chat_1", 25, keep=True, id="line_5_0")]
+    assert isinstance(race, Asking)
+    assert race.requests(6) == [Reserve("acme", "tokens", f"line_6_{number}", 6) for number in range(2)]
 
 
 def test_a_statement_is_read_with_its_end_and_reason() -> None:
@@ -88,7 +116,7 @@ def test_a_statement_is_read_with_its_end_and_reason() -> None:
 
 def test_the_manual_lists_every_phrase() -> None:
     listed = DOCS.read_text().splitlines()
-    phrases = [*happenings.shown(), *terms.shown(), *statements.shown()]
+    phrases = [*happenings.shown(), *terms.shown(), *statements.shown(), *askings.shown()]
     assert [phrase for phrase in phrases if phrase not in listed] == []
 
 

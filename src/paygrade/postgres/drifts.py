@@ -6,6 +6,7 @@ Law: a field of a subscription has at most one open row; a row that was healed n
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
@@ -20,22 +21,19 @@ class Drifts:
 
     async def add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> int:
         """Open a row for each difference of a subject of an account; returns how many were not open already."""
-        rows = [
-            (subject, account, each.subscription, each.field, each.stored, each.provider, found_by, at)
-            for subject, account, each in found
-        ]
+        rows = [(subject, account, *msgspec.structs.astuple(each)) for subject, account, each in found]
         if not rows:
             return 0
-        async with self._connection.cursor() as cursor:
-            await cursor.executemany(
-                """
-                insert into drift (subject, account, subscription, field, stored, provider, found_by, found_at)
-                values (%s, %s, %s, %s, %s, %s, %s, %s)
-                on conflict (subject, coalesce(subscription, ''), field) where healed_at is null do nothing
-                """,
-                rows,
-            )
-            return cursor.rowcount
+        cursor = await self._connection.execute(
+            """
+            insert into drift (subject, account, subscription, field, stored, provider, found_by, found_at)
+            select differing.*, %s, %s
+            from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) as differing
+            on conflict (subject, coalesce(subscription, ''), field) where healed_at is null do nothing
+            """,
+            (found_by, at, *(list(column) for column in zip(*rows, strict=True))),
+        )
+        return cursor.rowcount
 
     async def heal(self, subject: str, at: datetime) -> int:
         """Close what is open of a subject that was read again; returns how many rows."""

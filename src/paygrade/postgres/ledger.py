@@ -2,20 +2,35 @@
 
 Laws: whoever changes balances locks them first, in the order of their keys, then grants, then reservations; an entry
 is written once and never changed; a version grows with every change of its row.
+
+`lateral` with its own `limit`, `offset` or `for update` keeps the planner from turning a join around: the keys lead, in
+their order, and each row is found by its primary key, however small the table was when the plan was made.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
-from psycopg import AsyncConnection
-from psycopg.errors import UniqueViolation
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
 from paygrade.balances import Grant, Row, SlotDetail
 from paygrade.entries import Answered, Change, Draw, Entry, Held, Kept, Key, Reservation
-from paygrade.errors import Refused
 from paygrade.history import Drawn
+from paygrade.postgres import columns
+
+Cursor = AsyncCursor[TupleRow]
+Span = tuple[datetime | None, datetime | None]
+
+
+class Taken(NamedTuple):
+    """What is locked, and what was answered before."""
+
+    kept: dict[Key, Kept]
+    grants: dict[tuple[str, str], list[Grant]]
+    reservations: dict[tuple[str, str], Reservation]
+    answered: dict[tuple[str, str], Answered]
 
 
 class Ledger:
@@ -24,73 +39,81 @@ class Ledger:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
 
+    async def take(
+        self,
+        keys: Sequence[Key],
+        pools: Sequence[tuple[str, str]],
+        ids: Sequence[tuple[str, str]],
+        reservations: Sequence[tuple[str, str]],
+        at: datetime,
+    ) -> Taken:
+        """Lock these slots, the grants of these pools (account, pool) and these reservations, and read what these ids
+        (account, id) were answered with. Slots that are not there yet are left out. In a pipeline, one round trip."""
+        # All is asked before any of it is read: whoever reads in a pipeline waits for what was asked so far.
+        slots = await self._ask_slots(sorted(keys), lock=True) if keys else None
+        grants = await self._ask_grants(pools, at, lock=True) if pools else None
+        held = await self._ask_reservations(reservations, lock=True) if reservations else None
+        known = await self._ask_answered(ids) if ids else None
+        return Taken(
+            await _slots(slots, sorted(keys)) if slots is not None else {},
+            await _grants(grants) if grants is not None else {},
+            await _reservations(held) if held is not None else {},
+            await _answered(known, ids) if known is not None else {},
+        )
+
     async def answered(self, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answered]:
         """What these ids (account, id) were answered with."""
-        cursor = await self._connection.execute(
-            """
-            select k.n, l.digest, l.kind, l.denied, l.answer::text
-            from unnest(%s::text[], %s::text[]) with ordinality k (account, id, n)
-            join ledger l on l.account = k.account and l.id = k.id
-            """,
-            _columns(ids, 2),
-        )
-        return {
-            ids[n - 1]: Answered(digest, kind, denied, None if answer is None else answer.encode())
-            async for n, digest, kind, denied, answer in cursor
-        }
+        return await _answered(await self._ask_answered(ids), ids)
 
-    async def lock(
-        self, keys: Sequence[Key], windows: Mapping[Key, tuple[datetime | None, datetime | None]]
-    ) -> dict[Key, Kept]:
-        """Lock these slots in the order of their keys, making those that are new. `windows`: when a slot of a window
-        begins and ends."""
+    async def _ask_answered(self, ids: Sequence[tuple[str, str]]) -> Cursor:
+        return await self._connection.execute(
+            """
+            select k.n, l.digest, l.kind, l.denied, l.answer
+            from unnest(%s::text[], %s::text[]) with ordinality k (account, id, n),
+                 lateral (select digest, kind, denied, answer::text from ledger
+                          where account = k.account and id = k.id limit 1) l
+            """,
+            columns.keys(ids, 2),
+        )
+
+    async def lock(self, keys: Sequence[Key], spans: Mapping[Key, Span]) -> dict[Key, Kept]:
+        """Lock these slots in the order of their keys, making those that are new."""
         ordered = sorted(keys)
-        found = await self._lock(ordered)
+        found = await _slots(await self._ask_slots(ordered, lock=True), ordered)
         if len(found) < len(ordered):
-            await self._make([key for key in ordered if key not in found], windows)
-            found = await self._lock(ordered)
+            await self.make([key for key in ordered if key not in found], spans)
+            found = await _slots(await self._ask_slots(ordered, lock=True), ordered)
         return found
 
-    async def _lock(self, ordered: Sequence[Key]) -> dict[Key, Kept]:
-        cursor = await self._connection.execute(
-            """
-            select k.n, b.used, b.reserved, b.version, b.expires_at, b.detail::text
-            from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n)
-            join balances b on b.account = k.account and b.pool = k.pool and b.slot = k.slot
-            order by k.n for update of b
-            """,
-            _columns(ordered, 3),
-        )
-        return {
-            ordered[n - 1]: Kept(Row(used, reserved, _detail(detail)), version, expires_at)
-            async for n, used, reserved, version, expires_at, detail in cursor
-        }
+    async def load(self, keys: Sequence[Key]) -> dict[Key, Kept]:
+        """The same rows without locking them; those that are not there are left out."""
+        return await _slots(await self._ask_slots(keys, lock=False), keys)
 
-    async def _make(self, keys: Sequence[Key], windows: Mapping[Key, tuple[datetime | None, datetime | None]]) -> None:
-        spans = [windows.get(key, (None, None)) for key in keys]
+    async def _ask_slots(self, ordered: Sequence[Key], *, lock: bool) -> Cursor:
+        query = """
+            select k.n, b.used, b.reserved, b.version, b.expires_at, b.detail
+            from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n),
+                 lateral (select used, reserved, version, expires_at, detail::text from balances
+                          where account = k.account and pool = k.pool and slot = k.slot limit 1) b
+        """
+        locking = query.replace("limit 1", "for update")
+        return await self._connection.execute(locking if lock else query, columns.keys(ordered, 3))
+
+    async def make(self, keys: Sequence[Key], spans: Mapping[Key, Span]) -> None:
+        """Make the rows of slots that are new. `spans`: when a slot of a window begins and ends."""
+        from_until = [spans.get(key, (None, None)) for key in keys]
         await self._connection.execute(
             """
             insert into balances (account, pool, slot, from_at, until)
             select * from unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
             on conflict do nothing
             """,
-            (*_columns(keys, 3), [from_at for from_at, _ in spans], [until for _, until in spans]),
+            (
+                *columns.keys(keys, 3),
+                columns.instants([from_at for from_at, _ in from_until]),
+                columns.instants([until for _, until in from_until]),
+            ),
         )
-
-    async def load(self, keys: Sequence[Key]) -> dict[Key, Kept]:
-        """The same rows without locking them; those that are not there are left out."""
-        cursor = await self._connection.execute(
-            """
-            select k.n, b.used, b.reserved, b.version, b.expires_at, b.detail::text
-            from unnest(%s::text[], %s::text[], %s::text[]) with ordinality k (account, pool, slot, n)
-            join balances b on b.account = k.account and b.pool = k.pool and b.slot = k.slot
-            """,
-            _columns(keys, 3),
-        )
-        return {
-            keys[n - 1]: Kept(Row(used, reserved, _detail(detail)), version, expires_at)
-            async for n, used, reserved, version, expires_at, detail in cursor
-        }
 
     async def member_slots(self, account: str, prefixes: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
         """By pool and slot: what each member used, of the pools and windows (pool, slot) given."""
@@ -98,10 +121,10 @@ class Ledger:
             """
             select b.pool, b.slot, b.used, b.reserved from balances b
             join unnest(%s::text[], %s::text[]) k (pool, slot)
-              on b.pool = k.pool and b.slot >= k.slot || ' member:' and b.slot < k.slot || ' member;'
+              on b.pool = k.pool and starts_with(b.slot, k.slot || ' member:')
             where b.account = %s
             """,
-            (*_columns(prefixes, 2), account),
+            (*columns.keys(prefixes, 2), account),
         )
         return {(pool, slot): Row(used, reserved) async for pool, slot, used, reserved in cursor}
 
@@ -123,7 +146,7 @@ class Ledger:
             select g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until,
                    (select coalesce(sum(quantity), 0) from ledger l
                     where l.account = g.account and l.kind = 'void' and l.feature = g.pool
-                      and l.id like 'void:%%' and split_part(l.id, ':', 2) = g.id and l.recorded_at <= %s)
+                      and split_part(l.id, chr(9), 2) = g.id and l.recorded_at <= %s)
             from grants g where g.account = %s and g.recorded_at <= %s order by g.pool, g.id
             """,
             (until, account, until),
@@ -143,27 +166,58 @@ class Ledger:
                    expires_at = k.expires_at, detail = k.detail::json
             from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
                         %s::timestamptz[], %s::text[])
-                 k (account, pool, slot, used, reserved, version, expires_at, detail)
-            where b.account = k.account and b.pool = k.pool and b.slot = k.slot
+                 k (account, pool, slot, used, reserved, version, expires_at, detail),
+                 lateral (select ctid from balances
+                          where account = k.account and pool = k.pool and slot = k.slot limit 1) its
+            where b.ctid = its.ctid
             """,
             (
-                *_columns([change.key for change in changes], 3),
-                [change.used for change in changes],
-                [change.reserved for change in changes],
-                [change.version for change in changes],
-                [change.expires_at for change in changes],
-                [None if change.detail is None else msgspec.json.encode(change.detail).decode() for change in changes],
+                *columns.keys([change.key for change in changes], 3),
+                columns.numbers([change.used for change in changes]),
+                columns.numbers([change.reserved for change in changes]),
+                columns.numbers([change.version for change in changes]),
+                columns.instants([change.expires_at for change in changes]),
+                columns.texts([_json(change.detail) for change in changes]),
             ),
         )
 
-    async def write(self, entries: Sequence[Entry]) -> None:
-        """Add entries. Refused `id_taken` when another transaction took one of the ids meanwhile."""
-        try:
-            await self._write(entries)
-        except UniqueViolation:
-            raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
+    async def count(self, changes: Sequence[Change]) -> None:
+        """Write the counts of slots that are not locked. The transaction is refused `raced` unless each of them still
+        has the version before; it waits for nobody, so it needs no order."""
+        await self._connection.execute(
+            """
+            with counted as (
+                update balances b set used = k.used, reserved = k.reserved, version = k.version
+                from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
+                     k (account, pool, slot, used, reserved, version),
+                     lateral (select ctid from balances
+                              where account = k.account and pool = k.pool and slot = k.slot and version = k.version - 1
+                              for update skip locked) its
+                where b.ctid = its.ctid returning 1)
+            select 1 / (count(*) = %s)::int from counted
+            """,
+            (
+                *columns.keys([change.key for change in changes], 3),
+                columns.numbers([change.used for change in changes]),
+                columns.numbers([change.reserved for change in changes]),
+                columns.numbers([change.version for change in changes]),
+                len(changes),
+            ),
+        )
 
-    async def _write(self, entries: Sequence[Entry]) -> None:
+    async def touch(self, account: str, pool: str) -> None:
+        """Let every slot of a pool have a new version, so that nobody counts on what they remember of it."""
+        await self._connection.execute(
+            """
+            with its as (select ctid from balances where account = %s and pool = %s
+                         order by slot collate "C" for update)
+            update balances b set version = version + 1 from its where b.ctid = its.ctid
+            """,
+            (account, pool),
+        )
+
+    async def write(self, entries: Sequence[Entry]) -> None:
+        """Add entries. The transaction is refused `id_taken` when another one took one of the ids meanwhile."""
         await self._connection.execute(
             """
             insert into ledger (account, id, kind, feature, quantity, time, recorded_at, digest, draws, denied, member,
@@ -172,21 +226,22 @@ class Ledger:
             from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[],
                         %s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
                  e (a, i, k, f, q, t, r, d, w, n, m, p, s)
+            order by a, i -- so that no two who take each other's ids wait for each other
             """,
             (
-                [e.account for e in entries],
-                [e.id for e in entries],
-                [e.kind for e in entries],
-                [e.feature for e in entries],
-                [e.quantity for e in entries],
-                [e.time for e in entries],
-                [e.recorded_at for e in entries],
-                [e.digest for e in entries],
-                [draws_text(e.draws) for e in entries],
-                [e.denied for e in entries],
-                [e.member for e in entries],
-                [None if e.properties is None else msgspec.json.encode(e.properties).decode() for e in entries],
-                [None if e.answer is None else e.answer.decode() for e in entries],
+                columns.texts([e.account for e in entries]),
+                columns.texts([e.id for e in entries]),
+                columns.texts([e.kind for e in entries]),
+                columns.texts([e.feature for e in entries]),
+                columns.numbers([e.quantity for e in entries]),
+                columns.instants([e.time for e in entries]),
+                columns.instants([e.recorded_at for e in entries]),
+                columns.numbers([e.digest for e in entries]),
+                columns.texts([draws_text(e.draws) for e in entries]),
+                columns.texts([e.denied for e in entries]),
+                columns.texts([e.member for e in entries]),
+                columns.texts([_json(e.properties) for e in entries]),
+                columns.texts([None if e.answer is None else e.answer.decode() for e in entries]),
             ),
         )
 
@@ -194,26 +249,21 @@ class Ledger:
         self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool
     ) -> dict[tuple[str, str], list[Grant]]:
         """By account and pool: grants that can still be spent or hold something; with `lock`, in key order."""
-        found: dict[tuple[str, str], list[Grant]] = {}
+        return await _grants(await self._ask_grants(sorted(set(pools)), at, lock=lock))
+
+    async def _ask_grants(self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool) -> Cursor:
         query = """
-            select g.account, g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until, g.used, g.reserved,
-                   g.voided
-            from unnest(%s::text[], %s::text[]) k (account, pool)
-            join grants g on g.account = k.account and g.pool = k.pool
-            where g.until is null or g.until > %s or g.reserved > 0
-            order by g.account, g.pool, g.id
+            select k.account, k.pool, g.*
+            from unnest(%s::text[], %s::text[]) k (account, pool),
+                 lateral (select id, kind, units, priority, from_at, until, used, reserved, voided from grants
+                          where account = k.account and pool = k.pool and (until is null or until > %s or reserved > 0)
+                          order by id offset 0) g
         """
-        cursor = await self._connection.execute(
-            f"{query} for update of g" if lock else query, (*_columns(sorted(set(pools)), 2), at)
-        )
-        async for account, pool, id, kind, units, priority, from_at, until, used, reserved, voided in cursor:
-            until = until and until.astimezone(UTC)
-            grant = Grant(id, kind, units, from_at.astimezone(UTC), until, priority, used, reserved, voided)
-            found.setdefault((account, pool), []).append(grant)
-        return found
+        locking = query.replace("offset 0", "for update")
+        return await self._connection.execute(locking if lock else query, (*columns.keys(pools, 2), at))
 
     async def grant(self, account: str, pool: str, grant: Grant, *, reason: str, at: datetime) -> None:
-        """Add a grant; its id must be new to the pool."""
+        """Add a grant whose entry is written: nobody else has its id."""
         await self._connection.execute(
             """
             insert into grants (account, pool, id, kind, units, priority, from_at, until, reason, recorded_at)
@@ -243,25 +293,25 @@ class Ledger:
             where g.account = k.account and g.pool = k.pool and g.id = k.id
             """,
             (
-                [account for account, _, _ in changed],
-                [pool for _, pool, _ in changed],
-                [grant.id for _, _, grant in changed],
-                [grant.used for _, _, grant in changed],
-                [grant.reserved for _, _, grant in changed],
-                [grant.voided for _, _, grant in changed],
+                *columns.keys([(account, pool, grant.id) for account, pool, grant in changed], 3),
+                columns.numbers([grant.used for _, _, grant in changed]),
+                columns.numbers([grant.reserved for _, _, grant in changed]),
+                columns.numbers([grant.voided for _, _, grant in changed]),
             ),
         )
 
     async def reservations(self, ids: Sequence[tuple[str, str]], *, lock: bool) -> dict[tuple[str, str], Reservation]:
         """Reservations by account and id; with `lock`, in key order."""
+        return await _reservations(await self._ask_reservations(ids, lock=lock))
+
+    async def _ask_reservations(self, ids: Sequence[tuple[str, str]], *, lock: bool) -> Cursor:
         query = f"""
             select {_RESERVATION} from unnest(%s::text[], %s::text[]) k (account, id)
             join reservations r on r.account = k.account and r.id = k.id order by r.account, r.id
         """
-        cursor = await self._connection.execute(
-            f"{query} for update of r" if lock else query, _columns(sorted(set(ids)), 2)
+        return await self._connection.execute(
+            f"{query} for update of r" if lock else query, columns.keys(sorted(set(ids)), 2)
         )
-        return {(row[0], row[1]): _reservation(row) async for row in cursor}
 
     async def expired(self, accounts: Iterable[str], at: datetime, *, limit: int = 500) -> list[tuple[str, str]]:
         """Open reservations (account, id) of these accounts whose time is up."""
@@ -297,18 +347,45 @@ class Ledger:
                 held = excluded.held, expires_at = excluded.expires_at
             """,
             (
-                [r.account for r in reservations],
-                [r.id for r in reservations],
-                [r.feature for r in reservations],
-                [r.member for r in reservations],
-                [r.units for r in reservations],
-                [r.committed for r in reservations],
-                [r.state for r in reservations],
-                [msgspec.json.encode(r.held).decode() for r in reservations],
-                [r.made_at for r in reservations],
-                [r.expires_at for r in reservations],
+                columns.texts([r.account for r in reservations]),
+                columns.texts([r.id for r in reservations]),
+                columns.texts([r.feature for r in reservations]),
+                columns.texts([r.member for r in reservations]),
+                columns.numbers([r.units for r in reservations]),
+                columns.numbers([r.committed for r in reservations]),
+                columns.texts([r.state for r in reservations]),
+                columns.texts([_json(r.held) for r in reservations]),
+                columns.instants([r.made_at for r in reservations]),
+                columns.instants([r.expires_at for r in reservations]),
             ),
         )
+
+
+async def _slots(cursor: Cursor, keys: Sequence[Key]) -> dict[Key, Kept]:
+    return {
+        keys[n - 1]: Kept(Row(used, reserved, _detail(detail)), version, expires_at)
+        for n, used, reserved, version, expires_at, detail in await cursor.fetchall()
+    }
+
+
+async def _answered(cursor: Cursor, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answered]:
+    return {
+        ids[n - 1]: Answered(digest, kind, denied, None if answer is None else answer.encode())
+        for n, digest, kind, denied, answer in await cursor.fetchall()
+    }
+
+
+async def _grants(cursor: Cursor) -> dict[tuple[str, str], list[Grant]]:
+    found: dict[tuple[str, str], list[Grant]] = {}
+    for account, pool, id, kind, units, priority, from_at, until, used, reserved, voided in await cursor.fetchall():
+        until = until and until.astimezone(UTC)
+        grant = Grant(id, kind, units, from_at.astimezone(UTC), until, priority, used, reserved, voided)
+        found.setdefault((account, pool), []).append(grant)
+    return found
+
+
+async def _reservations(cursor: Cursor) -> dict[tuple[str, str], Reservation]:
+    return {(row[0], row[1]): _reservation(row) for row in await cursor.fetchall()}
 
 
 def draws_text(draws: Iterable[Draw]) -> str:
@@ -326,6 +403,10 @@ _RESERVATION = """r.account, r.id, r.feature, r.member, r.units, r.committed, r.
 _details = msgspec.json.Decoder(SlotDetail)
 _helds = msgspec.json.Decoder(Held)
 _draws = msgspec.json.Decoder(tuple[Draw, ...])
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
 
 
 def _detail(text: str | None) -> SlotDetail | None:
@@ -346,7 +427,3 @@ def _reservation(row: TupleRow) -> Reservation:
         made_at.astimezone(UTC),
         expires_at.astimezone(UTC),
     )
-
-
-def _columns(rows: Sequence[tuple[str, ...]], width: int) -> tuple[list[str], ...]:
-    return tuple([row[n] for row in rows] for n in range(width))

@@ -42,7 +42,9 @@ def migrations() -> tuple[Migration, ...]:
     """Every migration this release carries, in order."""
     folder = resources.files("paygrade.postgres") / "migrations"
     files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
-    return tuple(_read(name, (folder / name).read_text("utf-8")) for name in files)
+    found = tuple(_read(name, (folder / name).read_text("utf-8")) for name in files)
+    assert len({migration.number for migration in found}) == len(found), f"two migrations have one number: {files}"
+    return found
 
 
 async def migrate(database_url: str, known: tuple[Migration, ...] | None = None) -> tuple[str, ...]:

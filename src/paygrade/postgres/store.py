@@ -8,27 +8,31 @@ after it is committed.
 import asyncio
 import secrets
 import select
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Literal, get_args
 
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.errors import DeadlockDetected, DivisionByZero, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from paygrade.errors import Unavailable
+from paygrade.errors import Refused, Unavailable
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.drifts import Drifts
+from paygrade.postgres.events import Events
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
+from paygrade.postgres.reports import Reports
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
+from paygrade.postgres.top_ups import TopUps
 
 Channel = Literal[
     "paygrade_account", "paygrade_alert", "paygrade_balance", "paygrade_catalog", "paygrade_subject", "paygrade_repair"
@@ -41,6 +45,11 @@ TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""
 
 HEARTBEAT_S = 5.0
+OPTIONS = "-c timezone=UTC"
+BY_KEY = "-c enable_seqscan=off -c plan_cache_mode=force_generic_plan"
+"""Statements about many keys find each row by its key, and are planned once: a plan made while a table was empty would
+else read all of it for as long as the connection lives."""
+BATCHES_MAX = 2
 
 
 class Store:
@@ -48,15 +57,9 @@ class Store:
 
     def __init__(self, database_url: str, *, connections_max: int = 10) -> None:
         self._database_url = database_url
-        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            database_url,
-            min_size=1,
-            max_size=connections_max,
-            timeout=10,
-            open=False,
-            kwargs={"autocommit": True, "options": "-c timezone=UTC"},
-            check=_check,
-        )
+        self._pool = _pool(database_url, connections_max, options=OPTIONS)
+        self._batches = _pool(database_url, BATCHES_MAX, options=f"{OPTIONS} {BY_KEY}")
+        """Connections for pipelined transactions: usage waits for no report."""
         self._holders: list[int] = []
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
@@ -64,10 +67,12 @@ class Store:
     async def open(self) -> None:
         try:
             await self._pool.open(wait=True, timeout=30)
+            await self._batches.open(wait=True, timeout=30)
         except PoolTimeout as error:
             raise Unavailable("database_unavailable", f"the database does not answer: {error}") from error
 
     async def close(self) -> None:
+        await self._batches.close()
         await self._pool.close()
 
     async def __aenter__(self) -> "Store":
@@ -78,12 +83,31 @@ class Store:
         await self.close()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Transaction"]:
-        """Everything inside is saved together at the end, or not at all. Unavailable when the database is away."""
+    async def transaction(self, *, pipelined: bool = False) -> AsyncIterator["Transaction"]:
+        """Everything inside is saved together at the end, or not at all. Unavailable when the database is away, and
+        (`contended`) when PostgreSQL ended it so that others who waited for the same rows can go on; Refused
+        `id_taken` when another one entered the same id in the ledger meanwhile, `raced` when a balance it counted on
+        has changed.
+
+        `pipelined`: statements are sent without waiting for one another; whoever reads waits for those sent before,
+        and what is wrong with the others is known at the end.
+        """
         try:
-            async with self._pool.connection() as connection, connection.transaction():
+            async with (
+                (self._batches if pipelined else self._pool).connection() as connection,
+                _pipelined(connection) if pipelined else connection.transaction(),
+            ):
                 transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
                 yield transaction
+        except UniqueViolation as error:
+            if error.diag.constraint_name != "ledger_pkey":
+                raise
+            raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
+        except DeadlockDetected:
+            # Rows that two transactions make at the same moment cannot be locked in order before they are there.
+            raise Unavailable("contended", "others were at the same rows; ask again") from None
+        except DivisionByZero:  # `Ledger.count` divides by what is 0 unless all was as remembered
+            raise Refused("raced", "a balance changed at the same moment; ask again") from None
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
@@ -132,9 +156,12 @@ class Transaction:
         self.polls = Polls(connection)
         self.sweeps = Sweeps(connection)
         self.drifts = Drifts(connection)
+        self.reports = Reports(connection)
+        self.top_ups = TopUps(connection)
         self.ledger = Ledger(connection)
         self.alerts = Alerts(connection)
         self.quotes = Quotes(connection)
+        self.events = Events(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""
@@ -143,22 +170,52 @@ class Transaction:
 
     async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:
         """Tell every process what balances are now, in as few notifications as they fit in."""
-        for payload in _packets([msgspec.json.encode(told).decode() for told in news]):
-            await self.tell("paygrade_balance", payload)
+        payloads = list(_packets(list(news)))
+        if payloads:
+            # A batch of usage events changes thousands of balances: one statement, however many notifications.
+            await self._connection.execute(
+                "select pg_notify('paygrade_balance', payload) from json_array_elements_text(%s) as payload",
+                (msgspec.json.encode(payloads).decode(),),
+            )
+            self.told += [("paygrade_balance", payload) for payload in payloads]
 
 
-def _packets(told: Iterable[str]) -> Iterator[str]:
-    packet: list[str] = []
-    size = 2
-    for text in told:
-        length = len(text.encode()) + 1
-        if packet and size + length > TOLD_BYTES_MAX:
-            yield f"[{','.join(packet)}]"
-            packet, size = [], 2
-        packet.append(text)
-        size += length
-    if packet:
-        yield f"[{','.join(packet)}]"
+def _pool(database_url: str, connections_max: int, *, options: str) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
+    return AsyncConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=connections_max,
+        timeout=10,
+        open=False,
+        kwargs={"autocommit": True, "options": options},
+        check=_check,
+    )
+
+
+@asynccontextmanager
+async def _pipelined(connection: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
+    """A transaction that waits once, at its end; psycopg's own, in a pipeline, would wait twice more."""
+    try:
+        async with connection.pipeline():
+            await connection.execute("begin")
+            yield
+            await connection.execute("commit")
+    except BaseException:
+        # What was sent has failed, or must not be kept. A connection that is gone has rolled back by itself.
+        with suppress(psycopg.Error):
+            await connection.rollback()
+        raise
+
+
+def _packets(news: Sequence[tuple[str | int, ...]]) -> Iterator[str]:
+    start, count = 0, 64
+    while start < len(news):
+        packet = msgspec.json.encode(news[start : start + count])
+        if len(packet) > TOLD_BYTES_MAX and count > 1:
+            count //= 2
+            continue
+        yield packet.decode()
+        start += count
 
 
 async def _hear(connection: AsyncConnection[TupleRow], hear: Callable[[Channel, str], None]) -> None:

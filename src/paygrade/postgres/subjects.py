@@ -58,13 +58,29 @@ class HeldSubject(Struct, frozen=True):
     drifted: bool = False
 
 
-class KnownSubject(Struct, frozen=True):
-    """What is stored of a subject: what it said last, and when it was read. `busy`: it waits or is being read."""
+class MarkedSubject(Struct, frozen=True):
+    """How a subject's row stands when it was just marked; until the end of the transaction nobody else changes it."""
 
-    account: str
+    dirty: int
+    fence: int
+    read_at: datetime | None
+
+
+class KnownSubject(Struct, frozen=True):
+    """What is stored of a subject: what it said last, and when it was read. `account` None: it never belonged to one.
+    `claimed`: it is being read, perhaps since before now; `waiting`: it will be, from a later instant on."""
+
+    account: str | None
     said: Body | None
     read_at: datetime | None
-    busy: bool
+    claimed: bool
+    waiting: bool
+    dirty: int
+    fence: int
+
+    def stood_still(self, marked: MarkedSubject) -> bool:
+        """Whether nothing had happened to it since, when it was marked."""
+        return (self.dirty + 1, self.fence, self.read_at) == (marked.dirty, marked.fence, marked.read_at)
 
 
 class Subjects:
@@ -74,16 +90,19 @@ class Subjects:
         self._connection = connection
         self._holder = holder
 
-    async def mark(self, subjects: Iterable[str], *, swept: bool = False, patience_s: float = 0) -> None:
+    async def mark(
+        self, subjects: Iterable[str], *, swept: bool = False, patient: Iterable[str] = (), patience_s: float = 0
+    ) -> dict[str, MarkedSubject]:
         """Say that these must be read again. One that was doubted is read at once; one that fails keeps its pause.
 
-        `swept`: nothing says that they changed, so those of which something does go first. `patience_s`: one that
-        did not wait yet may wait that long for an event to say so.
+        `swept`: nothing says that they changed, so those of which something does go first. `patient`: those of them
+        that, if they did not wait yet, may wait `patience_s` for an event to say so.
         """
-        await self._connection.execute(
+        cursor = await self._connection.execute(
             """
             insert into subjects (subject, dirty, marked_at, swept, retry_at)
-            select subject, 1, clock_timestamp(), %(swept)s, clock_timestamp() + %(patience)s::interval
+            select subject, 1, clock_timestamp(), %(swept)s,
+                   case when subject = any(%(patient)s) then clock_timestamp() + %(patience)s end
             from unnest(%(subjects)s::text[]) as subject order by subject
             on conflict (subject) do update set
                 dirty = subjects.dirty + 1,
@@ -92,51 +111,30 @@ class Subjects:
                 swept = excluded.swept and (subjects.swept or subjects.dirty = subjects.synced),
                 retry_at = case when subjects.error is not null then subjects.retry_at
                                 when subjects.dirty = subjects.synced then excluded.retry_at end
+            returning subject, dirty, fence, read_at
             """,
             {
                 "swept": swept,
                 "subjects": sorted(set(subjects)),
-                "patience": timedelta(seconds=patience_s) if patience_s else None,
+                "patient": list(patient),
+                "patience": timedelta(seconds=patience_s),
             },
         )
+        return {subject: MarkedSubject(*row) async for subject, *row in cursor}
 
-    async def known(self, *, after: str, limit: int) -> tuple[str, ...]:
-        """Subjects that belong to an account, by name."""
-        cursor = await self._connection.execute(
-            "select subject from subjects where subject > %s and account is not null order by subject limit %s",
-            (after, limit),
-        )
-        return tuple([subject async for (subject,) in cursor])
-
-    async def unknown(self, subjects: Iterable[str]) -> tuple[str, ...]:
-        """Those of these that belong to no account: never named, or said not to exist when they were last read."""
+    async def stored(self, subjects: Iterable[str]) -> dict[str, KnownSubject]:
+        """What is stored of those of these that were ever named; costs one statement."""
         cursor = await self._connection.execute(
             """
-            select named.subject from unnest(%s::text[]) as named(subject)
-            where not exists (
-                select from subjects s where s.subject = named.subject and s.account is not null)
-            """,
-            (sorted(set(subjects)),),
-        )
-        return tuple([subject async for (subject,) in cursor])
-
-    async def stored(self, subjects: Iterable[str], *, hold: bool = False) -> dict[str, KnownSubject]:
-        """What is stored of those of these that belong to an account; costs one statement.
-
-        `hold`: nobody saves another reading of them until the end of the transaction.
-        """
-        cursor = await self._connection.execute(
-            f"""
             select s.subject, s.account, a.state -> 'statements' -> s.subject ->> 'body', s.read_at,
-                   s.dirty > s.synced or coalesce(s.leased_until > clock_timestamp(), false)
-            from subjects s join accounts a using (account) where s.subject = any(%s)
-            order by s.subject {"for update of s" if hold else ""}
+                   coalesce(s.leased_until > clock_timestamp(), false), s.dirty > s.synced, s.dirty, s.fence
+            from subjects s left join accounts a using (account) where s.subject = any(%s)
             """,
             (sorted(set(subjects)),),
         )
         return {
-            subject: KnownSubject(account, _bodies.decode(said) if said else None, read_at, busy)
-            async for subject, account, said, read_at, busy in cursor
+            subject: KnownSubject(account, _bodies.decode(said) if said else None, *row)
+            async for subject, account, said, *row in cursor
         }
 
     async def claim(self, *, limit: int, lease_s: float, at: datetime) -> tuple[Claim, ...]:

@@ -15,16 +15,24 @@ from psycopg.rows import TupleRow
 
 from paygrade.facts import TERMINAL
 
-_COLUMNS = "id, dry_run, started_at, finished_at, cursor, counts::text, report::text, error, attempts, fence"
+_COLUMNS = """
+    id, dry_run, started_at, finished_at,
+    (select max(before.started_at) from sweeps before
+     where before.provider = sweeps.provider and before.finished_at is not null and not before.dry_run
+       and before.id < sweeps.id) as before_at,
+    cursor, counts::text, report::text, error, attempts, fence
+"""
 
 
 class SavedSweep(Struct, frozen=True):
-    """A sweep as saved. `cursor` None: nothing was compared yet. Any: a report as JSON."""
+    """A sweep as saved. `before_at`: when the one before it that was finished began; None: there is none known.
+    `cursor` None: nothing was compared yet. Any: a report as JSON."""
 
     id: int
     dry_run: bool
     started_at: datetime
     finished_at: datetime | None
+    before_at: datetime | None
     cursor: str | None
     counts: dict[str, int]
     report: Any
@@ -167,11 +175,25 @@ class Sweeps:
             """
             select distinct b.subject from subscriptions b join subjects s using (subject)
             where b.subject like %s and (b.status is null or b.status <> all(%s))
-              and s.dirty = s.synced and (s.read_at is null or s.read_at <= %s)
+              and (s.dirty = s.synced or s.leased_until > clock_timestamp()) and (s.read_at is null or s.read_at <= %s)
               and not exists (select from sightings g where g.subject = b.subject and g.subscription = b.id)
             order by 1
             """,
             (f"{provider}:%", sorted(TERMINAL), since),
+        )
+        return tuple([subject async for (subject,) in cursor])
+
+    async def unlisted(self, *, provider: str, since: datetime, limit: int) -> tuple[str, ...]:
+        """Subjects of accounts that have bought nothing, so that no page has them; those read longest ago, before
+        `since`."""
+        cursor = await self._connection.execute(
+            """
+            select subject from subjects s
+            where subject like %s and account is not null and (read_at is null or read_at <= %s)
+              and not exists (select from subscriptions b where b.subject = s.subject)
+            order by read_at nulls first, subject limit %s
+            """,
+            (f"{provider}:%", since, limit),
         )
         return tuple([subject async for (subject,) in cursor])
 
@@ -187,12 +209,13 @@ class Sweeps:
 
 
 def _saved(row: TupleRow) -> SavedSweep:
-    id, dry_run, started_at, finished_at, cursor, counts, report, *rest = row
+    id, dry_run, started_at, finished_at, before_at, cursor, counts, report, *rest = row
     return SavedSweep(
         id,
         dry_run,
         started_at.astimezone(UTC),
         finished_at.astimezone(UTC) if finished_at else None,
+        before_at.astimezone(UTC) if before_at else None,
         cursor,
         msgspec.json.decode(counts),
         msgspec.json.decode(report) if report else None,

@@ -23,10 +23,12 @@ _COMMANDS = {
     "catalog": "Read, plan and publish the catalog.",
     "check": "May they, now, and why?",
     "consume": "Use units, if that is allowed.",
+    "track": "Tell what was used.",
     "explain": "Tell a support person why, with sources and facts.",
     "accounts": "See and state accounts, overrides and blocks.",
     "sync": "See and repair billing sync.",
-    "import": "Take over an existing billing account.",
+    "usage": "See and reconcile usage that is reported to the provider.",
+    "import": "Take over an existing billing account, or past usage.",
     "simulator": "Run a Stripe-shaped provider, move its clock.",
 }
 

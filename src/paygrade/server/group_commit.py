@@ -6,13 +6,15 @@ none waits for a timer; a batch that fails tells everyone in it, and the next on
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
 from paygrade.errors import Refused, Unavailable
 from paygrade.server.operations.answers import Answer
-from paygrade.server.operations.usage import Asked, use_together
+from paygrade.server.operations.requests import Asked
+from paygrade.server.operations.usage import Unsure, use_remembered, use_together
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.usage")
 
 BATCH_MAX = 1000
+RACES_MAX = 3
+BATCHES_UNSURE = 16
 Waiting = tuple[Asked, "asyncio.Future[Answer]"]
 
 
@@ -33,6 +37,8 @@ class GroupCommit:
         self._waiting: list[Waiting] = []
         self._wake = asyncio.Event()
         self._running = False
+        self._unsure = 0
+        """For how many batches more nothing is decided on what is remembered."""
 
     async def ask(self, asked: Asked) -> Answer:
         """The answer, once it is saved. Raises Refused or Unavailable."""
@@ -74,36 +80,53 @@ class GroupCommit:
                 log.exception("batch_broken", requests=len(batch))
             return
         for (_, future), answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Refused):
+            if isinstance(answer, Refused | Unavailable):
                 _fail(future, answer)
             elif not future.done():
                 future.set_result(answer)
 
-    async def _decided(self, asked: Sequence[Asked]) -> list[Answer | Refused]:
+    async def _decided(self, asked: Sequence[Asked]) -> Sequence[Answer | Refused | Unavailable]:
         try:
-            return await use_together(self._store, self._snapshots, asked, self._clock.now())
+            at = self._clock.now()
+            return await self._remembered(asked, at) or await use_together(self._store, self._snapshots, asked, at)
         except Unavailable:
             raise
         except Exception as error:  # whatever it was that one of them asked, it must not be the ruin of the others
             if len(asked) == 1 and not _raced(error):
                 raise
             log.warning("batch_taken_apart", requests=len(asked), error=str(error))
-        answers: list[Answer | Refused] = []
+        answers: list[Answer | Refused | Unavailable] = []
         for one in asked:
-            answers += await self._decided_alone(one)
+            try:
+                answers += await self._decided_alone(one)
+            except Unavailable as lost:
+                # Those before are saved, and so they are answered.
+                return [*answers, *[lost] * (len(asked) - len(answers))]
         return answers
 
-    async def _decided_alone(self, asked: Asked) -> list[Answer | Refused]:
+    async def _remembered(self, asked: Sequence[Asked], at: datetime) -> Sequence[Answer | Refused] | None:
+        """The answers, if what is remembered settles them. Where it lately did not, it is not tried."""
+        if self._unsure:
+            self._unsure -= 1
+            return None
         try:
-            return await use_together(self._store, self._snapshots, [asked], self._clock.now())
-        except Unavailable:
-            raise
-        except Exception as error:  # as above
-            if not _raced(error):
-                log.exception("request_broken", account=asked.account)
-                return [Refused("internal", "this request could not be saved; the log says why")]
-            # Another process took the same id for another pool, which only the store can see. It is there by now.
-            return await use_together(self._store, self._snapshots, [asked], self._clock.now())
+            return await use_remembered(self._store, self._snapshots, asked, at)
+        except Unsure:
+            self._unsure = BATCHES_UNSURE
+            return None
+
+    async def _decided_alone(self, asked: Asked) -> list[Answer | Refused]:
+        for _ in range(RACES_MAX):
+            try:
+                return await use_together(self._store, self._snapshots, [asked], self._clock.now())
+            except Unavailable:
+                raise
+            except Exception as error:  # as above
+                if not _raced(error):
+                    log.exception("request_broken", account=asked.account)
+                    return [Refused("internal", "this request could not be saved; the log says why")]
+                # Another process took the same id for another pool, which only the store can see. It is there by now.
+        return [Refused("id_taken", "other requests take one id after the other of these; ask again")]
 
 
 def _raced(error: Exception) -> bool:

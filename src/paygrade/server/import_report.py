@@ -100,6 +100,8 @@ class Gathered:
             self.not_understood.append(listed.subject)
             return
         parts = self.parts.setdefault(listed.subject, [])
+        if parts and not listed.customer.subscriptions:
+            return
         if not parts and listed.email:
             self.emails.setdefault(listed.email.strip().lower(), []).append(listed.subject)
         parts.append(msgspec.json.encode(listed.customer))

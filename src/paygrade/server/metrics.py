@@ -38,6 +38,15 @@ class Metrics:
 
         self.alerts = Counter("paygrade_alerts", "Thresholds passed.", ["what"], registry=self.registry)
 
+        self.usage_events = Counter(
+            "paygrade_usage_events", "Usage events received, by what became of them.", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+
+    def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:
+        for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
+            self.usage_events.labels(outcome=outcome).inc(count)
+
     def note_decision(self, decision: Decision) -> None:
         self.decisions.labels(allowed=str(decision.allowed).lower(), reason=str(decision.reason)).inc()
 

@@ -29,6 +29,7 @@ _PATH_PARAMETERS = {
     "subscription": "The subscription's id in the foreign or manual billing.",
     "code": "A problem's code.",
     "sweep": "The sweep's id.",
+    "top_up": "The top-up's id.",
     "reservation": "The reservation's id.",
     "grant": "The grant's id.",
     "quote": "The quote's id.",
@@ -43,6 +44,8 @@ class Sent(Struct, frozen=True):
     closed: frozenset[str] = frozenset()
     extra: dict[str, Document] = {}
     media_types: tuple[str, ...] = ("application/json",)
+    many: int | None = None
+    """At most so many of them, in an array."""
 
 
 class Query(Struct, frozen=True):
@@ -167,6 +170,8 @@ def schema_of(kind: Any) -> Document:
 
 def _body(sent: Sent) -> Document:
     schema: Document = {} if sent.kind is None else _open_part(sent)
+    if sent.many is not None:
+        schema = {"type": "array", "items": schema, "maxItems": sent.many}
     return {
         "required": True,
         "content": {media_type: {"schema": schema, "example": sent.example} for media_type in sent.media_types},

@@ -15,11 +15,14 @@ import structlog
 from msgspec import Struct
 
 from paygrade.accounts import Account
+from paygrade.balances import Row
 from paygrade.catalog import Catalog
 from paygrade.entitlements import Snapshot, snapshot
+from paygrade.entries import Kept, Key
 from paygrade.errors import Unavailable
 from paygrade.server.operations.balances import counted_balance, with_balances
 from paygrade.server.operations.catalogs import EMPTY
+from paygrade.server.windows import Windows
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -29,7 +32,7 @@ log = structlog.get_logger("paygrade.snapshots")
 RECONNECT_S = 0.5
 
 
-class Told(Struct, frozen=True, array_like=True):
+class Told(Struct, frozen=True, array_like=True, gc=False):
     """What a balance is now; without a slot: read the account anew."""
 
     account: str
@@ -59,6 +62,7 @@ class Snapshots:
 
     def __init__(self, *, accounts_max: int = 50_000) -> None:
         self._accounts_max = accounts_max
+        self.windows = Windows()
         self._snapshots: OrderedDict[str, Remembered] = OrderedDict()
         self._catalog: Catalog | None = None
         self._last: OrderedDict[str, Remembered] = OrderedDict()
@@ -77,6 +81,21 @@ class Snapshots:
             return None
         self._snapshots.move_to_end(account)
         return found.snapshot
+
+    def counted(self, account: str, pool: str, at: datetime) -> tuple[Snapshot, Key, Kept] | None:
+        """A plain count as it was last told, with the snapshot it is in. None: there may be more to it."""
+        found = self._snapshots.get(account)
+        if found is None or not found.snapshot.segments or not found.snapshot.as_of <= at:
+            return None
+        segment, balance = found.snapshot.segments[0], found.snapshot.balances.get(pool)
+        its = segment.entitlements.get(pool)
+        if its is None or not its.plain or at >= segment.until or balance is None or balance.detail is not None:
+            return None
+        slot, version = found.versions[pool]
+        if not version or balance.from_at != its.from_at:
+            return None
+        self._snapshots.move_to_end(account)
+        return found.snapshot, (account, pool, slot), Kept(Row(balance.used, balance.reserved), version, None)
 
     def last_known(self, account: str) -> Snapshot | None:
         """What was known of the account before the database went away; only for answers that say so."""
@@ -123,6 +142,10 @@ class Snapshots:
             self._catalog = catalog
         return catalog
 
+    def remembers(self, catalog: Catalog) -> bool:
+        """Whether changes are being heard, so that what is made with this catalog may be remembered."""
+        return self._catalog is catalog
+
     async def follow(self, store: "Store") -> None:
         """Hear every change until cancelled; what is remembered is dropped whenever hearing is interrupted."""
         store.hear_own(self._hear)
@@ -145,6 +168,7 @@ class Snapshots:
             case "paygrade_account":
                 self._changes += 1
                 self._forget(payload)
+                self.windows.forget(payload)
             case "paygrade_balance":
                 for told in _news.decode(payload):
                     if told.account in self._loading:
@@ -187,6 +211,7 @@ class Snapshots:
         self._catalog = None
         self._snapshots = OrderedDict()
         self._loading.clear()
+        self.windows.forget_all()
 
     def _remember(self, made: Remembered) -> None:
         self._snapshots[made.snapshot.account] = made

@@ -1,13 +1,15 @@
 """The sweep: everything the provider has compared with everything stored, a page at a time.
 
 Theory of operation. The provider lists every subscription there is, ended ones too, in its own order and with its
-customer expanded. A page is compared field by field with what is stored of its customers, read in one statement.
+customer expanded; then its customers, down to those the sweep before this one has listed. A page is compared
+field by field with what is stored of its customers, read in one statement.
 Where nothing differs nothing happens. Where something does, the subject is marked and the fenced path reads it: a
-listing is never applied, as it has no fence. What was never told of at the end and is live here is marked as well.
+listing is never applied, as it has no fence. What was never told of at the end and is live here is marked as well,
+and so are a few who are on no page because they bought nothing, those read longest ago.
 
 Laws: a page's marks, its drift and the cursor behind it are saved together, so a sweep that was killed goes on
-where it was; a subject that waits or is being read is left alone: whatever differs is on its way; subscriptions are
-never left out by date or status.
+where it was; a subject that waits is left alone: whatever differs is on its way; one that is being read is read
+again, as its reading may be the older of the two; subscriptions are never left out by date or status.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from paygrade.drift import compare_listed
+from paygrade.drift import Difference, compare_listed
 from paygrade.errors import Unavailable
 from paygrade.facts import Customer
 from paygrade.server.import_report import Gathered, report_of
@@ -35,6 +37,10 @@ LEASE_S = 60.0
 REPORT_LEASE_S = 600.0
 """Longer than deriving everybody's access before and after takes."""
 RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
+OVERLAP = timedelta(hours=1)
+"""How long after the time it carries a customer may show in the list, and clocks may differ."""
+UNLISTED_MAX = 50
+"""How many of those who bought nothing are read again by one sweep, at two requests each."""
 PATIENCE_S = 3.0
 """How long an event may take from the provider to us before a difference is read again without it."""
 
@@ -55,7 +61,7 @@ class ListedCustomer(Protocol):
 
 
 class ListedPage(Protocol):
-    """A page of the provider's subscriptions; `after` None: it is the last."""
+    """A page of the provider's subscriptions or customers; `after` None: it is the last."""
 
     @property
     def customers(self) -> Sequence[ListedCustomer]: ...
@@ -64,9 +70,12 @@ class ListedPage(Protocol):
 
 
 class Lister(Protocol):
-    """What a sweep asks of a provider. None: the place to go on from is gone there. Raises Unavailable."""
+    """What a sweep asks of a provider. None: the place to go on from is gone there. Raises Unavailable.
 
-    def list_page(self, after: str | None) -> ListedPage | None: ...
+    Every subscription is on some page, and every customer created at `since` or later; None: every customer.
+    `arrears`: about since when subscriptions are unpaid is told as well."""
+
+    def list_page(self, after: str | None, *, since: datetime | None, arrears: bool = False) -> ListedPage | None: ...
 
 
 SweepOutcome = Literal["finished", "paused", "overtaken", "nothing"]
@@ -109,18 +118,19 @@ class _Sweeping:
         self._asked_at = clock.now()
 
     async def run(self, sweep: "SavedSweep") -> SweepOutcome:
-        asked = self._ask(sweep.cursor)
+        since = sweep.before_at - OVERLAP if sweep.before_at is not None else None
+        asked = self._ask(sweep.cursor, since)
         try:
             while True:
                 page, asked_at = await asked, self._asked_at
                 if page is None:
                     # What it should go on after was deleted there: the list is read from its beginning.
-                    sweep = replace(sweep, cursor=None)
-                    asked = self._ask(None)
+                    sweep = replace(sweep, cursor=None, counts={**sweep.counts, "subscriptions": 0, "customers": 0})
+                    asked = self._ask(None, since)
                     continue
                 if page.after is not None:
                     # The provider answers while this page is compared.
-                    asked = self._ask(page.after)
+                    asked = self._ask(page.after, since)
                 async with self._store.transaction() as tx:
                     if not await tx.sweeps.hold(sweep):
                         return "overtaken"
@@ -134,15 +144,15 @@ class _Sweeping:
         finally:
             asked.cancel()
 
-    def _ask(self, after: str | None) -> "asyncio.Task[ListedPage | None]":
+    def _ask(self, after: str | None, since: datetime | None) -> "asyncio.Task[ListedPage | None]":
         self._asked_at = self._clock.now()
-        return asyncio.create_task(asyncio.to_thread(self._provider.list_page, after))
+        return asyncio.create_task(asyncio.to_thread(self._provider.list_page, after, since=since))
 
     async def rehearse(self, sweep: "SavedSweep") -> SweepOutcome:
         """Gather everything and report what a sweep would do. Nothing but the sweep's own row is written."""
         gathered, cursor, counts = Gathered(), None, dict[str, int]()
         while True:
-            page = await asyncio.to_thread(self._provider.list_page, cursor)
+            page = await asyncio.to_thread(self._provider.list_page, cursor, since=None, arrears=True)
             if page is None:
                 gathered, cursor, counts = Gathered(), None, {}
                 continue
@@ -168,10 +178,12 @@ class _Sweeping:
 
     async def _finish(self, tx: "Transaction", sweep: "SavedSweep") -> SweepOutcome:
         missing = await tx.sweeps.unseen(provider=PROVIDER, since=sweep.started_at)
-        await tx.subjects.mark(missing, swept=True)
+        unlisted = await tx.sweeps.unlisted(provider=PROVIDER, since=sweep.started_at, limit=UNLISTED_MAX)
+        await tx.subjects.mark([*missing, *unlisted], swept=True)
         customers, _ = await tx.sweeps.seen()
         await tx.sweeps.forget_seen()
-        sweep = replace(sweep, counts={**sweep.counts, "missing": len(missing), "customers": customers})
+        counts = _sum(sweep.counts, SweepCounts(doubtful=len(unlisted), missing=len(missing)))
+        sweep = replace(sweep, counts={**counts, "customers": customers})
         await tx.sweeps.finish(sweep, report=None, at=self._clock.now())
         await tx.tell("paygrade_subject")
         await tell(tx, Told("sweep_finished"))
@@ -182,59 +194,71 @@ class _Sweeping:
         await tx.sweeps.see((each.subject, id) for each in listed for id in each.subscriptions)
         stored = await tx.subjects.stored(each.subject for each in listed)
         verdicts = {each.subject: _judge(stored.get(each.subject), each, asked_at) for each in listed}
+        again = [subject for subject, verdict in verdicts.items() if verdict in _READ_AGAIN]
         differing = [each for each in listed if verdicts[each.subject] == "different"]
-        again = [subject for subject, verdict in verdicts.items() if verdict in ("doubtful", "unknown")]
-        different = await self._record(tx, differing, asked_at) if differing else 0
         if again:
-            await tx.subjects.mark(again, swept=True)
+            # All in one statement, so that rows are locked in one order.
+            patient = [each.subject for each in differing]
+            marked = await tx.subjects.mark(again, swept=True, patient=patient, patience_s=self._patience_s)
             await tx.tell("paygrade_subject")
-        return replace(
-            _met(listed),
-            different=different,
-            doubtful=sum(verdict == "doubtful" for verdict in verdicts.values()),
-            discovered=sum(verdict == "unknown" for verdict in verdicts.values()),
-        )
+            # Where a reading was claimed or saved meanwhile, what was compared is the past.
+            differing = [each for each in differing if stored[each.subject].stood_still(marked[each.subject])]
+        if differing:
+            await self._record(tx, stored, differing, asked_at)
+        discovered = sum(verdict == "unknown" for verdict in verdicts.values())
+        doubtful = len(again) - discovered - len(differing)
+        return replace(_met(listed), different=len(differing), doubtful=doubtful, discovered=discovered)
 
-    async def _record(self, tx: "Transaction", differing: Sequence[ListedCustomer], asked_at: datetime) -> int:
-        """Write down what differs, of those of which nobody saved another reading meanwhile; returns of how many."""
-        held = await tx.subjects.stored((each.subject for each in differing), hold=True)
-        found = []
-        for each in differing:
-            known = held.get(each.subject)
-            if known is None or _judge(known, each, asked_at) != "different":
-                continue
-            assert isinstance(known.said, Customer)
-            assert each.customer is not None
-            found += [
-                (each.subject, known.account, difference) for difference in compare_listed(known.said, each.customer)
-            ]
-        drifted = tuple(dict.fromkeys(subject for subject, _, _ in found))
-        fields = await tx.drifts.add(found, found_by="sweep", at=asked_at)
-        await tell(tx, Told("drift_detected", drifted, fields, "sweep"))
-        await tx.subjects.mark(drifted, swept=True, patience_s=self._patience_s)
-        await tx.tell("paygrade_subject")
-        return len(drifted)
+    async def _record(
+        self, tx: "Transaction", stored: dict[str, "KnownSubject"], differing: Sequence[ListedCustomer], at: datetime
+    ) -> None:
+        """Write down what differs."""
+        found = [
+            (each.subject, stored[each.subject].account or "", difference)
+            for each in differing
+            for difference in _differences(stored[each.subject], each)
+        ]
+        fields = await tx.drifts.add(found, found_by="sweep", at=at)
+        await tell(tx, Told("drift_detected", tuple(each.subject for each in differing), fields, "sweep"))
 
 
-Verdict = Literal["same", "different", "doubtful", "unknown", "busy"]
+Verdict = Literal["same", "different", "doubtful", "unknown", "waiting"]
+_READ_AGAIN = frozenset({"different", "doubtful", "unknown"})
 
 
 def _judge(known: "KnownSubject | None", listed: ListedCustomer, asked_at: datetime) -> Verdict:
     """How what a page says, asked for at `asked_at`, compares with what is stored."""
     if known is None:
-        return "unknown"
-    if known.busy:
-        return "busy"
+        return _judge_unknown(listed)
+    if known.claimed:
+        # Its reading may have begun before what the page knows, and then nothing would come after it.
+        return "doubtful"
+    if known.waiting:
+        return "waiting"
+    if known.account is None:
+        return _judge_unknown(listed)
     if listed.customer is None or not isinstance(known.said, Customer):
         return "doubtful"
-    if compare_listed(known.said, listed.customer):
+    if _differences(known, listed):
         # What is stored may be the newer of the two.
         return "doubtful" if known.read_at is not None and known.read_at > asked_at else "different"
     return "same" if listed.whole else "doubtful"
 
 
+def _judge_unknown(listed: ListedCustomer) -> Verdict:
+    """Who was deleted before anybody here heard of them is nobody's, and stays on the list for ever."""
+    return "same" if listed.customer is not None and listed.customer.deleted else "unknown"
+
+
+def _differences(known: "KnownSubject", listed: ListedCustomer) -> tuple[Difference, ...]:
+    assert isinstance(known.said, Customer)
+    assert listed.customer is not None
+    return compare_listed(known.said, listed.customer)
+
+
 def _met(listed: Sequence[ListedCustomer]) -> SweepCounts:
-    return SweepCounts(requests=1, subscriptions=sum(len(each.subscriptions) for each in listed), customers=len(listed))
+    bought = [len(each.subscriptions) for each in listed if each.subscriptions]
+    return SweepCounts(requests=1, subscriptions=sum(bought), customers=len(bought))
 
 
 def _sum(counts: dict[str, int], met: SweepCounts) -> dict[str, int]:

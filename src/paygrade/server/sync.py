@@ -12,9 +12,8 @@ its mark is saved; an event is handled when such a reading is saved, and not bef
 
 import asyncio
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
@@ -24,7 +23,6 @@ from paygrade.errors import Unavailable
 from paygrade.facts import TERMINAL, Customer, Departed
 from paygrade.server.operations.facts import record
 from paygrade.server.operations.repair import note_reading
-from paygrade.server.operations.sync import Marked, mark_all_dirty, mark_discovered
 from paygrade.standings import soonest
 
 if TYPE_CHECKING:
@@ -41,6 +39,9 @@ RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 LATE = (timedelta(minutes=1), timedelta(minutes=65))
 """How long after a date to look, if no event came: providers act on dates within moments, but finalize the invoice
 of a renewal about an hour later (https://docs.stripe.com/billing/invoices/subscription)."""
+INCOMPLETE_FOR = timedelta(hours=23)
+"""How long a first payment may take before the subscription expires
+(https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses)."""
 ENDED_TYPES = frozenset({"customer.subscription.deleted", "v1.customer.subscription.deleted"})
 """A subscription reached its end, told by a snapshot event or a thin one."""
 GONE_TYPES = frozenset({"customer.deleted", "v1.customer.deleted", "invoice.deleted", "v1.invoice.deleted"})
@@ -59,8 +60,6 @@ class Provider(Protocol):
     """What sync asks of a provider. Calls block and may come from any thread; they raise Unavailable."""
 
     def fetch(self, subject: str, known_live: Sequence[str] = ()) -> "Customer | Redirected | None": ...
-
-    def iter_all(self) -> Iterator[str]: ...
 
 
 Outcome = Literal["saved", "overtaken", "redirected", "nothing", "doubted", "failed"]
@@ -204,6 +203,8 @@ def _dates(customer: Customer) -> Iterable[datetime]:
         dates = [subscription.trial_ends_at, subscription.ends_at]
         for item in subscription.items:
             dates += [item.period_from_at, item.period_until]
+            if subscription.status == "incomplete" and item.period_from_at is not None:
+                dates.append(item.period_from_at + INCOMPLETE_FOR)
         yield from (date for date in dates if date is not None)
 
 
@@ -218,13 +219,3 @@ def _retry_s(claim: "Claim", error: Exception) -> float:
     pause = min(RETRY_FIRST_S * 2.0 ** min(claim.attempts, 16), RETRY_MAX_S)
     asked = error.retry_after_s if isinstance(error, Unavailable) else None
     return max(pause * random.uniform(0.5, 1.0), asked or 0)
-
-
-async def sweep(store: "Store", provider: Provider) -> Marked:
-    """Have everything read again: every subject known here, and every one the provider knows."""
-    known = await mark_all_dirty(store)
-    discovered = 0
-    subjects = provider.iter_all()
-    while page := await asyncio.to_thread(lambda: list(islice(subjects, 500))):
-        discovered += await mark_discovered(store, subjects=page)
-    return Marked(subjects=known + discovered, discovered=discovered)

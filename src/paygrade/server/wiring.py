@@ -31,6 +31,7 @@ from paygrade.server.workers import run_workers
 
 if TYPE_CHECKING:
     from paygrade.providers.stripe.client import StripeProvider
+    from paygrade.providers.stripe.commands import StripeCommands
     from paygrade.providers.stripe.events import EventRef
     from paygrade.providers.stripe.previews import StripePreviewer
 
@@ -87,7 +88,12 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
 
     async def work() -> None:
         await run_workers(
-            store, provider, clock, webhooks=bool(settings.webhook_secrets), sweep_every=settings.sweep_every
+            store,
+            provider,
+            clock,
+            commands=stripe_commands(provider) if provider is not None else None,
+            webhooks=bool(settings.webhook_secrets),
+            sweep_every=settings.sweep_every,
         )
 
     async def first_catalog() -> None:
@@ -124,6 +130,13 @@ def stripe_previewer(provider: "StripeProvider") -> "StripePreviewer":
     from paygrade.providers.stripe.previews import StripePreviewer
 
     return StripePreviewer(provider.connection)
+
+
+def stripe_commands(provider: "StripeProvider") -> "StripeCommands":
+    """What writes to the account that `provider` reads, at the same pace."""
+    from paygrade.providers.stripe.commands import StripeCommands
+
+    return StripeCommands(provider.connection)
 
 
 def stripe_verify(secrets: Sequence[str]) -> Verify:

@@ -16,15 +16,20 @@ from paygrade.errors import Unavailable
 from paygrade.server.operations.alerts import LOOKS_MAX, look_again
 from paygrade.server.operations.plan_changes import purge_quotes
 from paygrade.server.operations.repair import purge_repair
+from paygrade.server.operations.reports import purge_reports
 from paygrade.server.operations.sync import purge_inbox
 from paygrade.server.polls import EventSource, poll_events
+from paygrade.server.reports import Metering, claim_reports, mark_reports, report_window
 from paygrade.server.settings import SWEEP_EVERY
 from paygrade.server.sweeps import Lister, run_sweep, start_sweep_regularly
 from paygrade.server.sync import LEASE_S, Provider, claim_subjects, fail_claim, sync_subject
+from paygrade.server.top_ups import Charging, buy_top_up, claim_top_ups
 
 if TYPE_CHECKING:
+    from paygrade.postgres.reports import SavedReport
     from paygrade.postgres.store import Store
     from paygrade.postgres.subjects import Claim
+    from paygrade.postgres.top_ups import SavedTopUp
     from paygrade.server.clock import Clock
     from paygrade.server.snapshots import Snapshots
 
@@ -35,8 +40,18 @@ FETCHES_MAX = 8
 LOOK_S = 0.25
 """How often to look for retries, expired leases and dates that have come; marks are heard at once."""
 PAUSE_S = 1.0
+REPORTS_MAX = 4
+"""How many windows one process tells of at a time: reads of subjects share the pace, and go first."""
+REPORT_EVERY_S = 5.0
+TOP_UPS_MAX = 4
+"""How many top-ups one process buys at a time."""
+TOP_UP_EVERY_S = 0.5
 BROKEN_S = 30.0
 PURGE_EVERY_S = 3600.0
+
+
+class Commands(Metering, Charging, Protocol):
+    """Everything that a provider is told to do."""
 
 
 class Source(Provider, Lister, EventSource, Protocol):
@@ -48,12 +63,14 @@ async def run_workers(
     provider: Source | None,
     clock: "Clock",
     *,
+    commands: Commands | None = None,
     webhooks: bool = True,
     sweep_every: timedelta | None = SWEEP_EVERY,
 ) -> None:
     """Run every worker until cancelled. Without a provider only what needs none.
 
-    `webhooks`: events are expected to come by themselves. `sweep_every` None: nothing is repaired unasked.
+    `commands` None: the provider is only read. `webhooks`: events are expected to come by themselves. `sweep_every`
+    None: nothing is repaired unasked.
     """
     async with asyncio.TaskGroup() as workers:
         workers.create_task(purge_regularly(store, clock))
@@ -62,6 +79,9 @@ async def run_workers(
             workers.create_task(sweep_when_due(store, provider, clock, every=sweep_every))
             if sweep_every is not None:
                 workers.create_task(poll_when_due(store, provider, clock, webhooks=webhooks))
+        if commands is not None:
+            workers.create_task(report_usage(store, commands, clock))
+            workers.create_task(buy_top_ups(store, commands, clock))
 
 
 async def sync_subjects(
@@ -110,6 +130,49 @@ async def poll_when_due(store: "Store", provider: EventSource, clock: "Clock", *
     await _repeat(look, pause_s=PAUSE_S)
 
 
+async def report_usage(store: "Store", provider: Metering, clock: "Clock") -> None:
+    """Tell the provider of usage it does not know yet, until cancelled."""
+
+    async def look() -> None:
+        await mark_reports(store, at=clock.now())
+        while claims := await claim_reports(store, limit=REPORTS_MAX, at=clock.now()):
+            await asyncio.gather(*(_report(store, provider, clock, claim) for claim in claims))
+
+    await _repeat(look, pause_s=REPORT_EVERY_S)
+
+
+async def buy_top_ups(store: "Store", provider: Charging, clock: "Clock") -> None:
+    """Buy the units that were asked for, until cancelled."""
+
+    async def look() -> None:
+        while claims := await claim_top_ups(store, limit=TOP_UPS_MAX):
+            await asyncio.gather(*(_buy(store, provider, clock, claim) for claim in claims))
+
+    await _repeat(look, pause_s=TOP_UP_EVERY_S)
+
+
+async def _buy(store: "Store", provider: Charging, clock: "Clock", claim: "SavedTopUp") -> None:
+    try:
+        outcome = await buy_top_up(store, provider, clock, claim)
+        log.info("top_up", account=claim.account, credit=claim.credit, top_up=claim.id, outcome=outcome)
+    except Unavailable as error:
+        # The database went away: whoever claims it next looks how far it came.
+        log.warning("top_up_not_saved", account=claim.account, top_up=claim.id, error=error.detail)
+    except Exception:  # the top of a loop: one top-up must not stop the others
+        log.exception("top_up_broken", account=claim.account, top_up=claim.id)
+
+
+async def _report(store: "Store", provider: Metering, clock: "Clock", claim: "SavedReport") -> None:
+    try:
+        outcome = await report_window(store, provider, clock, claim)
+        log.info("usage_reported", account=claim.account, feature=claim.pool, window=claim.slot, outcome=outcome)
+    except Unavailable as error:
+        # The database went away: what is pending stays so, and is told again under the same identifier.
+        log.warning("usage_not_saved", account=claim.account, feature=claim.pool, error=error.detail)
+    except Exception:  # the top of a loop: one window must not stop the others
+        log.exception("usage_broken", account=claim.account, feature=claim.pool, window=claim.slot)
+
+
 async def _repeat(look: Callable[[], Awaitable[None]], *, pause_s: float) -> None:
     while True:
         try:
@@ -130,6 +193,7 @@ async def purge_regularly(store: "Store", clock: "Clock") -> None:
             await purge_inbox(store, at=clock.now())
             await purge_repair(store, at=clock.now())
             await purge_quotes(store, at=clock.now())
+            await purge_reports(store, at=clock.now())
         except Unavailable as error:
             log.warning("purge_failed", error=error.detail)
         await asyncio.sleep(PURGE_EVERY_S)

@@ -107,5 +107,5 @@ def _follow(world: World, charge: Json) -> None:
         return
     for payment in world.owned("invoice_payment", charge["payment_intent"]):
         subscription = lifecycle.subscription_of(world, world.objects[payment["invoice"]])
-        if subscription["status"] not in lifecycle.ENDED:
+        if subscription is not None and subscription["status"] not in lifecycle.ENDED:
             lifecycle.end(world, subscription, reason="payment_disputed")

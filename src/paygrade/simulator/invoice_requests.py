@@ -1,12 +1,108 @@
-"""Requests about one invoice: pay, finalize, void, write off."""
+"""Requests about one invoice: make one by hand, change it, pay, finalize, void, write off, delete."""
 
 from __future__ import annotations
 
-from paygrade.simulator import errors, forms, invoices, subscriptions
+from paygrade.simulator import cycles, errors, forms, invoice_items, invoice_shapes, invoices, subscriptions
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
 PAY_FIELDS = frozenset({"payment_method", "paid_out_of_band", "off_session", "forgive", "expand"})
+
+CREATE_FIELDS = frozenset(
+    {
+        "auto_advance",
+        "collection_method",
+        "currency",
+        "customer",
+        "days_until_due",
+        "default_payment_method",
+        "description",
+        "discounts",
+        "expand",
+        "footer",
+        "metadata",
+        "pending_invoice_items_behavior",
+    }
+)
+UPDATE_FIELDS = frozenset({"auto_advance", "default_payment_method", "description", "expand", "footer", "metadata"})
+
+
+def create_invoice(world: World, params: Json) -> Json:
+    """Draft an invoice of no subscription; it stays a draft unless told to advance (Stripe docs: create an invoice)."""
+    forms.check_known(params, CREATE_FIELDS)
+    customer = subscriptions.live_customer(world, forms.read_required(params, "customer"))
+    if forms.read_list(params, "discounts"):
+        raise errors.invalid("discounts", "The simulator discounts invoices of subscriptions only.")
+    method = forms.read_choice(params, "collection_method", ("charge_automatically", "send_invoice"))
+    pending = forms.read_choice(params, "pending_invoice_items_behavior", ("exclude", "include"))
+    currency = forms.read_text(params, "currency") or customer["currency"] or "usd"
+    invoice = invoice_shapes.manual_invoice(
+        id=world.new_id("in"),
+        at=world.at,
+        customer=customer,
+        auto_advance=forms.read_bool(params, "auto_advance") is True,
+        collection_method=method or "charge_automatically",
+        currency=currency.lower(),
+        default_payment_method=_own_card(world, customer, params),
+        description=forms.read_text(params, "description") or None,
+        footer=forms.read_text(params, "footer") or None,
+        metadata=forms.merge_metadata({}, params),
+    )
+    if method == "send_invoice":
+        days = forms.read_int(params, "days_until_due")
+        if days is None:
+            raise errors.missing_parameter("days_until_due")
+        invoice["due_date"] = world.at + days * cycles.DAY_S
+    with world.holding(world.put(invoice, customer["id"])):
+        if pending == "include":
+            invoice_items.place(world, invoice, invoice_items.waiting(world, customer["id"], invoice["currency"]))
+        if invoice["auto_advance"]:
+            invoices.wait_to_finalize(world, invoice)
+    world.emit("invoice.created", invoice)
+    return invoice
+
+
+def update_invoice(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, UPDATE_FIELDS)
+    invoice = world.get("invoice", id)
+    if invoice["status"] != "draft" and set(params) - {"auto_advance", "metadata", "expand"}:
+        message = "Finalized invoices can't be updated in this way."
+        raise errors.invalid("invoice", message, code="invoice_not_editable")
+    customer = subscriptions.live_customer(world, invoice["customer"])
+    with world.changing(invoice):
+        invoice["metadata"] = forms.merge_metadata(invoice["metadata"], params)
+        for name in ("description", "footer"):
+            if name in params:
+                invoice[name] = forms.read_text(params, name) or None
+        if "default_payment_method" in params:
+            invoice["default_payment_method"] = _own_card(world, customer, params)
+        advances = forms.read_bool(params, "auto_advance")
+        if advances is not None:
+            invoice["auto_advance"] = advances
+            if advances and invoice["status"] == "draft":
+                invoices.wait_to_finalize(world, invoice)
+    return invoice
+
+
+def delete_invoice(world: World, id: str, params: Json) -> Json:
+    """Delete a draft that was made by hand, with the items on it."""
+    forms.check_known(params, frozenset({"expand"}))
+    invoice = world.get("invoice", id)
+    if invoice["status"] != "draft" or invoice["parent"] is not None:
+        message = "You can only delete draft invoices that are not of a subscription."
+        raise errors.invalid("invoice", message, code="invoice_not_editable")
+    invoice_items.release(world, invoice)
+    del world.objects[id]
+    world.emit("invoice.deleted", invoice)
+    return {"id": id, "object": "invoice", "deleted": True}
+
+
+def _own_card(world: World, customer: Json, params: Json) -> str | None:
+    named = forms.read_text(params, "default_payment_method") or None
+    method = world.get("payment_method", named, param="default_payment_method") if named else None
+    if method is not None and method["customer"] != customer["id"]:
+        raise errors.invalid("default_payment_method", "The payment method belongs to another customer.")
+    return named
 
 
 def pay_invoice(world: World, id: str, params: Json) -> Json:

@@ -85,16 +85,38 @@ _BLANK: Json = {
     "total_taxes": [],
     "webhooks_delivered_at": None,
 }
-"""What every invoice of a subscription has before anything is on it."""
+"""What every invoice has before anything is on it."""
 
 
 def invoice(*, id: str, at: int, customer: Json, subscription: Json, **known: Any) -> Json:
+    return _invoice(
+        id=id,
+        at=at,
+        customer=customer,
+        collection_method=subscription["collection_method"],
+        currency=subscription["currency"],
+        parent={
+            "quote_details": None,
+            "subscription_details": {
+                "metadata": dict(subscription["metadata"]),
+                "subscription": subscription["id"],
+            },
+            "type": "subscription_details",
+        },
+        **known,
+    )
+
+
+def manual_invoice(*, id: str, at: int, customer: Json, **known: Any) -> Json:
+    """One that somebody made: it belongs to no subscription."""
+    return _invoice(id=id, at=at, customer=customer, billing_reason="manual", parent=None, **known)
+
+
+def _invoice(*, id: str, at: int, customer: Json, **known: Any) -> Json:
     return {
         "id": id,
         **deepcopy(_BLANK),
-        "collection_method": subscription["collection_method"],
         "created": at,
-        "currency": subscription["currency"],
         "customer": customer["id"],
         "customer_address": customer["address"],
         "customer_email": customer["email"],
@@ -106,14 +128,6 @@ def invoice(*, id: str, at: int, customer: Json, subscription: Json, **known: An
             "has_more": False,
             "total_count": 0,
             "url": f"/v1/invoices/{id}/lines",
-        },
-        "parent": {
-            "quote_details": None,
-            "subscription_details": {
-                "metadata": dict(subscription["metadata"]),
-                "subscription": subscription["id"],
-            },
-            "type": "subscription_details",
         },
         "period_end": at,
         "period_start": at,
@@ -160,6 +174,70 @@ def line(*, id: str, item: Json, amount: int, period: tuple[int, int], descripti
         "taxes": [],
         **known,
     }
+
+
+def invoice_item(*, id: str, at: int, customer: Json, amount: int, currency: str, **known: Any) -> Json:
+    return {
+        "id": id,
+        "object": "invoiceitem",
+        "amount": amount,
+        "currency": currency,
+        "customer": customer["id"],
+        "customer_account": None,
+        "date": at,
+        "discounts": [],
+        "frozen_fields": None,
+        "invoice": None,
+        "invoicing_rules": None,
+        "livemode": False,
+        "net_amount": amount,
+        "parent": None,
+        "pricing": _priced(amount),
+        "proration": False,
+        "proration_details": None,
+        "quantity_decimal": str(known["quantity"]),
+        "tax_rates": [],
+        "test_clock": customer["test_clock"],
+        **known,
+    }
+
+
+def item_line(*, id: str, item: Json) -> Json:
+    """The line by which an invoice item stands on its invoice."""
+    return {
+        "id": id,
+        "object": "line_item",
+        "amount": item["amount"],
+        "currency": item["currency"],
+        "description": item["description"],
+        "discount_amounts": [],
+        "discountable": item["discountable"],
+        "discounts": [],
+        "invoice": item["invoice"],
+        "livemode": False,
+        "metadata": dict(item["metadata"]),
+        "parent": {
+            "invoice_item_details": {
+                "invoice_item": item["id"],
+                "proration": False,
+                "proration_details": None,
+                "subscription": None,
+            },
+            "subscription_item_details": None,
+            "type": "invoice_item_details",
+        },
+        "period": dict(item["period"]),
+        "pretax_credit_amounts": [],
+        "pricing": _priced(item["amount"]),
+        "quantity": item["quantity"],
+        "quantity_decimal": item["quantity_decimal"],
+        "subtotal": item["amount"],
+        "taxes": [],
+    }
+
+
+def _priced(amount: int) -> Json:
+    return {"price_details": None, "type": "price_details", "unit_amount_decimal": str(amount)}
 
 
 def invoice_payment(*, id: str, at: int, invoice: Json, payment_intent: str) -> Json:

@@ -1,4 +1,4 @@
-"""Invoices of subscriptions: drafted, finalized, charged, retried, voided.
+"""Invoices, of subscriptions or made by hand: drafted, finalized, charged, retried, voided.
 
 Laws. draft → open → paid | void | uncollectible, and uncollectible → paid | void. A total below zero becomes
 the customer's credit; credit pays first. Only automatic attempts and the very first one move the retry
@@ -53,7 +53,8 @@ def wait_to_finalize(world: World, invoice: Json) -> None:
 def finalize_due(world: World, invoice: Json) -> None:
     if invoice["status"] != "draft" or invoice["automatically_finalizes_at"] != world.at:
         return
-    paused = lifecycle.subscription_of(world, invoice)["pause_collection"]
+    subscription = lifecycle.subscription_of(world, invoice)
+    paused = subscription["pause_collection"] if subscription is not None else None
     if paused is None:
         finalize_and_collect(world, invoice)
         return
@@ -230,7 +231,7 @@ def _note_failure(world: World, invoice: Json, *, automatic: bool) -> bool:
     with world.changing(invoice):
         invoice["attempted"] = True
         invoice["attempt_count"] += counts
-        if not counts or not invoice["auto_advance"] or subscription["status"] == "incomplete":
+        if not counts or not invoice["auto_advance"] or (subscription and subscription["status"] == "incomplete"):
             return False
         days, tried = world.settings.retry_days, invoice["attempt_count"]
         if tried > len(days):

@@ -19,14 +19,17 @@ OWING = ("past_due", "unpaid")
 TRIAL_NOTICE_S = 3 * cycles.DAY_S
 
 
-def subscription_of(world: World, invoice: Json) -> Json:
+def subscription_of(world: World, invoice: Json) -> Json | None:
+    """Give the subscription an invoice is of; None: somebody made it by hand."""
+    if invoice["parent"] is None:
+        return None
     return world.objects[invoice["parent"]["subscription_details"]["subscription"]]
 
 
 def follow_settled(world: World, invoice: Json) -> None:
     """React to an invoice that was paid, marked uncollectible or voided."""
     subscription = subscription_of(world, invoice)
-    if subscription["status"] in ENDED:
+    if subscription is None or subscription["status"] in ENDED:
         return
     settled = invoice["status"] in ("paid", "uncollectible")
     resumption = world.resumptions.get(subscription["id"])
@@ -50,6 +53,8 @@ def follow_settled(world: World, invoice: Json) -> None:
 def follow_failed(world: World, invoice: Json) -> None:
     """React to an invoice that was due and not paid."""
     subscription = subscription_of(world, invoice)
+    if subscription is None:
+        return
     resumption = world.resumptions.get(subscription["id"])
     if resumption is not None and resumption.invoice == invoice["id"]:
         if resumption.by_attempt:
@@ -67,7 +72,7 @@ def follow_failed(world: World, invoice: Json) -> None:
 def give_up(world: World, invoice: Json) -> None:
     """Do what the settings say once the last retry of an invoice has failed."""
     subscription = subscription_of(world, invoice)
-    if subscription["status"] not in ("active", "past_due"):
+    if subscription is None or subscription["status"] not in ("active", "past_due"):
         return
     if world.settings.after_retries == "cancel":
         end(world, subscription, reason="payment_failed")

@@ -192,7 +192,7 @@ def _attached(customer: str, params: Json) -> Test:
 
 
 def _subscription_of(invoice: Json) -> object:
-    return invoice["parent"]["subscription_details"]["subscription"]
+    return invoice["parent"] and invoice["parent"]["subscription_details"]["subscription"]
 
 
 PRODUCT_FILTERS: dict[str, Callable[[Json], object]] = {"active": lambda p: p["active"]}
@@ -207,6 +207,21 @@ INVOICE_FILTERS: dict[str, Callable[[Json], object]] = {
 def list_invoices(world: World, params: Json) -> Json:
     owner = "subscription" if "subscription" in params else "customer"
     return listing("invoice", "/v1/invoices", INVOICE_FILTERS, owner=owner)(world, params)
+
+
+def list_invoice_items(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "customer": lambda i: i["customer"],
+        "invoice": lambda i: i["invoice"],
+    }
+    forms.check_known(params, LIST_FIELDS | {"created", "pending"} | set(names))
+    pending, plain = forms.read_bool(params, "pending"), filters(params, names)
+
+    def keep(item: Json) -> bool:
+        return plain(item) and (pending is None or (item["invoice"] is None) == pending)
+
+    shelf = f"invoiceitem/{params['customer']}" if "customer" in params else "invoiceitem"
+    return page(world, shelf, params, url="/v1/invoiceitems", keep=keep)
 
 
 def list_refunds(world: World, params: Json) -> Json:

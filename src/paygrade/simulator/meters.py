@@ -168,12 +168,15 @@ def summaries(world: World, id: str, params: Json) -> Json:
 
 
 def used(world: World, item: Json, *, period: tuple[int, int]) -> int:
-    """Give what an item's customer used of its price's meter within a period; nothing without a meter."""
+    """Give what an item's customer used of its price's meter within a period; nothing without a meter, or below zero.
+
+    Negative quantities correct what was told before (Stripe docs: configure meters, fix incorrect usage data).
+    """
     meter = world.find(KIND, item["price"]["recurring"]["meter"])
     subscription = world.find("subscription", item["subscription"])
     if meter is None or subscription is None:
         return 0
-    return _aggregate(world, meter, customer=subscription["customer"], period=period)
+    return max(0, _aggregate(world, meter, customer=subscription["customer"], period=period))
 
 
 def _aggregate(world: World, meter: Json, *, customer: str, period: tuple[int, int]) -> int:

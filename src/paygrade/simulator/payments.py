@@ -92,11 +92,11 @@ def attach(world: World, id: str, *, customer: Json, param: str) -> Json:
     return payment_method
 
 
-def card_for(world: World, *, customer: Json, subscription: Json, invoice: Json | None = None) -> str | None:
+def card_for(world: World, *, customer: Json, subscription: Json | None, invoice: Json | None = None) -> str | None:
     """Give the id of the payment method that pays, or None."""
     for id in (
         invoice["default_payment_method"] if invoice else None,
-        subscription["default_payment_method"],
+        subscription["default_payment_method"] if subscription else None,
         customer["invoice_settings"]["default_payment_method"],
     ):
         payment_method = world.find("payment_method", id)
@@ -124,6 +124,7 @@ def open_payment(world: World, invoice: Json) -> None:
     description = {
         "subscription_create": "Subscription creation",
         "subscription_update": "Subscription update",
+        "manual": "Payment for Invoice",
     }.get(invoice["billing_reason"], "Subscription cycle")
     intent = invoice_shapes.payment_intent(
         id=world.new_id("pi"),

@@ -306,6 +306,7 @@ EVENT_NOUNS = {
     "payment_method": "payment_method",
     "subscription": "customer.subscription",
     "invoice": "invoice",
+    "invoiceitem": "invoiceitem",
     "refund": "refund",
     "dispute": "charge.dispute",
     "credit_note": "credit_note",

@@ -12,13 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade import facts
 from paygrade.errors import Refused, Unavailable
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.connection import Gone, StripeConnection, not_understood
 from paygrade.providers.stripe.events import TYPES, ListedEvent, listed_event
-from paygrade.providers.stripe.listing import Page, page_of
+from paygrade.providers.stripe.listing import Page, created_before, page_of, page_of_customers
 from paygrade.providers.stripe.payload import Payload
 from paygrade.providers.stripe.translate import Json
 
@@ -26,6 +27,8 @@ PAGE_SIZE = 100
 """The most Stripe puts on one page."""
 _EXPANDED = ["customer", "latest_invoice"]
 """What of a subscription is needed beyond itself."""
+_CUSTOMERS = "customers:"
+"""Where a sweep goes on after the last subscription, and the customer it goes on after."""
 
 
 class Redirect(Struct, frozen=True):
@@ -57,8 +60,8 @@ class StripeProvider:
 
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
         without subscriptions or in arrears.
-        A customer that Stripe deleted or never heard of is a Customer with `deleted` set; None means that a
-        subscription or invoice has no customer any more. Raises Unavailable.
+        A customer that Stripe deleted is a Customer with `deleted` set. None means that Stripe never heard of the
+        customer, or that a subscription or invoice has none any more. Raises Unavailable.
         """
         id = subject.removeprefix("stripe:")
         if id.startswith("sub_"):
@@ -67,9 +70,12 @@ class StripeProvider:
             return self._owner_of(f"/v1/invoices/{_quoted(id)}")
         subscriptions = self._subscriptions_of(id, known_live)
         payload = _expanded_customer(subscriptions) or self._find(f"/v1/customers/{_quoted(id)}")
-        if payload is None and known_live and not subscriptions:
-            # Of a customer that was deleted Stripe still says so. Knowing nothing of it at all means that we ask the
-            # wrong Stripe account, and believing the answer would close every account here.
+        if payload is None and not subscriptions:
+            # Of a customer that was deleted Stripe still says so (docs.stripe.com/api/customers/delete). Knowing
+            # nothing of it at all means that the answer is older than the customer, or that we ask the wrong Stripe
+            # account: believing it would close accounts.
+            if not known_live:
+                return None
             raise Unavailable(
                 "provider_refused_key",
                 f"Stripe knows neither `{id}` nor its live subscriptions; check that `PAYGRADE_STRIPE_API_KEY` is a "
@@ -82,32 +88,42 @@ class StripeProvider:
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
 
-    def iter_all(self) -> Iterator[str]:
-        """The subject of every subscription of any status, each once: what a full sweep has to visit."""
-        seen: set[str] = set()
-        for entry in self._pages("/v1/subscriptions", status="all"):
-            owner = _owner(entry)
-            if owner is not None and owner not in seen:
-                seen.add(owner)
-                yield f"stripe:{owner}"
+    def list_page(self, after: str | None, *, since: datetime | None, arrears: bool = False) -> Page | None:
+        """One page of every subscription there is and then of customers, in Stripe's order; None when `after` is
+        unknown there. One request.
 
-    def list_page(self, after: str | None) -> Page | None:
-        """One page of every subscription there is, in Stripe's order; None when `after` is unknown there.
-
-        One request. Stripe lists the newest first, so what is created meanwhile is on no later page.
+        Stripe lists the newest first, so what is created meanwhile is on no later page. Customers end with the page on
+        which one was created before `since`; None: with the last. `arrears`: tell since when subscriptions are unpaid,
+        as far as their latest invoice says; it makes a page twice as long.
         """
-        expand = [f"data.{field}" for field in _EXPANDED]
-        start = {"starting_after": after} if after else {}
         try:
-            page = self._get("/v1/subscriptions", limit=PAGE_SIZE, status="all", expand=expand, **start)
-            entries, follows = _entries("/v1/subscriptions", page, after)
-            return page_of(entries, after=follows)
+            if after is not None and after.startswith(_CUSTOMERS):
+                return self._page_of_customers(after.removeprefix(_CUSTOMERS) or None, since)
+            return self._page_of_subscriptions(after, _EXPANDED if arrears else ["customer"])
+        except Refused as mistake:
+            raise not_understood(mistake.detail) from mistake
+
+    def _page_of_subscriptions(self, after: str | None, expanded: Sequence[str]) -> Page | None:
+        expand = [f"data.{field}" for field in expanded]
+        try:
+            entries, follows = self._page("/v1/subscriptions", after, status="all", expand=expand)
         except Gone as gone:
             if after is None:
                 raise not_understood(f"there is no list of subscriptions: {gone}") from gone
             return None
-        except Refused as mistake:
-            raise not_understood(mistake.detail) from mistake
+        return page_of(entries, after=follows or _CUSTOMERS)
+
+    def _page_of_customers(self, after: str | None, since: datetime | None) -> Page:
+        try:
+            entries, follows = self._page("/v1/customers", after)
+        except Gone as gone:
+            if after is None:
+                raise not_understood(f"there is no list of customers: {gone}") from gone
+            # Deleted since the page before, whose last one it was.
+            return self._page_of_customers(None, since)
+        page = page_of_customers(entries, after=f"{_CUSTOMERS}{follows}" if follows else None)
+        known = since is not None and bool(entries) and created_before(entries[-1], since)
+        return replace(page, after=None) if known else page
 
     def iter_events_since(self, since: datetime) -> Iterator[ListedEvent]:
         """Events that concern access, created at `since` or later, newest first. Stripe keeps them for 30 days."""
@@ -142,6 +158,11 @@ class StripeProvider:
             raise not_understood("a subscription lost its items while it was read")
         return {**entry, "items": {**items, "data": whole, "has_more": False}}
 
+    def _page(self, path: str, after: str | None, **params: Any) -> tuple[list[Json], str | None]:
+        """The objects of one page, and where the next one begins."""
+        start = {"starting_after": after} if after else {}
+        return _entries(path, self._get(path, limit=PAGE_SIZE, **params, **start), after)
+
     def _find(self, path: str, **params: Any) -> Json | None:
         """The object at `path`, or None where Stripe says there is none."""
         try:
@@ -151,19 +172,18 @@ class StripeProvider:
 
     def _pages(self, path: str, **params: Any) -> Iterator[Json]:
         """Every object of a list, page after page; none where what they would belong to is gone."""
-        after: dict[str, str] = {}
+        after: str | None = None
         while True:
             try:
-                page = self._get(path, limit=PAGE_SIZE, **params, **after)
+                entries, follows = self._page(path, after, **params)
             except Gone as gone:
                 if after:
                     raise not_understood(f"`{path}` changed while it was read: {gone}") from gone
                 return
-            entries, follows = _entries(path, page, after.get("starting_after"))
             yield from entries
             if follows is None:
                 return
-            after = {"starting_after": follows}
+            after = follows
 
     def _get(self, path: str, **params: Any) -> Json:
         return self.connection.get(path, **params)

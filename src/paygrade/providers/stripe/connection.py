@@ -24,7 +24,8 @@ class Gone(Exception):
 
 
 class NotTaken(Exception):
-    """Stripe refused a request that would have changed something, and nothing changed: `status`, `code`, message."""
+    """Stripe refused a request that would have changed something, and nothing changed. Of a payment that was declined
+    (402) the attempt remains, and `code` is the bank's where there is one."""
 
     def __init__(self, status: int, code: str | None, message: str) -> None:
         super().__init__(message)
@@ -75,8 +76,17 @@ class StripeConnection:
 
         `idempotency_key` None: what is sent tells by itself that it was sent before. Raises NotTaken and Unavailable.
         """
-        key = {"idempotency_key": idempotency_key} if idempotency_key else {}
-        return self._ask("post", path, {**params, **key})
+        # Not tried again by the library: whoever asked must know that a first attempt may have done it.
+        options = {"max_network_retries": 0, **({"idempotency_key": idempotency_key} if idempotency_key else {})}
+        return self._ask("post", path, {**params, **options})
+
+    def delete(self, path: str) -> None:
+        """Remove something; that it is gone already is fine. Raises NotTaken and Unavailable."""
+        try:
+            self._ask("delete", path, {"max_network_retries": 0})
+        except NotTaken as refused:
+            if refused.code != "resource_missing":
+                raise
 
     def _ask(self, method: str, path: str, params: dict[str, Any]) -> Json:
         self._pace.wait()
@@ -114,7 +124,7 @@ def _explained(error: "stripe.StripeError") -> Exception:
             "provider_refused_key",
             f"Stripe refused the key: {message}; check `PAYGRADE_STRIPE_API_KEY` and its read permissions "
             "on customers, subscriptions, invoices, prices and events, and its write permissions on meter events, "
-            "invoices and invoice items where the catalog has `stripe_meter` or `top_ups`",
+            "invoices and invoice items where the catalog has meters of Stripe's or top-ups",
         )
     if isinstance(error, stripe.RateLimitError) or status == 429:
         return Unavailable(
@@ -132,7 +142,7 @@ def _explained(error: "stripe.StripeError") -> Exception:
         return Unavailable("provider_busy", f"Stripe answered {status}: {_first_line(message)}")
     if not isinstance(error.json_body, dict) or not isinstance(error.json_body.get("error"), dict):
         return not_understood(f"Stripe answered {status}: {_first_line(message)}")
-    return NotTaken(status, error.code, message)
+    return NotTaken(status, error.json_body["error"].get("decline_code") or error.code, message)
 
 
 def _retry_after_s(error: "stripe.StripeError") -> int | None:

@@ -1,10 +1,11 @@
-"""What one page of Stripe's list of all subscriptions says of the customers on it.
+"""What one page of Stripe's list of all subscriptions, or of its list of customers, says of the customers on it.
 
 Laws: a customer may stand on several pages, and a page says nothing of the subscriptions that are not on it; what a
 page cannot tell, or what on it is not understood, is left to a reading of the customer.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -45,6 +46,27 @@ def page_of(entries: Sequence[Json], *, after: str | None) -> Page:
         if owner is not None:
             by_owner.setdefault(owner, []).append(entry)
     return Page(tuple(_listed(owner, bought) for owner, bought in by_owner.items()), after)
+
+
+def page_of_customers(entries: Sequence[Json], *, after: str | None) -> Page:
+    """Customers as the list of customers has them, without a word on what they bought."""
+    return Page(tuple(_listed_alone(entry) for entry in entries), after)
+
+
+def created_before(entry: Json, instant: datetime) -> bool:
+    """Whether an object of a list was created before then. Refused if it does not say."""
+    source = Payload(entry, "object")
+    created_at = source.instant("created")
+    return created_at < instant if created_at is not None else source.refuse("created", "an instant")
+
+
+def _listed_alone(payload: Json) -> ListedCustomer:
+    source = Payload(payload, "customer")
+    subject = f"stripe:{source.required_text('id')}"
+    try:
+        return ListedCustomer(subject, (), translate.customer(payload, ()), whole=True, email=source.text("email"))
+    except Refused:
+        return ListedCustomer(subject, (), None, whole=False)
 
 
 def _listed(owner: str, bought: Sequence[Json]) -> ListedCustomer:

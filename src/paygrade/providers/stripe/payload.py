@@ -22,7 +22,8 @@ class Payload:
 
     def __init__(self, value: object, path: str) -> None:
         self.path = path
-        if not isinstance(value, Mapping):
+        # Asking a dict whether it is a Mapping is slow, and there are two dozen objects in a subscription.
+        if type(value) is not dict and not isinstance(value, Mapping):
             _refuse(path, value=value, expected="an object")
         self.fields: Mapping[str, object] = value
 
@@ -35,7 +36,7 @@ class Payload:
             return None
         if not isinstance(value, str):
             self.refuse(key, "a string")
-        if _UNSTORABLE.search(value):
+        if not value.isprintable() and _UNSTORABLE.search(value):
             self.refuse(key, "a string of storable characters")
         return value
 
@@ -99,7 +100,7 @@ class Payload:
     def listed(self, key: str) -> "tuple[Payload, ...]":
         """The objects under `key`, a plain array or one of Stripe's list objects (`{data: […]}`)."""
         value, path = self.fields.get(key), f"{self.path}.{key}"
-        if isinstance(value, Mapping):
+        if type(value) is dict or isinstance(value, Mapping):
             value, path = value.get("data"), f"{path}.data"
         if value is None:
             return ()

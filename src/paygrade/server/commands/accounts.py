@@ -202,6 +202,31 @@ def member(account: str, key: str, role: str | None, seat: bool, remove: bool, a
     _show_outcome(call("PUT", where, body=body), f"{key} is {role} of {account}", as_json=as_json)
 
 
+@accounts.command("top-ups")
+@click.argument("account")
+@click.option("--retry", metavar="ID", help="Try this failed top-up again.")
+@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@as_json
+def top_ups(account: str, retry: str | None, limit: int, as_json: bool) -> None:
+    """Show what was bought for ACCOUNT by itself when units ran low, or try a failed purchase again."""
+    where = path("v1", "accounts", account, "top-ups")
+    if retry is not None:
+        _show_outcome(call("POST", where + path(retry, "retry")), f"{retry} is tried again", as_json=as_json)
+        return
+    told = call("GET", where, query={"limit": str(limit)})
+    if as_json:
+        show_json(told)
+        return
+    table(
+        ("id", "asked", "credit", "units", "left then", "price", "state", "invoice", "note"),
+        (
+            (each["id"], instant(each["asked_at"]), each["credit"], each["units"], each["balance"],
+             f"{each['amount']} {each['currency']}", each["state"], each["invoice"], each["reason"] or each["error"])
+            for each in told["top_ups"]
+        ),
+    )  # fmt: skip
+
+
 def _show_outcome(told: object, line: str, *, as_json: bool) -> None:
     if as_json:
         show_json(told)
@@ -265,6 +290,39 @@ def balance(account: str, feature: str, as_json: bool) -> None:
             for one in found["grants"]
         ),
     )
+
+
+@accounts.command("usage")
+@click.argument("account")
+@click.option("--feature", help="Only this feature or credit.")
+@click.option("--from", "from_at", help="Windows that end after this instant; 92 days ago.")
+@click.option("--until", help="Windows that begin before this instant; now.")
+@click.option("--group-by", help="`member`, or a property of usage events; needs --feature.")
+@as_json
+def show_usage(
+    account: str, feature: str | None, from_at: str | None, until: str | None, group_by: str | None, as_json: bool
+) -> None:
+    """What ACCOUNT used in each window, the newest first."""
+    said = {"feature": feature, "from": from_at, "until": until, "group_by": group_by}
+    query = {name: value for name, value in said.items() if value is not None}
+    told = call("GET", path("v1", "accounts", account, "usage"), query=query)
+    if as_json:
+        show_json(told)
+        return
+    columns = ("feature", "from", "until", "used", "held", "limit", *((group_by,) if group_by else ()))
+    table(columns, (row for window in told["windows"] for row in _usage_rows(window, grouped=group_by is not None)))
+    if told["more"]:
+        click.echo("there is more: ask for less with --from and --until", err=True)
+
+
+# Any: decoded JSON, as the server sent it.
+def _usage_rows(window: dict[str, Any], *, grouped: bool) -> list[tuple[object, ...]]:
+    """A window's row, and one for each of its groups."""
+    from_at, until = (instant(window[name]) if window[name] else None for name in ("from_at", "until"))
+    limit = "unlimited" if window["unlimited"] else window["limit"]
+    head = (window["feature"], from_at, until)
+    whole = (*head, window["used"], window["reserved"], limit, *((None,) if grouped else ()))
+    return [whole, *((*head, group["used"], None, None, group["value"]) for group in window["groups"] or ())]
 
 
 @accounts.command()

@@ -112,7 +112,7 @@ def _provider(settings: Settings) -> Iterator[Symptom]:
         yield Symptom("provider", "note", "no PAYGRADE_STRIPE_API_KEY: subscriptions are stated by hand only")
         return
     try:
-        next(provider.iter_all(), None)
+        provider.list_page(None, since=None)
         yield Symptom("provider", "ok", f"{settings.stripe_api_base or 'Stripe'} takes the key")
     except Unavailable as error:
         yield Symptom("provider", "wrong", error.detail)

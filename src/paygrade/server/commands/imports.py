@@ -1,16 +1,19 @@
-"""`paygrade import`: take over the customers of an existing billing account, and see first what that would do."""
+"""`paygrade import`: take over the customers of an existing billing account, or usage that was counted elsewhere."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from paygrade.server.commands.event_files import import_events
 from paygrade.server.commands.output import as_json, say, show_json, table
 from paygrade.server.commands.sweeping import follow_sweep, start_sweep, summary
 
 
 @click.group("import")
 def imports() -> None:
-    """Take over an existing billing account."""
+    """Take over an existing billing account, or past usage."""
 
 
 @imports.command()
@@ -25,6 +28,27 @@ def stripe(dry_run: bool, as_json: bool) -> None:
     say(summary(told))
     if told["report"] is not None:
         _show(told["report"])
+
+
+@imports.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--backfill", is_flag=True, help="Take usage older than 34 days too, in the windows it belongs to.")
+@click.option("--rejects", type=click.Path(dir_okay=False, path_type=Path), help="Where to tell the lines refused.")
+@as_json
+def events(file: Path, backfill: bool, rejects: Path | None, as_json: bool) -> None:
+    """Send every usage event of FILE, a CSV with a line of column names or JSON lines. Exit code 1: some are refused.
+
+    Columns and fields are those of an event (id, account, feature or event, quantity, time, member, amends); any
+    other column of a CSV is a property. An event counts once, so an interrupted import is simply started again.
+    """
+    where = rejects or file.with_name(f"{file.name}.rejects.jsonl")
+    done = import_events(file, where, backfill=backfill, quiet=as_json)
+    if as_json:
+        show_json(done)
+    else:
+        told = f", {done.rejected} refused: see {done.rejects}" if done.rejected else ""
+        say(f"{done.lines} events: {done.accepted} counted, {done.duplicates} counted before{told}")
+    sys.exit(1 if done.rejected else 0)
 
 
 # Any: decoded JSON, as the server sent it.

@@ -1,6 +1,7 @@
 """`paygrade serve`: the server, with an embedded database unless it is given one."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from paygrade.server import wiring
 from paygrade.server.catalog_file import read_catalog
 from paygrade.server.logs import configure_logs
 from paygrade.server.settings import Settings, parse_settings
+from paygrade.server.whole_answers import WholeAnswers
 
 
 @click.command()
@@ -40,8 +42,17 @@ def serve(host: str | None, port: int | None, no_migrate: bool, as_json: bool) -
                 click.echo(f"migrated: {name}", err=True)
         key, made = wiring.admin_key(settings)
         _announce(settings, key if made else None)
+        collect_rarely()
         app = wiring.application(settings, database_url=database_url, key=key, document=document)
         _run(app, settings)
+
+
+def collect_rarely() -> None:
+    """Look for cycles of garbage less often than Python does of itself: what is remembered lives long and has none, and
+    going through it over and over took a third of the time of using units."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _run(app: object, settings: Settings) -> None:
@@ -50,10 +61,11 @@ def _run(app: object, settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=WholeAnswers,
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who is behind a proxy
         timeout_graceful_shutdown=10,
     )
     server = uvicorn.Server(config)

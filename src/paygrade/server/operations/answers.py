@@ -12,7 +12,7 @@ from paygrade.decisions import Decision
 from paygrade.sources import Reason, Source
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """What became of a request. `took_effect`: units were used, held or given back by it; `replayed`: it was asked
     before, and this is what was answered then."""
 
@@ -56,14 +56,14 @@ class _Packed(Struct, frozen=True, array_like=True):
     reservation: ReservationView | None
 
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(_Packed)
 
 
 def packed(decision: Decision, reservation: ReservationView | None = None) -> bytes:
-    """The part of an answer that is kept: sources are left out, they are those of the entitlement."""
-    return _encoder.encode(
-        _Packed(
+    """The part of an answer that is kept, read back as `_Packed`: sources are left out, they are the entitlement's."""
+    return _encode(
+        (
             decision.allowed,
             decision.reason,
             decision.quantity,

@@ -40,7 +40,7 @@ async def with_balances(
         for draw in release(reservation.held):
             holds[draw.pool].append(Hold(reservation.expires_at, draw.slot, -draw.reserved))
     for pool, its in counted.items():
-        await _settle_carried(tx, account, its, rows[pool])
+        await _settle_carried(tx, account, its, rows[pool], at)
     balances = {
         pool: assemble(rows[pool], its.from_at, grants=grants.get((account, pool), ()), holds=holds[pool])
         for pool, its in counted.items()
@@ -51,7 +51,16 @@ async def with_balances(
         pool: (slot, kept[account, pool, slot].version if (account, pool, slot) in kept else 0)
         for pool, slot in windows.items()
     }
-    return replace(snapshot, balances=balances), versions
+    return replace(snapshot, balances=balances, until=_known_until(snapshot)), versions
+
+
+def _known_until(snapshot: Snapshot) -> datetime:
+    """What is carried into the next window is known when that begins, not before."""
+    for segment in snapshot.segments:
+        turns = [its.resets_at for its in segment.entitlements.values() if its.rollover and its.resets_at is not None]
+        if turns:
+            return min(snapshot.until, *turns)
+    return snapshot.until
 
 
 async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime) -> Snapshot:
@@ -68,11 +77,13 @@ async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime
     balances = {}
     for pool, its in counted.items():
         rows = {slot: row for (its_pool, slot), row in folded.items() if its_pool == pool and slot[:6] != "grant:"}
-        settled = kept.get((account, pool, windows.get(pool, "")))
-        if settled is not None and settled.row.detail is not None:
+        if its.rollover:
+            settled = kept.get((account, pool, windows[pool]))
+            carried = settled.row.detail.carried if settled is not None and settled.row.detail is not None else None
+            if carried is None:
+                carried = await carried_into(tx, account, its, at)
             row = rows.get(windows[pool], Row())
-            detail = replace(row.detail or SlotDetail(), carried=settled.row.detail.carried)
-            rows[windows[pool]] = replace(row, detail=detail)
+            rows[windows[pool]] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
         grants = [_spent(grant, folded.get((pool, grant.slot), Row())) for grant in granted.get(pool, ())]
         balances[pool] = assemble(rows, its.from_at, grants=grants)
     return replace(snapshot, balances=balances)
@@ -87,14 +98,16 @@ def _slots(its: Entitlement, at: datetime) -> list[str]:
     return [*found, carried_slot(its.from_at)] if its.rollover else found
 
 
-async def _settle_carried(tx: "Transaction", account: str, its: Entitlement, rows: dict[str, Row]) -> None:
+async def _settle_carried(
+    tx: "Transaction", account: str, its: Entitlement, rows: dict[str, Row], at: datetime
+) -> None:
     """What is carried into a window that nobody has used yet shows all the same."""
     if not its.rollover:
         return
     slot = slot_of(its.from_at)
     row = rows.get(slot, Row())
     if row.detail is None or row.detail.carried is None:
-        carried = await carried_into(tx, account, its)
+        carried = await carried_into(tx, account, its, at)
         if carried or slot in rows:
             rows[slot] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
 

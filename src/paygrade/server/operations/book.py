@@ -1,10 +1,10 @@
-"""The book: the balances that requests decided together work on, locked for them, and what becomes of each.
+"""The book: the balances that requests decided together work on, and what becomes of each.
 
-Laws: everything that is changed is locked first, in one order; what a book saves is the sum of its entries' draws;
+Laws: everything that is changed is locked first, in one order, or saved only if it is what it was when it was
+remembered; what a book saves is the sum of its entries' draws;
 a reservation whose time is up is given back before anything is decided.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from paygrade.balances import (
 )
 from paygrade.decisions import decide
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, digest
+from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, derived, digest
 from paygrade.ledger import apply, release
 from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.carrying import carried_into
@@ -39,18 +39,23 @@ class Due(Exception):  # not an error: something has to be done first
 
 
 class Book:
-    """Balances by account and pool, as they are after what was entered so far."""
+    """Balances by account and pool, as they are after what was entered so far. `locked` False: `kept` is what was last
+    told, of plain counts alone; saving it is refused `raced` if that is no longer so."""
 
     def __init__(
         self,
         snapshots: Mapping[str, Snapshot],
+        pools: Iterable[tuple[str, str]],
         kept: Mapping[Key, Kept],
         grants: Mapping[tuple[str, str], list[Grant]],
         answered: dict[tuple[str, str], Answered],
         reservations: dict[tuple[str, str], Reservation],
         at: datetime,
+        *,
+        locked: bool = True,
     ) -> None:
         self.at = at
+        self._locked = locked
         self.answered = answered
         self.reservations = reservations
         self.entries: list[Entry] = []
@@ -60,7 +65,8 @@ class Book:
         self._granted: dict[tuple[str, str, str], list[int]] = {}
         self._changed_reservations: dict[tuple[str, str], Reservation] = {}
         self._expires: dict[Key, datetime] = {}
-        balances = _assembled(snapshots, kept, grants, at)
+        self._entitlements = {account: entitlements_at(snapshot, at) for account, snapshot in snapshots.items()}
+        balances = _assembled(self._entitlements, pools, kept, grants)
         # One snapshot for each account, whose balances are those of the book.
         self.snapshots = {
             account: replace(snapshot, balances=balances.setdefault(account, {}))
@@ -68,8 +74,7 @@ class Book:
         }
 
     def entitlements(self, account: str) -> Mapping[str, Entitlement]:
-        segments = self.snapshots[account].segments
-        return next((s.entitlements for s in segments if self.at < s.until), {})
+        return self._entitlements[account]
 
     def balances(self, account: str) -> dict[str, Balance]:
         return self.snapshots[account].balances
@@ -99,13 +104,23 @@ class Book:
                 slot = (reservation.account, draw.pool, draw.slot)
                 self._expires[slot] = min(self._expires.get(slot, reservation.expires_at), reservation.expires_at)
 
+    def run_down(self, pools: Collection[str]) -> Iterator[tuple[str, str, int]]:
+        """Account, pool and units left, of those of these pools from which something was drawn."""
+        drawn = [key[:2] for key, delta in (*self._deltas.items(), *self._granted.items()) if sum(delta) > 0]
+        for account, pool in dict.fromkeys(drawn):
+            if pool in pools:
+                left = decide(self.snapshots[account], pool, 0, self.at).remaining
+                if left is not None:
+                    yield account, pool, left
+
     async def save(self, tx: "Transaction") -> None:
         """Write all that was entered, and tell it."""
         if not self.entries and not self._changed_reservations:
             return
-        changes = [self._change(key, delta) for key, delta in self._deltas.items()]
+        changed = dict.fromkeys((*self._deltas, *self._due_sooner()))
+        changes = [self._change(key, self._deltas.get(key, [0, 0])) for key in changed]
         if changes:
-            await tx.ledger.save(changes)
+            await (tx.ledger.save(changes) if self._locked else tx.ledger.count(changes))
         if self._granted:
             await tx.ledger.save_grants([self._grant(*key, delta) for key, delta in self._granted.items()])
         if self._changed_reservations:
@@ -114,6 +129,15 @@ class Book:
             await tx.ledger.write(self.entries)
         await note_alerts(tx, list(self._passed(changes)), self.at)
         await tx.tell_balances(self._news(changes))
+
+    def _due_sooner(self) -> list[Key]:
+        """Slots on which something ends before what they knew of."""
+        found = []
+        for key, end in self._expires.items():
+            known = self._kept[key].expires_at if key in self._kept else end
+            if known is None or end < known:
+                found.append(key)
+        return found
 
     def _change(self, key: Key, delta: list[int]) -> Change:
         kept = self._kept[key]
@@ -186,18 +210,21 @@ async def open_book(
     reservations: Sequence[tuple[str, str]],
     at: datetime,
 ) -> Book:
-    """Lock what is going to change and read what it is. Raises Due."""
-    wanted = sorted(set(keys))
-    kept = await tx.ledger.lock(wanted, _spans(snapshots, at)) if wanted else {}
-    due = {key[0] for key, slot in kept.items() if slot.expires_at is not None and slot.expires_at <= at}
+    """Lock what is going to change and read what it is; the slots of grants say of which pools. Raises Due."""
+    touched = set(keys)
+    wanted, pools = sorted(key for key in touched if not _of_grant(key)), {key[:2] for key in touched}
+    taken = await tx.ledger.take(wanted, sorted(pools), ids, reservations, at)
+    if len(taken.kept) < len(wanted):
+        await tx.ledger.make([key for key in wanted if key not in taken.kept], _spans(snapshots, at))
+        # Whoever made one of them at the same moment has entered something, too: all is read anew.
+        taken = await tx.ledger.take(wanted, sorted(pools), ids, reservations, at)
+    # What a slot of a window knows of when it is given back, a grant does not: it may hold all of a reservation.
+    due = {account for (account, _), its in taken.grants.items() if any(grant.reserved for grant in its)}
+    due |= {key[0] for key, slot in taken.kept.items() if slot.expires_at is not None and slot.expires_at <= at}
     if due and await tx.ledger.expired(due, at):
         raise Due(due)
-    pools = {(account, pool) for account, pool, _ in wanted}
-    grants = await tx.ledger.grants(sorted(pools), at, lock=True) if pools else {}
-    held = await tx.ledger.reservations(reservations, lock=True) if reservations else {}
-    answered = await tx.ledger.answered(sorted(set(ids))) if ids else {}
-    kept = await _with_carried(tx, snapshots, kept, at)
-    return Book(snapshots, kept, grants, answered, held, at)
+    kept = await _with_carried(tx, snapshots, taken.kept, at)
+    return Book(snapshots, pools, kept, taken.grants, taken.answered, taken.reservations, at)
 
 
 async def expire_due(store: "Store", accounts: Collection[str], at: datetime) -> None:
@@ -205,22 +232,17 @@ async def expire_due(store: "Store", accounts: Collection[str], at: datetime) ->
     async with store.transaction() as tx:
         ids = await tx.ledger.expired(accounts, at)
         found = await tx.ledger.reservations(ids, lock=False)
-        keys = {
-            (r.account, draw.pool, draw.slot)
-            for r in found.values()
-            for draw in release(r.held)
-            if not draw.slot.startswith("grant:")
-        }
-        kept = await tx.ledger.lock(sorted(keys), {})
-        pools = {(r.account, draw.pool) for r in found.values() for draw in release(r.held)}
+        keys = {(r.account, draw.pool, draw.slot) for r in found.values() for draw in release(r.held)}
+        pools = {key[:2] for key in keys}
+        kept = await tx.ledger.lock(sorted(key for key in keys if not _of_grant(key)), {})
         grants = await tx.ledger.grants(sorted(pools), at, lock=True)
         held = await tx.ledger.reservations(ids, lock=True)
         empty = {account: Snapshot(account, "", at, at, ()) for account, _ in ids}
-        book = Book(empty, kept, grants, {}, held, at)
+        book = Book(empty, pools, kept, grants, {}, held, at)
         for reservation in held.values():
             if reservation.state == "open" and reservation.expires_at <= at:
                 draws = release(reservation.held)
-                id = f"{reservation.id}:expire"
+                id = derived(reservation.id, "expire")
                 book.enter(
                     Entry(
                         reservation.account,
@@ -240,21 +262,32 @@ async def expire_due(store: "Store", accounts: Collection[str], at: datetime) ->
         await book.save(tx)
 
 
+def _of_grant(key: Key) -> bool:
+    return key[2].startswith("grant:")
+
+
+def entitlements_at(snapshot: Snapshot, at: datetime) -> Mapping[str, Entitlement]:
+    """The entitlements in force at `at`."""
+    for segment in snapshot.segments:
+        if at < segment.until:
+            return segment.entitlements
+    return {}
+
+
 def _assembled(
-    snapshots: Mapping[str, Snapshot],
+    entitlements: Mapping[str, Mapping[str, Entitlement]],
+    pools: Iterable[tuple[str, str]],
     kept: Mapping[Key, Kept],
     grants: Mapping[tuple[str, str], list[Grant]],
-    at: datetime,
 ) -> dict[str, dict[str, Balance]]:
-    rows: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    rows: dict[tuple[str, str], dict[str, Row]] = {}
     for (account, pool, slot), found in kept.items():
-        rows[(account, pool)][slot] = found.row
+        rows.setdefault((account, pool), {})[slot] = found.row
     balances: dict[str, dict[str, Balance]] = {}
-    for (account, pool), its in rows.items():
-        segments = snapshots[account].segments
-        entitlements = next((s.entitlements for s in segments if at < s.until), {})
-        from_at = entitlements[pool].from_at if pool in entitlements else None
-        made = assemble(its, from_at, grants=grants.get((account, pool), ()))
+    for account, pool in pools:
+        entitlement = entitlements[account].get(pool)
+        from_at = entitlement.from_at if entitlement is not None else None
+        made = assemble(rows.get((account, pool), {}), from_at, grants=grants.get((account, pool), ()))
         balances.setdefault(account, {})[pool] = made
     return balances
 
@@ -263,8 +296,7 @@ def _spans(snapshots: Mapping[str, Snapshot], at: datetime) -> dict[Key, tuple[d
     """When the windows of these accounts begin and end."""
     spans: dict[Key, tuple[datetime | None, datetime | None]] = {}
     for account, snapshot in snapshots.items():
-        entitlements = next((s.entitlements for s in snapshot.segments if at < s.until), {})
-        for pool, its in entitlements.items():
+        for pool, its in entitlements_at(snapshot, at).items():
             if its.from_at is not None:
                 spans[(account, pool, slot_of(its.from_at))] = (its.from_at, its.resets_at)
     return spans
@@ -276,12 +308,11 @@ async def _with_carried(
     """Settle what is carried into windows that are used for the first time."""
     for key, found in kept.items():
         account, pool, slot = key
-        snapshot = snapshots[account]
-        its = next((s.entitlements for s in snapshot.segments if at < s.until), {}).get(pool)
+        its = entitlements_at(snapshots[account], at).get(pool)
         if its is None or not its.rollover or slot != slot_of(its.from_at):
             continue
         if found.row.detail is None or found.row.detail.carried is None:
-            carried = await carried_into(tx, account, its)
+            carried = await carried_into(tx, account, its, at)
             detail = replace(found.row.detail or SlotDetail(), carried=carried)
             kept[key] = found._replace(row=replace(found.row, detail=detail))
     return kept

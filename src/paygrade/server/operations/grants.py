@@ -1,21 +1,24 @@
 """Grants by themselves, and counts stated by hand: what an operator or the host application says of balances."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.balances import Grant, GrantKind, Share, share, slot_of
 from paygrade.entitlements import Snapshot
-from paygrade.entries import Draw, Entry, digest
+from paygrade.entries import Draw, Entry, derived, digest
 from paygrade.errors import Refused
-from paygrade.ledger import grants_of, in_window
+from paygrade.ledger import grants_of, in_window, slots
 from paygrade.server.operations.book import Book, Due, expire_due, open_book
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
     from paygrade.server.snapshots import Snapshots
+
+T = TypeVar("T")
 
 
 class GrantView(Struct, frozen=True):
@@ -45,10 +48,14 @@ async def give(
     Refused `unknown_account`, `unknown_feature`, `not_countable`, `id_conflict`, `already_expired`.
     """
     _refuse_ended(grant, at)
+    await _known(snapshots, store, account, pool, at)
+    return await once_more(lambda: _given(store, account=account, pool=pool, grant=grant, reason=reason, at=at))
+
+
+async def _given(store: "Store", *, account: str, pool: str, grant: Grant, reason: str, at: datetime) -> GrantView:
+    mark = digest("grant", pool, grant.kind, grant.units, grant.priority, grant.until, reason)
     async with store.transaction() as tx:
-        await _known(snapshots, store, account, pool, at)
-        mark = digest("grant", pool, grant.kind, grant.units, grant.priority, grant.until, reason)
-        found = await tx.ledger.answered([(account, f"grant:{grant.id}")])
+        found = await tx.ledger.answered([(account, derived("grant", grant.id))])
         if found:
             _refuse_other(next(iter(found.values())).digest, mark, grant.id)
             its = (await tx.ledger.grants([(account, pool)], at, lock=False)).get((account, pool), [])
@@ -62,9 +69,10 @@ async def grant_units(
     tx: "Transaction", *, account: str, pool: str, grant: Grant, reason: str, mark: int, at: datetime
 ) -> None:
     """Add a grant with its entry, and tell it."""
-    await tx.ledger.grant(account, pool, grant, reason=reason, at=at)
-    entry = Entry(account, f"grant:{grant.id}", "grant", pool, grant.units, grant.from_at, at, mark)
+    await tx.ledger.touch(account, pool)
+    entry = Entry(account, derived("grant", grant.id), "grant", pool, grant.units, grant.from_at, at, mark)
     await tx.ledger.write([entry])
+    await tx.ledger.grant(account, pool, grant, reason=reason, at=at)
     await tx.tell_balances([(account,)])
 
 
@@ -80,7 +88,7 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
             grant = replace(grant, voided=grant.voided + left)
             await tx.ledger.save_grants([(account, pool, grant)])
             mark = digest("void", pool, id)
-            entry = Entry(account, f"void:{id}:{grant.voided}", "void", pool, left, at, at, mark)
+            entry = Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark)
             await tx.ledger.write([entry])
             await tx.tell_balances([(account,)])
     return GrantView(grant, share(grant, at))
@@ -95,20 +103,35 @@ async def state_usage(
     """
     snapshot = await _known(snapshots, store, account, pool, at)
     entitlements = next(s.entitlements for s in snapshot.segments if at < s.until)
+    keys = [(account, *pair) for pair in slots(entitlements, pool, at)]
     slot, mark = slot_of(entitlements[pool].from_at), digest("set", pool, used, reason)
+
+    async def stated() -> BalanceView:
+        async with store.transaction() as tx:
+            book = await open_book(tx, {account: snapshot}, keys, [(account, id)], [], at)
+            known = book.answered.get((account, id))
+            if known is not None:
+                _refuse_other(known.digest, mark, id)
+            else:
+                _state(book, account, pool, slot, used, id, mark, at)
+                await book.save(tx)
+            return view_balance(book.snapshots[account], pool, at)
+
     while True:
         try:
-            async with store.transaction() as tx:
-                book = await open_book(tx, {account: snapshot}, [(account, pool, slot)], [(account, id)], [], at)
-                known = book.answered.get((account, id))
-                if known is not None:
-                    _refuse_other(known.digest, mark, id)
-                else:
-                    _state(book, account, pool, slot, used, id, mark, at)
-                    await book.save(tx)
-                return view_balance(book.snapshots[account], pool, at)
+            return await once_more(stated)
         except Due as due:
             await expire_due(store, due.accounts, at)
+
+
+async def once_more(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try again where another process took an id at the same moment: by then what it stands for is there to be seen."""
+    try:
+        return await attempt()
+    except Refused as refused:
+        if refused.code != "id_taken":
+            raise
+    return await attempt()
 
 
 def _state(book: Book, account: str, pool: str, slot: str, used: int, id: str, mark: int, at: datetime) -> None:

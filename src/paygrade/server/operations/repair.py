@@ -27,8 +27,9 @@ KEPT = timedelta(days=45)
 
 
 class SweepCounts(Struct, frozen=True):
-    """What a sweep did: requests, and what it met. Subjects that differ are drift; those in doubt could not be told
-    from the listing alone; both are read again, as are those discovered and those that miss a live subscription."""
+    """What a sweep did: requests, and what it met. `customers` are those who bought something. Subjects that differ are
+    drift; those in doubt could not be told from the listing alone; both are read again, as are those discovered and
+    those that miss a live subscription."""
 
     requests: int = 0
     subscriptions: int = 0

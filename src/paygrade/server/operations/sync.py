@@ -1,6 +1,6 @@
 """Billing sync, as seen from outside: events come in, and how it stands goes out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +18,6 @@ NO_SUBJECT = "none"
 """Where events are kept that concern no subject: prices, payouts, types that do not exist yet."""
 KEPT = timedelta(days=45)
 LISTED_MAX = 100
-_PAGE = 1000
 
 
 class EventRef(Protocol):
@@ -88,13 +87,6 @@ class SyncStatus(Struct, frozen=True):
     repair: RepairStatus
 
 
-class Marked(Struct, frozen=True):
-    """How many subjects will be read again, and how many of them were not known before."""
-
-    subjects: int
-    discovered: int
-
-
 async def receive_event(store: "Store", *, ref: EventRef, body: bytes, at: datetime) -> Received:
     """Keep a verified event and mark its subject. Once this returns, neither can be lost."""
     async with store.transaction() as tx:
@@ -131,29 +123,6 @@ async def _keep(tx: "Transaction", ref: EventRef, body: bytes, *, polled: bool, 
         polled=polled,
         at=at,
     )
-
-
-async def mark_all_dirty(store: "Store") -> int:
-    """Read every known subject again, whether or not an event said so; returns how many."""
-    marked, after = 0, ""
-    while True:
-        async with store.transaction() as tx:
-            page = await tx.subjects.known(after=after, limit=_PAGE)
-            if not page:
-                return marked
-            await tx.subjects.mark(page, swept=True)
-            await tx.tell("paygrade_subject")
-        marked, after = marked + len(page), page[-1]
-
-
-async def mark_discovered(store: "Store", *, subjects: Iterable[str]) -> int:
-    """Read those of these subjects that belong to no account yet; returns how many."""
-    async with store.transaction() as tx:
-        unknown = await tx.subjects.unknown(subjects)
-        if unknown:
-            await tx.subjects.mark(unknown, swept=True)
-            await tx.tell("paygrade_subject")
-    return len(unknown)
 
 
 async def purge_inbox(store: "Store", *, at: datetime) -> int:

@@ -4,85 +4,83 @@ Laws: what is answered is saved before; an id has at most one effect, and a deni
 one account, each one sees what those before it did; whoever loses a race is decided anew, with what is true then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.balances import Balance
+from paygrade.catalog import Catalog
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Entry, EntryKind, Held, Reservation, digest
-from paygrade.errors import Refused
-from paygrade.ledger import Spent, after, apply, commit, committed_price, exact_price, hold, release, slots, spend
+from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation
+from paygrade.errors import Refused, Unavailable
+from paygrade.ledger import (
+    Spent,
+    after,
+    apply,
+    commit,
+    committed_price,
+    exact_price,
+    hold,
+    release,
+    set_aside,
+    slots,
+    spend,
+)
 from paygrade.server.operations.answers import Answer, ReservationView, packed, unpacked
-from paygrade.server.operations.book import Book, Due, expire_due, open_book
+from paygrade.server.operations.book import Book, Due, entitlements_at, expire_due, open_book
+from paygrade.server.operations.requests import (
+    Asked,
+    Commit,
+    Consume,
+    Extend,
+    Release,
+    Reserve,
+    id_of,
+    mark_of,
+)
+from paygrade.server.operations.top_ups import ask_top_up
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store
+    from paygrade.postgres.store import Store, Transaction
     from paygrade.server.snapshots import Snapshots
 
-TTL_MAX_S = 24 * 3600
-HOLDS_MAX = 1000
-"""How many reservations of one account may be open at a time."""
+CONTENDED_MAX = 5
+"""How often the same is tried when others are at the same rows."""
 
 
-class Consume(Struct, frozen=True):
-    """Use `quantity` units, if that is allowed. `id` makes it count once."""
-
-    account: str
-    feature: str
-    id: str
-    quantity: int = 1
-    member: str | None = None
-    properties: dict[str, Any] | None = None
-    """Any: JSON as it was told."""
+class Unsure(Exception):  # not an error: it has to be decided on what is locked
+    """What is remembered does not settle it: it has changed, an id was there before, or something was denied."""
 
 
-class Reserve(Struct, frozen=True):
-    """Hold `quantity` units for `ttl_s` seconds, if that is allowed."""
+async def use_remembered(
+    store: "Store", snapshots: "Snapshots", asked: Sequence[Asked], at: datetime
+) -> Sequence[Answer | Refused] | None:
+    """Decide these requests on what is remembered, and save that if it is still so: one round trip.
 
-    account: str
-    feature: str
-    id: str
-    quantity: int = 1
-    ttl_s: int = 60
-    member: str | None = None
-    properties: dict[str, Any] | None = None
-
-
-class Commit(Struct, frozen=True):
-    """Use units of a reservation: `quantity` of them, or all; the rest is given back unless it is `keep`-t.
-
-    `id` names this step, so that it counts once; a reservation is committed whole only once, so that needs none.
+    None: it takes more than plain counts. Raises Unsure, and has done nothing then.
     """
-
-    account: str
-    reservation: str
-    quantity: int | None = None
-    keep: bool = False
-    id: str | None = None
-    properties: dict[str, Any] | None = None
-
-
-class Release(Struct, frozen=True):
-    """Give back what a reservation still holds."""
-
-    account: str
-    reservation: str
-
-
-class Extend(Struct, frozen=True):
-    """Let a reservation end `ttl_s` seconds from now."""
-
-    account: str
-    reservation: str
-    ttl_s: int = 60
-
-
-Asked = Consume | Reserve | Commit | Release | Extend
+    held, kept = {}, {}
+    for one in asked:
+        found = snapshots.counted(one.account, one.feature, at) if isinstance(one, Consume) else None
+        if found is None:
+            return None
+        held[one.account], key, count = found
+        kept[key] = count
+    book = Book(held, {key[:2] for key in kept}, kept, {}, {}, {}, at, locked=False)
+    answers = [_one(book, one) for one in asked]
+    # A denial is for good, so it rests on what nobody can change meanwhile.
+    if not all(isinstance(answer, Answer) and answer.took_effect for answer in answers):
+        raise Unsure
+    try:
+        async with store.transaction(pipelined=True) as tx:
+            await book.save(tx)
+            await _ask_top_ups(tx, await snapshots.catalog(store), book)
+    except Refused as refused:
+        raise Unsure from refused
+    return answers
 
 
 async def use_together(
@@ -90,17 +88,26 @@ async def use_together(
 ) -> list[Answer | Refused]:
     """Decide and save these requests in one transaction; the answers, in their order."""
     accounts = {account: await snapshots.load(store, account, at) for account in {a.account for a in asked}}
+    catalog = await snapshots.catalog(store)
+    due: Collection[str] = ()
+    contended = 0
     while True:
         try:
-            return await _attempt(store, asked, accounts, at)
-        except Due as due:
-            await expire_due(store, due.accounts, at)
+            if due:
+                await expire_due(store, due, at)
+            return await _attempt(store, catalog, asked, accounts, at)
+        except Due as found:
+            due = found.accounts
+        except Unavailable as error:
+            contended += 1
+            if error.code != "contended" or contended == CONTENDED_MAX:
+                raise
 
 
 async def _attempt(
-    store: "Store", asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
+    store: "Store", catalog: Catalog, asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
 ) -> list[Answer | Refused]:
-    async with store.transaction() as tx:
+    async with store.transaction(pipelined=True) as tx:
         steps = [(a.account, a.reservation) for a in asked if isinstance(a, Commit | Release | Extend)]
         held = await tx.ledger.reservations(steps, lock=False) if steps else {}
         keys = {key for a in asked for key in _touched(a, accounts[a.account], held, at)}
@@ -108,13 +115,19 @@ async def _attempt(
         book = await open_book(tx, accounts, keys, ids, steps, at)
         answers = [_one(book, a) for a in asked]
         await book.save(tx)
+        await _ask_top_ups(tx, catalog, book)
     return answers
+
+
+async def _ask_top_ups(tx: "Transaction", catalog: Catalog, book: Book) -> None:
+    for account, credit, left in book.run_down(catalog.policies.top_ups):
+        await ask_top_up(tx, catalog, account=account, credit=credit, balance=left, at=book.at)
 
 
 def _touched(
     asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reservation], at: datetime
 ) -> list[tuple[str, str, str]]:
-    """The slots a request reads or changes."""
+    """The slots a request reads or changes, those of grants too."""
     account = asked.account
     match asked:
         case Consume(feature=feature, member=member) | Reserve(feature=feature, member=member):
@@ -128,8 +141,9 @@ def _touched(
                 return []
             its = reservation.held
             pairs = [*((pool, slot) for pool, slot, _ in its.paid), *its.counted, *its.priced]
-            more = _touched(_rest(asked, reservation), snapshot, held, at) if isinstance(asked, Commit) else []
-            return [*((account, pool, slot) for pool, slot in pairs if not slot.startswith("grant:")), *more]
+            # Whatever was held, the answer says how things stand now.
+            now = Consume(account, reservation.feature, "", member=reservation.member)
+            return [*((account, pool, slot) for pool, slot in pairs), *_touched(now, snapshot, held, at)]
 
 
 def _rest(asked: Commit, reservation: Reservation) -> Consume:
@@ -138,38 +152,11 @@ def _rest(asked: Commit, reservation: Reservation) -> Consume:
     return Consume(asked.account, reservation.feature, "", more, reservation.member, asked.properties)
 
 
-def entitlements_at(snapshot: Snapshot, at: datetime) -> dict[str, Entitlement]:
-    """The entitlements in force at `at`."""
-    return next((s.entitlements for s in snapshot.segments if at < s.until), {})
-
-
-def id_of(asked: Asked) -> str:
-    """The id under which a request is kept in the ledger."""
-    match asked:
-        case Consume() | Reserve():
-            return asked.id
-        case Commit(id=str() as id):
-            return id
-        case _:
-            return f"{asked.reservation}:{type(asked).__name__.lower()}"
-
-
-def mark_of(asked: Asked) -> int:
-    """What was asked, as 64 bits."""
-    match asked:
-        case Consume():
-            return digest("consume", asked.feature, asked.quantity, asked.member, asked.properties)
-        case Reserve():
-            return digest("reserve", asked.feature, asked.quantity, asked.ttl_s, asked.member, asked.properties)
-        case Commit():
-            return digest("commit", asked.reservation, asked.quantity, asked.keep, asked.properties)
-        case Release() | Extend():
-            return digest(type(asked).__name__, asked.reservation)
-
-
 def _one(book: Book, asked: Asked) -> Answer | Refused:
     known = book.answered.get((asked.account, id_of(asked)))
-    if known is not None and not isinstance(asked, Extend):
+    # A step that has no id of its own and says something else than before meets a reservation that is resolved.
+    named = isinstance(asked, Consume | Reserve) or (isinstance(asked, Commit) and asked.id is not None)
+    if known is not None and (named or known.digest == mark_of(asked)):
         return _again(book, asked, known)
     try:
         match asked:
@@ -209,7 +196,7 @@ def _feature(book: Book, asked: Asked) -> str:
 def _consume(book: Book, asked: Consume) -> Answer:
     account, at = asked.account, book.at
     decision = _decide(book, asked, asked.quantity)
-    if decision.reason in ("unknown_account", "unknown_feature"):
+    if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
     if not decision.allowed:
@@ -221,15 +208,14 @@ def _consume(book: Book, asked: Consume) -> Answer:
     )
     now = after(balances, asked.feature, spent, at)
     shown = _after(book, asked, decision, asked.quantity, now)
-    entry = _entry(book, asked, "consume", asked.feature, asked.quantity, shown)
-    book.enter(replace(entry, draws=spent.draws), now)
+    book.enter(_entry(book, asked, "consume", asked.feature, asked.quantity, shown, spent.draws), now)
     return Answer(shown, took_effect=True)
 
 
 def _reserve(book: Book, asked: Reserve) -> Answer:
     account, at = asked.account, book.at
-    decision = _decide(book, asked, asked.quantity)
-    if decision.reason in ("unknown_account", "unknown_feature"):
+    decision = _decide_to_hold(book, asked)
+    if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
     if not decision.allowed:
@@ -245,8 +231,7 @@ def _reserve(book: Book, asked: Reserve) -> Answer:
     )
     shown = _after(book, asked, decision, asked.quantity, apply(balances, draws, at), held=True)
     book.put(reservation)
-    entry = _entry(book, asked, "reserve", asked.feature, asked.quantity, shown, reservation)
-    book.enter(replace(entry, draws=draws))
+    book.enter(_entry(book, asked, "reserve", asked.feature, asked.quantity, shown, draws, reservation))
     return Answer(shown, took_effect=True, reservation=view_of(reservation))
 
 
@@ -256,29 +241,37 @@ def _commit(book: Book, asked: Commit) -> Answer:
     entitlements, balances = book.entitlements(account), book.balances(account)
     quantity = reservation.held.units if asked.quantity is None else asked.quantity
     inside = min(quantity, reservation.held.units)
-    rest = _rest(asked, reservation)
-    if rest.quantity:
-        beyond = _decide(book, rest, rest.quantity)
-        if not beyond.allowed:
-            raise Refused(
-                "exceeds_reservation",
-                f"`{asked.reservation}` holds {reservation.held.units}, and {rest.quantity} more are not allowed "
-                f"[{beyond.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
-            )
-    draws, held = _committed(entitlements[feature], balances, reservation, inside, asked.properties)
-    now = after(balances, feature, draws, at)
-    all_draws = draws.draws
-    if rest.quantity:
-        more = spend(
-            entitlements, now, feature, rest.quantity, at, member=reservation.member, properties=asked.properties
-        )
-        now, all_draws = after(now, feature, more, at), (*all_draws, *more.draws)
-    state = "open" if asked.keep and held.units else "committed"
+    draws, held = _committed(entitlements.get(feature), balances, reservation, inside, asked.properties)
+    now, all_draws = after(balances, feature, draws, at), draws.draws
+    state: Literal["open", "committed"] = "open" if asked.keep and held.units else "committed"
     if state == "committed":
         given_back = release(held)
         now, all_draws, held = apply(now, given_back, at), (*all_draws, *given_back), _nothing(held)
+    rest = _rest(asked, reservation)
+    if rest.quantity:
+        now, more = _beyond(book, asked, reservation, rest, now)
+        all_draws = (*all_draws, *more)
     changed = replace(reservation, committed=reservation.committed + quantity, state=state, held=held)
     return _resolved(book, asked, "commit", changed, quantity, all_draws, now)
+
+
+def _beyond(
+    book: Book, asked: Commit, reservation: Reservation, rest: Consume, balances: dict[str, Balance]
+) -> tuple[dict[str, Balance], tuple[Draw, ...]]:
+    """The balances once more is used than was held, decided on those in which what was held is settled."""
+    snapshot = replace(book.snapshots[asked.account], balances=balances)
+    decision = decide(snapshot, rest.feature, rest.quantity, book.at, member=rest.member, properties=rest.properties)
+    if not decision.allowed:
+        raise Refused(
+            "exceeds_reservation",
+            f"`{asked.reservation}` holds {reservation.held.units}, and {rest.quantity} more are not allowed "
+            f"[{decision.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
+        )
+    spent = spend(
+        book.entitlements(asked.account), balances, rest.feature, rest.quantity, book.at, member=rest.member,
+        properties=rest.properties,
+    )  # fmt: skip
+    return after(balances, rest.feature, spent, book.at), spent.draws
 
 
 def _release(book: Book, asked: Release) -> Answer:
@@ -311,18 +304,24 @@ def _resolved(
     snapshot = replace(book.snapshots[asked.account], balances=now)
     decision = decide(snapshot, changed.feature, 0, book.at, member=changed.member)
     shown = replace(decision, quantity=quantity)
-    entry = _entry(book, asked, kind, changed.feature, quantity, shown, changed)
-    book.enter(replace(entry, draws=draws, member=changed.member, denied=None), now)
+    entry = _entry(book, asked, kind, changed.feature, quantity, shown, draws, changed)
+    book.enter(replace(entry, member=changed.member, denied=None), now)
     return Answer(shown, took_effect=True, reservation=view_of(changed))
 
 
 def _committed(
-    entitlement: Entitlement, balances: Mapping[str, Balance], reservation: Reservation, quantity: int, properties: Any
+    entitlement: Entitlement | None,
+    balances: Mapping[str, Balance],
+    reservation: Reservation,
+    quantity: int,
+    properties: Any,
 ) -> tuple[Spent, Held]:
     held = reservation.held
-    # What pays is what was held, whatever the feature is paid with by now.
-    if not any(pool != reservation.feature for pool, _, _ in held.paid) or entitlement.credit is None:
-        draws, held = commit(held, quantity, cost=min(quantity, held.credits))
+    # What pays is what was held, whatever the feature is paid with by now, and even if it is sold no more.
+    credit = entitlement.credit if entitlement is not None and held.by_credit else None
+    if entitlement is None or credit is None or any(pool != credit for pool, _, _ in held.paid):
+        share = -(-held.credits * quantity // held.units) if held.units else 0
+        draws, held = commit(held, quantity, cost=share)
         return Spent(draws), held
     cost, ahead = committed_price(entitlement, balances.get(reservation.feature), held, quantity, properties)
     exact = str(exact_price(entitlement, quantity, properties))
@@ -359,6 +358,19 @@ def _decide(book: Book, asked: Consume | Reserve, quantity: int) -> Decision:
     )
 
 
+def _decide_to_hold(book: Book, asked: Reserve) -> Decision:
+    """The same for units to be held, whose price is rounded up on its own: a fraction that is paid for already may
+    be used by somebody else until they are committed."""
+    decision = _decide(book, asked, asked.quantity)
+    entitlement = book.entitlements(asked.account).get(asked.feature)
+    if not decision.allowed or entitlement is None or entitlement.credit is None:
+        return decision
+    amount = set_aside(entitlement, asked.quantity, asked.properties)
+    if decide(book.snapshots[asked.account], entitlement.credit, amount, book.at).allowed:
+        return decision
+    return replace(decision, allowed=False, reason="insufficient_credit", value=None)
+
+
 def _after(
     book: Book,
     asked: Consume | Reserve,
@@ -369,8 +381,9 @@ def _after(
     held: bool = False,
 ) -> Decision:
     """The decision with the counts as they are once it took effect."""
-    entitlement = book.entitlements(asked.account)[asked.feature]
-    if entitlement.plain and decision.limit is not None and decision.used is not None:
+    entitlement, balance = book.entitlements(asked.account)[asked.feature], now.get(asked.feature)
+    plain = entitlement.plain and (balance is None or balance.detail is None)
+    if plain and decision.limit is not None and decision.used is not None:
         total = decision.used + (decision.reserved or 0) + quantity
         return replace(
             decision,
@@ -390,6 +403,7 @@ def _entry(
     feature: str,
     quantity: int,
     decision: Decision,
+    draws: tuple[Draw, ...] = (),
     reservation: Reservation | None = None,
 ) -> Entry:
     return Entry(
@@ -401,7 +415,7 @@ def _entry(
         book.at,
         book.at,
         mark_of(asked),
-        (),
+        draws,
         None if decision.allowed else decision.reason,
         getattr(asked, "member", None),
         getattr(asked, "properties", None),
@@ -427,6 +441,9 @@ def view_of(reservation: Reservation) -> ReservationView:
 
 def _nothing(held: Held) -> Held:
     return replace(held, units=0, paid=())
+
+
+_UNKNOWN = frozenset({"unknown_account", "unknown_feature"})
 
 
 def _refuse_uncountable(book: Book, account: str, feature: str) -> None:

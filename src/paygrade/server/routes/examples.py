@@ -66,6 +66,27 @@ CATALOG = {
     },
 }
 
+USAGE_EVENTS = [
+    {"id": "req_8231", "account": "acme", "event": "api_call", "time": "2026-11-21T09:00:00Z"},
+    {"id": "chat_77", "account": "acme", "event": "completion", "properties": {"tokens": 512, "model": "large"}},
+]
+
+INGESTED = {
+    "accepted": 1,
+    "duplicates": 0,
+    "rejected": [{"index": 1, "code": "unknown_event", "detail": "nothing counts `completions`"}],
+}
+
+CLOUD_EVENT = {
+    "specversion": "1.0",
+    "id": "5c10fade-1c9e-4d6c-8275-c52c36731d3c",
+    "source": "my-service",
+    "type": "completion",
+    "subject": "acme",
+    "time": "2026-11-21T09:00:00Z",
+    "data": {"tokens": 512, "model": "large"},
+}
+
 BILLING_EVENT = {
     "id": "evt_1",
     "object": "event",
@@ -110,4 +131,46 @@ DRIFT = {
         }
     ],
     "next": None,
+}
+
+USAGE_REPORTS = {
+    "reports": [
+        {
+            "account": "acme",
+            "feature": "api_calls",
+            "from_at": "2026-11-01T00:00:00Z",
+            "until": "2026-12-01T00:00:00Z",
+            "used": 100250,
+            "reported": 250,
+            "pending": 0,
+            "customer": "cus_P1",
+            "meter": "api_calls_used",
+            "told": 250,
+            "said": 250,
+            "difference": 0,
+            "reason": None,
+            "error": None,
+            "sent_at": "2026-11-21T09:00:00Z",
+            "checked_at": "2026-11-21T09:20:00Z",
+        }
+    ],
+    "unchecked": 0,
+}
+
+TOP_UP = {
+    "id": "top_5f0c2b9e8d7a4c3bb1f0a9e8",
+    "account": "acme",
+    "credit": "ai_credits",
+    "units": 5000,
+    "amount": 2000,
+    "currency": "usd",
+    "state": "failed",
+    "balance": 412,
+    "round": 1,
+    "customer": "cus_P1",
+    "invoice": "in_1",
+    "reason": "insufficient_funds: Your card has insufficient funds.",
+    "error": None,
+    "asked_at": "2026-11-21T09:00:00Z",
+    "resolved_at": "2026-11-21T09:00:03Z",
 }

@@ -35,9 +35,9 @@ async def sync_status(parts: Here) -> sync.SyncStatus:
     ),
 )
 async def sweep(request: HttpRequest, parts: Here) -> repair.StartedSweep:
-    """Start comparing every subscription at the provider with what is stored, or find that it is under way. What
-    differs is recorded as drift and read again. `GET /v1/sync/status` tells how far it is. A dry run writes nothing
-    and leaves a report."""
+    """Start comparing every subscription at the provider, and customers it has not met yet, with what is stored, or
+    find that it is under way. What differs is recorded as drift and read again. `GET /v1/sync/status` tells how far it
+    is. A dry run writes nothing and leaves a report."""
     if not parts.has_provider:
         raise Unavailable("provider_not_configured", "no provider is set here; set PAYGRADE_STRIPE_API_KEY")
     raw = await request.body()

@@ -16,7 +16,7 @@ from paygrade.server.operations import grants
 from paygrade.server.operations.access import last_decision
 from paygrade.server.operations.alerts import AlertList, list_alerts
 from paygrade.server.operations.answers import Answer, ReservationView
-from paygrade.server.operations.usage import TTL_MAX_S, Commit, Consume, Extend, Release, Reserve
+from paygrade.server.operations.requests import TTL_MAX_S, Commit, Consume, Extend, Release, Reserve
 from paygrade.server.parts import Here, HttpRequest, Parts
 from paygrade.server.routes import examples
 from paygrade.server.routes.decisions import QUANTITY_MAX
@@ -76,7 +76,7 @@ class ExtendStep(Struct, frozen=True):
     ttl_s: Seconds = 60
 
 
-class Used(Struct, frozen=True):
+class Used(Struct, frozen=True, gc=False):
     """The decision, and whether units were used. `replayed`: this id was asked before; this is its answer."""
 
     decision: Decision
@@ -137,7 +137,7 @@ async def use(parts: Parts, said: Use) -> Used:
         feature=said.feature,
         id=read_key(said.id, pointer="/id", noun="id"),
         quantity=said.quantity,
-        member=said.member,
+        member=_member(said.member),
         properties=said.properties,
     )
     answer = await _asked(parts, asked)
@@ -167,7 +167,7 @@ async def reserve(request: HttpRequest, parts: Here) -> Reserved:
         id=read_key(said.id, pointer="/id", noun="id"),
         quantity=said.quantity,
         ttl_s=said.ttl_s,
-        member=said.member,
+        member=_member(said.member),
         properties=said.properties,
     )
     return _reserved(await _asked(parts, asked))
@@ -191,7 +191,8 @@ async def commit(reservation: FromPath[str], request: HttpRequest, parts: Here) 
         raise invalid("invalid_body", "the body", [Mistake("/id", "a commit that keeps the rest needs an id")])
     if said.id is not None:
         read_key(said.id, pointer="/id", noun="id")
-    asked = Commit(said.account, reservation, said.quantity, said.keep, said.id, said.properties)
+    account, key = _step(said.account, reservation)
+    asked = Commit(account, key, said.quantity, said.keep, said.id, said.properties)
     return _reserved(await parts.commits.ask(asked))
 
 
@@ -205,7 +206,7 @@ async def commit(reservation: FromPath[str], request: HttpRequest, parts: Here) 
 async def release(reservation: FromPath[str], request: HttpRequest, parts: Here) -> Reserved:
     """Give back all that the reservation still holds."""
     said = read_body(ReleaseStep, await request.body())
-    return _reserved(await parts.commits.ask(Release(said.account, reservation)))
+    return _reserved(await parts.commits.ask(Release(*_step(said.account, reservation))))
 
 
 @post(
@@ -221,7 +222,7 @@ async def release(reservation: FromPath[str], request: HttpRequest, parts: Here)
 async def extend(reservation: FromPath[str], request: HttpRequest, parts: Here) -> Reserved:
     """Let the reservation end later (or sooner): `ttl_s` seconds from now."""
     said = read_body(ExtendStep, await request.body())
-    return _reserved(await parts.commits.ask(Extend(said.account, reservation, said.ttl_s)))
+    return _reserved(await parts.commits.ask(Extend(*_step(said.account, reservation), said.ttl_s)))
 
 
 @post(
@@ -261,8 +262,13 @@ async def give(account: FromPath[str], request: HttpRequest, parts: Here) -> gra
 )
 async def void(account: FromPath[str], feature: FromPath[str], grant: FromPath[str], parts: Here) -> grants.GrantView:
     """Take back what is left of a grant; what was used of it stays used."""
-    key = read_key(account, pointer="", noun="account")
-    return await grants.void(parts.store, account=key, pool=feature, id=grant, at=parts.clock.now())
+    return await grants.void(
+        parts.store,
+        account=read_key(account, pointer="", noun="account"),
+        pool=read_key(feature, pointer="", noun="feature"),
+        id=read_key(grant, pointer="", noun="grant"),
+        at=parts.clock.now(),
+    )
 
 
 @get(
@@ -314,6 +320,18 @@ async def state_usage(
 async def alerts(account: FromPath[str], parts: Here) -> AlertList:
     """Thresholds that usage has passed: those that stand, then those that were resolved, the newest first."""
     return await list_alerts(parts.store, account=read_key(account, pointer="", noun="account"))
+
+
+def _member(said: str | None) -> str | None:
+    return None if said is None else read_key(said, pointer="/member", noun="member")
+
+
+def _step(account: str, reservation: str) -> tuple[str, str]:
+    """The keys of a step."""
+    return (
+        read_key(account, pointer="/account", noun="account"),
+        read_key(reservation, pointer="", noun="reservation"),
+    )
 
 
 async def _asked(parts: Parts, asked: Consume | Reserve) -> Answer:
