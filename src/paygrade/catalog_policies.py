@@ -64,7 +64,7 @@ def read_policies(
         past_due=ladder("past_due", (first, last)),
         unpaid=ladder("unpaid", (last,)),
         paused=ladder("paused", (last,), dated=False),
-        plan_change=_rules(node.get("plan_change", None), plans, {*counted, *credits})
+        plan_change=_rules(node.get("plan_change", None), plans, [*counted, *credits])
         if node.has("plan_change")
         else _PLAN_CHANGE_DEFAULT,
         top_ups={key: _top_up(key, entry, credits) for key, entry in node.get("top_up", {}).entries().items()},
