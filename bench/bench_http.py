@@ -16,7 +16,7 @@ from typing import Any
 
 from room import KEY, PORT, cpu_s, database, database_cpu_s, fill, server
 
-ACCOUNTS, ROUNDS, SECONDS = 10_000, 5, 2.0
+ACCOUNTS, ROUNDS, SECONDS = 10_000, 7, 2.0
 LOAD = str(Path(__file__).parent / "load.py")
 Figures = dict[str, float]
 

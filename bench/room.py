@@ -86,7 +86,7 @@ def fill(url: str, accounts: int) -> None:
             {"state": msgspec.json.encode(_ACCOUNT).decode(), "at": BORN, "count": accounts},
         )
         connection.execute(
-            "insert into balances (account, pool, slot, from_at, until) select account, pool, %s, %s, %s "
+            "insert into balances (account, pool, slot, version, from_at, until) select account, pool, %s, 1, %s, %s "
             "from accounts, (values ('calls'), ('peer')) p (pool)",
             (slot_of(calls.from_at), calls.from_at, calls.resets_at),
         )

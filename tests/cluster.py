@@ -34,7 +34,9 @@ class Cluster:
         self.database_url = self._postgres.url
         self._ports = free_ports(servers)
         self._servers: dict[int, subprocess.Popen[bytes]] = {}
-        self.http = httpx2.Client(trust_env=False, timeout=WAIT_S, verify=False)
+        # No connection is kept: on a busy machine it would be closed there while it is taken up again here.
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        self.http = httpx2.Client(trust_env=False, timeout=WAIT_S, verify=False, limits=limits)
 
     @property
     def server_urls(self) -> list[str]:

@@ -26,7 +26,7 @@ TOOK = "took effect"
 
 
 class Spec(Struct, frozen=True):
-    """What one process of askers does. Half of what is asked is asked for `hot` accounts."""
+    """What one process of askers does. Half of what is asked is for `hot` accounts, the rest for `many` others."""
 
     servers: list[str]
     admin_key: str
@@ -34,7 +34,7 @@ class Spec(Struct, frozen=True):
     seed: int
     threads: int
     hot: list[str]
-    many: list[str]
+    many: int
 
 
 class Told(Struct, frozen=True, array_like=True):
@@ -235,7 +235,9 @@ class Asker:
         return body
 
     def _account(self) -> str:
-        return self._rng.choice(self._spec.hot if self._rng.random() < 0.5 else self._spec.many)
+        if self._rng.random() < 0.5:
+            return self._rng.choice(self._spec.hot)
+        return one_of_many(self._rng.randrange(self._spec.many))
 
     def _note(self, verb: str, body: dict[str, Any], outcome: str, tries: int) -> None:
         self.told.append(
@@ -256,6 +258,10 @@ class Asker:
             server = (server + 1) % len(self._spec.servers)
             time.sleep(self._rng.uniform(0, 0.1))
         raise AssertionError
+
+
+def one_of_many(number: int) -> str:
+    return f"acme-{number}"
 
 
 def _lasting(told: Any) -> Any:

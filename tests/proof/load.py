@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from cluster import Cluster, eventually
-from proof.asking import Spec, Told
+from proof.asking import Spec, Told, one_of_many
 
 BEGAN_AT = (datetime.now(UTC) - timedelta(days=75)).strftime("%Y-%m-%dT00:00:00Z")
 """Long enough ago that there are windows before this one, of which something is carried over."""
@@ -36,7 +36,7 @@ class Accounts(Struct, frozen=True):
 
 def made_accounts(cluster: Cluster, *, many: int) -> Accounts:
     """Create them. The hot ones have the plan that gives more."""
-    accounts = Accounts(["hot", "mover"], [f"acme-{number}" for number in range(many)])
+    accounts = Accounts(["hot", "mover"], [one_of_many(number) for number in range(many)])
     everyone = [*accounts.hot, *accounts.many]
     servers = len(cluster.server_urls)
     with ThreadPoolExecutor(8) as pool:
@@ -99,7 +99,7 @@ def asking(cluster: Cluster, folder: Path, accounts: Accounts, *, processes: int
     running = []
     for number in range(processes):
         name, answers = f"{batch:x}-{number}", folder / f"{batch:x}-{number}.json"
-        spec = Spec(cluster.server_urls, cluster.admin_key, name, batch, threads, accounts.hot, accounts.many)
+        spec = Spec(cluster.server_urls, cluster.admin_key, name, batch, threads, accounts.hot, len(accounts.many))
         command = [sys.executable, "-m", "proof.asking", msgspec.json.encode(spec).decode(), str(answers)]
         at = Path(__file__).parents[1]
         running.append((subprocess.Popen(command, cwd=at, stdin=subprocess.PIPE), answers))

@@ -76,6 +76,7 @@ def attempt(cluster: Cluster, folder: Path, accounts: Accounts, told: list[Told]
         eventually("enough to have been asked", lambda: not auditor.has_seen(LINES_MIN))
     everyone = [*accounts.hot, *accounts.many]
     told += [*asked.told, *give_back(cluster, everyone)]
+    eventually("every server to remember what is stored", lambda: misremembered(cluster, accounts.hot[0]))
     with psycopg.connect(cluster.database_url) as connection:
         found = auditor.look(connection, None)
         lines = read_ledger(connection, everyone)
@@ -116,6 +117,20 @@ def give_back(cluster: Cluster, everyone: list[str]) -> list[Told]:
         left = connection.execute(f"select account, id, feature {some}", (everyone,)).fetchall()
     assert not left, f"still held: {left}"
     return told
+
+
+def misremembered(cluster: Cluster, account: str) -> list[str]:
+    """Where a server says something else of an account than is stored: what is saved is told to others afterwards."""
+    query = "select pool, used, reserved from balances where account = %s and slot not like '%% %%'"
+    with psycopg.connect(cluster.database_url) as connection:
+        stored = {pool: (used, reserved) for pool, used, reserved in connection.execute(query, (account,))}
+    found = []
+    for server in range(len(cluster.server_urls)):
+        for pool, counts in stored.items():
+            told = cluster.ask("GET", f"/v1/accounts/{account}/balances/{pool}", server=server)
+            if (told["used"], told["reserved"]) != counts:
+                found.append(f"server {server}: {pool} {told['used']} used, {told['reserved']} held, not {counts}")
+    return found
 
 
 def table(tried: list[Tried]) -> str:

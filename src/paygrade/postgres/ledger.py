@@ -100,12 +100,14 @@ class Ledger:
         return await self._connection.execute(locking if lock else query, columns.keys(ordered, 3))
 
     async def make(self, keys: Sequence[Key], spans: Mapping[Key, Span]) -> None:
-        """Make the rows of slots that are new. `spans`: when a slot of a window begins and ends."""
+        """Make the rows of slots that are new: their version is 1, since 0 is remembered of those that are not there.
+        `spans`: when a slot of a window begins and ends."""
         from_until = [spans.get(key, (None, None)) for key in keys]
         await self._connection.execute(
             """
-            insert into balances (account, pool, slot, from_at, until)
-            select * from unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+            insert into balances (account, pool, slot, version, from_at, until)
+            select a, p, s, 1, f, u
+            from unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[]) k (a, p, s, f, u)
             on conflict do nothing
             """,
             (
