@@ -77,6 +77,7 @@ DOCUMENT: dict[str, Any] = {
             "entitlements": {"exports": True, "seats": {"limit": "quantity"}},
         },
         "legacy": {"prices": {"a": price("legacy_a", 100), "b": price("legacy_b", 200)}},
+        "world": {"prices": {"dollars": price("dollars", 100), "euros": price("euros", 100, currency="eur")}},
         "internal": {},
     },
     "add_ons": {
@@ -307,6 +308,16 @@ def test_another_plan_keeps_the_interval_unless_another_is_asked_for() -> None:
     assert asked(yearly, Wanted(plan="scale", interval="monthly")).items[0].price_after == "scale_month"
 
 
+@pytest.mark.parametrize("mode", ["classic", "flexible"])
+def test_a_year_that_begins_where_the_month_ends_is_billed_whole_then(mode: Any) -> None:
+    made = asked(account(billing_mode=mode), Wanted(interval="yearly", when="period_end"))
+    assert (sums(made), made.money.invoice) == ((0, 0, 0), None)
+    assert made.money.next_invoice is not None
+    assert [(line.amount, line.from_at, line.until) for line in made.money.next_invoice.lines] == [
+        (3 * 28_000, FEB28, FEB28.replace(year=2027))
+    ]
+
+
 # What is used counts on
 
 
@@ -388,6 +399,11 @@ def test_a_currency_without_minor_units_is_counted_in_whole_ones() -> None:
     sold = catalog(NOW)
     made = asked(account(bought("japan")), Wanted(quantities={"seats": 3}), sold, at=FEB14 + 5 * DAY)
     assert (made.money.currency, sums(made)) == ("jpy", (315, 945, 630))
+
+
+def test_of_two_prices_the_one_in_the_present_currency_is_meant() -> None:
+    made = asked(account(), Wanted(plan="world"))
+    assert (made.items[0].price_after, made.money.currency, warnings(made)) == ("dollars_month", "usd", [])
 
 
 def test_another_currency_is_warned_of() -> None:
