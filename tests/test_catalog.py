@@ -280,7 +280,10 @@ def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> No
         ("plan_change: [{ when: now, over_limit: keep, grace: 3d }]", "nothing here has grace"),
         ("plan_change: [{ when: now, over_limit: { calls: grace }, grace: 0d }]", "lasts longer than nothing"),
         ("plan_change: [{ when: now, over_limit: { cals: keep } }]", "counted `cals`; did you mean `calls`?"),
-        ("plan_change: [{ when: now, over_limit: { exports: keep } }]", "counted `exports`; write `seats`, `calls` or `coins`"),
+        (
+            "plan_change: [{ when: now, over_limit: { exports: keep } }]",
+            "counted `exports`; write `seats`, `calls` or `coins`",
+        ),
         ("plan_change: [{ when: now, over_limit: { '*': kep } }]", "unknown word `kep`; did you mean `keep`?"),
         ("plan_change: [{ when: now, anchor: now }]", "unknown word `now`; write `keep` or `reset`"),
         ("plan_change: [{ when: now, usage: halve }]", "unknown word `halve`"),
