@@ -1,5 +1,6 @@
 """Balances over time on real PostgreSQL: expiry, resets, carried units, alerts, and the past asked again."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,16 +8,17 @@ import pytest
 
 from paygrade.balances import Grant
 from paygrade.decisions import Decision
-from paygrade.errors import Refused
+from paygrade.errors import Refused, Unavailable
 from paygrade.facts import Override
 from paygrade.history import fold
+from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.server.operations.access import check, explain
 from paygrade.server.operations.accounts import put_account
 from paygrade.server.operations.alerts import list_alerts, look_again
 from paygrade.server.operations.answers import Answer
 from paygrade.server.operations.catalogs import publish_catalog
-from paygrade.server.operations.grants import give, state_usage, void
+from paygrade.server.operations.grants import give, read_ledger, state_usage, void
 from paygrade.server.operations.requests import Asked, Commit, Consume, Extend, Release, Reserve
 from paygrade.server.operations.statements import put_override
 from paygrade.server.operations.usage import use_together
@@ -112,6 +114,10 @@ async def test_an_extended_reservation_holds_until_its_new_end(acme: Store) -> N
     await answer(acme, Extend("acme", "r1", ttl_s=60), T0 + 30 * SECOND)
     assert not (await consume(acme, "calls", 3, T0 + 89 * SECOND)).took_effect
     assert (await answer(acme, Commit("acme", "r1", 8), T0 + 89 * SECOND)).took_effect
+    page = await read_ledger(
+        acme, Snapshots(), account="acme", pool="calls", before=None, limit=10, at=T0 + 89 * SECOND
+    )
+    assert [entry.kind for entry in page.entries if entry.denied is None] == ["commit", "extend", "reserve"]
     assert (await may(acme, "calls", T0 + HOUR)).remaining == 2
 
 
@@ -234,3 +240,34 @@ async def test_every_balance_is_the_sum_of_its_ledger_s_draws(acme: Store) -> No
     assert granted[0].used == rows["ai_credits", "grant:g1"].used == 3
     ahead = kept["acme", "tokens", "2026-01-31T10:00:00Z"].row.detail
     assert ahead == rows["tokens", "2026-01-31T10:00:00Z"].detail
+
+
+async def test_with_the_database_away_booleans_answer_and_counted_features_do_as_they_say(database_url: str) -> None:
+    features = {**DOCUMENT["features"], "exports": {"kind": "boolean"},
+                "lenient": {"kind": "metered", "event": "lenient", "on_error": "allow"}}  # fmt: skip
+    sold = {**DOCUMENT["plans"]["free"]["entitlements"], "exports": True, "lenient": {"limit": 1, "every": "month"}}
+    plans = {"free": {"default": True, "entitlements": sold}}
+    await migrate(database_url)
+    snapshots, store = Snapshots(), Store(database_url)
+    async with store:
+        await publish_catalog(
+            store, document={**DOCUMENT, "features": features, "plans": plans}, lines={}, dry_run=False, at=T0, by="ann"
+        )
+        await put_account(store, account="acme", name="Acme", links={}, traits={}, at=T0)
+        following = asyncio.create_task(snapshots.follow(store))
+        while snapshots.peek("acme", T0) is None:
+            await snapshots.load(store, "acme", T0)
+            await asyncio.sleep(0.01)
+        await use_together(store, snapshots, [Consume("acme", "lenient", "all of it", 1)], T0)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    async def answer(feature: str) -> tuple[bool, str, bool]:
+        decision = await check(store, snapshots, account="acme", feature=feature, at=T0 + DAY)
+        return decision.allowed, decision.reason, decision.stale
+
+    assert await answer("exports") == (True, "plan", True)
+    assert await answer("calls") == (False, "stale", True)
+    assert await answer("lenient") == (True, "plan", True)
+    with pytest.raises(Unavailable):
+        await check(store, snapshots, account="nobody", feature="exports", at=T0)

@@ -38,6 +38,7 @@ DESIGNED = {
     ("post", "/v1/accounts/{account}/grants"),
     ("delete", "/v1/accounts/{account}/grants/{feature}/{grant}"),
     ("get", "/v1/accounts/{account}/balances/{feature}"),
+    ("get", "/v1/accounts/{account}/ledger/{feature}"),
     ("put", "/v1/accounts/{account}/usage/{feature}"),
     ("get", "/v1/accounts/{account}/alerts"),
     ("post", "/v1/accounts/{account}/plan-changes/quote"),

@@ -372,3 +372,19 @@ def test_properties_say_the_same_in_whatever_order(metered: Api, acme: str) -> N
     metered.ok("POST", "/v1/consume", json={**body, "properties": {"model": "large", "region": "eu"}})
     again = metered.ok("POST", "/v1/consume", json={**body, "properties": {"region": "eu", "model": "large"}})
     assert again["replayed"]
+
+
+def test_the_ledger_tells_what_each_entry_drew_and_how_it_burned_down(metered: Api, acme: str) -> None:
+    grant = {"feature": "calls", "units": 5, "id": "g1", "kind": "purchase", "reason": "bought"}
+    metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)
+    for id, quantity in (("a", 9), ("b", 3), ("c", 9)):
+        metered.ok("POST", "/v1/consume", json={"account": acme, "feature": "calls", "quantity": quantity, "id": id})
+    page = metered.ok("GET", f"/v1/accounts/{acme}/ledger/calls")
+    told = [(e["id"].partition("\t")[0], e["denied"], [d[2] for d in e["draws"]]) for e in page["entries"]]
+    assert told == [("c", "limit_reached", []), ("b", None, [1, 2]), ("a", None, [9]), ("grant", None, [])]
+    assert [stretch["units"] for stretch in page["burn_down"]] == [10, 2]
+    assert page["burn_down"][1]["slot"] == "grant:g1"
+    first = metered.ok("GET", f"/v1/accounts/{acme}/ledger/calls", params={"limit": 1})
+    rest = metered.ok("GET", f"/v1/accounts/{acme}/ledger/calls", params={"before": first["next"]})
+    assert [*first["entries"], *rest["entries"]] == page["entries"]
+    assert metered.problem(400, "GET", f"/v1/accounts/{acme}/ledger/calls?before=x")["code"] == "invalid_query"

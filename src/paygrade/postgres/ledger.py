@@ -141,6 +141,27 @@ class Ledger:
         )
         return [Drawn(time.astimezone(UTC), _draws.decode(draws)) async for time, draws in cursor]
 
+    async def entries(self, account: str, pool: str, *, before: tuple[datetime, str] | None, limit: int) -> list[Entry]:
+        """Entries that drew from this pool or were asked of it, the newest first; those recorded before that (instant,
+        id)."""
+        cursor = await self._connection.execute(
+            """
+            select id, kind, feature, quantity, time, recorded_at, digest, draws::text, denied, member from ledger
+            where account = %(account)s
+              and (feature = %(pool)s or exists (select from json_array_elements(draws) d where d ->> 0 = %(pool)s))
+              and (%(at)s::timestamptz is null or (recorded_at, id) < (%(at)s, %(id)s))
+            order by recorded_at desc, id desc limit %(limit)s
+            """,
+            {
+                "account": account,
+                "pool": pool,
+                "at": before and before[0],
+                "id": before and before[1],
+                "limit": limit,
+            },
+        )
+        return [_entry(account, row) async for row in cursor]
+
     async def grants_known(self, account: str, until: datetime) -> dict[str, list[Grant]]:
         """By pool: the grants that were known at `until`, as they were granted, less what was voided by then."""
         cursor = await self._connection.execute(
@@ -409,6 +430,23 @@ _draws = msgspec.json.Decoder(tuple[Draw, ...])
 
 def _json(value: object) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _entry(account: str, row: TupleRow) -> Entry:
+    id, kind, feature, quantity, time, recorded_at, mark, draws, denied, member = row
+    return Entry(
+        account,
+        id,
+        kind,
+        feature,
+        quantity,
+        time.astimezone(UTC),
+        recorded_at.astimezone(UTC),
+        mark,
+        _draws.decode(draws),
+        denied,
+        member,
+    )
 
 
 def _detail(text: str | None) -> SlotDetail | None:

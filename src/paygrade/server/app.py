@@ -81,6 +81,7 @@ KEYED = [
     usage.give,
     usage.void,
     usage.balance,
+    usage.ledger,
     usage.state_usage,
     usage.alerts,
     plan_changes.quote_plan_change,

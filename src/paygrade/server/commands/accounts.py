@@ -328,6 +328,47 @@ def _usage_rows(window: dict[str, Any], *, grouped: bool) -> list[tuple[object, 
 @accounts.command()
 @click.argument("account")
 @click.argument("feature")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option("--before", help="Only entries before this one.")
+@as_json
+def ledger(account: str, feature: str, limit: int, before: str | None, as_json: bool) -> None:
+    """Show the entries that explain what ACCOUNT has of FEATURE, the newest first."""
+    query = {"limit": str(limit), **({"before": before} if before else {})}
+    page = call("GET", path("v1", "accounts", account, "ledger", feature), query=query)
+    if as_json:
+        show_json(page)
+        return
+    table(
+        ("recorded", "id", "what", "of", "quantity", "member", "drew", "denied"),
+        (
+            (
+                instant(entry["recorded_at"]),
+                entry["id"].replace("\t", " "),
+                entry["kind"],
+                entry["feature"],
+                entry["quantity"],
+                entry["member"],
+                [f"{slot} {used:+d}{f' held {held:+d}' if held else ''}" for _, slot, used, held, *_ in entry["draws"]],
+                entry["denied"],
+            )
+            for entry in page["entries"]
+        ),
+    )
+    say()
+    table(
+        ("burned down from", "units", "since", "until"),
+        (
+            (stretch["slot"], stretch["units"], instant(stretch["from_at"]), instant(stretch["until"]))
+            for stretch in page["burn_down"]
+        ),
+    )
+    if page["next"] is not None:
+        click.echo(f"more: --before '{page['next']}'", err=True)
+
+
+@accounts.command()
+@click.argument("account")
+@click.argument("feature")
 @click.argument("units", type=click.IntRange(min=1))
 @click.option("--id", required=True, help="Grants once: say it again to be sure.")
 @click.option("--kind", type=click.Choice(GRANT_KINDS), default="promotion", show_default=True)

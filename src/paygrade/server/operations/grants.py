@@ -9,9 +9,11 @@ from msgspec.structs import replace
 
 from paygrade.balances import Grant, GrantKind, Share, share, slot_of
 from paygrade.entitlements import Snapshot
-from paygrade.entries import Draw, Entry, derived, digest
+from paygrade.entries import Draw, Entry, EntryKind, derived, digest
 from paygrade.errors import Refused
+from paygrade.history import Stretch, burn_down
 from paygrade.ledger import grants_of, in_window, slots
+from paygrade.periods import parse_instant
 from paygrade.server.operations.book import Book, Due, expire_due, open_book
 
 if TYPE_CHECKING:
@@ -143,6 +145,72 @@ def _state(book: Book, account: str, pool: str, slot: str, used: int, id: str, m
 async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:
     """What the account has of a feature or credit. Refused `unknown_account`, `unknown_feature`, `not_countable`."""
     return view_balance(await _known(snapshots, store, account, pool, at), pool, at)
+
+
+class EntryView(Struct, frozen=True):
+    """One line of the ledger as far as it concerns a pool. `denied`: why it was, and then it drew nothing."""
+
+    id: str
+    kind: EntryKind
+    feature: str
+    quantity: int
+    member: str | None
+    denied: str | None
+    time: datetime
+    recorded_at: datetime
+    draws: tuple[Draw, ...]
+
+
+class LedgerPage(Struct, frozen=True):
+    """Entries of a pool, the newest first, and how they burned it down, the oldest first.
+
+    `next` is the `before` of the next page; None: this is the last one.
+    """
+
+    account: str
+    pool: str
+    entries: tuple[EntryView, ...]
+    burn_down: tuple[Stretch, ...]
+    next: str | None
+
+
+async def read_ledger(
+    store: "Store", snapshots: "Snapshots", *, account: str, pool: str, before: str | None, limit: int, at: datetime
+) -> LedgerPage:
+    """The entries that explain a balance. Refused as `read_balance`, and `invalid_query` for an odd `before`."""
+    await _known(snapshots, store, account, pool, at)
+    async with store.transaction() as tx:
+        found = await tx.ledger.entries(account, pool, before=_place(before), limit=limit + 1)
+    shown = [_view_entry(entry, pool) for entry in found[:limit]]
+    drawn = [(entry.recorded_at, draw) for entry in reversed(shown) for draw in entry.draws]
+    last = shown[-1] if len(found) > limit else None
+    following = f"{last.recorded_at.isoformat()} {last.id}" if last is not None else None
+    return LedgerPage(account, pool, tuple(shown), burn_down(drawn), following)
+
+
+def _view_entry(entry: Entry, pool: str) -> EntryView:
+    draws = tuple(draw for draw in entry.draws if draw.pool == pool)
+    return EntryView(
+        entry.id,
+        entry.kind,
+        entry.feature,
+        entry.quantity,
+        entry.member,
+        entry.denied,
+        entry.time,
+        entry.recorded_at,
+        draws,
+    )
+
+
+def _place(before: str | None) -> tuple[datetime, str] | None:
+    if before is None:
+        return None
+    text, _, id = before.partition(" ")
+    try:
+        return parse_instant(text), id
+    except ValueError as error:
+        raise Refused("invalid_query", f"`before` is the `next` of a page before: {error}") from None
 
 
 def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:

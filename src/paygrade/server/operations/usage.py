@@ -7,6 +7,7 @@ one account, each one sees what those before it did; whoever loses a race is dec
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
 
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from paygrade.balances import Balance
 from paygrade.catalog import Catalog
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot
-from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation
+from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, derived
 from paygrade.errors import Refused, Unavailable
 from paygrade.ledger import (
     Spent,
@@ -286,6 +287,13 @@ def _extend(book: Book, asked: Extend) -> Answer:
     reservation = _open(book, asked)
     changed = replace(reservation, expires_at=book.at + timedelta(seconds=asked.ttl_s))
     book.put(changed)
+    # Nobody names this step, and taking it twice does no harm: it is entered for those who read the ledger.
+    id = derived(reservation.id, "extend", uuid4().hex)
+    entry = Entry(
+        asked.account, id, "extend", reservation.feature, asked.ttl_s, book.at, book.at, mark_of(asked),
+        member=reservation.member,
+    )  # fmt: skip
+    book.enter(entry)
     decision = decide(book.snapshots[asked.account], reservation.feature, 0, book.at, member=reservation.member)
     return Answer(decision, took_effect=True, reservation=view_of(changed))
 

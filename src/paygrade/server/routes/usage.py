@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Annotated
 
 from litestar import delete, get, post, put
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
 from paygrade.balances import Grant, GrantKind
 from paygrade.decisions import Decision
 from paygrade.errors import Mistake, Unavailable
 from paygrade.server.bodies import invalid, read_body, read_key
-from paygrade.server.openapi import Sent, tell
+from paygrade.server.openapi import Query, Sent, tell
 from paygrade.server.operations import grants
 from paygrade.server.operations.access import last_decision
 from paygrade.server.operations.alerts import AlertList, list_alerts
@@ -21,6 +21,8 @@ from paygrade.server.parts import Here, HttpRequest, Parts
 from paygrade.server.routes import examples
 from paygrade.server.routes.decisions import QUANTITY_MAX
 
+PAGE_MAX = 500
+PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 Units = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
 Some = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
 Seconds = Annotated[int, Meta(ge=1, le=TTL_MAX_S)]
@@ -283,6 +285,38 @@ async def balance(account: FromPath[str], feature: FromPath[str], parts: Here) -
     """What is used, held and left of a feature or credit, grant by grant in the order they are spent."""
     key = read_key(account, pointer="", noun="account")
     return await grants.read_balance(parts.store, parts.snapshots, account=key, pool=feature, at=parts.clock.now())
+
+
+@get(
+    "/v1/accounts/{account:str}/ledger/{feature:str}",
+    opt=tell(
+        "Read the ledger",
+        "usage",
+        query=(
+            Query("before", {"type": "string"}, "Only entries before this; `next` of the page before."),
+            Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}, "Page size."),
+        ),
+        problems=("invalid_key", "invalid_query", "unknown_account", "unknown_feature", "not_countable"),
+    ),
+)
+async def ledger(
+    account: FromPath[str],
+    feature: FromPath[str],
+    parts: Here,
+    before: FromQuery[str | None] = None,
+    limit: PageSize = 100,
+) -> grants.LedgerPage:
+    """What explains a balance: each entry with what it drew, the newest first, denials too; and in which stretches
+    they burned the balance down."""
+    return await grants.read_ledger(
+        parts.store,
+        parts.snapshots,
+        account=read_key(account, pointer="", noun="account"),
+        pool=feature,
+        before=before,
+        limit=limit,
+        at=parts.clock.now(),
+    )
 
 
 @put(
