@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from msgspec.structs import replace
+
 from paygrade.accounts import Account, replay
 from paygrade.catalog import Catalog
 from paygrade.decisions import decide
@@ -266,7 +268,7 @@ class LadderAuditor:
 
 def audit_replay(run: Run) -> list[str]:
     """(c) Receiving every event again changes nothing."""
-    before, done = run.database.backend.dump(), len(run.database.committed)
+    before, done = _at_rest(run), len(run.database.committed)
     run.receive_again()
     again = [
         call.named["event_id"]
@@ -275,9 +277,14 @@ def audit_replay(run: Run) -> list[str]:
         if (call.noun, call.method) == ("inbox", "add") and call.result
     ]
     wrong = [f"replay: {id} was taken for a new event" for id in again]
-    if run.database.backend.dump() != before:
+    if _at_rest(run) != before:
         wrong.append("replay: receiving the inbox again changed the store")
     return wrong
+
+
+def _at_rest(run: Run) -> Dump:
+    """What is stored. That a daily sweep comes due meanwhile is the clock's doing (seed 4863)."""
+    return replace(run.database.backend.dump(), sweeping=False)
 
 
 def audit_sweep(run: Run) -> list[str]:

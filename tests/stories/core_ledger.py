@@ -280,8 +280,9 @@ def _committed(
 ) -> tuple[tuple[Draw, ...], Held]:
     """What pays is what was held, whatever the feature is paid with by now."""
     held = reservation.held
-    if its.credit is None or all(pool == reservation.feature for pool, _, _ in held.paid):
-        return commit(held, units, cost=min(units, held.credits))
+    credit = its.credit if held.by_credit else None
+    if credit is None or any(pool != credit for pool, _, _ in held.paid):
+        return commit(held, units, cost=-(-held.credits * units // held.units) if held.units else 0)
     cost, _ = committed_price(its, own, held, units, request.properties)
     return commit(held, units, cost=cost, exact=str(exact_price(its, units, request.properties)))
 

@@ -64,6 +64,8 @@ KINDS: dict[str, Kind] = {
     "subscription_version_conflict": Kind(409, "This version was stated otherwise before"),
     "id_conflict": Kind(409, "This id was used for something else"),
     "id_taken": Kind(409, "This id was taken at the same moment"),
+    "purchase_refused": Kind(409, "The provider would not take the purchase"),
+    "report_refused": Kind(409, "The provider would not take the report"),
     "raced": Kind(409, "This changed at the same moment"),
     "not_countable": Kind(409, "There is nothing to count"),
     "unknown_reservation": Kind(404, "There is no such reservation"),
