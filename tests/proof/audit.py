@@ -184,7 +184,11 @@ def wrong_answers(told: list[Told], lines: list[Line]) -> Iterator[str]:
                 yield f"{one} is not what the ledger says: {line}"
             elif one.quantity is not None and line.quantity != one.quantity:
                 yield f"{one} counted as {line.quantity}"
+    # What is asked again to be extended is extended again, each time from then on.
+    extended = {(one.account, one.reservation) for one in told if one.verb == "extend"}
     for key, line in kept.items():
+        if line.kind == "extend" and (line.account, line.id.split("\t")[0]) in extended:
+            continue
         if key not in asked and line.kind not in ("expire", "void"):
             yield f"nobody asked for {line}"
 
