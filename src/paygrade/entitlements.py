@@ -23,7 +23,7 @@ What goes with the units comes from the term that leads row 4, without one from 
 | overage, its price and spend cap; rollover | stay | go: the override says how many units there are, and no more |
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any, Literal
@@ -149,6 +149,14 @@ class Snapshot(Struct, frozen=True, omit_defaults=True):
     roles: dict[str, str] = {}
     """Each member's role."""
     known: bool = True
+
+
+def entitlements_at(snapshot: Snapshot, at: datetime) -> Mapping[str, Entitlement]:
+    """The entitlements in force at `at`."""
+    for segment in snapshot.segments:
+        if at < segment.until:
+            return segment.entitlements
+    return {}
 
 
 def snapshot(account: Account, catalog: Catalog, at: datetime) -> Snapshot:

@@ -72,7 +72,6 @@ KINDS: dict[str, Kind] = {
     "reservation_expired": Kind(409, "The reservation has run out"),
     "reservation_resolved": Kind(409, "The reservation was resolved before"),
     "exceeds_reservation": Kind(409, "More than what was reserved"),
-    "grant_exists": Kind(409, "There is such a grant already"),
     "unknown_grant": Kind(404, "There is no such grant"),
     "date_in_the_past": Kind(400, "The date is over"),
     "quantity_not_sold": Kind(400, "Nothing of this kind is counted by quantity"),

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from paygrade.balances import slot_of
 from paygrade.decisions import decide
-from paygrade.entitlements import Entitlement, Snapshot
+from paygrade.entitlements import Entitlement, Snapshot, entitlements_at
 from paygrade.entries import Alert
 from paygrade.ledger import edges
 
@@ -90,7 +90,7 @@ async def list_alerts(store: "Store", *, account: str, limit: int = 100) -> Aler
 
 
 def _holds(alert: Alert, snapshot: Snapshot, at: datetime) -> bool:
-    its = next((s.entitlements for s in snapshot.segments if at < s.until), {}).get(alert.pool)
+    its = entitlements_at(snapshot, at).get(alert.pool)
     if its is None or slot_of(its.from_at) != alert.slot:
         return False
     decision = decide(snapshot, alert.pool, 0, at)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from paygrade.balances import Balance, Grant, Hold, Row, SlotDetail, assemble, carried_slot, slot_of
-from paygrade.entitlements import Entitlement, Snapshot
+from paygrade.entitlements import Entitlement, Snapshot, entitlements_at
 from paygrade.history import fold
 from paygrade.ledger import counters, release
 from paygrade.server.operations.carrying import carried_into
@@ -20,7 +20,7 @@ async def with_balances(
     tx: "Transaction", snapshot: Snapshot, at: datetime
 ) -> tuple[Snapshot, dict[str, tuple[str, int]]]:
     """The snapshot with what is used, held and granted at `at`; and by pool the slot and version of the window."""
-    entitlements = next((s.entitlements for s in snapshot.segments if at < s.until), {})
+    entitlements = entitlements_at(snapshot, at)
     counted = {key: its for key, its in entitlements.items() if its.kind not in ("boolean", "config")}
     if not counted:
         return snapshot, {}
@@ -65,7 +65,7 @@ def _known_until(snapshot: Snapshot) -> datetime:
 
 async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime) -> Snapshot:
     """The snapshot of an earlier instant, with balances as they were known then: folded from the ledger."""
-    entitlements = next((s.entitlements for s in snapshot.segments if at < s.until), {})
+    entitlements = entitlements_at(snapshot, at)
     counted = {key: its for key, its in entitlements.items() if its.kind not in ("boolean", "config")}
     if not counted:
         return snapshot

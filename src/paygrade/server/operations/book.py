@@ -20,7 +20,7 @@ from paygrade.balances import (
     slot_of,
 )
 from paygrade.decisions import decide
-from paygrade.entitlements import Entitlement, Snapshot
+from paygrade.entitlements import Entitlement, Snapshot, entitlements_at
 from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, derived, digest
 from paygrade.ledger import apply, release
 from paygrade.server.operations.alerts import Passed, note_alerts
@@ -264,14 +264,6 @@ async def expire_due(store: "Store", accounts: Collection[str], at: datetime) ->
 
 def _of_grant(key: Key) -> bool:
     return key[2].startswith("grant:")
-
-
-def entitlements_at(snapshot: Snapshot, at: datetime) -> Mapping[str, Entitlement]:
-    """The entitlements in force at `at`."""
-    for segment in snapshot.segments:
-        if at < segment.until:
-            return segment.entitlements
-    return {}
 
 
 def _assembled(

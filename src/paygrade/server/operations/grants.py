@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.balances import Grant, GrantKind, Share, share, slot_of
-from paygrade.entitlements import Snapshot
+from paygrade.entitlements import Snapshot, entitlements_at
 from paygrade.entries import Draw, Entry, EntryKind, derived, digest
 from paygrade.errors import Refused
 from paygrade.history import Stretch, burn_down
@@ -104,7 +104,7 @@ async def state_usage(
     Refused `unknown_account`, `unknown_feature`, `not_countable`, `id_conflict`.
     """
     snapshot = await _known(snapshots, store, account, pool, at)
-    entitlements = next(s.entitlements for s in snapshot.segments if at < s.until)
+    entitlements = entitlements_at(snapshot, at)
     keys = [(account, *pair) for pair in slots(entitlements, pool, at)]
     slot, mark = slot_of(entitlements[pool].from_at), digest("set", pool, used, reason)
 
@@ -215,7 +215,7 @@ def _place(before: str | None) -> tuple[datetime, str] | None:
 
 def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
     """The balance of one pool, as a snapshot carries it."""
-    its = next(s.entitlements for s in snapshot.segments if at < s.until)[pool]
+    its = entitlements_at(snapshot, at)[pool]
     balance = in_window(snapshot.balances.get(pool), its.from_at, at)
     grants = tuple(GrantView(grant, share(grant, at)) for grant in grants_of(its, balance, at))
     return BalanceView(snapshot.account, pool, balance.used, balance.reserved, its.limit, its.resets_at, grants)
@@ -225,7 +225,7 @@ async def _known(snapshots: "Snapshots", store: "Store", account: str, pool: str
     found = await snapshots.load(store, account, at)
     if not found.known:
         raise Refused("unknown_account", f"there is no account `{account}`; create it first")
-    its = next((s.entitlements for s in found.segments if at < s.until), {}).get(pool)
+    its = entitlements_at(found, at).get(pool)
     if its is None:
         raise Refused("unknown_feature", f"the catalog has no feature or credit `{pool}`")
     if its.kind in ("boolean", "config"):

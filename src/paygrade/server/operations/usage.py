@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from paygrade.balances import Balance
 from paygrade.catalog import Catalog
 from paygrade.decisions import Decision, decide
-from paygrade.entitlements import Entitlement, Snapshot
+from paygrade.entitlements import Entitlement, Snapshot, entitlements_at
 from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, derived
 from paygrade.errors import Refused, Unavailable
 from paygrade.ledger import (
@@ -31,7 +31,7 @@ from paygrade.ledger import (
     spend,
 )
 from paygrade.server.operations.answers import Answer, ReservationView, packed, unpacked
-from paygrade.server.operations.book import Book, Due, entitlements_at, expire_due, open_book
+from paygrade.server.operations.book import Book, Due, expire_due, open_book
 from paygrade.server.operations.requests import (
     Asked,
     Commit,
@@ -75,10 +75,11 @@ async def use_remembered(
     # A denial is for good, so it rests on what nobody can change meanwhile.
     if not all(isinstance(answer, Answer) and answer.took_effect for answer in answers):
         raise Unsure
+    catalog = await snapshots.catalog(store)
     try:
         async with store.transaction(pipelined=True) as tx:
             await book.save(tx)
-            await _ask_top_ups(tx, await snapshots.catalog(store), book)
+            await _ask_top_ups(tx, catalog, book)
     except Refused as refused:
         raise Unsure from refused
     return answers
