@@ -12,10 +12,11 @@ from paygrade.accounts import Account, apply, replay
 from paygrade.balances import Balance
 from paygrade.catalog import Catalog
 from paygrade.catalog_document import parse
-from paygrade.changes import Quote, Violation, quote
+from paygrade.changes import Quote, quote
 from paygrade.entitlements import derive, snapshot
 from paygrade.errors import Refused
 from paygrade.facts import Body, Customer, Fact, Item, ManualSubscription, Member, Override, Subscription
+from paygrade.outcomes import Violation
 from paygrade.wanted import Wanted
 
 JAN31, FEB28 = datetime(2026, 1, 31, 12, tzinfo=UTC), datetime(2026, 2, 28, 12, tzinfo=UTC)

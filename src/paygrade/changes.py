@@ -5,26 +5,21 @@ derived from the account as it would stand by the same fold and the same merge a
 matches decides; what is used of a window is never forgotten unless the rule, or a window that begins anew, says so.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from fractions import Fraction
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.accounts import Account, apply
-from paygrade.balances import Balance
 from paygrade.bills import Money, bill, currency_of
-from paygrade.catalog import Carry, Catalog, Direction, LevelFeature, OverLimit, PlanChangeRule
-from paygrade.decisions import Decision, decide
-from paygrade.effects import effects
-from paygrade.entitlements import Entitlement, Snapshot, derive
+from paygrade.catalog import Catalog, Direction, PlanChangeRule
+from paygrade.entitlements import Snapshot
 from paygrade.errors import Refused
 from paygrade.facts import Customer, Fact, ManualSubscription, Subscription
-from paygrade.ledger import carried_over, in_window
+from paygrade.outcomes import Carried, Delta, Violation, outcome
 from paygrade.proration import period_at
-from paygrade.sources import offers
 from paygrade.wanted import Position, Resolved, Wanted, resolve
 
 
@@ -49,42 +44,6 @@ class ItemChange(Struct, frozen=True):
     quantity_after: int
     price_before: str | None
     price_after: str | None
-
-
-class Delta(Struct, frozen=True):
-    """What changes for one feature when the change takes effect."""
-
-    feature: str
-    how: Literal["gains", "loses", "changes"]
-    before: str
-    after: str
-    decision_before: Decision
-    decision_after: Decision
-
-
-class Violation(Struct, frozen=True):
-    """What is used or held that the new limit does not cover, and what would happen to it.
-
-    `kind` members: people with a seat. `policy` refuse: the change is not made before there is room. block_new: what is
-    there stays, and nothing comes on top. grace: as before until `until`, then blocked. keep: as before until `until`,
-    the end of the period paid for then.
-    """
-
-    feature: str
-    kind: Literal["usage", "members"]
-    used: int
-    limit: int
-    policy: OverLimit
-    until: datetime | None = None
-
-
-class Carried(Struct, frozen=True):
-    """What counts as used after the change, where that is not what was used. `how` new_window: a window begins anew."""
-
-    feature: str
-    how: Carry | Literal["new_window"]
-    used_before: int
-    used_after: int
 
 
 class TrialEffect(Struct, frozen=True):
@@ -157,11 +116,7 @@ def quote(account: Account, catalog: Catalog, snapshot: Snapshot, wanted: Wanted
     when, effective_at = _effective(resolved, matched.rule, wanted, at)
     money, changed = bill(resolved, matched.rule, effective_at, at, at_period_end=when == "period_end")
     after = changed_account(account, changed, effective_at)
-    old = _view(account, catalog, snapshot, effective_at)
-    new = _view(after, catalog, snapshot, effective_at)
-    usage = _carried(old, new, matched.rule, effective_at)
-    new = replace(new, balances=_counted(new, usage, effective_at))
-    violations = _violations(old, new, account, catalog, matched.rule, changed, effective_at)
+    what = outcome(account, after, catalog, snapshot, matched.rule, (changed,), effective_at)
     return Quote(
         account=account.key,
         account_version=account.version,
@@ -177,10 +132,10 @@ def quote(account: Account, catalog: Catalog, snapshot: Snapshot, wanted: Wanted
         effective_at=effective_at,
         ends=not resolved.after,
         items=_items(resolved),
-        deltas=_deltas(old, new, catalog, effective_at),
-        violations=violations,
-        executable=not any(violation.policy == "refuse" for violation in violations),
-        usage=usage,
+        deltas=what.deltas,
+        violations=what.violations,
+        executable=not any(violation.policy == "refuse" for violation in what.violations),
+        usage=what.usage,
         trial=_trial(resolved, effective_at),
         money=money,
         warnings=tuple(_warnings(resolved, matched.rule, wanted, when, effective_at)),
@@ -252,16 +207,6 @@ def _until(position: Position, subscription: Subscription, at: datetime) -> date
     return period_at(subscription.anchor_at, every, at).until or at
 
 
-def _view(account: Account, catalog: Catalog, snapshot: Snapshot, at: datetime) -> Snapshot:
-    """What the account may use at `at`, with what was used as `snapshot` has it."""
-    segment = derive(account, catalog, at)
-    return Snapshot(account.key, snapshot.version, at, segment.until, (segment,), snapshot.balances, snapshot.roles)
-
-
-def _entitlements(view: Snapshot) -> Mapping[str, Entitlement]:
-    return view.segments[0].entitlements
-
-
 def _items(resolved: Resolved) -> tuple[ItemChange, ...]:
     old = {position.item.id: position for position in resolved.before}
     new = {position.item.id: position for position in resolved.after}
@@ -284,123 +229,6 @@ def _items(resolved: Resolved) -> tuple[ItemChange, ...]:
             )
         )
     return tuple(found)
-
-
-def _deltas(old: Snapshot, new: Snapshot, catalog: Catalog, at: datetime) -> tuple[Delta, ...]:
-    # What is used takes nothing from what there is: it shows in the decisions.
-    unused = replace(old, balances={}), replace(new, balances={})
-    return tuple(
-        Delta(e.feature, e.how, e.before, e.after, decide(old, e.feature, 1, at), decide(new, e.feature, 1, at))
-        for e in effects(*unused, offers(catalog), at)
-    )
-
-
-def _carried(old: Snapshot, new: Snapshot, rule: PlanChangeRule, at: datetime) -> tuple[Carried, ...]:
-    """What counts as used otherwise than it was used: by the rule, or since a window begins anew."""
-    found = []
-    for feature, after in _entitlements(new).items():
-        before, balance = _entitlements(old).get(feature), new.balances.get(feature)
-        if before is None or balance is None or before.from_at is None or balance.from_at != before.from_at:
-            continue
-        if before.credit is not None or after.credit is not None:
-            continue
-        used = in_window(balance, before.from_at, at).used
-        if used and after.from_at != before.from_at and after.granted:
-            found.append(Carried(feature, "new_window", used, in_window(balance, after.from_at, at).used))
-        elif used and before.limit != after.limit and None not in (before.limit, after.limit):
-            more = carried_over(
-                used,
-                rule.usage,
-                units_before=before.limit or 0,
-                units_after=after.limit or 0,
-                elapsed=_elapsed(before, at),
-            )
-            found += [Carried(feature, rule.usage, used, used + more)] if more else []
-    return tuple(found)
-
-
-def _elapsed(entitlement: Entitlement, at: datetime) -> Fraction:
-    """How much of the window is over."""
-    if entitlement.from_at is None or entitlement.resets_at is None:
-        return Fraction(0)
-    second = timedelta(seconds=1)
-    whole = (entitlement.resets_at - entitlement.from_at) // second
-    return Fraction((at - entitlement.from_at) // second, max(1, whole))
-
-
-def _counted(view: Snapshot, usage: Iterable[Carried], at: datetime) -> dict[str, Balance]:
-    """The balances with what counts as used after the change."""
-    balances = dict(view.balances)
-    for one in usage:
-        from_at = _entitlements(view)[one.feature].from_at
-        balances[one.feature] = replace(in_window(balances[one.feature], from_at, at), used=one.used_after)
-    return balances
-
-
-def _violations(
-    old: Snapshot,
-    new: Snapshot,
-    account: Account,
-    catalog: Catalog,
-    rule: PlanChangeRule,
-    changed: Subscription,
-    at: datetime,
-) -> tuple[Violation, ...]:
-    """What the new limits do not cover, where they are lower than before."""
-    seated = sum(member.seat for member in account.members.values())
-    found = []
-    for feature, after in _entitlements(new).items():
-        if after.kind in ("boolean", "config") or after.credit is not None:
-            continue
-        was, now = decide(old, feature, 0, at), decide(new, feature, 0, at)
-        limit = _ceiling(after, now)
-        if limit is None or not _is_lower(limit, _entitlements(old).get(feature), was):
-            continue
-        held = in_window(new.balances.get(feature), after.from_at, at)
-        counts: tuple[tuple[Literal["usage", "members"], int], ...] = (("usage", held.used + held.reserved),)
-        if is_seats(catalog, feature):
-            counts += (("members", seated),)
-        policy = rule.over_limits.get(feature, rule.over_limit or "block_new")
-        until = _over_until(policy, rule, changed, at)
-        found += [Violation(feature, kind, used, limit, policy, until) for kind, used in counts if used > limit]
-    return tuple(found)
-
-
-def is_seats(catalog: Catalog, feature: str) -> bool:
-    """Whether members take this feature up: a level counted in seats."""
-    offer = catalog.features.get(feature)
-    return isinstance(offer, LevelFeature) and (offer.key == "seats" or offer.unit == "seat")
-
-
-def _ceiling(entitlement: Entitlement, decision: Decision) -> int | None:
-    """As far as use may go; None: as far as anyone likes."""
-    if not decision.allowed and not entitlement.granted and decision.limit is None:
-        return 0
-    if decision.unlimited or decision.limit is None:
-        return None
-    if entitlement.soft:
-        over = entitlement.units_max
-        return None if over is None else decision.limit + over - (entitlement.limit or 0)
-    return decision.limit
-
-
-def _is_lower(limit: int, before: Entitlement | None, was: Decision) -> bool:
-    ceiling = _ceiling(before, was) if before is not None else 0
-    return ceiling is None or limit < ceiling
-
-
-def _over_until(policy: OverLimit, rule: PlanChangeRule, changed: Subscription, at: datetime) -> datetime | None:
-    """Until when what is over the limit may go on being used."""
-    match policy:
-        case "grace":
-            return at + (rule.grace or timedelta())
-        case "keep":
-            ends = [
-                item.period_until for item in changed.items if item.period_until is not None and item.period_until > at
-            ]
-            return min(ends, default=None) or period_at(changed.anchor_at, ("month", 1), at).until
-        case _:
-            return None
 
 
 def _trial(resolved: Resolved, effective_at: datetime) -> TrialEffect | None:
