@@ -32,6 +32,7 @@ from paygrade.facts import (
     Departed,
     Fact,
     Item,
+    Leeway,
     ManualSubscription,
     Member,
     Override,
@@ -222,6 +223,13 @@ overrides = st.one_of(
 blocks = st.builds(
     Block, st.sampled_from(["fraud", "admin"]), st.just("chargeback"), maybe_instants, lifted=st.booleans()
 )
+leeways = st.builds(
+    Leeway,
+    st.sampled_from(["api_calls", "builds", "seats"]),
+    st.none() | st.integers(0, 500_000),
+    instants,
+    st.just("chg_1"),
+)
 members = st.builds(Member, st.sampled_from(["ann", "bo"]), st.none() | st.sampled_from(["owner", "editor"]))
 
 
@@ -233,6 +241,8 @@ def _subject(body: Body) -> str:
             return "stripe:cus_a"
         case Override(feature=feature):
             return f"override:{feature}"
+        case Leeway(feature=feature):
+            return f"leeway:{feature}"
         case Block(key=key):
             return f"block:{key}"
         case Member(key=key):
@@ -251,6 +261,7 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     overrides,
     blocks,
     members,
+    leeways,
     st.builds(Profile, instants, st.just("Acme")),
     st.builds(ManualSubscription, subscriptions("manual")),
 )

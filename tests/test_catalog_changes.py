@@ -131,6 +131,7 @@ RULES = st.fixed_dictionaries(
         "proration": st.sampled_from(["charge_now", "next_invoice", "none"]),
         "anchor": st.sampled_from(["keep", "reset"]),
         "usage": st.sampled_from(["keep", "prorate", "reset", "convert"]),
+        "cooling_off": st.sampled_from(["period", "14d"]),
         "over_limit": OVER_LIMIT
         | st.fixed_dictionaries({}, optional={"*": OVER_LIMIT, "seats": OVER_LIMIT, "calls": OVER_LIMIT}),
     },

@@ -17,6 +17,7 @@ from paygrade.facts import (
     Body,
     Customer,
     Fact,
+    Leeway,
     ManualSubscription,
     Member,
     Override,
@@ -106,6 +107,12 @@ class Account(Struct, frozen=True, omit_defaults=True):
     def blocks(self) -> dict[str, Block]:
         bodies = (s.body for s in self._ordered())
         return {b.key: b for b in bodies if isinstance(b, Block) and not b.lifted}
+
+    @property
+    def leeways(self) -> dict[str, Leeway]:
+        """What plan changes left for a while, ended or not."""
+        bodies = (s.body for s in self._ordered())
+        return {b.feature: b for b in bodies if isinstance(b, Leeway)}
 
     @property
     def members(self) -> dict[str, Member]:

@@ -260,7 +260,8 @@ class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
 
     `anchor` reset: billing periods begin anew with the change. `over_limit` says what happens to what is used or held
     over the new limit, `over_limits` what happens to it of single features; None: new use is blocked, as ever.
-    `grace` is how long the word of that name lasts.
+    `grace` is how long the word of that name lasts. `cooling_off`: for how long after a change by this rule its plan
+    cannot be changed back; `cools_for_period`: for the period that is paid for then.
     """
 
     from_plan: str = "*"
@@ -273,6 +274,8 @@ class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
     over_limit: OverLimit | None = None
     over_limits: dict[str, OverLimit] = {}
     grace: timedelta | None = None
+    cooling_off: timedelta | None = None
+    cools_for_period: bool = False
 
 
 class TopUp(Struct, frozen=True):

@@ -267,6 +267,8 @@ def _rule(rule: PlanChangeRule) -> _Mapping:
     others = {} if rule.over_limit is None else {"*": rule.over_limit}
     fields |= {"over_limit": {**rule.over_limits, **others} if rule.over_limits else rule.over_limit}
     fields |= {"grace": None if rule.grace is None else render_duration(rule.grace)}
+    cooling_off = None if rule.cooling_off is None else render_duration(rule.cooling_off)
+    fields |= {"cooling_off": "period" if rule.cools_for_period else cooling_off}
     return _given(fields, _RULE_DEFAULTS)
 
 
@@ -277,4 +279,5 @@ _RULE_DEFAULTS: _Mapping = {
     "usage": "keep",
     "over_limit": None,
     "grace": None,
+    "cooling_off": None,
 }

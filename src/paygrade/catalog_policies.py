@@ -160,6 +160,8 @@ def _rule(node: Node, plans: Collection[str], counted: Collection[str]) -> PlanC
     graced = "grace" in (over_limit, *over_limits.values())
     if node.has("grace") and not graced:
         node.get("grace", None).wrong("nothing here has grace; write `over_limit: grace` or remove this line")
+    cools_for_period = node.has("cooling_off") and node.get("cooling_off", None).value == "period"
+    cools = node.has("cooling_off") and not cools_for_period
     return PlanChangeRule(
         from_plan=_plan_or_any(node.get("from", "*"), plans),
         to_plan=_plan_or_any(node.get("to", "*"), plans),
@@ -171,10 +173,12 @@ def _rule(node: Node, plans: Collection[str], counted: Collection[str]) -> PlanC
         over_limit=over_limit,
         over_limits=over_limits,
         grace=min(_duration(node.need("grace", "14d")), _LADDER_MAX) if graced else None,
+        cooling_off=min(_duration(node.get("cooling_off", None)), _LADDER_MAX) if cools else None,
+        cools_for_period=cools_for_period,
     )
 
 
-_OF_ALLOWED = ("proration", "anchor", "usage", "over_limit", "grace")
+_OF_ALLOWED = ("proration", "anchor", "usage", "over_limit", "grace", "cooling_off")
 
 
 def _over_limit(node: Node, counted: Collection[str]) -> tuple[OverLimit | None, dict[str, OverLimit]]:

@@ -18,22 +18,16 @@ from paygrade.catalog import Catalog, Direction, PlanChangeRule
 from paygrade.entitlements import Snapshot
 from paygrade.errors import Refused
 from paygrade.facts import Customer, Fact, ManualSubscription, Subscription
-from paygrade.outcomes import Carried, Delta, Violation, outcome
+from paygrade.outcomes import Carried, Delta, Matched, Violation, match_rule, outcome
 from paygrade.proration import period_at
 from paygrade.wanted import Position, Resolved, Wanted, resolve
-
-
-class Matched(Struct, frozen=True):
-    """The rule of `policies.plan_change` that decided; `number` counts from 1 in the order of the catalog."""
-
-    number: int
-    rule: PlanChangeRule
 
 
 class ItemChange(Struct, frozen=True):
     """What becomes of one item of the subscription: what it buys, how many, and the price's name at the provider.
 
-    `id` is the provider's; an item that is new has none yet. None: not bought, or no price that the catalog knows.
+    `id` is the provider's; an item that is new has none yet. `interval` is the price's key. None: not bought, or no
+    price that the catalog knows.
     """
 
     how: Literal["added", "changed", "removed", "kept"]
@@ -44,6 +38,8 @@ class ItemChange(Struct, frozen=True):
     quantity_after: int
     price_before: str | None
     price_after: str | None
+    interval_before: str | None = None
+    interval_after: str | None = None
 
 
 class TrialEffect(Struct, frozen=True):
@@ -68,6 +64,8 @@ class Caveat(Struct, frozen=True):
         "coupon_not_counted",
         "metered_not_counted",
         "preview_unavailable",
+        "another_scheduled",
+        "another_under_way",
     ]
     detail: str
 
@@ -76,7 +74,7 @@ class Quote(Struct, frozen=True):
     """What a plan change would do. `id`, `expires_at` and `digest` are set when it is kept.
 
     `executable` False: the rule refuses the change while a violation stands. `ends`: the subscription would end.
-    `account_version` and `catalog_version` are those it was made on.
+    `account_version` and `catalog_version` are those it was made on. `reverts`: the plan change it takes back.
     """
 
     account: str
@@ -100,6 +98,7 @@ class Quote(Struct, frozen=True):
     trial: TrialEffect | None
     money: Money
     warnings: tuple[Caveat, ...]
+    reverts: str | None = None
     id: str = ""
     expires_at: datetime | None = None
     digest: str = ""
@@ -112,7 +111,9 @@ def quote(account: Account, catalog: Catalog, snapshot: Snapshot, wanted: Wanted
     """
     at = at.replace(microsecond=0)
     resolved = resolve(account, catalog, wanted, at)
-    matched = match(catalog, resolved)
+    matched = match_rule(catalog, resolved.plan_before, resolved.plan_after, resolved.direction)
+    if matched.rule.when == "refuse":
+        raise Refused("change_refused", _refusal(resolved, matched))
     when, effective_at = _effective(resolved, matched.rule, wanted, at)
     money, changed = bill(resolved, matched.rule, effective_at, at, at_period_end=when == "period_end")
     after = changed_account(account, changed, effective_at)
@@ -142,22 +143,10 @@ def quote(account: Account, catalog: Catalog, snapshot: Snapshot, wanted: Wanted
     )
 
 
-def match(catalog: Catalog, resolved: Resolved) -> Matched:
-    """The first rule that matches. Refused `change_refused` where it says so."""
+def _refusal(resolved: Resolved, matched: Matched) -> str:
     before = resolved.plan_before.key if resolved.plan_before else "*"
     after = resolved.plan_after.key if resolved.plan_after else "*"
-    for number, rule in enumerate(catalog.policies.plan_change, start=1):
-        if (
-            rule.from_plan in ("*", before)
-            and rule.to_plan in ("*", after)
-            and rule.direction in (None, resolved.direction)
-        ):
-            if rule.when == "refuse":
-                raise Refused(
-                    "change_refused", f"rule {number} of `plan_change` refuses to go from `{before}` to `{after}`"
-                )
-            return Matched(number, rule)
-    raise Refused("change_refused", f"no rule of `plan_change` allows to go from `{before}` to `{after}`")
+    return f"rule {matched.number} of `plan_change` refuses to go from `{before}` to `{after}`"
 
 
 def changed_account(account: Account, subscription: Subscription, at: datetime) -> Account:
@@ -173,6 +162,14 @@ def changed_account(account: Account, subscription: Subscription, at: datetime) 
                 continue
         return apply(account, Fact(account.version + 1, subject, statement.sequence + 1, at, body))
     raise AssertionError("a subscription stands in a statement")
+
+
+def changed_subscription(account: Account, catalog: Catalog, made: Quote) -> Subscription:
+    """The subscription as it is to be stated where nobody bills it, when a quote of it is carried out."""
+    resolved = resolve(account, catalog, made.wanted, made.made_at)
+    at_period_end = made.when == "period_end"
+    _, changed = bill(resolved, made.matched.rule, made.effective_at, made.made_at, at_period_end=at_period_end)
+    return changed
 
 
 def _effective(
@@ -226,6 +223,8 @@ def _items(resolved: Resolved) -> tuple[ItemChange, ...]:
                 after.item.quantity if after is not None else 0,
                 before.price.stripe if before is not None and before.price is not None else None,
                 after.price.stripe if after is not None and after.price is not None else None,
+                before.price.key if before is not None and before.price is not None else None,
+                after.price.key if after is not None and after.price is not None else None,
             )
         )
     return tuple(found)

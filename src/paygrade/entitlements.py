@@ -14,6 +14,7 @@ How several sources of one feature merge (the first row that applies decides):
 | 3 | add-on | on if any says on | the last one declared | added to row 4, times the item's quantity |
 | 4 | plan bought | on if any says on | highest plan declared | the largest; `limit: quantity` sums all quantities |
 | 5 | default plan, only where no plan is bought or counts | same | same | same |
+| 6 | leeway of a plan change, where rows 3 to 5 give less | | | its units, in place of theirs |
 
 What goes with the units comes from the term that leads row 4, without one from the first of row 3:
 
@@ -25,7 +26,6 @@ What goes with the units comes from the term that leads row 4, without one from 
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from math import inf
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -49,8 +49,9 @@ from paygrade.catalog import (
     Term,
 )
 from paygrade.document import QUANTITY_MAX
-from paygrade.facts import Override
+from paygrade.facts import Leeway, Override
 from paygrade.periods import Period, Recurrence, window_at
+from paygrade.ranking import Allowances, anchor_of, habit_of, height, rank_units, strength, tiers_of, window_of
 from paygrade.sources import (
     Candidate,
     Holding,
@@ -58,18 +59,15 @@ from paygrade.sources import (
     Reason,
     Source,
     View,
-    allowed_reason,
     closed_sources,
     gives,
     offers,
     opens,
     source_of,
-    units_of,
     view_of,
 )
 
 Kind = Literal["boolean", "config", "metered", "level", "credit"]
-_Allowances = list[tuple[Allowance, Holding]]
 
 
 HORIZON = timedelta(days=35)
@@ -235,9 +233,12 @@ def _settle(view: View, offer: Offer) -> tuple[Entitlement, tuple[Candidate, ...
     candidates = (*candidates, *closed)
     if merged is None:
         merged = _denied(view, offer, closed)
+    leeway = view.leeways.get(offer.key)
+    if leeway is not None and not isinstance(offer, BooleanFeature | ConfigFeature):
+        merged, candidates = _left(offer, leeway, merged, candidates, habit=habit_of(view, offer, open_to))
     override = view.overrides.get(offer.key)
     if override is not None and override_fits(override, offer):
-        habit = _habit(view, offer, open_to)
+        habit = habit_of(view, offer, open_to)
         merged, candidates = _overridden(offer, override, merged, candidates, habit=habit)
     if view.block is not None:
         source = Source("block", "blocked", note=view.block.reason or view.block.key, until=view.block.expires_at)
@@ -270,18 +271,18 @@ def _merge_values(
     view: View, offer: Offer, open_to: list[tuple[Term, Holding]]
 ) -> tuple[Entitlement, tuple[Candidate, ...]]:
     if isinstance(offer, BooleanFeature):
-        ranked = sorted(open_to, key=lambda pair: _strength(pair[1]))
+        ranked = sorted(open_to, key=lambda pair: strength(pair[1]))
     else:
-        ranked = sorted(open_to, key=lambda pair: _height(pair[1], view.catalog), reverse=True)
+        ranked = sorted(open_to, key=lambda pair: height(pair[1], view.catalog), reverse=True)
     sources = [source_of(term, holding) for term, holding in ranked]
     best = sources[0]
     merged = _entitle(offer, granted=True, reason=best.reason, plan=best.plan, value=best.value, sources=(best,))
     return merged, (Candidate(best, "decides"), *(Candidate(source, "outranked") for source in sources[1:]))
 
 
-def _merge_units(view: View, offer: Offer, open_to: _Allowances) -> tuple[Entitlement, tuple[Candidate, ...]]:
+def _merge_units(view: View, offer: Offer, open_to: Allowances) -> tuple[Entitlement, tuple[Candidate, ...]]:
     """The largest base, plus all additions."""
-    bases, added = _ranked(open_to)
+    bases, added = rank_units(open_to)
     base = bases[0] if bases else []
     leading, leader = (base or added)[0]
     sources = [source_of(term, holding) for term, holding in (*base, *added)]
@@ -290,7 +291,7 @@ def _merge_units(view: View, offer: Offer, open_to: _Allowances) -> tuple[Entitl
     ]
     candidates += [Candidate(source_of(*pair), "outranked") for other in bases[1:] for pair in other]
     unlimited = any(source.unlimited for source in sources)
-    tiers, total = _tiers(sources)
+    tiers, total = tiers_of(sources)
     merged = _entitle(
         offer,
         granted=True,
@@ -304,24 +305,12 @@ def _merge_units(view: View, offer: Offer, open_to: _Allowances) -> tuple[Entitl
         rollover=leading.rollover,
         per_member=leading.per_member,
         caps=leading.caps,
-        anchor_at=_anchor(view, leader) if leading.rollover or any(cap.recurrence for cap in leading.caps) else None,
+        anchor_at=anchor_of(view, leader) if leading.rollover or any(cap.recurrence for cap in leading.caps) else None,
         priority=leading.priority,
-        **_window(view, leading, leader),
+        **window_of(view, leading, leader),
         **_overage([term for term, _ in base], limit=None if unlimited else total),
     )
     return merged, tuple(candidates)
-
-
-def _ranked(
-    allowances: _Allowances,
-) -> tuple[list[_Allowances], _Allowances]:
-    """The bases, the largest first, and the additions. Quantities, bought one by one, are one base together."""
-    added = [pair for pair in allowances if pair[0].adds]
-    counted = [pair for pair in allowances if not pair[0].adds and pair[0].by_quantity]
-    bases = [[pair] for pair in allowances if not pair[0].adds and not pair[0].by_quantity]
-    bases += [counted] if counted else []
-    bases.sort(key=lambda base: (-_amount(base), _strength(base[0][1])))
-    return bases, added
 
 
 def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
@@ -388,12 +377,48 @@ def _added(
         return merged, (*candidates, Candidate(source, "outranked" if merged.unlimited else "suspended"))
     if merged.granted:
         sources = (*merged.sources, source)
-        tiers, total = _tiers(sources)
+        tiers, total = tiers_of(sources)
         units_max = None if merged.units_max is None else merged.units_max + (source.units or 0)
         more = replace(merged, limit=total, units_max=units_max, tiers=tiers, sources=sources)
         return more, (*candidates, Candidate(source, "adds"))
     alone = _entitle(offer, granted=True, reason="override", limit=source.units, sources=(source,), **habit)
     return alone, (Candidate(source, "decides"), *candidates)
+
+
+def _left(
+    offer: Offer,
+    leeway: Leeway,
+    merged: Entitlement,
+    candidates: tuple[Candidate, ...],
+    *,
+    habit: dict[str, Any],
+) -> tuple[Entitlement, tuple[Candidate, ...]]:
+    """What a plan change left for a while: as many units as before, where what is bought gives less."""
+    own = merged.limit or 0 if merged.granted else 0
+    more = None if leeway.limit is None else leeway.limit - own
+    source = Source("leeway", "grace", units=more, unlimited=more is None, note=leeway.change, until=leeway.until)
+    if merged.unlimited or (more is not None and more <= 0):
+        return merged, (*candidates, Candidate(source, "outranked"))
+    if not merged.granted and merged.reason not in LEFT_BY:
+        return merged, (*candidates, Candidate(source, "suspended"))
+    if not merged.granted:
+        merged = _entitle(offer, granted=True, reason="grace", plan=merged.plan, limit=0, **habit)
+    sources = (*merged.sources, source)
+    tiers, total = tiers_of(sources)
+    units_max = None if merged.units_max is None or more is None else merged.units_max + more
+    left = replace(
+        merged,
+        limit=None if more is None else total,
+        unlimited=more is None,
+        units_max=units_max,
+        tiers=() if more is None else tiers,
+        sources=sources,
+    )
+    return left, (*candidates, Candidate(source, "adds"))
+
+
+LEFT_BY: frozenset[Reason] = frozenset({"not_in_plan", "no_subscription", "canceled", "trial_ended"})
+"""What a plan change may have brought about; nothing that suspends what is paid for."""
 
 
 def _by_credit(feature: MeteredFeature, entitlements: dict[str, Entitlement]) -> Entitlement:
@@ -426,67 +451,6 @@ def _entitle(offer: Offer, *, granted: bool, reason: Reason, **known: Any) -> En
     kind: Kind = offer.__struct_config__.tag  # type: ignore[assignment]  # the tags of Offer are the kinds
     roles = () if isinstance(offer, Credit) else offer.roles
     return Entitlement(offer.key, kind, granted, reason, roles=roles, **known)
-
-
-def _amount(base: list[tuple[Allowance, Holding]]) -> int | float:
-    units = [units_of(term, holding) for term, holding in base]
-    return sum(unit for unit in units if unit is not None) if None not in units else inf
-
-
-def _strength(holding: Holding) -> int:
-    return ("plan", "add_on", "trial", "grace").index(allowed_reason(holding))
-
-
-def _height(holding: Holding, catalog: Catalog) -> tuple[int, int]:
-    """Where a config value ranks: any add-on above any plan, and what is declared later above what is earlier."""
-    match holding.bought:
-        case AddOn(key=key):
-            return 1, list(catalog.add_ons).index(key)
-        case Plan(rank=rank):
-            return 0, rank
-
-
-def _tiers(sources: Iterable[Source]) -> tuple[tuple[tuple[int, Reason], ...], int]:
-    """From how many units on which source is needed, and how many there are in all."""
-    tiers: list[tuple[int, Reason]] = []
-    total = 0
-    first: Reason | None = None
-    for source in sources:
-        first = first or source.reason
-        if source.reason != (tiers[-1][1] if tiers else first):
-            tiers.append((total, source.reason))
-        total += source.units or 0
-    return tuple(tiers), total
-
-
-def _window(view: View, term: Allowance, holding: Holding | None) -> dict[str, Any]:
-    """Where the units of this term count, as Entitlement's own fields.
-
-    What is held for good has no dates: they would be a subscription's, and the next one would begin to count anew.
-    """
-    if term.rolling_s is not None:
-        return {"rolling_s": term.rolling_s}
-    if term.recurrence is None or term.recurrence.every == "lifetime":
-        return {}
-    window = window_at(term.recurrence, _anchor(view, holding), view.at)
-    return {"from_at": window.from_at, "resets_at": window.until}
-
-
-def _anchor(view: View, holding: Holding | None) -> datetime:
-    """What windows are aligned to: the subscription their units come from, else the account's own anchor."""
-    standing = holding.standing if holding is not None else None
-    return standing.subscription.anchor_at if standing else view.anchor_at
-
-
-def _habit(view: View, offer: Offer, open_to: Iterable[tuple[Term, Holding]] = ()) -> dict[str, Any]:
-    """Where units of this feature count that no term grants: as those the account has, else as the first ones sold."""
-    bases, added = _ranked([(term, holding) for term, holding in open_to if isinstance(term, Allowance)])
-    leading: list[tuple[Term | None, Holding | None]] = [*(bases[0] if bases else added)[:1]]
-    sold: tuple[Plan | AddOn, ...] = (*view.catalog.plans.values(), *view.catalog.add_ons.values())
-    for term, holding in (*leading, *((bought.terms.get(offer.key), None) for bought in sold)):
-        if isinstance(term, Allowance) and (term.recurrence or term.rolling_s):
-            return _window(view, term, holding)
-    return {}
 
 
 def _outranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

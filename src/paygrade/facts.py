@@ -4,7 +4,7 @@ Laws: a fact says everything about its subject, never a change to it; of two fac
 `sequence` is the later truth, whatever order they arrive in; a fact is never edited.
 
 A subject is named `stripe:cus_123` for a provider's customer, `override:exports`, `block:fraud`, `member:ann`,
-`subscription:sub_1` (manual billing) or `profile` for what an operator says.
+`leeway:projects`, `subscription:sub_1` (manual billing) or `profile` for what an operator says.
 """
 
 from datetime import datetime
@@ -127,13 +127,23 @@ class Member(Struct, frozen=True, omit_defaults=True, tag="member"):
     seat: bool = False
 
 
+class Leeway(Struct, frozen=True, omit_defaults=True, tag="leeway"):
+    """What a plan change left of a feature for a while: up to `limit` units (None: unlimited) until `until`, where what
+    is bought gives less. `change` is the plan change's id."""
+
+    feature: str
+    limit: int | None
+    until: datetime
+    change: str = ""
+
+
 class ManualSubscription(Struct, frozen=True, omit_defaults=True, tag="subscription"):
     """A subscription of manual or foreign billing, stated whole. None: it never existed."""
 
     subscription: Subscription | None
 
 
-Body = Customer | Departed | Profile | Override | Block | Member | ManualSubscription
+Body = Customer | Departed | Profile | Override | Block | Member | Leeway | ManualSubscription
 
 
 class Fact(Struct, frozen=True, omit_defaults=True):

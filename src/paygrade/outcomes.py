@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account
 from paygrade.balances import Balance
-from paygrade.catalog import Carry, Catalog, LevelFeature, OverLimit, PlanChangeRule
+from paygrade.catalog import Carry, Catalog, Direction, LevelFeature, OverLimit, Plan, PlanChangeRule
 from paygrade.decisions import Decision, decide
 from paygrade.effects import effects
 from paygrade.entitlements import Entitlement, Snapshot, derive
@@ -24,6 +24,13 @@ from paygrade.ledger import carried_over, in_window
 from paygrade.proration import period_at
 from paygrade.sources import offers
 from paygrade.standings import soonest
+
+
+class Matched(Struct, frozen=True):
+    """The rule of `policies.plan_change` that decided; `number` counts from 1 in the order of the catalog."""
+
+    number: int
+    rule: PlanChangeRule
 
 
 class Delta(Struct, frozen=True):
@@ -60,6 +67,22 @@ class Carried(Struct, frozen=True):
     how: Carry | Literal["new_window"]
     used_before: int
     used_after: int
+
+
+def match_rule(
+    catalog: Catalog, before: Plan | None, after: Plan | None, direction: Direction, *, asked: bool = True
+) -> Matched:
+    """The first rule of `policies.plan_change` that matches. `asked` False: it has happened already, and cannot be
+    refused any more, so rules that would are passed over; where no other is left, nothing is done about it."""
+    for number, rule in enumerate(catalog.policies.plan_change, start=1):
+        if (
+            rule.from_plan in ("*", before.key if before else "*")
+            and rule.to_plan in ("*", after.key if after else "*")
+            and rule.direction in (None, direction)
+            and (asked or rule.when != "refuse")
+        ):
+            return Matched(number, rule)
+    return Matched(0, PlanChangeRule())
 
 
 class Outcome(Struct, frozen=True):

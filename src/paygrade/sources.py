@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account
 from paygrade.catalog import AddOn, Allowance, Catalog, Credit, Feature, Plan, Setting, Switch, Term, find_bought
-from paygrade.facts import Block, Item, Override
+from paygrade.facts import Block, Item, Leeway, Override
 from paygrade.periods import CALENDAR
 from paygrade.standings import Standing, State, standings
 
@@ -53,7 +53,7 @@ class Source(Struct, frozen=True, omit_defaults=True):
     `units` None with `unlimited` False: this kind of source has none. `until` is when the source is known to end.
     """
 
-    kind: Literal["plan", "add_on", "override", "block"]
+    kind: Literal["plan", "add_on", "leeway", "override", "block"]
     reason: Reason
     plan: str | None = None
     subscription: str | None = None
@@ -87,6 +87,7 @@ class View(Struct, frozen=True):
 
     terms: dict[str, list[tuple[Term, Holding]]]
     lapsed: dict[str, list[tuple[Term, Holding]]]
+    leeways: dict[str, Leeway]
     overrides: dict[str, Override]
     block: Block | None
     catalog: Catalog
@@ -110,11 +111,14 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
         for holding in _own(s, catalog)
     ]
     dated: tuple[Override | Block, ...] = (*account.overrides.values(), *account.blocks.values())
+    leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until}
     ends = [s.until for s in stands if s.until] + [d.expires_at for d in dated if d.expires_at and d.expires_at > at]
+    ends += [leeway.until for leeway in leeways.values()]
     standing_blocks = [block for block in account.blocks.values() if not _expired(block, at)]
     return View(
         terms=_by_feature(granting),
         lapsed=_by_feature(lapsed),
+        leeways=leeways,
         overrides={key: o for key, o in account.overrides.items() if not _expired(o, at)},
         block=standing_blocks[0] if standing_blocks else None,
         catalog=catalog,

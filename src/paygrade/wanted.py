@@ -86,7 +86,7 @@ def resolve(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) ->
     """
     standing, several = _subscription(account, catalog, wanted, at)
     before = positions(standing.subscription, catalog)
-    own = _plan_position(before)
+    own = plan_position(before)
     plan_before = own.bought if own is not None and isinstance(own.bought, Plan) else catalog.default_plan
     plan_after = _plan(catalog, wanted) or plan_before
     if plan_after is not None and _ends(plan_after, plan_before):
@@ -100,7 +100,7 @@ def resolve(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) ->
         after = _counted(after, catalog, plan_after, _quantities(catalog, plan_after, wanted), wanted)
     if after == before and wanted.coupon is None:
         raise Refused("same_as_now", f"`{account.key}` has exactly this already; there is nothing to change")
-    direction = _direction(plan_before, plan_after, before, after)
+    direction = direction_of(plan_before, plan_after, before, after)
     return Resolved(standing, several, plan_before, plan_after, before, after, direction)
 
 
@@ -131,7 +131,7 @@ def _rank(standing: Standing, catalog: Catalog) -> int:
     return max((plan.rank for plan in bought if isinstance(plan, Plan)), default=-1)
 
 
-def _plan_position(found: Iterable[Position]) -> Position | None:
+def plan_position(found: Iterable[Position]) -> Position | None:
     plans = [p for p in found if isinstance(p.bought, Plan)]
     return max(plans, key=lambda p: p.bought.rank if isinstance(p.bought, Plan) else -1, default=None)
 
@@ -286,7 +286,7 @@ def _counted(
     return tuple(p for p in after if p.item.quantity > 0 or p in before)
 
 
-def _direction(
+def direction_of(
     plan_before: Plan | None, plan_after: Plan | None, before: tuple[Position, ...], after: tuple[Position, ...]
 ) -> Direction:
     if plan_after is not None and (plan_before is None or plan_after.key != plan_before.key):

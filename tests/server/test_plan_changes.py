@@ -20,7 +20,7 @@ from paygrade.server.demo_shop import Shop
 from paygrade.server.operations.accounts import put_account
 from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.grants import state_usage
-from paygrade.server.operations.plan_changes import KEPT, VALID_FOR, get_quote, purge_quotes, quote_change
+from paygrade.server.operations.quotes import KEPT, VALID_FOR, get_quote, purge_quotes, quote_change
 from paygrade.server.operations.statements import put_subscription
 from paygrade.server.quote_page import amount, page
 from paygrade.server.settings import Settings

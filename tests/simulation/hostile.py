@@ -22,7 +22,7 @@ from .tables import Dump
 
 Key = tuple[str, ...]
 
-NOUNS = frozenset({"subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls"})
+NOUNS = frozenset({"subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls", "plan_changes", "ledger"})
 
 CONNECTIONS_MAX = 20
 

@@ -20,6 +20,7 @@ from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
 from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject, KnownSubject, MarkedSubject
 
+from .change_tables import ChangeTables
 from .loop import START
 from .repair_tables import RepairTables
 
@@ -76,6 +77,7 @@ class Dump(Struct, frozen=True):
 TABLES = (
     *("subjects", "inbox", "accounts", "facts", "links", "subscriptions"),
     *("drift", "sweeps", "sightings", "polls"),
+    *("plan_changes", "settled"),
 )
 
 
@@ -102,7 +104,7 @@ class Tables:
         )
 
 
-class TablesTransaction(RepairTables):
+class TablesTransaction(RepairTables, ChangeTables):
     """One transaction: the methods are named after the noun and the method of `postgres/` that they stand for."""
 
     def __init__(self, tables: Tables) -> None:

@@ -22,7 +22,7 @@ from paygrade.server.edge import DecodePath, Edge
 from paygrade.server.group_commit import GroupCommit
 from paygrade.server.hot_path import HotPath
 from paygrade.server.metrics import Metrics
-from paygrade.server.operations.plan_changes import Previewer
+from paygrade.server.operations.quotes import Previewer
 from paygrade.server.parts import Parts, Verify
 from paygrade.server.problems import HANDLERS
 from paygrade.server.routes import (
@@ -86,6 +86,11 @@ KEYED = [
     usage.alerts,
     plan_changes.quote_plan_change,
     plan_changes.get_quote,
+    plan_changes.change_plan,
+    plan_changes.list_plan_changes,
+    plan_changes.get_plan_change,
+    plan_changes.take_back_plan_change,
+    plan_changes.revert_plan_change,
     events.tell_events,
     events.tell_cloud_events,
     events.read_usage,

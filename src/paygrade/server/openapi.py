@@ -33,6 +33,7 @@ _PATH_PARAMETERS = {
     "reservation": "The reservation's id.",
     "grant": "The grant's id.",
     "quote": "The quote's id.",
+    "change": "The plan change's id.",
 }
 
 

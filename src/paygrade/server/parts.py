@@ -12,7 +12,7 @@ from msgspec import Struct
 from paygrade.server.clock import Clock
 from paygrade.server.group_commit import GroupCommit
 from paygrade.server.metrics import Metrics
-from paygrade.server.operations.plan_changes import Previewer
+from paygrade.server.operations.quotes import Previewer
 from paygrade.server.operations.sync import EventRef
 from paygrade.server.snapshots import Snapshots
 

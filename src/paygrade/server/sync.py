@@ -23,6 +23,7 @@ from paygrade.errors import Unavailable
 from paygrade.facts import TERMINAL, Customer, Departed
 from paygrade.server.operations.facts import record
 from paygrade.server.operations.repair import note_reading
+from paygrade.server.operations.settling import settle_account
 from paygrade.standings import soonest
 
 if TYPE_CHECKING:
@@ -164,14 +165,16 @@ async def _save_customer(
     await note_reading(tx, held, claim, account=key, stored=stated.body if stated else None, said=customer, at=at)
     cause = [event.id for event in claim.events][-CAUSES_MAX:]
     for account in sorted(accounts.keys() - {key}):
-        await record(
+        left = await record(
             tx, accounts[account], subject=claim.subject, body=Departed(account=key),
             sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
         )  # fmt: skip
-    await record(
+        await settle_account(tx, accounts[account], left, at=at)
+    told = await record(
         tx, accounts[key], subject=claim.subject, body=customer,
         sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
     )  # fmt: skip
+    await settle_account(tx, accounts[key], told, at=at, read=(claim.subject, claim.fence))
     doubted = _contradicted(claim, customer) and claim.rereads < len(REREADS_S)
     if not doubted:
         await _handle(tx, claim, at)

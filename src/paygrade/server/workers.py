@@ -14,10 +14,12 @@ import structlog
 
 from paygrade.errors import Unavailable
 from paygrade.server.operations.alerts import LOOKS_MAX, look_again
-from paygrade.server.operations.plan_changes import purge_quotes
+from paygrade.server.operations.quotes import purge_quotes
 from paygrade.server.operations.repair import purge_repair
 from paygrade.server.operations.reports import purge_reports
+from paygrade.server.operations.settling import TO_SETTLE_MAX, settle_due
 from paygrade.server.operations.sync import purge_inbox
+from paygrade.server.plan_changes import Changing, advance_change, claim_changes
 from paygrade.server.polls import EventSource, poll_events
 from paygrade.server.reports import Metering, claim_reports, mark_reports, report_window
 from paygrade.server.settings import SWEEP_EVERY
@@ -26,6 +28,7 @@ from paygrade.server.sync import LEASE_S, Provider, claim_subjects, fail_claim, 
 from paygrade.server.top_ups import Charging, buy_top_up, claim_top_ups
 
 if TYPE_CHECKING:
+    from paygrade.plan_changes import PlanChange
     from paygrade.postgres.reports import SavedReport
     from paygrade.postgres.store import Store
     from paygrade.postgres.subjects import Claim
@@ -46,11 +49,15 @@ REPORT_EVERY_S = 5.0
 TOP_UPS_MAX = 4
 """How many top-ups one process buys at a time."""
 TOP_UP_EVERY_S = 0.5
+CHANGES_MAX = 4
+"""How many plan changes one process carries out at a time."""
+CHANGE_EVERY_S = 0.1
+SETTLE_EVERY_S = 0.25
 BROKEN_S = 30.0
 PURGE_EVERY_S = 3600.0
 
 
-class Commands(Metering, Charging, Protocol):
+class Commands(Metering, Charging, Changing, Protocol):
     """Everything that a provider is told to do."""
 
 
@@ -74,6 +81,7 @@ async def run_workers(
     """
     async with asyncio.TaskGroup() as workers:
         workers.create_task(purge_regularly(store, clock))
+        workers.create_task(settle_when_due(store, clock))
         if provider is not None:
             workers.create_task(sync_subjects(store, provider, clock))
             workers.create_task(sweep_when_due(store, provider, clock, every=sweep_every))
@@ -82,6 +90,7 @@ async def run_workers(
         if commands is not None:
             workers.create_task(report_usage(store, commands, clock))
             workers.create_task(buy_top_ups(store, commands, clock))
+            workers.create_task(change_plans(store, commands, clock))
 
 
 async def sync_subjects(
@@ -149,6 +158,37 @@ async def buy_top_ups(store: "Store", provider: Charging, clock: "Clock") -> Non
             await asyncio.gather(*(_buy(store, provider, clock, claim) for claim in claims))
 
     await _repeat(look, pause_s=TOP_UP_EVERY_S)
+
+
+async def change_plans(store: "Store", provider: Changing, clock: "Clock") -> None:
+    """Carry out the plan changes that were asked for, until cancelled."""
+
+    async def look() -> None:
+        while claims := await claim_changes(store, limit=CHANGES_MAX, at=clock.now()):
+            await asyncio.gather(*(_change(store, provider, clock, claim) for claim in claims))
+
+    await _repeat(look, pause_s=CHANGE_EVERY_S)
+
+
+async def settle_when_due(store: "Store", clock: "Clock") -> None:
+    """Settle accounts whose dates have changed what they buy, until cancelled."""
+
+    async def look() -> None:
+        while await settle_due(store, at=clock.now()) == TO_SETTLE_MAX:
+            pass
+
+    await _repeat(look, pause_s=SETTLE_EVERY_S)
+
+
+async def _change(store: "Store", provider: Changing, clock: "Clock", claim: "PlanChange") -> None:
+    try:
+        outcome = await advance_change(store, provider, clock, claim)
+        log.info("plan_change", account=claim.account, change=claim.id, outcome=outcome)
+    except Unavailable as error:
+        # The database went away: whoever claims it next looks how far it came.
+        log.warning("plan_change_not_saved", account=claim.account, change=claim.id, error=error.detail)
+    except Exception:  # the top of a loop: one change must not stop the others
+        log.exception("plan_change_broken", account=claim.account, change=claim.id)
 
 
 async def _buy(store: "Store", provider: Charging, clock: "Clock", claim: "SavedTopUp") -> None:

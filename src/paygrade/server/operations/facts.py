@@ -15,6 +15,7 @@ from paygrade.facts import (
     Departed,
     Fact,
     Item,
+    Leeway,
     ManualSubscription,
     Member,
     Override,
@@ -121,6 +122,9 @@ def summary(body: Body) -> str:
             return f"`{body.key}` is no longer a member"
         case Member():
             return f"`{body.key}` is a member with role `{body.role}`{', on a seat' if body.seat else ''}"
+        case Leeway():
+            units = "as much as before" if body.limit is None else f"up to {body.limit}"
+            return f"leeway of `{body.feature}`: {units}{_until(body.until)}"
         case ManualSubscription(subscription=Subscription() as subscription):
             return _subscription(subscription)
         case ManualSubscription():

@@ -1,107 +1,299 @@
-"""Plan changes: what one would do, said before it is done.
+"""Plan changes: asked for, taken back, and read.
 
-Laws: a quote names the versions of the account and the catalog it was made on, and expires; while a provider is asked,
-no transaction is open; what the provider says of money counts, and a quote says where the sums come from.
+Laws: what is carried out is a quote, on the very state it was made on, or nothing is; the same key asks once; an
+account has one change under way at a time; here nothing is asked of a provider, and an account changes only by facts.
 """
 
 import asyncio
-import hashlib
 import secrets
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.accounts import Account
-from paygrade.bills import Money
-from paygrade.changes import Caveat, Quote, quote
+from paygrade.changes import Quote, changed_subscription, quote
 from paygrade.entitlements import snapshot
 from paygrade.errors import Refused, Unavailable
-from paygrade.facts import Customer
+from paygrade.facts import ManualSubscription, Subscription
+from paygrade.orders import Act
+from paygrade.plan_changes import UNDER_WAY, PlanChange, Step, acted, asked_for, back, refuse_idle
 from paygrade.server.operations.balances import with_balances
 from paygrade.server.operations.catalogs import EMPTY
-from paygrade.server.operations.facts import unknown_account
-from paygrade.wanted import Wanted
+from paygrade.server.operations.changing import resolved, subject_of
+from paygrade.server.operations.facts import hold, record, unknown_account
+from paygrade.server.operations.quotes import Previewer, quote_change
+from paygrade.server.operations.settling import settle_account
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store
+    from paygrade.postgres.store import Store, Transaction
 
-VALID_FOR = timedelta(hours=1)
-KEPT = timedelta(days=45)
-_OF_THE_FORMULA = ("price_unknown", "metered_not_counted", "coupon_not_counted")
+LOOK_S = 0.05
 
 
-class Previewer(Protocol):
-    """Whoever bills, as far as it says beforehand what a change will cost."""
+class ChangeView(Struct, frozen=True):
+    """A plan change, and step by step what happened to it."""
 
-    def preview(self, quote: Quote) -> Money | None:
-        """What it would bill; None: it cannot say. Blocks. Refused `provider_refused_change`; raises Unavailable."""
-        ...
+    change: PlanChange
+    steps: tuple[Step, ...]
 
 
-async def quote_change(
-    store: "Store", previewer: Previewer | None, *, account: str, wanted: Wanted, at: datetime
-) -> Quote:
-    """Say what a plan change would do, and keep what was said for an hour.
+class ChangeList(Struct, frozen=True):
+    """Plan changes of an account, the latest first."""
 
-    Refused `unknown_account`, `change_refused`, `date_in_the_past`, `provider_refused_change`, or as `resolve` refuses.
+    changes: tuple[PlanChange, ...]
+
+
+async def carry_out(
+    store: "Store", *, account: str, quote_id: str, key: str | None, has_provider: bool, at: datetime
+) -> PlanChange:
+    """Ask for what a quote says, once for each key (None: once for the quote).
+
+    Refused `unknown_account`, `unknown_quote`, `quote_expired`, `quote_used`, `account_changed`, `catalog_changed`,
+    `change_refused`, `change_under_way`, `change_scheduled`, `key_conflict`. Raises Unavailable
+    `provider_not_configured`.
     """
-    at = at.replace(microsecond=0)
+    key = key or quote_id
     async with store.transaction() as tx:
-        saved, published = await tx.accounts.load(account), await tx.catalogs.load()
-        if saved is None or not saved.account.exists:
-            raise unknown_account(account)
-        known, catalog = saved.account, published.catalog if published else EMPTY
-        held, _ = await with_balances(tx, snapshot(known, catalog, at), at)
-    made = quote(known, catalog, held, wanted, at)
-    if previewer is not None and _is_at_provider(known, made.subscription):
-        made = await _previewed(previewer, made)
-    content = msgspec.json.encode(made)
-    kept = replace(
-        made,
-        id=f"quote_{secrets.token_hex(10)}",
-        expires_at=at + VALID_FOR,
-        digest=hashlib.sha256(content).hexdigest()[:32],
-    )
+        held = await hold(tx, account)
+        known = await tx.plan_changes.of_key(account, key)
+        if known is not None:
+            return _same(known, known.quote == quote_id)
+        made = await tx.quotes.load(account, quote_id)
+        if made is None:
+            raise Refused("unknown_quote", f"`{account}` has no quote `{quote_id}`; ask for one first")
+        await _refuse_outdated(tx, held, made, at)
+        change = asked_for(
+            made, id=_id(), key=key, subject=subject_of(held, made.subscription) or "", at=at
+        )  # fmt: skip
+        change = await _begin(tx, held, change, f"quote {made.id}", has_provider=has_provider, at=at)
+        if not change.is_manual:
+            return change
+        published = await tx.catalogs.load()
+        stated = changed_subscription(held, published.catalog if published else EMPTY, made)
+        return await _stated(tx, held, change, stated, at)
+
+
+async def act(
+    store: "Store",
+    *,
+    account: str,
+    act: Act,
+    subscription: str | None,
+    trial_ends_at: datetime | None,
+    key: str | None,
+    has_provider: bool,
+    at: datetime,
+) -> PlanChange:
+    """Do something to a subscription that changes nothing of what it buys: pause it, resume it, end its trial.
+
+    Refused `unknown_account`, `no_subscription_to_change`, `not_possible_now`, `date_in_the_past`, `change_under_way`,
+    `key_conflict`. Raises Unavailable `provider_not_configured`.
+    """
     async with store.transaction() as tx:
-        await tx.quotes.save(kept)
-    return kept
-
-
-async def get_quote(store: "Store", *, account: str, id: str) -> Quote:
-    """What was said, expired or not. Refused `unknown_quote`."""
-    async with store.transaction() as tx:
-        found = await tx.quotes.load(account, id)
-    if found is None:
-        raise Refused("unknown_quote", f"`{account}` has no quote `{id}`; ask for one with `POST …/plan-changes/quote`")
-    return found
-
-
-async def purge_quotes(store: "Store", *, at: datetime) -> int:
-    """Forget quotes that expired 45 days ago; returns how many."""
-    async with store.transaction() as tx:
-        return await tx.quotes.purge(until=at - KEPT)
-
-
-def _is_at_provider(account: Account, subscription: str) -> bool:
-    customers = (s.body for s in account.statements.values() if isinstance(s.body, Customer))
-    return any(one.id == subscription for customer in customers for one in customer.subscriptions)
-
-
-async def _previewed(previewer: Previewer, made: Quote) -> Quote:
-    """The quote with the provider's sums; with the formula's, and a warning, where the provider does not answer."""
-    try:
-        money = await asyncio.to_thread(previewer.preview, made)
-    except Unavailable as error:
-        caveat = Caveat(
-            "preview_unavailable", f"the sums are the formula's, as the provider did not say: {error.detail}"
+        held = await hold(tx, account)
+        known = await tx.plan_changes.of_key(account, key) if key is not None else None
+        if known is not None:
+            return _same(known, (known.act, known.trial_ends_at) == (act, trial_ends_at))
+        its = _one_of(held, subscription)
+        refuse_idle(its, act)
+        if trial_ends_at is not None and trial_ends_at <= at:
+            raise Refused("date_in_the_past", f"{trial_ends_at.isoformat()} is over; name a time that is still to come")
+        id = _id()
+        change = PlanChange(
+            account=account,
+            id=id,
+            key=key or id,
+            source="request",
+            act=act,
+            state="asked",
+            subscription=its.id,
+            subject=subject_of(held, its.id) or "",
+            asked_at=at,
+            trial_ends_at=trial_ends_at,
         )
-        return replace(made, warnings=(*made.warnings, caveat))
-    if money is None:
-        return made
-    invoices = [invoice for invoice in (money.invoice, money.next_invoice) if invoice is not None]
-    if all(invoice.source == "provider" for invoice in invoices):
-        warnings = tuple(caveat for caveat in made.warnings if caveat.code not in _OF_THE_FORMULA)
-        return replace(made, money=money, warnings=warnings)
-    return replace(made, money=money)
+        until = f" until {trial_ends_at:%Y-%m-%d %H:%M} UTC" if trial_ends_at is not None else ""
+        change = await _begin(tx, held, change, f"{act} {its.id}{until}", has_provider=has_provider, at=at)
+        if not change.is_manual:
+            return change
+        return await _stated(tx, held, change, acted(its, act, trial_ends_at=trial_ends_at, at=at), at)
+
+
+async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> PlanChange:
+    """Take back a change that has not taken effect. Refused `unknown_change`, `change_resolved`."""
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        change = await tx.plan_changes.hold(account, id)
+        if change is None:
+            raise _unknown(account, id)
+        if change.state == "canceled" or change.undo:
+            return change
+        if change.state not in UNDER_WAY:
+            raise Refused(
+                "change_resolved",
+                f"`{id}` is {change.state}; what was applied is taken back by a change of its own: `POST …/revert`",
+            )
+        await tx.plan_changes.step(account, id, "taken_back", f"it was {change.state}", at)
+        if not change.is_manual:
+            undone = replace(change, undo=True, done_fence=None, attempts=0, error=None)
+            await tx.plan_changes.save(undone)
+            return undone
+        subscription = next(s for s in held.subscriptions if s.id == change.subscription)
+        return await _stated(tx, held, change, without_schedule(subscription, change), at, state="canceled")
+
+
+async def revert(
+    store: "Store", previewer: Previewer | None, *, account: str, id: str, at: datetime
+) -> Quote:  # fmt: skip
+    """Quote what takes an applied change back. Refused `unknown_change`, `not_revertible`, and as a quote is."""
+    async with store.transaction() as tx:
+        change = await tx.plan_changes.find(account, id)
+        if change is None:
+            raise _unknown(account, id)
+        if change.reverted_by is not None:
+            raise Refused("not_revertible", f"`{id}` was taken back by `{change.reverted_by}`")
+    return await quote_change(store, previewer, account=account, wanted=back(change), reverts=id, at=at)
+
+
+async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
+    """A change and its steps. Refused `unknown_change`."""
+    async with store.transaction() as tx:
+        change = await tx.plan_changes.find(account, id)
+        if change is None:
+            raise _unknown(account, id)
+        return ChangeView(change, await tx.plan_changes.steps(account, id))
+
+
+async def list_changes(store: "Store", *, account: str, limit: int) -> ChangeList:
+    """Changes of an account, the latest first. Refused `unknown_account`."""
+    async with store.transaction() as tx:
+        if await tx.accounts.load(account) is None:
+            raise unknown_account(account)
+        return ChangeList(await tx.plan_changes.of_account(account, limit=limit))
+
+
+async def settled_within(store: "Store", change: PlanChange, *, seconds: float) -> PlanChange:
+    """The change as soon as there is nothing more to wait for here, or as it is after so many seconds."""
+    until = time.monotonic() + seconds
+    while (change.state == "asked" or change.undo) and time.monotonic() < until:
+        await asyncio.sleep(LOOK_S)
+        async with store.transaction() as tx:
+            change = await tx.plan_changes.find(change.account, change.id) or change
+    return change
+
+
+async def _begin(
+    tx: "Transaction", held: Account, change: PlanChange, detail: str, *, has_provider: bool, at: datetime
+) -> PlanChange:
+    """Write down that it is asked for, unless another one is under way."""
+    for other in await tx.plan_changes.under_way(held.key):
+        if other.state != "scheduled":
+            raise Refused(
+                "change_under_way", f"`{other.id}` of `{held.key}` is {other.state}; wait for how it ends, or cancel it"
+            )
+        if other.subscription == change.subscription:
+            raise Refused(
+                "change_scheduled", f"`{other.id}` is scheduled for `{other.subscription}`; cancel it with DELETE first"
+            )
+    if not change.is_manual and not has_provider:
+        raise Unavailable("provider_not_configured", "no provider is set here; set PAYGRADE_STRIPE_API_KEY")
+    if not await tx.plan_changes.add(change):
+        raise Refused("change_under_way", f"`{held.key}` is being changed at this moment; ask again")
+    await tx.plan_changes.step(held.key, change.id, "asked", detail, at)
+    return change
+
+
+async def _refuse_outdated(tx: "Transaction", held: Account, made: Quote, at: datetime) -> None:
+    used = await tx.plan_changes.of_quote(held.key, made.id)
+    if used is not None:
+        raise Refused("quote_used", f"`{made.id}` was carried out as `{used.id}`; ask for another quote")
+    if made.expires_at is not None and made.expires_at <= at:
+        raise Refused("quote_expired", f"`{made.id}` expired at {made.expires_at:%H:%M} UTC; ask for another quote")
+    if made.account_version != held.version:
+        raise Refused(
+            "account_changed",
+            f"`{held.key}` has changed since `{made.id}` was made (version {made.account_version}, now "
+            f"{held.version}); ask for another quote",
+        )
+    published = await tx.catalogs.load()
+    catalog = published.catalog if published else EMPTY
+    if made.catalog_version != catalog.version:
+        raise Refused("catalog_changed", f"the catalog has changed since `{made.id}` was made; ask for another quote")
+    if made.when != "now" and made.effective_at <= at:
+        raise Refused("quote_expired", f"`{made.id}` was for {made.effective_at:%Y-%m-%d %H:%M} UTC, which is over")
+    counted, _ = await with_balances(tx, snapshot(held, catalog, at), at)
+    now = quote(held, catalog, counted, made.wanted, at)
+    if not now.executable:
+        over = ", ".join(f"`{v.feature}` ({v.used}, {v.limit} allowed)" for v in now.violations if v.policy == "refuse")
+        raise Refused("change_refused", f"the rule refuses it while something is over the new limits: {over}")
+
+
+async def _stated(
+    tx: "Transaction",
+    held: Account,
+    change: PlanChange,
+    subscription: Subscription,
+    at: datetime,
+    *,
+    state: str = "applied",
+) -> PlanChange:
+    """State a subscription that nobody bills, as it is after the change."""
+    statement = held.statements[change.subject]
+    after = await record(
+        tx,
+        held,
+        subject=change.subject,
+        body=ManualSubscription(subscription),
+        sequence=statement.sequence + 1,
+        cause=[change.id],
+        at=at,
+    )
+    after = await settle_account(tx, held, after, at=at)
+    now = await tx.plan_changes.hold(held.key, change.id)
+    assert now is not None
+    if now.state not in UNDER_WAY:
+        return now
+    if state == "canceled":
+        return await resolved(tx, now, "canceled", after, at=at)
+    if change.effective_at is None:
+        return await resolved(tx, now, "applied", after, at=at)
+    scheduled = replace(now, state="scheduled")
+    await tx.plan_changes.save(scheduled)
+    await tx.plan_changes.step(held.key, change.id, "scheduled", f"{change.effective_at:%Y-%m-%d %H:%M} UTC", at)
+    return scheduled
+
+
+def without_schedule(subscription: Subscription, change: PlanChange) -> Subscription:
+    """A subscription of manual billing without what a change has scheduled."""
+    return replace(subscription, ends_at=None) if change.act == "cancel" else subscription
+
+
+def _one_of(held: Account, named: str | None) -> Subscription:
+    """The subscription that is meant: the one named, else the only one that lives."""
+    live = [s for s in held.subscriptions if s.status not in ("incomplete", "canceled", "expired")]
+    found = [s for s in live if named in (None, s.id)]
+    if not found:
+        which = f"no live subscription `{named}`" if named else "no live subscription"
+        raise Refused("no_subscription_to_change", f"`{held.key}` has {which}")
+    if len(found) > 1:
+        listed = ", ".join(f"`{s.id}`" for s in found)
+        raise Refused("no_subscription_to_change", f"`{held.key}` has more than one; name one of {listed}")
+    return found[0]
+
+
+def _same(known: PlanChange, is_same: bool) -> PlanChange:
+    if not is_same:
+        raise Refused("key_conflict", f"this key asked for something else before (`{known.id}`); take another one")
+    return known
+
+
+def _unknown(account: str, id: str) -> Refused:
+    return Refused(
+        "unknown_change", f"`{account}` has no plan change `{id}`; its list of plan changes says which it has"
+    )
+
+
+def _id() -> str:
+    return f"chg_{secrets.token_hex(10)}"

@@ -13,6 +13,7 @@ from paygrade.facts import STATUSES, Block, ManualSubscription, Member, Override
 from paygrade.server.operations.accounts import AccountView, view
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.facts import hold, record
+from paygrade.server.operations.settling import settle_account
 from paygrade.sources import Offer, offers
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ async def put_subscription(
                 f"version {version} of `{subscription.id}` was stated otherwise before; send a larger version",
             )
         if stated is None or version > stated.sequence:
-            held = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
+            told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
+            held = await settle_account(tx, held, told, at=at)
         return view(held)
 
 

@@ -54,6 +54,8 @@ GRANT = {
 
 CHANGE_WANTED = {"plan": "pro", "interval": "yearly", "quantities": {"seats": 12}, "when": "period_end"}
 
+CHANGE_ASKED = {"quote_id": "quote_7f3a9c21d0e4b8a6f512"}
+
 CATALOG = {
     "version": 1,
     "features": {"exports": {"kind": "boolean"}, "api_calls": {"kind": "metered", "event": "api_call"}},

@@ -1,18 +1,21 @@
-"""Plan changes: ask what one would do."""
+"""Plan changes: ask what one would do, have it done, take it back, and read how it went."""
 
+from datetime import datetime
 from typing import Annotated
 
-from litestar import get, post
-from litestar.params import FromPath
+from litestar import delete, get, post
+from litestar.params import FromPath, QueryParameter
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from paygrade.changes import Quote
 from paygrade.errors import Mistake
+from paygrade.orders import Act
 from paygrade.periods import parse_instant
+from paygrade.plan_changes import PlanChange
 from paygrade.server.bodies import invalid, read_body, read_key
-from paygrade.server.openapi import Sent, tell
-from paygrade.server.operations import plan_changes
+from paygrade.server.openapi import Query, Sent, tell
+from paygrade.server.operations import plan_changes, quotes
 from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
 from paygrade.wanted import Wanted
@@ -46,14 +49,14 @@ class ChangeWanted(Struct, frozen=True, kw_only=True):
         sent=Sent(kind=ChangeWanted, example=examples.CHANGE_WANTED),
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_account", "no_subscription_to_change",
                   "unknown_plan", "unknown_add_on", "unknown_price", "ambiguous_price", "quantity_not_sold",
-                  "same_as_now", "change_refused", "date_in_the_past", "provider_refused_change"),
+                  "same_as_now", "change_refused", "cooling_off", "date_in_the_past", "provider_refused_change"),
     ),
 )  # fmt: skip
 async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts: Here) -> Quote:
     """What the change would do to access, usage, members and money, and when. Nothing is changed; what was said is
     kept under its id and can be carried out for an hour."""
     said = read_body(ChangeWanted, await request.body())
-    return await plan_changes.quote_change(
+    return await quotes.quote_change(
         parts.store,
         parts.previewer,
         account=read_key(account, pointer="", noun="account"),
@@ -69,7 +72,150 @@ async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts:
 async def get_quote(account: FromPath[str], quote: FromPath[str], parts: Here) -> Quote:
     """What was said a plan change would do, expired or not."""
     key = read_key(account, pointer="", noun="account")
-    return await plan_changes.get_quote(parts.store, account=key, id=quote)
+    return await quotes.get_quote(parts.store, account=key, id=quote)
+
+
+PAGE_MAX = 500
+PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
+WAIT_MAX_S = 30
+Wait = Annotated[int, QueryParameter(ge=0, le=WAIT_MAX_S)]
+_WAIT = Query(
+    "wait_s",
+    {"type": "integer", "minimum": 0, "maximum": WAIT_MAX_S, "default": 5},
+    "How long to wait at most until there is nothing more to do here.",
+)
+
+
+class ChangeAsked(Struct, frozen=True, kw_only=True):
+    """A quote to carry out; or, without one, something to do to a subscription that changes nothing of what it buys.
+
+    `act` is `keep_going` (a cancellation is taken back), `pause`, `resume`, `set_trial` (until `trial_ends_at`) or
+    `end_trial`; `subscription` says which one, where there are several.
+    """
+
+    quote_id: str | None = None
+    act: Act | None = None
+    subscription: str | None = None
+    trial_ends_at: str | None = None
+
+
+@post(
+    "/v1/accounts/{account:str}/plan-changes",
+    status_code=200,
+    opt=tell(
+        "Change a plan",
+        "plan changes",
+        sent=Sent(kind=ChangeAsked, example=examples.CHANGE_ASKED),
+        query=(_WAIT,),
+        problems=("malformed_json", "invalid_body", "invalid_key", "invalid_query", "unknown_account", "unknown_quote",
+                  "quote_expired", "quote_used", "account_changed", "catalog_changed", "change_refused",
+                  "change_under_way", "change_scheduled", "key_conflict", "no_subscription_to_change",
+                  "not_possible_now", "date_in_the_past", "provider_not_configured"),
+    ),
+)  # fmt: skip
+async def change_plan(account: FromPath[str], request: HttpRequest, parts: Here, wait_s: Wait = 5) -> PlanChange:
+    """Carry a quote out, on the very state it was made on. The header `Idempotency-Key` names the request: asked again
+    under it, the answer is the same change. The state says how far it is: `pending` waits for the customer."""
+    key = read_key(account, pointer="", noun="account")
+    said = read_body(ChangeAsked, await request.body())
+    named = request.headers.get("idempotency-key")
+    named = read_key(named, pointer="/idempotency-key", noun="key") if named is not None else None
+    at = parts.clock.now()
+    if said.quote_id is not None and said.act is None:
+        change = await plan_changes.carry_out(
+            parts.store, account=key, quote_id=said.quote_id, key=named, has_provider=parts.has_provider, at=at
+        )
+    else:
+        change = await plan_changes.act(
+            parts.store,
+            account=key,
+            act=_act(said),
+            subscription=said.subscription,
+            trial_ends_at=_instant(said.trial_ends_at, "/trial_ends_at") if said.trial_ends_at is not None else None,
+            key=named,
+            has_provider=parts.has_provider,
+            at=at,
+        )
+    return await plan_changes.settled_within(parts.store, change, seconds=wait_s)
+
+
+@get(
+    "/v1/accounts/{account:str}/plan-changes",
+    opt=tell(
+        "List an account's plan changes",
+        "plan changes",
+        query=(
+            Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}, "At most so many."),
+        ),
+        problems=("invalid_key", "invalid_query", "unknown_account"),
+    ),
+)
+async def list_plan_changes(account: FromPath[str], parts: Here, limit: PageSize = 100) -> plan_changes.ChangeList:
+    """Plan changes, the latest first, whoever made them."""
+    key = read_key(account, pointer="", noun="account")
+    return await plan_changes.list_changes(parts.store, account=key, limit=limit)
+
+
+@get(
+    "/v1/accounts/{account:str}/plan-changes/{change:str}",
+    opt=tell("Read a plan change", "plan changes", problems=("invalid_key", "unknown_change")),
+)
+async def get_plan_change(account: FromPath[str], change: FromPath[str], parts: Here) -> plan_changes.ChangeView:
+    """The change with its quote and what followed, and step by step what happened to it."""
+    key = read_key(account, pointer="", noun="account")
+    return await plan_changes.get_change(parts.store, account=key, id=change)
+
+
+@delete(
+    "/v1/accounts/{account:str}/plan-changes/{change:str}",
+    status_code=200,
+    opt=tell(
+        "Take back a plan change",
+        "plan changes",
+        query=(_WAIT,),
+        problems=("invalid_key", "invalid_query", "unknown_account", "unknown_change", "change_resolved"),
+    ),
+)
+async def take_back_plan_change(
+    account: FromPath[str], change: FromPath[str], parts: Here, wait_s: Wait = 5
+) -> PlanChange:
+    """Take back a change that is scheduled or waits for a payment. One that was applied is reverted."""
+    key = read_key(account, pointer="", noun="account")
+    undone = await plan_changes.take_back(parts.store, account=key, id=change, at=parts.clock.now())
+    return await plan_changes.settled_within(parts.store, undone, seconds=wait_s)
+
+
+@post(
+    "/v1/accounts/{account:str}/plan-changes/{change:str}/revert",
+    status_code=200,
+    opt=tell(
+        "Quote the way back",
+        "plan changes",
+        problems=("invalid_key", "unknown_account", "unknown_change", "not_revertible", "cooling_off",
+                  "no_subscription_to_change", "same_as_now", "change_refused", "provider_refused_change"),
+    ),
+)  # fmt: skip
+async def revert_plan_change(account: FromPath[str], change: FromPath[str], parts: Here) -> Quote:
+    """What takes an applied change back, as a quote of its own; carrying that out links the two."""
+    key = read_key(account, pointer="", noun="account")
+    return await plan_changes.revert(parts.store, parts.previewer, account=key, id=change, at=parts.clock.now())
+
+
+def _act(said: ChangeAsked) -> Act:
+    if said.act is None or said.quote_id is not None or said.act in ("change", "cancel"):
+        mistake = Mistake("", "say either `quote_id`, or `act`: keep_going, pause, resume, set_trial or end_trial")
+        raise invalid("invalid_body", "the body", [mistake])
+    if (said.act == "set_trial") != (said.trial_ends_at is not None):
+        mistake = Mistake("/trial_ends_at", "goes with `set_trial`, and with nothing else")
+        raise invalid("invalid_body", "the body", [mistake])
+    return said.act
+
+
+def _instant(text: str, pointer: str) -> datetime:
+    try:
+        return parse_instant(text)
+    except (ValueError, OverflowError) as error:
+        raise invalid("invalid_body", "the body", [Mistake(pointer, f"is an instant; {error}")]) from None
 
 
 def _wanted(said: ChangeWanted) -> Wanted:
