@@ -4,16 +4,20 @@ from typing import Any
 
 import click
 
+from paygrade.server.commands import plan_changes
 from paygrade.server.commands.api import call, path
-from paygrade.server.commands.output import as_json, for_people, say, show_json, table
+from paygrade.server.commands.output import as_json, say, show_json, table
 from paygrade.server.operations.grants import GRANT_KINDS
-from paygrade.server.quote_page import page
 from paygrade.server.sentences import instant, sentence
 
 
 @click.group()
 def accounts() -> None:
-    """See and state accounts, overrides and blocks."""
+    """See and state accounts, overrides and blocks, and change plans."""
+
+
+for _command in plan_changes.COMMANDS:
+    accounts.add_command(_command)
 
 
 @accounts.command("list")
@@ -105,29 +109,6 @@ def delete(account: str, as_json: bool) -> None:
     """Delete ACCOUNT; refused while it pays."""
     call("DELETE", path("v1", "accounts", account))
     _show_outcome({"deleted": account}, f"deleted {account}", as_json=as_json)
-
-
-@accounts.command()
-@click.argument("account")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
-@click.option("--before", type=int, help="Only facts with a smaller number than this.")
-@as_json
-def timeline(account: str, limit: int, before: int | None, as_json: bool) -> None:
-    """What became known of ACCOUNT, the newest first."""
-    query = {"limit": str(limit)} | ({"before": str(before)} if before is not None else {})
-    told = call("GET", path("v1", "accounts", account, "timeline"), query=query)
-    if as_json:
-        show_json(told)
-        return
-    table(
-        ("no.", "recorded", "as of", "what", "because of"),
-        (
-            (fact["number"], instant(fact["recorded_at"]), instant(fact["as_of"]), fact["summary"], fact["cause"])
-            for fact in told["facts"]
-        ),
-    )
-    if told["next"] is not None:
-        click.echo(f"more: --before {told['next']}", err=True)
 
 
 @accounts.command()
@@ -395,41 +376,6 @@ def void(account: str, feature: str, id: str, as_json: bool) -> None:
     """Take back what is left of the grant ID."""
     told = call("DELETE", path("v1", "accounts", account, "grants", feature, id))
     _show_outcome(told, f"voided {told['share']['voided']} of {id}", as_json=as_json)
-
-
-@accounts.command()
-@click.argument("account")
-@click.option("--plan", help="The plan to go to.")
-@click.option("--add-on", "add_ons", multiple=True, metavar="KEY=N", help="How many of an add-on; 0 drops it.")
-@click.option("--quantity", "quantities", multiple=True, metavar="KEY=N", help="How many of the plan, or of its seats.")
-@click.option("--interval", help="A price's key, or how often it is paid, for example `yearly`.")
-@click.option("--coupon", help="A coupon of the provider's.")
-@click.option("--when", help="`now`, `period_end` or a time; the catalog's rule says otherwise.")
-@click.option("--subscription", help="Which one, where there are several.")
-@as_json
-def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], as_json: bool,
-          **said: str | None) -> None:  # fmt: skip
-    """Show what a plan change of ACCOUNT would do, without doing it; 1 if it would be refused as things are."""
-    wanted = {"add_ons": _counts(add_ons), "quantities": _counts(quantities), **said}
-    body = {name: what for name, what in wanted.items() if what}
-    made = call("POST", path("v1", "accounts", account, "plan-changes", "quote"), body=body)
-    if as_json:
-        show_json(made)
-    else:
-        for heading, text, style in page(made):
-            say(f"{heading:<15}{text}" if for_people() else f"{heading}\t{text}", style=style)
-    if not made["executable"]:
-        raise SystemExit(1)
-
-
-def _counts(pairs: tuple[str, ...]) -> dict[str, int]:
-    counts = {}
-    for pair in pairs:
-        key, _, count = pair.partition("=")
-        if not key or not count.isdecimal():
-            raise click.UsageError(f"`{pair}` is not KEY=N")
-        counts[key] = int(count)
-    return counts
 
 
 @accounts.command()

@@ -37,12 +37,13 @@ def call(
     content: bytes | None = None,
     media_type: str = "application/json",
     query: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Any:
     """One request; the decoded answer (None when there is none). Any: what the server says is printed as it is."""
     found = target()
     if content is None and body is not None:
         content = msgspec.json.encode(body)
-    headers = {"Content-Type": media_type} if content is not None else {}
+    headers = {**(headers or {}), **({"Content-Type": media_type} if content is not None else {})}
     if found.key:
         headers["Authorization"] = f"Bearer {found.key}"
     try:
