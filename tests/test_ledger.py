@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec.structs import replace
 
 from paygrade.balances import Balance, Detail, Grant, Hold, Tally, burn_order, count, put, rolled, settle, share
-from paygrade.catalog import Rate
+from paygrade.catalog import Carry, Rate
 from paygrade.decisions import decide
 from paygrade.entitlements import Entitlement, Segment, Snapshot
 from paygrade.entries import Draw, Held
@@ -209,10 +209,28 @@ def test_carrying_over_a_plan_change_stays_between_nothing_and_what_was_used(
     assert carried_over(used, "keep", units_before=before, units_after=after_units) == 0
     assert used + carried_over(used, "reset", units_before=before, units_after=after_units) == 0
     converted = used + carried_over(used, "convert", units_before=before, units_after=after_units)
-    assert converted == (used * after_units // before if before else 0)
+    assert abs(converted - Fraction(used * after_units, before) if before else converted) < 1
     prorated = carried_over(used, "prorate", units_before=before, units_after=after_units, elapsed=elapsed)
     # What can be used in all of this window: the old units for the part that is over, the new ones for the rest.
-    assert after_units - prorated == ceil(before * elapsed + after_units * (1 - elapsed))
+    assert abs(after_units - prorated - (before * elapsed + after_units * (1 - elapsed))) < 1
+
+
+@given(
+    st.sampled_from(["keep", "convert", "prorate"]),
+    st.integers(0, 1000),
+    st.integers(1, 1000),
+    st.integers(1, 1000),
+    st.lists(st.fractions(0, 1), min_size=3, max_size=3).map(sorted),
+)
+def test_up_and_down_and_up_again_never_leaves_more_than_up_once(
+    how: Carry, used: int, low: int, more: int, elapsed: list[Fraction]
+) -> None:
+    high = low + more
+    once = used + carried_over(used, how, units_before=low, units_after=high, elapsed=elapsed[0])
+    counted = used
+    for (before, after_units), part in zip([(low, high), (high, low), (low, high)], elapsed, strict=True):
+        counted += carried_over(counted, how, units_before=before, units_after=after_units, elapsed=part)
+    assert high - counted <= high - once
 
 
 def test_a_threshold_is_passed_upwards_and_downwards_once() -> None:

@@ -305,7 +305,8 @@ def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, 
     """What is to be added to what is used of a window when its units change from `units_before` to `units_after`.
 
     keep: nothing. reset: the customer starts anew. convert: the same share of the new units is used. prorate: of the
-    old units the part `elapsed` of the window counts, of the new ones the rest. Rounds in the customer's favour.
+    old units the part `elapsed` of the window counts, of the new ones the rest. Rounded so that changing there and back
+    never leaves less used than before: what grows is rounded down, what shrinks up.
     """
     match how:
         case "keep":
@@ -313,9 +314,12 @@ def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, 
         case "reset":
             return -used
         case "convert":
-            return used * units_after // units_before - used if units_before else -used
+            if not units_before:
+                return -used
+            share = used * units_after
+            return (share // units_before if units_after > units_before else -(-share // units_before)) - used
         case "prorate":
-            return units_after - -(-(units_before * elapsed + units_after * (1 - elapsed)) // 1)
+            return int(elapsed * (units_after - units_before))
 
 
 class Edge(Struct, frozen=True):

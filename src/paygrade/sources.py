@@ -111,7 +111,9 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
         for holding in _own(s, catalog)
     ]
     dated: tuple[Override | Block, ...] = (*account.overrides.values(), *account.blocks.values())
-    leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until}
+    # A leeway makes up for what a plan change took, and for nothing that a missing payment or a pause did.
+    suspended = any(s.access != "full" and s.state not in _ENDED for s in stands)
+    leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until and not suspended}
     ends = [s.until for s in stands if s.until] + [d.expires_at for d in dated if d.expires_at and d.expires_at > at]
     ends += [leeway.until for leeway in leeways.values()]
     standing_blocks = [block for block in account.blocks.values() if not _expired(block, at)]
