@@ -36,6 +36,7 @@ from paygrade.facts import (
     ManualSubscription,
     Member,
     Override,
+    Phase,
     Profile,
     Status,
     Subscription,
@@ -177,10 +178,13 @@ instants = st.integers(-40 * 86400, 120 * 86400).map(lambda s: T0 + timedelta(se
 maybe_instants = st.none() | instants
 items_of = st.builds(item, st.sampled_from(sorted(BOUGHT)), st.integers(0, 5))
 
+phases = st.builds(Phase, instants, st.lists(items_of, min_size=1, max_size=2).map(tuple), maybe_instants)
+
 
 @st.composite
 def subscriptions(draw: st.DrawFn, ids: str) -> Subscription:
     status: Status | None = draw(st.sampled_from([*get_args(Status), None]))
+    to_come = {phase.from_at: phase for phase in draw(st.lists(phases, max_size=2))}
     return Subscription(
         draw(st.sampled_from([f"sub_{ids}1", f"sub_{ids}2"])),
         status,
@@ -192,6 +196,7 @@ def subscriptions(draw: st.DrawFn, ids: str) -> Subscription:
         ends_at=draw(maybe_instants),
         unpaid_since=draw(maybe_instants) if status in ("past_due", "unpaid") else None,
         trial_ran_out=draw(st.booleans()),
+        next=tuple(to_come[from_at] for from_at in sorted(to_come)),
     )
 
 

@@ -15,7 +15,7 @@ from paygrade.catalog_document import parse
 from paygrade.changes import Quote, quote
 from paygrade.entitlements import derive, snapshot
 from paygrade.errors import Refused
-from paygrade.facts import Body, Customer, Fact, Item, ManualSubscription, Member, Override, Subscription
+from paygrade.facts import Body, Customer, Fact, Item, ManualSubscription, Member, Override, Phase, Subscription
 from paygrade.outcomes import Violation
 from paygrade.wanted import Wanted
 
@@ -421,6 +421,13 @@ def test_whatever_else_is_going_on_is_warned_of() -> None:
     assert made.money.next_invoice is None
     assert warnings(asked(account(bought("pro"), calls), Wanted(plan="scale"))) == ["metered_not_counted"]
     assert warnings(asked(account(status="paused"), Wanted(plan="scale"))) == ["not_active"]
+
+
+def test_a_change_takes_the_place_of_what_was_planned() -> None:
+    known = account(bought("scale", 3), schedule="sub_sched_1", next=(Phase(FEB28, (bought("pro", 2),)),))
+    made = asked(known, Wanted(quantities={"seats": 4}, date=FEB28 + timedelta(days=1)))
+    assert warnings(made)[0] == "scheduled_elsewhere"
+    assert deltas(made)["seats"] == ("gains", "2", "4")
 
 
 def test_of_several_subscriptions_the_highest_plan_s_is_meant_unless_one_is_named() -> None:

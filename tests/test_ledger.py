@@ -209,7 +209,8 @@ def test_carrying_over_a_plan_change_stays_between_nothing_and_what_was_used(
     assert carried_over(used, "keep", units_before=before, units_after=after_units) == 0
     assert used + carried_over(used, "reset", units_before=before, units_after=after_units) == 0
     converted = used + carried_over(used, "convert", units_before=before, units_after=after_units)
-    assert abs(converted - Fraction(used * after_units, before) if before else converted) < 1
+    share = Fraction(used * after_units, before) if before else Fraction(0)
+    assert abs(converted - share) < 1
     prorated = carried_over(used, "prorate", units_before=before, units_after=after_units, elapsed=elapsed)
     # What can be used in all of this window: the old units for the part that is over, the new ones for the rest.
     assert abs(after_units - prorated - (before * elapsed + after_units * (1 - elapsed))) < 1

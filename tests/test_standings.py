@@ -1,15 +1,16 @@
 """Law 12 and the dates a subscription carries: they take effect on the instant, and no ladder step is skipped."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from paygrade.catalog import Step
-from paygrade.facts import Status
-from paygrade.standings import State, rung, stand
-from samples import CATALOG, T0, instants, subscription, subscriptions
+from paygrade.facts import Phase, Status, Subscription
+from paygrade.standings import State, in_phase, rung, stand
+from samples import CATALOG, T0, instants, item, subscription, subscriptions
 
 DAY = timedelta(days=1)
 ladders = st.lists(st.timedeltas(timedelta(hours=1), timedelta(days=30)), max_size=4).map(
@@ -92,6 +93,29 @@ def test_a_set_cancellation_takes_effect_at_its_instant_though_nobody_said_so() 
     ending = subscription(ends_at=T0 + DAY)
     assert stand(ending, CATALOG, T0 + DAY - timedelta(microseconds=1)).state == "active"
     assert stand(ending, CATALOG, T0 + DAY).state == "canceled"
+
+
+def test_a_planned_phase_takes_effect_at_its_instant_though_nobody_said_so() -> None:
+    later = Phase(T0 + 2 * DAY, (item("pro", 7),), trial_ends_at=T0 + 4 * DAY)
+    planned = replace(subscription(item("pro")), next=(Phase(T0 + DAY, (item("scale"),)), later))
+    assert stand(planned, CATALOG, T0).until == T0 + DAY
+    assert stand(planned, CATALOG, T0 + DAY - timedelta(microseconds=1)).subscription == planned
+    first = stand(planned, CATALOG, T0 + DAY)
+    assert (first.state, first.until, first.subscription.items) == ("active", T0 + 2 * DAY, (item("scale"),))
+    assert first.subscription.next == (later,)
+    second = stand(planned, CATALOG, T0 + 3 * DAY)
+    assert (second.state, second.until, second.subscription.items) == ("trialing", T0 + 4 * DAY, (item("pro", 7),))
+    assert stand(planned, CATALOG, T0 + 5 * DAY).state == "active"
+
+
+@given(subscriptions("x"), instants, instants)
+def test_what_is_in_a_phase_by_then_stands_as_it_will_from_there_on(
+    stated: Subscription, at: datetime, later: datetime
+) -> None:
+    at, later = min(at, later), max(at, later)
+    assert in_phase(in_phase(stated, at), later).items == in_phase(stated, later).items
+    ended = in_phase(replace(stated, status="canceled"), later)
+    assert ended.items == stated.items
 
 
 @pytest.mark.parametrize("after", ["active", "canceled", "paused"])

@@ -66,8 +66,9 @@ def bill(
     if not resolved.after:
         return _ended(before, terms, currency, effective_at, at), replace(subscription, ends_at=effective_at)
     costs = prorate(before, _billed(resolved.after, subscription, currency, at), terms, effective_at)
+    # Whoever makes the change takes the place of what was planned before.
     changed = replace(
-        subscription, items=tuple(_dated(p.item, costs) for p in resolved.after), anchor_at=costs.anchor_at
+        subscription, items=tuple(_dated(p.item, costs) for p in resolved.after), anchor_at=costs.anchor_at, next=()
     )
     invoice = _invoice(effective_at, costs.lines) if costs.at_once and costs.lines else None
     waiting = () if costs.at_once else costs.lines

@@ -17,7 +17,7 @@ from paygrade.bills import Money, bill, currency_of
 from paygrade.catalog import Catalog, Direction, PlanChangeRule
 from paygrade.entitlements import Snapshot
 from paygrade.errors import Refused
-from paygrade.facts import Customer, Fact, ManualSubscription, Subscription
+from paygrade.facts import Customer, Fact, ManualSubscription, Phase, Subscription
 from paygrade.outcomes import Carried, Delta, Matched, Violation, match_rule, outcome
 from paygrade.proration import period_at
 from paygrade.wanted import Position, Resolved, Wanted, resolve
@@ -169,7 +169,9 @@ def changed_subscription(account: Account, catalog: Catalog, made: Quote) -> Sub
     resolved = resolve(account, catalog, made.wanted, made.made_at)
     at_period_end = made.when == "period_end"
     _, changed = bill(resolved, made.matched.rule, made.effective_at, made.made_at, at_period_end=at_period_end)
-    return changed
+    if made.when == "now" or made.ends:
+        return changed
+    return replace(resolved.subscription, next=(Phase(made.effective_at, changed.items),))
 
 
 def _effective(

@@ -39,6 +39,14 @@ class Item(Struct, frozen=True, omit_defaults=True):
     metered: bool = False
 
 
+class Phase(Struct, frozen=True, omit_defaults=True):
+    """What is bought from `from_at` on, as planned at the provider. `trial_ends_at`: until then it is a trial."""
+
+    from_at: datetime
+    items: tuple[Item, ...]
+    trial_ends_at: datetime | None = None
+
+
 class Subscription(Struct, frozen=True, omit_defaults=True):
     """A subscription as it stood when it was read.
 
@@ -47,7 +55,7 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     make of it when the trial ends with what is known now (card or no card). `ends_at` is a cancellation that is
     set but not reached, `ended_at` one that is. `unpaid_since` is the date of the oldest unpaid invoice (its due
     date where it has one): the anchor of the access ladder. `schedule` is what changes it by itself at the
-    provider.
+    provider, `next` what that will make of it, as far as it is told: phases, the soonest first.
     """
 
     id: str
@@ -64,6 +72,7 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     """Paused or canceled because the trial ended without a way to pay."""
     billing_mode: BillingMode = "classic"
     schedule: str | None = None
+    next: tuple[Phase, ...] = ()
 
 
 class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):

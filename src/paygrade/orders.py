@@ -14,16 +14,15 @@ from paygrade.catalog import Proration
 from paygrade.changes import ItemChange
 
 Act = Literal["change", "cancel", "keep_going", "pause", "resume", "set_trial", "end_trial"]
-"""What becomes of a subscription: other items, an end, no end after all, a pause, none any more, a trial until a date,
-none any more."""
+"""What becomes of a subscription: other items, an end, no end after all, a pause or its end, a trial or its end."""
 
 
 class ChangeOrder(Struct, frozen=True, omit_defaults=True):
     """What a provider is to bring about for one plan change, and how far it has come.
 
     `id` is the plan change's: it names the order at the provider. `effective_at` None: now. `items` are the quote's.
-    `quoted_at` is the instant that prorations are counted from. `since`: when it was asked for. `schedule` and
-    `invoice` are those known so far. `undo`: take back what has not taken effect yet. `tries` counts failures in a row.
+    `quoted_at` is the instant that prorations are counted from, `since` when the change was asked for. `schedule` and
+    `invoice` are those known so far. `undo`: take back what has not taken effect. `tries` counts failures in a row.
     """
 
     id: str

@@ -16,7 +16,7 @@ from paygrade.catalog import Catalog, Direction, Plan
 from paygrade.entitlements import Entitlement, Snapshot
 from paygrade.facts import TERMINAL, Customer, Leeway, ManualSubscription, Subscription
 from paygrade.outcomes import Carried, Delta, Matched, Outcome, Violation, match_rule, outcome
-from paygrade.standings import soonest, standings
+from paygrade.standings import in_phase, soonest, standings
 from paygrade.wanted import Position, direction_of, plan_position, positions
 
 ENDED = ("incomplete", "canceled", "expired")
@@ -109,6 +109,7 @@ def next_turn(account: Account, at: datetime) -> datetime | None:
     for subscription in account.subscriptions:
         if subscription.status not in TERMINAL:
             dates += [subscription.ends_at, subscription.trial_ends_at]
+            dates += [phase.from_at for phase in subscription.next]
     return soonest(dates, at)
 
 
@@ -116,12 +117,14 @@ def as_stood(account: Account, since: datetime, at: datetime) -> Account:
     """The account as if nothing that its dates brought about between `since` and `at` had come about."""
 
     def frozen(subscription: Subscription) -> Subscription:
+        subscription = in_phase(subscription, since)
+        to_come = tuple(phase for phase in subscription.next if phase.from_at > at)
         ends_at, trial_ends_at = subscription.ends_at, subscription.trial_ends_at
         if ends_at is not None and since < ends_at <= at:
             ends_at = None
         if trial_ends_at is not None and since < trial_ends_at <= at and subscription.after_trial in ENDED:
             subscription = replace(subscription, after_trial="active")
-        return replace(subscription, ends_at=ends_at)
+        return replace(subscription, ends_at=ends_at, next=to_come)
 
     statements = {}
     for subject, statement in account.statements.items():

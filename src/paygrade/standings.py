@@ -1,7 +1,8 @@
 """How a subscription stands at an instant: its state, the access it gives, and until when.
 
-Laws: `stand` is pure in `at`; dates the provider set (trial end, cancellation) take effect on the instant, told or
-not; each step of an access ladder is anchored on the unpaid invoice's date, so no step is skipped by a late look.
+Laws: `stand` is pure in `at`; dates the provider set (trial end, cancellation, another phase) take effect on the
+instant, told or not; each step of an access ladder is anchored on the unpaid invoice's date, so no step is skipped by a
+late look.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.accounts import Account
 from paygrade.catalog import Catalog, Ladder, Step
@@ -18,7 +20,10 @@ State = Literal["trialing", "active", "grace", "past_due", "unpaid", "paused", "
 
 
 class Standing(Struct, frozen=True):
-    """How a subscription stands at an instant. `plan` set: it counts as that plan. `until`: when dates change it."""
+    """How a subscription stands at an instant. `plan` set: it counts as that plan. `until`: when dates change it.
+
+    `subscription` has the items of the phase it is in by then, and under `next` those that are still to come.
+    """
 
     subscription: Subscription
     state: State
@@ -34,6 +39,7 @@ def standings(account: Account, catalog: Catalog, at: datetime) -> tuple[Standin
 
 def stand(subscription: Subscription, catalog: Catalog, at: datetime) -> Standing:
     """How one subscription stands at `at`, with the dates it carries enforced on the instant."""
+    subscription = in_phase(subscription, at)
     status = subscription.status
     ends_at, trial_ends_at = subscription.ends_at, subscription.trial_ends_at
     if status is None:
@@ -43,7 +49,8 @@ def stand(subscription: Subscription, catalog: Catalog, at: datetime) -> Standin
         return Standing(subscription, "canceled", "none")
     if status == "trialing" and trial_ends_at is not None and at >= trial_ends_at:
         status = subscription.after_trial
-    until = soonest((ends_at, trial_ends_at if status == "trialing" else None), at)
+    changes_at = (phase.from_at for phase in subscription.next)
+    until = soonest((ends_at, trial_ends_at if status == "trialing" else None, *changes_at), at)
     match status:
         case "trialing" | "active":
             return Standing(subscription, status, "full", until=until)
@@ -56,6 +63,19 @@ def stand(subscription: Subscription, catalog: Catalog, at: datetime) -> Standin
             step, step_ends_at = rung(ladder, anchor, at)
             state: State = "grace" if status == "past_due" and step.access == "full" else status
             return Standing(subscription, state, step.access, step.plan, soonest((until, step_ends_at), at))
+
+
+def in_phase(subscription: Subscription, at: datetime) -> Subscription:
+    """The subscription as its schedule will have made it by `at`. One that has ended has no schedule any more."""
+    if subscription.status in TERMINAL or not any(phase.from_at <= at for phase in subscription.next):
+        return subscription
+    begun = [phase for phase in subscription.next if phase.from_at <= at]
+    to_come = tuple(phase for phase in subscription.next if phase.from_at > at)
+    changed = replace(subscription, items=begun[-1].items, next=to_come)
+    trials = [phase.trial_ends_at for phase in begun if phase.trial_ends_at is not None]
+    if not trials or subscription.status not in ("trialing", "active"):
+        return changed
+    return replace(changed, status="trialing", trial_ends_at=trials[-1])
 
 
 def rung(ladder: Ladder, anchor: datetime, at: datetime) -> tuple[Step, datetime | None]:

@@ -53,6 +53,27 @@ def line(**changes: Any) -> dict[str, Any]:
     }
 
 
+def schedule(*phases: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A schedule of 2026-10-28.endive that is in its first phase, which lasts from January to February."""
+    current = {"start_date": JAN, "end_date": FEB}
+    present = {**current, "items": [{"price": "price_pro", "quantity": 1}], "trial_end": None}
+    return {
+        "id": "sub_sched_1",
+        "object": "subscription_schedule",
+        "current_phase": current,
+        "customer": "cus_1",
+        "end_behavior": "release",
+        "phases": [present, *phases],
+        "status": "active",
+        "subscription": "sub_1",
+        **changes,
+    }
+
+
+def phase(*items: dict[str, Any], start: Any = FEB, end: int = MAR, **changes: Any) -> dict[str, Any]:
+    return {"start_date": start, "end_date": end, "items": list(items), "trial_end": None, **changes}
+
+
 def acacia(**changes: Any) -> dict[str, Any]:
     """As 2025-02-24.acacia had it: one period for the whole subscription, plans beside prices."""
     item = {

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from canned_stripe import CannedStripe, failing, missing, serve
-from stripe_shapes import FEB, JAN, MAR, buyer, endive, invoice, line
+from stripe_shapes import FEB, JAN, MAR, buyer, endive, invoice, line, phase, schedule
 
 from paygrade import facts
 from paygrade.errors import Unavailable
@@ -50,6 +50,7 @@ def test_a_customer_is_read_whole_in_one_request(canned: CannedStripe) -> None:
     assert {value for name, values in query.items() if name.startswith("expand") for value in values} == {
         "data.latest_invoice",
         "data.customer",
+        "data.schedule",
     }
     assert headers["stripe-version"] == API_VERSION
     assert headers["authorization"] == "Bearer sk_test_simulator"
@@ -125,11 +126,51 @@ def test_subscriptions_and_invoices_lead_to_their_customer(canned: CannedStripe)
     canned.objects["/v1/subscriptions/sub_1"] = endive()
     canned.objects["/v1/invoices/in_1"] = invoice(customer=buyer())
     canned.objects["/v1/invoices/in_2"] = invoice(customer=None)
+    canned.objects["/v1/subscription_schedules/sub_sched_1"] = schedule()
     stripe = provider(canned)
     assert stripe.fetch("stripe:sub_1") == Redirect("stripe:cus_1")
     assert stripe.fetch("stripe:in_1") == Redirect("stripe:cus_1")
+    assert stripe.fetch("stripe:sub_sched_1") == Redirect("stripe:cus_1")
     assert stripe.fetch("stripe:in_2") is None
     assert stripe.fetch("stripe:sub_gone") is None
+
+
+def test_a_price_that_a_schedule_brings_is_asked_for_once(canned: CannedStripe) -> None:
+    planned = schedule(phase({"price": "price_scale"}, {"price": "price_pro"}, {"price": "price_gone"}))
+    canned.lists["/v1/subscriptions"] = [endive(id=f"sub_{number}", schedule=planned) for number in range(3)]
+    canned.objects["/v1/prices/price_scale"] = {"id": "price_scale", "lookup_key": "scale_monthly", "product": "prod_2"}
+    stripe = provider(canned)
+    for _ in range(2):
+        read = stripe.fetch("stripe:cus_1")
+        assert isinstance(read, facts.Customer)
+        assert [[item.lookup_key for item in s.next[0].items] for s in read.subscriptions] == [
+            ["scale_monthly", "pro_monthly", None]
+        ] * 3
+    assert sorted(path for path in canned.paths if "price" in path) == [
+        "/v1/prices/price_gone",
+        "/v1/prices/price_scale",
+    ]
+
+
+def test_a_sweep_knows_what_schedules_bring_and_asks_for_their_prices_anew(canned: CannedStripe) -> None:
+    canned.lists["/v1/subscriptions"] = [endive(schedule=schedule(phase({"price": "price_scale"})))]
+    stripe = provider(canned)
+    for key in ("scale_monthly", "scale_2"):
+        canned.objects["/v1/prices/price_scale"] = {"id": "price_scale", "lookup_key": key, "product": "prod_2"}
+        page = stripe.list_page(None, since=None)
+        assert page is not None
+        (listed,) = page.customers
+        assert listed.customer is not None
+        assert listed.customer.subscriptions[0].next[0].items[0].lookup_key == key
+
+
+def test_a_schedule_that_is_not_understood_leaves_the_rest_of_the_page_alone(canned: CannedStripe) -> None:
+    broken = schedule(phase({"price": 7}))
+    canned.lists["/v1/subscriptions"] = [endive(), endive(id="sub_2", customer="cus_2", schedule=broken)]
+    canned.objects["/v1/customers/cus_2"] = buyer(id="cus_2")
+    page = provider(canned).list_page(None, since=None)
+    assert page is not None
+    assert [listed.whole for listed in page.customers] == [True, False]
 
 
 def test_an_id_cannot_lead_the_request_elsewhere(canned: CannedStripe) -> None:

@@ -46,6 +46,12 @@ def test_a_thin_event_is_reduced_to_its_object() -> None:
     assert (ref.subject, ref.object_id, ref.created_at) == ("stripe:sub_1", "sub_1", datetime.fromtimestamp(JAN, UTC))
 
 
+def test_an_event_about_a_schedule_leads_to_its_customer() -> None:
+    assert about({"id": "sub_sched_1", "object": "subscription_schedule", "customer": "cus_1"})[0] == "stripe:cus_1"
+    thin = refs({**THIN, "related_object": {"id": "sub_sched_1", "type": "subscription_schedule"}})
+    assert thin.subject == "stripe:sub_sched_1"
+
+
 def test_a_thin_event_about_a_product_has_no_subject() -> None:
     assert refs({**THIN, "related_object": {"id": "prod_1", "type": "product"}}).subject is None
     assert refs({**THIN, "related_object": None}).subject is None

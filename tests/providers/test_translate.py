@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
-from stripe_shapes import FEB, JAN, MAR, acacia, buyer, early, endive, invoice, line, mutated
+from msgspec.structs import replace
+from stripe_shapes import FEB, JAN, MAR, acacia, buyer, early, endive, invoice, line, mutated, phase, schedule
 
 from paygrade import facts
 from paygrade.errors import Refused
@@ -126,6 +127,43 @@ def test_a_portal_cancellation_in_flexible_mode_is_seen() -> None:
 
 def test_of_two_ends_the_earlier_counts() -> None:
     assert translate.subscription(endive(cancel_at=MAR, cancel_at_period_end=True)).ends_at == at(FEB)
+
+
+def test_a_schedule_that_cancels_ends_it_with_its_last_phase() -> None:
+    planned = phase({"price": "price_pro", "quantity": 2})
+    assert translate.subscription(endive(schedule=schedule(planned, end_behavior="cancel"))).ends_at == at(MAR)
+    assert translate.subscription(endive(schedule=schedule(planned))).ends_at is None
+
+
+# What it will become
+
+
+def test_phases_to_come_are_read_and_the_present_one_is_not() -> None:
+    sold = {"id": "price_scale", "lookup_key": "scale_monthly", "product": "prod_scale"}
+    later = phase({"price": sold, "quantity": 3}, start=MAR, end=MAR + 86400, trial_end=MAR + 3600)
+    sooner = phase({"price": "price_pro", "quantity": 5}, {"price": "price_calls"})
+    read = translate.subscription(endive(schedule=schedule(later, sooner)))
+    assert read.schedule == "sub_sched_1"
+    held, calls = replace(read.items[0], quantity=5), facts.Item("planned:price_calls", price="price_calls")
+    scale = facts.Item("planned:price_scale", 3, "price_scale", "scale_monthly", "prod_scale")
+    assert read.next == (
+        facts.Phase(at(FEB), (held, calls)),
+        facts.Phase(at(MAR), (scale,), trial_ends_at=at(MAR + 3600)),
+    )
+
+
+@pytest.mark.parametrize(
+    "over",
+    [{"status": "released", "current_phase": None}, {"status": "not_started", "current_phase": None}, {"phases": []}],
+)
+def test_a_schedule_that_changes_nothing_any_more_has_nothing_to_come(over: dict[str, Any]) -> None:
+    planned = schedule(phase({"price": "price_pro", "quantity": 5}), **over)
+    assert translate.subscription(endive(schedule=planned)).next == ()
+
+
+def test_what_has_ended_becomes_nothing_else() -> None:
+    planned = schedule(phase({"price": "price_pro", "quantity": 5}))
+    assert translate.subscription(endive(status="canceled", ended_at=FEB, schedule=planned)).next == ()
 
 
 def test_what_has_ended_has_no_end_ahead() -> None:
@@ -290,6 +328,8 @@ def test_a_deleted_customer_has_its_id_and_what_ended() -> None:
         ({"status": 3}, "subscription.status"),
         ({"ended_at": 10**18}, "subscription.ended_at"),
         ({"status": "act\0ive"}, "subscription.status"),
+        ({"schedule": schedule(phase(start="March"))}, "subscription.schedule.phases[1].start_date"),
+        ({"schedule": schedule(phase({"quantity": -1}))}, "subscription.schedule.phases[1].items[0].quantity"),
     ],
 )
 def test_a_wrong_type_is_refused_with_its_path(change: dict[str, Any], path: str) -> None:
@@ -313,6 +353,7 @@ _RICH = [
         endive(status="paused", trial_end=FEB, status_details={"paused": {"subscription": {"type": "system"}}}),
         acacia(status="unpaid", cancel_at_period_end=True),
         early(status="trialing", trial_end=FEB),
+        endive(schedule=schedule(phase({"price": "price_calls", "quantity": 2}), end_behavior="cancel")),
     )
 ]
 

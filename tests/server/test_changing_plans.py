@@ -243,6 +243,29 @@ async def test_an_end_that_is_scheduled_comes_by_itself_and_is_settled_on_its_da
     assert await settle_due(desk.store, at=FEB28 + timedelta(days=9)) == 0
 
 
+async def test_a_change_at_the_end_of_the_period_is_known_ahead_and_comes_by_itself(desk: Desk) -> None:
+    await desk.open({"direction": "downgrade", "when": "period_end", "usage": "convert"}, plan="scale")
+    await desk.use("calls", 1000)
+    change = await desk.change(plan="pro")
+    assert (change.state, change.act, change.effective_at) == ("scheduled", "change", FEB28)
+    held = await Snapshots().load(desk.store, "acme", desk.at)
+    assert [segment.until for segment in held.segments][0] == FEB28
+    assert [segment.entitlements["projects"].limit for segment in held.segments][:2] == [None, 10]
+    desk.at = FEB28
+    assert (await desk.check("projects")).plan == "pro@1"
+    assert await settle_due(desk.store, at=FEB28) == 1
+    assert (await get_change(desk.store, account="acme", id=change.id)).change.state == "applied"
+
+
+async def test_what_is_scheduled_can_be_taken_back_and_then_never_comes(desk: Desk) -> None:
+    await desk.open({"direction": "downgrade", "when": "period_end"}, plan="scale")
+    change = await desk.change(plan="pro")
+    await take_back(desk.store, account="acme", id=change.id, at=desk.at)
+    desk.at = FEB28
+    assert (await desk.check("projects")).unlimited
+    assert await settle_due(desk.store, at=FEB28) == 0
+
+
 async def test_a_scheduled_end_can_be_taken_back(desk: Desk) -> None:
     await desk.open({"direction": "downgrade", "when": "period_end"})
     change = await desk.change(plan="free")

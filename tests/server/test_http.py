@@ -240,6 +240,19 @@ def test_a_manual_subscription_counts_and_old_versions_do_not(api: Api, acme: st
     assert not api.check(acme, "exports")["allowed"]
 
 
+def test_a_manual_subscription_may_say_what_it_will_become(api: Api, acme: str) -> None:
+    path = f"/v1/accounts/{acme}/subscriptions/s1"
+    later = {"from_at": "2026-06-01T00:00:00Z", "items": [{"id": "main", "plan": "free"}]}
+    sooner = {**later, "from_at": "2026-05-01T00:00:00Z"}
+    api.ok("PUT", path, json=subscription(version=1, next=[sooner, later]))
+    for phases in ([later, sooner], [later, later], [{**later, "items": []}]):
+        assert (
+            api.problem(400, "PUT", path, json=subscription(version=2, next=phases))["code"] == "invalid_subscription"
+        )
+    told = api.problem(400, "PUT", path, json=subscription(version=2, next=[{"from_at": "June", "items": [{}]}]))
+    assert [each["pointer"] for each in told["errors"]] == ["/next/0/from_at", "/next/0/items/0/id"]
+
+
 @pytest.mark.parametrize("version", [None, -1, "1", True, 1.5])
 def test_a_subscription_needs_a_version(api: Api, acme: str, version: object) -> None:
     told = api.problem(400, "PUT", f"/v1/accounts/{acme}/subscriptions/s1", json=subscription(version=version))

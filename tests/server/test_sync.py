@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg import sql
 
 from paygrade.accounts import Account
 from paygrade.errors import Unavailable
-from paygrade.facts import Customer, Departed, Status
+from paygrade.facts import Customer, Departed, Item, Phase, Status
 from paygrade.postgres.store import Store
 from paygrade.postgres.subjects import Claim
 from paygrade.server.clock import Clock
@@ -443,6 +444,11 @@ def test_the_next_look_follows_the_next_date_of_a_live_subscription() -> None:
         looks.append(due - ends_at)
         at = due
     assert looks[-2:] == [timedelta(minutes=1), timedelta(minutes=65)]
+
+
+def test_the_next_look_follows_what_is_planned() -> None:
+    planned = replace(pro(), next=(Phase(T0 + timedelta(days=3), (Item("si_1"),)),))
+    assert due_at(customer(planned), T0 + timedelta(days=1)) == T0 + timedelta(days=3, minutes=1)
 
 
 async def test_who_has_an_event_goes_before_who_is_only_swept(store: Store) -> None:

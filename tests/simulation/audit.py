@@ -15,7 +15,7 @@ from paygrade.accounts import Account, replay
 from paygrade.catalog import Catalog
 from paygrade.decisions import decide
 from paygrade.entitlements import derive, snapshot
-from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, Profile
+from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, Profile, Subscription
 from paygrade.providers.stripe import translate
 
 from .hostile import Committed
@@ -120,7 +120,7 @@ def audit_subscriptions(run: Run) -> list[str]:
             if customer.deleted and truth.id not in counted:
                 continue  # it was gone before anybody looked
             ours = counted.get(truth.id)
-            if ours is None or (ours.status, ours.items, ours.ends_at) != (truth.status, truth.items, truth.ends_at):
+            if ours is None or _counted(ours) != _counted(truth):
                 wrong.append(f"subscriptions: {truth.id} counts as {ours}, but it is {truth}")
     return wrong
 
@@ -298,6 +298,10 @@ def audit_sweep(run: Run) -> list[str]:
     if (counts.subscriptions, counts.customers) != (len(bought), owners):
         wrong.append(f"sweep: it met {counts}, but there are {len(bought)} subscriptions of {owners} customers")
     return wrong
+
+
+def _counted(subscription: Subscription) -> tuple[object, ...]:
+    return subscription.status, subscription.items, subscription.ends_at, subscription.next
 
 
 def _translated(run: Run, id: str) -> Customer:

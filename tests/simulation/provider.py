@@ -18,13 +18,14 @@ from msgspec import Struct
 from paygrade.errors import Unavailable
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.connection import Gone
+from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.providers.stripe.translate import Json
 from paygrade.simulator.engine import Engine
 
 from .loop import START, VirtualLoop
 
 Event = dict[str, Any]
-EXPANDED = ["data.latest_invoice", "data.customer"]
+EXPANDED = ["data.latest_invoice", "data.customer", "data.schedule"]
 LISTED_S = 30 * 86_400
 """How long Stripe lists an event."""
 EVENTS_PAGE = 25
@@ -71,9 +72,10 @@ class Stripe:
 
     def truth(self, customer: str) -> tuple[Json, list[Json], list[Json]]:
         """What Stripe says of a customer right now: itself, all subscriptions, all open invoices."""
+        bought = self._listed("/v1/subscriptions", customer=customer, status="all", expand=EXPANDED)
         return (
             self._read(f"/v1/customers/{customer}"),
-            self._listed("/v1/subscriptions", customer=customer, status="all", expand=EXPANDED),
+            PlannedPrices(lambda path: self._read(path)).filled_in(bought),
             self._listed("/v1/invoices", customer=customer, status="open"),
         )
 
@@ -101,6 +103,11 @@ class Stripe:
         oldest = max(since, int(START.timestamp() + at_s) - LISTED_S)
         known = [event for published_s, event in self._events if published_s <= at_s]
         return [event for event in reversed(known) if event["created"] >= oldest and event["type"] in types]
+
+    def price(self, id: str) -> Json:
+        """A price; nobody in the shop gives one another lookup key."""
+        found: Json = self._read(f"/v1/prices/{id}")
+        return found
 
     def owner(self, kind: str, id: str) -> str | None:
         found = self.engine.world.find(kind, id)
@@ -145,6 +152,7 @@ class EngineProvider(StripeProvider):
         self.page_size = 100
         """How much Stripe puts on a page of all subscriptions or customers."""
         self._engine, self._loop, self._draw = stripe, loop, draw
+        self._planned = PlannedPrices(self._find)
         self._began_s = self._reached_s = -1.0
         self._lag_s = 0.0
 
@@ -165,6 +173,10 @@ class EngineProvider(StripeProvider):
             case "subscriptions", [id]:
                 told = self._told(self._engine.owner("subscription", id))
                 return _one(told.subscriptions, id)
+            case "subscription_schedules", [id]:
+                return {"id": id, "customer": self._owner("subscription_schedule", id)}
+            case "prices", [id]:
+                return self._engine.price(id)
             case "invoices", [id]:
                 return {"id": id, "customer": self._owner("invoice", id)}
             case "subscriptions", [] if "customer" in params:

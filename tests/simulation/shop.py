@@ -111,6 +111,7 @@ class Shop:
                 doings += [self.leave]
         if subscriptions:
             doings += [self.change] * 4 + [self.plan_end] * 2 + [self.settle] * 2 + [self.pause, self.end, self.retry]
+            doings += [self.plan_phases]
             doings += [self.end] * self.hurried_ends
         self._note(self._draw.choice(doings)())
 
@@ -174,6 +175,27 @@ class Shop:
         )
         made = self._stripe.ask(f"/v1/subscriptions/{subscription['id']}", **change)
         return f"{subscription['id']} plans its end {change}: {_of(made)}"
+
+    def plan_phases(self) -> str:
+        """A schedule is put over a subscription, given other phases, or let go."""
+        subscription = self._draw.choice(self._subscriptions())
+        path, id = "/v1/subscription_schedules", subscription["schedule"]
+        if id is None:
+            made = self._stripe.ask(path, from_subscription=subscription["id"])
+            id = made["id"] if made is not None else None
+        if id is None or self._draw.random() < 0.2:
+            self._stripe.ask(f"{path}/{id}/release")
+            return f"schedule {id} of {_of(subscription)} is let go"
+        first = self._stripe.engine.world.objects[id]["phases"][0]
+        begins = self._at() + self._draw.choice((30, 3600, 9 * DAY_S))
+        later = {
+            "price": self._prices[self._draw.choice(list(self._prices))],
+            "quantity": str(self._draw.randrange(1, 9)),
+        }
+        present = {"start_date": first["start_date"], "end_date": begins, "items": _named(first["items"])}
+        planned = [present, {"items": [later], "iterations": "1"}]
+        made = self._stripe.ask(f"{path}/{id}", phases=planned, end_behavior=self._draw.choice(("release", "cancel")))
+        return f"schedule {id} of {_of(subscription)}: {later} at {begins}: {made and made['status']}"
 
     def settle(self) -> str:
         subscription = self._draw.choice(self._subscriptions())
@@ -247,6 +269,11 @@ class Shop:
 
 def _metadata(account: str | None) -> dict[str, str]:
     return {"paygrade_account": account} if account else {}
+
+
+def _named(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    quantities = ({} if item["quantity"] is None else {"quantity": str(item["quantity"])} for item in items)
+    return [{"price": item["price"], **quantity} for item, quantity in zip(items, quantities, strict=True)]
 
 
 def _end_behavior(behavior: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from paygrade.errors import Refused
 from paygrade.facts import Body, Customer, Departed, Fact, Profile
 from paygrade.findings import findings
 from paygrade.providers.stripe import translate
+from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.simulator.engine import Engine
 from stories.core_ledger import Ledger
 from stories.editions import edited
@@ -110,9 +111,9 @@ class CoreWorld:
 
     def _fetch(self, id: str) -> Customer:
         customer = self._get(f"/v1/customers/{id}")
-        expand = ["data.latest_invoice", "data.discounts"]
+        expand = ["data.latest_invoice", "data.schedule"]
         asked = {"customer": id, "status": "all", "limit": "100", "expand": expand}
-        subscriptions = self._get("/v1/subscriptions", **asked)["data"]
+        subscriptions = PlannedPrices(self._get).filled_in(self._get("/v1/subscriptions", **asked)["data"])
         invoices = self._get("/v1/invoices", customer=id, status="open", limit="100")["data"]
         return translate.customer(customer, subscriptions, invoices)
 

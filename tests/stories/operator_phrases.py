@@ -17,6 +17,7 @@ from paygrade.facts import (
     ManualSubscription,
     Member,
     Override,
+    Phase,
     Profile,
     Subscription,
 )
@@ -114,7 +115,7 @@ def member_leaves(account: str, member: str) -> Statement:
 
 @statements.say(
     f"subscription <id> of <account> is <status:{'|'.join(STATUSES)}> on <items> since <at>"
-    "[, trial until <until>][, ending <end>][, unpaid since <since>], version <version>"
+    "[, trial until <until>][, ending <end>][, unpaid since <since>][, then <later> from <change>], version <version>"
 )
 def subscription(
     account: str,
@@ -126,18 +127,25 @@ def subscription(
     until: datetime | None = None,
     end: datetime | None = None,
     since: datetime | None = None,
+    later: ItemsSaid | None = None,
+    change: datetime | None = None,
 ) -> Statement:
     """Manual billing: the whole subscription, its plans and add-ons named by their keys in the catalog."""
     stated = Subscription(
         id=id,
         status=status,  # type: ignore[arg-type]  # the phrase admits the statuses alone
-        items=tuple(Item(plan, 1 if quantity is None else quantity, plan=plan) for plan, quantity in items),
+        items=_items(items),
         anchor_at=at,
         trial_ends_at=until,
         ends_at=end,
         unpaid_since=since,
+        next=() if later is None or change is None else (Phase(change, _items(later)),),
     )
     return Statement(account, f"subscription:{id}", ManualSubscription(stated), version)
+
+
+def _items(said: ItemsSaid) -> tuple[Item, ...]:
+    return tuple(Item(plan, 1 if quantity is None else quantity, plan=plan) for plan, quantity in said)
 
 
 @statements.say("catalog sells <plan> with <units> <feature>")

@@ -89,6 +89,7 @@ _INSTANT = (r"[0-9]\S*", _instant)
 BLANKS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "subscription": (r"[\w-]+(?:/[\w-]+)?", str),
     "items": (r"[\w-]+(?: x[0-9]+)?(?: and [\w-]+(?: x[0-9]+)?)*", read_items),
+    "later": (r"[\w-]+(?: x[0-9]+)?(?: and [\w-]+(?: x[0-9]+)?)*", read_items),
     "customers": (r"@[\w-]+(?: and @[\w-]+)*", lambda text: tuple(text.split(" and "))),
     "quantity": (r"[0-9]+", int),
     "units": (r"[0-9]+", int),
@@ -101,6 +102,7 @@ BLANKS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "since": _INSTANT,
     "until": _INSTANT,
     "end": _INSTANT,
+    "change": _INSTANT,
     "value": (r"\S+", read_value),
     "text": (r'"[^"]*"', lambda text: text[1:-1]),
     "terms": (r".+", lambda text: tuple(text.split(", "))),

@@ -211,6 +211,48 @@ def change_item(stripe: Provider, subscription: str, old: str, items: ItemsSaid,
     stripe.update(subscription, items=change, **behavior)
 
 
+@happenings.say("<subscription> will be on <items> from <at>[, trial until <until>][ and ends <end>]")
+def plan_phase(
+    stripe: Provider,
+    subscription: str,
+    items: ItemsSaid,
+    at: datetime,
+    until: datetime | None = None,
+    end: datetime | None = None,
+) -> None:
+    """Put a phase behind those that are planned, with a schedule of the subscription's if there is none yet."""
+    schedule = _schedule(stripe, subscription)
+    trial = {"trial_end": _seconds(until)} if until else {}
+    last = {"end_date": _seconds(end)} if end else {"iterations": 1}
+    phases = [_as_sent(phase) for phase in schedule["phases"]]
+    phases[-1]["end_date"] = _seconds(at)
+    phases.append({"start_date": _seconds(at), "items": stripe.items(items), **trial, **last})
+    change = {"phases": phases, "end_behavior": "cancel" if end else "release"}
+    stripe.request("POST", f"/v1/subscription_schedules/{schedule['id']}", change)
+
+
+@happenings.say("<subscription>'s schedule is released")
+def release(stripe: Provider, subscription: str) -> None:
+    schedule = stripe.read_subscription(subscription)["schedule"]
+    stripe.request("POST", f"/v1/subscription_schedules/{schedule}/release", {})
+
+
+def _schedule(stripe: Provider, subscription: str) -> Json:
+    known = stripe.read_subscription(subscription)["schedule"]
+    if known is not None:
+        return stripe.request("GET", f"/v1/subscription_schedules/{known}", {})
+    return stripe.request(
+        "POST", "/v1/subscription_schedules", {"from_subscription": stripe.subscription(subscription)}
+    )
+
+
+def _as_sent(phase: Json) -> Json:
+    """A phase as it was read, in the parameters that leave it as it is."""
+    items = [{"price": item["price"], **_quantity(item["quantity"])} for item in phase["items"]]
+    trial = {"trial_end": phase["trial_end"]} if phase["trial_end"] else {}
+    return {"start_date": phase["start_date"], "end_date": phase["end_date"], "items": items, **trial}
+
+
 @happenings.say("<subscription> adds <items>")
 def add_items(stripe: Provider, subscription: str, items: ItemsSaid) -> None:
     stripe.update(subscription, items=stripe.items(items))

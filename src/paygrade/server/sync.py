@@ -203,7 +203,7 @@ def _dates(customer: Customer) -> Iterable[datetime]:
     for subscription in customer.subscriptions:
         if subscription.status in TERMINAL:
             continue
-        dates = [subscription.trial_ends_at, subscription.ends_at]
+        dates = [subscription.trial_ends_at, subscription.ends_at, *(phase.from_at for phase in subscription.next)]
         for item in subscription.items:
             dates += [item.period_from_at, item.period_until]
             if subscription.status == "incomplete" and item.period_from_at is not None:

@@ -21,12 +21,14 @@ from paygrade.providers.stripe.connection import Gone, StripeConnection, not_und
 from paygrade.providers.stripe.events import TYPES, ListedEvent, listed_event
 from paygrade.providers.stripe.listing import Page, created_before, page_of, page_of_customers
 from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.providers.stripe.translate import Json
 
 PAGE_SIZE = 100
 """The most Stripe puts on one page."""
-_EXPANDED = ["customer", "latest_invoice"]
-"""What of a subscription is needed beyond itself."""
+_EXPANDED = ["customer", "latest_invoice", "schedule"]
+"""What of a subscription is needed beyond itself. The prices of a schedule's phases lie deeper than Stripe expands in
+a list (https://docs.stripe.com/expand: four levels)."""
 _CUSTOMERS = "customers:"
 """Where a sweep goes on after the last subscription, and the customer it goes on after."""
 
@@ -54,16 +56,20 @@ class StripeProvider:
             max_requests_per_second=max_requests_per_second,
             timeout_s=timeout_s,
         )
+        self._planned = PlannedPrices(self._find)
 
     def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
-        """Read `stripe:cus_…` whole; `stripe:sub_…` and `stripe:in_…` give the Redirect to their customer.
+        """Read `stripe:cus_…` whole; `stripe:sub_…`, `stripe:sub_sched_…` and `stripe:in_…` give the Redirect to
+        their customer.
 
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
-        without subscriptions or in arrears.
+        without subscriptions or in arrears, and one for each price that a schedule brings and nobody has asked for yet.
         A customer that Stripe deleted is a Customer with `deleted` set. None means that Stripe never heard of the
         customer, or that a subscription or invoice has none any more. Raises Unavailable.
         """
         id = subject.removeprefix("stripe:")
+        if id.startswith("sub_sched_"):
+            return self._owner_of(f"/v1/subscription_schedules/{_quoted(id)}")
         if id.startswith("sub_"):
             return self._owner_of(f"/v1/subscriptions/{_quoted(id)}")
         if id.startswith("in_"):
@@ -84,13 +90,14 @@ class StripeProvider:
         owing = any(entry.get("status") in ("past_due", "unpaid") for entry in subscriptions)
         open_invoices = list(self._pages("/v1/invoices", customer=id, status="open")) if owing else []
         try:
+            subscriptions = self._planned.filled_in(subscriptions)
             return translate.customer(payload or {"id": id, "deleted": True}, subscriptions, open_invoices)
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
 
     def list_page(self, after: str | None, *, since: datetime | None, arrears: bool = False) -> Page | None:
         """One page of every subscription there is and then of customers, in Stripe's order; None when `after` is
-        unknown there. One request.
+        unknown there. One request, and one for each price that a schedule brings and this sweep has not met yet.
 
         Stripe lists the newest first, so what is created meanwhile is on no later page. Customers end with the page on
         which one was created before `since`; None: with the last. `arrears`: tell since when subscriptions are unpaid,
@@ -99,7 +106,9 @@ class StripeProvider:
         try:
             if after is not None and after.startswith(_CUSTOMERS):
                 return self._page_of_customers(after.removeprefix(_CUSTOMERS) or None, since)
-            return self._page_of_subscriptions(after, _EXPANDED if arrears else ["customer"])
+            if after is None:
+                self._planned.forget()
+            return self._page_of_subscriptions(after, _EXPANDED if arrears else ["customer", "schedule"])
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
 
@@ -111,7 +120,7 @@ class StripeProvider:
             if after is None:
                 raise not_understood(f"there is no list of subscriptions: {gone}") from gone
             return None
-        return page_of(entries, after=follows or _CUSTOMERS)
+        return page_of(self._planned.filled_in(entries), after=follows or _CUSTOMERS)
 
     def _page_of_customers(self, after: str | None, since: datetime | None) -> Page:
         try:

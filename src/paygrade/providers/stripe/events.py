@@ -12,8 +12,8 @@ from msgspec import Struct
 from paygrade.providers.stripe.payload import Payload
 from paygrade.providers.stripe.translate import Json
 
-_SUBJECTS = frozenset({"customer", "subscription", "invoice"})
-"""The objects a subject can be named after (the client resolves the latter two to their customer)."""
+_SUBJECTS = frozenset({"customer", "subscription", "subscription_schedule", "invoice"})
+"""The objects a subject can be named after (the client resolves all but the first to their customer)."""
 
 
 TYPES = (
@@ -26,6 +26,7 @@ TYPES = (
     "customer.subscription.paused",
     "customer.subscription.resumed",
     "customer.subscription.pending_update_applied",
+    "subscription_schedule.updated",
     "invoice.finalized",
     "invoice.paid",
     "invoice.payment_failed",
@@ -39,8 +40,8 @@ TYPES = (
 class EventRef(Struct, frozen=True):
     """An event reduced to its references.
 
-    `subject` is `stripe:cus_…`; `stripe:sub_…` or `stripe:in_…` where no customer is named; None where the event
-    concerns no customer (products, prices, payouts…).
+    `subject` is `stripe:cus_…`; `stripe:sub_…`, `stripe:sub_sched_…` or `stripe:in_…` where no customer is named;
+    None where the event concerns no customer (products, prices, payouts…).
     """
 
     id: str

@@ -8,11 +8,16 @@ Where versions differ, the newest place is looked at first (docs.stripe.com/chan
 the item's period before the subscription's (moved by 2025-03-31.basil), `parent.subscription_details` before
 `invoice.subscription` (moved by the same), `collection_method` before `billing`, `start_date` before `start`.
 `pending_update` is not live until paid and `pause_collection` changes no status: neither is read.
+
+A schedule's phases name their prices by id alone. Whatever the price is of which the same is held is taken from there;
+of others no more is known than was expanded (docs.stripe.com/api/subscription_schedules/object).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from paygrade import facts
 from paygrade.providers.stripe.payload import Payload
@@ -67,6 +72,7 @@ def subscription(
     status = _STATUSES.get(word)
     items = _items(source)
     trial_ends_at, ended_at = source.instant("trial_end"), source.instant("ended_at")
+    live = status not in facts.TERMINAL
     payer = Payload(customer, "customer") if customer is not None else source.expanded("customer")
     return facts.Subscription(
         id=source.required_text("id"),
@@ -76,12 +82,13 @@ def subscription(
         provider_status=word,
         trial_ends_at=trial_ends_at,
         after_trial=_after_trial(source, payer) if status == "trialing" else "active",
-        ends_at=None if status in facts.TERMINAL else _ends_at(source, items),
+        ends_at=_ends_at(source, items) if live else None,
         ended_at=ended_at,
         unpaid_since=_unpaid_since(source, items, open_invoices) if status in ("past_due", "unpaid") else None,
         trial_ran_out=_trial_ran_out(source, status, trial_ends_at=trial_ends_at, ended_at=ended_at),
         billing_mode="flexible" if source.child("billing_mode").text("type") == "flexible" else "classic",
         schedule=source.id_of("schedule"),
+        next=_next(source.expanded("schedule"), items) if live else (),
     )
 
 
@@ -132,7 +139,53 @@ def _ends_at(source: Payload, items: tuple[facts.Item, ...]) -> datetime | None:
     ends = [source.instant("cancel_at")]
     if source.flag("cancel_at_period_end"):
         ends += [item.period_until for item in items] or [source.instant("current_period_end")]
+    schedule = source.expanded("schedule")
+    if schedule is not None and schedule.text("status") == "active" and schedule.text("end_behavior") == "cancel":
+        last = [phase.instant("end_date") for phase in schedule.listed("phases")]
+        ends.append(max((end for end in last if end is not None), default=None))
     return min((end for end in ends if end is not None), default=None)
+
+
+def later_phases(schedule: Payload | None) -> tuple[Payload, ...]:
+    """The phases of a schedule that have not begun, the soonest first; none of one that is over or has not begun."""
+    if schedule is None or schedule.text("status") != "active":
+        return ()
+    until = schedule.child("current_phase").instant("end_date")
+    if until is None:
+        return ()
+    dated = [(phase.instant("start_date") or phase.refuse("start_date", "an instant"), phase)
+             for phase in schedule.listed("phases")]  # fmt: skip
+    return tuple(phase for from_at, phase in sorted(dated, key=lambda each: each[0]) if from_at >= until)
+
+
+def _next(schedule: Payload | None, items: tuple[facts.Item, ...]) -> tuple[facts.Phase, ...]:
+    known = {item.price: item for item in items}
+    return tuple(
+        facts.Phase(
+            from_at=phase.instant("start_date") or phase.refuse("start_date", "an instant"),
+            items=tuple(_planned(line, known) for line in phase.listed("items")),
+            trial_ends_at=phase.instant("trial_end"),
+        )
+        for phase in later_phases(schedule)
+    )
+
+
+def _planned(line: Payload, known: Mapping[str | None, facts.Item]) -> facts.Item:
+    """An item to come; one whose price is held already is that one, and only its quantity may be another."""
+    id, quantity = line.id_of("price") or line.id_of("plan"), line.integer("quantity")
+    if quantity is not None and quantity < 0:
+        line.refuse("quantity", "a count")
+    if id in known:
+        return replace(known[id], quantity=1 if quantity is None else quantity)
+    price = line.expanded("price")
+    return facts.Item(
+        id=f"planned:{id}",
+        quantity=1 if quantity is None else quantity,
+        price=id,
+        lookup_key=(price.text("lookup_key") or None) if price else None,
+        product=price.id_of("product") if price else None,
+        metered=_is_metered(price),
+    )
 
 
 def _after_trial(source: Payload, payer: Payload | None) -> facts.Status:

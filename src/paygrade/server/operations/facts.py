@@ -141,7 +141,9 @@ def _subscription(subscription: Subscription) -> str:
     }
     dated = "".join(f", {what} {when:%Y-%m-%d %H:%M}" for what, when in dates.items() if when is not None)
     items = ", ".join(map(_item, subscription.items))
-    return f"`{subscription.id}` {status}{dated} ({items})"
+    planned = "".join(f", then {', '.join(map(_item, phase.items))} from {phase.from_at:%Y-%m-%d %H:%M}"
+                      for phase in subscription.next)  # fmt: skip
+    return f"`{subscription.id}` {status}{dated} ({items}{planned})"
 
 
 def _item(item: Item) -> str:

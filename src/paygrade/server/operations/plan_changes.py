@@ -267,7 +267,7 @@ async def _stated(
 
 def without_schedule(subscription: Subscription, change: PlanChange) -> Subscription:
     """A subscription of manual billing without what a change has scheduled."""
-    return replace(subscription, ends_at=None) if change.act == "cancel" else subscription
+    return replace(subscription, ends_at=None) if change.act == "cancel" else replace(subscription, next=())
 
 
 def _one_of(held: Account, named: str | None) -> Subscription:

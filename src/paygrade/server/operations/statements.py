@@ -90,6 +90,9 @@ async def put_subscription(
     """
     if subscription.status is None:
         raise Refused("invalid_subscription", f"`status` must be one of {', '.join(f'`{s}`' for s in STATUSES)}")
+    begin = [phase.from_at for phase in subscription.next]
+    if begin != sorted(set(begin)) or any(not phase.items for phase in subscription.next):
+        raise Refused("invalid_subscription", "state the phases of `next` with items, the soonest first, one at a time")
     async with store.transaction() as tx:
         held = await hold(tx, account)
         subject = f"subscription:{subscription.id}"
