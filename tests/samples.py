@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from paygrade.accounts import Account, replay
 from paygrade.catalog import (
@@ -35,6 +36,7 @@ from paygrade.facts import (
     ManualSubscription,
     Member,
     Override,
+    Pin,
     Profile,
     Status,
     Subscription,
@@ -174,7 +176,12 @@ def account_with(*subscriptions: Subscription, facts: tuple[Fact, ...] = ()) -> 
 
 instants = st.integers(-40 * 86400, 120 * 86400).map(lambda s: T0 + timedelta(seconds=s))
 maybe_instants = st.none() | instants
-items_of = st.builds(item, st.sampled_from(sorted(BOUGHT)), st.integers(0, 5))
+items_of = st.builds(
+    lambda what, quantity, created_at: replace(item(what, quantity), created_at=created_at),
+    st.sampled_from(sorted(BOUGHT)),
+    st.integers(0, 5),
+    maybe_instants,
+)
 
 
 @st.composite
@@ -222,6 +229,14 @@ overrides = st.one_of(
 blocks = st.builds(
     Block, st.sampled_from(["fraud", "admin"]), st.just("chargeback"), maybe_instants, lifted=st.booleans()
 )
+pins = st.builds(
+    Pin,
+    st.sampled_from(["pro", "free", "archive"]),
+    st.none() | st.integers(1, 3),
+    maybe_instants,
+    st.none() | st.integers(1, 3),
+    withdrawn=st.booleans(),
+)
 members = st.builds(Member, st.sampled_from(["ann", "bo"]), st.none() | st.sampled_from(["owner", "editor"]))
 
 
@@ -237,6 +252,8 @@ def _subject(body: Body) -> str:
             return f"block:{key}"
         case Member(key=key):
             return f"member:{key}"
+        case Pin(key=key):
+            return f"version:{key}"
         case Profile():
             return "profile"
         case ManualSubscription(subscription=stated):
@@ -251,6 +268,7 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     overrides,
     blocks,
     members,
+    pins,
     st.builds(Profile, instants, st.just("Acme")),
     st.builds(ManualSubscription, subscriptions("manual")),
 )

@@ -33,6 +33,9 @@ _PATH_PARAMETERS = {
     "reservation": "The reservation's id.",
     "grant": "The grant's id.",
     "quote": "The quote's id.",
+    "plan": "The key of a plan or add-on.",
+    "version": "The number of a published catalog.",
+    "migration": "The migration's id.",
 }
 
 
