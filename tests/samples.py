@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from paygrade.accounts import Account, replay
 from paygrade.catalog import (
@@ -37,6 +38,7 @@ from paygrade.facts import (
     Member,
     Override,
     Phase,
+    Pin,
     Profile,
     Status,
     Subscription,
@@ -176,7 +178,12 @@ def account_with(*subscriptions: Subscription, facts: tuple[Fact, ...] = ()) -> 
 
 instants = st.integers(-40 * 86400, 120 * 86400).map(lambda s: T0 + timedelta(seconds=s))
 maybe_instants = st.none() | instants
-items_of = st.builds(item, st.sampled_from(sorted(BOUGHT)), st.integers(0, 5))
+items_of = st.builds(
+    lambda what, quantity, created_at: replace(item(what, quantity), created_at=created_at),
+    st.sampled_from(sorted(BOUGHT)),
+    st.integers(0, 5),
+    maybe_instants,
+)
 
 phases = st.builds(Phase, instants, st.lists(items_of, min_size=1, max_size=2).map(tuple), maybe_instants)
 
@@ -235,6 +242,14 @@ leeways = st.builds(
     instants,
     st.just("chg_1"),
 )
+pins = st.builds(
+    Pin,
+    st.sampled_from(["pro", "free", "archive"]),
+    st.none() | st.integers(1, 3),
+    maybe_instants,
+    st.none() | st.integers(1, 3),
+    withdrawn=st.booleans(),
+)
 members = st.builds(Member, st.sampled_from(["ann", "bo"]), st.none() | st.sampled_from(["owner", "editor"]))
 
 
@@ -252,6 +267,8 @@ def _subject(body: Body) -> str:
             return f"block:{key}"
         case Member(key=key):
             return f"member:{key}"
+        case Pin(key=key):
+            return f"version:{key}"
         case Profile():
             return "profile"
         case ManualSubscription(subscription=stated):
@@ -267,6 +284,7 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     blocks,
     members,
     leeways,
+    pins,
     st.builds(Profile, instants, st.just("Acme")),
     st.builds(ManualSubscription, subscriptions("manual")),
 )

@@ -34,11 +34,11 @@ def settled(
     before: Account, after: Account, sold: Catalog = USUAL, *, at: datetime = FEB14, since: datetime | None = None,
     calls: int = 0, projects: int = 0,
 ) -> Settlement | None:  # fmt: skip
-    seen = snapshot(after, sold, at)
-    window = seen.segments[0].entitlements["calls"].from_at
-    # Where calls are not counted any more, nothing was ever used.
-    counted = calls if window is not None else 0
-    held = replace(seen, balances={"calls": Balance(counted, 0, window), "projects": Balance(projects)})
+    # Calls were used in the window that ran before; where another one has begun, nothing was used in it.
+    window = snapshot(before, sold, at).segments[0].entitlements["calls"].from_at
+    held = replace(
+        snapshot(after, sold, at), balances={"calls": Balance(calls, 0, window), "projects": Balance(projects)}
+    )
     return settle(before, since or at, after, sold, held, at, change="chg_1")
 
 
@@ -60,8 +60,7 @@ def test_what_a_quote_said_is_what_follows_when_nothing_else_has_changed(
     assert [(d.feature, d.how, d.before, d.after) for d in found.deltas] == [
         (d.feature, d.how, d.before, d.after) for d in made.deltas
     ]
-    # What begins anew is not carried over, so nothing follows from it.
-    assert found.usage == tuple(usage for usage in made.usage if usage.how != "new_window")
+    assert found.usage == made.usage
     # The periods of `_stated` are roughly those a provider would have.
     assert [replace(v, until=None) for v in found.violations] == [replace(v, until=None) for v in made.violations]
     expected = asked_for(made, id="chg_1", key="k", subject="stripe:cus_1", at=at).expected

@@ -2,10 +2,10 @@
 
 Laws: facts replay in any order, any number of times, to the same account (each part of the fold keeps the
 statement with the largest sequence, so it is a join); a subscription that was once seen terminal stays terminal;
-a status we do not understand keeps the last one we did.
+a status we do not understand keeps the last one we did; what was once bought stays known with its first date.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from msgspec import Struct
@@ -17,10 +17,12 @@ from paygrade.facts import (
     Body,
     Customer,
     Fact,
+    Item,
     Leeway,
     ManualSubscription,
     Member,
     Override,
+    Pin,
     Profile,
     Subscription,
 )
@@ -42,12 +44,26 @@ class Sighting(Struct, frozen=True):
     subscription: Subscription
 
 
+class Purchase(Struct, frozen=True, array_like=True, gc=False):
+    """What a line of a subscription bought, ever. `seen_at` is as of when that was first stated, `created_at` when
+    the line was made."""
+
+    item: str
+    price: str | None
+    lookup_key: str | None
+    product: str | None
+    plan: str | None
+    seen_at: datetime
+    created_at: datetime | None
+
+
 class Account(Struct, frozen=True, omit_defaults=True):
     """The fold of an account's facts.
 
     `version` is the number of its newest fact. `statements` holds the latest word on each subject; `latched` the
     terminal sighting of each ended subscription; `understood` the latest sighting of each subscription whose
     status we knew. `since` is the earliest creation date stated: it anchors the periods of the default plan.
+    `purchases` holds what each subscription ever bought, by its id.
     """
 
     key: str
@@ -56,6 +72,7 @@ class Account(Struct, frozen=True, omit_defaults=True):
     statements: dict[str, Statement] = {}
     latched: dict[str, Sighting] = {}
     understood: dict[str, Sighting] = {}
+    purchases: dict[str, tuple[Purchase, ...]] = {}
 
     @property
     def exists(self) -> bool:
@@ -119,6 +136,11 @@ class Account(Struct, frozen=True, omit_defaults=True):
         bodies = (s.body for s in self._ordered())
         return {b.key: b for b in bodies if isinstance(b, Member) and b.role is not None}
 
+    @property
+    def pins(self) -> dict[str, Pin]:
+        bodies = (s.body for s in self._ordered())
+        return {b.key: b for b in bodies if isinstance(b, Pin) and not b.withdrawn}
+
     def _ordered(self) -> list[Statement]:
         return [self.statements[subject] for subject in sorted(self.statements)]
 
@@ -153,6 +175,7 @@ def apply(account: Account, fact: Fact) -> Account:
         statements=statements,
         latched=_sighted(account.latched, fact, terminal=True),
         understood=_sighted(account.understood, fact, terminal=False),
+        purchases=_purchased(account.purchases, fact),
     )
 
 
@@ -181,3 +204,41 @@ def _sighted(sightings: dict[str, Sighting], fact: Fact, *, terminal: bool) -> d
         and not (subscription.id in sightings and sightings[subscription.id].sequence >= fact.sequence)
     }
     return {**sightings, **changed} if changed else sightings
+
+
+def _purchased(purchases: dict[str, tuple[Purchase, ...]], fact: Fact) -> dict[str, tuple[Purchase, ...]]:
+    """The first date of each line and what it bought: the smallest of all that were stated, in whatever order."""
+    changed: dict[str, tuple[Purchase, ...]] = {}
+    for subscription in _subscriptions(fact.body):
+        before = purchases.get(subscription.id, ())
+        known = {_bought(one): one for one in before}
+        for item in subscription.items:
+            one = Purchase(*_named(item), fact.as_of, item.created_at)
+            other = known.get(_bought(one), one)
+            dates = [date for date in (one.created_at, other.created_at) if date is not None]
+            known[_bought(one)] = replace(
+                one, seen_at=min(one.seen_at, other.seen_at), created_at=min(dates, default=None)
+            )
+        after = tuple(known[name] for name in sorted(known, key=repr))
+        if after != before:
+            changed[subscription.id] = after
+    return {**purchases, **changed} if changed else purchases
+
+
+def _subscriptions(body: Body) -> Iterator[Subscription]:
+    match body:
+        case Customer(subscriptions=subscriptions):
+            yield from subscriptions
+        case ManualSubscription(subscription=Subscription() as subscription):
+            yield subscription
+
+
+_Named = tuple[str, str | None, str | None, str | None, str | None]
+
+
+def _named(item: Item) -> _Named:
+    return item.id, item.price, item.lookup_key, item.product, item.plan
+
+
+def _bought(one: Purchase) -> _Named:
+    return one.item, one.price, one.lookup_key, one.product, one.plan

@@ -4,7 +4,7 @@ Laws: a published version never changes; one key names one thing, over plans and
 credits. How a document becomes a catalog is the business of `catalog_document.py`.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -300,12 +300,24 @@ class Policies(Struct, frozen=True):
     top_ups: dict[str, TopUp] = {}
 
 
-class Catalog(Struct, frozen=True):
-    """One version of everything sold.
+class Keep(Struct, frozen=True, omit_defaults=True):
+    """Who bought a plan or add-on before `before_at` keeps this version of it until `until` (None: for good)."""
+
+    version: int
+    before_at: datetime
+    until: datetime | None = None
+
+
+class Catalog(Struct, frozen=True, omit_defaults=True):
+    """One version of everything sold, and what is kept of what was sold before.
 
     Every mapping keeps the order of the document. A plan's `version` grows when what it gives or costs changes,
     not with the catalog's. `stripe` maps a price id, a price's lookup key or a product id
     to the plan or add-on it buys (one namespace: keys are unique over plans and add-ons).
+
+    The `earlier_` ones are every version that was sold before, by `pro@3`, and what the provider called them where that
+    means nothing else today. `keeps` says, for a plan or add-on that was changed, who keeps which version; the first
+    that applies decides, and without one the newest version counts.
     """
 
     version: int
@@ -315,23 +327,65 @@ class Catalog(Struct, frozen=True):
     add_ons: dict[str, AddOn]
     policies: Policies
     stripe: dict[str, str]
+    earlier_plans: dict[str, Plan] = {}
+    earlier_add_ons: dict[str, AddOn] = {}
+    earlier_stripe: dict[str, str] = {}
+    keeps: dict[str, tuple[Keep, ...]] = {}
 
     @property
     def default_plan(self) -> Plan | None:
         return next((plan for plan in self.plans.values() if plan.default), None)
 
 
+def newest(catalog: Catalog, key: str) -> Plan | AddOn | None:
+    """The plan or add-on as it is sold today; None: it is not."""
+    return catalog.plans.get(key) or catalog.add_ons.get(key)
+
+
+def earlier(catalog: Catalog, ref: str) -> Plan | AddOn | None:
+    """What was sold before as `pro@3`."""
+    return catalog.earlier_plans.get(ref) or catalog.earlier_add_ons.get(ref)
+
+
+def versions_of(catalog: Catalog, key: str) -> dict[int, Plan | AddOn]:
+    """Every version of a plan or add-on that can be held to, the newest last."""
+    before: tuple[Plan | AddOn, ...] = (*catalog.earlier_plans.values(), *catalog.earlier_add_ons.values())
+    found = {sold.version: sold for sold in before if sold.key == key}
+    present = newest(catalog, key)
+    return dict(sorted((found if present is None else {**found, present.version: present}).items()))
+
+
+def find_key(
+    catalog: Catalog, *, price: str | None, lookup_key: str | None, product: str | None, plan: str | None
+) -> str | None:
+    """Find which plan or add-on an item of a subscription buys, of whatever version.
+
+    The first of these that the catalog knows decides: the plan's or add-on's key (`pro`; `pro@3` is read as `pro`),
+    the provider's price id, the price's lookup key, the product; then what these bought before, where they buy nothing
+    else today.
+    """
+    key = (plan or "").partition("@")[0]
+    if key and (newest(catalog, key) is not None or versions_of(catalog, key)):
+        return key
+    refs = [ref for ref in (price, lookup_key, product) if ref]
+    for known in (catalog.stripe, catalog.earlier_stripe):
+        for ref in refs:
+            if ref in known:
+                return known[ref]
+    return None
+
+
 def find_bought(
     catalog: Catalog, *, price: str | None, lookup_key: str | None, product: str | None, plan: str | None
 ) -> Plan | AddOn | None:
-    """Find what an item of a subscription buys; None when the catalog does not know it.
+    """Find what an item of a subscription buys, as it is sold today, or was at last where its buyers keep it.
 
-    The first of these that the catalog knows decides: the plan's or add-on's key (`pro`; `pro@3` is read as what
-    `pro` is now), the provider's price id, the price's lookup key, the product.
+    None when the catalog does not know it. Which version counts for whom, `versions.py` says.
     """
-    keys = [plan.partition("@")[0]] if plan else []
-    keys += [catalog.stripe[ref] for ref in (price, lookup_key, product) if ref and ref in catalog.stripe]
-    for key in keys:
-        if (bought := catalog.plans.get(key) or catalog.add_ons.get(key)) is not None:
-            return bought
-    return None
+    key = find_key(catalog, price=price, lookup_key=lookup_key, product=product, plan=plan)
+    if key is None:
+        return None
+    found = newest(catalog, key)
+    if found is None and key in catalog.keeps:
+        return list(versions_of(catalog, key).values())[-1]
+    return found

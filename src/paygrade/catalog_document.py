@@ -31,6 +31,7 @@ from paygrade.catalog import (
     Price,
     Rate,
     Term,
+    versions_of,
 )
 from paygrade.catalog_policies import read_policies
 from paygrade.catalog_terms import read_add_on_term, read_plan_term
@@ -63,7 +64,8 @@ def parse(
     """Parse a whole catalog document: mappings, lists, texts, whole numbers and booleans.
 
     `lines` maps JSON Pointers into the document to line numbers. `version` is the catalog's own; plans and add-ons
-    count theirs from `previous`: unchanged ones keep it, changed ones get the next. Raises Refused
+    count theirs from `previous`: unchanged ones keep it, changed ones get the next, also where they were not sold for a
+    while. Raises Refused
     (`catalog_invalid`) with all mistakes, in the order of their lines.
     """
     mistakes = Mistakes(lines)
@@ -81,8 +83,8 @@ def parse(
         version=version,
         features=features,
         credits=credits,
-        plans=_with_versions(plans, previous.plans if previous else {}),
-        add_ons=_with_versions(add_ons, previous.add_ons if previous else {}),
+        plans=_with_versions(plans, previous),
+        add_ons=_with_versions(add_ons, previous),
         policies=read_policies(
             root.get("policies", {}),
             plans=plans,
@@ -315,15 +317,16 @@ def _windows(sold: Plan | AddOn) -> list[tuple[str, Window]]:
     return [(feature, window) for feature, window in windows if window != Window()]
 
 
-def _with_versions(parsed: dict[str, _PlanOrAddOn], previous: Mapping[str, _PlanOrAddOn]) -> dict[str, _PlanOrAddOn]:
-    return {key: _with_version(item, previous.get(key)) for key, item in parsed.items()}
+def _with_versions(parsed: dict[str, _PlanOrAddOn], previous: Catalog | None) -> dict[str, _PlanOrAddOn]:
+    return {key: _with_version(item, previous) for key, item in parsed.items()}
 
 
-def _with_version(item: _PlanOrAddOn, previous: _PlanOrAddOn | None) -> _PlanOrAddOn:
-    if previous is None:
+def _with_version(item: _PlanOrAddOn, previous: Catalog | None) -> _PlanOrAddOn:
+    known = list(versions_of(previous, item.key).values()) if previous is not None else []
+    if not known:
         return item
-    changed = _content(item) != _content(previous)
-    return replace(item, version=previous.version + changed)
+    changed = _content(item) != _content(known[-1])
+    return replace(item, version=known[-1].version + changed)
 
 
 def _content(item: Plan | AddOn) -> Plan | AddOn:

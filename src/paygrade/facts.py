@@ -4,7 +4,7 @@ Laws: a fact says everything about its subject, never a change to it; of two fac
 `sequence` is the later truth, whatever order they arrive in; a fact is never edited.
 
 A subject is named `stripe:cus_123` for a provider's customer, `override:exports`, `block:fraud`, `member:ann`,
-`leeway:projects`, `subscription:sub_1` (manual billing) or `profile` for what an operator says.
+`version:pro`, `leeway:projects`, `subscription:sub_1` (manual billing) or `profile` for what an operator says.
 """
 
 from datetime import datetime
@@ -26,6 +26,7 @@ class Item(Struct, frozen=True, omit_defaults=True):
 
     `price`, `lookup_key` and `product` are the provider's; `plan` names a plan or add-on of the catalog directly
     (manual billing). `quantity` is 1 where the provider has none (metered prices). `metered`: it is paid by use.
+    `created_at` is when the line was made; another price in its place keeps it.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Item(Struct, frozen=True, omit_defaults=True):
     period_from_at: datetime | None = None
     period_until: datetime | None = None
     metered: bool = False
+    created_at: datetime | None = None
 
 
 class Phase(Struct, frozen=True, omit_defaults=True):
@@ -146,13 +148,28 @@ class Leeway(Struct, frozen=True, omit_defaults=True, tag="leeway"):
     change: str = ""
 
 
+class Pin(Struct, frozen=True, omit_defaults=True, tag="pin"):
+    """What version of a plan or add-on the account is held to, whatever the catalog keeps or sells.
+
+    `version` None: the newest. From `until` on, `then` counts in its place (None: the newest). `withdrawn`: nothing
+    is said, and the catalog decides.
+    """
+
+    key: str
+    version: int | None = None
+    until: datetime | None = None
+    then: int | None = None
+    reason: str = ""
+    withdrawn: bool = False
+
+
 class ManualSubscription(Struct, frozen=True, omit_defaults=True, tag="subscription"):
     """A subscription of manual or foreign billing, stated whole. None: it never existed."""
 
     subscription: Subscription | None
 
 
-Body = Customer | Departed | Profile | Override | Block | Member | Leeway | ManualSubscription
+Body = Customer | Departed | Profile | Override | Block | Member | Leeway | Pin | ManualSubscription
 
 
 class Fact(Struct, frozen=True, omit_defaults=True):

@@ -11,7 +11,8 @@ from paygrade.accounts import Account
 from paygrade.catalog import Catalog
 from paygrade.entitlements import override_fits
 from paygrade.facts import TERMINAL
-from paygrade.sources import bought_by, offers
+from paygrade.sources import offers
+from paygrade.versions import is_known
 
 
 class Finding(Struct, frozen=True):
@@ -29,7 +30,7 @@ def findings(account: Account, catalog: Catalog) -> tuple[Finding, ...]:
         if subscription.status in TERMINAL:
             continue
         for item in subscription.items:
-            if bought_by(catalog, item) is None:
+            if not is_known(account, catalog, item):
                 name = item.plan or item.lookup_key or item.price or item.product or item.id
                 detail = f"nothing in the catalog is sold as `{name}` (price `{item.price}`, product `{item.product}`)"
                 found.append(Finding("unmapped_price", subscription.id, f"{detail}; add it to a plan's `prices`"))

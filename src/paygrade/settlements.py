@@ -81,7 +81,7 @@ def settle(
 def bought(account: Account, catalog: Catalog, at: datetime) -> Bought:
     """What the account buys at `at`, by each subscription that lives."""
     lives = [s.subscription for s in standings(account, catalog, at) if s.state not in ENDED]
-    found = {one.id: tuple(p for p in positions(one, catalog) if p.item.quantity > 0) for one in lives}
+    found = {one.id: tuple(p for p in positions(account, one, catalog, at) if p.item.quantity > 0) for one in lives}
     return {id: its for id, its in found.items() if its}
 
 

@@ -1,7 +1,8 @@
 """Sources: who speaks about a feature of an account at an instant, and with what right.
 
-Laws: a plan bought silences the default plan; a subscription out of standing gives what its ladder step leaves and
-explains what it withholds; an ended one explains a denial only until something has taken its place.
+Laws: what is bought counts in the version that holds for the account; a plan bought silences the default plan; a
+subscription out of standing gives what its ladder step leaves and explains what it withholds; an ended one explains a
+denial only until something has taken its place.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from paygrade.catalog import AddOn, Allowance, Catalog, Credit, Feature, Plan, S
 from paygrade.facts import Block, Item, Leeway, Override
 from paygrade.periods import CALENDAR
 from paygrade.standings import Standing, State, standings
+from paygrade.versions import Version, counted, unbought
 
 Reason = Literal[
     "plan",
@@ -76,6 +78,7 @@ class Holding(Struct, frozen=True):
     """A plan or add-on the account has, by whichever way; `standing` None for the default plan."""
 
     bought: Plan | AddOn
+    version: Version
     quantity: int
     standing: Standing | None
     stands_in: bool = False
@@ -99,16 +102,14 @@ class View(Struct, frozen=True):
 
 def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
     stands = standings(account, catalog, at)
-    granting = [holding for s in stands for holding in _granted(s, catalog)]
-    if not any(isinstance(holding.bought, Plan) for holding in granting) and catalog.default_plan is not None:
-        granting.append(Holding(catalog.default_plan, 1, None))
+    granting = _granting(account, catalog, stands, at)
     bought_live = any(isinstance(h.bought, Plan) and h.standing is not None and not h.stands_in for h in granting)
     lapsed = [
         holding
         for s in stands
         # An ended subscription explains a denial only as long as nothing has taken its place.
         if s.access != "full" and not (bought_live and s.state in _ENDED)
-        for holding in _own(s, catalog)
+        for holding in _own(account, s, catalog, at)
     ]
     dated: tuple[Override | Block, ...] = (*account.overrides.values(), *account.blocks.values())
     # A leeway makes up for what a plan change took, and for nothing that a missing payment or a pause did.
@@ -116,6 +117,7 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
     leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until and not suspended}
     ends = [s.until for s in stands if s.until] + [d.expires_at for d in dated if d.expires_at and d.expires_at > at]
     ends += [leeway.until for leeway in leeways.values()]
+    ends += [holding.version.until for holding in (*granting, *lapsed) if holding.version.until]
     standing_blocks = [block for block in account.blocks.values() if not _expired(block, at)]
     return View(
         terms=_by_feature(granting),
@@ -138,20 +140,40 @@ def _anchor_of(account: Account, stands: Iterable[Standing]) -> datetime:
     return live or account.since or min(ended, default=CALENDAR)
 
 
-def _granted(standing: Standing, catalog: Catalog) -> list[Holding]:
+def versions_had(account: Account, catalog: Catalog, at: datetime) -> tuple[Version, ...]:
+    """The versions of all that the account has: what it pays for, and the plans that count without being bought."""
+    stands = standings(account, catalog, at)
+    had = [h for s in stands if s.state not in _ENDED for h in _own(account, s, catalog, at)]
+    had += _granting(account, catalog, stands, at)
+    found = {holding.version.ref: holding.version for holding in had}
+    return tuple(found[ref] for ref in sorted(found))
+
+
+def _granting(account: Account, catalog: Catalog, stands: Iterable[Standing], at: datetime) -> list[Holding]:
+    """What gives something at the moment; the default plan where no plan does."""
+    granting = [holding for s in stands for holding in _granted(account, s, catalog, at)]
+    default = catalog.default_plan
+    if default is not None and not any(isinstance(holding.bought, Plan) for holding in granting):
+        plan = unbought(account, catalog, default.key, at)
+        granting.append(Holding(plan.bought, plan.version, 1, None))
+    return granting
+
+
+def _granted(account: Account, standing: Standing, catalog: Catalog, at: datetime) -> list[Holding]:
     """What this subscription gives at the moment: its own plans, the plan that stands in for them, or nothing."""
-    own = _own(standing, catalog)
+    own = _own(account, standing, catalog, at)
     if standing.plan is None:
         return own if standing.access != "none" else []
-    plan = catalog.plans[standing.plan]
+    plan = unbought(account, catalog, standing.plan, at)
     quantity = sum(holding.quantity for holding in own if isinstance(holding.bought, Plan))
-    return [Holding(plan, max(quantity, 1), standing, stands_in=True)]
+    return [Holding(plan.bought, plan.version, max(quantity, 1), standing, stands_in=True)]
 
 
-def _own(standing: Standing, catalog: Catalog) -> list[Holding]:
+def _own(account: Account, standing: Standing, catalog: Catalog, at: datetime) -> list[Holding]:
     # An item whose quantity was set to 0 buys nothing.
-    found = ((bought_by(catalog, item), item) for item in standing.subscription.items if item.quantity > 0)
-    return [Holding(bought, item.quantity, standing) for bought, item in found if bought is not None]
+    id, items = standing.subscription.id, standing.subscription.items
+    found = ((counted(account, catalog, id, item, at), item) for item in items if item.quantity > 0)
+    return [Holding(one.bought, one.version, item.quantity, standing) for one, item in found if one is not None]
 
 
 def bought_by(catalog: Catalog, item: Item) -> Plan | AddOn | None:
@@ -189,8 +211,14 @@ def source_of(term: Term, holding: Holding) -> Source:
         units=units,
         unlimited=unlimited,
         value=value,
-        until=standing.until if standing else None,
+        until=_until(holding),
     )
+
+
+def _until(holding: Holding) -> datetime | None:
+    """When dates change it: those of its subscription, or of what holds it to a version."""
+    dates = (holding.standing.until if holding.standing is not None else None, holding.version.until)
+    return min((date for date in dates if date is not None), default=None)
 
 
 def allowed_reason(holding: Holding) -> Reason:

@@ -13,7 +13,7 @@ alone is refused.
 | the same | both, or neither | lateral |
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Literal, NoReturn
 
@@ -21,12 +21,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.accounts import Account
-from paygrade.catalog import AddOn, Allowance, Catalog, Direction, Plan, Price
+from paygrade.catalog import AddOn, Allowance, Catalog, Direction, Plan, Price, versions_of
 from paygrade.document import one_of
 from paygrade.errors import Refused
 from paygrade.facts import Item, Subscription
-from paygrade.sources import bought_by
 from paygrade.standings import Standing, standings
+from paygrade.versions import counted, unbought, version_at
 
 _UNCHANGEABLE = ("incomplete", "canceled", "expired")
 
@@ -85,10 +85,10 @@ def resolve(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) ->
     `quantity_not_sold` or `same_as_now`.
     """
     standing, several = _subscription(account, catalog, wanted, at)
-    before = positions(standing.subscription, catalog)
+    before = positions(account, standing.subscription, catalog, at)
     own = plan_position(before)
-    plan_before = own.bought if own is not None and isinstance(own.bought, Plan) else catalog.default_plan
-    plan_after = _plan(catalog, wanted) or plan_before
+    plan_before = own.bought if own is not None and isinstance(own.bought, Plan) else _default(account, catalog, at)
+    plan_after = _plan(account, catalog, wanted, plan_before, at) or plan_before
     if plan_after is not None and _ends(plan_after, plan_before):
         after: tuple[Position, ...] = ()
         if wanted.add_ons or wanted.quantities:
@@ -97,19 +97,21 @@ def resolve(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) ->
         manual = any(position.item.plan is not None for position in before)
         replaces = plan_after if own is not None or plan_after != plan_before else None
         after = _replaced(before, own, replaces, wanted, manual=manual)
-        after = _counted(after, catalog, plan_after, _quantities(catalog, plan_after, wanted), wanted)
+        had = {position.key for position in before if isinstance(position.bought, AddOn)}
+        after = _counted(after, catalog, plan_after, _quantities(catalog, plan_after, wanted, had), wanted)
     if after == before and wanted.coupon is None:
         raise Refused("same_as_now", f"`{account.key}` has exactly this already; there is nothing to change")
     direction = direction_of(plan_before, plan_after, before, after)
     return Resolved(standing, several, plan_before, plan_after, before, after, direction)
 
 
-def positions(subscription: Subscription, catalog: Catalog) -> tuple[Position, ...]:
-    """The items of a subscription, as the catalog knows them."""
+def positions(account: Account, subscription: Subscription, catalog: Catalog, at: datetime) -> tuple[Position, ...]:
+    """The items of a subscription, as the catalog knows them: in the versions that count for the account."""
     found = []
     for item in subscription.items:
-        bought = bought_by(catalog, item)
-        found.append(Position(item, bought, _price_of(bought, item) if bought is not None else None))
+        one = counted(account, catalog, subscription.id, item, at)
+        bought = one.bought if one is not None else None
+        found.append(Position(item, bought, _price_of(bought, item, catalog) if bought is not None else None))
     return tuple(found)
 
 
@@ -123,11 +125,13 @@ def _subscription(account: Account, catalog: Catalog, wanted: Wanted, at: dateti
             "no_subscription_to_change",
             f"`{account.key}` has {which}; a first one is bought at the provider, or stated for manual billing",
         )
-    return max(named, key=lambda s: (_rank(s, catalog), s.access == "full")), len(live) > 1 and len(named) > 1
+    found = max(named, key=lambda s: (_rank(account, s, catalog, at), s.access == "full"))
+    return found, len(live) > 1 and len(named) > 1
 
 
-def _rank(standing: Standing, catalog: Catalog) -> int:
-    bought = (bought_by(catalog, item) for item in standing.subscription.items if item.quantity > 0)
+def _rank(account: Account, standing: Standing, catalog: Catalog, at: datetime) -> int:
+    found = positions(account, standing.subscription, catalog, at)
+    bought = (position.bought for position in found if position.item.quantity > 0)
     return max((plan.rank for plan in bought if isinstance(plan, Plan)), default=-1)
 
 
@@ -136,13 +140,23 @@ def plan_position(found: Iterable[Position]) -> Position | None:
     return max(plans, key=lambda p: p.bought.rank if isinstance(p.bought, Plan) else -1, default=None)
 
 
-def _plan(catalog: Catalog, wanted: Wanted) -> Plan | None:
-    if wanted.plan is None:
+def _default(account: Account, catalog: Catalog, at: datetime) -> Plan | None:
+    if catalog.default_plan is None:
         return None
+    bought = unbought(account, catalog, catalog.default_plan.key, at).bought
+    return bought if isinstance(bought, Plan) else None
+
+
+def _plan(account: Account, catalog: Catalog, wanted: Wanted, present: Plan | None, at: datetime) -> Plan | None:
+    """The plan to go to, in the version that will count: who has it keeps theirs, who buys it now gets the newest."""
+    if wanted.plan is None or (present is not None and wanted.plan == present.key):
+        return present
     if wanted.plan not in catalog.plans:
         known = f"; the catalog has {one_of(catalog.plans)}" if catalog.plans else ""
         raise Refused("unknown_plan", f"there is no plan `{wanted.plan}`{known}")
-    return catalog.plans[wanted.plan]
+    default = catalog.plans[wanted.plan].default
+    found = version_at(account, catalog, wanted.plan, account.since if default else at, at)
+    return found.bought if found is not None and isinstance(found.bought, Plan) else None
 
 
 def _ends(after: Plan, before: Plan | None) -> bool:
@@ -207,10 +221,16 @@ def _refuse_price(bought: Plan | AddOn, why: str) -> NoReturn:
     raise Refused("unknown_price", f"`{bought.key}` {why}")
 
 
-def _price_of(bought: Plan | AddOn, item: Item) -> Price | None:
-    """The price an item is bought for: by its name at the provider, by its key in manual billing, or the only one."""
+def _price_of(bought: Plan | AddOn, item: Item, catalog: Catalog) -> Price | None:
+    """The price an item is bought for: by its name at the provider, by its key in manual billing, or the only one.
+
+    Who is held to another version than they bought goes on paying what they bought.
+    """
     refs = {ref for ref in (item.price, item.lookup_key) if ref}
     found = [price for price in bought.prices.values() if price.stripe in refs]
+    if refs and not found:
+        versions = reversed(versions_of(catalog, bought.key).values())
+        found = [price for sold in versions for price in sold.prices.values() if price.stripe in refs]
     if not found and item.plan is not None:
         found = [price for price in bought.prices.values() if price.key in refs]
         if not found and not refs and len(bought.prices) == 1:
@@ -240,11 +260,11 @@ def _item(bought: Plan | AddOn, price: Price | None, *, manual: bool) -> Item:
     return replace(item, product=bought.stripe_product, **name)
 
 
-def _quantities(catalog: Catalog, plan: Plan | None, wanted: Wanted) -> dict[str, int]:
-    """How many there are to be, by the key of a plan or add-on."""
+def _quantities(catalog: Catalog, plan: Plan | None, wanted: Wanted, had: Collection[str]) -> dict[str, int]:
+    """How many there are to be, by the key of a plan or add-on; what is had can be sold no more."""
     found = {}
     for key, quantity in wanted.add_ons.items():
-        if key not in catalog.add_ons:
+        if key not in catalog.add_ons and key not in had:
             known = f"; the catalog has {one_of(catalog.add_ons)}" if catalog.add_ons else ""
             raise Refused("unknown_add_on", f"there is no add-on `{key}`{known}")
         found[key] = quantity
@@ -252,7 +272,7 @@ def _quantities(catalog: Catalog, plan: Plan | None, wanted: Wanted) -> dict[str
         term = plan.terms.get(key) if plan is not None else None
         if plan is not None and (key == plan.key or (isinstance(term, Allowance) and term.by_quantity)):
             found[plan.key] = quantity
-        elif key in catalog.add_ons:
+        elif key in catalog.add_ons or key in had:
             found[key] = quantity
         else:
             named = f"`{plan.key}` counts no `{key}` by quantity" if plan is not None else "there is no plan"

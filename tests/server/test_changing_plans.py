@@ -249,7 +249,7 @@ async def test_a_change_at_the_end_of_the_period_is_known_ahead_and_comes_by_its
     change = await desk.change(plan="pro")
     assert (change.state, change.act, change.effective_at) == ("scheduled", "change", FEB28)
     held = await Snapshots().load(desk.store, "acme", desk.at)
-    assert [segment.until for segment in held.segments][0] == FEB28
+    assert held.segments[0].until == FEB28
     assert [segment.entitlements["projects"].limit for segment in held.segments][:2] == [None, 10]
     desk.at = FEB28
     assert (await desk.check("projects")).plan == "pro@1"

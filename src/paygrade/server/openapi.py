@@ -34,6 +34,9 @@ _PATH_PARAMETERS = {
     "grant": "The grant's id.",
     "quote": "The quote's id.",
     "change": "The plan change's id.",
+    "plan": "The key of a plan or add-on.",
+    "version": "The number of a published catalog.",
+    "migration": "The migration's id.",
 }
 
 

@@ -75,6 +75,16 @@ def _amounts(decision: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def held(version: Mapping[str, Any]) -> str:
+    """Why another version than the newest counts, or that it is the newest by an operator's word."""
+    bought = "bought before" if version["why"] == "kept" else "pinned by an operator since"
+    until = f", until {instant(version['until'])}" if version.get("until") else ""
+    reason = f" ({version['reason']})" if version.get("reason") else ""
+    newest = "it is sold no more" if version["newest"] is None else f"the newest is {version['newest']}"
+    ref = f"{version['key']}@{version['version']}"
+    return f"on {ref}: {bought} {instant(version['since'])}{until}{reason}; {newest}"
+
+
 def instant(text: str) -> str:
     """An instant of the API as people read it: `2026-11-21 09:00:00 UTC`."""
     return f"{text[:19].replace('T', ' ')} UTC"

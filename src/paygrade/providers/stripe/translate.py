@@ -115,6 +115,7 @@ def _item(line: Payload, source: Payload) -> facts.Item:
         period_from_at=dated.instant("current_period_start"),
         period_until=dated.instant("current_period_end"),
         metered=_is_metered(price or plan),
+        created_at=line.instant("created"),
     )
 
 

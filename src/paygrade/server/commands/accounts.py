@@ -183,6 +183,26 @@ def member(account: str, key: str, role: str | None, seat: bool, remove: bool, a
     _show_outcome(call("PUT", where, body=body), f"{key} is {role} of {account}", as_json=as_json)
 
 
+@accounts.command()
+@click.argument("account")
+@click.argument("plan")
+@click.option("--version", type=click.IntRange(min=1), help="The version to hold to; without it the newest.")
+@click.option("--until", help="When it ends, for example 2026-12-31T00:00:00Z.")
+@click.option("--then", type=click.IntRange(min=1), help="The version that counts from then on; without it the newest.")
+@click.option("--reason", default="", help="Why; shown in explanations.")
+@click.option("--withdraw", is_flag=True, help="Let the catalog decide again.")
+@as_json
+def pin(account: str, plan: str, withdraw: bool, as_json: bool, **said: str | int | None) -> None:
+    """Hold ACCOUNT to a version of PLAN (or an add-on), or no longer."""
+    where = path("v1", "accounts", account, "versions", plan)
+    if withdraw:
+        told = call("DELETE", where)
+    else:
+        told = call("PUT", where, body={name: what for name, what in said.items() if what})
+    had = ", ".join(f"{one['key']}@{one['version']} ({one['why']})" for one in told["versions"])
+    _show_outcome(told, f"{account} has {had or 'nothing'}", as_json=as_json)
+
+
 @accounts.command("top-ups")
 @click.argument("account")
 @click.option("--retry", metavar="ID", help="Try this failed top-up again.")

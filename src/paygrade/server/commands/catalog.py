@@ -6,11 +6,19 @@ from typing import Any
 import click
 
 from paygrade.server.catalog_file import read_catalog
-from paygrade.server.commands.api import call
+from paygrade.server.commands.api import call, path
 from paygrade.server.commands.output import as_json, say, show_json, table
 from paygrade.server.sentences import instant
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_existing = click.option(
+    "--existing",
+    type=click.Choice(["follow", "keep"]),
+    default="follow",
+    show_default=True,
+    help="Whether those who have what changes follow, or keep the version they have.",
+)
+_at = click.option("--at", help="With --existing follow: when, for example 2027-01-01; at once without it.")
 
 
 @click.group()
@@ -32,37 +40,76 @@ def lint(file: Path, as_json: bool) -> None:
 
 @catalog.command()
 @click.argument("file", type=_file, default="paygrade.yaml")
+@_existing
+@_at
 @as_json
-def plan(file: Path, as_json: bool) -> None:
+def plan(file: Path, existing: str, at: str | None, as_json: bool) -> None:
     """Show what publishing FILE would change, and for whom. Changes nothing."""
-    planned = _send(file, {"dry_run": "true"})
-    if as_json:
-        show_json(planned)
-        return
-    _show(planned)
-    if planned["version"] == planned["base_version"]:
-        return
-    say()
-    say(f"plan id: {planned['plan_id']}", style="bold")
-    say(f"publish exactly this: paygrade catalog push {planned['plan_id']} --file {file}")
+    becomes = _becomes(existing, at)
+    planned = _send(file, {"dry_run": "true", **becomes})
+    said = "".join(f" --{name} {value}" for name, value in becomes.items())
+    _show_plan(planned, f"paygrade catalog push {planned['plan_id']} --file {file}{said}", as_json=as_json)
 
 
 @catalog.command()
 @click.argument("plan_id", required=False)
 @click.option("--file", type=_file, default="paygrade.yaml", show_default=True, help="The document that was planned.")
+@_existing
+@_at
 @as_json
-def push(plan_id: str | None, file: Path, as_json: bool) -> None:
+def push(plan_id: str | None, file: Path, existing: str, at: str | None, as_json: bool) -> None:
     """Publish a document; with PLAN_ID only if nothing has changed since the plan was made."""
-    pushed = _send(file, {"plan": plan_id} if plan_id else {})
-    if as_json:
-        show_json(pushed)
+    pushed = _send(file, {**({"plan": plan_id} if plan_id else {}), **_becomes(existing, at)})
+    _show_pushed(pushed, as_json=as_json)
+
+
+@catalog.command()
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--plan", "plan_id", metavar="PLAN_ID", help="Publish exactly what was planned under this id.")
+@_existing
+@_at
+@as_json
+def rollback(version: int, plan_id: str | None, existing: str, at: str | None, as_json: bool) -> None:
+    """Publish the document of VERSION again as the newest one; without --plan only show what that would change."""
+    document = call("GET", path("v1", "catalog", "versions", str(version)))["document"]
+    becomes = _becomes(existing, at)
+    if plan_id is not None:
+        _show_pushed(call("PUT", "/v1/catalog", body=document, query={"plan": plan_id, **becomes}), as_json=as_json)
         return
-    _show(pushed)
-    say()
-    if pushed["published"]:
-        say(f"published version {pushed['version']}", style="green")
+    planned = call("PUT", "/v1/catalog", body=document, query={"dry_run": "true", **becomes})
+    said = "".join(f" --{name} {value}" for name, value in becomes.items())
+    again = f"paygrade catalog rollback {version} --plan {planned['plan_id']}{said}"
+    _show_plan(planned, again, as_json=as_json)
+
+
+@catalog.command()
+@click.argument("plan", required=False)
+@click.option("--version", type=click.IntRange(min=1), help="Only accounts on this version.")
+@click.option("--after", default="", help="Accounts with a larger key than this.")
+@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@as_json
+def who(plan: str | None, version: int | None, after: str, limit: int, as_json: bool) -> None:
+    """Count who is on which version of everything, or of PLAN (or an add-on) with a page of the accounts."""
+    if plan is None:
+        told = call("GET", "/v1/catalog/plans")
     else:
-        say(f"version {pushed['version']} says the same; nothing to publish")
+        query = {"limit": str(limit), "after": after, "version": "" if version is None else str(version)}
+        given = {name: value for name, value in query.items() if value}
+        told = call("GET", path("v1", "catalog", "plans", plan, "accounts"), query=given)
+    if as_json:
+        show_json(told)
+        return
+    rows = ((f"{each['key']}@{each['version']}", each["why"], each["accounts"]) for each in told["versions"])
+    table(("version", "why", "accounts"), rows)
+    if plan is None:
+        return
+    say()
+    held = ((one["account"], one["version"]) for one in told["accounts"])
+    table(("account", "version", "why", "since", "until", "note"),
+          ((account, f"{had['key']}@{had['version']}", had["why"], _dated(had, "since"), _dated(had, "until"),
+            had.get("reason")) for account, had in held))  # fmt: skip
+    if told["next"] is not None:
+        click.echo(f"more: --after {told['next']}", err=True)
 
 
 @catalog.command()
@@ -93,6 +140,13 @@ def _show(planned: dict[str, Any]) -> None:
         mark, style = ("+", "green") if before is None else ("-", "red") if after is None else ("~", "yellow")
         texts = " → ".join(text for text in (before, after) if text is not None)
         say(f"{mark} {change['pointer']}: {texts}", style=style)
+    if planned["existing"]:
+        say()
+        rows = (
+            (each["before"], each["after"], each["why"], _dated(each, "until"), each["accounts"])
+            for each in planned["existing"]
+        )
+        table(("have", "will have", "why", "until", "accounts"), rows)
     impact = planned["impact"]
     say()
     say(f"{impact['affected']} of {impact['accounts']} accounts affected: {impact['gaining']} gain, "
@@ -100,3 +154,43 @@ def _show(planned: dict[str, Any]) -> None:
     if impact["sample"]:
         rows = ((e["account"], e["feature"], e["how"], e["before"], e["after"]) for e in impact["sample"])
         table(("account", "feature", "how", "before", "after"), rows)
+
+
+def _show_plan(planned: dict[str, Any], again: str, *, as_json: bool) -> None:
+    if as_json:
+        show_json(planned)
+        return
+    _show(planned)
+    if planned["version"] == planned["base_version"]:
+        return
+    say()
+    say(f"plan id: {planned['plan_id']}", style="bold")
+    say(f"publish exactly this: {again}")
+
+
+def _show_pushed(pushed: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(pushed)
+        return
+    _show(pushed)
+    say()
+    if pushed["published"]:
+        say(f"published version {pushed['version']}", style="green")
+    else:
+        say(f"version {pushed['version']} says the same; nothing to publish")
+
+
+def _becomes(existing: str, at: str | None) -> dict[str, str]:
+    """What is to become of those who have what changes, as the query says it."""
+    if at is not None and existing == "keep":
+        raise click.UsageError("who keeps a version never follows: leave --at out, or say --existing follow")
+    return {**({"existing": existing} if existing != "follow" else {}), **({"at": moment(at)} if at else {})}
+
+
+def moment(text: str) -> str:
+    """An instant, or the midnight (UTC) a day begins with."""
+    return f"{text}T00:00:00Z" if len(text) == len("2027-01-01") else text
+
+
+def _dated(told: dict[str, Any], name: str) -> str | None:
+    return instant(told[name]) if told.get(name) else None

@@ -7,7 +7,7 @@ import click
 from paygrade.server.commands.api import call, path
 from paygrade.server.commands.check import question
 from paygrade.server.commands.output import as_json, say, show_json, table
-from paygrade.server.sentences import instant, sentence
+from paygrade.server.sentences import held, instant, sentence
 
 
 @click.command()
@@ -27,6 +27,9 @@ def explain(account: str, feature: str, quantity: int, member: str | None, at: s
     say(sentence(decision), style="green" if decision["allowed"] else "red")
     say(f"asked for {instant(decision['as_of'])}, with what was known {instant(told['known_at'])} "
         f"and catalog version {told['catalog_version']}", style="dim")  # fmt: skip
+    for version in told["versions"]:
+        if version["why"] != "newest":
+            say(held(version))
     _sources(told["candidates"])
     _facts(told["facts"])
     for finding in told["findings"]:

@@ -15,8 +15,9 @@ from paygrade.findings import Finding, findings
 from paygrade.server.operations.balances import with_balances, with_balances_then
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.facts import TimelineEntry, entry, unknown_account
-from paygrade.sources import Candidate, offers
+from paygrade.sources import Candidate, offers, versions_had
 from paygrade.standings import Standing, standings
+from paygrade.versions import Version
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -36,7 +37,8 @@ class Explanation(Struct, frozen=True):
     """A decision and how it came about.
 
     `candidates` are the sources looked at, the deciding ones first; `facts` what was known of the account, the
-    newest first; `known_at` is when: a question about the past is answered with what was known then.
+    newest first; `known_at` is when: a question about the past is answered with what was known then. `versions` are
+    those of what the account has, and why they count.
     """
 
     decision: Decision
@@ -45,6 +47,7 @@ class Explanation(Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     facts: tuple[TimelineEntry, ...]
     findings: tuple[Finding, ...]
+    versions: tuple[Version, ...]
 
 
 class EntitlementsView(Struct, frozen=True):
@@ -58,6 +61,7 @@ class EntitlementsView(Struct, frozen=True):
     subscriptions: tuple[Standing, ...]
     entitlements: dict[str, Entitlement]
     findings: tuple[Finding, ...]
+    versions: tuple[Version, ...]
 
 
 async def check(
@@ -139,6 +143,7 @@ async def explain(
         candidates=trace(known, catalog, feature, at),
         facts=tuple(entry(saved) for saved in facts if _about(saved.fact.subject, topics)),
         findings=findings(known, catalog),
+        versions=versions_had(known, catalog, at) if known.exists else (),
     )
 
 
@@ -158,6 +163,7 @@ async def entitlements(store: "Store", *, account: str, as_of: datetime, now: da
         subscriptions=standings(known, catalog, as_of),
         entitlements=segment.entitlements,
         findings=findings(known, catalog),
+        versions=versions_had(known, catalog, as_of),
     )
 
 

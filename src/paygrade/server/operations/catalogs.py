@@ -2,9 +2,10 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -14,9 +15,11 @@ from paygrade.accounts import Account
 from paygrade.catalog import Catalog, Policies, Step
 from paygrade.catalog_changes import Change, compare
 from paygrade.catalog_document import parse
+from paygrade.catalog_succession import FOLLOW, Existing, succeed, superseded
 from paygrade.effects import Effect, effects, today
 from paygrade.errors import Refused
-from paygrade.sources import offers
+from paygrade.sources import offers, versions_had
+from paygrade.versions import Version
 
 if TYPE_CHECKING:
     from paygrade.postgres.catalogs import SavedCatalog
@@ -49,6 +52,17 @@ class Impact(Struct, frozen=True):
     sample: tuple[Effect, ...]
 
 
+class Becoming(Struct, frozen=True):
+    """What becomes of `accounts` who have `before`: they have `after` then (None: nothing of the kind), because it is
+    kept, pinned or the newest; until `until` where a date is set."""
+
+    before: str
+    after: str | None
+    why: Literal["newest", "kept", "pinned"] | None
+    until: datetime | None
+    accounts: int
+
+
 class CatalogVersion(Struct, frozen=True):
     """Who published a version, and when. `digest` tells documents apart."""
 
@@ -71,13 +85,18 @@ class PublishedCatalog(Struct, frozen=True):
 
 
 class CatalogPlan(Struct, frozen=True):
-    """What publishing a document does. `version` is the one it gets; the base's when it says nothing new."""
+    """What publishing a document does. `version` is the one it gets; the base's when it says nothing new.
+
+    `impact` is at the instant those who follow later do so. `existing` is what becomes of those who have what changes,
+    by version.
+    """
 
     plan_id: str
     base_version: int
     version: int
     changes: tuple[Change, ...]
     impact: Impact
+    existing: tuple[Becoming, ...]
     published: bool
 
 
@@ -88,29 +107,35 @@ async def publish_catalog(
     lines: Mapping[str, int],
     dry_run: bool,
     plan_id: str | None = None,
+    existing: Existing = FOLLOW,
     at: datetime,
     by: str,
 ) -> CatalogPlan:
-    """Plan and, unless `dry_run`, publish a catalog.
+    """Plan and, unless `dry_run`, publish a catalog. `existing`: what becomes of those who have what changes.
 
     With `plan_id` it is published only if the same plan would be made now: Refused `catalog_plan_outdated`
-    otherwise. Refused `catalog_invalid` with every mistake of the document. Looks at every account.
+    otherwise. Refused `catalog_invalid` with every mistake of the document, `date_in_the_past`. Looks at every account.
     """
+    if existing.follow_at is not None and existing.follow_at <= at:
+        raise Refused("date_in_the_past", f"{existing.follow_at.isoformat()} is over; name a time to come, or no time")
     async with store.transaction() as tx:
         if not dry_run:
             await tx.catalogs.hold()
         saved = await tx.catalogs.load()
         base = saved.catalog if saved else EMPTY
         wanted = parse(document, lines=lines, version=base.version + 1, previous=saved.catalog if saved else None)
+        published_at = at if saved is None else max(at, saved.published_at)
+        wanted = succeed(base, wanted, existing, published_at)
         if saved is not None and _same(base, wanted):
             wanted = base
-        impact = await _impact(tx, base, wanted, at)
+        impact, becoming = await _impact(tx, base, wanted, existing.follow_at or at)
         plan = CatalogPlan(
-            plan_id=_plan_id(base, wanted, impact),
+            plan_id=_plan_id(base, wanted, existing, (impact, becoming)),
             base_version=base.version,
             version=wanted.version,
             changes=compare(saved.catalog if saved else None, wanted),
             impact=impact,
+            existing=becoming,
             published=False,
         )
         if plan_id is not None and plan_id != plan.plan_id:
@@ -168,13 +193,18 @@ def _same(base: Catalog, wanted: Catalog) -> bool:
     return replace(wanted, version=base.version) == base and list(wanted.add_ons) == list(base.add_ons)
 
 
-def _plan_id(base: Catalog, wanted: Catalog, impact: Impact) -> str:
-    content = msgspec.json.encode((base.version, wanted, impact))
+def _plan_id(base: Catalog, wanted: Catalog, existing: Existing, impact: object) -> str:
+    # When it is published is not known yet, so what it will keep is said without an instant.
+    content = msgspec.json.encode((base.version, replace(wanted, keeps={}), existing, impact))
     return f"plan_{hashlib.sha256(content).hexdigest()[:20]}"
 
 
-async def _impact(tx: "Transaction", base: Catalog, wanted: Catalog, at: datetime) -> Impact:
+async def _impact(
+    tx: "Transaction", base: Catalog, wanted: Catalog, at: datetime
+) -> tuple[Impact, tuple[Becoming, ...]]:
     counts = dict.fromkeys(("accounts", "affected", "gains", "loses", "changes"), 0)
+    becoming: Counter[Becoming] = Counter()
+    changed = {sold.key for sold in superseded(base, wanted)}
     sample: list[Effect] = []
     after = ""
     while page := await tx.accounts.page(after=after, limit=_PAGE):
@@ -183,13 +213,14 @@ async def _impact(tx: "Transaction", base: Catalog, wanted: Catalog, at: datetim
         if wanted is base:
             continue
         for saved in page:
+            becoming.update(_becoming(saved.account, base, wanted, changed, at))
             found = _effects(saved.account, base, wanted, at)
             counts["affected"] += bool(found)
             for how in {effect.how for effect in found}:
                 counts[how] += 1
             sample.extend(found[: SAMPLE_MAX - len(sample)])
         await asyncio.sleep(0)  # others in this process want to go on meanwhile
-    return Impact(
+    impact = Impact(
         accounts=counts["accounts"],
         affected=counts["affected"],
         gaining=counts["gains"],
@@ -197,6 +228,24 @@ async def _impact(tx: "Transaction", base: Catalog, wanted: Catalog, at: datetim
         changing=counts["changes"],
         sample=tuple(sample),
     )
+    summed = (replace(one, accounts=count) for one, count in becoming.items())
+    return impact, tuple(sorted(summed, key=lambda one: (one.before, one.after or "", one.why or "")))
+
+
+def _becoming(
+    account: Account, base: Catalog, wanted: Catalog, changed: Collection[str], at: datetime
+) -> Iterator[Becoming]:
+    """What the account has of what changes, and what it has of it then; counted one by one."""
+    if not changed or not account.exists:
+        return
+    then = {version.key: version for version in versions_had(account, wanted, at)}
+    for version in versions_had(account, base, at):
+        if version.key in changed:
+            later: Version | None = then.get(version.key)
+            if later is None:
+                yield Becoming(version.ref, None, None, None, 0)
+            else:
+                yield Becoming(version.ref, later.ref, later.why, later.until, 0)
 
 
 def _effects(account: Account, base: Catalog, wanted: Catalog, at: datetime) -> list[Effect]:

@@ -19,6 +19,7 @@ from paygrade.facts import (
     ManualSubscription,
     Member,
     Override,
+    Pin,
     Profile,
     Subscription,
 )
@@ -125,10 +126,25 @@ def summary(body: Body) -> str:
         case Leeway():
             units = "as much as before" if body.limit is None else f"up to {body.limit}"
             return f"leeway of `{body.feature}`: {units}{_until(body.until)}"
+        case Pin():
+            return _pin(body)
         case ManualSubscription(subscription=Subscription() as subscription):
             return _subscription(subscription)
         case ManualSubscription():
             return "subscription withdrawn"
+
+
+def _pin(pin: Pin) -> str:
+    if pin.withdrawn:
+        return f"`{pin.key}` held to no version"
+    later = ""
+    if pin.until is not None:
+        later = f"{_until(pin.until)}, then {_version(pin.key, pin.then)}"
+    return f"held to {_version(pin.key, pin.version)}{later}{_because(pin.reason)}"
+
+
+def _version(key: str, version: int | None) -> str:
+    return f"the newest `{key}`" if version is None else f"`{key}@{version}`"
 
 
 def _subscription(subscription: Subscription) -> str:

@@ -36,6 +36,10 @@ BLOCK = {"reason": "chargeback under review"}
 
 MEMBER = {"role": "admin", "seat": True}
 
+PIN = {"version": 3, "until": "2027-01-01T00:00:00Z", "reason": "promised until the contract ends"}
+
+MIGRATION_WANTED = {"plan": "pro", "from_version": 3, "to_version": 4, "accounts": ["acme"]}
+
 SUBSCRIPTION = {
     "version": 4,
     "status": "active",

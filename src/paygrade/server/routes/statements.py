@@ -10,10 +10,10 @@ from litestar.params import FromPath
 
 from paygrade.decisions import Decision
 from paygrade.errors import Mistake
-from paygrade.facts import Block, Member, Override, Subscription
+from paygrade.facts import Block, Member, Override, Pin, Subscription
 from paygrade.server.bodies import decode_object, invalid, read_body, read_key, read_object
 from paygrade.server.openapi import Sent, tell
-from paygrade.server.operations import statements
+from paygrade.server.operations import statements, versions
 from paygrade.server.operations.accounts import AccountView
 from paygrade.server.parts import Here, HttpRequest
 from paygrade.server.routes import examples
@@ -137,6 +137,39 @@ async def put_subscription(
     return await statements.put_subscription(
         parts.store, account=key, subscription=stated, version=version, at=parts.clock.now()
     )
+
+
+@put(
+    "/v1/accounts/{account:str}/versions/{plan:str}",
+    opt=tell(
+        "Hold an account to a version",
+        "statements",
+        sent=Sent(kind=Pin, closed=frozenset({"key", "withdrawn"}), example=examples.PIN),
+        problems=(*_BAD_BODY, "unknown_plan", "unknown_plan_version", "already_expired"),
+    ),
+)
+async def put_pin(
+    account: FromPath[str], plan: FromPath[str], request: HttpRequest, parts: Here
+) -> versions.AccountVersions:
+    """An operator's word on which version of a plan or add-on counts, above whatever the catalog keeps: `version`, or
+    the newest without one. From `until` on `then` counts, or the newest."""
+    key = read_key(account, pointer="", noun="account")
+    given = {"key": read_key(plan, pointer="", noun="plan")}
+    pin = read_body(Pin, await request.body() or b"{}", given=given, hidden={"withdrawn"})
+    if pin.then is not None and pin.until is None:
+        raise invalid("invalid_body", "the body", [Mistake("/then", "needs `until`: since when it counts")])
+    return await versions.put_pin(parts.store, account=key, pin=pin, at=parts.clock.now())
+
+
+@delete(
+    "/v1/accounts/{account:str}/versions/{plan:str}",
+    status_code=200,
+    opt=tell("Hold an account no longer", "statements", problems=("invalid_key", "unknown_account", "unknown_pin")),
+)
+async def delete_pin(account: FromPath[str], plan: FromPath[str], parts: Here) -> versions.AccountVersions:
+    """The catalog decides again: what it keeps for those who bought early, else the newest version."""
+    key = read_key(account, pointer="", noun="account")
+    return await versions.delete_pin(parts.store, account=key, key=plan, at=parts.clock.now())
 
 
 def _version(body: dict[str, Any]) -> int:
