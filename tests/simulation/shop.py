@@ -193,7 +193,7 @@ class Shop:
             "quantity": str(self._draw.randrange(1, 9)),
         }
         present = {"start_date": first["start_date"], "end_date": begins, "items": _named(first["items"])}
-        planned = [present, {"items": [later], "iterations": "1"}]
+        planned = [present, {"items": [later], "duration": {"interval": "month"}}]
         made = self._stripe.ask(f"{path}/{id}", phases=planned, end_behavior=self._draw.choice(("release", "cancel")))
         return f"schedule {id} of {_of(subscription)}: {later} at {begins}: {made and made['status']}"
 

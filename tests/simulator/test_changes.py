@@ -194,6 +194,45 @@ def test_a_pending_update_is_not_live_until_it_is_paid(simulated: Simulated) -> 
     assert (after["items"].data[0].quantity, after.pending_update) == (5, None)
 
 
+def test_a_pending_update_holds_metadata_and_discounts_until_it_is_paid(simulated: Simulated) -> None:
+    subscription = simulated.subscribe(metadata={"kept": "yes", "gone": "soon"})
+    coupon = simulated.client.v1.coupons.create({"percent_off": 10, "duration": "forever"}).id
+    simulated.set_card(subscription.customer, "pm_card_chargeCustomerFail")
+    held = simulated.update(
+        subscription.id,
+        items=[{"id": subscription["items"].data[0].id, "quantity": 5}],
+        payment_behavior="pending_if_incomplete",
+        proration_behavior="always_invoice",
+        metadata={"change": "1", "gone": ""},
+        discounts=[{"coupon": coupon}],
+    )
+    assert (held.metadata.to_dict(), held.discounts) == ({"kept": "yes", "gone": "soon"}, [])
+    assert held.pending_update.metadata.to_dict() == {"change": "1"}
+    assert len(held.pending_update.discounts) == 1
+    simulated.set_card(subscription.customer, "pm_card_visa")
+    simulated.client.v1.invoices.pay(held.latest_invoice)
+    after = simulated.subscription(subscription.id)
+    assert after.metadata.to_dict() == {"kept": "yes", "change": "1"}
+    assert (len(after.discounts), after.pending_update) == (1, None)
+
+
+def test_what_cannot_wait_for_a_payment_is_refused_with_a_pending_update(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    with pytest.raises(stripe.InvalidRequestError, match="you can only pass"):
+        simulated.update(subscription.id, payment_behavior="pending_if_incomplete", description="later")
+    sent = simulated.subscribe(collection_method="send_invoice", days_until_due=7)
+    with pytest.raises(stripe.InvalidRequestError, match="charge_automatically"):
+        simulated.update(sent.id, payment_behavior="pending_if_incomplete", proration_behavior="none")
+
+
+def test_another_update_takes_the_place_of_one_that_waits(simulated: Simulated) -> None:
+    held = hold_a_change(simulated)
+    item = held["items"].data[0].id
+    changed = simulated.update(held.id, items=[{"id": item, "quantity": 3}], proration_behavior="none")
+    assert (changed["items"].data[0].quantity, changed.pending_update) == (3, None)
+    assert simulated.client.v1.invoices.retrieve(held.latest_invoice).status == "void"
+
+
 def test_a_pending_update_nobody_pays_is_dropped_after_23_hours(simulated: Simulated) -> None:
     held = hold_a_change(simulated)
     simulated.advance("23h")

@@ -223,7 +223,7 @@ def plan_phase(
     """Put a phase behind those that are planned, with a schedule of the subscription's if there is none yet."""
     schedule = _schedule(stripe, subscription)
     trial = {"trial_end": _seconds(until)} if until else {}
-    last = {"end_date": _seconds(end)} if end else {"iterations": 1}
+    last = {"end_date": _seconds(end)} if end else {"duration": {"interval": "month"}}
     phases = [_as_sent(phase) for phase in schedule["phases"]]
     phases[-1]["end_date"] = _seconds(at)
     phases.append({"start_date": _seconds(at), "items": stripe.items(items), **trial, **last})

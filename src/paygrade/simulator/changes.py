@@ -17,6 +17,20 @@ from paygrade.simulator.world import World, copied
 
 UPDATE_FIELDS = subs.SHARED | {"cancellation_details", "pause_collection", "proration_date"}
 ITEM_FIELDS = subs.ITEM_FIELDS | {"id", "deleted", "clear_usage"}
+PENDING_FIELDS = frozenset(
+    [
+        "billing_cycle_anchor",
+        "discounts",
+        "expand",
+        "items",
+        "metadata",
+        "payment_behavior",
+        "proration_behavior",
+        "proration_date",
+        "trial_end",
+    ]
+)
+"""What may wait for a payment (Stripe docs: pending updates; metadata and discounts since 2026-05-27.dahlia)."""
 COLLECTION_PAUSES = ("keep_as_draft", "mark_uncollectible", "void")
 
 
@@ -26,21 +40,26 @@ def update(world: World, id: str, params: Json) -> Json:
     _refuse_closed(subscription, params)
     change = read_change(world, subscription, params)
     behavior = forms.read_choice(params, "payment_behavior", subs.PAYMENT_BEHAVIORS) or "allow_incomplete"
-    failure = _failure_ahead(world, subscription, change)
+    if behavior == "pending_if_incomplete":
+        _refuse_what_cannot_wait(subscription, params)
+    discounted = discounts.read(world, params, subscription)
+    failure = _failure_ahead(world, subscription, change, discounted)
     if failure is not None and behavior == "error_if_incomplete":
         raise subs.subscription_refused(failure)
     payment_method = subs.read_payment_method(world, params, customer=subscription["customer"])
-    discounted = discounts.read(world, params, subscription)
     _rehearse(world, subscription, params)
+    if change is not None and id in world.held_changes:
+        # What is asked for now takes its place (Stripe docs: pending updates).
+        invoices.void(world, world.objects[world.held_changes[id].invoice])
+    if change is not None and failure is not None and behavior == "pending_if_incomplete":
+        with world.changing(subscription):
+            _hold(world, subscription, change, params, discounted)
+        return subscription
     with world.changing(subscription):
         _set_plain_fields(subscription, params, payment_method=payment_method)
         if discounted is not None:
             discounts.attach(world, subscription, discounted)
-        if change is None:
-            pass
-        elif failure is not None and behavior == "pending_if_incomplete":
-            _hold(world, subscription, change)
-        else:
+        if change is not None:
             lifecycle.adopt(world, subscription, change)
             _bill(world, subscription, change, behavior=behavior)
         subs.set_cancellation(world, subscription, params)
@@ -71,6 +90,16 @@ def _refuse_closed(subscription: Json, params: Json) -> None:
     if subscription["status"] == "paused" and {"trial_end", "billing_cycle_anchor"} & set(params):
         message = "A paused subscription has no running periods to move; resume it first."
         raise errors.invalid("subscription", message)
+
+
+def _refuse_what_cannot_wait(subscription: Json, params: Json) -> None:
+    if subscription["collection_method"] != "charge_automatically":
+        message = "`payment_behavior=pending_if_incomplete` needs `collection_method=charge_automatically`."
+        raise errors.invalid("payment_behavior", message)
+    if refused := set(params) - PENDING_FIELDS:
+        allowed = ", ".join(sorted(PENDING_FIELDS))
+        message = f"When `payment_behavior` is set to `pending_if_incomplete`, you can only pass {allowed}."
+        raise errors.invalid(min(refused), message)
 
 
 def _rehearse(world: World, subscription: Json, params: Json) -> None:
@@ -254,14 +283,17 @@ def _place_on_grid(subscription: Json, before: list[Json], after: list[Json], *,
         item.update(current_period_start=period[0], current_period_end=period[1])
 
 
-def _failure_ahead(world: World, subscription: Json, change: Change | None) -> Json | None:
-    """Tell how the payment of this change would fail, were it made."""
+def _failure_ahead(
+    world: World, subscription: Json, change: Change | None, discounted: list[Json] | None
+) -> Json | None:
+    """Tell how the payment of this change, with these discounts, would fail, were it made."""
     customer = world.objects[subscription["customer"]]
     automatic = subscription["collection_method"] == "charge_automatically"
     if change is None or not change.bill_now or not automatic:
         return None
     waiting = world.pending_lines.get(subscription["id"], [])
-    due = discounts.total(world, subscription, [*waiting, *change.lines]) + customer["balance"]
+    spared = subscription if discounted is None else {**subscription, "discounts": discounted}
+    due = discounts.total(world, spared, [*waiting, *change.lines]) + customer["balance"]
     if due <= 0:
         return None
     payer = payments.card_for(world, customer=customer, subscription=subscription)
@@ -284,7 +316,7 @@ def _bill(world: World, subscription: Json, change: Change, *, behavior: str) ->
         invoices.finalize_and_collect(world, invoice)
 
 
-def _hold(world: World, subscription: Json, change: Change) -> None:
+def _hold(world: World, subscription: Json, change: Change, params: Json, discounted: list[Json] | None) -> None:
     """Keep the change back until its invoice is paid: for 23 hours at most, and not into the next period."""
     debits = {item["id"]: debit for item in change.items if (debit := world.debits.get(item["id"]))}
     world.pending_lines.setdefault(subscription["id"], []).extend(change.lines)
@@ -292,19 +324,36 @@ def _hold(world: World, subscription: Json, change: Change) -> None:
     expires_at = min(world.at + renewals.PAYMENT_WINDOW_S, period_end)
     subscription["pending_update"] = {
         "billing_cycle_anchor": change.anchor,
+        "cancel_at_period_end": None,
+        "discount": None,
+        "discounts": discounted and [discount["id"] for discount in discounted],
         "expires_at": expires_at,
+        "metadata": forms.merge_metadata({}, params) or None,
         "subscription_items": change.items,
         "trial_end": change.trial and change.trial[1],
         "trial_from_plan": None,
     }
-    invoice = _draft(world, subscription)
+    invoice = _draft(world, subscription, discounted)
     world.debits.update(debits)
-    world.held_changes[subscription["id"]] = HeldChange(invoice=invoice["id"], change=change, debits=debits)
+    world.held_changes[subscription["id"]] = HeldChange(
+        invoice=invoice["id"],
+        change=change,
+        debits=debits,
+        metadata=dict(params.get("metadata") or {}),
+        discounts=discounted,
+    )
     world.schedule(expires_at, "expire_held_change", subscription["id"])
     invoices.finalize_and_collect(world, invoice)
 
 
-def _draft(world: World, subscription: Json) -> Json:
+def _draft(world: World, subscription: Json, discounted: list[Json] | None = None) -> Json:
     start = min(item["current_period_start"] for item in subscription["items"]["data"])
     waiting = world.pending_lines.pop(subscription["id"])
-    return invoices.draft(world, subscription, waiting, reason="subscription_update", period=(start, world.at))
+    return invoices.draft(
+        world,
+        subscription,
+        waiting,
+        reason="subscription_update",
+        period=(start, world.at),
+        discounted=discounted,
+    )

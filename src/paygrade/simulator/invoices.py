@@ -13,10 +13,19 @@ from paygrade.simulator.payments import NO_CARD_MESSAGE
 from paygrade.simulator.world import World
 
 
-def draft(world: World, subscription: Json, lines: list[Json], *, reason: str, period: tuple[int, int]) -> Json:
-    """Draft an invoice over these lines and make it the subscription's latest."""
+def draft(
+    world: World,
+    subscription: Json,
+    lines: list[Json],
+    *,
+    reason: str,
+    period: tuple[int, int],
+    discounted: list[Json] | None = None,
+) -> Json:
+    """Draft an invoice over these lines and make it the subscription's latest; with its own discounts unless told."""
     customer = world.objects[subscription["customer"]]
-    sums = discounts.apply(world, lines, discounts.running(world, subscription))
+    active = discounts.running(world, subscription) if discounted is None else discounted
+    sums = discounts.apply(world, lines, active)
     invoice = invoice_shapes.invoice(
         id=world.new_id("in"),
         at=world.at,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from paygrade.simulator import cycles, shapes
+from paygrade.simulator import cycles, discounts, forms, shapes
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import Debit, World
 
@@ -40,6 +40,10 @@ def follow_settled(world: World, invoice: Json) -> None:
             if settled:
                 world.remember_debits(invoice["lines"]["data"])
                 adopt(world, subscription, held.change)
+                subscription["metadata"] = forms.merge_metadata(subscription["metadata"], {"metadata": held.metadata})
+                if held.discounts is not None:
+                    discounts.attach(world, subscription, held.discounts)
+                    discounts.use_up(world, subscription, invoice)
         if resumption is not None and resumption.invoice == invoice["id"]:
             _follow_resumption(world, subscription, settled=settled)
         elif subscription["status"] == "incomplete":
@@ -186,6 +190,8 @@ class HeldChange:
     invoice: str
     change: Change
     debits: dict[str, Debit]  # as they were
+    metadata: Json  # as it was sent: merged once the change is made
+    discounts: list[Json] | None  # None: they stay as they are
 
 
 def adopt(world: World, subscription: Json, change: Change) -> None:

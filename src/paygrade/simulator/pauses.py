@@ -22,6 +22,8 @@ def pause(world: World, id: str, params: Json) -> Json:
     subscription = world.get("subscription", id)
     if subscription["billing_mode"]["type"] != "flexible":
         raise errors.invalid("subscription", "Only subscriptions in flexible billing mode can be paused.")
+    if subscription["schedule"] is not None:
+        raise errors.invalid("subscription", "Subscriptions with an attached schedule cannot be paused.")
     if subscription["status"] not in ("active", "past_due"):
         raise errors.invalid("subscription", f"A subscription that is {subscription['status']} cannot be paused.")
     credits = _unused(world, subscription, params)

@@ -147,16 +147,23 @@ def _adopt(world: World, subscription: Json, params: Json) -> Json:
         message = "You cannot migrate a subscription that is already attached to a schedule, or over."
         raise errors.invalid("from_subscription", message)
     items = subscription["items"]["data"]
+    ends_at = subscription["cancel_at"]
     phase = schedule_shapes.phase(
         start=min(item["current_period_start"] for item in items),
-        end=min(item["current_period_end"] for item in items),
+        end=ends_at or min(item["current_period_end"] for item in items),
         currency=subscription["currency"],
         items=[schedule_shapes.phase_item(price=i["price"]["id"], quantity=i["quantity"]) for i in items],
         trial_end=subscription["trial_end"] if subscription["status"] == "trialing" else None,
+        collection_method=subscription["collection_method"],
+        default_payment_method=subscription["default_payment_method"],
+        description=subscription["description"],
+        discounts=[schedule_shapes.phase_discount({"discount": id}) for id in subscription["discounts"]],
     )
     customer = world.objects[subscription["customer"]]
     schedule = _make(world, customer, params, phases=[phase])
     schedule.update(billing_mode=dict(subscription["billing_mode"]), subscription=subscription["id"], status="active")
+    if ends_at is not None:
+        schedule["end_behavior"] = "cancel"
     with world.changing(subscription):
         subscription["schedule"] = schedule["id"]
     _enter_quietly(world, schedule, phase)
@@ -185,6 +192,7 @@ def _begin(world: World, schedule: Json) -> None:
     """Make the subscription of the first phase."""
     phase = schedule["phases"][0]
     wanted = _wanted(phase, items=_plain_items(phase))
+    wanted.pop("billing_cycle_anchor", None)  # what is new begins its periods then anyway
     subscription = subs.create(
         world,
         {**wanted, "customer": schedule["customer"], "billing_mode": {"type": schedule["billing_mode"]["type"]}},
@@ -214,8 +222,12 @@ def _enter(world: World, schedule: Json, phase: Json) -> None:
     """Let a phase take effect; what cannot be done to the subscription any more is left undone."""
     _enter_quietly(world, schedule, phase)
     subscription = world.objects[schedule["subscription"]]
+    wanted = _wanted(phase, items=_items_of(subscription, phase))
+    if "discounts" in wanted:
+        held = {None, *subscription["discounts"]}  # one that has ended meanwhile is not given again
+        wanted["discounts"] = [one for one in wanted["discounts"] if one.get("discount") in held]
     try:
-        changes.update(world, subscription["id"], _wanted(phase, items=_items_of(subscription, phase)))
+        changes.update(world, subscription["id"], wanted)
     except errors.RefusedByStripe:
         return
 
@@ -274,6 +286,8 @@ def _wanted(phase: Json, *, items: list[Json]) -> Json:
         wanted["description"] = phase["description"]
     if phase["discounts"]:
         wanted["discounts"] = [{name: id for name, id in one.items() if id} for one in phase["discounts"]]
+    if phase["billing_cycle_anchor"] == "phase_start":
+        wanted["billing_cycle_anchor"] = {"type": "now"}
     wanted.update(items=items, metadata=phase["metadata"], proration_behavior=phase["proration_behavior"])
     if phase["trial_end"] is not None and phase["trial_end"] > phase["start_date"]:
         wanted["trial_end"] = str(phase["trial_end"])
@@ -342,6 +356,7 @@ def _read_phase(world: World, wanted: Json, *, start: int, param: str) -> Json:
         currency=prices[0]["currency"],
         items=items,
         trial_end=trial,
+        billing_cycle_anchor=forms.read_choice(wanted, "billing_cycle_anchor", ("automatic", "phase_start")),
         collection_method=forms.read_choice(wanted, "collection_method", subs.COLLECTION_METHODS),
         default_payment_method=forms.read_text(wanted, "default_payment_method") or None,
         description=forms.read_text(wanted, "description") or None,

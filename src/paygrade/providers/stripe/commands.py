@@ -1,4 +1,4 @@
-"""What is written to Stripe: usage told to meters, and top-ups bought.
+"""What is written to Stripe: usage told to meters, top-ups bought, and plan changes made.
 
 Laws: everything written carries an id of ours, so that doing it again does nothing; what Stripe refused is Refused and
 had no effect, what is in doubt is Unavailable and may be done again.
@@ -12,7 +12,9 @@ from typing import Any
 from msgspec import Struct
 
 from paygrade.errors import Refused
+from paygrade.orders import ChangeOrder, Progress
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
+from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.purchases import Purchases
 from paygrade.providers.stripe.translate import Json
 from paygrade.reports import MeterEvent
@@ -37,10 +39,15 @@ class StripeCommands:
         self._meters: dict[str, _Meter] = {}
         self._lock = threading.Lock()
         self._purchases = Purchases(connection)
+        self._orders = StripeOrders(connection)
 
     def advance(self, order: Order) -> Bill:
         """Take the next step of a purchase. Refused and Unavailable."""
         return self._purchases.advance(order)
+
+    def advance_change(self, order: ChangeOrder) -> Progress:
+        """Take the next step of a plan change. Refused and Unavailable."""
+        return self._orders.advance(order)
 
     def report_usage(self, event: MeterEvent) -> None:
         """Tell a meter of usage; an event told before counts once, for at least 24 hours. Refused and Unavailable.

@@ -80,10 +80,10 @@ class StripeConnection:
         options = {"max_network_retries": 0, **({"idempotency_key": idempotency_key} if idempotency_key else {})}
         return self._ask("post", path, {**params, **options})
 
-    def delete(self, path: str) -> None:
-        """Remove something; that it is gone already is fine. Raises NotTaken and Unavailable."""
+    def delete(self, path: str, **params: Any) -> None:
+        """Remove or end something; that it is gone already is fine. Raises NotTaken and Unavailable."""
         try:
-            self._ask("delete", path, {"max_network_retries": 0})
+            self._ask("delete", path, {**params, "max_network_retries": 0})
         except NotTaken as refused:
             if refused.code != "resource_missing":
                 raise
@@ -124,7 +124,8 @@ def _explained(error: "stripe.StripeError") -> Exception:
             "provider_refused_key",
             f"Stripe refused the key: {message}; check `PAYGRADE_STRIPE_API_KEY` and its read permissions "
             "on customers, subscriptions, invoices, prices and events, and its write permissions on meter events, "
-            "invoices and invoice items where the catalog has meters of Stripe's or top-ups",
+            "invoices and invoice items where the catalog has meters of Stripe's or top-ups, and on subscriptions and "
+            "invoices where plans are changed from here",
         )
     if isinstance(error, stripe.RateLimitError) or status == 429:
         return Unavailable(

@@ -5,24 +5,17 @@ instant of the quote; what Stripe cannot show of a change is left to the formula
 (Stripe docs: create a preview invoice; prorations.)
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from paygrade.bills import Invoice, Money
-from paygrade.catalog import Proration
-from paygrade.changes import ItemChange, Quote
+from paygrade.changes import Quote
 from paygrade.errors import Refused, Unavailable
 from paygrade.proration import Line
+from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, changed_items
 from paygrade.providers.stripe.connection import NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.payload import Payload
 from paygrade.providers.stripe.translate import Json
-
-_BEHAVIORS: dict[Proration, str] = {
-    "charge_now": "always_invoice",
-    "next_invoice": "create_prorations",
-    "none": "none",
-}
 
 
 class StripePreviewer:
@@ -44,7 +37,7 @@ class StripePreviewer:
                 return self._change_now(quote)
             case "period_end":
                 # Until then nothing is billed; what comes then is what would come if it were changed now for nothing.
-                return self._money(quote, None, self._renewal(quote, self._items(quote)))
+                return self._money(quote, None, self._renewal(quote, changed_items(self._connection, quote.items)))
             case "date":
                 return None
 
@@ -54,9 +47,9 @@ class StripePreviewer:
         return self._money(quote, self._ask(quote, cancel_now=True, proration_behavior="always_invoice"), None)
 
     def _change_now(self, quote: Quote) -> Money | None:
-        rule, items = quote.matched.rule, self._items(quote)
+        rule, items = quote.matched.rule, changed_items(self._connection, quote.items)
         anchor = {"billing_cycle_anchor": {"type": "now"}} if rule.anchor == "reset" and not _is_in_trial(quote) else {}
-        shown = self._ask(quote, items=items, proration_behavior=_BEHAVIORS[rule.proration], **anchor)
+        shown = self._ask(quote, items=items, proration_behavior=BEHAVIORS[rule.proration], **anchor)
         if shown is not None and _is_renewal(shown, quote):
             return self._money(quote, None, shown)
         return self._money(quote, shown, self._renewal(quote, items))
@@ -78,7 +71,7 @@ class StripePreviewer:
         except NotTaken as refused:
             if refused.code == "invoice_upcoming_none":
                 return None
-            raise _refused(refused.message) from refused
+            raise change_refused(refused.message) from refused
 
     def _post(self, asked: dict[str, Any]) -> Json:
         """Asked again once where no answer came: unlike what else is posted, this changes nothing."""
@@ -89,23 +82,6 @@ class StripePreviewer:
                 raise
         return self._connection.post("/v1/invoices/create_preview", idempotency_key=None, **asked)
 
-    def _items(self, quote: Quote) -> list[Json]:
-        named = [item.price_after for item in quote.items if _has_other_price(item)]
-        ids = self._price_ids([name for name in named if name is not None])
-        return [_item(item, ids) for item in quote.items if item.how != "kept"]
-
-    def _price_ids(self, names: list[str]) -> Mapping[str, str]:
-        """The id of each price that is named by its lookup key."""
-        keys = [name for name in names if not name.startswith("price_")]
-        if not keys:
-            return {}
-        listed = Payload(self._connection.get("/v1/prices", lookup_keys=keys, active=True, limit=100), "prices")
-        found = {price.text("lookup_key") or "": price.required_text("id") for price in listed.listed("data")}
-        for key in keys:
-            if key not in found:
-                raise _refused(f"there is no active price with the lookup key `{key}`")
-        return found
-
     def _money(self, quote: Quote, shown: Json | None, renewal: Json | None) -> Money | None:
         """Both invoices in our words; what Stripe does not show of the next one is the formula's."""
         if shown is None and renewal is None:
@@ -114,28 +90,6 @@ class StripePreviewer:
             return _money(quote, shown, renewal)
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
-
-
-def _refused(message: str) -> Refused:
-    return Refused("provider_refused_change", f"Stripe would not make this change: {message}")
-
-
-def _item(item: ItemChange, ids: Mapping[str, str]) -> Json:
-    """One item of the change as Stripe takes it; quantities only where they change, as metered prices have none."""
-    if item.how == "removed":
-        return {"id": item.id, "deleted": True}
-    said: dict[str, Any] = {} if item.id is None else {"id": item.id}
-    if _has_other_price(item):
-        if item.price_after is None:
-            raise _refused(f"the catalog names no price of Stripe's for `{item.after}`")
-        said["price"] = ids.get(item.price_after, item.price_after)
-    if item.quantity_after != (1 if item.id is None else item.quantity_before):
-        said["quantity"] = item.quantity_after
-    return said
-
-
-def _has_other_price(item: ItemChange) -> bool:
-    return item.how in ("added", "changed") and (item.before, item.price_before) != (item.after, item.price_after)
 
 
 def _is_in_trial(quote: Quote) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from paygrade.errors import Refused
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.payments import failure, payment_of, worded
 from paygrade.top_ups import Bill, Order
 
 MARK = "paygrade_top_up"
@@ -56,7 +57,7 @@ class Purchases:
             raise Refused("purchase_refused", refused.message) from refused
 
     def _forward(self, order: Order, invoice: Payload) -> Bill:
-        id, status, payment = invoice.required_text("id"), invoice.text("status"), _payment(invoice)
+        id, status, payment = invoice.required_text("id"), invoice.text("status"), payment_of(invoice)
         if status == "draft":
             lines = invoice.listed("lines")
             if not lines:
@@ -70,19 +71,19 @@ class Purchases:
             return _bill(invoice)
         if payment.text("status") == "processing":
             return Bill(id, "open", waits=True)
-        failure = _failure(payment)
-        if failure is not None:
-            return Bill(id, "open", declined=failure)
+        failed = failure(payment)
+        if failed is not None:
+            return Bill(id, "open", declined=failed)
         try:
             return _bill(self._post(order, "pay", f"/v1/invoices/{id}/pay", off_session=True))
         except NotTaken as refused:
             if refused.status != 402:
                 raise
-            return Bill(id, "open", declined=_worded(refused.code, refused.message))
+            return Bill(id, "open", declined=worded(refused.code, refused.message))
 
     def _clear(self, order: Order, invoice: Payload) -> Bill:
         id, status = invoice.required_text("id"), invoice.text("status")
-        if status in ("open", "uncollectible") and _payment(invoice).text("status") == "processing":
+        if status in ("open", "uncollectible") and payment_of(invoice).text("status") == "processing":
             return Bill(id, "open", waits=True)
         if status == "draft":
             self._connection.delete(f"/v1/invoices/{id}")
@@ -154,21 +155,3 @@ def _bill(invoice: Payload) -> Bill:
             return Bill(id, "open", declined="the invoice was written off")
         case _:
             raise not_understood(f"the invoice `{id}` has the unknown status `{status}`")
-
-
-def _payment(invoice: Payload) -> Payload:
-    """The payment intent of an invoice; an empty one if it never asked for money."""
-    intents = (each.child("payment").expanded("payment_intent") for each in invoice.listed("payments"))
-    return next((intent for intent in intents if intent is not None), Payload({}, "payment_intent"))
-
-
-def _failure(payment: Payload) -> str | None:
-    """Why a payment that was tried did not succeed; None: it was not tried, or is under way."""
-    if payment.text("status") == "requires_action":
-        return _worded("authentication_required", "the customer has to confirm the payment")
-    failed = payment.child("last_payment_error")
-    return _worded(failed.text("decline_code") or failed.text("code"), failed.text("message"))
-
-
-def _worded(code: str | None, message: str | None) -> str | None:
-    return f"{code}: {message}" if code and message else message or code

@@ -1,0 +1,69 @@
+"""The items of a plan change as Stripe takes them: for a preview of it, for the change itself, for a phase to come.
+
+Laws: what does not change is not named; a price is named by its id, whatever the catalog calls it; what the catalog
+names no price for is refused.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from paygrade.catalog import Proration
+from paygrade.changes import ItemChange
+from paygrade.errors import Refused
+from paygrade.providers.stripe.connection import StripeConnection
+from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.translate import Json
+
+BEHAVIORS: dict[Proration, str] = {
+    "charge_now": "always_invoice",
+    "next_invoice": "create_prorations",
+    "none": "none",
+}
+
+
+def change_refused(message: str) -> Refused:
+    return Refused("provider_refused_change", f"Stripe would not make this change: {message}")
+
+
+def changed_items(connection: StripeConnection, items: Iterable[ItemChange]) -> list[Json]:
+    """The items that change, as an update of a subscription names them."""
+    changing = [item for item in items if item.how != "kept"]
+    ids = price_ids(connection, changing)
+    return [_item(item, ids) for item in changing]
+
+
+def price_ids(connection: StripeConnection, items: Iterable[ItemChange]) -> Mapping[str, str]:
+    """The id of each price that is new and named by its lookup key; at most one request."""
+    named = [item.price_after for item in items if has_other_price(item)]
+    keys = sorted({name for name in named if name is not None and not name.startswith("price_")})
+    if not keys:
+        return {}
+    listed = Payload(connection.get("/v1/prices", lookup_keys=keys, active=True, limit=100), "prices")
+    found = {price.text("lookup_key") or "": price.required_text("id") for price in listed.listed("data")}
+    for key in keys:
+        if key not in found:
+            raise change_refused(f"there is no active price with the lookup key `{key}`")
+    return found
+
+
+def price_id(item: ItemChange, ids: Mapping[str, str]) -> str:
+    """The id of the price an item has after the change; `ids` are those of `price_ids`."""
+    if item.price_after is None:
+        raise change_refused(f"the catalog names no price of Stripe's for `{item.after}`")
+    return ids.get(item.price_after, item.price_after)
+
+
+def has_other_price(item: ItemChange) -> bool:
+    return item.how in ("added", "changed") and (item.before, item.price_before) != (item.after, item.price_after)
+
+
+def _item(item: ItemChange, ids: Mapping[str, str]) -> Json:
+    """One item of the change as Stripe takes it; quantities only where they change, as metered prices have none."""
+    if item.how == "removed":
+        return {"id": item.id, "deleted": True}
+    said: dict[str, Any] = {} if item.id is None else {"id": item.id}
+    if has_other_price(item):
+        said["price"] = price_id(item, ids)
+    if item.quantity_after != (1 if item.id is None else item.quantity_before):
+        said["quantity"] = item.quantity_after
+    return said
