@@ -121,6 +121,7 @@ _FEATURE_DEFAULTS: _Mapping = {
     "unit": "",
     "access": "write",
     "roles": [],
+    "seat": None,
     "on_error": "deny",
     "description": "",
     "value": None,
@@ -157,7 +158,7 @@ def _feature(feature: Feature) -> _Mapping:
         fields |= {"event": feature.event, "aggregate": feature.aggregate, "value": feature.value}
         fields |= {"unit": feature.unit, "burns": {burn.credit: _burn(burn) for burn in feature.burns}}
         fields |= {"stripe": _meter(feature)}
-    fields |= {"access": feature.access, "roles": list(feature.roles)}
+    fields |= {"access": feature.access, "roles": list(feature.roles), "seat": feature.seat}
     fields |= {"on_error": feature.on_error, "description": feature.description}
     return _given(fields, _FEATURE_DEFAULTS)
 
@@ -266,7 +267,7 @@ def _rule(rule: PlanChangeRule) -> _Mapping:
     fields |= {"proration": rule.proration, "anchor": rule.anchor, "usage": rule.usage}
     others = {} if rule.over_limit is None else {"*": rule.over_limit}
     fields |= {"over_limit": {**rule.over_limits, **others} if rule.over_limits else rule.over_limit}
-    fields |= {"grace": None if rule.grace is None else render_duration(rule.grace)}
+    fields |= {"grace": None if rule.grace is None else render_duration(rule.grace), "seats": rule.seats}
     return _given(fields, _RULE_DEFAULTS)
 
 
@@ -277,4 +278,5 @@ _RULE_DEFAULTS: _Mapping = {
     "usage": "keep",
     "over_limit": None,
     "grace": None,
+    "seats": "suspend",
 }

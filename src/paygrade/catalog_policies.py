@@ -14,6 +14,7 @@ from paygrade.catalog import (
     DIRECTIONS,
     LADDER_ACCESS,
     OVER_LIMIT,
+    OVER_SEATS,
     PRORATIONS,
     WHEN,
     Direction,
@@ -171,10 +172,11 @@ def _rule(node: Node, plans: Collection[str], counted: Collection[str]) -> PlanC
         over_limit=over_limit,
         over_limits=over_limits,
         grace=min(_duration(node.need("grace", "14d")), _LADDER_MAX) if graced else None,
+        seats=node.get("seats", "suspend").choice(OVER_SEATS),
     )
 
 
-_OF_ALLOWED = ("proration", "anchor", "usage", "over_limit", "grace")
+_OF_ALLOWED = ("proration", "anchor", "usage", "over_limit", "grace", "seats")
 
 
 def _over_limit(node: Node, counted: Collection[str]) -> tuple[OverLimit | None, dict[str, OverLimit]]:
