@@ -222,7 +222,9 @@ overrides = st.one_of(
 blocks = st.builds(
     Block, st.sampled_from(["fraud", "admin"]), st.just("chargeback"), maybe_instants, lifted=st.booleans()
 )
-members = st.builds(Member, st.sampled_from(["ann", "bo"]), st.none() | st.sampled_from(["owner", "editor"]))
+members = st.builds(
+    Member, st.sampled_from(["ann", "bo", "cy"]), st.none() | st.sampled_from(["owner", "editor"]), st.booleans()
+)
 
 
 def _subject(body: Body) -> str:

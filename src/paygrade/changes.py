@@ -8,6 +8,7 @@ matches decides; what is used of a window is never forgotten unless the rule, or
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct
@@ -16,14 +17,15 @@ from msgspec.structs import replace
 from paygrade.accounts import Account, apply
 from paygrade.balances import Balance
 from paygrade.bills import Money, bill, currency_of
-from paygrade.catalog import Carry, Catalog, Direction, LevelFeature, OverLimit, PlanChangeRule
+from paygrade.catalog import Carry, Catalog, Direction, OverLimit, OverSeats, PlanChangeRule
 from paygrade.decisions import Decision, decide
-from paygrade.effects import effects
+from paygrade.effects import effects, for_whoever_may
 from paygrade.entitlements import Entitlement, Snapshot, derive
 from paygrade.errors import Refused
 from paygrade.facts import Customer, Fact, ManualSubscription, Subscription
 from paygrade.ledger import carried_over, in_window
 from paygrade.proration import period_at
+from paygrade.seats import Seats, losses
 from paygrade.sources import offers
 from paygrade.wanted import Position, Resolved, Wanted, resolve
 
@@ -65,9 +67,9 @@ class Delta(Struct, frozen=True):
 class Violation(Struct, frozen=True):
     """What is used or held that the new limit does not cover, and what would happen to it.
 
-    `kind` members: people with a seat. `policy` refuse: the change is not made before there is room. block_new: what is
-    there stays, and nothing comes on top. grace: as before until `until`, then blocked. keep: as before until `until`,
-    the end of the period paid for then.
+    `kind` members: people with a seat, of whom `members` lose theirs as the word `seats` says. `policy` refuse: the
+    change is not made before there is room. block_new: what is there stays, and nothing comes on top. grace: as before
+    until `until`, then blocked. keep: as before until `until`, the end of the period paid for then.
     """
 
     feature: str
@@ -76,6 +78,8 @@ class Violation(Struct, frozen=True):
     limit: int
     policy: OverLimit
     until: datetime | None = None
+    seats: OverSeats | None = None
+    members: tuple[str, ...] = ()
 
 
 class Carried(Struct, frozen=True):
@@ -146,8 +150,17 @@ class Quote(Struct, frozen=True):
     digest: str = ""
 
 
-def quote(account: Account, catalog: Catalog, snapshot: Snapshot, wanted: Wanted, at: datetime) -> Quote:
-    """What this change would do, asked at `at`; `snapshot` is the account's at `at`, with its balances.
+def quote(
+    account: Account,
+    catalog: Catalog,
+    snapshot: Snapshot,
+    wanted: Wanted,
+    at: datetime,
+    *,
+    active_at: Mapping[str, datetime] = MappingProxyType({}),
+) -> Quote:
+    """What this change would do, asked at `at`; `snapshot` is the account's at `at`, with its balances, and `active_at`
+    is when its members were last active.
 
     Money is what the formula gives. Refused as `resolve` refuses, or `change_refused`, `date_in_the_past`.
     """
@@ -161,7 +174,7 @@ def quote(account: Account, catalog: Catalog, snapshot: Snapshot, wanted: Wanted
     new = _view(after, catalog, snapshot, effective_at)
     usage = _carried(old, new, matched.rule, effective_at)
     new = replace(new, balances=_counted(new, usage, effective_at))
-    violations = _violations(old, new, account, catalog, matched.rule, changed, effective_at)
+    violations = _violations(old, new, account, matched.rule, changed, active_at, effective_at)
     return Quote(
         account=account.key,
         account_version=account.version,
@@ -255,7 +268,7 @@ def _until(position: Position, subscription: Subscription, at: datetime) -> date
 def _view(account: Account, catalog: Catalog, snapshot: Snapshot, at: datetime) -> Snapshot:
     """What the account may use at `at`, with what was used as `snapshot` has it."""
     segment = derive(account, catalog, at)
-    return Snapshot(account.key, snapshot.version, at, segment.until, (segment,), snapshot.balances, snapshot.roles)
+    return replace(snapshot, as_of=at, until=segment.until, segments=(segment,))
 
 
 def _entitlements(view: Snapshot) -> Mapping[str, Entitlement]:
@@ -289,8 +302,9 @@ def _items(resolved: Resolved) -> tuple[ItemChange, ...]:
 def _deltas(old: Snapshot, new: Snapshot, catalog: Catalog, at: datetime) -> tuple[Delta, ...]:
     # What is used takes nothing from what there is: it shows in the decisions.
     unused = replace(old, balances={}), replace(new, balances={})
+    before, after = for_whoever_may(old), for_whoever_may(new)
     return tuple(
-        Delta(e.feature, e.how, e.before, e.after, decide(old, e.feature, 1, at), decide(new, e.feature, 1, at))
+        Delta(e.feature, e.how, e.before, e.after, decide(before, e.feature, 1, at), decide(after, e.feature, 1, at))
         for e in effects(*unused, offers(catalog), at)
     )
 
@@ -341,13 +355,12 @@ def _violations(
     old: Snapshot,
     new: Snapshot,
     account: Account,
-    catalog: Catalog,
     rule: PlanChangeRule,
     changed: Subscription,
+    active_at: Mapping[str, datetime],
     at: datetime,
 ) -> tuple[Violation, ...]:
     """What the new limits do not cover, where they are lower than before."""
-    seated = sum(member.seat for member in account.members.values())
     found = []
     for feature, after in _entitlements(new).items():
         if after.kind in ("boolean", "config") or after.credit is not None:
@@ -357,19 +370,15 @@ def _violations(
         if limit is None or not _is_lower(limit, _entitlements(old).get(feature), was):
             continue
         held = in_window(new.balances.get(feature), after.from_at, at)
-        counts: tuple[tuple[Literal["usage", "members"], int], ...] = (("usage", held.used + held.reserved),)
-        if is_seats(catalog, feature):
-            counts += (("members", seated),)
         policy = rule.over_limits.get(feature, rule.over_limit or "block_new")
         until = _over_until(policy, rule, changed, at)
-        found += [Violation(feature, kind, used, limit, policy, until) for kind, used in counts if used > limit]
+        if after.in_seats and account.seated:
+            over = tuple(loss.member for loss in losses(account, Seats(feature, limit), rule.seats, active_at))
+            if over:
+                found.append(Violation(feature, "members", len(account.seated), limit, policy, until, rule.seats, over))
+        elif held.used + held.reserved > limit:
+            found.append(Violation(feature, "usage", held.used + held.reserved, limit, policy, until))
     return tuple(found)
-
-
-def is_seats(catalog: Catalog, feature: str) -> bool:
-    """Whether members take this feature up: a level counted in seats."""
-    offer = catalog.features.get(feature)
-    return isinstance(offer, LevelFeature) and (offer.key == "seats" or offer.unit == "seat")
 
 
 def _ceiling(entitlement: Entitlement, decision: Decision) -> int | None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from paygrade.server.commands import members
 from paygrade.server.commands.api import call, path
 from paygrade.server.commands.output import as_json, for_people, say, show_json, table
 from paygrade.server.operations.grants import GRANT_KINDS
@@ -183,23 +184,8 @@ def block(account: str, key: str, reason: str, until: str | None, lift: bool, as
     _show_outcome(call("PUT", where, body=body), f"blocked {account}: {key}", as_json=as_json)
 
 
-@accounts.command()
-@click.argument("account")
-@click.argument("key")
-@click.option("--role", help="The member's role.")
-@click.option("--seat", is_flag=True, help="The member has a seat.")
-@click.option("--remove", is_flag=True, help="No longer a member.")
-@as_json
-def member(account: str, key: str, role: str | None, seat: bool, remove: bool, as_json: bool) -> None:
-    """State member KEY of ACCOUNT, or remove them."""
-    where = path("v1", "accounts", account, "members", key)
-    if remove:
-        _show_outcome(call("DELETE", where), f"removed {key} from {account}", as_json=as_json)
-        return
-    if role is None:
-        raise click.UsageError("say the member's --role, or --remove")
-    body = {"role": role, "seat": seat}
-    _show_outcome(call("PUT", where, body=body), f"{key} is {role} of {account}", as_json=as_json)
+for command in (members.member, members.members, members.seats):
+    accounts.add_command(command)
 
 
 @accounts.command("top-ups")

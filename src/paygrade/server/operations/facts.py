@@ -120,7 +120,7 @@ def summary(body: Body) -> str:
         case Member(role=None):
             return f"`{body.key}` is no longer a member"
         case Member():
-            return f"`{body.key}` is a member with role `{body.role}`{', on a seat' if body.seat else ''}"
+            return f"`{body.key}` is a member with role `{body.role}`, {'on a seat' if body.seat else 'without a seat'}"
         case ManualSubscription(subscription=Subscription() as subscription):
             return _subscription(subscription)
         case ManualSubscription():

@@ -54,7 +54,8 @@ async def quote_change(
             raise unknown_account(account)
         known, catalog = saved.account, published.catalog if published else EMPTY
         held, _ = await with_balances(tx, snapshot(known, catalog, at), at)
-    made = quote(known, catalog, held, wanted, at)
+        active_at = await tx.ledger.active_at(account, list(known.seated))
+    made = quote(known, catalog, held, wanted, at, active_at=active_at)
     if previewer is not None and _is_at_provider(known, made.subscription):
         made = await _previewed(previewer, made)
     content = msgspec.json.encode(made)

@@ -36,6 +36,26 @@ BLOCK = {"reason": "chargeback under review"}
 
 MEMBER = {"role": "admin", "seat": True}
 
+MEMBER_STATEMENTS = [{"member": "ann", "role": "owner", "seat": True}, {"member": "bo", "role": "editor"}]
+
+MEMBERS = {
+    "account": "acme",
+    "level": "seats",
+    "units": 3,
+    "taken": 1,
+    "members": [
+        {
+            "member": "ann",
+            "role": "owner",
+            "seat": True,
+            "since": "2026-11-01T09:00:00Z",
+            "suspended": False,
+            "active_at": "2026-11-21T08:59:12Z",
+        },
+        {"member": "bo", "role": "editor", "seat": False, "since": None, "suspended": False, "active_at": None},
+    ],
+}
+
 SUBSCRIPTION = {
     "version": 4,
     "status": "active",
