@@ -36,9 +36,10 @@ SEATED = replace(CATALOG, features={**CATALOG.features, "editor": BooleanFeature
 
 given_at = st.integers(0, 3).map(lambda hours: T0 - 10 * HOUR + hours * HOUR)
 """Few instants, so that many seats are given at the same one."""
-said = st.tuples(st.sampled_from(PEOPLE), given_at, st.booleans(), st.sampled_from(["owner", "editor", None]))
-activities = st.dictionaries(st.sampled_from(PEOPLE), given_at)
-numbers = st.integers(0, 6)
+often = st.sampled_from([True, True, True, False])
+said = st.tuples(st.sampled_from(PEOPLE), given_at, often, st.sampled_from(["owner", "editor", "editor", None]))
+activities = st.fixed_dictionaries({}, optional=dict.fromkeys(PEOPLE, given_at))
+numbers = st.integers(0, 5)
 
 
 def member_facts(statements: Iterable[tuple[str, datetime, bool, str | None]]) -> list[Fact]:
@@ -51,7 +52,7 @@ def member_facts(statements: Iterable[tuple[str, datetime, bool, str | None]]) -
     return facts
 
 
-teams = st.lists(said, max_size=12).map(member_facts)
+teams = st.lists(said, min_size=3, max_size=12).map(member_facts)
 
 
 def acme(facts: Iterable[Fact], seats: int | None = None) -> Account:

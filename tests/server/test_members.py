@@ -257,8 +257,9 @@ async def test_members_are_what_the_balance_of_seats_shows_now_and_then(acme: St
     at = T0 + 2 * HOUR
     assert (await read_balance(acme, Snapshots(), account="acme", pool="seats", at=at)).used == 1
     then = await explain(acme, account="acme", feature="seats", at=T0 + HOUR / 2, now=at)
+    since = await explain(acme, account="acme", feature="seats", at=T0 + HOUR * 3 / 2, now=at)
     now = await explain(acme, account="acme", feature="seats", at=at, now=at)
-    assert (then.decision.used, now.decision.used) == (2, 1)
+    assert (then.decision.used, since.decision.used, now.decision.used) == (2, 1, 1)
 
 
 @pytest.mark.anyio
@@ -369,6 +370,8 @@ def test_what_the_ledger_tells_of_seats_never_hides_the_members(team: Api, owner
     team.ok("PUT", f"/v1/accounts/{owner}/members/ann", json={"role": "owner", "seat": True})
     assert team.check(owner, "seats")["used"] == 1
     team.ok("POST", "/v1/reservations/invited/release", json={"account": owner})
+    assert [team.check(owner, "seats")[name] for name in ("used", "reserved", "remaining")] == [1, 0, 1]
+    team.ok("POST", "/v1/events", json=[{"id": "told", "account": owner, "feature": "seats", "quantity": 2}])
     assert [team.check(owner, "seats")[name] for name in ("used", "reserved", "remaining")] == [1, 0, 1]
     refused = team.problem(409, "PUT", f"/v1/accounts/{owner}/usage/seats", json={"used": 2, "id": "recount"})
     assert refused["code"] == "taken_by_members"
