@@ -10,11 +10,13 @@ from time import perf_counter_ns
 
 import msgspec
 
+from paygrade.accounts import Account
 from paygrade.balances import Balance
 from paygrade.catalog import BooleanFeature, Catalog, Switch
 from paygrade.decisions import decide
 from paygrade.entitlements import snapshot
-from samples import CATALOG, T0, account_with, item, subscription
+from paygrade.facts import Member
+from samples import CATALOG, T0, account_with, item, operator_fact, subscription
 
 CALLS = 5_000
 ROUNDS = 60
@@ -41,6 +43,7 @@ def _rows() -> dict[str, Callable[[], object]]:
     counted = held.segments[0].entitlements["api_calls"]
     busy = msgspec.structs.replace(held, balances={"api_calls": Balance(500, 20, counted.from_at)})
     wide = snapshot(account_with(subscription()), _wide(1000), T0)
+    team = snapshot(_team(50), _seated(), T0)
     table = {"acme": dict.fromkeys(CATALOG.features, True)}
     return {
         "nothing (an empty call)": lambda: None,
@@ -50,9 +53,20 @@ def _rows() -> dict[str, Callable[[], object]]:
         "metered, no usage yet": lambda: decide(held, "api_calls", 1, T0),
         "metered, with a balance": lambda: decide(busy, "api_calls", 1, T0),
         "paid in credits": lambda: decide(held, "tokens", 1, T0),
+        "boolean, with a role and a seat of 50": lambda: decide(team, "editor", 1, T0, member="m49"),
         "unknown feature": lambda: decide(held, "teleport", 1, T0),
         "boolean, one of 1,000 features": lambda: decide(wide, "feature_999", 1, T0),
     }
+
+
+def _seated() -> Catalog:
+    editor = BooleanFeature("editor", roles=("owner",), seat="seats")
+    return msgspec.structs.replace(CATALOG, features={**CATALOG.features, "editor": editor})
+
+
+def _team(members: int) -> Account:
+    facts = [operator_fact(f"member:m{n}", Member(f"m{n}", "owner", seat=True), 50 + n) for n in range(members)]
+    return account_with(subscription(item("pro", members)), facts=tuple(facts))
 
 
 def _wide(features: int) -> Catalog:

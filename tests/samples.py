@@ -250,7 +250,9 @@ pins = st.builds(
     st.none() | st.integers(1, 3),
     withdrawn=st.booleans(),
 )
-members = st.builds(Member, st.sampled_from(["ann", "bo"]), st.none() | st.sampled_from(["owner", "editor"]))
+members = st.builds(
+    Member, st.sampled_from(["ann", "bo", "cy"]), st.none() | st.sampled_from(["owner", "editor"]), st.booleans()
+)
 
 
 def _subject(body: Body) -> str:

@@ -110,12 +110,33 @@ def test_the_sample_has_every_kind_of_feature_and_term() -> None:
         ("{ kind: boolean, on_error: maybe }", "unknown word `maybe`; write `allow` or `deny`"),
         ("{ kind: boolean, roles: [a, a] }", "a role is named twice"),
         ("{ kind: boolean, roles: owner }", "expected a list, not `owner`"),
+        ("{ kind: boolean, seat: [seats] }", "expected the key of a level that counts seats, not"),
+        (
+            "{ kind: boolean, seat: coins }",
+            "unknown level that counts seats `coins`; define it first",
+        ),
+        ("{ kind: boolean, seat: it }", "`it` counts no seats"),
+        ("{ kind: level, unit: seat, seat: it }", "`it` counts seats itself; remove `seat`"),
     ],
 )
 def test_a_wrong_feature_is_told_what_to_write(feature: str, message: str) -> None:
     (mistake,) = mistakes(f"version: 1\nfeatures:\n  it: {feature}\ncredits: {{ coins: {{}} }}\nplans: {{}}\n")
     assert mistake.startswith("line 3: ")
     assert message in mistake
+
+
+def test_a_seat_is_one_of_a_level_that_members_take_up() -> None:
+    features = "seats: { kind: level }\n  desks: { kind: level, unit: seat }\n  lamps: { kind: level, unit: lamp }\n"
+    known = read(
+        f"version: 1\nfeatures:\n  it: {{ kind: config, type: string, seat: desks }}\n  {features}plans: {{}}\n"
+    )
+    assert known.features["it"].seat == "desks"
+    wrong = [
+        mistakes(f"version: 1\nfeatures:\n  it: {{ kind: metered, seat: {level} }}\n  {features}plans: {{}}\n")
+        for level in ("lamps", "seat")
+    ]
+    assert wrong[0] == ["line 3: `lamps` counts no seats; name a level with `unit: seat`, or the one called `seats`"]
+    assert wrong[1] == ["line 3: unknown level that counts seats `seat`; did you mean `seats`?"]
 
 
 @pytest.mark.parametrize(
@@ -287,6 +308,8 @@ def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> No
         ("plan_change: [{ when: now, over_limit: { '*': kep } }]", "unknown word `kep`; did you mean `keep`?"),
         ("plan_change: [{ when: now, anchor: now }]", "unknown word `now`; write `keep` or `reset`"),
         ("plan_change: [{ when: now, usage: halve }]", "unknown word `halve`"),
+        ("plan_change: [{ when: now, seats: keep }]", "unknown word `keep`; write `suspend`, `owner_chooses`,"),
+        ("plan_change: [{ when: refuse, seats: suspend }]", "a change that is refused has no `seats`"),
         ("plan_chnge: []", "did you mean `plan_change`?"),
         ("top_up: { coin: {} }", "unknown credit `coin`; did you mean `coins`?"),
         ("top_up: { coins: {} }", "`price` is missing; add for example `price: { amount: 2000, currency: usd }`"),

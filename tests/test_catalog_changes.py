@@ -132,6 +132,7 @@ RULES = st.fixed_dictionaries(
         "anchor": st.sampled_from(["keep", "reset"]),
         "usage": st.sampled_from(["keep", "prorate", "reset", "convert"]),
         "cooling_off": st.sampled_from(["period", "14d"]),
+        "seats": st.sampled_from(["suspend", "owner_chooses", "release_newest", "release_least_active"]),
         "over_limit": OVER_LIMIT
         | st.fixed_dictionaries({}, optional={"*": OVER_LIMIT, "seats": OVER_LIMIT, "calls": OVER_LIMIT}),
     },
@@ -141,7 +142,9 @@ DOCUMENTS = st.fixed_dictionaries(
         "version": st.just(1),
         "features": st.fixed_dictionaries(
             {
-                "on": st.just({"kind": "boolean", "roles": ["owner"], "access": "admin"}),
+                "on": st.sampled_from([{}, {"seat": "seats"}]).map(
+                    lambda more: {"kind": "boolean", "roles": ["owner"], "access": "admin", **more}
+                ),
                 "days": st.just({"kind": "config", "type": "integer", "description": "How long."}),
                 "seats": st.just({"kind": "level", "unit": "seat", "on_error": "allow"}),
                 "calls": CALLS,

@@ -77,6 +77,14 @@ def test_the_readmes_catalog_is_one() -> None:
     assert catalog.stripe == {"pro_monthly": "pro"}
 
 
+def test_the_catalog_of_the_page_on_seats_is_one() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "seats.md").read_text(encoding="utf-8"), re.DOTALL)
+    document, lines = read_yaml(text)
+    catalog = parse(document, lines=lines)
+    assert [rule.seats for rule in catalog.policies.plan_change] == ["release_least_active", "suspend"]
+    assert [key for key, feature in catalog.features.items() if feature.seat] == ["editor", "publish"]
+
+
 def test_every_decision_is_listed() -> None:
     listed = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
     records = [page.name for page in PAGES if page.parent.name == "decisions" and page.name != "README.md"]

@@ -1,5 +1,7 @@
 """What another catalog changes for an account: how many units there are, and how they may be used."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -53,6 +55,26 @@ def test_another_price_for_some_of_the_usage_is_a_change() -> None:
     dearer = replace(tokens, burns=(replace(burn, rates={"large": Rate(4, 1000)}),))
     (effect,) = between(CATALOG, replace(CATALOG, features={**CATALOG.features, "tokens": dearer}))
     assert (effect.feature, effect.how, effect.after) == ("tokens", "changes", f"{effect.before} with other rates")
+
+
+def test_what_takes_a_role_or_a_seat_is_gained_by_the_account_all_the_same() -> None:
+    none, some = (replace(CATALOG.plans["pro"], terms=terms) for terms in ({}, CATALOG.plans["pro"].terms))
+    editor = replace(CATALOG.features["editor"], seat="seats")
+    sold = [
+        replace(CATALOG, features={**CATALOG.features, "editor": editor}, plans={"pro": plan}) for plan in (none, some)
+    ]
+    gained = {effect.feature: effect.after for effect in between(*sold) if effect.how == "gains"}
+    assert (gained["billing_admin"], gained["editor"]) == ("yes", "yes")
+
+
+@pytest.mark.parametrize(
+    ("now", "what"),
+    [({"seat": "seats"}, "need of a seat"), ({"roles": ("owner",), "seat": "seats"}, "roles, need of a seat")],
+)
+def test_a_role_or_a_seat_that_is_needed_from_now_on_is_a_change(now: dict[str, Any], what: str) -> None:
+    editor = replace(CATALOG.features["editor"], **now)
+    (effect,) = between(CATALOG, replace(CATALOG, features={**CATALOG.features, "editor": editor}))
+    assert effect == Effect("acme", "editor", "changes", "yes", f"yes with other {what}")
 
 
 def test_the_same_catalog_has_no_effect() -> None:

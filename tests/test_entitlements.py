@@ -360,7 +360,7 @@ def test_what_a_person_should_look_at_is_found() -> None:
         number=2,
     )
     account = account_with(facts=(ended, later, override(Override("exports", limit=3))))
-    assert sorted(finding.code for finding in findings(account, CATALOG)) == [
+    assert sorted(finding.code for finding in findings(account, CATALOG, T0)) == [
         "override_ignored",
         "revived_subscription",
         "unknown_status",

@@ -39,7 +39,7 @@ def settled(
     held = replace(
         snapshot(after, sold, at), balances={"calls": Balance(calls, 0, window), "projects": Balance(projects)}
     )
-    return settle(before, since or at, after, sold, held, at, change="chg_1")
+    return settle(before, since or at, after, sold, held, at, change="chg_1", active_at={})
 
 
 @given(WANTED, BOUGHT, RULES, st.integers(0, 27 * 86_400), st.integers(0, 9999), st.integers(0, 99))

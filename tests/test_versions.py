@@ -197,11 +197,11 @@ def test_a_plan_sold_no_more_goes_on_for_those_who_keep_it() -> None:
     account = account_with(subscription(item("scale")))
     assert on(account, kept, PUBLISHED) == {"scale": "1 kept"}
     assert derive(account, kept, T0).entitlements == derive(account, CATALOG, T0).entitlements
-    assert findings(account, kept) == ()
+    assert findings(account, kept, T0) == ()
     assert on(account, followed, PUBLISHED) == {"free": "1 newest"}
-    assert [finding.code for finding in findings(account, followed)] == ["unmapped_price"]
+    assert [finding.code for finding in findings(account, followed, T0)] == ["unmapped_price"]
     assert on(pinned(account, Pin("scale", 1), T0), followed, PUBLISHED) == {"scale": "1 pinned"}
-    assert findings(pinned(account, Pin("scale", 1), T0), followed) == ()
+    assert findings(pinned(account, Pin("scale", 1), T0), followed, T0) == ()
 
 
 def test_a_price_sold_no_more_still_buys_its_plan_unless_another_takes_it() -> None:

@@ -141,6 +141,16 @@ class Account(Struct, frozen=True, omit_defaults=True):
         bodies = (s.body for s in self._ordered())
         return {b.key: b for b in bodies if isinstance(b, Pin) and not b.withdrawn}
 
+    @property
+    def seated(self) -> dict[str, datetime]:
+        """The members with a seat and since when, whoever was given theirs first comes first; at one instant by key."""
+        since = {
+            b.key: b.seated_at or s.as_of
+            for s in self._ordered()
+            if isinstance(b := s.body, Member) and b.role is not None and b.seat
+        }
+        return dict(sorted(since.items(), key=lambda pair: (pair[1], pair[0])))
+
     def _ordered(self) -> list[Statement]:
         return [self.statements[subject] for subject in sorted(self.statements)]
 

@@ -30,11 +30,13 @@ PRIORITY = 50
 
 
 class BooleanFeature(Struct, frozen=True, tag="boolean", tag_field="kind"):
-    """On or off."""
+    """On or off. Of every kind: `roles` are those whose members may use it, where not all may; `seat` is the level of
+    which a member needs a seat to use it."""
 
     key: str
     access: Access = "write"
     roles: tuple[str, ...] = ()
+    seat: str | None = None
     on_error: OnError = "deny"
     description: str = ""
 
@@ -47,6 +49,7 @@ class ConfigFeature(Struct, frozen=True, tag="config", tag_field="kind"):
     unit: str = ""
     access: Access = "write"
     roles: tuple[str, ...] = ()
+    seat: str | None = None
     on_error: OnError = "deny"
     description: str = ""
 
@@ -58,8 +61,14 @@ class LevelFeature(Struct, frozen=True, tag="level", tag_field="kind"):
     unit: str = ""
     access: Access = "write"
     roles: tuple[str, ...] = ()
+    seat: str | None = None
     on_error: OnError = "deny"
     description: str = ""
+
+    @property
+    def counts_seats(self) -> bool:
+        """Whether members take it up."""
+        return self.key == "seats" or self.unit == "seat"
 
 
 class Rate(Struct, frozen=True):
@@ -100,6 +109,7 @@ class MeteredFeature(Struct, frozen=True, tag="metered", tag_field="kind"):
     report: Report = "overage"
     access: Access = "write"
     roles: tuple[str, ...] = ()
+    seat: str | None = None
     on_error: OnError = "deny"
     description: str = ""
 
@@ -248,6 +258,9 @@ Proration = Literal["charge_now", "next_invoice", "none"]
 PRORATIONS: tuple[Proration, ...] = get_args(Proration)
 OverLimit = Literal["refuse", "block_new", "grace", "keep"]
 OVER_LIMIT: tuple[OverLimit, ...] = get_args(OverLimit)
+OverSeats = Literal["suspend", "owner_chooses", "release_newest", "release_least_active"]
+"""What becomes of members with a seat over the new number of seats."""
+OVER_SEATS: tuple[OverSeats, ...] = get_args(OverSeats)
 Anchor = Literal["keep", "reset"]
 ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 Carry = Literal["keep", "prorate", "reset", "convert"]
@@ -261,7 +274,8 @@ class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
     `anchor` reset: billing periods begin anew with the change. `over_limit` says what happens to what is used or held
     over the new limit, `over_limits` what happens to it of single features; None: new use is blocked, as ever.
     `grace` is how long the word of that name lasts. `cooling_off`: for how long after a change by this rule its plan
-    cannot be changed back; `cools_for_period`: for the period that is paid for then.
+    cannot be changed back; `cools_for_period`: for the period that is paid for then. `seats` says who loses a seat when
+    there are fewer.
     """
 
     from_plan: str = "*"
@@ -276,6 +290,7 @@ class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
     grace: timedelta | None = None
     cooling_off: timedelta | None = None
     cools_for_period: bool = False
+    seats: OverSeats = "suspend"
 
 
 class TopUp(Struct, frozen=True):

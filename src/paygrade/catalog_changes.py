@@ -121,6 +121,7 @@ _FEATURE_DEFAULTS: _Mapping = {
     "unit": "",
     "access": "write",
     "roles": [],
+    "seat": None,
     "on_error": "deny",
     "description": "",
     "value": None,
@@ -157,7 +158,7 @@ def _feature(feature: Feature) -> _Mapping:
         fields |= {"event": feature.event, "aggregate": feature.aggregate, "value": feature.value}
         fields |= {"unit": feature.unit, "burns": {burn.credit: _burn(burn) for burn in feature.burns}}
         fields |= {"stripe": _meter(feature)}
-    fields |= {"access": feature.access, "roles": list(feature.roles)}
+    fields |= {"access": feature.access, "roles": list(feature.roles), "seat": feature.seat}
     fields |= {"on_error": feature.on_error, "description": feature.description}
     return _given(fields, _FEATURE_DEFAULTS)
 
@@ -269,6 +270,7 @@ def _rule(rule: PlanChangeRule) -> _Mapping:
     fields |= {"grace": None if rule.grace is None else render_duration(rule.grace)}
     cooling_off = None if rule.cooling_off is None else render_duration(rule.cooling_off)
     fields |= {"cooling_off": "period" if rule.cools_for_period else cooling_off}
+    fields |= {"seats": rule.seats}
     return _given(fields, _RULE_DEFAULTS)
 
 
@@ -280,4 +282,5 @@ _RULE_DEFAULTS: _Mapping = {
     "over_limit": None,
     "grace": None,
     "cooling_off": None,
+    "seats": "suspend",
 }

@@ -45,7 +45,7 @@ _FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
     "metered": ("event", "aggregate", "value", "unit", "burns", "stripe"),
 }
 _KINDS = tuple(_FEATURE_FIELDS)
-_COMMON_FIELDS = ("kind", "access", "roles", "on_error", "description")
+_COMMON_FIELDS = ("kind", "access", "roles", "seat", "on_error", "description")
 _FIELD_HINTS = {
     field: f"`{field}` is for features of kind {one_of([kind for kind in _KINDS if field in _FEATURE_FIELDS[kind]])}"
     for fields in _FEATURE_FIELDS.values()
@@ -107,6 +107,7 @@ def _features(root: Node) -> tuple[dict[str, Feature], dict[str, Credit], _Known
             feature_nodes[key].wrong(f"`{key}` is a credit too; give the feature a key of its own")
     features = {key: feature for key, feature in known.items() if feature and not isinstance(feature, Credit)}
     _refuse_shared_meters(features, feature_nodes)
+    _refuse_seats_of_others(features, known, feature_nodes)
     return features, credits, {**credits, **known}
 
 
@@ -124,20 +125,23 @@ def _feature(key: str, node: Node, *, credits: dict[str, Credit]) -> Feature | N
     access = node.get("access", "write").choice(ACCESS)
     on_error = node.get("on_error", "deny").choice(ON_ERROR)
     roles = _roles(node.get("roles", []))
+    seat = node.get("seat", None).text("the key of a level that counts seats") if node.has("seat") else None
     description = node.get("description", "").note()
     unit = node.get("unit", "").note()
     if kind == "boolean":
-        return BooleanFeature(key, access=access, roles=roles, on_error=on_error, description=description)
+        return BooleanFeature(key, access=access, roles=roles, seat=seat, on_error=on_error, description=description)
     if kind == "config":
         type_node = node.need("type", "integer")
         type_ = type_node.choice(CONFIG_TYPES)
         if type_ != type_node.value:
             return None
         return ConfigFeature(
-            key, type_, unit=unit, access=access, roles=roles, on_error=on_error, description=description
+            key, type_, unit=unit, access=access, roles=roles, seat=seat, on_error=on_error, description=description
         )
     if kind == "level":
-        return LevelFeature(key, unit=unit, access=access, roles=roles, on_error=on_error, description=description)
+        return LevelFeature(
+            key, unit=unit, access=access, roles=roles, seat=seat, on_error=on_error, description=description
+        )
     meter = node.get("stripe", {}).fields("meter", "report")
     return MeteredFeature(
         key,
@@ -152,6 +156,7 @@ def _feature(key: str, node: Node, *, credits: dict[str, Credit]) -> Feature | N
         report=meter.get("report", "overage").choice(REPORTS),
         access=access,
         roles=roles,
+        seat=seat,
         on_error=on_error,
         description=description,
     )
@@ -166,6 +171,21 @@ def _refuse_shared_meters(features: dict[str, Feature], nodes: dict[str, Node]) 
             nodes[key].get("stripe", {}).get("meter", None).wrong(
                 f"`{meter}` at Stripe counts `{owners[meter]}` already; give each feature a meter of its own"
             )
+
+
+def _refuse_seats_of_others(features: dict[str, Feature], known: _Known, nodes: dict[str, Node]) -> None:
+    """A seat is one of a level that members take up."""
+    counting = [key for key, its in features.items() if isinstance(its, LevelFeature) and its.counts_seats]
+    for key, feature in features.items():
+        if not feature.seat or (feature.seat in known and known[feature.seat] is None):
+            continue
+        node = nodes[key].get("seat", None)
+        if key in counting:
+            node.wrong(f"`{key}` counts seats itself; remove `seat`")
+        elif feature.seat not in known:
+            node.unknown("level that counts seats", counting)
+        elif feature.seat not in counting:
+            node.wrong(f"`{feature.seat}` counts no seats; name a level with `unit: seat`, or the one called `seats`")
 
 
 def _aggregated_value(node: Node) -> str | None:

@@ -14,6 +14,7 @@ from paygrade.catalog import (
     DIRECTIONS,
     LADDER_ACCESS,
     OVER_LIMIT,
+    OVER_SEATS,
     PRORATIONS,
     WHEN,
     Direction,
@@ -175,10 +176,11 @@ def _rule(node: Node, plans: Collection[str], counted: Collection[str]) -> PlanC
         grace=min(_duration(node.need("grace", "14d")), _LADDER_MAX) if graced else None,
         cooling_off=min(_duration(node.get("cooling_off", None)), _LADDER_MAX) if cools else None,
         cools_for_period=cools_for_period,
+        seats=node.get("seats", "suspend").choice(OVER_SEATS),
     )
 
 
-_OF_ALLOWED = ("proration", "anchor", "usage", "over_limit", "grace", "cooling_off")
+_OF_ALLOWED = ("proration", "anchor", "usage", "over_limit", "grace", "cooling_off", "seats")
 
 
 def _over_limit(node: Node, counted: Collection[str]) -> tuple[OverLimit | None, dict[str, OverLimit]]:

@@ -5,8 +5,9 @@ derived from the account as it would stand by the same fold and the same merge a
 matches decides; what is used of a window is never forgotten unless the rule, or a window that begins anew, says so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct
@@ -104,8 +105,17 @@ class Quote(Struct, frozen=True):
     digest: str = ""
 
 
-def quote(account: Account, catalog: Catalog, snapshot: Snapshot, wanted: Wanted, at: datetime) -> Quote:
-    """What this change would do, asked at `at`; `snapshot` is the account's at `at`, with its balances.
+def quote(
+    account: Account,
+    catalog: Catalog,
+    snapshot: Snapshot,
+    wanted: Wanted,
+    at: datetime,
+    *,
+    active_at: Mapping[str, datetime] = MappingProxyType({}),
+) -> Quote:
+    """What this change would do, asked at `at`; `snapshot` is the account's at `at`, with its balances, and `active_at`
+    is when its members were last active.
 
     Money is what the formula gives. Refused as `resolve` refuses, or `change_refused`, `date_in_the_past`.
     """
@@ -117,7 +127,7 @@ def quote(account: Account, catalog: Catalog, snapshot: Snapshot, wanted: Wanted
     when, effective_at = _effective(resolved, matched.rule, wanted, at)
     money, changed = bill(resolved, matched.rule, effective_at, at, at_period_end=when == "period_end")
     after = changed_account(account, changed, effective_at)
-    what = outcome(account, after, catalog, snapshot, matched.rule, (changed,), effective_at)
+    what = outcome(account, after, catalog, snapshot, matched.rule, (changed,), effective_at, active_at=active_at)
     return Quote(
         account=account.key,
         account_version=account.version,

@@ -15,6 +15,7 @@ from paygrade.balances import Balance, Tally, cap_slot, freed_at, member_slot, r
 from paygrade.catalog import OnError
 from paygrade.entitlements import Entitlement, Segment, Snapshot
 from paygrade.ledger import in_window, price, rate_of
+from paygrade.seats import seats_of
 from paygrade.sources import Reason, Source
 
 
@@ -61,8 +62,9 @@ def decide(
 ) -> Decision:
     """Whether this account may use `quantity` more units of `feature` at `at`.
 
-    `quantity` 0 asks whether it has the feature at all. A feature with roles needs a `member` who has one of them.
-    `properties` are those of the usage, where its price in credits depends on one.
+    `quantity` 0 asks whether it has the feature at all. A feature with roles needs a `member` who has one of them, and
+    one that takes a seat needs a `member` who has one. `properties` are those of the usage, where its price in credits
+    depends on one.
     """
     # The hot path of every product that asks: subscripts and comparisons, no call that need not be.
     try:
@@ -92,8 +94,8 @@ def decide(
                 allowed, reason = False, "limit_reached"
             elif entitlement.tiers and asked > entitlement.tiers[0][0]:
                 reason = _tier(entitlement, asked)
-    if allowed and entitlement.roles and snapshot.roles.get(member or "") not in entitlement.roles:
-        allowed, reason = False, "role_not_permitted"
+    if allowed and entitlement.personal:
+        allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
     return Decision(
         allowed,
         reason,
@@ -113,6 +115,20 @@ def decide(
         snapshot.version,
         stale,
     )
+
+
+def _personally(
+    snapshot: Snapshot, segment: Segment, entitlement: Entitlement, member: str | None, reason: Reason
+) -> tuple[bool, Reason]:
+    """Whether this member may use what the account may; `reason` is why the account may."""
+    if entitlement.roles and snapshot.roles.get(member or "") not in entitlement.roles:
+        return False, "role_not_permitted"
+    if entitlement.seat is not None:
+        place, level = snapshot.seats.get(member or ""), segment.entitlements.get(entitlement.seat)
+        there_are = seats_of(level) if level is not None else 0
+        if place is None or (there_are is not None and place >= there_are):
+            return False, "no_seat"
+    return True, reason
 
 
 class Room(Struct, frozen=True):
@@ -166,8 +182,8 @@ def _decide_closely(
             allowed, reason = False, "limit_reached" if credit is None or shown.name else "insufficient_credit"
         elif credit is None:
             reason = _paid_by(payer, own, beside, quantity, reason)
-    if allowed and entitlement.roles and snapshot.roles.get(member or "") not in entitlement.roles:
-        allowed, reason = False, "role_not_permitted"
+    if allowed and entitlement.personal:
+        allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
     limit, used, reserved, left = _in_units(entitlement, balance, shown, properties, priced=priced)
     return Decision(
         allowed,

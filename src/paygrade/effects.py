@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.accounts import Account
 from paygrade.catalog import Catalog
@@ -28,6 +29,7 @@ class Effect(Struct, frozen=True):
 def effects(before: Snapshot, after: Snapshot, features: Iterable[str], at: datetime) -> list[Effect]:
     """What differs for the account at `at`, by feature."""
     found = []
+    before, after = for_whoever_may(before), for_whoever_may(after)
     for feature in features:
         old, new = decide(before, feature, 0, at), decide(after, feature, 0, at)
         other = _other_use(_entitlement(before, feature), _entitlement(after, feature))
@@ -35,6 +37,23 @@ def effects(before: Snapshot, after: Snapshot, features: Iterable[str], at: date
         if how is not None:
             found.append(Effect(after.account, feature, how, _amount(old), _amount(new) + other))
     return found
+
+
+def for_whoever_may(snapshot: Snapshot) -> Snapshot:
+    """The same as a member sees it who has every role and a seat: what the account gains and loses is not about one."""
+    return replace(
+        snapshot,
+        segments=tuple(
+            replace(
+                segment,
+                entitlements={
+                    key: replace(its, personal=False) if its.personal else its
+                    for key, its in segment.entitlements.items()
+                },
+            )
+            for segment in snapshot.segments
+        ),
+    )
 
 
 def today(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
@@ -67,6 +86,8 @@ def _use(entitlement: Entitlement) -> dict[str, object]:
         "rollover": entitlement.rollover,
         "rolling window": entitlement.rolling_s,
         "rates": (entitlement.property, dict(entitlement.rates or {})),
+        "roles": entitlement.roles,
+        "need of a seat": entitlement.seat,
     }
 
 

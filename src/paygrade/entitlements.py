@@ -42,6 +42,7 @@ from paygrade.catalog import (
     Catalog,
     ConfigFeature,
     Credit,
+    LevelFeature,
     MeteredFeature,
     OveragePrice,
     Plan,
@@ -71,7 +72,7 @@ Kind = Literal["boolean", "config", "metered", "level", "credit"]
 
 
 HORIZON = timedelta(days=35)
-
+_NOBODY: dict[str, Any] = {}  # shared by all accounts without members, so that they cost nothing
 
 SEGMENTS_MAX = 64
 """An hourly quota turns 840 times within the horizon; the snapshot then ends after this many turns instead."""
@@ -89,6 +90,8 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     counts the last `rolling_s` seconds. `units_max`: where a soft limit ends after all, since it is as far as the spend
     cap pays at `overage_price`; None: nowhere. `per_member`: what one member may use of the limit. `caps`: limits in
     other windows, all of which hold; those that recur are aligned to `anchor_at`, and none of them ends a segment.
+    `seat`: the level of which a member needs a seat. `in_seats`: members take these units up. `personal`: who asks
+    matters, for one or the other.
     `rollover`: units carried to the next window. `priority`: where these units stand in the burn order. `plain`: one
     count against one limit, and nothing else to look at.
     """
@@ -110,6 +113,9 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     resets_at: datetime | None = None
     warn: tuple[int, ...] = ()
     roles: tuple[str, ...] = ()
+    seat: str | None = None
+    in_seats: bool = False
+    personal: bool = False
     sources: tuple[Source, ...] = ()
     units_max: int | None = None
     overage_price: OveragePrice | None = None
@@ -146,6 +152,8 @@ class Snapshot(Struct, frozen=True, omit_defaults=True):
     balances: dict[str, Balance] = {}
     roles: dict[str, str] = {}
     """Each member's role."""
+    seats: dict[str, int] = {}
+    """The place of each member with a seat, from 0: whoever's is beyond the number of seats may not use theirs."""
     known: bool = True
 
 
@@ -167,7 +175,9 @@ def snapshot(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
         segments.append(derive(account, catalog, segments[-1].until))
     until = segments[-1].until
     roles = {key: member.role for key, member in account.members.items() if member.role is not None}
-    return Snapshot(account.key, version, at, until, tuple(segments), roles=roles)
+    seats = {member: place for place, member in enumerate(account.seated)}
+    taken = {key: Balance(used=len(seats)) for key, its in segments[0].entitlements.items() if its.in_seats and seats}
+    return Snapshot(account.key, version, at, until, tuple(segments), taken, roles or _NOBODY, seats or _NOBODY)
 
 
 def derive(account: Account, catalog: Catalog, at: datetime) -> Segment:
@@ -365,12 +375,7 @@ def _overridden(
 
 
 def _added(
-    offer: Offer,
-    source: Source,
-    merged: Entitlement,
-    candidates: tuple[Candidate, ...],
-    *,
-    habit: dict[str, Any],
+    offer: Offer, source: Source, merged: Entitlement, candidates: tuple[Candidate, ...], *, habit: dict[str, Any]
 ) -> tuple[Entitlement, tuple[Candidate, ...]]:
     """Units on top: of what is there; alone where nothing is sold; not at all where access is suspended."""
     if merged.unlimited or (not merged.granted and merged.reason not in ("not_in_plan", "no_subscription")):
@@ -449,8 +454,10 @@ def _by_credit(feature: MeteredFeature, entitlements: dict[str, Entitlement]) ->
 def _entitle(offer: Offer, *, granted: bool, reason: Reason, **known: Any) -> Entitlement:
     """An entitlement with what the catalog says of the feature; `known` are Entitlement's own fields."""
     kind: Kind = offer.__struct_config__.tag  # type: ignore[assignment]  # the tags of Offer are the kinds
-    roles = () if isinstance(offer, Credit) else offer.roles
-    return Entitlement(offer.key, kind, granted, reason, roles=roles, **known)
+    if not isinstance(offer, Credit) and (offer.roles or offer.seat):
+        known |= {"roles": offer.roles, "seat": offer.seat, "personal": True}
+    in_seats = isinstance(offer, LevelFeature) and offer.counts_seats
+    return Entitlement(offer.key, kind, granted, reason, in_seats=in_seats, **known)
 
 
 def _outranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

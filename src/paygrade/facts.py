@@ -131,11 +131,13 @@ class Block(Struct, frozen=True, omit_defaults=True, tag="block"):
 
 
 class Member(Struct, frozen=True, omit_defaults=True, tag="member"):
-    """A person in the account. `role` None: no longer a member."""
+    """A person in the account. `role` None: no longer a member. `seated_at`: since when they have their seat, whatever
+    else has been stated of them meanwhile; None with a seat: since this statement."""
 
     key: str
     role: str | None
     seat: bool = False
+    seated_at: datetime | None = None
 
 
 class Leeway(Struct, frozen=True, omit_defaults=True, tag="leeway"):

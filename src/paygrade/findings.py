@@ -1,16 +1,19 @@
 """Findings: what a person should look at, since no rule can mend it.
 
-Law: a finding is a pure function of account and catalog; it goes away when its cause does.
+Law: a finding is a pure function of account, catalog and time; it goes away when its cause does.
 """
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
 
 from paygrade.accounts import Account
 from paygrade.catalog import Catalog
-from paygrade.entitlements import override_fits
+from paygrade.entitlements import derive, override_fits
 from paygrade.facts import TERMINAL
+from paygrade.seats import named, seats_at, suspended
 from paygrade.sources import offers
 from paygrade.versions import is_known
 
@@ -18,12 +21,12 @@ from paygrade.versions import is_known
 class Finding(Struct, frozen=True):
     """Something about an account that a person should look at."""
 
-    code: Literal["unmapped_price", "unknown_status", "revived_subscription", "override_ignored"]
+    code: Literal["unmapped_price", "unknown_status", "revived_subscription", "override_ignored", "too_few_seats"]
     subject: str
     detail: str
 
 
-def findings(account: Account, catalog: Catalog) -> tuple[Finding, ...]:
+def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding, ...]:
     """What a person should look at: things sold that the catalog does not know, and the like."""
     found: list[Finding] = []
     for subscription in account.subscriptions:
@@ -48,4 +51,16 @@ def findings(account: Account, catalog: Catalog) -> tuple[Finding, ...]:
         if not override_fits(override, known.get(override.feature)):
             detail = f"the override of `{override.feature}` does not fit the catalog; it has no effect"
             found.append(Finding("override_ignored", override.feature, detail))
-    return tuple(found)
+    return (*found, *_too_few_seats(account, catalog, at))
+
+
+def _too_few_seats(account: Account, catalog: Catalog, at: datetime) -> Iterator[Finding]:
+    """More members have a seat than there are seats."""
+    seated = account.seated
+    seats = seats_at(derive(account, catalog, at).entitlements) if seated else None
+    over = suspended(seated, seats)
+    if seats is not None and over:
+        detail = (
+            f"{len(seated)} members have one of {seats.units}: {named(over)} may not use theirs; choose who keeps one"
+        )
+        yield Finding("too_few_seats", seats.level, f"{detail}, or have more of `{seats.level}`")

@@ -15,13 +15,14 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account
 from paygrade.balances import Balance
-from paygrade.catalog import Carry, Catalog, Direction, LevelFeature, OverLimit, Plan, PlanChangeRule
+from paygrade.catalog import Carry, Catalog, Direction, OverLimit, OverSeats, Plan, PlanChangeRule
 from paygrade.decisions import Decision, decide
-from paygrade.effects import effects
+from paygrade.effects import effects, for_whoever_may
 from paygrade.entitlements import Entitlement, Snapshot, derive
 from paygrade.facts import Subscription
 from paygrade.ledger import carried_over, in_window
 from paygrade.proration import period_at
+from paygrade.seats import Seats, losses
 from paygrade.sources import offers
 from paygrade.standings import soonest
 
@@ -47,9 +48,9 @@ class Delta(Struct, frozen=True):
 class Violation(Struct, frozen=True):
     """What is used or held that the new limit does not cover, and what would happen to it.
 
-    `kind` members: people with a seat. `policy` refuse: the change is not made before there is room. block_new: what is
-    there stays, and nothing comes on top. grace: as before until `until`, then blocked. keep: as before until `until`,
-    the end of the period paid for then.
+    `kind` members: people with a seat, of whom `members` lose theirs as the word `seats` says. `policy` refuse: the
+    change is not made before there is room. block_new: what is there stays, and nothing comes on top. grace: as before
+    until `until`, then blocked. keep: as before until `until`, the end of the period paid for then.
     """
 
     feature: str
@@ -58,6 +59,8 @@ class Violation(Struct, frozen=True):
     limit: int
     policy: OverLimit
     until: datetime | None = None
+    seats: OverSeats | None = None
+    members: tuple[str, ...] = ()
 
 
 class Carried(Struct, frozen=True):
@@ -102,20 +105,22 @@ def outcome(
     rule: PlanChangeRule,
     changed: tuple[Subscription, ...],
     at: datetime,
+    *,
+    active_at: Mapping[str, datetime],
 ) -> Outcome:
     """What follows at `at` from `before` becoming `after`; `snapshot` has the balances, `changed` is how what changes
-    stands afterwards."""
+    stands afterwards, and `active_at` when members were last active."""
     old, new = _view(before, catalog, snapshot, at), _view(after, catalog, snapshot, at)
     usage = _carried(old, new, rule, at)
     new = replace(new, balances=_counted(new, usage, at))
-    violations = _violations(old, new, before, catalog, rule, changed, at)
+    violations = _violations(old, new, before, rule, changed, active_at, at)
     return Outcome(_deltas(old, new, catalog, at), usage, violations, (_entitlements(old), _entitlements(new)))
 
 
 def _view(account: Account, catalog: Catalog, snapshot: Snapshot, at: datetime) -> Snapshot:
     """What the account may use at `at`, with what was used as `snapshot` has it."""
     segment = derive(account, catalog, at)
-    return Snapshot(account.key, snapshot.version, at, segment.until, (segment,), snapshot.balances, snapshot.roles)
+    return replace(snapshot, as_of=at, until=segment.until, segments=(segment,))
 
 
 def _entitlements(view: Snapshot) -> Mapping[str, Entitlement]:
@@ -125,8 +130,9 @@ def _entitlements(view: Snapshot) -> Mapping[str, Entitlement]:
 def _deltas(old: Snapshot, new: Snapshot, catalog: Catalog, at: datetime) -> tuple[Delta, ...]:
     # What is used takes nothing from what there is: it shows in the decisions.
     unused = replace(old, balances={}), replace(new, balances={})
+    before, after = for_whoever_may(old), for_whoever_may(new)
     return tuple(
-        Delta(e.feature, e.how, e.before, e.after, decide(old, e.feature, 1, at), decide(new, e.feature, 1, at))
+        Delta(e.feature, e.how, e.before, e.after, decide(before, e.feature, 1, at), decide(after, e.feature, 1, at))
         for e in effects(*unused, offers(catalog), at)
     )
 
@@ -177,13 +183,12 @@ def _violations(
     old: Snapshot,
     new: Snapshot,
     account: Account,
-    catalog: Catalog,
     rule: PlanChangeRule,
     changed: tuple[Subscription, ...],
+    active_at: Mapping[str, datetime],
     at: datetime,
 ) -> tuple[Violation, ...]:
     """What the new limits do not cover, where they are lower than before."""
-    seated = sum(member.seat for member in account.members.values())
     found = []
     for feature, after in _entitlements(new).items():
         if after.kind in ("boolean", "config") or after.credit is not None:
@@ -193,19 +198,15 @@ def _violations(
         if limit is None or not _is_lower(limit, _entitlements(old).get(feature), was):
             continue
         held = in_window(new.balances.get(feature), after.from_at, at)
-        counts: tuple[tuple[Literal["usage", "members"], int], ...] = (("usage", held.used + held.reserved),)
-        if is_seats(catalog, feature):
-            counts += (("members", seated),)
         policy = rule.over_limits.get(feature, rule.over_limit or "block_new")
         until = _over_until(policy, rule, changed, at)
-        found += [Violation(feature, kind, used, limit, policy, until) for kind, used in counts if used > limit]
+        if after.in_seats and account.seated:
+            over = tuple(loss.member for loss in losses(account, Seats(feature, limit), rule.seats, active_at))
+            if over:
+                found.append(Violation(feature, "members", len(account.seated), limit, policy, until, rule.seats, over))
+        elif held.used + held.reserved > limit:
+            found.append(Violation(feature, "usage", held.used + held.reserved, limit, policy, until))
     return tuple(found)
-
-
-def is_seats(catalog: Catalog, feature: str) -> bool:
-    """Whether members take this feature up: a level counted in seats."""
-    offer = catalog.features.get(feature)
-    return isinstance(offer, LevelFeature) and (offer.key == "seats" or offer.unit == "seat")
 
 
 def _ceiling(entitlement: Entitlement, decision: Decision) -> int | None:

@@ -5,7 +5,7 @@ what is bought now, however many facts came in between, so looking often or seld
 decides is the one a quote would have named; nothing here gives less than what is bought gives.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from paygrade.catalog import Catalog, Direction, Plan
 from paygrade.entitlements import Entitlement, Snapshot
 from paygrade.facts import TERMINAL, Customer, Leeway, ManualSubscription, Subscription
 from paygrade.outcomes import Carried, Delta, Matched, Outcome, Violation, match_rule, outcome
+from paygrade.seats import SeatLoss
 from paygrade.standings import in_phase, soonest, standings
 from paygrade.wanted import Position, direction_of, plan_position, positions
 
@@ -26,7 +27,7 @@ class Settlement(Struct, frozen=True):
     """A change of what is bought, and what followed from it.
 
     `subscriptions` are those that changed. `usage` is what is counted otherwise from now on; `leeways` what is left of
-    features for a while; `violations` what is over the new limits.
+    features for a while; `violations` what is over the new limits; `lost` who lost a seat, or its use.
     """
 
     at: datetime
@@ -39,6 +40,7 @@ class Settlement(Struct, frozen=True):
     usage: tuple[Carried, ...]
     violations: tuple[Violation, ...]
     leeways: tuple[Leeway, ...]
+    lost: tuple[SeatLoss, ...] = ()
 
 
 Expected = tuple[tuple[str, int, str | None], ...]
@@ -48,11 +50,20 @@ Bought = dict[str, tuple[Position, ...]]
 
 
 def settle(
-    before: Account, since: datetime, after: Account, catalog: Catalog, snapshot: Snapshot, at: datetime, *, change: str
+    before: Account,
+    since: datetime,
+    after: Account,
+    catalog: Catalog,
+    snapshot: Snapshot,
+    at: datetime,
+    *,
+    change: str,
+    active_at: Mapping[str, datetime],
 ) -> Settlement | None:
     """What follows from what changed between `before` as it stood at `since` and `after` at `at`; None: nothing did.
 
-    `snapshot` has the balances at `at`; `change` is the id under which it is remembered.
+    `snapshot` has the balances at `at`, `active_at` is when members were last active; `change` is the id under which
+    it is remembered. Who loses a seat is left to whoever takes it away.
     """
     old, new = bought(before, catalog, since), bought(after, catalog, at)
     changed = [id for id in sorted({*old, *new}) if _said(old.get(id, ())) != _said(new.get(id, ()))]
@@ -63,7 +74,9 @@ def settle(
     matched = match_rule(catalog, plan_before, plan_after, direction, asked=False)
     stood = as_stood(before, since, at)
     now = tuple(s for s in after.subscriptions if s.id in changed)
-    what = outcome(replace(stood, version=after.version), after, catalog, snapshot, matched.rule, now, at)
+    what = outcome(
+        replace(stood, version=after.version), after, catalog, snapshot, matched.rule, now, at, active_at=active_at
+    )
     return Settlement(
         at=at,
         direction=direction,

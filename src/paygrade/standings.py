@@ -6,7 +6,7 @@ late look.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct
@@ -67,15 +67,20 @@ def stand(subscription: Subscription, catalog: Catalog, at: datetime) -> Standin
 
 def in_phase(subscription: Subscription, at: datetime) -> Subscription:
     """The subscription as its schedule will have made it by `at`. One that has ended has no schedule any more."""
-    if subscription.status in TERMINAL or not any(phase.from_at <= at for phase in subscription.next):
+    ends_at = subscription.ends_at
+    until = at if ends_at is None or at < ends_at else ends_at - _MOMENT
+    begun = [phase for phase in subscription.next if phase.from_at <= until]
+    if subscription.status in TERMINAL or not begun:
         return subscription
-    begun = [phase for phase in subscription.next if phase.from_at <= at]
     to_come = tuple(phase for phase in subscription.next if phase.from_at > at)
     changed = replace(subscription, items=begun[-1].items, next=to_come)
     trials = [phase.trial_ends_at for phase in begun if phase.trial_ends_at is not None]
     if not trials or subscription.status not in ("trialing", "active"):
         return changed
     return replace(changed, status="trialing", trial_ends_at=trials[-1])
+
+
+_MOMENT = timedelta(microseconds=1)
 
 
 def rung(ladder: Ladder, anchor: datetime, at: datetime) -> tuple[Step, datetime | None]:

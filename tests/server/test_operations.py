@@ -175,7 +175,7 @@ async def test_a_block_suspends_and_lifting_it_restores(store: Store) -> None:
 async def test_members_come_and_go(store: Store) -> None:
     await state(store)
     stated = await put_member(store, account="acme", member=Member("ann", "owner", seat=True), at=T0)
-    assert stated.members == (Member("ann", "owner", seat=True),)
+    assert stated.members == (Member("ann", "owner", seat=True, seated_at=T0),)
     assert (await delete_member(store, account="acme", member="ann", at=T0)).members == ()
 
 

@@ -59,3 +59,6 @@ class ChangeTables:
 
     def _ledger_open_reservations(self, account: str) -> list[Any]:
         return []
+
+    def _ledger_active_at(self, account: str, members: Sequence[str]) -> dict[str, datetime]:
+        return {}

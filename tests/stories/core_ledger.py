@@ -59,7 +59,9 @@ class Ledger:
 
     def with_balances(self, snapshot: Snapshot, at: datetime) -> Snapshot:
         """The snapshot with what is used, held and granted at `at`."""
-        return replace(snapshot, balances=self._balances(entitlements_at(snapshot, at), at))
+        counted = self._balances(entitlements_at(snapshot, at), at)
+        taken = {key: balance for key, balance in snapshot.balances.items() if _taken_by_members(snapshot, key, at)}
+        return replace(snapshot, balances=counted | taken)
 
     def ask(self, request: Request, snapshot: Snapshot, at: datetime) -> Told:
         """Answer a request, and enter what it draws. Raises Refused."""
@@ -97,6 +99,7 @@ class Ledger:
         if decision.reason in ("unknown_account", "unknown_feature"):
             return Answer(decision, took_effect=False)
         _refuse_uncountable(its, feature)
+        _refuse_what_members_take(snapshot, feature, at)
         if not decision.allowed:
             return self._answer(request.id, request, Answer(decision, took_effect=False))
         how = {"member": request.member, "properties": request.properties}
@@ -171,6 +174,8 @@ class Ledger:
         if not isinstance(request, Void):
             _refuse_unknown(snapshot, its, pool)
         match request:
+            case Give() if its[pool].in_seats:
+                raise Refused("not_grantable", pool)
             case Give(grant=grant):
                 id = f"grant:{grant.id}"
                 if id in self._answered:
@@ -190,6 +195,7 @@ class Ledger:
                 self._grants[pool, id] = replace(known, voided=known.voided + left)
                 return _granted(self._spent(pool, id, at), at)
             case Count(used=used, id=id):
+                _refuse_what_members_take(snapshot, pool, at)
                 if id in self._answered and self._answered[id][0] != request:
                     raise Refused("id_conflict", id)
                 if id not in self._answered:
@@ -312,6 +318,15 @@ def _refuse_unknown(snapshot: Snapshot, its: Entitlements, pool: str) -> None:
     if pool not in its:
         raise Refused("unknown_feature", pool)
     _refuse_uncountable(its, pool)
+
+
+def _taken_by_members(snapshot: Snapshot, pool: str, at: datetime) -> bool:
+    return bool(snapshot.seats) and entitlements_at(snapshot, at)[pool].in_seats
+
+
+def _refuse_what_members_take(snapshot: Snapshot, pool: str, at: datetime) -> None:
+    if _taken_by_members(snapshot, pool, at):
+        raise Refused("taken_by_members", pool)
 
 
 def _refuse_uncountable(its: Entitlements, pool: str) -> None:

@@ -14,16 +14,17 @@ from paygrade.catalog_document import parse
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot, derive, snapshot
 from paygrade.errors import Refused
-from paygrade.facts import Body, Customer, Departed, Fact, Profile
+from paygrade.facts import Body, Customer, Departed, Fact, Member, Profile
 from paygrade.findings import findings
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.planned_prices import PlannedPrices
+from paygrade.seats import chosen, refuse_more_than_there_are, seats_at, stated
 from paygrade.simulator.engine import Engine
 from stories.core_ledger import Ledger
 from stories.editions import edited
 from stories.expectations import DecisionExpected
 from stories.language import Story, Weather
-from stories.operator_phrases import Edition, Statement
+from stories.operator_phrases import Choice, Edition, Statement
 from stories.product_phrases import Refusal, Request, Told
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
@@ -54,8 +55,10 @@ class CoreWorld:
         self.engine.advance_to(at)
         self._settled = False
 
-    def state(self, statement: Statement) -> None:
+    def state(self, statement: Statement | Choice) -> Refusal | None:
         account = self._account(statement.account)
+        if isinstance(statement, Choice) or isinstance(statement.body, Member):
+            return self._state_members(account, statement)
         body = statement.body
         if isinstance(body, Profile):
             body = self._profile(account, body)
@@ -63,6 +66,23 @@ class CoreWorld:
         else:
             assert account.exists, f"an operator can say nothing of `{account.key}`, which is no account"
         self._record(account.key, statement.subject, body, statement.version)
+        return None
+
+    def _state_members(self, account: Account, statement: Statement | Choice) -> Refusal | None:
+        at = self.engine.now
+        assert account.exists, f"an operator can say nothing of `{account.key}`, which is no account"
+        try:
+            if isinstance(statement, Choice):
+                said = chosen(account, statement.members, at)
+            else:
+                assert isinstance(statement.body, Member)
+                said = (stated(account, statement.body, at),)
+            refuse_more_than_there_are(account, said, seats_at(derive(account, self._catalog, at).entitlements))
+        except Refused as refused:
+            return Refusal(refused.code)
+        for member in said:
+            self._record(account.key, f"member:{member.key}", member, None)
+        return None
 
     def publish(self, edition: Edition) -> None:
         self._document = edited(self._document, edition)
@@ -104,7 +124,9 @@ class CoreWorld:
         return self._ledgers.setdefault(account, Ledger(before))
 
     def findings(self, account: str) -> tuple[str, ...]:
-        return tuple(sorted(finding.code for finding in findings(self._account(account), self._catalog)))
+        return tuple(
+            sorted(finding.code for finding in findings(self._account(account), self._catalog, self.engine.now))
+        )
 
     def _account(self, key: str) -> Account:
         return self._accounts.get(key, Account(key=key))

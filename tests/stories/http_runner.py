@@ -24,7 +24,7 @@ from serving import Api, serving
 from stories.editions import edited
 from stories.expectations import DecisionExpected
 from stories.language import Story, Weather
-from stories.operator_phrases import Edition, Statement
+from stories.operator_phrases import Choice, Edition, Statement
 from stories.product_phrases import Refusal, Request, Told
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
@@ -102,15 +102,17 @@ class HttpWorld:
         self._at = at
         self._tell_simulator("clock", {"to": at.isoformat()})
 
-    def state(self, statement: Statement) -> None:
+    def state(self, statement: Statement | Choice) -> Refusal | None:
         # What an operator says holds at once; only links have to be followed to the provider.
-        self._settled = self._settled and not isinstance(statement.body, Profile)
+        linking = isinstance(statement, Statement) and isinstance(statement.body, Profile)
+        self._settled = self._settled and not linking
         account = f"/v1/accounts/{statement.account}"
         path, body = _message(statement)
-        if body is None:
-            _sent(self._api.delete(account + path))
-        else:
-            _sent(self._api.put(account + path, json=body))
+        answer = self._api.delete(account + path) if body is None else self._api.put(account + path, json=body)
+        if statement.refused and not answer.is_success:
+            return Refusal(answer.json()["code"])
+        _sent(answer)
+        return None
 
     def publish(self, edition: Edition) -> None:
         self._document = edited(self._document, edition)
@@ -192,8 +194,10 @@ class HttpWorld:
         self._settled = False
 
 
-def _message(statement: Statement) -> tuple[str, Json | None]:
+def _message(statement: Statement | Choice) -> tuple[str, Json | None]:
     """Where below its account a statement is sent, and its body; None: it is sent as DELETE."""
+    if isinstance(statement, Choice):
+        return "/seats", {"members": list(statement.members)}
     match statement.body:
         case Override(feature=feature, withdrawn=withdrawn) as override:
             return f"/overrides/{feature}", None if withdrawn else _body(override, "feature")

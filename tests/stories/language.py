@@ -27,11 +27,12 @@ from msgspec.structs import replace
 from paygrade.catalog import Catalog
 from paygrade.catalog_document import parse as parse_catalog
 from paygrade.errors import Refused
+from paygrade.facts import Member
 from paygrade.periods import parse_duration, parse_instant
 from paygrade.server.documents import read_yaml
 from stories import expectations
 from stories.expectations import DecisionExpected, FindingsExpected
-from stories.operator_phrases import Edition, Statement, statements
+from stories.operator_phrases import Choice, Edition, Statement, statements
 from stories.product_phrases import Asking, Refusal, askings, expecting
 from stories.provider_phrases import Provider, happenings, read_term
 
@@ -50,7 +51,7 @@ class Weather(Struct, frozen=True):
     words: tuple[str, ...]
 
 
-Meaning = Happening | Statement | Edition | Weather | Asking | DecisionExpected | FindingsExpected
+Meaning = Happening | Statement | Choice | Edition | Weather | Asking | DecisionExpected | FindingsExpected
 
 
 class Line(Struct, frozen=True):
@@ -224,14 +225,16 @@ def _meaning(text: str) -> Meaning:
             return expectations.read(text)
 
 
-def _statement(sentence: str) -> Statement | Edition | Asking:
+def _statement(sentence: str) -> Statement | Choice | Edition | Asking:
     said, refused, code = sentence.partition(": refused ")
     stated = statements.read(said if refused else sentence)()
     if not refused:
         return stated
-    if not isinstance(stated, Asking):
-        raise ValueError(f"only what is said of units can be refused in a story, not `{said}`")
-    return replace(stated, expected=Refusal(code))
+    if isinstance(stated, Asking):
+        return replace(stated, expected=Refusal(code))
+    if isinstance(stated, Choice) or (isinstance(stated, Statement) and isinstance(stated.body, Member)):
+        return replace(stated, refused=code)
+    raise ValueError(f"only what is said of units and members can be refused in a story, not `{said}`")
 
 
 def _weather(sentence: str) -> Weather:

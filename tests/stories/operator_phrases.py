@@ -26,7 +26,8 @@ from stories.product_phrases import Asking, Count, Give, Void
 
 
 class Statement(Struct, frozen=True):
-    """An operator's word on one subject of an account. `version` orders statements of manual billing.
+    """An operator's word on one subject of an account. `version` orders statements of manual billing; `refused` is the
+    code it must be refused with.
 
     The creation date of a Profile is whoever records it to set: NOT_YET stands for it.
     """
@@ -35,6 +36,15 @@ class Statement(Struct, frozen=True):
     subject: str
     body: Body
     version: int | None = None
+    refused: str = ""
+
+
+class Choice(Struct, frozen=True):
+    """Who has a seat: these members and nobody else."""
+
+    account: str
+    members: tuple[str, ...]
+    refused: str = ""
 
 
 NOT_YET = datetime.max.replace(tzinfo=UTC)
@@ -48,7 +58,7 @@ class Edition(Struct, frozen=True):
     units: int
 
 
-statements: Phrases[Statement | Edition | Asking] = Phrases("operator")
+statements: Phrases[Statement | Choice | Edition | Asking] = Phrases("operator")
 
 
 @statements.say("override <account> <feature> limit <units>[ until <until>][ because <text>]")
@@ -103,9 +113,14 @@ def delete_account(account: str) -> Statement:
     return Statement(account, "profile", Profile(NOT_YET, deleted=True))
 
 
-@statements.say("member <member> of <account> is <role>")
-def member(account: str, member: str, role: str) -> Statement:
-    return Statement(account, f"member:{member}", Member(member, role))
+@statements.say("member <member> of <account> is <role>[ <seat:with a seat>]")
+def member(account: str, member: str, role: str, seat: str = "") -> Statement:
+    return Statement(account, f"member:{member}", Member(member, role, seat=bool(seat)))
+
+
+@statements.say("seats of <account> go to <members>")
+def choose_seats(account: str, members: tuple[str, ...]) -> Choice:
+    return Choice(account, members)
 
 
 @statements.say("member <member> of <account> leaves")

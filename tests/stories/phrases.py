@@ -91,6 +91,10 @@ BLANKS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "items": (r"[\w-]+(?: x[0-9]+)?(?: and [\w-]+(?: x[0-9]+)?)*", read_items),
     "later": (r"[\w-]+(?: x[0-9]+)?(?: and [\w-]+(?: x[0-9]+)?)*", read_items),
     "customers": (r"@[\w-]+(?: and @[\w-]+)*", lambda text: tuple(text.split(" and "))),
+    "members": (
+        r"(?:nobody|[\w.-]+(?: and [\w.-]+)*)",
+        lambda text: () if text == "nobody" else tuple(text.split(" and ")),
+    ),
     "quantity": (r"[0-9]+", int),
     "units": (r"[0-9]+", int),
     "version": (r"[0-9]+", int),

@@ -17,7 +17,7 @@ from paygrade.facts import Profile
 from paygrade.server.operations.answers import Answer as Used
 from stories.expectations import DecisionExpected, FindingsExpected, differences
 from stories.language import Happening, Line, Story, Weather
-from stories.operator_phrases import Edition, Statement
+from stories.operator_phrases import Choice, Edition, Statement
 from stories.product_phrases import Asking, Refusal, Request, Told, unlike
 from stories.provider_phrases import Provider
 
@@ -30,8 +30,8 @@ class World(Protocol):
     def advance_to(self, at: datetime) -> None:
         """Let time pass, everywhere."""
 
-    def state(self, statement: Statement) -> None:
-        """Take an operator's word."""
+    def state(self, statement: Statement | Choice) -> Refusal | None:
+        """Take an operator's word, or refuse it."""
 
     def publish(self, edition: Edition) -> None:
         """Publish another catalog."""
@@ -102,9 +102,10 @@ def _play_line(line: Line, world: World, given: Given) -> list[tuple[Said | None
     match line.meaning:
         case Happening(do=do):
             do(world.provider)
-        case Statement() as statement:
+        case (Statement() | Choice()) as statement:
             world.settle()
-            world.state(_with_ids(statement, world.provider))
+            refused = world.state(_with_ids(statement, world.provider))
+            return [(refused, _otherwise_refused(statement.refused, refused))]
         case Edition() as edition:
             world.settle()
             world.publish(edition)
@@ -123,6 +124,12 @@ def _play_line(line: Line, world: World, given: Given) -> list[tuple[Said | None
             found = world.findings(_key(expected.account, world.provider))
             return [] if found == codes else [(None, [f"findings: expected {codes}, got {found}"])]
     return []
+
+
+def _otherwise_refused(code: str, told: Refusal | None) -> list[str]:
+    if (told.code if told is not None else "") == code:
+        return []
+    return [f"refused `{told.code}`" if told is not None else f"expected to be refused `{code}`"]
 
 
 def _ask(asking: Asking, line: int, world: World, given: Given) -> list[tuple[Said | None, list[str]]]:
@@ -145,7 +152,9 @@ def _unlike_before(asking: Asking, request: str, told: Used, given: Given) -> li
     return [f"expected the same answer as before, {before}"] if asking.again and said != before else []
 
 
-def _with_ids(statement: Statement, provider: Provider) -> Statement:
+def _with_ids(statement: Statement | Choice, provider: Provider) -> Statement | Choice:
+    if isinstance(statement, Choice):
+        return statement
     body = statement.body
     if isinstance(body, Profile) and body.links:
         links = {name: tuple(_key(customer, provider) for customer in said) for name, said in body.links.items()}

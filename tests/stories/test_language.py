@@ -50,7 +50,10 @@ MISTAKES = [
         HEAD + "  product: acme consumes 1 api_calls, 9 at once: allowed plan\n",
         "of 9 at once, say how many are allowed",
     ),
-    (HEAD + "  operator: block acme for fraud: refused blocked\n", "only what is said of units can be refused"),
+    (
+        HEAD + "  operator: block acme for fraud: refused blocked\n",
+        "only what is said of units and members can be refused",
+    ),
     (
         HEAD + "  acme editor: allowed plan, colour red\n",
         "`colour red` is no detail of a decision; the details are limit",

@@ -117,6 +117,21 @@ class Ledger:
             ),
         )
 
+    async def active_at(self, account: str, members: Sequence[str]) -> dict[str, datetime]:
+        """When each of these members last used or asked for something; those who never did are left out."""
+        if not members:
+            return {}
+        cursor = await self._connection.execute(
+            """
+            select m.member, l.time
+            from unnest(%s::text[]) as m (member), lateral (
+                select time from ledger where account = %s and member = m.member order by time desc limit 1
+            ) l
+            """,
+            (list(members), account),
+        )
+        return dict(await cursor.fetchall())
+
     async def member_slots(self, account: str, prefixes: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Row]:
         """By pool and slot: what each member used, of the pools and windows (pool, slot) given."""
         cursor = await self._connection.execute(

@@ -44,17 +44,39 @@ def read_object(
     return msgspec.convert({**clean, **given}, kind)
 
 
+def read_many(kind: type[T], raw: bytes, *, at_most: int) -> list[T]:
+    """Decode an array of objects strictly. Raises Refused `malformed_json` or `invalid_body`, with all mistakes."""
+    value = _decode(raw, "an array of objects")
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise Refused("invalid_body", "the body must be a JSON array of objects", (Mistake("", "expected an array"),))
+    if len(value) > at_most:
+        raise invalid("invalid_body", "the body", [Mistake("", f"has {len(value)} entries; send at most {at_most}")])
+    mistakes: list[Mistake] = []
+    clean = [
+        _object(kind, item, pointer=f"/{place}", closed=frozenset(), mistakes=mistakes)
+        for place, item in enumerate(value)
+    ]
+    if mistakes:
+        raise invalid("invalid_body", "the body", mistakes)
+    return msgspec.convert(clean, list[kind])  # type: ignore[valid-type]  # a type that is only known when it runs
+
+
 def decode_object(raw: bytes) -> dict[str, Any]:
     """Decode to plain values; Refused `malformed_json` or `invalid_body`. Any: plain JSON values."""
-    try:
-        value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if not raw.strip():
-            raise Refused("malformed_json", "the body is empty; send a JSON object") from None
-        raise Refused("malformed_json", f"the body is not JSON: {str(error).lower()}") from None
+    value = _decode(raw, "an object")
     if not isinstance(value, dict):
         raise Refused("invalid_body", "the body must be a JSON object", (Mistake("", "expected an object"),))
     return value
+
+
+def _decode(raw: bytes, what: str) -> Any:
+    """Any: plain JSON values."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if not raw.strip():
+            raise Refused("malformed_json", f"the body is empty; send JSON, {what}") from None
+        raise Refused("malformed_json", f"the body is not JSON: {str(error).lower()}") from None
 
 
 def read_key(text: str, *, pointer: str, noun: str) -> str:

@@ -3,9 +3,10 @@
 Law: everything that a person would want to be asked about before they agree stands on it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from paygrade.seats import NAMED_MAX
 from paygrade.server.sentences import instant
 
 # Any in this file: decoded JSON, as the server sent it.
@@ -61,7 +62,7 @@ def _rule(rule: Mapping[str, Any]) -> str:
     words = {
         "from": rule.get("from_plan"),
         "to": rule.get("to_plan"),
-        **{word: rule.get(word) for word in ("direction", "when", "proration", "anchor", "usage")},
+        **{word: rule.get(word) for word in ("direction", "when", "proration", "anchor", "usage", "seats")},
     }
     return ", ".join(f"{name}: {word}" for name, word in words.items() if word) or "any change"
 
@@ -125,4 +126,21 @@ def _violation(violation: Mapping[str, Any]) -> str:
         "grace": f"as before until {until}, then blocked",
         "keep": f"as before until {until}",
     }[violation["policy"]]
+    if violation["kind"] == "members" and violation["policy"] != "refuse":
+        consequence = _losing(violation, until)
     return f"{violation['feature']}: {violation['used']} {what}, {violation['limit']} allowed: {consequence}"
+
+
+def _losing(violation: Mapping[str, Any], until: str) -> str:
+    then = f"as before until {until}, then " if until else ""
+    how = {
+        "suspend": "may not use theirs",
+        "owner_chooses": "may not use theirs before the owner chooses",
+        "release_newest": "lose theirs, as they came last",
+        "release_least_active": "lose theirs, as they are least active",
+    }[violation["seats"]]
+    return f"{then}{', '.join(violation['members'][:NAMED_MAX])}{_more(violation['members'])} {how}"
+
+
+def _more(members: Sequence[str]) -> str:
+    return f" and {len(members) - NAMED_MAX} more" if len(members) > NAMED_MAX else ""

@@ -25,7 +25,7 @@ _BECAUSE: dict[str, str] = {
     "paused": "the subscription is paused",
     "canceled": "the subscription has ended",
     "blocked": "the account is blocked",
-    "no_seat": "this member has no seat",
+    "no_seat": "that takes a member with a seat",
     "role_not_permitted": "that takes a member with another role",
     "override_denied": "an operator's override denies it",
     "unknown_feature": "the catalog has no such feature",

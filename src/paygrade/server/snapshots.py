@@ -91,7 +91,7 @@ class Snapshots:
         its = segment.entitlements.get(pool)
         if its is None or not its.plain or at >= segment.until or balance is None or balance.detail is not None:
             return None
-        slot, version = found.versions[pool]
+        slot, version = found.versions.get(pool, ("", 0))
         if not version or balance.from_at != its.from_at:
             return None
         self._snapshots.move_to_end(account)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from paygrade.server.commands import plan_changes
+from paygrade.server.commands import members, plan_changes
 from paygrade.server.commands.api import call, path
 from paygrade.server.commands.output import as_json, say, show_json, table
 from paygrade.server.operations.grants import GRANT_KINDS
@@ -16,7 +16,7 @@ def accounts() -> None:
     """See and state accounts, overrides and blocks, and change plans."""
 
 
-for _command in plan_changes.COMMANDS:
+for _command in (*plan_changes.COMMANDS, members.member, members.members, members.seats):
     accounts.add_command(_command)
 
 
@@ -162,25 +162,6 @@ def block(account: str, key: str, reason: str, until: str | None, lift: bool, as
         return
     body = {name: what for name, what in {"reason": reason, "expires_at": until}.items() if what}
     _show_outcome(call("PUT", where, body=body), f"blocked {account}: {key}", as_json=as_json)
-
-
-@accounts.command()
-@click.argument("account")
-@click.argument("key")
-@click.option("--role", help="The member's role.")
-@click.option("--seat", is_flag=True, help="The member has a seat.")
-@click.option("--remove", is_flag=True, help="No longer a member.")
-@as_json
-def member(account: str, key: str, role: str | None, seat: bool, remove: bool, as_json: bool) -> None:
-    """State member KEY of ACCOUNT, or remove them."""
-    where = path("v1", "accounts", account, "members", key)
-    if remove:
-        _show_outcome(call("DELETE", where), f"removed {key} from {account}", as_json=as_json)
-        return
-    if role is None:
-        raise click.UsageError("say the member's --role, or --remove")
-    body = {"role": role, "seat": seat}
-    _show_outcome(call("PUT", where, body=body), f"{key} is {role} of {account}", as_json=as_json)
 
 
 @accounts.command()

@@ -14,7 +14,7 @@ from paygrade.server.sentences import sentence
 @click.argument("account")
 @click.argument("feature")
 @click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many more units.")
-@click.option("--member", help="The member who asks, for features with roles.")
+@click.option("--member", help="The member who asks, for features with roles or seats.")
 @click.option("--at", help="Another instant, for example 2026-01-31T10:00:00Z.")
 @as_json
 def check(account: str, feature: str, quantity: int, member: str | None, at: str | None, as_json: bool) -> None:

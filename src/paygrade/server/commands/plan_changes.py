@@ -189,6 +189,8 @@ def _did(one: Json) -> Iterator[str]:
         yield f"counts as used {used['feature']}: {used['used_before']} → {used['used_after']} ({used['how']})"
     for over in settled["violations"] if settled else ():
         yield f"over the limit {over['feature']}: {over['used']}, {over['limit']} allowed ({over['policy']})"
+    for loss in settled["lost"] if settled else ():
+        yield f"{loss['member']} lost a seat of {loss['level']} ({loss['how']})"
     if one["reason"]:
         yield str(one["reason"])
 

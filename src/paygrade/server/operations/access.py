@@ -108,13 +108,15 @@ def last_decision(
     return decide_unsure(found, feature, quantity, at, on_error=on_error, member=member, properties=properties)
 
 
-async def decisions(store: "Store", snapshots: "Snapshots", *, account: str, at: datetime) -> Decisions:
-    """Decide on one more unit of every feature and credit. Refused `unknown_account`."""
+async def decisions(
+    store: "Store", snapshots: "Snapshots", *, account: str, member: str | None = None, at: datetime
+) -> Decisions:
+    """Decide on one more unit of every feature and credit, as `member` has them. Refused `unknown_account`."""
     found = await snapshots.load(store, account, at)
     if not found.known:
         raise unknown_account(account)
     keys = offers(await snapshots.catalog(store))
-    decided = {key: decide(found, key, 1, at) for key in keys}
+    decided = {key: decide(found, key, 1, at, member=member) for key in keys}
     return Decisions(account=account, version=found.version, as_of=found.as_of, decisions=decided)
 
 
@@ -142,7 +144,7 @@ async def explain(
         catalog_version=catalog.version,
         candidates=trace(known, catalog, feature, at),
         facts=tuple(entry(saved) for saved in facts if _about(saved.fact.subject, topics)),
-        findings=findings(known, catalog),
+        findings=findings(known, catalog, at),
         versions=versions_had(known, catalog, at) if known.exists else (),
     )
 
@@ -162,7 +164,7 @@ async def entitlements(store: "Store", *, account: str, as_of: datetime, now: da
         catalog_version=catalog.version,
         subscriptions=standings(known, catalog, as_of),
         entitlements=segment.entitlements,
-        findings=findings(known, catalog),
+        findings=findings(known, catalog, as_of),
         versions=versions_had(known, catalog, as_of),
     )
 
@@ -182,7 +184,7 @@ def _topics(catalog: Catalog, feature: str, member: str | None) -> frozenset[str
     """The subjects that bear on one feature only, or one member."""
     offer = catalog.features.get(feature)
     burns = getattr(offer, "burns", ())
-    keys = [feature, *(burn.credit for burn in burns)]
+    keys = [feature, *(burn.credit for burn in burns), *((offer.seat,) if offer is not None and offer.seat else ())]
     return frozenset([*(f"override:{key}" for key in keys), f"member:{member}"])
 
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 async def with_balances(
     tx: "Transaction", snapshot: Snapshot, at: datetime
 ) -> tuple[Snapshot, dict[str, tuple[str, int]]]:
-    """The snapshot with what is used, held and granted at `at`; and by pool the slot and version of the window."""
+    """The snapshot with what is used, held and granted at `at`; and by pool the slot and version of the window.
+
+    What members take up the snapshot has already: that is no business of the ledger's.
+    """
     entitlements = entitlements_at(snapshot, at)
     counted = {key: its for key, its in entitlements.items() if its.kind not in ("boolean", "config")}
     if not counted:
@@ -50,8 +53,9 @@ async def with_balances(
     versions = {
         pool: (slot, kept[account, pool, slot].version if (account, pool, slot) in kept else 0)
         for pool, slot in windows.items()
+        if pool not in snapshot.balances
     }
-    return replace(snapshot, balances=balances, until=_known_until(snapshot)), versions
+    return replace(snapshot, balances=balances | snapshot.balances, until=_known_until(snapshot)), versions
 
 
 def _known_until(snapshot: Snapshot) -> datetime:
@@ -86,7 +90,7 @@ async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime
             rows[windows[pool]] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
         grants = [_spent(grant, folded.get((pool, grant.slot), Row())) for grant in granted.get(pool, ())]
         balances[pool] = assemble(rows, its.from_at, grants=grants)
-    return replace(snapshot, balances=balances)
+    return replace(snapshot, balances=balances | snapshot.balances)
 
 
 def _spent(grant: Grant, row: Row) -> Grant:

@@ -86,4 +86,6 @@ def _followed(settlement: Settlement) -> list[tuple[str, str]]:
         lines.append(
             ("over_limit", f"`{over.feature}`: {over.used} {over.kind}, {over.limit} allowed: {over.policy}{until}")
         )
+    for loss in settlement.lost:
+        lines.append(("seat", f"`{loss.member}` lost a seat of `{loss.level}`: {loss.how}"))
     return lines

@@ -122,7 +122,7 @@ def summary(body: Body) -> str:
         case Member(role=None):
             return f"`{body.key}` is no longer a member"
         case Member():
-            return f"`{body.key}` is a member with role `{body.role}`{', on a seat' if body.seat else ''}"
+            return f"`{body.key}` is a member with role `{body.role}`, {'on a seat' if body.seat else 'without a seat'}"
         case Leeway():
             units = "as much as before" if body.limit is None else f"up to {body.limit}"
             return f"leeway of `{body.feature}`: {units}{_until(body.until)}"

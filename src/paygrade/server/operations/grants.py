@@ -15,6 +15,7 @@ from paygrade.history import Stretch, burn_down
 from paygrade.ledger import grants_of, in_window, slots
 from paygrade.periods import parse_instant
 from paygrade.server.operations.book import Book, Due, expire_due, open_book
+from paygrade.server.operations.seats import taken_by_members
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -47,10 +48,15 @@ async def give(
 ) -> GrantView:
     """Grant units of a feature or credit. Granting the same under the same id again changes nothing.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `id_conflict`, `already_expired`.
+    Refused `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `id_conflict`, `already_expired`.
     """
     _refuse_ended(grant, at)
-    await _known(snapshots, store, account, pool, at)
+    if entitlements_at(await _known(snapshots, store, account, pool, at), at)[pool].in_seats:
+        raise Refused(
+            "not_grantable",
+            f"`{pool}` is held by members and not spent; give more of it with an override: "
+            f"`PUT /v1/accounts/{account}/overrides/{pool}` with `add`",
+        )
     return await once_more(lambda: _given(store, account=account, pool=pool, grant=grant, reason=reason, at=at))
 
 
@@ -101,10 +107,12 @@ async def state_usage(
 ) -> BalanceView:
     """State how much is used of a feature in its present window, as it should have been counted.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `id_conflict`.
+    Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
     """
     snapshot = await _known(snapshots, store, account, pool, at)
     entitlements = entitlements_at(snapshot, at)
+    if entitlements[pool].in_seats and snapshot.seats:
+        raise taken_by_members(account, pool)
     keys = [(account, *pair) for pair in slots(entitlements, pool, at)]
     slot, mark = slot_of(entitlements[pool].from_at), digest("set", pool, used, reason)
 

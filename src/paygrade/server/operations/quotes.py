@@ -63,7 +63,8 @@ async def quote_change(
             raise unknown_account(account)
         known, catalog = saved.account, published.catalog if published else EMPTY
         held, _ = await with_balances(tx, snapshot(known, catalog, at), at)
-        made = quote(known, catalog, held, wanted, at)
+        active_at = await tx.ledger.active_at(account, list(known.seated))
+        made = quote(known, catalog, held, wanted, at, active_at=active_at)
         await _refuse_cooling(tx, known, made)
         others = await tx.plan_changes.under_way(account, locked=False)
     made = replace(made, reverts=reverts, warnings=(*made.warnings, *_warnings(others, made)))

@@ -21,6 +21,7 @@ from paygrade.server.operations.balances import with_balances
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.changing import resolved, seen
 from paygrade.server.operations.facts import record
+from paygrade.server.operations.seats import reconcile_seats
 from paygrade.settlements import Settlement, bought, is_as_expected, next_turn, settle
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ async def _settled(
         return after, None
     held = await _held(tx, after, catalog, at)
     id = _id(after, at)
-    found = settle(before, since, after, catalog, held, at, change=id)
+    active_at = await tx.ledger.active_at(after.key, list(after.seated)) if after.seated else {}
+    found = settle(before, since, after, catalog, held, at, change=id, active_at=active_at)
     if found is None:
         return after, None
     change = _asked(open_changes, found, after, catalog, at)
@@ -97,8 +99,10 @@ async def _settled(
         after = await record(
             tx, after, subject=f"leeway:{leeway.feature}", body=leeway, cause=[change.id], at=at
         )  # fmt: skip
-    await resolved(tx, change, "applied", after, settlement=found, at=at)
-    return after, change
+    seated = await reconcile_seats(tx, after, catalog, found.matched.rule.seats, change.id, at)
+    found = replace(found, lost=seated.lost)
+    await resolved(tx, change, "applied", seated.account, settlement=found, at=at)
+    return seated.account, change
 
 
 def _id(account: Account, at: datetime) -> str:

@@ -13,6 +13,7 @@ from paygrade.facts import STATUSES, Block, ManualSubscription, Member, Override
 from paygrade.server.operations.accounts import AccountView, view
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.facts import hold, record
+from paygrade.server.operations.seats import state_members
 from paygrade.server.operations.settling import settle_account
 from paygrade.sources import Offer, offers
 
@@ -64,10 +65,9 @@ async def delete_block(store: "Store", *, account: str, key: str, at: datetime) 
 
 
 async def put_member(store: "Store", *, account: str, member: Member, at: datetime) -> AccountView:
-    """State a person's role in the account. Refused `unknown_account`."""
+    """State a person's role in the account, and whether they have a seat. Refused `unknown_account`, `no_seat_left`."""
     async with store.transaction() as tx:
-        held = await hold(tx, account)
-        return view(await record(tx, held, subject=f"member:{member.key}", body=member, at=at))
+        return view(await state_members(tx, await hold(tx, account), (member,), at))
 
 
 async def delete_member(store: "Store", *, account: str, member: str, at: datetime) -> AccountView:

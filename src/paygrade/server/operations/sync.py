@@ -147,7 +147,7 @@ async def sync_status(store: "Store", *, now: datetime) -> SyncStatus:
     found = [
         AccountFinding(finding.code, account.key, finding.subject, finding.detail)
         for account in doubted
-        for finding in findings(account, catalog)
+        for finding in findings(account, catalog, now)
     ]
     found += [
         AccountFinding(

@@ -42,6 +42,7 @@ from paygrade.server.operations.requests import (
     id_of,
     mark_of,
 )
+from paygrade.server.operations.seats import taken_by_members
 from paygrade.server.operations.top_ups import ask_top_up
 
 if TYPE_CHECKING:
@@ -456,6 +457,8 @@ _UNKNOWN = frozenset({"unknown_account", "unknown_feature"})
 
 
 def _refuse_uncountable(book: Book, account: str, feature: str) -> None:
-    kind = book.entitlements(account)[feature].kind
-    if kind in ("boolean", "config"):
-        raise Refused("not_countable", f"`{feature}` is {kind}: there is nothing to use up; `check` answers for it")
+    its = book.entitlements(account)[feature]
+    if its.kind in ("boolean", "config"):
+        raise Refused("not_countable", f"`{feature}` is {its.kind}: there is nothing to use up; `check` answers for it")
+    if its.in_seats and book.snapshots[account].seats:
+        raise taken_by_members(account, feature)

@@ -69,12 +69,18 @@ async def check(request: HttpRequest, parts: Here) -> Decision:
 
 @get(
     "/v1/accounts/{account:str}/decisions",
-    opt=tell("Decide everything", "decisions", example=examples.DECISIONS, problems=("invalid_key",)),
+    opt=tell(
+        "Decide everything",
+        "decisions",
+        query=(Query("member", {"type": "string"}, "Who asks, for features with roles or seats."),),
+        example=examples.DECISIONS,
+        problems=("invalid_key", "invalid_query"),
+    ),
 )
-async def list_decisions(account: FromPath[str], parts: Here) -> access.Decisions:
+async def list_decisions(account: FromPath[str], parts: Here, member: FromQuery[str | None] = None) -> access.Decisions:
     """The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on."""
     key = read_key(account, pointer="", noun="account")
-    return await access.decisions(parts.store, parts.snapshots, account=key, at=parts.clock.now())
+    return await access.decisions(parts.store, parts.snapshots, account=key, member=member, at=parts.clock.now())
 
 
 @post(

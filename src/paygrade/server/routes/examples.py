@@ -39,6 +39,25 @@ MEMBER = {"role": "admin", "seat": True}
 PIN = {"version": 3, "until": "2027-01-01T00:00:00Z", "reason": "promised until the contract ends"}
 
 MIGRATION_WANTED = {"plan": "pro", "from_version": 3, "to_version": 4, "accounts": ["acme"]}
+MEMBER_STATEMENTS = [{"member": "ann", "role": "owner", "seat": True}, {"member": "bo", "role": "editor"}]
+
+MEMBERS = {
+    "account": "acme",
+    "level": "seats",
+    "units": 3,
+    "taken": 1,
+    "members": [
+        {
+            "member": "ann",
+            "role": "owner",
+            "seat": True,
+            "since": "2026-11-01T09:00:00Z",
+            "suspended": False,
+            "active_at": "2026-11-21T08:59:12Z",
+        },
+        {"member": "bo", "role": "editor", "seat": False, "since": None, "suspended": False, "active_at": None},
+    ],
+}
 
 SUBSCRIPTION = {
     "version": 4,

@@ -84,15 +84,15 @@ async def delete_block(account: FromPath[str], block: FromPath[str], parts: Here
     opt=tell(
         "State a member",
         "statements",
-        sent=Sent(kind=Member, closed=frozenset({"key"}), example=examples.MEMBER),
-        problems=_BAD_BODY,
+        sent=Sent(kind=Member, closed=frozenset({"key", "seated_at"}), example=examples.MEMBER),
+        problems=(*_BAD_BODY, "no_seat_left"),
     ),
 )
 async def put_member(account: FromPath[str], member: FromPath[str], request: HttpRequest, parts: Here) -> AccountView:
-    """A person in the account, with a role and perhaps a seat."""
+    """A person in the account, with a role and perhaps a seat, if one is left. Whoever has one keeps its place."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(member, pointer="", noun="member")}
-    stated = read_body(Member, await request.body(), given=given)
+    stated = read_body(Member, await request.body(), given=given, hidden={"seated_at"})
     if not stated.role:
         mistake = Mistake("/role", "is empty; to remove a member send DELETE")
         raise invalid("invalid_body", "the body", [mistake])

@@ -27,7 +27,8 @@ Units = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
 Some = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
 Seconds = Annotated[int, Meta(ge=1, le=TTL_MAX_S)]
 Properties = dict[str, str | int | bool]
-PROBLEMS = ("malformed_json", "invalid_body", "invalid_key", "id_conflict", "not_countable", "not_ready")
+PROBLEMS = ("malformed_json", "invalid_body", "invalid_key", "id_conflict", "not_countable", "taken_by_members",
+            "not_ready")  # fmt: skip
 STEPS = ("malformed_json", "invalid_body", "invalid_key", "id_conflict", "unknown_reservation", "reservation_expired",
          "reservation_resolved", "not_ready")  # fmt: skip
 
@@ -235,7 +236,7 @@ async def extend(reservation: FromPath[str], request: HttpRequest, parts: Here) 
         "usage",
         sent=Sent(kind=GrantStatement, example=examples.GRANT),
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_account", "unknown_feature",
-                  "not_countable", "id_conflict", "already_expired"),
+                  "not_countable", "not_grantable", "id_conflict", "already_expired"),
     ),
 )  # fmt: skip
 async def give(account: FromPath[str], request: HttpRequest, parts: Here) -> grants.GrantView:
@@ -326,7 +327,7 @@ async def ledger(
         "usage",
         sent=Sent(kind=UsageStatement, example={"used": 3, "id": "recount_2026_11", "reason": "counted by hand"}),
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_account", "unknown_feature",
-                  "not_countable", "id_conflict"),
+                  "not_countable", "taken_by_members", "id_conflict"),
     ),
 )  # fmt: skip
 async def state_usage(
