@@ -15,7 +15,6 @@ HERE = Path(__file__).parent
 STORIES = [story for path in sorted(HERE.glob("*.story")) for story in load(path)]
 
 NOT_YET_POSSIBLE = {
-    "no_seat",  # seats are not assigned to members yet
     "stale",  # only a client that lost its server says so
 }
 
