@@ -396,7 +396,7 @@ def test_the_document_s_examples_fit_its_schemas(api: Api) -> None:
 
 def test_every_example_body_is_taken_by_its_route(api: Api, acme: str) -> None:
     told = api.ok("GET", "/openapi.json")["paths"]
-    names = {"account": acme, "feature": "api_calls", "block": "b", "member": "m", "subscription": "s"}
+    names = {"account": acme, "feature": "api_calls", "block": "b", "member": "m", "subscription": "s", "plan": "pro"}
     api.ok("PUT", f"/v1/accounts/{acme}/subscriptions/first", json=subscription())
     # A block holds everything back, so it comes last.
     for path, operations in sorted(told.items(), key=lambda pair: "/blocks/" in pair[0]):
