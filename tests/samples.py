@@ -234,7 +234,7 @@ pins = st.builds(
     st.sampled_from(["pro", "free", "archive"]),
     st.none() | st.integers(1, 3),
     maybe_instants,
-    st.none() | st.integers(1, 3),
+    st.none() | st.just("newest") | st.integers(1, 3),
     withdrawn=st.booleans(),
 )
 members = st.builds(Member, st.sampled_from(["ann", "bo"]), st.none() | st.sampled_from(["owner", "editor"]))

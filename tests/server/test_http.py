@@ -49,6 +49,18 @@ DESIGNED = {
     ("put", "/v1/catalog"),
     ("get", "/v1/catalog"),
     ("get", "/v1/catalog/versions"),
+    ("get", "/v1/catalog/versions/{version}"),
+    ("get", "/v1/catalog/plans"),
+    ("get", "/v1/catalog/plans/{plan}/accounts"),
+    ("post", "/v1/catalog/migrations"),
+    ("get", "/v1/catalog/migrations"),
+    ("get", "/v1/catalog/migrations/{migration}"),
+    ("get", "/v1/catalog/migrations/{migration}/accounts"),
+    ("post", "/v1/catalog/migrations/{migration}/pause"),
+    ("post", "/v1/catalog/migrations/{migration}/resume"),
+    ("post", "/v1/catalog/migrations/{migration}/roll-back"),
+    ("put", "/v1/accounts/{account}/versions/{plan}"),
+    ("delete", "/v1/accounts/{account}/versions/{plan}"),
     ("post", "/webhooks/stripe"),
     ("get", "/v1/sync/status"),
     ("post", "/v1/sync/sweep"),
@@ -370,7 +382,7 @@ def test_the_document_s_examples_fit_its_schemas(api: Api) -> None:
 
 def test_every_example_body_is_taken_by_its_route(api: Api, acme: str) -> None:
     told = api.ok("GET", "/openapi.json")["paths"]
-    names = {"account": acme, "feature": "api_calls", "block": "b", "member": "m", "subscription": "s"}
+    names = {"account": acme, "feature": "api_calls", "block": "b", "member": "m", "subscription": "s", "plan": "pro"}
     api.ok("PUT", f"/v1/accounts/{acme}/subscriptions/first", json=subscription())
     for path, operations in told.items():
         for method in ("put", "post"):

@@ -14,6 +14,7 @@ import structlog
 
 from paygrade.errors import Unavailable
 from paygrade.server.operations.alerts import LOOKS_MAX, look_again
+from paygrade.server.operations.migrations import finish_migration, migrate_next, unfinished_migrations
 from paygrade.server.operations.plan_changes import purge_quotes
 from paygrade.server.operations.repair import purge_repair
 from paygrade.server.operations.reports import purge_reports
@@ -46,6 +47,8 @@ REPORT_EVERY_S = 5.0
 TOP_UPS_MAX = 4
 """How many top-ups one process buys at a time."""
 TOP_UP_EVERY_S = 0.5
+MOVES_MAX = 4
+"""How many accounts one process moves from one version to another at a time."""
 BROKEN_S = 30.0
 PURGE_EVERY_S = 3600.0
 
@@ -74,6 +77,7 @@ async def run_workers(
     """
     async with asyncio.TaskGroup() as workers:
         workers.create_task(purge_regularly(store, clock))
+        workers.create_task(migrate_accounts(store, clock))
         if provider is not None:
             workers.create_task(sync_subjects(store, provider, clock))
             workers.create_task(sweep_when_due(store, provider, clock, every=sweep_every))
@@ -149,6 +153,21 @@ async def buy_top_ups(store: "Store", provider: Charging, clock: "Clock") -> Non
             await asyncio.gather(*(_buy(store, provider, clock, claim) for claim in claims))
 
     await _repeat(look, pause_s=TOP_UP_EVERY_S)
+
+
+async def migrate_accounts(store: "Store", clock: "Clock") -> None:
+    """Move the accounts of migrations to their version, or back, until cancelled."""
+
+    async def look() -> None:
+        for migration in await unfinished_migrations(store):
+            while any(
+                await asyncio.gather(*(migrate_next(store, migration, at=clock.now()) for _ in range(MOVES_MAX)))
+            ):
+                pass
+            if await finish_migration(store, migration, at=clock.now()):
+                log.info("migrated", migration=migration.id, plan=migration.move.plan, direction=migration.direction)
+
+    await _repeat(look, pause_s=LOOK_S)
 
 
 async def _buy(store: "Store", provider: Charging, clock: "Clock", claim: "SavedTopUp") -> None:
