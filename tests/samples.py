@@ -247,7 +247,7 @@ pins = st.builds(
     st.sampled_from(["pro", "free", "archive"]),
     st.none() | st.integers(1, 3),
     maybe_instants,
-    st.none() | st.integers(1, 3),
+    st.none() | st.just("newest") | st.integers(1, 3),
     withdrawn=st.booleans(),
 )
 members = st.builds(

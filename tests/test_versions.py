@@ -188,6 +188,10 @@ def test_a_pin_outranks_what_the_catalog_keeps_until_it_is_withdrawn() -> None:
     dated = pinned(account, Pin("pro", 4, until=PUBLISHED + DAY, then=3), T0)
     assert on(dated, KEPT, PUBLISHED) == {"pro": "4 pinned"}
     assert on(dated, KEPT, PUBLISHED + DAY) == {"pro": "3 pinned"}
+    ends = pinned(account, Pin("pro", 4, until=PUBLISHED + DAY), T0)
+    assert on(ends, KEPT, PUBLISHED + DAY) == {"pro": "3 kept"}
+    turns = pinned(account, Pin("pro", 3, until=PUBLISHED + DAY, then="newest"), T0)
+    assert on(turns, KEPT, PUBLISHED + DAY) == {"pro": "4 pinned"}
 
 
 def test_a_plan_sold_no_more_goes_on_for_those_who_keep_it() -> None:

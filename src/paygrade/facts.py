@@ -153,14 +153,14 @@ class Leeway(Struct, frozen=True, omit_defaults=True, tag="leeway"):
 class Pin(Struct, frozen=True, omit_defaults=True, tag="pin"):
     """What version of a plan or add-on the account is held to, whatever the catalog keeps or sells.
 
-    `version` None: the newest. From `until` on, `then` counts in its place (None: the newest). `withdrawn`: nothing
-    is said, and the catalog decides.
+    `version` None: the newest. From `until` on, `then` counts in its place; without it nothing is said any more, and
+    the catalog decides. `withdrawn`: nothing is said at all.
     """
 
     key: str
     version: int | None = None
     until: datetime | None = None
-    then: int | None = None
+    then: int | Literal["newest"] | None = None
     reason: str = ""
     withdrawn: bool = False
 

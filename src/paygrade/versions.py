@@ -7,7 +7,7 @@ nothing for whom a pin or a keep holds.
 
 | # | what speaks | holds to | until |
 |---|---|---|---|
-| 1 | a pin of the account (`version:pro`) | its version; from `until` on `then` | it is withdrawn |
+| 1 | a pin of the account (`version:pro`) | its version; from `until` on `then` | it is withdrawn, or ends |
 | 2 | a keep of the catalog, for who bought before it was published | its version | its date, or for good |
 | 3 | nothing | the newest version | the next one is published |
 
@@ -72,7 +72,8 @@ def counted(account: Account, catalog: Catalog, subscription: str, item: Item, a
     key = find_key(catalog, price=item.price, lookup_key=item.lookup_key, product=item.product, plan=item.plan)
     if key is None:
         return None
-    return version_at(account, catalog, key, bought_since(account, catalog, subscription, key), at)
+    since = bought_since(account, catalog, subscription, key) if key in catalog.keeps else None
+    return version_at(account, catalog, key, since, at)
 
 
 def unbought(account: Account, catalog: Catalog, plan: str, at: datetime) -> Counted:
@@ -125,7 +126,10 @@ def _pinned(account: Account, key: str, top: int | None, at: datetime) -> Versio
         return None
     pin = statement.body
     over = pin.until is not None and at >= pin.until
-    version = (pin.then if over else pin.version) or top
+    if over and pin.then is None:
+        return None
+    said = pin.then if over else pin.version
+    version = said if isinstance(said, int) else top
     if version is None:
         return None
     return Version(key, version, top, "pinned", statement.as_of, None if over else pin.until, pin.reason)

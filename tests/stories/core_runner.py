@@ -11,20 +11,23 @@ from typing import Any
 
 from paygrade.accounts import Account, apply, replay, says_something_new
 from paygrade.catalog_document import parse
+from paygrade.catalog_succession import succeed
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot, derive, snapshot
 from paygrade.errors import Refused
-from paygrade.facts import Body, Customer, Departed, Fact, Member, Profile
+from paygrade.facts import Body, Customer, Departed, Fact, Member, Pin, Profile
 from paygrade.findings import findings
+from paygrade.moves import stated_by
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.seats import chosen, refuse_more_than_there_are, seats_at, stated
 from paygrade.simulator.engine import Engine
+from paygrade.versions import pin_subject
 from stories.core_ledger import Ledger
 from stories.editions import edited
 from stories.expectations import DecisionExpected
 from stories.language import Story, Weather
-from stories.operator_phrases import Choice, Edition, Statement
+from stories.operator_phrases import Choice, Edition, Migrating, Statement
 from stories.product_phrases import Refusal, Request, Told
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
@@ -48,6 +51,8 @@ class CoreWorld:
         self._facts: dict[str, list[Fact]] = defaultdict(list)
         self._owners: dict[str, str] = {}
         """The account each customer's subject is at."""
+        self._moved: dict[str, Body] = {}
+        """What was said before the last migration of those it moved."""
         self._fence = 0
         self._settled = True
 
@@ -86,7 +91,23 @@ class CoreWorld:
 
     def publish(self, edition: Edition) -> None:
         self._document = edited(self._document, edition)
-        self._catalog = parse(self._document, version=self._catalog.version + 1, previous=self._catalog)
+        wanted = parse(self._document, version=self._catalog.version + 1, previous=self._catalog)
+        self._catalog = succeed(self._catalog, wanted, edition.existing, self.engine.now)
+
+    def migrate(self, migrating: Migrating) -> None:
+        subject = pin_subject(migrating.move.plan)
+        if migrating.back:
+            for key, before in self._moved.items():
+                self._record(key, subject, before, None)
+            return
+        self._moved = {}
+        for key, account in list(self._accounts.items()):
+            pin = stated_by(migrating.move, account, self._catalog, self.engine.now)
+            if isinstance(pin, Pin):
+                statement = account.statements.get(subject)
+                stated = statement.body if statement is not None else Pin(migrating.move.plan, withdrawn=True)
+                self._moved[key] = stated
+                self._record(key, subject, pin, None)
 
     def blow(self, weather: Weather) -> None:
         """Without webhooks there is no weather."""

@@ -17,14 +17,14 @@ import msgspec
 import stripe
 
 from paygrade.decisions import Decision
-from paygrade.facts import Block, ManualSubscription, Member, Override, Profile
+from paygrade.facts import Block, ManualSubscription, Member, Override, Pin, Profile
 from paygrade.server.settings import Settings
 from paygrade.simulator import serve as simulator
 from serving import Api, serving
 from stories.editions import edited
 from stories.expectations import DecisionExpected
 from stories.language import Story, Weather
-from stories.operator_phrases import Choice, Edition, Statement
+from stories.operator_phrases import Choice, Edition, Migrating, Statement
 from stories.product_phrases import Refusal, Request, Told
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
@@ -116,7 +116,22 @@ class HttpWorld:
 
     def publish(self, edition: Edition) -> None:
         self._document = edited(self._document, edition)
-        _sent(self._api.put("/v1/catalog", json=self._document))
+        existing: Json = {"existing": "keep"} if edition.existing.keep else {}
+        if edition.existing.follow_at is not None:
+            existing["at"] = edition.existing.follow_at.isoformat()
+        _sent(self._api.put("/v1/catalog", json=self._document, params=existing))
+
+    def migrate(self, migrating: Migrating) -> None:
+        if migrating.back:
+            latest = _sent(self._api.get("/v1/catalog/migrations")).json()["migrations"][0]
+            told = _sent(self._api.post(f"/v1/catalog/migrations/{latest['id']}/roll-back")).json()
+        else:
+            wanted: Any = msgspec.to_builtins(migrating.move)  # Any: plain JSON
+            told = _sent(self._api.post("/v1/catalog/migrations", json=wanted)).json()["migration"]
+        give_up_at = time.monotonic() + SETTLE_S
+        while _sent(self._api.get(f"/v1/catalog/migrations/{told['id']}")).json()["finished_at"] is None:
+            assert time.monotonic() < give_up_at, f"after {SETTLE_S:.0f} s the migration goes on"
+            time.sleep(LOOK_S)
 
     def blow(self, weather: Weather) -> None:
         wanted: Json = {}
@@ -205,6 +220,8 @@ def _message(statement: Statement | Choice) -> tuple[str, Json | None]:
             return f"/blocks/{key}", None if lifted else _body(block, "key")
         case Member(key=key, role=role) as member:
             return f"/members/{key}", None if role is None else _body(member, "key")
+        case Pin(key=key, withdrawn=withdrawn) as pin:
+            return f"/versions/{key}", None if withdrawn else _body(pin, "key")
         case Profile(links=links, deleted=deleted):
             return "", None if deleted else {"links": links}
         case ManualSubscription(subscription=stated) if stated is not None:

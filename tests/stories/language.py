@@ -32,7 +32,7 @@ from paygrade.periods import parse_duration, parse_instant
 from paygrade.server.documents import read_yaml
 from stories import expectations
 from stories.expectations import DecisionExpected, FindingsExpected
-from stories.operator_phrases import Choice, Edition, Statement, statements
+from stories.operator_phrases import Choice, Edition, Migrating, Statement, statements
 from stories.product_phrases import Asking, Refusal, askings, expecting
 from stories.provider_phrases import Provider, happenings, read_term
 
@@ -51,7 +51,7 @@ class Weather(Struct, frozen=True):
     words: tuple[str, ...]
 
 
-Meaning = Happening | Statement | Choice | Edition | Weather | Asking | DecisionExpected | FindingsExpected
+Meaning = Happening | Statement | Choice | Edition | Migrating | Weather | Asking | DecisionExpected | FindingsExpected
 
 
 class Line(Struct, frozen=True):
@@ -225,7 +225,7 @@ def _meaning(text: str) -> Meaning:
             return expectations.read(text)
 
 
-def _statement(sentence: str) -> Statement | Choice | Edition | Asking:
+def _statement(sentence: str) -> Statement | Choice | Edition | Migrating | Asking:
     said, refused, code = sentence.partition(": refused ")
     stated = statements.read(said if refused else sentence)()
     if not refused:

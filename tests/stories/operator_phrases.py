@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from paygrade.balances import Grant
+from paygrade.catalog_succession import FOLLOW, Existing
 from paygrade.facts import (
     STATUSES,
     Block,
@@ -18,9 +19,11 @@ from paygrade.facts import (
     Member,
     Override,
     Phase,
+    Pin,
     Profile,
     Subscription,
 )
+from paygrade.moves import Move
 from stories.phrases import ItemsSaid, Phrases
 from stories.product_phrases import Asking, Count, Give, Void
 
@@ -51,14 +54,25 @@ NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
 class Edition(Struct, frozen=True):
-    """A catalog that differs from the one in force in one line: how many units of `feature` come with `plan`."""
+    """A catalog that differs from the one in force in one line: how many units of `feature` come with `plan`.
+
+    `existing` is what becomes of those who have the plan.
+    """
 
     plan: str
     feature: str
     units: int
+    existing: Existing = FOLLOW
 
 
-statements: Phrases[Statement | Choice | Edition | Asking] = Phrases("operator")
+class Migrating(Struct, frozen=True):
+    """Everybody there is is moved to another version of a plan. `back`: whoever was moved last is moved back."""
+
+    move: Move
+    back: bool = False
+
+
+statements: Phrases[Statement | Choice | Edition | Migrating | Asking] = Phrases("operator")
 
 
 @statements.say("override <account> <feature> limit <units>[ until <until>][ because <text>]")
@@ -167,6 +181,50 @@ def _items(said: ItemsSaid) -> tuple[Item, ...]:
 def sell_with(plan: str, units: int, feature: str) -> Edition:
     """Publish the catalog anew, with other units in one line of a plan."""
     return Edition(plan, feature, units)
+
+
+@statements.say("catalog sells <plan> with <units> <feature>, existing accounts keep theirs")
+def sell_and_keep(plan: str, units: int, feature: str) -> Edition:
+    return Edition(plan, feature, units, Existing(keep=True))
+
+
+@statements.say("catalog sells <plan> with <units> <feature>, existing accounts follow at <at>")
+def sell_and_follow(plan: str, units: int, feature: str, at: datetime) -> Edition:
+    return Edition(plan, feature, units, Existing(follow_at=at))
+
+
+@statements.say("pin <account> to <plan> version <version>[ until <until>][ because <text>]")
+def pin(account: str, plan: str, version: int, until: datetime | None = None, text: str = "") -> Statement:
+    return _pin(account, Pin(plan, version, until, reason=text))
+
+
+@statements.say("pin <account> to the newest <plan>")
+def pin_to_newest(account: str, plan: str) -> Statement:
+    return _pin(account, Pin(plan))
+
+
+@statements.say("unpin <account> from <plan>")
+def unpin(account: str, plan: str) -> Statement:
+    return _pin(account, Pin(plan, withdrawn=True))
+
+
+def _pin(account: str, pin: Pin) -> Statement:
+    return Statement(account, f"version:{pin.key}", pin)
+
+
+@statements.say("migrate <plan>[ version <number>] to version <version>[ at <at>]")
+def migrate(plan: str, version: int, number: int | None = None, at: datetime | None = None) -> Migrating:
+    return Migrating(Move(plan=plan, from_version=number, to_version=version, at=at))
+
+
+@statements.say("migrate <plan> to the newest version[ at <at>]")
+def migrate_to_newest(plan: str, at: datetime | None = None) -> Migrating:
+    return Migrating(Move(plan=plan, at=at))
+
+
+@statements.say("roll the migration of <plan> back")
+def roll_back(plan: str) -> Migrating:
+    return Migrating(Move(plan=plan), back=True)
 
 
 @statements.say("grant <account> <units> <feature> as <id>[ from <at>][ until <until>][ priority <priority>]")

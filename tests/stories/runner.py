@@ -17,7 +17,7 @@ from paygrade.facts import Profile
 from paygrade.server.operations.answers import Answer as Used
 from stories.expectations import DecisionExpected, FindingsExpected, differences
 from stories.language import Happening, Line, Story, Weather
-from stories.operator_phrases import Choice, Edition, Statement
+from stories.operator_phrases import Choice, Edition, Migrating, Statement
 from stories.product_phrases import Asking, Refusal, Request, Told, unlike
 from stories.provider_phrases import Provider
 
@@ -35,6 +35,9 @@ class World(Protocol):
 
     def publish(self, edition: Edition) -> None:
         """Publish another catalog."""
+
+    def migrate(self, migrating: Migrating) -> None:
+        """Move everybody to another version, or back; return when it is done."""
 
     def blow(self, weather: Weather) -> None:
         """Change how webhooks are delivered."""
@@ -109,6 +112,9 @@ def _play_line(line: Line, world: World, given: Given) -> list[tuple[Said | None
         case Edition() as edition:
             world.settle()
             world.publish(edition)
+        case Migrating() as migrating:
+            world.settle()
+            world.migrate(migrating)
         case Weather() as weather:
             world.blow(weather)
         case Asking() as asking:

@@ -83,12 +83,14 @@ class PlanChanges:
 
     async def claim(self, *, limit: int, lease_s: float, late: timedelta, at: datetime) -> tuple[PlanChange, ...]:
         """Take those on which there is something to do at the provider, and that nobody has: those asked for first.
-        One that is scheduled is looked at `late` after its time, if no fact has told of it by then."""
+        One that is scheduled is looked at `late` after its time, if no fact has told of it by then; one that is applied
+        while its schedule stands, to let go of that."""
         cursor = await self._connection.execute(
             f"""
             with chosen as (
                 select account, id from plan_changes
-                where state in ('asked', 'pending', 'scheduled') and done_fence is null
+                where done_fence is null and (state in ('asked', 'pending', 'scheduled') or schedule is not null)
+                  and state not in ('failed', 'canceled')
                   and (state <> 'scheduled' or undo or effective_at + %(late)s <= %(at)s)
                   and subject not like 'subscription:%%'
                   and (leased_until is null or leased_until <= clock_timestamp())
@@ -103,9 +105,10 @@ class PlanChanges:
         return tuple([_saved(row) async for row in cursor])
 
     async def lock(self, claimed: PlanChange) -> PlanChange | None:
-        """The row as it is now, held; None when it was claimed since, or is resolved."""
+        """The row as it is now, held; None when it was claimed since, or there is nothing more to do at the provider."""
         return await self._one(
-            "account = %s and id = %s and fence = %s and state in ('asked', 'pending', 'scheduled') for update",
+            "account = %s and id = %s and fence = %s and state not in ('failed', 'canceled') and done_fence is null "
+            "for update",
             (claimed.account, claimed.id, claimed.fence),
         )
 

@@ -28,6 +28,7 @@ from paygrade.postgres.events import Events
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.plan_changes import PlanChanges
+from paygrade.postgres.plan_migrations import PlanMigrations
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
 from paygrade.postgres.reports import Reports
@@ -163,6 +164,7 @@ class Transaction:
         self.alerts = Alerts(connection)
         self.quotes = Quotes(connection)
         self.plan_changes = PlanChanges(connection)
+        self.plan_migrations = PlanMigrations(connection)
         self.events = Events(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:

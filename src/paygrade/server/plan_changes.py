@@ -34,6 +34,9 @@ WAIT_FIRST_S, WAIT_MAX_S = 2.0, 120.0
 that tells of it is heard at once."""
 STEPS_MAX = 16
 """More than any change takes; one that leads in a circle is looked at again later."""
+GIVEN_UP = timedelta(hours=22)
+"""When a change that was to be made at once is taken back: Stripe forgets after a day which requests were the same, and
+an invoice of it that is not paid within 23 hours ends it anyway."""
 LATE = timedelta(minutes=2)
 """How long after its time a scheduled change is looked at, if no fact has told of it by then."""
 
@@ -66,6 +69,9 @@ async def advance_change(store: "Store", provider: Changing, clock: "Clock", cla
             held = await tx.plan_changes.lock(claimed)
             if held is None:
                 return "overtaken"
+            if _is_given_up(held, clock.now()):
+                held = replace(held, undo=True, reason="it was not made, or not paid for, within a day")
+                await _step(tx, held, "given_up", held.reason or "", clock.now())
             await tx.plan_changes.save(held, lease_s=LEASE_S)
         try:
             progress = await asyncio.to_thread(provider.advance_change, order_of(held))
@@ -77,6 +83,11 @@ async def advance_change(store: "Store", provider: Changing, clock: "Clock", cla
         if outcome is not None:
             return outcome
     return await _pause(store, claimed, Unavailable("provider_answer_invalid", "the change comes to no end"))
+
+
+def _is_given_up(held: PlanChange, at: datetime) -> bool:
+    at_once = held.effective_at is None and held.state in ("asked", "pending")
+    return at_once and not held.undo and at - held.asked_at >= GIVEN_UP
 
 
 async def note(store: "Store", claimed: PlanChange, progress: Progress, *, at: datetime) -> Outcome | None:
@@ -104,6 +115,11 @@ async def note(store: "Store", claimed: PlanChange, progress: Progress, *, at: d
 async def _noted(
     tx: "Transaction", held: PlanChange, now: PlanChange, progress: Progress, fence: int, at: datetime
 ) -> Outcome | None:
+    if held.state == "applied":
+        # It was only to let go of its schedule.
+        over = progress.state in ("done", "failed", "undone")
+        await tx.plan_changes.save(replace(held, done_fence=fence if over else None), lease_s=None if over else LEASE_S)
+        return "done" if over else None
     match progress.state:
         case "open":
             await tx.plan_changes.save(now, lease_s=LEASE_S)
@@ -134,6 +150,9 @@ async def _noted(
             return "failed"
         case "failed":
             await _resolved(tx, now, "failed", progress.detail or "the provider did not make it", at)
+            return "failed"
+        case "undone" if held.reason is not None:
+            await _resolved(tx, now, "failed", held.reason, at)
             return "failed"
         case "undone":
             await _resolved(tx, now, "canceled", progress.detail, at)

@@ -14,6 +14,7 @@ import structlog
 
 from paygrade.errors import Unavailable
 from paygrade.server.operations.alerts import LOOKS_MAX, look_again
+from paygrade.server.operations.migrations import finish_migration, migrate_next, unfinished_migrations
 from paygrade.server.operations.quotes import purge_quotes
 from paygrade.server.operations.repair import purge_repair
 from paygrade.server.operations.reports import purge_reports
@@ -53,6 +54,8 @@ CHANGES_MAX = 4
 """How many plan changes one process carries out at a time."""
 CHANGE_EVERY_S = 0.1
 SETTLE_EVERY_S = 0.25
+MOVES_MAX = 4
+"""How many accounts one process moves from one version to another at a time."""
 BROKEN_S = 30.0
 PURGE_EVERY_S = 3600.0
 
@@ -82,6 +85,7 @@ async def run_workers(
     async with asyncio.TaskGroup() as workers:
         workers.create_task(purge_regularly(store, clock))
         workers.create_task(settle_when_due(store, clock))
+        workers.create_task(migrate_accounts(store, clock))
         if provider is not None:
             workers.create_task(sync_subjects(store, provider, clock))
             workers.create_task(sweep_when_due(store, provider, clock, every=sweep_every))
@@ -189,6 +193,21 @@ async def _change(store: "Store", provider: Changing, clock: "Clock", claim: "Pl
         log.warning("plan_change_not_saved", account=claim.account, change=claim.id, error=error.detail)
     except Exception:  # the top of a loop: one change must not stop the others
         log.exception("plan_change_broken", account=claim.account, change=claim.id)
+
+
+async def migrate_accounts(store: "Store", clock: "Clock") -> None:
+    """Move the accounts of migrations to their version, or back, until cancelled."""
+
+    async def look() -> None:
+        for migration in await unfinished_migrations(store):
+            while any(
+                await asyncio.gather(*(migrate_next(store, migration, at=clock.now()) for _ in range(MOVES_MAX)))
+            ):
+                pass
+            if await finish_migration(store, migration, at=clock.now()):
+                log.info("migrated", migration=migration.id, plan=migration.move.plan, direction=migration.direction)
+
+    await _repeat(look, pause_s=LOOK_S)
 
 
 async def _buy(store: "Store", provider: Charging, clock: "Clock", claim: "SavedTopUp") -> None:

@@ -36,7 +36,8 @@ create table plan_changes (
 create unique index plan_changes_open on plan_changes (account) where state in ('asked', 'pending');
 create unique index plan_changes_scheduled on plan_changes (account, subscription) where state = 'scheduled';
 create unique index plan_changes_quoted on plan_changes (account, quote) where quote is not null;
-create index plan_changes_waiting on plan_changes (asked_at) where state in ('asked', 'pending', 'scheduled');
+create index plan_changes_waiting on plan_changes (asked_at)
+    where done_fence is null and (state in ('asked', 'pending', 'scheduled') or schedule is not null);
 
 -- What happened to a plan change, step by step.
 create table plan_change_steps (

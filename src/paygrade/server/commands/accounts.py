@@ -169,7 +169,7 @@ def block(account: str, key: str, reason: str, until: str | None, lift: bool, as
 @click.argument("plan")
 @click.option("--version", type=click.IntRange(min=1), help="The version to hold to; without it the newest.")
 @click.option("--until", help="When it ends, for example 2026-12-31T00:00:00Z.")
-@click.option("--then", type=click.IntRange(min=1), help="The version that counts from then on; without it the newest.")
+@click.option("--then", help="The version from then on, or `newest`; without it the catalog decides again.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
 @click.option("--withdraw", is_flag=True, help="Let the catalog decide again.")
 @as_json
@@ -179,7 +179,8 @@ def pin(account: str, plan: str, withdraw: bool, as_json: bool, **said: str | in
     if withdraw:
         told = call("DELETE", where)
     else:
-        told = call("PUT", where, body={name: what for name, what in said.items() if what})
+        then = _value(str(said["then"])) if said["then"] else None
+        told = call("PUT", where, body={name: what for name, what in {**said, "then": then}.items() if what})
     had = ", ".join(f"{one['key']}@{one['version']} ({one['why']})" for one in told["versions"])
     _show_outcome(told, f"{account} has {had or 'nothing'}", as_json=as_json)
 

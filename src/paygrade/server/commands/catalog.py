@@ -7,6 +7,7 @@ import click
 
 from paygrade.server.catalog_file import read_catalog
 from paygrade.server.commands.api import call, path
+from paygrade.server.commands.migrations import migrate, migration, migrations, moment
 from paygrade.server.commands.output import as_json, say, show_json, table
 from paygrade.server.sentences import instant
 
@@ -23,7 +24,11 @@ _at = click.option("--at", help="With --existing follow: when, for example 2027-
 
 @click.group()
 def catalog() -> None:
-    """Read, plan and publish the catalog."""
+    """Read, plan and publish the catalog, and move accounts to other versions of it."""
+
+
+for _command in (migrate, migration, migrations):
+    catalog.add_command(_command)
 
 
 @catalog.command()
@@ -185,11 +190,6 @@ def _becomes(existing: str, at: str | None) -> dict[str, str]:
     if at is not None and existing == "keep":
         raise click.UsageError("who keeps a version never follows: leave --at out, or say --existing follow")
     return {**({"existing": existing} if existing != "follow" else {}), **({"at": moment(at)} if at else {})}
-
-
-def moment(text: str) -> str:
-    """An instant, or the midnight (UTC) a day begins with."""
-    return f"{text}T00:00:00Z" if len(text) == len("2027-01-01") else text
 
 
 def _dated(told: dict[str, Any], name: str) -> str | None:

@@ -137,14 +137,14 @@ def summary(body: Body) -> str:
 def _pin(pin: Pin) -> str:
     if pin.withdrawn:
         return f"`{pin.key}` held to no version"
-    later = ""
-    if pin.until is not None:
-        later = f"{_until(pin.until)}, then {_version(pin.key, pin.then)}"
+    later = _until(pin.until)
+    if pin.then is not None:
+        later += f", then {_version(pin.key, pin.then)}"
     return f"held to {_version(pin.key, pin.version)}{later}{_because(pin.reason)}"
 
 
-def _version(key: str, version: int | None) -> str:
-    return f"the newest `{key}`" if version is None else f"`{key}@{version}`"
+def _version(key: str, version: int | str | None) -> str:
+    return f"`{key}@{version}`" if isinstance(version, int) else f"the newest `{key}`"
 
 
 def _subscription(subscription: Subscription) -> str:

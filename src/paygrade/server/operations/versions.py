@@ -69,7 +69,7 @@ async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> Ac
         saved = await tx.catalogs.load()
         catalog = saved.catalog if saved else EMPTY
         refuse_unknown_version(catalog, pin.key, pin.version)
-        refuse_unknown_version(catalog, pin.key, pin.then)
+        refuse_unknown_version(catalog, pin.key, pin.then if isinstance(pin.then, int) else None)
         if pin.until is not None and pin.until <= at:
             raise Refused("already_expired", f"`until` {pin.until.isoformat()} is past; name a time to come")
         held = await record(tx, held, subject=pin_subject(pin.key), body=pin, at=at)

@@ -36,7 +36,7 @@ BLOCK = {"reason": "chargeback under review"}
 
 MEMBER = {"role": "admin", "seat": True}
 
-PIN = {"version": 3, "until": "2027-01-01T00:00:00Z", "reason": "promised until the contract ends"}
+PIN = {"version": 1, "until": "2027-01-01T00:00:00Z", "reason": "promised until the contract ends"}
 
 MIGRATION_WANTED = {"plan": "pro", "from_version": 3, "to_version": 4, "accounts": ["acme"]}
 MEMBER_STATEMENTS = [{"member": "ann", "role": "owner", "seat": True}, {"member": "bo", "role": "editor"}]

@@ -152,7 +152,8 @@ async def put_pin(
     account: FromPath[str], plan: FromPath[str], request: HttpRequest, parts: Here
 ) -> versions.AccountVersions:
     """An operator's word on which version of a plan or add-on counts, above whatever the catalog keeps: `version`, or
-    the newest without one. From `until` on `then` counts, or the newest."""
+    the newest without one. From `until` on `then` counts, a version or `newest`; without it the catalog decides
+    again."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(plan, pointer="", noun="plan")}
     pin = read_body(Pin, await request.body() or b"{}", given=given, hidden={"withdrawn"})
