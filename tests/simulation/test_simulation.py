@@ -27,7 +27,7 @@ SEEDS_TRIED: dict[Rule, int] = {
     "created_after": 20,
     "created_from": 40,
     "blind_refetch": 60,
-    "terminal_shortcut": 150,
+    "terminal_shortcut": 200,
 }
 """Within how many seeds each wrong rule is caught."""
 

@@ -19,7 +19,9 @@ from paygrade.changes import Quote, quote
 from paygrade.entitlements import snapshot
 from paygrade.errors import Refused
 from paygrade.facts import Customer, Fact
+from paygrade.orders import ChangeOrder
 from paygrade.providers.stripe.client import StripeProvider
+from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.previews import StripePreviewer
 from paygrade.wanted import Wanted
 
@@ -249,6 +251,37 @@ def test_discounts_and_coupons_are_the_provider_s_to_know(simulated: Simulated) 
     assert shown.money.next_invoice is not None
     assert (made.money.next_invoice.due, shown.money.next_invoice.due) == (9900, 4950)
     assert [caveat.code for caveat in made.warnings] == ["coupon_not_counted"]
+
+
+def test_a_coupon_is_counted_beside_the_discounts_there_are(simulated: Simulated) -> None:
+    shop = Shop(simulated, USD)
+    held, coupon = (simulated.client.v1.coupons.create({"percent_off": 50, "duration": "forever"}).id for _ in range(2))
+    shop.subscribe(("pro_month", 1), discounts=[{"coupon": held}])
+    _, shown = shop.quote(Wanted(plan="scale", coupon=coupon), PlanChangeRule(when="period_end"))
+    assert shown is not None
+    assert shown.money.next_invoice is not None
+    assert shown.money.next_invoice.due == 9900 // 4
+
+
+@pytest.mark.parametrize("mode", ["classic", "flexible"])
+@pytest.mark.parametrize("case", [name for name, (_, rule) in CASES.items() if rule.when == "now"])
+def test_what_the_provider_said_is_due_is_what_making_the_change_costs(
+    simulated: Simulated, case: str, mode: str
+) -> None:
+    shop = Shop(simulated, USD)
+    id = shop.subscribe(("pro_month", 3), billing_mode={"type": mode})
+    simulated.advance("9d7h1s")
+    before = simulated.subscription(id).latest_invoice
+    made, shown = shop.quote(*CASES[case])
+    assert shown is not None
+    rule = made.matched.rule
+    order = ChangeOrder(
+        "pc_1", "acme", id, "change", None, made.made_at, made.items, rule.proration,
+        anchor_reset=rule.anchor == "reset", quoted_at=made.made_at,
+    )  # fmt: skip
+    assert StripeOrders(shop.provider.connection).advance(order).state == "done"
+    invoice = simulated.latest_invoice(id)
+    assert (0 if invoice.id == before else invoice.amount_due) == shown.money.due_now
 
 
 @pytest.mark.parametrize(

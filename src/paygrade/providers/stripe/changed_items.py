@@ -53,6 +53,13 @@ def price_id(item: ItemChange, ids: Mapping[str, str]) -> str:
     return ids.get(item.price_after, item.price_after)
 
 
+def with_coupon(source: Payload, coupon: str) -> list[Json]:
+    """The discounts of a subscription, which stay, and a coupon beside them."""
+    held = source.fields.get("discounts")
+    ids = [one if isinstance(one, str) else one.get("id") for one in held] if isinstance(held, list) else []
+    return [*({"discount": id} for id in ids if isinstance(id, str)), {"coupon": coupon}]
+
+
 def has_other_price(item: ItemChange) -> bool:
     return item.how in ("added", "changed") and (item.before, item.price_before) != (item.after, item.price_after)
 

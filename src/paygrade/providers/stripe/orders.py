@@ -25,7 +25,13 @@ from typing import Any
 
 from paygrade.errors import Refused
 from paygrade.orders import ChangeOrder, Progress
-from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, changed_items, price_ids
+from paygrade.providers.stripe.changed_items import (
+    BEHAVIORS,
+    change_refused,
+    changed_items,
+    price_ids,
+    with_coupon,
+)
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.payload import Payload
 from paygrade.providers.stripe.payments import failure, payment_of
@@ -140,7 +146,7 @@ class StripeOrders:
         if running and order.quoted_at is not None and order.proration != "none":
             asked["proration_date"] = int(order.quoted_at.timestamp())
         if order.coupon is not None:
-            asked["discounts"] = [*_discounts(source), {"coupon": order.coupon}]
+            asked["discounts"] = with_coupon(source, order.coupon)
         return self._update(order, **asked)
 
     def _plan(self, order: ChangeOrder, source: Payload, schedule: Payload | None) -> Progress:
@@ -326,10 +332,3 @@ def _gated(source: Payload) -> dict[str, str]:
         return {}
     waits = source.text("status") in ("active", "trialing")
     return {"payment_behavior": "pending_if_incomplete" if waits else "error_if_incomplete"}
-
-
-def _discounts(source: Payload) -> list[dict[str, str]]:
-    """The discounts there are, which stay."""
-    held = source.fields.get("discounts")
-    ids = [one if isinstance(one, str) else one.get("id") for one in held] if isinstance(held, list) else []
-    return [{"discount": id} for id in ids if isinstance(id, str)]

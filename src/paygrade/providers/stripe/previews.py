@@ -12,8 +12,8 @@ from paygrade.bills import Invoice, Money
 from paygrade.changes import Quote
 from paygrade.errors import Refused, Unavailable
 from paygrade.proration import Line
-from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, changed_items
-from paygrade.providers.stripe.connection import NotTaken, StripeConnection, not_understood
+from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, changed_items, with_coupon
+from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.payload import Payload
 from paygrade.providers.stripe.translate import Json
 
@@ -27,8 +27,8 @@ class StripePreviewer:
     def preview(self, quote: Quote) -> Money | None:
         """What Stripe would bill for this change; None: it shows nothing of such a change.
 
-        At most two previews, and one look-up of prices by their keys. Refused `provider_refused_change` where Stripe
-        would not make the change. Raises Unavailable.
+        At most two previews, for each a reading of the subscription where there is a coupon, and one look-up of prices
+        by their keys. Refused `provider_refused_change` where Stripe would not make the change. Raises Unavailable.
         """
         if quote.ends:
             return self._ending(quote)
@@ -65,13 +65,20 @@ class StripePreviewer:
         if quote.when == "now" and details["proration_behavior"] != "none":
             details["proration_date"] = int(quote.effective_at.timestamp())
         if quote.wanted.coupon is not None:
-            asked["discounts"] = [{"coupon": quote.wanted.coupon}]
+            # What is said of discounts takes the place of those there are.
+            asked["discounts"] = with_coupon(self._subscription(quote), quote.wanted.coupon)
         try:
             return self._post(asked)
         except NotTaken as refused:
             if refused.code == "invoice_upcoming_none":
                 return None
             raise change_refused(refused.message) from refused
+
+    def _subscription(self, quote: Quote) -> Payload:
+        try:
+            return Payload(self._connection.get(f"/v1/subscriptions/{quote.subscription}"), "subscription")
+        except Gone as gone:
+            raise change_refused(f"there is no subscription `{quote.subscription}`") from gone
 
     def _post(self, asked: dict[str, Any]) -> Json:
         """Asked again once where no answer came: unlike what else is posted, this changes nothing."""
