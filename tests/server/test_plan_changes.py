@@ -103,6 +103,14 @@ def test_an_upgrade_is_quoted_with_the_provider_s_sums(house: House) -> None:
     assert house.api.check("acme", "audit_log")["allowed"] is False
 
 
+def test_what_nobody_would_bill_is_refused_and_never_an_internal_error(house: House) -> None:
+    for quantity in (2**40, 2**53 - 1, 2**63 - 1):
+        refused = house.refused(400, "own", quantities={"seats": quantity})
+        assert refused["code"] in ("amount_too_large", "invalid_body"), refused
+    assert house.refused(400, "own", quantities={"seats": 2**40 + 10**12})["code"] == "amount_too_large"
+    assert house.quote("own", quantities={"seats": 10**6})["money"]["next_invoice"]["total"] > 10**9
+
+
 def test_a_quote_is_kept_and_names_what_it_was_made_on(house: House) -> None:
     made = house.quote("acme", quantities={"seats": 5}, when="period_end")
     assert house.api.ok("GET", f"/v1/accounts/acme/plan-changes/quotes/{made['id']}") == made

@@ -39,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "invalid_query": Kind(400, "The query is not as expected"),
     "invalid_override": Kind(400, "The override does not fit the feature"),
     "invalid_subscription": Kind(400, "The subscription is not as expected"),
+    "amount_too_large": Kind(400, "Nobody bills so much"),
     "already_expired": Kind(400, "The end lies in the past"),
     "unknown_provider": Kind(400, "There is no such provider"),
     "catalog_invalid": Kind(400, "The catalog has mistakes"),
