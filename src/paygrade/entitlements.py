@@ -48,9 +48,9 @@ from paygrade.catalog import (
     Rate,
     Term,
 )
+from paygrade.counting import anchor_of, counting_window, habit_of, window_of
 from paygrade.document import QUANTITY_MAX
 from paygrade.facts import Override
-from paygrade.periods import Period, Recurrence, window_at
 from paygrade.sources import (
     Candidate,
     Holding,
@@ -87,12 +87,12 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     set: units cost `rate` credits for every `per` units, or what `rates` says for the value of the usage event's
     `property`, and `limit` counts credits; it is set on a denied feature too, since credits granted later may pay.
 
-    `[from_at, resets_at)` is the window the limit counts in: both None for what is held for good, and where the limit
-    counts the last `rolling_s` seconds. `units_max`: where a soft limit ends after all, since it is as far as the spend
-    cap pays at `overage_price`; None: nowhere. `per_member`: what one member may use of the limit. `caps`: limits in
-    other windows, all of which hold; those that recur are aligned to `anchor_at`, and none of them ends a segment.
-    `rollover`: units carried to the next window. `priority`: where these units stand in the burn order. `plain`: one
-    count against one limit, and nothing else to look at.
+    `[from_at, resets_at)` is the window usage counts in, with a limit or without: both None for what is held for good,
+    and where the limit counts the last `rolling_s` seconds. `units_max`: where a soft limit ends after all, since it is
+    as far as the spend cap pays at `overage_price`; None: nowhere. `per_member`: what one member may use of the limit.
+    `caps`: limits in other windows, all of which hold; those that recur are aligned to `anchor_at`, and none of them
+    ends a segment. `rollover`: units carried to the next window. `priority`: where these units stand in the burn order.
+    `plain`: one count against one limit, and nothing else to look at.
     """
 
     feature: str
@@ -175,7 +175,7 @@ def snapshot(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
 def derive(account: Account, catalog: Catalog, at: datetime) -> Segment:
     """The entitlements of every feature and credit from `at` to the next date that changes them, or the horizon."""
     view = view_of(account, catalog, at)
-    entitlements = {key: _settle(view, offer)[0] for key, offer in offers(catalog).items()}
+    entitlements = {key: _windowed(view, _settle(view, offer)[0]) for key, offer in offers(catalog).items()}
     for key, feature in catalog.features.items():
         if isinstance(feature, MeteredFeature) and feature.burns:
             entitlements[key] = _by_credit(feature, entitlements)
@@ -202,15 +202,15 @@ def trace(account: Account, catalog: Catalog, feature: str, at: datetime) -> tup
     return tuple(sorted(candidates, key=lambda candidate: order.index(candidate.verdict)))
 
 
-def counting_window(account: Account, catalog: Catalog, key: str, at: datetime) -> Period:
-    """The window usage counts in where no entitlement has one: as it is sold first, else the calendar month of UTC.
-    `until` None: nothing resets it."""
-    sold: tuple[Plan | AddOn, ...] = (*catalog.plans.values(), *catalog.add_ons.values())
-    for term in (bought.terms.get(key) for bought in sold):
-        if isinstance(term, Allowance) and (term.recurrence or term.rolling_s):
-            recurrence = term.recurrence or Recurrence("lifetime")
-            return window_at(recurrence, view_of(account, catalog, at).anchor_at, at)
-    return window_at(Recurrence("month", calendar=True), at, at)
+def _windowed(view: View, its: Entitlement) -> Entitlement:
+    """With the window its usage counts in, where it has no limit that says so; a credit that is not had, too: units of
+    it that were granted by themselves may pay."""
+    unlimited = its.kind == "metered" and its.granted and its.limit is None
+    pays = its.kind == "credit" and (its.limit is None or not its.granted)
+    if its.from_at is not None or its.rolling_s is not None or not (unlimited or pays):
+        return its
+    window = counting_window(view, its.feature)
+    return its if window.until is None else replace(its, from_at=window.from_at, resets_at=window.until)
 
 
 def override_fits(override: Override, offer: Offer | None) -> bool:
@@ -237,7 +237,7 @@ def _settle(view: View, offer: Offer) -> tuple[Entitlement, tuple[Candidate, ...
         merged = _denied(view, offer, closed)
     override = view.overrides.get(offer.key)
     if override is not None and override_fits(override, offer):
-        habit = _habit(view, offer, open_to)
+        habit = habit_of(view, offer.key, _leading(open_to))
         merged, candidates = _overridden(offer, override, merged, candidates, habit=habit)
     if view.block is not None:
         source = Source("block", "blocked", note=view.block.reason or view.block.key, until=view.block.expires_at)
@@ -304,9 +304,9 @@ def _merge_units(view: View, offer: Offer, open_to: _Allowances) -> tuple[Entitl
         rollover=leading.rollover,
         per_member=leading.per_member,
         caps=leading.caps,
-        anchor_at=_anchor(view, leader) if leading.rollover or any(cap.recurrence for cap in leading.caps) else None,
+        anchor_at=anchor_of(view, leader) if leading.rollover or any(cap.recurrence for cap in leading.caps) else None,
         priority=leading.priority,
-        **_window(view, leading, leader),
+        **window_of(view, leading, leader),
         **_overage([term for term, _ in base], limit=None if unlimited else total),
     )
     return merged, tuple(candidates)
@@ -322,6 +322,12 @@ def _ranked(
     bases += [counted] if counted else []
     bases.sort(key=lambda base: (-_amount(base), _strength(base[0][1])))
     return bases, added
+
+
+def _leading(open_to: list[tuple[Term, Holding]]) -> tuple[Term, Holding] | None:
+    """The term whose window all units of a feature count in; None: nothing gives any."""
+    bases, added = _ranked([(term, holding) for term, holding in open_to if isinstance(term, Allowance)])
+    return next(iter(bases[0] if bases else added), None)
 
 
 def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
@@ -407,7 +413,7 @@ def _by_credit(feature: MeteredFeature, entitlements: dict[str, Entitlement]) ->
         own, credit=burn.credit, rate=burn.rate, per=burn.per, property=burn.property, rates=burn.rates or None
     )
     if not pool.granted:
-        return replace(own, reason=pool.reason)
+        return replace(own, reason=pool.reason, from_at=pool.from_at, resets_at=pool.resets_at)
     return replace(
         own,
         granted=True,
@@ -457,36 +463,6 @@ def _tiers(sources: Iterable[Source]) -> tuple[tuple[tuple[int, Reason], ...], i
             tiers.append((total, source.reason))
         total += source.units or 0
     return tuple(tiers), total
-
-
-def _window(view: View, term: Allowance, holding: Holding | None) -> dict[str, Any]:
-    """Where the units of this term count, as Entitlement's own fields.
-
-    What is held for good has no dates: they would be a subscription's, and the next one would begin to count anew.
-    """
-    if term.rolling_s is not None:
-        return {"rolling_s": term.rolling_s}
-    if term.recurrence is None or term.recurrence.every == "lifetime":
-        return {}
-    window = window_at(term.recurrence, _anchor(view, holding), view.at)
-    return {"from_at": window.from_at, "resets_at": window.until}
-
-
-def _anchor(view: View, holding: Holding | None) -> datetime:
-    """What windows are aligned to: the subscription their units come from, else the account's own anchor."""
-    standing = holding.standing if holding is not None else None
-    return standing.subscription.anchor_at if standing else view.anchor_at
-
-
-def _habit(view: View, offer: Offer, open_to: Iterable[tuple[Term, Holding]] = ()) -> dict[str, Any]:
-    """Where units of this feature count that no term grants: as those the account has, else as the first ones sold."""
-    bases, added = _ranked([(term, holding) for term, holding in open_to if isinstance(term, Allowance)])
-    leading: list[tuple[Term | None, Holding | None]] = [*(bases[0] if bases else added)[:1]]
-    sold: tuple[Plan | AddOn, ...] = (*view.catalog.plans.values(), *view.catalog.add_ons.values())
-    for term, holding in (*leading, *((bought.terms.get(offer.key), None) for bought in sold)):
-        if isinstance(term, Allowance) and (term.recurrence or term.rolling_s):
-            return _window(view, term, holding)
-    return {}
 
 
 def _outranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

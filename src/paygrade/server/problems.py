@@ -69,6 +69,7 @@ KINDS: dict[str, Kind] = {
     "report_refused": Kind(409, "The provider would not take the report"),
     "raced": Kind(409, "This changed at the same moment"),
     "not_countable": Kind(409, "There is nothing to count"),
+    "paid_in_credits": Kind(409, "Credits pay for this"),
     "unknown_reservation": Kind(404, "There is no such reservation"),
     "reservation_expired": Kind(409, "The reservation has run out"),
     "reservation_resolved": Kind(409, "The reservation was resolved before"),
