@@ -21,6 +21,8 @@ What goes with the units comes from the term that leads row 4, without one from 
 |---|---|---|
 | window, share per member, caps, warnings, priority | stay | stay: they say how units are used, not how many |
 | overage, its price and spend cap; rollover | stay | go: the override says how many units there are, and no more |
+
+An override's `spend_cap` says how far overage goes that has a price, in the place of the term's; all else stays.
 """
 
 from collections.abc import Iterable, Mapping
@@ -335,10 +337,15 @@ def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
     soft = next((term for term in base if term.overage == "soft"), None)
     if soft is None:
         return {}
-    price, units_max = soft.overage_price, None
-    if limit is not None and price is not None and soft.spend_max is not None:
-        units_max = min(limit + soft.spend_max * price.per // price.amount, QUANTITY_MAX)
-    return {"soft": True, "overage_price": price, "units_max": units_max}
+    price = soft.overage_price
+    return {"soft": True, "overage_price": price, "units_max": _units_max(limit, price, soft.spend_max)}
+
+
+def _units_max(limit: int | None, price: OveragePrice | None, spend_cap: int | None) -> int | None:
+    """How many units there are where so much may be spent over the limit; None: as many as anyone likes."""
+    if limit is None or price is None or spend_cap is None:
+        return None
+    return min(limit + spend_cap * price.per // price.amount, QUANTITY_MAX)
 
 
 def _overridden(
@@ -358,7 +365,10 @@ def _overridden(
         value=override.value,
         note=override.reason,
         until=override.expires_at,
+        spend_cap=override.spend_cap,
     )
+    if override.spend_cap is not None:
+        return _capped(source, merged, candidates)
     if override.add is not None:
         return _added(offer, source, merged, candidates, habit=habit)
     replaced = _entitle(
@@ -379,6 +389,17 @@ def _overridden(
         **habit,
     )
     return replaced, (Candidate(source, "decides"), *_outranked(candidates))
+
+
+def _capped(
+    source: Source, merged: Entitlement, candidates: tuple[Candidate, ...]
+) -> tuple[Entitlement, tuple[Candidate, ...]]:
+    """Another spend cap on the overage there is; where there is none, nothing."""
+    if not merged.granted or merged.overage_price is None or merged.limit is None:
+        return merged, (*candidates, Candidate(source, "outranked" if merged.granted else "suspended"))
+    units_max = _units_max(merged.limit, merged.overage_price, source.spend_cap)
+    capped = replace(merged, units_max=units_max, sources=(*merged.sources, source))
+    return capped, (*candidates, Candidate(source, "adds"))
 
 
 def _added(

@@ -64,6 +64,8 @@ class Source(Struct, frozen=True, omit_defaults=True):
     value: bool | int | str | None = None
     note: str = ""
     until: datetime | None = None
+    spend_cap: int | None = None
+    """What it lets overage cost, in minor units, where that is all it says."""
 
 
 class Candidate(Struct, frozen=True):

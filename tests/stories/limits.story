@@ -237,3 +237,28 @@ catalog metered
   acme teleport 0: denied unknown_feature
   operator: block acme for fraud
   acme calls 0: denied blocked
+
+
+story an operator lets overage cost more or less than the plan does, and the limit stays
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  operator: override acme paid spend cap 30
+  acme paid: denied not_in_plan
+  provider: acme subscribes to pro_monthly
+  acme paid 30: allowed plan, limit 10
+  acme paid 31: denied limit_reached, limited_by spend_cap, limit 30
+  product: acme consumes 20 paid: allowed plan, limit 10, used 20, remaining 0
+  operator: override acme paid spend cap 15 until 2026-03-20T00:00Z because "the budget is spent"
+  acme paid: denied limit_reached, limited_by spend_cap, limit 20, used 20
+  acme paid 0: allowed plan, limit 10, used 20
+2026-03-20T00:00Z
+  acme paid: denied limit_reached, limited_by spend_cap, limit 16, used 20
+  operator: override acme paid spend cap 0
+2026-04-01T00:00Z
+  product: acme consumes 10 paid: allowed plan, used 10, remaining 0
+  acme paid: denied limit_reached, limited_by spend_cap, limit 10
+  operator: remove override acme paid
+  acme paid 6: allowed plan
+  acme paid 7: denied limit_reached, limit 16
