@@ -23,6 +23,10 @@ BEGAN_AT = (datetime.now(UTC) - timedelta(days=75)).strftime("%Y-%m-%dT00:00:00Z
 """Long enough ago that there are windows before this one, of which something is carried over."""
 
 
+_versions = itertools.count(1)
+"""Of what is stated of subscriptions: larger each time, whoever states it, since an older one changes nothing."""
+
+
 class Accounts(Struct, frozen=True):
     """`hot` for half of all requests, one of which changes its plan all the time; `many` for the others. What one
     of them has is never granted by itself, so that it stays counted in plain numbers."""
@@ -48,7 +52,7 @@ def made_accounts(cluster: Cluster, *, many: int) -> Accounts:
             )
         )
     for hot in accounts.hot:
-        cluster.ask("PUT", f"/v1/accounts/{hot}/subscriptions/sub", json=subscription("team", 1))
+        cluster.ask("PUT", f"/v1/accounts/{hot}/subscriptions/sub", json=subscription("team", next(_versions)))
     return accounts
 
 
@@ -63,14 +67,13 @@ class Operator:
     def __init__(self, cluster: Cluster, accounts: Accounts) -> None:
         self._rng = random.Random(cluster.rng.random())
         self._accounts, self._servers = accounts, itertools.cycle(cluster.server_urls)
-        self._versions = itertools.count(2)
         headers = {"Authorization": f"Bearer {cluster.admin_key}"}
         self._http = httpx2.Client(headers=headers, trust_env=False, timeout=30, verify=False)
 
     def work(self, stopping: threading.Event) -> None:
         while not stopping.wait(0.3):
             plan = self._rng.choice(("free", "team"))
-            moved = subscription(plan, next(self._versions))
+            moved = subscription(plan, next(_versions))
             self._say(f"/v1/accounts/{self._accounts.mover}/subscriptions/sub", moved)
             limit = {"limit": self._rng.randint(0, 1500), "reason": "as agreed"}
             self._say(f"/v1/accounts/{self._accounts.hot[0]}/overrides/calls", limit)
