@@ -144,8 +144,9 @@ def _invoice(at: datetime, lines: tuple[Line, ...], *, left: int = 0) -> Invoice
 def _money(
     currency: str | None, lines: tuple[Line, ...], invoice: Invoice | None, following: Invoice | None, *, now: bool
 ) -> Money:
-    sums = (invoice.total for invoice in (invoice, following) if invoice is not None)
-    if any(abs(amount) > QUANTITY_MAX for amount in (*(line.amount for line in lines), *sums)):
+    told = [invoice for invoice in (invoice, following) if invoice is not None]
+    amounts = [line.amount for line in (*lines, *(line for invoice in told for line in invoice.lines))]
+    if any(abs(amount) > QUANTITY_MAX for amount in (*amounts, *(invoice.total for invoice in told))):
         detail = (
             f"this would cost more than {QUANTITY_MAX} minor units, which nobody bills; are these quantities meant?"
         )
