@@ -229,6 +229,12 @@ overrides = st.one_of(
         add=st.integers(1, 10**6),
         expires_at=maybe_instants,
     ),
+    st.builds(
+        Override,
+        st.sampled_from(["api_calls", "builds"]),
+        spend_cap=st.integers(0, 10**6),
+        expires_at=maybe_instants,
+    ),
     st.builds(Override, st.just("retention"), value=st.integers(0, 9999), expires_at=maybe_instants),
     st.builds(Override, st.sampled_from(["api_calls", "builds"]), unlimited=st.just(True), expires_at=maybe_instants),
 )

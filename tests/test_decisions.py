@@ -39,7 +39,7 @@ def test_a_decision_is_total_and_never_raises(
     assert msgspec.json.decode(msgspec.json.encode(decision), type=Decision) == decision
 
 
-@given(units, units, units, units)
+@given(units, units, units, st.integers(1, 10**12))
 def test_one_more_is_allowed_iff_it_fits(limit: int, used: int, reserved: int, quantity: int) -> None:
     account = account_with(facts=(operator_fact("override:seats", Override("seats", limit=limit)),))
     held = msgspec.structs.replace(snapshot(account, CATALOG, T0), balances={"seats": Balance(used, reserved)})

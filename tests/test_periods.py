@@ -1,5 +1,7 @@
 """Law 9: aware UTC instants, half-open windows, anchors on days 29-31 clamp without drift."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -110,3 +112,19 @@ def test_an_instant_without_an_offset_or_sense_is_refused(text: str) -> None:
 
 def test_an_instant_in_any_offset_is_read_as_utc() -> None:
     assert parse_instant("2026-01-31T12:00:00+02:00") == datetime(2026, 1, 31, 10, tzinfo=UTC)
+
+
+def test_a_time_zone_this_machine_lacks_is_named_with_what_to_install() -> None:
+    asked = (
+        "import sys, zoneinfo; sys.modules['tzdata'] = None; zoneinfo.reset_tzpath([])\n"
+        "from datetime import UTC, datetime; from paygrade.periods import Recurrence, window_at\n"
+        "at = datetime(2026, 3, 1, tzinfo=UTC)\n"
+        "print(window_at(Recurrence('day', calendar=True), at, at).until)\n"
+        "window_at(Recurrence('day', calendar=True, zone='Europe/Berlin'), at, at)"
+    )
+    found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
+    assert found.stdout == "2026-03-02 00:00:00+00:00\n"
+    assert found.stderr.splitlines()[-1] == (
+        "LookupError: this machine does not know the time zone `Europe/Berlin`, in which something is counted; "
+        "install the package `tzdata` here"
+    )

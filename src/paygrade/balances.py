@@ -56,6 +56,11 @@ class Grant(Struct, frozen=True, omit_defaults=True):
         return max(0, self.units - self.used - self.reserved - self.voided)
 
     @property
+    def spent(self) -> bool:
+        """Whether there is nothing left of it, and nothing held that could come back."""
+        return not self.reserved and self.used + self.voided >= self.units
+
+    @property
     def granted(self) -> int:
         return max(self.units, self.used + self.reserved + self.voided)
 

@@ -13,6 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.catalog import PlanChangeRule
+from paygrade.document import QUANTITY_MAX
+from paygrade.errors import Refused
 from paygrade.facts import Item, Subscription
 from paygrade.proration import Billed, Costs, Line, Paid, Terms, credit, period_at, prorate, renewal, until_then
 from paygrade.wanted import Position, Resolved
@@ -143,6 +145,13 @@ def _invoice(at: datetime, lines: tuple[Line, ...], *, left: int = 0) -> Invoice
 def _money(
     currency: str | None, lines: tuple[Line, ...], invoice: Invoice | None, following: Invoice | None, *, now: bool
 ) -> Money:
+    told = [invoice for invoice in (invoice, following) if invoice is not None]
+    amounts = [line.amount for line in (*lines, *(line for invoice in told for line in invoice.lines))]
+    if any(abs(amount) > QUANTITY_MAX for amount in (*amounts, *(invoice.total for invoice in told))):
+        detail = (
+            f"this would cost more than {QUANTITY_MAX} minor units, which nobody bills; are these quantities meant?"
+        )
+        raise Refused("amount_too_large", detail)
     credits = -sum(line.amount for line in lines if line.kind == "credit")
     charges = sum(line.amount for line in lines if line.kind != "credit")
     due_now = invoice.due if invoice is not None and now else 0

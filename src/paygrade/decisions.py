@@ -1,20 +1,20 @@
 """The decision: may they, now, and why?
 
-Laws: `decide` is pure in its arguments, total and never raises; one more is allowed iff
-`used + reserved + quantity <= limit` in every counter it is in; every decision names its reason and its sources, and
-the instant and version it was made on.
+Laws: `decide` is pure in its arguments, total and never raises; one or more are allowed iff
+`used + reserved + quantity <= limit` in every counter they are in, and none at all whenever the feature is had; every
+decision names its reason and its sources, and the instant and version it was made on.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot
 from paygrade.catalog import OnError
-from paygrade.entitlements import Entitlement, Segment, Snapshot
-from paygrade.ledger import in_window, price, rate_of
+from paygrade.entitlements import Entitlement, Segment, Snapshot, entitlements_at
+from paygrade.ledger import in_window, price, rate_of, set_aside
 from paygrade.seats import seats_of
 from paygrade.sources import Reason, Source
 
@@ -62,9 +62,9 @@ def decide(
 ) -> Decision:
     """Whether this account may use `quantity` more units of `feature` at `at`.
 
-    `quantity` 0 asks whether it has the feature at all. A feature with roles needs a `member` who has one of them, and
-    one that takes a seat needs a `member` who has one. `properties` are those of the usage, where its price in credits
-    depends on one.
+    `quantity` 0 asks whether it has the feature at all, however much of it is used. A feature with roles needs a
+    `member` who has one of them, and one that takes a seat a `member` who has one. `properties` are those of the usage,
+    where its price in credits depends on one.
     """
     # The hot path of every product that asks: subscripts and comparisons, no call that need not be.
     try:
@@ -90,7 +90,7 @@ def decide(
         remaining = limit - total if limit > total else 0
         if allowed:
             asked = total + quantity
-            if asked > limit and not entitlement.soft:
+            if asked > limit and quantity and not entitlement.soft:
                 allowed, reason = False, "limit_reached"
             elif entitlement.tiers and asked > entitlement.tiers[0][0]:
                 reason = _tier(entitlement, asked)
@@ -145,7 +145,7 @@ class Room(Struct, frozen=True):
         return 0 if self.limit is None else max(0, self.limit - self.used - self.reserved)
 
     def fits(self, quantity: int) -> bool:
-        return self.limit is None or self.used + self.reserved + quantity <= self.limit
+        return not quantity or self.limit is None or self.used + self.reserved + quantity <= self.limit
 
 
 def _decide_closely(
@@ -207,6 +207,27 @@ def _decide_closely(
     )
 
 
+def decide_to_hold(
+    snapshot: Snapshot,
+    feature: str,
+    quantity: int,
+    at: datetime,
+    *,
+    member: str | None = None,
+    properties: Mapping[str, object] | None = None,
+) -> Decision:
+    """The same for units to be held, whose price is rounded up on its own: a fraction that is paid for already may be
+    used by somebody else until they are committed."""
+    decision = decide(snapshot, feature, quantity, at, member=member, properties=properties)
+    entitlement = entitlements_at(snapshot, at).get(feature)
+    if not decision.allowed or entitlement is None or entitlement.credit is None:
+        return decision
+    amount = set_aside(entitlement, quantity, properties)
+    if decide(snapshot, entitlement.credit, amount, at).allowed:
+        return decision
+    return replace(decision, allowed=False, reason="insufficient_credit", value=None)
+
+
 OPENED_BY_GRANTS: frozenset[Reason] = frozenset({"not_in_plan", "no_subscription", "canceled", "trial_ended"})
 """What units granted by themselves can make up for: nothing that suspends what was paid for."""
 
@@ -235,7 +256,13 @@ def _rooms(payer: Entitlement, paying: Balance, at: datetime) -> tuple[Room, Roo
     if detail is None or own.limit is None:
         return own, Room(0, 0, 0, None)
     carried = detail.carried
-    extra = [grant for grant in detail.grants if grant.spendable(at)]
+    # What was given before this window and is spent is over; where nothing begins anew, it is part of what is held.
+    begun_at = payer.from_at if payer.rolling_s is None else at - timedelta(seconds=payer.rolling_s)
+    extra = [
+        grant
+        for grant in detail.grants
+        if grant.spendable(at) and not (grant.spent and begun_at is not None and grant.from_at < begun_at)
+    ]
     return own, Room(
         sum(grant.granted - grant.voided for grant in extra)
         + max(detail.carried_units, carried.used + carried.reserved),

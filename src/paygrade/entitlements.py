@@ -22,6 +22,8 @@ What goes with the units comes from the term that leads row 4, without one from 
 |---|---|---|
 | window, share per member, caps, warnings, priority | stay | stay: they say how units are used, not how many |
 | overage, its price and spend cap; rollover | stay | go: the override says how many units there are, and no more |
+
+An override's `spend_cap` says how far overage goes that has a price, in the place of the term's; all else stays.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +37,6 @@ from paygrade.accounts import Account
 from paygrade.balances import Balance
 from paygrade.catalog import (
     PRIORITY,
-    AddOn,
     Allowance,
     BooleanFeature,
     Cap,
@@ -45,14 +46,13 @@ from paygrade.catalog import (
     LevelFeature,
     MeteredFeature,
     OveragePrice,
-    Plan,
     Rate,
     Term,
 )
+from paygrade.counting import anchor_of, counting_window, habit_of, window_of
 from paygrade.document import QUANTITY_MAX
 from paygrade.facts import Leeway, Override
-from paygrade.periods import Period, Recurrence, window_at
-from paygrade.ranking import Allowances, anchor_of, habit_of, height, rank_units, strength, tiers_of, window_of
+from paygrade.ranking import Allowances, height, leading_of, rank_units, strength, tiers_of
 from paygrade.sources import (
     Candidate,
     Holding,
@@ -86,14 +86,13 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     set: units cost `rate` credits for every `per` units, or what `rates` says for the value of the usage event's
     `property`, and `limit` counts credits; it is set on a denied feature too, since credits granted later may pay.
 
-    `[from_at, resets_at)` is the window the limit counts in: both None for what is held for good, and where the limit
-    counts the last `rolling_s` seconds. `units_max`: where a soft limit ends after all, since it is as far as the spend
-    cap pays at `overage_price`; None: nowhere. `per_member`: what one member may use of the limit. `caps`: limits in
-    other windows, all of which hold; those that recur are aligned to `anchor_at`, and none of them ends a segment.
-    `seat`: the level of which a member needs a seat. `in_seats`: members take these units up. `personal`: who asks
-    matters, for one or the other.
-    `rollover`: units carried to the next window. `priority`: where these units stand in the burn order. `plain`: one
-    count against one limit, and nothing else to look at.
+    `[from_at, resets_at)` is the window usage counts in, with a limit or without: both None for what is held for good,
+    and where the limit counts the last `rolling_s` seconds. `units_max`: where a soft limit ends after all, since it is
+    as far as the spend cap pays at `overage_price`; None: nowhere. `per_member`: what one member may use of the limit.
+    `caps`: limits in other windows, all of which hold; those that recur are aligned to `anchor_at`, and none of them
+    ends a segment. `seat`: the level of which a member needs a seat. `in_seats`: members take these units up.
+    `personal`: who asks matters, for one or the other. `rollover`: units carried to the next window. `priority`: where
+    these units stand in the burn order. `plain`: one count against one limit, and nothing else to look at.
     """
 
     feature: str
@@ -183,7 +182,7 @@ def snapshot(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
 def derive(account: Account, catalog: Catalog, at: datetime) -> Segment:
     """The entitlements of every feature and credit from `at` to the next date that changes them, or the horizon."""
     view = view_of(account, catalog, at)
-    entitlements = {key: _settle(view, offer)[0] for key, offer in offers(catalog).items()}
+    entitlements = {key: _windowed(view, _settle(view, offer)[0]) for key, offer in offers(catalog).items()}
     for key, feature in catalog.features.items():
         if isinstance(feature, MeteredFeature) and feature.burns:
             entitlements[key] = _by_credit(feature, entitlements)
@@ -210,15 +209,15 @@ def trace(account: Account, catalog: Catalog, feature: str, at: datetime) -> tup
     return tuple(sorted(candidates, key=lambda candidate: order.index(candidate.verdict)))
 
 
-def counting_window(account: Account, catalog: Catalog, key: str, at: datetime) -> Period:
-    """The window usage counts in where no entitlement has one: as it is sold first, else the calendar month of UTC.
-    `until` None: nothing resets it."""
-    sold: tuple[Plan | AddOn, ...] = (*catalog.plans.values(), *catalog.add_ons.values())
-    for term in (bought.terms.get(key) for bought in sold):
-        if isinstance(term, Allowance) and (term.recurrence or term.rolling_s):
-            recurrence = term.recurrence or Recurrence("lifetime")
-            return window_at(recurrence, view_of(account, catalog, at).anchor_at, at)
-    return window_at(Recurrence("month", calendar=True), at, at)
+def _windowed(view: View, its: Entitlement) -> Entitlement:
+    """With the window its usage counts in, where it has no limit that says so; a credit that is not had, too: units of
+    it that were granted by themselves may pay."""
+    unlimited = its.kind == "metered" and its.granted and its.limit is None
+    pays = its.kind == "credit" and (its.limit is None or not its.granted)
+    if its.from_at is not None or its.rolling_s is not None or not (unlimited or pays):
+        return its
+    window = counting_window(view, its.feature)
+    return its if window.until is None else replace(its, from_at=window.from_at, resets_at=window.until)
 
 
 def override_fits(override: Override, offer: Offer | None) -> bool:
@@ -245,10 +244,12 @@ def _settle(view: View, offer: Offer) -> tuple[Entitlement, tuple[Candidate, ...
         merged = _denied(view, offer, closed)
     leeway = view.leeways.get(offer.key)
     if leeway is not None and not isinstance(offer, BooleanFeature | ConfigFeature):
-        merged, candidates = _left(offer, leeway, merged, candidates, habit=habit_of(view, offer, open_to))
+        merged, candidates = _left(
+            offer, leeway, merged, candidates, habit=habit_of(view, offer.key, leading_of(open_to))
+        )
     override = view.overrides.get(offer.key)
     if override is not None and override_fits(override, offer):
-        habit = habit_of(view, offer, open_to)
+        habit = habit_of(view, offer.key, leading_of(open_to))
         merged, candidates = _overridden(offer, override, merged, candidates, habit=habit)
     if view.block is not None:
         source = Source("block", "blocked", note=view.block.reason or view.block.key, until=view.block.expires_at)
@@ -328,10 +329,15 @@ def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
     soft = next((term for term in base if term.overage == "soft"), None)
     if soft is None:
         return {}
-    price, units_max = soft.overage_price, None
-    if limit is not None and price is not None and soft.spend_max is not None:
-        units_max = min(limit + soft.spend_max * price.per // price.amount, QUANTITY_MAX)
-    return {"soft": True, "overage_price": price, "units_max": units_max}
+    price = soft.overage_price
+    return {"soft": True, "overage_price": price, "units_max": _units_max(limit, price, soft.spend_max)}
+
+
+def _units_max(limit: int | None, price: OveragePrice | None, spend_cap: int | None) -> int | None:
+    """How many units there are where so much may be spent over the limit; None: as many as anyone likes."""
+    if limit is None or price is None or spend_cap is None:
+        return None
+    return min(limit + spend_cap * price.per // price.amount, QUANTITY_MAX)
 
 
 def _overridden(
@@ -351,7 +357,10 @@ def _overridden(
         value=override.value,
         note=override.reason,
         until=override.expires_at,
+        spend_cap=override.spend_cap,
     )
+    if override.spend_cap is not None:
+        return _capped(source, merged, candidates)
     if override.add is not None:
         return _added(offer, source, merged, candidates, habit=habit)
     replaced = _entitle(
@@ -372,6 +381,17 @@ def _overridden(
         **habit,
     )
     return replaced, (Candidate(source, "decides"), *_outranked(candidates))
+
+
+def _capped(
+    source: Source, merged: Entitlement, candidates: tuple[Candidate, ...]
+) -> tuple[Entitlement, tuple[Candidate, ...]]:
+    """Another spend cap on the overage there is; where there is none, nothing."""
+    if not merged.granted or merged.overage_price is None or merged.limit is None:
+        return merged, (*candidates, Candidate(source, "outranked" if merged.granted else "suspended"))
+    units_max = _units_max(merged.limit, merged.overage_price, source.spend_cap)
+    capped = replace(merged, units_max=units_max, sources=(*merged.sources, source))
+    return capped, (*candidates, Candidate(source, "adds"))
 
 
 def _added(
@@ -437,7 +457,7 @@ def _by_credit(feature: MeteredFeature, entitlements: dict[str, Entitlement]) ->
         own, credit=burn.credit, rate=burn.rate, per=burn.per, property=burn.property, rates=burn.rates or None
     )
     if not pool.granted:
-        return replace(own, reason=pool.reason)
+        return replace(own, reason=pool.reason, from_at=pool.from_at, resets_at=pool.resets_at)
     return replace(
         own,
         granted=True,

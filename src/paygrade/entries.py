@@ -53,7 +53,12 @@ class Held(Struct, frozen=True, omit_defaults=True):
     @property
     def by_credit(self) -> bool:
         """Whether credits pay, even if all that were set aside are spent: then the window counts beside them."""
-        return any(" " not in slot for _, slot in self.counted)
+        return self.window is not None
+
+    @property
+    def window(self) -> str | None:
+        """The slot of the feature's own window, which counts beside what credits pay; None where they do not."""
+        return next((slot for _, slot in self.counted if " " not in slot), None)
 
 
 class Entry(Struct, frozen=True, gc=False):

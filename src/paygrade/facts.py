@@ -105,8 +105,8 @@ class Profile(Struct, frozen=True, omit_defaults=True, tag="profile"):
 
 
 class Override(Struct, frozen=True, omit_defaults=True, tag="override"):
-    """An operator's word on one feature until `expires_at`. Exactly one of value, limit, unlimited, add is set;
-    none of them set means the override was withdrawn."""
+    """An operator's word on one feature until `expires_at`. Exactly one of value, limit, unlimited, add, spend_cap is
+    set; none of them set means the override was withdrawn. `spend_cap`: minor units that overage may cost."""
 
     feature: str
     reason: str = ""
@@ -115,10 +115,11 @@ class Override(Struct, frozen=True, omit_defaults=True, tag="override"):
     unlimited: bool = False
     add: int | None = None
     expires_at: datetime | None = None
+    spend_cap: int | None = None
 
     @property
     def withdrawn(self) -> bool:
-        return self.value is None and self.limit is None and self.add is None and not self.unlimited
+        return not self.unlimited and all(said is None for said in (self.value, self.limit, self.add, self.spend_cap))
 
 
 class Block(Struct, frozen=True, omit_defaults=True, tag="block"):

@@ -139,7 +139,7 @@ def commit(held: Held, quantity: int, *, cost: int, exact: str | None = None) ->
     """
     draws = _move(held, quantity, cost, used=1, reserved=-1)
     if exact is not None:
-        own = next(pair for pair in held.counted if " " not in pair[1])
+        own = next(pair for pair in held.counted if pair[1] == held.window)
         draws = tuple(replace(d, exact=exact) if (d.pool, d.slot) == own else d for d in draws)
     left, rest = cost, []
     for pool, slot, units in held.paid:
@@ -268,9 +268,12 @@ def exact_price(entitlement: Entitlement, quantity: int, properties: Mapping[str
 def price(
     entitlement: Entitlement, own: Balance | None, quantity: int, properties: Mapping[str, object] | None
 ) -> tuple[int, tuple[int, int]]:
-    """What `quantity` more units cost in whole credits, and how far what is paid is ahead afterwards."""
+    """What `quantity` more units cost in whole credits, and how far what is paid is ahead afterwards. None at all cost
+    nothing, whatever is owed."""
     rate, per = rate_of(entitlement, properties)
     ahead, den = own.detail.ahead if own is not None and own.detail is not None else (0, 1)
+    if not quantity:
+        return 0, (ahead, den)
     due, den = quantity * rate * den - ahead * per, per * den
     cost = -(-due // den)
     rest = cost * den - due

@@ -10,7 +10,7 @@ from calendar import monthrange
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal, get_args
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from msgspec import Struct
 
@@ -132,4 +132,14 @@ def zones() -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def _zone(name: str) -> tzinfo:
-    return UTC if name == "UTC" else ZoneInfo(name)
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except ZoneInfoNotFoundError:
+        # A catalog names only zones there are, so it is this machine that lacks them.
+        # https://docs.python.org/3/library/zoneinfo.html#data-sources
+        raise LookupError(
+            f"this machine does not know the time zone `{name}`, in which something is counted; "
+            "install the package `tzdata` here"
+        ) from None

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from paygrade.accounts import Account
 from paygrade.catalog import AddOn, Allowance, Catalog, Credit, Feature, Plan, Setting, Switch, Term, find_bought
+from paygrade.document import QUANTITY_MAX
 from paygrade.facts import Block, Item, Leeway, Override
 from paygrade.periods import CALENDAR
 from paygrade.standings import Standing, State, standings
@@ -65,6 +66,8 @@ class Source(Struct, frozen=True, omit_defaults=True):
     value: bool | int | str | None = None
     note: str = ""
     until: datetime | None = None
+    spend_cap: int | None = None
+    """What it lets overage cost, in minor units, where that is all it says."""
 
 
 class Candidate(Struct, frozen=True):
@@ -280,7 +283,10 @@ def gives(term: Term) -> bool:
 
 
 def units_of(term: Allowance, holding: Holding) -> int | None:
-    return term.units if term.units is None or not term.by_quantity else term.units * holding.quantity
+    """How many units a term gives; None: as many as anyone likes. Of absurd quantities, as many as can be told."""
+    if term.units is None or not term.by_quantity:
+        return term.units
+    return min(term.units * holding.quantity, QUANTITY_MAX)
 
 
 def _expired(dated: Override | Block, at: datetime) -> bool:

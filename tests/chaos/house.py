@@ -54,13 +54,13 @@ class House(Cluster):
         }
 
     @contextmanager
-    def open(self) -> Iterator["House"]:
+    def open(self, catalog: str) -> Iterator["House"]:
         with ExitStack() as stack:
             stack.enter_context(running(self.relay))
             webhook = f"{self.relay.url}/webhooks/stripe"
             given = ["--port", str(self._simulator_port), "--webhook", webhook, "--seed", str(self._seed)]
             stack.callback(killed, self.start("simulator", "serve", *given))
-            stack.enter_context(self.running(CATALOG))
+            stack.enter_context(self.running(catalog))
             yield self
 
     def control(self, what: str, wanted: Any) -> Any:
@@ -74,7 +74,7 @@ class House(Cluster):
 
 
 @contextmanager
-def house(*, servers: int, seed: int) -> Iterator[House]:
+def house(*, servers: int, seed: int, catalog: str = CATALOG) -> Iterator[House]:
     """A house on a database of its own, torn down at the end."""
-    with folder_of_its_own("chaos") as folder, House(folder, servers=servers, seed=seed).open() as opened:
+    with folder_of_its_own("chaos") as folder, House(folder, servers=servers, seed=seed).open(catalog) as opened:
         yield opened

@@ -19,10 +19,13 @@ import msgspec
 from msgspec import Struct
 
 from proof.sold import ASKED_MAX, GRANTED, MEMBERS
+from proof.telling import Batch, Sent, Teller
 
 GIVE_UP_S = 240.0
 TTL_MAX_S = 3
 TOOK = "took effect"
+UNGRANTED = "plain"
+"""The account that nobody gives grants."""
 
 
 class Spec(Struct, frozen=True):
@@ -53,6 +56,19 @@ class Told(Struct, frozen=True, array_like=True):
     tries: int
     reservation: str = ""
     properties: dict[str, str] | None = None
+
+
+class Answers(Struct):
+    """All that was answered: to requests, to usage events, and what should not have been."""
+
+    told: list[Told] = []
+    sent: list[Sent] = []
+    complaints: list[str] = []
+
+    def take(self, other: "Answers") -> None:
+        self.told += other.told
+        self.sent += other.sent
+        self.complaints += other.complaints
 
 
 class Holding(Struct):
@@ -94,9 +110,9 @@ class Lines:
 
 
 class Asker:
-    """One thread's worth of asking. `holdings` are shared with the others of its process."""
+    """One thread's worth of asking. `holdings` and `batches` are shared with the others of its process."""
 
-    def __init__(self, spec: Spec, number: int, holdings: list[Holding]) -> None:
+    def __init__(self, spec: Spec, number: int, holdings: list[Holding], batches: list[Batch]) -> None:
         self.told: list[Told] = []
         self.complaints: list[str] = []
         self._spec = spec
@@ -106,12 +122,17 @@ class Asker:
         self._holdings = holdings
         self._past: list[tuple[str, str, object, Any]] = []
         self._granted: list[tuple[str, str, str]] = []
+        self._teller = Teller(self._rng, ids=self._ids, account=self._account, batches=batches)
+
+    @property
+    def sent(self) -> list[Sent]:
+        return self._teller.sent
 
     def run(self, stopping: threading.Event) -> None:
         what = [self._consume, self._reserve, self._resolve, self._give, self._void, self._state, self._check,
-                self._ask_again]  # fmt: skip
+                self._ask_again, self._tell, self._tell_again]  # fmt: skip
         while not stopping.is_set():
-            self._rng.choices(what, (30, 22, 30, 2, 2, 2, 4, 6))[0]()
+            self._rng.choices(what, (30, 22, 30, 2, 2, 2, 4, 6, 10, 2))[0]()
 
     def _consume(self) -> None:
         body = self._use()
@@ -179,6 +200,8 @@ class Asker:
 
     def _give(self) -> None:
         account, feature = self._account(), self._rng.choice(GRANTED)
+        if account == UNGRANTED:
+            return
         body: dict[str, Any] = {
             "feature": feature,
             "units": self._rng.randint(1, 12),
@@ -219,6 +242,27 @@ class Asker:
             told, _ = self._until_answered(method, path, body)
             if _lasting(told) != before or not told.get("replayed", True):
                 self.complaints.append(f"{path} {body} was answered {before}, then {told}")
+
+    def _tell(self) -> None:
+        """Usage events; one sender in ten does not ask again when no answer came."""
+        batch = self._teller.batch()
+        if self._rng.random() < 0.1:
+            answer = self._lines.ask(self._rng.randrange(len(self._spec.servers)), "POST", "/v1/events", batch.events)
+            self._teller.note(batch, answer[1] if answer is not None and answer[0] == 200 else None)
+        else:
+            told, _ = self._until_answered("POST", "/v1/events", batch.events)
+            if "rejected" not in told:
+                self.complaints.append(f"events were answered {told}: {batch.events}")
+            self._teller.note(batch, told if "rejected" in told else None)
+
+    def _tell_again(self) -> None:
+        """Events that somebody else sent, or is sending at this moment."""
+        batch = self._teller.another()
+        if batch is not None:
+            answered = batch.answered
+            told, _ = self._until_answered("POST", "/v1/events", batch.events)
+            if answered and (told.get("accepted"), told.get("duplicates")) != (0, len(batch.events)):
+                self.complaints.append(f"events that had been counted were answered {told}: {batch.events}")
 
     def _use(self) -> dict[str, Any]:
         feature = self._rng.choice(list(ASKED_MAX))
@@ -272,15 +316,18 @@ def _lasting(told: Any) -> Any:
     return decision, told.get("consumed"), told.get("reservation")
 
 
-def ask(spec: Spec, stopping: threading.Event) -> tuple[list[Told], list[str]]:
+def ask(spec: Spec, stopping: threading.Event) -> Answers:
     """Ask until told to stop; what was answered, and what should not have been."""
     holdings: list[Holding] = []
-    askers = [Asker(spec, number, holdings) for number in range(spec.threads)]
+    batches: list[Batch] = []
+    askers = [Asker(spec, number, holdings, batches) for number in range(spec.threads)]
     with ThreadPoolExecutor(spec.threads) as pool:
         for done in [pool.submit(asker.run, stopping) for asker in askers]:
             done.result()
-    told = [told for asker in askers for told in asker.told]
-    return told, [complaint for asker in askers for complaint in asker.complaints]
+    found = Answers()
+    for asker in askers:
+        found.take(Answers(asker.told, asker.sent, asker.complaints))
+    return found
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ import psycopg
 
 from proof.asking import TOOK, Told
 from proof.fold import Folded, Key, Line, read_ledger
-from proof.sold import BY_CREDIT, FREE, ROLLING_S, TEAM, Bound, price
+from proof.sold import BY_CREDIT, FREE, ROLLING_S, TEAM, TOLD, Bound, price
+from proof.telling import TAKEN, UNKNOWN, Sent, due
 
 LOOK_S = 0.4
 """Between two looks."""
@@ -189,7 +190,7 @@ def wrong_answers(told: list[Told], lines: list[Line]) -> Iterator[str]:
     for key, line in kept.items():
         if line.kind == "extend" and (line.account, line.id.split("\t")[0]) in extended:
             continue
-        if key not in asked and line.kind not in ("expire", "void"):
+        if key not in asked and line.kind not in ("expire", "void", "event"):
             yield f"nobody asked for {line}"
 
 
@@ -214,6 +215,33 @@ def wrong_lines(told: list[Told], lines: list[Line]) -> Iterator[str]:
     for (account, feature), units in held.items():
         if units:
             yield f"{account} {feature}: {units} are held by nobody"
+
+
+def wrong_events(sent: list[Sent], lines: list[Line]) -> Iterator[str]:
+    """Usage events that were acknowledged and are not there, or the other way round, and pools that come to something
+    else than they say."""
+    kept = {(line.account, line.id) for line in lines if line.kind == "event"}
+    for one in sent:
+        key = (one.event["account"], one.event["id"])
+        if one.outcome not in (UNKNOWN, TAKEN, "below_zero"):
+            yield f"{one} should not have been refused"
+        if one.outcome != UNKNOWN and (key in kept) != (one.outcome == TAKEN):
+            yield f"{one} is {'there' if key in kept else 'not there'}"
+    for key in kept - {(one.event["account"], one.event["id"]) for one in sent}:
+        yield f"nobody sent {key}"
+    folded, expected = Folded(lines), due(sent, lambda account, id: (account, id) in kept)
+    for line in lines:
+        if line.kind in ("consume", "commit") and line.denied is None and line.feature in TOLD:
+            expected[line.account, line.feature] += line.quantity
+    found: dict[tuple[str, str], int | Fraction] = defaultdict(int)
+    for (account, pool, slot), counted in (*folded.counts.items(), *folded.grants.items()):
+        used = counted[1] if slot.startswith("grant:") else counted[0]
+        found[account, pool] += used if _pays(slot) else 0
+    for (account, pool, _), ahead in folded.ahead.items():
+        found[account, BY_CREDIT[pool]] -= ahead
+    for account, pool in expected.keys() | found.keys():
+        if pool in TOLD and found[account, pool] != expected[account, pool]:
+            yield f"{account} {pool}: {found[account, pool]} used; what was told comes to {expected[account, pool]}"
 
 
 _REFUSED = ("exceeds_reservation", "reservation_expired", "reservation_resolved", "unknown_grant")

@@ -17,14 +17,19 @@ import msgspec
 from msgspec import Struct
 
 from cluster import Cluster, eventually
-from proof.asking import Spec, Told, one_of_many
+from proof.asking import UNGRANTED, Answers, Spec, one_of_many
 
 BEGAN_AT = (datetime.now(UTC) - timedelta(days=75)).strftime("%Y-%m-%dT00:00:00Z")
 """Long enough ago that there are windows before this one, of which something is carried over."""
 
 
+_versions = itertools.count(1)
+"""Of what is stated of subscriptions: larger each time, whoever states it, since an older one changes nothing."""
+
+
 class Accounts(Struct, frozen=True):
-    """`hot` for half of all requests, one of which changes its plan all the time; `many` for the others."""
+    """`hot` for half of all requests, one of which changes its plan all the time; `many` for the others. What one
+    of them has is never granted by itself, so that it stays counted in plain numbers."""
 
     hot: list[str]
     many: list[str]
@@ -36,7 +41,7 @@ class Accounts(Struct, frozen=True):
 
 def made_accounts(cluster: Cluster, *, many: int) -> Accounts:
     """Create them. The hot ones have the plan that gives more."""
-    accounts = Accounts(["hot", "mover"], [one_of_many(number) for number in range(many)])
+    accounts = Accounts(["hot", UNGRANTED, "mover"], [one_of_many(number) for number in range(many)])
     everyone = [*accounts.hot, *accounts.many]
     servers = len(cluster.server_urls)
     with ThreadPoolExecutor(8) as pool:
@@ -47,7 +52,7 @@ def made_accounts(cluster: Cluster, *, many: int) -> Accounts:
             )
         )
     for hot in accounts.hot:
-        cluster.ask("PUT", f"/v1/accounts/{hot}/subscriptions/sub", json=subscription("team", 1))
+        cluster.ask("PUT", f"/v1/accounts/{hot}/subscriptions/sub", json=subscription("team", next(_versions)))
     return accounts
 
 
@@ -62,14 +67,13 @@ class Operator:
     def __init__(self, cluster: Cluster, accounts: Accounts) -> None:
         self._rng = random.Random(cluster.rng.random())
         self._accounts, self._servers = accounts, itertools.cycle(cluster.server_urls)
-        self._versions = itertools.count(2)
         headers = {"Authorization": f"Bearer {cluster.admin_key}"}
         self._http = httpx2.Client(headers=headers, trust_env=False, timeout=30, verify=False)
 
     def work(self, stopping: threading.Event) -> None:
         while not stopping.wait(0.3):
             plan = self._rng.choice(("free", "team"))
-            moved = subscription(plan, next(self._versions))
+            moved = subscription(plan, next(_versions))
             self._say(f"/v1/accounts/{self._accounts.mover}/subscriptions/sub", moved)
             limit = {"limit": self._rng.randint(0, 1500), "reason": "as agreed"}
             self._say(f"/v1/accounts/{self._accounts.hot[0]}/overrides/calls", limit)
@@ -84,18 +88,10 @@ class Operator:
             return False
 
 
-class Asked:
-    """What processes of askers were told, once they have ended."""
-
-    def __init__(self) -> None:
-        self.told: list[Told] = []
-        self.complaints: list[str] = []
-
-
 @contextmanager
-def asking(cluster: Cluster, folder: Path, accounts: Accounts, *, processes: int, threads: int) -> Iterator[Asked]:
-    """Ask until the end of the block; then everything that was asked is answered."""
-    asked, batch = Asked(), cluster.rng.randrange(2**31)
+def asking(cluster: Cluster, folder: Path, accounts: Accounts, *, processes: int, threads: int) -> Iterator[Answers]:
+    """Ask until the end of the block; then everything that was asked is answered, and it holds all of it."""
+    asked, batch = Answers(), cluster.rng.randrange(2**31)
     running = []
     for number in range(processes):
         name, answers = f"{batch:x}-{number}", folder / f"{batch:x}-{number}.json"
@@ -115,6 +111,4 @@ def asking(cluster: Cluster, folder: Path, accounts: Accounts, *, processes: int
     operating.result()
     for process, answers in running:
         assert process.returncode == 0, f"askers ended with {process.returncode}"
-        told, complaints = msgspec.json.decode(answers.read_bytes(), type=tuple[list[Told], list[str]])
-        asked.told += told
-        asked.complaints += complaints
+        asked.take(msgspec.json.decode(answers.read_bytes(), type=Answers))

@@ -22,8 +22,14 @@ features:
     value: tokens
     burns: { credits: { rate: 1, per: 7, by: { property: model, rates: { large: { rate: 5, per: 3 } } } } }
   images: { kind: metered, burns: { credits: { rate: 2, per: 3 } } }
+  pings: { kind: metered, event: ping }
+  sent: { kind: metered, event: sending, aggregate: sum, value: size }
+  largest: { kind: metered, event: sending, aggregate: max, value: size }
+  senders: { kind: metered, event: sending, aggregate: unique, value: sender }
+  chats: { kind: metered, event: chat, aggregate: sum, value: tokens, burns: { coins: { rate: 2, per: 3 } } }
 credits:
   credits: {}
+  coins: {}
 plans:
   free:
     default: true
@@ -37,6 +43,11 @@ plans:
       seats: 3
       desks: 1000
       credits: { grant: 9, every: month, rollover: 3 }
+      pings: { limit: 40, every: month }
+      sent: { limit: 5000, every: month }
+      largest: { limit: 400, every: lifetime }
+      senders: { limit: 20, every: lifetime }
+      coins: { grant: 50, every: month }
   team:
     entitlements:
       calls: { limit: 900, every: month }
@@ -48,6 +59,11 @@ plans:
       seats: 50
       desks: 100000
       credits: { grant: 700, every: month, rollover: 60 }
+      pings: { limit: 2000, every: month }
+      sent: { limit: 5000, every: month }
+      largest: { limit: 400, every: lifetime }
+      senders: { limit: 20, every: lifetime }
+      coins: { grant: 50, every: month }
 """
 
 
@@ -63,7 +79,10 @@ class Bound(NamedTuple):
 
 ROLLING_S = 60
 BUCKET_S = 1
+TOLD = {pool: Bound(None) for pool in ("pings", "sent", "largest", "senders", "chats", "coins")}
+"""What usage events are of: they happened, so they count over any limit."""
 FREE = {
+    **TOLD,
     "calls": Bound(12),
     "capped": Bound(20, hour=8, minute=5),
     "shared": Bound(10, member=4),
@@ -77,6 +96,7 @@ FREE = {
     "images": Bound(None),
 }
 TEAM = {
+    **TOLD,
     "calls": Bound(900),
     "capped": Bound(600, hour=500, minute=80),
     "shared": Bound(500, member=150),
@@ -99,11 +119,14 @@ ASKED_MAX = {
     "seats": 2,
     "tokens": 12,
     "images": 5,
+    "pings": 3,
 }
 """How many units are asked for at once, by feature."""
-GRANTED = ("calls", "capped", "credits")
+GRANTED = ("calls", "capped", "credits", "sent")
 """What is granted by itself as well."""
-BY_CREDIT = {"tokens": "credits", "images": "credits"}
+BY_CREDIT = {"tokens": "credits", "images": "credits", "chat": "coins", "chats": "coins"}
+"""By the feature that is used or the event that says so."""
+CHAT_PRICE = (2, 3)
 MEMBERS = ("ann", "bob", "cyd", "dee")
 
 

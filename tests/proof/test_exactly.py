@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from cluster import Cluster, eventually
-from proof.fold import read_ledger
+from proof.fold import Folded, read_ledger
 
 pytestmark = pytest.mark.xdist_group("proof")
 
@@ -113,6 +113,37 @@ def test_one_id_asked_of_one_server_at_once_counts_once(cluster: Cluster, accoun
     assert kept(cluster, account) == 2
 
 
+def test_usage_events_and_uses_at_the_same_moment_are_all_counted(cluster: Cluster, account: str) -> None:
+    for _ in range(10):
+        asked: list[tuple[str, Any]] = []
+        for _ in range(AT_ONCE // 2):
+            asked.append(("consume", {"account": account, "feature": "pings", "id": uuid.uuid4().hex}))
+            asked.append(("events", [{"account": account, "event": "ping", "id": uuid.uuid4().hex}] * 2))
+        answers = at_once(cluster, asked)
+        took_effect = sum(took(answer) for answer in answers[::2])
+        assert [(told["accepted"], told["duplicates"]) for _, told in answers[1::2]] == [(1, 1)] * (AT_ONCE // 2)
+        with psycopg.connect(cluster.database_url) as connection:
+            of = (account,)
+            (used,) = connection.execute("select sum(used) from balances where account = %s", of).fetchone() or (0,)
+            drawn = Folded(read_ledger(connection, [account])).counts
+        assert used == sum(counted for counted, _ in drawn.values())
+        assert took_effect == AT_ONCE // 2 or used >= 40
+
+
+def test_one_batch_of_usage_events_sent_to_every_server_at_once_counts_once(cluster: Cluster, account: str) -> None:
+    for _ in range(5):
+        one, two = uuid.uuid4().hex, uuid.uuid4().hex
+        sending = {"account": account, "event": "sending", "properties": {"size": 5, "sender": "ann"}}
+        events = [{**sending, "id": one}, {**sending, "id": two}, {**sending, "id": f"{two}+", "amends": two}]
+        answers = at_once(cluster, [("events", events)] * AT_ONCE)
+        assert Counter((told["accepted"], told["duplicates"]) for _, told in answers) == {
+            (3, 0): 1,
+            (0, 3): AT_ONCE - 1,
+        }
+    used = [cluster.ask("GET", f"/v1/accounts/{account}/balances/{pool}")["used"] for pool in ("sent", "senders")]
+    assert used == [5 * 2 * 5, 1]
+
+
 def test_a_reservation_is_resolved_once_whoever_does_it_first(cluster: Cluster, account: str) -> None:
     for _ in range(5):
         id = uuid.uuid4().hex
@@ -144,7 +175,7 @@ PATHS = {"consume": "consume", "reserve": "reservations"}
 
 
 def at_once(
-    cluster: Cluster, asked: Sequence[tuple[str, dict[str, Any]]], server: Callable[[int], int] | None = None
+    cluster: Cluster, asked: Sequence[tuple[str, Any]], server: Callable[[int], int] | None = None
 ) -> list[Answer]:
     """Ask all of it at the same moment, one server after the other, or of the one that `server` says."""
     barrier, servers = threading.Barrier(len(asked)), len(cluster.server_urls)

@@ -16,8 +16,8 @@ import pytest
 from msgspec import Struct
 
 from cluster import Cluster, eventually
-from proof.asking import TOOK, Told
-from proof.audit import Auditor, wrong_answers, wrong_lines
+from proof.asking import TOOK, Answers, Told
+from proof.audit import Auditor, wrong_answers, wrong_events, wrong_lines
 from proof.failures import LONG, SHORT, Failure
 from proof.fold import read_ledger
 from proof.load import Accounts, asking, made_accounts
@@ -39,6 +39,7 @@ class Tried(Struct, frozen=True):
 
     failure: str
     answered: int
+    events: int
     took_effect: int
     asked_again: int
     looks: int
@@ -49,11 +50,11 @@ def test_nothing_is_used_twice_or_over_a_limit_whatever_is_killed(
     cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     accounts = made_accounts(cluster, many=MANY)
-    told: list[Told] = []
+    answers = Answers()
     tried: list[Tried] = []
     for _ in range(max(1, RUNS)):
         for name, failure in (LONG if RUNS else SHORT).items():
-            tried.append(attempt(cluster, tmp_path, accounts, told, name, failure))
+            tried.append(attempt(cluster, tmp_path, accounts, answers, name, failure))
             if RUNS:
                 with capfd.disabled():
                     print(f"  {name}: {tried[-1].answered} answered, {len(tried[-1].complaints)} wrong", flush=True)
@@ -65,7 +66,7 @@ def test_nothing_is_used_twice_or_over_a_limit_whatever_is_killed(
     assert not complaints, f"SEED={SEED}, {len(complaints)} complaints\n{shown}\n{cluster.log_tail()}"
 
 
-def attempt(cluster: Cluster, folder: Path, accounts: Accounts, told: list[Told], name: str, failure: Failure) -> Tried:
+def attempt(cluster: Cluster, folder: Path, accounts: Accounts, answers: Answers, name: str, failure: Failure) -> Tried:
     watched = [*accounts.hot, *accounts.many[:WATCHED_MAX]]
     auditor = Auditor(cluster.database_url, team=accounts.hot)
     with (
@@ -75,7 +76,8 @@ def attempt(cluster: Cluster, folder: Path, accounts: Accounts, told: list[Told]
         failure(cluster)
         eventually("enough to have been asked", lambda: not auditor.has_seen(LINES_MIN))
     everyone = [*accounts.hot, *accounts.many]
-    told += [*asked.told, *give_back(cluster, everyone)]
+    answers.take(asked)
+    answers.told += give_back(cluster, everyone)
     eventually("every server to remember what is stored", lambda: misremembered(cluster, accounts.hot[0]))
     with psycopg.connect(cluster.database_url) as connection:
         found = auditor.look(connection, None)
@@ -84,12 +86,14 @@ def attempt(cluster: Cluster, folder: Path, accounts: Accounts, told: list[Told]
         *asked.complaints,
         *auditor.complaints,
         *found,
-        *wrong_answers(told, lines),
-        *wrong_lines(told, lines),
+        *wrong_answers(answers.told, lines),
+        *wrong_lines(answers.told, lines),
+        *wrong_events(answers.sent, lines),
     ]
     return Tried(
         name,
         len(asked.told),
+        len(asked.sent),
         sum(one.outcome == TOOK for one in asked.told),
         sum(one.tries > 1 for one in asked.told),
         auditor.looks,
@@ -121,7 +125,9 @@ def give_back(cluster: Cluster, everyone: list[str]) -> list[Told]:
 
 def misremembered(cluster: Cluster, account: str) -> list[str]:
     """Where a server says something else of an account than is stored: what is saved is told to others afterwards."""
-    query = "select pool, used, reserved from balances where account = %s and slot not like '%% %%'"
+    # Of usage events there are windows before this one: the last one counts.
+    some = "account = %s and slot not like '%% %%' order by slot"
+    query = f"select pool, used, reserved from balances where {some}"
     with psycopg.connect(cluster.database_url) as connection:
         stored = {pool: (used, reserved) for pool, used, reserved in connection.execute(query, (account,))}
     found = []
@@ -135,12 +141,15 @@ def misremembered(cluster: Cluster, account: str) -> list[str]:
 
 def table(tried: list[Tried]) -> str:
     lines = [
-        "| what was done | times | answered | took effect | asked more than once | looks | wrong |",
-        "|---|---|---|---|---|---|---|",
+        "| what was done | times | answered | events | took effect | asked more than once | looks | wrong |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in dict.fromkeys(one.failure for one in tried):
         of = [one for one in tried if one.failure == name]
-        sums = (sum(getattr(one, what) for one in of) for what in ("answered", "took_effect", "asked_again", "looks"))
+        sums = (
+            sum(getattr(one, what) for one in of)
+            for what in ("answered", "events", "took_effect", "asked_again", "looks")
+        )
         wrong = sum(len(one.complaints) for one in of)
         lines.append(f"| {name} | {len(of)} | {' | '.join(f'{n:,}' for n in sums)} | {wrong} |")
     return "\n".join(lines)

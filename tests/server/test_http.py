@@ -328,6 +328,27 @@ def test_metrics_count_what_was_asked_and_name_no_account(api: Api, acme: str) -
     assert acme not in text
 
 
+def test_metrics_count_each_request_once_by_either_way(api: Api, acme: str) -> None:
+    def counted() -> list[float]:
+        text = api.get("/metrics").text
+        names = (
+            r'paygrade_http_requests_total\{method="POST",route="/v1/check",status="200"\}',
+            r'paygrade_http_request_seconds_count\{route="/v1/check"\}',
+            r'paygrade_http_request_seconds_bucket\{le="\+Inf",route="/v1/check"\}',
+            r'paygrade_http_requests_total\{method="POST",route="/v1/consume",status="200"\}',
+        )
+        found = [re.search(rf"{name} (\S+)", text) for name in names]
+        return [float(each[1]) if each else 0 for each in found]
+
+    before = counted()
+    for _ in range(3):
+        api.check(acme, "seats")
+    # An id of the sender's own goes the long way.
+    api.ok("POST", "/v1/check", json={"account": acme, "feature": "seats"}, headers={"X-Request-Id": "mine"})
+    api.ok("POST", "/v1/consume", json={"account": acme, "feature": "seats", "id": "u1"})
+    assert [after - earlier for after, earlier in zip(counted(), before, strict=True)] == [4, 4, 4, 1]
+
+
 def test_a_catalog_is_planned_and_pushed_only_as_planned(postgres_url: str, tmp_path: Path) -> None:
     first = SAMPLE.read_bytes()
     second = first.replace(b"retention: 90", b"retention: 180")

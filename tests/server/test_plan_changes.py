@@ -13,6 +13,7 @@ import pytest
 import stripe
 
 from paygrade.catalog_document import parse
+from paygrade.errors import Refused
 from paygrade.facts import Item, Subscription
 from paygrade.postgres.store import Store
 from paygrade.server.catalog_file import read_catalog
@@ -249,3 +250,19 @@ async def test_quotes_are_forgotten_long_after_they_expired(own: Store) -> None:
     assert await purge_quotes(own, at=START + VALID_FOR + KEPT) == 0
     assert await get_quote(own, account="acme", id=made.id) == made
     assert await purge_quotes(own, at=START + VALID_FOR + KEPT + timedelta(seconds=1)) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("amount", "quantity"), [(2**53 - 1, 10**6), (2**53 - 1, 2), (2**40, 10**6)])
+async def test_what_nobody_would_bill_is_refused_and_never_an_internal_error(
+    own: Store, amount: int, quantity: int
+) -> None:
+    prices = {"monthly": {"amount": amount, "currency": "usd", "interval": "month", "stripe": "pro_monthly"}}
+    pro = {**DOCUMENT["plans"]["pro"], "prices": prices}
+    document = {**DOCUMENT, "plans": {**DOCUMENT["plans"], "pro": pro}}
+    await publish_catalog(own, document=document, lines={}, dry_run=False, at=START, by="ann")
+    with pytest.raises(Refused, match="are these quantities meant") as refused:
+        await quote_change(own, None, account="acme", wanted=Wanted(quantities={"pro": quantity}), at=START)
+    assert refused.value.code == "amount_too_large"
+    made = await quote_change(own, None, account="acme", wanted=Wanted(plan="free"), at=START)
+    assert made.money.credit <= amount

@@ -11,8 +11,20 @@ from typing import TypeVar, assert_never
 
 from msgspec.structs import replace
 
-from paygrade.balances import Balance, Grant, Hold, Row, SlotDetail, assemble, carried_slot, settle, share, slot_of
-from paygrade.decisions import Decision, decide
+from paygrade.balances import (
+    Balance,
+    Detail,
+    Grant,
+    Hold,
+    Row,
+    SlotDetail,
+    assemble,
+    carried_slot,
+    settle,
+    share,
+    slot_of,
+)
+from paygrade.decisions import Decision, decide, decide_to_hold
 from paygrade.entitlements import Entitlement, Snapshot
 from paygrade.entries import Draw, Held, Reservation
 from paygrade.errors import Refused
@@ -95,7 +107,8 @@ class Ledger:
 
     def _use(self, request: Consume | Reserve, snapshot: Snapshot, at: datetime) -> Answer:
         its, feature, quantity = entitlements_at(snapshot, at), request.feature, request.quantity
-        decision = decide(snapshot, feature, quantity, at, member=request.member, properties=request.properties)
+        decide_it = decide if isinstance(request, Consume) else decide_to_hold
+        decision = decide_it(snapshot, feature, quantity, at, member=request.member, properties=request.properties)
         if decision.reason in ("unknown_account", "unknown_feature"):
             return Answer(decision, took_effect=False)
         _refuse_uncountable(its, feature)
@@ -124,17 +137,25 @@ class Ledger:
         its, feature, units = entitlements_at(snapshot, at), held.feature, held.held.units
         quantity = units if request.quantity is None else request.quantity
         more, how = max(0, quantity - units), {"member": held.member, "properties": request.properties}
-        if more and not decide(snapshot, feature, more, at, **how):  # type: ignore[arg-type]  # as above
-            raise Refused("exceeds_reservation", held.id)
-        draws, left = _committed(its[feature], snapshot.balances.get(feature), held, min(quantity, units), request)
+        row = self._rows(feature).get(held.held.window or "", Row())
+        ahead = row.detail.ahead if row.detail is not None and row.detail.ahead is not None else (0, 1)
+        own = Balance(0, detail=Detail(ahead=ahead))
+        draws, left = _committed(its[feature], own, held, min(quantity, units), request)
+        before = list(self._entries)
         self._enter(draws, its, at)
-        if more:
-            balances = self._balances(its, at)
-            self._enter(spend(its, balances, feature, more, at, **how).draws, its, at)  # type: ignore[arg-type]  # as above
         changed = replace(held, committed=held.committed + quantity, held=left)
         if not (request.keep and left.units):
             self._enter(release(left), its, at)
             changed = replace(changed, state="committed", held=replace(left, units=0, paid=()))
+        if more:
+            # Decided on what is left once what was held is paid for, a fraction paid ahead among it.
+            self._reservations[held.id] = changed
+            now = self.with_balances(snapshot, at)
+            if not decide(now, feature, more, at, **how):  # type: ignore[arg-type]  # as above
+                self._reservations[held.id], self._entries = held, before
+                self._folded = fold(before)
+                raise Refused("exceeds_reservation", held.id)
+            self._enter(spend(its, now.balances, feature, more, at, **how).draws, its, at)  # type: ignore[arg-type]
         return self._step(request.id or f"{held.id}:commit", request, changed, quantity, snapshot, at)
 
     def _release(self, request: Release, snapshot: Snapshot, at: datetime) -> Answer:
@@ -182,6 +203,8 @@ class Ledger:
                     if self._answered[id][0] != request:
                         raise Refused("id_conflict", id)
                     return _granted(self._spent(pool, grant.id, at), at)
+                if its[pool].credit is not None:
+                    raise Refused("paid_in_credits", pool)
                 made = replace(grant, from_at=at) if grant.from_at == NOT_YET else grant
                 if made.until is not None and made.until <= max(at, made.from_at):
                     raise Refused("already_expired", id)
@@ -282,13 +305,14 @@ def entitlements_at(snapshot: Snapshot, at: datetime) -> Entitlements:
 
 
 def _committed(
-    its: Entitlement, own: Balance | None, reservation: Reservation, units: int, request: Commit
+    its: Entitlement, own: Balance, reservation: Reservation, units: int, request: Commit
 ) -> tuple[tuple[Draw, ...], Held]:
     """What pays is what was held, whatever the feature is paid with by now."""
     held = reservation.held
     credit = its.credit if held.by_credit else None
     if credit is None or any(pool != credit for pool, _, _ in held.paid):
-        return commit(held, units, cost=-(-held.credits * units // held.units) if held.units else 0)
+        share = -(-held.credits * units // held.units) if held.units else 0
+        return commit(held, units, cost=share, exact=str(share) if held.by_credit else None)
     cost, _ = committed_price(its, own, held, units, request.properties)
     return commit(held, units, cost=cost, exact=str(exact_price(its, units, request.properties)))
 

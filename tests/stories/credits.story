@@ -309,3 +309,45 @@ catalog:
   product: acme commits img_1: allowed credit
   acme images 2 by ann: allowed credit, used 4, remaining 16
   acme images 3 by ann: denied limit_reached, limited_by member, limit 6, used 4
+
+
+story a feature that credits pay for takes no grants of its own
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  operator: grant acme 5000 tokens as odd: refused paid_in_credits
+  operator: grant acme 5 ai_credits as odd
+  acme tokens 5000: allowed credit, limit 5000
+  provider: acme subscribes to scale_monthly
+  operator: grant acme 5000 tokens as more
+  acme tokens 1005000: allowed credit, limit 1005000
+
+
+story what is used beyond a reservation is paid with the fraction that is left of its credits
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  product: acme consumes 48500 tokens: allowed credit
+  product: acme reserves 400 tokens as chat_1: allowed credit
+  product: acme commits 1501 of chat_1: refused exceeds_reservation
+  product: acme commits 1500 of chat_1: allowed credit, used 50000, remaining 0
+  acme tokens: denied insufficient_credit
+
+
+story a fraction of a credit that was held last month stays with last month
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+2026-03-31T23:59Z
+  product: acme reserves 1500 tokens as chat_1 for 10m: allowed credit
+  product: acme reserves 1500 tokens as chat_2 for 10m: allowed credit
+2026-04-01T00:01Z
+  product: acme commits chat_1: allowed credit
+  product: acme commits chat_2: allowed credit
+  product: acme consumes 500 tokens: allowed credit
+  acme ai_credits: allowed plan, used 1

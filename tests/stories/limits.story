@@ -91,7 +91,7 @@ catalog metered
   product: acme consumes 5 lenient: allowed plan, used 48, remaining 0
   acme lenient: allowed plan, used 48, remaining 0
 2026-04-01T00:00Z
-  acme lenient: allowed plan, used 3, remaining 10
+  acme lenient: allowed plan, used 0, remaining 10
 
 
 story what is over the limit ends where the spend cap does
@@ -109,8 +109,8 @@ catalog metered
   product: acme consumes 3 paid: allowed credit, used 18
   product: acme consumes 1 paid: denied limit_reached, limited_by spend_cap
 2026-04-01T00:00Z
-  acme paid 16: allowed plan, limit 13, used 3, remaining 10
-  acme paid 17: denied limit_reached, limited_by spend_cap, limit 19, used 3
+  acme paid 16: allowed plan, limit 10, used 0, remaining 10
+  acme paid 17: denied limit_reached, limited_by spend_cap, limit 16, used 0
 
 
 story an override counts what was used before it and what is used under it
@@ -200,3 +200,65 @@ catalog metered
   product: acme consumes 1 reads: denied unknown_account
   operator: account acme
   product: acme consumes 1 calls: denied limit_reached, used 10
+
+
+story units granted and spent are over once a window begins anew, and stay where none ever does
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  operator: grant acme 50 calls as gift priority 10
+  product: acme consumes 49 calls: allowed plan, limit 150, used 49, remaining 101
+  product: acme consumes 2 calls: allowed plan, limit 150, used 51, remaining 99
+  operator: grant acme 2 trials as more
+  product: acme consumes 5 trials: allowed credit, limit 5, used 5, remaining 0
+2026-04-01T00:00Z
+  acme calls: allowed plan, limit 100, used 0
+  acme trials: denied limit_reached, limit 5, used 5
+
+
+story none at all is allowed however much is used, as long as it is had
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  product: acme consumes 100 calls: allowed plan
+  product: acme consumes 4 mails: allowed plan
+  product: acme consumes 50000 tokens: allowed credit
+  operator: override acme calls limit 60
+  acme calls: denied limit_reached, limit 60, used 100
+  acme calls 0: allowed override, limit 60, used 100, remaining 0
+  product: acme consumes 0 calls: allowed override, used 100
+  acme mails 0: allowed plan, limit 100, used 4
+  acme tokens 0: allowed credit, remaining 0
+  acme minutes 0: denied role_not_permitted
+  acme teleport 0: denied unknown_feature
+  operator: block acme for fraud
+  acme calls 0: denied blocked
+
+
+story an operator lets overage cost more or less than the plan does, and the limit stays
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  operator: override acme paid spend cap 30
+  acme paid: denied not_in_plan
+  provider: acme subscribes to pro_monthly
+  acme paid 30: allowed plan, limit 10
+  acme paid 31: denied limit_reached, limited_by spend_cap, limit 30
+  product: acme consumes 20 paid: allowed plan, limit 10, used 20, remaining 0
+  operator: override acme paid spend cap 15 until 2026-03-20T00:00Z because "the budget is spent"
+  acme paid: denied limit_reached, limited_by spend_cap, limit 20, used 20
+  acme paid 0: allowed plan, limit 10, used 20
+2026-03-20T00:00Z
+  acme paid: denied limit_reached, limited_by spend_cap, limit 16, used 20
+  operator: override acme paid spend cap 0
+2026-04-01T00:00Z
+  product: acme consumes 10 paid: allowed plan, used 10, remaining 0
+  acme paid: denied limit_reached, limited_by spend_cap, limit 10
+  operator: remove override acme paid
+  acme paid 6: allowed plan
+  acme paid 7: denied limit_reached, limit 16

@@ -85,6 +85,11 @@ def add(account: str, feature: str, units: int, until: datetime | None = None, t
     return _override(account, Override(feature, text, add=units, expires_at=until))
 
 
+@statements.say("override <account> <feature> spend cap <units>[ until <until>][ because <text>]")
+def spend_cap(account: str, feature: str, units: int, until: datetime | None = None, text: str = "") -> Statement:
+    return _override(account, Override(feature, text, spend_cap=units, expires_at=until))
+
+
 @statements.say("override <account> <feature> unlimited[ until <until>][ because <text>]")
 def unlimited(account: str, feature: str, until: datetime | None = None, text: str = "") -> Statement:
     return _override(account, Override(feature, text, unlimited=True, expires_at=until))

@@ -175,7 +175,7 @@ catalog metered
 +1h
   provider: acme changes scale_monthly to pro_monthly
   acme calls: denied limit_reached, limit 100, reserved 240, remaining 0
-  product: acme commits 150 of job_1: denied limit_reached, used 150, reserved 40
+  product: acme commits 150 of job_1: allowed plan, used 150, reserved 40
   provider: acme cancels now
   acme calls: denied limit_reached, plan free, limit 10
   product: acme commits job_2

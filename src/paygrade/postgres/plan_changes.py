@@ -105,7 +105,7 @@ class PlanChanges:
         return tuple([_saved(row) async for row in cursor])
 
     async def lock(self, claimed: PlanChange) -> PlanChange | None:
-        """The row as it is now, held; None when it was claimed since, or there is nothing more to do at the provider."""
+        """The row as it is now, held; None when it was claimed since, or nothing more is to be done at the provider."""
         return await self._one(
             "account = %s and id = %s and fence = %s and state not in ('failed', 'canceled') and done_fence is null "
             "for update",

@@ -6,6 +6,7 @@ that is not ours, an account not remembered) goes on to the routes, which know w
 
 from hmac import compare_digest
 from itertools import count
+from time import perf_counter_ns
 from typing import Any
 from uuid import uuid4
 
@@ -44,6 +45,9 @@ class HotPath:
         self._app, self._parts = app, parts
         self._shown = f"Bearer {admin_key}".encode()
         self._prefix, self._numbers = uuid4().hex[:16], count(1)
+        self._checked, self._consumed = (
+            parts.metrics.requests.of("POST", route, 200) for route in ("/v1/check", "/v1/consume")
+        )
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and self._known(scope):
@@ -65,6 +69,7 @@ class HotPath:
         return compare_digest(shown, self._shown)
 
     async def _check(self, scope: Any, receive: Receive, send: Send) -> None:
+        started = perf_counter_ns()
         raw = await _read(receive)
         try:
             question = _questions.decode(raw)
@@ -85,8 +90,10 @@ class HotPath:
         )
         self._parts.metrics.note_decision(decision)
         await self._answer(send, _encode(decision))
+        self._checked.note(perf_counter_ns() - started)
 
     async def _consume(self, scope: Any, receive: Receive, send: Send) -> None:
+        started = perf_counter_ns()
         raw = await _read(receive)
         try:
             said = _uses.decode(raw)
@@ -98,6 +105,7 @@ class HotPath:
             await self._app(scope, _again(raw, receive), send)
             return
         await self._answer(send, _encode(answer))
+        self._consumed.note(perf_counter_ns() - started)
 
     async def _answer(self, send: Send, body: bytes) -> None:
         id = f"{self._prefix}{next(self._numbers):016x}".encode()

@@ -1,10 +1,65 @@
 """Metrics: a few honest numbers for Prometheus, with no account's name among the labels."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from paygrade.decisions import Decision
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_BOUNDS_NS = [round(bound * 1e9) for bound in BOUNDS_S]
+
+
+class Tally:
+    """Requests answered alike, by how long they took: plain numbers, since one thread counts all of a process."""
+
+    __slots__ = ("counts", "ns")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BOUNDS_NS) + 1)
+        """By the least bound that was not passed; the last one has what took longer than any."""
+        self.ns = 0
+
+    def note(self, ns: int) -> None:
+        """Count a request that took so many nanoseconds."""
+        self.counts[bisect_left(_BOUNDS_NS, ns)] += 1
+        self.ns += ns
+
+
+class Requests(Collector):
+    """Requests answered, by method, route and status; written out when somebody asks."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str, int], Tally] = {}
+
+    def of(self, method: str, route: str, status: int) -> Tally:
+        """Where such requests are counted; it stays the same."""
+        return self._tallies.setdefault((method, route, status), Tally())
+
+    def collect(self) -> Iterator[Metric]:
+        answered = CounterMetricFamily(
+            "paygrade_http_requests", "HTTP requests answered.", labels=["method", "route", "status"]
+        )
+        took = HistogramMetricFamily(
+            "paygrade_http_request_seconds", "Time from the first byte of a request to the end of its answer.",
+            labels=["route"],
+        )  # fmt: skip
+        routes: dict[str, list[Tally]] = {}
+        for (method, route, status), tally in self._tallies.items():
+            answered.add_metric([method, route, str(status)], sum(tally.counts))
+            routes.setdefault(route, []).append(tally)
+        bounds = [*(str(float(bound)) for bound in BOUNDS_S), "+Inf"]
+        for route, tallies in routes.items():
+            counts = accumulate(map(sum, zip(*(tally.counts for tally in tallies), strict=True)))
+            took.add_metric([route], list(zip(bounds, counts, strict=True)), sum(t.ns for t in tallies) / 1e9)
+        yield from (answered, took)
 
 
 class Metrics:
@@ -12,16 +67,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "paygrade_http_requests", "HTTP requests answered.", ["method", "route", "status"], registry=self.registry
-        )
-        self.request_seconds = Histogram(
-            "paygrade_http_request_seconds",
-            "Time from the first byte of a request to the end of its answer.",
-            ["route"],
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-            registry=self.registry,
-        )
+        self.requests = Requests()
+        self.registry.register(self.requests)
         self.decisions = Counter(
             "paygrade_decisions", "Decisions made by check.", ["allowed", "reason"], registry=self.registry
         )

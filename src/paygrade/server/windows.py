@@ -16,10 +16,12 @@ from msgspec.structs import replace
 from paygrade.accounts import Account
 from paygrade.balances import slot_of
 from paygrade.catalog import Catalog
-from paygrade.entitlements import Entitlement, Segment, counting_window, derive
+from paygrade.counting import counting_window
+from paygrade.entitlements import Entitlement, Segment, derive
 from paygrade.entries import Key
 from paygrade.meters import Measured, UsageEvent
 from paygrade.periods import Period
+from paygrade.sources import view_of
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -142,7 +144,7 @@ class AccountWindows:
         if its.kind == "level" or (its.granted and its.limit is not None):
             return None  # held for good, or the last so many seconds
         # Nothing the account has says when this begins again: usage that happened counts all the same.
-        found = counting_window(self.account, self.catalog, key, at)
+        found = counting_window(view_of(self.account, self.catalog, at), key)
         return found if found.until is not None else None
 
 

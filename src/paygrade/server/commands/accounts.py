@@ -119,6 +119,7 @@ def delete(account: str, as_json: bool) -> None:
 @click.option("--limit", type=int, help="Units instead of what is bought.")
 @click.option("--add", type=int, help="Units on top of what is bought.")
 @click.option("--unlimited", is_flag=True, help="No limit.")
+@click.option("--spend-cap", type=int, help="Minor units that overage may cost in a window, instead of the plan's.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
 @click.option("--until", help="When it ends, for example 2026-12-31T00:00:00Z.")
 @click.option("--withdraw", is_flag=True, help="Take the override back.")
@@ -131,6 +132,7 @@ def override(
     limit: int | None,
     add: int | None,
     unlimited: bool,
+    spend_cap: int | None,
     reason: str,
     until: str | None,
     withdraw: bool,
@@ -142,7 +144,12 @@ def override(
         decision = call("DELETE", where)
     else:
         said: dict[str, Any] = {"value": _value(value) if on is None else on, "limit": limit, "add": add}
-        said |= {"unlimited": True if unlimited else None, "reason": reason or None, "expires_at": until}
+        said |= {
+            "unlimited": True if unlimited else None,
+            "spend_cap": spend_cap,
+            "reason": reason or None,
+            "expires_at": until,
+        }
         decision = call("PUT", where, body={name: what for name, what in said.items() if what is not None})
     _show_outcome(decision, sentence(decision), as_json=as_json)
 

@@ -75,6 +75,8 @@ def _facts(facts: list[dict[str, Any]]) -> None:
 def _gives(source: dict[str, Any]) -> str | None:
     if source.get("unlimited"):
         return "unlimited"
+    if source.get("spend_cap") is not None:
+        return f"spend cap {source['spend_cap']}"
     for name in ("units", "value"):
         if source.get(name) is not None:
             value = source[name]

@@ -7,6 +7,7 @@ a reservation whose time is up is given back before anything is decided.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from paygrade.balances import (
 from paygrade.decisions import decide
 from paygrade.entitlements import Entitlement, Snapshot, entitlements_at
 from paygrade.entries import Answered, Change, Entry, Kept, Key, Reservation, derived, digest
+from paygrade.history import Drawn, fold
 from paygrade.ledger import apply, release
 from paygrade.server.operations.alerts import Passed, note_alerts
 from paygrade.server.operations.carrying import carried_into
@@ -65,6 +67,8 @@ class Book:
         self._granted: dict[tuple[str, str, str], list[int]] = {}
         self._changed_reservations: dict[tuple[str, str], Reservation] = {}
         self._expires: dict[Key, datetime] = {}
+        self._priced: set[Key] = set()
+        """Windows of features that credits paid for."""
         self._entitlements = {account: entitlements_at(snapshot, at) for account, snapshot in snapshots.items()}
         balances = _assembled(self._entitlements, pools, kept, grants)
         # One snapshot for each account, whose balances are those of the book.
@@ -89,6 +93,8 @@ class Book:
                 delta = self._granted.setdefault((account, draw.pool, draw.slot[6:]), [0, 0])
             else:
                 delta = self._deltas.setdefault((account, draw.pool, draw.slot), [0, 0])
+            if draw.exact is not None:
+                self._priced.add((account, draw.pool, draw.slot))
             delta[0] += draw.used
             delta[1] += draw.reserved
         if entry.draws:
@@ -103,6 +109,15 @@ class Book:
             for draw in release(reservation.held):
                 slot = (reservation.account, draw.pool, draw.slot)
                 self._expires[slot] = min(self._expires.get(slot, reservation.expires_at), reservation.expires_at)
+
+    def ahead(self, key: Key) -> tuple[int, int]:
+        """How far what credits paid in any window of a feature is ahead of what was used, by all entered so far."""
+        account, pool, slot = key
+        row = self._kept[key].row
+        drawn = fold(Drawn(e.time, e.draws) for e in self.entries if e.account == account).get((pool, slot), Row())
+        known = (detail.ahead or (0, 1) for detail in (row.detail, drawn.detail) if detail is not None)
+        total = sum((Fraction(*ahead) for ahead in known), Fraction(0))
+        return total.numerator, total.denominator
 
     def run_down(self, pools: Collection[str]) -> Iterator[tuple[str, str, int]]:
         """Account, pool and units left, of those of these pools from which something was drawn."""
@@ -156,6 +171,12 @@ class Book:
     def _detail(self, key: Key, row: Row) -> SlotDetail | None:
         account, pool, slot = key
         balance = self.balances(account).get(pool)
+        if key in self._priced and (balance is None or slot != slot_of(balance.from_at)):
+            # Something that was held when another window was the present one.
+            ahead = self.ahead(key)
+            before = row.detail or SlotDetail()
+            detail = replace(before, ahead=None if ahead == (0, 1) else ahead)
+            return None if detail == SlotDetail() else detail
         if balance is None or balance.detail is None:
             return row.detail
         detail = row.detail or SlotDetail()

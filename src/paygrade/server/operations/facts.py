@@ -174,6 +174,8 @@ def _override(override: Override) -> str:
         return f"limit {override.limit}"
     if override.add is not None:
         return f"{override.add} more"
+    if override.spend_cap is not None:
+        return f"spend cap {override.spend_cap}"
     value = override.value
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"`{value}`"
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.balances import Grant, GrantKind, Share, share, slot_of
-from paygrade.entitlements import Snapshot, entitlements_at
+from paygrade.entitlements import Entitlement, Snapshot, entitlements_at
 from paygrade.entries import Draw, Entry, EntryKind, derived, digest
 from paygrade.errors import Refused
 from paygrade.history import Stretch, burn_down
@@ -48,19 +48,24 @@ async def give(
 ) -> GrantView:
     """Grant units of a feature or credit. Granting the same under the same id again changes nothing.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `id_conflict`, `already_expired`.
+    Refused `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
+    `already_expired`.
     """
     _refuse_ended(grant, at)
-    if entitlements_at(await _known(snapshots, store, account, pool, at), at)[pool].in_seats:
+    its = entitlements_at(await _known(snapshots, store, account, pool, at), at)[pool]
+    if its.in_seats:
         raise Refused(
             "not_grantable",
             f"`{pool}` is held by members and not spent; give more of it with an override: "
             f"`PUT /v1/accounts/{account}/overrides/{pool}` with `add`",
         )
-    return await once_more(lambda: _given(store, account=account, pool=pool, grant=grant, reason=reason, at=at))
+    return await once_more(lambda: _given(store, its, account=account, grant=grant, reason=reason, at=at))
 
 
-async def _given(store: "Store", *, account: str, pool: str, grant: Grant, reason: str, at: datetime) -> GrantView:
+async def _given(
+    store: "Store", entitlement: Entitlement, *, account: str, grant: Grant, reason: str, at: datetime
+) -> GrantView:
+    pool, credit = entitlement.feature, entitlement.credit
     mark = digest("grant", pool, grant.kind, grant.units, grant.priority, grant.until, reason)
     async with store.transaction() as tx:
         found = await tx.ledger.answered([(account, derived("grant", grant.id))])
@@ -69,6 +74,9 @@ async def _given(store: "Store", *, account: str, pool: str, grant: Grant, reaso
             its = (await tx.ledger.grants([(account, pool)], at, lock=False)).get((account, pool), [])
             grant = next((g for g in its if g.id == grant.id), grant)
             return GrantView(grant, share(grant, at))
+        if credit is not None:
+            detail = f"`{pool}` is paid in `{credit}`, so units of it would pay for nothing; grant `{credit}` instead"
+            raise Refused("paid_in_credits", detail)
         await grant_units(tx, account=account, pool=pool, grant=grant, reason=reason, mark=mark, at=at)
     return GrantView(grant, share(grant, at))
 

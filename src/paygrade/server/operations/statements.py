@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from paygrade.accounts import Account
-from paygrade.catalog import BooleanFeature, Catalog, ConfigFeature
+from paygrade.catalog import AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import override_fits, snapshot
 from paygrade.errors import Refused
@@ -118,6 +118,13 @@ def _decision(account: Account, catalog: Catalog, feature: str, at: datetime) ->
     return decide(snapshot(account, catalog, at), feature, 1, at)
 
 
+def _has_priced_overage(feature: str, catalog: Catalog) -> bool:
+    """Whether anything that is sold lets this feature go over its limit for money."""
+    sold: tuple[Plan | AddOn, ...] = (*catalog.plans.values(), *catalog.add_ons.values())
+    terms = (bought.terms.get(feature) for bought in sold)
+    return any(isinstance(term, Allowance) and term.overage_price is not None for term in terms)
+
+
 def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
     known = offers(catalog)
     offer = known.get(override.feature)
@@ -125,14 +132,18 @@ def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
         near = get_close_matches(override.feature, known, n=1)
         hint = f"did you mean `{near[0]}`?" if near else "see `GET /v1/catalog`"
         raise Refused("unknown_feature", f"the catalog has no feature `{override.feature}`; {hint}")
-    said = [override.value is not None, override.limit is not None, override.unlimited, override.add is not None]
+    numbers = (("limit", override.limit, 0), ("add", override.add, 1), ("spend_cap", override.spend_cap, 0))
+    said = [override.value is not None, override.unlimited, *(number is not None for _, number, _ in numbers)]
     if sum(said) != 1:
-        raise Refused("invalid_override", "say exactly one of `value`, `limit`, `unlimited` and `add`")
-    for name, units, least in (("limit", override.limit, 0), ("add", override.add, 1)):
+        raise Refused("invalid_override", "say exactly one of `value`, `limit`, `unlimited`, `add` and `spend_cap`")
+    for name, units, least in numbers:
         if units is not None and not least <= units <= UNITS_MAX:
             raise Refused("invalid_override", f"`{name}` must be a whole number from {least} to {UNITS_MAX}")
     if not override_fits(override, offer):
         raise Refused("invalid_override", f"`{override.feature}` {_fitting(offer)}")
+    if override.spend_cap is not None and not _has_priced_overage(override.feature, catalog):
+        detail = f"nothing over the limit of `{override.feature}` has a price; say `limit`, or sell it with `overage`"
+        raise Refused("invalid_override", detail)
     _refuse_expired(override.expires_at, at)
 
 

@@ -4,17 +4,17 @@ Laws: what is answered is saved before; an id has at most one effect, and a deni
 one account, each one sees what those before it did; whoever loses a race is decided anew, with what is true then.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from msgspec.structs import replace
 
-from paygrade.balances import Balance
+from paygrade.balances import Balance, Detail, slot_of
 from paygrade.catalog import Catalog
-from paygrade.decisions import Decision, decide
-from paygrade.entitlements import Entitlement, Snapshot, entitlements_at
+from paygrade.decisions import Decision, decide, decide_to_hold
+from paygrade.entitlements import Snapshot, entitlements_at
 from paygrade.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, derived
 from paygrade.errors import Refused, Unavailable
 from paygrade.ledger import (
@@ -26,7 +26,6 @@ from paygrade.ledger import (
     exact_price,
     hold,
     release,
-    set_aside,
     slots,
     spend,
 )
@@ -198,7 +197,9 @@ def _feature(book: Book, asked: Asked) -> str:
 
 def _consume(book: Book, asked: Consume) -> Answer:
     account, at = asked.account, book.at
-    decision = _decide(book, asked, asked.quantity)
+    decision = decide(
+        book.snapshots[account], asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
+    )
     if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
@@ -217,7 +218,9 @@ def _consume(book: Book, asked: Consume) -> Answer:
 
 def _reserve(book: Book, asked: Reserve) -> Answer:
     account, at = asked.account, book.at
-    decision = _decide_to_hold(book, asked)
+    decision = decide_to_hold(
+        book.snapshots[account], asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
+    )
     if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
     _refuse_uncountable(book, account, asked.feature)
@@ -241,10 +244,10 @@ def _reserve(book: Book, asked: Reserve) -> Answer:
 def _commit(book: Book, asked: Commit) -> Answer:
     reservation = _open(book, asked)
     account, at, feature = asked.account, book.at, reservation.feature
-    entitlements, balances = book.entitlements(account), book.balances(account)
+    balances = book.balances(account)
     quantity = reservation.held.units if asked.quantity is None else asked.quantity
     inside = min(quantity, reservation.held.units)
-    draws, held = _committed(entitlements.get(feature), balances, reservation, inside, asked.properties)
+    draws, held = _committed(book, reservation, inside, asked.properties)
     now, all_draws = after(balances, feature, draws, at), draws.draws
     state: Literal["open", "committed"] = "open" if asked.keep and held.units else "committed"
     if state == "committed":
@@ -319,24 +322,25 @@ def _resolved(
     return Answer(shown, took_effect=True, reservation=view_of(changed))
 
 
-def _committed(
-    entitlement: Entitlement | None,
-    balances: Mapping[str, Balance],
-    reservation: Reservation,
-    quantity: int,
-    properties: Any,
-) -> tuple[Spent, Held]:
-    held = reservation.held
+def _committed(book: Book, reservation: Reservation, quantity: int, properties: Any) -> tuple[Spent, Held]:
+    account, feature, held = reservation.account, reservation.feature, reservation.held
+    entitlement = book.entitlements(account).get(feature)
     # What pays is what was held, whatever the feature is paid with by now, and even if it is sold no more.
     credit = entitlement.credit if entitlement is not None and held.by_credit else None
-    if entitlement is None or credit is None or any(pool != credit for pool, _, _ in held.paid):
+    slot = held.window
+    if entitlement is None or credit is None or slot is None or any(pool != credit for pool, _, _ in held.paid):
         share = -(-held.credits * quantity // held.units) if held.units else 0
-        draws, held = commit(held, quantity, cost=share)
+        draws, held = commit(held, quantity, cost=share, exact=str(share) if held.by_credit else None)
         return Spent(draws), held
-    cost, ahead = committed_price(entitlement, balances.get(reservation.feature), held, quantity, properties)
+    own = book.balances(account).get(feature)
+    present = own is None or slot == slot_of(own.from_at)
+    if not present:
+        own = Balance(0, detail=Detail(ahead=book.ahead((account, feature, slot))))
+    cost, ahead = committed_price(entitlement, own, held, quantity, properties)
     exact = str(exact_price(entitlement, quantity, properties))
     draws, held = commit(held, quantity, cost=cost, exact=exact)
-    return Spent(draws, ahead), held
+    # What is paid ahead stays with the window it was held in; in the present one nothing of it is owed or left.
+    return Spent(draws, ahead if present else None), held
 
 
 def _open(book: Book, asked: Commit | Release | Extend) -> Reservation:
@@ -355,30 +359,6 @@ def _open(book: Book, asked: Commit | Release | Extend) -> Reservation:
     if found.state != "open":
         raise Refused("reservation_resolved", f"`{asked.reservation}` was {found.state} before; it holds nothing")
     return found
-
-
-def _decide(book: Book, asked: Consume | Reserve, quantity: int) -> Decision:
-    return decide(
-        book.snapshots[asked.account],
-        asked.feature,
-        quantity,
-        book.at,
-        member=asked.member,
-        properties=asked.properties,
-    )
-
-
-def _decide_to_hold(book: Book, asked: Reserve) -> Decision:
-    """The same for units to be held, whose price is rounded up on its own: a fraction that is paid for already may
-    be used by somebody else until they are committed."""
-    decision = _decide(book, asked, asked.quantity)
-    entitlement = book.entitlements(asked.account).get(asked.feature)
-    if not decision.allowed or entitlement is None or entitlement.credit is None:
-        return decision
-    amount = set_aside(entitlement, asked.quantity, asked.properties)
-    if decide(book.snapshots[asked.account], entitlement.credit, amount, book.at).allowed:
-        return decision
-    return replace(decision, allowed=False, reason="insufficient_credit", value=None)
 
 
 def _after(

@@ -49,7 +49,8 @@ class ChangeWanted(Struct, frozen=True, kw_only=True):
         sent=Sent(kind=ChangeWanted, example=examples.CHANGE_WANTED),
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_account", "no_subscription_to_change",
                   "unknown_plan", "unknown_add_on", "unknown_price", "ambiguous_price", "quantity_not_sold",
-                  "same_as_now", "change_refused", "cooling_off", "date_in_the_past", "provider_refused_change"),
+                  "same_as_now", "amount_too_large", "change_refused", "cooling_off", "date_in_the_past",
+                  "provider_refused_change"),
     ),
 )  # fmt: skip
 async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts: Here) -> Quote:

@@ -32,8 +32,9 @@ VERSION_MAX = 2**53 - 1
     ),
 )
 async def put_override(account: FromPath[str], feature: FromPath[str], request: HttpRequest, parts: Here) -> Decision:
-    """An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited` and
-    `add`, a `reason` to be read by people, and an end where it has one. Answers with the decision it leads to."""
+    """An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited`,
+    `add` and `spend_cap` (minor units that overage with a price may cost), a `reason` to be read by people, and an end
+    where it has one. Answers with the decision it leads to."""
     key = read_key(account, pointer="", noun="account")
     given = {"feature": read_key(feature, pointer="", noun="feature")}
     override = read_body(Override, await request.body(), given=given)

@@ -236,7 +236,7 @@ async def extend(reservation: FromPath[str], request: HttpRequest, parts: Here) 
         "usage",
         sent=Sent(kind=GrantStatement, example=examples.GRANT),
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_account", "unknown_feature",
-                  "not_countable", "not_grantable", "id_conflict", "already_expired"),
+                  "not_countable", "not_grantable", "paid_in_credits", "id_conflict", "already_expired"),
     ),
 )  # fmt: skip
 async def give(account: FromPath[str], request: HttpRequest, parts: Here) -> grants.GrantView:
