@@ -94,7 +94,10 @@ def spend(
     entitlement = entitlements[feature]
     credit = entitlement.credit
     if credit is None:
-        draws = _burn(entitlement, feature, balances.get(feature), quantity, at)
+        balance = balances.get(feature)
+        if entitlement.plain and (balance is None or balance.detail is None):
+            return Spent((Draw(feature, slot_of(entitlement.from_at), quantity),))
+        draws = _burn(entitlement, feature, balance, quantity, at)
         beside = counters(entitlement, at, member) if not entitlement.plain else []
         return Spent((*draws, *(Draw(feature, slot, quantity) for slot in beside)))
     own = balances.get(feature)

@@ -13,7 +13,10 @@ from paygrade.postgres.store import Store
 from paygrade.server.operations.access import check
 from paygrade.server.operations.accounts import put_account
 from paygrade.server.operations.catalogs import publish_catalog
+from paygrade.server.operations.plain import decide_plain, save_plain
+from paygrade.server.operations.requests import Consume, Reserve
 from paygrade.server.operations.statements import put_override
+from paygrade.server.operations.usage import use_together
 from paygrade.server.snapshots import Snapshots
 from world import DOCUMENT, T0
 
@@ -138,3 +141,43 @@ async def test_no_more_accounts_are_remembered_than_allowed(acme: Store) -> None
         for account in ("a", "acme", "b"):
             await snapshots.load(acme, account, T0)
         assert [snapshots.peek(account, T0) is not None for account in ("a", "acme", "b")] == [False, True, True]
+
+
+async def test_accounts_loaded_together_are_as_each_by_itself(acme: Store) -> None:
+    await put_account(acme, account="beta", name="Beta", links={}, traits={}, at=T0)
+    await put_override(acme, account="beta", override=Override("seats", limit=3), at=T0)
+    alone = Snapshots()
+    for number, account in enumerate(("acme", "beta", "beta")):
+        await use_together(acme, alone, [Consume(account, "seats", f"use-{number}")], T0)
+        reserved = Reserve(account, "seats", f"hold-{number}", ttl_s=60)
+        await use_together(acme, alone, [reserved], T0)
+    together = await Snapshots().load_all(acme, ["beta", "nobody", "acme"], T0)
+    assert together == {account: await alone.load(acme, account, T0) for account in ("beta", "nobody", "acme")}
+    assert [together[account].balances["seats"].used for account in ("acme", "beta")] == [1, 2]
+    assert not together["nobody"].known
+
+
+async def test_a_plain_count_is_heard_by_every_process(acme: Store, database_url: str) -> None:
+    await limit_seats(acme, 9)
+    await use_together(acme, Snapshots(), [Consume("acme", "seats", "first")], T0)
+
+    async def until_version(number: int, *processes: Snapshots) -> None:
+        async with asyncio.timeout(10):
+            while any(each.counted("acme", "seats", T0)[3:] != (number,) for each in processes):  # type: ignore[index]
+                await asyncio.sleep(0.01)
+
+    async with (
+        Store(database_url) as other,
+        remembering(other, Snapshots()) as theirs,
+        remembering(acme, Snapshots()) as ours,
+    ):
+        for number, (store, snapshots) in enumerate([(acme, ours), (other, theirs)]):
+            decided = decide_plain(snapshots, [Consume("acme", "seats", f"use {number}")], T0)
+            assert await save_plain(store, decided.plain) == set()
+            await until_version(number + 3, ours, theirs)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("update balances set version = version + 1")
+        asked = [Consume("acme", "seats", "use 2"), Consume("acme", "seats", "use 3")]
+        assert len(await save_plain(acme, decide_plain(ours, asked, T0).plain)) == 1
+        await use_together(acme, ours, asked, T0)
+        await until_version(6, ours, theirs)

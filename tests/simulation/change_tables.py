@@ -57,7 +57,7 @@ class ChangeTables:
     def _ledger_grants(self, *_: Any, lock: bool) -> dict[Any, Any]:
         return {}
 
-    def _ledger_open_reservations(self, account: str) -> list[Any]:
+    def _ledger_open_reservations(self, accounts: Sequence[str]) -> list[Any]:
         return []
 
     def _ledger_active_at(self, account: str, members: Sequence[str]) -> dict[str, datetime]:

@@ -13,6 +13,12 @@ def texts(values: Iterable[str | None]) -> str:
     return f"{{{','.join([_quoted(value) for value in values])}}}"
 
 
+def few(values: Sequence[str | None]) -> str:
+    """The same of texts of which many are alike: each is written once."""
+    written = {value: _quoted(value) for value in set(values)}
+    return f"{{{','.join([written[value] for value in values])}}}"
+
+
 def numbers(values: Iterable[int]) -> str:
     return f"{{{','.join(map(str, values))}}}"
 

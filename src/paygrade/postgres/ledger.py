@@ -9,6 +9,7 @@ their order, and each row is found by its primary key, however small the table w
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -219,30 +220,6 @@ class Ledger:
             ),
         )
 
-    async def count(self, changes: Sequence[Change]) -> None:
-        """Write the counts of slots that are not locked. The transaction is refused `raced` unless each of them still
-        has the version before; it waits for nobody, so it needs no order."""
-        await self._connection.execute(
-            """
-            with counted as (
-                update balances b set used = k.used, reserved = k.reserved, version = k.version
-                from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
-                     k (account, pool, slot, used, reserved, version),
-                     lateral (select ctid from balances
-                              where account = k.account and pool = k.pool and slot = k.slot and version = k.version - 1
-                              for update skip locked) its
-                where b.ctid = its.ctid returning 1)
-            select 1 / (count(*) = %s)::int from counted
-            """,
-            (
-                *columns.keys([change.key for change in changes], 3),
-                columns.numbers([change.used for change in changes]),
-                columns.numbers([change.reserved for change in changes]),
-                columns.numbers([change.version for change in changes]),
-                len(changes),
-            ),
-        )
-
     async def touch(self, account: str, pool: str) -> None:
         """Let every slot of a pool have a new version, so that nobody counts on what they remember of it."""
         await self._connection.execute(
@@ -362,14 +339,15 @@ class Ledger:
         )
         return [(account, id) async for account, id in cursor]
 
-    async def open_reservations(self, account: str) -> list[Reservation]:
-        """Reservations that nobody has resolved, by when they end; those that have ended are still in the counts."""
+    async def open_reservations(self, accounts: Sequence[str]) -> list[Reservation]:
+        """Reservations of these accounts that nobody has resolved, by when they end; those that have ended are still
+        in the counts."""
         cursor = await self._connection.execute(
             f"""
             select {_RESERVATION} from reservations r
-            where state = 'open' and account = %s order by expires_at, id
+            where state = 'open' and account = any(%s::text[]) order by expires_at, id
             """,
-            (account,),
+            (columns.texts(accounts),),
         )
         return [_reservation(row) async for row in cursor]
 
@@ -428,12 +406,18 @@ async def _reservations(cursor: Cursor) -> dict[tuple[str, str], Reservation]:
 
 def draws_text(draws: Iterable[Draw]) -> str:
     """Draws as they are kept: `[[pool, slot, used, reserved], …]`, with the exact price behind where there is one."""
-    return msgspec.json.encode(
-        [
-            (d.pool, d.slot, d.used, d.reserved) if d.exact is None else (d.pool, d.slot, d.used, d.reserved, d.exact)
-            for d in draws
-        ]
-    ).decode()
+    return f"[{','.join([_draw_text(draw) for draw in draws])}]"
+
+
+def _draw_text(draw: Draw) -> str:
+    exact = "" if draw.exact is None else f",{_json(draw.exact)}"
+    return f"{_head(draw.pool, draw.slot)},{draw.used},{draw.reserved}{exact}]"
+
+
+@lru_cache(maxsize=4096)
+def _head(pool: str, slot: str) -> str:
+    """How a draw begins, up to its slot: most of a batch draws from the same few."""
+    return msgspec.json.encode((pool, slot)).decode()[:-1]
 
 
 _RESERVATION = """r.account, r.id, r.feature, r.member, r.units, r.committed, r.state, r.held::text, r.made_at,

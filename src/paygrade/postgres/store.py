@@ -8,17 +8,20 @@ after it is committed.
 import asyncio
 import secrets
 import select
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
 from typing import Literal, get_args
 
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.errors import DeadlockDetected, DivisionByZero, UniqueViolation
+from psycopg.errors import DeadlockDetected, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from paygrade.entries import Entry, Key
 from paygrade.errors import Refused, Unavailable
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
@@ -27,6 +30,7 @@ from paygrade.postgres.drifts import Drifts
 from paygrade.postgres.events import Events
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
+from paygrade.postgres.plain import Count, Plain
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.plan_migrations import PlanMigrations
 from paygrade.postgres.polls import Polls
@@ -47,11 +51,13 @@ TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""
 
 HEARTBEAT_S = 5.0
+ECHOES_MAX = 1000
 OPTIONS = "-c timezone=UTC"
-BY_KEY = "-c enable_seqscan=off -c plan_cache_mode=force_generic_plan"
+BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
 """Statements about many keys find each row by its key, and are planned once: a plan made while a table was empty would
 else read all of it for as long as the connection lives."""
-BATCHES_MAX = 2
+BATCHES_MAX = 3
+"""Batches of usage under way at a time: two of plain counts, and one of what takes more."""
 
 
 class Store:
@@ -65,6 +71,8 @@ class Store:
         self._holders: list[int] = []
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
+        self._echoes: OrderedDict[str, None] = OrderedDict()
+        """What was told of plain counts and heard here already, until PostgreSQL tells it, too."""
 
     async def open(self) -> None:
         try:
@@ -85,19 +93,19 @@ class Store:
         await self.close()
 
     @asynccontextmanager
-    async def transaction(self, *, pipelined: bool = False) -> AsyncIterator["Transaction"]:
+    async def transaction(self, *, pipelined: bool = False, single: bool = False) -> AsyncIterator["Transaction"]:
         """Everything inside is saved together at the end, or not at all. Unavailable when the database is away, and
         (`contended`) when PostgreSQL ended it so that others who waited for the same rows can go on; Refused
-        `id_taken` when another one entered the same id in the ledger meanwhile, `raced` when a balance it counted on
-        has changed.
+        `id_taken` when another one entered the same id in the ledger meanwhile.
 
         `pipelined`: statements are sent without waiting for one another; whoever reads waits for those sent before,
-        and what is wrong with the others is known at the end.
+        and what is wrong with the others is known at the end. `single`: one statement is all there is, which is a
+        transaction by itself.
         """
         try:
             async with (
-                (self._batches if pipelined else self._pool).connection() as connection,
-                _pipelined(connection) if pipelined else connection.transaction(),
+                (self._batches if pipelined or single else self._pool).connection() as connection,
+                nullcontext() if single else _pipelined(connection) if pipelined else connection.transaction(),
             ):
                 transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
                 yield transaction
@@ -108,14 +116,16 @@ class Store:
         except DeadlockDetected:
             # Rows that two transactions make at the same moment cannot be locked in order before they are there.
             raise Unavailable("contended", "others were at the same rows; ask again") from None
-        except DivisionByZero:  # `Ledger.count` divides by what is 0 unless all was as remembered
-            raise Refused("raced", "a balance changed at the same moment; ask again") from None
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
         for channel, payload in transaction.told:
             for hear in self._hearers:
                 hear(channel, payload)
+            if single:
+                self._echoes[payload] = None
+                if len(self._echoes) > ECHOES_MAX:
+                    self._echoes.popitem(last=False)
 
     def hear_own(self, hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
@@ -137,12 +147,18 @@ class Store:
                 self._holders.append(holder)
                 try:
                     ready()
-                    await _hear(connection, hear)
+                    await _hear(connection, partial(self._hear_others, hear))
                 finally:
                     self._holders.remove(holder)
         except (psycopg.Error, OSError) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error
+
+    def _hear_others(self, hear: Callable[[Channel, str], None], told: psycopg.Notify) -> None:
+        """Pass on what was told, but for plain counts that this hearer has heard from us: each is told with its
+        version, so whoever says the same says nothing new."""
+        if hear not in self._hearers or self._echoes.pop(told.payload, ...) is ...:
+            hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
 
 
 class Transaction:
@@ -161,6 +177,7 @@ class Transaction:
         self.reports = Reports(connection)
         self.top_ups = TopUps(connection)
         self.ledger = Ledger(connection)
+        self._plain = Plain(connection)
         self.alerts = Alerts(connection)
         self.quotes = Quotes(connection)
         self.plan_changes = PlanChanges(connection)
@@ -182,6 +199,16 @@ class Transaction:
                 (msgspec.json.encode(payloads).decode(),),
             )
             self.told += [("paygrade_balance", payload) for payload in payloads]
+
+    async def enter_plain(self, counts: Sequence[Count], entries: Sequence[Entry]) -> set[Key]:
+        """Write plain counts and the entries made on them, and tell every process: one statement. Returns the counts
+        that are not as they were any more, of which nothing is written."""
+        payloads = list(_packets(counts))
+        raced = await self._plain.enter(counts, entries, payloads)
+        if raced:
+            payloads = list(_packets([count for count in counts if count[:3] not in raced]))
+        self.told += [("paygrade_balance", payload) for payload in payloads]
+        return raced
 
 
 def _pool(database_url: str, connections_max: int, *, options: str) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
@@ -222,10 +249,10 @@ def _packets(news: Sequence[tuple[str | int, ...]]) -> Iterator[str]:
         start += count
 
 
-async def _hear(connection: AsyncConnection[TupleRow], hear: Callable[[Channel, str], None]) -> None:
+async def _hear(connection: AsyncConnection[TupleRow], hear: Callable[[psycopg.Notify], None]) -> None:
     while True:
         async for told in connection.notifies(timeout=HEARTBEAT_S):
-            hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
+            hear(told)
         # A connection that broke without a word would leave us deaf, and what we remember wrong.
         async with asyncio.timeout(HEARTBEAT_S):
             await connection.execute("select")

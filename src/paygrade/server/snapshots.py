@@ -7,6 +7,7 @@ they are heard. What was last known is kept apart, for answers that say they are
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ import structlog
 from msgspec import Struct
 
 from paygrade.accounts import Account
-from paygrade.balances import Row
+from paygrade.balances import Balance
 from paygrade.catalog import Catalog
 from paygrade.entitlements import Snapshot, snapshot
-from paygrade.entries import Kept, Key
+from paygrade.entries import Key
 from paygrade.errors import Unavailable
-from paygrade.server.operations.balances import counted_balance, with_balances
+from paygrade.server.operations.balances import Versions, counted_balance, with_balances_of_all
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.windows import Windows
 
@@ -47,7 +48,7 @@ class Remembered(Struct):
     """A snapshot, and by pool the slot and version of the window its balance counts in."""
 
     snapshot: Snapshot
-    versions: dict[str, tuple[str, int]]
+    versions: Versions
 
 
 class Load:
@@ -65,6 +66,8 @@ class Snapshots:
         self.windows = Windows()
         self._snapshots: OrderedDict[str, Remembered] = OrderedDict()
         self._catalog: Catalog | None = None
+        self._topped_up: frozenset[str] = frozenset()
+        """The pools that are topped up when few units are left, by the catalog in force."""
         self._last: OrderedDict[str, Remembered] = OrderedDict()
         """What was remembered when hearing was interrupted."""
         self._last_catalog: Catalog | None = None
@@ -82,8 +85,9 @@ class Snapshots:
         self._snapshots.move_to_end(account)
         return found.snapshot
 
-    def counted(self, account: str, pool: str, at: datetime) -> tuple[Snapshot, Key, Kept] | None:
-        """A plain count as it was last told, with the snapshot it is in. None: there may be more to it."""
+    def counted(self, account: str, pool: str, at: datetime) -> tuple[Snapshot, Key, Balance, int] | None:
+        """A plain count as it was last told, with the snapshot it is in and its version. None: there may be more to
+        it, like a top-up to be asked for when little is left."""
         found = self._snapshots.get(account)
         if found is None or not found.snapshot.segments or not found.snapshot.as_of <= at:
             return None
@@ -92,10 +96,10 @@ class Snapshots:
         if its is None or not its.plain or at >= segment.until or balance is None or balance.detail is not None:
             return None
         slot, version = found.versions.get(pool, ("", 0))
-        if not version or balance.from_at != its.from_at:
+        if not version or balance.from_at != its.from_at or pool in self._topped_up:
             return None
         self._snapshots.move_to_end(account)
-        return found.snapshot, (account, pool, slot), Kept(Row(balance.used, balance.reserved), version, None)
+        return found.snapshot, (account, pool, slot), balance, version
 
     def last_known(self, account: str) -> Snapshot | None:
         """What was known of the account before the database went away; only for answers that say so."""
@@ -111,24 +115,36 @@ class Snapshots:
 
         `remember` is for the present only: a snapshot of another time must not answer for it.
         """
-        found = self.peek(account, at) if remember else None
-        if found is not None:
-            return found
+        if remember:
+            return (await self.load_all(store, [account], at))[account]
+        return (await _make(store, await self.catalog(store), [account], at))[0].snapshot
+
+    async def load_all(self, store: "Store", accounts: Iterable[str], at: datetime) -> dict[str, Snapshot]:
+        """The same for many accounts: those that are not remembered are read together."""
+        found = {account: self.peek(account, at) for account in accounts}
+        known = {account: snapshot for account, snapshot in found.items() if snapshot is not None}
+        missing = [account for account in found if account not in known]
+        if missing:
+            known |= {made.snapshot.account: made.snapshot for made in await self._load_missing(store, missing, at)}
+        return known
+
+    async def _load_missing(self, store: "Store", accounts: Sequence[str], at: datetime) -> list[Remembered]:
         catalog = await self.catalog(store)
-        ticket = self._loading[account] = Load()
+        tickets = {account: Load() for account in accounts}
+        self._loading.update(tickets)
         try:
-            async with store.transaction() as tx:
-                saved = await tx.accounts.load(account)
-                made = snapshot(saved.account if saved else Account(key=account), catalog, at)
-                made, versions = await with_balances(tx, made, at)
-            if remember and self._loading.get(account) is ticket and self._catalog is catalog:
-                self._remember(Remembered(made, versions))
-                for told in ticket.told:
-                    self._count(told)
+            loaded = await _make(store, catalog, accounts, at)
+            for made in loaded:
+                ticket = tickets[made.snapshot.account]
+                if self._loading.get(made.snapshot.account) is ticket and self._catalog is catalog:
+                    self._remember(made)
+                    for told in ticket.told:
+                        self._count(told)
         finally:
-            if self._loading.get(account) is ticket:
-                del self._loading[account]
-        return made
+            for account, ticket in tickets.items():
+                if self._loading.get(account) is ticket:
+                    del self._loading[account]
+        return loaded
 
     async def catalog(self, store: "Store") -> Catalog:
         """The catalog in force; an empty one before the first is published."""
@@ -139,7 +155,7 @@ class Snapshots:
             saved = await tx.catalogs.load()
         catalog = saved.catalog if saved else EMPTY
         if self._listening and self._changes == changes:
-            self._catalog = catalog
+            self._catalog, self._topped_up = catalog, frozenset(catalog.policies.top_ups)
         return catalog
 
     def remembers(self, catalog: Catalog) -> bool:
@@ -218,6 +234,13 @@ class Snapshots:
         self._snapshots.move_to_end(made.snapshot.account)
         if len(self._snapshots) > self._accounts_max:
             self._snapshots.popitem(last=False)
+
+
+async def _make(store: "Store", catalog: Catalog, accounts: Sequence[str], at: datetime) -> list[Remembered]:
+    async with store.transaction() as tx:
+        found = await tx.accounts.find(accounts)
+        made = [snapshot(found.get(account) or Account(key=account), catalog, at) for account in accounts]
+        return [Remembered(*pair) for pair in await with_balances_of_all(tx, made, at)]
 
 
 _news = msgspec.json.Decoder(list[Told])

@@ -1,8 +1,7 @@
 """The book: the balances that requests decided together work on, and what becomes of each.
 
-Laws: everything that is changed is locked first, in one order, or saved only if it is what it was when it was
-remembered; what a book saves is the sum of its entries' draws;
-a reservation whose time is up is given back before anything is decided.
+Laws: everything that is changed is locked first, in one order; what a book saves is the sum of its entries' draws; a
+reservation whose time is up is given back before anything is decided.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -41,8 +40,7 @@ class Due(Exception):  # not an error: something has to be done first
 
 
 class Book:
-    """Balances by account and pool, as they are after what was entered so far. `locked` False: `kept` is what was last
-    told, of plain counts alone; saving it is refused `raced` if that is no longer so."""
+    """Balances by account and pool, as they are after what was entered so far."""
 
     def __init__(
         self,
@@ -53,11 +51,8 @@ class Book:
         answered: dict[tuple[str, str], Answered],
         reservations: dict[tuple[str, str], Reservation],
         at: datetime,
-        *,
-        locked: bool = True,
     ) -> None:
         self.at = at
-        self._locked = locked
         self.answered = answered
         self.reservations = reservations
         self.entries: list[Entry] = []
@@ -135,7 +130,7 @@ class Book:
         changed = dict.fromkeys((*self._deltas, *self._due_sooner()))
         changes = [self._change(key, self._deltas.get(key, [0, 0])) for key in changed]
         if changes:
-            await (tx.ledger.save(changes) if self._locked else tx.ledger.count(changes))
+            await tx.ledger.save(changes)
         if self._granted:
             await tx.ledger.save_grants([self._grant(*key, delta) for key, delta in self._granted.items()])
         if self._changed_reservations:

@@ -58,7 +58,7 @@ async def _rows(tx: "Transaction", keys: list[Key], at: datetime) -> list[Row]:
     rows = {key: kept[key].row if key in kept else Row() for key in keys}
     if any(row.reserved for row in rows.values()):
         account = keys[0][0]
-        for reservation in await tx.ledger.open_reservations(account):
+        for reservation in await tx.ledger.open_reservations([account]):
             for draw in release(reservation.held) if reservation.expires_at <= at else ():
                 key = (account, draw.pool, draw.slot)
                 if key in rows:

@@ -3,6 +3,7 @@
 Law: a request sent again is the same request only if it says the same in every field.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -82,6 +83,8 @@ def id_of(asked: Asked) -> str:
 def mark_of(asked: Asked) -> int:
     """What was asked, as 64 bits."""
     match asked:
+        case Consume(properties=None):
+            return _mark(asked.feature, asked.quantity, asked.member)
         case Consume():
             return digest("consume", asked.feature, asked.quantity, asked.member, asked.properties)
         case Reserve():
@@ -90,3 +93,9 @@ def mark_of(asked: Asked) -> int:
             return digest("commit", asked.reservation, asked.quantity, asked.keep, asked.properties)
         case Release() | Extend():
             return digest(type(asked).__name__, asked.reservation)
+
+
+@lru_cache(maxsize=1024)
+def _mark(feature: str, quantity: int, member: str | None) -> int:
+    """The mark of a use without properties: most of what is asked is asked again and again."""
+    return digest("consume", feature, quantity, member, None)

@@ -52,44 +52,11 @@ CONTENDED_MAX = 5
 """How often the same is tried when others are at the same rows."""
 
 
-class Unsure(Exception):  # not an error: it has to be decided on what is locked
-    """What is remembered does not settle it: it has changed, an id was there before, or something was denied."""
-
-
-async def use_remembered(
-    store: "Store", snapshots: "Snapshots", asked: Sequence[Asked], at: datetime
-) -> Sequence[Answer | Refused] | None:
-    """Decide these requests on what is remembered, and save that if it is still so: one round trip.
-
-    None: it takes more than plain counts. Raises Unsure, and has done nothing then.
-    """
-    held, kept = {}, {}
-    for one in asked:
-        found = snapshots.counted(one.account, one.feature, at) if isinstance(one, Consume) else None
-        if found is None:
-            return None
-        held[one.account], key, count = found
-        kept[key] = count
-    book = Book(held, {key[:2] for key in kept}, kept, {}, {}, {}, at, locked=False)
-    answers = [_one(book, one) for one in asked]
-    # A denial is for good, so it rests on what nobody can change meanwhile.
-    if not all(isinstance(answer, Answer) and answer.took_effect for answer in answers):
-        raise Unsure
-    catalog = await snapshots.catalog(store)
-    try:
-        async with store.transaction(pipelined=True) as tx:
-            await book.save(tx)
-            await _ask_top_ups(tx, catalog, book)
-    except Refused as refused:
-        raise Unsure from refused
-    return answers
-
-
 async def use_together(
     store: "Store", snapshots: "Snapshots", asked: Sequence[Asked], at: datetime
 ) -> list[Answer | Refused]:
     """Decide and save these requests in one transaction; the answers, in their order."""
-    accounts = {account: await snapshots.load(store, account, at) for account in {a.account for a in asked}}
+    accounts = await snapshots.load_all(store, {a.account for a in asked}, at)
     catalog = await snapshots.catalog(store)
     due: Collection[str] = ()
     contended = 0
