@@ -175,13 +175,17 @@ async def list_changes(store: "Store", *, account: str, limit: int) -> ChangeLis
 
 
 async def settled_within(store: "Store", change: PlanChange, *, seconds: float) -> PlanChange:
-    """The change as soon as there is nothing more to wait for here, or as it is after so many seconds."""
+    """The change as soon as there is nothing more to wait for here, or as it is after so many seconds. What the
+    provider was asked for is read back by then."""
     until = time.monotonic() + seconds
-    while (change.state == "asked" or change.undo) and time.monotonic() < until:
-        await asyncio.sleep(LOOK_S)
+    while True:
         async with store.transaction() as tx:
             change = await tx.plan_changes.find(change.account, change.id) or change
-    return change
+            subject = (await tx.subjects.stored([change.subject])).get(change.subject)
+        waits = change.state == "asked" or change.undo or (subject is not None and subject.waiting)
+        if not waits or time.monotonic() >= until:
+            return change
+        await asyncio.sleep(LOOK_S)
 
 
 async def _begin(
