@@ -41,11 +41,17 @@ from paygrade.postgres.sweeps import Sweeps
 from paygrade.postgres.top_ups import TopUps
 
 Channel = Literal[
-    "paygrade_account", "paygrade_alert", "paygrade_balance", "paygrade_catalog", "paygrade_subject", "paygrade_repair"
+    "paygrade_account",
+    "paygrade_alert",
+    "paygrade_balance",
+    "paygrade_catalog",
+    "paygrade_change",
+    "paygrade_repair",
+    "paygrade_subject",
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
-reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark, what
-repair found or asks for, or a threshold that was passed (both told as JSON)."""
+reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark; or, told
+as JSON, how a plan change has ended, what repair found or asks for, or a threshold that was passed."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""

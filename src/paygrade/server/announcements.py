@@ -1,4 +1,5 @@
-"""Announcements: what repair found and did, and limits that were passed, in the log and in the metrics.
+"""Announcements: what repair found and did, limits that were passed, and how plan changes ended, in the log and in the
+metrics.
 
 Law: only what is saved is announced, and by the process that saved it alone.
 """
@@ -10,6 +11,7 @@ import structlog
 
 from paygrade.server.metrics import Metrics
 from paygrade.server.operations.alerts import ToldAlert
+from paygrade.server.operations.changing import ToldChange
 from paygrade.server.operations.repair import Told
 
 log = structlog.get_logger("paygrade.announcements")
@@ -21,6 +23,8 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
     def hear(channel: str, payload: str) -> None:
         if channel == "paygrade_alert":
             _hear_alert(metrics, msgspec.json.decode(payload, type=ToldAlert))
+        if channel == "paygrade_change":
+            _hear_change(metrics, msgspec.json.decode(payload, type=ToldChange))
         if channel != "paygrade_repair":
             return
         told = msgspec.json.decode(payload, type=Told)
@@ -36,6 +40,14 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
                 log.info(told.what)
 
     return hear
+
+
+def _hear_change(metrics: Metrics, told: ToldChange) -> None:
+    metrics.plan_changes.labels(state=told.state, source=told.source).inc()
+    log.info(f"plan_change_{told.state}", account=told.account, change=told.change, act=told.act, source=told.source,
+             before=told.plan_before, after=told.plan_after)  # fmt: skip
+    for loss in told.lost:
+        log.info(f"seat_{loss.how}", account=told.account, change=told.change, member=loss.member, level=loss.level)
 
 
 def _hear_alert(metrics: Metrics, told: ToldAlert) -> None:

@@ -7,6 +7,7 @@ import click
 import httpx2
 
 from paygrade.server.demo_shop import FAILING_CARD, GOOD_CARD, Shop
+from paygrade.server.quote_page import amount
 from paygrade.server.sentences import sentence
 
 SETTLE_S = 15.0
@@ -87,6 +88,7 @@ class Stage:
 def play(stage: Stage, shop: Shop) -> None:
     """Play it all; Surprise at the first answer that is not as told."""
     _upgrade(stage, shop)
+    _change(stage)
     _arrears(stage, shop)
     _weather(stage, shop)
 
@@ -98,6 +100,27 @@ def _upgrade(stage: Stage, shop: Shop) -> None:
     stage.happens("acme upgrades to Business at Stripe")
     shop.change("acme", "business_monthly")
     stage.expect("acme", "audit_log", "allowed", "plan")
+
+
+def _change(stage: Stage) -> None:
+    path = "/v1/accounts/globex/plan-changes"
+    stage.happens("globex asks what Business would cost, and takes it")
+    quote = stage.call("POST", f"{path}/quote", json={"plan": "business"})
+    click.echo(f"     quoted: {amount(quote['money']['due_now'], quote['money']['currency'])} now, "
+               f"{', '.join(delta['feature'] for delta in quote['deltas'])} change")  # fmt: skip
+    _carry_out(stage, path, quote)
+    stage.expect("globex", "audit_log", "allowed", "plan")
+    stage.happens("globex goes back to Pro at the end of the month, and changes its mind")
+    quote = stage.call("POST", f"{path}/quote", json={"plan": "pro"})
+    change = _carry_out(stage, path, quote)
+    stage.call("DELETE", f"{path}/{change['id']}")
+    stage.expect("globex", "audit_log", "allowed", "plan")
+
+
+def _carry_out(stage: Stage, path: str, quote: Any) -> Any:
+    change = stage.call("POST", path, json={"quote_id": quote["id"]}, params={"wait_s": 15})
+    click.secho(f"     {change['id']}: {change['state']}", dim=True)
+    return change
 
 
 def _arrears(stage: Stage, shop: Shop) -> None:

@@ -83,6 +83,9 @@ class Metrics:
         )  # fmt: skip
         self.sweeps = Counter("paygrade_sweeps", "Sweeps started and finished.", ["what"], registry=self.registry)
 
+        self.plan_changes = Counter(
+            "paygrade_plan_changes", "Plan changes, by how they ended.", ["state", "source"], registry=self.registry
+        )
         self.alerts = Counter("paygrade_alerts", "Thresholds passed.", ["what"], registry=self.registry)
 
         self.usage_events = Counter(

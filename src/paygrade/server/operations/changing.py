@@ -6,15 +6,34 @@ Laws: every step of a change is noted in the transaction that takes it; a change
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.accounts import Account
 from paygrade.facts import Customer, ManualSubscription
 from paygrade.plan_changes import PlanChange
+from paygrade.seats import SeatLoss
 from paygrade.settlements import Settlement
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
+
+
+class ToldChange(Struct, frozen=True):
+    """What is announced of a plan change that has ended. `lost`: who lost a seat or its use, the first of them."""
+
+    account: str
+    change: str
+    act: str
+    state: str
+    source: str
+    plan_before: str | None
+    plan_after: str | None
+    lost: tuple[SeatLoss, ...]
+
+
+TOLD_LOSSES_MAX = 20
 
 
 async def resolved(
@@ -32,6 +51,7 @@ async def resolved(
         change, state=state, resolved_at=at, settlement=settlement, reason=reason, undo=False, pay_url=None, error=None
     )
     await tx.plan_changes.save(ended)
+    await tx.tell("paygrade_change", msgspec.json.encode(_told(ended)).decode())
     detail = f"version {account.version} of the account" if state == "applied" else reason or ""
     await tx.plan_changes.step(account.key, change.id, state, detail, at)
     for step, text in _followed(settlement) if settlement is not None else ():
@@ -39,6 +59,21 @@ async def resolved(
     if state == "applied" and change.reverts is not None:
         await tx.plan_changes.note_reverted(account.key, change.reverts, by=change.id)
     return ended
+
+
+def _told(change: PlanChange) -> ToldChange:
+    said = change.settlement or change.quoted
+    lost = change.settlement.lost if change.settlement is not None else ()
+    return ToldChange(
+        change.account,
+        change.id,
+        change.act,
+        change.state,
+        change.source,
+        said.plan_before if said is not None else None,
+        said.plan_after if said is not None else None,
+        lost[:TOLD_LOSSES_MAX],
+    )
 
 
 async def seen(tx: "Transaction", id: str, account: Account, found: Settlement) -> PlanChange:
