@@ -1,5 +1,7 @@
 """Metrics: a few honest numbers for Prometheus, with no account's name among the labels."""
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from paygrade.decisions import Decision
@@ -42,13 +44,15 @@ class Metrics:
             "paygrade_usage_events", "Usage events received, by what became of them.", ["outcome"],
             registry=self.registry,
         )  # fmt: skip
+        # Looked up for each request, and there are few.
+        self._decided = cache(lambda allowed, reason: self.decisions.labels(str(allowed).lower(), str(reason)))
 
     def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             self.usage_events.labels(outcome=outcome).inc(count)
 
     def note_decision(self, decision: Decision) -> None:
-        self.decisions.labels(allowed=str(decision.allowed).lower(), reason=str(decision.reason)).inc()
+        self._decided(decision.allowed, decision.reason).inc()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
