@@ -47,7 +47,7 @@ def _round(url: str, process: int) -> dict[str, Figures]:
         UNIFORM: _measured(uniform, url, process),
         HOT: _measured(hot, url, process),
     }
-    beside = _started({**_consume(ACCOUNTS, 16), "per_s": 2000}, seconds=SECONDS + 0.5)
+    beside = _started({**_consume(ACCOUNTS, 64), "per_s": 2000}, seconds=SECONDS + 0.5)
     found["check, 32 connections, while consumes run"] = _measured(_check(), url, process)
     found["  those consumes, 2,000/s asked for"] = _finished(beside)
     return found
@@ -91,7 +91,8 @@ def _line(seen: list[Figures]) -> str:
         return median(f.get(key, 0) for f in seen)
 
     best = max(f["per_s"] for f in seen)
-    processor = f"   CPU {middle('server_us'):3.0f} us server, {middle('database_us'):3.0f} us database"
+    processor = f"   CPU {middle('server_us'):3.0f} us server, {middle('database_us'):3.0f} database, "
+    processor += f"{middle('client_us'):3.0f} client"
     waits = f"p50 {middle('p50_ms'):5.2f} ms  p99 {middle('p99_ms'):6.2f} ms"
-    told = processor if middle("server_us") else ""
+    told = processor if middle("server_us") else f"   CPU {middle('client_us'):3.0f} us client"
     return f"{middle('per_s'):7,.0f}/s median {best:7,.0f}/s best   {waits}{told}"

@@ -34,6 +34,7 @@ def test_any_texts_are_read_as_written(
     connection: "psycopg.Connection[tuple[object, ...]]", values: list[str | None]
 ) -> None:
     assert read(connection, columns.texts(values), "text") == values
+    assert read(connection, columns.few(values), "text") == values
 
 
 @on_one_connection

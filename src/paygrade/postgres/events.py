@@ -21,6 +21,7 @@ from paygrade.entries import Draw, Key
 from paygrade.errors import Refused
 from paygrade.meters import EventEntry, Read, Said
 from paygrade.periods import Period
+from paygrade.postgres import columns
 from paygrade.postgres.ledger import draws_text
 
 News = tuple[str, str, str, int, int, int]
@@ -102,7 +103,7 @@ class Events:
             select l.account, l.id, l.digest
             from unnest(%s::text[], %s::text[]) as asked(account, id) join ledger l using (account, id)
             """,
-            (list(accounts), list(ids)),
+            (columns.texts(accounts), columns.texts(ids)),
         )
         return {(account, id): digest async for account, id, digest in cursor}
 
@@ -140,8 +141,9 @@ class Events:
     async def granted(self, accounts: Iterable[str], since: datetime) -> set[tuple[str, str]]:
         """Which pools of these accounts have grants of their own that could be spent at or after `since`."""
         cursor = await self._connection.execute(
-            "select distinct account, pool from grants where account = any(%s) and (until is null or until > %s)",
-            (sorted(accounts), since),
+            "select distinct account, pool from grants "
+            "where account = any(%s::text[]) and (until is null or until > %s)",
+            (columns.texts(sorted(accounts)), since),
         )
         return {(account, pool) async for account, pool in cursor}
 
@@ -234,8 +236,8 @@ class Events:
         }
 
     async def _entries(self, statement: str, *parameters: object) -> list[EventAsKept]:
-        columns = "l.account, l.id, coalesce(l.amends, l.id), l.time, l.draws::text, l.answer::text"
-        cursor = await self._connection.execute(statement.format(columns=columns).encode(), parameters)
+        row = "l.account, l.id, coalesce(l.amends, l.id), l.time, l.draws::text, l.answer::text"
+        cursor = await self._connection.execute(statement.format(columns=row).encode(), parameters)
         return [
             EventAsKept(account, id, root, time, _draws.decode(draws), _reads.decode(answer) if answer else Read())
             async for account, id, root, time, draws, answer in cursor

@@ -50,8 +50,8 @@ Channel = Literal[
     "paygrade_subject",
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
-reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark; or, told
-as JSON, how a plan change has ended, what repair found or asks for, or a threshold that was passed."""
+reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark; or,
+told as JSON, how a plan change has ended, what repair found or asks for, or a threshold that was passed."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""
@@ -78,7 +78,7 @@ class Store:
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
         self._echoes: OrderedDict[str, None] = OrderedDict()
-        """What was told of plain counts and heard here already, until PostgreSQL tells it, too."""
+        """What was told of counts and heard here already, until PostgreSQL tells it, too."""
 
     async def open(self) -> None:
         try:
@@ -128,10 +128,10 @@ class Store:
         for channel, payload in transaction.told:
             for hear in self._hearers:
                 hear(channel, payload)
-            if single:
-                self._echoes[payload] = None
-                if len(self._echoes) > ECHOES_MAX:
-                    self._echoes.popitem(last=False)
+        for payload in transaction.counted:
+            self._echoes[payload] = None
+            if len(self._echoes) > ECHOES_MAX:
+                self._echoes.popitem(last=False)
 
     def hear_own(self, hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
@@ -161,8 +161,8 @@ class Store:
             raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error
 
     def _hear_others(self, hear: Callable[[Channel, str], None], told: psycopg.Notify) -> None:
-        """Pass on what was told, but for plain counts that this hearer has heard from us: each is told with its
-        version, so whoever says the same says nothing new."""
+        """Pass on what was told, but for counts that this hearer has heard from us: each is told with its version, so
+        whoever says the same says nothing new."""
         if hear not in self._hearers or self._echoes.pop(told.payload, ...) is ...:
             hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
 
@@ -173,6 +173,8 @@ class Transaction:
     def __init__(self, connection: AsyncConnection[TupleRow], *, holder: int | None) -> None:
         self._connection = connection
         self.told: list[tuple[Channel, str]] = []
+        self.counted: list[str] = []
+        """What of that is nothing but counts with their versions."""
         self.accounts = Accounts(connection)
         self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
@@ -197,14 +199,15 @@ class Transaction:
 
     async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:
         """Tell every process what balances are now, in as few notifications as they fit in."""
-        payloads = list(_packets(list(news)))
+        rows = list(news)
+        payloads = list(_packets(rows))
         if payloads:
             # A batch of usage events changes thousands of balances: one statement, however many notifications.
             await self._connection.execute(
                 "select pg_notify('paygrade_balance', payload) from json_array_elements_text(%s) as payload",
                 (msgspec.json.encode(payloads).decode(),),
             )
-            self.told += [("paygrade_balance", payload) for payload in payloads]
+            self._have_told(payloads, counts=all(len(row) > 1 for row in rows))
 
     async def enter_plain(self, counts: Sequence[Count], entries: Sequence[Entry]) -> set[Key]:
         """Write plain counts and the entries made on them, and tell every process: one statement. Returns the counts
@@ -213,8 +216,13 @@ class Transaction:
         raced = await self._plain.enter(counts, entries, payloads)
         if raced:
             payloads = list(_packets([count for count in counts if count[:3] not in raced]))
-        self.told += [("paygrade_balance", payload) for payload in payloads]
+        self._have_told(payloads, counts=True)
         return raced
+
+    def _have_told(self, payloads: list[str], *, counts: bool) -> None:
+        self.told += [("paygrade_balance", payload) for payload in payloads]
+        if counts:
+            self.counted += payloads
 
 
 def _pool(database_url: str, connections_max: int, *, options: str) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:

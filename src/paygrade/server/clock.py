@@ -41,8 +41,11 @@ class Clock:
         """The present, in UTC. Unavailable while a followed clock has not answered yet."""
         if not self._answered:
             raise Unavailable("clock_unavailable", f"the clock at `{self._url}` has not answered yet; is it running?")
-        now = self._frozen if self._frozen is not None else datetime.now(UTC) + self._offset
-        self._latest = max(self._latest, now)
+        now = self._frozen or datetime.now(UTC)
+        if self._offset and self._frozen is None:
+            now += self._offset
+        if now > self._latest:
+            self._latest = now
         return self._latest
 
     async def follow(self) -> None:

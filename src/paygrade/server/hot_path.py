@@ -43,6 +43,7 @@ class HotPath:
 
     def __init__(self, app: ASGIApp, parts: Parts, admin_key: str) -> None:
         self._app, self._parts = app, parts
+        self._now, self._peek, self._note = parts.clock.now, parts.snapshots.peek, parts.metrics.note_decision
         self._shown = f"Bearer {admin_key}".encode()
         self._prefix, self._numbers = uuid4().hex[:16], count(1)
         self._checked, self._consumed = (
@@ -73,8 +74,8 @@ class HotPath:
         raw = await _read(receive)
         try:
             question = _questions.decode(raw)
-            at = self._parts.clock.now()
-            snapshot = self._parts.snapshots.peek(question.account, at)
+            at = self._now()
+            snapshot = self._peek(question.account, at)
         except (msgspec.MsgspecError, UnicodeDecodeError, Unavailable):
             snapshot = None
         if snapshot is None or question.at is not None or not _usual(raw, question.account):
@@ -88,7 +89,7 @@ class HotPath:
             member=question.member,
             properties=question.properties,
         )
-        self._parts.metrics.note_decision(decision)
+        self._note(decision)
         await self._answer(send, _encode(decision))
         self._checked.note(perf_counter_ns() - started)
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import cache
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
@@ -92,13 +93,15 @@ class Metrics:
             "paygrade_usage_events", "Usage events received, by what became of them.", ["outcome"],
             registry=self.registry,
         )  # fmt: skip
+        # Looked up for each request, and there are few.
+        self._decided = cache(lambda allowed, reason: self.decisions.labels(str(allowed).lower(), str(reason)))
 
     def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             self.usage_events.labels(outcome=outcome).inc(count)
 
     def note_decision(self, decision: Decision) -> None:
-        self.decisions.labels(allowed=str(decision.allowed).lower(), reason=str(decision.reason)).inc()
+        self._decided(decision.allowed, decision.reason).inc()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -4,6 +4,7 @@ Laws: remembering changes cost, never meaning: a window is always that of `deriv
 was loaded before a change was heard is not remembered after it.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -35,13 +36,14 @@ class Window(Struct, frozen=True):
     """Where usage of one feature counts: the slot of a pool. `period` None: for good.
 
     `entitlements` are the feature's and, where credits pay for it, the credit's, with the windows they count in. Where
-    the feature's is `plain`, units add up in one row.
+    the feature's is `plain`, units add up in one row. Below `watched_from` units used no threshold is near.
     """
 
     feature: str
     slot: str
     period: Period | None
     entitlements: dict[str, Entitlement]
+    watched_from: float
 
     @property
     def plain(self) -> bool:
@@ -136,7 +138,7 @@ class AccountWindows:
         entitlements = {
             key: replace(segment.entitlements[key], from_at=from_at, resets_at=until) for key in (feature, payer)
         }
-        return Window(feature, slot_of(from_at), period, entitlements)
+        return Window(feature, slot_of(from_at), period, entitlements, _watched_from(entitlements[feature]))
 
     def _period(self, its: Entitlement, key: str, at: datetime) -> Period | None:
         if its.from_at is not None:
@@ -198,6 +200,11 @@ class Windows:
         self._known.move_to_end(key)
         if len(self._known) > self._accounts_max:
             self._known.popitem(last=False)
+
+
+def _watched_from(its: Entitlement) -> float:
+    """How much use may be near a threshold; infinitely much where there is none."""
+    return min((*its.warn, 100)) * its.limit / 100 if its.limit and its.granted else math.inf
 
 
 def _contains(period: Period, at: datetime) -> bool:

@@ -103,6 +103,6 @@ def _passed(news: "Iterable[News]", sums: "Mapping[Key, tuple[int, Window]]", at
     """Limits whose thresholds may lie between what balances were and are."""
     for account, pool, slot, used, _, _ in news:
         units, window = sums[account, pool, slot]
-        its = window.entitlements[pool]
-        if is_watched(its, at, used):
+        # Most use is near no threshold, and that is all it costs.
+        if used >= window.watched_from and is_watched(its := window.entitlements[pool], at, used):
             yield Passed(account, its, its.limit or 0, used - units, used)
