@@ -1,39 +1,19 @@
 """Plan changes through the whole house: quoted and asked for over HTTP, made at the provider, told back, settled."""
 
 import json
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-import httpx2
 import pytest
-import stripe
 
-from paygrade.catalog_document import parse
-from paygrade.server.catalog_file import read_catalog
-from paygrade.server.demo_shop import Shop
-from paygrade.server.settings import Settings
-from paygrade.simulator import serve as simulator
-from serving import KEY, SAMPLE, Api, empty_database, serving
-
-START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-RUN = [sys.executable, "-c", "from paygrade.server.cli import main; main()"]
+from house import House
+from house import house as empty_house
 
 
-class House:
-    """A simulator with a shop in it, and a server that reads and writes it."""
-
-    def __init__(self, api: Api, provider: simulator.Running) -> None:
-        self.api, self.provider = api, provider
-        self.shop = Shop(url=provider.url, key=provider.key)
-        self.stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
-
-    def control(self, what: str, wanted: dict[str, Any]) -> None:
-        answer = httpx2.post(f"{self.provider.url}/_simulator/{what}", json=wanted, trust_env=False, timeout=60)
-        assert answer.is_success, answer.text
+class Customers(House):
+    """A house, and what its customers do."""
 
     def customer(self, price: str = "pro_monthly", quantity: int = 1) -> str:
         """A new account with a subscription that is paid."""
@@ -42,9 +22,6 @@ class House:
         self.shop.subscribe(account, price, quantity=quantity)
         self.api.eventually(account, "exports", allowed=True)
         return account
-
-    def quote(self, account: str, **wanted: Any) -> Any:
-        return self.api.ok("POST", f"/v1/accounts/{account}/plan-changes/quote", json=wanted)
 
     def change(self, account: str, quote: str | None = None, *, key: str | None = None, wait_s: int = 20,
                **said: Any) -> Any:  # fmt: skip
@@ -65,37 +42,16 @@ class House:
         told = self.api.ok("GET", f"/v1/accounts/{account}/plan-changes/{change}")
         return [step["step"] for step in told["steps"]]
 
-    def paygrade(self, *arguments: str, code: int = 0) -> str:
-        environ = {"PATH": "", "PAYGRADE_URL": self.api.url, "PAYGRADE_API_KEY": KEY}
-        ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=60)
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout
-
 
 @pytest.fixture(scope="module")
-def house(postgres_url: str) -> Iterator[House]:
-    document, _ = read_catalog(SAMPLE)
-    with (
-        simulator.running(start=START) as provider,
-        empty_database(postgres_url) as database_url,
-        serving(
-            Settings(
-                stripe_api_key=provider.key,
-                stripe_api_base=provider.url,
-                webhook_secrets=(provider.secret,),
-                clock_url=provider.url,
-                sweep_every=None,
-            ),
-            database_url,
-        ) as api,
-    ):
-        made = House(api, provider)
-        made.control("webhooks", {"url": f"{api.url}/webhooks/stripe"})
-        made.shop.stock(parse(document))
-        yield made
+def house(postgres_url: str) -> Iterator[Customers]:
+    with empty_house(postgres_url) as made:
+        customers = Customers(made.api, made.provider)
+        customers.shop = made.shop
+        yield customers
 
 
-def test_an_upgrade_is_charged_once_and_opens_what_its_quote_said(house: House) -> None:
+def test_an_upgrade_is_charged_once_and_opens_what_its_quote_said(house: Customers) -> None:
     acme = house.customer(quantity=3)
     made = house.quote(acme, plan="business")
     change = house.change(acme, made["id"], key="k1")
@@ -109,7 +65,7 @@ def test_an_upgrade_is_charged_once_and_opens_what_its_quote_said(house: House) 
     assert house.steps(acme, change["id"])[:4] == ["asked", "done", "applied", "rule"]
 
 
-def test_a_downgrade_comes_by_itself_at_the_end_of_the_period(house: House) -> None:
+def test_a_downgrade_comes_by_itself_at_the_end_of_the_period(house: Customers) -> None:
     acme = house.customer("business_monthly")
     change = house.change(acme, house.quote(acme, plan="pro")["id"])
     assert (change["state"], change["schedule"] is not None) == ("scheduled", True)
@@ -123,7 +79,7 @@ def test_a_downgrade_comes_by_itself_at_the_end_of_the_period(house: House) -> N
     assert house.api.check(acme, "exports")["plan"].startswith("pro@")
 
 
-def test_what_is_scheduled_is_taken_back_and_the_subscription_goes_on(house: House) -> None:
+def test_what_is_scheduled_is_taken_back_and_the_subscription_goes_on(house: Customers) -> None:
     acme = house.customer("business_monthly")
     change = house.change(acme, house.quote(acme, plan="free")["id"])
     assert (change["state"], change["act"]) == ("scheduled", "cancel")
@@ -134,7 +90,7 @@ def test_what_is_scheduled_is_taken_back_and_the_subscription_goes_on(house: Hou
     assert house.steps(acme, change["id"]) == ["asked", "scheduled", "taken_back", "canceled"]
 
 
-def test_a_change_waits_for_the_customer_to_confirm_and_then_takes_effect(house: House) -> None:
+def test_a_change_waits_for_the_customer_to_confirm_and_then_takes_effect(house: Customers) -> None:
     acme = house.customer()
     house.shop.use_card(acme, "pm_card_authenticationRequired")
     change = house.change(acme, house.quote(acme, plan="business")["id"])
@@ -151,7 +107,7 @@ def test_a_change_waits_for_the_customer_to_confirm_and_then_takes_effect(house:
     eventually(house, acme, change["id"], "applied")
 
 
-def test_a_declined_change_is_taken_back_and_nothing_is_bought(house: House) -> None:
+def test_a_declined_change_is_taken_back_and_nothing_is_bought(house: Customers) -> None:
     acme = house.customer()
     house.shop.use_card(acme, "pm_card_chargeCustomerFail")
     change = house.change(acme, house.quote(acme, plan="business")["id"])
@@ -163,7 +119,7 @@ def test_a_declined_change_is_taken_back_and_nothing_is_bought(house: House) -> 
     assert house.paid(acme) == [9_900]
 
 
-def test_a_change_that_nobody_pays_for_within_a_day_fails_by_itself(house: House) -> None:
+def test_a_change_that_nobody_pays_for_within_a_day_fails_by_itself(house: Customers) -> None:
     acme = house.customer()
     house.shop.use_card(acme, "pm_card_authenticationRequired")
     change = house.change(acme, house.quote(acme, plan="business")["id"])
@@ -174,7 +130,7 @@ def test_a_change_that_nobody_pays_for_within_a_day_fails_by_itself(house: House
     assert house.api.check(acme, "audit_log")["allowed"] is False
 
 
-def test_an_applied_change_is_reverted_by_a_quote_of_its_own(house: House) -> None:
+def test_an_applied_change_is_reverted_by_a_quote_of_its_own(house: Customers) -> None:
     acme = house.customer()
     change = house.change(acme, house.quote(acme, plan="business")["id"])
     back = house.api.ok("POST", f"/v1/accounts/{acme}/plan-changes/{change['id']}/revert")
@@ -183,7 +139,7 @@ def test_an_applied_change_is_reverted_by_a_quote_of_its_own(house: House) -> No
     assert other["reverts"] == change["id"]
 
 
-def test_a_subscription_is_paused_resumed_and_kept(house: House) -> None:
+def test_a_subscription_is_paused_resumed_and_kept(house: Customers) -> None:
     acme = house.customer()
     assert house.change(acme, act="pause")["state"] == "applied"
     assert house.api.check(acme, "exports")["allowed"] is False
@@ -197,7 +153,7 @@ def test_a_subscription_is_paused_resumed_and_kept(house: House) -> None:
     assert problem["code"] == "not_possible_now"
 
 
-def test_a_change_made_in_the_provider_s_portal_has_a_record_like_any_other(house: House) -> None:
+def test_a_change_made_in_the_provider_s_portal_has_a_record_like_any_other(house: Customers) -> None:
     acme = house.customer()
     item = house.subscription(acme).items.data[0].id
     house.stripe.v1.subscription_items.update(item, {"quantity": 7})
@@ -206,7 +162,7 @@ def test_a_change_made_in_the_provider_s_portal_has_a_record_like_any_other(hous
     assert (latest["source"], latest["state"], latest["settlement"]["direction"]) == ("billing", "applied", "upgrade")
 
 
-def test_the_commands_change_a_plan_and_tell_its_story(house: House) -> None:
+def test_the_commands_change_a_plan_and_tell_its_story(house: Customers) -> None:
     acme = house.customer()
     made = json.loads(house.paygrade("accounts", "quote", acme, "--plan", "business", "--json"))
     changed = house.paygrade("accounts", "change", acme, "--quote", made["id"], "--key", "once")
@@ -244,12 +200,12 @@ def test_the_commands_change_a_plan_and_tell_its_story(house: House) -> None:
         ({"quote_id": "quote_0"}, 404, "unknown_quote"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused(house: House, body: dict[str, Any], status: int, code: str) -> None:
+def test_what_cannot_be_asked_for_is_refused(house: Customers, body: dict[str, Any], status: int, code: str) -> None:
     acme = house.customer()
     assert house.api.problem(status, "POST", f"/v1/accounts/{acme}/plan-changes", json=body)["code"] == code
 
 
-def eventually(house: House, account: str, change: str, state: str) -> Any:
+def eventually(house: Customers, account: str, change: str, state: str) -> Any:
     for _ in range(600):
         told = house.api.ok("GET", f"/v1/accounts/{account}/plan-changes/{change}")["change"]
         if told["state"] == state:
@@ -258,7 +214,7 @@ def eventually(house: House, account: str, change: str, state: str) -> Any:
     raise AssertionError(told)
 
 
-def wait_until_canceled(house: House, account: str) -> None:
+def wait_until_canceled(house: Customers, account: str) -> None:
     for _ in range(600):
         (known,) = house.api.ok("GET", f"/v1/accounts/{account}")["subscriptions"]
         if known.get("ends_at") is not None:

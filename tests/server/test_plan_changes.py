@@ -1,97 +1,55 @@
 """Quotes through the whole house: over HTTP, from PostgreSQL, with the provider's preview and without."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-import httpx2
 import msgspec
 import pytest
 import stripe
 
-from paygrade.catalog_document import parse
+from house import START, House
+from house import house as empty_house
 from paygrade.errors import Refused
 from paygrade.facts import Item, Subscription
 from paygrade.postgres.store import Store
-from paygrade.server.catalog_file import read_catalog
-from paygrade.server.demo_shop import Shop
 from paygrade.server.operations.accounts import put_account
 from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.grants import state_usage
 from paygrade.server.operations.quotes import KEPT, VALID_FOR, get_quote, purge_quotes, quote_change
 from paygrade.server.operations.statements import put_subscription
 from paygrade.server.quote_page import amount, page
-from paygrade.server.settings import Settings
 from paygrade.server.snapshots import Snapshots
-from paygrade.simulator import serve as simulator
 from paygrade.wanted import Wanted
-from serving import KEY, SAMPLE, Api, empty_database, serving
 from world import DOCUMENT
 
-START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-RUN = [sys.executable, "-c", "from paygrade.server.cli import main; main()"]
 
-
-class House:
-    """A simulator and a server that reads it; `acme` has pro for three, `late` is in arrears, `own` bills by hand."""
-
-    def __init__(self, api: Api, provider: simulator.Running) -> None:
-        self.api, self.provider = api, provider
-        self.shop = Shop(url=provider.url, key=provider.key)
-
-    def control(self, what: str, wanted: dict[str, Any]) -> None:
-        answer = httpx2.post(f"{self.provider.url}/_simulator/{what}", json=wanted, trust_env=False, timeout=60)
-        assert answer.is_success, answer.text
-
-    def quote(self, account: str, **wanted: Any) -> Any:
-        return self.api.ok("POST", f"/v1/accounts/{account}/plan-changes/quote", json=wanted)
+class Quoted(House):
+    """A house in which `acme` has pro for three, `late` is in arrears later, and `own` bills by hand."""
 
     def refused(self, status: int, account: str, **wanted: Any) -> Any:
         return self.api.problem(status, "POST", f"/v1/accounts/{account}/plan-changes/quote", json=wanted)
 
-    def paygrade(self, *arguments: str, code: int = 0) -> str:
-        environ = {"PATH": "", "PAYGRADE_URL": self.api.url, "PAYGRADE_API_KEY": KEY}
-        ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=40)
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr
-
 
 @pytest.fixture(scope="module")
-def house(postgres_url: str) -> Iterator[House]:
-    document, _ = read_catalog(SAMPLE)
-    with (
-        simulator.running(start=START) as provider,
-        empty_database(postgres_url) as database_url,
-        serving(
-            Settings(
-                stripe_api_key=provider.key,
-                stripe_api_base=provider.url,
-                webhook_secrets=(provider.secret,),
-                clock_url=provider.url,
-                sweep_every=None,
-            ),
-            database_url,
-        ) as api,
-    ):
-        made = House(api, provider)
-        made.control("webhooks", {"url": f"{api.url}/webhooks/stripe"})
-        made.shop.stock(parse(document))
+def house(postgres_url: str) -> Iterator[Quoted]:
+    with empty_house(postgres_url) as empty:
+        made = Quoted(empty.api, empty.provider)
+        made.shop = empty.shop
         for account in ("acme", "late"):
             made.shop.welcome(account, account.title())
             made.shop.subscribe(account, "pro_monthly", quantity=3)
         made.control("clock", {"advance": "7d"})
-        api.eventually("acme", "exports", allowed=True)
-        api.eventually("late", "exports", allowed=True)
-        api.ok("PUT", "/v1/accounts/own", json={})
+        made.api.eventually("acme", "exports", allowed=True)
+        made.api.eventually("late", "exports", allowed=True)
+        made.api.ok("PUT", "/v1/accounts/own", json={})
         stated = {"version": 1, "status": "active", "items": [{"id": "main", "plan": "pro", "price": "monthly"}]}
-        api.ok("PUT", "/v1/accounts/own/subscriptions/s1", json={**stated, "anchor_at": START.isoformat()})
+        made.api.ok("PUT", "/v1/accounts/own/subscriptions/s1", json={**stated, "anchor_at": START.isoformat()})
         yield made
 
 
-def test_an_upgrade_is_quoted_with_the_provider_s_sums(house: House) -> None:
+def test_an_upgrade_is_quoted_with_the_provider_s_sums(house: Quoted) -> None:
     made = house.quote("acme", plan="business")
     assert (made["direction"], made["plan_before"], made["plan_after"]) == ("upgrade", "pro@1", "business@1")
     assert made["money"]["source"] == made["money"]["next_invoice"]["source"] == "provider"
@@ -104,7 +62,7 @@ def test_an_upgrade_is_quoted_with_the_provider_s_sums(house: House) -> None:
     assert house.api.check("acme", "audit_log")["allowed"] is False
 
 
-def test_a_quote_is_kept_and_names_what_it_was_made_on(house: House) -> None:
+def test_a_quote_is_kept_and_names_what_it_was_made_on(house: Quoted) -> None:
     made = house.quote("acme", quantities={"seats": 5}, when="period_end")
     assert house.api.ok("GET", f"/v1/accounts/acme/plan-changes/quotes/{made['id']}") == made
     version = house.api.ok("GET", "/v1/accounts/acme")["version"]
@@ -118,7 +76,7 @@ def test_a_quote_is_kept_and_names_what_it_was_made_on(house: House) -> None:
     assert other["code"] == "unknown_quote"
 
 
-def test_a_quote_changes_nothing_at_the_provider(house: House) -> None:
+def test_a_quote_changes_nothing_at_the_provider(house: Quoted) -> None:
     before = house.api.ok("GET", "/v1/accounts/acme/timeline")
     house.quote("acme", plan="business", interval="yearly", add_ons={"extra_calls": 2})
     house.quote("acme", plan="free", when="now")
@@ -126,7 +84,7 @@ def test_a_quote_changes_nothing_at_the_provider(house: House) -> None:
     assert house.api.ok("GET", "/v1/accounts/acme/timeline") == before
 
 
-def test_members_and_usage_over_the_new_limits_are_told(house: House) -> None:
+def test_members_and_usage_over_the_new_limits_are_told(house: Quoted) -> None:
     for member in ("ann", "bo"):
         house.api.ok("PUT", f"/v1/accounts/acme/members/{member}", json={"role": "owner", "seat": True})
     house.api.ok("PUT", "/v1/accounts/acme/usage/projects", json={"used": 4, "id": "counted"})
@@ -139,13 +97,13 @@ def test_members_and_usage_over_the_new_limits_are_told(house: House) -> None:
     ]
 
 
-def test_what_is_billed_by_hand_has_the_formula_s_sums(house: House) -> None:
+def test_what_is_billed_by_hand_has_the_formula_s_sums(house: Quoted) -> None:
     made = house.quote("own", plan="business", when="2026-02-14T12:00:00Z")
     assert (made["money"]["source"], made["money"]["invoice"]["due"]) == ("formula", 20_000)
     assert (made["when"], made["effective_at"], made["money"]["due_now"]) == ("date", "2026-02-14T12:00:00Z", 0)
 
 
-def test_a_provider_that_does_not_answer_leaves_the_formula_and_a_warning(house: House) -> None:
+def test_a_provider_that_does_not_answer_leaves_the_formula_and_a_warning(house: Quoted) -> None:
     house.control("weather", {"error": 1.0})
     try:
         made = house.quote("acme", plan="business")
@@ -155,7 +113,7 @@ def test_a_provider_that_does_not_answer_leaves_the_formula_and_a_warning(house:
     assert [caveat["code"] for caveat in made["warnings"]] == ["preview_unavailable"]
 
 
-def test_a_change_in_arrears_says_so(house: House) -> None:
+def test_a_change_in_arrears_says_so(house: Quoted) -> None:
     house.shop.use_card("late", "pm_card_chargeCustomerFail")
     client = stripe.StripeClient(house.provider.key, base_addresses={"api": house.provider.url})
     (item,) = client.v1.subscription_items.list({"subscription": house.shop.subscriptions["late"]}).data
@@ -185,17 +143,17 @@ def test_a_change_in_arrears_says_so(house: House) -> None:
     ],
 )
 def test_what_cannot_be_quoted_is_refused_with_a_code(
-    house: House, status: int, account: str, wanted: dict[str, Any], code: str
+    house: Quoted, status: int, account: str, wanted: dict[str, Any], code: str
 ) -> None:
     assert house.refused(status, account, **wanted)["code"] == code
 
 
-def test_an_account_that_pays_for_nothing_has_nothing_to_change(house: House) -> None:
+def test_an_account_that_pays_for_nothing_has_nothing_to_change(house: Quoted) -> None:
     house.api.ok("PUT", "/v1/accounts/free", json={})
     assert house.refused(409, "free", plan="pro")["code"] == "no_subscription_to_change"
 
 
-def test_the_command_shows_a_quote_on_one_screen(house: House) -> None:
+def test_the_command_shows_a_quote_on_one_screen(house: Quoted) -> None:
     told = house.paygrade("accounts", "quote", "acme", "--plan", "business", "--add-on", "extra_calls=2")
     lines = dict(line.split("\t", 1) for line in told.splitlines())
     assert len(told.splitlines()) <= 24
