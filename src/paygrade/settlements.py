@@ -66,7 +66,7 @@ def settle(
     it is remembered. Who loses a seat is left to whoever takes it away.
     """
     old, new = bought(before, catalog, since), bought(after, catalog, at)
-    changed = [id for id in sorted({*old, *new}) if _said(old.get(id, ())) != _said(new.get(id, ()))]
+    changed = _differing(old, new)
     if not changed:
         return None
     plan_before, plan_after = _plan(old, catalog), _plan(new, catalog)
@@ -89,6 +89,15 @@ def settle(
         violations=what.violations,
         leeways=_leeways(what, change),
     )
+
+
+def has_changed(before: Account, since: datetime, after: Account, catalog: Catalog, at: datetime) -> bool:
+    """Whether there is something to settle. With an empty catalog: whether there could be, whatever is sold."""
+    return bool(_differing(bought(before, catalog, since), bought(after, catalog, at)))
+
+
+def _differing(old: "Bought", new: "Bought") -> list[str]:
+    return [id for id in sorted({*old, *new}) if _said(old.get(id, ())) != _said(new.get(id, ()))]
 
 
 def bought(account: Account, catalog: Catalog, at: datetime) -> Bought:
@@ -157,7 +166,10 @@ def _with(statement: Statement, changed: Callable[[Subscription], Subscription])
 
 def _said(found: Iterable[Position]) -> list[tuple[object, ...]]:
     """What counts of what is bought: what, how many and for which price, whatever names its provider has for them."""
-    return sorted(((p.key, p.item.quantity, (p.price.key if p.price else p.item.price) or "") for p in found), key=repr)
+    said = [
+        (p.key, p.item.quantity, (p.price.key if p.price else p.item.price) or "", p.item.plan or "") for p in found
+    ]
+    return sorted(said, key=repr)
 
 
 def _flat(found: Bought, ids: Iterable[str]) -> tuple[Position, ...]:

@@ -22,7 +22,7 @@ from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.changing import resolved, seen
 from paygrade.server.operations.facts import record
 from paygrade.server.operations.seats import reconcile_seats
-from paygrade.settlements import Settlement, bought, is_as_expected, next_turn, settle
+from paygrade.settlements import Settlement, bought, has_changed, is_as_expected, next_turn, settle
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -40,12 +40,14 @@ async def settle_account(
     """
     since = await tx.plan_changes.settled_at(after.key)
     await tx.plan_changes.settled(after.key, at, next_at=next_turn(after, at))
-    published = await tx.catalogs.load()
-    catalog = published.catalog if published else EMPTY
     open_changes = await tx.plan_changes.under_way(after.key)
     settled: PlanChange | None = None
     # An account that was not known before begins as it is: it has not changed.
-    if since is not None or before.version:
+    known = since is not None or before.version > 0
+    # Most readings say nothing new of what is bought, and need no catalog to know it.
+    if known and has_changed(before, since or at, after, EMPTY, at):
+        published = await tx.catalogs.load()
+        catalog = published.catalog if published else EMPTY
         after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
     for change in open_changes:
         if (settled is None or settled.id != change.id) and _has_told(change, read):
@@ -80,7 +82,7 @@ async def _settled(
     open_changes: tuple[PlanChange, ...],
     at: datetime,
 ) -> tuple[Account, PlanChange | None]:
-    if bought(before, catalog, since) == bought(after, catalog, at):
+    if not has_changed(before, since, after, catalog, at):
         return after, None
     held = await _held(tx, after, catalog, at)
     id = _id(after, at)
