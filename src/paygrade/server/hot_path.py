@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import structlog
 from litestar.types import ASGIApp, Receive, Send
 
 from paygrade.decisions import decide
@@ -19,8 +20,13 @@ from paygrade.server.bodies import KEY_LENGTH_MAX
 from paygrade.server.parts import Parts
 from paygrade.server.routes.decisions import Question
 from paygrade.server.routes.usage import Use, use
+from paygrade.server.whole_answers import Answer
+from paygrade.server.whole_answers import Parts as Written
+
+log = structlog.get_logger("paygrade.http")
 
 HEADERS = (b"content-type", b"application/json")
+_HEAD = b"content-type: application/json\r\ncontent-length: "
 
 
 class _Question(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +56,32 @@ class HotPath:
             parts.metrics.requests.of("POST", route, 200) for route in ("/v1/check", "/v1/consume")
         )
 
+    AT_ONCE = frozenset({b"/v1/check", b"/v1/consume"})
+    """What `WholeAnswers` may ask of `at_once`."""
+
+    def at_once(self, path: bytes, authorization: bytes, raw: bytes) -> Answer:
+        """The head and the body of the answer, without the status; of a use, once it is saved."""
+        started = perf_counter_ns()
+        if not compare_digest(authorization, self._shown):
+            return None
+        if path == b"/v1/consume":
+            return self._used_at_once(raw, started)
+        body = self._decided(raw)
+        if body is None:
+            return None
+        self._checked.note(perf_counter_ns() - started)
+        return self._whole(body)
+
+    async def _used_at_once(self, raw: bytes, started: int) -> Written | None:
+        body = await self._used(raw)
+        if body is None:
+            return None
+        self._consumed.note(perf_counter_ns() - started)
+        return self._whole(body)
+
+    def _whole(self, body: bytes) -> Written:
+        return _HEAD, b"%d\r\nx-request-id: %b\r\n\r\n" % (len(body), self._id()), body
+
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and self._known(scope):
             if scope["path"] == "/v1/check":
@@ -72,15 +104,23 @@ class HotPath:
     async def _check(self, scope: Any, receive: Receive, send: Send) -> None:
         started = perf_counter_ns()
         raw = await _read(receive)
+        body = self._decided(raw)
+        if body is None:
+            await self._app(scope, _again(raw, receive), send)
+            return
+        await self._answer(send, body)
+        self._checked.note(perf_counter_ns() - started)
+
+    def _decided(self, raw: bytes) -> bytes | None:
+        """The decision that was asked for; None where the question is unusual, or nothing is remembered."""
         try:
             question = _questions.decode(raw)
             at = self._now()
             snapshot = self._peek(question.account, at)
         except (msgspec.MsgspecError, UnicodeDecodeError, Unavailable):
-            snapshot = None
+            return None
         if snapshot is None or question.at is not None or not _usual(raw, question.account):
-            await self._app(scope, _again(raw, receive), send)
-            return
+            return None
         decision = decide(
             snapshot,
             question.feature,
@@ -90,27 +130,35 @@ class HotPath:
             properties=question.properties,
         )
         self._note(decision)
-        await self._answer(send, _encode(decision))
-        self._checked.note(perf_counter_ns() - started)
+        return _encode(decision)
 
     async def _consume(self, scope: Any, receive: Receive, send: Send) -> None:
         started = perf_counter_ns()
         raw = await _read(receive)
-        try:
-            said = _uses.decode(raw)
-            answer = await use(self._parts, said) if _usual(raw, said.account, said.id) else None
-        except (msgspec.MsgspecError, UnicodeDecodeError, Refused, Unavailable):
-            # The route has the words for it. Asking twice is harmless: an id counts once.
-            answer = None
-        if answer is None:
+        body = await self._used(raw)
+        if body is None:
             await self._app(scope, _again(raw, receive), send)
             return
-        await self._answer(send, _encode(answer))
+        await self._answer(send, body)
         self._consumed.note(perf_counter_ns() - started)
 
+    async def _used(self, raw: bytes) -> bytes | None:
+        """What came of a use, once it is saved; None: the route has the words for it. Asking there once more is
+        harmless: an id counts once."""
+        try:
+            said = _uses.decode(raw)
+            return _encode(await use(self._parts, said)) if _usual(raw, said.account, said.id) else None
+        except (msgspec.MsgspecError, UnicodeDecodeError, Refused, Unavailable):
+            return None
+        except Exception:  # whatever it was, the route meets it again, and knows how to answer it
+            log.exception("use_broken")
+            return None
+
+    def _id(self) -> bytes:
+        return f"{self._prefix}{next(self._numbers):016x}".encode()
+
     async def _answer(self, send: Send, body: bytes) -> None:
-        id = f"{self._prefix}{next(self._numbers):016x}".encode()
-        headers = [HEADERS, (b"content-length", b"%d" % len(body)), (b"x-request-id", id)]
+        headers = [HEADERS, (b"content-length", b"%d" % len(body)), (b"x-request-id", self._id())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
