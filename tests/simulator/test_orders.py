@@ -340,6 +340,16 @@ def test_a_schedule_that_was_released_by_others_is_a_change_that_failed(desk: De
     assert (failed.state, failed.detail) == ("failed", "its schedule was released or canceled")
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_what_was_planned_for_a_subscription_that_ended_comes_to_nothing_either_way(desk: Desk, steps: int) -> None:
+    order = desk.order(effective_at=FEB28)
+    for _ in range(steps):
+        order = noted(order, desk.advance(order))
+    desk.simulated.client.v1.subscriptions.cancel(desk.id)
+    assert desk.finish(order).detail == "the subscription has ended"
+    assert desk.finish(undone(order)).state == "undone"
+
+
 # Ends
 
 

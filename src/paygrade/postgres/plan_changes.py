@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
@@ -54,6 +55,19 @@ class PlanChanges:
             """,
             {**_values(change), "lease": _seconds(lease_s), "retry": _seconds(retry_s)},
         )
+
+    async def take_back(self, change: PlanChange) -> PlanChange:
+        """Let a row that is held be taken back; returns it as it is then. At once, unless somebody has it: what they
+        ask the provider for may still come about, so they find out first and then go back themselves."""
+        undone = replace(change, undo=True, done_fence=None, attempts=0, error=None)
+        await self._connection.execute(
+            """
+            update plan_changes set undo = true, done_fence = null, attempts = 0, error = null, retry_at = null
+            where account = %s and id = %s
+            """,
+            (change.account, change.id),
+        )
+        return undone
 
     async def find(self, account: str, id: str) -> PlanChange | None:
         return await self._one("account = %s and id = %s", (account, id))

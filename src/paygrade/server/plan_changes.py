@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec.structs import replace
 
+from paygrade.accounts import Account
 from paygrade.errors import Refused, Unavailable
 from paygrade.orders import ChangeOrder, Progress
 from paygrade.plan_changes import PlanChange, order_of
-from paygrade.server.operations.changing import resolved
+from paygrade.server.operations.changing import resolved, subject_of
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -134,14 +135,21 @@ async def _noted(
                 await _step(tx, now, "pending", progress.detail or f"invoice {now.invoice} is to be paid", at)
             return "pending"
         case "scheduled":
-            await tx.plan_changes.save(replace(now, state="scheduled"))
+            # Where its time is over, whoever bills is behind with it.
+            late = now.effective_at is not None and now.effective_at <= at
+            await tx.plan_changes.save(replace(now, state="scheduled"), retry_s=WAIT_MAX_S if late else None)
             if held.state != "scheduled":
                 when = f"{now.effective_at:%Y-%m-%d %H:%M} UTC" if now.effective_at is not None else ""
                 await _step(tx, now, "scheduled", f"{when} {_names(now)}".strip(), at)
             return "scheduled"
         case "done":
-            await tx.plan_changes.save(replace(now, done_fence=fence, undo=False))
             await _step(tx, now, "done", f"the provider says so {_names(now)}".strip(), at)
+            account = await _account(tx, now)
+            if subject_of(account, now.subscription) is None:
+                # The subscription is another account's by now: no reading will tell this one.
+                await resolved(tx, now, "applied", account, at=at)
+            else:
+                await tx.plan_changes.save(replace(now, done_fence=fence, undo=False))
             return "done"
         case "failed" if held.undo and held.state == "scheduled":
             # It could not be taken back, so it stands as it did.
@@ -162,8 +170,11 @@ async def _noted(
 async def _resolved(
     tx: "Transaction", now: PlanChange, state: Literal["failed", "canceled"], reason: str | None, at: datetime
 ) -> None:
-    account = (await tx.accounts.find([now.account]))[now.account]
-    await resolved(tx, now, state, account, reason=reason, at=at)
+    await resolved(tx, now, state, await _account(tx, now), reason=reason, at=at)
+
+
+async def _account(tx: "Transaction", change: PlanChange) -> Account:
+    return (await tx.accounts.find([change.account]))[change.account]
 
 
 async def _pause(store: "Store", claimed: PlanChange, error: Unavailable) -> Outcome:

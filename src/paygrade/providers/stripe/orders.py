@@ -179,7 +179,7 @@ class StripeOrders:
                 path = f"{_SUBSCRIPTIONS}/{order.subscription}"
                 self._send(order, "keep", path, **_without_end(source), metadata={MARK: ""})
                 return Progress("open")
-        planning = order.act == "change" and order.effective_at is not None
+        planning = order.act == "change" and order.effective_at is not None and not _has_ended(source)
         if planning and schedule is not None and not _is_ours(schedule) and plans_nothing(schedule):
             # It was put there and nothing was written into it yet.
             self._release(order, schedule)
@@ -218,6 +218,9 @@ class StripeOrders:
         if order.invoice is not None:
             bill = self._bill(order.invoice)
             return bill if bill.state != "pending" else Progress("failed", detail="the pending update was dropped")
+        if _has_ended(source):
+            # Its schedule, ended with it, still shows what it would have done.
+            return Progress("failed", detail="the subscription has ended")
         schedule = source.expanded("schedule")
         if schedule is not None and is_planned(schedule, order):
             return Progress("scheduled", schedule=schedule.text("id"))

@@ -137,9 +137,7 @@ async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> P
             )
         await tx.plan_changes.step(account, id, "taken_back", f"it was {change.state}", at)
         if not change.is_manual:
-            undone = replace(change, undo=True, done_fence=None, attempts=0, error=None)
-            await tx.plan_changes.save(undone)
-            return undone
+            return await tx.plan_changes.take_back(change)
         subscription = next(s for s in held.subscriptions if s.id == change.subscription)
         return await _stated(tx, held, change, without_schedule(subscription, change), at, state="canceled")
 

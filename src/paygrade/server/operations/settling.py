@@ -19,7 +19,7 @@ from paygrade.outcomes import Carried
 from paygrade.plan_changes import PlanChange
 from paygrade.server.operations.balances import with_balances
 from paygrade.server.operations.catalogs import EMPTY
-from paygrade.server.operations.changing import resolved, seen
+from paygrade.server.operations.changing import resolved, seen, subject_of
 from paygrade.server.operations.facts import record
 from paygrade.server.operations.seats import reconcile_seats
 from paygrade.settlements import Settlement, bought, has_changed, is_as_expected, next_turn, settle
@@ -50,16 +50,19 @@ async def settle_account(
         catalog = published.catalog if published else EMPTY
         after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
     for change in open_changes:
-        if (settled is None or settled.id != change.id) and _has_told(change, read):
+        if (settled is None or settled.id != change.id) and _has_told(change, after, read):
             await resolved(tx, change, "applied", after, at=at)
     return after
 
 
-def _has_told(change: PlanChange, read: tuple[str, int] | None) -> bool:
-    """Whether this reading began after the provider said that the change is done."""
-    return (
-        read is not None and change.done_fence is not None and read[0] == change.subject and read[1] > change.done_fence
-    )
+def _has_told(change: PlanChange, account: Account, read: tuple[str, int] | None) -> bool:
+    """Whether this reading began after the provider said that the change is done. Of a subscription that has gone to
+    another account no reading will ever tell this one."""
+    if change.done_fence is None:
+        return False
+    if subject_of(account, change.subscription) is None:
+        return True
+    return read is not None and read[0] == change.subject and read[1] > change.done_fence
 
 
 async def settle_due(store: "Store", *, at: datetime) -> int:
