@@ -48,8 +48,13 @@ async def settle_account(
     if since is not None or before.version:
         after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
     for change in open_changes:
-        if (settled is None or settled.id != change.id) and _has_told(change, read):
+        if settled is not None and settled.id == change.id:
+            continue
+        if _has_told(change, read):
             await resolved(tx, change, "applied", after, at=at)
+        elif change.state == "pending" and read is not None and read[0] == change.subject:
+            # Something happened to the customer: perhaps that the payment came to nothing, which no fact tells.
+            await tx.plan_changes.hurry(change)
     return after
 
 
