@@ -12,6 +12,7 @@ from paygrade.accounts import Account, apply, replay
 from paygrade.balances import Balance
 from paygrade.catalog import Catalog
 from paygrade.catalog_document import parse
+from paygrade.catalog_succession import Existing, succeed
 from paygrade.changes import Quote, quote
 from paygrade.entitlements import derive, snapshot
 from paygrade.errors import Refused
@@ -167,6 +168,25 @@ def test_an_upgrade_in_mid_period_gives_more_at_once_and_charges_the_difference(
         ("changed", "si_pro", "pro", "scale")
     ]
     assert (made.violations, made.usage, made.warnings, made.trial) == ((), (), (), None)
+
+
+def test_who_goes_back_to_what_they_bought_before_a_push_gets_the_version_they_kept() -> None:
+    """As `versions.py` counts it once it is bought again: a quote says what will hold (ADR 10)."""
+    document = {**DOCUMENT, "plans": {**DOCUMENT["plans"]}, "add_ons": {**DOCUMENT["add_ons"]}}
+    document["plans"]["pro"] = {**DOCUMENT["plans"]["pro"], "entitlements": {"projects": 7}}
+    document["add_ons"]["more_calls"] = {**DOCUMENT["add_ons"]["more_calls"], "entitlements": {"seats": {"add": 1}}}
+    sold = succeed(USUAL, parse(document, version=2, previous=USUAL), Existing(keep=True), JAN31 + DAY)
+    known = account(bought("pro", id="si_1"), bought("more_calls"))
+    customer = known.customers[0]
+    (subscription,) = customer.subscriptions
+    only = replace(subscription, items=(bought("scale", id="si_1"),))
+    known = apply(known, Fact(2, "stripe:cus_1", 2, JAN31 + 2 * DAY, replace(customer, subscriptions=(only,))))
+    made = asked(known, Wanted(plan="pro", add_ons={"more_calls": 1}), sold)
+    assert made.plan_after == "pro@1"
+    assert deltas(made)["projects"] == ("loses", "unlimited", "10")
+    assert deltas(made)["calls"] == ("loses", "5000", "1500")
+    other = account(bought("scale", id="si_1"))
+    assert asked(other, Wanted(plan="pro"), sold).plan_after == "pro@2"
 
 
 def test_an_override_that_stands_above_what_is_bought_is_no_gain() -> None:

@@ -26,7 +26,7 @@ from paygrade.document import one_of
 from paygrade.errors import Refused
 from paygrade.facts import Item, Subscription
 from paygrade.standings import Standing, standings
-from paygrade.versions import counted, unbought, version_at
+from paygrade.versions import bought_since, counted, unbought, version_at
 
 _UNCHANGEABLE = ("incomplete", "canceled", "expired")
 
@@ -88,7 +88,8 @@ def resolve(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) ->
     before = positions(account, standing.subscription, catalog, at)
     own = plan_position(before)
     plan_before = own.bought if own is not None and isinstance(own.bought, Plan) else _default(account, catalog, at)
-    plan_after = _plan(account, catalog, wanted, plan_before, at) or plan_before
+    sold = _Sold(account, catalog, standing.subscription.id, at)
+    plan_after = _plan(sold, wanted, plan_before) or plan_before
     if plan_after is not None and _ends(plan_after, plan_before):
         after: tuple[Position, ...] = ()
         if wanted.add_ons or wanted.quantities:
@@ -98,7 +99,7 @@ def resolve(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) ->
         replaces = plan_after if own is not None or plan_after != plan_before else None
         after = _replaced(before, own, replaces, wanted, manual=manual)
         had = {position.key for position in before if isinstance(position.bought, AddOn)}
-        after = _counted(after, catalog, plan_after, _quantities(catalog, plan_after, wanted, had), wanted)
+        after = _counted(after, sold, plan_after, _quantities(catalog, plan_after, wanted, had), wanted)
     if after == before and wanted.coupon is None:
         raise Refused("same_as_now", f"`{account.key}` has exactly this already; there is nothing to change")
     direction = direction_of(plan_before, plan_after, before, after)
@@ -147,16 +148,34 @@ def _default(account: Account, catalog: Catalog, at: datetime) -> Plan | None:
     return bought if isinstance(bought, Plan) else None
 
 
-def _plan(account: Account, catalog: Catalog, wanted: Wanted, present: Plan | None, at: datetime) -> Plan | None:
-    """The plan to go to, in the version that will count: who has it keeps theirs, who buys it now gets the newest."""
+class _Sold(Struct, frozen=True):
+    """What is sold to one subscription at an instant, in the versions that will count for it."""
+
+    account: Account
+    catalog: Catalog
+    subscription: str
+    at: datetime
+
+    def find(self, key: str) -> Plan | AddOn | None:
+        """Whoever had it before has had it since then, and may have kept that version; who buys it now gets the newest
+        (ADR 10)."""
+        since = bought_since(self.account, self.catalog, self.subscription, key) or self.at
+        found = version_at(self.account, self.catalog, key, since, self.at)
+        return found.bought if found is not None else None
+
+
+def _plan(sold: _Sold, wanted: Wanted, present: Plan | None) -> Plan | None:
+    """The plan to go to, in the version that will count."""
+    account, catalog = sold.account, sold.catalog
     if wanted.plan is None or (present is not None and wanted.plan == present.key):
         return present
     if wanted.plan not in catalog.plans:
         known = f"; the catalog has {one_of(catalog.plans)}" if catalog.plans else ""
         raise Refused("unknown_plan", f"there is no plan `{wanted.plan}`{known}")
+    # Everybody has the default plan since there is an account.
     default = catalog.plans[wanted.plan].default
-    found = version_at(account, catalog, wanted.plan, account.since if default else at, at)
-    return found.bought if found is not None and isinstance(found.bought, Plan) else None
+    bought = unbought(account, catalog, wanted.plan, sold.at).bought if default else sold.find(wanted.plan)
+    return bought if isinstance(bought, Plan) else None
 
 
 def _ends(after: Plan, before: Plan | None) -> bool:
@@ -281,7 +300,7 @@ def _quantities(catalog: Catalog, plan: Plan | None, wanted: Wanted, had: Collec
 
 
 def _counted(
-    before: tuple[Position, ...], catalog: Catalog, plan: Plan | None, quantities: Mapping[str, int], wanted: Wanted
+    before: tuple[Position, ...], sold: _Sold, plan: Plan | None, quantities: Mapping[str, int], wanted: Wanted
 ) -> tuple[Position, ...]:
     """The positions with these quantities: those that are not there are added, those of none removed."""
     like = next((p.price for p in before if isinstance(p.bought, Plan)), before[0].price if before else None)
@@ -298,7 +317,8 @@ def _counted(
             item = after[places[0]].item
             after[places[0]] = replace(after[places[0]], item=replace(item, quantity=quantity))
         elif quantity:
-            add_on = catalog.add_ons[key]
+            add_on = sold.find(key)
+            assert add_on is not None, "quantities are of what is sold"
             interval = (
                 wanted.interval if any(wanted.interval in (p.key, p.interval) for p in add_on.prices.values()) else None
             )

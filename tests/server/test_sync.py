@@ -16,12 +16,17 @@ from psycopg import sql
 from paygrade.accounts import Account
 from paygrade.errors import Unavailable
 from paygrade.facts import Customer, Departed, Item, Phase, Status
+from paygrade.orders import Progress
+from paygrade.plan_changes import PlanChange
 from paygrade.postgres.store import Store
 from paygrade.postgres.subjects import Claim
 from paygrade.server.clock import Clock
 from paygrade.server.operations.accounts import put_account, rebuild
 from paygrade.server.operations.catalogs import publish_catalog
+from paygrade.server.operations.plan_changes import carry_out, get_change
+from paygrade.server.operations.quotes import quote_change
 from paygrade.server.operations.sync import receive_event, sync_status
+from paygrade.server.plan_changes import claim_changes, note
 from paygrade.server.sync import (
     INCOMPLETE_FOR,
     Outcome,
@@ -32,6 +37,7 @@ from paygrade.server.sync import (
     sync_subject,
 )
 from paygrade.server.workers import sync_subjects
+from paygrade.wanted import Wanted
 from world import DOCUMENT, T0, Elsewhere, Event, SetClock, World, customer, pro
 
 pytestmark = pytest.mark.anyio
@@ -111,6 +117,41 @@ async def test_a_reading_that_says_nothing_new_is_no_fact(store: Store) -> None:
     await receive(store, "evt_2")
     assert await sync(store, world) == ["saved"]
     assert (await load(store, "acme")).version == 1
+
+
+async def asked_for_two(store: Store, world: World) -> PlanChange:
+    """A change from one to two of what `cus_1` buys, claimed by whoever carries it out."""
+    await publish_catalog(store, document=DOCUMENT, lines={}, dry_run=False, at=T0, by="ann")
+    await receive(store, "evt_1")
+    await sync(store, world)
+    made = await quote_change(store, None, account="acme", wanted=Wanted(quantities={"pro": 2}), at=T0)
+    await carry_out(store, account="acme", quote_id=made.id, key=None, has_provider=True, at=T0)
+    (claimed,) = await claim_changes(store, limit=1, at=T0)
+    return claimed
+
+
+async def test_a_change_that_waits_for_its_payment_is_looked_at_when_something_happened(store: Store) -> None:
+    world = World({CUS: customer(pro())})
+    claimed = await asked_for_two(store, world)
+    assert await note(store, claimed, Progress("pending", invoice="in_1"), at=T0 + timedelta(hours=9)) == "pending"
+    assert await claim_changes(store, limit=1, at=T0) == ()
+    # The invoice was voided: no fact tells of it, as the subscription is what it was.
+    await receive(store, "evt_2", type="invoice.voided")
+    await sync(store, world)
+    (again,) = await claim_changes(store, limit=1, at=T0)
+    assert (again.id, again.state) == (claimed.id, "pending")
+
+
+async def test_a_change_that_is_heard_of_before_its_answer_keeps_what_the_answer_says(store: Store) -> None:
+    world = World({CUS: customer(pro())})
+    claimed = await asked_for_two(store, world)
+    world.answers[CUS] = customer(pro(quantity=2))
+    await receive(store, "evt_2")
+    await sync(store, world)
+    assert await note(store, claimed, Progress("done", invoice="in_1"), at=T0) == "done"
+    view = await get_change(store, account="acme", id=claimed.id)
+    assert (view.change.state, view.change.invoice) == ("applied", "in_1")
+    assert await claim_changes(store, limit=1, at=T0) == ()
 
 
 async def test_an_event_about_nobody_is_kept_and_handled(store: Store) -> None:

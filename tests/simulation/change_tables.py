@@ -31,6 +31,9 @@ class ChangeTables:
     def _plan_changes_save(self, change: PlanChange, **_: float | None) -> None:
         self._written["plan_changes"][change.account, change.id] = change
 
+    def _plan_changes_hurry(self, change: PlanChange) -> None:
+        """Nobody waits here before looking again."""
+
     def _plan_changes_under_way(self, account: str) -> tuple[PlanChange, ...]:
         rows = [row for row in self._rows("plan_changes") if row.account == account and row.state in UNDER_WAY]
         return tuple(sorted(rows, key=lambda row: row.asked_at))

@@ -169,6 +169,15 @@ def test_in_a_trial_both_say_that_nothing_is_billed_before_its_end(simulated: Si
     assert made.money.next_invoice.at == datetime(2026, 2, 14, 12, tzinfo=UTC)
 
 
+def test_of_a_paused_subscription_no_invoice_is_shown_that_will_not_come(simulated: Simulated) -> None:
+    shop = Shop(simulated, USD)
+    id = shop.subscribe(("pro_month", 3))
+    simulated.client.v1.subscriptions.pause(id)
+    made, shown = shop.quote(*CASES["an upgrade, charged now"])
+    assert shown is None
+    assert (made.money.due_now, made.money.invoice, made.money.next_invoice) == (0, None, None)
+
+
 @pytest.mark.parametrize("mode", ["classic", "flexible"])
 def test_from_a_year_to_a_month_and_from_free_to_paid(simulated: Simulated, mode: str) -> None:
     shop = Shop(simulated, USD)

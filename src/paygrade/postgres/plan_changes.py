@@ -69,6 +69,12 @@ class PlanChanges:
         )
         return undone
 
+    async def hurry(self, change: PlanChange) -> None:
+        """Let whoever is free look at it, however long it was to wait."""
+        await self._connection.execute(
+            "update plan_changes set retry_at = null where account = %s and id = %s", (change.account, change.id)
+        )
+
     async def find(self, account: str, id: str) -> PlanChange | None:
         return await self._one("account = %s and id = %s", (account, id))
 

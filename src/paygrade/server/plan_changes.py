@@ -117,9 +117,10 @@ async def _noted(
     tx: "Transaction", held: PlanChange, now: PlanChange, progress: Progress, fence: int, at: datetime
 ) -> Outcome | None:
     if held.state == "applied":
-        # It was only to let go of its schedule.
+        # A fact told of it before the provider's answer was saved; or it was only to let go of its schedule.
         over = progress.state in ("done", "failed", "undone")
-        await tx.plan_changes.save(replace(held, done_fence=fence if over else None), lease_s=None if over else LEASE_S)
+        kept = replace(held, invoice=now.invoice, done_fence=fence if over else None)
+        await tx.plan_changes.save(kept, lease_s=None if over else LEASE_S)
         return "done" if over else None
     match progress.state:
         case "open":

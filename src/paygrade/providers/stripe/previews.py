@@ -32,6 +32,10 @@ class StripePreviewer:
         """
         if quote.ends:
             return self._ending(quote)
+        if _is_paused(quote):
+            # Nothing is invoiced before it is resumed (https://docs.stripe.com/billing/subscriptions/pause), so a
+            # renewal that were shown would not come.
+            return None
         match quote.when:
             case "now":
                 return self._change_now(quote)
@@ -97,6 +101,10 @@ class StripePreviewer:
             return _money(quote, shown, renewal)
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
+
+
+def _is_paused(quote: Quote) -> bool:
+    return any(caveat.code == "not_active" for caveat in quote.warnings)
 
 
 def _is_in_trial(quote: Quote) -> bool:

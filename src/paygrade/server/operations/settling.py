@@ -50,8 +50,13 @@ async def settle_account(
         catalog = published.catalog if published else EMPTY
         after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
     for change in open_changes:
-        if (settled is None or settled.id != change.id) and _has_told(change, after, read):
+        if settled is not None and settled.id == change.id:
+            continue
+        if _has_told(change, after, read):
             await resolved(tx, change, "applied", after, at=at)
+        elif change.state == "pending" and read is not None and read[0] == change.subject:
+            # Something happened to the customer: perhaps that the payment came to nothing, which no fact tells.
+            await tx.plan_changes.hurry(change)
     return after
 
 
