@@ -68,6 +68,8 @@ class Ledger:
         self._answered: dict[str, tuple[Request, Told]] = {}
         self._carried: dict[tuple[str, str], int] = {}
         """Units carried into each window that was used, as they were when it first was."""
+        self.active_at: dict[str, datetime] = {}
+        """When each member last used or asked for units."""
 
     def with_balances(self, snapshot: Snapshot, at: datetime) -> Snapshot:
         """The snapshot with what is used, held and granted at `at`."""
@@ -91,6 +93,10 @@ class Ledger:
                 return self._state(request, snapshot, at)
             case _:
                 assert_never(request)
+
+    def carry_over(self, pool: str, slot: str, units: int, snapshot: Snapshot, at: datetime) -> None:
+        """Count so many more, or fewer, as used in this window from now on."""
+        self._enter((Draw(pool, slot, units),), entitlements_at(snapshot, at), at)
 
     def _again(self, id: str, request: Request, snapshot: Snapshot) -> Answer | None:
         """What was answered before: as it was, but for the sources, which are those of today."""
@@ -116,6 +122,8 @@ class Ledger:
         if not decision.allowed:
             return self._answer(request.id, request, Answer(decision, took_effect=False))
         how = {"member": request.member, "properties": request.properties}
+        if request.member is not None:
+            self.active_at[request.member] = at
         if isinstance(request, Consume):
             spent = spend(its, snapshot.balances, feature, quantity, at, **how)  # type: ignore[arg-type]  # both of them
             now = after(snapshot.balances, feature, spent, at)

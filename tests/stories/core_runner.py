@@ -15,19 +15,24 @@ from paygrade.catalog_succession import succeed
 from paygrade.decisions import Decision, decide
 from paygrade.entitlements import Entitlement, Snapshot, derive, snapshot
 from paygrade.errors import Refused
-from paygrade.facts import Body, Customer, Departed, Fact, Member, Pin, Profile
+from paygrade.facts import Body, Customer, Departed, Fact, ManualSubscription, Member, Pin, Profile
 from paygrade.findings import findings
 from paygrade.moves import stated_by
 from paygrade.providers.stripe import translate
+from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.seats import chosen, refuse_more_than_there_are, seats_at, stated
 from paygrade.simulator.engine import Engine
 from paygrade.versions import pin_subject
+from stories.change_outcomes import Found
+from stories.core_changes import Changes
 from stories.core_ledger import Ledger
 from stories.editions import edited
+from stories.engine_connection import EngineConnection, as_form
 from stories.expectations import DecisionExpected
 from stories.language import Story, Weather
 from stories.operator_phrases import Choice, Edition, Migrating, Statement
+from stories.owner_phrases import Errand
 from stories.product_phrases import Refusal, Request, Told
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
@@ -43,8 +48,8 @@ class CoreWorld:
 
     def __init__(self, story: Story) -> None:
         self.engine = Engine(seed=1, now=story.moments[0].at)
-        self.provider = Provider(self._request, self._set_dashboard, story.catalog)
-        self._catalog = story.catalog
+        self.provider = Provider(self._request, self._set_dashboard, self._authenticate, story.catalog)
+        self.catalog = story.catalog
         self._document = story.document
         self._ledgers: dict[str, Ledger] = {}
         self._accounts: dict[str, Account] = {}
@@ -53,15 +58,23 @@ class CoreWorld:
         """The account each customer's subject is at."""
         self._moved: dict[str, Body] = {}
         """What was said before the last migration of those it moved."""
-        self._fence = 0
+        self.fence = 0
         self._settled = True
+        self._changes = Changes(self, StripeOrders(EngineConnection(self.engine, self.mark)))
+
+    @property
+    def now(self) -> datetime:
+        return self.engine.now
+
+    def mark(self) -> None:
+        self._settled = False
 
     def advance_to(self, at: datetime) -> None:
         self.engine.advance_to(at)
         self._settled = False
 
     def state(self, statement: Statement | Choice) -> Refusal | None:
-        account = self._account(statement.account)
+        account = self.account(statement.account)
         if isinstance(statement, Choice) or isinstance(statement.body, Member):
             return self._state_members(account, statement)
         body = statement.body
@@ -70,7 +83,9 @@ class CoreWorld:
             self._settled = False
         else:
             assert account.exists, f"an operator can say nothing of `{account.key}`, which is no account"
-        self._record(account.key, statement.subject, body, statement.version)
+        self.record(account.key, statement.subject, body, statement.version)
+        if isinstance(body, ManualSubscription):
+            self._changes.settle(account)
         return None
 
     def _state_members(self, account: Account, statement: Statement | Choice) -> Refusal | None:
@@ -82,74 +97,80 @@ class CoreWorld:
             else:
                 assert isinstance(statement.body, Member)
                 said = (stated(account, statement.body, at),)
-            refuse_more_than_there_are(account, said, seats_at(derive(account, self._catalog, at).entitlements))
+            refuse_more_than_there_are(account, said, seats_at(derive(account, self.catalog, at).entitlements))
         except Refused as refused:
             return Refusal(refused.code)
         for member in said:
-            self._record(account.key, f"member:{member.key}", member, None)
+            self.record(account.key, f"member:{member.key}", member, None)
         return None
 
     def publish(self, edition: Edition) -> None:
         self._document = edited(self._document, edition)
-        wanted = parse(self._document, version=self._catalog.version + 1, previous=self._catalog)
-        self._catalog = succeed(self._catalog, wanted, edition.existing, self.engine.now)
+        wanted = parse(self._document, version=self.catalog.version + 1, previous=self.catalog)
+        self.catalog = succeed(self.catalog, wanted, edition.existing, self.engine.now)
 
     def migrate(self, migrating: Migrating) -> None:
         subject = pin_subject(migrating.move.plan)
         if migrating.back:
             for key, before in self._moved.items():
-                self._record(key, subject, before, None)
+                self.record(key, subject, before, None)
             return
         self._moved = {}
         for key, account in list(self._accounts.items()):
-            pin = stated_by(migrating.move, account, self._catalog, self.engine.now)
+            pin = stated_by(migrating.move, account, self.catalog, self.engine.now)
             if isinstance(pin, Pin):
                 statement = account.statements.get(subject)
                 stated = statement.body if statement is not None else Pin(migrating.move.plan, withdrawn=True)
                 self._moved[key] = stated
-                self._record(key, subject, pin, None)
+                self.record(key, subject, pin, None)
 
     def blow(self, weather: Weather) -> None:
         """Without webhooks there is no weather."""
 
     def settle(self) -> None:
-        if self._settled:
-            return
-        for id in self.provider.ids.values():
-            self._fence += 1
-            self._save(self._fetch(id), self._fence)
-        self._settled = True
+        while not self._settled:
+            self._settled = True
+            for id in self.provider.ids.values():
+                self.fence += 1
+                self._save(self._fetch(id), self.fence)
+            self._changes.settle_what_dates_changed()
+            self._changes.work()
 
     def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision:
-        known, at = self._account(account), self.engine.now
+        known, at = self.account(account), self.engine.now
         assert replay(account, reversed(self._facts[account])) == known, "facts must replay in any order"
-        held = self._ledger(account).with_balances(self._snapshot(account), at)
-        return decide(held, feature, expected.quantity, at, member=expected.member, properties=expected.properties)
+        return decide(
+            self.held(account), feature, expected.quantity, at, member=expected.member, properties=expected.properties
+        )
+
+    def run(self, errand: Errand) -> Found | Refusal:
+        return self._changes.run(errand)
 
     def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:
         return [self._ask(request) for request in requests]
 
     def _ask(self, request: Request) -> Told | Refusal:
         try:
-            return self._ledger(request.account).ask(request, self._snapshot(request.account), self.engine.now)
+            return self.ledger(request.account).ask(request, self._snapshot(request.account), self.engine.now)
         except Refused as refused:
             return Refusal(refused.code)
 
-    def _snapshot(self, account: str) -> Snapshot:
-        return snapshot(self._account(account), self._catalog, self.engine.now)
+    def held(self, key: str) -> Snapshot:
+        return self.ledger(key).with_balances(self._snapshot(key), self.engine.now)
 
-    def _ledger(self, account: str) -> Ledger:
+    def _snapshot(self, account: str) -> Snapshot:
+        return snapshot(self.account(account), self.catalog, self.engine.now)
+
+    def ledger(self, account: str) -> Ledger:
         def before(at: datetime) -> dict[str, Entitlement]:
-            return derive(self._account(account), self._catalog, at).entitlements
+            return derive(self.account(account), self.catalog, at).entitlements
 
         return self._ledgers.setdefault(account, Ledger(before))
 
     def findings(self, account: str) -> tuple[str, ...]:
-        return tuple(
-            sorted(finding.code for finding in findings(self._account(account), self._catalog, self.engine.now))
-        )
+        return tuple(sorted(finding.code for finding in findings(self.account(account), self.catalog, self.engine.now)))
 
-    def _account(self, key: str) -> Account:
+    def account(self, key: str) -> Account:
         return self._accounts.get(key, Account(key=key))
 
     def _fetch(self, id: str) -> Customer:
@@ -166,10 +187,14 @@ class CoreWorld:
         before = self._owners.get(subject)
         named = customer.account or (before if customer.deleted else None)
         key = named or self._linking(customer.id) or customer.id
-        if before not in (None, key):
-            self._record(str(before), subject, Departed(key), fence)
+        if before is not None and before != key:
+            left = self.account(before)
+            self.record(before, subject, Departed(key), fence)
+            self._changes.settle(left)
         self._owners[subject] = key
-        self._record(key, subject, customer, fence)
+        known = self.account(key)
+        self.record(key, subject, customer, fence)
+        self._changes.settle(known, (subject, fence))
 
     def _linking(self, id: str) -> str | None:
         profiles = {key: account.profile for key, account in self._accounts.items()}
@@ -181,8 +206,8 @@ class CoreWorld:
         links = stated.links if stated and said.deleted else said.links
         return Profile(created_at, links=links, deleted=said.deleted)
 
-    def _record(self, key: str, subject: str, body: Body, sequence: int | None) -> None:
-        account = self._account(key)
+    def record(self, key: str, subject: str, body: Body, sequence: int | None) -> None:
+        account = self.account(key)
         if not says_something_new(account, subject, body):
             return
         number = account.version + 1
@@ -195,7 +220,7 @@ class CoreWorld:
 
     def _request(self, method: str, path: str, params: Json) -> Json:
         self._settled = False
-        response = self.engine.request(method, path, _as_form(params))
+        response = self.engine.request(method, path, as_form(params))
         if response.status == 402:
             raise Declined(response.body["error"]["message"])
         assert response.status == 200, f"{method} {path}: {response.body['error']['message']}"
@@ -204,15 +229,6 @@ class CoreWorld:
     def _set_dashboard(self, settings: Json) -> None:
         self.engine.change_settings(settings)
 
-
-def _as_form(value: Any) -> Any:
-    """The value as Stripe's form encoding carries it: every leaf is a text. Any: parameters nest freely."""
-    match value:
-        case dict():
-            return {name: _as_form(inner) for name, inner in value.items()}
-        case list():
-            return [_as_form(inner) for inner in value]
-        case bool():
-            return "true" if value else "false"
-        case _:
-            return str(value)
+    def _authenticate(self, payment_intent: str, succeeds: bool) -> None:
+        self._settled = False
+        self.engine.authenticate(payment_intent, succeeds=succeeds)

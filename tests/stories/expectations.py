@@ -90,7 +90,7 @@ def read_outcome(text: str) -> Outcome:
     if reason not in reasons:
         what = f"not `{reason}`" if reason else "and must be given"
         raise ValueError(f"the reason of what is {verdict} is one of {', '.join(reasons)}; {what}")
-    return Outcome(verdict == "allowed", reason, dict(_detail(text) for text in _split(found["details"])))
+    return Outcome(verdict == "allowed", reason, dict(_detail(text) for text in split(found["details"])))
 
 
 def differences(expected: Outcome, decision: Decision) -> list[str]:
@@ -103,7 +103,8 @@ def differences(expected: Outcome, decision: Decision) -> list[str]:
     return [f"{name}: expected {wanted[name]}, got {said[name]}" for name in wanted if wanted[name] != said[name]]
 
 
-def _split(details: str) -> list[str]:
+def split(details: str) -> list[str]:
+    """The details between commas."""
     # Commas within quotes belong to the text.
     return re.findall(r'(?:"[^"]*"|[^,"])+', details.removeprefix(", ")) if details else []
 

@@ -6,7 +6,7 @@ the API; nothing is read from the inside.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -21,10 +21,13 @@ from paygrade.facts import Block, ManualSubscription, Member, Override, Pin, Pro
 from paygrade.server.settings import Settings
 from paygrade.simulator import serve as simulator
 from serving import Api, serving
+from stories.change_outcomes import Found
+from stories.changes_over_http import Changes
 from stories.editions import edited
 from stories.expectations import DecisionExpected
 from stories.language import Story, Weather
 from stories.operator_phrases import Choice, Edition, Migrating, Statement
+from stories.owner_phrases import Errand
 from stories.product_phrases import Refusal, Request, Told
 from stories.provider_phrases import Declined, Json, Provider
 from stories.runner import Answer, play
@@ -33,6 +36,8 @@ from stories.units_over_http import message, told
 SETTLE_S = 30.0
 LOOK_S = 0.04
 AT_ONCE = 16
+HELD_BACK_MS = 60_000
+"""Longer than anybody waits; what is held back comes when it is asked for."""
 WEATHER: dict[str, Json] = {
     "calm": {},
     "doubled": {"duplicate": 1.0},
@@ -93,14 +98,21 @@ class HttpWorld:
         self._api = api
         self._control = control
         self._stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
-        self.provider = Provider(self._request, self._set_dashboard, story.catalog)
+        self.provider = Provider(self._request, self._set_dashboard, self._authenticate, story.catalog)
         self._at = story.moments[0].at
+        self._changes = Changes(api, self.settle)
+        self._weather: Json = {}
         self._document = story.document
         self._settled = False
 
     def advance_to(self, at: datetime) -> None:
+        """Let time pass; no webhook may come before the server's clock, which follows, has come along, since what it
+        tells of would be settled in the past."""
         self._at = at
+        self._tell_simulator("weather", {**self._weather, "delay_ms": [HELD_BACK_MS, HELD_BACK_MS]})
         self._tell_simulator("clock", {"to": at.isoformat()})
+        self._wait(self._lag)
+        self._tell_simulator("weather", self._weather)
 
     def state(self, statement: Statement | Choice) -> Refusal | None:
         # What an operator says holds at once; only links have to be followed to the provider.
@@ -138,6 +150,7 @@ class HttpWorld:
         for word in weather.words:
             wanted |= WEATHER.get(word, {})
         if weather.words != ("sweep",):
+            self._weather = wanted
             self._tell_simulator("weather", wanted)
         if "sweep" in weather.words:
             _sent(self._api.post("/v1/sync/sweep"))
@@ -147,11 +160,18 @@ class HttpWorld:
         """Wait until every webhook has arrived, every subject has been read and the server's clock has come along."""
         if self._settled:
             return
-        give_up_at = time.monotonic() + SETTLE_S
-        while (waits_for := self._waits_for()) is not None:
-            assert time.monotonic() < give_up_at, f"after {SETTLE_S:.0f} s the server still waits for {waits_for}"
-            time.sleep(LOOK_S)
+        self._wait(self._waits_for)
         self._settled = True
+
+    def _wait(self, waits_for: Callable[[], str | None]) -> None:
+        give_up_at = time.monotonic() + SETTLE_S
+        while (missing := waits_for()) is not None:
+            assert time.monotonic() < give_up_at, f"after {SETTLE_S:.0f} s the server still waits for {missing}"
+            time.sleep(LOOK_S)
+
+    def _lag(self) -> str | None:
+        now = datetime.fromisoformat(self._sync_status()["clock"]).astimezone(UTC)
+        return f"its clock to reach {self._at}; it shows {now}" if now < self._at else None
 
     def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision:
         asked = {
@@ -163,6 +183,10 @@ class HttpWorld:
         }
         answer = _sent(self._api.post("/v1/check", json=asked))
         return msgspec.json.decode(answer.content, type=Decision)
+
+    def run(self, errand: Errand) -> Found | Refusal:
+        self._settled = False
+        return self._changes.run(errand)
 
     def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:
         with ThreadPoolExecutor(min(len(requests), AT_ONCE)) as pool:
@@ -186,8 +210,7 @@ class HttpWorld:
             return "a sweep"
         if status["dirty"]:
             return f"{status['dirty']} subjects to be read; failing: {status['failing']}"
-        now = datetime.fromisoformat(status["clock"]).astimezone(UTC)
-        return f"its clock to reach {self._at}; it shows {now}" if now < self._at else None
+        return self._changes.under_way(self._at)
 
     def _sync_status(self) -> Json:
         status: Json = _sent(self._api.get("/v1/sync/status")).json()
@@ -203,6 +226,9 @@ class HttpWorld:
 
     def _set_dashboard(self, settings: Json) -> None:
         self._tell_simulator("settings", settings)
+
+    def _authenticate(self, payment_intent: str, succeeds: bool) -> None:
+        self._tell_simulator("authenticate", {"payment_intent": payment_intent, "succeeds": succeeds})
 
     def _tell_simulator(self, what: str, wanted: Json) -> None:
         _sent(self._control.post(f"/{what}", json=wanted))

@@ -30,9 +30,10 @@ from paygrade.errors import Refused
 from paygrade.facts import Member
 from paygrade.periods import parse_duration, parse_instant
 from paygrade.server.documents import read_yaml
-from stories import expectations
+from stories import expectations, owner_phrases
 from stories.expectations import DecisionExpected, FindingsExpected
 from stories.operator_phrases import Choice, Edition, Migrating, Statement, statements
+from stories.owner_phrases import Errand, errands
 from stories.product_phrases import Asking, Refusal, askings, expecting
 from stories.provider_phrases import Provider, happenings, read_term
 
@@ -51,7 +52,18 @@ class Weather(Struct, frozen=True):
     words: tuple[str, ...]
 
 
-Meaning = Happening | Statement | Choice | Edition | Migrating | Weather | Asking | DecisionExpected | FindingsExpected
+Meaning = (
+    Happening
+    | Statement
+    | Choice
+    | Edition
+    | Migrating
+    | Weather
+    | Asking
+    | Errand
+    | DecisionExpected
+    | FindingsExpected
+)
 
 
 class Line(Struct, frozen=True):
@@ -128,7 +140,8 @@ class _Reader:
             moments.append(self._moment(moments[-1].at if moments else None))
         if not moments:
             raise self._mistake(number, "a story needs a moment; write for example `2026-01-31T10:00Z`")
-        if not any(isinstance(line.meaning, DecisionExpected | Asking) for moment in moments for line in moment.lines):
+        lines = (line.meaning for moment in moments for line in moment.lines)
+        if not any(isinstance(meaning, DecisionExpected | Asking | Errand) for meaning in lines):
             raise self._mistake(number, "a story that expects no decision cannot fail; say what must hold")
         return Story(title, self.path, number, catalog, catalog_text, document, tuple(moments))
 
@@ -219,6 +232,9 @@ def _meaning(text: str) -> Meaning:
         case "product":
             asked, _, expected = sentence.partition(": ")
             return expecting(askings.read(asked)(), expected)
+        case "owner":
+            asked, _, expected = sentence.partition(": ")
+            return owner_phrases.expecting(errands.read(asked)(), expected)
         case "weather":
             return _weather(sentence)
         case _:

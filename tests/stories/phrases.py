@@ -97,6 +97,8 @@ BLANKS: dict[str, tuple[str, Callable[[str], Any]]] = {
     ),
     "quantity": (r"[0-9]+", int),
     "units": (r"[0-9]+", int),
+    "used": (r"[0-9]+", int),
+    "limit": (r"[0-9]+", int),
     "version": (r"[0-9]+", int),
     "number": (r"[0-9]+", int),
     "times": (r"[0-9]+", int),
@@ -111,6 +113,7 @@ BLANKS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "value": (r"\S+", read_value),
     "text": (r'"[^"]*"', lambda text: text[1:-1]),
     "terms": (r".+", lambda text: tuple(text.split(", "))),
+    "wishes": (r".+", lambda text: tuple(text.split(", "))),
 }
 
 
@@ -137,4 +140,4 @@ def _likeness(phrase: str, sentence: str) -> tuple[float, float]:
     """How many of the words it must have the sentence has, spelling mistakes forgiven; then how alike they look."""
     needed = re.sub(r"\[[^]]*\]|<[^>]*>|\([^)]*\)", " ", phrase).split()
     found = [word for word in needed if get_close_matches(word, sentence.split(), n=1, cutoff=0.7)]
-    return len(found) / len(needed), SequenceMatcher(None, phrase, sentence).ratio()
+    return len(found) / max(1, len(needed)), SequenceMatcher(None, phrase, sentence).ratio()

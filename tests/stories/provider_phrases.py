@@ -18,7 +18,11 @@ Json = dict[str, Any]
 Request = Callable[[str, str, Json], Json]
 """Send (method, path, parameters) to the provider; raises Declined if it says no."""
 
-CARDS = {"a good card": "pm_card_visa", "a failing card": "pm_card_chargeCustomerFail"}
+CARDS = {
+    "a good card": "pm_card_visa",
+    "a failing card": "pm_card_chargeCustomerFail",
+    "a card that asks for confirmation": "pm_card_authenticationRequired",
+}
 CARD_WORDS = "a good card|a failing card|no card"
 
 happenings: Phrases[None] = Phrases("provider")
@@ -32,10 +36,18 @@ class Declined(Exception):
 class Provider:
     """The provider as a story sees it: requests, and which name has which id."""
 
-    def __init__(self, request: Request, settle: Callable[[Json], None], catalog: Catalog) -> None:
+    def __init__(
+        self,
+        request: Request,
+        settle: Callable[[Json], None],
+        authenticate: Callable[[str, bool], None],
+        catalog: Catalog,
+    ) -> None:
         self.request = request
         self.settle = settle
         """Changes what is set in Stripe's dashboard."""
+        self.authenticate = authenticate
+        """Confirms a payment with the customer's bank, or fails to."""
         self.ids: dict[str, str] = {}
         """The id of each customer."""
         self.bought: dict[str, str] = {}
@@ -65,6 +77,11 @@ class Provider:
             recurring = {"interval": price.interval, "interval_count": price.interval_count}
             self.put_on_sale(key, amount=price.amount, currency=price.currency, recurring=recurring)
         return self._prices[key]
+
+    def sell_all(self) -> None:
+        """Put everything on sale that the catalog has a price for."""
+        for key in self._sold:
+            self.price(key)
 
     def put_on_sale(self, key: str, *, amount: int, currency: str, recurring: Json, product: str | None = None) -> None:
         naming = {"id": product} if product else {}
@@ -130,9 +147,9 @@ def break_card(stripe: Provider, customer: str) -> None:
     _use_card(stripe, customer, CARDS["a failing card"])
 
 
-@happenings.say("<customer> puts in a good card")
-def put_in_card(stripe: Provider, customer: str) -> None:
-    _use_card(stripe, customer, CARDS["a good card"])
+@happenings.say("<customer> puts in <card:a good card|a card that asks for confirmation>")
+def put_in_card(stripe: Provider, customer: str, card: str) -> None:
+    _use_card(stripe, customer, CARDS[card])
 
 
 @happenings.say("<customer> takes the card away")
@@ -195,6 +212,12 @@ def paying_later() -> Json:
 @terms.say("billed from <at>")
 def billed_from(at: datetime) -> Json:
     return {"billing_cycle_anchor": _seconds(at)}
+
+
+@terms.say("billed the classic way")
+def classic() -> Json:
+    """Billing mode `classic`; new subscriptions are `flexible` since 2025-09-30.clover."""
+    return {"billing_mode": {"type": "classic"}}
 
 
 @terms.say("ending <at>")
@@ -336,6 +359,16 @@ def fail_to_pay(stripe: Provider, subscription: str, which: str) -> None:
     except Declined:
         return
     raise AssertionError(f"`{subscription}` was not declined, but paid")
+
+
+@happenings.say("<subscription> <how:confirms|fails to confirm> the payment")
+def confirm(stripe: Provider, subscription: str, how: str) -> None:
+    """What the customer's bank asks for (3-D Secure), of the payment of the newest invoice that is open."""
+    asked = {"subscription": stripe.subscription(subscription), "status": "open"}
+    invoices = stripe.request("GET", "/v1/invoices", asked)["data"]
+    assert invoices, f"`{subscription}` has no open invoice, so there is no payment to confirm"
+    [payment] = stripe.request("GET", "/v1/invoice_payments", {"invoice": invoices[0]["id"]})["data"]
+    stripe.authenticate(str(payment["payment"]["payment_intent"]), how == "confirms")
 
 
 @happenings.say("<subscription>'s <which:latest|oldest> invoice is <what:voided|written off>")

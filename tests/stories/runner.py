@@ -1,7 +1,7 @@
 """How a story is played, whatever stands behind it: the pure core, or a server with its database and provider.
 
-Laws: lines are played in the order they are written; before anything is expected, the world has settled; all lines
-that did not hold are told, not only the first.
+Laws: lines are played in the order they are written; before anything is expected, and before time passes, the world
+has settled; all lines that did not hold are told, not only the first.
 """
 
 import re
@@ -15,9 +15,12 @@ from msgspec.structs import replace
 from paygrade.decisions import Decision
 from paygrade.facts import Profile
 from paygrade.server.operations.answers import Answer as Used
+from stories.change_outcomes import Changed, Quoted
+from stories.change_outcomes import differences as unlike_expected
 from stories.expectations import DecisionExpected, FindingsExpected, differences
 from stories.language import Happening, Line, Story, Weather
 from stories.operator_phrases import Choice, Edition, Migrating, Statement
+from stories.owner_phrases import Errand
 from stories.product_phrases import Asking, Refusal, Request, Told, unlike
 from stories.provider_phrases import Provider
 
@@ -50,11 +53,14 @@ class World(Protocol):
     def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:
         """Make these requests, all at once; their answers in any order."""
 
+    def run(self, errand: Errand) -> Quoted | Changed | Refusal:
+        """Ask for what an owner wants; return what came of it once everybody has done what there is to do."""
+
     def findings(self, account: str) -> tuple[str, ...]:
         """The codes of all findings about the account, in alphabetical order."""
 
 
-Said = Decision | Told | Refusal
+Said = Decision | Told | Quoted | Changed | Refusal
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -71,9 +77,9 @@ class Answer(msgspec.Struct, frozen=True):
     @property
     def said(self) -> str:
         """All that was answered but what depends on where it was asked: when its snapshot was taken, how many facts
-        there were before, what the provider numbered, and which of several at once it was."""
+        there were before, what was numbered, and which of several at once it was."""
         text = re.sub(r'"(as_of|version)":"[^"]*"', r'"\1":""', msgspec.json.encode(self.told).decode())
-        return re.sub(r"\b(sub_|cus_|line_\d+_)\w+", r"\1", text)
+        return re.sub(r"\b(sub_|cus_|chg_|line_\d+_)\w+", r"\1", text)
 
 
 Given = dict[str, str]
@@ -86,6 +92,8 @@ def play(story: Story, world: World) -> tuple[Answer, ...]:
     wrong: list[str] = []
     given: Given = {}
     for moment in story.moments:
+        # What happened is heard of before time passes; else nobody could say whether it was settled then or later.
+        world.settle()
         world.advance_to(moment.at)
         for line in moment.lines:
             place = f"{story.path}:{line.number}: {line.text}"
@@ -120,6 +128,12 @@ def _play_line(line: Line, world: World, given: Given) -> list[tuple[Said | None
         case Asking() as asking:
             world.settle()
             return _ask(asking, line.number, world, given)
+        case Errand() as errand:
+            # What somebody changes to may not have been sold before.
+            world.provider.sell_all()
+            world.settle()
+            came = world.run(replace(errand, account=_key(errand.account, world.provider)))
+            return [(came, unlike_expected(errand.expected, came))]
         case DecisionExpected() as expected:
             world.settle()
             account = _key(expected.account, world.provider)

@@ -7,9 +7,12 @@ import pytest
 
 from paygrade.facts import Override
 from paygrade.server.operations.requests import Commit, Consume, Reserve
+from paygrade.wanted import Wanted
+from stories.change_outcomes import details
 from stories.expectations import DecisionExpected, Detail, Outcome
 from stories.language import StoryMistake, parse
 from stories.operator_phrases import Statement, statements
+from stories.owner_phrases import Change, Errand, errands, wishes
 from stories.product_phrases import Asking, Refusal, askings
 from stories.provider_phrases import happenings, terms
 
@@ -54,6 +57,17 @@ MISTAKES = [
         HEAD + "  operator: block acme for fraud: refused blocked\n",
         "only what is said of units and members can be refused",
     ),
+    (HEAD + "  owner: acme changes to pro\n", "file.story:4: an errand ends `refused …` or quoted, asked, pending"),
+    (
+        HEAD + "  owner: acme wants pro: applied\n",
+        "`acme wants pro` is nothing the owner says; the nearest phrases are",
+    ),
+    (HEAD + "  owner: acme changes to pro: applied sideways\n", "the direction is one of upgrade, downgrade, lateral"),
+    (
+        HEAD + "  owner: acme changes to pro, by mail: applied\n",
+        "`by mail` is nothing the owner who changes plans says",
+    ),
+    (HEAD + "  owner: acme changes to pro: applied, owes 5\n", "`owes 5` is nothing the outcome of a plan change says"),
     (
         HEAD + "  acme editor: allowed plan, colour red\n",
         "`colour red` is no detail of a decision; the details are limit",
@@ -110,6 +124,22 @@ def test_what_the_product_asks_is_read_with_its_answer() -> None:
     assert race.requests(6) == [Reserve("acme", "tokens", f"line_6_{number}", 6) for number in range(2)]
 
 
+def test_an_errand_is_read_with_its_wishes() -> None:
+    line = "  owner: acme would change to scale, 5 seats, no audit, paid yearly, at 2026-03-05T00:00Z: quoted upgrade\n"
+    [story] = parse(HEAD + line, Path("file.story"))
+    errand = story.moments[0].lines[0].meaning
+    assert isinstance(errand, Errand)
+    wanted = Wanted(
+        plan="scale",
+        quantities={"seats": 5},
+        add_ons={"audit": 0},
+        interval="yearly",
+        date=datetime(2026, 3, 5, tzinfo=UTC),
+    )
+    assert (errand.account, errand.what) == ("acme", Change(wanted, only_quoted=True))
+    assert (errand.expected.state, errand.expected.direction) == ("quoted", "upgrade")
+
+
 def test_a_statement_is_read_with_its_end_and_reason() -> None:
     line = '  operator: override acme api_calls limit 10 until 2026-03-05T00:00Z because "abuse"\n'
     [story] = parse(HEAD + line + TAIL, Path("file.story"))
@@ -119,7 +149,8 @@ def test_a_statement_is_read_with_its_end_and_reason() -> None:
 
 def test_the_manual_lists_every_phrase() -> None:
     listed = DOCS.read_text().splitlines()
-    phrases = [*happenings.shown(), *terms.shown(), *statements.shown(), *askings.shown()]
+    spoken = [*happenings.shown(), *terms.shown(), *statements.shown(), *askings.shown(), *errands.shown()]
+    phrases = [*spoken, *wishes.shown(), *details.shown()]
     assert [phrase for phrase in phrases if phrase not in listed] == []
 
 
