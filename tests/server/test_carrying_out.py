@@ -11,7 +11,7 @@ from paygrade.plan_changes import PlanChange
 from paygrade.postgres.store import Store
 from paygrade.server.operations.plan_changes import carry_out, get_change, take_back
 from paygrade.server.operations.quotes import quote_change
-from paygrade.server.plan_changes import LATE, advance_change, claim_changes
+from paygrade.server.plan_changes import LATE, advance_change, claim_changes, note
 from paygrade.wanted import Wanted
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +69,17 @@ async def test_what_a_killed_worker_left_is_taken_back_once_its_lease_is_over(st
     desk.let_pass("plan_changes")
     assert await advance_change(store, desk.commands, desk, await claim(store, desk)) == "undone"
     assert (await stands(store, change)).state == "canceled"
+
+
+async def test_who_was_overtaken_saves_nothing(store: Store, desk: Billing) -> None:
+    change = await asked(store, desk)
+    first = await claim(store, desk)
+    desk.let_pass("plan_changes")
+    second = await claim(store, desk)
+    assert await note(store, first, Progress("failed", detail="as I found it"), at=desk.at) == "overtaken"
+    assert await advance_change(store, desk.commands, desk, first) == "overtaken"
+    assert (await stands(store, change)).state == "asked"
+    assert await advance_change(store, desk.commands, desk, second) == "done"
 
 
 @pytest.mark.parametrize("leaves_first", [False, True])

@@ -17,12 +17,20 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from paygrade.errors import Unavailable
+from paygrade.plan_changes import UNDER_WAY, PlanChange
+from paygrade.postgres.subjects import Claim
 
 from .tables import Dump
 
 Key = tuple[str, ...]
 
-NOUNS = frozenset({"subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls", "plan_changes", "ledger"})
+NOUNS = frozenset(
+    {"subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls", "plan_changes", "quotes", "ledger"}
+)
+CLAIMS = {("subjects", "claim"): "subject", ("plan_changes", "claim"): "change"}
+"""What takes rows that nobody has, instead of waiting for them."""
+
+Statement = tuple[str, str, tuple[Any, ...], dict[str, Any]]
 
 CONNECTIONS_MAX = 20
 
@@ -74,7 +82,11 @@ class Database:
         self.up = True
         self.hear: Callable[[], None] = lambda: None
         """Called when subjects were marked."""
+        self.instead: Callable[[HostileTransaction, Statement], Statement] = lambda _, statement: statement
+        """A wrong rule of ours: what is said to the database instead of what should be."""
         self._open: list[HostileTransaction] = []
+        self._changes: dict[Key, PlanChange] = {}
+        """Plan changes by their rows' keys, as committed."""
         self._owners: dict[Key, HostileTransaction] = {}
         self._queues: dict[Key, list[asyncio.Future[None]]] = {}
         self._inserted: set[Key] = set()
@@ -102,8 +114,14 @@ class Database:
     def exists(self, key: Key) -> bool:
         return key in self._inserted
 
-    def locked_by_others(self, transaction: "HostileTransaction") -> frozenset[str]:
-        return frozenset(k[1] for k, owner in self._owners.items() if k[0] == "subject" and owner is not transaction)
+    def locked_by_others(self, kind: str, transaction: "HostileTransaction") -> frozenset[Any]:
+        keys = [key for key, owner in self._owners.items() if key[0] == kind and owner is not transaction]
+        return frozenset(key[1] if len(key) == 2 else key[1:] for key in keys)
+
+    def changes_under_way(self, account: str) -> list[Key]:
+        """The rows of an account's plan changes that are not resolved, in the order they were asked for."""
+        found = [c for c in self._changes.values() if c.account == account and c.state in UNDER_WAY]
+        return [_key_of(change) for change in sorted(found, key=lambda change: change.asked_at)]
 
     def busy(self, key: Key, transaction: "HostileTransaction") -> bool:
         return self._owners.get(key, transaction) is not transaction
@@ -142,6 +160,9 @@ class Database:
         if committed:
             self._inserted.update(transaction.inserted)
             self.committed.append(Committed(self.now(), tuple(transaction.calls)))
+            for call in transaction.calls:
+                if call.noun == "plan_changes" and call.method in ("add", "save"):
+                    self._changes[_key_of(call.args[0])] = call.args[0]
         self.release(transaction)
         while self._without_connection:
             free = self._without_connection.pop(0)
@@ -217,6 +238,7 @@ class HostileTransaction:
     async def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any:
         database = self._database
         crashes, draw = database.crashes, database.draw
+        noun, method, args, named = database.instead(self, (noun, method, args, named))
         roll = draw.random()
         await asyncio.sleep(draw.choice((0.2, 3, 40, 100)) if roll < crashes.stall else 0)
         if crashes.stall <= roll < crashes.stall + crashes.statement:
@@ -234,15 +256,18 @@ class HostileTransaction:
                 database.take(key, self)
                 if key[0].startswith("new "):
                     self.inserted.add(key)
-        if (noun, method) == ("subjects", "claim"):
-            named = {**named, "locked": database.locked_by_others(self)}
+        claims = CLAIMS.get((noun, method))
+        if claims is not None:
+            named = {**named, "locked": database.locked_by_others(claims, self)}
         assert self._inner is not None
         result = self._inner.perform(noun, method, *args, **named)
-        if (noun, method) == ("subjects", "claim"):
+        if claims is not None:
             # PostgreSQL returns the rows of an update in any order; which it is must not matter, but be the same.
-            result = tuple(sorted(result, key=lambda claim: claim.subject))
+            result = tuple(sorted(result, key=_order_of))
             for claim in result:
-                database.take(("subject", claim.subject), self)
+                database.take(_key_of(claim), self)
+        if (noun, method) == ("plan_changes", "to_settle"):
+            result = tuple(sorted(result))
         self.calls.append(Call(noun, method, args, named, result))
         return result
 
@@ -279,6 +304,15 @@ class HostileTransaction:
                 return [("account", account) for account in there]
             case "accounts", "hold_links":
                 return [("links of", args[0])]
+            case "plan_changes", "add":
+                # An account has one that is being made: whoever adds another one waits to hear what becomes of it.
+                return [("adding to", args[0].account), _key_of(args[0])]
+            case "plan_changes", "save" | "take_back" | "lock":
+                return [_key_of(args[0])]
+            case "plan_changes", "hold" | "note_reverted":
+                return [("change", args[0], args[1])]
+            case "plan_changes", "under_way" if named.get("locked", True):
+                return self._database.changes_under_way(args[0])
             case "sweeps", "start" | "start_regularly" | "claim" | "hold" | "advance" | "finish" | "fail":
                 return [("sweep",)]
             case "polls", "claim" | "hold" | "finish" | "fail":
@@ -295,6 +329,18 @@ class Noun:
 
     def __getattr__(self, method: str) -> Any:
         return partial(self._transaction.perform, self._name, method)
+
+
+def _key_of(claimed: Claim | PlanChange) -> Key:
+    """The row of what is claimed."""
+    if isinstance(claimed, PlanChange):
+        return ("change", claimed.account, claimed.id)
+    return ("subject", claimed.subject)
+
+
+def _order_of(claimed: Claim | PlanChange) -> tuple[Any, ...]:
+    """By what does not rest on ids of changes, which are drawn anew in each run."""
+    return (claimed.asked_at, claimed.account) if isinstance(claimed, PlanChange) else (claimed.subject,)
 
 
 def _unavailable(detail: str) -> Unavailable:

@@ -3,7 +3,8 @@
 Laws: time is a count of microseconds that only this loop moves; it moves when nothing is left to run, to the next
 timer, and by a tenth of a millisecond with every step, so no two steps share an instant; whatever is ready runs
 in an order drawn from the seed, because nothing may depend on the order the real loop happens to have; the work a
-real loop would give to a thread happens here too, at the end of the time it was drawn to take.
+real loop would give to a thread happens here too, at the end of the time it was drawn to take, or bit by bit where it
+waits by itself (`threads.py`).
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+
+from .threads import WAITS, Thread
 
 T = TypeVar("T")
 
@@ -57,6 +60,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """What no task wanted to hear: an exception in a callback, or in a task nobody waited for."""
         self.began_s = 0.0
         """When the thread that runs right now was begun."""
+        self._threads: list[Thread] = []
 
     def now(self) -> datetime:
         return START + timedelta(microseconds=self._elapsed_us)
@@ -75,9 +79,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             events._set_running_loop(None)
 
     def finish(self) -> None:
-        """Run what is ready until nothing is, without waiting for any timer."""
+        """Run what is ready until nothing is, without waiting for any timer; threads end where they are."""
         events._set_running_loop(self)
         try:
+            for thread in self._threads:
+                if not thread.over:
+                    thread.killed = True
+                    thread.go_on()
             while self._ready:
                 self._step()
         finally:
@@ -123,6 +131,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """Do the work at once, when the time that a thread would have needed is over."""
         future = self.create_future()
+        if WAITS.get():
+            self._begin_thread(lambda: func(*args), future)
+            return future
         began_s = self.time()
 
         def finish() -> None:
@@ -136,6 +147,23 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
         self.call_later(self._thread_s(), finish)
         return future
+
+    def _begin_thread(self, work: Callable[[], Any], future: asyncio.Future[Any]) -> None:
+        def finished(result: Any, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        def killed(future: asyncio.Future[Any]) -> None:
+            thread.killed = future.cancelled()
+
+        thread = Thread(self, work, finished)
+        future.add_done_callback(killed)
+        self._threads = [*(other for other in self._threads if not other.over), thread]
+        self.call_soon(thread.go_on)
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)

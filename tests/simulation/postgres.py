@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 
 from paygrade.accounts import Account
 from paygrade.facts import Fact
+from paygrade.plan_changes import PlanChange
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store, Transaction
 from paygrade.server.operations.catalogs import publish_catalog
@@ -25,9 +26,11 @@ from paygrade.server.operations.catalogs import publish_catalog
 from .hostile import CONNECTIONS_MAX
 from .loop import START
 from .shop import DOCUMENT
-from .tables import Dump, SubjectRow
+from .tables import Dump, SubjectRow, in_order
 
 T = TypeVar("T")
+
+CHANGES_MAX = 1000
 
 VIRTUAL_CLOCK = """
     create schema simulation;
@@ -88,7 +91,7 @@ class PostgresBackend:
         )
 
     def dump(self) -> Dump:
-        accounts, facts = self.wait(self._accounts())
+        accounts, facts, changes = self.wait(self._accounts())
         with self._connection.cursor(row_factory=dict_row) as cursor:
             subjects = [
                 SubjectRow(**{name: _in_utc(value) for name, value in row.items()})
@@ -103,6 +106,7 @@ class PostgresBackend:
             inbox = cursor.execute("select subject, event_id, handled_at is not null as handled from inbox").fetchall()
             drift = cursor.execute("select subject, subscription, field from drift where healed_at is null").fetchall()
             sweeping = cursor.execute("select from sweeps where finished_at is null").rowcount > 0
+            due = cursor.execute("select settle_at from accounts where settle_at is not null").fetchall()
         return Dump(
             accounts=dict(sorted(accounts.items())),
             facts=tuple(sorted(facts, key=lambda entry: (entry[0], entry[1].number))),
@@ -110,15 +114,18 @@ class PostgresBackend:
             inbox=dict(sorted(((row["subject"], row["event_id"]), row["handled"]) for row in inbox)),
             drift=tuple(sorted((row["subject"], row["subscription"] or "", row["field"]) for row in drift)),
             sweeping=sweeping,
+            changes=in_order(changes),
+            to_settle=tuple(sorted(_in_utc(row["settle_at"]) for row in due)),
         )
 
-    async def _accounts(self) -> tuple[dict[str, Account], list[tuple[str, Fact]]]:
+    async def _accounts(self) -> tuple[dict[str, Account], list[tuple[str, Fact]], list[PlanChange]]:
         async with self._store.transaction() as tx:
             # `page` leaves out those that are not ours; the simulation knows every account that can be.
             keys = [row[0] for row in self._connection.execute("select account from accounts")]
             accounts = {key: saved.account for key in keys if (saved := await tx.accounts.load(key))}
             facts = [(key, saved.fact) for key in keys for saved in await tx.accounts.facts(key)]
-        return accounts, facts
+            changes = [change for key in keys for change in await tx.plan_changes.of_account(key, limit=CHANGES_MAX)]
+        return accounts, facts, changes
 
 
 class PostgresTransaction:

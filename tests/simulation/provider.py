@@ -59,6 +59,19 @@ class Stripe:
         self._publish()
         return response.body if response.status == 200 else None
 
+    def request(self, method: str, path: str, params: dict[str, Any], key: str | None) -> tuple[int, dict[str, Any]]:
+        """What Stripe answers to one request of ours, and when it is seen: at once."""
+        self.catch_up()
+        response = self.engine.request(method, path, params, idempotency_key=key)
+        body = msgspec.json.decode(msgspec.json.encode(response.body))
+        self._publish()
+        return response.status, body
+
+    @property
+    def history(self) -> tuple[Event, ...]:
+        """Every event there ever was, the oldest first."""
+        return tuple(event for _, event in self._events)
+
     def catch_up(self) -> None:
         """Let everything happen that is due by now."""
         if self.engine.now < self._loop.now():
@@ -164,7 +177,7 @@ class EngineProvider(StripeProvider):
 
     def _get(self, path: str, **params: Any) -> Json:
         if self._draw.random() < self.network.failing:
-            raise self._failure()
+            raise self.failure()
         self._reach()
         _, _, kind, *ids = path.split("/")
         match kind, ids:
@@ -226,7 +239,8 @@ class EngineProvider(StripeProvider):
             raise Gone(f"no such {kind}")
         return owner
 
-    def _failure(self) -> Unavailable:
+    def failure(self) -> Unavailable:
+        """What somebody hears whose request did not get through."""
         if self._draw.random() < 0.3:
             return Unavailable("provider_rate_limited", "Stripe asks to go slower", retry_after_s=5)
         return Unavailable("provider_unreachable", "Stripe answered 503")

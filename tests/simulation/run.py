@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 import msgspec
@@ -28,12 +28,15 @@ from paygrade.server.polls import poll_events
 from paygrade.server.sweeps import run_sweep, start_sweep_regularly
 from paygrade.server.sync import claim_subjects, fail_claim, sync_subject
 
-from .hostile import Backend, Crashes, Database
+from .changing import Changing
+from .hostile import Backend, Database
 from .loop import VirtualLoop
 from .operator import Operator, succeeded
+from .owners import Owners
 from .provider import EngineProvider, Event, Network, Stripe, concerned
 from .shop import DAY_S, DOCUMENT, Shop
 from .tables import Tables
+from .weather import drawn_weather, has_owners
 
 CATALOG = parse(DOCUMENT, lines={}, version=1)
 WORKERS = 3
@@ -41,52 +44,6 @@ LOOK_FIRST_S, LOOK_MAX_S, LOOK_RARER = 1.0, DAY_S, 10
 HEARING = 0.4
 """How often a worker hears that there is something to be read; else it finds out when it looks."""
 DRAINED_WITHIN_S = 40 * DAY_S
-
-
-class Weather(Struct, frozen=True):
-    """Everything that can go wrong in a run, as probabilities per event, statement, request or happening."""
-
-    loss: float
-    duplicate: float
-    doubled: float
-    """Two events for one change."""
-    thin: float
-    burst: float
-    late: float
-    disaster: float
-    limit: int
-    """How many subjects a worker takes at a time."""
-    crashes: Crashes
-    network: Network
-    polls: bool
-    """Whether the server polls for events, from its start on."""
-    sweep_every: timedelta | None
-    looks_s: float
-    """The longest that nobody looks whether to poll or to sweep."""
-    swept_at_once: bool
-    """Whether somebody asks for a sweep when the weather clears, with everything still on its way."""
-    page_size: int
-
-
-def drawn_weather(draw: random.Random) -> Weather:
-    bad = draw.choice((0.0, 0.3, 1.0, 2.0))
-    return Weather(
-        loss=draw.choice((0.0, 0.0, 0.05, 0.3, 0.9)),
-        duplicate=0.15,
-        doubled=draw.choice((0.0, 0.1)),
-        thin=draw.choice((0.0, 0.5, 1.0)),
-        burst=draw.choice((0.0, 0.3)),
-        late=draw.choice((0.05, 0.4)),
-        disaster=0.15 * bad,
-        limit=draw.choice((1, 3, 100)),
-        crashes=Crashes(statement=0.004 * bad, before_commit=0.01 * bad, after_commit=0.01 * bad, stall=0.002 * bad),
-        network=Network(failing=0.03 * bad, slow=draw.choice((0.1, 0.5)), lag_s=draw.choice((0.0, 0.0, 0.0, 20.0))),
-        polls=draw.choice((False, True)),
-        sweep_every=draw.choice((None, timedelta(days=1), timedelta(days=7))),
-        looks_s=draw.choice((DAY_S, 4 * DAY_S, 31 * DAY_S)),
-        swept_at_once=draw.choice((False, True)),
-        page_size=draw.choice((1, 2, 100)),
-    )
 
 
 class LoopClock(Clock):
@@ -156,6 +113,7 @@ class Run:
         self.arrivals: list[Arrival] = []
         self.bodies: dict[str, bytes] = {}
         self.operator = Operator(self)
+        self.server = Process()
         self.lost: set[str] = set()
         """The customers of whom an event was lost."""
         self.broken: list[str] = []
@@ -166,12 +124,13 @@ class Run:
         """Everything happens within a minute or so."""
         self.cleared = False
         """Nothing gets lost, late or broken any more."""
+        self.changing = Changing(self) if has_owners(seed) else None
+        self.owners = Owners(self, self.changing) if self.changing is not None else None
         self._on_the_way: set[asyncio.Task[None]] = set()
         self._held_back: list[Event] = []
         self._workers: list[Process] = []
         self._wakes: list[asyncio.Event] = []
         self._repairs: list[asyncio.Event] = []
-        self.server = Process()
         self._moved = asyncio.Event()
 
     def note(self, what: str) -> None:
@@ -213,6 +172,8 @@ class Run:
         for _ in range(happenings):
             self.shop.happen()
             self._moved.set()
+            if self.owners is not None and self.applied is None:
+                self.owners.happen()
             if self.draw.random() < self.weather.disaster:
                 await self._strike()
             pause_s = self.pause_s()
@@ -222,6 +183,8 @@ class Run:
         self.calm()
         self._release()
         await operator
+        if self.owners is not None:
+            await self.owners.finish()
         if self.applied is None:
             if self.weather.swept_at_once:
                 await self._ask_for_a_sweep()
@@ -316,6 +279,8 @@ class Run:
         process.start(self._work(process, number))
         process.start(self._repair(self._sweep_if_due, self._repairs[number]))
         process.start(self._repair(self._poll_if_due, self._repairs[WORKERS + number]))
+        if self.changing is not None:
+            self.changing.start(process)
         return process
 
     async def _work(self, process: Process, number: int) -> None:
@@ -428,8 +393,11 @@ class Run:
             dump = self.database.backend.dump()
             waiting = self.applied is None and any(row.dirty > row.synced for row in dump.subjects.values())
             reading = any(process.reads for process in self._workers)
-            if not (self._on_the_way or waiting or reading or dump.sweeping):
+            changing = self.applied is None and self.changing is not None and self.changing.waits(dump)
+            if not (self._on_the_way or waiting or reading or dump.sweeping or changing):
                 return
+            if changing and self.changing is not None:
+                self.changing.have_a_look()
             if dump.sweeping:
                 self.have_a_look()
             assert self.loop.time() < deadline_s, "does not come to rest"

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from paygrade.accounts import Account, apply
 from paygrade.catalog import Catalog
 from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription
+from paygrade.plan_changes import PlanChange
 from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
 from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject, KnownSubject, MarkedSubject
@@ -72,12 +73,20 @@ class Dump(Struct, frozen=True):
     """What is open: subject, subscription, field."""
     sweeping: bool = False
     """Whether a sweep is unfinished."""
+    changes: tuple[PlanChange, ...] = ()
+    to_settle: tuple[datetime, ...] = ()
+    """When dates change next what accounts buy."""
+
+
+def in_order(changes: Iterable[PlanChange]) -> tuple[PlanChange, ...]:
+    """Plan changes in an order that does not rest on their ids, which are drawn anew in each run."""
+    return tuple(sorted(changes, key=lambda change: (change.asked_at, change.account, change.key)))
 
 
 TABLES = (
     *("subjects", "inbox", "accounts", "facts", "links", "subscriptions"),
     *("drift", "sweeps", "sightings", "polls"),
-    *("plan_changes", "settled"),
+    *("plan_changes", "settled", "quotes"),
 )
 
 
@@ -101,6 +110,8 @@ class Tables:
             inbox={key: row.handled for key, row in sorted(rows["inbox"].items())},
             drift=tuple(sorted(rows["drift"])),
             sweeping=any(row.saved.finished_at is None for row in rows["sweeps"].values()),
+            changes=in_order(row.change for row in rows["plan_changes"].values()),
+            to_settle=tuple(sorted(at for _, _, at in rows["settled"].values() if at is not None)),
         )
 
 
@@ -298,6 +309,9 @@ class TablesTransaction(RepairTables, ChangeTables):
     def _accounts_lock(self, accounts: Iterable[str]) -> dict[str, Account]:
         rows = [self._get("accounts", account) for account in sorted(set(accounts))]
         return {row.account.key: row.account for row in rows if row is not None}
+
+    def _accounts_find(self, accounts: Iterable[str]) -> dict[str, Account]:
+        return self._accounts_lock(accounts)
 
     def _accounts_create(self, account: str, at: datetime) -> None:
         if self._get("accounts", account) is None:

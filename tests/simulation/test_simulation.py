@@ -11,17 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from . import change_rules
 from .audit import audit_subscriptions
 from .postgres import PostgresBackend
 from .rules import RULES, Rule, tried
 from .run import Run
 from .verdict import Verdict, judge
+from .weather import has_owners
 
 RUNS = int(os.environ.get("RUNS", "1" if "SEED" in os.environ else "40"))
 SEED = int(os.environ.get("SEED", "1"))
 BLOCK = 25
 """How many seeds one test plays, so that pytest can spread them over processes."""
 POSTGRES_EVERY = 100
+POSTGRES_ALSO = {31} & {*range(SEED, SEED + RUNS)}
+"""A world in which many changes are asked for, and end in many ways."""
 SEEDS_TRIED: dict[Rule, int] = {
     "last_arrival": 20,
     "created_after": 20,
@@ -30,6 +34,7 @@ SEEDS_TRIED: dict[Rule, int] = {
     "terminal_shortcut": 200,
 }
 """Within how many seeds each wrong rule is caught."""
+CHANGES_TRIED: dict[change_rules.Rule, int] = {"hasty_take_back": 200, "settled_unlocked": 200}
 
 
 @pytest.mark.parametrize("first", range(SEED, SEED + RUNS, BLOCK))
@@ -44,7 +49,7 @@ def test_access_converges_in_any_weather(first: int, capsys: pytest.CaptureFixtu
                 print(f"\rseed {seed}: {done} of {RUNS}, {elapsed_s / (seed - first + 1):.2f} s each ", end="")
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + RUNS, POSTGRES_EVERY))
+@pytest.mark.parametrize("seed", sorted({*range(SEED, SEED + RUNS, POSTGRES_EVERY), *POSTGRES_ALSO}))
 def test_the_tables_in_memory_behave_as_postgresql_does(seed: int, database_url: str) -> None:
     in_memory = judge(Run(seed))
     with PostgresBackend(database_url) as backend:
@@ -54,6 +59,8 @@ def test_the_tables_in_memory_behave_as_postgresql_does(seed: int, database_url:
     assert on_postgres.dump.facts == in_memory.dump.facts
     assert on_postgres.dump.inbox == in_memory.dump.inbox
     assert on_postgres.dump.drift == in_memory.dump.drift
+    assert on_postgres.dump.to_settle == in_memory.dump.to_settle
+    assert _without_names(on_postgres) == _without_names(in_memory)
     assert _told_by_clocks(on_postgres) == _told_by_clocks(in_memory)
     assert not on_postgres.wrong, on_postgres.told()
 
@@ -64,6 +71,12 @@ def test_each_wrong_rule_is_caught(rule: Rule) -> None:
         if audit_subscriptions(tried(seed, rule)):
             return
     pytest.fail(f"{SEEDS_TRIED[rule]} seeds ended right under the rule: {RULES[rule]}")
+
+
+@pytest.mark.parametrize("rule", change_rules.RULES)
+def test_each_wrong_rule_of_changing_plans_is_caught(rule: change_rules.Rule) -> None:
+    worlds = (seed for seed in range(1, CHANGES_TRIED[rule] + 1) if has_owners(seed))
+    assert any(change_rules.tried(seed, rule) for seed in worlds), f"all ended right: {change_rules.RULES[rule]}"
 
 
 def test_the_right_rule_ends_right_where_the_wrong_ones_do_not() -> None:
@@ -89,6 +102,17 @@ def test_a_seed_plays_alike_in_another_process() -> None:
         for hash_seed in ("1", "2")
     ]
     assert traces[0] == traces[1] == "\n".join((*judge(Run(7)).trace, ""))
+
+
+def _without_names(verdict: Verdict) -> list[tuple[object, ...]]:
+    """What the rows of plan changes say but their ids, which are drawn anew in each run."""
+    return [
+        (
+            *(c.account, c.key if c.source == "request" else "", c.act, c.state, c.subscription, c.subject, c.undo),
+            *(c.asked_at, c.effective_at, c.resolved_at, c.invoice, c.schedule, c.done_fence, c.attempts, c.fence),
+        )
+        for c in verdict.dump.changes
+    ]
 
 
 def _told_by_clocks(verdict: Verdict) -> dict[str, tuple[object, ...]]:

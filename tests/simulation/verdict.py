@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from .audit import LadderAuditor, audit_access, audit_differences, audit_ends, audit_record, audit_replay, audit_sweep
+from .change_audit import audit_changes, audit_settlements
 from .run import Run
 from .tables import Dump
 
@@ -37,7 +38,7 @@ def judge(run: Run, happenings: int = HAPPENINGS) -> Verdict:
     ladder = LadderAuditor()
     run.probe = lambda: ladder.look(run.database.backend.dump().accounts, run.loop.now())
     run.play(happenings)
-    wrong = audit_record(run)
+    wrong = [*audit_record(run), *audit_changes(run), *audit_settlements(run)]
     if run.weather.swept_at_once:
         wrong += [*audit_access(run), *audit_differences(run)]
     elif not run.lost or run.weather.polls:
@@ -46,7 +47,7 @@ def judge(run: Run, happenings: int = HAPPENINGS) -> Verdict:
         wrong += audit_ends(run) if lagged else [*audit_access(run), *audit_differences(run)]
     wrong += audit_replay(run)
     run.sweep()
-    wrong += [f"after a sweep: {text}" for text in (*audit_access(run), *audit_differences(run), *audit_record(run))]
+    wrong += [f"after a sweep: {text}" for text in _all_of(run)]
     wrong += audit_sweep(run)
     wrong += ladder.wrong
     run.close()
@@ -57,3 +58,7 @@ def judge(run: Run, happenings: int = HAPPENINGS) -> Verdict:
         dump=run.database.backend.dump(),
         ladders=ladder.looked,
     )
+
+
+def _all_of(run: Run) -> list[str]:
+    return [*audit_access(run), *audit_differences(run), *audit_record(run), *audit_changes(run)]
