@@ -307,7 +307,7 @@ class HostileTransaction:
             case "plan_changes", "add":
                 # An account has one that is being made: whoever adds another one waits to hear what becomes of it.
                 return [("adding to", args[0].account), _key_of(args[0])]
-            case "plan_changes", "save" | "take_back" | "lock":
+            case "plan_changes", "save" | "take_back" | "hurry" | "lock":
                 return [_key_of(args[0])]
             case "plan_changes", "hold" | "note_reverted":
                 return [("change", args[0], args[1])]
