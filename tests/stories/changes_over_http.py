@@ -135,10 +135,10 @@ def _has_work(change: PlanChange, at: datetime) -> bool:
         return True
     if change.state == "scheduled":
         return change.effective_at is not None and change.effective_at <= at
-    # It may be heard of before the provider's answer is saved; and what it was scheduled with is let go of afterwards.
-    at_provider = change.source == "request" and not change.is_manual
-    answered = change.done_fence is not None or (change.effective_at is not None and change.schedule is None)
-    return change.state == "applied" and at_provider and not answered
+    if change.state != "applied" or change.source != "request" or change.is_manual or change.done_fence is not None:
+        return False
+    # What it was scheduled with is let go of afterwards; and it may be heard of before the provider's answer is saved.
+    return change.schedule is not None or (change.effective_at is None and change.invoice is None)
 
 
 class _View(msgspec.Struct):

@@ -81,9 +81,8 @@ catalog changing
   provider: acme puts in a card that asks for confirmation
 2026-04-16T00:00Z
   owner: acme changes to scale: pending upgrade
-+10h
-  acme audit_log: denied not_in_plan, plan pro
-+14h
+# Before Stripe gives up by itself, after 23 hours.
++22h30m
   owner: acme looks at the change: failed, because "it was not made, or not paid for, within a day"
   acme audit_log: denied not_in_plan, plan pro
   acme exports: allowed plan, state active
