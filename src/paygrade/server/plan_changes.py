@@ -11,7 +11,6 @@ for done before a reading that began after it was done.
 """
 
 import asyncio
-import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -22,6 +21,7 @@ from paygrade.errors import Refused, Unavailable
 from paygrade.orders import ChangeOrder, Progress
 from paygrade.plan_changes import PlanChange, order_of
 from paygrade.server.operations.changing import resolved, subject_of
+from paygrade.server.retries import pause_s
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 LEASE_S = 90.0
 """Longer than one step takes, with all that is asked for it."""
-RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 WAIT_FIRST_S, WAIT_MAX_S = 2.0, 120.0
 """How often to look whether the customer has paid: first soon, then a tenth of the time it has taken so far. An event
 that tells of it is heard at once."""
@@ -184,9 +183,8 @@ async def _pause(store: "Store", claimed: PlanChange, error: Unavailable) -> Out
         held = await tx.plan_changes.lock(claimed)
         if held is None:
             return "overtaken"
-        pause_s = min(RETRY_FIRST_S * 2.0 ** min(held.attempts, 16), RETRY_MAX_S) * random.uniform(0.5, 1.0)
         failed = replace(held, error=f"{error.code}: {error.detail}", attempts=held.attempts + 1)
-        await tx.plan_changes.save(failed, retry_s=max(pause_s, error.retry_after_s or 0))
+        await tx.plan_changes.save(failed, retry_s=pause_s(held.attempts, error))
     return "paused"
 
 

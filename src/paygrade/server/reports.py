@@ -12,7 +12,6 @@ when nothing was told for longer than it needs to add up.
 """
 
 import asyncio
-import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -36,6 +35,7 @@ from paygrade.reports import (
 )
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.repair import PROVIDER, Told, tell
+from paygrade.server.retries import pause_s
 
 if TYPE_CHECKING:
     from paygrade.postgres.reports import SavedReport
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from paygrade.server.clock import Clock
 
 LEASE_S = 60.0
-RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 PAUSE_S = 5.0
 OVERLAP = timedelta(seconds=20)
 """How far back the ledger is looked through again: an entry shows up when its transaction ends, not when it began."""
@@ -204,9 +203,8 @@ async def fail(store: "Store", claimed: "SavedReport", error: Refused | Unavaila
         if held is None:
             return "overtaken"
         failed = replace(held, error=f"{error.code}: {error.detail}", attempts=held.attempts + 1)
-        pause_s = min(RETRY_FIRST_S * 2.0 ** min(held.attempts, 16), RETRY_MAX_S) * random.uniform(0.5, 1.0)
         if isinstance(error, Unavailable):
-            await tx.reports.save(failed, retry_s=max(pause_s, error.retry_after_s or 0))
+            await tx.reports.save(failed, retry_s=pause_s(held.attempts, error))
             return "failed"
         if claimed.pending is None and held.pending is not None:
             failed = replace(
@@ -214,7 +212,7 @@ async def fail(store: "Store", claimed: "SavedReport", error: Refused | Unavaila
             )
         elif held.pending is None:
             failed = replace(failed, check_at=None)
-        await tx.reports.save(failed, retry_s=pause_s)
+        await tx.reports.save(failed, retry_s=pause_s(held.attempts, error))
     return "failed"
 
 

@@ -25,6 +25,7 @@ from paygrade.errors import Unavailable
 from paygrade.facts import Customer
 from paygrade.server.import_report import Gathered, report_of
 from paygrade.server.operations.repair import PROVIDER, SweepCounts, Told, tell
+from paygrade.server.retries import pause_s
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -36,7 +37,6 @@ LEASE_S = 60.0
 """Longer than one page takes with all that is asked for it; a process that was killed is replaced after this long."""
 REPORT_LEASE_S = 600.0
 """Longer than deriving everybody's access before and after takes."""
-RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 OVERLAP = timedelta(hours=1)
 """How long after the time it carries a customer may show in the list, and clocks may differ."""
 UNLISTED_MAX = 50
@@ -99,10 +99,9 @@ async def run_sweep(
     try:
         return await (going.rehearse(sweep) if sweep.dry_run else going.run(sweep))
     except Unavailable as error:
-        pause_s = min(RETRY_FIRST_S * 2.0 ** min(sweep.attempts, 16), RETRY_MAX_S)
         async with store.transaction() as tx:
             text = f"{error.code}: {error.detail}"
-            await tx.sweeps.fail(sweep, error=text, retry_s=max(pause_s, error.retry_after_s or 0))
+            await tx.sweeps.fail(sweep, error=text, retry_s=pause_s(sweep.attempts, error))
         return "paused"
 
 

@@ -11,7 +11,6 @@ its mark is saved; an event is handled when such a reading is saved, and not bef
 """
 
 import asyncio
-import random
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -24,6 +23,7 @@ from paygrade.facts import TERMINAL, Customer, Departed
 from paygrade.server.operations.facts import record
 from paygrade.server.operations.repair import note_reading
 from paygrade.server.operations.settling import settle_account
+from paygrade.server.retries import pause_s
 from paygrade.standings import soonest
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ LEASE_S = 60.0
 REREADS_S = (2.0, 15.0, 60.0)
 """When to ask again if the provider contradicts an event: its answers may lag behind its events. An event says that
 a subscription ended, and it lives; or it tells of something that is said not to exist."""
-RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 LATE = (timedelta(minutes=1), timedelta(minutes=65))
 """How long after a date to look, if no event came: providers act on dates within moments, but finalize the invoice
 of a renewal about an hour later (https://docs.stripe.com/billing/invoices/subscription)."""
@@ -95,7 +94,7 @@ async def fail_claim(store: "Store", claim: "Claim", error: Exception) -> None:
     """Give a claim back without an answer: the subject stays dirty and is read again after a pause."""
     text = f"{error.code}: {error.detail}" if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
     async with store.transaction() as tx:
-        await tx.subjects.fail(claim, error=text, retry_s=_retry_s(claim, error))
+        await tx.subjects.fail(claim, error=text, retry_s=pause_s(claim.attempts, error))
 
 
 async def fetch_subject(store: "Store", provider: Provider, claim: "Claim", *, at: datetime) -> Reading:
@@ -215,10 +214,3 @@ def _contradicted(claim: "Claim", customer: Customer) -> bool:
     """Whether an event says that a subscription ended which the provider says lives."""
     ended = {event.object_id for event in claim.events if event.type in ENDED_TYPES}
     return any(s.id in ended and s.status not in TERMINAL for s in customer.subscriptions)
-
-
-def _retry_s(claim: "Claim", error: Exception) -> float:
-    """Twice as long each time, from half to all of it, so that many subjects do not come back together."""
-    pause = min(RETRY_FIRST_S * 2.0 ** min(claim.attempts, 16), RETRY_MAX_S)
-    asked = error.retry_after_s if isinstance(error, Unavailable) else None
-    return max(pause * random.uniform(0.5, 1.0), asked or 0)

@@ -11,7 +11,6 @@ paid, once for each top-up; a top-up that comes to nothing leaves no invoice beh
 """
 
 import asyncio
-import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -24,6 +23,7 @@ from paygrade.errors import Refused, Unavailable
 from paygrade.reports import payer
 from paygrade.server.operations.catalogs import EMPTY
 from paygrade.server.operations.grants import grant_units
+from paygrade.server.retries import pause_s
 from paygrade.top_ups import Bill, Order
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 LEASE_S = 90.0
 """Longer than one step takes, with all that is asked for it."""
-RETRY_FIRST_S, RETRY_MAX_S = 1.0, 300.0
 WAIT_S = 60.0
 """How often to look whether a payment that takes a while has arrived."""
 GIVEN_UP = timedelta(days=1)
@@ -140,9 +139,8 @@ async def pause(store: "Store", claimed: "SavedTopUp", error: Unavailable) -> Ou
         held = await tx.top_ups.lock(claimed)
         if held is None:
             return "overtaken"
-        pause_s = min(RETRY_FIRST_S * 2.0 ** min(held.attempts, 16), RETRY_MAX_S) * random.uniform(0.5, 1.0)
         failed = replace(held, error=f"{error.code}: {error.detail}", attempts=held.attempts + 1)
-        await tx.top_ups.save(failed, retry_s=max(pause_s, error.retry_after_s or 0))
+        await tx.top_ups.save(failed, retry_s=pause_s(held.attempts, error))
     return "paused"
 
 
