@@ -305,6 +305,14 @@ async def test_a_rule_that_cools_off_lets_nobody_go_back_before_the_next_period(
     assert change.id in refused.value.detail
     assert "2026-02-28" in refused.value.detail
     assert (await desk.quote(plan="pro", when="period_end")).plan_after == "pro@1"
+    # Nor after something else was done to the subscription meanwhile.
+    for how in ("pause", "resume"):
+        await act(
+            desk.store, account="acme", act=how, subscription=None, trial_ends_at=None, key=None, has_provider=False,
+            at=desk.at,
+        )  # fmt: skip
+    with pytest.raises(Refused, match=change.id):
+        await desk.quote(plan="pro")
 
 
 @pytest.mark.parametrize(

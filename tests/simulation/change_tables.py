@@ -85,9 +85,15 @@ class ChangeTables:
         rows = [change for change in self._of(account) if change.state in UNDER_WAY]
         return tuple(sorted(rows, key=lambda change: change.asked_at))
 
-    def _plan_changes_latest_applied(self, account: str, subscription: str) -> PlanChange | None:
-        applied = [c for c in self._of(account) if (c.subscription, c.state) == (subscription, "applied")]
-        return max(applied, key=lambda change: (change.resolved_at, change.asked_at), default=None)
+    def _plan_changes_latest_of_plan(self, account: str, subscription: str) -> PlanChange | None:
+        def went(change: PlanChange) -> bool:
+            its = change.settlement
+            plans = (its.plan_before, its.plan_after) if its is not None else (None, None)
+            before, after = ((ref or "").partition("@")[0] for ref in plans)
+            return before != after
+
+        found = [c for c in self._of(account) if (c.subscription, c.state) == (subscription, "applied") and went(c)]
+        return max(found, key=lambda change: (change.resolved_at, change.asked_at), default=None)
 
     def _plan_changes_claim(
         self, *, limit: int, lease_s: float, late: timedelta, at: datetime, locked: Collection[Named]

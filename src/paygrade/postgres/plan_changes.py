@@ -91,9 +91,15 @@ class PlanChanges:
             f"account = %s and state in ('asked', 'pending', 'scheduled') order by asked_at {lock}", (account,)
         )
 
-    async def latest_applied(self, account: str, subscription: str) -> PlanChange | None:
+    async def latest_of_plan(self, account: str, subscription: str) -> PlanChange | None:
+        """The change that went to another plan last, whatever else was changed or done since."""
         return await self._one(
-            "account = %s and subscription = %s and state = 'applied' order by resolved_at desc, asked_at desc limit 1",
+            """
+            account = %s and subscription = %s and state = 'applied'
+            and split_part(settlement ->> 'plan_before', '@', 1)
+                is distinct from split_part(settlement ->> 'plan_after', '@', 1)
+            order by resolved_at desc, asked_at desc limit 1
+            """,
             (account, subscription),
         )
 

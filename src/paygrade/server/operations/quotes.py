@@ -83,7 +83,7 @@ async def quote_change(
 
 
 async def _refuse_cooling(tx: "Transaction", account: Account, made: Quote) -> None:
-    latest = await tx.plan_changes.latest_applied(account.key, made.subscription)
+    latest = await tx.plan_changes.latest_of_plan(account.key, made.subscription)
     if latest is None or not is_reversal(made, latest):
         return
     subscription = next(s for s in account.subscriptions if s.id == made.subscription)
