@@ -193,6 +193,14 @@ def test_a_head_that_says_more_takes_the_usual_way(unusual: bytes) -> None:
     assert app.asked == []
 
 
+def test_a_head_with_a_line_that_ends_in_two_ways_is_not_read_here() -> None:
+    app = Quick()
+    with connected(app) as connection:
+        connection.sendall(POST.replace(b"Host: x", b"Host: x\nTransfer-Encoding: chunked") + b"ok")
+        connection.recv(65536)
+    assert app.asked == []
+
+
 def test_a_request_in_pieces_takes_the_usual_way_and_the_next_does_not() -> None:
     with connected(Quick()) as connection:
         connection.sendall(POST[:40])
