@@ -234,17 +234,17 @@ async def test_a_move_that_is_stopped_at_any_step_is_whole_or_has_not_happened(s
     names = [f"a{number:02}" for number in range(40)]
     await kept(store, *names)
     migration = await start(store)
-    (known,) = await unfinished_migrations(store)
-    for steps in range(40):
-        task = asyncio.create_task(migrate_next(store, known, at=AT))
-        for _ in range(steps):
-            await asyncio.sleep(0.0002)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await whole(store, migration.id, names)
+    await stop_at_every_step(store, migration.id, names)
     await work(store)
     assert (await get_migration(store, id=migration.id)).done == 40
     await roll_back_migration(store, id=migration.id)
+    await stop_at_every_step(store, migration.id, names)
+    await work(store)
+    assert (await get_migration(store, id=migration.id)).rolled_back == 40
+
+
+async def stop_at_every_step(store: Store, id: int, names: list[str]) -> None:
+    """Begin a move and stop it a little later each time."""
     (known,) = await unfinished_migrations(store)
     for steps in range(40):
         task = asyncio.create_task(migrate_next(store, known, at=AT))
@@ -252,9 +252,7 @@ async def test_a_move_that_is_stopped_at_any_step_is_whole_or_has_not_happened(s
             await asyncio.sleep(0.0002)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await whole(store, migration.id, names)
-    await work(store)
-    assert (await get_migration(store, id=migration.id)).rolled_back == 40
+        await whole(store, id, names)
 
 
 async def whole(store: Store, id: int, names: list[str]) -> None:
