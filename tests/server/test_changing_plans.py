@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from paygrade.changes import Quote
 from paygrade.decisions import Decision
@@ -17,7 +18,7 @@ from paygrade.server.operations.catalogs import publish_catalog
 from paygrade.server.operations.grants import read_ledger, state_usage
 from paygrade.server.operations.plan_changes import act, carry_out, get_change, list_changes, revert, take_back
 from paygrade.server.operations.quotes import quote_change
-from paygrade.server.operations.settling import settle_due
+from paygrade.server.operations.settling import settle_account, settle_due
 from paygrade.server.operations.statements import put_override, put_subscription
 from paygrade.server.snapshots import Snapshots
 from paygrade.wanted import Wanted
@@ -347,3 +348,16 @@ async def test_a_trial_can_be_begun_and_extended(desk: Desk) -> None:
         )  # fmt: skip
         assert change.state == "applied"
         assert (await desk.check("exports")).reason == "trial"
+
+
+async def test_only_a_reading_that_began_after_it_was_done_tells_of_a_change(desk: Desk) -> None:
+    await desk.open({"direction": "downgrade", "when": "period_end"})
+    change = await desk.change(plan="free")
+    for fence, state in ((6, "scheduled"), (7, "scheduled"), (8, "applied")):
+        async with desk.store.transaction() as tx:
+            (account,) = (await tx.accounts.lock(["acme"])).values()
+            held = await tx.plan_changes.hold("acme", change.id)
+            assert held is not None
+            await tx.plan_changes.save(replace(held, done_fence=7))
+            await settle_account(tx, account, account, at=desk.at, read=(change.subject, fence))
+        assert (await get_change(desk.store, account="acme", id=change.id)).change.state == state

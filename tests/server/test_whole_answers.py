@@ -213,6 +213,16 @@ def test_a_request_in_pieces_takes_the_usual_way_and_the_next_does_not() -> None
         assert bodies(connection, 1) == [b"once"]
 
 
+def test_what_looks_like_a_request_inside_of_another_is_not_one() -> None:
+    app = Quick()
+    with connected(app) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nX-Note: ")
+        time.sleep(0.05)
+        connection.sendall(POST + b"ok")
+        connection.recv(65536)
+    assert app.asked == []
+
+
 def test_requests_that_come_together_are_answered_in_their_order() -> None:
     with connected(Quick()) as connection:
         connection.sendall((POST + b"ok") * 3 + POST + b"no")
