@@ -24,7 +24,8 @@ from urllib.parse import parse_qs
 
 import httpx2
 import uvicorn
-from stripe_shapes import buyer, endive, line
+
+from support.stripe_shapes import buyer, endive, line
 
 CUSTOMERS, EVENTS, CONNECTIONS = 2_000, 10_000, 32
 PORT, PROVIDER_PORT, KEY, SECRET = 14720, 14721, "sk_bench", "whsec_bench"

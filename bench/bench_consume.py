@@ -27,12 +27,12 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from room import account_key, calls_slot, cpu_s, database, database_cpu_s, fill, fill_ledger
 
+from paygrade.cli.serve import collect_rarely
 from paygrade.postgres.store import Store
-from paygrade.server.clock import Clock
-from paygrade.server.commands.serve import collect_rarely
-from paygrade.server.group_commit import GroupCommit
-from paygrade.server.operations.requests import Consume
-from paygrade.server.snapshots import Snapshots
+from paygrade.server.operations.usage.group_commit import GroupCommit
+from paygrade.server.operations.usage.requests import Consume
+from paygrade.server.process.clock import Clock
+from paygrade.server.state.snapshots import Snapshots
 
 ACCOUNTS, ROUNDS, SECONDS = 10_000, 7, 1.2
 GROWTH = (1_000, 10_000, 100_000, 1_000_000)

@@ -10,13 +10,13 @@ from time import perf_counter_ns
 
 import msgspec
 
-from paygrade.accounts import Account
-from paygrade.balances import Balance
-from paygrade.catalog import BooleanFeature, Catalog, Switch
-from paygrade.decisions import decide
-from paygrade.entitlements import snapshot
-from paygrade.facts import Member
-from samples import CATALOG, T0, account_with, item, operator_fact, subscription
+from paygrade.billing.accounts import Account
+from paygrade.billing.facts import Member
+from paygrade.catalog.model import BooleanFeature, Catalog, Switch
+from paygrade.decisions.decide import decide
+from paygrade.entitlements.derive import snapshot
+from paygrade.usage.balances import Balance
+from support.samples import CATALOG, T0, account_with, item, operator_fact, subscription
 
 CALLS = 5_000
 ROUNDS = 60

@@ -21,14 +21,14 @@ from typing import Any
 
 import psycopg
 
-from paygrade.meters import UsageEvent
-from paygrade.postgres import embedded
+from paygrade.embedded_postgres import cluster as embedded
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
-from paygrade.server.operations.accounts import put_account
-from paygrade.server.operations.catalogs import publish_catalog
-from paygrade.server.operations.events import ingest
-from paygrade.server.snapshots import Snapshots
+from paygrade.server.operations.accounts.accounts import put_account
+from paygrade.server.operations.catalog.publish import publish_catalog
+from paygrade.server.operations.events.ingest import ingest
+from paygrade.server.state.snapshots import Snapshots
+from paygrade.usage.meters import UsageEvent
 
 ACCOUNTS = 1000
 EVENTS = 200_000

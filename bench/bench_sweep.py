@@ -23,15 +23,15 @@ from pathlib import Path
 import httpx2
 import psycopg
 
-from lean_stripe import LeanStripe
-from paygrade.postgres import embedded
+from paygrade.embedded_postgres import cluster as embedded
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.connection import REQUESTS_PER_SECOND
-from paygrade.server.clock import Clock
-from paygrade.server.operations.repair import Sweep, load_sweep, start_sweep
-from paygrade.server.sweeps import run_sweep
+from paygrade.server.operations.sync.repair import Sweep, load_sweep, start_sweep
+from paygrade.server.process.clock import Clock
+from paygrade.server.workers.sweeps import run_sweep
+from support.large_account import LeanStripe
 
 COUNT = int(os.environ.get("SUBSCRIPTIONS", "100000"))
 DIFFERENT = 3_000

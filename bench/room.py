@@ -19,15 +19,15 @@ import httpx2
 import msgspec
 import psycopg
 
-from paygrade.accounts import Account, apply
-from paygrade.balances import slot_of
-from paygrade.catalog_document import parse
-from paygrade.entitlements import Entitlement, snapshot
-from paygrade.facts import Fact, Profile
-from paygrade.postgres import embedded
+from paygrade.billing.accounts import Account, apply
+from paygrade.billing.facts import Fact, Profile
+from paygrade.catalog.parse import parse
+from paygrade.embedded_postgres import cluster as embedded
+from paygrade.entitlements.derive import Entitlement, snapshot
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
-from paygrade.server.operations.catalogs import publish_catalog
+from paygrade.server.operations.catalog.publish import publish_catalog
+from paygrade.usage.balances import slot_of
 
 KEY, PORT = "sk_bench", 14740
 BORN = datetime.now(UTC).replace(microsecond=0)

@@ -14,7 +14,7 @@ from pathlib import Path
 def main(names: list[str]) -> None:
     folder = Path(__file__).parent
     tests = folder.parent / "tests"
-    sys.path[:0] = [str(tests), str(tests / "providers")]
+    sys.path.insert(0, str(tests))
     print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}")
     for path in sorted(folder.glob("bench_*.py")):
         if not names or path.stem.removeprefix("bench_") in names:

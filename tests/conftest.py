@@ -18,11 +18,11 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from paygrade.postgres import embedded
+from paygrade.embedded_postgres import cluster as embedded
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 
-pytest_plugins = ["serving"]
+pytest_plugins = ["support.server_process"]
 
 # No test of this server is about crashes: those start their own, with the usual settings.
 UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}

@@ -15,13 +15,13 @@ import psycopg
 import yaml
 from msgspec import Struct
 
-from chaos.house import CATALOG, House
 from chaos.load import Operator, Shop
-from paygrade.accounts import Account, replay
-from paygrade.catalog_document import parse
-from paygrade.decisions import decide
-from paygrade.entitlements import snapshot
-from paygrade.facts import Customer, Fact, Override
+from chaos.stack import CATALOG, House
+from paygrade.billing.accounts import Account, replay
+from paygrade.billing.facts import Customer, Fact, Override
+from paygrade.catalog.parse import parse
+from paygrade.decisions.decide import decide
+from paygrade.entitlements.derive import snapshot
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.simulator.app import DEFAULT_KEY

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from chaos.house import House
+from chaos.stack import House
 
 Failure = Callable[[House], None]
 

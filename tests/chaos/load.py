@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 import stripe
 
-from chaos.house import ADMIN_KEY, House
-from cluster import eventually
+from chaos.stack import ADMIN_KEY, House
 from paygrade.simulator.app import DEFAULT_KEY
+from support.cluster import eventually
 
 CHANGES_PER_S, STATEMENTS_PER_S = 20.0, 5.0
 PLANS = ("team", "company")

@@ -21,10 +21,10 @@ import pytest
 import stripe
 from msgspec import Struct
 
-from chaos.house import ADMIN_KEY, House, house
-from cluster import eventually
+from chaos.stack import ADMIN_KEY, House, house
 from paygrade.providers.stripe.phases import MARK
 from paygrade.simulator.app import DEFAULT_KEY
+from support.cluster import eventually
 
 pytestmark = pytest.mark.xdist_group("chaos")
 

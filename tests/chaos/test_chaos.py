@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from chaos.audit import Auditor
 from chaos.failures import LOSING, SHORT, WHAT, Failure
-from chaos.house import House, house
 from chaos.load import Operator, Shop, going_on
-from cluster import eventually
-from paygrade.periods import parse_instant
+from chaos.stack import House, house
+from paygrade.values.periods import parse_instant
+from support.cluster import eventually
 
 RUNS = int(os.environ.get("RUNS", "0"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 2**31)

@@ -20,10 +20,10 @@ import psycopg
 import pytest
 import stripe
 
-from chaos.house import ADMIN_KEY, House, house
-from cluster import eventually
-from paygrade.providers.stripe.purchases import MARK
+from chaos.stack import ADMIN_KEY, House, house
+from paygrade.providers.stripe.top_ups import MARK
 from paygrade.simulator.app import DEFAULT_KEY
+from support.cluster import eventually
 
 pytestmark = pytest.mark.xdist_group("chaos")
 

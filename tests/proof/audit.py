@@ -15,10 +15,10 @@ from typing import Any
 
 import psycopg
 
-from proof.asking import TOOK, Told
+from proof.clients import TOOK, Told
 from proof.fold import Folded, Key, Line, read_ledger
+from proof.senders import TAKEN, UNKNOWN, Sent, due
 from proof.sold import BY_CREDIT, FREE, ROLLING_S, TEAM, TOLD, Bound, price
-from proof.telling import TAKEN, UNKNOWN, Sent, due
 
 LOOK_S = 0.4
 """Between two looks."""

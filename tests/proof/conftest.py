@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster import Cluster, folder_of_its_own
 from proof.sold import CATALOG
 from proof.test_proof import SEED, SERVERS
+from support.cluster import Cluster, folder_of_its_own
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from cluster import Cluster, eventually
+from support.cluster import Cluster, eventually
 
 Failure = Callable[[Cluster], None]
 

@@ -16,8 +16,8 @@ import httpx2
 import msgspec
 from msgspec import Struct
 
-from cluster import Cluster, eventually
-from proof.asking import UNGRANTED, Answers, Spec, one_of_many
+from proof.clients import UNGRANTED, Answers, Spec, one_of_many
+from support.cluster import Cluster, eventually
 
 BEGAN_AT = (datetime.now(UTC) - timedelta(days=75)).strftime("%Y-%m-%dT00:00:00Z")
 """Long enough ago that there are windows before this one, of which something is carried over."""
@@ -96,7 +96,7 @@ def asking(cluster: Cluster, folder: Path, accounts: Accounts, *, processes: int
     for number in range(processes):
         name, answers = f"{batch:x}-{number}", folder / f"{batch:x}-{number}.json"
         spec = Spec(cluster.server_urls, cluster.admin_key, name, batch, threads, accounts.hot, len(accounts.many))
-        command = [sys.executable, "-m", "proof.asking", msgspec.json.encode(spec).decode(), str(answers)]
+        command = [sys.executable, "-m", "proof.clients", msgspec.json.encode(spec).decode(), str(answers)]
         at = Path(__file__).parents[1]
         running.append((subprocess.Popen(command, cwd=at, stdin=subprocess.PIPE), answers))
     stopping = threading.Event()

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from cluster import Cluster, eventually
 from proof.fold import Folded, read_ledger
+from support.cluster import Cluster, eventually
 
 pytestmark = pytest.mark.xdist_group("proof")
 

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 from msgspec import Struct
 
-from cluster import Cluster, eventually
-from proof.asking import TOOK, Answers, Told
 from proof.audit import Auditor, wrong_answers, wrong_events, wrong_lines
+from proof.clients import TOOK, Answers, Told
 from proof.failures import LONG, SHORT, Failure
 from proof.fold import read_ledger
 from proof.load import Accounts, asking, made_accounts
+from support.cluster import Cluster, eventually
 
 pytestmark = pytest.mark.xdist_group("proof")
 

@@ -11,16 +11,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from paygrade.accounts import Account, replay
-from paygrade.catalog import Catalog
-from paygrade.decisions import decide
-from paygrade.entitlements import derive, snapshot
-from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, Profile, Subscription
+from paygrade.billing.accounts import Account, replay
+from paygrade.billing.facts import TERMINAL, Body, Customer, Departed, Fact, Profile, Subscription
+from paygrade.catalog.model import Catalog
+from paygrade.decisions.decide import decide
+from paygrade.entitlements.derive import derive, snapshot
 from paygrade.providers.stripe import translate
+from simulation.merchant import DOCUMENT
 
 from .hostile import Committed
 from .run import CATALOG, Run
-from .shop import DOCUMENT
 from .tables import Dump
 
 FEATURES = tuple(DOCUMENT["features"])

@@ -10,13 +10,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from paygrade.plan_changes import PlanChange
+from paygrade.changes.plan_change import PlanChange
+from simulation.merchant import PRICES
+from simulation.subscribers import Owners
 
 from .hostile import Committed
-from .owners import Owners
 from .provider import Event
 from .run import Run
-from .shop import PRICES
 
 NAME = "paygrade_change"
 OVER = ("applied", "failed", "canceled")

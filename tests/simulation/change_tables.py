@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.changes import Quote
-from paygrade.plan_changes import UNDER_WAY, PlanChange
+from paygrade.changes.plan_change import UNDER_WAY, PlanChange
+from paygrade.changes.quote import Quote
 from paygrade.postgres.ledger import Taken
 
 Named = tuple[str, str]

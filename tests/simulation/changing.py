@@ -9,16 +9,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from paygrade.errors import Unavailable
-from paygrade.orders import ChangeOrder, Progress
-from paygrade.plan_changes import PlanChange
+from paygrade.changes.order import ChangeOrder, Progress
+from paygrade.changes.plan_change import PlanChange
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.previews import StripePreviewer
-from paygrade.server.operations.settling import settle_due
-from paygrade.server.plan_changes import LATE, advance_change, claim_changes
+from paygrade.server.operations.changes.transition import settle_due
+from paygrade.server.workers.plan_changes import LATE, advance_change, claim_changes
+from paygrade.values.errors import Unavailable
+from simulation.merchant import DAY_S
 
 from .connection import EngineConnection
-from .shop import DAY_S
 from .tables import Dump
 from .threads import WAITS
 

@@ -9,9 +9,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from paygrade.errors import Unavailable
 from paygrade.providers.stripe.connection import NotTaken, StripeConnection
 from paygrade.providers.stripe.translate import Json
+from paygrade.values.errors import Unavailable
 
 from .provider import EngineProvider, Stripe
 from .threads import Killed, wait

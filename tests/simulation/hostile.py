@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from paygrade.errors import Unavailable
-from paygrade.plan_changes import UNDER_WAY, PlanChange
+from paygrade.changes.plan_change import UNDER_WAY, PlanChange
 from paygrade.postgres.subjects import Claim
+from paygrade.values.errors import Unavailable
 
 from .tables import Dump
 

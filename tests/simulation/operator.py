@@ -5,13 +5,12 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from paygrade.errors import Refused, Unavailable
-from paygrade.facts import Block, Override
-from paygrade.server.operations.accounts import put_account
-from paygrade.server.operations.repair import StartedSweep, start_sweep
-from paygrade.server.operations.statements import delete_block, delete_override, put_block, put_override
-
-from .shop import ACCOUNTS
+from paygrade.billing.facts import Block, Override
+from paygrade.server.operations.accounts.accounts import put_account
+from paygrade.server.operations.accounts.statements import delete_block, delete_override, put_block, put_override
+from paygrade.server.operations.sync.repair import StartedSweep, start_sweep
+from paygrade.values.errors import Refused, Unavailable
+from simulation.merchant import ACCOUNTS
 
 if TYPE_CHECKING:
     from .run import Run

@@ -16,16 +16,16 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from paygrade.accounts import Account
-from paygrade.facts import Fact
-from paygrade.plan_changes import PlanChange
+from paygrade.billing.accounts import Account
+from paygrade.billing.facts import Fact
+from paygrade.changes.plan_change import PlanChange
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store, Transaction
-from paygrade.server.operations.catalogs import publish_catalog
+from paygrade.server.operations.catalog.publish import publish_catalog
+from simulation.merchant import DOCUMENT
 
 from .hostile import CONNECTIONS_MAX
 from .loop import START
-from .shop import DOCUMENT
 from .tables import Dump, SubjectRow, in_order
 
 T = TypeVar("T")

@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from paygrade.errors import Unavailable
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.connection import Gone
 from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.providers.stripe.translate import Json
 from paygrade.simulator.engine import Engine
+from paygrade.values.errors import Unavailable
 
 from .loop import START, VirtualLoop
 

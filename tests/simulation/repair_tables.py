@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.drift import Difference, FoundBy
-from paygrade.facts import TERMINAL
+from paygrade.billing.drift import Difference, FoundBy
+from paygrade.billing.facts import TERMINAL
 from paygrade.postgres.polls import SavedPoll
 from paygrade.postgres.sweeps import SavedSweep
 

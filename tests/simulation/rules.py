@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from paygrade.errors import Unavailable
-from paygrade.facts import Body, Customer, Departed
+from paygrade.billing.facts import Body, Customer, Departed
 from paygrade.providers.stripe import translate
-from paygrade.server.operations.facts import record
+from paygrade.server.operations.accounts.record import record
+from paygrade.values.errors import Unavailable
 
 from .audit import audit_subscriptions
 from .provider import Event, concerned

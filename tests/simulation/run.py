@@ -16,25 +16,25 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.catalog_document import parse
-from paygrade.errors import Unavailable
+from paygrade.catalog.parse import parse
 from paygrade.postgres.store import Store
 from paygrade.postgres.subjects import Claim
 from paygrade.providers.stripe.events import refs
-from paygrade.server.clock import Clock
-from paygrade.server.operations.repair import Sweep, load_sweep
-from paygrade.server.operations.sync import receive_event
-from paygrade.server.polls import poll_events
-from paygrade.server.sweeps import run_sweep, start_sweep_regularly
-from paygrade.server.sync import claim_subjects, fail_claim, sync_subject
+from paygrade.server.operations.sync.inbox import receive_event
+from paygrade.server.operations.sync.repair import Sweep, load_sweep
+from paygrade.server.process.clock import Clock
+from paygrade.server.workers.polls import poll_events
+from paygrade.server.workers.sweeps import run_sweep, start_sweep_regularly
+from paygrade.server.workers.sync import claim_subjects, fail_claim, sync_subject
+from paygrade.values.errors import Unavailable
+from simulation.merchant import DAY_S, DOCUMENT, Shop
+from simulation.subscribers import Owners
 
 from .changing import Changing
 from .hostile import Backend, Database
 from .loop import VirtualLoop
 from .operator import Operator, succeeded
-from .owners import Owners
 from .provider import EngineProvider, Event, Network, Stripe, concerned
-from .shop import DAY_S, DOCUMENT, Shop
 from .tables import Tables
 from .weather import drawn_weather, has_owners
 

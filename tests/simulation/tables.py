@@ -13,10 +13,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.accounts import Account, apply
-from paygrade.catalog import Catalog
-from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription
-from paygrade.plan_changes import PlanChange
+from paygrade.billing.accounts import Account, apply
+from paygrade.billing.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription
+from paygrade.catalog.model import Catalog
+from paygrade.changes.plan_change import PlanChange
 from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
 from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject, KnownSubject, MarkedSubject

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from paygrade.accounts import Account, apply, replay
-from paygrade.facts import TERMINAL, Customer, Fact, Item, Override, Subscription
+from paygrade.billing.accounts import Account, apply, replay
+from paygrade.billing.facts import TERMINAL, Customer, Fact, Item, Override, Subscription
 
 from .audit import (
     LadderAuditor,

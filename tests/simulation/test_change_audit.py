@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from paygrade.plan_changes import PlanChange
+from paygrade.changes.plan_change import PlanChange
 
 from .change_audit import Effect, audit_answers, audit_changes, audit_course, audit_effects, audit_settlements
 from .hostile import Call, Committed

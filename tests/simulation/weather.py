@@ -8,9 +8,10 @@ from datetime import timedelta
 
 from msgspec import Struct
 
+from simulation.merchant import DAY_S
+
 from .hostile import Crashes
 from .provider import Network
-from .shop import DAY_S
 
 OWNERS_EVERY = 3
 """In every third world owners change their plans."""

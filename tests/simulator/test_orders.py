@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from paygrade.changes import ItemChange
-from paygrade.errors import Refused, Unavailable
-from paygrade.orders import ChangeOrder, Progress
+from paygrade.changes.order import ChangeOrder, Progress
+from paygrade.changes.quote import ItemChange
 from paygrade.providers.stripe.client import StripeProvider
-from paygrade.providers.stripe.commands import StripeCommands
 from paygrade.providers.stripe.connection import StripeConnection
+from paygrade.providers.stripe.idempotent_writes import StripeCommands
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.translate import Json
+from paygrade.values.errors import Refused, Unavailable
 
 from .conftest import START, Simulated, instant
 

@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from paygrade.accounts import Account, replay
-from paygrade.bills import Invoice
-from paygrade.catalog import AddOn, Catalog, Plan, PlanChangeRule, Price
-from paygrade.catalog_document import parse
-from paygrade.changes import Quote, quote
-from paygrade.entitlements import snapshot
-from paygrade.errors import Refused
-from paygrade.facts import Customer, Fact
-from paygrade.orders import ChangeOrder
+from paygrade.billing.accounts import Account, replay
+from paygrade.billing.facts import Customer, Fact
+from paygrade.catalog.model import AddOn, Catalog, Plan, PlanChangeRule, Price
+from paygrade.catalog.parse import parse
+from paygrade.changes.cost import Invoice
+from paygrade.changes.order import ChangeOrder
+from paygrade.changes.quote import Quote, quote
+from paygrade.changes.request import Wanted
+from paygrade.entitlements.derive import snapshot
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.previews import StripePreviewer
-from paygrade.wanted import Wanted
+from paygrade.values.errors import Refused
 
 from .conftest import Simulated, Stage
 

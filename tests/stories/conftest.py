@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from paygrade.server import wiring
-from serving import empty_database
+from paygrade.cli import wiring
+from support.server_process import empty_database
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from paygrade.facts import STATUSES
-from stories.core_runner import play_on_core
-from stories.expectations import ALLOWED, DENIED
-from stories.http_runner import play_through_http
-from stories.language import Story, load
-from stories.runner import Answer
+from paygrade.billing.facts import STATUSES
+from stories.language.core_runner import play_on_core
+from stories.language.expectations import ALLOWED, DENIED
+from stories.language.http_runner import play_through_http
+from stories.language.language import Story, load
+from stories.language.runner import Answer
 
 HERE = Path(__file__).parent
-STORIES = [story for path in sorted(HERE.glob("*.story")) for story in load(path)]
+STORIES = [story for path in sorted(HERE.rglob("*.story")) for story in load(path)]
 
 NOT_YET_POSSIBLE = {
     "stale",  # only a client that lost its server says so

@@ -13,8 +13,8 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.accounts import Account, apply
-from paygrade.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription, Subscription
+from paygrade.billing.accounts import Account, apply
+from paygrade.billing.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription, Subscription
 
 _LINKS_LOCK = 4710_0003
 """First key of the advisory locks on what an account links; the second is the account's hash."""

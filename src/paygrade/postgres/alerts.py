@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.entries import Alert
+from paygrade.usage.entries import Alert
 
 _ALERT = "account, pool, slot, percent, used, units, raised_at, resolved_at"
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.catalog import Catalog
+from paygrade.catalog.model import Catalog
 
 _catalogs = msgspec.json.Decoder(Catalog)
 _LOCK = 4710_0002

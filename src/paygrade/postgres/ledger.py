@@ -16,10 +16,10 @@ import msgspec
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 
-from paygrade.balances import Grant, Row, SlotDetail
-from paygrade.entries import Answered, Change, Draw, Entry, Held, Kept, Key, Reservation
-from paygrade.history import Drawn
 from paygrade.postgres import columns
+from paygrade.usage.balances import Grant, Row, SlotDetail
+from paygrade.usage.entries import Answered, Change, Draw, Entry, Held, Kept, Key, Reservation
+from paygrade.usage.history import Drawn
 
 Cursor = AsyncCursor[TupleRow]
 Span = tuple[datetime | None, datetime | None]

@@ -12,7 +12,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.errors import Refused
+from paygrade.values.errors import Refused
 
 _LOCK = 4710_0001
 """Key of the advisory lock all processes of one database agree on."""

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.changes import Quote
-from paygrade.plan_changes import PlanChange, Step
-from paygrade.settlements import Expected, Settlement
+from paygrade.changes.plan_change import PlanChange, Step
+from paygrade.changes.quote import Quote
+from paygrade.changes.transition import Expected, Settlement
 
 _JSON = {"quoted": Quote | None, "settlement": Settlement | None, "expected": Expected | None}
 _DATES = ("effective_at", "asked_at", "resolved_at", "trial_ends_at")

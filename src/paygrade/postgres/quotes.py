@@ -9,7 +9,7 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.changes import Quote
+from paygrade.changes.quote import Quote
 
 _quotes = msgspec.json.Decoder(Quote)
 

@@ -21,24 +21,24 @@ from psycopg.errors import DeadlockDetected, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from paygrade.entries import Entry, Key
-from paygrade.errors import Refused, Unavailable
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
-from paygrade.postgres.drifts import Drifts
-from paygrade.postgres.events import Events
+from paygrade.postgres.drift import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
-from paygrade.postgres.plain import Count, Plain
+from paygrade.postgres.optimistic_use import Count, Plain
 from paygrade.postgres.plan_changes import PlanChanges
-from paygrade.postgres.plan_migrations import PlanMigrations
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
-from paygrade.postgres.reports import Reports
 from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
 from paygrade.postgres.sweeps import Sweeps
 from paygrade.postgres.top_ups import TopUps
+from paygrade.postgres.usage_events import Events
+from paygrade.postgres.usage_reports import Reports
+from paygrade.postgres.version_migrations import PlanMigrations
+from paygrade.usage.entries import Entry, Key
+from paygrade.values.errors import Refused, Unavailable
 
 Channel = Literal[
     "paygrade_account",

@@ -14,7 +14,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.facts import Body
+from paygrade.billing.facts import Body
 
 HOLDERS_LOCK = 4710_0004
 """First key of the advisory locks by which a session shows that it lives; the second is its number, in `leased_by`."""

@@ -10,8 +10,8 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.catalog import TopUp
-from paygrade.top_ups import TopUpState
+from paygrade.catalog.model import TopUp
+from paygrade.usage.top_ups import TopUpState
 
 _COLUMNS = """account, id, credit, units, amount, currency, state, round, balance, customer, invoice, reason, error,
     attempts, fence, window_at, asked_at, round_at, resolved_at"""

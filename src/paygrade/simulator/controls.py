@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from paygrade.periods import parse_duration, parse_instant
 from paygrade.simulator import errors
 from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
 from paygrade.simulator.weather import parse_weather
+from paygrade.values.periods import parse_duration, parse_instant
 
 if TYPE_CHECKING:  # it answers by means of these controls
     from paygrade.simulator.app import Simulator

@@ -7,12 +7,12 @@ names no price for is refused.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from paygrade.catalog import Proration
-from paygrade.changes import ItemChange
-from paygrade.errors import Refused
+from paygrade.catalog.model import Proration
+from paygrade.changes.quote import ItemChange
 from paygrade.providers.stripe.connection import StripeConnection
-from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.fields import Payload
 from paygrade.providers.stripe.translate import Json
+from paygrade.values.errors import Refused
 
 BEHAVIORS: dict[Proration, str] = {
     "charge_now": "always_invoice",

@@ -14,15 +14,15 @@ from urllib.parse import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade import facts
-from paygrade.errors import Refused, Unavailable
+from paygrade.billing import facts
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.connection import Gone, StripeConnection, not_understood
 from paygrade.providers.stripe.events import TYPES, ListedEvent, listed_event
-from paygrade.providers.stripe.listing import Page, created_before, page_of, page_of_customers
-from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.fields import Payload
+from paygrade.providers.stripe.pages import Page, created_before, page_of, page_of_customers
 from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.providers.stripe.translate import Json
+from paygrade.values.errors import Refused, Unavailable
 
 PAGE_SIZE = 100
 """The most Stripe puts on one page."""

@@ -7,9 +7,9 @@ Stripe has refused it (`NotTaken`: nothing happened) or whether that is in doubt
 
 from typing import TYPE_CHECKING, Any
 
-from paygrade.errors import Unavailable
-from paygrade.providers.stripe.pace import Pace
+from paygrade.providers.stripe.rate_limiter import Pace
 from paygrade.providers.stripe.translate import Json
+from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
     import stripe

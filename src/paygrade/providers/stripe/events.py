@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.fields import Payload
 from paygrade.providers.stripe.translate import Json
 
 _SUBJECTS = frozenset({"customer", "subscription", "subscription_schedule", "invoice"})

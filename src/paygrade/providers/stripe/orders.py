@@ -23,8 +23,7 @@ Metadata and discounts wait with a pending update since 2026-05-27.dahlia
 from datetime import timedelta
 from typing import Any
 
-from paygrade.errors import Refused
-from paygrade.orders import ChangeOrder, Progress
+from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.providers.stripe.changed_items import (
     BEHAVIORS,
     change_refused,
@@ -33,9 +32,10 @@ from paygrade.providers.stripe.changed_items import (
     with_coupon,
 )
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
-from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.fields import Payload
 from paygrade.providers.stripe.payments import failure, payment_of
 from paygrade.providers.stripe.phases import MARK, is_planned, planned, plans_nothing
+from paygrade.values.errors import Refused
 
 KEY_TRIES = 5
 """Stripe keeps a failure of its own under its idempotency key for a day and answers with it again, so after this many

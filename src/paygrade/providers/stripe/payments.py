@@ -1,6 +1,6 @@
 """What an invoice says of its payment: whether it was tried, and why it did not succeed."""
 
-from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.fields import Payload
 
 
 def payment_of(invoice: Payload) -> Payload:

@@ -8,10 +8,10 @@ discounts is said of the next again, since a phase that is silent about it takes
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from paygrade.changes import ItemChange
-from paygrade.orders import ChangeOrder
+from paygrade.changes.order import ChangeOrder
+from paygrade.changes.quote import ItemChange
 from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, has_other_price, price_id
-from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.fields import Payload
 
 MARK = "paygrade_change"
 """The metadata that names the order: on a subscription what was done last, on a schedule what it is there for."""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from paygrade.errors import Refused
-from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.fields import Payload
 from paygrade.providers.stripe.translate import Json, later_phases
+from paygrade.values.errors import Refused
 
 PRICES_MAX = 10_000
 

@@ -8,14 +8,14 @@ instant of the quote; what Stripe cannot show of a change is left to the formula
 from datetime import datetime
 from typing import Any
 
-from paygrade.bills import Invoice, Money
-from paygrade.changes import Quote
-from paygrade.errors import Refused, Unavailable
-from paygrade.proration import Line
+from paygrade.changes.cost import Invoice, Money
+from paygrade.changes.proration import Line
+from paygrade.changes.quote import Quote
 from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, changed_items, with_coupon
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
-from paygrade.providers.stripe.payload import Payload
+from paygrade.providers.stripe.fields import Payload
 from paygrade.providers.stripe.translate import Json
+from paygrade.values.errors import Refused, Unavailable
 
 
 class StripePreviewer:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from paygrade.errors import Refused
+from paygrade.values.errors import Refused
 
 _SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 

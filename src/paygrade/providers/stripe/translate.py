@@ -19,8 +19,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from paygrade import facts
-from paygrade.providers.stripe.payload import Payload
+from paygrade.billing import facts
+from paygrade.providers.stripe.fields import Payload
 
 Json = Mapping[str, Any]
 """A JSON object as received: nothing about it is trusted."""

@@ -1,0 +1,254 @@
+"""An account: everything known of one customer, folded from its facts.
+
+Laws: facts replay in any order, any number of times, to the same account (each part of the fold keeps the
+statement with the largest sequence, so it is a join); a subscription that was once seen terminal stays terminal;
+a status we do not understand keeps the last one we did; what was once bought stays known with its first date.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.billing.facts import (
+    TERMINAL,
+    Block,
+    Body,
+    Customer,
+    Fact,
+    Item,
+    Leeway,
+    ManualSubscription,
+    Member,
+    Override,
+    Pin,
+    Profile,
+    Subscription,
+)
+
+
+class Statement(Struct, frozen=True, omit_defaults=True):
+    """The latest word on one subject."""
+
+    sequence: int
+    number: int
+    as_of: datetime
+    body: Body
+
+
+class Sighting(Struct, frozen=True):
+    """A subscription as one statement had it."""
+
+    sequence: int
+    subscription: Subscription
+
+
+class Purchase(Struct, frozen=True, array_like=True, gc=False):
+    """What a line of a subscription bought, ever. `seen_at` is as of when that was first stated, `created_at` when
+    the line was made."""
+
+    item: str
+    price: str | None
+    lookup_key: str | None
+    product: str | None
+    plan: str | None
+    seen_at: datetime
+    created_at: datetime | None
+
+
+class Account(Struct, frozen=True, omit_defaults=True):
+    """The fold of an account's facts.
+
+    `version` is the number of its newest fact. `statements` holds the latest word on each subject; `latched` the
+    terminal sighting of each ended subscription; `understood` the latest sighting of each subscription whose
+    status we knew. `since` is the earliest creation date stated: it anchors the periods of the default plan.
+    `purchases` holds what each subscription ever bought, by its id.
+    """
+
+    key: str
+    version: int = 0
+    since: datetime | None = None
+    statements: dict[str, Statement] = {}
+    latched: dict[str, Sighting] = {}
+    understood: dict[str, Sighting] = {}
+    purchases: dict[str, tuple[Purchase, ...]] = {}
+
+    @property
+    def exists(self) -> bool:
+        """Whether the account is one of ours: stated by the host or linked to a provider's customer.
+
+        A deleted account that pays again exists again: who pays is not told "unknown".
+        """
+        profile = self.profile
+        if profile is not None and not profile.deleted:
+            return True
+        if profile is None:
+            return any(isinstance(s.body, Customer | ManualSubscription) for s in self.statements.values())
+        return any(s.status not in TERMINAL for s in self.subscriptions)
+
+    @property
+    def profile(self) -> Profile | None:
+        statement = self.statements.get("profile")
+        return statement.body if statement and isinstance(statement.body, Profile) else None
+
+    @property
+    def name(self) -> str:
+        """What the host calls the account, else what the provider calls its customer."""
+        if self.profile is not None and self.profile.name:
+            return self.profile.name
+        return next((customer.name for customer in self.customers if customer.name), "")
+
+    @property
+    def customers(self) -> tuple[Customer, ...]:
+        return tuple(s.body for s in self._ordered() if isinstance(s.body, Customer))
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """Every subscription as it counts: latched when ended, on its last understood status otherwise."""
+        found: list[Subscription] = []
+        for statement in self._ordered():
+            match statement.body:
+                case Customer(subscriptions=subscriptions):
+                    found.extend(self._counts(subscription) for subscription in subscriptions)
+                case ManualSubscription(subscription=Subscription() as subscription):
+                    found.append(subscription)
+        return tuple(found)
+
+    @property
+    def overrides(self) -> dict[str, Override]:
+        bodies = (s.body for s in self._ordered())
+        return {b.feature: b for b in bodies if isinstance(b, Override) and not b.withdrawn}
+
+    @property
+    def blocks(self) -> dict[str, Block]:
+        bodies = (s.body for s in self._ordered())
+        return {b.key: b for b in bodies if isinstance(b, Block) and not b.lifted}
+
+    @property
+    def leeways(self) -> dict[str, Leeway]:
+        """What plan changes left for a while, ended or not."""
+        bodies = (s.body for s in self._ordered())
+        return {b.feature: b for b in bodies if isinstance(b, Leeway)}
+
+    @property
+    def members(self) -> dict[str, Member]:
+        bodies = (s.body for s in self._ordered())
+        return {b.key: b for b in bodies if isinstance(b, Member) and b.role is not None}
+
+    @property
+    def pins(self) -> dict[str, Pin]:
+        bodies = (s.body for s in self._ordered())
+        return {b.key: b for b in bodies if isinstance(b, Pin) and not b.withdrawn}
+
+    @property
+    def seated(self) -> dict[str, datetime]:
+        """The members with a seat and since when, whoever was given theirs first comes first; at one instant by key."""
+        since = {
+            b.key: b.seated_at or s.as_of
+            for s in self._ordered()
+            if isinstance(b := s.body, Member) and b.role is not None and b.seat
+        }
+        return dict(sorted(since.items(), key=lambda pair: (pair[1], pair[0])))
+
+    def _ordered(self) -> list[Statement]:
+        return [self.statements[subject] for subject in sorted(self.statements)]
+
+    def _counts(self, subscription: Subscription) -> Subscription:
+        latched = self.latched.get(subscription.id)
+        if latched is not None:
+            return latched.subscription
+        if subscription.status is None and (known := self.understood.get(subscription.id)) is not None:
+            return replace(subscription, status=known.subscription.status)
+        return subscription
+
+
+def replay(key: str, facts: Iterable[Fact]) -> Account:
+    """Fold facts of one account, in any order."""
+    account = Account(key=key)
+    for fact in facts:
+        account = apply(account, fact)
+    return account
+
+
+def apply(account: Account, fact: Fact) -> Account:
+    """Take one more fact into the account. A fact older than what is known changes nothing but the latches."""
+    stated = account.statements.get(fact.subject)
+    statements = account.statements
+    if stated is None or (fact.sequence, fact.number) > (stated.sequence, stated.number):
+        statement = Statement(fact.sequence, fact.number, fact.as_of, fact.body)
+        statements = {**statements, fact.subject: statement}
+    return Account(
+        key=account.key,
+        version=max(account.version, fact.number),
+        since=_earliest(account.since, fact.body),
+        statements=statements,
+        latched=_sighted(account.latched, fact, terminal=True),
+        understood=_sighted(account.understood, fact, terminal=False),
+        purchases=_purchased(account.purchases, fact),
+    )
+
+
+def says_something_new(account: Account, subject: str, body: Body) -> bool:
+    """Whether this statement differs from what the account already holds of the subject."""
+    stated = account.statements.get(subject)
+    return stated is None or stated.body != body
+
+
+def _earliest(since: datetime | None, body: Body) -> datetime | None:
+    match body:
+        case Customer(deleted=False, created_at=created_at) | Profile(created_at=created_at):
+            return created_at if since is None else min(since, created_at)
+        case _:
+            return since
+
+
+def _sighted(sightings: dict[str, Sighting], fact: Fact, *, terminal: bool) -> dict[str, Sighting]:
+    # Only a provider's subscriptions latch: an operator may correct what an operator stated.
+    if not isinstance(fact.body, Customer):
+        return sightings
+    changed = {
+        subscription.id: Sighting(fact.sequence, subscription)
+        for subscription in fact.body.subscriptions
+        if (subscription.status in TERMINAL if terminal else subscription.status is not None)
+        and not (subscription.id in sightings and sightings[subscription.id].sequence >= fact.sequence)
+    }
+    return {**sightings, **changed} if changed else sightings
+
+
+def _purchased(purchases: dict[str, tuple[Purchase, ...]], fact: Fact) -> dict[str, tuple[Purchase, ...]]:
+    """The first date of each line and what it bought: the smallest of all that were stated, in whatever order."""
+    changed: dict[str, tuple[Purchase, ...]] = {}
+    for subscription in _subscriptions(fact.body):
+        before = purchases.get(subscription.id, ())
+        known = {_bought(one): one for one in before}
+        for item in subscription.items:
+            one = Purchase(*_named(item), fact.as_of, item.created_at)
+            other = known.get(_bought(one), one)
+            dates = [date for date in (one.created_at, other.created_at) if date is not None]
+            known[_bought(one)] = replace(
+                one, seen_at=min(one.seen_at, other.seen_at), created_at=min(dates, default=None)
+            )
+        after = tuple(known[name] for name in sorted(known, key=repr))
+        if after != before:
+            changed[subscription.id] = after
+    return {**purchases, **changed} if changed else purchases
+
+
+def _subscriptions(body: Body) -> Iterator[Subscription]:
+    match body:
+        case Customer(subscriptions=subscriptions):
+            yield from subscriptions
+        case ManualSubscription(subscription=Subscription() as subscription):
+            yield subscription
+
+
+_Named = tuple[str, str | None, str | None, str | None, str | None]
+
+
+def _named(item: Item) -> _Named:
+    return item.id, item.price, item.lookup_key, item.product, item.plan
+
+
+def _bought(one: Purchase) -> _Named:
+    return one.item, one.price, one.lookup_key, one.product, one.plan

@@ -1,0 +1,406 @@
+"""The catalog: what is sold. Features, credits, plans, add-ons, prices and policies of one published version.
+
+Laws: a published version never changes; one key names one thing, over plans and add-ons, and over features and
+credits. How a document becomes a catalog is the business of `catalog_document.py`.
+"""
+
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from paygrade.values.periods import Every, Recurrence
+
+Access = Literal["read", "write", "export", "admin"]
+"""What using a feature does; the access ladder of a subscription in arrears opens some of these and not others."""
+ACCESS: tuple[Access, ...] = get_args(Access)
+OnError = Literal["allow", "deny"]
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
+ConfigType = Literal["integer", "string", "boolean"]
+CONFIG_TYPES: tuple[ConfigType, ...] = get_args(ConfigType)
+Aggregate = Literal["count", "sum", "max", "last", "unique"]
+AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
+Interval = Literal["day", "week", "month", "year"]
+INTERVALS: tuple[Interval, ...] = get_args(Interval)
+Report = Literal["overage", "all"]
+REPORTS: tuple[Report, ...] = get_args(Report)
+Provider = Literal["stripe"]
+PRIORITY = 50
+"""Where units stand in the burn order of a pool when nobody says: from 0, used first, to 100."""
+
+
+class BooleanFeature(Struct, frozen=True, tag="boolean", tag_field="kind"):
+    """On or off. Of every kind: `roles` are those whose members may use it, where not all may; `seat` is the level of
+    which a member needs a seat to use it."""
+
+    key: str
+    access: Access = "write"
+    roles: tuple[str, ...] = ()
+    seat: str | None = None
+    on_error: OnError = "deny"
+    description: str = ""
+
+
+class ConfigFeature(Struct, frozen=True, tag="config", tag_field="kind"):
+    """A value the product reads, e.g. days of retention."""
+
+    key: str
+    type: ConfigType
+    unit: str = ""
+    access: Access = "write"
+    roles: tuple[str, ...] = ()
+    seat: str | None = None
+    on_error: OnError = "deny"
+    description: str = ""
+
+
+class LevelFeature(Struct, frozen=True, tag="level", tag_field="kind"):
+    """Something held, not used up: seats, projects, gigabytes stored."""
+
+    key: str
+    unit: str = ""
+    access: Access = "write"
+    roles: tuple[str, ...] = ()
+    seat: str | None = None
+    on_error: OnError = "deny"
+    description: str = ""
+
+    @property
+    def counts_seats(self) -> bool:
+        """Whether members take it up."""
+        return self.key == "seats" or self.unit == "seat"
+
+
+class Rate(Struct, frozen=True):
+    """`rate` credits for every `per` units, as an exact fraction."""
+
+    rate: int
+    per: int
+
+
+class Burn(Struct, frozen=True):
+    """What a unit costs in a credit: `rate` credits for every `per` units, as an exact fraction.
+
+    `property` set: usage events whose property of this name is one of `rates` cost that rate instead (the price of
+    a model's tokens); all others cost `rate` and `per`.
+    """
+
+    credit: str
+    rate: int
+    per: int
+    property: str | None = None
+    rates: dict[str, Rate] = {}
+
+
+class MeteredFeature(Struct, frozen=True, tag="metered", tag_field="kind"):
+    """Something used up: counted from usage events named `event`, taking `value` from their properties.
+
+    `stripe_meter`: the event name of the meter at Stripe that usage is reported to; `report` says which usage: what
+    is over the limit, or all of it.
+    """
+
+    key: str
+    event: str
+    aggregate: Aggregate = "count"
+    value: str | None = None
+    unit: str = ""
+    burns: tuple[Burn, ...] = ()
+    stripe_meter: str | None = None
+    report: Report = "overage"
+    access: Access = "write"
+    roles: tuple[str, ...] = ()
+    seat: str | None = None
+    on_error: OnError = "deny"
+    description: str = ""
+
+
+Feature = BooleanFeature | ConfigFeature | LevelFeature | MeteredFeature
+
+
+class Credit(Struct, frozen=True, tag="credit", tag_field="kind"):
+    """A currency that metered features burn."""
+
+    key: str
+    unit: str = "credit"
+    description: str = ""
+
+
+class Switch(Struct, frozen=True, tag="switch", tag_field="term"):
+    """A boolean feature is on, or explicitly off."""
+
+    feature: str
+    on: bool
+
+
+class Setting(Struct, frozen=True, tag="setting", tag_field="term"):
+    """A config feature has this value."""
+
+    feature: str
+    value: int | str | bool
+
+
+class Cap(Struct, frozen=True, omit_defaults=True):
+    """One more limit, in a window of its own: a `recurrence` or the last `rolling_s` seconds, one of them."""
+
+    units: int
+    recurrence: Recurrence | None = None
+    rolling_s: int | None = None
+
+
+class OveragePrice(Struct, frozen=True):
+    """What going over costs: `amount` minor units for every `per` units over the limit."""
+
+    amount: int
+    per: int
+    currency: str
+
+
+class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
+    """Units of a metered feature, a level or a credit.
+
+    `units` None: unlimited. `by_quantity`: `units` for each of the subscription item's quantity. `adds`: on top
+    of what the plan allows instead of beside it. `recurrence` None: held for good (levels), or counted over the last
+    `rolling_s` seconds where that is set. `overage` soft: going over is allowed, for `overage_price` where one is set,
+    and then up to `spend_max` minor units in a window. `warn`: percentages of the units, ascending. `rollover`: units
+    carried to the next window. `per_member`: what one member may use of the units. `caps`: limits in other windows,
+    all of which hold. `priority`: the burn order, 0 to 100, lower first.
+    """
+
+    feature: str
+    units: int | None
+    by_quantity: bool = False
+    adds: bool = False
+    recurrence: Recurrence | None = None
+    rolling_s: int | None = None
+    overage: Literal["hard", "soft"] = "hard"
+    overage_price: OveragePrice | None = None
+    spend_max: int | None = None
+    warn: tuple[int, ...] = ()
+    rollover: int = 0
+    per_member: int | None = None
+    caps: tuple[Cap, ...] = ()
+    priority: int = PRIORITY
+
+
+Term = Switch | Setting | Allowance
+
+
+class Price(Struct, frozen=True):
+    """What a plan or add-on costs for an interval. `stripe` is a price's lookup key or id at the provider."""
+
+    key: str
+    amount: int
+    currency: str
+    interval: Interval
+    interval_count: int = 1
+    stripe: str | None = None
+
+
+class Plan(Struct, frozen=True):
+    """A plan at one version. `rank` is its place in the document: later is higher."""
+
+    key: str
+    version: int
+    rank: int
+    terms: dict[str, Term]
+    prices: dict[str, Price] = {}
+    default: bool = False
+    trial_days: int | None = None
+    stripe_product: str | None = None
+    description: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.key}@{self.version}"
+
+
+class AddOn(Struct, frozen=True):
+    """An add-on at one version: bought beside a plan, counted by its item's quantity."""
+
+    key: str
+    version: int
+    terms: dict[str, Term]
+    prices: dict[str, Price] = {}
+    stripe_product: str | None = None
+    description: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.key}@{self.version}"
+
+
+LadderAccess = Literal["full", "read", "none"]
+LADDER_ACCESS: tuple[LadderAccess, ...] = get_args(LadderAccess)
+"""From wide to narrow: a ladder only ever goes on to the right."""
+
+
+class Step(Struct, frozen=True):
+    """A rung of an access ladder. It lasts until `until` after the anchor (None: for good).
+
+    `access` is what is left of the subscription's own plans. `plan` set (access is "none" then): the subscription
+    counts as that plan instead.
+    """
+
+    until: timedelta | None
+    access: LadderAccess
+    plan: str | None = None
+
+
+Ladder = tuple[Step, ...]
+"""Steps in order; the last one has `until` None."""
+
+
+Direction = Literal["upgrade", "downgrade", "lateral"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+When = Literal["now", "period_end", "refuse"]
+WHEN: tuple[When, ...] = get_args(When)
+Proration = Literal["charge_now", "next_invoice", "none"]
+PRORATIONS: tuple[Proration, ...] = get_args(Proration)
+OverLimit = Literal["refuse", "block_new", "grace", "keep"]
+OVER_LIMIT: tuple[OverLimit, ...] = get_args(OverLimit)
+OverSeats = Literal["suspend", "owner_chooses", "release_newest", "release_least_active"]
+"""What becomes of members with a seat over the new number of seats."""
+OVER_SEATS: tuple[OverSeats, ...] = get_args(OverSeats)
+Anchor = Literal["keep", "reset"]
+ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
+Carry = Literal["keep", "prorate", "reset", "convert"]
+"""What becomes of what is used of a window whose units change."""
+CARRIES: tuple[Carry, ...] = get_args(Carry)
+
+
+class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
+    """One row of `policies.plan_change`; the first row that matches wins.
+
+    `anchor` reset: billing periods begin anew with the change. `over_limit` says what happens to what is used or held
+    over the new limit, `over_limits` what happens to it of single features; None: new use is blocked, as ever.
+    `grace` is how long the word of that name lasts. `cooling_off`: for how long after a change by this rule its plan
+    cannot be changed back; `cools_for_period`: for the period that is paid for then. `seats` says who loses a seat when
+    there are fewer.
+    """
+
+    from_plan: str = "*"
+    to_plan: str = "*"
+    direction: Direction | None = None
+    when: When = "now"
+    proration: Proration = "none"
+    anchor: Anchor = "keep"
+    usage: Carry = "keep"
+    over_limit: OverLimit | None = None
+    over_limits: dict[str, OverLimit] = {}
+    grace: timedelta | None = None
+    cooling_off: timedelta | None = None
+    cools_for_period: bool = False
+    seats: OverSeats = "suspend"
+
+
+class TopUp(Struct, frozen=True):
+    """Buy `add` credits for `amount` minor units when fewer than `below` are left, `at_most` times in each `every`."""
+
+    credit: str
+    below: int
+    add: int
+    at_most: int
+    every: Every
+    amount: int
+    currency: str
+
+
+class Policies(Struct, frozen=True):
+    """What happens when payment fails, when plans change, and when credits (`top_ups`, by credit) run low."""
+
+    past_due: Ladder
+    unpaid: Ladder
+    paused: Ladder
+    plan_change: tuple[PlanChangeRule, ...]
+    top_ups: dict[str, TopUp] = {}
+
+
+class Keep(Struct, frozen=True, omit_defaults=True):
+    """Who bought a plan or add-on before `before_at` keeps this version of it until `until` (None: for good)."""
+
+    version: int
+    before_at: datetime
+    until: datetime | None = None
+
+
+class Catalog(Struct, frozen=True, omit_defaults=True):
+    """One version of everything sold, and what is kept of what was sold before.
+
+    Every mapping keeps the order of the document. A plan's `version` grows when what it gives or costs changes,
+    not with the catalog's. `stripe` maps a price id, a price's lookup key or a product id
+    to the plan or add-on it buys (one namespace: keys are unique over plans and add-ons).
+
+    The `earlier_` ones are every version that was sold before, by `pro@3`, and what the provider called them where that
+    means nothing else today. `keeps` says, for a plan or add-on that was changed, who keeps which version; the first
+    that applies decides, and without one the newest version counts.
+    """
+
+    version: int
+    features: dict[str, Feature]
+    credits: dict[str, Credit]
+    plans: dict[str, Plan]
+    add_ons: dict[str, AddOn]
+    policies: Policies
+    stripe: dict[str, str]
+    earlier_plans: dict[str, Plan] = {}
+    earlier_add_ons: dict[str, AddOn] = {}
+    earlier_stripe: dict[str, str] = {}
+    keeps: dict[str, tuple[Keep, ...]] = {}
+
+    @property
+    def default_plan(self) -> Plan | None:
+        return next((plan for plan in self.plans.values() if plan.default), None)
+
+
+def newest(catalog: Catalog, key: str) -> Plan | AddOn | None:
+    """The plan or add-on as it is sold today; None: it is not."""
+    return catalog.plans.get(key) or catalog.add_ons.get(key)
+
+
+def earlier(catalog: Catalog, ref: str) -> Plan | AddOn | None:
+    """What was sold before as `pro@3`."""
+    return catalog.earlier_plans.get(ref) or catalog.earlier_add_ons.get(ref)
+
+
+def versions_of(catalog: Catalog, key: str) -> dict[int, Plan | AddOn]:
+    """Every version of a plan or add-on that can be held to, the newest last."""
+    before: tuple[Plan | AddOn, ...] = (*catalog.earlier_plans.values(), *catalog.earlier_add_ons.values())
+    found = {sold.version: sold for sold in before if sold.key == key}
+    present = newest(catalog, key)
+    return dict(sorted((found if present is None else {**found, present.version: present}).items()))
+
+
+def find_key(
+    catalog: Catalog, *, price: str | None, lookup_key: str | None, product: str | None, plan: str | None
+) -> str | None:
+    """Find which plan or add-on an item of a subscription buys, of whatever version.
+
+    The first of these that the catalog knows decides: the plan's or add-on's key (`pro`; `pro@3` is read as `pro`),
+    the provider's price id, the price's lookup key, the product; then what these bought before, where they buy nothing
+    else today.
+    """
+    key = (plan or "").partition("@")[0]
+    if key and (newest(catalog, key) is not None or versions_of(catalog, key)):
+        return key
+    refs = [ref for ref in (price, lookup_key, product) if ref]
+    for known in (catalog.stripe, catalog.earlier_stripe):
+        for ref in refs:
+            if ref in known:
+                return known[ref]
+    return None
+
+
+def find_bought(
+    catalog: Catalog, *, price: str | None, lookup_key: str | None, product: str | None, plan: str | None
+) -> Plan | AddOn | None:
+    """Find what an item of a subscription buys, as it is sold today, or was at last where its buyers keep it.
+
+    None when the catalog does not know it. Which version counts for whom, `versions.py` says.
+    """
+    key = find_key(catalog, price=price, lookup_key=lookup_key, product=product, plan=plan)
+    if key is None:
+        return None
+    found = newest(catalog, key)
+    if found is None and key in catalog.keeps:
+        return list(versions_of(catalog, key).values())[-1]
+    return found

@@ -1,0 +1,291 @@
+"""The quote of a plan change: what it would do to access, usage, members and money, stated before it is done.
+
+Laws: `quote` is pure in (account, catalog, snapshot, wanted, at), and changes nothing; what would hold afterwards is
+derived from the account as it would stand by the same fold and the same merge as everything else; the first rule that
+matches decides; what is used of a window is never forgotten unless the rule, or a window that begins anew, says so.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.billing.accounts import Account, apply
+from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Subscription
+from paygrade.catalog.model import Catalog, Direction, PlanChangeRule
+from paygrade.changes.cost import Money, bill, currency_of
+from paygrade.changes.impact import Carried, Delta, Matched, Violation, match_rule, outcome
+from paygrade.changes.proration import period_at
+from paygrade.changes.request import Position, Resolved, Wanted, resolve
+from paygrade.entitlements.derive import Snapshot
+from paygrade.values.errors import Refused
+
+
+class ItemChange(Struct, frozen=True):
+    """What becomes of one item of the subscription: what it buys, how many, and the price's name at the provider.
+
+    `id` is the provider's; an item that is new has none yet. `interval` is the price's key. None: not bought, or no
+    price that the catalog knows.
+    """
+
+    how: Literal["added", "changed", "removed", "kept"]
+    id: str | None
+    before: str | None
+    after: str | None
+    quantity_before: int
+    quantity_after: int
+    price_before: str | None
+    price_after: str | None
+    interval_before: str | None = None
+    interval_after: str | None = None
+
+
+class TrialEffect(Struct, frozen=True):
+    """What becomes of the trial: it goes on until `ends_at`, is over by then, or ends with the subscription."""
+
+    effect: Literal["goes_on", "is_over", "ends"]
+    ends_at: datetime
+
+
+class Caveat(Struct, frozen=True):
+    """Something to know before the change is made. `code` is stable."""
+
+    code: Literal[
+        "pending_cancellation",
+        "payment_overdue",
+        "not_active",
+        "scheduled_elsewhere",
+        "price_unknown",
+        "currency_mismatch",
+        "several_subscriptions",
+        "other_than_policy",
+        "coupon_not_counted",
+        "metered_not_counted",
+        "preview_unavailable",
+        "another_scheduled",
+        "another_under_way",
+    ]
+    detail: str
+
+
+class Quote(Struct, frozen=True):
+    """What a plan change would do. `id`, `expires_at` and `digest` are set when it is kept.
+
+    `executable` False: the rule refuses the change while a violation stands. `ends`: the subscription would end.
+    `account_version` and `catalog_version` are those it was made on. `reverts`: the plan change it takes back.
+    """
+
+    account: str
+    account_version: int
+    catalog_version: int
+    made_at: datetime
+    subscription: str
+    wanted: Wanted
+    direction: Direction
+    plan_before: str | None
+    plan_after: str | None
+    matched: Matched
+    when: Literal["now", "period_end", "date"]
+    effective_at: datetime
+    ends: bool
+    items: tuple[ItemChange, ...]
+    deltas: tuple[Delta, ...]
+    violations: tuple[Violation, ...]
+    executable: bool
+    usage: tuple[Carried, ...]
+    trial: TrialEffect | None
+    money: Money
+    warnings: tuple[Caveat, ...]
+    reverts: str | None = None
+    id: str = ""
+    expires_at: datetime | None = None
+    digest: str = ""
+
+
+def quote(
+    account: Account,
+    catalog: Catalog,
+    snapshot: Snapshot,
+    wanted: Wanted,
+    at: datetime,
+    *,
+    active_at: Mapping[str, datetime] = MappingProxyType({}),
+) -> Quote:
+    """What this change would do, asked at `at`; `snapshot` is the account's at `at`, with its balances, and `active_at`
+    is when its members were last active.
+
+    Money is what the formula gives. Refused as `resolve` refuses, or `change_refused`, `date_in_the_past`.
+    """
+    at = at.replace(microsecond=0)
+    resolved = resolve(account, catalog, wanted, at)
+    matched = match_rule(catalog, resolved.plan_before, resolved.plan_after, resolved.direction)
+    if matched.rule.when == "refuse":
+        raise Refused("change_refused", _refusal(resolved, matched))
+    when, effective_at = _effective(resolved, matched.rule, wanted, at)
+    money, changed = bill(resolved, matched.rule, effective_at, at, at_period_end=when == "period_end")
+    after = changed_account(account, changed, effective_at)
+    what = outcome(account, after, catalog, snapshot, matched.rule, (changed,), effective_at, active_at=active_at)
+    return Quote(
+        account=account.key,
+        account_version=account.version,
+        catalog_version=catalog.version,
+        made_at=at,
+        subscription=resolved.subscription.id,
+        wanted=wanted,
+        direction=resolved.direction,
+        plan_before=resolved.plan_before.ref if resolved.plan_before else None,
+        plan_after=resolved.plan_after.ref if resolved.plan_after else None,
+        matched=matched,
+        when=when,
+        effective_at=effective_at,
+        ends=not resolved.after,
+        items=_items(resolved),
+        deltas=what.deltas,
+        violations=what.violations,
+        executable=not any(violation.policy == "refuse" for violation in what.violations),
+        usage=what.usage,
+        trial=_trial(resolved, effective_at),
+        money=money,
+        warnings=tuple(_warnings(resolved, matched.rule, wanted, when, effective_at)),
+    )
+
+
+def _refusal(resolved: Resolved, matched: Matched) -> str:
+    before = resolved.plan_before.key if resolved.plan_before else "*"
+    after = resolved.plan_after.key if resolved.plan_after else "*"
+    return f"rule {matched.number} of `plan_change` refuses to go from `{before}` to `{after}`"
+
+
+def changed_account(account: Account, subscription: Subscription, at: datetime) -> Account:
+    """The account as it would stand if its provider, or its operator, stated this of the subscription."""
+    for subject, statement in account.statements.items():
+        match statement.body:
+            case Customer(subscriptions=known) if any(one.id == subscription.id for one in known):
+                others = tuple(subscription if one.id == subscription.id else one for one in known)
+                body: Customer | ManualSubscription = replace(statement.body, subscriptions=others)
+            case ManualSubscription(subscription=Subscription(id=id)) if id == subscription.id:
+                body = ManualSubscription(subscription)
+            case _:
+                continue
+        return apply(account, Fact(account.version + 1, subject, statement.sequence + 1, at, body))
+    raise AssertionError("a subscription stands in a statement")
+
+
+def changed_subscription(account: Account, catalog: Catalog, made: Quote) -> Subscription:
+    """The subscription as it is to be stated where nobody bills it, when a quote of it is carried out."""
+    resolved = resolve(account, catalog, made.wanted, made.made_at)
+    at_period_end = made.when == "period_end"
+    _, changed = bill(resolved, made.matched.rule, made.effective_at, made.made_at, at_period_end=at_period_end)
+    if made.when == "now" or made.ends:
+        return changed
+    return replace(resolved.subscription, next=(Phase(made.effective_at, changed.items),))
+
+
+def _effective(
+    resolved: Resolved, rule: PlanChangeRule, wanted: Wanted, at: datetime
+) -> tuple[Literal["now", "period_end", "date"], datetime]:
+    """When the change takes effect: as asked, else as the rule says."""
+    if wanted.date is not None:
+        date = wanted.date.replace(microsecond=0)
+        if date < at:
+            raise Refused("date_in_the_past", f"{wanted.date.isoformat()} is over; name a time that is still to come")
+        return "date", date
+    when = wanted.when or ("period_end" if rule.when == "period_end" else "now")
+    return when, at if when == "now" else period_end(resolved.subscription, resolved.before, resolved.after, at)
+
+
+def period_end(
+    subscription: Subscription, before: tuple[Position, ...], after: tuple[Position, ...], at: datetime
+) -> datetime:
+    """The end of the period that is paid for: of the trial, or of whatever item changes and is paid for longest."""
+    trial_ends_at = subscription.trial_ends_at
+    if subscription.status == "trialing" and trial_ends_at is not None and trial_ends_at > at:
+        return trial_ends_at
+    changing = [position for position in before if position not in after] or before
+    return max((_until(position, subscription, at) for position in changing), default=at)
+
+
+def _until(position: Position, subscription: Subscription, at: datetime) -> datetime:
+    until = position.item.period_until
+    if until is not None and until > at:
+        return until
+    every = (position.price.interval, position.price.interval_count) if position.price else ("month", 1)
+    return period_at(subscription.anchor_at, every, at).until or at
+
+
+def _items(resolved: Resolved) -> tuple[ItemChange, ...]:
+    old = {position.item.id: position for position in resolved.before}
+    new = {position.item.id: position for position in resolved.after}
+    found = []
+    for id in {**old, **new}:
+        before, after = old.get(id), new.get(id)
+        how: Literal["added", "changed", "removed", "kept"] = "kept" if before == after else "changed"
+        if before is None or after is None:
+            how = "added" if before is None else "removed"
+        found.append(
+            ItemChange(
+                how,
+                id if before is not None else None,
+                before.key if before is not None else None,
+                after.key if after is not None else None,
+                before.item.quantity if before is not None else 0,
+                after.item.quantity if after is not None else 0,
+                before.price.stripe if before is not None and before.price is not None else None,
+                after.price.stripe if after is not None and after.price is not None else None,
+                before.price.key if before is not None and before.price is not None else None,
+                after.price.key if after is not None and after.price is not None else None,
+            )
+        )
+    return tuple(found)
+
+
+def _trial(resolved: Resolved, effective_at: datetime) -> TrialEffect | None:
+    subscription = resolved.subscription
+    ends_at = subscription.trial_ends_at
+    if subscription.status != "trialing" or ends_at is None:
+        return None
+    if effective_at >= ends_at:
+        return TrialEffect("is_over", ends_at)
+    return TrialEffect("goes_on", ends_at) if resolved.after else TrialEffect("ends", effective_at)
+
+
+def _warnings(
+    resolved: Resolved, rule: PlanChangeRule, wanted: Wanted, when: str, effective_at: datetime
+) -> Iterable[Caveat]:
+    subscription, state = resolved.subscription, resolved.standing.state
+    if subscription.ends_at is not None:
+        over = " before the change" if subscription.ends_at <= effective_at else ""
+        yield Caveat(
+            "pending_cancellation", f"`{subscription.id}` is canceled and ends {subscription.ends_at:%Y-%m-%d}{over}"
+        )
+    if state in ("grace", "past_due", "unpaid"):
+        yield Caveat("payment_overdue", f"`{subscription.id}` is {subscription.status}; what is owed stays owed")
+    elif state == "paused":
+        yield Caveat("not_active", f"`{subscription.id}` is paused; nothing is billed before it is resumed")
+    if subscription.schedule is not None:
+        yield Caveat(
+            "scheduled_elsewhere", f"`{subscription.schedule}` changes `{subscription.id}` by itself at the provider"
+        )
+    if resolved.several:
+        yield Caveat(
+            "several_subscriptions", f"there are others beside `{subscription.id}`; name one as `subscription`"
+        )
+    if when != ("period_end" if rule.when == "period_end" else "now"):
+        yield Caveat("other_than_policy", f"the catalog's rule says `{rule.when}`")
+    yield from _warnings_of_prices(resolved)
+    if wanted.coupon is not None:
+        yield Caveat("coupon_not_counted", f"the formula does not know what `{wanted.coupon}` takes off")
+
+
+def _warnings_of_prices(resolved: Resolved) -> Iterable[Caveat]:
+    both = (*resolved.before, *resolved.after)
+    for key in dict.fromkeys(p.key for p in both if p.price is None and p.item.quantity):
+        yield Caveat("price_unknown", f"the catalog knows no price for `{key}`; it is not in the sums")
+    for key in dict.fromkeys(p.key for p in resolved.after if p.item.metered):
+        yield Caveat("metered_not_counted", f"`{key}` is paid by use, which is not in the sums")
+    old, new = currency_of(resolved.before), currency_of(resolved.after)
+    if old is not None and new is not None and {p.price.currency for p in both if p.price} != {old}:
+        yield Caveat("currency_mismatch", f"this is paid in `{old}`; a subscription is billed in one currency")

@@ -1,0 +1,198 @@
+"""Settlements: what follows for usage and limits once facts tell that what is bought has changed, whoever changed it.
+
+Laws: `settle` is pure in its arguments; a change is what differs between what was bought when it was last looked and
+what is bought now, however many facts came in between, so looking often or seldom leads to the same; the rule that
+decides is the one a quote would have named; nothing here gives less than what is bought gives.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.billing.accounts import Account, Statement
+from paygrade.billing.facts import TERMINAL, Customer, Leeway, ManualSubscription, Subscription
+from paygrade.billing.standing import in_phase, soonest, standings
+from paygrade.catalog.model import Catalog, Direction, Plan
+from paygrade.changes.impact import Carried, Delta, Matched, Outcome, Violation, match_rule, outcome
+from paygrade.changes.request import Position, direction_of, plan_position, positions
+from paygrade.entitlements.derive import Entitlement, Snapshot
+from paygrade.entitlements.seats import SeatLoss
+
+ENDED = ("incomplete", "canceled", "expired")
+
+
+class Settlement(Struct, frozen=True):
+    """A change of what is bought, and what followed from it.
+
+    `subscriptions` are those that changed. `usage` is what is counted otherwise from now on; `leeways` what is left of
+    features for a while; `violations` what is over the new limits; `lost` who lost a seat, or its use.
+    """
+
+    at: datetime
+    direction: Direction
+    plan_before: str | None
+    plan_after: str | None
+    matched: Matched
+    subscriptions: tuple[str, ...]
+    deltas: tuple[Delta, ...]
+    usage: tuple[Carried, ...]
+    violations: tuple[Violation, ...]
+    leeways: tuple[Leeway, ...]
+    lost: tuple[SeatLoss, ...] = ()
+
+
+Expected = tuple[tuple[str, int, str | None], ...]
+"""What a subscription is to buy: what, how many, and the price's name at the provider where it has one."""
+Bought = dict[str, tuple[Position, ...]]
+"""By subscription: what it buys while it lives."""
+
+
+def settle(
+    before: Account,
+    since: datetime,
+    after: Account,
+    catalog: Catalog,
+    snapshot: Snapshot,
+    at: datetime,
+    *,
+    change: str,
+    active_at: Mapping[str, datetime],
+) -> Settlement | None:
+    """What follows from what changed between `before` as it stood at `since` and `after` at `at`; None: nothing did.
+
+    `snapshot` has the balances at `at`, `active_at` is when members were last active; `change` is the id under which
+    it is remembered. Who loses a seat is left to whoever takes it away.
+    """
+    old, new = bought(before, catalog, since), bought(after, catalog, at)
+    changed = _differing(old, new)
+    if not changed:
+        return None
+    plan_before, plan_after = _plan(old, catalog), _plan(new, catalog)
+    direction = direction_of(plan_before, plan_after, _flat(old, changed), _flat(new, changed))
+    matched = match_rule(catalog, plan_before, plan_after, direction, asked=False)
+    stood = as_stood(before, since, at)
+    now = tuple(s for s in after.subscriptions if s.id in changed)
+    what = outcome(
+        replace(stood, version=after.version), after, catalog, snapshot, matched.rule, now, at, active_at=active_at
+    )
+    return Settlement(
+        at=at,
+        direction=direction,
+        plan_before=plan_before.ref if plan_before else None,
+        plan_after=plan_after.ref if plan_after else None,
+        matched=matched,
+        subscriptions=tuple(changed),
+        deltas=what.deltas,
+        usage=what.usage,
+        violations=what.violations,
+        leeways=_leeways(what, change),
+    )
+
+
+def has_changed(before: Account, since: datetime, after: Account, catalog: Catalog, at: datetime) -> bool:
+    """Whether there is something to settle. With an empty catalog: whether there could be, whatever is sold."""
+    return bool(_differing(bought(before, catalog, since), bought(after, catalog, at)))
+
+
+def _differing(old: "Bought", new: "Bought") -> list[str]:
+    return [id for id in sorted({*old, *new}) if _said(old.get(id, ())) != _said(new.get(id, ()))]
+
+
+def bought(account: Account, catalog: Catalog, at: datetime) -> Bought:
+    """What the account buys at `at`, by each subscription that lives."""
+    lives = [s.subscription for s in standings(account, catalog, at) if s.state not in ENDED]
+    found = {one.id: tuple(p for p in positions(account, one, catalog, at) if p.item.quantity > 0) for one in lives}
+    return {id: its for id, its in found.items() if its}
+
+
+def is_as_expected(expected: Expected, found: Iterable[Position]) -> bool:
+    """Whether this is what a change was to bring about. A name of a price that one side does not know says nothing."""
+    wanted, there = sorted(expected, key=repr), list(found)
+    if len(wanted) != len(there):
+        return False
+    for key, quantity, price in wanted:
+        fits = [p for p in there if (p.key, p.item.quantity) == (key, quantity) and _is_price(p, price)]
+        if not fits:
+            return False
+        there.remove(fits[0])
+    return True
+
+
+def _is_price(position: Position, name: str | None) -> bool:
+    known = position.price.stripe if position.price is not None else None
+    return name is None or known is None or known == name
+
+
+def next_turn(account: Account, at: datetime) -> datetime | None:
+    """The next instant at which what is bought changes by itself."""
+    dates: list[datetime | None] = []
+    for subscription in account.subscriptions:
+        if subscription.status not in TERMINAL:
+            dates += [subscription.ends_at, subscription.trial_ends_at]
+            dates += [phase.from_at for phase in subscription.next]
+    return soonest(dates, at)
+
+
+def as_stood(account: Account, since: datetime, at: datetime) -> Account:
+    """The account as if nothing that its dates brought about between `since` and `at` had come about."""
+
+    def frozen(subscription: Subscription) -> Subscription:
+        subscription = in_phase(subscription, since)
+        to_come = tuple(phase for phase in subscription.next if phase.from_at > at)
+        ends_at, trial_ends_at = subscription.ends_at, subscription.trial_ends_at
+        if ends_at is not None and since < ends_at <= at:
+            ends_at = None
+        if trial_ends_at is not None and since < trial_ends_at <= at and subscription.after_trial in ENDED:
+            subscription = replace(subscription, after_trial="active")
+        return replace(subscription, ends_at=ends_at, next=to_come)
+
+    statements = {}
+    for subject, statement in account.statements.items():
+        statements[subject] = _with(statement, frozen)
+    return replace(account, statements=statements)
+
+
+def _with(statement: Statement, changed: Callable[[Subscription], Subscription]) -> Statement:
+    match statement.body:
+        case Customer(subscriptions=subscriptions) as customer:
+            return replace(statement, body=replace(customer, subscriptions=tuple(map(changed, subscriptions))))
+        case ManualSubscription(subscription=Subscription() as subscription):
+            return replace(statement, body=ManualSubscription(changed(subscription)))
+        case _:
+            return statement
+
+
+def _said(found: Iterable[Position]) -> list[tuple[object, ...]]:
+    """What counts of what is bought: what, how many and for which price, whatever names its provider has for them."""
+    said = [
+        (p.key, p.item.quantity, (p.price.key if p.price else p.item.price) or "", p.item.plan or "") for p in found
+    ]
+    return sorted(said, key=repr)
+
+
+def _flat(found: Bought, ids: Iterable[str]) -> tuple[Position, ...]:
+    return tuple(position for id in ids for position in found.get(id, ()))
+
+
+def _plan(found: Bought, catalog: Catalog) -> Plan | None:
+    """The plan that counts: the highest that is bought, else the default."""
+    own = plan_position(position for its in found.values() for position in its)
+    return own.bought if own is not None and isinstance(own.bought, Plan) else catalog.default_plan
+
+
+def _leeways(what: Outcome, change: str) -> tuple[Leeway, ...]:
+    """What is left for a while of what is over, as the rule says."""
+    found = {}
+    for violation in what.violations:
+        its = what.entitled[0].get(violation.feature)
+        if violation.policy in ("grace", "keep") and violation.until is not None and its is not None:
+            found[violation.feature] = Leeway(violation.feature, _as_before(its), violation.until, change)
+    return tuple(found.values())
+
+
+def _as_before(its: Entitlement) -> int | None:
+    if its.soft:
+        return its.units_max
+    return its.limit

@@ -1,0 +1,81 @@
+"""How commands talk to a running server.
+
+Laws: a refusal of the server is raised as Refused with the server's own code, a server that is away as
+Unavailable; JSON comes back as plain values, printed as they are.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+
+from paygrade.embedded_postgres.folder import default_data_dir
+from paygrade.server.process.admin_key import stored_key
+from paygrade.server.process.settings import Target, parse_target
+from paygrade.values.errors import Mistake, Refused, Unavailable
+
+TIMEOUT_S = 30.0
+
+
+def target() -> Target:
+    """Where the server is; without a key in the environment, the one a local embedded server wrote down."""
+    found = parse_target(os.environ)
+    if found.key is None and "PAYGRADE_URL" not in os.environ:
+        given = os.environ.get("PAYGRADE_DATA_DIR")
+        return Target(found.url, stored_key(Path(given) if given else default_data_dir()))
+    return found
+
+
+def call(
+    method: str,
+    path: str,
+    *,
+    body: object = None,
+    content: bytes | None = None,
+    media_type: str = "application/json",
+    query: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Any:
+    """One request; the decoded answer (None when there is none). Any: what the server says is printed as it is."""
+    found = target()
+    if content is None and body is not None:
+        content = msgspec.json.encode(body)
+    headers = {**(headers or {}), **({"Content-Type": media_type} if content is not None else {})}
+    if found.key:
+        headers["Authorization"] = f"Bearer {found.key}"
+    try:
+        with httpx2.Client(timeout=TIMEOUT_S, trust_env=False) as client:
+            answer = client.request(method, found.url + path, params=query, content=content, headers=headers)
+    except httpx2.ConnectError:
+        raise Unavailable(
+            "server_unreachable",
+            f"nothing answers at {found.url}; is the server running? start it with `paygrade serve`",
+        ) from None
+    except httpx2.TransportError as error:
+        raise Unavailable("server_unreachable", f"the server at {found.url} did not answer: {error}") from None
+    if answer.is_success:
+        return msgspec.json.decode(answer.content) if answer.content else None
+    raise _failure(answer, found)
+
+
+def path(*segments: str) -> str:
+    """A path of the API; account keys may hold anything, slashes too."""
+    return "/" + "/".join(quote(segment, safe="") for segment in segments)
+
+
+def _failure(answer: httpx2.Response, found: Target) -> Refused | Unavailable:
+    try:
+        told = msgspec.json.decode(answer.content)
+        code, detail = str(told["code"]), str(told["detail"])
+        mistakes = msgspec.convert(told.get("errors", ()), tuple[Mistake, ...])
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        return Unavailable("server_strange", f"{found.url} answered {answer.status_code}, not as Paygrade does; "
+                           "does PAYGRADE_URL name a Paygrade server?")  # fmt: skip
+    if answer.status_code == 401:
+        return Refused(code, "the server wants a key; set PAYGRADE_API_KEY to the server's PAYGRADE_ADMIN_KEY")
+    if answer.status_code >= 500:
+        return Unavailable(code, detail)
+    return Refused(code, detail, mistakes)

@@ -1,0 +1,196 @@
+"""`paygrade catalog`: read a catalog's file, see what it would change, publish it."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paygrade.cli.api import call, path
+from paygrade.cli.migrations import migrate, migration, migrations, moment
+from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.wording import instant
+from paygrade.server.process.catalog_file import read_catalog
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_existing = click.option(
+    "--existing",
+    type=click.Choice(["follow", "keep"]),
+    default="follow",
+    show_default=True,
+    help="Whether those who have what changes follow, or keep the version they have.",
+)
+_at = click.option("--at", help="With --existing follow: when, for example 2027-01-01; at once without it.")
+
+
+@click.group()
+def catalog() -> None:
+    """Read, plan and publish the catalog, and move accounts to other versions of it."""
+
+
+for _command in (migrate, migration, migrations):
+    catalog.add_command(_command)
+
+
+@catalog.command()
+@click.argument("file", type=_file, default="paygrade.yaml")
+@as_json
+def lint(file: Path, as_json: bool) -> None:
+    """Read FILE and name every mistake in it; needs no server."""
+    read_catalog(file)
+    if as_json:
+        show_json({"file": str(file), "mistakes": []})
+    else:
+        say(f"{file}: no mistakes", style="green")
+
+
+@catalog.command()
+@click.argument("file", type=_file, default="paygrade.yaml")
+@_existing
+@_at
+@as_json
+def plan(file: Path, existing: str, at: str | None, as_json: bool) -> None:
+    """Show what publishing FILE would change, and for whom. Changes nothing."""
+    becomes = _becomes(existing, at)
+    planned = _send(file, {"dry_run": "true", **becomes})
+    said = "".join(f" --{name} {value}" for name, value in becomes.items())
+    _show_plan(planned, f"paygrade catalog push {planned['plan_id']} --file {file}{said}", as_json=as_json)
+
+
+@catalog.command()
+@click.argument("plan_id", required=False)
+@click.option("--file", type=_file, default="paygrade.yaml", show_default=True, help="The document that was planned.")
+@_existing
+@_at
+@as_json
+def push(plan_id: str | None, file: Path, existing: str, at: str | None, as_json: bool) -> None:
+    """Publish a document; with PLAN_ID only if nothing has changed since the plan was made."""
+    pushed = _send(file, {**({"plan": plan_id} if plan_id else {}), **_becomes(existing, at)})
+    _show_pushed(pushed, as_json=as_json)
+
+
+@catalog.command()
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--plan", "plan_id", metavar="PLAN_ID", help="Publish exactly what was planned under this id.")
+@_existing
+@_at
+@as_json
+def rollback(version: int, plan_id: str | None, existing: str, at: str | None, as_json: bool) -> None:
+    """Publish the document of VERSION again as the newest one; without --plan only show what that would change."""
+    document = call("GET", path("v1", "catalog", "versions", str(version)))["document"]
+    becomes = _becomes(existing, at)
+    if plan_id is not None:
+        _show_pushed(call("PUT", "/v1/catalog", body=document, query={"plan": plan_id, **becomes}), as_json=as_json)
+        return
+    planned = call("PUT", "/v1/catalog", body=document, query={"dry_run": "true", **becomes})
+    said = "".join(f" --{name} {value}" for name, value in becomes.items())
+    again = f"paygrade catalog rollback {version} --plan {planned['plan_id']}{said}"
+    _show_plan(planned, again, as_json=as_json)
+
+
+@catalog.command()
+@click.argument("plan", required=False)
+@click.option("--version", type=click.IntRange(min=1), help="Only accounts on this version.")
+@click.option("--after", default="", help="Accounts with a larger key than this.")
+@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@as_json
+def who(plan: str | None, version: int | None, after: str, limit: int, as_json: bool) -> None:
+    """Count who is on which version of everything, or of PLAN (or an add-on) with a page of the accounts."""
+    if plan is None:
+        told = call("GET", "/v1/catalog/plans")
+    else:
+        query = {"limit": str(limit), "after": after, "version": "" if version is None else str(version)}
+        given = {name: value for name, value in query.items() if value}
+        told = call("GET", path("v1", "catalog", "plans", plan, "accounts"), query=given)
+    if as_json:
+        show_json(told)
+        return
+    rows = ((f"{each['key']}@{each['version']}", each["why"], each["accounts"]) for each in told["versions"])
+    table(("version", "why", "accounts"), rows)
+    if plan is None:
+        return
+    say()
+    held = ((one["account"], one["version"]) for one in told["accounts"])
+    table(("account", "version", "why", "since", "until", "note"),
+          ((account, f"{had['key']}@{had['version']}", had["why"], _dated(had, "since"), _dated(had, "until"),
+            had.get("reason")) for account, had in held))  # fmt: skip
+    if told["next"] is not None:
+        click.echo(f"more: --after {told['next']}", err=True)
+
+
+@catalog.command()
+@as_json
+def versions(as_json: bool) -> None:
+    """List published versions, the newest first."""
+    found = call("GET", "/v1/catalog/versions")
+    if as_json:
+        show_json(found)
+        return
+    rows = ((each["version"], instant(each["published_at"]), each["published_by"]) for each in found)
+    table(("version", "published", "by"), rows)
+
+
+# Any: decoded JSON, as the server sent it.
+def _send(file: Path, query: dict[str, str]) -> Any:
+    media_type = "application/json" if file.suffix == ".json" else "application/yaml"
+    return call("PUT", "/v1/catalog", content=file.read_bytes(), media_type=media_type, query=query)
+
+
+def _show(planned: dict[str, Any]) -> None:
+    if planned["version"] == planned["base_version"]:
+        say(f"the document says what version {planned['version']} says")
+        return
+    say(f"version {planned['base_version']} → {planned['version']}", style="bold")
+    for change in planned["changes"]:
+        before, after = change["before"], change["after"]
+        mark, style = ("+", "green") if before is None else ("-", "red") if after is None else ("~", "yellow")
+        texts = " → ".join(text for text in (before, after) if text is not None)
+        say(f"{mark} {change['pointer']}: {texts}", style=style)
+    if planned["existing"]:
+        say()
+        rows = (
+            (each["before"], each["after"], each["why"], _dated(each, "until"), each["accounts"])
+            for each in planned["existing"]
+        )
+        table(("have", "will have", "why", "until", "accounts"), rows)
+    impact = planned["impact"]
+    say()
+    say(f"{impact['affected']} of {impact['accounts']} accounts affected: {impact['gaining']} gain, "
+        f"{impact['losing']} lose, {impact['changing']} see another value")  # fmt: skip
+    if impact["sample"]:
+        rows = ((e["account"], e["feature"], e["how"], e["before"], e["after"]) for e in impact["sample"])
+        table(("account", "feature", "how", "before", "after"), rows)
+
+
+def _show_plan(planned: dict[str, Any], again: str, *, as_json: bool) -> None:
+    if as_json:
+        show_json(planned)
+        return
+    _show(planned)
+    if planned["version"] == planned["base_version"]:
+        return
+    say()
+    say(f"plan id: {planned['plan_id']}", style="bold")
+    say(f"publish exactly this: {again}")
+
+
+def _show_pushed(pushed: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(pushed)
+        return
+    _show(pushed)
+    say()
+    if pushed["published"]:
+        say(f"published version {pushed['version']}", style="green")
+    else:
+        say(f"version {pushed['version']} says the same; nothing to publish")
+
+
+def _becomes(existing: str, at: str | None) -> dict[str, str]:
+    """What is to become of those who have what changes, as the query says it."""
+    if at is not None and existing == "keep":
+        raise click.UsageError("who keeps a version never follows: leave --at out, or say --existing follow")
+    return {**({"existing": existing} if existing != "follow" else {}), **({"at": moment(at)} if at else {})}
+
+
+def _dated(told: dict[str, Any], name: str) -> str | None:
+    return instant(told[name]) if told.get(name) else None

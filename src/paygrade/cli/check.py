@@ -1,0 +1,33 @@
+"""`paygrade check`: may they, now, and why?"""
+
+import sys
+from typing import Any
+
+import click
+
+from paygrade.cli.api import call
+from paygrade.cli.output import as_json, say, show_json
+from paygrade.cli.wording import sentence
+
+
+@click.command()
+@click.argument("account")
+@click.argument("feature")
+@click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many more units.")
+@click.option("--member", help="The member who asks, for features with roles or seats.")
+@click.option("--at", help="Another instant, for example 2026-01-31T10:00:00Z.")
+@as_json
+def check(account: str, feature: str, quantity: int, member: str | None, at: str | None, as_json: bool) -> None:
+    """May ACCOUNT use FEATURE? Exit code 0: yes, 1: no."""
+    decision = call("POST", "/v1/check", body={"account": account, **question(feature, quantity, member, at)})
+    if as_json:
+        show_json(decision)
+    else:
+        say(sentence(decision), style="green" if decision["allowed"] else "red")
+    sys.exit(0 if decision["allowed"] else 1)
+
+
+def question(feature: str, quantity: int, member: str | None, at: str | None) -> dict[str, Any]:
+    """The body of a question; what was not said stays out. Any: plain JSON."""
+    said = {"feature": feature, "quantity": quantity, "member": member, "at": at}
+    return {name: value for name, value in said.items() if value is not None}

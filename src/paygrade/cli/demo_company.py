@@ -1,0 +1,85 @@
+"""The demo's shop: what a company sells and who buys it, made at the simulator with the official stripe library."""
+
+from typing import Any
+
+from paygrade.catalog.model import AddOn, Catalog, Plan
+
+GOOD_CARD = "pm_card_visa"
+FAILING_CARD = "pm_card_chargeCustomerFail"
+
+
+class Shop:
+    """Acts as the company would: through Stripe's own library, without knowing of Paygrade."""
+
+    def __init__(self, *, url: str, key: str) -> None:
+        import stripe  # half a second, which only the demo pays
+
+        self._stripe = stripe.StripeClient(key, base_addresses={"api": url}, max_network_retries=1)
+        self.prices: dict[str, str] = {}
+        """The id of each price, by its lookup key."""
+        self.customers: dict[str, str] = {}
+        """The id of each customer, by the account it names."""
+        self.subscriptions: dict[str, str] = {}
+
+    def stock(self, catalog: Catalog) -> None:
+        """Make a product for each plan and add-on, and a price for each of theirs."""
+        everything: list[Plan | AddOn] = [*catalog.plans.values(), *catalog.add_ons.values()]
+        for sold in everything:
+            if not sold.prices:
+                continue
+            product = self._stripe.v1.products.create({"name": sold.key.replace("_", " ").title()})
+            for price in sold.prices.values():
+                if price.stripe is None:
+                    continue
+                made = self._stripe.v1.prices.create(
+                    {
+                        "product": product.id,
+                        "currency": price.currency,
+                        "unit_amount": price.amount,
+                        "lookup_key": price.stripe,
+                        "recurring": {"interval": price.interval, "interval_count": price.interval_count},
+                    }
+                )
+                self.prices[price.stripe] = made.id
+
+    def welcome(self, account: str, name: str) -> None:
+        """Make a customer with a good card, who names their account in the metadata."""
+        made = self._stripe.v1.customers.create(
+            {
+                "name": name,
+                "email": f"billing@{account}.example",
+                "metadata": {"paygrade_account": account},
+                "payment_method": GOOD_CARD,
+                "invoice_settings": {"default_payment_method": GOOD_CARD},
+            }
+        )
+        self.customers[account] = made.id
+
+    # Any: each library call has its own type of parameters.
+    def subscribe(self, account: str, price: str, *, quantity: int = 1, trial_days: int = 0) -> None:
+        params: Any = {
+            "customer": self.customers[account],
+            "items": [{"price": self.prices[price], "quantity": quantity}],
+        }
+        if trial_days:
+            params["trial_period_days"] = trial_days
+        self.subscriptions[account] = self._stripe.v1.subscriptions.create(params).id
+
+    def change(self, account: str, price: str, *, quantity: int = 1) -> None:
+        """Move the account's subscription to another price or quantity, as a billing page would."""
+        id = self.subscriptions[account]
+        item = self._stripe.v1.subscriptions.retrieve(id).items.data[0]
+        wanted: Any = {"items": [{"id": item.id, "price": self.prices[price], "quantity": quantity}]}
+        self._stripe.v1.subscriptions.update(id, wanted)
+
+    def use_card(self, account: str, card: str) -> None:
+        """Replace the card that pays."""
+        customer = self.customers[account]
+        attached = self._stripe.v1.payment_methods.attach(card, {"customer": customer})
+        self._stripe.v1.customers.update(customer, {"invoice_settings": {"default_payment_method": attached.id}})
+
+    def pay(self, account: str) -> None:
+        """Pay every open invoice."""
+        open_invoices = self._stripe.v1.invoices.list({"customer": self.customers[account], "status": "open"})
+        for invoice in open_invoices.data:
+            self._stripe.v1.invoices.pay(invoice.id)

@@ -1,0 +1,133 @@
+"""`paygrade doctor`: what is set, what answers, and what to do about the rest."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from typing import Literal
+
+import click
+import httpx2
+from msgspec import Struct
+
+from paygrade.cli import wiring
+from paygrade.cli.output import as_json, say, show_json
+from paygrade.postgres.store import Store
+from paygrade.server.operations.catalog.publish import current_catalog
+from paygrade.server.process.catalog_file import read_catalog
+from paygrade.server.process.settings import Settings, parse_settings
+from paygrade.values.errors import Refused, Unavailable
+
+_STYLES = {"ok": "green", "note": "yellow", "wrong": "red"}
+
+
+class Symptom(Struct, frozen=True):
+    """One thing looked at. `note` is worth knowing, `wrong` keeps the server from doing its work."""
+
+    what: str
+    state: Literal["ok", "note", "wrong"]
+    detail: str
+
+
+@click.command()
+@as_json
+def doctor(as_json: bool) -> None:
+    """Check settings, database, schema, clock, provider and catalog. Exit code 1 if something is wrong."""
+    symptoms: list[Symptom] = []
+    for symptom in _examine():
+        symptoms.append(symptom)
+        if not as_json:
+            say(f"{symptom.state:5}  {symptom.what:9}  {symptom.detail}", style=_STYLES[symptom.state])
+    if as_json:
+        show_json(symptoms)
+    sys.exit(1 if any(symptom.state == "wrong" for symptom in symptoms) else 0)
+
+
+def _examine() -> Iterator[Symptom]:
+    try:
+        settings = parse_settings(os.environ)
+    except Refused as error:
+        yield from (Symptom("settings", "wrong", f"{each.pointer}: {each.message}") for each in error.mistakes)
+        return
+    yield Symptom("settings", "ok", "every variable can be read")
+    yield _admin_key(settings)
+    yield from _database(settings)
+    yield _clock(settings)
+    yield from _provider(settings)
+    if settings.catalog is not None:
+        yield _catalog_file(settings)
+
+
+def _admin_key(settings: Settings) -> Symptom:
+    if settings.admin_key is None:
+        return Symptom("key", "ok", f"generated, kept in {wiring.data_dir(settings)}/admin_key")
+    if len(settings.admin_key) < 20 or not settings.admin_key.startswith("sk_"):
+        return Symptom("key", "note", "PAYGRADE_ADMIN_KEY is easy to guess; use `sk_` and 32 random characters")
+    return Symptom("key", "ok", "PAYGRADE_ADMIN_KEY is set")
+
+
+def _database(settings: Settings) -> Iterator[Symptom]:
+    try:
+        with wiring.database(settings) as database_url:
+            where = "PAYGRADE_DATABASE_URL" if settings.database_url else f"embedded in {wiring.data_dir(settings)}"
+            missing = asyncio.run(wiring.pending_migrations(database_url))
+            yield Symptom("database", "ok", f"answers ({where})")
+            if missing:
+                yield Symptom("schema", "wrong", f"lacks {', '.join(missing)}; run `paygrade migrate`")
+                return
+            yield Symptom("schema", "ok", "is that of this release")
+            yield asyncio.run(_catalog_in_force(database_url))
+    except Unavailable as error:
+        yield Symptom("database", "wrong", error.detail)
+    except Refused as error:
+        yield Symptom("schema", "wrong", error.detail)
+
+
+async def _catalog_in_force(database_url: str) -> Symptom:
+    async with Store(database_url) as store:
+        try:
+            found = await current_catalog(store)
+        except Refused as error:
+            return Symptom("catalog", "wrong", error.detail)
+    return Symptom("catalog", "ok", f"version {found.version} is in force, published {found.published_at:%Y-%m-%d}")
+
+
+def _clock(settings: Settings) -> Symptom:
+    if settings.clock_url is None:
+        return Symptom("clock", "ok", "the machine's own")
+    try:
+        answer = httpx2.get(f"{settings.clock_url}/_simulator/clock", timeout=5, trust_env=False)
+        answer.raise_for_status()
+        return Symptom(
+            "clock", "note", f"follows the simulator at {settings.clock_url}, where it is {answer.json()['now']}"
+        )
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        advice = "start it with `paygrade simulator serve`, or unset PAYGRADE_CLOCK_URL"
+        return Symptom("clock", "wrong", f"nothing at {settings.clock_url} tells the time ({error}); {advice}")
+
+
+def _provider(settings: Settings) -> Iterator[Symptom]:
+    provider = wiring.stripe_provider(settings)
+    if provider is None:
+        yield Symptom("provider", "note", "no PAYGRADE_STRIPE_API_KEY: subscriptions are stated by hand only")
+        return
+    try:
+        provider.list_page(None, since=None)
+        yield Symptom("provider", "ok", f"{settings.stripe_api_base or 'Stripe'} takes the key")
+    except Unavailable as error:
+        yield Symptom("provider", "wrong", error.detail)
+    if not settings.webhook_secrets:
+        advice = "changes are seen by the poll only, up to a minute late; set it to the endpoint's signing secret"
+        yield Symptom("webhooks", "wrong", f"no PAYGRADE_STRIPE_WEBHOOK_SECRET: {advice}")
+    else:
+        yield Symptom("webhooks", "ok", "a signing secret is set; Stripe posts to `/webhooks/stripe`")
+
+
+def _catalog_file(settings: Settings) -> Symptom:
+    assert settings.catalog is not None
+    try:
+        read_catalog(settings.catalog)
+    except Refused as error:
+        mistakes = "; ".join(str(mistake) for mistake in error.mistakes)
+        return Symptom("catalog", "wrong", f"{settings.catalog}: {mistakes}")
+    return Symptom("catalog", "ok", f"{settings.catalog} has no mistakes")

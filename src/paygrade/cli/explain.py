@@ -1,0 +1,84 @@
+"""`paygrade explain`: why, for a support person."""
+
+from typing import Any
+
+import click
+
+from paygrade.cli.api import call, path
+from paygrade.cli.check import question
+from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.wording import held, instant, sentence
+
+
+@click.command()
+@click.argument("account")
+@click.argument("feature")
+@click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many more units.")
+@click.option("--member", help="The member who asks, for features with roles or seats.")
+@click.option("--at", help="An instant, for example 2026-01-31T10:00:00Z: why was it so then?")
+@as_json
+def explain(account: str, feature: str, quantity: int, member: str | None, at: str | None, as_json: bool) -> None:
+    """Why ACCOUNT may or may not use FEATURE: the sources that count, and the facts with their billing events."""
+    told = call("POST", path("v1", "accounts", account, "explain"), body=question(feature, quantity, member, at))
+    if as_json:
+        show_json(told)
+        return
+    decision = told["decision"]
+    say(sentence(decision), style="green" if decision["allowed"] else "red")
+    say(f"asked for {instant(decision['as_of'])}, with what was known {instant(told['known_at'])} "
+        f"and catalog version {told['catalog_version']}", style="dim")  # fmt: skip
+    for version in told["versions"]:
+        if version["why"] != "newest":
+            say(held(version))
+    _sources(told["candidates"])
+    _facts(told["facts"])
+    for finding in told["findings"]:
+        say()
+        say(f"look at this: {finding['detail']} ({finding['code']}, {finding['subject']})", style="yellow")
+
+
+# Any: decoded JSON, as the server sent it.
+def _sources(candidates: list[dict[str, Any]]) -> None:
+    say()
+    if not candidates:
+        say("No source says anything about this feature.", style="bold")
+        return
+    say("Sources, those that count first:", style="bold")
+    table(
+        ("verdict", "source", "gives", "state", "subscription", "until", "note"),
+        (
+            (
+                candidate["verdict"],
+                " ".join(part for part in (source["kind"], source.get("plan")) if part),
+                _gives(source),
+                source.get("state"),
+                source.get("subscription"),
+                instant(source["until"]) if source.get("until") else None,
+                source.get("note") or None,
+            )
+            for candidate in candidates
+            for source in [candidate["source"]]
+        ),
+    )
+
+
+def _facts(facts: list[dict[str, Any]]) -> None:
+    say()
+    say("Facts behind it, the newest first:" if facts else "No facts are known of this account.", style="bold")
+    if facts:
+        table(
+            ("no.", "as of", "what", "because of"),
+            ((fact["number"], instant(fact["as_of"]), fact["summary"], fact["cause"]) for fact in facts),
+        )
+
+
+def _gives(source: dict[str, Any]) -> str | None:
+    if source.get("unlimited"):
+        return "unlimited"
+    if source.get("spend_cap") is not None:
+        return f"spend cap {source['spend_cap']}"
+    for name in ("units", "value"):
+        if source.get(name) is not None:
+            value = source[name]
+            return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+    return None

@@ -1,0 +1,87 @@
+"""`paygrade import`: take over the customers of an existing billing account, or usage that was counted elsewhere."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paygrade.cli.event_files import import_events
+from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.sweeping import follow_sweep, start_sweep, summary
+
+
+@click.group("import")
+def imports() -> None:
+    """Take over an existing billing account, or past usage."""
+
+
+@imports.command()
+@click.option("--dry-run", is_flag=True, help="Only report what would happen; nothing is written.")
+@as_json
+def stripe(dry_run: bool, as_json: bool) -> None:
+    """Read every customer of the Stripe account that the server has a key of."""
+    told = follow_sweep(start_sweep(dry_run=dry_run), quiet=as_json)
+    if as_json:
+        show_json(told)
+        return
+    say(summary(told))
+    if told["report"] is not None:
+        _show(told["report"])
+
+
+@imports.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--backfill", is_flag=True, help="Take usage older than 34 days too, in the windows it belongs to.")
+@click.option("--rejects", type=click.Path(dir_okay=False, path_type=Path), help="Where to tell the lines refused.")
+@as_json
+def events(file: Path, backfill: bool, rejects: Path | None, as_json: bool) -> None:
+    """Send every usage event of FILE, a CSV with a line of column names or JSON lines. Exit code 1: some are refused.
+
+    Columns and fields are those of an event (id, account, feature or event, quantity, time, member, amends); any
+    other column of a CSV is a property. An event counts once, so an interrupted import is simply started again.
+    """
+    where = rejects or file.with_name(f"{file.name}.rejects.jsonl")
+    done = import_events(file, where, backfill=backfill, quiet=as_json)
+    if as_json:
+        show_json(done)
+    else:
+        told = f", {done.rejected} refused: see {done.rejects}" if done.rejected else ""
+        say(f"{done.lines} events: {done.accepted} counted, {done.duplicates} counted before{told}")
+    sys.exit(1 if done.rejected else 0)
+
+
+# Any: decoded JSON, as the server sent it.
+def _show(report: dict[str, Any]) -> None:
+    states = ", ".join(f"{count} {state}" for state, count in report["subscriptions"].items()) or "none"
+    matched = report["matched"]
+    say(f"customers: {report['customers']}, subscriptions: {states}")
+    say(f"accounts: {report['accounts']}, {report['new_accounts']} of them new; customers find theirs by metadata "
+        f"({matched['metadata']}), by a link ({matched['link']}), as before ({matched['known']}), "
+        f"as an account of their own id ({matched['customer_id']})")  # fmt: skip
+    say(f"access: {report['gaining']} accounts would gain, {report['losing']} would lose")
+    _section(
+        "Prices that nothing in the catalog is sold at:",
+        ("price", "lookup key", "product", "subscriptions", "some of them"),
+        ((each["price"], each["lookup_key"], each["product"], each["subscriptions"], each["sample"])
+         for each in report["unmapped_prices"]),
+    )  # fmt: skip
+    _section(
+        "Customers that may be one:",
+        ("same", "name", "customers"),
+        ((each["by"], each["name"], each["customers"]) for each in report["duplicates"]),
+    )
+    _section(
+        "What would change:",
+        ("account", "feature", "how", "before", "after"),
+        ((each["account"], each["feature"], each["how"], each["before"], each["after"]) for each in report["effects"]),
+    )
+    _section("Not understood:", ("subject",), ((each,) for each in report["not_understood"]))
+
+
+def _section(title: str, columns: tuple[str, ...], rows: Any) -> None:
+    found = list(rows)
+    if found:
+        say()
+        say(title, style="yellow")
+        table(columns, found)

@@ -1,0 +1,74 @@
+"""`paygrade accounts member | members | seats`: who is in an account, and who of them has a seat."""
+
+from typing import Any
+
+import click
+
+from paygrade.cli.api import call, path
+from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.wording import instant
+
+
+@click.command()
+@click.argument("account")
+@click.argument("key")
+@click.option("--role", help="The member's role.")
+@click.option("--seat", is_flag=True, help="The member has a seat.")
+@click.option("--remove", is_flag=True, help="No longer a member.")
+@as_json
+def member(account: str, key: str, role: str | None, seat: bool, remove: bool, as_json: bool) -> None:
+    """State member KEY of ACCOUNT, or remove them; 1 if there is no seat left."""
+    where = path("v1", "accounts", account, "members", key)
+    if role is None and not remove:
+        raise click.UsageError("say the member's --role, or --remove")
+    told = call("DELETE", where) if remove else call("PUT", where, body={"role": role, "seat": seat})
+    if as_json:
+        show_json(told)
+    else:
+        say(f"removed {key} from {account}" if remove else f"{key} is {role} of {account}")
+
+
+@click.command()
+@click.argument("account")
+@as_json
+def members(account: str, as_json: bool) -> None:
+    """List the members of ACCOUNT: who has a seat since when, who may not use theirs, who was last active when."""
+    _show(call("GET", path("v1", "accounts", account, "members")), as_json=as_json)
+
+
+@click.command()
+@click.argument("account")
+@click.argument("members", nargs=-1)
+@click.option("--nobody", is_flag=True, help="Take all seats away.")
+@as_json
+def seats(account: str, members: tuple[str, ...], nobody: bool, as_json: bool) -> None:
+    """Let MEMBERS of ACCOUNT have a seat, and nobody else; 1 if there are not so many."""
+    if nobody is bool(members):
+        raise click.UsageError("name the members who have a seat, or say --nobody")
+    told = call("PUT", path("v1", "accounts", account, "seats"), body={"members": list(members)})
+    _show(told, as_json=as_json)
+
+
+# Any: decoded JSON, as the server sent it.
+def _show(told: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(told)
+        return
+    if told["level"] is not None:
+        there_are = "any number" if told["units"] is None else told["units"]
+        over = sum(member["suspended"] for member in told["members"])
+        late = f", {over} suspended" if over else ""
+        say(f"{told['account']}: {told['taken']} of {there_are} {told['level']} taken{late}", style="bold")
+    table(
+        ("member", "role", "seat", "since", "last active"),
+        (
+            (
+                each["member"],
+                each["role"],
+                "suspended" if each["suspended"] else each["seat"],
+                instant(each["since"]) if each["since"] else None,
+                instant(each["active_at"]) if each["active_at"] else None,
+            )
+            for each in told["members"]
+        ),
+    )

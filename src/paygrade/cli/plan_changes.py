@@ -1,0 +1,228 @@
+"""Plan changes of `paygrade accounts`: quote one, have it done, take it back, and read what came of it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from paygrade.cli.api import call, path
+from paygrade.cli.output import as_json, for_people, say, show_json, table
+from paygrade.cli.quote_page import page
+from paygrade.cli.wording import instant
+
+# Any in this file: decoded JSON, as the server sent it.
+Json = Mapping[str, Any]
+_STYLES = {"applied": "green", "failed": "red", "canceled": "dim", "pending": "yellow", "scheduled": "cyan"}
+
+
+@click.command()
+@click.argument("account")
+@click.option("--plan", help="The plan to go to.")
+@click.option("--add-on", "add_ons", multiple=True, metavar="KEY=N", help="How many of an add-on; 0 drops it.")
+@click.option("--quantity", "quantities", multiple=True, metavar="KEY=N", help="How many of the plan, or of its seats.")
+@click.option("--interval", help="A price's key, or how often it is paid, for example `yearly`.")
+@click.option("--coupon", help="A coupon of the provider's.")
+@click.option("--when", help="`now`, `period_end` or a time; the catalog's rule says otherwise.")
+@click.option("--subscription", help="Which one, where there are several.")
+@as_json
+def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], as_json: bool,
+          **said: str | None) -> None:  # fmt: skip
+    """Show what a plan change of ACCOUNT would do, without doing it; 1 if it would be refused as things are."""
+    wanted = {"add_ons": _counts(add_ons), "quantities": _counts(quantities), **said}
+    body = {name: what for name, what in wanted.items() if what}
+    _show_quote(call("POST", path("v1", "accounts", account, "plan-changes", "quote"), body=body), as_json=as_json)
+
+
+@click.command()
+@click.argument("account")
+@click.option("--quote", "quote_id", help="The quote to carry out.")
+@click.option("--keep-going", "act", flag_value="keep_going", help="Take a cancellation back.")
+@click.option("--pause", "act", flag_value="pause", help="Pause the subscription.")
+@click.option("--resume", "act", flag_value="resume", help="Resume the subscription.")
+@click.option("--end-trial", "act", flag_value="end_trial", help="End the trial now.")
+@click.option("--trial-until", "trial_ends_at", metavar="TIME", help="Begin a trial, or extend it, until then.")
+@click.option("--subscription", help="Which one, where there are several; a quote says so itself.")
+@click.option("--key", help="Names the request: asked again under it, it is done once.")
+@as_json
+def change(account: str, quote_id: str | None, act: str | None, trial_ends_at: str | None, subscription: str | None,
+           key: str | None, as_json: bool) -> None:  # fmt: skip
+    """Change what ACCOUNT buys, as a quote says, or do something to its subscription."""
+    if trial_ends_at is not None:
+        act = act or "set_trial"
+    if (quote_id is None) == (act is None):
+        raise click.UsageError("say either --quote, or one of the others; `paygrade accounts quote` makes quotes")
+    said = {"quote_id": quote_id, "act": act, "trial_ends_at": trial_ends_at, "subscription": subscription}
+    body = {name: what for name, what in said.items() if what is not None}
+    headers = {"Idempotency-Key": key} if key is not None else {}
+    made = call("POST", path("v1", "accounts", account, "plan-changes"), body=body, headers=headers)
+    _show_outcome(made, as_json=as_json)
+
+
+@click.command()
+@click.argument("account")
+@click.argument("change", required=False)
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@as_json
+def changes(account: str, change: str | None, limit: int, as_json: bool) -> None:
+    """List the plan changes of ACCOUNT, or show one CHANGE step by step."""
+    if change is not None:
+        told = call("GET", path("v1", "accounts", account, "plan-changes", change))
+        if as_json:
+            show_json(told)
+            return
+        say(f"{told['change']['id']}  {headline(told['change'])}", style="bold")
+        table(("at", "step", ""), ((instant(s["at"]), s["step"], s["detail"] or None) for s in told["steps"]))
+        return
+    told = call("GET", path("v1", "accounts", account, "plan-changes"), query={"limit": str(limit)})
+    if as_json:
+        show_json(told)
+        return
+    table(
+        ("change", "asked", "state", "what", "takes effect", "by"),
+        (
+            (
+                one["id"],
+                instant(one["asked_at"]),
+                one["state"],
+                headline(one),
+                instant(one["effective_at"]) if one["effective_at"] else "at once",
+                one["quote"] or one["source"],
+            )
+            for one in told["changes"]
+        ),
+    )
+
+
+@click.command("take-back")
+@click.argument("account")
+@click.argument("change")
+@as_json
+def take_back(account: str, change: str, as_json: bool) -> None:
+    """Take back a CHANGE of ACCOUNT that is scheduled, or waits for its payment."""
+    _show_outcome(call("DELETE", path("v1", "accounts", account, "plan-changes", change)), as_json=as_json)
+
+
+@click.command()
+@click.argument("account")
+@click.argument("change")
+@as_json
+def revert(account: str, change: str, as_json: bool) -> None:
+    """Quote what takes an applied CHANGE of ACCOUNT back, without doing it."""
+    _show_quote(call("POST", path("v1", "accounts", account, "plan-changes", change, "revert")), as_json=as_json)
+
+
+@click.command()
+@click.argument("account")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option("--before", type=int, help="Only facts with a smaller number than this.")
+@as_json
+def timeline(account: str, limit: int, before: int | None, as_json: bool) -> None:
+    """What became known of ACCOUNT and how its plan changed, the newest first."""
+    query = {"limit": str(limit)} | ({"before": str(before)} if before is not None else {})
+    told = call("GET", path("v1", "accounts", account, "timeline"), query=query)
+    listed = call("GET", path("v1", "accounts", account, "plan-changes"), query={"limit": "500"})["changes"]
+    oldest = told["facts"][-1]["recorded_at"] if told["next"] is not None else ""
+    newest = told["facts"][0]["recorded_at"] if before is not None and told["facts"] else "~"
+    shown = [one for one in listed if oldest <= _happened_at(one) <= newest]
+    if as_json:
+        show_json({**told, "changes": shown})
+        return
+    _draw(told["facts"], shown)
+    if told["next"] is not None:
+        click.echo(f"more: --before {told['next']}", err=True)
+
+
+COMMANDS = (quote, change, changes, take_back, revert, timeline)
+
+
+def headline(one: Json) -> str:
+    """What a plan change is about, in a few words."""
+    said = one["settlement"] or one["quoted"]
+    if said is None:
+        until = f" until {instant(one['trial_ends_at'])}" if one["trial_ends_at"] else ""
+        return f"{one['act'].replace('_', ' ')}{until} of {one['subscription']}"
+    before, after = said["plan_before"] or "no plan", said["plan_after"] or "no plan"
+    return f"{said['direction']}, {before if before == after else f'{before} → {after}'}"
+
+
+def _happened_at(one: Json) -> str:
+    return str(one["resolved_at"] or one["asked_at"])
+
+
+def _draw(facts: list[Any], listed: list[Any]) -> None:
+    """Facts and plan changes by their instants; on a terminal, what a change did stands below it."""
+    # A change stands above the facts it came of, which have the same instant.
+    entries: list[tuple[str, int, Json]] = [(fact["recorded_at"], 0, fact) for fact in facts]
+    entries += [(_happened_at(one), 1, one) for one in listed]
+    day = ""
+    for at, is_change, entry in sorted(entries, key=lambda e: e[:2], reverse=True):
+        if not for_people():
+            what = f"{entry['id']}\t{entry['state']}\t{headline(entry)}" if is_change else _fact(entry)
+            say(f"{instant(at)}\t{what}")
+            continue
+        date, _, clock = instant(at).partition(" ")
+        if date != day:
+            say(f"\n{date}" if day else date, style="bold")
+            day = date
+        if not is_change:
+            say(f"  {clock:<13} {entry['number']:>4}  {_fact(entry)}")
+            continue
+        say(f"  {clock:<13}   ◆  {headline(entry)}: {entry['state']}", style=_STYLES.get(entry["state"], ""))
+        for line in _did(entry):
+            say(f"{'':<23}{line}", style="dim")
+
+
+def _fact(fact: Json) -> str:
+    cause = f"  ({', '.join(fact['cause'])})" if fact["cause"] else ""
+    return f"{fact['summary']}{cause}"
+
+
+def _did(one: Json) -> Iterator[str]:
+    if one["quote"]:
+        yield f"as {one['quote']} said; {one['id']}"
+    else:
+        yield f"by {one['source']}; {one['id']}"
+    settled = one["settlement"]
+    for delta in settled["deltas"] if settled else ():
+        yield f"{delta['how']} {delta['feature']}: {delta['before']} → {delta['after']}"
+    for used in settled["usage"] if settled else ():
+        yield f"counts as used {used['feature']}: {used['used_before']} → {used['used_after']} ({used['how']})"
+    for over in settled["violations"] if settled else ():
+        yield f"over the limit {over['feature']}: {over['used']}, {over['limit']} allowed ({over['policy']})"
+    for loss in settled["lost"] if settled else ():
+        yield f"{loss['member']} lost a seat of {loss['level']} ({loss['how']})"
+    if one["reason"]:
+        yield str(one["reason"])
+
+
+def _show_quote(made: Any, *, as_json: bool) -> None:
+    if as_json:
+        show_json(made)
+    else:
+        for heading, text, style in page(made):
+            say(f"{heading:<15}{text}" if for_people() else f"{heading}\t{text}", style=style)
+    if not made["executable"]:
+        raise SystemExit(1)
+
+
+def _show_outcome(one: Any, *, as_json: bool) -> None:
+    """How a change stands; 1 if it failed."""
+    if as_json:
+        show_json(one)
+    else:
+        say(f"{one['id']}\t{one['state']}\t{headline(one)}", style=_STYLES.get(one["state"], ""))
+        for line in (one["reason"], f"to be paid at {one['pay_url']}" if one["pay_url"] else None, one["error"]):
+            if line:
+                say(line)
+    if one["state"] == "failed":
+        raise SystemExit(1)
+
+
+def _counts(pairs: tuple[str, ...]) -> dict[str, int]:
+    counts = {}
+    for pair in pairs:
+        key, _, count = pair.partition("=")
+        if not key or not count.isdecimal():
+            raise click.UsageError(f"`{pair}` is not KEY=N")
+        counts[key] = int(count)
+    return counts

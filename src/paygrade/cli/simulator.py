@@ -1,0 +1,94 @@
+"""`paygrade simulator`: a Stripe-shaped provider with a clock, for trying things out."""
+
+import os
+import signal
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import click
+import httpx2
+
+from paygrade.cli.output import as_json, say, show_json
+from paygrade.cli.wording import instant
+from paygrade.values.errors import Refused, Unavailable
+
+DEFAULT_URL = "http://127.0.0.1:4711"
+
+_url = click.option(
+    "--url",
+    default=lambda: os.environ.get("PAYGRADE_STRIPE_API_BASE") or DEFAULT_URL,
+    help=f"The simulator; PAYGRADE_STRIPE_API_BASE, {DEFAULT_URL}.",
+)
+
+
+@click.group()
+def simulator() -> None:
+    """Run a Stripe-shaped provider, move its clock."""
+
+
+@simulator.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=4711, show_default=True)
+@click.option("--webhook", "webhooks", multiple=True, metavar="URL", help="Where events are delivered; repeatable.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same ids and same weather.")
+@as_json
+def serve(host: str, port: int, webhooks: Sequence[str], seed: int, as_json: bool) -> None:
+    """Serve the simulator until interrupted. Its key is sk_test_simulator, its webhook secret whsec_simulator."""
+    from paygrade.simulator.app import DEFAULT_KEY, DEFAULT_SECRET
+    from paygrade.simulator.serve import serve as serve_simulator
+
+    where = {"url": f"http://{host}:{port}", "key": DEFAULT_KEY, "webhook_secret": DEFAULT_SECRET, "seed": seed}
+    if as_json:
+        show_json(where)
+    else:
+        say(f"simulator at {where['url']}, key {DEFAULT_KEY}, webhook secret {DEFAULT_SECRET}")
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    serve_simulator(host=host, port=port, webhook_urls=webhooks, seed=seed)
+
+
+@simulator.command()
+@click.argument("duration")
+@_url
+@as_json
+def advance(duration: str, url: str, as_json: bool) -> None:
+    """Move the clock by DURATION (`3d`, `12h`); renewals, retries and trial ends happen on the way."""
+    told = control("POST", url, "clock", {"advance": duration})
+    if as_json:
+        show_json(told)
+    else:
+        say(f"it is now {instant(told['now'])}")
+
+
+@simulator.command()
+@_url
+@as_json
+def clock(url: str, as_json: bool) -> None:
+    """Show the clock."""
+    told = control("GET", url, "clock")
+    if as_json:
+        show_json(told)
+    else:
+        say(f"it is {instant(told['now'])}, {'running' if told['running'] else 'standing still'}")
+
+
+def control(method: str, url: str, what: str, body: object = None) -> Any:
+    """One control of the simulator. Any: decoded JSON, as the simulator sent it."""
+    try:
+        answer = httpx2.request(method, f"{url.rstrip('/')}/_simulator/{what}", json=body, timeout=60, trust_env=False)
+    except httpx2.TransportError:
+        raise Unavailable(
+            "simulator_unreachable", f"nothing answers at {url}; start it with `paygrade simulator serve`"
+        ) from None
+    if answer.is_success:
+        return answer.json()
+    try:
+        message = str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        raise Unavailable("simulator_strange", f"{url} does not answer as the simulator does") from None
+    raise Refused("simulator_refused", message)
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,110 @@
+"""`paygrade sync`: see and repair billing sync."""
+
+import sys
+from typing import Any
+
+import click
+
+from paygrade.cli.api import call
+from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.sweeping import follow_sweep, start_sweep, summary
+from paygrade.cli.wording import instant
+
+
+@click.group()
+def sync() -> None:
+    """See and repair billing sync."""
+
+
+@sync.command()
+@as_json
+def status(as_json: bool) -> None:
+    """How billing sync stands. Exit code 1 if subjects cannot be read."""
+    told = call("GET", "/v1/sync/status")
+    if as_json:
+        show_json(told)
+    else:
+        _show(told)
+    sys.exit(1 if told["failing"] else 0)
+
+
+@sync.command()
+@click.option("--detach", is_flag=True, help="Return at once; `paygrade sync status` tells how far it is.")
+@as_json
+def sweep(detach: bool, as_json: bool) -> None:
+    """Compare every subscription at the provider with what is stored, and read again what differs."""
+    told = start_sweep(dry_run=False)
+    if not detach:
+        told = follow_sweep(told, quiet=as_json)
+    if as_json:
+        show_json(told)
+    elif detach:
+        say(f"sweep {told['id']} is under way")
+    else:
+        say(summary(told))
+
+
+@sync.command()
+@click.option("--open", "open_only", is_flag=True, help="Only what is not healed yet.")
+@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@click.option("--before", type=int, help="Only older ones than this id, as the page before ended.")
+@as_json
+def drift(open_only: bool, limit: int, before: int | None, as_json: bool) -> None:
+    """List fields in which the provider differed though no billing event had told. Exit code 1 if any differs still."""
+    query = {"open": str(open_only).lower(), "limit": str(limit)} | ({"before": str(before)} if before else {})
+    told = call("GET", "/v1/sync/drift", query=query)
+    if as_json:
+        show_json(told)
+    else:
+        table(
+            ("id", "found", "by", "account", "subject", "subscription", "field", "stored", "provider", "healed"),
+            (
+                (each["id"], instant(each["found_at"]), each["found_by"], each["account"], each["subject"],
+                 each["subscription"], each["field"], each["stored"], each["provider"],
+                 instant(each["healed_at"]) if each["healed_at"] else "not yet")
+                for each in told["drift"]
+            ),
+        )  # fmt: skip
+        if told["next"] is not None:
+            say(f"there is more: --before {told['next']}", style="dim")
+    sys.exit(1 if any(each["healed_at"] is None for each in told["drift"]) else 0)
+
+
+# Any: decoded JSON, as the server sent it.
+def _show(told: dict[str, Any]) -> None:
+    say(f"clock: {instant(told['clock'])}")
+    waits = f", the longest for {told['oldest_dirty_s']:.1f} s" if told["oldest_dirty_s"] is not None else ""
+    say(f"subjects: {told['subjects']}, {told['dirty']} wait to be read{waits}")
+    last = f", the last at {instant(told['last_event_at'])}" if told["last_event_at"] else ""
+    say(f"billing events: {told['inbox']['received']} kept, {told['inbox']['unhandled']} not handled{last}")
+    _show_repair(told["repair"])
+    if told["failing"]:
+        say()
+        say("Cannot be read:", style="red")
+        table(
+            ("subject", "attempts", "next try", "error"),
+            (
+                (each["subject"], each["attempts"], instant(each["retry_at"]) if each["retry_at"] else None,
+                 each["error"])
+                for each in told["failing"]
+            ),
+        )  # fmt: skip
+    if told["findings"]:
+        say()
+        say("Look at these:", style="yellow")
+        table(
+            ("account", "what", "subject", "detail"),
+            ((each["account"], each["code"], each["subject"], each["detail"]) for each in told["findings"]),
+        )
+
+
+def _show_repair(repair: dict[str, Any]) -> None:
+    poll, swept, drift = repair["poll"], repair["sweep"], repair["drift"]
+    if poll is not None:
+        until = instant(poll["watermark"]) if poll["watermark"] else "-"
+        failed = f", paused: {poll['error']}" if poll["error"] else ""
+        say(f"poll: events seen until {until}, {poll['missed']} of {poll['seen']} were missed, "
+            f"every {poll['every_s']} s{failed}")  # fmt: skip
+    if swept is not None:
+        say(summary(swept))
+    say(f"drift: {drift['open']} fields differ, {drift['found_within_a_day']} were found within a day")

@@ -1,0 +1,175 @@
+"""What a server is made of: settings in, parts out. Only the command line and the demo come here.
+
+Law: what is started here is stopped here, in reverse.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import structlog
+from litestar.types import ASGIApp
+
+from paygrade.embedded_postgres import cluster as embedded
+from paygrade.embedded_postgres.folder import default_data_dir
+from paygrade.postgres import migrate
+from paygrade.postgres.store import Store
+from paygrade.server.http.app import create_app
+from paygrade.server.http.bodies import decode_object
+from paygrade.server.http.context import Verify
+from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
+from paygrade.server.process.admin_key import kept_key
+from paygrade.server.process.catalog_file import Document
+from paygrade.server.process.clock import Clock
+from paygrade.server.process.settings import Settings
+from paygrade.server.state.snapshots import Snapshots
+from paygrade.server.workers.loop import run_workers
+from paygrade.values.errors import Refused, Unavailable
+
+if TYPE_CHECKING:
+    from paygrade.providers.stripe.client import StripeProvider
+    from paygrade.providers.stripe.events import EventRef
+    from paygrade.providers.stripe.idempotent_writes import StripeCommands
+    from paygrade.providers.stripe.previews import StripePreviewer
+
+log = structlog.get_logger("paygrade.server")
+
+LOOK_S = 0.05
+
+
+def data_dir(settings: Settings) -> Path:
+    return settings.data_dir or default_data_dir()
+
+
+@contextmanager
+def database(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+    """The database's address; an embedded one runs until the end of the block."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    with embedded.start(data_dir(settings), progress=progress) as running:
+        yield running.url
+
+
+async def apply_migrations(database_url: str) -> tuple[str, ...]:
+    """Bring the database to this release's schema; the names applied. Refused or Unavailable."""
+    with _as_unavailable():
+        return await migrate.migrate(database_url)
+
+
+async def pending_migrations(database_url: str) -> tuple[str, ...]:
+    """What `apply_migrations` would apply now. Refused or Unavailable."""
+    with _as_unavailable():
+        return await migrate.pending(database_url)
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise Unavailable("database_unavailable", f"the database does not answer: {error}") from error
+
+
+def admin_key(settings: Settings) -> tuple[str, bool]:
+    """The admin key, and whether it is one we made; call it once the embedded database has its folder."""
+    if settings.admin_key is not None:
+        return settings.admin_key, False
+    return kept_key(data_dir(settings)), True
+
+
+def application(settings: Settings, *, database_url: str, key: str, document: Document | None = None) -> ASGIApp:
+    """The application these settings describe. `document` is published if no catalog is."""
+    store, clock, snapshots = Store(database_url), Clock(settings.clock_url), Snapshots()
+    provider = stripe_provider(settings)
+
+    async def work() -> None:
+        await run_workers(
+            store,
+            provider,
+            clock,
+            commands=stripe_commands(provider) if provider is not None else None,
+            webhooks=bool(settings.webhook_secrets),
+            sweep_every=settings.sweep_every,
+        )
+
+    async def first_catalog() -> None:
+        if document is not None:
+            await _publish_first(store, clock, document)
+
+    async def schema_pending() -> Sequence[str]:
+        return await pending_migrations(database_url)
+
+    return create_app(
+        store=store,
+        clock=clock,
+        snapshots=snapshots,
+        admin_key=key,
+        verify=stripe_verify(settings.webhook_secrets) if settings.webhook_secrets else None,
+        has_provider=provider is not None,
+        previewer=stripe_previewer(provider) if provider is not None else None,
+        schema_pending=schema_pending,
+        first=first_catalog,
+        work=[("workers", work)],
+    )
+
+
+def stripe_provider(settings: Settings) -> "StripeProvider | None":
+    if settings.stripe_api_key is None:
+        return None
+    from paygrade.providers.stripe.client import StripeProvider
+
+    return StripeProvider(api_key=settings.stripe_api_key, api_base=settings.stripe_api_base)
+
+
+def stripe_previewer(provider: "StripeProvider") -> "StripePreviewer":
+    """What says what a change will cost, asked at the same pace as `provider`."""
+    from paygrade.providers.stripe.previews import StripePreviewer
+
+    return StripePreviewer(provider.connection)
+
+
+def stripe_commands(provider: "StripeProvider") -> "StripeCommands":
+    """What writes to the account that `provider` reads, at the same pace."""
+    from paygrade.providers.stripe.idempotent_writes import StripeCommands
+
+    return StripeCommands(provider.connection)
+
+
+def stripe_verify(secrets: Sequence[str]) -> Verify:
+    """Read a webhook of Stripe: first whether it is Stripe's, then what it is about."""
+    from paygrade.providers.stripe.events import refs
+    from paygrade.providers.stripe.signatures import verify
+
+    def verified(raw: bytes, header: str | None, at: datetime) -> "EventRef":
+        verify(raw, header, secrets, at)
+        return refs(decode_object(raw))
+
+    return verified
+
+
+async def _publish_first(store: Store, clock: Clock, document: Document) -> None:
+    """Publish the catalog of PAYGRADE_CATALOG where there is none; say so where it differs from what is in force."""
+    at = await _first_instant(clock)
+    content, lines = document
+    try:
+        saved = await current_catalog(store)
+    except Refused:
+        plan = await publish_catalog(store, document=content, lines=lines, dry_run=False, at=at, by="PAYGRADE_CATALOG")
+        log.info("catalog_published", version=plan.version)
+        return
+    if saved.document != content:
+        advice = "the file of PAYGRADE_CATALOG is not what is in force; run `paygrade catalog plan`"
+        log.warning("catalog_differs", in_force=saved.version, advice=advice)
+
+
+async def _first_instant(clock: Clock) -> datetime:
+    while True:
+        try:
+            return clock.now()
+        except Unavailable:
+            await asyncio.sleep(LOOK_S)

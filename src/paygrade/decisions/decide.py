@@ -1,0 +1,387 @@
+"""The decision: may they, now, and why?
+
+Laws: `decide` is pure in its arguments, total and never raises; one or more are allowed iff
+`used + reserved + quantity <= limit` in every counter they are in, and none at all whenever the feature is had; every
+decision names its reason and its sources, and the instant and version it was made on.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.catalog.model import OnError
+from paygrade.entitlements.derive import Entitlement, Segment, Snapshot, entitlements_at
+from paygrade.entitlements.seats import seats_of
+from paygrade.entitlements.sources import Reason, Source
+from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot
+from paygrade.usage.ledger import in_window, price, rate_of, set_aside
+
+
+class Decision(Struct, frozen=True, gc=False):
+    """The answer for `quantity` more units of `feature`. Truthy when allowed.
+
+    `limit`, `used`, `reserved` and `remaining` are units of the feature (for a feature paid in credits: what the
+    credits buy, rounded down); None where nothing is counted. They are those of the counter that stands in the way:
+    `limited_by` names it where that is not the limit itself (`hour`, `rolling 60s`, `member`, `spend_cap`). `as_of`
+    is when the snapshot it rests on was taken; `stale` says that the snapshot's time had run out.
+    """
+
+    allowed: bool
+    reason: Reason
+    account: str
+    feature: str
+    quantity: int
+    limit: int | None
+    used: int | None
+    reserved: int | None
+    remaining: int | None
+    unlimited: bool
+    resets_at: datetime | None
+    value: bool | int | str | None
+    plan: str | None
+    sources: tuple[Source, ...]
+    as_of: datetime
+    version: str
+    stale: bool
+    limited_by: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
+def decide(
+    snapshot: Snapshot,
+    feature: str,
+    quantity: int,
+    at: datetime,
+    *,
+    member: str | None = None,
+    properties: Mapping[str, object] | None = None,
+) -> Decision:
+    """Whether this account may use `quantity` more units of `feature` at `at`.
+
+    `quantity` 0 asks whether it has the feature at all, however much of it is used. A feature with roles needs a
+    `member` who has one of them, and one that takes a seat a `member` who has one. `properties` are those of the usage,
+    where its price in credits depends on one.
+    """
+    # The hot path of every product that asks: subscripts and comparisons, no call that need not be.
+    try:
+        segment, stale = snapshot.segments[0], False
+        if at >= segment.until:
+            segment, stale = _segment_at(snapshot, at), at >= snapshot.until
+        entitlement = segment.entitlements[feature]
+    except (IndexError, KeyError):
+        return _unknown(snapshot, feature, quantity, at)
+    balance = snapshot.balances.get(feature) if snapshot.balances else None
+    if not entitlement.plain or (balance is not None and balance.detail is not None):
+        return _decide_closely(snapshot, segment, entitlement, quantity, at, stale, member, properties)
+    allowed, reason, limit = entitlement.granted, entitlement.reason, entitlement.limit
+    used: int | None = None
+    reserved: int | None = None
+    remaining: int | None = None
+    if limit is not None:
+        used, reserved = 0, 0
+        # A balance of another period says nothing about this one.
+        if balance is not None and balance.from_at == entitlement.from_at:
+            used, reserved = balance.used, balance.reserved
+        total = used + reserved
+        remaining = limit - total if limit > total else 0
+        if allowed:
+            asked = total + quantity
+            if asked > limit and quantity and not entitlement.soft:
+                allowed, reason = False, "limit_reached"
+            elif entitlement.tiers and asked > entitlement.tiers[0][0]:
+                reason = _tier(entitlement, asked)
+    if allowed and entitlement.personal:
+        allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
+    return Decision(
+        allowed,
+        reason,
+        snapshot.account,
+        feature,
+        quantity,
+        limit,
+        used,
+        reserved,
+        remaining,
+        entitlement.unlimited,
+        entitlement.resets_at,
+        entitlement.value if allowed else None,
+        entitlement.plan,
+        entitlement.sources,
+        snapshot.as_of,
+        snapshot.version,
+        stale,
+    )
+
+
+def _personally(
+    snapshot: Snapshot, segment: Segment, entitlement: Entitlement, member: str | None, reason: Reason
+) -> tuple[bool, Reason]:
+    """Whether this member may use what the account may; `reason` is why the account may."""
+    if entitlement.roles and snapshot.roles.get(member or "") not in entitlement.roles:
+        return False, "role_not_permitted"
+    if entitlement.seat is not None:
+        place, level = snapshot.seats.get(member or ""), segment.entitlements.get(entitlement.seat)
+        there_are = seats_of(level) if level is not None else 0
+        if place is None or (there_are is not None and place >= there_are):
+            return False, "no_seat"
+    return True, reason
+
+
+class Room(Struct, frozen=True):
+    """How much of one counter there is, and is left. `limit` None: as much as anyone likes."""
+
+    limit: int | None
+    used: int
+    reserved: int
+    resets_at: datetime | None
+    name: str | None = None
+
+    @property
+    def left(self) -> int:
+        return 0 if self.limit is None else max(0, self.limit - self.used - self.reserved)
+
+    def fits(self, quantity: int) -> bool:
+        return not quantity or self.limit is None or self.used + self.reserved + quantity <= self.limit
+
+
+def _decide_closely(
+    snapshot: Snapshot,
+    segment: Segment,
+    entitlement: Entitlement,
+    quantity: int,
+    at: datetime,
+    stale: bool,
+    member: str | None,
+    properties: Mapping[str, object] | None,
+) -> Decision:
+    """The same where more than one counter has a say: grants, credits, shorter windows, members."""
+    feature, credit = entitlement.feature, entitlement.credit
+    payer = entitlement if credit is None else segment.entitlements.get(credit, entitlement)
+    balance = in_window(snapshot.balances.get(feature), entitlement.from_at, at)
+    paying = balance if credit is None else in_window(snapshot.balances.get(credit), payer.from_at, at)
+    amount = quantity if credit is None else price(entitlement, balance, quantity, properties)[0]
+    allowed, reason = _granted(entitlement, paying, at)
+    own, beside = _rooms(payer, paying, at)
+    room = ceiling = _together(own, beside)
+    if payer.soft:
+        over = payer.units_max
+        ceiling = replace(room, limit=None if over is None else over + (beside.limit or 0), name="spend_cap")
+    # Nothing is counted of what is not had at all, whatever is still held of it.
+    shown, priced = (room if allowed else Room(None, 0, 0, entitlement.resets_at)), True
+    if allowed:
+        counted = [(ceiling, amount, True), *((r, amount, True) for r in _beside(payer, paying, at, member))]
+        if credit is not None:
+            counted += [(r, quantity, False) for r in _beside(entitlement, balance, at, member)]
+        tight = next((found for found in counted if not found[0].fits(found[1])), None)
+        if tight is not None:
+            shown, _, priced = tight
+            allowed, reason = False, "limit_reached" if credit is None or shown.name else "insufficient_credit"
+        elif credit is None:
+            reason = _paid_by(payer, own, beside, quantity, reason)
+    if allowed and entitlement.personal:
+        allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
+    limit, used, reserved, left = _in_units(entitlement, balance, shown, properties, priced=priced)
+    return Decision(
+        allowed,
+        reason,
+        snapshot.account,
+        feature,
+        quantity,
+        limit,
+        used,
+        reserved,
+        left,
+        room.limit is None and entitlement.granted and entitlement.unlimited,
+        shown.resets_at,
+        entitlement.value if allowed else None,
+        entitlement.plan,
+        entitlement.sources,
+        snapshot.as_of,
+        snapshot.version,
+        stale,
+        shown.name,
+    )
+
+
+def decide_to_hold(
+    snapshot: Snapshot,
+    feature: str,
+    quantity: int,
+    at: datetime,
+    *,
+    member: str | None = None,
+    properties: Mapping[str, object] | None = None,
+) -> Decision:
+    """The same for units to be held, whose price is rounded up on its own: a fraction that is paid for already may be
+    used by somebody else until they are committed."""
+    decision = decide(snapshot, feature, quantity, at, member=member, properties=properties)
+    entitlement = entitlements_at(snapshot, at).get(feature)
+    if not decision.allowed or entitlement is None or entitlement.credit is None:
+        return decision
+    amount = set_aside(entitlement, quantity, properties)
+    if decide(snapshot, entitlement.credit, amount, at).allowed:
+        return decision
+    return replace(decision, allowed=False, reason="insufficient_credit", value=None)
+
+
+OPENED_BY_GRANTS: frozenset[Reason] = frozenset({"not_in_plan", "no_subscription", "canceled", "trial_ended"})
+"""What units granted by themselves can make up for: nothing that suspends what was paid for."""
+
+
+def _granted(entitlement: Entitlement, paying: Balance, at: datetime) -> tuple[bool, Reason]:
+    if entitlement.granted:
+        return True, entitlement.reason
+    grants = paying.detail.grants if paying.detail is not None else ()
+    opens = entitlement.reason in OPENED_BY_GRANTS
+    if opens and any(grant.spendable(at) and grant.granted > grant.voided for grant in grants):
+        return True, "credit"
+    return False, entitlement.reason
+
+
+def _rooms(payer: Entitlement, paying: Balance, at: datetime) -> tuple[Room, Room]:
+    """What the window has, and what units carried into it and grants have beside it."""
+    detail = paying.detail
+    if payer.rolling_s is not None:
+        name = rolling_slot(payer.rolling_s)
+        tally = detail.tallies.get(name, _NONE) if detail is not None else _NONE
+        used, reserved = rolled(tally, payer.rolling_s, at), tally.reserved
+        resets_at = freed_at(tally, payer.rolling_s)
+    else:
+        used, reserved, resets_at = paying.used, paying.reserved, payer.resets_at
+    own = Room((payer.limit if payer.granted else 0), used, reserved, resets_at)
+    if detail is None or own.limit is None:
+        return own, Room(0, 0, 0, None)
+    carried = detail.carried
+    # What was given before this window and is spent is over; where nothing begins anew, it is part of what is held.
+    begun_at = payer.from_at if payer.rolling_s is None else at - timedelta(seconds=payer.rolling_s)
+    extra = [
+        grant
+        for grant in detail.grants
+        if grant.spendable(at) and not (grant.spent and begun_at is not None and grant.from_at < begun_at)
+    ]
+    return own, Room(
+        sum(grant.granted - grant.voided for grant in extra)
+        + max(detail.carried_units, carried.used + carried.reserved),
+        carried.used + sum(grant.used for grant in extra),
+        carried.reserved + sum(grant.reserved for grant in extra),
+        None,
+    )
+
+
+def _together(own: Room, beside: Room) -> Room:
+    """Nothing is worth less than what was already taken of it: over-use of one does not eat the others."""
+    if own.limit is None or not beside.limit:
+        return own
+    limit = max(own.limit, own.used + own.reserved) + beside.limit
+    return Room(limit, own.used + beside.used, own.reserved + beside.reserved, own.resets_at)
+
+
+def _beside(entitlement: Entitlement, balance: Balance, at: datetime, member: str | None) -> list[Room]:
+    """The counters beside the limit: shorter windows and the member's own share."""
+    tallies = balance.detail.tallies if balance.detail is not None else {}
+    found = []
+    for cap in entitlement.caps:
+        if cap.recurrence is None:
+            slot, length_s = rolling_slot(cap.rolling_s or 0), cap.rolling_s or 0
+            tally = tallies.get(slot, _NONE)
+            found.append(Room(cap.units, rolled(tally, length_s, at), tally.reserved, freed_at(tally, length_s), slot))
+        else:
+            slot, until = cap_slot(cap.recurrence, entitlement.anchor_at or at, at)
+            tally = tallies.get(slot, _NONE)
+            found.append(Room(cap.units, tally.used, tally.reserved, until, slot.partition(" ")[0]))
+    if entitlement.per_member is not None and member is not None:
+        tally = tallies.get(member_slot(entitlement.from_at, member), _NONE)
+        found.append(Room(entitlement.per_member, tally.used, tally.reserved, entitlement.resets_at, "member"))
+    return found
+
+
+def _paid_by(payer: Entitlement, own: Room, beside: Room, quantity: int, reason: Reason) -> Reason:
+    """What allows the last of these units: a tier of the plan's, or units granted by themselves."""
+    if own.limit is not None and 0 < quantity - own.left <= beside.left:
+        return "credit"
+    return _tier(payer, own.used + own.reserved + quantity) if payer.tiers and reason != "credit" else reason
+
+
+def _in_units(
+    entitlement: Entitlement, balance: Balance, shown: Room, properties: Mapping[str, object] | None, *, priced: bool
+) -> tuple[int | None, int | None, int | None, int | None]:
+    """Limit, used, reserved and remaining in units of the feature."""
+    if shown.limit is None:
+        return None, None, None, None
+    if entitlement.credit is None or not priced:
+        return shown.limit, shown.used, shown.reserved, shown.left
+    rate, per = rate_of(entitlement, properties)
+    ahead, den = balance.detail.ahead if balance.detail is not None else (0, 1)
+    used, reserved = shown.used * per // rate, shown.reserved * per // rate
+    left = max(0, (shown.left * den + ahead) * per // (rate * den))
+    return used + reserved + left, used, reserved, left
+
+
+_NONE = Tally()
+
+
+def decide_unsure(
+    snapshot: Snapshot,
+    feature: str,
+    quantity: int,
+    at: datetime,
+    *,
+    on_error: OnError,
+    member: str | None = None,
+    properties: Mapping[str, object] | None = None,
+) -> Decision:
+    """The answer while balances cannot be read: as ever for what is not counted, as `on_error` says for the rest."""
+    decision = decide(snapshot, feature, quantity, at, member=member, properties=properties)
+    counted = decision.limit is not None
+    if not counted or decision.reason not in (*_ALLOWING, "limit_reached", "insufficient_credit"):
+        return replace(decision, stale=True)
+    if on_error == "deny":
+        return replace(decision, allowed=False, reason="stale", stale=True)
+    asked_nothing = decide(snapshot, feature, 0, at, member=member, properties=properties)
+    reason = asked_nothing.reason if asked_nothing.allowed else "plan"
+    return replace(decision, allowed=True, reason=reason, stale=True)
+
+
+_ALLOWING: tuple[Reason, ...] = ("plan", "add_on", "override", "trial", "credit", "grace")
+
+
+def _segment_at(snapshot: Snapshot, at: datetime) -> Segment:
+    """The segment `at` falls in; the last one when time has run past them all."""
+    for segment in snapshot.segments:
+        if at < segment.until:
+            return segment
+    return snapshot.segments[-1]
+
+
+def _tier(entitlement: Entitlement, total: int) -> Reason:
+    reason = entitlement.reason
+    for threshold, beyond in entitlement.tiers:
+        if total > threshold:
+            reason = beyond
+    return reason
+
+
+def _unknown(snapshot: Snapshot, feature: str, quantity: int, at: datetime) -> Decision:
+    return Decision(
+        False,
+        "unknown_feature" if snapshot.known else "unknown_account",
+        snapshot.account,
+        feature,
+        quantity,
+        None,
+        None,
+        None,
+        None,
+        False,
+        None,
+        None,
+        None,
+        (),
+        snapshot.as_of,
+        snapshot.version,
+        at >= snapshot.until,
+    )

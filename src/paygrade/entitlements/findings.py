@@ -1,0 +1,66 @@
+"""Findings: what a person should look at, since no rule can mend it.
+
+Law: a finding is a pure function of account, catalog and time; it goes away when its cause does.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from paygrade.billing.accounts import Account
+from paygrade.billing.facts import TERMINAL
+from paygrade.billing.versions import is_known
+from paygrade.catalog.model import Catalog
+from paygrade.entitlements.derive import derive, override_fits
+from paygrade.entitlements.seats import named, seats_at, suspended
+from paygrade.entitlements.sources import offers
+
+
+class Finding(Struct, frozen=True):
+    """Something about an account that a person should look at."""
+
+    code: Literal["unmapped_price", "unknown_status", "revived_subscription", "override_ignored", "too_few_seats"]
+    subject: str
+    detail: str
+
+
+def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding, ...]:
+    """What a person should look at: things sold that the catalog does not know, and the like."""
+    found: list[Finding] = []
+    for subscription in account.subscriptions:
+        if subscription.status in TERMINAL:
+            continue
+        for item in subscription.items:
+            if not is_known(account, catalog, item):
+                name = item.plan or item.lookup_key or item.price or item.product or item.id
+                detail = f"nothing in the catalog is sold as `{name}` (price `{item.price}`, product `{item.product}`)"
+                found.append(Finding("unmapped_price", subscription.id, f"{detail}; add it to a plan's `prices`"))
+    for customer in account.customers:
+        for subscription in customer.subscriptions:
+            latched = account.latched.get(subscription.id)
+            if subscription.status is None:
+                detail = f"the provider says `{subscription.provider_status}`, which this release does not know"
+                found.append(Finding("unknown_status", subscription.id, f"{detail}; access stays as it was"))
+            elif latched is not None and subscription.status not in TERMINAL:
+                detail = f"seen ended before, now reported `{subscription.status}`; it stays ended"
+                found.append(Finding("revived_subscription", subscription.id, detail))
+    known = offers(catalog)
+    for override in account.overrides.values():
+        if not override_fits(override, known.get(override.feature)):
+            detail = f"the override of `{override.feature}` does not fit the catalog; it has no effect"
+            found.append(Finding("override_ignored", override.feature, detail))
+    return (*found, *_too_few_seats(account, catalog, at))
+
+
+def _too_few_seats(account: Account, catalog: Catalog, at: datetime) -> Iterator[Finding]:
+    """More members have a seat than there are seats."""
+    seated = account.seated
+    seats = seats_at(derive(account, catalog, at).entitlements) if seated else None
+    over = suspended(seated, seats)
+    if seats is not None and over:
+        detail = (
+            f"{len(seated)} members have one of {seats.units}: {named(over)} may not use theirs; choose who keeps one"
+        )
+        yield Finding("too_few_seats", seats.level, f"{detail}, or have more of `{seats.level}`")

@@ -1,0 +1,304 @@
+"""Sources: who speaks about a feature of an account at an instant, and with what right.
+
+Laws: what is bought counts in the version that holds for the account; a plan bought silences the default plan; a
+subscription out of standing gives what its ladder step leaves and explains what it withholds; an ended one explains a
+denial only until something has taken its place.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.billing.accounts import Account
+from paygrade.billing.facts import Block, Item, Leeway, Override
+from paygrade.billing.standing import Standing, State, standings
+from paygrade.billing.versions import Version, counted, unbought
+from paygrade.catalog.model import (
+    AddOn,
+    Allowance,
+    Catalog,
+    Credit,
+    Feature,
+    Plan,
+    Setting,
+    Switch,
+    Term,
+    find_bought,
+)
+from paygrade.catalog.reader import QUANTITY_MAX
+from paygrade.values.periods import CALENDAR
+
+Reason = Literal[
+    "plan",
+    "add_on",
+    "override",
+    "trial",
+    "credit",
+    "grace",
+    "not_in_plan",
+    "limit_reached",
+    "insufficient_credit",
+    "no_subscription",
+    "trial_ended",
+    "past_due",
+    "unpaid",
+    "paused",
+    "canceled",
+    "blocked",
+    "no_seat",
+    "role_not_permitted",
+    "override_denied",
+    "unknown_feature",
+    "unknown_account",
+    "stale",
+]
+
+
+Offer = Feature | Credit
+"""What a key of the catalog that can be entitled stands for."""
+
+
+class Source(Struct, frozen=True, omit_defaults=True):
+    """Where an entitlement comes from. `plan` is versioned (`pro@3`); `subscription` is None for the default plan.
+
+    `units` None with `unlimited` False: this kind of source has none. `until` is when the source is known to end.
+    """
+
+    kind: Literal["plan", "add_on", "leeway", "override", "block"]
+    reason: Reason
+    plan: str | None = None
+    subscription: str | None = None
+    state: State | None = None
+    units: int | None = None
+    unlimited: bool = False
+    value: bool | int | str | None = None
+    note: str = ""
+    until: datetime | None = None
+    spend_cap: int | None = None
+    """What it lets overage cost, in minor units, where that is all it says."""
+
+
+class Candidate(Struct, frozen=True):
+    """A source that was looked at, and what became of it."""
+
+    source: Source
+    verdict: Literal["decides", "adds", "outranked", "suspended", "lapsed"]
+
+
+class Holding(Struct, frozen=True):
+    """A plan or add-on the account has, by whichever way; `standing` None for the default plan."""
+
+    bought: Plan | AddOn
+    version: Version
+    quantity: int
+    standing: Standing | None
+    stands_in: bool = False
+    """It is what a subscription counts as instead of its own plan."""
+
+
+class View(Struct, frozen=True):
+    """All that settling one feature needs to know of the account at an instant."""
+
+    terms: dict[str, list[tuple[Term, Holding]]]
+    lapsed: dict[str, list[tuple[Term, Holding]]]
+    leeways: dict[str, Leeway]
+    overrides: dict[str, Override]
+    block: Block | None
+    catalog: Catalog
+    anchor_at: datetime
+    at: datetime
+    plan: str | None
+    ends: tuple[datetime, ...]
+
+
+def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
+    stands = standings(account, catalog, at)
+    granting = _granting(account, catalog, stands, at)
+    bought_live = any(isinstance(h.bought, Plan) and h.standing is not None and not h.stands_in for h in granting)
+    lapsed = [
+        holding
+        for s in stands
+        # An ended subscription explains a denial only as long as nothing has taken its place.
+        if s.access != "full" and not (bought_live and s.state in _ENDED)
+        for holding in _own(account, s, catalog, at)
+    ]
+    dated: tuple[Override | Block, ...] = (*account.overrides.values(), *account.blocks.values())
+    # A leeway makes up for what a plan change took, and for nothing that a missing payment or a pause did.
+    suspended = any(s.access != "full" and s.state not in _ENDED for s in stands)
+    leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until and not suspended}
+    ends = [s.until for s in stands if s.until] + [d.expires_at for d in dated if d.expires_at and d.expires_at > at]
+    ends += [leeway.until for leeway in leeways.values()]
+    ends += [holding.version.until for holding in (*granting, *lapsed) if holding.version.until]
+    standing_blocks = [block for block in account.blocks.values() if not _expired(block, at)]
+    return View(
+        terms=_by_feature(granting),
+        lapsed=_by_feature(lapsed),
+        leeways=leeways,
+        overrides={key: o for key, o in account.overrides.items() if not _expired(o, at)},
+        block=standing_blocks[0] if standing_blocks else None,
+        catalog=catalog,
+        anchor_at=_anchor_of(account, stands),
+        at=at,
+        plan=next((holding.bought.ref for holding in granting if isinstance(holding.bought, Plan)), None),
+        ends=tuple(ends),
+    )
+
+
+def _anchor_of(account: Account, stands: Iterable[Standing]) -> datetime:
+    """What windows are aligned to that come from no subscription of their own; the same at every instant."""
+    live = next((s.subscription.anchor_at for s in stands if s.state not in _ENDED), None)
+    ended = (s.subscription.anchor_at for s in stands)
+    return live or account.since or min(ended, default=CALENDAR)
+
+
+def versions_had(account: Account, catalog: Catalog, at: datetime) -> tuple[Version, ...]:
+    """The versions of all that the account has: what it pays for, and the plans that count without being bought."""
+    stands = standings(account, catalog, at)
+    had = [h for s in stands if s.state not in _ENDED for h in _own(account, s, catalog, at)]
+    had += _granting(account, catalog, stands, at)
+    found = {holding.version.ref: holding.version for holding in had}
+    return tuple(found[ref] for ref in sorted(found))
+
+
+def _granting(account: Account, catalog: Catalog, stands: Iterable[Standing], at: datetime) -> list[Holding]:
+    """What gives something at the moment; the default plan where no plan does."""
+    granting = [holding for s in stands for holding in _granted(account, s, catalog, at)]
+    default = catalog.default_plan
+    if default is not None and not any(isinstance(holding.bought, Plan) for holding in granting):
+        plan = unbought(account, catalog, default.key, at)
+        granting.append(Holding(plan.bought, plan.version, 1, None))
+    return granting
+
+
+def _granted(account: Account, standing: Standing, catalog: Catalog, at: datetime) -> list[Holding]:
+    """What this subscription gives at the moment: its own plans, the plan that stands in for them, or nothing."""
+    own = _own(account, standing, catalog, at)
+    if standing.plan is None:
+        return own if standing.access != "none" else []
+    plan = unbought(account, catalog, standing.plan, at)
+    quantity = sum(holding.quantity for holding in own if isinstance(holding.bought, Plan))
+    return [Holding(plan.bought, plan.version, max(quantity, 1), standing, stands_in=True)]
+
+
+def _own(account: Account, standing: Standing, catalog: Catalog, at: datetime) -> list[Holding]:
+    # An item whose quantity was set to 0 buys nothing.
+    id, items = standing.subscription.id, standing.subscription.items
+    found = ((counted(account, catalog, id, item, at), item) for item in items if item.quantity > 0)
+    return [Holding(one.bought, one.version, item.quantity, standing) for one, item in found if one is not None]
+
+
+def bought_by(catalog: Catalog, item: Item) -> Plan | AddOn | None:
+    return find_bought(catalog, price=item.price, lookup_key=item.lookup_key, product=item.product, plan=item.plan)
+
+
+def _by_feature(holdings: Iterable[Holding]) -> dict[str, list[tuple[Term, Holding]]]:
+    terms: dict[str, list[tuple[Term, Holding]]] = {}
+    for holding in holdings:
+        for key, term in holding.bought.terms.items():
+            terms.setdefault(key, []).append((term, holding))
+    return terms
+
+
+def offers(catalog: Catalog) -> dict[str, Offer]:
+    return {**catalog.features, **catalog.credits}
+
+
+def source_of(term: Term, holding: Holding) -> Source:
+    standing = holding.standing
+    units, unlimited, value = None, False, None
+    match term:
+        case Allowance():
+            units, unlimited = units_of(term, holding), term.units is None
+        case Setting():
+            value = term.value
+        case Switch():
+            value = term.on
+    return Source(
+        "plan" if isinstance(holding.bought, Plan) else "add_on",
+        allowed_reason(holding),
+        plan=holding.bought.ref,
+        subscription=standing.subscription.id if standing else None,
+        state=standing.state if standing else None,
+        units=units,
+        unlimited=unlimited,
+        value=value,
+        until=_until(holding),
+    )
+
+
+def _until(holding: Holding) -> datetime | None:
+    """When dates change it: those of its subscription, or of what holds it to a version."""
+    dates = (holding.standing.until if holding.standing is not None else None, holding.version.until)
+    return min((date for date in dates if date is not None), default=None)
+
+
+def allowed_reason(holding: Holding) -> Reason:
+    standing = holding.standing
+    if standing is None or holding.stands_in:
+        return "plan"
+    if standing.state == "trialing":
+        return "trial"
+    if standing.state != "active":
+        return "grace"
+    return "plan" if isinstance(holding.bought, Plan) else "add_on"
+
+
+def closed_sources(view: View, offer: Offer, offered: list[tuple[Term, Holding]]) -> tuple[Candidate, ...]:
+    """What would give this feature but for the standing of its subscription, the most curable first."""
+    shut = [pair for pair in offered if not opens(pair[1], offer)]
+    shut += [pair for pair in view.lapsed.get(offer.key, ()) if gives(pair[0]) and not opens(pair[1], offer)]
+    found: dict[tuple[str, str | None, str | None], Candidate] = {}
+    for term, holding in shut:
+        standing = holding.standing
+        if standing is None:
+            continue
+        source = replace(source_of(term, holding), reason=_denied_reason(standing))
+        verdict: Literal["lapsed", "suspended"] = "lapsed" if standing.state in _ENDED else "suspended"
+        found[(source.kind, source.plan, source.subscription)] = Candidate(source, verdict)
+    return tuple(sorted(found.values(), key=lambda candidate: _CLOSED_ORDER.index(candidate.source.reason)))
+
+
+def _denied_reason(standing: Standing) -> Reason:
+    subscription = standing.subscription
+    match standing.state:
+        case "past_due" | "unpaid":
+            return standing.state
+        case "paused" | "canceled":
+            ended_by_date = subscription.status == "trialing" and (
+                subscription.ends_at is None or subscription.ends_at == subscription.trial_ends_at
+            )
+            return "trial_ended" if subscription.trial_ran_out or ended_by_date else standing.state
+        case _:
+            return "no_subscription"
+
+
+_ENDED: tuple[State, ...] = ("canceled", "expired", "incomplete")
+_CLOSED_ORDER: tuple[Reason, ...] = ("past_due", "unpaid", "paused", "trial_ended", "canceled", "no_subscription")
+
+
+def opens(holding: Holding, offer: Offer) -> bool:
+    """Whether the standing of what was bought lets this feature through. Read access also allows export."""
+    standing = holding.standing
+    if standing is None or holding.stands_in or standing.access == "full":
+        return True
+    if standing.access == "none" or standing.plan is not None or isinstance(offer, Credit):
+        return False
+    return offer.access in ("read", "export")
+
+
+def gives(term: Term) -> bool:
+    return not isinstance(term, Switch) or term.on
+
+
+def units_of(term: Allowance, holding: Holding) -> int | None:
+    """How many units a term gives; None: as many as anyone likes. Of absurd quantities, as many as can be told."""
+    if term.units is None or not term.by_quantity:
+        return term.units
+    return min(term.units * holding.quantity, QUANTITY_MAX)
+
+
+def _expired(dated: Override | Block, at: datetime) -> bool:
+    return dated.expires_at is not None and at >= dated.expires_at

@@ -1,0 +1,84 @@
+"""Rows of drift: each field that differed, when that was found and when it was healed.
+
+Law: a field of a subscription has at most one open row; a row that was healed never changes.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from paygrade.billing.drift import Difference, Drift, FoundBy
+
+
+class Drifts:
+    """Drift within one transaction."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+
+    async def add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> int:
+        """Open a row for each difference of a subject of an account; returns how many were not open already."""
+        rows = [(subject, account, *msgspec.structs.astuple(each)) for subject, account, each in found]
+        if not rows:
+            return 0
+        cursor = await self._connection.execute(
+            """
+            insert into drift (subject, account, subscription, field, stored, provider, found_by, found_at)
+            select differing.*, %s, %s
+            from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) as differing
+            on conflict (subject, coalesce(subscription, ''), field) where healed_at is null do nothing
+            """,
+            (found_by, at, *(list(column) for column in zip(*rows, strict=True))),
+        )
+        return cursor.rowcount
+
+    async def heal(self, subject: str, at: datetime) -> int:
+        """Close what is open of a subject that was read again; returns how many rows."""
+        cursor = await self._connection.execute(
+            "update drift set healed_at = %s where subject = %s and healed_at is null", (at, subject)
+        )
+        return cursor.rowcount
+
+    async def withdraw(self, subject: str) -> int:
+        """Take back what is open of a subject: an event that was on its way explains it."""
+        cursor = await self._connection.execute(
+            "delete from drift where subject = %s and healed_at is null", (subject,)
+        )
+        return cursor.rowcount
+
+    async def page(self, *, open_only: bool, before: int | None, limit: int) -> tuple[Drift, ...]:
+        """The newest first; `before` is an id left out."""
+        cursor = await self._connection.execute(
+            """
+            select id, account, subject, subscription, field, stored, provider, found_by, found_at, healed_at from drift
+            where (%(before)s::bigint is null or id < %(before)s) and (not %(open)s or healed_at is null)
+            order by id desc limit %(limit)s
+            """,
+            {"before": before, "open": open_only, "limit": limit},
+        )
+        return tuple([_saved(row) async for row in cursor])
+
+    async def count(self, *, since: datetime) -> tuple[int, int]:
+        """How many rows are open, and how many were found since then."""
+        cursor = await self._connection.execute(
+            """
+            select count(*) filter (where healed_at is null), count(*) filter (where found_at >= %(since)s)
+            from drift where healed_at is null or found_at >= %(since)s
+            """,
+            {"since": since},
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    async def purge(self, *, kept: timedelta, at: datetime) -> None:
+        await self._connection.execute("delete from drift where healed_at < %s", (at - kept,))
+
+
+def _saved(row: TupleRow) -> Drift:
+    *head, found_at, healed_at = row
+    dates = (found_at.astimezone(UTC), healed_at.astimezone(UTC) if healed_at else None)
+    return Drift(*(*head, *dates))

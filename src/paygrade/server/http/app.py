@@ -1,0 +1,253 @@
+"""The application: routes, guards and background work around the parts it is given.
+
+Laws: what runs in the background starts with the application and ends with it; a task that dies is started again
+and said so; readiness is measured when asked, never assumed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from paygrade.server.http.announcements import announcer
+from paygrade.server.http.auth import key_guard
+from paygrade.server.http.context import Parts, Verify
+from paygrade.server.http.edge import DecodePath, Edge
+from paygrade.server.http.hot_path import HotPath
+from paygrade.server.http.problems import HANDLERS
+from paygrade.server.http.routes import (
+    accounts,
+    catalogs,
+    decisions,
+    events,
+    health,
+    members,
+    migrations,
+    plan_changes,
+    reports,
+    statements,
+    sync,
+    top_ups,
+    usage,
+    webhooks,
+)
+from paygrade.server.operations.changes.quotes import Previewer
+from paygrade.server.operations.usage.group_commit import GroupCommit
+from paygrade.server.process.clock import Clock
+from paygrade.server.process.metrics import Metrics
+from paygrade.server.state.snapshots import Snapshots
+from paygrade.server.workers.loop import look_regularly
+from paygrade.values.errors import Unavailable
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+
+log = structlog.get_logger("paygrade.server")
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+RESTART_S = 1.0
+CANCEL_AGAIN_S, CANCEL_TIMES = 0.5, 10
+
+FIRST = "first catalog"
+
+Work = Callable[[], Awaitable[None]]
+"""Something that goes on in the background until it is cancelled."""
+
+KEYED = [
+    decisions.check,
+    decisions.list_decisions,
+    decisions.explain,
+    decisions.entitlements,
+    accounts.list_accounts,
+    accounts.put_account,
+    accounts.get_account,
+    accounts.delete_account,
+    accounts.timeline,
+    statements.put_override,
+    statements.delete_override,
+    statements.put_block,
+    statements.delete_block,
+    statements.put_member,
+    statements.delete_member,
+    statements.put_subscription,
+    statements.put_pin,
+    statements.delete_pin,
+    members.list_members,
+    members.put_members,
+    members.choose_seats,
+    usage.consume,
+    usage.reserve,
+    usage.commit,
+    usage.release,
+    usage.extend,
+    usage.give,
+    usage.void,
+    usage.balance,
+    usage.ledger,
+    usage.state_usage,
+    usage.alerts,
+    plan_changes.quote_plan_change,
+    plan_changes.get_quote,
+    plan_changes.change_plan,
+    plan_changes.list_plan_changes,
+    plan_changes.get_plan_change,
+    plan_changes.take_back_plan_change,
+    plan_changes.revert_plan_change,
+    events.tell_events,
+    events.tell_cloud_events,
+    events.read_usage,
+    catalogs.put_catalog,
+    catalogs.get_catalog,
+    catalogs.list_catalog_versions,
+    catalogs.get_catalog_version,
+    catalogs.count_versions,
+    catalogs.list_version_holders,
+    migrations.start_migration,
+    migrations.list_migrations,
+    migrations.get_migration,
+    migrations.list_moved_accounts,
+    migrations.pause_migration,
+    migrations.resume_migration,
+    migrations.roll_back_migration,
+    sync.sync_status,
+    sync.sweep,
+    sync.get_sweep,
+    sync.list_drift,
+    reports.list_usage_reports,
+    reports.list_open_usage_reports,
+    reports.reconcile,
+    top_ups.list_top_ups,
+    top_ups.retry_top_up,
+]
+OPEN = [
+    webhooks.stripe_webhook,
+    health.healthz,
+    health.readyz,
+    health.metrics,
+    health.openapi,
+    health.problem_kind,
+]
+
+
+def create_app(
+    *,
+    store: "Store",
+    clock: Clock,
+    snapshots: Snapshots,
+    admin_key: str,
+    verify: Verify | None = None,
+    has_provider: bool = False,
+    previewer: Previewer | None = None,
+    schema_pending: Callable[[], Awaitable[Sequence[str]]],
+    first: Work | None = None,
+    work: Sequence[tuple[str, Work]] = (),
+) -> ASGIApp:
+    """The ASGI application. `store` is opened and closed with it; `work` runs beside it, each under its name.
+
+    `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
+    """
+    metrics = Metrics()
+    commits = GroupCommit(store, snapshots, clock)
+    store.hear_own(announcer(metrics))
+    tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def ready() -> tuple[str, ...]:
+        return await _missing(clock, schema_pending, tasks)
+
+    parts = Parts(
+        store=store,
+        snapshots=snapshots,
+        clock=clock,
+        commits=commits,
+        metrics=metrics,
+        verify=verify,
+        has_provider=has_provider,
+        previewer=previewer,
+        ready=ready,
+    )
+
+    @asynccontextmanager
+    async def running(_: Litestar) -> AsyncIterator[None]:
+        async with store:
+            everything = [
+                ("clock", clock.follow),
+                ("snapshots", lambda: snapshots.follow(store)),
+                ("group commit", commits.run),
+                ("alerts", lambda: look_regularly(store, snapshots, clock)),
+                *work,
+            ]
+            if first is not None:
+                everything.append((FIRST, first))
+            for name, start in everything:
+                tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
+            try:
+                yield
+            finally:
+                await _cancelled(tasks.values())
+
+    app = Litestar(
+        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key)]), *OPEN],
+        dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
+        exception_handlers=HANDLERS,
+        middleware=[DecodePath],
+        lifespan=[running],
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=BODY_BYTES_MAX,
+    )
+    return HotPath(Edge(app, metrics), parts, admin_key)
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """End these tasks. A library may swallow a cancellation that meets it while connecting, so it is repeated;
+    what does not end even so is left behind, since nothing that is acknowledged depends on it."""
+    pending = set(tasks)
+    for _ in range(CANCEL_TIMES):
+        for task in pending:
+            task.cancel()
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+    for task in pending:
+        log.error("background_work_did_not_end", work=task.get_name())
+
+
+async def _supervised(name: str, start: Work) -> None:
+    """Keep one piece of background work going. One that ends by itself had nothing to do."""
+    while True:
+        try:
+            await start()
+            return
+        except Exception:  # a loop's top: whatever it was, it is logged and the work goes on
+            log.exception("background_work_failed", work=name)
+        await asyncio.sleep(RESTART_S)
+
+
+async def _missing(
+    clock: Clock,
+    schema_pending: Callable[[], Awaitable[Sequence[str]]],
+    tasks: dict[str, asyncio.Task[None]],
+) -> tuple[str, ...]:
+    """What keeps the server from serving, in words."""
+    missing = []
+    try:
+        clock.now()
+        pending = await schema_pending()
+        if pending:
+            missing.append(f"the database lacks {', '.join(pending)}; run `paygrade migrate`")
+    except Unavailable as error:
+        # Anyone may ask whether we are ready; what exactly is wrong with the database is for the log.
+        log.warning("not_ready", code=error.code, detail=error.detail)
+        missing.append(error.detail.partition(":")[0])
+    if FIRST in tasks and not tasks[FIRST].done():
+        missing.append("the first catalog is not published yet")
+    missing.extend(
+        f"the background work `{name}` has stopped"
+        for name, task in tasks.items()
+        if task.done() and (task.cancelled() or task.exception() is not None)
+    )
+    return tuple(missing)

@@ -1,0 +1,37 @@
+"""Who may ask: the holder of the admin key, shown as `Authorization: Bearer sk_…`.
+
+Laws: keys are compared in constant time; without a valid key nothing of the request but its headers is read.
+"""
+
+from collections.abc import Callable
+from hmac import compare_digest
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from paygrade.values.errors import Refused
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+"""Any: Litestar's own idea of handlers, users, keys and state, none of which is used here."""
+Guard = Callable[[Connection, BaseRouteHandler], None]
+
+
+def key_guard(admin_key: str) -> Guard:
+    """A guard for the routes that need a key; the others are simply not given it."""
+    expected = admin_key.encode()
+
+    def require_key(connection: Connection, _: BaseRouteHandler) -> None:
+        shown = bearer(connection.headers.get("authorization"))
+        if not compare_digest(shown.encode(), expected):
+            raise Refused("unauthenticated", "this key is not known here; PAYGRADE_ADMIN_KEY of the server holds it")
+
+    return require_key
+
+
+def bearer(header: str | None) -> str:
+    """The key in an Authorization header; Refused `unauthenticated` when there is none."""
+    scheme, _, key = (header or "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Refused("unauthenticated", "send a key as `Authorization: Bearer sk_…`")
+    return key.strip()

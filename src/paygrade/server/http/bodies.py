@@ -1,0 +1,212 @@
+"""Bodies: read JSON into the structs we trust, and name every mistake in it at once.
+
+Laws: what a struct does not know is refused, never ignored; every mistake carries a JSON Pointer into what was
+sent; instants need an offset and come out in UTC; types are strict (`"1"` is no number).
+"""
+
+import types
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from paygrade.values.errors import Mistake, Refused
+from paygrade.values.periods import parse_instant
+
+T = TypeVar("T")
+
+KEY_LENGTH_MAX = 200
+
+
+def read_body(
+    kind: type[T], raw: bytes, *, given: Mapping[str, object] = types.MappingProxyType({}), hidden: Collection[str] = ()
+) -> T:
+    """Decode one object strictly. `given` holds fields the address already says, `hidden` those a caller may not
+    set. Raises Refused `malformed_json` or `invalid_body`."""
+    return read_object(kind, decode_object(raw), given=given, hidden=hidden)
+
+
+def read_object(
+    kind: type[T],
+    value: dict[str, Any],
+    *,
+    given: Mapping[str, object] = types.MappingProxyType({}),
+    hidden: Collection[str] = (),
+) -> T:
+    """The same for a body that is decoded already. Any: plain JSON values."""
+    mistakes: list[Mistake] = []
+    closed = frozenset(given) | frozenset(hidden)
+    clean = _object(kind, value, pointer="", closed=closed, mistakes=mistakes)
+    if mistakes:
+        raise invalid("invalid_body", "the body", mistakes)
+    return msgspec.convert({**clean, **given}, kind)
+
+
+def read_many(kind: type[T], raw: bytes, *, at_most: int) -> list[T]:
+    """Decode an array of objects strictly. Raises Refused `malformed_json` or `invalid_body`, with all mistakes."""
+    value = _decode(raw, "an array of objects")
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise Refused("invalid_body", "the body must be a JSON array of objects", (Mistake("", "expected an array"),))
+    if len(value) > at_most:
+        raise invalid("invalid_body", "the body", [Mistake("", f"has {len(value)} entries; send at most {at_most}")])
+    mistakes: list[Mistake] = []
+    clean = [
+        _object(kind, item, pointer=f"/{place}", closed=frozenset(), mistakes=mistakes)
+        for place, item in enumerate(value)
+    ]
+    if mistakes:
+        raise invalid("invalid_body", "the body", mistakes)
+    return msgspec.convert(clean, list[kind])  # type: ignore[valid-type]  # a type that is only known when it runs
+
+
+def decode_object(raw: bytes) -> dict[str, Any]:
+    """Decode to plain values; Refused `malformed_json` or `invalid_body`. Any: plain JSON values."""
+    value = _decode(raw, "an object")
+    if not isinstance(value, dict):
+        raise Refused("invalid_body", "the body must be a JSON object", (Mistake("", "expected an object"),))
+    return value
+
+
+def _decode(raw: bytes, what: str) -> Any:
+    """Any: plain JSON values."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if not raw.strip():
+            raise Refused("malformed_json", f"the body is empty; send JSON, {what}") from None
+        raise Refused("malformed_json", f"the body is not JSON: {str(error).lower()}") from None
+
+
+def read_key(text: str, *, pointer: str, noun: str) -> str:
+    """Check a key people chose: 1 to 200 printable characters, case-sensitive."""
+    if not text or len(text) > KEY_LENGTH_MAX or not text.isprintable():
+        message = f"a key of an {noun} is" if noun[0] in "aeiou" else f"a key of a {noun} is"
+        mistake = Mistake(pointer, f"{message} 1 to {KEY_LENGTH_MAX} printable characters")
+        raise invalid("invalid_key", "the key", [mistake])
+    return text
+
+
+def read_instant(text: str | None, *, name: str) -> datetime | None:
+    """An instant in the query; Refused `invalid_query`."""
+    if text is None:
+        return None
+    try:
+        return parse_instant(text)
+    except (ValueError, OverflowError) as error:
+        hint = "; send `+` as `%2B`" if " " in text else ""
+        raise invalid("invalid_query", "the query", [Mistake("", f"`{name}`: {error}{hint}")]) from None
+
+
+def read_flag(text: str | None, *, name: str) -> bool:
+    """A switch in the query: `?dry_run` alone is on, and so are `true` and `1`."""
+    match text:
+        case None | "false" | "0":
+            return False
+        case "" | "true" | "1":
+            return True
+        case _:
+            raise invalid("invalid_query", "the query", [Mistake("", f"`{name}` is `true` or `false`, not `{text}`")])
+
+
+def invalid(code: str, what: str, mistakes: list[Mistake]) -> Refused:
+    """One refusal for all mistakes; the detail is readable without looking at the list."""
+    first = f"{mistakes[0].pointer}: {mistakes[0].message}" if mistakes[0].pointer else mistakes[0].message
+    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    return Refused(code, f"{what} is not as expected: {first}{more}", tuple(mistakes))
+
+
+def _object(
+    kind: type, value: dict[str, Any], *, pointer: str, closed: frozenset[str], mistakes: list[Mistake]
+) -> dict[str, Any]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind) if field.name not in closed}
+    clean: dict[str, Any] = {}
+    for name, item in value.items():
+        place = f"{pointer}/{_escaped(name)}"
+        if name in fields:
+            clean[name] = _clean(fields[name].type, item, pointer=place, mistakes=mistakes)
+        else:
+            mistakes.append(Mistake(place, _unknown(name, list(fields))))
+    mistakes.extend(
+        Mistake(f"{pointer}/{_escaped(name)}", "is missing")
+        for name, field in fields.items()
+        if field.required and name not in value
+    )
+    return clean
+
+
+def _clean(kind: Any, value: Any, *, pointer: str, mistakes: list[Mistake]) -> Any:
+    """The value with instants parsed, ready for msgspec. Any: `kind` is a type expression, `value` plain JSON."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated and _has_struct_or_instant(args[0]):
+        return _clean(args[0], value, pointer=pointer, mistakes=mistakes)
+    if origin in (Union, types.UnionType):
+        return _clean_union(kind, value, pointer=pointer, mistakes=mistakes)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
+        return _object(kind, value, pointer=pointer, closed=frozenset(), mistakes=mistakes)
+    if origin is tuple and isinstance(value, list):
+        return [_clean(args[0], v, pointer=f"{pointer}/{i}", mistakes=mistakes) for i, v in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {
+            _text(k, pointer=f"{pointer}/{_escaped(k)}", mistakes=mistakes): _clean(
+                args[1], v, pointer=f"{pointer}/{_escaped(k)}", mistakes=mistakes
+            )
+            for k, v in value.items()
+        }
+    if kind is datetime and isinstance(value, str):
+        return _instant(value, pointer=pointer, mistakes=mistakes)
+    return _leaf(kind, value, pointer=pointer, mistakes=mistakes)
+
+
+def _clean_union(kind: Any, value: Any, *, pointer: str, mistakes: list[Mistake]) -> Any:
+    options = [option for option in get_args(kind) if option is not types.NoneType]
+    if value is not None and len(options) == 1:
+        return _clean(options[0], value, pointer=pointer, mistakes=mistakes)
+    return _leaf(kind, value, pointer=pointer, mistakes=mistakes)
+
+
+def _leaf(kind: Any, value: Any, *, pointer: str, mistakes: list[Mistake]) -> Any:
+    try:
+        msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        mistakes.append(Mistake(pointer, _in_our_words(str(error))))
+        return value
+    return _text(value, pointer=pointer, mistakes=mistakes) if isinstance(value, str) else value
+
+
+def _instant(value: str, *, pointer: str, mistakes: list[Mistake]) -> datetime | None:
+    try:
+        return parse_instant(value)
+    except (ValueError, OverflowError) as error:
+        mistakes.append(Mistake(pointer, str(error)))
+        return None
+
+
+def _text(value: str, *, pointer: str, mistakes: list[Mistake]) -> str:
+    # PostgreSQL keeps no NUL in text or JSON: https://www.postgresql.org/docs/current/datatype-json.html
+    if "\x00" in value:
+        mistakes.append(Mistake(pointer, "contains a NUL character; remove it"))
+    return value
+
+
+def _has_struct_or_instant(kind: Any) -> bool:
+    parts = [kind, *get_args(kind)]
+    return any(part is datetime or (isinstance(part, type) and issubclass(part, msgspec.Struct)) for part in parts)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"unknown field `{name}`; did you mean `{close[0]}`?"
+    return f"unknown field `{name}`; known fields: {', '.join(sorted(known))}"
+
+
+def _in_our_words(message: str) -> str:
+    """msgspec says "Expected `int`, got `str`"; ours are lower case and without its own `$` path."""
+    text = message.split(" - at `$")[0]
+    return text[:1].lower() + text[1:]
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")  # RFC 6901, section 3

@@ -1,0 +1,45 @@
+"""The parts of a running server, as the routes see them; the command line alone decides what they are."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+from msgspec import Struct
+
+from paygrade.server.operations.changes.quotes import Previewer
+from paygrade.server.operations.sync.inbox import EventRef
+from paygrade.server.operations.usage.group_commit import GroupCommit
+from paygrade.server.process.clock import Clock
+from paygrade.server.process.metrics import Metrics
+from paygrade.server.state.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+
+Verify = Callable[[bytes, str | None, datetime], EventRef]
+"""Reads a webhook's raw body with its signature header at an instant, and says what it is about; else Refused."""
+
+
+class Parts(Struct, frozen=True):
+    """What operations need, and what tells of them. `verify` None: no provider may post here;
+    `has_provider` False: nobody is asked; `previewer` None: nobody says what a change will cost."""
+
+    store: "Store"
+    snapshots: Snapshots
+    clock: Clock
+    commits: GroupCommit
+    metrics: Metrics
+    verify: Verify | None
+    has_provider: bool
+    previewer: Previewer | None
+    ready: Callable[[], Awaitable[tuple[str, ...]]]
+    """What keeps this server from serving now, in words; empty when nothing does."""
+
+
+Here = NamedDependency[SkipValidation[Parts]]
+
+HttpRequest = Request[Any, Any, Any]
+"""Any: Litestar's own idea of users, keys and state, none of which is used here."""

@@ -1,0 +1,90 @@
+"""The edge: what happens to every request before routing and after the answer.
+
+Laws: every answer carries `X-Request-Id`; a path keeps the segments its sender wrote (a slash in an account's
+key is sent as `%2F` and stays inside its segment); what is counted and logged never holds a body or a key.
+"""
+
+import re
+import time
+from collections.abc import MutableMapping
+from typing import Any, cast
+from urllib.parse import unquote
+from uuid import uuid4
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from paygrade.server.process.metrics import Metrics
+from paygrade.values.errors import Refused
+
+log = structlog.get_logger("paygrade.http")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class Edge:
+    """Wraps the whole application."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        # The server decodes `path`, which would turn an encoded slash into a separator; `raw_path` has what was sent.
+        scope["path"] = scope.get("raw_path", scope["path"].encode()).split(b"?")[0].decode("ascii", "replace")
+        request_id = _request_id(scope)
+        state = cast("MutableMapping[str, Any]", scope.setdefault("state", {}))
+        state["request_id"] = request_id
+        started = time.perf_counter_ns()
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            self._note(scope, status=status, request_id=request_id, ns=time.perf_counter_ns() - started)
+
+    def _note(self, scope: HTTPScope, *, status: int, request_id: str, ns: int) -> None:
+        route = str(scope.get("path_template") or "unmatched")
+        method = scope["method"]
+        self._metrics.requests.of(method, route, status).note(ns)
+        if scope["path"] not in _QUIET:
+            log.info("request", method=method, path=scope["path"], status=status,
+                     ms=round(ns / 1e6, 1), request_id=request_id)  # fmt: skip
+
+
+class DecodePath:
+    """Decodes path parameters, after routing has split the path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A new dict: Litestar caches the one it gives for each path.
+        scope["path_params"] = {name: _decoded(value) for name, value in scope.get("path_params", {}).items()}
+        await self._app(scope, receive, send)
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        raise Refused("invalid_key", f"`{value}` in the path is not percent-encoded UTF-8") from None
+
+
+def _request_id(scope: Scope) -> str:
+    sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+    return sent if _REQUEST_ID.fullmatch(sent) else uuid4().hex

@@ -1,0 +1,216 @@
+"""Problems: every failure leaves as RFC 9457 problem+json, with a stable `code` and one table of statuses.
+
+Laws: a code has exactly one status; internals never leave (an unhandled error is logged with its traceback and
+answered with its request id); `instance` is the request id, which `X-Request-Id` carries as well.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from litestar import Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, ValidationException
+from msgspec import Struct
+from msgspec.json import encode
+
+from paygrade.server.http.context import HttpRequest
+from paygrade.values.errors import Mistake, Refused, Unavailable
+
+log = structlog.get_logger("paygrade.http")
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Kind(Struct, frozen=True):
+    """What a code means: its HTTP status and the title every problem of this code has."""
+
+    status: int
+    title: str
+
+
+KINDS: dict[str, Kind] = {
+    "bad_request": Kind(400, "The request makes no sense as HTTP"),
+    "malformed_json": Kind(400, "The body is not JSON"),
+    "invalid_body": Kind(400, "The body is not as expected"),
+    "events_rejected": Kind(400, "Some of the events are refused"),
+    "too_many_events": Kind(400, "These are too many events at once"),
+    "too_much_usage": Kind(400, "This is more than can be counted"),
+    "invalid_key": Kind(400, "The key is not one we can keep"),
+    "invalid_query": Kind(400, "The query is not as expected"),
+    "invalid_override": Kind(400, "The override does not fit the feature"),
+    "invalid_subscription": Kind(400, "The subscription is not as expected"),
+    "amount_too_large": Kind(400, "Nobody bills so much"),
+    "already_expired": Kind(400, "The end lies in the past"),
+    "unknown_provider": Kind(400, "There is no such provider"),
+    "catalog_invalid": Kind(400, "The catalog has mistakes"),
+    "provider_payload_invalid": Kind(400, "The billing event cannot be read"),
+    "signature_missing": Kind(400, "The billing event is not signed"),
+    "signature_invalid": Kind(400, "The signature does not match"),
+    "signature_expired": Kind(400, "The signature is too old"),
+    "unauthenticated": Kind(401, "A key is needed"),
+    "not_found": Kind(404, "There is nothing at this address"),
+    "no_catalog": Kind(404, "No catalog is published"),
+    "unknown_account": Kind(404, "There is no such account"),
+    "unknown_block": Kind(404, "There is no such block"),
+    "unknown_catalog_version": Kind(404, "There is no such version of the catalog"),
+    "unknown_feature": Kind(404, "There is no such feature"),
+    "unknown_member": Kind(404, "There is no such member"),
+    "unknown_override": Kind(404, "There is no such override"),
+    "unknown_top_up": Kind(404, "There is no such top-up"),
+    "unknown_sweep": Kind(404, "There is no such sweep"),
+    "method_not_allowed": Kind(405, "This address does not take this method"),
+    "account_has_live_subscription": Kind(409, "The account still pays"),
+    "catalog_plan_outdated": Kind(409, "The world changed since the catalog was planned"),
+    "link_taken": Kind(409, "Another account has this customer"),
+    "subscription_version_conflict": Kind(409, "This version was stated otherwise before"),
+    "id_conflict": Kind(409, "This id was used for something else"),
+    "id_taken": Kind(409, "This id was taken at the same moment"),
+    "purchase_refused": Kind(409, "The provider would not take the purchase"),
+    "report_refused": Kind(409, "The provider would not take the report"),
+    "raced": Kind(409, "This changed at the same moment"),
+    "not_countable": Kind(409, "There is nothing to count"),
+    "paid_in_credits": Kind(409, "Credits pay for this"),
+    "unknown_reservation": Kind(404, "There is no such reservation"),
+    "reservation_expired": Kind(409, "The reservation has run out"),
+    "reservation_resolved": Kind(409, "The reservation was resolved before"),
+    "exceeds_reservation": Kind(409, "More than what was reserved"),
+    "taken_by_members": Kind(409, "Members take these units up"),
+    "no_seat_left": Kind(409, "There is no seat left"),
+    "not_grantable": Kind(409, "This is not granted in units"),
+    "unknown_grant": Kind(404, "There is no such grant"),
+    "date_in_the_past": Kind(400, "The date is over"),
+    "quantity_not_sold": Kind(400, "Nothing of this kind is counted by quantity"),
+    "unknown_add_on": Kind(404, "There is no such add-on"),
+    "unknown_plan": Kind(404, "There is no such plan"),
+    "unknown_pin": Kind(404, "The account is held to no version"),
+    "unknown_plan_version": Kind(404, "There is no such version of the plan"),
+    "unknown_migration": Kind(404, "There is no such migration"),
+    "migration_running": Kind(409, "Another migration of the plan is under way"),
+    "migration_over": Kind(409, "The migration is over"),
+    "unknown_price": Kind(404, "There is no such price"),
+    "unknown_quote": Kind(404, "There is no such quote"),
+    "ambiguous_price": Kind(409, "More than one price could be meant"),
+    "change_refused": Kind(409, "A rule of the catalog refuses the change"),
+    "account_changed": Kind(409, "The account has changed since the quote was made"),
+    "catalog_changed": Kind(409, "The catalog has changed since the quote was made"),
+    "change_resolved": Kind(409, "The change has ended before"),
+    "change_scheduled": Kind(409, "Another change is scheduled"),
+    "change_under_way": Kind(409, "Another change is under way"),
+    "cooling_off": Kind(409, "It is too soon to change back"),
+    "key_conflict": Kind(409, "This key asked for something else before"),
+    "not_possible_now": Kind(409, "The subscription does not stand so"),
+    "not_revertible": Kind(409, "The change cannot be taken back"),
+    "quote_expired": Kind(409, "The quote holds no longer"),
+    "quote_used": Kind(409, "The quote was carried out before"),
+    "unknown_change": Kind(404, "There is no such plan change"),
+    "no_subscription_to_change": Kind(409, "There is no subscription to change"),
+    "provider_refused_change": Kind(409, "The provider would not make the change"),
+    "same_as_now": Kind(409, "There is nothing to change"),
+    "top_up_not_failed": Kind(409, "The top-up has not failed"),
+    "top_up_open": Kind(409, "Another top-up of the credit is open"),
+    "sweep_running": Kind(409, "A sweep is under way"),
+    "body_too_large": Kind(413, "The body is too large"),
+    "unsupported_media_type": Kind(415, "The body's media type is not read here"),
+    "internal": Kind(500, "Something went wrong on our side"),
+    "clock_unavailable": Kind(503, "The clock does not answer"),
+    "contended": Kind(503, "Others were at the same rows"),
+    "database_unavailable": Kind(503, "The database does not answer"),
+    "not_ready": Kind(503, "The server is not ready"),
+    "provider_not_configured": Kind(503, "No provider is set"),
+    "webhooks_not_configured": Kind(503, "No webhook secret is set"),
+}
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """An error as it goes over the wire. `type` is an address of this server that explains the code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    instance: str
+    errors: tuple[Mistake, ...] = ()
+
+
+# Litestar's own refusals, by status.
+_CODES = {
+    400: "bad_request",
+    401: "unauthenticated",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+
+
+def problem(code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...] = ()) -> Problem:
+    kind = KINDS[code]
+    return Problem(f"/problems/{code}", kind.title, kind.status, detail, code, instance, errors)
+
+
+def request_id(request: HttpRequest) -> str:
+    return str(request.scope["state"]["request_id"])
+
+
+def answer(request: HttpRequest, code: str, detail: str, errors: tuple[Mistake, ...] = ()) -> Response[bytes]:
+    """The HTTP response for one problem."""
+    stated = problem(code, detail, instance=request_id(request), errors=errors)
+    headers = {}
+    if stated.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="paygrade"'  # RFC 6750, section 3
+    if stated.status == 503:
+        headers["Retry-After"] = "1"
+    return Response(encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def on_refused(request: HttpRequest, error: Refused) -> Response[bytes]:
+    return answer(request, error.code, error.detail, error.mistakes)
+
+
+def on_unavailable(request: HttpRequest, error: Unavailable) -> Response[bytes]:
+    log.warning("unavailable", code=error.code, detail=error.detail, request_id=request_id(request))
+    return answer(request, error.code, error.detail)
+
+
+def on_http(request: HttpRequest, error: HTTPException) -> Response[bytes]:
+    """What Litestar refuses by itself: no such route, wrong method, bad query, too large."""
+    if isinstance(error, ValidationException):
+        mistakes = _query_mistakes(error)
+        detail = f"the query is not as expected: {mistakes[0].message}" if mistakes else error.detail.lower()
+        return answer(request, "invalid_query", detail, mistakes)
+    code = _CODES.get(error.status_code, "internal" if error.status_code >= 500 else "bad_request")
+    path = request.scope["path"]
+    details = {
+        "not_found": f"there is nothing at `{path}`; `/openapi.json` lists what there is",
+        "method_not_allowed": f"`{path}` does not take {request.method}",
+        "body_too_large": "the body is too large; send less at once",
+        "internal": "something went wrong on our side; the log has it under this instance",
+    }
+    response = answer(request, code, details.get(code, error.detail.lower()))
+    if isinstance(error, MethodNotAllowedException) and error.headers:
+        response.headers.update(error.headers)
+    return response
+
+
+def on_unhandled(request: HttpRequest, error: Exception) -> Response[bytes]:
+    log.error("unhandled", request_id=request_id(request), path=request.scope["path"], exc_info=error)
+    return answer(request, "internal", "something went wrong on our side; the log has it under this instance")
+
+
+def _query_mistakes(error: ValidationException) -> tuple[Mistake, ...]:
+    extra = error.extra if isinstance(error.extra, list) else []
+    return tuple(
+        Mistake("", f"query parameter `{item.get('key', '')}`: {str(item.get('message', '')).lower()}")
+        for item in extra
+        if isinstance(item, dict)
+    )
+
+
+# Any: each handler takes its own kind of exception.
+HANDLERS: dict[int | type[Exception], Callable[[HttpRequest, Any], Response[Any]]] = {
+    Refused: on_refused,
+    Unavailable: on_unavailable,
+    HTTPException: on_http,
+    Exception: on_unhandled,
+}

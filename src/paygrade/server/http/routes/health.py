@@ -1,0 +1,75 @@
+"""What machines ask: is it alive, is it ready, what are its numbers, what does it speak."""
+
+from typing import Any, Literal
+
+from litestar import Response, get
+from litestar.params import FromPath
+from msgspec import Struct
+
+from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.openapi import document, tell
+from paygrade.server.http.problems import KINDS
+from paygrade.server.process.metrics import CONTENT_TYPE
+from paygrade.values.errors import Refused, Unavailable
+
+
+class Health(Struct, frozen=True):
+    """Nothing stands in the way."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ProblemKind(Struct, frozen=True):
+    """What a problem's `code` stands for."""
+
+    code: str
+    status: int
+    title: str
+
+
+@get("/healthz", opt=tell("Is the process alive?", "health", needs_key=False, example={"status": "ok"}))
+async def healthz() -> Health:
+    """The process answers. Says nothing of the database: a restart would not mend that."""
+    return Health()
+
+
+@get(
+    "/readyz",
+    opt=tell("Is the server ready?", "health", needs_key=False, example={"status": "ok"}, problems=("not_ready",)),
+)
+async def readyz(parts: Here) -> Health:
+    """The database answers and has this release's schema, the clock is known, and the workers run."""
+    missing = await parts.ready()
+    if missing:
+        raise Unavailable("not_ready", "; ".join(missing))
+    return Health()
+
+
+@get("/metrics", opt=tell("Read the numbers", "health", needs_key=False, media_type="text/plain"))
+async def metrics(parts: Here) -> Response[bytes]:
+    """Counters and histograms in the text format of Prometheus."""
+    return Response(parts.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+@get("/openapi.json", opt=tell("Read this document", "health", needs_key=False))
+async def openapi(request: HttpRequest) -> dict[str, Any]:
+    """This document, OpenAPI 3.1. Any: a JSON document."""
+    return document(request.app.routes)
+
+
+@get(
+    "/problems/{code:str}",
+    opt=tell(
+        "Read about a problem",
+        "health",
+        needs_key=False,
+        example={"code": "unknown_account", "status": 404, "title": "There is no such account"},
+        problems=("not_found",),
+    ),
+)
+async def problem_kind(code: FromPath[str]) -> ProblemKind:
+    """Where a problem's `type` leads."""
+    kind = KINDS.get(code)
+    if kind is None:
+        raise Refused("not_found", f"there is no problem with the code `{code}`")
+    return ProblemKind(code, kind.status, kind.title)

@@ -1,0 +1,239 @@
+"""Plan changes: ask what one would do, have it done, take it back, and read how it went."""
+
+from datetime import datetime
+from typing import Annotated
+
+from litestar import delete, get, post
+from litestar.params import FromPath, QueryParameter
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from paygrade.changes.order import Act
+from paygrade.changes.plan_change import PlanChange
+from paygrade.changes.quote import Quote
+from paygrade.changes.request import Wanted
+from paygrade.server.http.bodies import invalid, read_body, read_key
+from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.routes import examples
+from paygrade.server.operations.changes import plan_changes, quotes
+from paygrade.values.errors import Mistake
+from paygrade.values.periods import parse_instant
+
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class ChangeWanted(Struct, frozen=True, kw_only=True):
+    """What is to change; what is left out stays as it is.
+
+    `add_ons` and `quantities` say how many there are to be: of an add-on (0: none), of the plan, or of a feature that
+    the plan counts by quantity. `interval` is a price's key or how often it is paid. `when` is `now`, `period_end` or
+    an instant; without it the catalog's rule says.
+    """
+
+    plan: str | None = None
+    add_ons: dict[str, Count] = {}
+    quantities: dict[str, Count] = {}
+    interval: str | None = None
+    coupon: str | None = None
+    when: str | None = None
+    subscription: str | None = None
+
+
+@post(
+    "/v1/accounts/{account:str}/plan-changes/quote",
+    status_code=200,
+    opt=tell(
+        "Quote a plan change",
+        "plan changes",
+        sent=Sent(kind=ChangeWanted, example=examples.CHANGE_WANTED),
+        problems=("malformed_json", "invalid_body", "invalid_key", "unknown_account", "no_subscription_to_change",
+                  "unknown_plan", "unknown_add_on", "unknown_price", "ambiguous_price", "quantity_not_sold",
+                  "same_as_now", "amount_too_large", "change_refused", "cooling_off", "date_in_the_past",
+                  "provider_refused_change"),
+    ),
+)  # fmt: skip
+async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts: Here) -> Quote:
+    """What the change would do to access, usage, members and money, and when. Nothing is changed; what was said is
+    kept under its id and can be carried out for an hour."""
+    said = read_body(ChangeWanted, await request.body())
+    return await quotes.quote_change(
+        parts.store,
+        parts.previewer,
+        account=read_key(account, pointer="", noun="account"),
+        wanted=_wanted(said),
+        at=parts.clock.now(),
+    )
+
+
+@get(
+    "/v1/accounts/{account:str}/plan-changes/quotes/{quote:str}",
+    opt=tell("Read a quote", "plan changes", problems=("invalid_key", "unknown_quote")),
+)
+async def get_quote(account: FromPath[str], quote: FromPath[str], parts: Here) -> Quote:
+    """What was said a plan change would do, expired or not."""
+    key = read_key(account, pointer="", noun="account")
+    return await quotes.get_quote(parts.store, account=key, id=quote)
+
+
+PAGE_MAX = 500
+PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
+WAIT_MAX_S = 30
+Wait = Annotated[int, QueryParameter(ge=0, le=WAIT_MAX_S)]
+_WAIT = Query(
+    "wait_s",
+    {"type": "integer", "minimum": 0, "maximum": WAIT_MAX_S, "default": 5},
+    "How long to wait at most until there is nothing more to do here.",
+)
+
+
+class ChangeAsked(Struct, frozen=True, kw_only=True):
+    """A quote to carry out; or, without one, something to do to a subscription that changes nothing of what it buys.
+
+    `act` is `keep_going` (a cancellation is taken back), `pause`, `resume`, `set_trial` (until `trial_ends_at`) or
+    `end_trial`; `subscription` says which one, where there are several.
+    """
+
+    quote_id: str | None = None
+    act: Act | None = None
+    subscription: str | None = None
+    trial_ends_at: str | None = None
+
+
+@post(
+    "/v1/accounts/{account:str}/plan-changes",
+    status_code=200,
+    opt=tell(
+        "Change a plan",
+        "plan changes",
+        sent=Sent(kind=ChangeAsked, example=examples.CHANGE_ASKED),
+        query=(_WAIT,),
+        problems=("malformed_json", "invalid_body", "invalid_key", "invalid_query", "unknown_account", "unknown_quote",
+                  "quote_expired", "quote_used", "account_changed", "catalog_changed", "change_refused",
+                  "change_under_way", "change_scheduled", "key_conflict", "no_subscription_to_change",
+                  "not_possible_now", "date_in_the_past", "provider_not_configured"),
+    ),
+)  # fmt: skip
+async def change_plan(account: FromPath[str], request: HttpRequest, parts: Here, wait_s: Wait = 5) -> PlanChange:
+    """Carry a quote out, on the very state it was made on. The header `Idempotency-Key` names the request: asked again
+    under it, the answer is the same change. The state says how far it is: `pending` waits for the customer."""
+    key = read_key(account, pointer="", noun="account")
+    said = read_body(ChangeAsked, await request.body())
+    named = request.headers.get("idempotency-key")
+    named = read_key(named, pointer="/idempotency-key", noun="key") if named is not None else None
+    at = parts.clock.now()
+    if said.quote_id is not None and said.act is None:
+        change = await plan_changes.carry_out(
+            parts.store, account=key, quote_id=said.quote_id, key=named, has_provider=parts.has_provider, at=at
+        )
+    else:
+        change = await plan_changes.act(
+            parts.store,
+            account=key,
+            act=_act(said),
+            subscription=said.subscription,
+            trial_ends_at=_instant(said.trial_ends_at, "/trial_ends_at") if said.trial_ends_at is not None else None,
+            key=named,
+            has_provider=parts.has_provider,
+            at=at,
+        )
+    return await plan_changes.settled_within(parts.store, change, seconds=wait_s)
+
+
+@get(
+    "/v1/accounts/{account:str}/plan-changes",
+    opt=tell(
+        "List an account's plan changes",
+        "plan changes",
+        query=(
+            Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}, "At most so many."),
+        ),
+        problems=("invalid_key", "invalid_query", "unknown_account"),
+    ),
+)
+async def list_plan_changes(account: FromPath[str], parts: Here, limit: PageSize = 100) -> plan_changes.ChangeList:
+    """Plan changes, the latest first, whoever made them."""
+    key = read_key(account, pointer="", noun="account")
+    return await plan_changes.list_changes(parts.store, account=key, limit=limit)
+
+
+@get(
+    "/v1/accounts/{account:str}/plan-changes/{change:str}",
+    opt=tell("Read a plan change", "plan changes", problems=("invalid_key", "unknown_change")),
+)
+async def get_plan_change(account: FromPath[str], change: FromPath[str], parts: Here) -> plan_changes.ChangeView:
+    """The change with its quote and what followed, and step by step what happened to it."""
+    key = read_key(account, pointer="", noun="account")
+    return await plan_changes.get_change(parts.store, account=key, id=change)
+
+
+@delete(
+    "/v1/accounts/{account:str}/plan-changes/{change:str}",
+    status_code=200,
+    opt=tell(
+        "Take back a plan change",
+        "plan changes",
+        query=(_WAIT,),
+        problems=("invalid_key", "invalid_query", "unknown_account", "unknown_change", "change_resolved"),
+    ),
+)
+async def take_back_plan_change(
+    account: FromPath[str], change: FromPath[str], parts: Here, wait_s: Wait = 5
+) -> PlanChange:
+    """Take back a change that is scheduled or waits for a payment. One that was applied is reverted."""
+    key = read_key(account, pointer="", noun="account")
+    undone = await plan_changes.take_back(parts.store, account=key, id=change, at=parts.clock.now())
+    return await plan_changes.settled_within(parts.store, undone, seconds=wait_s)
+
+
+@post(
+    "/v1/accounts/{account:str}/plan-changes/{change:str}/revert",
+    status_code=200,
+    opt=tell(
+        "Quote the way back",
+        "plan changes",
+        problems=("invalid_key", "unknown_account", "unknown_change", "not_revertible", "cooling_off",
+                  "no_subscription_to_change", "same_as_now", "change_refused", "provider_refused_change"),
+    ),
+)  # fmt: skip
+async def revert_plan_change(account: FromPath[str], change: FromPath[str], parts: Here) -> Quote:
+    """What takes an applied change back, as a quote of its own; carrying that out links the two."""
+    key = read_key(account, pointer="", noun="account")
+    return await plan_changes.revert(parts.store, parts.previewer, account=key, id=change, at=parts.clock.now())
+
+
+def _act(said: ChangeAsked) -> Act:
+    if said.act is None or said.quote_id is not None or said.act in ("change", "cancel"):
+        mistake = Mistake("", "say either `quote_id`, or `act`: keep_going, pause, resume, set_trial or end_trial")
+        raise invalid("invalid_body", "the body", [mistake])
+    if (said.act == "set_trial") != (said.trial_ends_at is not None):
+        mistake = Mistake("/trial_ends_at", "goes with `set_trial`, and with nothing else")
+        raise invalid("invalid_body", "the body", [mistake])
+    return said.act
+
+
+def _instant(text: str, pointer: str) -> datetime:
+    try:
+        return parse_instant(text)
+    except (ValueError, OverflowError) as error:
+        raise invalid("invalid_body", "the body", [Mistake(pointer, f"is an instant; {error}")]) from None
+
+
+def _wanted(said: ChangeWanted) -> Wanted:
+    wanted = Wanted(
+        plan=said.plan,
+        add_ons=said.add_ons,
+        quantities=said.quantities,
+        interval=said.interval,
+        coupon=said.coupon,
+        subscription=said.subscription,
+    )
+    match said.when:
+        case None | "now" | "period_end":
+            return replace(wanted, when=said.when)
+        case text:
+            try:
+                return replace(wanted, date=parse_instant(text))
+            except (ValueError, OverflowError) as error:
+                mistake = Mistake("/when", f"is `now`, `period_end` or an instant; {error}")
+                raise invalid("invalid_body", "the body", [mistake]) from None

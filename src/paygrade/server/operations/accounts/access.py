@@ -1,0 +1,192 @@
+"""May they, and why: the questions about access."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from paygrade.billing.accounts import Account, replay
+from paygrade.billing.standing import Standing, standings
+from paygrade.billing.versions import Version
+from paygrade.catalog.model import Catalog
+from paygrade.decisions.decide import Decision, decide, decide_unsure
+from paygrade.entitlements.derive import Entitlement, derive, snapshot, trace
+from paygrade.entitlements.findings import Finding, findings
+from paygrade.entitlements.sources import Candidate, offers, versions_had
+from paygrade.server.operations.accounts.record import TimelineEntry, entry, unknown_account
+from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.server.state.balances import with_balances, with_balances_then
+from paygrade.values.errors import Unavailable
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.server.state.snapshots import Snapshots
+
+
+class Decisions(Struct, frozen=True):
+    """A decision on one more unit of every feature."""
+
+    account: str
+    version: str
+    as_of: datetime
+    decisions: dict[str, Decision]
+
+
+class Explanation(Struct, frozen=True):
+    """A decision and how it came about.
+
+    `candidates` are the sources looked at, the deciding ones first; `facts` what was known of the account, the
+    newest first; `known_at` is when: a question about the past is answered with what was known then. `versions` are
+    those of what the account has, and why they count.
+    """
+
+    decision: Decision
+    known_at: datetime
+    catalog_version: int
+    candidates: tuple[Candidate, ...]
+    facts: tuple[TimelineEntry, ...]
+    findings: tuple[Finding, ...]
+    versions: tuple[Version, ...]
+
+
+class EntitlementsView(Struct, frozen=True):
+    """What an account may use in `[as_of, until)`, before counting. `until` None: no date changes it."""
+
+    account: str
+    version: str
+    as_of: datetime
+    until: datetime | None
+    catalog_version: int
+    subscriptions: tuple[Standing, ...]
+    entitlements: dict[str, Entitlement]
+    findings: tuple[Finding, ...]
+    versions: tuple[Version, ...]
+
+
+async def check(
+    store: "Store",
+    snapshots: "Snapshots",
+    *,
+    account: str,
+    feature: str,
+    quantity: int = 1,
+    member: str | None = None,
+    properties: Mapping[str, object] | None = None,
+    at: datetime,
+    now: datetime | None = None,
+) -> Decision:
+    """May they, now? With `now` given, `at` may be another time: then the answer is what today's facts say of it."""
+    try:
+        found = await snapshots.load(store, account, at, remember=now is None or now == at)
+    except Unavailable:
+        unsure = last_decision(
+            snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
+        )
+        if unsure is None:
+            raise
+        return unsure
+    return decide(found, feature, quantity, at, member=member, properties=properties)
+
+
+def last_decision(
+    snapshots: "Snapshots",
+    *,
+    account: str,
+    feature: str,
+    quantity: int,
+    member: str | None,
+    properties: Mapping[str, object] | None,
+    at: datetime,
+) -> Decision | None:
+    """The answer while the database is away, by what was last known; None: nothing is known of the account."""
+    found = snapshots.last_known(account)
+    if found is None:
+        return None
+    offer = snapshots.last_catalog().features.get(feature)
+    on_error = offer.on_error if offer is not None else "deny"
+    return decide_unsure(found, feature, quantity, at, on_error=on_error, member=member, properties=properties)
+
+
+async def decisions(
+    store: "Store", snapshots: "Snapshots", *, account: str, member: str | None = None, at: datetime
+) -> Decisions:
+    """Decide on one more unit of every feature and credit, as `member` has them. Refused `unknown_account`."""
+    found = await snapshots.load(store, account, at)
+    if not found.known:
+        raise unknown_account(account)
+    keys = offers(await snapshots.catalog(store))
+    decided = {key: decide(found, key, 1, at, member=member) for key in keys}
+    return Decisions(account=account, version=found.version, as_of=found.as_of, decisions=decided)
+
+
+async def explain(
+    store: "Store",
+    *,
+    account: str,
+    feature: str,
+    quantity: int = 1,
+    member: str | None = None,
+    at: datetime,
+    now: datetime,
+) -> Explanation:
+    """Decide again and show the way: for an `at` before `now` with the facts and the catalog known at `at`."""
+    async with store.transaction() as tx:
+        known, catalog = await _known(tx, account, at=at, now=now)
+        numbers = [statement.number for statement in known.statements.values()]
+        facts = await tx.accounts.facts(account, numbers=numbers)
+        held = snapshot(known, catalog, at)
+        held = await with_balances_then(tx, held, at) if at < now else (await with_balances(tx, held, at))[0]
+    topics = _topics(catalog, feature, member)
+    return Explanation(
+        decision=decide(held, feature, quantity, at, member=member),
+        known_at=min(at, now),
+        catalog_version=catalog.version,
+        candidates=trace(known, catalog, feature, at),
+        facts=tuple(entry(saved) for saved in facts if _about(saved.fact.subject, topics)),
+        findings=findings(known, catalog, at),
+        versions=versions_had(known, catalog, at) if known.exists else (),
+    )
+
+
+async def entitlements(store: "Store", *, account: str, as_of: datetime, now: datetime) -> EntitlementsView:
+    """What the account may use at `as_of`: in the past as known then. Refused `unknown_account`."""
+    async with store.transaction() as tx:
+        known, catalog = await _known(tx, account, at=as_of, now=now)
+    if not known.exists:
+        raise unknown_account(account)
+    segment = derive(known, catalog, as_of)
+    return EntitlementsView(
+        account=account,
+        version=f"{catalog.version}.{known.version}",
+        as_of=as_of,
+        until=segment.until,
+        catalog_version=catalog.version,
+        subscriptions=standings(known, catalog, as_of),
+        entitlements=segment.entitlements,
+        findings=findings(known, catalog, as_of),
+        versions=versions_had(known, catalog, as_of),
+    )
+
+
+async def _known(tx: "Transaction", account: str, *, at: datetime, now: datetime) -> tuple[Account, Catalog]:
+    """The account and the catalog as known at `at`, or today for an `at` that is still to come."""
+    if at < now:
+        facts = await tx.accounts.facts(account, recorded_until=at)
+        published = await tx.catalogs.load(published_until=at)
+        return replay(account, (saved.fact for saved in facts)), published.catalog if published else EMPTY
+    saved = await tx.accounts.load(account)
+    published = await tx.catalogs.load()
+    return saved.account if saved else Account(key=account), published.catalog if published else EMPTY
+
+
+def _topics(catalog: Catalog, feature: str, member: str | None) -> frozenset[str]:
+    """The subjects that bear on one feature only, or one member."""
+    offer = catalog.features.get(feature)
+    burns = getattr(offer, "burns", ())
+    keys = [feature, *(burn.credit for burn in burns), *((offer.seat,) if offer is not None and offer.seat else ())]
+    return frozenset([*(f"override:{key}" for key in keys), f"member:{member}"])
+
+
+def _about(subject: str, topics: frozenset[str]) -> bool:
+    return not subject.startswith(("override:", "member:")) or subject in topics

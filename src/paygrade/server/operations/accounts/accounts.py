@@ -1,0 +1,178 @@
+"""Accounts: who they are, which provider's customers they have, and their story."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from paygrade.billing.accounts import Account, replay
+from paygrade.billing.facts import TERMINAL, Block, Member, Override, Profile, Subscription
+from paygrade.server.operations.accounts.record import TimelineEntry, entry, hold, record, unknown_account
+from paygrade.values.errors import Mistake, Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.accounts import SavedAccount
+    from paygrade.postgres.store import Store, Transaction
+
+PROVIDERS = ("stripe",)
+
+
+class AccountView(Struct, frozen=True):
+    """An account as it stands. `customers` are its customers at providers, by whichever way they were linked."""
+
+    account: str
+    name: str
+    version: int
+    links: dict[str, tuple[str, ...]]
+    traits: dict[str, str | int | bool]
+    customers: tuple[str, ...]
+    subscriptions: tuple[Subscription, ...]
+    overrides: tuple[Override, ...]
+    blocks: tuple[Block, ...]
+    members: tuple[Member, ...]
+    since: datetime | None
+
+
+class AccountList(Struct, frozen=True):
+    """A page of accounts by key. `next` is the `after` of the next page; None: this is the last one."""
+
+    accounts: tuple[AccountView, ...]
+    next: str | None
+
+
+class Timeline(Struct, frozen=True):
+    """Facts of an account, the newest first. `next` is the `before` of the next page; None: this is the last one."""
+
+    account: str
+    facts: tuple[TimelineEntry, ...]
+    next: int | None
+
+
+async def put_account(
+    store: "Store",
+    *,
+    account: str,
+    name: str,
+    links: Mapping[str, tuple[str, ...]],
+    traits: Mapping[str, str | int | bool],
+    at: datetime,
+) -> AccountView:
+    """State who an account is; creates it when it is new.
+
+    `links` are all customers the account has at each provider; those added or left out are read again. Refused
+    `unknown_provider`, or `link_taken` when another account links one of them.
+    """
+    clean = {provider: tuple(sorted(set(ids))) for provider, ids in sorted(links.items()) if ids}
+    _refuse_foreign_providers(clean)
+    async with store.transaction() as tx:
+        before = await tx.accounts.hold_links(account)
+        wanted = frozenset(f"{provider}:{id}" for provider, ids in clean.items() for id in ids)
+        # Subjects are locked before accounts, everywhere.
+        if before ^ wanted:
+            await tx.subjects.mark(before ^ wanted)
+            await tx.tell("paygrade_subject")
+        taken = await tx.accounts.link(account, wanted)
+        if taken:
+            raise _link_taken(taken)
+        await tx.accounts.create(account, at)
+        held = (await tx.accounts.lock([account]))[account]
+        stated = held.profile
+        profile = Profile(
+            created_at=stated.created_at if stated else at, name=name, links=clean, traits=dict(sorted(traits.items()))
+        )
+        return view(await record(tx, held, subject="profile", body=profile, at=at))
+
+
+async def get_account(store: "Store", *, account: str) -> AccountView:
+    """The account as it stands. Refused `unknown_account`."""
+    async with store.transaction() as tx:
+        return view((await _load(tx, account)).account)
+
+
+async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, search: str = "") -> AccountList:
+    """Accounts with a key above `after`; `search` finds parts of a key or name, or a customer's id."""
+    async with store.transaction() as tx:
+        page = await tx.accounts.page(after=after, limit=limit + 1, search=search)
+    shown = tuple(view(saved.account) for saved in page[:limit])
+    return AccountList(accounts=shown, next=shown[-1].account if len(page) > limit else None)
+
+
+async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
+    """Forget that there is such an account; its facts stay.
+
+    Refused `unknown_account`, or `account_has_live_subscription`: who pays has access.
+    """
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        live = [subscription.id for subscription in held.subscriptions if subscription.status not in TERMINAL]
+        if live:
+            listed = ", ".join(f"`{id}`" for id in live)
+            raise Refused(
+                "account_has_live_subscription",
+                f"`{account}` still has {listed}; end it first, or move its customer to another account",
+            )
+        stated = held.profile or Profile(created_at=held.since or at)
+        gone = Profile(created_at=stated.created_at, name=stated.name, links=stated.links, deleted=True)
+        await record(tx, held, subject="profile", body=gone, at=at)
+
+
+async def timeline(store: "Store", *, account: str, limit: int = 100, before: int | None = None) -> Timeline:
+    """What was learned of the account, the newest first, below number `before`. Refused `unknown_account`."""
+    async with store.transaction() as tx:
+        if await tx.accounts.load(account) is None:
+            raise unknown_account(account)
+        found = await tx.accounts.facts(account, before=before, limit=limit + 1)
+    shown = tuple(entry(saved) for saved in found[:limit])
+    return Timeline(account=account, facts=shown, next=shown[-1].number if len(found) > limit else None)
+
+
+async def rebuild(store: "Store", *, account: str) -> Account:
+    """Fold the account anew from its facts, as if nothing had been folded before."""
+    async with store.transaction() as tx:
+        if account not in await tx.accounts.lock([account]):
+            raise unknown_account(account)
+        facts = await tx.accounts.facts(account)
+        folded = replay(account, (saved.fact for saved in facts))
+        await tx.accounts.restore(folded)
+        await tx.tell("paygrade_account", account)
+        return folded
+
+
+def view(account: Account) -> AccountView:
+    profile = account.profile
+    return AccountView(
+        account=account.key,
+        name=account.name,
+        version=account.version,
+        links=profile.links if profile else {},
+        traits=profile.traits if profile else {},
+        customers=tuple(customer.id for customer in account.customers),
+        subscriptions=account.subscriptions,
+        overrides=tuple(account.overrides.values()),
+        blocks=tuple(account.blocks.values()),
+        members=tuple(account.members.values()),
+        since=account.since,
+    )
+
+
+async def _load(tx: "Transaction", account: str) -> "SavedAccount":
+    saved = await tx.accounts.load(account)
+    if saved is None or not saved.account.exists:
+        raise unknown_account(account)
+    return saved
+
+
+def _link_taken(taken: Mapping[str, str]) -> Refused:
+    listed = ", ".join(f"`{subject}` is linked by `{other}`" for subject, other in taken.items())
+    return Refused("link_taken", f"{listed}; take the link away there first")
+
+
+def _refuse_foreign_providers(links: Mapping[str, tuple[str, ...]]) -> None:
+    mistakes = tuple(
+        Mistake(f"/links/{provider}", f"unknown provider `{provider}`; known: {', '.join(PROVIDERS)}")
+        for provider in links
+        if provider not in PROVIDERS
+    )
+    if mistakes:
+        raise Refused("unknown_provider", mistakes[0].message, mistakes)

@@ -1,0 +1,151 @@
+"""Members and their seats: who is one, who has one, and who loses theirs when there are fewer.
+
+Laws: a seat that is not there is given to nobody, whoever asks at the same moment; of many members stated at once all
+are taken or none; a seat that is taken away says what it was taken for.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from paygrade.billing.accounts import Account
+from paygrade.billing.facts import Member
+from paygrade.catalog.model import Catalog, OverSeats
+from paygrade.entitlements.derive import derive
+from paygrade.entitlements.seats import (
+    SeatLoss,
+    Seats,
+    chosen,
+    losses,
+    refuse_more_than_there_are,
+    seats_at,
+    stated,
+    suspended,
+    without_seat,
+)
+from paygrade.server.operations.accounts.record import hold, record, unknown_account
+from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.values.errors import Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+
+
+class MemberView(Struct, frozen=True):
+    """A member as it stands. `suspended`: there are too few seats, and this one is not among the first.
+
+    `since` is when the seat was given, `active_at` when the member last used something.
+    """
+
+    member: str
+    role: str
+    seat: bool
+    since: datetime | None
+    suspended: bool
+    active_at: datetime | None
+
+
+class MembersView(Struct, frozen=True):
+    """The members by key, and the seats they take up: `taken` of `units` of `level`. `level` None: the catalog counts
+    no seats; `units` None: as many as anyone likes, or nobody can say for the time being."""
+
+    account: str
+    level: str | None
+    units: int | None
+    taken: int
+    members: tuple[MemberView, ...]
+
+
+class Reconciled(Struct, frozen=True):
+    """An account whose members have no more seats than there are, and who lost what by that."""
+
+    account: Account
+    lost: tuple[SeatLoss, ...]
+
+
+async def list_members(store: "Store", *, account: str, at: datetime) -> MembersView:
+    """Who is a member, with role, seat and last activity. Refused `unknown_account`."""
+    async with store.transaction() as tx:
+        saved = await tx.accounts.load(account)
+        if saved is None or not saved.account.exists:
+            raise unknown_account(account)
+        return await _view(tx, saved.account, at)
+
+
+async def put_members(store: "Store", *, account: str, members: Sequence[Member], at: datetime) -> MembersView:
+    """State many members, all or none of them; whoever is not among them stays as it is.
+
+    Refused `unknown_account`, `no_seat_left`.
+    """
+    async with store.transaction() as tx:
+        return await _view(tx, await state_members(tx, await hold(tx, account), members, at), at)
+
+
+async def choose_seats(store: "Store", *, account: str, members: Sequence[str], at: datetime) -> MembersView:
+    """State who has a seat: these members and nobody else.
+
+    Refused `unknown_account`, `unknown_member`, `no_seat_left`.
+    """
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        return await _view(tx, await state_members(tx, held, chosen(held, members, at), at), at)
+
+
+async def state_members(tx: "Transaction", account: Account, members: Iterable[Member], at: datetime) -> Account:
+    """Record what is said of members of an account that `tx` has locked. Refused `no_seat_left`."""
+    said = [stated(account, member, at) for member in members]
+    if any(member.seat for member in said):
+        refuse_more_than_there_are(account, said, await _seats(tx, account, at))
+    for member in said:
+        account = await record(tx, account, subject=f"member:{member.key}", body=member, at=at)
+    return account
+
+
+async def reconcile_seats(
+    tx: "Transaction", account: Account, catalog: Catalog, word: OverSeats, cause: str, at: datetime
+) -> Reconciled:
+    """Let no more members have a seat than there are at `at`, as `word` of a plan-change rule says.
+
+    `tx` has the account locked. `cause` is the id of the plan change: the facts of those released carry it. Where seats
+    are suspended nothing is recorded, since they heal by themselves. Doing it again takes nothing more away.
+    """
+    if not account.seated:
+        return Reconciled(account, ())
+    active_at = await tx.ledger.active_at(account.key, list(account.seated)) if word == "release_least_active" else {}
+    lost = losses(account, seats_at(derive(account, catalog, at).entitlements), word, active_at)
+    for loss in lost:
+        if loss.how == "released":
+            body = without_seat(account, loss.member)
+            account = await record(tx, account, subject=f"member:{body.key}", body=body, cause=(cause,), at=at)
+    return Reconciled(account, lost)
+
+
+def taken_by_members(account: str, feature: str) -> Refused:
+    return Refused(
+        "taken_by_members",
+        f"members of `{account}` take up its `{feature}`, nobody else counts them; state who has a seat with "
+        f"`PUT /v1/accounts/{account}/members/{{member}}`",
+    )
+
+
+async def _seats(tx: "Transaction", account: Account, at: datetime) -> Seats | None:
+    published = await tx.catalogs.load()
+    return seats_at(derive(account, published.catalog if published else EMPTY, at).entitlements)
+
+
+async def _view(tx: "Transaction", account: Account, at: datetime) -> MembersView:
+    seats, seated = await _seats(tx, account, at), account.seated
+    over = suspended(seated, seats)
+    active_at = await tx.ledger.active_at(account.key, list(account.members))
+    return MembersView(
+        account=account.key,
+        level=seats.level if seats is not None else None,
+        units=seats.units if seats is not None else None,
+        taken=len(seated),
+        members=tuple(
+            MemberView(key, member.role or "", member.seat, seated.get(key), key in over, active_at.get(key))
+            for key, member in account.members.items()
+        ),
+    )

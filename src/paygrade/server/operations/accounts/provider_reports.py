@@ -1,0 +1,107 @@
+"""Usage reports, as seen from outside: what the provider was told of each window, and what it says of that."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from paygrade.server.operations.accounts.record import unknown_account
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+    from paygrade.postgres.usage_reports import SavedReport
+
+KEPT = timedelta(days=400)
+
+
+class UsageReport(Struct, frozen=True):
+    """What the provider was told of the usage in one window.
+
+    `used` as last looked at; `reported` of it, to whichever customer; `pending` is being told now. `told` is what
+    `meter` was told of `customer`, `said` what the provider's own sum was at `checked_at`, and `difference` how much
+    more that is; None: it was not asked since. `reason` says why nothing more is told: `no_customer` (nobody with a
+    live subscription pays), `not_sold` (more was used than a limit allows that nobody may go over), `too_late` (the
+    provider takes no usage that old any more), `more_at_provider` (something else tells this meter too).
+    """
+
+    account: str
+    feature: str
+    from_at: datetime
+    until: datetime | None
+    used: int
+    reported: int
+    pending: int
+    customer: str | None
+    meter: str | None
+    told: int
+    said: int | None
+    difference: int | None
+    reason: str | None
+    error: str | None
+    sent_at: datetime | None
+    checked_at: datetime | None
+
+
+class UsageReports(Struct, frozen=True):
+    """Windows of reported features. `unchecked`: how many wait for being compared with the provider."""
+
+    reports: tuple[UsageReport, ...]
+    unchecked: int
+
+
+class ReconcileRequest(Struct, frozen=True):
+    """Whose windows to compare; None: everybody's."""
+
+    account: str | None = None
+
+
+async def purge_reports(store: "Store", *, at: datetime) -> None:
+    """Forget windows that were over more than a year ago."""
+    async with store.transaction() as tx:
+        await tx.reports.purge(kept=KEPT, at=at)
+
+
+async def list_usage_reports(store: "Store", *, account: str, limit: int, at: datetime) -> UsageReports:
+    """The windows of an account, the latest first. Refused `unknown_account`."""
+    async with store.transaction() as tx:
+        if await tx.accounts.load(account) is None:
+            raise unknown_account(account)
+        found = await tx.reports.of_account(account, limit=limit)
+        return UsageReports(tuple(map(_view, found)), await tx.reports.unchecked(account, at=at))
+
+
+async def list_open_usage_reports(store: "Store", *, limit: int, at: datetime) -> UsageReports:
+    """The windows of all accounts that a person should look at: they fail, are not told, or differ."""
+    async with store.transaction() as tx:
+        found = await tx.reports.page(limit=limit)
+        return UsageReports(tuple(map(_view, found)), await tx.reports.unchecked(None, at=at))
+
+
+async def reconcile(store: "Store", *, account: str | None, at: datetime) -> UsageReports:
+    """Have what was told compared with what the provider says. What is missing there is told again by itself."""
+    async with store.transaction() as tx:
+        if account is not None and await tx.accounts.load(account) is None:
+            raise unknown_account(account)
+        await tx.reports.want_check(account, at=at)
+        return UsageReports((), await tx.reports.unchecked(account, at=at))
+
+
+def _view(saved: "SavedReport") -> UsageReport:
+    return UsageReport(
+        account=saved.account,
+        feature=saved.pool,
+        from_at=saved.from_at,
+        until=saved.until,
+        used=saved.used,
+        reported=saved.reported,
+        pending=saved.pending or 0,
+        customer=saved.customer,
+        meter=saved.meter,
+        told=saved.told,
+        said=saved.said,
+        difference=None if saved.said is None else saved.said - saved.told,
+        reason=saved.reason,
+        error=saved.error,
+        sent_at=saved.sent_at,
+        checked_at=saved.checked_at,
+    )

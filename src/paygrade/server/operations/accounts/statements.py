@@ -1,0 +1,162 @@
+"""What an operator states of an account: overrides, blocks, members, manual subscriptions."""
+
+from datetime import datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from paygrade.billing.accounts import Account
+from paygrade.billing.facts import STATUSES, Block, ManualSubscription, Member, Override, Subscription
+from paygrade.catalog.model import AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
+from paygrade.decisions.decide import Decision, decide
+from paygrade.entitlements.derive import override_fits, snapshot
+from paygrade.entitlements.sources import Offer, offers
+from paygrade.server.operations.accounts.accounts import AccountView, view
+from paygrade.server.operations.accounts.members import state_members
+from paygrade.server.operations.accounts.record import hold, record
+from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.server.operations.changes.transition import settle_account
+from paygrade.values.errors import Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+
+UNITS_MAX = 2**53 - 1
+"""The largest whole number that every JSON reader keeps exact (RFC 8259 §6)."""
+
+
+async def put_override(store: "Store", *, account: str, override: Override, at: datetime) -> Decision:
+    """State an operator's word on one feature; returns the decision on one unit of it.
+
+    Refused `unknown_account`, `unknown_feature`, `invalid_override`, `already_expired`.
+    """
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        catalog = await _catalog(tx)
+        _refuse_misfit(override, catalog, at)
+        held = await record(tx, held, subject=f"override:{override.feature}", body=override, at=at)
+        return _decision(held, catalog, override.feature, at)
+
+
+async def delete_override(store: "Store", *, account: str, feature: str, at: datetime) -> Decision:
+    """Withdraw an override; returns the decision without it. Refused `unknown_account`, `unknown_override`."""
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        if feature not in held.overrides:
+            raise Refused("unknown_override", f"`{account}` has no override of `{feature}`")
+        held = await record(tx, held, subject=f"override:{feature}", body=Override(feature=feature), at=at)
+        return _decision(held, await _catalog(tx), feature, at)
+
+
+async def put_block(store: "Store", *, account: str, block: Block, at: datetime) -> AccountView:
+    """Suspend all access of an account. Refused `unknown_account`, `already_expired`."""
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        _refuse_expired(block.expires_at, at)
+        return view(await record(tx, held, subject=f"block:{block.key}", body=block, at=at))
+
+
+async def delete_block(store: "Store", *, account: str, key: str, at: datetime) -> AccountView:
+    """Lift a block. Refused `unknown_account`, `unknown_block`."""
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        if key not in held.blocks:
+            raise Refused("unknown_block", f"`{account}` has no block `{key}`")
+        return view(await record(tx, held, subject=f"block:{key}", body=Block(key=key, lifted=True), at=at))
+
+
+async def put_member(store: "Store", *, account: str, member: Member, at: datetime) -> AccountView:
+    """State a person's role in the account, and whether they have a seat. Refused `unknown_account`, `no_seat_left`."""
+    async with store.transaction() as tx:
+        return view(await state_members(tx, await hold(tx, account), (member,), at))
+
+
+async def delete_member(store: "Store", *, account: str, member: str, at: datetime) -> AccountView:
+    """State that a person has left the account. Refused `unknown_account`, `unknown_member`."""
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        if member not in held.members:
+            raise Refused("unknown_member", f"`{account}` has no member `{member}`")
+        gone = Member(key=member, role=None)
+        return view(await record(tx, held, subject=f"member:{member}", body=gone, at=at))
+
+
+async def put_subscription(
+    store: "Store", *, account: str, subscription: Subscription, version: int, at: datetime
+) -> AccountView:
+    """State a subscription of manual or foreign billing whole. A version older than the known one changes nothing.
+
+    Refused `unknown_account`, `invalid_subscription`, or `subscription_version_conflict` for a known version with
+    another body.
+    """
+    if subscription.status is None:
+        raise Refused("invalid_subscription", f"`status` must be one of {', '.join(f'`{s}`' for s in STATUSES)}")
+    begin = [phase.from_at for phase in subscription.next]
+    if begin != sorted(set(begin)) or any(not phase.items for phase in subscription.next):
+        raise Refused("invalid_subscription", "state the phases of `next` with items, the soonest first, one at a time")
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        subject = f"subscription:{subscription.id}"
+        body = ManualSubscription(subscription=subscription)
+        stated = held.statements.get(subject)
+        if stated is not None and version == stated.sequence and body != stated.body:
+            raise Refused(
+                "subscription_version_conflict",
+                f"version {version} of `{subscription.id}` was stated otherwise before; send a larger version",
+            )
+        if stated is None or version > stated.sequence:
+            told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
+            held = await settle_account(tx, held, told, at=at)
+        return view(held)
+
+
+async def _catalog(tx: "Transaction") -> Catalog:
+    saved = await tx.catalogs.load()
+    return saved.catalog if saved else EMPTY
+
+
+def _decision(account: Account, catalog: Catalog, feature: str, at: datetime) -> Decision:
+    return decide(snapshot(account, catalog, at), feature, 1, at)
+
+
+def _has_priced_overage(feature: str, catalog: Catalog) -> bool:
+    """Whether anything that is sold lets this feature go over its limit for money."""
+    sold: tuple[Plan | AddOn, ...] = (*catalog.plans.values(), *catalog.add_ons.values())
+    terms = (bought.terms.get(feature) for bought in sold)
+    return any(isinstance(term, Allowance) and term.overage_price is not None for term in terms)
+
+
+def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
+    known = offers(catalog)
+    offer = known.get(override.feature)
+    if offer is None:
+        near = get_close_matches(override.feature, known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else "see `GET /v1/catalog`"
+        raise Refused("unknown_feature", f"the catalog has no feature `{override.feature}`; {hint}")
+    numbers = (("limit", override.limit, 0), ("add", override.add, 1), ("spend_cap", override.spend_cap, 0))
+    said = [override.value is not None, override.unlimited, *(number is not None for _, number, _ in numbers)]
+    if sum(said) != 1:
+        raise Refused("invalid_override", "say exactly one of `value`, `limit`, `unlimited`, `add` and `spend_cap`")
+    for name, units, least in numbers:
+        if units is not None and not least <= units <= UNITS_MAX:
+            raise Refused("invalid_override", f"`{name}` must be a whole number from {least} to {UNITS_MAX}")
+    if not override_fits(override, offer):
+        raise Refused("invalid_override", f"`{override.feature}` {_fitting(offer)}")
+    if override.spend_cap is not None and not _has_priced_overage(override.feature, catalog):
+        detail = f"nothing over the limit of `{override.feature}` has a price; say `limit`, or sell it with `overage`"
+        raise Refused("invalid_override", detail)
+    _refuse_expired(override.expires_at, at)
+
+
+def _fitting(offer: Offer) -> str:
+    match offer:
+        case BooleanFeature():
+            return "is on or off; send `value` with `true` or `false`"
+        case ConfigFeature(type=kind):
+            return f"has a value; send `value` with a JSON {kind}"
+        case _:
+            return "has units; send `limit`, `add`, `unlimited`, or `value` with `false` to deny it"
+
+
+def _refuse_expired(expires_at: datetime | None, at: datetime) -> None:
+    if expires_at is not None and expires_at <= at:
+        raise Refused("already_expired", f"`expires_at` {expires_at.isoformat()} is past; it would change nothing")

@@ -1,0 +1,115 @@
+"""Top-ups, as seen from outside: asked for when units run low, shown, and asked for again when one failed.
+
+Laws: asking is cheap and writes one row at most, so that whoever uses units can do it in their own transaction;
+nothing is charged here.
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from paygrade.catalog.model import Catalog
+from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.usage.top_ups import TopUpState, may_ask, top_up_id, window_of
+from paygrade.values.errors import Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.top_ups import SavedTopUp
+
+
+class TopUpView(Struct, frozen=True):
+    """A purchase of `units` of a credit for `amount` minor units, asked for when `balance` were left.
+
+    `asked`: it is being bought, and `error` says why that takes long. `failed`: for `reason`, in the provider's words
+    or one of `no_customer` (nobody with a live subscription pays) and `not_charged_in_time`. `round` counts how often
+    it was tried; `invoice` is the latest.
+    """
+
+    id: str
+    account: str
+    credit: str
+    units: int
+    amount: int
+    currency: str
+    state: TopUpState
+    balance: int
+    round: int
+    customer: str | None
+    invoice: str | None
+    reason: str | None
+    error: str | None
+    asked_at: datetime
+    resolved_at: datetime | None
+
+
+class TopUpList(Struct, frozen=True):
+    """Top-ups, the latest first."""
+
+    top_ups: tuple[TopUpView, ...]
+
+
+async def ask_top_up(
+    tx: "Transaction", catalog: Catalog, *, account: str, credit: str, balance: int, at: datetime
+) -> bool:
+    """Ask for a top-up if the catalog's policy says so, now that `balance` units of the credit are left to use.
+
+    False: there is no policy, enough is left, one is open, one has failed in this window, or it had its share. Costs
+    nothing but a comparison while enough is left.
+    """
+    policy = catalog.policies.top_ups.get(credit)
+    if policy is None or balance >= policy.below:
+        return False
+    window = window_of(policy, at)
+    earlier = await tx.top_ups.states(account, credit, window_at=window.from_at)
+    if not may_ask(policy, balance, earlier):
+        return False
+    id = top_up_id(account, credit, window, len(earlier))
+    return await tx.top_ups.add(policy, account=account, id=id, window_at=window.from_at, balance=balance, at=at)
+
+
+async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList:
+    """Top-ups of an account, the latest first. Refused `unknown_account`."""
+    async with store.transaction() as tx:
+        if await tx.accounts.load(account) is None:
+            raise unknown_account(account)
+        return TopUpList(tuple(map(_view, await tx.top_ups.of_account(account, limit=limit))))
+
+
+async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -> TopUpView:
+    """Have a failed top-up bought after all, with a new invoice.
+
+    Refused `unknown_top_up`, `top_up_not_failed`, or `top_up_open` when its credit is being topped up already.
+    """
+    async with store.transaction() as tx:
+        found = await tx.top_ups.find(account, id)
+        if found is None:
+            raise Refused("unknown_top_up", f"`{account}` has no top-up `{id}`; its list of top-ups says which it has")
+        if found.state != "failed":
+            raise Refused("top_up_not_failed", f"`{id}` is {found.state}; only failed top-ups are tried again")
+        if not await tx.top_ups.ask_again(account, id, at=at):
+            raise Refused("top_up_open", f"another top-up of `{found.credit}` is being bought; wait for how it ends")
+        opened = await tx.top_ups.find(account, id)
+    assert opened is not None
+    return _view(opened)
+
+
+def _view(saved: "SavedTopUp") -> TopUpView:
+    return TopUpView(
+        id=saved.id,
+        account=saved.account,
+        credit=saved.credit,
+        units=saved.units,
+        amount=saved.amount,
+        currency=saved.currency,
+        state=saved.state,
+        balance=saved.balance,
+        round=saved.round,
+        customer=saved.customer,
+        invoice=saved.invoice,
+        reason=saved.reason,
+        error=saved.error,
+        asked_at=saved.asked_at,
+        resolved_at=saved.resolved_at,
+    )

@@ -1,0 +1,252 @@
+"""Publishing the catalog: what would change, for whom, and the change itself."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.billing.accounts import Account
+from paygrade.billing.versions import Version
+from paygrade.catalog.diff import Change, compare
+from paygrade.catalog.grandfathering import FOLLOW, Existing, succeed, superseded
+from paygrade.catalog.model import Catalog, Policies, Step
+from paygrade.catalog.parse import parse
+from paygrade.decisions.diff import Effect, effects, today
+from paygrade.entitlements.sources import offers, versions_had
+from paygrade.values.errors import Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.catalogs import SavedCatalog
+    from paygrade.postgres.store import Store, Transaction
+
+_NOTHING = (Step(until=None, access="none"),)
+EMPTY = Catalog(
+    version=0,
+    features={},
+    credits={},
+    plans={},
+    add_ons={},
+    policies=Policies(past_due=_NOTHING, unpaid=_NOTHING, paused=_NOTHING, plan_change=()),
+    stripe={},
+)
+"""What is in force before the first catalog is published: nothing is sold."""
+
+SAMPLE_MAX = 20
+_PAGE = 500
+
+
+class Impact(Struct, frozen=True):
+    """Whom a catalog changes something for: of `accounts` looked at, how many gain, lose or see another value."""
+
+    accounts: int
+    affected: int
+    gaining: int
+    losing: int
+    changing: int
+    sample: tuple[Effect, ...]
+
+
+class Becoming(Struct, frozen=True):
+    """What becomes of `accounts` who have `before`: they have `after` then (None: nothing of the kind), because it is
+    kept, pinned or the newest; until `until` where a date is set."""
+
+    before: str
+    after: str | None
+    why: Literal["newest", "kept", "pinned"] | None
+    until: datetime | None
+    accounts: int
+
+
+class CatalogVersion(Struct, frozen=True):
+    """Who published a version, and when. `digest` tells documents apart."""
+
+    version: int
+    digest: str
+    published_at: datetime
+    published_by: str
+
+
+class PublishedCatalog(Struct, frozen=True):
+    """A published version, as the document it was and with the versions its plans and add-ons got."""
+
+    version: int
+    digest: str
+    published_at: datetime
+    published_by: str
+    plans: tuple[str, ...]
+    add_ons: tuple[str, ...]
+    document: dict[str, Any]
+
+
+class CatalogPlan(Struct, frozen=True):
+    """What publishing a document does. `version` is the one it gets; the base's when it says nothing new.
+
+    `impact` is at the instant those who follow later do so. `existing` is what becomes of those who have what changes,
+    by version.
+    """
+
+    plan_id: str
+    base_version: int
+    version: int
+    changes: tuple[Change, ...]
+    impact: Impact
+    existing: tuple[Becoming, ...]
+    published: bool
+
+
+async def publish_catalog(
+    store: "Store",
+    *,
+    document: dict[str, Any],
+    lines: Mapping[str, int],
+    dry_run: bool,
+    plan_id: str | None = None,
+    existing: Existing = FOLLOW,
+    at: datetime,
+    by: str,
+) -> CatalogPlan:
+    """Plan and, unless `dry_run`, publish a catalog. `existing`: what becomes of those who have what changes.
+
+    With `plan_id` it is published only if the same plan would be made now: Refused `catalog_plan_outdated`
+    otherwise. Refused `catalog_invalid` with every mistake of the document, `date_in_the_past`. Looks at every account.
+    """
+    if existing.follow_at is not None and existing.follow_at <= at:
+        raise Refused("date_in_the_past", f"{existing.follow_at.isoformat()} is over; name a time to come, or no time")
+    async with store.transaction() as tx:
+        if not dry_run:
+            await tx.catalogs.hold()
+        saved = await tx.catalogs.load()
+        base = saved.catalog if saved else EMPTY
+        wanted = parse(document, lines=lines, version=base.version + 1, previous=saved.catalog if saved else None)
+        published_at = at if saved is None else max(at, saved.published_at)
+        wanted = succeed(base, wanted, existing, published_at)
+        if saved is not None and _same(base, wanted):
+            wanted = base
+        impact, becoming = await _impact(tx, base, wanted, existing.follow_at or at)
+        plan = CatalogPlan(
+            plan_id=_plan_id(base, wanted, existing, (impact, becoming)),
+            base_version=base.version,
+            version=wanted.version,
+            changes=compare(saved.catalog if saved else None, wanted),
+            impact=impact,
+            existing=becoming,
+            published=False,
+        )
+        if plan_id is not None and plan_id != plan.plan_id:
+            raise Refused(
+                "catalog_plan_outdated",
+                f"the plan `{plan_id}` no longer holds: the document, the catalog or the accounts have changed since; "
+                "run `paygrade catalog plan` again and look at what it says now",
+            )
+        if dry_run or wanted is base:
+            return plan
+        digest = hashlib.sha256(msgspec.json.encode(document)).hexdigest()
+        await tx.catalogs.save(wanted, document=document, digest=digest, by=by, at=at)
+        await tx.tell("paygrade_catalog", str(wanted.version))
+        return replace(plan, published=True)
+
+
+async def current_catalog(store: "Store") -> PublishedCatalog:
+    """The catalog in force. Refused `no_catalog` before the first is published."""
+    async with store.transaction() as tx:
+        saved = await tx.catalogs.load()
+    if saved is None:
+        raise Refused("no_catalog", "no catalog is published yet; run `paygrade catalog push`")
+    return _published(saved)
+
+
+async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
+    """One published version. Refused `unknown_catalog_version`."""
+    async with store.transaction() as tx:
+        saved = await tx.catalogs.load(version=version)
+    if saved is None:
+        raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
+    return _published(saved)
+
+
+async def catalog_versions(store: "Store") -> tuple[CatalogVersion, ...]:
+    """Every published version, the newest first."""
+    async with store.transaction() as tx:
+        return tuple(CatalogVersion(*row) for row in await tx.catalogs.versions())
+
+
+def _published(saved: "SavedCatalog") -> PublishedCatalog:
+    return PublishedCatalog(
+        version=saved.catalog.version,
+        digest=saved.digest,
+        published_at=saved.published_at,
+        published_by=saved.published_by,
+        plans=tuple(plan.ref for plan in saved.catalog.plans.values()),
+        add_ons=tuple(add_on.ref for add_on in saved.catalog.add_ons.values()),
+        document=saved.document,
+    )
+
+
+def _same(base: Catalog, wanted: Catalog) -> bool:
+    # The order of plans is in their rank; that of add-ons decides which config value wins, and is in no field.
+    return replace(wanted, version=base.version) == base and list(wanted.add_ons) == list(base.add_ons)
+
+
+def _plan_id(base: Catalog, wanted: Catalog, existing: Existing, impact: object) -> str:
+    # When it is published is not known yet, so what it will keep is said without an instant.
+    content = msgspec.json.encode((base.version, replace(wanted, keeps={}), existing, impact))
+    return f"plan_{hashlib.sha256(content).hexdigest()[:20]}"
+
+
+async def _impact(
+    tx: "Transaction", base: Catalog, wanted: Catalog, at: datetime
+) -> tuple[Impact, tuple[Becoming, ...]]:
+    counts = dict.fromkeys(("accounts", "affected", "gains", "loses", "changes"), 0)
+    becoming: Counter[Becoming] = Counter()
+    changed = {sold.key for sold in superseded(base, wanted)}
+    sample: list[Effect] = []
+    after = ""
+    while page := await tx.accounts.page(after=after, limit=_PAGE):
+        after = page[-1].account.key
+        counts["accounts"] += len(page)
+        if wanted is base:
+            continue
+        for saved in page:
+            becoming.update(_becoming(saved.account, base, wanted, changed, at))
+            found = _effects(saved.account, base, wanted, at)
+            counts["affected"] += bool(found)
+            for how in {effect.how for effect in found}:
+                counts[how] += 1
+            sample.extend(found[: SAMPLE_MAX - len(sample)])
+        await asyncio.sleep(0)  # others in this process want to go on meanwhile
+    impact = Impact(
+        accounts=counts["accounts"],
+        affected=counts["affected"],
+        gaining=counts["gains"],
+        losing=counts["loses"],
+        changing=counts["changes"],
+        sample=tuple(sample),
+    )
+    summed = (replace(one, accounts=count) for one, count in becoming.items())
+    return impact, tuple(sorted(summed, key=lambda one: (one.before, one.after or "", one.why or "")))
+
+
+def _becoming(
+    account: Account, base: Catalog, wanted: Catalog, changed: Collection[str], at: datetime
+) -> Iterator[Becoming]:
+    """What the account has of what changes, and what it has of it then; counted one by one."""
+    if not changed or not account.exists:
+        return
+    then = {version.key: version for version in versions_had(account, wanted, at)}
+    for version in versions_had(account, base, at):
+        if version.key in changed:
+            later: Version | None = then.get(version.key)
+            if later is None:
+                yield Becoming(version.ref, None, None, None, 0)
+            else:
+                yield Becoming(version.ref, later.ref, later.why, later.until, 0)
+
+
+def _effects(account: Account, base: Catalog, wanted: Catalog, at: datetime) -> list[Effect]:
+    return effects(today(account, base, at), today(account, wanted, at), {**offers(base), **offers(wanted)}, at)

@@ -1,0 +1,142 @@
+"""Versions: who is on which of a plan or add-on, and an operator's word that holds an account to one."""
+
+import asyncio
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from paygrade.billing.facts import Pin
+from paygrade.billing.versions import Version, pin_subject
+from paygrade.catalog.model import Catalog, versions_of
+from paygrade.catalog.reader import one_of
+from paygrade.entitlements.sources import versions_had
+from paygrade.server.operations.accounts.record import hold, record
+from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.values.errors import Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+
+_PAGE = 500
+
+
+class AccountVersions(Struct, frozen=True):
+    """The versions of all that an account has, and why they count."""
+
+    account: str
+    versions: tuple[Version, ...]
+
+
+class VersionCount(Struct, frozen=True):
+    """How many accounts are on a version of a plan or add-on, for one reason. `newest` None: it is sold no more."""
+
+    key: str
+    version: int
+    newest: int | None
+    why: Literal["newest", "kept", "pinned"]
+    accounts: int
+
+
+class VersionCounts(Struct, frozen=True):
+    """How many accounts are on which version, by key."""
+
+    versions: tuple[VersionCount, ...]
+
+
+class VersionHolder(Struct, frozen=True):
+    """An account, and the version it is on."""
+
+    account: str
+    version: Version
+
+
+class VersionHolders(Struct, frozen=True):
+    """Who is on which version of one plan or add-on. `versions` counts all of them, `accounts` is one page of those
+    asked for; `next` None: there are no more."""
+
+    versions: tuple[VersionCount, ...]
+    accounts: tuple[VersionHolder, ...]
+    next: str | None
+
+
+async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> AccountVersions:
+    """Hold an account to a version. Refused `unknown_account`, `unknown_plan`, `unknown_plan_version`,
+    `already_expired`."""
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        saved = await tx.catalogs.load()
+        catalog = saved.catalog if saved else EMPTY
+        refuse_unknown_version(catalog, pin.key, pin.version)
+        refuse_unknown_version(catalog, pin.key, pin.then if isinstance(pin.then, int) else None)
+        if pin.until is not None and pin.until <= at:
+            raise Refused("already_expired", f"`until` {pin.until.isoformat()} is past; name a time to come")
+        held = await record(tx, held, subject=pin_subject(pin.key), body=pin, at=at)
+    return AccountVersions(account, versions_had(held, catalog, at))
+
+
+async def delete_pin(store: "Store", *, account: str, key: str, at: datetime) -> AccountVersions:
+    """Let the catalog decide again. Refused `unknown_account`, `unknown_pin`."""
+    async with store.transaction() as tx:
+        held = await hold(tx, account)
+        if key not in held.pins:
+            raise Refused("unknown_pin", f"`{account}` is held to no version of `{key}`")
+        held = await record(tx, held, subject=pin_subject(key), body=Pin(key, withdrawn=True), at=at)
+        saved = await tx.catalogs.load()
+    return AccountVersions(account, versions_had(held, saved.catalog if saved else EMPTY, at))
+
+
+async def version_counts(store: "Store", *, at: datetime) -> VersionCounts:
+    """How many accounts are on which version of everything. Looks at every account."""
+    return VersionCounts((await _look(store, key=None, version=None, after="", limit=0, at=at))[0])
+
+
+async def version_holders(
+    store: "Store", *, key: str, version: int | None, after: str, limit: int, at: datetime
+) -> VersionHolders:
+    """Who is on which version of a plan or add-on, or on this one, by key. Looks at every account.
+
+    Refused `unknown_plan`, `unknown_plan_version`.
+    """
+    async with store.transaction() as tx:
+        saved = await tx.catalogs.load()
+    refuse_unknown_version(saved.catalog if saved else EMPTY, key, version)
+    counts, found = await _look(store, key=key, version=version, after=after, limit=limit, at=at)
+    page = found[:limit]
+    return VersionHolders(counts, tuple(page), page[-1].account if len(found) > limit else None)
+
+
+async def _look(
+    store: "Store", *, key: str | None, version: int | None, after: str, limit: int, at: datetime
+) -> tuple[tuple[VersionCount, ...], list[VersionHolder]]:
+    """Counts over all accounts, and the first holders with a key above `after`, one more than asked for."""
+    counts: Counter[tuple[str, int, int | None, Literal["newest", "kept", "pinned"]]] = Counter()
+    found: list[VersionHolder] = []
+    last = ""
+    async with store.transaction() as tx:
+        saved = await tx.catalogs.load()
+        catalog = saved.catalog if saved else EMPTY
+        while page := await tx.accounts.page(after=last, limit=_PAGE):
+            last = page[-1].account.key
+            for one in page:
+                for had in versions_had(one.account, catalog, at):
+                    if key not in (None, had.key):
+                        continue
+                    counts[had.key, had.version, had.newest, had.why] += 1
+                    if one.account.key > after and version in (None, had.version) and len(found) <= limit:
+                        found.append(VersionHolder(one.account.key, had))
+            await asyncio.sleep(0)  # others in this process want to go on meanwhile
+    return tuple(VersionCount(*counts_of, accounts=counts[counts_of]) for counts_of in sorted(counts, key=repr)), found
+
+
+def refuse_unknown_version(catalog: Catalog, key: str, version: int | None) -> None:
+    """Refused `unknown_plan` or `unknown_plan_version` for what was never sold; None is the newest."""
+    known = versions_of(catalog, key)
+    if not known:
+        sold = (*catalog.plans, *catalog.add_ons)
+        names = f"; the catalog has {one_of(sold)}" if sold else ""
+        raise Refused("unknown_plan", f"there is no plan or add-on `{key}`{names}")
+    if version is not None and version not in known:
+        listed = one_of([f"{key}@{number}" for number in known])
+        raise Refused("unknown_plan_version", f"`{key}@{version}` cannot be held to; there is {listed}")

@@ -1,0 +1,143 @@
+"""Quotes: what a plan change would do, said before it is done.
+
+Laws: a quote names the versions of the account and the catalog it was made on, and expires; while a provider is asked,
+no transaction is open; what the provider says of money counts, and a quote says where the sums come from.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from paygrade.billing.accounts import Account
+from paygrade.billing.facts import Customer
+from paygrade.changes.cost import Money
+from paygrade.changes.plan_change import PlanChange, cooling_until, is_reversal
+from paygrade.changes.quote import Caveat, Quote, quote
+from paygrade.changes.request import Wanted
+from paygrade.entitlements.derive import snapshot
+from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.server.state.balances import with_balances
+from paygrade.values.errors import Refused, Unavailable
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+
+VALID_FOR = timedelta(hours=1)
+KEPT = timedelta(days=45)
+_OF_THE_FORMULA = ("price_unknown", "metered_not_counted", "coupon_not_counted")
+
+
+class Previewer(Protocol):
+    """Whoever bills, as far as it says beforehand what a change will cost."""
+
+    def preview(self, quote: Quote) -> Money | None:
+        """What it would bill; None: it cannot say. Blocks. Refused `provider_refused_change`; raises Unavailable."""
+        ...
+
+
+async def quote_change(
+    store: "Store",
+    previewer: Previewer | None,
+    *,
+    account: str,
+    wanted: Wanted,
+    reverts: str | None = None,
+    at: datetime,
+) -> Quote:
+    """Say what a plan change would do, and keep what was said for an hour. `reverts`: the change it takes back.
+
+    Refused `unknown_account`, `change_refused`, `date_in_the_past`, `provider_refused_change`, `cooling_off`, or as
+    `resolve` refuses.
+    """
+    at = at.replace(microsecond=0)
+    async with store.transaction() as tx:
+        saved, published = await tx.accounts.load(account), await tx.catalogs.load()
+        if saved is None or not saved.account.exists:
+            raise unknown_account(account)
+        known, catalog = saved.account, published.catalog if published else EMPTY
+        held, _ = await with_balances(tx, snapshot(known, catalog, at), at)
+        active_at = await tx.ledger.active_at(account, list(known.seated))
+        made = quote(known, catalog, held, wanted, at, active_at=active_at)
+        await _refuse_cooling(tx, known, made)
+        others = await tx.plan_changes.under_way(account, locked=False)
+    made = replace(made, reverts=reverts, warnings=(*made.warnings, *_warnings(others, made)))
+    if previewer is not None and _is_at_provider(known, made.subscription):
+        made = await _previewed(previewer, made)
+    content = msgspec.json.encode(made)
+    kept = replace(
+        made,
+        id=f"quote_{secrets.token_hex(10)}",
+        expires_at=at + VALID_FOR,
+        digest=hashlib.sha256(content).hexdigest()[:32],
+    )
+    async with store.transaction() as tx:
+        await tx.quotes.save(kept)
+    return kept
+
+
+async def _refuse_cooling(tx: "Transaction", account: Account, made: Quote) -> None:
+    latest = await tx.plan_changes.latest_of_plan(account.key, made.subscription)
+    if latest is None or not is_reversal(made, latest):
+        return
+    subscription = next(s for s in account.subscriptions if s.id == made.subscription)
+    until = cooling_until(latest, subscription)
+    if until is not None and made.effective_at < until:
+        raise Refused(
+            "cooling_off",
+            f"`{latest.id}` went from `{made.plan_after}` at {latest.resolved_at:%Y-%m-%d %H:%M} UTC; the rule lets "
+            f"nobody go back before {until:%Y-%m-%d %H:%M} UTC",
+        )
+
+
+def _warnings(others: Iterable[PlanChange], made: Quote) -> Iterator[Caveat]:
+    for change in others:
+        if change.state == "scheduled" and change.subscription == made.subscription:
+            when = f" for {change.effective_at:%Y-%m-%d %H:%M} UTC" if change.effective_at else ""
+            yield Caveat("another_scheduled", f"`{change.id}` is scheduled{when}; cancel it before this one is made")
+        elif change.state != "scheduled":
+            yield Caveat("another_under_way", f"`{change.id}` is {change.state}; wait for how it ends, or cancel it")
+
+
+async def get_quote(store: "Store", *, account: str, id: str) -> Quote:
+    """What was said, expired or not. Refused `unknown_quote`."""
+    async with store.transaction() as tx:
+        found = await tx.quotes.load(account, id)
+    if found is None:
+        raise Refused("unknown_quote", f"`{account}` has no quote `{id}`; ask for one with `POST …/plan-changes/quote`")
+    return found
+
+
+async def purge_quotes(store: "Store", *, at: datetime) -> int:
+    """Forget quotes that expired 45 days ago; returns how many."""
+    async with store.transaction() as tx:
+        return await tx.quotes.purge(until=at - KEPT)
+
+
+def _is_at_provider(account: Account, subscription: str) -> bool:
+    customers = (s.body for s in account.statements.values() if isinstance(s.body, Customer))
+    return any(one.id == subscription for customer in customers for one in customer.subscriptions)
+
+
+async def _previewed(previewer: Previewer, made: Quote) -> Quote:
+    """The quote with the provider's sums; with the formula's, and a warning, where the provider does not answer."""
+    try:
+        money = await asyncio.to_thread(previewer.preview, made)
+    except Unavailable as error:
+        caveat = Caveat(
+            "preview_unavailable", f"the sums are the formula's, as the provider did not say: {error.detail}"
+        )
+        return replace(made, warnings=(*made.warnings, caveat))
+    if money is None:
+        return made
+    invoices = [invoice for invoice in (money.invoice, money.next_invoice) if invoice is not None]
+    if all(invoice.source == "provider" for invoice in invoices):
+        warnings = tuple(caveat for caveat in made.warnings if caveat.code not in _OF_THE_FORMULA)
+        return replace(made, money=money, warnings=warnings)
+    return replace(made, money=money)

@@ -1,0 +1,171 @@
+"""Billing sync, as seen from outside: events come in, and how it stands goes out."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from paygrade.catalog.model import find_bought
+from paygrade.entitlements.findings import findings
+from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.server.operations.sync.repair import RepairStatus, repair_status
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+
+NO_SUBJECT = "none"
+"""Where events are kept that concern no subject: prices, payouts, types that do not exist yet."""
+KEPT = timedelta(days=45)
+LISTED_MAX = 100
+
+
+class EventRef(Protocol):
+    """A billing event reduced to its references, as each provider's `refs` makes it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def subject(self) -> str | None: ...
+    @property
+    def object_id(self) -> str | None: ...
+
+
+class PolledEvent(EventRef, Protocol):
+    """A billing event as the provider lists it."""
+
+    @property
+    def body(self) -> bytes: ...
+
+
+class Received(Struct, frozen=True):
+    """What became of an event. `new` False: it was received before, and nothing more happens."""
+
+    new: bool
+
+
+class AccountFinding(Struct, frozen=True):
+    """Something a person should look at, and of which account."""
+
+    code: str
+    account: str
+    subject: str
+    detail: str
+
+
+class FailingSubject(Struct, frozen=True):
+    """A subject that could not be read, how often in a row, and when it is tried again."""
+
+    subject: str
+    error: str
+    attempts: int
+    retry_at: datetime | None
+
+
+class InboxCount(Struct, frozen=True):
+    """How many billing events are kept, and how many of them wait for their subject to be read."""
+
+    received: int
+    unhandled: int
+
+
+class SyncStatus(Struct, frozen=True):
+    """How billing sync stands. `oldest_dirty_s`: how long the longest waiting subject has been; None: none waits."""
+
+    clock: datetime
+    subjects: int
+    dirty: int
+    oldest_dirty_s: float | None
+    failing: tuple[FailingSubject, ...]
+    inbox: InboxCount
+    last_event_at: datetime | None
+    findings: tuple[AccountFinding, ...]
+    repair: RepairStatus
+
+
+async def receive_event(store: "Store", *, ref: EventRef, body: bytes, at: datetime) -> Received:
+    """Keep a verified event and mark its subject. Once this returns, neither can be lost."""
+    async with store.transaction() as tx:
+        new = await _keep(tx, ref, body, polled=False, at=at)
+        if new and ref.subject is not None:
+            await tx.subjects.mark([ref.subject])
+            await tx.tell("paygrade_subject")
+    return Received(new=new)
+
+
+async def receive_polled(store: "Store", *, events: Sequence[PolledEvent], missed: bool, at: datetime) -> int:
+    """Keep events the provider listed and mark the subjects of new ones; returns how many were new.
+
+    `missed`: they should have come by webhook.
+    """
+    async with store.transaction() as tx:
+        new = [event for event in events if await _keep(tx, event, event.body, polled=missed, at=at)]
+        subjects = [event.subject for event in new if event.subject is not None]
+        if subjects:
+            await tx.subjects.mark(subjects)
+            await tx.tell("paygrade_subject")
+    return len(new)
+
+
+async def _keep(tx: "Transaction", ref: EventRef, body: bytes, *, polled: bool, at: datetime) -> bool:
+    return await tx.inbox.add(
+        subject=ref.subject or NO_SUBJECT,
+        event_id=ref.id,
+        type=ref.type,
+        object_id=ref.object_id,
+        created_at=ref.created_at,
+        body=body,
+        handled=ref.subject is None,
+        polled=polled,
+        at=at,
+    )
+
+
+async def purge_inbox(store: "Store", *, at: datetime) -> int:
+    """Forget handled events older than 45 days; returns how many."""
+    async with store.transaction() as tx:
+        return await tx.inbox.purge(kept=KEPT, at=at)
+
+
+async def sync_status(store: "Store", *, now: datetime) -> SyncStatus:
+    """How billing sync stands, with what a person should look at. Lists at most 100 of each."""
+    async with store.transaction() as tx:
+        # First of all: whoever sees a sweep finished must see what it marked.
+        repair = await repair_status(tx, now)
+        subjects, dirty, oldest_dirty_s = await tx.subjects.queue()
+        failing = await tx.subjects.failing(LISTED_MAX)
+        received, unhandled, last_event_at = await tx.inbox.count()
+        saved = await tx.catalogs.load()
+        catalog = saved.catalog if saved else EMPTY
+        unmapped = [item for item in await tx.accounts.items_sold() if find_bought(catalog, **item) is None]
+        doubted = await tx.accounts.in_doubt(unmapped, LISTED_MAX)
+        misplaced = await tx.accounts.misplaced_links(LISTED_MAX)
+    found = [
+        AccountFinding(finding.code, account.key, finding.subject, finding.detail)
+        for account in doubted
+        for finding in findings(account, catalog, now)
+    ]
+    found += [
+        AccountFinding(
+            "link_conflict",
+            linking,
+            subject,
+            f"`{linking}` links this customer, its metadata names `{other}`; the metadata wins",
+        )
+        for subject, linking, other in misplaced
+    ]
+    return SyncStatus(
+        clock=now,
+        subjects=subjects,
+        dirty=dirty,
+        oldest_dirty_s=oldest_dirty_s,
+        failing=tuple(FailingSubject(*row) for row in failing),
+        inbox=InboxCount(received=received, unhandled=unhandled),
+        last_event_at=last_event_at,
+        findings=tuple(found[:LISTED_MAX]),
+        repair=repair,
+    )

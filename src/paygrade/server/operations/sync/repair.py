@@ -1,0 +1,205 @@
+"""Repair, as seen from outside: sweeps are asked for, and what they, the poll and the readings found goes out.
+
+Laws: drift is a difference of which no billing event told, so what an event on its way explains is taken back; every
+drift is told once when it is found and once when it is healed, after that is saved.
+"""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from paygrade.billing.drift import Drift, compare
+from paygrade.billing.facts import Body, Customer
+from paygrade.values.errors import Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.polls import SavedPoll
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.subjects import Claim, HeldSubject
+    from paygrade.postgres.sweeps import SavedSweep
+
+PROVIDER = "stripe"
+"""The provider that is polled and swept."""
+RECENT = timedelta(days=1)
+KEPT = timedelta(days=45)
+
+
+class SweepCounts(Struct, frozen=True):
+    """What a sweep did: requests, and what it met. `customers` are those who bought something. Subjects that differ are
+    drift; those in doubt could not be told from the listing alone; both are read again, as are those discovered and
+    those that miss a live subscription."""
+
+    requests: int = 0
+    subscriptions: int = 0
+    customers: int = 0
+    different: int = 0
+    doubtful: int = 0
+    discovered: int = 0
+    missing: int = 0
+
+
+class Sweep(Struct, frozen=True):
+    """A comparison of everything at the provider with what is stored. `finished_at` None: it is under way.
+
+    `error`: why it pauses; it goes on by itself. `report` is what a dry run found, and only it writes nothing.
+    """
+
+    id: int
+    dry_run: bool
+    started_at: datetime
+    finished_at: datetime | None
+    counts: SweepCounts
+    error: str | None
+    report: dict[str, Any] | None = None
+
+
+class SweepRequest(Struct, frozen=True):
+    """What is asked for. `dry_run`: only a report, nothing is written."""
+
+    dry_run: bool = False
+
+
+class StartedSweep(Struct, frozen=True):
+    """The sweep under way; `started` False: it was before."""
+
+    started: bool
+    sweep: Sweep
+
+
+class Poll(Struct, frozen=True):
+    """How the events poll stands: what was created until `watermark` was seen. `seen` and `missed` are of the latest
+    poll; missed ones should have come by webhook and had not."""
+
+    watermark: datetime | None
+    polled_at: datetime | None
+    every_s: int
+    seen: int
+    missed: int
+    error: str | None
+
+
+class DriftCount(Struct, frozen=True):
+    """How many fields differ still, and how many were found within a day."""
+
+    open: int
+    found_within_a_day: int
+
+
+class RepairStatus(Struct, frozen=True):
+    """How repair stands. None: there was no sweep or poll yet. `subscriptions`: how many a sweep expects."""
+
+    subscriptions: int
+    sweep: Sweep | None
+    poll: Poll | None
+    drift: DriftCount
+
+
+class DriftList(Struct, frozen=True):
+    """Drift, the newest first. `next` None: there is no more."""
+
+    drift: tuple[Drift, ...]
+    next: int | None
+
+
+class Told(Struct, frozen=True):
+    """What is told of repair, to every process."""
+
+    what: Literal["drift_detected", "drift_healed", "drift_explained", "sweep_started", "sweep_finished"]
+    subjects: tuple[str, ...] = ()
+    fields: int = 0
+    found_by: str | None = None
+
+
+async def start_sweep(store: "Store", *, dry_run: bool, at: datetime) -> StartedSweep:
+    """Begin a sweep, or find the one under way. Refused `sweep_running` when that is of the other kind."""
+    async with store.transaction() as tx:
+        started = await tx.sweeps.start(PROVIDER, dry_run=dry_run, at=at)
+        found = await tx.sweeps.latest(PROVIDER)
+        assert found is not None
+        if started:
+            await tell(tx, Told("sweep_started"))
+    if found.dry_run != dry_run:
+        kind = "a dry run" if found.dry_run else "a sweep"
+        raise Refused("sweep_running", f"{kind} is under way since {found.started_at:%Y-%m-%d %H:%M}; "
+                      "ask again when `GET /v1/sync/status` says that it is finished")  # fmt: skip
+    return StartedSweep(started, view(found))
+
+
+async def load_sweep(store: "Store", *, id: int) -> Sweep:
+    """One sweep, with the report of a dry run. Refused `unknown_sweep`."""
+    async with store.transaction() as tx:
+        found = await tx.sweeps.load(id)
+    if found is None:
+        raise Refused("unknown_sweep", f"there is no sweep `{id}`; `GET /v1/sync/status` names the latest")
+    return view(found, report=True)
+
+
+async def repair_status(tx: "Transaction", at: datetime) -> RepairStatus:
+    sweep, poll = await tx.sweeps.latest(PROVIDER), await tx.polls.load(PROVIDER)
+    return RepairStatus(
+        subscriptions=await tx.accounts.count_subscriptions(PROVIDER),
+        sweep=view(sweep) if sweep else None,
+        poll=_polled(poll) if poll else None,
+        drift=DriftCount(*await tx.drifts.count(since=at - RECENT)),
+    )
+
+
+async def list_drift(store: "Store", *, open_only: bool, before: int | None, limit: int) -> DriftList:
+    async with store.transaction() as tx:
+        page = await tx.drifts.page(open_only=open_only, before=before, limit=limit + 1)
+    return DriftList(page[:limit], page[limit - 1].id if len(page) > limit else None)
+
+
+async def note_reading(
+    tx: "Transaction",
+    held: "HeldSubject",
+    claim: "Claim",
+    *,
+    account: str = "",
+    stored: Body | None = None,
+    said: Customer | None = None,
+    at: datetime,
+) -> None:
+    """Write down what a reading says of drift: found by it, healed by it, or none after all."""
+    if any(not event.polled for event in claim.events):
+        if held.drifted and (withdrawn := await tx.drifts.withdraw(claim.subject)):
+            await tell(tx, Told("drift_explained", (claim.subject,), withdrawn))
+        return
+    found = 0
+    if (claim.swept or claim.events) and isinstance(stored, Customer) and said is not None:
+        found_by: Literal["sweep", "poll"] = "poll" if claim.events else "sweep"
+        differences = [(claim.subject, account, each) for each in compare(stored, said)]
+        found = await tx.drifts.add(differences, found_by=found_by, at=at)
+        if found:
+            await tell(tx, Told("drift_detected", (claim.subject,), found, found_by))
+    if (found or held.drifted) and (healed := await tx.drifts.heal(claim.subject, at)):
+        await tell(tx, Told("drift_healed", (claim.subject,), healed))
+
+
+async def purge_repair(store: "Store", *, at: datetime) -> None:
+    """Forget finished sweeps and healed drift older than 45 days."""
+    async with store.transaction() as tx:
+        await tx.sweeps.purge(kept=KEPT)
+        await tx.drifts.purge(kept=KEPT, at=at)
+
+
+async def tell(tx: "Transaction", told: Told) -> None:
+    await tx.tell("paygrade_repair", msgspec.json.encode(told).decode())
+
+
+def view(saved: "SavedSweep", *, report: bool = False) -> Sweep:
+    return Sweep(
+        id=saved.id,
+        dry_run=saved.dry_run,
+        started_at=saved.started_at,
+        finished_at=saved.finished_at,
+        counts=msgspec.convert(saved.counts, SweepCounts),
+        error=saved.error,
+        report=saved.report if report else None,
+    )
+
+
+def _polled(saved: "SavedPoll") -> Poll:
+    return Poll(saved.watermark, saved.polled_at, saved.every_s, saved.seen, saved.missed, saved.error)

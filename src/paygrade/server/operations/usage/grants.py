@@ -1,0 +1,263 @@
+"""Grants by themselves, and counts stated by hand: what an operator or the host application says of balances."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.entitlements.derive import Entitlement, Snapshot, entitlements_at
+from paygrade.server.operations.accounts.members import taken_by_members
+from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
+from paygrade.usage.balances import Grant, GrantKind, Share, share, slot_of
+from paygrade.usage.entries import Draw, Entry, EntryKind, derived, digest
+from paygrade.usage.history import Stretch, burn_down
+from paygrade.usage.ledger import grants_of, in_window, slots
+from paygrade.values.errors import Refused
+from paygrade.values.periods import parse_instant
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.server.state.snapshots import Snapshots
+
+T = TypeVar("T")
+
+
+class GrantView(Struct, frozen=True):
+    """A grant and where its units are."""
+
+    grant: Grant
+    share: Share
+
+
+class BalanceView(Struct, frozen=True):
+    """What an account has of one feature or credit, grant by grant in burn order."""
+
+    account: str
+    pool: str
+    used: int
+    reserved: int
+    limit: int | None
+    resets_at: datetime | None
+    grants: tuple[GrantView, ...]
+
+
+async def give(
+    store: "Store", snapshots: "Snapshots", *, account: str, pool: str, grant: Grant, reason: str, at: datetime
+) -> GrantView:
+    """Grant units of a feature or credit. Granting the same under the same id again changes nothing.
+
+    Refused `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
+    `already_expired`.
+    """
+    _refuse_ended(grant, at)
+    its = entitlements_at(await _known(snapshots, store, account, pool, at), at)[pool]
+    if its.in_seats:
+        raise Refused(
+            "not_grantable",
+            f"`{pool}` is held by members and not spent; give more of it with an override: "
+            f"`PUT /v1/accounts/{account}/overrides/{pool}` with `add`",
+        )
+    return await once_more(lambda: _given(store, its, account=account, grant=grant, reason=reason, at=at))
+
+
+async def _given(
+    store: "Store", entitlement: Entitlement, *, account: str, grant: Grant, reason: str, at: datetime
+) -> GrantView:
+    pool, credit = entitlement.feature, entitlement.credit
+    mark = digest("grant", pool, grant.kind, grant.units, grant.priority, grant.until, reason)
+    async with store.transaction() as tx:
+        found = await tx.ledger.answered([(account, derived("grant", grant.id))])
+        if found:
+            _refuse_other(next(iter(found.values())).digest, mark, grant.id)
+            its = (await tx.ledger.grants([(account, pool)], at, lock=False)).get((account, pool), [])
+            grant = next((g for g in its if g.id == grant.id), grant)
+            return GrantView(grant, share(grant, at))
+        if credit is not None:
+            detail = f"`{pool}` is paid in `{credit}`, so units of it would pay for nothing; grant `{credit}` instead"
+            raise Refused("paid_in_credits", detail)
+        await grant_units(tx, account=account, pool=pool, grant=grant, reason=reason, mark=mark, at=at)
+    return GrantView(grant, share(grant, at))
+
+
+async def grant_units(
+    tx: "Transaction", *, account: str, pool: str, grant: Grant, reason: str, mark: int, at: datetime
+) -> None:
+    """Add a grant with its entry, and tell it."""
+    await tx.ledger.touch(account, pool)
+    entry = Entry(account, derived("grant", grant.id), "grant", pool, grant.units, grant.from_at, at, mark)
+    await tx.ledger.write([entry])
+    await tx.ledger.grant(account, pool, grant, reason=reason, at=at)
+    await tx.tell_balances([(account,)])
+
+
+async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
+    """Take back what is left of a grant. Doing it again changes nothing. Refused `unknown_grant`."""
+    async with store.transaction() as tx:
+        its = (await tx.ledger.grants([(account, pool)], at, lock=True)).get((account, pool), [])
+        grant = next((g for g in its if g.id == id), None)
+        if grant is None:
+            raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` that could be spent")
+        left = grant.left
+        if left:
+            grant = replace(grant, voided=grant.voided + left)
+            await tx.ledger.save_grants([(account, pool, grant)])
+            mark = digest("void", pool, id)
+            entry = Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark)
+            await tx.ledger.write([entry])
+            await tx.tell_balances([(account,)])
+    return GrantView(grant, share(grant, at))
+
+
+async def state_usage(
+    store: "Store", snapshots: "Snapshots", *, account: str, pool: str, used: int, id: str, reason: str, at: datetime
+) -> BalanceView:
+    """State how much is used of a feature in its present window, as it should have been counted.
+
+    Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
+    """
+    snapshot = await _known(snapshots, store, account, pool, at)
+    entitlements = entitlements_at(snapshot, at)
+    if entitlements[pool].in_seats and snapshot.seats:
+        raise taken_by_members(account, pool)
+    keys = [(account, *pair) for pair in slots(entitlements, pool, at)]
+    slot, mark = slot_of(entitlements[pool].from_at), digest("set", pool, used, reason)
+
+    async def stated() -> BalanceView:
+        async with store.transaction() as tx:
+            book = await open_book(tx, {account: snapshot}, keys, [(account, id)], [], at)
+            known = book.answered.get((account, id))
+            if known is not None:
+                _refuse_other(known.digest, mark, id)
+            else:
+                _state(book, account, pool, slot, used, id, mark, at)
+                await book.save(tx)
+            return view_balance(book.snapshots[account], pool, at)
+
+    while True:
+        try:
+            return await once_more(stated)
+        except Due as due:
+            await expire_due(store, due.accounts, at)
+
+
+async def once_more(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try again where another process took an id at the same moment: by then what it stands for is there to be seen."""
+    try:
+        return await attempt()
+    except Refused as refused:
+        if refused.code != "id_taken":
+            raise
+    return await attempt()
+
+
+def _state(book: Book, account: str, pool: str, slot: str, used: int, id: str, mark: int, at: datetime) -> None:
+    more = used - book.balances(account)[pool].used
+    entry = Entry(account, id, "set", pool, used, at, at, mark, (Draw(pool, slot, more),) if more else ())
+    book.enter(entry)
+
+
+async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:
+    """What the account has of a feature or credit. Refused `unknown_account`, `unknown_feature`, `not_countable`."""
+    return view_balance(await _known(snapshots, store, account, pool, at), pool, at)
+
+
+class EntryView(Struct, frozen=True):
+    """One line of the ledger as far as it concerns a pool. `denied`: why it was, and then it drew nothing."""
+
+    id: str
+    kind: EntryKind
+    feature: str
+    quantity: int
+    member: str | None
+    denied: str | None
+    time: datetime
+    recorded_at: datetime
+    draws: tuple[Draw, ...]
+
+
+class LedgerPage(Struct, frozen=True):
+    """Entries of a pool, the newest first, and how they burned it down, the oldest first.
+
+    `next` is the `before` of the next page; None: this is the last one.
+    """
+
+    account: str
+    pool: str
+    entries: tuple[EntryView, ...]
+    burn_down: tuple[Stretch, ...]
+    next: str | None
+
+
+async def read_ledger(
+    store: "Store", snapshots: "Snapshots", *, account: str, pool: str, before: str | None, limit: int, at: datetime
+) -> LedgerPage:
+    """The entries that explain a balance. Refused as `read_balance`, and `invalid_query` for an odd `before`."""
+    await _known(snapshots, store, account, pool, at)
+    async with store.transaction() as tx:
+        found = await tx.ledger.entries(account, pool, before=_place(before), limit=limit + 1)
+    shown = [_view_entry(entry, pool) for entry in found[:limit]]
+    drawn = [(entry.recorded_at, draw) for entry in reversed(shown) for draw in entry.draws]
+    last = shown[-1] if len(found) > limit else None
+    following = f"{last.recorded_at.isoformat()} {last.id}" if last is not None else None
+    return LedgerPage(account, pool, tuple(shown), burn_down(drawn), following)
+
+
+def _view_entry(entry: Entry, pool: str) -> EntryView:
+    draws = tuple(draw for draw in entry.draws if draw.pool == pool)
+    return EntryView(
+        entry.id,
+        entry.kind,
+        entry.feature,
+        entry.quantity,
+        entry.member,
+        entry.denied,
+        entry.time,
+        entry.recorded_at,
+        draws,
+    )
+
+
+def _place(before: str | None) -> tuple[datetime, str] | None:
+    if before is None:
+        return None
+    text, _, id = before.partition(" ")
+    try:
+        return parse_instant(text), id
+    except ValueError as error:
+        raise Refused("invalid_query", f"`before` is the `next` of a page before: {error}") from None
+
+
+def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
+    """The balance of one pool, as a snapshot carries it."""
+    its = entitlements_at(snapshot, at)[pool]
+    balance = in_window(snapshot.balances.get(pool), its.from_at, at)
+    grants = tuple(GrantView(grant, share(grant, at)) for grant in grants_of(its, balance, at))
+    return BalanceView(snapshot.account, pool, balance.used, balance.reserved, its.limit, its.resets_at, grants)
+
+
+async def _known(snapshots: "Snapshots", store: "Store", account: str, pool: str, at: datetime) -> Snapshot:
+    found = await snapshots.load(store, account, at)
+    if not found.known:
+        raise Refused("unknown_account", f"there is no account `{account}`; create it first")
+    its = entitlements_at(found, at).get(pool)
+    if its is None:
+        raise Refused("unknown_feature", f"the catalog has no feature or credit `{pool}`")
+    if its.kind in ("boolean", "config"):
+        raise Refused("not_countable", f"`{pool}` is {its.kind}: there is nothing to count")
+    return found
+
+
+def _refuse_ended(grant: Grant, at: datetime) -> None:
+    if grant.until is not None and grant.until <= max(at, grant.from_at):
+        raise Refused("already_expired", f"this grant would end at {grant.until.isoformat()}, before it begins")
+
+
+def _refuse_other(known: int, mark: int, id: str) -> None:
+    if known != mark:
+        raise Refused("id_conflict", f"the id `{id}` was used before for something else; take another one")
+
+
+GRANT_KINDS: tuple[GrantKind, ...] = ("purchase", "promotion", "trial", "adjustment")
+"""What may be granted by hand; the others come by themselves."""

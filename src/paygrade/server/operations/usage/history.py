@@ -1,0 +1,127 @@
+"""What was used, window by window."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from paygrade.catalog.model import MeteredFeature
+from paygrade.entitlements.derive import derive
+from paygrade.entitlements.sources import offers
+from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.usage.balances import slot_of
+from paygrade.values.errors import Mistake, Refused
+
+if TYPE_CHECKING:
+    from paygrade.billing.accounts import Account
+    from paygrade.catalog.model import Catalog
+    from paygrade.postgres.store import Store
+    from paygrade.postgres.usage_events import KeptWindow
+
+PAST = timedelta(days=92)
+WINDOWS_MAX = 500
+GROUPS_MAX = 1000
+_MOMENT = timedelta(microseconds=1)
+
+
+class UsageGroup(Struct, frozen=True):
+    """What was used with this value of the property; None: without one."""
+
+    value: str | None
+    used: int
+
+
+class UsageWindow(Struct, frozen=True):
+    """Usage in `[from_at, until)`; both None: held for good. `limit` is what the account has for it as known today."""
+
+    feature: str
+    from_at: datetime | None
+    until: datetime | None
+    used: int
+    reserved: int
+    limit: int | None
+    unlimited: bool
+    groups: tuple[UsageGroup, ...] | None = None
+
+
+class UsageView(Struct, frozen=True):
+    """The windows of an account, the newest first. `more`: there are others, or other groups, than these."""
+
+    account: str
+    windows: tuple[UsageWindow, ...]
+    more: bool
+
+
+async def read_usage(
+    store: "Store",
+    *,
+    account: str,
+    feature: str | None = None,
+    from_at: datetime | None = None,
+    until: datetime | None = None,
+    group_by: str | None = None,
+    at: datetime,
+) -> UsageView:
+    """Windows that end after `from_at` and begin before `until`. Refused `unknown_account`, `unknown_feature`,
+    `not_countable` or `invalid_query`."""
+    async with store.transaction() as tx:
+        saved, published = await tx.accounts.load(account), await tx.catalogs.load()
+        if saved is None or not saved.account.exists:
+            raise unknown_account(account)
+        catalog = published.catalog if published else EMPTY
+        _refuse_uncounted(catalog, feature, group_by)
+        kept = await tx.events.windows(
+            account, pool=feature, from_at=from_at or at - PAST, until=until or at + _MOMENT, limit=WINDOWS_MAX + 1
+        )
+        shown, groups = kept[:WINDOWS_MAX], dict[str, list[tuple[str | None, int]]]()
+        if group_by is not None and feature is not None and shown:
+            starts = [window.from_at for window in shown]
+            since = None if None in starts else min(start for start in starts if start is not None)
+            slots = [slot_of(window.from_at) for window in shown]
+            groups = await tx.events.grouped(account, feature, slots, by=group_by, since=since, limit=GROUPS_MAX + 1)
+    windows = tuple(_window(saved.account, catalog, window, group_by, groups, at) for window in shown)
+    return UsageView(account, windows, len(kept) > WINDOWS_MAX or any(len(its) > GROUPS_MAX for its in groups.values()))
+
+
+def _window(
+    account: "Account",
+    catalog: "Catalog",
+    kept: "KeptWindow",
+    group_by: str | None,
+    groups: dict[str, list[tuple[str | None, int]]],
+    at: datetime,
+) -> UsageWindow:
+    # Of a window that is over, what it had at its end.
+    seen_at = at if kept.until is None or at < kept.until else kept.until - _MOMENT
+    its = derive(account, catalog, seen_at).entitlements.get(kept.pool)
+    counts = its is not None and its.granted and its.from_at == kept.from_at and its.credit is None
+    its_groups = groups.get(slot_of(kept.from_at), [])[:GROUPS_MAX] if group_by is not None else None
+    return UsageWindow(
+        kept.pool,
+        kept.from_at,
+        kept.until,
+        kept.used,
+        kept.reserved,
+        its.limit if its is not None and counts else None,
+        its.unlimited if its is not None and counts else False,
+        None if its_groups is None else tuple(UsageGroup(value, used) for value, used in its_groups),
+    )
+
+
+def _refuse_uncounted(catalog: "Catalog", feature: str | None, group_by: str | None) -> None:
+    if feature is None:
+        if group_by is not None:
+            raise _invalid("`group_by` needs `feature`: whose usage shall be grouped")
+        return
+    offer = offers(catalog).get(feature)
+    if offer is None:
+        raise Refused("unknown_feature", f"the catalog has no feature or credit `{feature}`")
+    if offer.__struct_config__.tag in ("boolean", "config"):
+        raise Refused("not_countable", f"`{feature}` is {offer.__struct_config__.tag}: there is nothing to count")
+    if group_by is not None and isinstance(offer, MeteredFeature) and offer.aggregate not in ("count", "sum"):
+        raise _invalid(f"`{feature}` takes the {offer.aggregate} of its events: parts of that do not add up to it")
+
+
+def _invalid(detail: str) -> Refused:
+    return Refused("invalid_query", f"the query is not as expected: {detail}", (Mistake("", detail),))

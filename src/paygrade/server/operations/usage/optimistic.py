@@ -1,0 +1,120 @@
+"""Plain uses: of counts that have nothing more to them, decided on what is remembered and saved in one statement.
+
+Laws: a use is saved if the count it was decided on is still as it was, with everything else decided on that count, or
+not at all; what is saved and answered is what deciding on locked rows would save and answer; a denial is for good, so
+none rests on what is remembered. Of one account, whatever comes after something that is left over is left over, too.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.decisions.decide import decide
+from paygrade.entitlements.derive import Snapshot
+from paygrade.server.operations.usage.answers import Answer, packed
+from paygrade.server.operations.usage.requests import Asked, Consume, mark_of
+from paygrade.usage.balances import Balance
+from paygrade.usage.entries import Entry, Key
+from paygrade.usage.ledger import edges, spend
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+    from paygrade.server.state.snapshots import Snapshots
+
+
+class Plain(Struct):
+    """A count as it is remembered, with its version, and what was decided on it; `balance` is the one after that."""
+
+    snapshot: Snapshot
+    key: Key
+    version: int
+    balance: Balance
+    entries: list[Entry]
+    answers: list[tuple[int, Answer]]
+    """With the place of the request among those asked."""
+
+
+class Decided(Struct):
+    """What came of some requests: `plain` may be saved; `left`, by their places, take more than what is remembered."""
+
+    plain: list[Plain]
+    left: list[int]
+
+
+def decide_plain(snapshots: "Snapshots", asked: Sequence[Asked], at: datetime) -> Decided:
+    """Decide what can be decided on what is remembered. Nothing waits, and nothing is saved yet."""
+    plain: dict[tuple[str, str], Plain] = {}
+    ids: set[tuple[str, str]] = set()
+    behind: set[str] = set()
+    left: list[int] = []
+    for place, one in enumerate(asked):
+        id = (one.account, one.id) if type(one) is Consume else None
+        if id is not None and one.account not in behind and id not in ids:
+            assert isinstance(one, Consume)
+            key = (one.account, one.feature)
+            found = plain.get(key) or _plain(snapshots, one, at)
+            if found is not None and _use(found, one, place, at):
+                plain[key] = found
+                ids.add(id)
+                continue
+        left.append(place)
+        behind.add(one.account)
+    return Decided(list(plain.values()), left)
+
+
+async def save_plain(store: "Store", plain: Sequence[Plain]) -> set[Key]:
+    """Save these counts with what was decided on them, and tell what they are now: one round trip, one statement.
+
+    Returns those that are no longer as they were remembered, of which nothing is saved. Refused `id_taken` if an id
+    was there before: then nothing at all is saved.
+    """
+    ordered = sorted(plain, key=_key)
+    counts = [(*each.key, each.balance.used, each.balance.reserved, each.version + 1) for each in ordered]
+    async with store.transaction(single=True) as tx:
+        entries = [entry for each in ordered for entry in each.entries]
+        return await tx.enter_plain(counts, entries)
+
+
+def _key(plain: Plain) -> Key:
+    return plain.key
+
+
+def _plain(snapshots: "Snapshots", asked: Consume, at: datetime) -> Plain | None:
+    found = snapshots.counted(asked.account, asked.feature, at)
+    if found is None:
+        return None
+    snapshot, key, balance, version = found
+    return Plain(snapshot, key, version, balance, [], [])
+
+
+def _use(plain: Plain, asked: Consume, place: int, at: datetime) -> bool:
+    """Let one use take effect; False: it has to be decided closely, and nothing is changed."""
+    feature, quantity, balance = asked.feature, asked.quantity, plain.balance
+    if len(plain.entries) == 1:
+        # What is remembered says what is saved, so what is decided here goes into a snapshot of its own.
+        plain.snapshot = replace(plain.snapshot, balances={feature: balance})
+    elif plain.entries:
+        plain.snapshot.balances[feature] = balance
+    snapshot = plain.snapshot
+    decision = decide(snapshot, feature, quantity, at, member=asked.member, properties=asked.properties)
+    if not decision.allowed:
+        return False
+    entitlements, used, limit = snapshot.segments[0].entitlements, balance.used + quantity, decision.limit
+    if limit is not None:
+        warn = entitlements[feature].warn
+        if used * 100 >= min(warn, default=100) * limit and edges(limit, warn, balance.used, used):
+            return False
+        decision = replace(decision, used=used, remaining=max(0, limit - used - balance.reserved))
+    draws = spend(entitlements, snapshot.balances, feature, quantity, at).draws
+    plain.entries.append(
+        Entry(
+            asked.account, asked.id, "consume", feature, quantity, at, at, mark_of(asked), draws, None, asked.member,
+            asked.properties, packed(decision),
+        )
+    )  # fmt: skip
+    plain.answers.append((place, Answer(decision, took_effect=True)))
+    plain.balance = Balance(used, balance.reserved, balance.from_at)
+    return True

@@ -1,0 +1,101 @@
+"""Requests: what is asked of the ledger, under which id it is kept, and what marks it as the same.
+
+Law: a request sent again is the same request only if it says the same in every field.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from msgspec import Struct
+
+from paygrade.usage.entries import derived, digest
+
+TTL_MAX_S = 24 * 3600
+
+
+class Consume(Struct, frozen=True, gc=False):
+    """Use `quantity` units, if that is allowed. `id` makes it count once."""
+
+    account: str
+    feature: str
+    id: str
+    quantity: int = 1
+    member: str | None = None
+    properties: dict[str, Any] | None = None
+    """Any: JSON as it was told."""
+
+
+class Reserve(Struct, frozen=True):
+    """Hold `quantity` units for `ttl_s` seconds, if that is allowed."""
+
+    account: str
+    feature: str
+    id: str
+    quantity: int = 1
+    ttl_s: int = 60
+    member: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class Commit(Struct, frozen=True):
+    """Use units of a reservation: `quantity` of them, or all; the rest is given back unless it is `keep`-t.
+
+    `id` names this step, so that it counts once; a reservation is committed whole only once, so that needs none.
+    """
+
+    account: str
+    reservation: str
+    quantity: int | None = None
+    keep: bool = False
+    id: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class Release(Struct, frozen=True):
+    """Give back what a reservation still holds."""
+
+    account: str
+    reservation: str
+
+
+class Extend(Struct, frozen=True):
+    """Let a reservation end `ttl_s` seconds from now."""
+
+    account: str
+    reservation: str
+    ttl_s: int = 60
+
+
+Asked = Consume | Reserve | Commit | Release | Extend
+
+
+def id_of(asked: Asked) -> str:
+    """The id under which a request is kept in the ledger."""
+    match asked:
+        case Consume() | Reserve():
+            return asked.id
+        case Commit(id=str() as id):
+            return id
+        case _:
+            return derived(asked.reservation, type(asked).__name__.lower())
+
+
+def mark_of(asked: Asked) -> int:
+    """What was asked, as 64 bits."""
+    match asked:
+        case Consume(properties=None):
+            return _mark(asked.feature, asked.quantity, asked.member)
+        case Consume():
+            return digest("consume", asked.feature, asked.quantity, asked.member, asked.properties)
+        case Reserve():
+            return digest("reserve", asked.feature, asked.quantity, asked.ttl_s, asked.member, asked.properties)
+        case Commit():
+            return digest("commit", asked.reservation, asked.quantity, asked.keep, asked.properties)
+        case Release() | Extend():
+            return digest(type(asked).__name__, asked.reservation)
+
+
+@lru_cache(maxsize=1024)
+def _mark(feature: str, quantity: int, member: str | None) -> int:
+    """The mark of a use without properties: most of what is asked is asked again and again."""
+    return digest("consume", feature, quantity, member, None)

@@ -1,0 +1,107 @@
+"""Metrics: a few honest numbers for Prometheus, with no account's name among the labels."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from functools import cache
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from paygrade.decisions.decide import Decision
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_BOUNDS_NS = [round(bound * 1e9) for bound in BOUNDS_S]
+
+
+class Tally:
+    """Requests answered alike, by how long they took: plain numbers, since one thread counts all of a process."""
+
+    __slots__ = ("counts", "ns")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BOUNDS_NS) + 1)
+        """By the least bound that was not passed; the last one has what took longer than any."""
+        self.ns = 0
+
+    def note(self, ns: int) -> None:
+        """Count a request that took so many nanoseconds."""
+        self.counts[bisect_left(_BOUNDS_NS, ns)] += 1
+        self.ns += ns
+
+
+class Requests(Collector):
+    """Requests answered, by method, route and status; written out when somebody asks."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str, int], Tally] = {}
+
+    def of(self, method: str, route: str, status: int) -> Tally:
+        """Where such requests are counted; it stays the same."""
+        return self._tallies.setdefault((method, route, status), Tally())
+
+    def collect(self) -> Iterator[Metric]:
+        answered = CounterMetricFamily(
+            "paygrade_http_requests", "HTTP requests answered.", labels=["method", "route", "status"]
+        )
+        took = HistogramMetricFamily(
+            "paygrade_http_request_seconds", "Time from the first byte of a request to the end of its answer.",
+            labels=["route"],
+        )  # fmt: skip
+        routes: dict[str, list[Tally]] = {}
+        for (method, route, status), tally in self._tallies.items():
+            answered.add_metric([method, route, str(status)], sum(tally.counts))
+            routes.setdefault(route, []).append(tally)
+        bounds = [*(str(float(bound)) for bound in BOUNDS_S), "+Inf"]
+        for route, tallies in routes.items():
+            counts = accumulate(map(sum, zip(*(tally.counts for tally in tallies), strict=True)))
+            took.add_metric([route], list(zip(bounds, counts, strict=True)), sum(t.ns for t in tallies) / 1e9)
+        yield from (answered, took)
+
+
+class Metrics:
+    """The numbers of one application; each has its own registry, so several can live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Requests()
+        self.registry.register(self.requests)
+        self.decisions = Counter(
+            "paygrade_decisions", "Decisions made by check.", ["allowed", "reason"], registry=self.registry
+        )
+        self.billing_events = Counter(
+            "paygrade_billing_events", "Billing events received, by what became of them.", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+
+        self.drift = Counter(
+            "paygrade_drift", "Fields that differed from the provider, by what became of them.", ["what", "found_by"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.sweeps = Counter("paygrade_sweeps", "Sweeps started and finished.", ["what"], registry=self.registry)
+
+        self.plan_changes = Counter(
+            "paygrade_plan_changes", "Plan changes, by how they ended.", ["state", "source"], registry=self.registry
+        )
+        self.alerts = Counter("paygrade_alerts", "Thresholds passed.", ["what"], registry=self.registry)
+
+        self.usage_events = Counter(
+            "paygrade_usage_events", "Usage events received, by what became of them.", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        # Looked up for each request, and there are few.
+        self._decided = cache(lambda allowed, reason: self.decisions.labels(str(allowed).lower(), str(reason)))
+
+    def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:
+        for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
+            self.usage_events.labels(outcome=outcome).inc(count)
+
+    def note_decision(self, decision: Decision) -> None:
+        self._decided(decision.allowed, decision.reason).inc()
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)

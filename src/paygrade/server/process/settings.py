@@ -1,0 +1,171 @@
+"""Settings: everything the environment can say, read once and checked whole.
+
+Laws: a variable that is empty counts as absent; every bad variable is reported at once, by its own name; reading
+settings touches nothing but the mapping it is given.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from paygrade.values.errors import Mistake, Refused
+from paygrade.values.periods import parse_duration
+
+T = TypeVar("T")
+
+DEFAULT_PORT = 4710
+SWEEP_EVERY = timedelta(days=1)
+_NEVER = timedelta(0)
+
+
+class Settings(Struct, frozen=True):
+    """What one server runs with. `database_url` None: an embedded PostgreSQL in `data_dir` (None: its
+    usual place).
+
+    `webhook_secrets` holds several while a secret is being rolled (comma-separated in the variable). `admin_key`
+    None: only possible with an embedded database, which gets a generated one.
+    """
+
+    database_url: str | None = None
+    stripe_api_key: str | None = None
+    webhook_secrets: tuple[str, ...] = ()
+    stripe_api_base: str | None = None
+    catalog: Path | None = None
+    admin_key: str | None = None
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    data_dir: Path | None = None
+    clock_url: str | None = None
+    sweep_every: timedelta | None = SWEEP_EVERY
+    """None: neither sweeps nor polls happen unless they are asked for."""
+
+
+class Target(Struct, frozen=True):
+    """The server a command talks to, and the key it shows there."""
+
+    url: str
+    key: str | None
+
+
+def parse_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the server's settings; Refused `invalid_settings` with one mistake per bad variable."""
+    reader = _Reader(environ)
+    settings = Settings(
+        database_url=reader.take("PAYGRADE_DATABASE_URL", _database_url),
+        stripe_api_key=reader.take("PAYGRADE_STRIPE_API_KEY", _secret),
+        webhook_secrets=reader.take("PAYGRADE_STRIPE_WEBHOOK_SECRET", _secrets) or (),
+        stripe_api_base=reader.take("PAYGRADE_STRIPE_API_BASE", _http_url),
+        catalog=reader.take("PAYGRADE_CATALOG", _existing_file),
+        admin_key=reader.take("PAYGRADE_ADMIN_KEY", _secret),
+        host=reader.take("PAYGRADE_HOST", _secret) or "127.0.0.1",
+        port=reader.take("PAYGRADE_PORT", _port) or DEFAULT_PORT,
+        data_dir=reader.take("PAYGRADE_DATA_DIR", Path),
+        clock_url=reader.take("PAYGRADE_CLOCK_URL", _http_url),
+        sweep_every=_unless_never(reader.take("PAYGRADE_SWEEP_EVERY", _pause)),
+    )
+    reader.mistakes.extend(_contradictions(settings, reader.bad))
+    if reader.mistakes:
+        listed = "; ".join(f"{mistake.pointer}: {mistake.message}" for mistake in reader.mistakes)
+        raise Refused("invalid_settings", f"the environment does not add up: {listed}", tuple(reader.mistakes))
+    return settings
+
+
+def parse_target(environ: Mapping[str, str]) -> Target:
+    """Read where commands find the server; Refused `invalid_settings` when PAYGRADE_URL is no address."""
+    reader = _Reader(environ)
+    url = reader.take("PAYGRADE_URL", _http_url) or f"http://127.0.0.1:{DEFAULT_PORT}"
+    if reader.mistakes:
+        raise Refused("invalid_settings", f"PAYGRADE_URL: {reader.mistakes[0].message}", tuple(reader.mistakes))
+    return Target(url=url, key=environ.get("PAYGRADE_API_KEY") or environ.get("PAYGRADE_ADMIN_KEY") or None)
+
+
+class _Reader:
+    """Takes variables one by one and remembers what was wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.mistakes: list[Mistake] = []
+
+    @property
+    def bad(self) -> frozenset[str]:
+        return frozenset(mistake.pointer for mistake in self.mistakes)
+
+    def take(self, name: str, parse: Callable[[str], T]) -> T | None:
+        text = self._environ.get(name, "").strip()
+        if not text:
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.mistakes.append(Mistake(name, str(error)))
+            return None
+
+
+def _contradictions(settings: Settings, bad: frozenset[str]) -> list[Mistake]:
+    """What is wrong between variables; those already found bad are not blamed twice."""
+    found = []
+    if settings.database_url and settings.admin_key is None and not bad & {"PAYGRADE_ADMIN_KEY"}:
+        found.append(Mistake("PAYGRADE_ADMIN_KEY", "is missing; a server with its own database needs one: "
+                             "set it to a long random text that starts with `sk_`"))  # fmt: skip
+    if settings.stripe_api_base and settings.stripe_api_key is None and not bad & {"PAYGRADE_STRIPE_API_KEY"}:
+        found.append(Mistake("PAYGRADE_STRIPE_API_KEY", "is missing although PAYGRADE_STRIPE_API_BASE is set; "
+                             "the simulator's key is `sk_test_simulator`"))  # fmt: skip
+    if settings.clock_url and settings.stripe_api_key and "_live_" in settings.stripe_api_key:
+        found.append(Mistake("PAYGRADE_CLOCK_URL", "follows a simulator's clock and cannot go with a live Stripe key; "
+                             "unset one of them"))  # fmt: skip
+    return found
+
+
+def _database_url(text: str) -> str:
+    # libpq takes an address or `key=value` pairs: postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
+    if not text.startswith(("postgresql://", "postgres://")) and ("://" in text or "=" not in text):
+        raise ValueError("is not a PostgreSQL address; write `postgresql://user:password@host:5432/database`")
+    return text
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"`{text}` is not an address; write for example `http://127.0.0.1:4711`")
+    return text.rstrip("/")
+
+
+def _secret(text: str) -> str:
+    # The value is secret: the message must not repeat it.
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be printable ASCII without spaces")
+    return text
+
+
+def _secrets(text: str) -> tuple[str, ...]:
+    return tuple(_secret(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _existing_file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError(f"there is no file `{text}`")
+    return path
+
+
+def _pause(text: str) -> timedelta:
+    if text == "never":
+        return _NEVER
+    pause = parse_duration(text)
+    if pause < timedelta(minutes=1):
+        raise ValueError(f"`{text}` is less than a minute; write for example `1d`, `12h` or `never`")
+    return pause
+
+
+def _unless_never(pause: timedelta | None) -> timedelta | None:
+    return None if pause == _NEVER else pause or SWEEP_EVERY
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise ValueError(f"`{text}` is not a port; write a number from 1 to 65535")
+    return int(text)

@@ -1,0 +1,160 @@
+"""Balances of accounts, as snapshots carry them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from paygrade.entitlements.derive import Entitlement, Snapshot, entitlements_at
+from paygrade.server.state.rollover import carried_into
+from paygrade.usage.balances import Balance, Grant, Hold, Row, SlotDetail, assemble, carried_slot, slot_of
+from paygrade.usage.entries import Kept, Key
+from paygrade.usage.history import fold
+from paygrade.usage.ledger import counters, release
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Transaction
+
+
+Versions = dict[str, tuple[str, int]]
+"""By pool: the slot of the window, and its version."""
+
+
+async def with_balances(tx: "Transaction", snapshot: Snapshot, at: datetime) -> tuple[Snapshot, Versions]:
+    """The snapshot with what is used, held and granted at `at`."""
+    return (await with_balances_of_all(tx, [snapshot], at))[0]
+
+
+async def with_balances_of_all(
+    tx: "Transaction", snapshots: Sequence[Snapshot], at: datetime
+) -> list[tuple[Snapshot, Versions]]:
+    """The same for many accounts at once, in as many statements as for one."""
+    counted = {snapshot.account: _counted(snapshot, at) for snapshot in snapshots}
+    pools = [(account, pool) for account, its in counted.items() for pool in its]
+    if not pools:
+        return [(snapshot, {}) for snapshot in snapshots]
+    kept = await tx.ledger.load([(*pool, slot) for pool in pools for slot in _slots(counted[pool[0]][pool[1]], at)])
+    grants = await tx.ledger.grants(pools, at, lock=False)
+    rows: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    for (account, pool, slot), found in kept.items():
+        rows[account, pool][slot] = found.row
+    holds: dict[tuple[str, str], list[Hold]] = defaultdict(list)
+    for reservation in await tx.ledger.open_reservations(list(counted)):
+        for draw in release(reservation.held):
+            holds[reservation.account, draw.pool].append(Hold(reservation.expires_at, draw.slot, -draw.reserved))
+    for account, its in counted.items():
+        await _add_members(tx, account, its, rows)
+        for pool, entitlement in its.items():
+            await _settle_carried(tx, account, entitlement, rows[account, pool], at)
+    made: list[tuple[Snapshot, Versions]] = []
+    for snapshot in snapshots:
+        account, its = snapshot.account, counted[snapshot.account]
+        if not its:
+            made.append((snapshot, {}))
+            continue
+        balances = {
+            pool: assemble(
+                rows[account, pool],
+                entitlement.from_at,
+                grants=grants.get((account, pool), ()),
+                holds=holds[account, pool],
+            )
+            for pool, entitlement in its.items()
+            if rows[account, pool] or grants.get((account, pool)) or holds[account, pool]
+        }
+        # What members take up the snapshot has already: that is no business of the ledger's.
+        taken = snapshot.balances
+        held = replace(snapshot, balances=balances | taken, until=_known_until(snapshot))
+        versions = {
+            pool: _version(kept, account, entitlement) for pool, entitlement in its.items() if pool not in taken
+        }
+        made.append((held, versions))
+    return made
+
+
+def _counted(snapshot: Snapshot, at: datetime) -> dict[str, Entitlement]:
+    entitlements = entitlements_at(snapshot, at)
+    return {key: its for key, its in entitlements.items() if its.kind not in ("boolean", "config")}
+
+
+async def _add_members(
+    tx: "Transaction",
+    account: str,
+    counted: Mapping[str, Entitlement],
+    rows: dict[tuple[str, str], dict[str, Row]],
+) -> None:
+    members = [(pool, slot_of(its.from_at)) for pool, its in counted.items() if its.per_member is not None]
+    if members:
+        for (pool, slot), row in (await tx.ledger.member_slots(account, members)).items():
+            rows[account, pool][slot] = row
+
+
+def _version(kept: Mapping[Key, Kept], account: str, its: Entitlement) -> tuple[str, int]:
+    slot = slot_of(its.from_at)
+    found = kept.get((account, its.feature, slot))
+    return slot, found.version if found is not None else 0
+
+
+def _known_until(snapshot: Snapshot) -> datetime:
+    """What is carried into the next window is known when that begins, not before."""
+    for segment in snapshot.segments:
+        turns = [its.resets_at for its in segment.entitlements.values() if its.rollover and its.resets_at is not None]
+        if turns:
+            return min(snapshot.until, *turns)
+    return snapshot.until
+
+
+async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime) -> Snapshot:
+    """The snapshot of an earlier instant, with balances as they were known then: folded from the ledger."""
+    entitlements = entitlements_at(snapshot, at)
+    counted = {key: its for key, its in entitlements.items() if its.kind not in ("boolean", "config")}
+    if not counted:
+        return snapshot
+    account = snapshot.account
+    folded = fold(await tx.ledger.drawn(account, at))
+    granted = await tx.ledger.grants_known(account, at)
+    windows = {pool: slot_of(its.from_at) for pool, its in counted.items() if its.rollover}
+    kept = await tx.ledger.load([(account, pool, slot) for pool, slot in windows.items()])
+    balances = {}
+    for pool, its in counted.items():
+        rows = {slot: row for (its_pool, slot), row in folded.items() if its_pool == pool and slot[:6] != "grant:"}
+        if its.rollover:
+            settled = kept.get((account, pool, windows[pool]))
+            carried = settled.row.detail.carried if settled is not None and settled.row.detail is not None else None
+            if carried is None:
+                carried = await carried_into(tx, account, its, at)
+            row = rows.get(windows[pool], Row())
+            rows[windows[pool]] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
+        grants = [_spent(grant, folded.get((pool, grant.slot), Row())) for grant in granted.get(pool, ())]
+        balances[pool] = assemble(rows, its.from_at, grants=grants)
+    return replace(snapshot, balances=balances | snapshot.balances)
+
+
+def _spent(grant: Grant, row: Row) -> Grant:
+    return replace(grant, used=row.used, reserved=row.reserved)
+
+
+def _slots(its: Entitlement, at: datetime) -> list[str]:
+    found = [slot_of(its.from_at), *(() if its.plain else counters(its, at, None))]
+    return [*found, carried_slot(its.from_at)] if its.rollover else found
+
+
+async def _settle_carried(
+    tx: "Transaction", account: str, its: Entitlement, rows: dict[str, Row], at: datetime
+) -> None:
+    """What is carried into a window that nobody has used yet shows all the same."""
+    if not its.rollover:
+        return
+    slot = slot_of(its.from_at)
+    row = rows.get(slot, Row())
+    if row.detail is None or row.detail.carried is None:
+        carried = await carried_into(tx, account, its, at)
+        if carried or slot in rows:
+            rows[slot] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
+
+
+def counted_balance(balance: Balance | None, used: int, reserved: int, from_at: datetime | None) -> Balance:
+    """A balance with the counts that were told of its window."""
+    return Balance(used, reserved, from_at, balance.detail if balance is not None else None)

@@ -1,0 +1,246 @@
+"""Snapshots and the catalog, as this process remembers them.
+
+Laws: remembering changes cost, never meaning; nothing is remembered while changes cannot be heard; what was loaded
+before a change was heard is not remembered after it; of a balance the newest version told counts, in whatever order
+they are heard. What was last known is kept apart, for answers that say they are stale.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from paygrade.billing.accounts import Account
+from paygrade.catalog.model import Catalog
+from paygrade.entitlements.derive import Snapshot, snapshot
+from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.server.state.balances import Versions, counted_balance, with_balances_of_all
+from paygrade.server.state.windows import Windows
+from paygrade.usage.balances import Balance
+from paygrade.usage.entries import Key
+from paygrade.values.errors import Unavailable
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+
+log = structlog.get_logger("paygrade.snapshots")
+
+RECONNECT_S = 0.5
+
+
+class Told(Struct, frozen=True, array_like=True, gc=False):
+    """What a balance is now; without a slot: read the account anew."""
+
+    account: str
+    pool: str = ""
+    slot: str = ""
+    used: int = 0
+    reserved: int = 0
+    version: int = 0
+
+
+class Remembered(Struct):
+    """A snapshot, and by pool the slot and version of the window its balance counts in."""
+
+    snapshot: Snapshot
+    versions: Versions
+
+
+class Load:
+    """A load under way, and what was told of the account meanwhile."""
+
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+
+
+class Snapshots:
+    """The snapshots used last, at most `accounts_max` of them. Run `follow` for as long as it is used."""
+
+    def __init__(self, *, accounts_max: int = 50_000) -> None:
+        self._accounts_max = accounts_max
+        self.windows = Windows()
+        self._snapshots: OrderedDict[str, Remembered] = OrderedDict()
+        self._catalog: Catalog | None = None
+        self._topped_up: frozenset[str] = frozenset()
+        """The pools that are topped up when few units are left, by the catalog in force."""
+        self._last: OrderedDict[str, Remembered] = OrderedDict()
+        """What was remembered when hearing was interrupted."""
+        self._last_catalog: Catalog | None = None
+        self._listening = False
+        self._changes = 0
+        """Counts what was heard since this process started."""
+        self._loading: dict[str, Load] = {}
+        """The latest load under way of each account; hearing a change of the account removes it."""
+
+    def peek(self, account: str, at: datetime) -> Snapshot | None:
+        """The remembered snapshot if it answers for `at`: the way without waiting."""
+        found = self._snapshots.get(account)
+        if found is None or not found.snapshot.as_of <= at < found.snapshot.until:
+            return None
+        self._snapshots.move_to_end(account)
+        return found.snapshot
+
+    def counted(self, account: str, pool: str, at: datetime) -> tuple[Snapshot, Key, Balance, int] | None:
+        """A plain count as it was last told, with the snapshot it is in and its version. None: there may be more to
+        it, like a top-up to be asked for when little is left."""
+        found = self._snapshots.get(account)
+        if found is None or not found.snapshot.segments or not found.snapshot.as_of <= at:
+            return None
+        segment, balance = found.snapshot.segments[0], found.snapshot.balances.get(pool)
+        its = segment.entitlements.get(pool)
+        if its is None or not its.plain or at >= segment.until or balance is None or balance.detail is not None:
+            return None
+        slot, version = found.versions.get(pool, ("", 0))
+        if not version or balance.from_at != its.from_at or pool in self._topped_up:
+            return None
+        self._snapshots.move_to_end(account)
+        return found.snapshot, (account, pool, slot), balance, version
+
+    def last_known(self, account: str) -> Snapshot | None:
+        """What was known of the account before the database went away; only for answers that say so."""
+        found = self._snapshots.get(account) or self._last.get(account)
+        return found.snapshot if found is not None else None
+
+    def last_catalog(self) -> Catalog:
+        """The catalog as last known."""
+        return self._catalog or self._last_catalog or EMPTY
+
+    async def load(self, store: "Store", account: str, at: datetime, *, remember: bool = True) -> Snapshot:
+        """The account's snapshot that answers for `at`; one that is not known for an unknown account.
+
+        `remember` is for the present only: a snapshot of another time must not answer for it.
+        """
+        if remember:
+            return (await self.load_all(store, [account], at))[account]
+        return (await _make(store, await self.catalog(store), [account], at))[0].snapshot
+
+    async def load_all(self, store: "Store", accounts: Iterable[str], at: datetime) -> dict[str, Snapshot]:
+        """The same for many accounts: those that are not remembered are read together."""
+        found = {account: self.peek(account, at) for account in accounts}
+        known = {account: snapshot for account, snapshot in found.items() if snapshot is not None}
+        missing = [account for account in found if account not in known]
+        if missing:
+            known |= {made.snapshot.account: made.snapshot for made in await self._load_missing(store, missing, at)}
+        return known
+
+    async def _load_missing(self, store: "Store", accounts: Sequence[str], at: datetime) -> list[Remembered]:
+        catalog = await self.catalog(store)
+        tickets = {account: Load() for account in accounts}
+        self._loading.update(tickets)
+        try:
+            loaded = await _make(store, catalog, accounts, at)
+            for made in loaded:
+                ticket = tickets[made.snapshot.account]
+                if self._loading.get(made.snapshot.account) is ticket and self._catalog is catalog:
+                    self._remember(made)
+                    for told in ticket.told:
+                        self._count(told)
+        finally:
+            for account, ticket in tickets.items():
+                if self._loading.get(account) is ticket:
+                    del self._loading[account]
+        return loaded
+
+    async def catalog(self, store: "Store") -> Catalog:
+        """The catalog in force; an empty one before the first is published."""
+        if self._catalog is not None:
+            return self._catalog
+        changes = self._changes
+        async with store.transaction() as tx:
+            saved = await tx.catalogs.load()
+        catalog = saved.catalog if saved else EMPTY
+        if self._listening and self._changes == changes:
+            self._catalog, self._topped_up = catalog, frozenset(catalog.policies.top_ups)
+        return catalog
+
+    def remembers(self, catalog: Catalog) -> bool:
+        """Whether changes are being heard, so that what is made with this catalog may be remembered."""
+        return self._catalog is catalog
+
+    async def follow(self, store: "Store") -> None:
+        """Hear every change until cancelled; what is remembered is dropped whenever hearing is interrupted."""
+        store.hear_own(self._hear)
+        while True:
+            try:
+                await store.listen(ready=self._ready, hear=self._hear)
+            except Unavailable as error:
+                log.warning("listening_interrupted", error=error.detail)
+            finally:
+                self._listening = False
+                self._forget_all()
+            await asyncio.sleep(RECONNECT_S)
+
+    def _ready(self) -> None:
+        self._forget_all()
+        self._listening = True
+
+    def _hear(self, channel: str, payload: str) -> None:
+        match channel:
+            case "paygrade_account":
+                self._changes += 1
+                self._forget(payload)
+                self.windows.forget(payload)
+            case "paygrade_balance":
+                for told in _news.decode(payload):
+                    if told.account in self._loading:
+                        self._loading[told.account].told.append(told)
+                    self._count(told)
+            case "paygrade_catalog":
+                self._forget_all()
+
+    def _count(self, told: Told) -> None:
+        """Take what was told of a balance into the snapshot that is remembered, if it is newer."""
+        found = self._snapshots.get(told.account)
+        if found is None:
+            if not told.slot:
+                self._loading.pop(told.account, None)
+            return
+        if not told.slot or told.pool not in found.versions:
+            self._forget(told.account)
+            return
+        slot, version = found.versions[told.pool]
+        if told.slot != slot:
+            # Late usage of an earlier window changes nothing now; a later window has begun elsewhere.
+            if told.slot > slot:
+                self._forget(told.account)
+            return
+        if told.version > version:
+            balances, from_at = found.snapshot.balances, found.snapshot.segments[0].entitlements[told.pool].from_at
+            balances[told.pool] = counted_balance(balances.get(told.pool), told.used, told.reserved, from_at)
+            found.versions[told.pool] = (slot, told.version)
+
+    def _forget(self, account: str) -> None:
+        self._snapshots.pop(account, None)
+        self._loading.pop(account, None)
+
+    def _forget_all(self) -> None:
+        self._changes += 1
+        if self._snapshots:
+            self._last = self._snapshots
+        if self._catalog is not None:
+            self._last_catalog = self._catalog
+        self._catalog = None
+        self._snapshots = OrderedDict()
+        self._loading.clear()
+        self.windows.forget_all()
+
+    def _remember(self, made: Remembered) -> None:
+        self._snapshots[made.snapshot.account] = made
+        self._snapshots.move_to_end(made.snapshot.account)
+        if len(self._snapshots) > self._accounts_max:
+            self._snapshots.popitem(last=False)
+
+
+async def _make(store: "Store", catalog: Catalog, accounts: Sequence[str], at: datetime) -> list[Remembered]:
+    async with store.transaction() as tx:
+        found = await tx.accounts.find(accounts)
+        made = [snapshot(found.get(account) or Account(key=account), catalog, at) for account in accounts]
+        return [Remembered(*pair) for pair in await with_balances_of_all(tx, made, at)]
+
+
+_news = msgspec.json.Decoder(list[Told])

@@ -1,0 +1,102 @@
+"""The events poll: what webhooks lost, fetched from the provider's list of events.
+
+Theory of operation. Every so often the list is read from ten minutes before the watermark on, and each event goes
+into the inbox as a webhook would have put it; those that are there already stop there. Where nearly all are, webhooks
+work and the poll rests longer each time; where they are not, it comes every minute and stands in for them.
+
+Laws: the watermark moves only after everything below it is kept, and never beyond what the provider has shown;
+nothing relies on the order of events; an event too young to have come by webhook is kept but not counted as missed.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec.structs import replace
+
+from paygrade.server.operations.sync.inbox import PolledEvent, receive_polled
+from paygrade.server.operations.sync.repair import PROVIDER
+from paygrade.values.errors import Unavailable
+
+if TYPE_CHECKING:
+    from paygrade.postgres.polls import SavedPoll
+    from paygrade.postgres.store import Store
+    from paygrade.server.process.clock import Clock
+
+OVERLAP = timedelta(minutes=10)
+"""How long an event may take to show in the list after the time it carries, and clocks may differ."""
+YOUNG = timedelta(seconds=30)
+"""An event younger than this may still be on its way by webhook."""
+LISTED_FOR = timedelta(days=29)
+"""Stripe lists the events of 30 days (https://docs.stripe.com/api/events); after a longer gap a sweep is needed."""
+EVERY_MIN_S, EVERY_MAX_S = 60, 1800
+MISSED_OF = 20
+"""Webhooks are healthy while at most one in so many events was missed."""
+LEASE_S = 120.0
+RETRY_S = 60.0
+PAGE = 100
+
+
+class EventSource(Protocol):
+    """What the poll asks of a provider: events created at `since` or later, in any order. Raises Unavailable."""
+
+    def iter_events_since(self, since: datetime) -> Iterator[PolledEvent]: ...
+
+
+PollOutcome = Literal["polled", "paused", "nothing"]
+
+
+async def poll_events(store: "Store", provider: EventSource, clock: "Clock", *, webhooks: bool) -> PollOutcome:
+    """Poll if it is time and nobody else does. `webhooks`: they are expected, so what they did not bring is missed."""
+    at = clock.now()
+    async with store.transaction() as tx:
+        poll = await tx.polls.claim(PROVIDER, lease_s=LEASE_S)
+        if poll is None:
+            return "nothing"
+        if poll.polled_at is not None and at - poll.polled_at > LISTED_FOR:
+            await tx.sweeps.start(PROVIDER, dry_run=False, at=at)
+            poll = replace(poll, watermark=at)
+    try:
+        found = await _take(store, provider, poll, at, webhooks=webhooks)
+    except Unavailable as error:
+        async with store.transaction() as tx:
+            text = f"{error.code}: {error.detail}"
+            await tx.polls.fail(PROVIDER, error=text, retry_s=max(RETRY_S, error.retry_after_s or 0))
+        return "paused"
+    async with store.transaction() as tx:
+        await tx.polls.finish(PROVIDER, found)
+    return "polled"
+
+
+async def _take(
+    store: "Store", provider: EventSource, poll: "SavedPoll", at: datetime, *, webhooks: bool
+) -> "SavedPoll":
+    """Keep every event since the watermark; how the poll stands afterwards."""
+    watermark, seen, missed = poll.watermark or at, 0, 0
+    events = provider.iter_events_since(watermark - OVERLAP)
+    while page := await asyncio.to_thread(_next, events):
+        old = [event for event in page if at - event.created_at >= YOUNG]
+        young = [event for event in page if at - event.created_at < YOUNG]
+        missed += await receive_polled(store, events=old, missed=webhooks, at=at)
+        await receive_polled(store, events=young, missed=False, at=at)
+        seen += len(old)
+        # Not beyond our own clock either: whoever is wrong of the two, the earlier is safe.
+        watermark = max(watermark, min(at, max(event.created_at for event in page)))
+        async with store.transaction() as tx:
+            await tx.polls.hold(PROVIDER, lease_s=LEASE_S)
+    missed = missed if webhooks else 0
+    every_s = next_every_s(poll.every_s, seen=seen, missed=missed, webhooks=webhooks)
+    return replace(poll, watermark=watermark, polled_at=at, every_s=every_s, seen=seen, missed=missed)
+
+
+def next_every_s(every_s: int, *, seen: int, missed: int, webhooks: bool) -> int:
+    """How long to rest: a minute where webhooks are missing, twice as long as before where they are not."""
+    if not webhooks or missed * MISSED_OF > seen:
+        return EVERY_MIN_S
+    return min(every_s * 2, EVERY_MAX_S)
+
+
+def _next(events: Iterator[PolledEvent]) -> Sequence[PolledEvent]:
+    return list(islice(events, PAGE))

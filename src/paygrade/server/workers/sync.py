@@ -1,0 +1,216 @@
+"""The fenced fetch: how what a provider says of a subject becomes a fact.
+
+Theory of operation. A billing event says that something changed, never what it is now: its payload is not applied.
+It marks its subject dirty. A worker claims the subject, which raises the subject's fence, and only then asks the
+provider for the subject whole. The reading is saved only if the fence is still the claim's own. So of two readings
+the one asked for later wins, whichever arrives first; and since a mark made after the claim stays, every change is
+followed by a reading that began after it.
+
+Laws: nothing is written under a fence that was overtaken; a subject stays dirty until a reading that began after
+its mark is saved; an event is handled when such a reading is saved, and not before.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.billing.facts import TERMINAL, Customer, Departed
+from paygrade.billing.standing import soonest
+from paygrade.server.operations.accounts.record import record
+from paygrade.server.operations.changes.transition import settle_account
+from paygrade.server.operations.sync.repair import note_reading
+from paygrade.server.process.retries import pause_s
+from paygrade.values.errors import Unavailable
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.subjects import Claim, HeldSubject
+    from paygrade.server.process.clock import Clock
+
+LEASE_S = 60.0
+"""Longer than any fetch takes. The lease of a process that is gone ends at once, if PostgreSQL heard of its end."""
+REREADS_S = (2.0, 15.0, 60.0)
+"""When to ask again if the provider contradicts an event: its answers may lag behind its events. An event says that
+a subscription ended, and it lives; or it tells of something that is said not to exist."""
+LATE = (timedelta(minutes=1), timedelta(minutes=65))
+"""How long after a date to look, if no event came: providers act on dates within moments, but finalize the invoice
+of a renewal about an hour later (https://docs.stripe.com/billing/invoices/subscription)."""
+INCOMPLETE_FOR = timedelta(hours=23)
+"""How long a first payment may take before the subscription expires
+(https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses)."""
+ENDED_TYPES = frozenset({"customer.subscription.deleted", "v1.customer.subscription.deleted"})
+"""A subscription reached its end, told by a snapshot event or a thin one."""
+GONE_TYPES = frozenset({"customer.deleted", "v1.customer.deleted", "invoice.deleted", "v1.invoice.deleted"})
+"""What an event was about exists no more."""
+CAUSES_MAX = 100
+
+
+class Redirected(Protocol):
+    """The answer that a subject belongs to another one."""
+
+    @property
+    def subject(self) -> str: ...
+
+
+class Provider(Protocol):
+    """What sync asks of a provider. Calls block and may come from any thread; they raise Unavailable."""
+
+    def fetch(self, subject: str, known_live: Sequence[str] = ()) -> "Customer | Redirected | None": ...
+
+
+Outcome = Literal["saved", "overtaken", "redirected", "nothing", "doubted", "failed"]
+
+
+class Reading(Struct, frozen=True):
+    """What the provider said of a claimed subject when asked at `read_at`."""
+
+    claim: "Claim"
+    said: "Customer | Redirected | None"
+    read_at: datetime
+
+
+async def claim_subjects(store: "Store", *, limit: int, lease_s: float = LEASE_S, at: datetime) -> tuple["Claim", ...]:
+    """Take subjects that wait to be read, or whose dates have come by `at`."""
+    async with store.transaction() as tx:
+        claims = await tx.subjects.claim(limit=limit, lease_s=lease_s, at=at)
+        return tuple([replace(claim, events=await tx.inbox.unhandled(claim.subject)) for claim in claims])
+
+
+async def sync_subject(store: "Store", provider: Provider, clock: "Clock", claim: "Claim") -> Outcome:
+    """Read a claimed subject and save what was read; a failure is kept and retried later."""
+    try:
+        reading = await fetch_subject(store, provider, claim, at=clock.now())
+    except Unavailable as error:
+        await fail_claim(store, claim, error)
+        return "failed"
+    return await save_reading(store, reading, at=clock.now())
+
+
+async def fail_claim(store: "Store", claim: "Claim", error: Exception) -> None:
+    """Give a claim back without an answer: the subject stays dirty and is read again after a pause."""
+    text = f"{error.code}: {error.detail}" if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
+    async with store.transaction() as tx:
+        await tx.subjects.fail(claim, error=text, retry_s=pause_s(claim.attempts, error))
+
+
+async def fetch_subject(store: "Store", provider: Provider, claim: "Claim", *, at: datetime) -> Reading:
+    """Ask the provider, in a thread. Raises Unavailable."""
+    async with store.transaction() as tx:
+        known_live = await tx.accounts.live_subscriptions(claim.subject)
+    said = await asyncio.to_thread(provider.fetch, claim.subject, known_live)
+    return Reading(claim=claim, said=said, read_at=at)
+
+
+async def save_reading(store: "Store", reading: Reading, *, at: datetime) -> Outcome:
+    """Turn a reading into facts, unless its claim was overtaken."""
+    claim = reading.claim
+    async with store.transaction() as tx:
+        held = await tx.subjects.lock(claim.subject)
+        if held is None or held.fence != claim.fence:
+            return "overtaken"
+        match reading.said:
+            case None:
+                return await _save_nothing(tx, held, reading, at)
+            case Customer() as customer:
+                return await _save_customer(tx, held, reading, customer, at)
+            case redirected:
+                return await _save_redirect(tx, held, reading, redirected.subject, at)
+
+
+async def _save_nothing(tx: "Transaction", held: "HeldSubject", reading: Reading, at: datetime) -> Outcome:
+    """There is no such thing: it is gone, or the provider's answers lag behind its events."""
+    claim = reading.claim
+    told = bool(claim.events) and not any(event.type in GONE_TYPES for event in claim.events)
+    reread_s = REREADS_S[claim.rereads] if told and claim.rereads < len(REREADS_S) else None
+    if reread_s is None:
+        await _handle(tx, claim, at)
+    await tx.subjects.settle(claim, account=held.account, read_at=reading.read_at, reread_s=reread_s)
+    await note_reading(tx, held, claim, at=at)
+    return "nothing" if reread_s is None else "doubted"
+
+
+async def _save_redirect(
+    tx: "Transaction", held: "HeldSubject", reading: Reading, target: str, at: datetime
+) -> Outcome:
+    """Let another subject answer for these events."""
+    claim = reading.claim
+    await tx.inbox.hand_on(claim.subject, [event.id for event in claim.events], to=target)
+    await _handle(tx, claim, at)
+    await tx.subjects.settle(claim, account=held.account, read_at=reading.read_at)
+    await tx.subjects.mark([target])
+    await tx.tell("paygrade_subject")
+    return "redirected"
+
+
+async def _save_customer(
+    tx: "Transaction", held: "HeldSubject", reading: Reading, customer: Customer, at: datetime
+) -> Outcome:
+    claim = reading.claim
+    linking = await tx.accounts.linking(claim.subject)
+    if customer.deleted and held.account is None and linking is None:
+        # Nobody ever heard of it: an event about something that was gone before we looked.
+        return await _save_nothing(tx, held, reading, at)
+    # A deleted customer has no metadata any more; it stays where it was.
+    named = customer.account or (held.account if customer.deleted else None)
+    key = named or linking or customer.id
+    losing = {held.account, linking} - {None, key}
+    await tx.accounts.create(key, at)
+    accounts = await tx.accounts.lock([key, *(account for account in losing if account)])
+    stated = accounts[held.account].statements.get(claim.subject) if held.account in accounts else None
+    await note_reading(tx, held, claim, account=key, stored=stated.body if stated else None, said=customer, at=at)
+    cause = [event.id for event in claim.events][-CAUSES_MAX:]
+    for account in sorted(accounts.keys() - {key}):
+        left = await record(
+            tx, accounts[account], subject=claim.subject, body=Departed(account=key),
+            sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
+        )  # fmt: skip
+        await settle_account(tx, accounts[account], left, at=at)
+    told = await record(
+        tx, accounts[key], subject=claim.subject, body=customer,
+        sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
+    )  # fmt: skip
+    await settle_account(tx, accounts[key], told, at=at, read=(claim.subject, claim.fence))
+    doubted = _contradicted(claim, customer) and claim.rereads < len(REREADS_S)
+    if not doubted:
+        await _handle(tx, claim, at)
+    await tx.subjects.settle(
+        claim,
+        account=key,
+        read_at=reading.read_at,
+        due_at=due_at(customer, reading.read_at),
+        reread_s=REREADS_S[claim.rereads] if doubted else None,
+    )
+    if held.dirty > claim.dirty:
+        await tx.tell("paygrade_subject")
+    return "doubted" if doubted else "saved"
+
+
+async def _handle(tx: "Transaction", claim: "Claim", at: datetime) -> None:
+    await tx.inbox.handle(claim.subject, [event.id for event in claim.events], at)
+
+
+def due_at(customer: Customer, at: datetime) -> datetime | None:
+    """When to look again though no event came: a while after the next date on which the provider acts."""
+    return soonest((date + late for date in _dates(customer) for late in LATE), at)
+
+
+def _dates(customer: Customer) -> Iterable[datetime]:
+    for subscription in customer.subscriptions:
+        if subscription.status in TERMINAL:
+            continue
+        dates = [subscription.trial_ends_at, subscription.ends_at, *(phase.from_at for phase in subscription.next)]
+        for item in subscription.items:
+            dates += [item.period_from_at, item.period_until]
+            if subscription.status == "incomplete" and item.period_from_at is not None:
+                dates.append(item.period_from_at + INCOMPLETE_FOR)
+        yield from (date for date in dates if date is not None)
+
+
+def _contradicted(claim: "Claim", customer: Customer) -> bool:
+    """Whether an event says that a subscription ended which the provider says lives."""
+    ended = {event.object_id for event in claim.events if event.type in ENDED_TYPES}
+    return any(s.id in ended and s.status not in TERMINAL for s in customer.subscriptions)

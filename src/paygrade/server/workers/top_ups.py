@@ -1,0 +1,158 @@
+"""Buying top-ups: one charge and one grant for each, wherever a process is killed.
+
+Theory of operation. A top-up that was asked for is claimed, and its purchase advanced one step at a time. Each step
+first looks how the invoice stands at the provider and then does the one thing that comes next: draft it, put the
+amount on it, finalize it, pay it. What a step found is saved before the next one. So a step that was taken and not
+saved is seen by the next look, and one that is taken twice has an idempotency key of the top-up's to be the same. An
+invoice is paid once, whoever asks; the units are granted in the transaction that notes it as paid.
+
+Laws: the provider is asked only for an order that is written down; units are granted if and only if an invoice was
+paid, once for each top-up; a top-up that comes to nothing leaves no invoice behind that could still be paid.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec.structs import replace
+
+from paygrade.billing.accounts import Account
+from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.server.operations.usage.grants import grant_units
+from paygrade.server.process.retries import pause_s
+from paygrade.usage.balances import Grant
+from paygrade.usage.entries import digest
+from paygrade.usage.provider_reports import payer
+from paygrade.usage.top_ups import Bill, Order
+from paygrade.values.errors import Refused, Unavailable
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.top_ups import SavedTopUp
+    from paygrade.server.process.clock import Clock
+
+LEASE_S = 90.0
+"""Longer than one step takes, with all that is asked for it."""
+WAIT_S = 60.0
+"""How often to look whether a payment that takes a while has arrived."""
+GIVEN_UP = timedelta(days=1)
+"""Units are wanted now: what could not be charged for within a day is not charged for any more."""
+STEPS_MAX = 12
+"""More than any purchase takes; an invoice that leads in a circle is looked at again later."""
+
+
+class Charging(Protocol):
+    """What topping up asks of a provider. Calls block and may come from any thread.
+
+    `advance` looks how the order stands and takes the next step. It raises Unavailable where it is not known whether
+    the step was taken, and Refused where it was not and no other try will do.
+    """
+
+    def advance(self, order: Order) -> Bill: ...
+
+
+Outcome = Literal["paid", "failed", "waits", "paused", "overtaken"]
+
+
+async def claim_top_ups(store: "Store", *, limit: int, lease_s: float = LEASE_S) -> tuple["SavedTopUp", ...]:
+    """Take top-ups that are to be bought."""
+    async with store.transaction() as tx:
+        return await tx.top_ups.claim(limit=limit, lease_s=lease_s)
+
+
+async def buy_top_up(store: "Store", provider: Charging, clock: "Clock", claimed: "SavedTopUp") -> Outcome:
+    """Advance a claimed top-up to its end, or to where it has to wait."""
+    for _ in range(STEPS_MAX):
+        order = await prepare(store, claimed, at=clock.now())
+        if not isinstance(order, Order):
+            return order
+        try:
+            bill = await asyncio.to_thread(provider.advance, order)
+        except Refused as refused:
+            bill = Bill(order.invoice, "open" if order.invoice else "draft", declined=refused.detail)
+        except Unavailable as error:
+            return await pause(store, claimed, error)
+        outcome = await note(store, claimed, bill, at=clock.now())
+        if outcome is not None:
+            return outcome
+    return await pause(store, claimed, Unavailable("provider_answer_invalid", "its invoice comes to no end"))
+
+
+async def prepare(store: "Store", claimed: "SavedTopUp", *, at: datetime) -> Order | Outcome:
+    """Write down who is to pay, before anybody is asked to."""
+    async with store.transaction() as tx:
+        held = await tx.top_ups.lock(claimed)
+        if held is None:
+            return "overtaken"
+        if held.customer is None:
+            customer = await _payer(tx, held, at)
+            if customer is None:
+                await tx.top_ups.save(replace(held, state="failed", reason="no_customer", resolved_at=at))
+                return "failed"
+            held = replace(held, customer=customer)
+        if held.reason is None and at - held.round_at >= GIVEN_UP:
+            held = replace(held, reason="not_charged_in_time")
+        await tx.top_ups.save(held, lease_s=LEASE_S)
+    assert held.customer is not None
+    return Order(
+        id=held.id,
+        round=held.round,
+        account=held.account,
+        customer=held.customer,
+        description=f"{held.units} {held.credit}",
+        amount=held.amount,
+        currency=held.currency,
+        since=held.round_at,
+        invoice=held.invoice,
+        declined=held.reason is not None,
+        tries=held.attempts,
+    )
+
+
+async def note(store: "Store", claimed: "SavedTopUp", bill: Bill, *, at: datetime) -> Outcome | None:
+    """Save how the purchase stands; None: it goes on. Units are granted with the word that it is paid."""
+    async with store.transaction() as tx:
+        held = await tx.top_ups.lock(claimed)
+        if held is None:
+            return "overtaken"
+        noted = replace(held, invoice=bill.invoice or held.invoice, error=None, attempts=0)
+        match bill.status:
+            case "paid":
+                await tx.top_ups.save(replace(noted, state="paid", reason=None, resolved_at=at))
+                await _grant(tx, noted, at)
+                return "paid"
+            case "void" | "gone":
+                reason = noted.reason or bill.declined or "the invoice was voided"
+                await tx.top_ups.save(replace(noted, state="failed", reason=reason, resolved_at=at))
+                return "failed"
+            case "draft" | "open":
+                if bill.waits:
+                    await tx.top_ups.save(noted, retry_s=WAIT_S)
+                    return "waits"
+                await tx.top_ups.save(replace(noted, reason=noted.reason or bill.declined), lease_s=LEASE_S)
+                return None
+
+
+async def pause(store: "Store", claimed: "SavedTopUp", error: Unavailable) -> Outcome:
+    """Keep what went wrong, and give the claim back for another try."""
+    async with store.transaction() as tx:
+        held = await tx.top_ups.lock(claimed)
+        if held is None:
+            return "overtaken"
+        failed = replace(held, error=f"{error.code}: {error.detail}", attempts=held.attempts + 1)
+        await tx.top_ups.save(failed, retry_s=pause_s(held.attempts, error))
+    return "paused"
+
+
+async def _payer(tx: "Transaction", held: "SavedTopUp", at: datetime) -> str | None:
+    saved, published = await tx.accounts.load(held.account), await tx.catalogs.load()
+    account = saved.account if saved else Account(key=held.account)
+    return payer(account, published.catalog if published else EMPTY, at)
+
+
+async def _grant(tx: "Transaction", paid: "SavedTopUp", at: datetime) -> None:
+    grant = Grant(paid.id, "top_up", paid.units, from_at=at)
+    mark = digest("top_up", paid.id, paid.round)
+    await grant_units(
+        tx, account=paid.account, pool=paid.credit, grant=grant, reason=f"invoice {paid.invoice}", mark=mark, at=at
+    )

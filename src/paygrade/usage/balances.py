@@ -1,0 +1,279 @@
+"""Balances: what is used, held and granted of one feature or credit, as counted in its slots.
+
+A *slot* is one counter of a *pool* (a feature or credit of one account): the window that began at an instant, the
+units carried into it, a shorter window, a member, or a grant. Names of slots are part of what is stored:
+
+| slot | what it counts |
+|---|---|
+| `2026-11-01T00:00:00Z` | the window that begins then; `lifetime` where nothing ever resets |
+| `carried 2026-11-01T00:00:00Z` | units carried into that window |
+| `2026-11-01T00:00:00Z member:ann` | what one member used in that window |
+| `hour 2026-11-01T13:00:00Z`, `36000s …` | a shorter window with a limit of its own |
+| `rolling 3600s` | the last so many seconds |
+| `grant:gr_1` | units granted by themselves |
+
+Laws: granted = available + reserved + consumed + expired + voided for every grant at every instant, where a grant is
+never worth less than what was already taken of it; what a reservation held counts until the instant it expires at,
+told or not; a rolling window never counts less than what was used within it.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.values.periods import Recurrence, window_at
+
+GrantKind = Literal["window", "carried", "purchase", "top_up", "promotion", "trial", "adjustment"]
+LIFETIME = "lifetime"
+BUCKETS = 60
+"""Into how many buckets a rolling window is cut; the oldest one counts whole."""
+
+
+class Grant(Struct, frozen=True, omit_defaults=True):
+    """Units spendable in `[from_at, until)`; `until` None: they never expire. Lower `priority` burns first."""
+
+    id: str
+    kind: GrantKind
+    units: int
+    from_at: datetime
+    until: datetime | None = None
+    priority: int = 50
+    used: int = 0
+    reserved: int = 0
+    voided: int = 0
+
+    @property
+    def slot(self) -> str:
+        return f"grant:{self.id}"
+
+    @property
+    def left(self) -> int:
+        """What is neither used, held nor voided."""
+        return max(0, self.units - self.used - self.reserved - self.voided)
+
+    @property
+    def spent(self) -> bool:
+        """Whether there is nothing left of it, and nothing held that could come back."""
+        return not self.reserved and self.used + self.voided >= self.units
+
+    @property
+    def granted(self) -> int:
+        return max(self.units, self.used + self.reserved + self.voided)
+
+    def spendable(self, at: datetime) -> bool:
+        return self.from_at <= at and (self.until is None or at < self.until)
+
+
+class Share(Struct, frozen=True):
+    """Where the units of a grant are at an instant. `granted` is the sum of the others."""
+
+    granted: int
+    available: int
+    reserved: int
+    consumed: int
+    expired: int
+    voided: int
+
+
+def share(grant: Grant, at: datetime) -> Share:
+    """Split a grant into what is available, held, consumed, expired and voided at `at`."""
+    ended = grant.until is not None and at >= grant.until
+    available, expired = (0, grant.left) if ended else (grant.left, 0)
+    return Share(grant.granted, available, grant.reserved, grant.used, expired, grant.voided)
+
+
+def burn_order(grant: Grant) -> tuple[int, datetime, str]:
+    """What is spent first: the lower priority, then what expires sooner, then the smaller id."""
+    return grant.priority, grant.until or _NEVER, grant.id
+
+
+class Hold(Struct, frozen=True):
+    """Units of a slot that a reservation holds until an instant."""
+
+    until: datetime
+    slot: str
+    units: int
+
+
+class Tally(Struct, frozen=True, omit_defaults=True):
+    """A counter beside the window: of a shorter window, a member, or the last so many seconds.
+
+    `buckets` are those of a rolling window: the second each begins at, and what was used in it.
+    """
+
+    used: int = 0
+    reserved: int = 0
+    buckets: tuple[tuple[int, int], ...] = ()
+
+
+class Detail(Struct, frozen=True, omit_defaults=True):
+    """What a balance has beyond a plain count.
+
+    `carried`: units carried into the window. `ahead`: what has been paid for a fraction of a credit not used yet,
+    as numerator and denominator; below zero it is owed. `holds` are in the order they end.
+    """
+
+    grants: tuple[Grant, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    tallies: dict[str, Tally] = {}
+    carried: Tally = Tally()
+    carried_units: int = 0
+    ahead: tuple[int, int] = (0, 1)
+
+
+NOTHING_MORE = Detail()
+
+
+class Balance(Struct, frozen=True, gc=False):
+    """What is used and held of one feature or credit in the window that began at `from_at` (None: for good).
+
+    `detail` None: a plain count.
+    """
+
+    used: int
+    reserved: int = 0
+    from_at: datetime | None = None
+    detail: Detail | None = None
+
+
+class Row(Struct, frozen=True, gc=False):
+    """One slot as it is kept."""
+
+    used: int = 0
+    reserved: int = 0
+    detail: "SlotDetail | None" = None
+
+
+class SlotDetail(Struct, frozen=True, omit_defaults=True):
+    """What of a slot cannot be added up.
+
+    `ahead` as in `Detail`; `buckets` as in `Tally`; `carried` units into a window, settled when it was first used;
+    `latest` is when the value of a `last` meter was measured, and by which usage event.
+    """
+
+    ahead: tuple[int, int] | None = None
+    buckets: tuple[tuple[int, int], ...] = ()
+    carried: int | None = None
+    latest: tuple[datetime, str] | None = None
+
+
+def assemble(
+    rows: Mapping[str, Row], from_at: datetime | None, *, grants: Iterable[Grant] = (), holds: Iterable[Hold] = ()
+) -> Balance:
+    """The balance of one pool from its slots, for the window that began at `from_at`."""
+    window, granted, held = slot_of(from_at), tuple(grants), tuple(sorted(holds, key=lambda hold: hold.until))
+    kept = rows.get(window) or Row()
+    if len(rows) <= 1 and not granted and not held and kept.detail is None:
+        return Balance(kept.used, kept.reserved, from_at)
+    carried = rows.get(carried_slot(from_at)) or Row()
+    slot_detail = kept.detail or SlotDetail()
+    tallies = {
+        slot: Tally(row.used, row.reserved, row.detail.buckets if row.detail else ())
+        for slot, row in rows.items()
+        if slot != window and not slot.startswith("carried ")
+    }
+    detail = Detail(
+        granted,
+        held,
+        tallies,
+        Tally(carried.used, carried.reserved),
+        slot_detail.carried or 0,
+        slot_detail.ahead or (0, 1),
+    )
+    return Balance(kept.used, kept.reserved, from_at, None if detail == NOTHING_MORE else detail)
+
+
+def settle(balance: Balance, at: datetime) -> Balance:
+    """The balance without what reservations held that have expired by `at`."""
+    detail = balance.detail
+    if detail is None or not detail.holds or detail.holds[0].until > at:
+        return balance
+    ended = [hold for hold in detail.holds if hold.until <= at]
+    settled = replace(balance, detail=replace(detail, holds=detail.holds[len(ended) :]))
+    for hold in ended:
+        settled = count(settled, hold.slot, 0, -hold.units, at)
+    return settled
+
+
+def count(balance: Balance, slot: str, used: int, reserved: int, at: datetime) -> Balance:
+    """Add to one slot of a balance. `at` is when it happened, for rolling windows."""
+    if slot == slot_of(balance.from_at):
+        return Balance(balance.used + used, balance.reserved + reserved, balance.from_at, balance.detail)
+    detail = balance.detail or NOTHING_MORE
+    kind, _, rest = slot.partition(":")
+    if kind == "grant":
+        grants = tuple(
+            replace(grant, used=grant.used + used, reserved=grant.reserved + reserved) if grant.id == rest else grant
+            for grant in detail.grants
+        )
+        return replace(balance, detail=replace(detail, grants=grants))
+    if slot.startswith("carried "):
+        return replace(balance, detail=replace(detail, carried=_counted(detail.carried, used, reserved)))
+    tally = _counted(detail.tallies.get(slot, Tally()), used, reserved)
+    if slot.startswith("rolling "):
+        tally = replace(tally, buckets=put(tally.buckets, used, rolling_s(slot), at))
+    return replace(balance, detail=replace(detail, tallies={**detail.tallies, slot: tally}))
+
+
+def _counted(tally: Tally, used: int, reserved: int) -> Tally:
+    return Tally(tally.used + used, tally.reserved + reserved, tally.buckets)
+
+
+def put(buckets: tuple[tuple[int, int], ...], used: int, length_s: int, at: datetime) -> tuple[tuple[int, int], ...]:
+    """Add to the bucket `at` falls in, and let go of those that have left the window."""
+    width = max(1, length_s // BUCKETS)
+    second = int(at.timestamp()) // width * width
+    kept = {begins: units for begins, units in buckets if begins + width > second - length_s}
+    if used:
+        kept[second] = kept.get(second, 0) + used
+    return tuple(sorted(kept.items()))
+
+
+def rolled(tally: Tally, length_s: int, at: datetime) -> int:
+    """What was used in the last `length_s` seconds, the oldest bucket whole."""
+    width = max(1, length_s // BUCKETS)
+    begins = int(at.timestamp()) - length_s
+    return sum(units for second, units in tally.buckets if second + width > begins)
+
+
+def freed_at(tally: Tally, length_s: int) -> datetime | None:
+    """When the oldest bucket leaves the window."""
+    if not tally.buckets:
+        return None
+    return datetime.fromtimestamp(tally.buckets[0][0] + max(1, length_s // BUCKETS) + length_s, UTC)
+
+
+@lru_cache(maxsize=4096)
+def slot_of(from_at: datetime | None) -> str:
+    """The slot of the window that begins then."""
+    return LIFETIME if from_at is None else f"{from_at.isoformat().removesuffix('+00:00')}Z"
+
+
+def carried_slot(from_at: datetime | None) -> str:
+    return f"carried {slot_of(from_at)}"
+
+
+def member_slot(from_at: datetime | None, member: str) -> str:
+    return f"{slot_of(from_at)} member:{member}"
+
+
+def rolling_slot(length_s: int) -> str:
+    return f"rolling {length_s}s"
+
+
+def rolling_s(slot: str) -> int:
+    return int(slot.removeprefix("rolling ").removesuffix("s"))
+
+
+def cap_slot(recurrence: Recurrence, anchor_at: datetime, at: datetime) -> tuple[str, datetime | None]:
+    """The slot of a shorter window at `at`, and when it ends."""
+    window = window_at(recurrence, anchor_at, at)
+    name = f"{recurrence.length_s}s" if recurrence.every == "custom" else recurrence.every
+    return f"{name} {slot_of(window.from_at)}", window.until
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)

@@ -1,0 +1,349 @@
+"""The ledger: what using, holding and giving back draws, and from which slots.
+
+Laws: every function is pure; burn order is total (priority, expiry, id) and written here alone; what a credit-paid
+feature costs is rounded on the running sum, so that splitting or batching usage never changes the total; a commit
+takes from what its reservation holds, so it never goes over a limit; each unit held is committed, released or expired
+exactly once; a recurring grant's identity is (account, feature, window), never the plan.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from fractions import Fraction
+from math import gcd
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.catalog.model import Carry
+from paygrade.entitlements.derive import Entitlement
+from paygrade.usage.balances import (
+    NOTHING_MORE,
+    Balance,
+    Grant,
+    Hold,
+    Tally,
+    burn_order,
+    cap_slot,
+    carried_slot,
+    count,
+    member_slot,
+    rolled,
+    rolling_slot,
+    settle,
+    slot_of,
+)
+from paygrade.usage.entries import Draw, Held
+
+
+class Spent(Struct, frozen=True, gc=False):
+    """What a use drew, and how far the credits paid are ahead of what was used (numerator, denominator); None: as
+    before."""
+
+    draws: tuple[Draw, ...]
+    ahead: tuple[int, int] | None = None
+
+
+def slots(
+    entitlements: Mapping[str, Entitlement], feature: str, at: datetime, *, member: str | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Every (pool, slot) that a use of this feature reads or changes, beside grants; in the order rows are locked."""
+    entitlement = entitlements[feature]
+    pools = {feature: entitlement}
+    if entitlement.credit is not None:
+        pools[entitlement.credit] = entitlements[entitlement.credit]
+    found = {(pool, slot) for pool, its in pools.items() for slot in _slots(its, entitlement.from_at, at, member)}
+    return tuple(sorted(found))
+
+
+def _slots(entitlement: Entitlement, from_at: datetime | None, at: datetime, member: str | None) -> Iterable[str]:
+    yield slot_of(from_at)
+    if entitlement.rollover:
+        yield carried_slot(from_at)
+    yield from counters(entitlement, at, member)
+
+
+def counters(entitlement: Entitlement, at: datetime, member: str | None) -> list[str]:
+    """The slots beside the window that count every use: shorter windows and the member's own."""
+    found = [
+        rolling_slot(cap.rolling_s)
+        if cap.recurrence is None and cap.rolling_s is not None
+        else cap_slot(cap.recurrence, entitlement.anchor_at or at, at)[0]  # type: ignore[arg-type]  # one of the two
+        for cap in entitlement.caps
+    ]
+    if entitlement.rolling_s is not None:
+        found.append(rolling_slot(entitlement.rolling_s))
+    if entitlement.per_member is not None and member is not None:
+        found.append(member_slot(entitlement.from_at, member))
+    return sorted(set(found))
+
+
+def spend(
+    entitlements: Mapping[str, Entitlement],
+    balances: Mapping[str, Balance],
+    feature: str,
+    quantity: int,
+    at: datetime,
+    *,
+    member: str | None = None,
+    properties: Mapping[str, object] | None = None,
+) -> Spent:
+    """What using `quantity` units at `at` draws, in burn order; what no grant covers goes over the window's limit.
+
+    `balances` are settled at `at`. Whether it is allowed is the decision's business. Below zero: units come back.
+    """
+    entitlement = entitlements[feature]
+    credit = entitlement.credit
+    if credit is None:
+        balance = balances.get(feature)
+        if entitlement.plain and (balance is None or balance.detail is None):
+            return Spent((Draw(feature, slot_of(entitlement.from_at), quantity),))
+        draws = _burn(entitlement, feature, balance, quantity, at)
+        beside = counters(entitlement, at, member) if not entitlement.plain else []
+        return Spent((*draws, *(Draw(feature, slot, quantity) for slot in beside)))
+    own = balances.get(feature)
+    cost, ahead = price(entitlement, own, quantity, properties)
+    payer = entitlements[credit]
+    draws = _burn(payer, credit, balances.get(credit), cost, at)
+    exact = str(exact_price(entitlement, quantity, properties))
+    counted = [Draw(feature, slot_of(entitlement.from_at), quantity, 0, exact)]
+    counted += [Draw(feature, slot, quantity) for slot in counters(entitlement, at, member)]
+    counted += [Draw(credit, slot, cost) for slot in counters(payer, at, member)]
+    return Spent((*draws, *counted), ahead)
+
+
+def hold(
+    entitlements: Mapping[str, Entitlement],
+    balances: Mapping[str, Balance],
+    feature: str,
+    quantity: int,
+    at: datetime,
+    *,
+    member: str | None = None,
+    properties: Mapping[str, object] | None = None,
+) -> tuple[tuple[Draw, ...], Held]:
+    """What holding `quantity` units draws. Credits are held rounded up on their own, so a commit always fits."""
+    entitlement = entitlements[feature]
+    pool = entitlement.credit or feature
+    payer, amount = entitlements[pool], set_aside(entitlement, quantity, properties)
+    paid = tuple((d.pool, d.slot, d.used) for d in _burn(payer, pool, balances.get(pool), amount, at))
+    counted = [(feature, slot) for slot in counters(entitlement, at, member)]
+    priced: list[tuple[str, str]] = []
+    if entitlement.credit is not None:
+        counted.append((feature, slot_of(entitlement.from_at)))
+        priced = [(pool, slot) for slot in counters(payer, at, member)]
+    held = Held(quantity, paid, tuple(counted), tuple(priced))
+    return _move(held, quantity, amount, used=0, reserved=1), held
+
+
+def commit(held: Held, quantity: int, *, cost: int, exact: str | None = None) -> tuple[tuple[Draw, ...], Held]:
+    """Use `quantity` of the units held, which cost `cost` of what was set aside; what is still held afterwards.
+
+    Takes in burn order, so that what is given back later goes back to where it came from last.
+    """
+    draws = _move(held, quantity, cost, used=1, reserved=-1)
+    if exact is not None:
+        own = next(pair for pair in held.counted if pair[1] == held.window)
+        draws = tuple(replace(d, exact=exact) if (d.pool, d.slot) == own else d for d in draws)
+    left, rest = cost, []
+    for pool, slot, units in held.paid:
+        taken = min(left, units)
+        left -= taken
+        if units > taken:
+            rest.append((pool, slot, units - taken))
+    return draws, Held(held.units - quantity, tuple(rest), held.counted, held.priced)
+
+
+def release(held: Held) -> tuple[Draw, ...]:
+    """Give back all that is still held."""
+    return _move(held, held.units, held.credits, used=0, reserved=-1)
+
+
+def _move(held: Held, units: int, amount: int, *, used: int, reserved: int) -> tuple[Draw, ...]:
+    """`units` of the feature, and `amount` of what pays for them, times the signs given."""
+    draws, left = [], amount
+    for pool, slot, there in held.paid:
+        taken = min(left, there)
+        left -= taken
+        if taken:
+            draws.append(Draw(pool, slot, taken * used, taken * reserved))
+    draws += [Draw(pool, slot, units * used, units * reserved) for pool, slot in held.counted]
+    draws += [Draw(pool, slot, amount * used, amount * reserved) for pool, slot in held.priced]
+    return tuple(d for d in draws if d.used or d.reserved)
+
+
+def apply(balances: Mapping[str, Balance], draws: Iterable[Draw], at: datetime) -> dict[str, Balance]:
+    """The balances after these draws; every pool drawn from is among them."""
+    changed = dict(balances)
+    for draw in draws:
+        changed[draw.pool] = count(changed.get(draw.pool, Balance(0)), draw.slot, draw.used, draw.reserved, at)
+    return changed
+
+
+def after(balances: Mapping[str, Balance], feature: str, spent: Spent, at: datetime) -> dict[str, Balance]:
+    """The balances after a use, with the fraction of a credit that is paid ahead."""
+    changed = apply(balances, spent.draws, at)
+    own = changed.get(feature)
+    if own is not None and spent.ahead is not None and (own.detail or NOTHING_MORE).ahead != spent.ahead:
+        changed[feature] = replace(own, detail=replace(own.detail or NOTHING_MORE, ahead=spent.ahead))
+    return changed
+
+
+def with_holds(balances: Mapping[str, Balance], held: Held, until: datetime) -> dict[str, Balance]:
+    """The balances, knowing when what is held ends by itself."""
+    changed = dict(balances)
+    for draw in release(held):
+        balance = changed[draw.pool]
+        detail = balance.detail or NOTHING_MORE
+        holds = (*detail.holds, Hold(until, draw.slot, -draw.reserved))
+        ordered = tuple(sorted(holds, key=lambda hold: hold.until))
+        changed[draw.pool] = replace(balance, detail=replace(detail, holds=ordered))
+    return changed
+
+
+def in_window(balance: Balance | None, from_at: datetime | None, at: datetime) -> Balance:
+    """What counts at `at` in the window that began at `from_at`: of an earlier window only the grants are left."""
+    if balance is None:
+        return Balance(0, from_at=from_at)
+    if balance.from_at == from_at:
+        return settle(balance, at)
+    if balance.detail is None:
+        return Balance(0, from_at=from_at)
+    kept = replace(settle(balance, at).detail or NOTHING_MORE, carried=NOTHING_MORE.carried, carried_units=0)
+    return Balance(0, 0, from_at, kept)
+
+
+def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[Grant]:
+    """What can be spent at `at` of a feature or credit, in burn order: window, carried units, grants of their own.
+
+    An unlimited window has all there is.
+    """
+    found: list[Grant] = []
+    used, reserved, detail = balance.used, balance.reserved, balance.detail or NOTHING_MORE
+    from_at = balance.from_at or at
+    if entitlement.rolling_s is not None:
+        # What is left of a rolling window depends on what was used lately, not on all that ever was.
+        tally = detail.tallies.get(rolling_slot(entitlement.rolling_s), Tally())
+        used, reserved = rolled(tally, entitlement.rolling_s, at), tally.reserved
+    if entitlement.granted:
+        units = _ENDLESS if entitlement.limit is None else entitlement.limit
+        until, priority = entitlement.resets_at, entitlement.priority
+        found.append(Grant(slot_of(balance.from_at), "window", units, from_at, until, priority, max(0, used), reserved))
+        if detail.carried_units:
+            slot, carried = carried_slot(balance.from_at), detail.carried
+            found.append(
+                Grant(slot, "carried", detail.carried_units, from_at, until, priority, carried.used, carried.reserved)
+            )
+    found += [grant for grant in detail.grants if grant.spendable(at)]
+    return sorted(found, key=burn_order)
+
+
+def _burn(entitlement: Entitlement, pool: str, balance: Balance | None, amount: int, at: datetime) -> list[Draw]:
+    window = slot_of(entitlement.from_at)
+    # Units that come back go where over-use is counted, too: the window.
+    if amount <= 0 or balance is None or balance.detail is None:
+        return [Draw(pool, window, amount)]
+    drawn: dict[str, int] = {}
+    left = amount
+    for grant in grants_of(entitlement, balance, at):
+        taken = min(left, grant.left)
+        if taken:
+            drawn[grant.id if grant.kind in ("window", "carried") else grant.slot] = taken
+            left -= taken
+    if left:
+        drawn[window] = drawn.get(window, 0) + left
+    return [Draw(pool, slot, taken) for slot, taken in drawn.items()]
+
+
+def rate_of(entitlement: Entitlement, properties: Mapping[str, object] | None) -> tuple[int, int]:
+    """How many credits how many units cost, for usage with these properties."""
+    if entitlement.rates and properties and entitlement.property is not None:
+        rate = entitlement.rates.get(str(properties.get(entitlement.property)))
+        if rate is not None:
+            return rate.rate, rate.per
+    return entitlement.rate, entitlement.per
+
+
+def exact_price(entitlement: Entitlement, quantity: int, properties: Mapping[str, object] | None) -> Fraction:
+    rate, per = rate_of(entitlement, properties)
+    return Fraction(quantity * rate, per)
+
+
+def price(
+    entitlement: Entitlement, own: Balance | None, quantity: int, properties: Mapping[str, object] | None
+) -> tuple[int, tuple[int, int]]:
+    """What `quantity` more units cost in whole credits, and how far what is paid is ahead afterwards. None at all cost
+    nothing, whatever is owed."""
+    rate, per = rate_of(entitlement, properties)
+    ahead, den = own.detail.ahead if own is not None and own.detail is not None else (0, 1)
+    if not quantity:
+        return 0, (ahead, den)
+    due, den = quantity * rate * den - ahead * per, per * den
+    cost = -(-due // den)
+    rest = cost * den - due
+    shared = gcd(rest, den)
+    return cost, (rest // shared, den // shared)
+
+
+def set_aside(entitlement: Entitlement, quantity: int, properties: Mapping[str, object] | None) -> int:
+    """How many units of what pays are held for `quantity` units: credits rounded up on their own."""
+    if entitlement.credit is None:
+        return quantity
+    rate, per = rate_of(entitlement, properties)
+    return -(-quantity * rate // per)
+
+
+def committed_price(
+    entitlement: Entitlement,
+    own: Balance | None,
+    held: Held,
+    quantity: int,
+    properties: Mapping[str, object] | None,
+) -> tuple[int, tuple[int, int]]:
+    """The same for units that were held: never more than was set aside; what is missing is owed by the next use."""
+    cost, (ahead, den) = price(entitlement, own, quantity, properties)
+    fits = max(0, min(cost, held.credits))
+    rest = ahead - (cost - fits) * den
+    shared = gcd(rest, den)
+    return fits, (rest // shared, den // shared)
+
+
+def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, elapsed: Fraction = Fraction(0)) -> int:
+    """What is to be added to what is used of a window when its units change from `units_before` to `units_after`.
+
+    keep: nothing. reset: the customer starts anew. convert: the same share of the new units is used. prorate: of the
+    old units the part `elapsed` of the window counts, of the new ones the rest. Rounded so that changing there and back
+    never leaves less used than before: what grows is rounded down, what shrinks up.
+    """
+    match how:
+        case "keep":
+            return 0
+        case "reset":
+            return -used
+        case "convert":
+            if not units_before:
+                return -used
+            share = used * units_after
+            return (share // units_before if units_after > units_before else -(-share // units_before)) - used
+        case "prorate":
+            return int(elapsed * (units_after - units_before))
+
+
+class Edge(Struct, frozen=True):
+    """A threshold that was passed: `percent` of the limit, upwards or (resolved) downwards."""
+
+    percent: int
+    resolved: bool = False
+
+
+def edges(limit: int | None, warn: Iterable[int], before: int, after: int) -> tuple[Edge, ...]:
+    """Which of these percentages, and 100, lie between two counts."""
+    if not limit or before == after:
+        return ()
+    levels = sorted({*warn, 100})
+    up = [Edge(level) for level in levels if before * 100 < level * limit <= after * 100]
+    down = [Edge(level, resolved=True) for level in levels if after * 100 < level * limit <= before * 100]
+    return (*up, *down)
+
+
+_ENDLESS = 2**62
+"""More units than anybody can count."""

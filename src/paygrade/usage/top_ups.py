@@ -1,0 +1,76 @@
+"""Top-ups: when units of a credit are bought by themselves, and how such a purchase stands.
+
+Laws: `may_ask` is pure; a credit has at most one open top-up; of those asked for in one window of the policy, no more
+than `at_most` are paid or open, and none is asked for after one has failed.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from paygrade.catalog.model import TopUp
+from paygrade.values.periods import Period, Recurrence, window_at
+
+TopUpState = Literal["asked", "paid", "failed"]
+"""`asked` is open: it is being bought. A failed one may be asked for again by an operator."""
+BillStatus = Literal["draft", "open", "paid", "void", "gone"]
+
+
+class Order(Struct, frozen=True):
+    """What is to be bought of a provider, and how far it has come.
+
+    `round` grows when an operator asks again: each one has an invoice of its own. `invoice` None: none is known yet.
+    `declined`: it came to nothing, and what is left of it has to be cleared away. `tries` counts failures in a row.
+    """
+
+    id: str
+    round: int
+    account: str
+    customer: str
+    description: str
+    amount: int
+    currency: str
+    since: datetime
+    invoice: str | None = None
+    declined: bool = False
+    tries: int = 0
+
+    @property
+    def key(self) -> str:
+        """What names this order's invoice at the provider."""
+        return f"{self.id}.{self.round}"
+
+
+class Bill(Struct, frozen=True):
+    """The invoice of an order, as it stands at the provider. `gone`: there is none.
+
+    `declined`: why it was not paid, in the provider's words. `waits`: it is being paid, and that takes a while.
+    """
+
+    invoice: str | None
+    status: BillStatus
+    declined: str | None = None
+    waits: bool = False
+
+
+def window_of(policy: TopUp, at: datetime) -> Period:
+    """The window in which the policy's `at_most` counts: the calendar's, in UTC."""
+    return window_at(Recurrence(policy.every, calendar=True), at, at)
+
+
+def may_ask(policy: TopUp, balance: int, earlier: Iterable[TopUpState]) -> bool:
+    """Whether to buy, with `balance` units left, after those `earlier` ones of the same window."""
+    states = list(earlier)
+    if balance >= policy.below or "asked" in states or "failed" in states:
+        return False
+    return len(states) < policy.at_most
+
+
+def top_up_id(account: str, credit: str, window: Period, number: int) -> str:
+    """The id of the top-up that comes after `number` others of the window: two who ask at once ask for the same."""
+    parts = (account, credit, window.from_at.isoformat(), str(number))
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return f"top_{hashlib.sha256(text.encode()).hexdigest()[:24]}"

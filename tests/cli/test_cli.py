@@ -1,0 +1,261 @@
+"""The command line, run as people run it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import click
+import httpx2
+import pytest
+
+from paygrade.catalog.parse import parse
+from paygrade.cli import main as cli
+from paygrade.cli.demo_company import Shop
+from paygrade.server.process.settings import Settings
+from paygrade.server.process.yaml import read_yaml
+from paygrade.simulator.serve import running
+from support.cli_runner import RUN, Shell
+from support.server_process import KEY, SAMPLE, Api, empty_database, serving
+
+START_S = 60.0
+
+
+@pytest.fixture
+def shell(api: Api, tmp_path: Path) -> Shell:
+    return Shell(tmp_path, PAYGRADE_URL=api.url, PAYGRADE_API_KEY=KEY)
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Shell:
+    """A shell that knows of no server."""
+    return Shell(tmp_path)
+
+
+def commands(command: click.Command, name: str = "paygrade") -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        yield name, command
+        return
+    for sub in command.list_commands(click.Context(command)):
+        found = command.get_command(click.Context(command), sub)
+        assert found is not None
+        yield from commands(found, f"{name} {sub}")
+
+
+def test_every_command_takes_json_and_says_what_it_does() -> None:
+    found = dict(commands(cli.paygrade))
+    assert len(found) > 20
+    without_json = {
+        name for name, command in found.items() if "--json" not in {o for p in command.params for o in p.opts}
+    }
+    assert without_json == set()
+    assert {name for name, command in found.items() if not command.help} == set()
+
+
+def test_help_loads_no_command_and_no_heavy_library() -> None:
+    heavy = {"litestar", "uvicorn", "httpx2", "rich", "psycopg", "msgspec", "stripe", "structlog", "yaml"}
+    source = (
+        "import sys\nsys.argv = ['paygrade', '--help']\nfrom paygrade.cli.main import main\n"
+        f"try: main()\nexcept SystemExit: pass\nprint(sorted(set(sys.modules) & {heavy!r}), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert ended.stderr.strip() == "[]"
+    assert all(name in ended.stdout for name in ("demo", "serve", "explain", "catalog"))
+
+
+def test_a_misspelt_command_is_usage_with_a_suggestion(alone: Shell) -> None:
+    assert "did you mean `explain`?" in alone.run("explian", code=2)
+    assert "Usage" in alone.run("check", code=2)
+
+
+def test_check_exits_by_the_answer(shell: Shell, acme: str) -> None:
+    assert f"{acme} may use seats: the plan free@1 includes it [plan]" in shell.run("check", acme, "seats")
+    assert "[not_in_plan]" in shell.run("check", acme, "exports", code=1)
+    assert shell.json("check", acme, "seats", "-n", "2", code=1)["reason"] == "limit_reached"
+
+
+def test_explain_shows_sources_facts_and_their_causes(shell: Shell, acme: str) -> None:
+    shell.run("accounts", "override", acme, "exports", "--on", "--reason", "pilot until spring")
+    told = shell.run("explain", acme, "exports")
+    assert "an operator's override allows it [override], “pilot until spring”" in told
+    assert "decides\toverride\ton" in told
+    assert "override of `exports`: on (pilot until spring)" in told
+    assert shell.json("explain", acme, "exports")["decision"]["reason"] == "override"
+
+
+def test_an_account_is_stated_shown_blocked_and_deleted(shell: Shell) -> None:
+    shell.run("accounts", "put", "cli/account", "--name", "From the shell", "--trait", "size=3")
+    assert "cli/account\tFrom the shell" in shell.run("accounts", "list", "--search", "cli/acc")
+    shell.run("accounts", "block", "cli/account", "fraud", "--reason", "chargeback")
+    assert "seats\tno\tblocked" in shell.run("accounts", "show", "cli/account")
+    shell.run("accounts", "block", "cli/account", "fraud", "--lift")
+    shell.run("accounts", "member", "cli/account", "ann", "--role", "owner")
+    shell.run("check", "cli/account", "billing_admin", "--member", "ann")
+    assert len(shell.run("accounts", "timeline", "cli/account").splitlines()) == 4
+    shell.run("accounts", "delete", "cli/account")
+    assert "unknown_account" in shell.run("accounts", "show", "cli/account", code=1)
+
+
+def test_a_refusal_exits_1_and_keeps_its_code(shell: Shell, acme: str) -> None:
+    assert "invalid_override" in shell.run("accounts", "override", acme, "exports", "--limit", "3", code=1)
+    told = shell.json("accounts", "override", acme, "exportss", "--on", code=1)
+    assert told["code"] == "unknown_feature"
+
+
+def test_without_a_server_the_exit_code_is_3_with_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = Shell(tmp_path, PAYGRADE_URL=f"http://127.0.0.1:{taken.getsockname()[1]}", PAYGRADE_API_KEY="sk_x")
+        told = nobody.run("check", "acme", "exports", code=3)
+    assert "is the server running? start it with `paygrade serve`" in told
+
+
+def test_with_a_wrong_key_the_variable_is_named(api: Api, tmp_path: Path) -> None:
+    stranger = Shell(tmp_path, PAYGRADE_URL=api.url, PAYGRADE_API_KEY="sk_wrong")
+    assert "PAYGRADE_API_KEY" in stranger.run("accounts", "list", code=1)
+
+
+def test_bad_settings_are_all_named_at_once(tmp_path: Path) -> None:
+    told = Shell(tmp_path, PAYGRADE_PORT="x", PAYGRADE_CATALOG="/no/file").run("serve", code=2)
+    assert "PAYGRADE_PORT" in told
+    assert "PAYGRADE_CATALOG" in told
+
+
+def test_lint_names_every_mistake_with_its_line(alone: Shell) -> None:
+    assert "no mistakes" in alone.run("catalog", "lint", str(SAMPLE))
+    (alone.folder / "paygrade.yaml").write_text("version: 1\nfeatures: { a: { kind: x } }\nplans: { p: { y: 1 } }\n")
+    told = alone.run("catalog", "lint", code=1)
+    assert "line 2" in told
+    assert "line 3" in told
+
+
+def test_a_plan_is_pushed_as_long_as_nothing_has_changed(shell: Shell, acme: str) -> None:
+    document = shell.folder / "paygrade.yaml"
+    document.write_text(SAMPLE.read_text().replace("retention: 7", "retention: 8"))
+    planned = shell.json("catalog", "plan")
+    assert planned["impact"]["affected"] >= 1
+    assert "1 see another value" in shell.run("catalog", "plan") or planned["impact"]["changing"] > 1
+    document.write_text(SAMPLE.read_text().replace("retention: 7", "retention: 9"))
+    assert "catalog_plan_outdated" in shell.run("catalog", "push", planned["plan_id"], code=1)
+    assert shell.json("catalog", "push")["published"]
+    assert shell.json("check", acme, "retention")["value"] == 9
+    assert shell.run("catalog", "versions").startswith("2\t")
+    document.write_text(SAMPLE.read_text())
+    shell.run("catalog", "push")
+
+
+def test_sync_status_and_sweep_answer(shell: Shell) -> None:
+    assert "subjects: 0" in shell.run("sync", "status")
+    assert shell.json("sync", "drift") == {"drift": [], "next": None}
+    assert "PAYGRADE_STRIPE_API_KEY" in shell.run("sync", "sweep", code=3)
+
+
+def test_an_import_is_rehearsed_then_done_and_what_was_lost_shows_as_drift(postgres_url: str, tmp_path: Path) -> None:
+    with running() as simulator, empty_database(postgres_url) as database_url:
+        shop = Shop(url=simulator.url, key=simulator.key)
+        document, lines = read_yaml(SAMPLE.read_bytes())
+        shop.stock(parse(document, lines=lines))
+        shop.welcome("acme", "Acme")
+        shop.subscribe("acme", "pro_monthly")
+        settings = Settings(stripe_api_key=simulator.key, stripe_api_base=simulator.url, sweep_every=None)
+        with serving(settings, database_url) as api:
+            shell = Shell(tmp_path, PAYGRADE_URL=api.url, PAYGRADE_API_KEY=KEY)
+            rehearsed = shell.run("import", "stripe", "--dry-run")
+            assert "customers: 1, subscriptions: 1 active" in rehearsed
+            assert "1 accounts would gain, 0 would lose" in rehearsed
+            assert api.check("acme", "exports")["reason"] == "unknown_account"
+            assert "1 were not known" in shell.run("import", "stripe")
+            api.eventually("acme", "exports", allowed=True)
+            shop.change("acme", "pro_monthly", quantity=4)
+            assert shell.json("sync", "sweep")["counts"]["different"] == 1
+            api.eventually("acme", "seats", quantity=4, allowed=True)
+            assert ".quantity\t1\t4\t" in shell.run("sync", "drift")
+            assert shell.json("sync", "drift", "--open") == {"drift": [], "next": None}
+            assert "1 customers differed" in shell.run("sync", "status")
+            metrics = api.get("/metrics").text
+            assert 'paygrade_drift_total{found_by="sweep",what="detected"} 1.0' in metrics
+            assert 'paygrade_drift_total{found_by="",what="healed"} 1.0' in metrics
+
+
+def test_the_simulators_clock_is_moved(alone: Shell) -> None:
+    with running() as simulator:
+        before = alone.json("simulator", "clock", "--url", simulator.url)["now"]
+        assert alone.json("simulator", "advance", "3d", "--url", simulator.url)["now"] > before
+        assert "duration" in alone.run("simulator", "advance", "soon", "--url", simulator.url, code=1)
+
+
+def test_migrate_brings_the_schema_once(database_url: str, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, PAYGRADE_DATABASE_URL=database_url, PAYGRADE_ADMIN_KEY="sk_1")
+    pending = shell.json("migrate", "--dry-run")["pending"]
+    assert pending == shell.json("migrate")["applied"] != []
+    assert shell.json("migrate")["applied"] == []
+
+
+def test_the_doctor_names_what_is_missing_and_what_to_do(database_url: str, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, PAYGRADE_DATABASE_URL=database_url, PAYGRADE_ADMIN_KEY="sk_1")
+    found = {symptom["what"]: symptom for symptom in shell.json("doctor", code=1)}
+    assert found["schema"]["state"] == "wrong"
+    assert "paygrade migrate" in found["schema"]["detail"]
+    assert found["key"]["state"] == "note"
+
+
+def test_serve_publishes_the_first_catalog_and_ends_when_told_to(database_url: str, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shell = Shell(
+        tmp_path,
+        PAYGRADE_DATABASE_URL=database_url,
+        PAYGRADE_ADMIN_KEY="sk_1",
+        PAYGRADE_PORT=str(port),
+        PAYGRADE_CATALOG=str(SAMPLE),
+    )
+    log = (tmp_path / "log").open("w")
+    server = subprocess.Popen([*RUN, "serve"], cwd=tmp_path, env=shell.environ, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        give_up_at = time.monotonic() + START_S
+        while not _answers(f"{url}/readyz"):
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < give_up_at
+            time.sleep(0.05)
+        with Api(url, key="sk_1") as api:
+            assert api.ok("GET", "/v1/catalog")["version"] == 1
+        second = Shell(tmp_path, **{n: v for n, v in shell.environ.items() if n.startswith("PAYGRADE_")})
+        assert "server_not_started" in second.run("serve", code=3)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(START_S) == 0, (tmp_path / "log").read_text()
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    # PostgreSQL may run as another user, who has to get through.
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    decisions = Shell(tmp_path, TMPDIR=str(folder), ONCE="1").json("demo")
+    reasons = {decision["reason"] for decision in decisions}
+    assert {"plan", "not_in_plan", "grace", "past_due", "unpaid", "limit_reached"} <= reasons
+    assert list(folder.iterdir()) == []
+
+
+def test_every_command_module_defines_the_command_of_its_name() -> None:
+    for name in cli.paygrade.list_commands(click.Context(cli.paygrade)):
+        module = "imports" if name == "import" else name  # no module can be named like a word of Python's
+        assert getattr(import_module(f"paygrade.cli.{module}"), module).name == name
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, trust_env=False).is_success
+    except httpx2.TransportError:
+        return False

@@ -1,0 +1,116 @@
+"""Law 7: a decision is total and never raises; one more is allowed iff used + reserved + n <= limit."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paygrade.billing.accounts import Account, replay
+from paygrade.billing.facts import Member, Override
+from paygrade.decisions.decide import Decision, decide
+from paygrade.entitlements.derive import snapshot
+from paygrade.entitlements.sources import offers
+from paygrade.usage.balances import Balance
+from support.samples import (
+    CATALOG,
+    T0,
+    account_with,
+    accounts,
+    instants,
+    item,
+    operator_fact,
+    subscription,
+)
+
+ALLOWED = {"plan", "add_on", "override", "trial", "credit", "grace"}
+keys = st.sampled_from([*offers(CATALOG), "no_such_feature", ""])
+units = st.integers(0, 10**12)
+
+
+def with_balance(account: Account, feature: str, used: int, reserved: int = 0, *, at: datetime = T0) -> Decision:
+    held = snapshot(account, CATALOG, at)
+    entitlement = held.segments[0].entitlements[feature]
+    balance = Balance(used, reserved, entitlement.from_at)
+    held = msgspec.structs.replace(held, balances={entitlement.credit or feature: balance})
+    return decide(held, feature, 1, at)
+
+
+@given(accounts, instants, instants, keys, st.integers(-(10**20), 10**20), st.none() | st.text(max_size=3))
+def test_a_decision_is_total_and_never_raises(
+    account: Account, taken_at: datetime, at: datetime, feature: str, quantity: int, member: str | None
+) -> None:
+    decision = decide(snapshot(account, CATALOG, taken_at), feature, quantity, at, member=member)
+    assert decision.allowed == (decision.reason in ALLOWED)
+    assert bool(decision) == decision.allowed
+    assert decision.account == "acme"
+    assert msgspec.json.decode(msgspec.json.encode(decision), type=Decision) == decision
+
+
+@given(units, units, units, st.integers(1, 10**12))
+def test_one_more_is_allowed_iff_it_fits(limit: int, used: int, reserved: int, quantity: int) -> None:
+    account = account_with(facts=(operator_fact("override:seats", Override("seats", limit=limit)),))
+    held = msgspec.structs.replace(snapshot(account, CATALOG, T0), balances={"seats": Balance(used, reserved)})
+    decision = decide(held, "seats", quantity, T0)
+    assert decision.allowed == (used + reserved + quantity <= limit)
+    assert decision.remaining == max(limit - used - reserved, 0)
+    assert decision.reason == ("override" if decision.allowed else "limit_reached")
+
+
+@given(st.integers(0, 6_000_000))
+def test_a_feature_paid_in_credits_is_allowed_iff_the_credits_cover_it(tokens: int) -> None:
+    decision = decide(snapshot(account_with(subscription()), CATALOG, T0), "tokens", tokens, T0)
+    assert decision.allowed == (tokens <= 5_000_000)
+    assert decision.reason == ("credit" if decision.allowed else "insufficient_credit")
+    assert decision.remaining == 5_000_000
+
+
+def test_the_source_whose_units_make_it_fit_is_the_reason() -> None:
+    more = operator_fact("override:api_calls", Override("api_calls", add=10))
+    account = account_with(subscription(item("pro"), item("extra_calls")), facts=(more,))
+    assert with_balance(account, "api_calls", 99_999).reason == "plan"
+    assert with_balance(account, "api_calls", 100_000).reason == "add_on"
+    assert with_balance(account, "api_calls", 149_999).reason == "add_on"
+    assert with_balance(account, "api_calls", 150_000).reason == "override"
+    assert with_balance(account, "api_calls", 150_010).reason == "limit_reached"
+
+
+def test_usage_of_a_past_period_does_not_deny_in_this_one() -> None:
+    account = account_with(subscription())
+    stale_balance = {"api_calls": Balance(100_000, 0, T0 - timedelta(days=31))}
+    held = msgspec.structs.replace(snapshot(account, CATALOG, T0), balances=stale_balance)
+    assert decide(held, "api_calls", 1, T0).used == 0
+
+
+def test_soft_limits_let_usage_go_over() -> None:
+    account = account_with(subscription(item("scale")))
+    over = with_balance(account, "api_calls", 600_000)
+    assert (over.allowed, over.remaining, over.limit) == (True, 0, 500_000)
+
+
+def test_unlimited_units_have_no_count() -> None:
+    decision = decide(snapshot(account_with(subscription(item("scale"))), CATALOG, T0), "seats", 10**9, T0)
+    assert (decision.allowed, decision.unlimited, decision.limit, decision.remaining) == (True, True, None, None)
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"), [("ann", "plan"), ("bo", "role_not_permitted"), (None, "role_not_permitted")]
+)
+def test_a_feature_with_roles_asks_who_it_is(member: str | None, reason: str) -> None:
+    facts = (
+        operator_fact("member:ann", Member("ann", "owner"), 51),
+        operator_fact("member:bo", Member("bo", "editor"), 52),
+    )
+    held = snapshot(account_with(subscription(), facts=facts), CATALOG, T0)
+    assert decide(held, "billing_admin", 1, T0, member=member).reason == reason
+
+
+def test_what_is_not_known_is_denied_by_name() -> None:
+    assert decide(snapshot(account_with(), CATALOG, T0), "teleport", 1, T0).reason == "unknown_feature"
+    assert decide(snapshot(replay("nobody", ()), CATALOG, T0), "exports", 1, T0).reason == "unknown_account"
+
+
+def test_a_decision_says_on_which_version_and_instant_it_rests() -> None:
+    decision = decide(snapshot(account_with(subscription()), CATALOG, T0), "retention", 1, T0)
+    assert (decision.version, decision.as_of, decision.value) == ("7.1", T0, 90)

@@ -1,0 +1,355 @@
+"""The ledger's laws: what is drawn adds up, burn order is total, rounding never depends on how usage is cut."""
+
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
+
+from paygrade.catalog.model import Carry, Rate
+from paygrade.decisions.decide import decide
+from paygrade.entitlements.derive import Entitlement, Segment, Snapshot
+from paygrade.usage.balances import (
+    Balance,
+    Detail,
+    Grant,
+    Hold,
+    Tally,
+    burn_order,
+    count,
+    put,
+    rolled,
+    settle,
+    share,
+)
+from paygrade.usage.entries import Draw, Held
+from paygrade.usage.history import Drawn, burn_down, fold
+from paygrade.usage.ledger import (
+    after,
+    apply,
+    carried_over,
+    commit,
+    committed_price,
+    edges,
+    grants_of,
+    hold,
+    release,
+    spend,
+)
+
+T0 = datetime(2026, 11, 1, tzinfo=UTC)
+T1 = datetime(2026, 12, 1, tzinfo=UTC)
+AT = T0 + timedelta(days=3)
+SLOT = "2026-11-01T00:00:00Z"
+instants = st.integers(-40 * 86400, 40 * 86400).map(lambda seconds: T0 + timedelta(seconds=seconds))
+
+
+def calls(limit: int | None = 100, **more: Any) -> Entitlement:
+    its = Entitlement("calls", "metered", True, "plan", limit=limit, from_at=T0, resets_at=T1, unlimited=limit is None)
+    return replace(its, **more)
+
+
+def credits(limit: int = 50) -> dict[str, Entitlement]:
+    pool = Entitlement("credits", "credit", True, "plan", limit=limit, from_at=T0, resets_at=T1)
+    tokens = Entitlement(
+        "tokens", "metered", True, "credit", limit=limit, credit="credits", rate=1, per=3, from_at=T0, resets_at=T1,
+        property="model", rates={"large": Rate(5, 7)}, plain=False,
+    )  # fmt: skip
+    return {"credits": pool, "tokens": tokens}
+
+
+def empty(entitlements: dict[str, Entitlement]) -> dict[str, Balance]:
+    return {pool: Balance(0, from_at=its.from_at) for pool, its in entitlements.items()}
+
+
+def snapshot(entitlements: dict[str, Entitlement], balances: dict[str, Balance]) -> Snapshot:
+    return Snapshot("acme", "1.1", T0, T1, (Segment(T0, T1, entitlements),), balances)
+
+
+@st.composite
+def grants(draw: st.DrawFn) -> Grant:
+    begins = draw(instants)
+    units = draw(st.integers(0, 60))
+    used = draw(st.integers(0, units))
+    reserved = draw(st.integers(0, units - used))
+    return Grant(
+        id=draw(st.text("abc", min_size=1, max_size=3)),
+        kind="purchase",
+        units=units,
+        from_at=begins,
+        until=draw(st.none() | st.just(begins + timedelta(days=draw(st.integers(0, 60))))),
+        priority=draw(st.integers(0, 3)),
+        used=used,
+        reserved=reserved,
+        voided=draw(st.integers(0, units - used - reserved)),
+    )
+
+
+@given(grants(), instants)
+def test_a_grant_is_available_reserved_consumed_expired_and_voided_and_nothing_else(grant: Grant, at: datetime) -> None:
+    found = share(grant, at)
+    assert found.granted == found.available + found.reserved + found.consumed + found.expired + found.voided
+    assert min(found.available, found.expired) == 0
+
+
+def test_a_rolling_window_that_has_room_again_is_spent_before_a_grant_of_lower_rank() -> None:
+    its = {"calls": calls(6, from_at=None, resets_at=None, rolling_s=60, plain=False)}
+    bought = Grant("g", "purchase", 10, T0, priority=90)
+    long_ago = {"calls": Balance(100, detail=Detail(grants=(bought,)))}
+    assert spend(its, long_ago, "calls", 6, AT).draws[0] == Draw("calls", "lifetime", 6)
+    lately = after(long_ago, "calls", spend(its, long_ago, "calls", 6, AT), AT)
+    assert spend(its, lately, "calls", 6, AT).draws[0] == Draw("calls", "grant:g", 6)
+    assert spend(its, lately, "calls", 6, AT + timedelta(minutes=2)).draws[0] == Draw("calls", "lifetime", 6)
+
+
+@given(st.lists(grants(), unique_by=lambda grant: grant.id), instants)
+def test_burn_order_is_total_by_priority_then_expiry_then_id(found: list[Grant], at: datetime) -> None:
+    ordered = grants_of(calls(), Balance(0, from_at=T0, detail=Detail(grants=tuple(found))), at)
+    assert ordered == grants_of(calls(), Balance(0, from_at=T0, detail=Detail(grants=tuple(reversed(found)))), at)
+    for one, other in pairwise(ordered):
+        assert burn_order(one) < burn_order(other)
+
+
+@given(
+    st.lists(grants(), unique_by=lambda grant: grant.id), st.integers(0, 80), st.integers(0, 40), st.integers(1, 400)
+)
+def test_what_is_allowed_is_drawn_from_units_that_are_there(
+    found: list[Grant], used: int, reserved: int, quantity: int
+) -> None:
+    its = {"calls": calls(40)}
+    balances = {"calls": Balance(used, reserved, T0, Detail(grants=tuple(found)))}
+    decision = decide(snapshot(its, balances), "calls", quantity, AT)
+    room = sum(grant.left for grant in grants_of(its["calls"], balances["calls"], AT))
+    assert decision.remaining == room
+    assert decision.limit is not None
+    assert decision.used is not None
+    assert decision.reserved is not None
+    assert decision.allowed == (quantity <= room) == (decision.used + decision.reserved + quantity <= decision.limit)
+    draws = spend(its, balances, "calls", quantity, AT).draws
+    assert sum(draw.used for draw in draws) == quantity
+    if decision.allowed:
+        left = {
+            (g.id if g.kind == "window" else g.slot): g.left for g in grants_of(its["calls"], balances["calls"], AT)
+        }
+        assert all(draw.used <= left[draw.slot] for draw in draws)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.sampled_from([None, "large", "unheard of"])), min_size=1, max_size=30),
+    st.data(),
+)
+def test_a_price_in_credits_does_not_depend_on_how_usage_is_cut(
+    uses: list[tuple[int, str | None]], data: st.DataObject
+) -> None:
+    its = credits()
+    exact = sum((Fraction(n * 5, 7) if model == "large" else Fraction(n, 3) for n, model in uses), Fraction(0))
+    pieces = []
+    for quantity, model in uses:
+        cut = data.draw(st.integers(0, quantity))
+        pieces += [(cut, model), (quantity - cut, model)]
+    for way in (uses, pieces, list(reversed(uses))):
+        balances, entries = empty(its), []
+        for quantity, model in way:
+            spent = spend(its, balances, "tokens", quantity, AT, properties={"model": model} if model else None)
+            balances = after(balances, "tokens", spent, AT)
+            entries.append(Drawn(AT, spent.draws))
+        assert balances["credits"].used == ceil(exact)
+        rows = fold(entries)
+        assert rows["credits", SLOT].used == balances["credits"].used
+        own = balances["tokens"].detail
+        kept = rows["tokens", SLOT].detail
+        assert (kept.ahead if kept else None) == (own.ahead if own and own.ahead != (0, 1) else None)
+
+
+@given(st.lists(st.integers(0, 40), max_size=6), st.integers(1, 90), st.integers(0, 2), st.integers(1, 6))
+def test_commits_of_a_reservation_never_take_more_than_it_holds(
+    pieces: list[int], quantity: int, ahead: int, den: int
+) -> None:
+    its = credits(1000)
+    detail = Detail(ahead=(ahead % den, den))
+    balances = {"tokens": Balance(0, from_at=T0, detail=detail), "credits": Balance(0, from_at=T0)}
+    draws, held = hold(its, balances, "tokens", quantity, AT)
+    set_aside = held.credits
+    balances = apply(balances, draws, AT)
+    assert balances["credits"].reserved == set_aside
+    for piece in pieces:
+        if piece > held.units:
+            continue
+        cost, rest = committed_price(its["tokens"], balances.get("tokens"), held, piece, None)
+        draws, held = commit(held, piece, cost=cost, exact="0")
+        balances = apply(balances, draws, AT)
+        own = balances["tokens"]
+        balances["tokens"] = replace(own, detail=replace(own.detail or Detail(), ahead=rest))
+    balances = apply(balances, release(held), AT)
+    assert balances["credits"].reserved == 0
+    assert balances["tokens"].reserved == 0
+    assert 0 <= balances["credits"].used <= set_aside
+
+
+@given(st.integers(0, 100), st.integers(1, 50), st.integers(1, 50))
+def test_what_a_reservation_held_is_free_again_on_the_instant_it_expires(used: int, units: int, seconds: int) -> None:
+    until = AT + timedelta(seconds=seconds)
+    balance = Balance(used, units, T0, Detail(holds=(Hold(until, SLOT, units),)))
+    assert settle(balance, until - timedelta(microseconds=1)).reserved == units
+    assert settle(balance, until).reserved == 0
+    its = {"calls": calls(used + units)}
+    assert not decide(snapshot(its, {"calls": balance}), "calls", 1, AT).allowed
+    assert decide(snapshot(its, {"calls": balance}), "calls", units, until).allowed
+
+
+@given(st.lists(st.tuples(st.integers(0, 7200), st.integers(1, 9)), max_size=40), st.sampled_from([60, 61, 3600]))
+def test_a_rolling_window_never_counts_less_than_was_used_in_it(uses: list[tuple[int, int]], length_s: int) -> None:
+    tally = Tally()
+    seen: list[tuple[int, int]] = []
+    for second, units in sorted(uses):
+        at = T0 + timedelta(seconds=second)
+        tally = replace(tally, buckets=put(tally.buckets, units, length_s, at))
+        seen.append((second, units))
+        assert rolled(tally, length_s, at) >= sum(n for s, n in seen if s > second - length_s)
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 1000), st.fractions(0, 1))
+def test_carrying_over_a_plan_change_stays_between_nothing_and_what_was_used(
+    used: int, before: int, after_units: int, elapsed: Fraction
+) -> None:
+    assert carried_over(used, "keep", units_before=before, units_after=after_units) == 0
+    assert used + carried_over(used, "reset", units_before=before, units_after=after_units) == 0
+    converted = used + carried_over(used, "convert", units_before=before, units_after=after_units)
+    share = Fraction(used * after_units, before) if before else Fraction(0)
+    assert abs(converted - share) < 1
+    prorated = carried_over(used, "prorate", units_before=before, units_after=after_units, elapsed=elapsed)
+    # What can be used in all of this window: the old units for the part that is over, the new ones for the rest.
+    assert abs(after_units - prorated - (before * elapsed + after_units * (1 - elapsed))) < 1
+
+
+@given(
+    st.sampled_from(["keep", "convert", "prorate"]),
+    st.integers(0, 1000),
+    st.integers(1, 1000),
+    st.integers(1, 1000),
+    st.lists(st.fractions(0, 1), min_size=3, max_size=3).map(sorted),
+)
+def test_up_and_down_and_up_again_never_leaves_more_than_up_once(
+    how: Carry, used: int, low: int, more: int, elapsed: list[Fraction]
+) -> None:
+    high = low + more
+    once = used + carried_over(used, how, units_before=low, units_after=high, elapsed=elapsed[0])
+    counted = used
+    for (before, after_units), part in zip([(low, high), (high, low), (low, high)], elapsed, strict=True):
+        counted += carried_over(counted, how, units_before=before, units_after=after_units, elapsed=part)
+    assert high - counted <= high - once
+
+
+def test_a_threshold_is_passed_upwards_and_downwards_once() -> None:
+    assert [edge.percent for edge in edges(100, (80,), 79, 100)] == [80, 100]
+    assert edges(100, (80,), 80, 99) == ()
+    assert [(edge.percent, edge.resolved) for edge in edges(100, (80,), 100, 50)] == [(80, True), (100, True)]
+    assert edges(None, (80,), 0, 100) == ()
+
+
+def test_a_balance_burns_down_in_stretches_of_one_slot() -> None:
+    day = timedelta(days=1)
+    entries = [
+        (AT, Draw("calls", SLOT, 5)),
+        (AT + day, Draw("calls", SLOT, 5)),
+        (AT + 2 * day, Draw("calls", "grant:g", 2)),
+    ]
+    assert [(s.slot, s.units, s.until - s.from_at) for s in burn_down(entries)] == [
+        (SLOT, 10, day),
+        ("grant:g", 2, timedelta()),
+    ]
+
+
+@pytest.mark.parametrize("slot", [SLOT, "carried 2026-11-01T00:00:00Z", "hour 2026-11-01T13:00:00Z", "rolling 60s"])
+def test_counting_adds_to_the_slot_it_names_alone(slot: str) -> None:
+    balance = Balance(1, 1, T0, Detail(tallies={"other": Tally(7)}))
+    counted = count(count(balance, slot, 2, 3, AT), slot, -2, -3, AT)
+    assert (counted.used, counted.reserved) == (1, 1)
+    assert counted.detail is not None
+    assert counted.detail.tallies["other"] == Tally(7)
+
+
+class Pool(RuleBasedStateMachine):
+    """One pool under every verb: never over the limit, and every balance the sum of its draws."""
+
+    @initialize(limit=st.integers(0, 40))
+    def begin(self, limit: int) -> None:
+        self.its = {"calls": calls(limit)}
+        self.balances = empty(self.its)
+        self.drawn: dict[tuple[str, str], list[int]] = {}
+        self.open: list[Held] = []
+        self.granted = 0
+        self.allowed = 0
+
+    def draw(self, draws: tuple[Draw, ...]) -> None:
+        self.balances = apply(self.balances, draws, AT)
+        for draw in draws:
+            sums = self.drawn.setdefault((draw.pool, draw.slot), [0, 0])
+            sums[0] += draw.used
+            sums[1] += draw.reserved
+
+    @rule(quantity=st.integers(1, 9))
+    def consume(self, quantity: int) -> None:
+        if decide(snapshot(self.its, self.balances), "calls", quantity, AT):
+            self.draw(spend(self.its, self.balances, "calls", quantity, AT).draws)
+            self.allowed += quantity
+
+    @rule(quantity=st.integers(1, 9))
+    def reserve(self, quantity: int) -> None:
+        if decide(snapshot(self.its, self.balances), "calls", quantity, AT):
+            draws, held = hold(self.its, self.balances, "calls", quantity, AT)
+            self.draw(draws)
+            self.open.append(held)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def resolve(self, data: st.DataObject) -> None:
+        held = self.open.pop(data.draw(st.integers(0, len(self.open) - 1)))
+        quantity = data.draw(st.integers(0, held.units))
+        draws, rest = commit(held, quantity, cost=quantity)
+        self.draw(draws)
+        self.allowed += quantity
+        if data.draw(st.booleans()):
+            self.draw(release(rest))
+        elif rest.units:
+            self.open.append(rest)
+
+    @rule(units=st.integers(1, 20), priority=st.integers(0, 100))
+    def grant(self, units: int, priority: int) -> None:
+        made = Grant(f"g{self.granted}", "purchase", units, T0, None, priority)
+        self.granted += 1
+        balance = self.balances["calls"]
+        detail = balance.detail or Detail()
+        self.balances = {"calls": replace(balance, detail=replace(detail, grants=(*detail.grants, made)))}
+
+    @invariant()
+    def nothing_is_over_its_limit(self) -> None:
+        if not getattr(self, "balances", None):
+            return
+        balance = self.balances["calls"]
+        assert balance.used + balance.reserved <= (self.its["calls"].limit or 0)
+        for grant in balance.detail.grants if balance.detail else ():
+            assert grant.used + grant.reserved <= grant.units
+            assert min(grant.used, grant.reserved) >= 0
+
+    @invariant()
+    def balances_are_the_sums_of_their_draws(self) -> None:
+        if not getattr(self, "balances", None):
+            return
+        balance = self.balances["calls"]
+        found = {("calls", SLOT): [balance.used, balance.reserved]}
+        for grant in balance.detail.grants if balance.detail else ():
+            found["calls", grant.slot] = [grant.used, grant.reserved]
+        assert {key: sums for key, sums in found.items() if sums != [0, 0]} == {
+            key: sums for key, sums in self.drawn.items() if sums != [0, 0]
+        }
+        assert sum(sums[0] for sums in self.drawn.values()) == self.allowed
+
+
+TestPool = Pool.TestCase

@@ -1,0 +1,139 @@
+"""Law 9: aware UTC instants, half-open windows, anchors on days 29-31 clamp without drift."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paygrade.values.periods import (
+    EVERY,
+    Every,
+    Period,
+    Recurrence,
+    add_months,
+    parse_duration,
+    parse_instant,
+    window_at,
+)
+
+utc = st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive
+zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland"])
+turning = st.sampled_from([every for every in EVERY if every not in ("lifetime", "custom")])
+recurrences = st.builds(Recurrence, turning, calendar=st.booleans(), zone=zones) | st.builds(
+    Recurrence, st.just("custom"), st.integers(60, 3650 * 86400)
+)
+
+
+@given(recurrences, utc, utc)
+def test_a_window_contains_its_instant_and_the_next_begins_where_it_ends(
+    recurrence: Recurrence, anchor: datetime, at: datetime
+) -> None:
+    window = window_at(recurrence, anchor, at)
+    assert window.until is not None
+    assert window.from_at <= at < window.until
+    assert window_at(recurrence, anchor, window.from_at) == window
+    following = window_at(recurrence, anchor, window.until)
+    assert following.from_at == window.until
+    assert window_at(recurrence, anchor, window.until - timedelta(microseconds=1)) == window
+
+
+@given(recurrences, utc)
+def test_the_anchor_begins_a_window_unless_the_calendar_does(recurrence: Recurrence, anchor: datetime) -> None:
+    assert (window_at(recurrence, anchor, anchor).from_at == anchor) or recurrence.calendar
+
+
+@given(turning, zones, utc, utc, utc)
+def test_windows_of_the_calendar_are_the_same_for_every_anchor(
+    every: Every, zone: str, anchor: datetime, other: datetime, at: datetime
+) -> None:
+    recurrence = Recurrence(every, calendar=True, zone=zone)
+    assert window_at(recurrence, anchor, at) == window_at(recurrence, other, at)
+
+
+@given(st.sampled_from(["day", "week", "month", "quarter", "year"]), zones, utc)
+def test_windows_of_the_calendar_begin_at_midnight_of_their_zone(every: Every, zone: str, at: datetime) -> None:
+    began = window_at(Recurrence(every, calendar=True, zone=zone), at, at).from_at.astimezone(ZoneInfo(zone))
+    assert (began.hour, began.minute, began.second, began.microsecond) == (0, 0, 0, 0)
+    assert every != "week" or began.weekday() == 0
+    assert every not in ("month", "quarter", "year") or began.day == 1
+    assert every != "quarter" or began.month % 3 == 1
+    assert every != "year" or began.month == 1
+
+
+def test_january_31_goes_to_february_28_and_back_to_march_31() -> None:
+    anchor = datetime(2026, 1, 31, 10, tzinfo=UTC)
+    turns = [add_months(anchor, months).date().isoformat() for months in range(5)]
+    assert turns == ["2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30", "2026-05-31"]
+    march = window_at(Recurrence("month"), anchor, datetime(2026, 3, 30, tzinfo=UTC))
+    assert (march.from_at.day, march.until and march.until.day) == (28, 31)
+
+
+def test_a_day_in_a_zone_follows_its_wall_clock_over_the_change_to_summer_time() -> None:
+    anchor = datetime(2026, 3, 1, tzinfo=ZoneInfo("Europe/Berlin"))
+    day = window_at(Recurrence("day", zone="Europe/Berlin"), anchor, datetime(2026, 3, 29, 12, tzinfo=UTC))
+    assert day.until is not None
+    assert day.until - day.from_at == timedelta(hours=23)
+
+
+def test_a_month_of_the_calendar_in_berlin_begins_an_hour_or_two_before_utcs() -> None:
+    berlin = Recurrence("month", calendar=True, zone="Europe/Berlin")
+    march = window_at(berlin, datetime(2020, 5, 17, tzinfo=UTC), datetime(2026, 3, 31, 21, 59, tzinfo=UTC))
+    assert march == Period(datetime(2026, 2, 28, 23, tzinfo=UTC), datetime(2026, 3, 31, 22, tzinfo=UTC))
+
+
+def test_hours_of_the_calendar_follow_zones_of_half_an_hour() -> None:
+    at = datetime(2026, 3, 10, 12, 15, tzinfo=UTC)
+    hour = window_at(Recurrence("hour", calendar=True, zone="Asia/Kolkata"), at, at)
+    assert hour == Period(datetime(2026, 3, 10, 11, 30, tzinfo=UTC), datetime(2026, 3, 10, 12, 30, tzinfo=UTC))
+
+
+def test_ten_days_are_ten_days_whatever_the_month() -> None:
+    anchor = datetime(2026, 2, 20, 9, tzinfo=UTC)
+    window = window_at(Recurrence("custom", 864_000), anchor, datetime(2026, 3, 5, tzinfo=UTC))
+    assert window == Period(datetime(2026, 3, 2, 9, tzinfo=UTC), datetime(2026, 3, 12, 9, tzinfo=UTC))
+
+
+def test_a_lifetime_never_ends() -> None:
+    anchor = datetime(2026, 1, 1, tzinfo=UTC)
+    assert window_at(Recurrence("lifetime"), anchor, datetime(2099, 1, 1, tzinfo=UTC)) == Period(anchor, None)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("7d", 604800), ("1w2d", 777600)])
+def test_durations_read_as_written(text: str, seconds: int) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "7", "d7", "7 d", "-7d", "1.5d", "7y", "7D"])
+def test_a_duration_that_is_none_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="write for example `7d`"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2026-01-31T10:00:00", "2026-13-01T00:00:00Z"])
+def test_an_instant_without_an_offset_or_sense_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"instant|offset"):
+        parse_instant(text)
+
+
+def test_an_instant_in_any_offset_is_read_as_utc() -> None:
+    assert parse_instant("2026-01-31T12:00:00+02:00") == datetime(2026, 1, 31, 10, tzinfo=UTC)
+
+
+def test_a_time_zone_this_machine_lacks_is_named_with_what_to_install() -> None:
+    asked = (
+        "import sys, zoneinfo; sys.modules['tzdata'] = None; zoneinfo.reset_tzpath([])\n"
+        "from datetime import UTC, datetime; from paygrade.values.periods import Recurrence, window_at\n"
+        "at = datetime(2026, 3, 1, tzinfo=UTC)\n"
+        "print(window_at(Recurrence('day', calendar=True), at, at).until)\n"
+        "window_at(Recurrence('day', calendar=True, zone='Europe/Berlin'), at, at)"
+    )
+    found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
+    assert found.stdout == "2026-03-02 00:00:00+00:00\n"
+    assert found.stderr.splitlines()[-1] == (
+        "LookupError: this machine does not know the time zone `Europe/Berlin`, in which something is counted; "
+        "install the package `tzdata` here"
+    )

@@ -1,0 +1,273 @@
+"""The store on real PostgreSQL."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from paygrade.billing.accounts import Account, replay
+from paygrade.billing.facts import Customer, Fact, Profile
+from paygrade.postgres.migrate import migrate
+from paygrade.postgres.store import Store, Transaction
+from paygrade.values.errors import Unavailable
+from support.fake_provider import T0, customer, pro
+from support.samples import CATALOG, fact_lists
+
+pytestmark = pytest.mark.anyio
+
+
+async def save(tx: Transaction, account: str, *facts: Fact) -> Account:
+    await tx.accounts.create(account, T0)
+    folded = (await tx.accounts.lock([account]))[account]
+    for fact in facts:
+        folded = await tx.accounts.save(folded, fact, T0)
+    return folded
+
+
+async def named(tx: Transaction, account: str, name: str) -> Account:
+    return await save(tx, account, Fact(1, "profile", 1, T0, Profile(created_at=T0, name=name)))
+
+
+async def test_a_transaction_that_fails_saves_nothing_and_tells_nobody(store: Store) -> None:
+    told: list[str] = []
+    store.hear_own(lambda channel, payload: told.append(payload))
+
+    async def fail() -> None:
+        async with store.transaction() as tx:
+            await named(tx, "acme", "Acme")
+            await tx.tell("paygrade_account", "acme")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with store.transaction() as tx:
+        assert await tx.accounts.load("acme") is None
+    assert told == []
+
+
+async def test_what_is_told_is_heard_once_it_is_committed(store: Store) -> None:
+    heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    ready = asyncio.Event()
+    listening = asyncio.create_task(
+        store.listen(ready=ready.set, hear=lambda channel, payload: heard.put_nowait((channel, payload)))
+    )
+    await asyncio.wait_for(ready.wait(), 10)
+    async with store.transaction() as tx:
+        await tx.tell("paygrade_account", "acme")
+        assert heard.empty()
+    assert await asyncio.wait_for(heard.get(), 10) == ("paygrade_account", "acme")
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_a_database_that_is_away_is_unavailable(database_url: str) -> None:
+    await migrate(database_url)
+    async with Store(database_url) as store:
+        await store.close()
+        with pytest.raises(Unavailable):
+            async with store.transaction():
+                pass
+
+
+async def test_facts_are_read_back_as_they_were_written(store: Store) -> None:
+    odd = Customer("cus_1", T0, (pro(None),), name="NUL \0, quote ' and \u2028")
+    fact = Fact(1, "stripe:cus_1", 7, T0 - timedelta(microseconds=1), odd, ("evt_1", "evt_2"))
+    async with store.transaction() as tx:
+        folded = await save(tx, "acme", fact)
+    async with store.transaction() as tx:
+        saved = await tx.accounts.facts("acme")
+        loaded = await tx.accounts.load("acme")
+    assert [s.fact for s in saved] == [fact]
+    assert loaded is not None
+    assert loaded.account == folded == replay("acme", [fact])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(facts=fact_lists())
+def test_law_2_what_is_folded_can_be_dropped_and_rebuilt(database_url: str, facts: list[Fact]) -> None:
+    async def story() -> None:
+        await migrate(database_url)
+        async with Store(database_url) as store, store.transaction() as tx:
+            account = uuid.uuid4().hex
+            folded = await save(tx, account, *facts)
+            rebuilt = replay(account, (saved.fact for saved in await tx.accounts.facts(account)))
+            loaded = await tx.accounts.load(account)
+            assert loaded is not None
+            assert loaded.account == folded == rebuilt
+            await tx.accounts.restore(rebuilt)
+            again = await tx.accounts.load(account)
+            assert again is not None
+            assert again.account == folded
+
+    asyncio.run(story())
+
+
+async def test_when_facts_were_learned_never_goes_back(store: Store) -> None:
+    async with store.transaction() as tx:
+        await tx.accounts.create("acme", T0)
+        account = (await tx.accounts.lock(["acme"]))["acme"]
+        first = Fact(1, "profile", 1, T0, Profile(created_at=T0, name="a"))
+        account = await tx.accounts.save(account, first, T0 + timedelta(hours=1))
+        second = Fact(2, "profile", 2, T0, Profile(created_at=T0, name="b"))
+        await tx.accounts.save(account, second, T0)
+        learned = [s.recorded_at for s in await tx.accounts.facts("acme")]
+    assert learned == [T0 + timedelta(hours=1)] * 2
+
+
+async def test_a_page_finds_parts_of_names_and_takes_wildcards_as_themselves(store: Store) -> None:
+    async with store.transaction() as tx:
+        for key, name in (("a", "100% Acme"), ("b", "1000 Acme"), ("c", "other"), ("d", "under_score")):
+            await named(tx, key, name)
+        found = {
+            search: [saved.account.key for saved in await tx.accounts.page(after="", limit=10, search=search)]
+            for search in ("acme", "0%", "r_s", "SCORE", "")
+        }
+        beyond = await tx.accounts.page(after="b", limit=1)
+    assert found == {"acme": ["a", "b"], "0%": ["a"], "r_s": ["d"], "SCORE": ["d"], "": ["a", "b", "c", "d"]}
+    assert [saved.account.key for saved in beyond] == ["c"]
+
+
+async def test_a_customer_finds_its_account(store: Store) -> None:
+    async with store.transaction() as tx:
+        await save(tx, "acme", Fact(1, "stripe:cus_1", 1, T0, customer(pro())))
+        await tx.subjects.mark(["stripe:cus_1"])
+        (claim,) = await tx.subjects.claim(limit=1, lease_s=60, at=T0)
+        await tx.subjects.settle(claim, account="acme")
+        found = await tx.accounts.page(after="", limit=10, search="cus_1")
+    assert [saved.account.key for saved in found] == ["acme"]
+
+
+async def test_a_catalog_is_read_back_as_it_was_parsed(store: Store) -> None:
+    async with store.transaction() as tx:
+        await tx.catalogs.save(CATALOG, document={"b": 1, "a": [2]}, digest="d", by="ann", at=T0)
+        saved = await tx.catalogs.load()
+        assert await tx.catalogs.load(published_until=T0 - timedelta(seconds=1)) is None
+    assert saved is not None
+    assert saved.catalog == CATALOG
+    assert list(saved.catalog.plans) == list(CATALOG.plans)
+    assert list(saved.document) == ["b", "a"]
+
+
+async def test_of_two_claims_one_gets_the_subject(store: Store) -> None:
+    async with store.transaction() as tx:
+        await tx.subjects.mark(["stripe:cus_1"])
+
+    async def claim() -> int:
+        async with store.transaction() as tx:
+            return len(await tx.subjects.claim(limit=5, lease_s=60, at=T0))
+
+    assert sorted(await asyncio.gather(*(claim() for _ in range(5)))) == [0, 0, 0, 0, 1]
+
+
+@asynccontextmanager
+async def listening(store: Store) -> AsyncIterator[None]:
+    ready = asyncio.Event()
+    task = asyncio.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
+    await asyncio.wait_for(ready.wait(), 10)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def claim(store: Store) -> int:
+    async with store.transaction() as tx:
+        return len(await tx.subjects.claim(limit=1, lease_s=60, at=T0))
+
+
+async def mark(store: Store, subject: str) -> None:
+    async with store.transaction() as tx:
+        await tx.subjects.mark([subject])
+
+
+CLAIMER = """
+import asyncio, sys
+from paygrade.postgres.store import Store
+
+async def main():
+    async with Store(sys.argv[1]) as store:
+        ready = asyncio.Event()
+        listening = asyncio.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
+        await ready.wait()
+        async with store.transaction() as tx:
+            (claim,) = await tx.subjects.claim(limit=1, lease_s=60, at=DATE)
+        print("claimed", flush=True)
+        await listening
+
+asyncio.run(main())
+""".replace("DATE", f"__import__('datetime').datetime.fromisoformat('{T0.isoformat()}')")
+
+
+async def test_the_lease_of_a_process_that_was_killed_ends_with_it(store: Store, database_url: str) -> None:
+    await mark(store, "stripe:cus_1")
+    claimer = subprocess.Popen([sys.executable, "-c", CLAIMER, database_url], stdout=subprocess.PIPE, text=True)
+    assert claimer.stdout is not None
+    assert await asyncio.to_thread(claimer.stdout.readline) == "claimed\n"
+    assert await claim(store) == 0, "it lives"
+    os.kill(claimer.pid, signal.SIGKILL)
+    claimer.communicate()
+    await eventually(lambda: claim(store))
+
+
+async def eventually(taken: Callable[[], Awaitable[int]]) -> None:
+    give_up_at = time.monotonic() + 30
+    while not await taken():
+        assert time.monotonic() < give_up_at
+        await asyncio.sleep(0.01)
+
+
+async def test_a_lease_holds_as_long_as_its_holder_listens(store: Store, database_url: str) -> None:
+    await mark(store, "stripe:cus_1")
+    async with Store(database_url) as other:
+        async with listening(store):
+            assert await claim(store) == 1
+            assert await claim(other) == 0
+        await eventually(lambda: claim(other))
+
+
+async def test_a_lease_does_not_come_back_with_the_next_connection(store: Store, database_url: str) -> None:
+    await mark(store, "stripe:cus_1")
+    async with listening(store):
+        assert await claim(store) == 1
+    async with listening(store):
+        await eventually(lambda: claim(store))
+
+
+async def test_without_a_listener_a_lease_holds_for_its_time(store: Store, database_url: str) -> None:
+    await mark(store, "stripe:cus_1")
+    assert await claim(store) == 1
+    async with Store(database_url) as other, listening(other):
+        assert await claim(other) == 0
+
+
+async def test_a_connection_that_ended_while_nobody_used_it_is_replaced(store: Store, database_url: str) -> None:
+    await mark(store, "stripe:cus_1")
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+    assert await claim(store) == 1
+
+
+async def test_the_inbox_forgets_handled_events_only(store: Store) -> None:
+    async with store.transaction() as tx:
+        for event, handled in (("evt_old", True), ("evt_waiting", False)):
+            await tx.inbox.add(
+                subject="stripe:cus_1", event_id=event, type="t", object_id=None, created_at=None, body=b"\0",
+                handled=handled, at=T0,
+            )  # fmt: skip
+        assert await tx.inbox.purge(kept=timedelta(days=45), at=T0 + timedelta(days=45)) == 0
+        assert await tx.inbox.purge(kept=timedelta(days=45), at=T0 + timedelta(days=46)) == 1
+        assert [event.id for event in await tx.inbox.unhandled("stripe:cus_1")] == ["evt_waiting"]

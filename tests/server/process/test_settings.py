@@ -1,0 +1,110 @@
+"""Settings: what the environment may say."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from paygrade.server.process.admin_key import kept_key, stored_key
+from paygrade.server.process.settings import Settings, parse_settings, parse_target
+from paygrade.values.errors import Refused
+
+
+def mistakes(environ: dict[str, str]) -> set[str]:
+    with pytest.raises(Refused) as refused:
+        parse_settings(environ)
+    assert refused.value.code == "invalid_settings"
+    return {mistake.pointer for mistake in refused.value.mistakes}
+
+
+def test_an_empty_environment_means_an_embedded_database_on_the_usual_port() -> None:
+    settings = parse_settings({})
+    assert settings == Settings()
+    assert (settings.database_url, settings.port) == (None, 4710)
+
+
+def test_an_empty_variable_counts_as_absent() -> None:
+    assert parse_settings({"PAYGRADE_PORT": "", "PAYGRADE_DATABASE_URL": " "}) == Settings()
+
+
+def test_every_variable_is_read(tmp_path: Path) -> None:
+    catalog = tmp_path / "paygrade.yaml"
+    catalog.write_text("version: 1\n")
+    settings = parse_settings(
+        {
+            "PAYGRADE_DATABASE_URL": "postgresql://db/paygrade",
+            "PAYGRADE_STRIPE_API_KEY": "sk_test_1",
+            "PAYGRADE_STRIPE_WEBHOOK_SECRET": "whsec_new, whsec_old",
+            "PAYGRADE_STRIPE_API_BASE": "http://127.0.0.1:4711/",
+            "PAYGRADE_CATALOG": str(catalog),
+            "PAYGRADE_ADMIN_KEY": "sk_admin",
+            "PAYGRADE_HOST": "0.0.0.0",
+            "PAYGRADE_SWEEP_EVERY": "12h",
+            "PAYGRADE_PORT": "80",
+            "PAYGRADE_DATA_DIR": "/var/lib/x",
+            "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711",
+        }
+    )
+    assert settings == Settings(
+        database_url="postgresql://db/paygrade",
+        stripe_api_key="sk_test_1",
+        webhook_secrets=("whsec_new", "whsec_old"),
+        stripe_api_base="http://127.0.0.1:4711",
+        catalog=catalog,
+        admin_key="sk_admin",
+        host="0.0.0.0",
+        port=80,
+        data_dir=Path("/var/lib/x"),
+        clock_url="http://127.0.0.1:4711",
+        sweep_every=timedelta(hours=12),
+    )
+
+
+def test_what_never_happens_by_itself_has_no_pause() -> None:
+    assert parse_settings({"PAYGRADE_SWEEP_EVERY": "never"}).sweep_every is None
+
+
+def test_every_bad_variable_is_named_at_once() -> None:
+    bad = {
+        "PAYGRADE_DATABASE_URL": "mysql://db",
+        "PAYGRADE_STRIPE_API_BASE": "127.0.0.1:4711",
+        "PAYGRADE_CATALOG": "/no/such/file.yaml",
+        "PAYGRADE_ADMIN_KEY": "sk with spaces",
+        "PAYGRADE_PORT": "70000",
+        "PAYGRADE_CLOCK_URL": "soon",
+        "PAYGRADE_SWEEP_EVERY": "30s",
+    }
+    assert mistakes(bad) == set(bad)
+
+
+def test_a_database_of_ones_own_needs_a_key() -> None:
+    assert mistakes({"PAYGRADE_DATABASE_URL": "postgresql://db/paygrade"}) == {"PAYGRADE_ADMIN_KEY"}
+
+
+def test_a_simulated_clock_does_not_go_with_a_live_key() -> None:
+    environ = {"PAYGRADE_STRIPE_API_KEY": "sk_live_1", "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711"}
+    assert mistakes(environ) == {"PAYGRADE_CLOCK_URL"}
+
+
+def test_a_secret_is_never_repeated_in_a_message() -> None:
+    with pytest.raises(Refused) as refused:
+        parse_settings({"PAYGRADE_ADMIN_KEY": "sk_se cret"})
+    assert "cret" not in refused.value.detail
+
+
+def test_commands_show_the_api_key_before_the_admin_key() -> None:
+    assert parse_target({"PAYGRADE_ADMIN_KEY": "sk_a", "PAYGRADE_API_KEY": "sk_b"}).key == "sk_b"
+    assert parse_target({"PAYGRADE_ADMIN_KEY": "sk_a"}).key == "sk_a"
+    assert parse_target({"PAYGRADE_URL": "http://paygrade/"}).url == "http://paygrade"
+
+
+def test_a_generated_key_is_kept_and_private(tmp_path: Path) -> None:
+    made = kept_key(tmp_path)
+    assert made.startswith("sk_")
+    assert kept_key(tmp_path) == made == stored_key(tmp_path)
+    assert (tmp_path / "admin_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_file_left_empty_by_a_crash_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "admin_key").touch()
+    assert kept_key(tmp_path).startswith("sk_")

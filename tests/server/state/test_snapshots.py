@@ -1,0 +1,183 @@
+"""What a process remembers: cheaper, never different."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from paygrade.billing.facts import Override
+from paygrade.postgres.store import Store
+from paygrade.server.operations.accounts.access import check
+from paygrade.server.operations.accounts.accounts import put_account
+from paygrade.server.operations.accounts.statements import put_override
+from paygrade.server.operations.catalog.publish import publish_catalog
+from paygrade.server.operations.usage.optimistic import decide_plain, save_plain
+from paygrade.server.operations.usage.requests import Consume, Reserve
+from paygrade.server.operations.usage.use import use_together
+from paygrade.server.state.snapshots import Snapshots
+from support.fake_provider import DOCUMENT, T0
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def acme(store: Store) -> Store:
+    """Give a store with a catalog and one account."""
+    await publish_catalog(store, document=DOCUMENT, lines={}, dry_run=False, at=T0, by="ann")
+    await put_account(store, account="acme", name="Acme", links={}, traits={}, at=T0)
+    return store
+
+
+@asynccontextmanager
+async def remembering(store: Store, snapshots: Snapshots) -> AsyncIterator[Snapshots]:
+    """Snapshots that are being kept up to date."""
+    following = asyncio.create_task(snapshots.follow(store))
+    try:
+        while snapshots.peek("acme", T0) is None:
+            await snapshots.load(store, "acme", T0)
+            await asyncio.sleep(0.01)
+        yield snapshots
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def limit_seats(store: Store, limit: int) -> None:
+    await put_override(store, account="acme", override=Override("seats", limit=limit), at=T0)
+
+
+async def seats(store: Store, snapshots: Snapshots) -> int | None:
+    return (await check(store, snapshots, account="acme", feature="seats", at=T0)).limit
+
+
+async def test_nothing_is_remembered_while_changes_cannot_be_heard(acme: Store) -> None:
+    snapshots = Snapshots()
+    assert (await snapshots.load(acme, "acme", T0)).known
+    assert snapshots.peek("acme", T0) is None
+
+
+async def test_a_process_sees_what_it_has_just_written(acme: Store) -> None:
+    async with remembering(acme, Snapshots()) as snapshots:
+        for limit in range(20):
+            await limit_seats(acme, limit)
+            assert await seats(acme, snapshots) == limit
+
+
+async def test_what_another_process_writes_is_heard(acme: Store, database_url: str) -> None:
+    async with remembering(acme, Snapshots()) as snapshots, Store(database_url) as other:
+        assert await seats(acme, snapshots) == 1
+        await limit_seats(other, 7)
+        async with asyncio.timeout(10):
+            while await seats(acme, snapshots) != 7:
+                await asyncio.sleep(0.01)
+
+
+async def test_another_catalog_changes_every_answer(acme: Store, database_url: str) -> None:
+    generous = {**DOCUMENT, "plans": {"free": {"default": True, "entitlements": {"seats": 9}}}}
+    async with remembering(acme, Snapshots()) as snapshots, Store(database_url) as other:
+        await publish_catalog(other, document=generous, lines={}, dry_run=False, at=T0, by="ann")
+        async with asyncio.timeout(10):
+            while await seats(acme, snapshots) != 9:
+                await asyncio.sleep(0.01)
+
+
+async def test_what_was_loaded_before_a_change_is_not_remembered_after_it(acme: Store, database_url: str) -> None:
+    async with remembering(acme, Snapshots()) as snapshots:
+        with psycopg.connect(database_url) as held:
+            held.execute("lock table accounts in access exclusive mode")
+            loading = asyncio.create_task(snapshots.load(acme, "acme", T0 + timedelta(days=40)))
+            async with asyncio.timeout(10):
+                while not await waits_for_lock(database_url):
+                    await asyncio.sleep(0.01)
+            async with acme.transaction() as tx:
+                await tx.tell("paygrade_account", "acme")
+            held.rollback()
+        await loading
+        assert snapshots.peek("acme", T0 + timedelta(days=40)) is None
+
+
+async def waits_for_lock(database_url: str) -> bool:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        cursor = await connection.execute("select from pg_locks where not granted")
+        return await cursor.fetchone() is not None
+
+
+async def test_hearing_interrupted_is_forgetting(acme: Store, database_url: str) -> None:
+    async with remembering(acme, Snapshots()) as snapshots:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        async with asyncio.timeout(10):
+            while snapshots.peek("acme", T0) is not None:
+                await asyncio.sleep(0.01)
+            # It starts to remember again by itself.
+            while snapshots.peek("acme", T0) is None:
+                await snapshots.load(acme, "acme", T0)
+                await asyncio.sleep(0.01)
+
+
+async def test_a_snapshot_answers_until_its_end_and_is_then_made_anew(acme: Store) -> None:
+    async with remembering(acme, Snapshots()) as snapshots:
+        first = await snapshots.load(acme, "acme", T0)
+        assert await snapshots.load(acme, "acme", first.until - timedelta(microseconds=1)) is first
+        assert (await snapshots.load(acme, "acme", first.until)).as_of == first.until
+
+
+async def test_a_question_about_another_time_does_not_answer_for_the_present(acme: Store) -> None:
+    async with remembering(acme, Snapshots()) as snapshots:
+        at = T0 + timedelta(days=400)
+        later = await check(acme, snapshots, account="acme", feature="seats", at=at, now=T0)
+        assert later.as_of == at
+        assert (await check(acme, snapshots, account="acme", feature="seats", at=T0)).as_of == T0
+
+
+async def test_no_more_accounts_are_remembered_than_allowed(acme: Store) -> None:
+    async with remembering(acme, Snapshots(accounts_max=2)) as snapshots:
+        for account in ("a", "acme", "b"):
+            await snapshots.load(acme, account, T0)
+        assert [snapshots.peek(account, T0) is not None for account in ("a", "acme", "b")] == [False, True, True]
+
+
+async def test_accounts_loaded_together_are_as_each_by_itself(acme: Store) -> None:
+    await put_account(acme, account="beta", name="Beta", links={}, traits={}, at=T0)
+    await put_override(acme, account="beta", override=Override("seats", limit=3), at=T0)
+    alone = Snapshots()
+    for number, account in enumerate(("acme", "beta", "beta")):
+        await use_together(acme, alone, [Consume(account, "seats", f"use-{number}")], T0)
+        reserved = Reserve(account, "seats", f"hold-{number}", ttl_s=60)
+        await use_together(acme, alone, [reserved], T0)
+    together = await Snapshots().load_all(acme, ["beta", "nobody", "acme"], T0)
+    assert together == {account: await alone.load(acme, account, T0) for account in ("beta", "nobody", "acme")}
+    assert [together[account].balances["seats"].used for account in ("acme", "beta")] == [1, 2]
+    assert not together["nobody"].known
+
+
+async def test_a_plain_count_is_heard_by_every_process(acme: Store, database_url: str) -> None:
+    await limit_seats(acme, 9)
+    await use_together(acme, Snapshots(), [Consume("acme", "seats", "first")], T0)
+
+    async def until_version(number: int, *processes: Snapshots) -> None:
+        async with asyncio.timeout(10):
+            while any(each.counted("acme", "seats", T0)[3:] != (number,) for each in processes):  # type: ignore[index]
+                await asyncio.sleep(0.01)
+
+    async with (
+        Store(database_url) as other,
+        remembering(other, Snapshots()) as theirs,
+        remembering(acme, Snapshots()) as ours,
+    ):
+        for number, (store, snapshots) in enumerate([(acme, ours), (other, theirs)]):
+            decided = decide_plain(snapshots, [Consume("acme", "seats", f"use {number}")], T0)
+            assert await save_plain(store, decided.plain) == set()
+            await until_version(number + 3, ours, theirs)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("update balances set version = version + 1")
+        asked = [Consume("acme", "seats", "use 2"), Consume("acme", "seats", "use 3")]
+        assert len(await save_plain(acme, decide_plain(ours, asked, T0).plain)) == 1
+        await use_together(acme, ours, asked, T0)
+        await until_version(6, ours, theirs)

@@ -1,0 +1,278 @@
+"""Stories through the whole house: the simulator over HTTP with signed webhooks, the server, PostgreSQL.
+
+Every story has a simulator, a server and a database of its own, since a simulator's clock never goes back. What
+happens at the provider goes through the official stripe library, what an operator says and every question through
+the API; nothing is read from the inside.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import takewhile
+from typing import Any
+
+import httpx2
+import msgspec
+import stripe
+
+from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Pin, Profile
+from paygrade.decisions.decide import Decision
+from paygrade.server.process.settings import Settings
+from paygrade.simulator import serve as simulator
+from stories.language.change_outcomes import Found
+from stories.language.changes_over_http import Changes
+from stories.language.editions import edited
+from stories.language.expectations import DecisionExpected
+from stories.language.language import Story, Weather
+from stories.language.operator_phrases import Choice, Edition, Migrating, Statement
+from stories.language.owner_phrases import Errand
+from stories.language.product_phrases import Refusal, Request, Told
+from stories.language.provider_phrases import Declined, Json, Provider
+from stories.language.runner import Answer, play
+from stories.language.units_over_http import message, told
+from support.server_process import Api, serving
+
+SETTLE_S = 30.0
+LOOK_S = 0.04
+AT_ONCE = 16
+HELD_BACK_MS = 60_000
+"""Longer than anybody waits; what is held back comes when it is asked for."""
+WEATHER: dict[str, Json] = {
+    "calm": {},
+    "doubled": {"duplicate": 1.0},
+    "shuffled": {"reorder": 1.0, "delay_ms": [0, 30]},
+    "lost": {"drop": 1.0},
+}
+
+
+def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
+    """Play a story on a database with nothing in it. AssertionError if a line does not hold."""
+    with (
+        simulator.running(start=story.moments[0].at) as provider,
+        serving(_settings(provider, database_url), database_url, catalog=False) as api,
+        httpx2.Client(base_url=f"{provider.url}/_simulator", trust_env=False, timeout=60, verify=False) as control,
+    ):
+        _sent(control.post("/webhooks", json={"url": f"{api.url}/webhooks/stripe"}))
+        _sent(api.put("/v1/catalog", content=story.catalog_text, headers={"Content-Type": "application/yaml"}))
+        answers = play(story, HttpWorld(story, api, control, provider))
+        _ask_again(story, answers, api)
+        return answers
+
+
+def _ask_again(story: Story, answers: tuple[Answer, ...], api: Api) -> None:
+    """What was decided last at each moment is explained in the same way when all is over.
+
+    The clock that is followed may lag by a moment; what was learned meanwhile bears the instant before, so only
+    explanations that rest on the same facts are compared.
+    """
+    given = {(answer.line, answer.decision.feature): answer for answer in answers if answer.decision is not None}
+    for moment in story.moments[:-1]:
+        for line in takewhile(lambda line: isinstance(line.meaning, DecisionExpected), reversed(moment.lines)):
+            expected = line.meaning
+            assert isinstance(expected, DecisionExpected)
+            for feature in () if expected.properties or expected.account.startswith("@") else expected.features:
+                before = given[line.number, feature]
+                again = Answer(line.number, _explained(api, feature, expected, moment.at))
+                assert before.decision is not None
+                assert again.decision is not None
+                if again.decision.version == before.decision.version:
+                    place = f"{story.path}:{line.number}: {line.text}"
+                    assert again.said == before.said, f"{place}\n  was explained afterwards as {again.said}"
+
+
+def _explained(api: Api, feature: str, expected: DecisionExpected, at: datetime) -> Decision:
+    asked = {"feature": feature, "quantity": expected.quantity, "member": expected.member, "at": at.isoformat()}
+    said = _sent(api.post(f"/v1/accounts/{expected.account}/explain", json=asked))
+    return msgspec.json.decode(said.content, type=_Explanation).decision
+
+
+class _Explanation(msgspec.Struct):
+    decision: Decision
+
+
+class HttpWorld:
+    """A server and a simulator, as seen over HTTP."""
+
+    def __init__(self, story: Story, api: Api, control: httpx2.Client, provider: simulator.Running) -> None:
+        self._api = api
+        self._control = control
+        self._stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
+        self.provider = Provider(self._request, self._set_dashboard, self._authenticate, story.catalog)
+        self._at = story.moments[0].at
+        self._changes = Changes(api, self.settle)
+        self._weather: Json = {}
+        self._document = story.document
+        self._settled = False
+
+    def advance_to(self, at: datetime) -> None:
+        """Let time pass; no webhook may come before the server's clock, which follows, has come along, since what it
+        tells of would be settled in the past."""
+        self._at = at
+        self._tell_simulator("weather", {**self._weather, "delay_ms": [HELD_BACK_MS, HELD_BACK_MS]})
+        self._tell_simulator("clock", {"to": at.isoformat()})
+        self._wait(self._lag)
+        self._tell_simulator("weather", self._weather)
+
+    def state(self, statement: Statement | Choice) -> Refusal | None:
+        # What an operator says holds at once; only links have to be followed to the provider.
+        linking = isinstance(statement, Statement) and isinstance(statement.body, Profile)
+        self._settled = self._settled and not linking
+        account = f"/v1/accounts/{statement.account}"
+        path, body = _message(statement)
+        answer = self._api.delete(account + path) if body is None else self._api.put(account + path, json=body)
+        if statement.refused and not answer.is_success:
+            return Refusal(answer.json()["code"])
+        _sent(answer)
+        return None
+
+    def publish(self, edition: Edition) -> None:
+        self._document = edited(self._document, edition)
+        existing: Json = {"existing": "keep"} if edition.existing.keep else {}
+        if edition.existing.follow_at is not None:
+            existing["at"] = edition.existing.follow_at.isoformat()
+        _sent(self._api.put("/v1/catalog", json=self._document, params=existing))
+
+    def migrate(self, migrating: Migrating) -> None:
+        if migrating.back:
+            latest = _sent(self._api.get("/v1/catalog/migrations")).json()["migrations"][0]
+            told = _sent(self._api.post(f"/v1/catalog/migrations/{latest['id']}/roll-back")).json()
+        else:
+            wanted: Any = msgspec.to_builtins(migrating.move)  # Any: plain JSON
+            told = _sent(self._api.post("/v1/catalog/migrations", json=wanted)).json()["migration"]
+        give_up_at = time.monotonic() + SETTLE_S
+        while _sent(self._api.get(f"/v1/catalog/migrations/{told['id']}")).json()["finished_at"] is None:
+            assert time.monotonic() < give_up_at, f"after {SETTLE_S:.0f} s the migration goes on"
+            time.sleep(LOOK_S)
+
+    def blow(self, weather: Weather) -> None:
+        wanted: Json = {}
+        for word in weather.words:
+            wanted |= WEATHER.get(word, {})
+        if weather.words != ("sweep",):
+            self._weather = wanted
+            self._tell_simulator("weather", wanted)
+        if "sweep" in weather.words:
+            _sent(self._api.post("/v1/sync/sweep"))
+            self._settled = False
+
+    def settle(self) -> None:
+        """Wait until every webhook has arrived, every subject has been read and the server's clock has come along."""
+        if self._settled:
+            return
+        self._wait(self._waits_for)
+        self._settled = True
+
+    def _wait(self, waits_for: Callable[[], str | None]) -> None:
+        give_up_at = time.monotonic() + SETTLE_S
+        while (missing := waits_for()) is not None:
+            assert time.monotonic() < give_up_at, f"after {SETTLE_S:.0f} s the server still waits for {missing}"
+            time.sleep(LOOK_S)
+
+    def _lag(self) -> str | None:
+        now = datetime.fromisoformat(self._sync_status()["clock"]).astimezone(UTC)
+        return f"its clock to reach {self._at}; it shows {now}" if now < self._at else None
+
+    def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision:
+        asked = {
+            "account": account,
+            "feature": feature,
+            "quantity": expected.quantity,
+            "member": expected.member,
+            "properties": expected.properties,
+        }
+        answer = _sent(self._api.post("/v1/check", json=asked))
+        return msgspec.json.decode(answer.content, type=Decision)
+
+    def run(self, errand: Errand) -> Found | Refusal:
+        self._settled = False
+        return self._changes.run(errand)
+
+    def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:
+        with ThreadPoolExecutor(min(len(requests), AT_ONCE)) as pool:
+            return list(pool.map(self._ask, requests))
+
+    def _ask(self, request: Request) -> Told | Refusal:
+        method, path, body = message(request)
+        return told(request, self._api.request(method, path, json=body))
+
+    def findings(self, account: str) -> tuple[str, ...]:
+        found = self._sync_status()["findings"]
+        return tuple(sorted(finding["code"] for finding in found if finding["account"] == account))
+
+    def _waits_for(self) -> str | None:
+        pending = _sent(self._control.post("/flush", json={})).json()["pending"]
+        status = self._sync_status()
+        if pending:
+            return f"{pending} webhooks"
+        sweep = status["repair"]["sweep"]
+        if sweep is not None and sweep["finished_at"] is None:
+            return "a sweep"
+        if status["dirty"]:
+            return f"{status['dirty']} subjects to be read; failing: {status['failing']}"
+        return self._changes.under_way(self._at)
+
+    def _sync_status(self) -> Json:
+        status: Json = _sent(self._api.get("/v1/sync/status")).json()
+        return status
+
+    def _request(self, method: str, path: str, params: Json) -> Json:
+        self._settled = False
+        try:
+            answer = self._stripe.raw_request(method.lower(), path, **params)
+        except stripe.CardError as refused:
+            raise Declined(refused.user_message) from refused
+        return dict(answer.data)
+
+    def _set_dashboard(self, settings: Json) -> None:
+        self._tell_simulator("settings", settings)
+
+    def _authenticate(self, payment_intent: str, succeeds: bool) -> None:
+        self._tell_simulator("authenticate", {"payment_intent": payment_intent, "succeeds": succeeds})
+
+    def _tell_simulator(self, what: str, wanted: Json) -> None:
+        _sent(self._control.post(f"/{what}", json=wanted))
+        self._settled = False
+
+
+def _message(statement: Statement | Choice) -> tuple[str, Json | None]:
+    """Where below its account a statement is sent, and its body; None: it is sent as DELETE."""
+    if isinstance(statement, Choice):
+        return "/seats", {"members": list(statement.members)}
+    match statement.body:
+        case Override(feature=feature, withdrawn=withdrawn) as override:
+            return f"/overrides/{feature}", None if withdrawn else _body(override, "feature")
+        case Block(key=key, lifted=lifted) as block:
+            return f"/blocks/{key}", None if lifted else _body(block, "key")
+        case Member(key=key, role=role) as member:
+            return f"/members/{key}", None if role is None else _body(member, "key")
+        case Pin(key=key, withdrawn=withdrawn) as pin:
+            return f"/versions/{key}", None if withdrawn else _body(pin, "key")
+        case Profile(links=links, deleted=deleted):
+            return "", None if deleted else {"links": links}
+        case ManualSubscription(subscription=stated) if stated is not None:
+            return f"/subscriptions/{stated.id}", {**_body(stated, "id"), "version": statement.version}
+        case body:
+            raise AssertionError(f"an operator cannot say {body}")
+
+
+def _body(stated: msgspec.Struct, key: str) -> Json:
+    """A statement without its tag and without what the path says."""
+    built: Any = msgspec.to_builtins(stated)  # Any: plain JSON
+    return {name: value for name, value in built.items() if name not in ("type", key)}
+
+
+def _sent(answer: httpx2.Response) -> httpx2.Response:
+    assert answer.is_success, f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
+    return answer
+
+
+def _settings(provider: simulator.Running, database_url: str) -> Settings:
+    return Settings(
+        database_url=database_url,
+        stripe_api_key=provider.key,
+        stripe_api_base=provider.url,
+        webhook_secrets=(provider.secret,),
+        clock_url=provider.url,
+        sweep_every=None,
+    )

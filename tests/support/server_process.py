@@ -1,0 +1,113 @@
+"""A real server over a real database, reached over HTTP: one for each file of tests."""
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+import uvicorn
+from psycopg import conninfo, sql
+
+from paygrade.cli import wiring
+from paygrade.server.http.whole_answers import WholeAnswers
+from paygrade.server.process.catalog_file import read_catalog
+from paygrade.server.process.settings import Settings
+
+KEY = "sk_test_of_the_server"
+SAMPLE = Path(str(resources.files("paygrade.cli") / "sample" / "paygrade.yaml"))
+START_S = 30.0
+
+
+class Api(httpx2.Client):
+    """A client that shows the key, with the address of its server."""
+
+    def __init__(self, url: str, key: str | None = KEY) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        super().__init__(base_url=url, headers=headers, trust_env=False, timeout=30, verify=False)
+        self.url = url
+
+    def ok(self, method: str, path: str, **more: Any) -> Any:
+        """The decoded answer of a request that must succeed."""
+        answer = self.request(method, path, **more)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def problem(self, status: int, method: str, path: str, **more: Any) -> Any:
+        """The decoded problem of a request that must be answered with this status."""
+        answer = self.request(method, path, **more)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        told = answer.json()
+        assert told["status"] == status
+        assert told["instance"] == answer.headers["x-request-id"]
+        assert told["type"] == f"/problems/{told['code']}"
+        return told
+
+    def check(self, account: str, feature: str, **more: Any) -> Any:
+        return self.ok("POST", "/v1/check", json={"account": account, "feature": feature, **more})
+
+    def eventually(self, account: str, feature: str, *, allowed: bool, **more: Any) -> Any:
+        """The decision once it has come out so; fails if it does not."""
+        give_up_at = time.monotonic() + START_S
+        while (decision := self.check(account, feature, **more))["allowed"] is not allowed:
+            assert time.monotonic() < give_up_at, decision
+            time.sleep(0.01)
+        return decision
+
+
+@contextmanager
+def empty_database(postgres_url: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+        yield conninfo.make_conninfo(postgres_url, dbname=name)
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def serving(settings: Settings, database_url: str, *, catalog: bool = True) -> Iterator[Api]:
+    """The application these settings describe, in a thread, on a free port."""
+    asyncio.run(wiring.apply_migrations(database_url))
+    document = read_catalog(SAMPLE) if catalog else None
+    app = wiring.application(settings, database_url=database_url, key=KEY, document=document)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, http=WholeAnswers))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        give_up_at = time.monotonic() + START_S
+        while not server.started:
+            assert thread.is_alive()
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with Api(f"http://127.0.0.1:{port}") as api:
+            while not (answer := api.get("/readyz")).is_success:
+                assert time.monotonic() < give_up_at, answer.text
+                time.sleep(0.01)
+            yield api
+    finally:
+        server.should_exit = True
+        thread.join(timeout=START_S)
+
+
+@pytest.fixture(scope="module")
+def api(postgres_url: str) -> Iterator[Api]:
+    """A server with the sample catalog in force and no provider."""
+    with empty_database(postgres_url) as database_url, serving(Settings(), database_url) as running:
+        yield running
+
+
+@pytest.fixture
+def acme(api: Api) -> str:
+    """An account of this test's own."""
+    key = f"acme-{uuid.uuid4().hex[:12]}"
+    api.ok("PUT", f"/v1/accounts/{key}", json={"name": "Acme"})
+    return key

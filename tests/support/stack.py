@@ -1,0 +1,67 @@
+"""A simulator with a shop in it and a server that reads and writes it, reached over HTTP and by command."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import stripe
+
+from paygrade.catalog.parse import parse
+from paygrade.cli.demo_company import Shop
+from paygrade.server.process.catalog_file import read_catalog
+from paygrade.server.process.settings import Settings
+from paygrade.simulator import serve as simulator
+from support.server_process import KEY, SAMPLE, Api, empty_database, serving
+
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+RUN = [sys.executable, "-c", "from paygrade.cli.main import main; main()"]
+
+
+class House:
+    """The API, the simulator with what the sample catalog sells, and the shop that buys there."""
+
+    def __init__(self, api: Api, provider: simulator.Running) -> None:
+        self.api, self.provider = api, provider
+        self.shop = Shop(url=provider.url, key=provider.key)
+        self.stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
+
+    def control(self, what: str, wanted: dict[str, Any]) -> None:
+        answer = httpx2.post(f"{self.provider.url}/_simulator/{what}", json=wanted, trust_env=False, timeout=60)
+        assert answer.is_success, answer.text
+
+    def quote(self, account: str, **wanted: Any) -> Any:
+        return self.api.ok("POST", f"/v1/accounts/{account}/plan-changes/quote", json=wanted)
+
+    def paygrade(self, *arguments: str, code: int = 0) -> str:
+        environ = {"PATH": "", "PAYGRADE_URL": self.api.url, "PAYGRADE_API_KEY": KEY}
+        ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=60)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr
+
+
+@contextmanager
+def house(postgres_url: str) -> Iterator[House]:
+    """One with nobody in it yet."""
+    document, _ = read_catalog(SAMPLE)
+    with (
+        simulator.running(start=START) as provider,
+        empty_database(postgres_url) as database_url,
+        serving(
+            Settings(
+                stripe_api_key=provider.key,
+                stripe_api_base=provider.url,
+                webhook_secrets=(provider.secret,),
+                clock_url=provider.url,
+                sweep_every=None,
+            ),
+            database_url,
+        ) as api,
+    ):
+        made = House(api, provider)
+        made.control("webhooks", {"url": f"{api.url}/webhooks/stripe"})
+        made.shop.stock(parse(document))
+        yield made
