@@ -14,7 +14,7 @@ from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Member
 from paygrade.catalog.model import BooleanFeature, Catalog, Switch
 from paygrade.decisions.decide import decide
-from paygrade.entitlements.derive import snapshot
+from paygrade.decisions.take import snapshot
 from paygrade.usage.balances import Balance
 from support.samples import CATALOG, T0, account_with, item, operator_fact, subscription
 

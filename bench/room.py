@@ -22,8 +22,9 @@ import psycopg
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Fact, Profile
 from paygrade.catalog.parse import parse
+from paygrade.decisions.take import snapshot
 from paygrade.embedded_postgres import cluster as embedded
-from paygrade.entitlements.derive import Entitlement, snapshot
+from paygrade.entitlements.model import Entitlement
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.server.operations.catalog.publish import publish_catalog

@@ -21,7 +21,7 @@ from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Customer, Fact, Override
 from paygrade.catalog.parse import parse
 from paygrade.decisions.decide import decide
-from paygrade.entitlements.derive import snapshot
+from paygrade.decisions.take import snapshot
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.simulator.app import DEFAULT_KEY

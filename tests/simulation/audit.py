@@ -12,11 +12,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
-from paygrade.billing.facts import TERMINAL, Body, Customer, Departed, Fact, Profile, Subscription
+from paygrade.billing.facts import Body, Customer, Departed, Fact, Profile, Subscription
 from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import decide
-from paygrade.entitlements.derive import derive, snapshot
+from paygrade.decisions.take import snapshot
+from paygrade.entitlements.derive import derive
 from paygrade.providers.stripe import translate
+from paygrade.values.states import TERMINAL
 from simulation.merchant import DOCUMENT
 
 from .hostile import Committed

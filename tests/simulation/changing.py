@@ -13,7 +13,7 @@ from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.plan_change import PlanChange
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.previews import StripePreviewer
-from paygrade.server.operations.changes.transition import settle_due
+from paygrade.server.operations.accounts.transition import settle_due
 from paygrade.server.workers.plan_changes import LATE, advance_change, claim_changes
 from paygrade.values.errors import Unavailable
 from simulation.merchant import DAY_S

@@ -9,9 +9,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.drift import Difference, FoundBy
-from paygrade.billing.facts import TERMINAL
 from paygrade.postgres.polls import SavedPoll
 from paygrade.postgres.sweeps import SavedSweep
+from paygrade.values.states import TERMINAL
 
 
 class SweepRow(Struct, frozen=True):

@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from paygrade.billing.facts import TERMINAL
 from paygrade.changes.order import Act
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.request import Wanted
 from paygrade.server.operations.changes.plan_changes import act, carry_out, revert, take_back
 from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.values.errors import Refused
+from paygrade.values.states import TERMINAL
 from simulation.merchant import DAY_S
 
 from .operator import succeeded

@@ -14,12 +14,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription
+from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription
 from paygrade.catalog.model import Catalog
 from paygrade.changes.plan_change import PlanChange
 from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
 from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject, KnownSubject, MarkedSubject
+from paygrade.values.states import TERMINAL
 
 from .change_tables import ChangeTables
 from .loop import START

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply, replay
-from paygrade.billing.facts import TERMINAL, Customer, Fact, Item, Override, Subscription
+from paygrade.billing.facts import Customer, Fact, Item, Override, Subscription
+from paygrade.values.states import TERMINAL
 
 from .audit import (
     LadderAuditor,

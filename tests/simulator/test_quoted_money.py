@@ -19,7 +19,7 @@ from paygrade.changes.cost import Invoice
 from paygrade.changes.order import ChangeOrder
 from paygrade.changes.quote import Quote, quote
 from paygrade.changes.request import Wanted
-from paygrade.entitlements.derive import snapshot
+from paygrade.decisions.take import snapshot
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.previews import StripePreviewer

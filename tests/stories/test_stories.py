@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from paygrade.billing.facts import STATUSES
+from paygrade.values.states import STATUSES
 from stories.language.core_runner import play_on_core
 from stories.language.expectations import ALLOWED, DENIED
 from stories.language.http_runner import play_through_http

@@ -7,8 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from paygrade.billing.facts import Customer, Item, Status, Subscription
+from paygrade.billing.facts import Customer, Item, Subscription
 from paygrade.server.process.clock import Clock
+from paygrade.values.states import Status
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

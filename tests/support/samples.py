@@ -21,7 +21,6 @@ from paygrade.billing.facts import (
     Phase,
     Pin,
     Profile,
-    Status,
     Subscription,
 )
 from paygrade.catalog.model import (
@@ -44,6 +43,7 @@ from paygrade.catalog.model import (
     Switch,
 )
 from paygrade.values.periods import Recurrence
+from paygrade.values.states import Status
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MONTH = Recurrence("month")

@@ -12,7 +12,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.facts import (
-    TERMINAL,
     Block,
     Body,
     Customer,
@@ -26,6 +25,7 @@ from paygrade.billing.facts import (
     Profile,
     Subscription,
 )
+from paygrade.values.states import TERMINAL
 
 
 class Statement(Struct, frozen=True, omit_defaults=True):

@@ -8,15 +8,12 @@ A subject is named `stripe:cus_123` for a provider's customer, `override:exports
 """
 
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Literal
 
 from msgspec import Struct
 
-Status = Literal["trialing", "active", "past_due", "unpaid", "paused", "incomplete", "canceled", "expired"]
-"""What a provider can say of a subscription, in our words. The ninth state, `grace`, is ours alone: past_due on
-a full-access step of the ladder."""
-STATUSES: tuple[str, ...] = get_args(Status)
-TERMINAL: frozenset[str] = frozenset({"canceled", "expired"})
+from paygrade.values.states import Status
+
 BillingMode = Literal["classic", "flexible"]
 """What a proration gives back: a share of what the item costs now, or of what was really billed for it."""
 

@@ -5,7 +5,6 @@ instant, told or not; each step of an access ladder is anchored on the unpaid in
 late look.
 """
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -13,10 +12,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import TERMINAL, Subscription
+from paygrade.billing.facts import Subscription
 from paygrade.catalog.model import Catalog, Ladder, Step
-
-State = Literal["trialing", "active", "grace", "past_due", "unpaid", "paused", "incomplete", "canceled", "expired"]
+from paygrade.values.periods import soonest
+from paygrade.values.states import TERMINAL, State
 
 
 class Standing(Struct, frozen=True):
@@ -89,8 +88,3 @@ def rung(ladder: Ladder, anchor: datetime, at: datetime) -> tuple[Step, datetime
         if step.until is None or at < anchor + step.until:
             return step, None if step.until is None else anchor + step.until
     raise AssertionError("a ladder's last step has no end")
-
-
-def soonest(dates: Iterable[datetime | None], at: datetime) -> datetime | None:
-    """The first of these dates that is still to come."""
-    return min((date for date in dates if date is not None and date > at), default=None)

@@ -31,9 +31,9 @@ from paygrade.catalog.model import (
     Term,
     TopUp,
 )
-from paygrade.catalog.reader import flow
 from paygrade.catalog.windows import Window
 from paygrade.values.periods import render_duration
+from paygrade.values.text import flow
 
 _Mapping = dict[str, object]
 

@@ -5,11 +5,14 @@ credits. How a document becomes a catalog is the business of `catalog_document.p
 """
 
 from datetime import datetime, timedelta
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from msgspec import Struct
 
 from paygrade.values.periods import Every, Recurrence
+
+if TYPE_CHECKING:
+    pass
 
 Access = Literal["read", "write", "export", "admin"]
 """What using a feature does; the access ladder of a subscription in arrears opens some of these and not others."""
@@ -404,3 +407,18 @@ def find_bought(
     if found is None and key in catalog.keeps:
         return list(versions_of(catalog, key).values())[-1]
     return found
+
+
+_NOTHING = (Step(until=None, access="none"),)
+
+
+NO_CATALOG = Catalog(
+    version=0,
+    features={},
+    credits={},
+    plans={},
+    add_ons={},
+    policies=Policies(past_due=_NOTHING, unpaid=_NOTHING, paused=_NOTHING, plan_change=()),
+    stripe={},
+)
+"""What is in force before the first catalog is published: nothing is sold."""

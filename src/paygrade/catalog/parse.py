@@ -34,9 +34,10 @@ from paygrade.catalog.model import (
     versions_of,
 )
 from paygrade.catalog.policies import read_policies
-from paygrade.catalog.reader import Mistakes, Node, one_of
+from paygrade.catalog.reader import Mistakes, Node
 from paygrade.catalog.terms import read_add_on_term, read_plan_term
 from paygrade.catalog.windows import Window, read_currency
+from paygrade.values.text import one_of
 
 _FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
     "boolean": (),

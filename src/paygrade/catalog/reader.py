@@ -4,22 +4,16 @@ Laws: reading never stops and never raises: a value that cannot be used is repor
 returned, so that the rest is read as well; nothing built while mistakes were found leaves `refuse_if_any`.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
-from typing import TypeGuard, TypeVar
+from typing import TypeVar
 
 from paygrade.values.errors import Mistake, Refused
-
-QUANTITY_MAX = 2**53 - 1
-"""The largest whole number that every JSON reader keeps exact (RFC 8259 §6)."""
+from paygrade.values.text import _UNPRINTABLE, QUANTITY_MAX, describe, is_integer, is_key, one_of
 
 _SUGGESTIONS_MAX = 100
 """Comparing names costs time that a hostile document could spend for us."""
 
-_KEY = re.compile(r"[a-z][a-z0-9_]*")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-"""What PostgreSQL's texts or UTF-8 cannot hold, and what only spoils a log."""
 _Option = TypeVar("_Option", bound=str)
 
 
@@ -203,51 +197,3 @@ class Node:
     def _stand_in(self, value: object) -> "Node":
         # What is wrong with a stand-in was already said about the place it stands in for.
         return Node(value, self.pointer, Mistakes({}))
-
-
-def describe(value: object) -> str:
-    """Name a value in a message, whatever it is and however long."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return f"`{str(value).lower()}`"
-        case int() if abs(value) > 10**30:
-            return "a number of more than 30 digits"
-        case int() | float():
-            return f"`{value}`"
-        case str():
-            return f"`{value}`" if len(value) <= 60 else f"`{value[:57]}...`"
-        case Mapping():
-            return "a mapping"
-        case list() | tuple():
-            return "a list"
-        case _:
-            return f"a {type(value).__name__}"
-
-
-def flow(value: object) -> str:
-    """Write plain data on one line, as flow-style YAML looks."""
-    match value:
-        case Mapping():
-            return "{ " + ", ".join(f"{key}: {flow(item)}" for key, item in value.items()) + " }"
-        case list():
-            return "[" + ", ".join(flow(item) for item in value) + "]"
-        case bool():
-            return str(value).lower()
-        case _:
-            return str(value)
-
-
-def one_of(words: Collection[str]) -> str:
-    *most, last = (f"`{word}`" for word in words)
-    return f"{', '.join(most)} or {last}" if most else last
-
-
-def is_key(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and _KEY.fullmatch(value) is not None
-
-
-def is_integer(value: object) -> TypeGuard[int]:
-    # Python counts True among the integers; a document does not.
-    return isinstance(value, int) and not isinstance(value, bool)

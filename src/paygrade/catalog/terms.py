@@ -23,8 +23,9 @@ from paygrade.catalog.model import (
     Switch,
     Term,
 )
-from paygrade.catalog.reader import QUANTITY_MAX, Node, describe, is_integer
+from paygrade.catalog.reader import Node
 from paygrade.catalog.windows import Window, read_currency, read_every, read_window
+from paygrade.values.text import QUANTITY_MAX, describe, is_integer
 
 _OVERAGE: tuple[Literal["hard", "soft"], ...] = ("hard", "soft")
 _WARN_MAX = 1000

@@ -9,8 +9,9 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from paygrade.catalog.reader import Node, flow, is_key
+from paygrade.catalog.reader import Node
 from paygrade.values.periods import EVERY, Every, Recurrence, parse_duration, render_duration, zones
+from paygrade.values.text import flow, is_key
 
 _PERIODS: tuple[Every, ...] = tuple(every for every in EVERY if every != "custom")
 _ALIGN = ("subscription", "calendar")

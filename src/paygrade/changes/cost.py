@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.facts import Item, Subscription
 from paygrade.catalog.model import PlanChangeRule
-from paygrade.catalog.reader import QUANTITY_MAX
+from paygrade.changes.positions import Position
 from paygrade.changes.proration import (
     Billed,
     Costs,
@@ -27,8 +27,9 @@ from paygrade.changes.proration import (
     renewal,
     until_then,
 )
-from paygrade.changes.request import Position, Resolved
+from paygrade.changes.request import Resolved
 from paygrade.values.errors import Refused
+from paygrade.values.text import QUANTITY_MAX
 
 MoneySource = Literal["provider", "formula"]
 

@@ -15,16 +15,18 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Subscription
-from paygrade.billing.standing import soonest
 from paygrade.catalog.model import Carry, Catalog, Direction, OverLimit, OverSeats, Plan, PlanChangeRule
 from paygrade.changes.proration import period_at
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.diff import effects, for_whoever_may
-from paygrade.entitlements.derive import Entitlement, Snapshot, derive
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.entitlements.derive import derive
+from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.seats import Seats, losses
 from paygrade.entitlements.sources import offers
 from paygrade.usage.balances import Balance
 from paygrade.usage.ledger import carried_over, in_window
+from paygrade.values.periods import soonest
 
 
 class Matched(Struct, frozen=True):

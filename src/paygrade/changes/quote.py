@@ -18,9 +18,10 @@ from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Su
 from paygrade.catalog.model import Catalog, Direction, PlanChangeRule
 from paygrade.changes.cost import Money, bill, currency_of
 from paygrade.changes.impact import Carried, Delta, Matched, Violation, match_rule, outcome
+from paygrade.changes.positions import Position
 from paygrade.changes.proration import period_at
-from paygrade.changes.request import Position, Resolved, Wanted, resolve
-from paygrade.entitlements.derive import Snapshot
+from paygrade.changes.request import Resolved, Wanted, resolve
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.values.errors import Refused
 
 

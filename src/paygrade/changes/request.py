@@ -13,7 +13,7 @@ alone is refused.
 | the same | both, or neither | lateral |
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Literal, NoReturn
 
@@ -23,10 +23,11 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Item, Subscription
 from paygrade.billing.standing import Standing, standings
-from paygrade.billing.versions import bought_since, counted, unbought, version_at
-from paygrade.catalog.model import AddOn, Allowance, Catalog, Direction, Plan, Price, versions_of
-from paygrade.catalog.reader import one_of
+from paygrade.billing.versions import bought_since, unbought, version_at
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Direction, Plan, Price
+from paygrade.changes.positions import Position, direction_of, plan_position, positions
 from paygrade.values.errors import Refused
+from paygrade.values.text import one_of
 
 _UNCHANGEABLE = ("incomplete", "canceled", "expired")
 
@@ -47,19 +48,6 @@ class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     when: Literal["now", "period_end"] | None = None
     date: datetime | None = None
     subscription: str | None = None
-
-
-class Position(Struct, frozen=True):
-    """An item of a subscription, what it buys and for which price, as far as the catalog knows."""
-
-    item: Item
-    bought: Plan | AddOn | None
-    price: Price | None
-
-    @property
-    def key(self) -> str:
-        item = self.item
-        return self.bought.key if self.bought else item.lookup_key or item.price or item.product or item.id
 
 
 class Resolved(Struct, frozen=True):
@@ -106,16 +94,6 @@ def resolve(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) ->
     return Resolved(standing, several, plan_before, plan_after, before, after, direction)
 
 
-def positions(account: Account, subscription: Subscription, catalog: Catalog, at: datetime) -> tuple[Position, ...]:
-    """The items of a subscription, as the catalog knows them: in the versions that count for the account."""
-    found = []
-    for item in subscription.items:
-        one = counted(account, catalog, subscription.id, item, at)
-        bought = one.bought if one is not None else None
-        found.append(Position(item, bought, _price_of(bought, item, catalog) if bought is not None else None))
-    return tuple(found)
-
-
 def _subscription(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) -> tuple[Standing, bool]:
     """The subscription to change, and whether there are others: one whose plan counts, the highest plan first."""
     live = [s for s in standings(account, catalog, at) if s.state not in _UNCHANGEABLE]
@@ -134,11 +112,6 @@ def _rank(account: Account, standing: Standing, catalog: Catalog, at: datetime) 
     found = positions(account, standing.subscription, catalog, at)
     bought = (position.bought for position in found if position.item.quantity > 0)
     return max((plan.rank for plan in bought if isinstance(plan, Plan)), default=-1)
-
-
-def plan_position(found: Iterable[Position]) -> Position | None:
-    plans = [p for p in found if isinstance(p.bought, Plan)]
-    return max(plans, key=lambda p: p.bought.rank if isinstance(p.bought, Plan) else -1, default=None)
 
 
 def _default(account: Account, catalog: Catalog, at: datetime) -> Plan | None:
@@ -240,23 +213,6 @@ def _refuse_price(bought: Plan | AddOn, why: str) -> NoReturn:
     raise Refused("unknown_price", f"`{bought.key}` {why}")
 
 
-def _price_of(bought: Plan | AddOn, item: Item, catalog: Catalog) -> Price | None:
-    """The price an item is bought for: by its name at the provider, by its key in manual billing, or the only one.
-
-    Who is held to another version than they bought goes on paying what they bought.
-    """
-    refs = {ref for ref in (item.price, item.lookup_key) if ref}
-    found = [price for price in bought.prices.values() if price.stripe in refs]
-    if refs and not found:
-        versions = reversed(versions_of(catalog, bought.key).values())
-        found = [price for sold in versions for price in sold.prices.values() if price.stripe in refs]
-    if not found and item.plan is not None:
-        found = [price for price in bought.prices.values() if price.key in refs]
-        if not found and not refs and len(bought.prices) == 1:
-            found = list(bought.prices.values())
-    return found[0] if found else None
-
-
 def _swapped(position: Position, bought: Plan | AddOn, price: Price | None) -> Position:
     if bought is position.bought and price == position.price:
         return position
@@ -324,24 +280,3 @@ def _counted(
             )
             after.append(_new(add_on, _choose(add_on, interval, like), quantity, manual=manual))
     return tuple(p for p in after if p.item.quantity > 0 or p in before)
-
-
-def direction_of(
-    plan_before: Plan | None, plan_after: Plan | None, before: tuple[Position, ...], after: tuple[Position, ...]
-) -> Direction:
-    if plan_after is not None and (plan_before is None or plan_after.key != plan_before.key):
-        return "upgrade" if plan_before is None or plan_after.rank > plan_before.rank else "downgrade"
-    old, new = _sizes(before), _sizes(after)
-    moves = {(new.get(key, 0) > old.get(key, 0)) for key in {*old, *new} if new.get(key, 0) != old.get(key, 0)}
-    return "lateral" if len(moves) != 1 else "upgrade" if moves.pop() else "downgrade"
-
-
-def _sizes(found: Iterable[Position]) -> dict[tuple[str, str], int]:
-    """Whatever can be more or less: how many of each, and how long each is paid for."""
-    sizes = {}
-    for position in found:
-        sizes["quantity", position.key] = position.item.quantity
-        if position.price is not None and position.item.quantity:
-            days = {"day": 1, "week": 7, "month": 30, "year": 365}[position.price.interval]
-            sizes["interval", position.key] = days * position.price.interval_count
-    return sizes

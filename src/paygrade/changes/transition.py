@@ -12,15 +12,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, Statement
-from paygrade.billing.facts import TERMINAL, Customer, Leeway, ManualSubscription, Subscription
-from paygrade.billing.standing import in_phase, soonest, standings
+from paygrade.billing.facts import Customer, Leeway, ManualSubscription, Subscription
+from paygrade.billing.standing import in_phase, standings
 from paygrade.catalog.model import Catalog, Direction, Plan
 from paygrade.changes.impact import Carried, Delta, Matched, Outcome, Violation, match_rule, outcome
-from paygrade.changes.request import Position, direction_of, plan_position, positions
-from paygrade.entitlements.derive import Entitlement, Snapshot
+from paygrade.changes.positions import Position, direction_of, plan_position, positions
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.seats import SeatLoss
-
-ENDED = ("incomplete", "canceled", "expired")
+from paygrade.values.periods import soonest
+from paygrade.values.states import NOT_LIVE, TERMINAL
 
 
 class Settlement(Struct, frozen=True):
@@ -102,7 +103,7 @@ def _differing(old: "Bought", new: "Bought") -> list[str]:
 
 def bought(account: Account, catalog: Catalog, at: datetime) -> Bought:
     """What the account buys at `at`, by each subscription that lives."""
-    lives = [s.subscription for s in standings(account, catalog, at) if s.state not in ENDED]
+    lives = [s.subscription for s in standings(account, catalog, at) if s.state not in NOT_LIVE]
     found = {one.id: tuple(p for p in positions(account, one, catalog, at) if p.item.quantity > 0) for one in lives}
     return {id: its for id, its in found.items() if its}
 
@@ -144,7 +145,7 @@ def as_stood(account: Account, since: datetime, at: datetime) -> Account:
         ends_at, trial_ends_at = subscription.ends_at, subscription.trial_ends_at
         if ends_at is not None and since < ends_at <= at:
             ends_at = None
-        if trial_ends_at is not None and since < trial_ends_at <= at and subscription.after_trial in ENDED:
+        if trial_ends_at is not None and since < trial_ends_at <= at and subscription.after_trial in NOT_LIVE:
             subscription = replace(subscription, after_trial="active")
         return replace(subscription, ends_at=ends_at, next=to_come)
 

@@ -14,7 +14,7 @@ from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Pin
 from paygrade.billing.standing import standings
 from paygrade.catalog.model import Catalog, Interval
-from paygrade.changes.request import positions
+from paygrade.changes.positions import positions
 from paygrade.entitlements.sources import versions_had
 
 Skipped = Literal["unknown_account", "not_on_plan", "another_version", "there_already"]

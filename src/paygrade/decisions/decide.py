@@ -12,9 +12,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.catalog.model import OnError
-from paygrade.entitlements.derive import Entitlement, Segment, Snapshot, entitlements_at
-from paygrade.entitlements.seats import seats_of
-from paygrade.entitlements.sources import Reason, Source
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.entitlements.model import Entitlement, Reason, Segment, Source, seats_of
 from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot
 from paygrade.usage.ledger import in_window, price, rate_of, set_aside
 

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import Decision, decide
-from paygrade.entitlements.derive import Entitlement, Snapshot, derive
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.entitlements.derive import derive
+from paygrade.entitlements.model import Entitlement
 
 
 class Effect(Struct, frozen=True):

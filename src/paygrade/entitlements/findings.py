@@ -10,12 +10,13 @@ from typing import Literal
 from msgspec import Struct
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import TERMINAL
 from paygrade.billing.versions import is_known
 from paygrade.catalog.model import Catalog
-from paygrade.entitlements.derive import derive, override_fits
+from paygrade.entitlements.derive import derive
+from paygrade.entitlements.merge import override_fits
 from paygrade.entitlements.seats import named, seats_at, suspended
 from paygrade.entitlements.sources import offers
+from paygrade.values.states import TERMINAL
 
 
 class Finding(Struct, frozen=True):

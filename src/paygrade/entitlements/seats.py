@@ -16,12 +16,9 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Member
 from paygrade.catalog.model import OverSeats
-from paygrade.entitlements.derive import Entitlement
-from paygrade.entitlements.sources import Reason
+from paygrade.entitlements.model import Entitlement, Reason, seats_of
 from paygrade.values.errors import Refused
 
-_HELD_BACK: frozenset[Reason] = frozenset({"past_due", "unpaid", "paused", "blocked"})
-"""What closes a level for a while: it says nothing of how many seats there are, and takes nobody's away."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 NAMED_MAX = 10
 
@@ -43,13 +40,6 @@ class SeatLoss(Struct, frozen=True):
     member: str
     level: str
     how: Literal["released", "suspended"]
-
-
-def seats_of(its: Entitlement) -> int | None:
-    """How many seats of this level there are; None: as many as anyone likes, or nobody can say for the time being."""
-    if not its.granted:
-        return None if its.reason in _HELD_BACK else 0
-    return its.units_max if its.soft else its.limit
 
 
 def seats_at(entitlements: Mapping[str, Entitlement]) -> Seats | None:

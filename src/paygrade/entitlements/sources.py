@@ -14,71 +14,23 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, Item, Leeway, Override
-from paygrade.billing.standing import Standing, State, standings
+from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version, counted, unbought
 from paygrade.catalog.model import (
     AddOn,
     Allowance,
     Catalog,
     Credit,
-    Feature,
     Plan,
     Setting,
     Switch,
     Term,
     find_bought,
 )
-from paygrade.catalog.reader import QUANTITY_MAX
+from paygrade.entitlements.model import Offer, Reason, Source
 from paygrade.values.periods import CALENDAR
-
-Reason = Literal[
-    "plan",
-    "add_on",
-    "override",
-    "trial",
-    "credit",
-    "grace",
-    "not_in_plan",
-    "limit_reached",
-    "insufficient_credit",
-    "no_subscription",
-    "trial_ended",
-    "past_due",
-    "unpaid",
-    "paused",
-    "canceled",
-    "blocked",
-    "no_seat",
-    "role_not_permitted",
-    "override_denied",
-    "unknown_feature",
-    "unknown_account",
-    "stale",
-]
-
-
-Offer = Feature | Credit
-"""What a key of the catalog that can be entitled stands for."""
-
-
-class Source(Struct, frozen=True, omit_defaults=True):
-    """Where an entitlement comes from. `plan` is versioned (`pro@3`); `subscription` is None for the default plan.
-
-    `units` None with `unlimited` False: this kind of source has none. `until` is when the source is known to end.
-    """
-
-    kind: Literal["plan", "add_on", "leeway", "override", "block"]
-    reason: Reason
-    plan: str | None = None
-    subscription: str | None = None
-    state: State | None = None
-    units: int | None = None
-    unlimited: bool = False
-    value: bool | int | str | None = None
-    note: str = ""
-    until: datetime | None = None
-    spend_cap: int | None = None
-    """What it lets overage cost, in minor units, where that is all it says."""
+from paygrade.values.states import NOT_LIVE
+from paygrade.values.text import QUANTITY_MAX
 
 
 class Candidate(Struct, frozen=True):
@@ -122,12 +74,12 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
         holding
         for s in stands
         # An ended subscription explains a denial only as long as nothing has taken its place.
-        if s.access != "full" and not (bought_live and s.state in _ENDED)
+        if s.access != "full" and not (bought_live and s.state in NOT_LIVE)
         for holding in _own(account, s, catalog, at)
     ]
     dated: tuple[Override | Block, ...] = (*account.overrides.values(), *account.blocks.values())
     # A leeway makes up for what a plan change took, and for nothing that a missing payment or a pause did.
-    suspended = any(s.access != "full" and s.state not in _ENDED for s in stands)
+    suspended = any(s.access != "full" and s.state not in NOT_LIVE for s in stands)
     leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until and not suspended}
     ends = [s.until for s in stands if s.until] + [d.expires_at for d in dated if d.expires_at and d.expires_at > at]
     ends += [leeway.until for leeway in leeways.values()]
@@ -149,7 +101,7 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
 
 def _anchor_of(account: Account, stands: Iterable[Standing]) -> datetime:
     """What windows are aligned to that come from no subscription of their own; the same at every instant."""
-    live = next((s.subscription.anchor_at for s in stands if s.state not in _ENDED), None)
+    live = next((s.subscription.anchor_at for s in stands if s.state not in NOT_LIVE), None)
     ended = (s.subscription.anchor_at for s in stands)
     return live or account.since or min(ended, default=CALENDAR)
 
@@ -157,7 +109,7 @@ def _anchor_of(account: Account, stands: Iterable[Standing]) -> datetime:
 def versions_had(account: Account, catalog: Catalog, at: datetime) -> tuple[Version, ...]:
     """The versions of all that the account has: what it pays for, and the plans that count without being bought."""
     stands = standings(account, catalog, at)
-    had = [h for s in stands if s.state not in _ENDED for h in _own(account, s, catalog, at)]
+    had = [h for s in stands if s.state not in NOT_LIVE for h in _own(account, s, catalog, at)]
     had += _granting(account, catalog, stands, at)
     found = {holding.version.ref: holding.version for holding in had}
     return tuple(found[ref] for ref in sorted(found))
@@ -256,7 +208,7 @@ def closed_sources(view: View, offer: Offer, offered: list[tuple[Term, Holding]]
         if standing is None:
             continue
         source = replace(source_of(term, holding), reason=_denied_reason(standing))
-        verdict: Literal["lapsed", "suspended"] = "lapsed" if standing.state in _ENDED else "suspended"
+        verdict: Literal["lapsed", "suspended"] = "lapsed" if standing.state in NOT_LIVE else "suspended"
         found[(source.kind, source.plan, source.subscription)] = Candidate(source, verdict)
     return tuple(sorted(found.values(), key=lambda candidate: _CLOSED_ORDER.index(candidate.source.reason)))
 
@@ -275,7 +227,6 @@ def _denied_reason(standing: Standing) -> Reason:
             return "no_subscription"
 
 
-_ENDED: tuple[State, ...] = ("canceled", "expired", "incomplete")
 _CLOSED_ORDER: tuple[Reason, ...] = ("past_due", "unpaid", "paused", "trial_ended", "canceled", "no_subscription")
 
 

@@ -14,7 +14,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import TERMINAL, Body, Customer, Departed, Fact, ManualSubscription, Subscription
+from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Subscription
+from paygrade.values.states import TERMINAL
 
 _LINKS_LOCK = 4710_0003
 """First key of the advisory locks on what an account links; the second is the account's hash."""

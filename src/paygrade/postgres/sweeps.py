@@ -13,7 +13,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.billing.facts import TERMINAL
+from paygrade.values.states import TERMINAL
 
 _COLUMNS = """
     id, dry_run, started_at, finished_at,

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.catalog.model import Carry
-from paygrade.entitlements.derive import Entitlement
+from paygrade.entitlements.model import Entitlement
 from paygrade.usage.balances import (
     NOTHING_MORE,
     Balance,

@@ -15,7 +15,7 @@ from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer
 from paygrade.billing.standing import Standing, stand
 from paygrade.catalog.model import Catalog, MeteredFeature, Plan
-from paygrade.entitlements.derive import Entitlement
+from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.sources import bought_by
 from paygrade.values.periods import Period
 

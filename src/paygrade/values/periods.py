@@ -7,6 +7,7 @@ windows of one recurrence and anchor tile time without gap or overlap.
 
 import re
 from calendar import monthrange
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal, get_args
@@ -143,3 +144,8 @@ def _zone(name: str) -> tzinfo:
             f"this machine does not know the time zone `{name}`, in which something is counted; "
             "install the package `tzdata` here"
         ) from None
+
+
+def soonest(dates: Iterable[datetime | None], at: datetime) -> datetime | None:
+    """The first of these dates that is still to come."""
+    return min((date for date in dates if date is not None and date > at), default=None)

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from paygrade.billing.facts import Phase, Status, Subscription
-from paygrade.billing.standing import State, in_phase, rung, stand
+from paygrade.billing.facts import Phase, Subscription
+from paygrade.billing.standing import in_phase, rung, stand
 from paygrade.catalog.model import Step
+from paygrade.values.states import State, Status
 from support.samples import CATALOG, T0, instants, item, subscription, subscriptions
 
 DAY = timedelta(days=1)

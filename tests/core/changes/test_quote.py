@@ -26,7 +26,8 @@ from paygrade.catalog.parse import parse
 from paygrade.changes.impact import Violation
 from paygrade.changes.quote import Quote, quote
 from paygrade.changes.request import Wanted
-from paygrade.entitlements.derive import derive, snapshot
+from paygrade.decisions.take import snapshot
+from paygrade.entitlements.derive import derive
 from paygrade.usage.balances import Balance
 from paygrade.values.errors import Refused
 

@@ -29,7 +29,8 @@ from paygrade.changes.plan_change import asked_for
 from paygrade.changes.request import Wanted
 from paygrade.changes.transition import Settlement, as_stood, bought, is_as_expected, next_turn, settle
 from paygrade.decisions.decide import decide
-from paygrade.entitlements.derive import derive, snapshot
+from paygrade.decisions.take import snapshot
+from paygrade.entitlements.derive import derive
 from paygrade.usage.balances import Balance
 from paygrade.values.errors import Refused
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Member, Override
 from paygrade.decisions.decide import Decision, decide
-from paygrade.entitlements.derive import snapshot
+from paygrade.decisions.take import snapshot
 from paygrade.entitlements.sources import offers
 from paygrade.usage.balances import Balance
 from support.samples import (

@@ -11,13 +11,16 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Block, Fact, Item, ManualSubscription, Override
 from paygrade.catalog.model import Allowance, Burn, Credit, MeteredFeature, OveragePrice, Rate
-from paygrade.catalog.reader import QUANTITY_MAX
 from paygrade.decisions.decide import Decision, decide
-from paygrade.entitlements.derive import HORIZON, Entitlement, Snapshot, derive, snapshot, trace
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.take import snapshot
+from paygrade.entitlements.derive import HORIZON, derive, trace
 from paygrade.entitlements.findings import findings
+from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.sources import offers
 from paygrade.usage.balances import Balance
 from paygrade.values.periods import Recurrence, window_at
+from paygrade.values.text import QUANTITY_MAX
 from support.samples import (
     CATALOG,
     MONTH,

@@ -13,7 +13,9 @@ from paygrade.billing.accounts import Account, apply, replay
 from paygrade.billing.facts import Block, Fact, Member, Override
 from paygrade.catalog.model import OVER_SEATS, BooleanFeature, Catalog, LevelFeature, OverSeats
 from paygrade.decisions.decide import decide
-from paygrade.entitlements.derive import Snapshot, derive, snapshot
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.take import snapshot
+from paygrade.entitlements.derive import derive
 from paygrade.entitlements.findings import findings
 from paygrade.entitlements.seats import (
     NAMED_MAX,

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import Carry, Rate
 from paygrade.decisions.decide import decide
-from paygrade.entitlements.derive import Entitlement, Segment, Snapshot
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.usage.balances import (
     Balance,
     Detail,

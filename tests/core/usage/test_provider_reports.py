@@ -10,8 +10,8 @@ from paygrade.billing.accounts import Account, Statement
 from paygrade.billing.facts import Customer
 from paygrade.catalog.model import MeteredFeature, Report
 from paygrade.catalog.parse import parse
-from paygrade.entitlements.derive import Entitlement, derive
-from paygrade.entitlements.sources import Source
+from paygrade.entitlements.derive import derive
+from paygrade.entitlements.model import Entitlement, Source
 from paygrade.usage.provider_reports import FUTURE, PAST, identifier, payer, reportable, stamp, summed_span
 from paygrade.values.periods import Period
 from support.fake_provider import DOCUMENT, T0, customer, pro

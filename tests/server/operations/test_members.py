@@ -15,7 +15,7 @@ from paygrade.billing.facts import Item, Member, Override, Subscription
 from paygrade.catalog.model import OverSeats
 from paygrade.changes.request import Wanted
 from paygrade.cli.quote_page import page
-from paygrade.entitlements.derive import snapshot
+from paygrade.decisions.take import snapshot
 from paygrade.entitlements.seats import SeatLoss
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check, decisions, explain

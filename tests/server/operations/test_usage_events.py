@@ -513,7 +513,7 @@ async def test_what_ran_out_is_given_back_before_events_are_drawn(sold: Store, d
     assert of(database_url, "ai_credits") == {"grant:bought": 5}
 
 
-EMPTY = "truncate ledger, balances, grants, seen_values, accounts, facts, catalogs"
+NO_CATALOG = "truncate ledger, balances, grants, seen_values, accounts, facts, catalogs"
 
 sent = st.lists(
     st.one_of(
@@ -568,7 +568,7 @@ def test_splitting_a_batch_or_sending_it_again_changes_no_balance(
     async def after(*batches: list[UsageEvent]) -> tuple[dict[tuple[str, str, str], int], int]:
         async with Store(database_url) as store:
             async with store.transaction() as tx:
-                await tx._connection.execute(EMPTY)
+                await tx._connection.execute(NO_CATALOG)
             await world(store)
             await give_credits(store, "bought", 7)
             accepted = 0

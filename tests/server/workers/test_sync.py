@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from psycopg import sql
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import Customer, Departed, Item, Phase, Status
+from paygrade.billing.facts import Customer, Departed, Item, Phase
 from paygrade.changes.order import Progress
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.request import Wanted
@@ -38,6 +38,7 @@ from paygrade.server.workers.sync import (
     sync_subject,
 )
 from paygrade.values.errors import Unavailable
+from paygrade.values.states import Status
 from support.fake_provider import DOCUMENT, T0, Elsewhere, Event, SetClock, World, customer, pro
 
 pytestmark = pytest.mark.anyio

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from paygrade.catalog.model import TopUp
+from paygrade.catalog.model import NO_CATALOG, TopUp
 from paygrade.postgres.store import Store
 from paygrade.postgres.top_ups import SavedTopUp
 from paygrade.providers.stripe.top_ups import KEY_TRIES
 from paygrade.server.operations.accounts.top_ups import ask_top_up, list_top_ups, retry_top_up
-from paygrade.server.operations.catalog.publish import EMPTY
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import read_balance
 from paygrade.server.operations.usage.requests import Consume
@@ -126,7 +125,7 @@ async def test_no_more_are_bought_than_the_policy_allows_in_a_month(store: Store
 
 async def test_without_a_policy_nothing_is_asked_for(store: Store, desk: Billing) -> None:
     async with store.transaction() as tx:
-        assert not await ask_top_up(tx, EMPTY, account="acme", credit="ai_credits", balance=0, at=desk.at)
+        assert not await ask_top_up(tx, NO_CATALOG, account="acme", credit="ai_credits", balance=0, at=desk.at)
 
 
 async def test_two_who_use_the_last_units_at_once_ask_for_one_top_up(store: Store, desk: Billing) -> None:

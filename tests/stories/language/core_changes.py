@@ -32,11 +32,13 @@ from paygrade.changes.plan_change import (
 from paygrade.changes.quote import Caveat, Quote, changed_subscription, quote
 from paygrade.changes.request import Wanted
 from paygrade.changes.transition import Settlement, bought, is_as_expected, settle
-from paygrade.entitlements.derive import Snapshot, derive
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.entitlements.derive import derive
 from paygrade.entitlements.seats import losses, seats_at, without_seat
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.usage.balances import slot_of
 from paygrade.values.errors import Refused
+from paygrade.values.states import NOT_LIVE
 from stories.language.change_outcomes import Found, latest, plain
 from stories.language.core_ledger import Ledger
 from stories.language.owner_phrases import Accept, Change, Do, Errand, GoBack, Look, TakeBack
@@ -48,7 +50,6 @@ GIVEN_UP = timedelta(hours=22)
 LATE = timedelta(minutes=2)
 """How long after its time a scheduled change is looked at, if no reading has told of it."""
 STEPS_MAX = 16
-ENDED = ("incomplete", "canceled", "expired")
 
 
 class Books(Protocol):
@@ -193,7 +194,7 @@ class Changes:
 
     def _act(self, key: str, wanted: Do) -> PlanChange:
         account, at = self._books.account(key), self._books.now
-        live = [s for s in account.subscriptions if s.status not in ENDED]
+        live = [s for s in account.subscriptions if s.status not in NOT_LIVE]
         if len(live) != 1:
             raise Refused("no_subscription_to_change", key)
         refuse_idle(live[0], wanted.act)

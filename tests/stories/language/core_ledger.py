@@ -12,7 +12,8 @@ from typing import TypeVar, assert_never
 from msgspec.structs import replace
 
 from paygrade.decisions.decide import Decision, decide, decide_to_hold
-from paygrade.entitlements.derive import Entitlement, Snapshot
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import BalanceView, GrantView
 from paygrade.server.operations.usage.requests import Commit, Consume, Extend, Release, Reserve

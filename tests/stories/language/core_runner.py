@@ -16,8 +16,11 @@ from paygrade.catalog.grandfathering import succeed
 from paygrade.catalog.parse import parse
 from paygrade.changes.version_migration import stated_by
 from paygrade.decisions.decide import Decision, decide
-from paygrade.entitlements.derive import Entitlement, Snapshot, derive, snapshot
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.take import snapshot
+from paygrade.entitlements.derive import derive
 from paygrade.entitlements.findings import findings
+from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.seats import chosen, refuse_more_than_there_are, seats_at, stated
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.orders import StripeOrders

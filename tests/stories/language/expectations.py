@@ -17,7 +17,7 @@ from typing import get_args
 from msgspec import Struct
 
 from paygrade.decisions.decide import Decision
-from paygrade.entitlements.sources import Reason, Source
+from paygrade.entitlements.model import Reason, Source
 from paygrade.values.periods import parse_instant
 from stories.language.phrases import read_value
 

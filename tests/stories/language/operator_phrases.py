@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from paygrade.billing.facts import (
-    STATUSES,
     Block,
     Body,
     Item,
@@ -24,6 +23,7 @@ from paygrade.billing.facts import (
 from paygrade.catalog.grandfathering import FOLLOW, Existing
 from paygrade.changes.version_migration import Move
 from paygrade.usage.balances import Grant
+from paygrade.values.states import STATUSES
 from stories.language.phrases import ItemsSaid, Phrases
 from stories.language.product_phrases import Asking, Count, Give, Void
 

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from paygrade.billing import facts
 from paygrade.providers.stripe.fields import Payload
+from paygrade.values.states import TERMINAL, Status
 
 Json = Mapping[str, Any]
 """A JSON object as received: nothing about it is trusted."""
@@ -31,7 +32,7 @@ ACCOUNT_KEY = "paygrade_account"
 UNKNOWN_AT = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for the creation of a customer of which Stripe keeps only the id (deleted ones)."""
 
-_STATUSES: dict[str, facts.Status] = {
+_STATUSES: dict[str, Status] = {
     "trialing": "trialing",
     "active": "active",
     "past_due": "past_due",
@@ -41,7 +42,7 @@ _STATUSES: dict[str, facts.Status] = {
     "incomplete_expired": "expired",
     "canceled": "canceled",
 }
-_WITHOUT_PAYMENT_METHOD: dict[str | None, facts.Status] = {"cancel": "canceled", "pause": "paused"}
+_WITHOUT_PAYMENT_METHOD: dict[str | None, Status] = {"cancel": "canceled", "pause": "paused"}
 _SETTLED = frozenset({"paid", "void", "uncollectible", "deleted"})
 
 
@@ -72,7 +73,7 @@ def subscription(
     status = _STATUSES.get(word)
     items = _items(source)
     trial_ends_at, ended_at = source.instant("trial_end"), source.instant("ended_at")
-    live = status not in facts.TERMINAL
+    live = status not in TERMINAL
     payer = Payload(customer, "customer") if customer is not None else source.expanded("customer")
     return facts.Subscription(
         id=source.required_text("id"),
@@ -189,7 +190,7 @@ def _planned(line: Payload, known: Mapping[str | None, facts.Item]) -> facts.Ite
     )
 
 
-def _after_trial(source: Payload, payer: Payload | None) -> facts.Status:
+def _after_trial(source: Payload, payer: Payload | None) -> Status:
     """What Stripe makes of it at the trial's end with what is known now (docs.stripe.com/billing/subscriptions/trials).
 
     Where an invoice is created without a way to pay, it is attempted an hour later; until then it is active.
@@ -224,7 +225,7 @@ def _unit_amount(line: Payload) -> int | None:
 
 
 def _trial_ran_out(
-    source: Payload, status: facts.Status | None, *, trial_ends_at: datetime | None, ended_at: datetime | None
+    source: Payload, status: Status | None, *, trial_ends_at: datetime | None, ended_at: datetime | None
 ) -> bool:
     if status == "canceled":
         return trial_ends_at is not None and ended_at == trial_ends_at

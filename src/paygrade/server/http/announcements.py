@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from paygrade.server.operations.changes.advance import ToldChange
+from paygrade.server.operations.accounts.change_trail import ToldChange
 from paygrade.server.operations.sync.repair import Told
 from paygrade.server.operations.usage.alerts import ToldAlert
 from paygrade.server.process.metrics import Metrics

@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from paygrade.catalog.parse import parse
-from paygrade.catalog.reader import QUANTITY_MAX, describe, refused
+from paygrade.catalog.reader import refused
 from paygrade.values.errors import Mistake, Refused
+from paygrade.values.text import QUANTITY_MAX, describe
 
 BYTES_MAX = 1 << 20
 DEPTH_MAX = 32

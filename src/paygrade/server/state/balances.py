@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from paygrade.entitlements.derive import Entitlement, Snapshot, entitlements_at
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.entitlements.model import Entitlement
 from paygrade.server.state.rollover import carried_into
 from paygrade.usage.balances import Balance, Grant, Hold, Row, SlotDetail, assemble, carried_slot, slot_of
 from paygrade.usage.entries import Kept, Key

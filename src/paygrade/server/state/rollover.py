@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from paygrade.entitlements.derive import Entitlement, derive
+from paygrade.entitlements.derive import derive
+from paygrade.entitlements.model import Entitlement
 from paygrade.usage.balances import Row, carried_slot, slot_of
 from paygrade.usage.entries import Key
 from paygrade.usage.ledger import release

@@ -16,9 +16,9 @@ import structlog
 from msgspec import Struct
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import Catalog
-from paygrade.entitlements.derive import Snapshot, snapshot
-from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.catalog.model import NO_CATALOG, Catalog
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.take import snapshot
 from paygrade.server.state.balances import Versions, counted_balance, with_balances_of_all
 from paygrade.server.state.windows import Windows
 from paygrade.usage.balances import Balance
@@ -108,7 +108,7 @@ class Snapshots:
 
     def last_catalog(self) -> Catalog:
         """The catalog as last known."""
-        return self._catalog or self._last_catalog or EMPTY
+        return self._catalog or self._last_catalog or NO_CATALOG
 
     async def load(self, store: "Store", account: str, at: datetime, *, remember: bool = True) -> Snapshot:
         """The account's snapshot that answers for `at`; one that is not known for an unknown account.
@@ -153,7 +153,7 @@ class Snapshots:
         changes = self._changes
         async with store.transaction() as tx:
             saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else EMPTY
+        catalog = saved.catalog if saved else NO_CATALOG
         if self._listening and self._changes == changes:
             self._catalog, self._topped_up = catalog, frozenset(catalog.policies.top_ups)
         return catalog

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.catalog.model import Catalog
-from paygrade.entitlements.derive import Entitlement, Segment, derive
+from paygrade.entitlements.derive import derive
+from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.entitlements.sources import view_of
 from paygrade.entitlements.windows import counting_window
 from paygrade.usage.balances import slot_of

@@ -15,11 +15,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import TERMINAL, Body, Customer, Departed, Fact
-from paygrade.catalog.model import Catalog
+from paygrade.billing.facts import Body, Customer, Departed, Fact
+from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import bought_by, offers
-from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.values.states import TERMINAL
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -116,7 +116,7 @@ async def report_of(store: "Store", gathered: Gathered, at: datetime) -> ImportR
     """Compare what was gathered with what is stored. Reads in batches; the database is not held between them."""
     async with store.transaction() as tx:
         saved = await tx.catalogs.load()
-    counting = _Counting(saved.catalog if saved else EMPTY)
+    counting = _Counting(saved.catalog if saved else NO_CATALOG)
     for batch in _batches(list(gathered.parts)):
         async with store.transaction() as tx:
             await counting.place(tx, {subject: gathered.customer(subject) for subject in batch})

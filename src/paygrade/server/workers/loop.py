@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from paygrade.server.operations.accounts.provider_reports import purge_reports
+from paygrade.server.operations.accounts.transition import TO_SETTLE_MAX, settle_due
 from paygrade.server.operations.catalog.migrations import finish_migration, migrate_next, unfinished_migrations
 from paygrade.server.operations.changes.quotes import purge_quotes
-from paygrade.server.operations.changes.transition import TO_SETTLE_MAX, settle_due
 from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again

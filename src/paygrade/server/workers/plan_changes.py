@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.plan_change import PlanChange, order_of
-from paygrade.server.operations.changes.advance import resolved, subject_of
+from paygrade.server.operations.accounts.change_trail import resolved, subject_of
 from paygrade.server.process.retries import pause_s
 from paygrade.values.errors import Refused, Unavailable
 

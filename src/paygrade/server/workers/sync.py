@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.billing.facts import TERMINAL, Customer, Departed
-from paygrade.billing.standing import soonest
+from paygrade.billing.facts import Customer, Departed
 from paygrade.server.operations.accounts.record import record
-from paygrade.server.operations.changes.transition import settle_account
+from paygrade.server.operations.accounts.transition import settle_account
 from paygrade.server.operations.sync.repair import note_reading
 from paygrade.server.process.retries import pause_s
 from paygrade.values.errors import Unavailable
+from paygrade.values.periods import soonest
+from paygrade.values.states import TERMINAL
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.server.operations.catalog.publish import EMPTY
+from paygrade.catalog.model import NO_CATALOG
 from paygrade.server.operations.usage.grants import grant_units
 from paygrade.server.process.retries import pause_s
 from paygrade.usage.balances import Grant
@@ -147,7 +147,7 @@ async def pause(store: "Store", claimed: "SavedTopUp", error: Unavailable) -> Ou
 async def _payer(tx: "Transaction", held: "SavedTopUp", at: datetime) -> str | None:
     saved, published = await tx.accounts.load(held.account), await tx.catalogs.load()
     account = saved.account if saved else Account(key=held.account)
-    return payer(account, published.catalog if published else EMPTY, at)
+    return payer(account, published.catalog if published else NO_CATALOG, at)
 
 
 async def _grant(tx: "Transaction", paid: "SavedTopUp", at: datetime) -> None:

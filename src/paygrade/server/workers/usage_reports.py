@@ -19,9 +19,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
-from paygrade.catalog.model import Catalog, MeteredFeature
+from paygrade.catalog.model import NO_CATALOG, Catalog, MeteredFeature
 from paygrade.entitlements.derive import derive
-from paygrade.server.operations.catalog.publish import EMPTY
 from paygrade.server.operations.sync.repair import PROVIDER, Told, tell
 from paygrade.server.process.retries import pause_s
 from paygrade.usage.provider_reports import (
@@ -89,7 +88,7 @@ async def mark_reports(store: "Store", *, at: datetime) -> int:
             return 0
         marked_until, scanned_at, version = held
         published = await tx.catalogs.load()
-        catalog = published.catalog if published else EMPTY
+        catalog = published.catalog if published else NO_CATALOG
         pools = [feature.key for feature in catalog.features.values() if _is_reported(feature)]
         scan = version != catalog.version or at - scanned_at >= SCAN_EVERY
         marked = 0
@@ -260,7 +259,7 @@ async def _known(tx: "Transaction", account: str, window: Period, at: datetime) 
     """
     saved, published = await tx.accounts.load(account), await tx.catalogs.load()
     now = saved.account if saved else Account(key=account)
-    catalog = published.catalog if published else EMPTY
+    catalog = published.catalog if published else NO_CATALOG
     moment = last_instant(window, at)
     if moment == at:
         return now, catalog

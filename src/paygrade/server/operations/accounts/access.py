@@ -9,13 +9,14 @@ from msgspec import Struct
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version
-from paygrade.catalog.model import Catalog
+from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.decisions.decide import Decision, decide, decide_unsure
-from paygrade.entitlements.derive import Entitlement, derive, snapshot, trace
+from paygrade.decisions.take import snapshot
+from paygrade.entitlements.derive import derive, trace
 from paygrade.entitlements.findings import Finding, findings
+from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.sources import Candidate, offers, versions_had
 from paygrade.server.operations.accounts.record import TimelineEntry, entry, unknown_account
-from paygrade.server.operations.catalog.publish import EMPTY
 from paygrade.server.state.balances import with_balances, with_balances_then
 from paygrade.values.errors import Unavailable
 
@@ -174,10 +175,10 @@ async def _known(tx: "Transaction", account: str, *, at: datetime, now: datetime
     if at < now:
         facts = await tx.accounts.facts(account, recorded_until=at)
         published = await tx.catalogs.load(published_until=at)
-        return replay(account, (saved.fact for saved in facts)), published.catalog if published else EMPTY
+        return replay(account, (saved.fact for saved in facts)), published.catalog if published else NO_CATALOG
     saved = await tx.accounts.load(account)
     published = await tx.catalogs.load()
-    return saved.account if saved else Account(key=account), published.catalog if published else EMPTY
+    return saved.account if saved else Account(key=account), published.catalog if published else NO_CATALOG
 
 
 def _topics(catalog: Catalog, feature: str, member: str | None) -> frozenset[str]:

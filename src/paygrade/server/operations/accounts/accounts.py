@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from paygrade.billing.accounts import Account, replay
-from paygrade.billing.facts import TERMINAL, Block, Member, Override, Profile, Subscription
+from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
 from paygrade.server.operations.accounts.record import TimelineEntry, entry, hold, record, unknown_account
 from paygrade.values.errors import Mistake, Refused
+from paygrade.values.states import TERMINAL
 
 if TYPE_CHECKING:
     from paygrade.postgres.accounts import SavedAccount

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Member
-from paygrade.catalog.model import Catalog, OverSeats
+from paygrade.catalog.model import NO_CATALOG, Catalog, OverSeats
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.seats import (
     SeatLoss,
@@ -26,7 +26,6 @@ from paygrade.entitlements.seats import (
     without_seat,
 )
 from paygrade.server.operations.accounts.record import hold, record, unknown_account
-from paygrade.server.operations.catalog.publish import EMPTY
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def taken_by_members(account: str, feature: str) -> Refused:
 
 async def _seats(tx: "Transaction", account: Account, at: datetime) -> Seats | None:
     published = await tx.catalogs.load()
-    return seats_at(derive(account, published.catalog if published else EMPTY, at).entitlements)
+    return seats_at(derive(account, published.catalog if published else NO_CATALOG, at).entitlements)
 
 
 async def _view(tx: "Transaction", account: Account, at: datetime) -> MembersView:

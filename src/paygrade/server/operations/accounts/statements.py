@@ -5,17 +5,19 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import STATUSES, Block, ManualSubscription, Member, Override, Subscription
-from paygrade.catalog.model import AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
+from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Subscription
+from paygrade.catalog.model import NO_CATALOG, AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
 from paygrade.decisions.decide import Decision, decide
-from paygrade.entitlements.derive import override_fits, snapshot
-from paygrade.entitlements.sources import Offer, offers
+from paygrade.decisions.take import snapshot
+from paygrade.entitlements.merge import override_fits
+from paygrade.entitlements.model import Offer
+from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.accounts import AccountView, view
 from paygrade.server.operations.accounts.members import state_members
 from paygrade.server.operations.accounts.record import hold, record
-from paygrade.server.operations.catalog.publish import EMPTY
-from paygrade.server.operations.changes.transition import settle_account
+from paygrade.server.operations.accounts.transition import settle_account
 from paygrade.values.errors import Refused
+from paygrade.values.states import STATUSES
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -111,7 +113,7 @@ async def put_subscription(
 
 async def _catalog(tx: "Transaction") -> Catalog:
     saved = await tx.catalogs.load()
-    return saved.catalog if saved else EMPTY
+    return saved.catalog if saved else NO_CATALOG
 
 
 def _decision(account: Account, catalog: Catalog, feature: str, at: datetime) -> Decision:

@@ -21,14 +21,14 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Pin
 from paygrade.billing.versions import pin_subject, pinned
-from paygrade.catalog.model import Catalog, PlanChangeRule
+from paygrade.catalog.model import NO_CATALOG, Catalog, PlanChangeRule
 from paygrade.changes.impact import Violation, outcome
 from paygrade.changes.version_migration import Move, PriceDifference, price_differences, stated_by, summed
 from paygrade.decisions.diff import Effect, effects, today
-from paygrade.entitlements.derive import snapshot
+from paygrade.decisions.take import snapshot
 from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.record import record, unknown_account
-from paygrade.server.operations.catalog.publish import EMPTY, SAMPLE_MAX
+from paygrade.server.operations.catalog.publish import SAMPLE_MAX
 from paygrade.server.operations.catalog.versions import refuse_unknown_version
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused
@@ -123,7 +123,7 @@ async def start_migration(
     """
     async with store.transaction() as tx:
         saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else EMPTY
+        catalog = saved.catalog if saved else NO_CATALOG
         refuse_unknown_version(catalog, move.plan, move.from_version)
         refuse_unknown_version(catalog, move.plan, move.to_version)
         if move.at is not None and move.at <= at:
@@ -202,7 +202,7 @@ async def migrate_next(store: "Store", migration: "SavedMigration", *, at: datet
         account = (await tx.accounts.lock([taken.account])).get(taken.account) or Account(key=taken.account)
         if migration.direction == "forward":
             saved = await tx.catalogs.load()
-            noted = await _move(tx, migration, taken, account, saved.catalog if saved else EMPTY, at)
+            noted = await _move(tx, migration, taken, account, saved.catalog if saved else NO_CATALOG, at)
         else:
             noted = await _move_back(tx, migration, taken, account, at)
         await tx.plan_migrations.note(migration.id, noted)

@@ -15,7 +15,7 @@ from paygrade.billing.accounts import Account
 from paygrade.billing.versions import Version
 from paygrade.catalog.diff import Change, compare
 from paygrade.catalog.grandfathering import FOLLOW, Existing, succeed, superseded
-from paygrade.catalog.model import Catalog, Policies, Step
+from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.catalog.parse import parse
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import offers, versions_had
@@ -25,17 +25,6 @@ if TYPE_CHECKING:
     from paygrade.postgres.catalogs import SavedCatalog
     from paygrade.postgres.store import Store, Transaction
 
-_NOTHING = (Step(until=None, access="none"),)
-EMPTY = Catalog(
-    version=0,
-    features={},
-    credits={},
-    plans={},
-    add_ons={},
-    policies=Policies(past_due=_NOTHING, unpaid=_NOTHING, paused=_NOTHING, plan_change=()),
-    stripe={},
-)
-"""What is in force before the first catalog is published: nothing is sold."""
 
 SAMPLE_MAX = 20
 _PAGE = 500
@@ -122,7 +111,7 @@ async def publish_catalog(
         if not dry_run:
             await tx.catalogs.hold()
         saved = await tx.catalogs.load()
-        base = saved.catalog if saved else EMPTY
+        base = saved.catalog if saved else NO_CATALOG
         wanted = parse(document, lines=lines, version=base.version + 1, previous=saved.catalog if saved else None)
         published_at = at if saved is None else max(at, saved.published_at)
         wanted = succeed(base, wanted, existing, published_at)

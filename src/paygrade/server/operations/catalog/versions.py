@@ -9,12 +9,11 @@ from msgspec import Struct
 
 from paygrade.billing.facts import Pin
 from paygrade.billing.versions import Version, pin_subject
-from paygrade.catalog.model import Catalog, versions_of
-from paygrade.catalog.reader import one_of
+from paygrade.catalog.model import NO_CATALOG, Catalog, versions_of
 from paygrade.entitlements.sources import versions_had
 from paygrade.server.operations.accounts.record import hold, record
-from paygrade.server.operations.catalog.publish import EMPTY
 from paygrade.values.errors import Refused
+from paygrade.values.text import one_of
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -67,7 +66,7 @@ async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> Ac
     async with store.transaction() as tx:
         held = await hold(tx, account)
         saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else EMPTY
+        catalog = saved.catalog if saved else NO_CATALOG
         refuse_unknown_version(catalog, pin.key, pin.version)
         refuse_unknown_version(catalog, pin.key, pin.then if isinstance(pin.then, int) else None)
         if pin.until is not None and pin.until <= at:
@@ -84,7 +83,7 @@ async def delete_pin(store: "Store", *, account: str, key: str, at: datetime) ->
             raise Refused("unknown_pin", f"`{account}` is held to no version of `{key}`")
         held = await record(tx, held, subject=pin_subject(key), body=Pin(key, withdrawn=True), at=at)
         saved = await tx.catalogs.load()
-    return AccountVersions(account, versions_had(held, saved.catalog if saved else EMPTY, at))
+    return AccountVersions(account, versions_had(held, saved.catalog if saved else NO_CATALOG, at))
 
 
 async def version_counts(store: "Store", *, at: datetime) -> VersionCounts:
@@ -101,7 +100,7 @@ async def version_holders(
     """
     async with store.transaction() as tx:
         saved = await tx.catalogs.load()
-    refuse_unknown_version(saved.catalog if saved else EMPTY, key, version)
+    refuse_unknown_version(saved.catalog if saved else NO_CATALOG, key, version)
     counts, found = await _look(store, key=key, version=version, after=after, limit=limit, at=at)
     page = found[:limit]
     return VersionHolders(counts, tuple(page), page[-1].account if len(found) > limit else None)
@@ -116,7 +115,7 @@ async def _look(
     last = ""
     async with store.transaction() as tx:
         saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else EMPTY
+        catalog = saved.catalog if saved else NO_CATALOG
         while page := await tx.accounts.page(after=last, limit=_PAGE):
             last = page[-1].account.key
             for one in page:

@@ -15,15 +15,15 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import ManualSubscription, Subscription
+from paygrade.catalog.model import NO_CATALOG
 from paygrade.changes.order import Act
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange, Step, acted, asked_for, back, refuse_idle
 from paygrade.changes.quote import Quote, changed_subscription, quote
-from paygrade.entitlements.derive import snapshot
+from paygrade.decisions.take import snapshot
+from paygrade.server.operations.accounts.change_trail import resolved, subject_of
 from paygrade.server.operations.accounts.record import hold, record, unknown_account
-from paygrade.server.operations.catalog.publish import EMPTY
-from paygrade.server.operations.changes.advance import resolved, subject_of
+from paygrade.server.operations.accounts.transition import settle_account
 from paygrade.server.operations.changes.quotes import Previewer, quote_change
-from paygrade.server.operations.changes.transition import settle_account
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused, Unavailable
 
@@ -72,7 +72,7 @@ async def carry_out(
         if not change.is_manual:
             return change
         published = await tx.catalogs.load()
-        stated = changed_subscription(held, published.catalog if published else EMPTY, made)
+        stated = changed_subscription(held, published.catalog if published else NO_CATALOG, made)
         return await _stated(tx, held, change, stated, at)
 
 
@@ -220,7 +220,7 @@ async def _refuse_outdated(tx: "Transaction", held: Account, made: Quote, at: da
             f"{held.version}); ask for another quote",
         )
     published = await tx.catalogs.load()
-    catalog = published.catalog if published else EMPTY
+    catalog = published.catalog if published else NO_CATALOG
     if made.catalog_version != catalog.version:
         raise Refused("catalog_changed", f"the catalog has changed since `{made.id}` was made; ask for another quote")
     if made.when != "now" and made.effective_at <= at:

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import Aggregate, Catalog
 from paygrade.decisions.decide import Decision, decide
-from paygrade.entitlements.derive import Entitlement, Segment, Snapshot
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.server.operations.accounts.top_ups import ask_top_up
 from paygrade.server.operations.events.batch import Taken
 from paygrade.server.operations.usage.alerts import Passed, note_alerts

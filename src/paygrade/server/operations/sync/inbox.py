@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from paygrade.catalog.model import find_bought
+from paygrade.catalog.model import NO_CATALOG, find_bought
 from paygrade.entitlements.findings import findings
-from paygrade.server.operations.catalog.publish import EMPTY
 from paygrade.server.operations.sync.repair import RepairStatus, repair_status
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ async def sync_status(store: "Store", *, now: datetime) -> SyncStatus:
         failing = await tx.subjects.failing(LISTED_MAX)
         received, unhandled, last_event_at = await tx.inbox.count()
         saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else EMPTY
+        catalog = saved.catalog if saved else NO_CATALOG
         unmapped = [item for item in await tx.accounts.items_sold() if find_bought(catalog, **item) is None]
         doubted = await tx.accounts.in_doubt(unmapped, LISTED_MAX)
         misplaced = await tx.accounts.misplaced_links(LISTED_MAX)

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from paygrade.decisions.decide import decide
-from paygrade.entitlements.derive import Entitlement, Snapshot, entitlements_at
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.entitlements.model import Entitlement
 from paygrade.usage.balances import slot_of
 from paygrade.usage.entries import Alert
 from paygrade.usage.ledger import edges

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from paygrade.decisions.decide import Decision
-from paygrade.entitlements.sources import Reason, Source
+from paygrade.entitlements.model import Reason, Source
 
 
 class Answer(Struct, frozen=True, gc=False):

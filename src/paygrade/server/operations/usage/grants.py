@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.entitlements.derive import Entitlement, Snapshot, entitlements_at
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
 from paygrade.usage.balances import Grant, GrantKind, Share, share, slot_of

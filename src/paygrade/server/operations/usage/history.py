@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.catalog.model import MeteredFeature
+from paygrade.catalog.model import NO_CATALOG, MeteredFeature
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.record import unknown_account
-from paygrade.server.operations.catalog.publish import EMPTY
 from paygrade.usage.balances import slot_of
 from paygrade.values.errors import Mistake, Refused
 
@@ -69,7 +68,7 @@ async def read_usage(
         saved, published = await tx.accounts.load(account), await tx.catalogs.load()
         if saved is None or not saved.account.exists:
             raise unknown_account(account)
-        catalog = published.catalog if published else EMPTY
+        catalog = published.catalog if published else NO_CATALOG
         _refuse_uncounted(catalog, feature, group_by)
         kept = await tx.events.windows(
             account, pool=feature, from_at=from_at or at - PAST, until=until or at + _MOMENT, limit=WINDOWS_MAX + 1

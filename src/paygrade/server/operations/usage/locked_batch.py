@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from paygrade.decisions.decide import decide
-from paygrade.entitlements.derive import Entitlement, Snapshot, entitlements_at
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.usage.alerts import Passed, note_alerts
 from paygrade.server.state.rollover import carried_into
 from paygrade.usage.balances import Balance, Grant, Row, SlotDetail, assemble, slot_of

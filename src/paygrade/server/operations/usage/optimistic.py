@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.decisions.decide import decide
-from paygrade.entitlements.derive import Snapshot
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.server.operations.usage.answers import Answer, packed
 from paygrade.server.operations.usage.requests import Asked, Consume, mark_of
 from paygrade.usage.balances import Balance

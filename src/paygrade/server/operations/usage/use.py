@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import Decision, decide, decide_to_hold
-from paygrade.entitlements.derive import Snapshot, entitlements_at
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.accounts.top_ups import ask_top_up
 from paygrade.server.operations.usage.answers import Answer, ReservationView, packed, unpacked

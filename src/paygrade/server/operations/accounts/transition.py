@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import Catalog
+from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.changes.impact import Carried
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.transition import Settlement, bought, has_changed, is_as_expected, next_turn, settle
-from paygrade.entitlements.derive import Snapshot, snapshot
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.take import snapshot
+from paygrade.server.operations.accounts.change_trail import resolved, seen, subject_of
 from paygrade.server.operations.accounts.members import reconcile_seats
 from paygrade.server.operations.accounts.record import record
-from paygrade.server.operations.catalog.publish import EMPTY
-from paygrade.server.operations.changes.advance import resolved, seen, subject_of
 from paygrade.server.state.balances import with_balances
 from paygrade.usage.balances import slot_of
 from paygrade.usage.entries import Change, Draw, Entry, derived, digest
@@ -45,9 +45,9 @@ async def settle_account(
     # An account that was not known before begins as it is: it has not changed.
     known = since is not None or before.version > 0
     # Most readings say nothing new of what is bought, and need no catalog to know it.
-    if known and has_changed(before, since or at, after, EMPTY, at):
+    if known and has_changed(before, since or at, after, NO_CATALOG, at):
         published = await tx.catalogs.load()
-        catalog = published.catalog if published else EMPTY
+        catalog = published.catalog if published else NO_CATALOG
         after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
     for change in open_changes:
         if settled is not None and settled.id == change.id:
