@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from paygrade.changes.order import Act
 from paygrade.changes.plan_change import PlanChange
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.server.operations.changes.plan_changes import act, carry_out, revert, take_back
 from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.values.errors import Refused
@@ -190,13 +190,13 @@ class Owners:
         account, subscription = self._draw.choice(found)
         return account, subscription if self._draw.random() < 0.7 else None
 
-    def _wanted(self, subscription: str | None) -> Wanted:
+    def _wanted(self, subscription: str | None) -> ChangeRequest:
         draw = self._draw
         plan = draw.choice((None, "pro", "pro", "scale", "scale", "free"))
         when = draw.choice((None, None, None, "now", "period_end", "date"))
         ahead = timedelta(seconds=draw.choice((30, 3600, 9 * DAY_S)))
         more = plan != "free"
-        return Wanted(
+        return ChangeRequest(
             subscription=subscription,
             plan=plan,
             add_ons={"extra_calls": draw.choice((0, 1, 2))} if more and draw.random() < 0.2 else {},

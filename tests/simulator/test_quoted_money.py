@@ -18,7 +18,7 @@ from paygrade.catalog.parse import parse
 from paygrade.changes.cost import Invoice
 from paygrade.changes.order import ChangeOrder
 from paygrade.changes.quote import Quote, quote
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.orders import StripeOrders
@@ -77,7 +77,7 @@ class Shop:
     def now(self) -> datetime:
         return datetime.fromisoformat(self.simulated.control("clock")["now"]).astimezone(UTC)
 
-    def quote(self, wanted: Wanted, rule: PlanChangeRule) -> tuple[Quote, Quote | None]:
+    def quote(self, wanted: ChangeRequest, rule: PlanChangeRule) -> tuple[Quote, Quote | None]:
         """The quote by the formula, and the same with the provider's sums."""
         catalog = replace(self.catalog, policies=replace(self.catalog.policies, plan_change=(rule,)))
         account = self.account()
@@ -122,28 +122,28 @@ def agree(made: Quote, shown: Quote | None) -> None:
 
 
 CHARGE_NOW, NEXT_INVOICE, FREE = (PlanChangeRule(proration=p) for p in ("charge_now", "next_invoice", "none"))
-CASES: dict[str, tuple[Wanted, PlanChangeRule]] = {
-    "an upgrade, charged now": (Wanted(plan="scale"), CHARGE_NOW),
-    "an upgrade, with the next invoice": (Wanted(plan="scale"), NEXT_INVOICE),
-    "an upgrade, not prorated": (Wanted(plan="scale"), FREE),
+CASES: dict[str, tuple[ChangeRequest, PlanChangeRule]] = {
+    "an upgrade, charged now": (ChangeRequest(plan="scale"), CHARGE_NOW),
+    "an upgrade, with the next invoice": (ChangeRequest(plan="scale"), NEXT_INVOICE),
+    "an upgrade, not prorated": (ChangeRequest(plan="scale"), FREE),
     "an upgrade whose periods begin anew": (
-        Wanted(plan="scale"),
+        ChangeRequest(plan="scale"),
         PlanChangeRule(proration="charge_now", anchor="reset"),
     ),
-    "the same, not prorated": (Wanted(plan="scale"), PlanChangeRule(anchor="reset")),
-    "a downgrade now, for a credit": (Wanted(plan="hobby"), CHARGE_NOW),
-    "a downgrade at the period's end": (Wanted(plan="hobby"), PlanChangeRule(when="period_end")),
+    "the same, not prorated": (ChangeRequest(plan="scale"), PlanChangeRule(anchor="reset")),
+    "a downgrade now, for a credit": (ChangeRequest(plan="hobby"), CHARGE_NOW),
+    "a downgrade at the period's end": (ChangeRequest(plan="hobby"), PlanChangeRule(when="period_end")),
     "an upgrade at the period's end": (
-        Wanted(plan="scale", quantities={"seats": 9}),
+        ChangeRequest(plan="scale", quantities={"seats": 9}),
         PlanChangeRule(when="period_end"),
     ),
-    "more seats": (Wanted(quantities={"seats": 7}), CHARGE_NOW),
-    "fewer seats": (Wanted(quantities={"seats": 1}), NEXT_INVOICE),
-    "an add-on more": (Wanted(add_ons={"audit": 2}), CHARGE_NOW),
-    "plan, seats and add-on": (Wanted(plan="scale", quantities={"seats": 5}, add_ons={"audit": 1}), CHARGE_NOW),
-    "from a month to a year": (Wanted(interval="yearly"), CHARGE_NOW),
-    "from a month to a year, not prorated": (Wanted(interval="yearly"), FREE),
-    "another plan by the year": (Wanted(plan="scale", interval="year"), NEXT_INVOICE),
+    "more seats": (ChangeRequest(quantities={"seats": 7}), CHARGE_NOW),
+    "fewer seats": (ChangeRequest(quantities={"seats": 1}), NEXT_INVOICE),
+    "an add-on more": (ChangeRequest(add_ons={"audit": 2}), CHARGE_NOW),
+    "plan, seats and add-on": (ChangeRequest(plan="scale", quantities={"seats": 5}, add_ons={"audit": 1}), CHARGE_NOW),
+    "from a month to a year": (ChangeRequest(interval="yearly"), CHARGE_NOW),
+    "from a month to a year, not prorated": (ChangeRequest(interval="yearly"), FREE),
+    "another plan by the year": (ChangeRequest(plan="scale", interval="year"), NEXT_INVOICE),
 }
 
 
@@ -183,13 +183,13 @@ def test_from_a_year_to_a_month_and_from_free_to_paid(simulated: Simulated, mode
     shop = Shop(simulated, USD)
     shop.subscribe(("scale_year", 2), billing_mode={"type": mode})
     simulated.advance("100d")
-    agree(*shop.quote(Wanted(interval="monthly"), CHARGE_NOW))
-    agree(*shop.quote(Wanted(interval="month"), PlanChangeRule()))
+    agree(*shop.quote(ChangeRequest(interval="monthly"), CHARGE_NOW))
+    agree(*shop.quote(ChangeRequest(interval="month"), PlanChangeRule()))
     shop.customer = simulated.customer()
     shop.subscribe(("hobby_month", 2), billing_mode={"type": mode})
     simulated.advance("5d")
     for rule in (CHARGE_NOW, NEXT_INVOICE, FREE):
-        agree(*shop.quote(Wanted(plan="pro"), rule))
+        agree(*shop.quote(ChangeRequest(plan="pro"), rule))
 
 
 def test_a_currency_without_minor_units_agrees_to_the_unit(simulated: Simulated) -> None:
@@ -221,7 +221,7 @@ def test_an_end_now_gives_back_what_the_preview_gives_back(simulated: Simulated,
     shop = Shop(simulated, USD)
     shop.subscribe(("pro_month", 3), ("audit_month", 1))
     simulated.advance("7d")
-    made, shown = shop.quote(Wanted(plan="free"), PlanChangeRule(proration=proration))
+    made, shown = shop.quote(ChangeRequest(plan="free"), PlanChangeRule(proration=proration))
     assert made.ends
     assert made.money.next_invoice is None
     if proration == "none":
@@ -254,7 +254,7 @@ def test_discounts_and_coupons_are_the_provider_s_to_know(simulated: Simulated) 
     shop = Shop(simulated, USD)
     coupon = simulated.client.v1.coupons.create({"percent_off": 50, "duration": "forever"}).id
     shop.subscribe(("pro_month", 1))
-    made, shown = shop.quote(Wanted(plan="scale", coupon=coupon), PlanChangeRule(when="period_end"))
+    made, shown = shop.quote(ChangeRequest(plan="scale", coupon=coupon), PlanChangeRule(when="period_end"))
     assert shown is not None
     assert made.money.next_invoice is not None
     assert shown.money.next_invoice is not None
@@ -266,7 +266,7 @@ def test_a_coupon_is_counted_beside_the_discounts_there_are(simulated: Simulated
     shop = Shop(simulated, USD)
     held, coupon = (simulated.client.v1.coupons.create({"percent_off": 50, "duration": "forever"}).id for _ in range(2))
     shop.subscribe(("pro_month", 1), discounts=[{"coupon": held}])
-    _, shown = shop.quote(Wanted(plan="scale", coupon=coupon), PlanChangeRule(when="period_end"))
+    _, shown = shop.quote(ChangeRequest(plan="scale", coupon=coupon), PlanChangeRule(when="period_end"))
     assert shown is not None
     assert shown.money.next_invoice is not None
     assert shown.money.next_invoice.due == 9900 // 4
@@ -296,12 +296,12 @@ def test_what_the_provider_said_is_due_is_what_making_the_change_costs(
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (Wanted(plan="scale", coupon="half"), "No such coupon: 'half'"),
-        (Wanted(plan="lost"), "no active price with the lookup key `lost_monthly`"),
+        (ChangeRequest(plan="scale", coupon="half"), "No such coupon: 'half'"),
+        (ChangeRequest(plan="lost"), "no active price with the lookup key `lost_monthly`"),
     ],
 )
 def test_what_the_provider_would_not_do_is_refused_with_its_words(
-    simulated: Simulated, wanted: Wanted, message: str
+    simulated: Simulated, wanted: ChangeRequest, message: str
 ) -> None:
     shop = Shop(simulated, USD)
     shop.subscribe(("pro_month", 1))
@@ -330,7 +330,7 @@ CHANGES = st.fixed_dictionaries(
             anchor=st.sampled_from(["keep", "reset"]),
         ),
         "wanted": st.builds(
-            Wanted,
+            ChangeRequest,
             plan=st.none() | st.sampled_from(["hobby", "pro", "scale"]),
             # Never the quantity there is: something changes, whatever else is asked for.
             quantities=st.fixed_dictionaries({"seats": st.integers(1, 9)}),

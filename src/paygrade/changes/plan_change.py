@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from paygrade.billing.facts import Subscription
 from paygrade.changes.order import Act, ChangeOrder
 from paygrade.changes.quote import Quote
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.changes.transition import Expected, Settlement
 from paygrade.values.errors import Refused
 
@@ -127,7 +127,7 @@ def order_of(change: PlanChange) -> ChangeOrder:
     )
 
 
-def back(change: PlanChange) -> Wanted:
+def back(change: PlanChange) -> ChangeRequest:
     """What to ask for to have it as it was before. Refused `not_revertible`."""
     quote = change.quoted
     if change.state != "applied" or quote is None or quote.ends:
@@ -147,7 +147,7 @@ def back(change: PlanChange) -> Wanted:
             interval = item.interval_before if item.interval_before != item.interval_after else None
         elif item.before is not None:
             add_ons[item.before] = item.quantity_before
-    return Wanted(
+    return ChangeRequest(
         plan=plan_key if quote.plan_before != quote.plan_after else None,
         add_ons=add_ons,
         quantities=quantities,

@@ -20,7 +20,7 @@ from paygrade.changes.cost import Money, bill, currency_of
 from paygrade.changes.impact import Carried, Delta, Matched, Violation, match_rule, outcome
 from paygrade.changes.positions import Position
 from paygrade.changes.proration import period_at
-from paygrade.changes.request import Resolved, Wanted, resolve
+from paygrade.changes.request import Resolved, ChangeRequest, resolve
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.values.errors import Refused
 
@@ -84,7 +84,7 @@ class Quote(Struct, frozen=True):
     catalog_version: int
     made_at: datetime
     subscription: str
-    wanted: Wanted
+    wanted: ChangeRequest
     direction: Direction
     plan_before: str | None
     plan_after: str | None
@@ -110,7 +110,7 @@ def quote(
     account: Account,
     catalog: Catalog,
     snapshot: Snapshot,
-    wanted: Wanted,
+    wanted: ChangeRequest,
     at: datetime,
     *,
     active_at: Mapping[str, datetime] = MappingProxyType({}),
@@ -186,7 +186,7 @@ def changed_subscription(account: Account, catalog: Catalog, made: Quote) -> Sub
 
 
 def _effective(
-    resolved: Resolved, rule: PlanChangeRule, wanted: Wanted, at: datetime
+    resolved: Resolved, rule: PlanChangeRule, wanted: ChangeRequest, at: datetime
 ) -> tuple[Literal["now", "period_end", "date"], datetime]:
     """When the change takes effect: as asked, else as the rule says."""
     if wanted.date is not None:
@@ -254,7 +254,7 @@ def _trial(resolved: Resolved, effective_at: datetime) -> TrialEffect | None:
 
 
 def _warnings(
-    resolved: Resolved, rule: PlanChangeRule, wanted: Wanted, when: str, effective_at: datetime
+    resolved: Resolved, rule: PlanChangeRule, wanted: ChangeRequest, when: str, effective_at: datetime
 ) -> Iterable[Caveat]:
     subscription, state = resolved.subscription, resolved.standing.state
     if subscription.ends_at is not None:

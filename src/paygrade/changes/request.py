@@ -32,7 +32,7 @@ from paygrade.values.text import one_of
 _UNCHANGEABLE = ("incomplete", "canceled", "expired")
 
 
-class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ChangeRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a plan change asks for; what is left out stays as it is.
 
     `add_ons` and `quantities` say how many there are to be: of an add-on (0: none), of a plan, or of a feature that the
@@ -66,7 +66,7 @@ class Resolved(Struct, frozen=True):
         return self.standing.subscription
 
 
-def resolve(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) -> Resolved:
+def resolve(account: Account, catalog: Catalog, wanted: ChangeRequest, at: datetime) -> Resolved:
     """Find what is meant.
 
     Refused `no_subscription_to_change`, `unknown_plan`, `unknown_add_on`, `unknown_price`, `ambiguous_price`,
@@ -94,7 +94,7 @@ def resolve(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) ->
     return Resolved(standing, several, plan_before, plan_after, before, after, direction)
 
 
-def _subscription(account: Account, catalog: Catalog, wanted: Wanted, at: datetime) -> tuple[Standing, bool]:
+def _subscription(account: Account, catalog: Catalog, wanted: ChangeRequest, at: datetime) -> tuple[Standing, bool]:
     """The subscription to change, and whether there are others: one whose plan counts, the highest plan first."""
     live = [s for s in standings(account, catalog, at) if s.state not in _UNCHANGEABLE]
     named = [s for s in live if wanted.subscription in (None, s.subscription.id)]
@@ -137,7 +137,7 @@ class _Sold(Struct, frozen=True):
         return found.bought if found is not None else None
 
 
-def _plan(sold: _Sold, wanted: Wanted, present: Plan | None) -> Plan | None:
+def _plan(sold: _Sold, wanted: ChangeRequest, present: Plan | None) -> Plan | None:
     """The plan to go to, in the version that will count."""
     account, catalog = sold.account, sold.catalog
     if wanted.plan is None or (present is not None and wanted.plan == present.key):
@@ -157,7 +157,7 @@ def _ends(after: Plan, before: Plan | None) -> bool:
 
 
 def _replaced(
-    before: tuple[Position, ...], own: Position | None, plan: Plan | None, wanted: Wanted, *, manual: bool
+    before: tuple[Position, ...], own: Position | None, plan: Plan | None, wanted: ChangeRequest, *, manual: bool
 ) -> tuple[Position, ...]:
     """The positions with another plan or interval."""
     if plan is None:
@@ -235,7 +235,7 @@ def _item(bought: Plan | AddOn, price: Price | None, *, manual: bool) -> Item:
     return replace(item, product=bought.stripe_product, **name)
 
 
-def _quantities(catalog: Catalog, plan: Plan | None, wanted: Wanted, had: Collection[str]) -> dict[str, int]:
+def _quantities(catalog: Catalog, plan: Plan | None, wanted: ChangeRequest, had: Collection[str]) -> dict[str, int]:
     """How many there are to be, by the key of a plan or add-on; what is had can be sold no more."""
     found = {}
     for key, quantity in wanted.add_ons.items():
@@ -256,7 +256,7 @@ def _quantities(catalog: Catalog, plan: Plan | None, wanted: Wanted, had: Collec
 
 
 def _counted(
-    before: tuple[Position, ...], sold: _Sold, plan: Plan | None, quantities: Mapping[str, int], wanted: Wanted
+    before: tuple[Position, ...], sold: _Sold, plan: Plan | None, quantities: Mapping[str, int], wanted: ChangeRequest
 ) -> tuple[Position, ...]:
     """The positions with these quantities: those that are not there are added, those of none removed."""
     like = next((p.price for p in before if isinstance(p.bought, Plan)), before[0].price if before else None)

@@ -25,7 +25,7 @@ from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse
 from paygrade.changes.impact import Violation
 from paygrade.changes.quote import Quote, quote
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive
 from paygrade.usage.balances import Balance
@@ -128,7 +128,7 @@ def account(*items: Item, facts: tuple[Body, ...] = (), **known: Any) -> Account
 
 def asked(
     known: Account,
-    wanted: Wanted,
+    wanted: ChangeRequest,
     sold: Catalog = USUAL,
     *,
     at: datetime = FEB14,
@@ -158,7 +158,7 @@ def warnings(made: Quote) -> list[str]:
 
 
 def test_an_upgrade_in_mid_period_gives_more_at_once_and_charges_the_difference() -> None:
-    made = asked(account(), Wanted(plan="scale"), calls=900)
+    made = asked(account(), ChangeRequest(plan="scale"), calls=900)
     assert (made.direction, made.plan_before, made.plan_after) == ("upgrade", "pro@1", "scale@1")
     assert (made.matched.number, made.matched.rule.direction) == (1, "upgrade")
     assert (made.when, made.effective_at, made.ends, made.executable) == ("now", FEB14, False, True)
@@ -192,17 +192,17 @@ def test_who_goes_back_to_what_they_bought_before_a_push_gets_the_version_they_k
     (subscription,) = customer.subscriptions
     only = replace(subscription, items=(bought("scale", id="si_1"),))
     known = apply(known, Fact(2, "stripe:cus_1", 2, JAN31 + 2 * DAY, replace(customer, subscriptions=(only,))))
-    made = asked(known, Wanted(plan="pro", add_ons={"more_calls": 1}), sold)
+    made = asked(known, ChangeRequest(plan="pro", add_ons={"more_calls": 1}), sold)
     assert made.plan_after == "pro@1"
     assert deltas(made)["projects"] == ("loses", "unlimited", "10")
     assert deltas(made)["calls"] == ("loses", "5000", "1500")
     other = account(bought("scale", id="si_1"))
-    assert asked(other, Wanted(plan="pro"), sold).plan_after == "pro@2"
+    assert asked(other, ChangeRequest(plan="pro"), sold).plan_after == "pro@2"
 
 
 def test_an_override_that_stands_above_what_is_bought_is_no_gain() -> None:
     known = account(facts=(Override("sso", value=True), Override("calls", limit=7)))
-    made = asked(known, Wanted(plan="scale"), calls=9)
+    made = asked(known, ChangeRequest(plan="scale"), calls=9)
     assert {"sso", "calls"}.isdisjoint(deltas(made))
     assert made.violations == ()
 
@@ -210,7 +210,7 @@ def test_an_override_that_stands_above_what_is_bought_is_no_gain() -> None:
 def test_the_account_is_only_looked_at() -> None:
     known = account()
     before = derive(known, USUAL, FEB14)
-    asked(known, Wanted(plan="scale"))
+    asked(known, ChangeRequest(plan="scale"))
     assert (known.version, derive(known, USUAL, FEB14)) == (1, before)
 
 
@@ -235,7 +235,7 @@ def test_a_downgrade_at_the_period_s_end_says_what_becomes_of_what_is_over(
 ) -> None:
     """Projects stay over the month; calls are counted anew in the next one."""
     sold = catalog({"direction": "downgrade", "when": "period_end", **words})
-    made = asked(account(bought("scale", 3)), Wanted(plan="pro"), sold, calls=2000, levels={"projects": 12, "seats": 3})
+    made = asked(account(bought("scale", 3)), ChangeRequest(plan="pro"), sold, calls=2000, levels={"projects": 12, "seats": 3})
     assert (made.direction, made.when, made.effective_at) == ("downgrade", "period_end", FEB28)
     assert made.violations == (Violation("projects", "usage", 12, 10, policy, until),)
     assert made.executable is executable
@@ -250,7 +250,7 @@ def test_a_downgrade_at_the_period_s_end_says_what_becomes_of_what_is_over(
 
 def test_a_downgrade_now_is_over_in_this_month_s_calls_too() -> None:
     sold = catalog({"direction": "downgrade", **NOW, "over_limit": {"calls": "refuse"}})
-    made = asked(account(bought("scale")), Wanted(plan="pro"), sold, calls=2000, levels={"projects": 12})
+    made = asked(account(bought("scale")), ChangeRequest(plan="pro"), sold, calls=2000, levels={"projects": 12})
     assert made.violations == (
         Violation("projects", "usage", 12, 10, "block_new"),
         Violation("calls", "usage", 2000, 1000, "refuse"),
@@ -266,13 +266,13 @@ def test_a_downgrade_now_is_over_in_this_month_s_calls_too() -> None:
 def test_members_with_a_seat_are_counted_against_the_new_seats() -> None:
     people = [Member(name, "editor", seat=True) for name in ("ann", "bo", "cy")]
     known = account(facts=(*people, Member("dee", "viewer")))
-    made = asked(known, Wanted(quantities={"seats": 2}), levels={"seats": 3})
+    made = asked(known, ChangeRequest(quantities={"seats": 2}), levels={"seats": 3})
     assert made.direction == "downgrade"
     assert made.violations == (Violation("seats", "members", 3, 2, "block_new", seats="suspend", members=("cy",)),)
 
 
 def test_going_to_the_free_plan_ends_the_subscription_with_its_add_ons() -> None:
-    made = asked(account(bought("pro"), bought("more_calls")), Wanted(plan="free"), levels={"projects": 5})
+    made = asked(account(bought("pro"), bought("more_calls")), ChangeRequest(plan="free"), levels={"projects": 5})
     assert (made.ends, made.effective_at, made.money.next_invoice) == (True, FEB28, None)
     assert [item.how for item in made.items] == ["removed", "removed"]
     assert deltas(made)["calls"] == ("loses", "1500", "100")
@@ -283,29 +283,29 @@ def test_going_to_the_free_plan_ends_the_subscription_with_its_add_ons() -> None
 
 
 def test_more_seats_are_an_upgrade_and_charged_for_the_time_left() -> None:
-    made = asked(account(), Wanted(quantities={"seats": 5}))
+    made = asked(account(), ChangeRequest(quantities={"seats": 5}))
     assert (made.direction, deltas(made)) == ("upgrade", {"seats": ("gains", "3", "5")})
     assert sums(made) == (3 * 1400, 5 * 1400, 2 * 1400)
 
 
 def test_the_plan_s_own_key_counts_what_its_seats_count() -> None:
-    by_plan, by_seats = (asked(account(), Wanted(quantities={key: 5})) for key in ("pro", "seats"))
+    by_plan, by_seats = (asked(account(), ChangeRequest(quantities={key: 5})) for key in ("pro", "seats"))
     assert replace(by_plan, wanted=by_seats.wanted) == by_seats
 
 
 def test_an_add_on_comes_on_top_and_goes_again() -> None:
-    made = asked(account(), Wanted(add_ons={"more_calls": 2}))
+    made = asked(account(), ChangeRequest(add_ons={"more_calls": 2}))
     assert (made.direction, deltas(made)) == ("upgrade", {"calls": ("gains", "1000", "2000")})
     assert sums(made) == (0, 1400, 1400)
     added = made.items[1]
     assert (added.how, added.id, added.after, added.price_after) == ("added", None, "more_calls", "more_calls_month")
-    gone = asked(account(bought("pro", 3), bought("more_calls", 2)), Wanted(add_ons={"more_calls": 0}), calls=1700)
+    gone = asked(account(bought("pro", 3), bought("more_calls", 2)), ChangeRequest(add_ons={"more_calls": 0}), calls=1700)
     assert (gone.direction, gone.when, gone.items[1].how) == ("downgrade", "period_end", "removed")
     assert gone.violations == ()
 
 
 def test_more_of_one_thing_and_less_of_another_is_neither_up_nor_down() -> None:
-    made = asked(account(), Wanted(quantities={"seats": 2}, add_ons={"more_calls": 1}))
+    made = asked(account(), ChangeRequest(quantities={"seats": 2}, add_ons={"more_calls": 1}))
     assert (made.direction, made.matched.number, made.when) == ("lateral", 3, "now")
     assert sums(made) == (0, 0, 0)
 
@@ -313,7 +313,7 @@ def test_more_of_one_thing_and_less_of_another_is_neither_up_nor_down() -> None:
 @pytest.mark.parametrize(("mode", "anchor_kept"), [("flexible", True), ("classic", False)])
 def test_from_a_month_to_a_year_is_an_upgrade_in_either_billing_mode(mode: Any, anchor_kept: bool) -> None:
     """Classic billing begins anew, and with it the month that calls are counted in; flexible keeps its days."""
-    made = asked(account(billing_mode=mode), Wanted(interval="yearly"), calls=900)
+    made = asked(account(billing_mode=mode), ChangeRequest(interval="yearly"), calls=900)
     assert made.direction == "upgrade"
     assert made.money.credit == 3 * 1400
     assert (made.money.charge == 3 * 28_000) is not anchor_kept
@@ -325,7 +325,7 @@ def test_from_a_month_to_a_year_is_an_upgrade_in_either_billing_mode(mode: Any, 
 
 
 def test_from_a_year_to_a_month_waits_for_the_year_s_end() -> None:
-    made = asked(account(bought("pro", 3, interval="year")), Wanted(interval="month"))
+    made = asked(account(bought("pro", 3, interval="year")), ChangeRequest(interval="month"))
     assert (made.direction, made.effective_at) == ("downgrade", JAN31.replace(year=2027))
     assert made.money.next_invoice is not None
     assert (made.money.next_invoice.at, made.money.next_invoice.total) == (JAN31.replace(year=2027), 3 * 2800)
@@ -333,13 +333,13 @@ def test_from_a_year_to_a_month_waits_for_the_year_s_end() -> None:
 
 def test_another_plan_keeps_the_interval_unless_another_is_asked_for() -> None:
     yearly = account(bought("pro", interval="year"))
-    assert asked(yearly, Wanted(plan="scale")).items[0].price_after == "scale_year"
-    assert asked(yearly, Wanted(plan="scale", interval="monthly")).items[0].price_after == "scale_month"
+    assert asked(yearly, ChangeRequest(plan="scale")).items[0].price_after == "scale_year"
+    assert asked(yearly, ChangeRequest(plan="scale", interval="monthly")).items[0].price_after == "scale_month"
 
 
 @pytest.mark.parametrize("mode", ["classic", "flexible"])
 def test_a_year_that_begins_where_the_month_ends_is_billed_whole_then(mode: Any) -> None:
-    made = asked(account(billing_mode=mode), Wanted(interval="yearly", when="period_end"))
+    made = asked(account(billing_mode=mode), ChangeRequest(interval="yearly", when="period_end"))
     assert (sums(made), made.money.invoice) == ((0, 0, 0), None)
     assert made.money.next_invoice is not None
     assert [(line.amount, line.from_at, line.until) for line in made.money.next_invoice.lines] == [
@@ -353,7 +353,7 @@ def test_a_year_that_begins_where_the_month_ends_is_billed_whole_then(mode: Any)
 @pytest.mark.parametrize(("usage", "after"), [("keep", 900), ("reset", 0), ("convert", 4500), ("prorate", 2900)])
 def test_a_rule_says_what_of_the_usage_counts_after_the_change(usage: str, after: int) -> None:
     """Prorated: half of the window is over, so 500 old units and 2500 new ones are there, and 5000 are shown."""
-    made = asked(account(), Wanted(plan="scale"), catalog({**NOW, "usage": usage}), calls=900)
+    made = asked(account(), ChangeRequest(plan="scale"), catalog({**NOW, "usage": usage}), calls=900)
     said = [(one.feature, one.how, one.used_before, one.used_after) for one in made.usage]
     assert said == ([] if usage == "keep" else [("calls", usage, 900, after)])
     calls = next(delta for delta in made.deltas if delta.feature == "calls")
@@ -362,7 +362,7 @@ def test_a_rule_says_what_of_the_usage_counts_after_the_change(usage: str, after
 
 def test_usage_that_is_converted_is_not_over_the_limit() -> None:
     sold = catalog({**NOW, "usage": "convert"})
-    made = asked(account(bought("scale")), Wanted(plan="pro"), sold, calls=4000)
+    made = asked(account(bought("scale")), ChangeRequest(plan="pro"), sold, calls=4000)
     assert [(one.used_before, one.used_after) for one in made.usage] == [(4000, 800)]
     assert made.violations == ()
 
@@ -372,7 +372,7 @@ def test_usage_that_is_converted_is_not_over_the_limit() -> None:
 
 def test_in_a_trial_access_changes_at_once_and_money_when_it_ends() -> None:
     trial = replace(bought("pro", 3), period_until=FEB28)
-    made = asked(account(trial, status="trialing", trial_ends_at=FEB28), Wanted(plan="scale"))
+    made = asked(account(trial, status="trialing", trial_ends_at=FEB28), ChangeRequest(plan="scale"))
     assert made.trial is not None
     assert (made.trial.effect, made.trial.ends_at) == ("goes_on", FEB28)
     assert sums(made) == (0, 0, 0)
@@ -383,60 +383,60 @@ def test_in_a_trial_access_changes_at_once_and_money_when_it_ends() -> None:
 
 def test_a_downgrade_in_a_trial_waits_for_its_end() -> None:
     made = asked(
-        account(bought("scale"), status="trialing", trial_ends_at=FEB28, after_trial="canceled"), Wanted(plan="pro")
+        account(bought("scale"), status="trialing", trial_ends_at=FEB28, after_trial="canceled"), ChangeRequest(plan="pro")
     )
     assert made.trial is not None
     assert (made.effective_at, made.trial.effect, made.money.next_invoice) == (FEB28, "is_over", None)
 
 
 def test_a_trial_that_is_given_up_ends_with_the_subscription() -> None:
-    made = asked(account(status="trialing", trial_ends_at=FEB28), Wanted(plan="free", when="now"))
+    made = asked(account(status="trialing", trial_ends_at=FEB28), ChangeRequest(plan="free", when="now"))
     assert made.trial is not None
     assert (made.trial.effect, made.trial.ends_at, warnings(made)) == ("ends", FEB14, ["other_than_policy"])
 
 
 def test_in_arrears_the_ladder_goes_on_and_a_warning_says_so() -> None:
     known = account(status="past_due", unpaid_since=FEB14 - DAY)
-    made = asked(known, Wanted(plan="scale"))
+    made = asked(known, ChangeRequest(plan="scale"))
     assert warnings(made) == ["payment_overdue"]
     assert next(d.decision_after.reason for d in made.deltas if d.feature == "sso") == "grace"
-    later = asked(known, Wanted(plan="scale"), at=FEB14 + 8 * DAY)
+    later = asked(known, ChangeRequest(plan="scale"), at=FEB14 + 8 * DAY)
     assert "sso" not in deltas(later)
 
 
 def test_on_the_last_day_of_february_the_month_ends_and_returns_to_the_31st() -> None:
-    made = asked(account(), Wanted(plan="scale", when="period_end"), at=FEB28 - timedelta(seconds=1))
+    made = asked(account(), ChangeRequest(plan="scale", when="period_end"), at=FEB28 - timedelta(seconds=1))
     assert made.effective_at == FEB28
     assert made.money.next_invoice is not None
     assert {line.until for line in made.money.next_invoice.lines} == {MAR31}
-    late = asked(account(), Wanted(plan="scale"), at=FEB28 - timedelta(seconds=1))
+    late = asked(account(), ChangeRequest(plan="scale"), at=FEB28 - timedelta(seconds=1))
     assert sums(late) == (0, 0, 0)
 
 
 def test_a_date_to_come_is_billed_then_and_nothing_is_due_now() -> None:
-    made = asked(account(), Wanted(plan="scale", date=FEB14 + 7 * DAY))
+    made = asked(account(), ChangeRequest(plan="scale", date=FEB14 + 7 * DAY))
     assert (made.when, made.effective_at, warnings(made)) == ("date", FEB14 + 7 * DAY, ["other_than_policy"])
     assert sums(made) == (3 * 700, 3 * 2100, 0)
     assert made.money.invoice is not None
     assert (made.money.invoice.at, made.money.invoice.due) == (FEB14 + 7 * DAY, 3 * 1400)
-    beyond = asked(account(), Wanted(plan="scale", date=FEB28 + 14 * DAY))
+    beyond = asked(account(), ChangeRequest(plan="scale", date=FEB28 + 14 * DAY))
     assert beyond.money.invoice is not None
     assert {line.until for line in beyond.money.invoice.lines} == {MAR31}
 
 
 def test_a_currency_without_minor_units_is_counted_in_whole_ones() -> None:
     sold = catalog(NOW)
-    made = asked(account(bought("japan")), Wanted(quantities={"seats": 3}), sold, at=FEB14 + 5 * DAY)
+    made = asked(account(bought("japan")), ChangeRequest(quantities={"seats": 3}), sold, at=FEB14 + 5 * DAY)
     assert (made.money.currency, sums(made)) == ("jpy", (315, 945, 630))
 
 
 def test_of_two_prices_the_one_in_the_present_currency_is_meant() -> None:
-    made = asked(account(), Wanted(plan="world"))
+    made = asked(account(), ChangeRequest(plan="world"))
     assert (made.items[0].price_after, made.money.currency, warnings(made)) == ("dollars_month", "usd", [])
 
 
 def test_another_currency_is_warned_of() -> None:
-    made = asked(account(), Wanted(plan="japan"))
+    made = asked(account(), ChangeRequest(plan="japan"))
     assert warnings(made) == ["currency_mismatch"]
     assert made.money.currency == "jpy"
 
@@ -444,16 +444,16 @@ def test_another_currency_is_warned_of() -> None:
 def test_whatever_else_is_going_on_is_warned_of() -> None:
     known = account(bought("pro"), bought("unheard_of"), ends_at=FEB28, schedule="sub_sched_1")
     calls = Item("si_calls", 1, "price_calls", "more_calls_month", metered=True)
-    made = asked(known, Wanted(plan="scale", coupon="half"))
+    made = asked(known, ChangeRequest(plan="scale", coupon="half"))
     assert warnings(made) == ["pending_cancellation", "scheduled_elsewhere", "price_unknown", "coupon_not_counted"]
     assert made.money.next_invoice is None
-    assert warnings(asked(account(bought("pro"), calls), Wanted(plan="scale"))) == ["metered_not_counted"]
-    assert warnings(asked(account(status="paused"), Wanted(plan="scale"))) == ["not_active"]
+    assert warnings(asked(account(bought("pro"), calls), ChangeRequest(plan="scale"))) == ["metered_not_counted"]
+    assert warnings(asked(account(status="paused"), ChangeRequest(plan="scale"))) == ["not_active"]
 
 
 def test_a_change_takes_the_place_of_what_was_planned() -> None:
     known = account(bought("scale", 3), schedule="sub_sched_1", next=(Phase(FEB28, (bought("pro", 2),)),))
-    made = asked(known, Wanted(quantities={"seats": 4}, date=FEB28 + timedelta(days=1)))
+    made = asked(known, ChangeRequest(quantities={"seats": 4}, date=FEB28 + timedelta(days=1)))
     assert warnings(made)[0] == "scheduled_elsewhere"
     assert deltas(made)["seats"] == ("gains", "2", "4")
 
@@ -461,19 +461,19 @@ def test_a_change_takes_the_place_of_what_was_planned() -> None:
 def test_of_several_subscriptions_the_highest_plan_s_is_meant_unless_one_is_named() -> None:
     other = Subscription("sub_2", "active", (bought("scale"),), JAN31)
     known = apply(account(), Fact(9, "stripe:cus_2", 9, JAN31, Customer("cus_2", JAN31, (other,))))
-    made = asked(known, Wanted(quantities={"seats": 5}))
+    made = asked(known, ChangeRequest(quantities={"seats": 5}))
     assert (made.subscription, warnings(made)) == ("sub_2", ["several_subscriptions"])
-    named = asked(known, Wanted(quantities={"seats": 5}, subscription="sub_1"))
+    named = asked(known, ChangeRequest(quantities={"seats": 5}, subscription="sub_1"))
     assert (named.subscription, warnings(named)) == ("sub_1", [])
 
 
 def test_a_subscription_billed_by_hand_is_quoted_by_the_same_formula() -> None:
     stated = Subscription("own", "active", (Item("main", 3, "monthly", plan="pro"),), JAN31)
     known = replay("acme", [Fact(1, "subscription:own", 1, JAN31, ManualSubscription(stated))])
-    made = asked(known, Wanted(plan="scale", quantities={"seats": 4}))
+    made = asked(known, ChangeRequest(plan="scale", quantities={"seats": 4}))
     assert sums(made) == (3 * 1400, 4 * 4200, 4 * 4200 - 3 * 1400)
     assert deltas(made)["seats"] == ("gains", "3", "4")
-    assert asked(known, Wanted(plan="internal")).plan_after == "internal@1"
+    assert asked(known, ChangeRequest(plan="internal")).plan_after == "internal@1"
 
 
 # Refused
@@ -482,22 +482,22 @@ def test_a_subscription_billed_by_hand_is_quoted_by_the_same_formula() -> None:
 @pytest.mark.parametrize(
     ("wanted", "code", "message"),
     [
-        (Wanted(plan="proo"), "unknown_plan", "there is no plan `proo`; the catalog has `free`, `pro`"),
-        (Wanted(add_ons={"calls": 1}), "unknown_add_on", "there is no add-on `calls`; the catalog has `more_calls`"),
-        (Wanted(interval="weekly"), "unknown_price", "its prices are `monthly` or `yearly`"),
-        (Wanted(plan="legacy"), "ambiguous_price", "say the interval: `a` or `b`"),
-        (Wanted(plan="internal"), "unknown_price", "the provider cannot sell it"),
-        (Wanted(plan="free", add_ons={"more_calls": 1}), "unknown_price", "the subscription would end"),
-        (Wanted(quantities={"projects": 5}), "quantity_not_sold", "`pro` counts no `projects` by quantity"),
-        (Wanted(quantities={"pro": 0}), "quantity_not_sold", "to leave it, name another plan"),
-        (Wanted(), "same_as_now", "`acme` has exactly this already"),
-        (Wanted(plan="pro", interval="month", quantities={"seats": 3}), "same_as_now", "nothing to change"),
-        (Wanted(plan="scale", subscription="sub_9"), "no_subscription_to_change", "no live subscription `sub_9`"),
-        (Wanted(plan="scale", date=FEB14 - DAY), "date_in_the_past", "name a time that is still to come"),
-        (Wanted(plan="japan"), "change_refused", "rule 1 of `plan_change` refuses to go from `pro` to `japan`"),
+        (ChangeRequest(plan="proo"), "unknown_plan", "there is no plan `proo`; the catalog has `free`, `pro`"),
+        (ChangeRequest(add_ons={"calls": 1}), "unknown_add_on", "there is no add-on `calls`; the catalog has `more_calls`"),
+        (ChangeRequest(interval="weekly"), "unknown_price", "its prices are `monthly` or `yearly`"),
+        (ChangeRequest(plan="legacy"), "ambiguous_price", "say the interval: `a` or `b`"),
+        (ChangeRequest(plan="internal"), "unknown_price", "the provider cannot sell it"),
+        (ChangeRequest(plan="free", add_ons={"more_calls": 1}), "unknown_price", "the subscription would end"),
+        (ChangeRequest(quantities={"projects": 5}), "quantity_not_sold", "`pro` counts no `projects` by quantity"),
+        (ChangeRequest(quantities={"pro": 0}), "quantity_not_sold", "to leave it, name another plan"),
+        (ChangeRequest(), "same_as_now", "`acme` has exactly this already"),
+        (ChangeRequest(plan="pro", interval="month", quantities={"seats": 3}), "same_as_now", "nothing to change"),
+        (ChangeRequest(plan="scale", subscription="sub_9"), "no_subscription_to_change", "no live subscription `sub_9`"),
+        (ChangeRequest(plan="scale", date=FEB14 - DAY), "date_in_the_past", "name a time that is still to come"),
+        (ChangeRequest(plan="japan"), "change_refused", "rule 1 of `plan_change` refuses to go from `pro` to `japan`"),
     ],
 )
-def test_what_cannot_be_meant_or_may_not_be_is_refused(wanted: Wanted, code: str, message: str) -> None:
+def test_what_cannot_be_meant_or_may_not_be_is_refused(wanted: ChangeRequest, code: str, message: str) -> None:
     with pytest.raises(Refused) as refused:
         asked(account(), wanted, catalog({"from": "pro", "to": "japan", "when": "refuse"}))
     assert refused.value.code == code
@@ -507,7 +507,7 @@ def test_what_cannot_be_meant_or_may_not_be_is_refused(wanted: Wanted, code: str
 @pytest.mark.parametrize("status", ["canceled", "expired", "incomplete"])
 def test_an_account_without_a_live_subscription_has_none_to_change(status: Any) -> None:
     with pytest.raises(Refused) as refused:
-        asked(account(status=status), Wanted(plan="scale"))
+        asked(account(status=status), ChangeRequest(plan="scale"))
     assert refused.value.code == "no_subscription_to_change"
 
 
@@ -517,15 +517,15 @@ def test_the_first_rule_that_matches_wins() -> None:
         {"from": "pro", "to": "scale", **NOW},
         {"from": "pro", **NOW},
     )
-    assert asked(account(), Wanted(plan="scale"), sold).matched.number == 1
-    assert asked(account(), Wanted(plan="japan"), sold).matched.number == 3
-    assert asked(account(bought("scale")), Wanted(plan="japan"), sold).matched.number == 4
+    assert asked(account(), ChangeRequest(plan="scale"), sold).matched.number == 1
+    assert asked(account(), ChangeRequest(plan="japan"), sold).matched.number == 3
+    assert asked(account(bought("scale")), ChangeRequest(plan="japan"), sold).matched.number == 4
 
 
 # Laws
 
 WANTED = st.builds(
-    Wanted,
+    ChangeRequest,
     plan=st.none() | st.sampled_from(["free", "pro", "scale", "japan"]),
     add_ons=st.just({}) | st.fixed_dictionaries({"more_calls": st.integers(0, 3)}),
     quantities=st.just({}) | st.fixed_dictionaries({"seats": st.integers(1, 9)}),
@@ -545,7 +545,7 @@ STATUSES = st.sampled_from(["active", "past_due", "paused"])
     st.integers(0, 9999),
 )
 def test_what_a_quote_says_of_access_is_what_holds_once_the_provider_states_it(
-    wanted: Wanted, item: tuple[str, int, str], status: Any, mode: Any, after_s: int, calls: int
+    wanted: ChangeRequest, item: tuple[str, int, str], status: Any, mode: Any, after_s: int, calls: int
 ) -> None:
     at = JAN31 + timedelta(seconds=after_s)
     known = account(bought(item[0], item[1], interval=item[2]), status=status, billing_mode=mode)

@@ -26,7 +26,7 @@ from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Fact, Leeway
 from paygrade.catalog.model import Catalog
 from paygrade.changes.plan_change import asked_for
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.changes.transition import Settlement, as_stood, bought, is_as_expected, next_turn, settle
 from paygrade.decisions.decide import decide
 from paygrade.decisions.take import snapshot
@@ -58,7 +58,7 @@ def settled(
 
 @given(WANTED, BOUGHT, RULES, st.integers(0, 27 * 86_400), st.integers(0, 9999), st.integers(0, 99))
 def test_what_a_quote_said_is_what_follows_when_nothing_else_has_changed(
-    wanted: Wanted, item: tuple[str, int, str], rules: Any, after_s: int, calls: int, projects: int
+    wanted: ChangeRequest, item: tuple[str, int, str], rules: Any, after_s: int, calls: int, projects: int
 ) -> None:
     at, sold = JAN31 + timedelta(seconds=after_s), catalog(*rules)
     known = account(item_of(item[0], item[1], interval=item[2]))

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from paygrade.billing.facts import Item, Override, Subscription
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.quote import Quote
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.decide import Decision
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check
@@ -84,7 +84,7 @@ class Desk:
         await put_subscription(self.store, account="acme", subscription=stated, version=version, at=at)
 
     async def quote(self, **wanted: Any) -> Quote:
-        return await quote_change(self.store, None, account="acme", wanted=Wanted(**wanted), at=self.at)
+        return await quote_change(self.store, None, account="acme", wanted=ChangeRequest(**wanted), at=self.at)
 
     async def carry_out(self, made: Quote, *, key: str | None = None, id: str = "") -> PlanChange:
         return await carry_out(

@@ -10,7 +10,7 @@ import pytest
 import stripe
 
 from paygrade.billing.facts import Item, Subscription
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.cli.quote_page import amount, page
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.accounts import put_account
@@ -197,14 +197,14 @@ async def own(store: Store) -> Store:
 @pytest.mark.anyio
 async def test_a_change_that_its_rule_refuses_as_things_are_is_told_and_not_executable(own: Store) -> None:
     await state_usage(own, Snapshots(), account="acme", pool="seats", used=3, id="s", reason="", at=START)
-    made = await quote_change(own, None, account="acme", wanted=Wanted(plan="free"), at=START + timedelta(hours=1))
+    made = await quote_change(own, None, account="acme", wanted=ChangeRequest(plan="free"), at=START + timedelta(hours=1))
     assert not made.executable
     assert [row[0] for row in page(msgspec.to_builtins(made))][-2:] == ["refused", "quote"]
 
 
 @pytest.mark.anyio
 async def test_quotes_are_forgotten_long_after_they_expired(own: Store) -> None:
-    made = await quote_change(own, None, account="acme", wanted=Wanted(plan="free"), at=START)
+    made = await quote_change(own, None, account="acme", wanted=ChangeRequest(plan="free"), at=START)
     assert await purge_quotes(own, at=START + VALID_FOR + KEPT) == 0
     assert await get_quote(own, account="acme", id=made.id) == made
     assert await purge_quotes(own, at=START + VALID_FOR + KEPT + timedelta(seconds=1)) == 1
@@ -220,7 +220,7 @@ async def test_what_nobody_would_bill_is_refused_and_never_an_internal_error(
     document = {**DOCUMENT, "plans": {**DOCUMENT["plans"], "pro": pro}}
     await publish_catalog(own, document=document, lines={}, dry_run=False, at=START, by="ann")
     with pytest.raises(Refused, match="are these quantities meant") as refused:
-        await quote_change(own, None, account="acme", wanted=Wanted(quantities={"pro": quantity}), at=START)
+        await quote_change(own, None, account="acme", wanted=ChangeRequest(quantities={"pro": quantity}), at=START)
     assert refused.value.code == "amount_too_large"
-    made = await quote_change(own, None, account="acme", wanted=Wanted(plan="free"), at=START)
+    made = await quote_change(own, None, account="acme", wanted=ChangeRequest(plan="free"), at=START)
     assert made.money.credit <= amount

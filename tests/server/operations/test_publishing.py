@@ -9,7 +9,7 @@ import pytest
 
 from paygrade.billing.facts import Pin
 from paygrade.catalog.grandfathering import Existing
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import entitlements, explain
 from paygrade.server.operations.accounts.accounts import put_account, rebuild
@@ -154,7 +154,7 @@ async def test_a_quote_keeps_the_version_and_buys_the_newest(store: Store) -> No
     dearer["plans"]["pro"]["prices"]["monthly"]["amount"] = 19900
     await publish(store, dearer, existing=KEEP, at=T0 + DAY)
     at = T0 + 2 * DAY
-    made = await quote_change(store, None, account="acme", wanted=Wanted(quantities={"pro": 2}), at=at)
+    made = await quote_change(store, None, account="acme", wanted=ChangeRequest(quantities={"pro": 2}), at=at)
     assert (made.plan_before, made.plan_after) == ("pro@1", "pro@1")
     assert made.money.next_invoice is not None
     assert made.money.next_invoice.lines[-1].amount == 2 * 9900

@@ -7,7 +7,7 @@ import pytest
 
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.plan_change import PlanChange
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.postgres.store import Store
 from paygrade.server.operations.changes.plan_changes import carry_out, get_change, take_back
 from paygrade.server.operations.changes.quotes import quote_change
@@ -27,7 +27,7 @@ async def asked(store: Store, desk: Billing, price: str = "pro_monthly", plan: s
     """A change that `acme`, who has bought this, has asked for."""
     await desk.sell(store)
     await desk.buyer(store, "acme", price)
-    made = await quote_change(store, None, account="acme", wanted=Wanted(plan=plan), at=desk.at)
+    made = await quote_change(store, None, account="acme", wanted=ChangeRequest(plan=plan), at=desk.at)
     return await carry_out(store, account="acme", quote_id=made.id, key="k", has_provider=True, at=desk.at)
 
 

@@ -17,7 +17,7 @@ from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer, Departed, Item, Phase
 from paygrade.changes.order import Progress
 from paygrade.changes.plan_change import PlanChange
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.postgres.store import Store
 from paygrade.postgres.subjects import Claim
 from paygrade.server.operations.accounts.accounts import put_account, rebuild
@@ -125,7 +125,7 @@ async def asked_for_two(store: Store, world: World) -> PlanChange:
     await publish_catalog(store, document=DOCUMENT, lines={}, dry_run=False, at=T0, by="ann")
     await receive(store, "evt_1")
     await sync(store, world)
-    made = await quote_change(store, None, account="acme", wanted=Wanted(quantities={"pro": 2}), at=T0)
+    made = await quote_change(store, None, account="acme", wanted=ChangeRequest(quantities={"pro": 2}), at=T0)
     await carry_out(store, account="acme", quote_id=made.id, key=None, has_provider=True, at=T0)
     (claimed,) = await claim_changes(store, limit=1, at=T0)
     return claimed

@@ -11,7 +11,7 @@ import msgspec
 
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange
 from paygrade.changes.quote import Quote
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from stories.language.change_outcomes import Found, latest, plain, state_of
 from stories.language.owner_phrases import Accept, Change, Do, Errand, GoBack, Look, TakeBack
 from stories.language.product_phrases import Refusal
@@ -150,7 +150,7 @@ class _List(msgspec.Struct):
 
 
 # Any: plain JSON.
-def _wanted(wanted: Wanted) -> dict[str, Any]:
+def _wanted(wanted: ChangeRequest) -> dict[str, Any]:
     """What is sent; what is not said is left out."""
     said: dict[str, Any] = msgspec.to_builtins(wanted)
     date = said.pop("date", None)

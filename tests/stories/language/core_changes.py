@@ -30,7 +30,7 @@ from paygrade.changes.plan_change import (
     refuse_idle,
 )
 from paygrade.changes.quote import Caveat, Quote, changed_subscription, quote
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.changes.transition import Settlement, bought, is_as_expected, settle
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.derive import derive
@@ -135,7 +135,7 @@ class Changes:
             raise Refused("unknown_change", key)
         return found
 
-    def _quote(self, key: str, wanted: Wanted, *, reverts: str | None = None) -> Quote:
+    def _quote(self, key: str, wanted: ChangeRequest, *, reverts: str | None = None) -> Quote:
         account, at = self._books.account(key), self._books.now
         active_at = self._books.ledger(key).active_at
         made = quote(account, self._books.catalog, self._books.held(key), wanted, at, active_at=active_at)

@@ -19,7 +19,7 @@ from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from paygrade.changes.order import Act
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from stories.language.change_outcomes import ChangeExpected, read_expected
 from stories.language.phrases import Phrases
 
@@ -27,7 +27,7 @@ from stories.language.phrases import Phrases
 class Change(Struct, frozen=True):
     """Quote a plan change, and carry it out unless it is `only_quoted`."""
 
-    wanted: Wanted
+    wanted: ChangeRequest
     only_quoted: bool = False
 
 
@@ -120,13 +120,13 @@ def end_trial(account: str) -> Errand:
     return Errand(account, Do("end_trial"))
 
 
-def _wanted(said: tuple[str, ...]) -> Wanted:
+def _wanted(said: tuple[str, ...]) -> ChangeRequest:
     """All wishes together."""
     fields: dict[str, Any] = {}  # Any: as above
     for wish in said:
         for name, value in wishes.read(wish)().items():
             fields[name] = {**fields.get(name, {}), **value} if isinstance(value, dict) else value
-    return convert(fields, Wanted)
+    return convert(fields, ChangeRequest)
 
 
 @wishes.say("now")

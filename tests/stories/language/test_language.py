@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paygrade.billing.facts import Override
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.server.operations.usage.requests import Commit, Consume, Reserve
 from stories.language.change_outcomes import details
 from stories.language.expectations import DecisionExpected, Detail, Outcome
@@ -129,7 +129,7 @@ def test_an_errand_is_read_with_its_wishes() -> None:
     [story] = parse(HEAD + line, Path("file.story"))
     errand = story.moments[0].lines[0].meaning
     assert isinstance(errand, Errand)
-    wanted = Wanted(
+    wanted = ChangeRequest(
         plan="scale",
         quantities={"seats": 5},
         add_ons={"audit": 0},

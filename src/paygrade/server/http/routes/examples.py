@@ -38,7 +38,7 @@ MEMBER = {"role": "admin", "seat": True}
 
 PIN = {"version": 1, "until": "2027-01-01T00:00:00Z", "reason": "promised until the contract ends"}
 
-MIGRATION_WANTED = {"plan": "pro", "from_version": 3, "to_version": 4, "accounts": ["acme"]}
+MIGRATION_REQUEST = {"plan": "pro", "from_version": 3, "to_version": 4, "accounts": ["acme"]}
 MEMBER_STATEMENTS = [{"member": "ann", "role": "owner", "seat": True}, {"member": "bo", "role": "editor"}]
 
 MEMBERS = {
@@ -75,7 +75,7 @@ GRANT = {
     "expires_at": "2027-01-01T00:00:00Z",
 }
 
-CHANGE_WANTED = {"plan": "pro", "interval": "yearly", "quantities": {"seats": 12}, "when": "period_end"}
+QUOTE_REQUEST = {"plan": "pro", "interval": "yearly", "quantities": {"seats": 12}, "when": "period_end"}
 
 CHANGE_ASKED = {"quote_id": "quote_7f3a9c21d0e4b8a6f512"}
 

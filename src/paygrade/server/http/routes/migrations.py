@@ -23,7 +23,7 @@ _LIMIT = Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "
 _OVER = ("unknown_migration", "migration_over")
 
 
-class MigrationWanted(Struct, frozen=True, kw_only=True):
+class MigrationRequest(Struct, frozen=True, kw_only=True):
     """Whom to move where. Without `from_version` whoever has the plan, without `to_version` to the newest and whatever
     follows it. Without `accounts` everybody. `at` is when it takes effect; without it as each account is reached."""
 
@@ -41,7 +41,7 @@ class MigrationWanted(Struct, frozen=True, kw_only=True):
     opt=tell(
         "Migrate accounts to another version",
         "catalog",
-        sent=Sent(kind=MigrationWanted, example=examples.MIGRATION_WANTED),
+        sent=Sent(kind=MigrationRequest, example=examples.MIGRATION_REQUEST),
         query=(Query("dry_run", {"type": "boolean", "default": False}, "Say what it would do, and do nothing."),),
         problems=("malformed_json", "invalid_body", "invalid_query", "unknown_plan", "unknown_plan_version",
                   "unknown_account", "date_in_the_past", "migration_running"),
@@ -53,7 +53,7 @@ async def start_migration(
     """Hold accounts to another version of a plan or add-on, all or those named, an account at a time. The answer says
     who gains and loses what, who uses more than the new limits, and how prices compare. Nothing is billed: what is paid
     at the provider changes only by a plan change."""
-    wanted = read_body(MigrationWanted, await request.body())
+    wanted = read_body(MigrationRequest, await request.body())
     if wanted.accounts == ():
         raise invalid(
             "invalid_body", "the body", [Mistake("/accounts", "names nobody; leave it out to mean everybody")]

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from paygrade.changes.order import Act
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.quote import Quote
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Here, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, tell
@@ -23,7 +23,7 @@ from paygrade.values.periods import parse_instant
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
-class ChangeWanted(Struct, frozen=True, kw_only=True):
+class QuoteRequest(Struct, frozen=True, kw_only=True):
     """What is to change; what is left out stays as it is.
 
     `add_ons` and `quantities` say how many there are to be: of an add-on (0: none), of the plan, or of a feature that
@@ -46,7 +46,7 @@ class ChangeWanted(Struct, frozen=True, kw_only=True):
     opt=tell(
         "Quote a plan change",
         "plan changes",
-        sent=Sent(kind=ChangeWanted, example=examples.CHANGE_WANTED),
+        sent=Sent(kind=QuoteRequest, example=examples.QUOTE_REQUEST),
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_account", "no_subscription_to_change",
                   "unknown_plan", "unknown_add_on", "unknown_price", "ambiguous_price", "quantity_not_sold",
                   "same_as_now", "amount_too_large", "change_refused", "cooling_off", "date_in_the_past",
@@ -56,7 +56,7 @@ class ChangeWanted(Struct, frozen=True, kw_only=True):
 async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts: Here) -> Quote:
     """What the change would do to access, usage, members and money, and when. Nothing is changed; what was said is
     kept under its id and can be carried out for an hour."""
-    said = read_body(ChangeWanted, await request.body())
+    said = read_body(QuoteRequest, await request.body())
     return await quotes.quote_change(
         parts.store,
         parts.previewer,
@@ -219,8 +219,8 @@ def _instant(text: str, pointer: str) -> datetime:
         raise invalid("invalid_body", "the body", [Mistake(pointer, f"is an instant; {error}")]) from None
 
 
-def _wanted(said: ChangeWanted) -> Wanted:
-    wanted = Wanted(
+def _wanted(said: QuoteRequest) -> ChangeRequest:
+    wanted = ChangeRequest(
         plan=said.plan,
         add_ons=said.add_ons,
         quantities=said.quantities,

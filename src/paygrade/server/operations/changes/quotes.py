@@ -20,7 +20,7 @@ from paygrade.catalog.model import NO_CATALOG
 from paygrade.changes.cost import Money
 from paygrade.changes.plan_change import PlanChange, cooling_until, is_reversal
 from paygrade.changes.quote import Caveat, Quote, quote
-from paygrade.changes.request import Wanted
+from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
 from paygrade.server.operations.accounts.record import unknown_account
 from paygrade.server.state.balances import with_balances
@@ -47,7 +47,7 @@ async def quote_change(
     previewer: Previewer | None,
     *,
     account: str,
-    wanted: Wanted,
+    wanted: ChangeRequest,
     reverts: str | None = None,
     at: datetime,
 ) -> Quote:
