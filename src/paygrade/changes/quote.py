@@ -1,6 +1,6 @@
 """The quote of a plan change: what it would do to access, usage, members and money, stated before it is done.
 
-Laws: `quote` is pure in (account, catalog, snapshot, wanted, at), and changes nothing; what would hold afterwards is
+Laws: `quote` is pure in (account, catalog, snapshot, change request, at), and changes nothing; what would hold afterwards is
 derived from the account as it would stand by the same fold and the same merge as everything else; the first rule that
 matches decides; what is used of a window is never forgotten unless the rule, or a window that begins anew, says so.
 """
@@ -20,7 +20,7 @@ from paygrade.changes.cost import Money, bill, currency_of
 from paygrade.changes.impact import Carried, Delta, Matched, Violation, match_rule, outcome
 from paygrade.changes.positions import Position
 from paygrade.changes.proration import period_at
-from paygrade.changes.request import Resolved, ChangeRequest, resolve
+from paygrade.changes.request import ChangeRequest, Resolved, resolve
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.values.errors import Refused
 
@@ -110,7 +110,7 @@ def quote(
     account: Account,
     catalog: Catalog,
     snapshot: Snapshot,
-    wanted: ChangeRequest,
+    request: ChangeRequest,
     at: datetime,
     *,
     active_at: Mapping[str, datetime] = MappingProxyType({}),
@@ -121,11 +121,11 @@ def quote(
     Money is what the formula gives. Refused as `resolve` refuses, or `change_refused`, `date_in_the_past`.
     """
     at = at.replace(microsecond=0)
-    resolved = resolve(account, catalog, wanted, at)
+    resolved = resolve(account, catalog, request, at)
     matched = match_rule(catalog, resolved.plan_before, resolved.plan_after, resolved.direction)
     if matched.rule.when == "refuse":
         raise Refused("change_refused", _refusal(resolved, matched))
-    when, effective_at = _effective(resolved, matched.rule, wanted, at)
+    when, effective_at = _effective(resolved, matched.rule, request, at)
     money, changed = bill(resolved, matched.rule, effective_at, at, at_period_end=when == "period_end")
     after = changed_account(account, changed, effective_at)
     what = outcome(account, after, catalog, snapshot, matched.rule, (changed,), effective_at, active_at=active_at)
@@ -135,7 +135,7 @@ def quote(
         catalog_version=catalog.version,
         made_at=at,
         subscription=resolved.subscription.id,
-        wanted=wanted,
+        wanted=request,
         direction=resolved.direction,
         plan_before=resolved.plan_before.ref if resolved.plan_before else None,
         plan_after=resolved.plan_after.ref if resolved.plan_after else None,
@@ -150,7 +150,7 @@ def quote(
         usage=what.usage,
         trial=_trial(resolved, effective_at),
         money=money,
-        warnings=tuple(_warnings(resolved, matched.rule, wanted, when, effective_at)),
+        warnings=tuple(_warnings(resolved, matched.rule, request, when, effective_at)),
     )
 
 
@@ -186,15 +186,15 @@ def changed_subscription(account: Account, catalog: Catalog, made: Quote) -> Sub
 
 
 def _effective(
-    resolved: Resolved, rule: PlanChangeRule, wanted: ChangeRequest, at: datetime
+    resolved: Resolved, rule: PlanChangeRule, request: ChangeRequest, at: datetime
 ) -> tuple[Literal["now", "period_end", "date"], datetime]:
     """When the change takes effect: as asked, else as the rule says."""
-    if wanted.date is not None:
-        date = wanted.date.replace(microsecond=0)
+    if request.date is not None:
+        date = request.date.replace(microsecond=0)
         if date < at:
-            raise Refused("date_in_the_past", f"{wanted.date.isoformat()} is over; name a time that is still to come")
+            raise Refused("date_in_the_past", f"{request.date.isoformat()} is over; name a time that is still to come")
         return "date", date
-    when = wanted.when or ("period_end" if rule.when == "period_end" else "now")
+    when = request.when or ("period_end" if rule.when == "period_end" else "now")
     return when, at if when == "now" else period_end(resolved.subscription, resolved.before, resolved.after, at)
 
 
@@ -254,7 +254,7 @@ def _trial(resolved: Resolved, effective_at: datetime) -> TrialEffect | None:
 
 
 def _warnings(
-    resolved: Resolved, rule: PlanChangeRule, wanted: ChangeRequest, when: str, effective_at: datetime
+    resolved: Resolved, rule: PlanChangeRule, request: ChangeRequest, when: str, effective_at: datetime
 ) -> Iterable[Caveat]:
     subscription, state = resolved.subscription, resolved.standing.state
     if subscription.ends_at is not None:
@@ -277,8 +277,8 @@ def _warnings(
     if when != ("period_end" if rule.when == "period_end" else "now"):
         yield Caveat("other_than_policy", f"the catalog's rule says `{rule.when}`")
     yield from _warnings_of_prices(resolved)
-    if wanted.coupon is not None:
-        yield Caveat("coupon_not_counted", f"the formula does not know what `{wanted.coupon}` takes off")
+    if request.coupon is not None:
+        yield Caveat("coupon_not_counted", f"the formula does not know what `{request.coupon}` takes off")
 
 
 def _warnings_of_prices(resolved: Resolved) -> Iterable[Caveat]:

@@ -66,40 +66,40 @@ class Resolved(Struct, frozen=True):
         return self.standing.subscription
 
 
-def resolve(account: Account, catalog: Catalog, wanted: ChangeRequest, at: datetime) -> Resolved:
+def resolve(account: Account, catalog: Catalog, request: ChangeRequest, at: datetime) -> Resolved:
     """Find what is meant.
 
     Refused `no_subscription_to_change`, `unknown_plan`, `unknown_add_on`, `unknown_price`, `ambiguous_price`,
     `quantity_not_sold` or `same_as_now`.
     """
-    standing, several = _subscription(account, catalog, wanted, at)
+    standing, several = _subscription(account, catalog, request, at)
     before = positions(account, standing.subscription, catalog, at)
     own = plan_position(before)
     plan_before = own.bought if own is not None and isinstance(own.bought, Plan) else _default(account, catalog, at)
     sold = _Sold(account, catalog, standing.subscription.id, at)
-    plan_after = _plan(sold, wanted, plan_before) or plan_before
+    plan_after = _plan(sold, request, plan_before) or plan_before
     if plan_after is not None and _ends(plan_after, plan_before):
         after: tuple[Position, ...] = ()
-        if wanted.add_ons or wanted.quantities:
+        if request.add_ons or request.quantities:
             _refuse_price(plan_after, "has no price, so the subscription would end; leave add-ons and quantities out")
     else:
         manual = any(position.item.plan is not None for position in before)
         replaces = plan_after if own is not None or plan_after != plan_before else None
-        after = _replaced(before, own, replaces, wanted, manual=manual)
+        after = _replaced(before, own, replaces, request, manual=manual)
         had = {position.key for position in before if isinstance(position.bought, AddOn)}
-        after = _counted(after, sold, plan_after, _quantities(catalog, plan_after, wanted, had), wanted)
-    if after == before and wanted.coupon is None:
+        after = _counted(after, sold, plan_after, _quantities(catalog, plan_after, request, had), request)
+    if after == before and request.coupon is None:
         raise Refused("same_as_now", f"`{account.key}` has exactly this already; there is nothing to change")
     direction = direction_of(plan_before, plan_after, before, after)
     return Resolved(standing, several, plan_before, plan_after, before, after, direction)
 
 
-def _subscription(account: Account, catalog: Catalog, wanted: ChangeRequest, at: datetime) -> tuple[Standing, bool]:
+def _subscription(account: Account, catalog: Catalog, request: ChangeRequest, at: datetime) -> tuple[Standing, bool]:
     """The subscription to change, and whether there are others: one whose plan counts, the highest plan first."""
     live = [s for s in standings(account, catalog, at) if s.state not in _UNCHANGEABLE]
-    named = [s for s in live if wanted.subscription in (None, s.subscription.id)]
+    named = [s for s in live if request.subscription in (None, s.subscription.id)]
     if not named:
-        which = f"no live subscription `{wanted.subscription}`" if wanted.subscription else "no live subscription"
+        which = f"no live subscription `{request.subscription}`" if request.subscription else "no live subscription"
         raise Refused(
             "no_subscription_to_change",
             f"`{account.key}` has {which}; a first one is bought at the provider, or stated for manual billing",
@@ -137,17 +137,17 @@ class _Sold(Struct, frozen=True):
         return found.bought if found is not None else None
 
 
-def _plan(sold: _Sold, wanted: ChangeRequest, present: Plan | None) -> Plan | None:
+def _plan(sold: _Sold, request: ChangeRequest, present: Plan | None) -> Plan | None:
     """The plan to go to, in the version that will count."""
     account, catalog = sold.account, sold.catalog
-    if wanted.plan is None or (present is not None and wanted.plan == present.key):
+    if request.plan is None or (present is not None and request.plan == present.key):
         return present
-    if wanted.plan not in catalog.plans:
+    if request.plan not in catalog.plans:
         known = f"; the catalog has {one_of(catalog.plans)}" if catalog.plans else ""
-        raise Refused("unknown_plan", f"there is no plan `{wanted.plan}`{known}")
+        raise Refused("unknown_plan", f"there is no plan `{request.plan}`{known}")
     # Everybody has the default plan since there is an account.
-    default = catalog.plans[wanted.plan].default
-    bought = unbought(account, catalog, wanted.plan, sold.at).bought if default else sold.find(wanted.plan)
+    default = catalog.plans[request.plan].default
+    bought = unbought(account, catalog, request.plan, sold.at).bought if default else sold.find(request.plan)
     return bought if isinstance(bought, Plan) else None
 
 
@@ -157,7 +157,7 @@ def _ends(after: Plan, before: Plan | None) -> bool:
 
 
 def _replaced(
-    before: tuple[Position, ...], own: Position | None, plan: Plan | None, wanted: ChangeRequest, *, manual: bool
+    before: tuple[Position, ...], own: Position | None, plan: Plan | None, request: ChangeRequest, *, manual: bool
 ) -> tuple[Position, ...]:
     """The positions with another plan or interval."""
     if plan is None:
@@ -165,19 +165,19 @@ def _replaced(
     if not manual and not plan.prices and (own is None or plan is not own.bought):
         _refuse_price(plan, "has no price, so the provider cannot sell it; give it one in the catalog")
     if own is None:
-        price = _choose(plan, wanted.interval, before[0].price if before else None)
+        price = _choose(plan, request.interval, before[0].price if before else None)
         return (*before, _new(plan, price, manual=manual))
     after = []
     for position in before:
         if position is own:
             price = (
                 own.price
-                if plan is own.bought and wanted.interval is None
-                else _choose(plan, wanted.interval, own.price)
+                if plan is own.bought and request.interval is None
+                else _choose(plan, request.interval, own.price)
             )
             after.append(_swapped(own, plan, price))
-        elif wanted.interval is not None and isinstance(position.bought, AddOn) and _has(position, wanted.interval):
-            price = _choose(position.bought, wanted.interval, position.price)
+        elif request.interval is not None and isinstance(position.bought, AddOn) and _has(position, request.interval):
+            price = _choose(position.bought, request.interval, position.price)
             after.append(_swapped(position, position.bought, price))
         else:
             after.append(position)
@@ -235,15 +235,15 @@ def _item(bought: Plan | AddOn, price: Price | None, *, manual: bool) -> Item:
     return replace(item, product=bought.stripe_product, **name)
 
 
-def _quantities(catalog: Catalog, plan: Plan | None, wanted: ChangeRequest, had: Collection[str]) -> dict[str, int]:
+def _quantities(catalog: Catalog, plan: Plan | None, request: ChangeRequest, had: Collection[str]) -> dict[str, int]:
     """How many there are to be, by the key of a plan or add-on; what is had can be sold no more."""
     found = {}
-    for key, quantity in wanted.add_ons.items():
+    for key, quantity in request.add_ons.items():
         if key not in catalog.add_ons and key not in had:
             known = f"; the catalog has {one_of(catalog.add_ons)}" if catalog.add_ons else ""
             raise Refused("unknown_add_on", f"there is no add-on `{key}`{known}")
         found[key] = quantity
-    for key, quantity in wanted.quantities.items():
+    for key, quantity in request.quantities.items():
         term = plan.terms.get(key) if plan is not None else None
         if plan is not None and (key == plan.key or (isinstance(term, Allowance) and term.by_quantity)):
             found[plan.key] = quantity
@@ -256,7 +256,7 @@ def _quantities(catalog: Catalog, plan: Plan | None, wanted: ChangeRequest, had:
 
 
 def _counted(
-    before: tuple[Position, ...], sold: _Sold, plan: Plan | None, quantities: Mapping[str, int], wanted: ChangeRequest
+    before: tuple[Position, ...], sold: _Sold, plan: Plan | None, quantities: Mapping[str, int], request: ChangeRequest
 ) -> tuple[Position, ...]:
     """The positions with these quantities: those that are not there are added, those of none removed."""
     like = next((p.price for p in before if isinstance(p.bought, Plan)), before[0].price if before else None)
@@ -276,7 +276,9 @@ def _counted(
             add_on = sold.find(key)
             assert add_on is not None, "quantities are of what is sold"
             interval = (
-                wanted.interval if any(wanted.interval in (p.key, p.interval) for p in add_on.prices.values()) else None
+                request.interval
+                if any(request.interval in (p.key, p.interval) for p in add_on.prices.values())
+                else None
             )
             after.append(_new(add_on, _choose(add_on, interval, like), quantity, manual=manual))
     return tuple(p for p in after if p.item.quantity > 0 or p in before)

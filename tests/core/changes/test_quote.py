@@ -235,7 +235,9 @@ def test_a_downgrade_at_the_period_s_end_says_what_becomes_of_what_is_over(
 ) -> None:
     """Projects stay over the month; calls are counted anew in the next one."""
     sold = catalog({"direction": "downgrade", "when": "period_end", **words})
-    made = asked(account(bought("scale", 3)), ChangeRequest(plan="pro"), sold, calls=2000, levels={"projects": 12, "seats": 3})
+    made = asked(
+        account(bought("scale", 3)), ChangeRequest(plan="pro"), sold, calls=2000, levels={"projects": 12, "seats": 3}
+    )
     assert (made.direction, made.when, made.effective_at) == ("downgrade", "period_end", FEB28)
     assert made.violations == (Violation("projects", "usage", 12, 10, policy, until),)
     assert made.executable is executable
@@ -299,7 +301,9 @@ def test_an_add_on_comes_on_top_and_goes_again() -> None:
     assert sums(made) == (0, 1400, 1400)
     added = made.items[1]
     assert (added.how, added.id, added.after, added.price_after) == ("added", None, "more_calls", "more_calls_month")
-    gone = asked(account(bought("pro", 3), bought("more_calls", 2)), ChangeRequest(add_ons={"more_calls": 0}), calls=1700)
+    gone = asked(
+        account(bought("pro", 3), bought("more_calls", 2)), ChangeRequest(add_ons={"more_calls": 0}), calls=1700
+    )
     assert (gone.direction, gone.when, gone.items[1].how) == ("downgrade", "period_end", "removed")
     assert gone.violations == ()
 
@@ -383,7 +387,8 @@ def test_in_a_trial_access_changes_at_once_and_money_when_it_ends() -> None:
 
 def test_a_downgrade_in_a_trial_waits_for_its_end() -> None:
     made = asked(
-        account(bought("scale"), status="trialing", trial_ends_at=FEB28, after_trial="canceled"), ChangeRequest(plan="pro")
+        account(bought("scale"), status="trialing", trial_ends_at=FEB28, after_trial="canceled"),
+        ChangeRequest(plan="pro"),
     )
     assert made.trial is not None
     assert (made.effective_at, made.trial.effect, made.money.next_invoice) == (FEB28, "is_over", None)
@@ -483,7 +488,11 @@ def test_a_subscription_billed_by_hand_is_quoted_by_the_same_formula() -> None:
     ("wanted", "code", "message"),
     [
         (ChangeRequest(plan="proo"), "unknown_plan", "there is no plan `proo`; the catalog has `free`, `pro`"),
-        (ChangeRequest(add_ons={"calls": 1}), "unknown_add_on", "there is no add-on `calls`; the catalog has `more_calls`"),
+        (
+            ChangeRequest(add_ons={"calls": 1}),
+            "unknown_add_on",
+            "there is no add-on `calls`; the catalog has `more_calls`",
+        ),
         (ChangeRequest(interval="weekly"), "unknown_price", "its prices are `monthly` or `yearly`"),
         (ChangeRequest(plan="legacy"), "ambiguous_price", "say the interval: `a` or `b`"),
         (ChangeRequest(plan="internal"), "unknown_price", "the provider cannot sell it"),
@@ -492,7 +501,11 @@ def test_a_subscription_billed_by_hand_is_quoted_by_the_same_formula() -> None:
         (ChangeRequest(quantities={"pro": 0}), "quantity_not_sold", "to leave it, name another plan"),
         (ChangeRequest(), "same_as_now", "`acme` has exactly this already"),
         (ChangeRequest(plan="pro", interval="month", quantities={"seats": 3}), "same_as_now", "nothing to change"),
-        (ChangeRequest(plan="scale", subscription="sub_9"), "no_subscription_to_change", "no live subscription `sub_9`"),
+        (
+            ChangeRequest(plan="scale", subscription="sub_9"),
+            "no_subscription_to_change",
+            "no live subscription `sub_9`",
+        ),
         (ChangeRequest(plan="scale", date=FEB14 - DAY), "date_in_the_past", "name a time that is still to come"),
         (ChangeRequest(plan="japan"), "change_refused", "rule 1 of `plan_change` refuses to go from `pro` to `japan`"),
     ],

@@ -269,7 +269,9 @@ async def test_a_quote_names_who_would_lose_a_seat(acme: Store) -> None:
     await put_override(acme, account="acme", override=Override("seats", add=1), at=T0)
     await seat(acme, "ann", "bo", "cy")
     await uses(acme, "ann", at=T0 + 3 * HOUR)
-    made = await quote_change(acme, None, account="acme", wanted=ChangeRequest(quantities={"seats": 1}), at=T0 + 4 * HOUR)
+    made = await quote_change(
+        acme, None, account="acme", wanted=ChangeRequest(quantities={"seats": 1}), at=T0 + 4 * HOUR
+    )
     (violation,) = made.violations
     assert (violation.kind, violation.used, violation.limit) == ("members", 3, 2)
     assert (violation.seats, violation.members) == ("release_least_active", ("bo",))

@@ -197,7 +197,9 @@ async def own(store: Store) -> Store:
 @pytest.mark.anyio
 async def test_a_change_that_its_rule_refuses_as_things_are_is_told_and_not_executable(own: Store) -> None:
     await state_usage(own, Snapshots(), account="acme", pool="seats", used=3, id="s", reason="", at=START)
-    made = await quote_change(own, None, account="acme", wanted=ChangeRequest(plan="free"), at=START + timedelta(hours=1))
+    made = await quote_change(
+        own, None, account="acme", wanted=ChangeRequest(plan="free"), at=START + timedelta(hours=1)
+    )
     assert not made.executable
     assert [row[0] for row in page(msgspec.to_builtins(made))][-2:] == ["refused", "quote"]
 
