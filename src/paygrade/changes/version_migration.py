@@ -21,7 +21,7 @@ Skipped = Literal["unknown_account", "not_on_plan", "another_version", "there_al
 """Why an account is left alone."""
 
 
-class Move(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VersionMigration(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """To move whoever is on `from_version` of `plan` (None: on any) to `to_version` (None: the newest, and whatever is
     published after it), at `at` (None: at once)."""
 
@@ -45,7 +45,7 @@ class PriceDifference(Struct, frozen=True):
     unknown: int = 0
 
 
-def stated_by(move: Move, account: Account, catalog: Catalog, at: datetime) -> Pin | Skipped:
+def stated_by(move: VersionMigration, account: Account, catalog: Catalog, at: datetime) -> Pin | Skipped:
     """The pin that moves this account, stated at `at`; or why it is left alone."""
     if not account.exists:
         return "unknown_account"

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from paygrade.billing.facts import Pin
-from paygrade.changes.version_migration import Move
+from paygrade.changes.version_migration import VersionMigration
 
 _pins = msgspec.json.Decoder(Pin)
 _COLUMNS = """
@@ -30,7 +30,7 @@ class SavedMigration(Struct, frozen=True):
     """A migration as saved. `direction` back: it is being rolled back, or was."""
 
     id: int
-    move: Move
+    move: VersionMigration
     direction: Direction
     paused: bool
     started_at: datetime
@@ -54,7 +54,7 @@ class PlanMigrations:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
 
-    async def start(self, move: Move, *, by: str, at: datetime) -> int | None:
+    async def start(self, move: VersionMigration, *, by: str, at: datetime) -> int | None:
         """Begin a migration; its id, None when one of the plan is unfinished."""
         cursor = await self._connection.execute(
             """
@@ -193,7 +193,7 @@ def _saved(row: TupleRow) -> SavedMigration:
     at = effective_at.astimezone(UTC) if effective_at else None
     return SavedMigration(
         id,
-        Move(plan=plan, from_version=from_version, to_version=to_version, at=at, reason=reason),
+        VersionMigration(plan=plan, from_version=from_version, to_version=to_version, at=at, reason=reason),
         direction,
         paused,
         started_at.astimezone(UTC),

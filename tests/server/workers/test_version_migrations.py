@@ -15,7 +15,7 @@ import pytest
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Pin
 from paygrade.catalog.grandfathering import Existing
-from paygrade.changes.version_migration import Move
+from paygrade.changes.version_migration import VersionMigration
 from paygrade.entitlements.sources import versions_had
 from paygrade.postgres.store import Store
 from paygrade.server.operations.catalog.migrations import (
@@ -55,8 +55,8 @@ async def kept(store: Store, *accounts: str, seats: int = 3) -> None:
 
 
 async def start(store: Store, *accounts: str, **known: Any) -> Migration:
-    # Any: fields of Move.
-    move = Move(plan="pro", **known)
+    # Any: fields of VersionMigration.
+    move = VersionMigration(plan="pro", **known)
     planned = await start_migration(store, move=move, accounts=accounts or None, dry_run=False, at=AT, by="ann")
     assert planned.migration is not None
     return planned.migration
@@ -90,7 +90,7 @@ async def test_a_preview_says_who_loses_what_who_is_over_and_what_it_costs_and_d
     await put_pin(store, account="c", pin=Pin("pro", 2), at=AT)
     await state_usage(store, Snapshots(), account="a", pool="seats", used=4, id="u1", reason="", at=AT)
     planned = await start_migration(
-        store, move=Move(plan="pro", from_version=1), accounts=None, dry_run=True, at=AT, by="ann"
+        store, move=VersionMigration(plan="pro", from_version=1), accounts=None, dry_run=True, at=AT, by="ann"
     )
     preview = planned.preview
     assert planned.migration is None

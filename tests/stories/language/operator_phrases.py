@@ -21,7 +21,7 @@ from paygrade.billing.facts import (
     Subscription,
 )
 from paygrade.catalog.grandfathering import FOLLOW, Existing
-from paygrade.changes.version_migration import Move
+from paygrade.changes.version_migration import VersionMigration
 from paygrade.usage.balances import Grant
 from paygrade.values.states import STATUSES
 from stories.language.phrases import ItemsSaid, Phrases
@@ -68,7 +68,7 @@ class Edition(Struct, frozen=True):
 class Migrating(Struct, frozen=True):
     """Everybody there is is moved to another version of a plan. `back`: whoever was moved last is moved back."""
 
-    move: Move
+    move: VersionMigration
     back: bool = False
 
 
@@ -219,17 +219,17 @@ def _pin(account: str, pin: Pin) -> Statement:
 
 @statements.say("migrate <plan>[ version <number>] to version <version>[ at <at>]")
 def migrate(plan: str, version: int, number: int | None = None, at: datetime | None = None) -> Migrating:
-    return Migrating(Move(plan=plan, from_version=number, to_version=version, at=at))
+    return Migrating(VersionMigration(plan=plan, from_version=number, to_version=version, at=at))
 
 
 @statements.say("migrate <plan> to the newest version[ at <at>]")
 def migrate_to_newest(plan: str, at: datetime | None = None) -> Migrating:
-    return Migrating(Move(plan=plan, at=at))
+    return Migrating(VersionMigration(plan=plan, at=at))
 
 
 @statements.say("roll the migration of <plan> back")
 def roll_back(plan: str) -> Migrating:
-    return Migrating(Move(plan=plan), back=True)
+    return Migrating(VersionMigration(plan=plan), back=True)
 
 
 @statements.say("grant <account> <units> <feature> as <id>[ from <at>][ until <until>][ priority <priority>]")

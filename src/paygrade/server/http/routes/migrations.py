@@ -7,7 +7,7 @@ from litestar import get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
-from paygrade.changes.version_migration import Move
+from paygrade.changes.version_migration import VersionMigration
 from paygrade.server.http.bodies import invalid, read_body, read_flag
 from paygrade.server.http.context import Here, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, tell
@@ -58,7 +58,7 @@ async def start_migration(
         raise invalid(
             "invalid_body", "the body", [Mistake("/accounts", "names nobody; leave it out to mean everybody")]
         )
-    move = Move(
+    move = VersionMigration(
         plan=wanted.plan,
         from_version=wanted.from_version,
         to_version=wanted.to_version,

@@ -23,7 +23,7 @@ from paygrade.billing.facts import Pin
 from paygrade.billing.versions import pin_subject, pinned
 from paygrade.catalog.model import NO_CATALOG, Catalog, PlanChangeRule
 from paygrade.changes.impact import Violation, outcome
-from paygrade.changes.version_migration import Move, PriceDifference, price_differences, stated_by, summed
+from paygrade.changes.version_migration import VersionMigration, PriceDifference, price_differences, stated_by, summed
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.sources import offers
@@ -115,7 +115,7 @@ class MovedAccounts(Struct, frozen=True):
 
 
 async def start_migration(
-    store: "Store", *, move: Move, accounts: tuple[str, ...] | None, dry_run: bool, at: datetime, by: str
+    store: "Store", *, move: VersionMigration, accounts: tuple[str, ...] | None, dry_run: bool, at: datetime, by: str
 ) -> PlannedMigration:
     """Say what moving these accounts does (None: everybody there is) and, unless `dry_run`, begin to do it.
 
@@ -178,7 +178,7 @@ async def pause_migration(store: "Store", *, id: int, paused: bool) -> Migration
 
 
 async def roll_back_migration(store: "Store", *, id: int) -> Migration:
-    """Move back whoever was moved, whether it is finished or not. Once asked for it goes on, asked again too.
+    """VersionMigration back whoever was moved, whether it is finished or not. Once asked for it goes on, asked again too.
 
     Refused `unknown_migration`, or `migration_running` while another one of the plan is under way.
     """
@@ -194,7 +194,7 @@ async def roll_back_migration(store: "Store", *, id: int) -> Migration:
 
 
 async def migrate_next(store: "Store", migration: "SavedMigration", *, at: datetime) -> bool:
-    """Move one account, or move one back; False: there is none left that nobody else has."""
+    """VersionMigration one account, or move one back; False: there is none left that nobody else has."""
     async with store.transaction() as tx:
         taken = await tx.plan_migrations.take(migration)
         if taken is None:
@@ -269,7 +269,7 @@ async def _pages(tx: "Transaction", accounts: tuple[str, ...] | None) -> AsyncIt
 class _Sums:
     """What a migration would do, summed over accounts."""
 
-    def __init__(self, tx: "Transaction", catalog: Catalog, move: Move, at: datetime) -> None:
+    def __init__(self, tx: "Transaction", catalog: Catalog, move: VersionMigration, at: datetime) -> None:
         self._tx, self._catalog, self._move, self._at = tx, catalog, move, at
         self._when = move.at or at
         self._skipped: Counter[str] = Counter()
