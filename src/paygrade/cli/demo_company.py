@@ -66,7 +66,7 @@ class Shop:
         self.subscriptions[account] = self._stripe.v1.subscriptions.create(params).id
 
     def change(self, account: str, price: str, *, quantity: int = 1) -> None:
-        """VersionMigration the account's subscription to another price or quantity, as a billing page would."""
+        """Move the account's subscription to another price or quantity, as a billing page would."""
         id = self.subscriptions[account]
         item = self._stripe.v1.subscriptions.retrieve(id).items.data[0]
         wanted: Any = {"items": [{"id": item.id, "price": self.prices[price], "quantity": quantity}]}

@@ -31,7 +31,7 @@ Migration = dict[str, Any]
 @as_json
 def migrate(plan: str, accounts: tuple[str, ...], at: str | None, dry_run: bool, no_wait: bool, as_json: bool,
             **said: int | str | None) -> None:  # fmt: skip
-    """VersionMigration accounts to another version of PLAN (or an add-on), all that have it or those named."""
+    """Move accounts to another version of PLAN (or an add-on), all that have it or those named."""
     wanted = {"plan": plan, "accounts": accounts, "at": moment(at) if at else None, **said}
     body = {name: what for name, what in wanted.items() if what}
     told = call("POST", "/v1/catalog/migrations", body=body, query={"dry_run": "true"} if dry_run else {})
@@ -69,7 +69,7 @@ def migrations(limit: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("id", type=click.IntRange(min=1))
-@click.option("--pause", "action", flag_value="pause", help="VersionMigration no further account until it is resumed.")
+@click.option("--pause", "action", flag_value="pause", help="Move no further account until it is resumed.")
 @click.option("--resume", "action", flag_value="resume", help="Go on.")
 @click.option("--roll-back", "action", flag_value="roll-back", help="Restore what each account was held to before.")
 @click.option("--status", type=click.Choice(["waiting", "done", "skipped", "rolled_back"]), help="List who stands so.")

@@ -53,7 +53,7 @@ def serve(host: str, port: int, webhooks: Sequence[str], seed: int, as_json: boo
 @_url
 @as_json
 def advance(duration: str, url: str, as_json: bool) -> None:
-    """VersionMigration the clock by DURATION (`3d`, `12h`); renewals, retries and trial ends happen on the way."""
+    """Move the clock by DURATION (`3d`, `12h`); renewals, retries and trial ends happen on the way."""
     told = control("POST", url, "clock", {"advance": duration})
     if as_json:
         show_json(told)

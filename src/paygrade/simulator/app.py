@@ -79,7 +79,7 @@ class Simulator:
         self._hand_out()
 
     def advance_to(self, instant: datetime) -> None:
-        """VersionMigration the clock; raises ValueError if that is into the past."""
+        """Move the clock; raises ValueError if that is into the past."""
         self.engine.advance_to(instant)
         self._offset = self.engine.now - datetime.now(UTC)
         self.catch_up()

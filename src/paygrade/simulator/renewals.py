@@ -15,7 +15,7 @@ PAYMENT_WINDOW_S = 23 * cycles.HOUR_S  # for a first invoice, and for a resumpti
 
 
 def renew(world: World, subscription: Json) -> None:
-    """VersionMigration the items whose period is over to their next one and draft the invoice for it."""
+    """Move the items whose period is over to their next one and draft the invoice for it."""
     if subscription["status"] not in ("active", "past_due", "unpaid"):
         return
     due = [item for item in subscription["items"]["data"] if item["current_period_end"] <= world.at]

@@ -77,7 +77,7 @@ def parse_instant(text: str) -> datetime:
 
 
 def add_months(anchor: datetime, months: int) -> datetime:
-    """VersionMigration by whole months, clamping the day to the month's length. Always move from the anchor: moving from
+    """Move by whole months, clamping the day to the month's length. Always move from the anchor: moving from
     an already clamped result is what makes days 29-31 drift."""
     index = anchor.year * 12 + anchor.month - 1 + months
     year, month = divmod(index, 12)

@@ -40,7 +40,7 @@ class World(Protocol):
         """Publish another catalog."""
 
     def migrate(self, migrating: Migrating) -> None:
-        """VersionMigration everybody to another version, or back; return when it is done."""
+        """Move everybody to another version, or back; return when it is done."""
 
     def blow(self, weather: Weather) -> None:
         """Change how webhooks are delivered."""

@@ -196,7 +196,7 @@ async def _change(store: "Store", provider: Changing, clock: "Clock", claim: "Pl
 
 
 async def migrate_accounts(store: "Store", clock: "Clock") -> None:
-    """VersionMigration the accounts of migrations to their version, or back, until cancelled."""
+    """Move the accounts of migrations to their version, or back, until cancelled."""
 
     async def look() -> None:
         for migration in await unfinished_migrations(store):

@@ -178,7 +178,7 @@ async def pause_migration(store: "Store", *, id: int, paused: bool) -> Migration
 
 
 async def roll_back_migration(store: "Store", *, id: int) -> Migration:
-    """VersionMigration back whoever was moved, whether it is finished or not. Once asked for it goes on, asked again too.
+    """Move back whoever was moved, whether it is finished or not. Once asked for it goes on, asked again too.
 
     Refused `unknown_migration`, or `migration_running` while another one of the plan is under way.
     """
@@ -194,7 +194,7 @@ async def roll_back_migration(store: "Store", *, id: int) -> Migration:
 
 
 async def migrate_next(store: "Store", migration: "SavedMigration", *, at: datetime) -> bool:
-    """VersionMigration one account, or move one back; False: there is none left that nobody else has."""
+    """Move one account, or move one back; False: there is none left that nobody else has."""
     async with store.transaction() as tx:
         taken = await tx.plan_migrations.take(migration)
         if taken is None:
