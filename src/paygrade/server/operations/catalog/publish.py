@@ -30,7 +30,7 @@ SAMPLE_MAX = 20
 _PAGE = 500
 
 
-class Impact(Struct, frozen=True):
+class CatalogImpact(Struct, frozen=True):
     """Whom a catalog changes something for: of `accounts` looked at, how many gain, lose or see another value."""
 
     accounts: int
@@ -84,7 +84,7 @@ class CatalogPlan(Struct, frozen=True):
     base_version: int
     version: int
     changes: tuple[Change, ...]
-    impact: Impact
+    impact: CatalogImpact
     existing: tuple[Becoming, ...]
     published: bool
 
@@ -190,7 +190,7 @@ def _plan_id(base: Catalog, wanted: Catalog, existing: Existing, impact: object)
 
 async def _impact(
     tx: "Transaction", base: Catalog, wanted: Catalog, at: datetime
-) -> tuple[Impact, tuple[Becoming, ...]]:
+) -> tuple[CatalogImpact, tuple[Becoming, ...]]:
     counts = dict.fromkeys(("accounts", "affected", "gains", "loses", "changes"), 0)
     becoming: Counter[Becoming] = Counter()
     changed = {sold.key for sold in superseded(base, wanted)}
@@ -209,7 +209,7 @@ async def _impact(
                 counts[how] += 1
             sample.extend(found[: SAMPLE_MAX - len(sample)])
         await asyncio.sleep(0)  # others in this process want to go on meanwhile
-    impact = Impact(
+    impact = CatalogImpact(
         accounts=counts["accounts"],
         affected=counts["affected"],
         gaining=counts["gains"],
