@@ -90,7 +90,7 @@ def match_rule(
     return Matched(0, PlanChangeRule())
 
 
-class Outcome(Struct, frozen=True):
+class Impact(Struct, frozen=True):
     """What follows for access, usage and what is over. `entitled` are the entitlements before and after."""
 
     deltas: tuple[Delta, ...]
@@ -99,7 +99,7 @@ class Outcome(Struct, frozen=True):
     entitled: tuple[Mapping[str, Entitlement], Mapping[str, Entitlement]]
 
 
-def outcome(
+def impact_of(
     before: Account,
     after: Account,
     catalog: Catalog,
@@ -109,14 +109,14 @@ def outcome(
     at: datetime,
     *,
     active_at: Mapping[str, datetime],
-) -> Outcome:
+) -> Impact:
     """What follows at `at` from `before` becoming `after`; `snapshot` has the balances, `changed` is how what changes
     stands afterwards, and `active_at` when members were last active."""
     old, new = _view(before, catalog, snapshot, at), _view(after, catalog, snapshot, at)
     usage = _carried(old, new, rule, at)
     new = replace(new, balances=_counted(new, usage, at))
     violations = _violations(old, new, before, rule, changed, active_at, at)
-    return Outcome(_deltas(old, new, catalog, at), usage, violations, (_entitlements(old), _entitlements(new)))
+    return Impact(_deltas(old, new, catalog, at), usage, violations, (_entitlements(old), _entitlements(new)))
 
 
 def _view(account: Account, catalog: Catalog, snapshot: Snapshot, at: datetime) -> Snapshot:

@@ -17,7 +17,7 @@ from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Subscription
 from paygrade.catalog.model import Catalog, Direction, PlanChangeRule
 from paygrade.changes.cost import Money, bill, currency_of
-from paygrade.changes.impact import Carried, Delta, Matched, Violation, match_rule, outcome
+from paygrade.changes.impact import Carried, Delta, Matched, Violation, match_rule, impact_of
 from paygrade.changes.positions import Position
 from paygrade.changes.proration import period_at
 from paygrade.changes.request import ChangeRequest, Resolved, resolve
@@ -128,7 +128,7 @@ def quote(
     when, effective_at = _effective(resolved, matched.rule, request, at)
     money, changed = bill(resolved, matched.rule, effective_at, at, at_period_end=when == "period_end")
     after = changed_account(account, changed, effective_at)
-    what = outcome(account, after, catalog, snapshot, matched.rule, (changed,), effective_at, active_at=active_at)
+    what = impact_of(account, after, catalog, snapshot, matched.rule, (changed,), effective_at, active_at=active_at)
     return Quote(
         account=account.key,
         account_version=account.version,

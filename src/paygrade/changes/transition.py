@@ -15,7 +15,7 @@ from paygrade.billing.accounts import Account, Statement
 from paygrade.billing.facts import Customer, Leeway, ManualSubscription, Subscription
 from paygrade.billing.standing import in_phase, standings
 from paygrade.catalog.model import Catalog, Direction, Plan
-from paygrade.changes.impact import Carried, Delta, Matched, Outcome, Violation, match_rule, outcome
+from paygrade.changes.impact import Carried, Delta, Matched, Impact, Violation, match_rule, impact_of
 from paygrade.changes.positions import Position, direction_of, plan_position, positions
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Entitlement
@@ -75,7 +75,7 @@ def settle(
     matched = match_rule(catalog, plan_before, plan_after, direction, asked=False)
     stood = as_stood(before, since, at)
     now = tuple(s for s in after.subscriptions if s.id in changed)
-    what = outcome(
+    what = impact_of(
         replace(stood, version=after.version), after, catalog, snapshot, matched.rule, now, at, active_at=active_at
     )
     return Settlement(
@@ -183,7 +183,7 @@ def _plan(found: Bought, catalog: Catalog) -> Plan | None:
     return own.bought if own is not None and isinstance(own.bought, Plan) else catalog.default_plan
 
 
-def _leeways(what: Outcome, change: str) -> tuple[Leeway, ...]:
+def _leeways(what: Impact, change: str) -> tuple[Leeway, ...]:
     """What is left for a while of what is over, as the rule says."""
     found = {}
     for violation in what.violations:
