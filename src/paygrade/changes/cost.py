@@ -44,7 +44,7 @@ class Invoice(Struct, frozen=True):
     source: MoneySource = "formula"
 
 
-class Money(Struct, frozen=True):
+class CostPreview(Struct, frozen=True):
     """What a change costs, in minor units of `currency` (None: nothing is known of any price).
 
     `credit` is given back for time paid and not used, `charge` what the change bills beside that, without the renewals.
@@ -63,7 +63,7 @@ class Money(Struct, frozen=True):
 
 def bill(
     resolved: Resolved, rule: PlanChangeRule, effective_at: datetime, at: datetime, *, at_period_end: bool
-) -> tuple[Money, Subscription]:
+) -> tuple[CostPreview, Subscription]:
     """What the change costs when it takes effect at `effective_at`, and the subscription as it stands then."""
     subscription = resolved.subscription
     currency = currency_of(resolved.after) or currency_of(resolved.before)
@@ -125,7 +125,7 @@ def _billed(
     return found
 
 
-def _ended(before: list[Billed], terms: Terms, currency: str | None, effective_at: datetime, at: datetime) -> Money:
+def _ended(before: list[Billed], terms: Terms, currency: str | None, effective_at: datetime, at: datetime) -> CostPreview:
     """What is given back when everything ends."""
     prorated = terms.proration != "none" and not terms.idle
     found = [credit(item, terms.mode, effective_at) for item in before] if prorated else []
@@ -156,7 +156,7 @@ def _invoice(at: datetime, lines: tuple[Line, ...], *, left: int = 0) -> Invoice
 
 def _money(
     currency: str | None, lines: tuple[Line, ...], invoice: Invoice | None, following: Invoice | None, *, now: bool
-) -> Money:
+) -> CostPreview:
     told = [invoice for invoice in (invoice, following) if invoice is not None]
     amounts = [line.amount for line in (*lines, *(line for invoice in told for line in invoice.lines))]
     if any(abs(amount) > QUANTITY_MAX for amount in (*amounts, *(invoice.total for invoice in told))):
@@ -167,7 +167,7 @@ def _money(
     credits = -sum(line.amount for line in lines if line.kind == "credit")
     charges = sum(line.amount for line in lines if line.kind != "credit")
     due_now = invoice.due if invoice is not None and now else 0
-    return Money("formula", currency, credits, charges, due_now, invoice, following)
+    return CostPreview("formula", currency, credits, charges, due_now, invoice, following)
 
 
 def _dated(item: Item, costs: Costs) -> Item:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Subscription
 from paygrade.catalog.model import Catalog, Direction, PlanChangeRule
-from paygrade.changes.cost import Money, bill, currency_of
+from paygrade.changes.cost import CostPreview, bill, currency_of
 from paygrade.changes.impact import Carried, Delta, Matched, Violation, match_rule, impact_of
 from paygrade.changes.positions import Position
 from paygrade.changes.proration import period_at
@@ -98,7 +98,7 @@ class Quote(Struct, frozen=True):
     executable: bool
     usage: tuple[Carried, ...]
     trial: TrialEffect | None
-    money: Money
+    money: CostPreview
     warnings: tuple[Caveat, ...]
     reverts: str | None = None
     id: str = ""

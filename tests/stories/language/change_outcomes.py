@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.catalog.model import Direction
-from paygrade.changes.cost import Invoice, Money
+from paygrade.changes.cost import Invoice, CostPreview
 from paygrade.changes.impact import Carried, Violation
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.quote import Quote
@@ -117,7 +117,7 @@ def quote_of(told: Found) -> Quote | None:
     return told.quote if isinstance(told, Quoted) else told.change.quoted
 
 
-def _money(told: Found) -> Money:
+def _money(told: Found) -> CostPreview:
     quote = quote_of(told)
     assert quote is not None, "nobody was told what this change costs"
     return quote.money
@@ -324,7 +324,7 @@ def _plain_quote(quote: Quote) -> Quote:
     )
 
 
-def _plain_money(money: Money) -> Money:
+def _plain_money(money: CostPreview) -> CostPreview:
     invoice, following = _plain_invoice(money.invoice), _plain_invoice(money.next_invoice)
     return replace(money, source="formula", invoice=invoice, next_invoice=following)
 

@@ -8,7 +8,7 @@ instant of the quote; what Stripe cannot show of a change is left to the formula
 from datetime import datetime
 from typing import Any
 
-from paygrade.changes.cost import Invoice, Money
+from paygrade.changes.cost import Invoice, CostPreview
 from paygrade.changes.proration import Line
 from paygrade.changes.quote import Quote
 from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, changed_items, with_coupon
@@ -24,7 +24,7 @@ class StripePreviewer:
     def __init__(self, connection: StripeConnection) -> None:
         self._connection = connection
 
-    def preview(self, quote: Quote) -> Money | None:
+    def preview(self, quote: Quote) -> CostPreview | None:
         """What Stripe would bill for this change; None: it shows nothing of such a change.
 
         At most two previews, for each a reading of the subscription where there is a coupon, and one look-up of prices
@@ -45,12 +45,12 @@ class StripePreviewer:
             case "date":
                 return None
 
-    def _ending(self, quote: Quote) -> Money | None:
+    def _ending(self, quote: Quote) -> CostPreview | None:
         if quote.when != "now" or quote.matched.rule.proration == "none":
             return None
         return self._money(quote, self._ask(quote, cancel_now=True, proration_behavior="always_invoice"), None)
 
-    def _change_now(self, quote: Quote) -> Money | None:
+    def _change_now(self, quote: Quote) -> CostPreview | None:
         rule, items = quote.matched.rule, changed_items(self._connection, quote.items)
         anchor = {"billing_cycle_anchor": {"type": "now"}} if rule.anchor == "reset" and not _is_in_trial(quote) else {}
         shown = self._ask(quote, items=items, proration_behavior=BEHAVIORS[rule.proration], **anchor)
@@ -93,7 +93,7 @@ class StripePreviewer:
                 raise
         return self._connection.post("/v1/invoices/create_preview", idempotency_key=None, **asked)
 
-    def _money(self, quote: Quote, shown: Json | None, renewal: Json | None) -> Money | None:
+    def _money(self, quote: Quote, shown: Json | None, renewal: Json | None) -> CostPreview | None:
         """Both invoices in our words; what Stripe does not show of the next one is the formula's."""
         if shown is None and renewal is None:
             return None
@@ -128,7 +128,7 @@ def _is_prorated(line: Payload) -> bool:
     return line.child("parent").child("subscription_item_details").flag("proration")
 
 
-def _money(quote: Quote, shown: Json | None, renewal: Json | None) -> Money:
+def _money(quote: Quote, shown: Json | None, renewal: Json | None) -> CostPreview:
     invoice = _invoice(Payload(shown, "invoice"), quote) if shown is not None else None
     left = min(0, Payload(shown, "invoice").integer("ending_balance") or 0) if shown is not None else 0
     following = quote.money.next_invoice
@@ -139,7 +139,7 @@ def _money(quote: Quote, shown: Json | None, renewal: Json | None) -> Money:
     if invoice is None:
         own = [line for line in own if line.kind != "period"]
     currency = Payload(shown if shown is not None else renewal, "invoice").text("currency")
-    return Money(
+    return CostPreview(
         source="provider",
         currency=currency,
         credit=-sum(line.amount for line in own if line.kind == "credit"),

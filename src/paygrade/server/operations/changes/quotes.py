@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer
 from paygrade.catalog.model import NO_CATALOG
-from paygrade.changes.cost import Money
+from paygrade.changes.cost import CostPreview
 from paygrade.changes.plan_change import PlanChange, cooling_until, is_reversal
 from paygrade.changes.quote import Caveat, Quote, quote
 from paygrade.changes.request import ChangeRequest
@@ -37,7 +37,7 @@ _OF_THE_FORMULA = ("price_unknown", "metered_not_counted", "coupon_not_counted")
 class Previewer(Protocol):
     """Whoever bills, as far as it says beforehand what a change will cost."""
 
-    def preview(self, quote: Quote) -> Money | None:
+    def preview(self, quote: Quote) -> CostPreview | None:
         """What it would bill; None: it cannot say. Blocks. Refused `provider_refused_change`; raises Unavailable."""
         ...
 
