@@ -1,6 +1,6 @@
 """Settlements: what follows for usage and limits once facts tell that what is bought has changed, whoever changed it.
 
-Laws: `settle` is pure in its arguments; a change is what differs between what was bought when it was last looked and
+Laws: `transition` is pure in its arguments; a change is what differs between what was bought when it was last looked and
 what is bought now, however many facts came in between, so looking often or seldom leads to the same; the rule that
 decides is the one a quote would have named; nothing here gives less than what is bought gives.
 """
@@ -24,7 +24,7 @@ from paygrade.values.periods import soonest
 from paygrade.values.states import NOT_LIVE, TERMINAL
 
 
-class Settlement(Struct, frozen=True):
+class PlanTransition(Struct, frozen=True):
     """A change of what is bought, and what followed from it.
 
     `subscriptions` are those that changed. `usage` is what is counted otherwise from now on; `leeways` what is left of
@@ -50,7 +50,7 @@ Bought = dict[str, tuple[Position, ...]]
 """By subscription: what it buys while it lives."""
 
 
-def settle(
+def transition(
     before: Account,
     since: datetime,
     after: Account,
@@ -60,7 +60,7 @@ def settle(
     *,
     change: str,
     active_at: Mapping[str, datetime],
-) -> Settlement | None:
+) -> PlanTransition | None:
     """What follows from what changed between `before` as it stood at `since` and `after` at `at`; None: nothing did.
 
     `snapshot` has the balances at `at`, `active_at` is when members were last active; `change` is the id under which
@@ -78,7 +78,7 @@ def settle(
     what = impact_of(
         replace(stood, version=after.version), after, catalog, snapshot, matched.rule, now, at, active_at=active_at
     )
-    return Settlement(
+    return PlanTransition(
         at=at,
         direction=direction,
         plan_before=plan_before.ref if plan_before else None,

@@ -27,7 +27,7 @@ from paygrade.billing.facts import Fact, Leeway
 from paygrade.catalog.model import Catalog
 from paygrade.changes.plan_change import asked_for
 from paygrade.changes.request import ChangeRequest
-from paygrade.changes.transition import Settlement, as_stood, bought, is_as_expected, next_turn, settle
+from paygrade.changes.transition import PlanTransition, as_stood, bought, is_as_expected, next_turn, transition
 from paygrade.decisions.decide import decide
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive
@@ -47,13 +47,13 @@ RULES = st.sampled_from(
 def settled(
     before: Account, after: Account, sold: Catalog = USUAL, *, at: datetime = FEB14, since: datetime | None = None,
     calls: int = 0, projects: int = 0,
-) -> Settlement | None:  # fmt: skip
+) -> PlanTransition | None:  # fmt: skip
     # Calls were used in the window that ran before; where another one has begun, nothing was used in it.
     window = snapshot(before, sold, at).segments[0].entitlements["calls"].from_at
     held = replace(
         snapshot(after, sold, at), balances={"calls": Balance(calls, 0, window), "projects": Balance(projects)}
     )
-    return settle(before, since or at, after, sold, held, at, change="chg_1", active_at={})
+    return transition(before, since or at, after, sold, held, at, change="chg_1", active_at={})
 
 
 @given(WANTED, BOUGHT, RULES, st.integers(0, 27 * 86_400), st.integers(0, 9999), st.integers(0, 99))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer, ManualSubscription
 from paygrade.changes.plan_change import PlanChange
-from paygrade.changes.transition import Settlement
+from paygrade.changes.transition import PlanTransition
 from paygrade.entitlements.seats import SeatLoss
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ async def resolved(
     state: Literal["applied", "failed", "canceled"],
     account: Account,
     *,
-    settlement: Settlement | None = None,
+    settlement: PlanTransition | None = None,
     reason: str | None = None,
     at: datetime,
 ) -> PlanChange:
@@ -76,7 +76,7 @@ def _told(change: PlanChange) -> ToldChange:
     )
 
 
-async def seen(tx: "Transaction", id: str, account: Account, found: Settlement) -> PlanChange:
+async def seen(tx: "Transaction", id: str, account: Account, found: PlanTransition) -> PlanChange:
     """Begin the record of a change that nobody asked for here."""
     subscription = found.subscriptions[0]
     change = PlanChange(
@@ -108,7 +108,7 @@ def subject_of(account: Account, subscription: str) -> str | None:
     return None
 
 
-def _followed(settlement: Settlement) -> list[tuple[str, str]]:
+def _followed(settlement: PlanTransition) -> list[tuple[str, str]]:
     """What followed for access, usage and limits, a line for each thing."""
     rule = settlement.matched
     lines = [("rule", f"rule {rule.number} of `plan_change`" if rule.number else "no rule")]

@@ -14,7 +14,7 @@ from paygrade.billing.accounts import Account
 from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.changes.impact import Carried
 from paygrade.changes.plan_change import PlanChange
-from paygrade.changes.transition import Settlement, bought, has_changed, is_as_expected, next_turn, settle
+from paygrade.changes.transition import PlanTransition, bought, has_changed, is_as_expected, next_turn, transition
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
 from paygrade.server.operations.accounts.change_trail import resolved, seen, subject_of
@@ -95,7 +95,7 @@ async def _settled(
     held = await _held(tx, after, catalog, at)
     id = _id(after, at)
     active_at = await tx.ledger.active_at(after.key, list(after.seated)) if after.seated else {}
-    found = settle(before, since, after, catalog, held, at, change=id, active_at=active_at)
+    found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at)
     if found is None:
         return after, None
     change = _asked(open_changes, found, after, catalog, at)
@@ -156,7 +156,7 @@ async def _carry(tx: "Transaction", account: str, held: Snapshot, carried: Carri
 
 
 def _asked(
-    open_changes: tuple[PlanChange, ...], found: Settlement, after: Account, catalog: Catalog, at: datetime
+    open_changes: tuple[PlanChange, ...], found: PlanTransition, after: Account, catalog: Catalog, at: datetime
 ) -> PlanChange | None:
     """The change that was asked for and has come about now."""
     now = bought(after, catalog, at)
