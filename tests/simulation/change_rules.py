@@ -33,7 +33,7 @@ def _hasty_take_back(_: HostileTransaction, said: Statement) -> Statement:
 
 def _settled_unlocked(transaction: HostileTransaction, said: Statement) -> Statement:
     match said:
-        # `settle_due` begins with this. So do those who ask for a change, and then two may begin at once.
+        # `follow_due_transitions` begins with this. So do those who ask for a change, and then two may begin at once.
         case ("accounts", "lock", ([_],) as args, named) if not transaction.calls:
             return "accounts", "find", args, named
     return said

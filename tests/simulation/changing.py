@@ -1,6 +1,6 @@
 """Those who carry plan changes out, and settle accounts when their dates come: loops of every worker.
 
-Laws: what runs is the server's own `claim_changes`, `advance_change` and `settle_due`, with the real `StripeOrders`;
+Laws: what runs is the server's own `claim_changes`, `advance_change` and `follow_due_transitions`, with the real `StripeOrders`;
 a worker looks ever more rarely while there is nothing to do, so that weeks cost little.
 """
 
@@ -13,7 +13,7 @@ from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.plan_change import PlanChange
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.previews import StripePreviewer
-from paygrade.server.operations.accounts.transition import settle_due
+from paygrade.server.operations.accounts.transition import follow_due_transitions
 from paygrade.server.workers.plan_changes import LATE, advance_change, claim_changes
 from paygrade.values.errors import Unavailable
 from simulation.merchant import DAY_S
@@ -113,4 +113,4 @@ class Changing:
 
     async def _settle(self) -> bool:
         """What `workers.settle_when_due` does."""
-        return await settle_due(self._run.store, at=self._run.clock.now()) > 0
+        return await follow_due_transitions(self._run.store, at=self._run.clock.now()) > 0

@@ -14,7 +14,7 @@ from paygrade.billing.facts import Subscription
 from paygrade.changes.order import Act, ChangeOrder
 from paygrade.changes.quote import Quote
 from paygrade.changes.request import ChangeRequest
-from paygrade.changes.transition import Expected, Settlement
+from paygrade.changes.transition import Expected, PlanTransition
 from paygrade.values.errors import Refused
 
 ChangeState = Literal["asked", "pending", "scheduled", "applied", "failed", "canceled"]
@@ -45,7 +45,7 @@ class PlanChange(Struct, frozen=True, kw_only=True):
     effective_at: datetime | None = None
     resolved_at: datetime | None = None
     quoted: Quote | None = None
-    settlement: Settlement | None = None
+    settlement: PlanTransition | None = None
     expected: Expected | None = None
     trial_ends_at: datetime | None = None
     reverts: str | None = None

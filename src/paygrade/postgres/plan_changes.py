@@ -15,9 +15,9 @@ from psycopg.rows import TupleRow
 
 from paygrade.changes.plan_change import PlanChange, Step
 from paygrade.changes.quote import Quote
-from paygrade.changes.transition import Expected, Settlement
+from paygrade.changes.transition import Expected, PlanTransition
 
-_JSON = {"quoted": Quote | None, "settlement": Settlement | None, "expected": Expected | None}
+_JSON = {"quoted": Quote | None, "settlement": PlanTransition | None, "expected": Expected | None}
 _DATES = ("effective_at", "asked_at", "resolved_at", "trial_ends_at")
 _decoders = {name: msgspec.json.Decoder(kind) for name, kind in _JSON.items()}
 

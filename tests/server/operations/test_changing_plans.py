@@ -15,7 +15,7 @@ from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.statements import put_override, put_subscription
-from paygrade.server.operations.accounts.transition import settle_account, settle_due
+from paygrade.server.operations.accounts.transition import follow_transition, follow_due_transitions
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.changes.plan_changes import act, carry_out, get_change, list_changes, revert, take_back
 from paygrade.server.operations.changes.quotes import quote_change
@@ -233,15 +233,15 @@ async def test_an_end_that_is_scheduled_comes_by_itself_and_is_settled_on_its_da
     change = await desk.change(plan="free")
     assert (change.state, change.act, change.effective_at) == ("scheduled", "cancel", FEB28)
     assert (await desk.check("exports")).allowed
-    assert await settle_due(desk.store, at=FEB28 - timedelta(seconds=1)) == 0
+    assert await follow_due_transitions(desk.store, at=FEB28 - timedelta(seconds=1)) == 0
     desk.at = FEB28
     assert not (await desk.check("exports")).allowed
-    assert await settle_due(desk.store, at=FEB28) == 1
+    assert await follow_due_transitions(desk.store, at=FEB28) == 1
     view = await get_change(desk.store, account="acme", id=change.id)
     assert view.change.state == "applied"
     assert view.change.resolved_at == FEB28
     assert (await desk.check("projects")).limit == 10
-    assert await settle_due(desk.store, at=FEB28 + timedelta(days=9)) == 0
+    assert await follow_due_transitions(desk.store, at=FEB28 + timedelta(days=9)) == 0
 
 
 async def test_a_change_at_the_end_of_the_period_is_known_ahead_and_comes_by_itself(desk: Desk) -> None:
@@ -254,7 +254,7 @@ async def test_a_change_at_the_end_of_the_period_is_known_ahead_and_comes_by_its
     assert [segment.entitlements["projects"].limit for segment in held.segments][:2] == [None, 10]
     desk.at = FEB28
     assert (await desk.check("projects")).plan == "pro@1"
-    assert await settle_due(desk.store, at=FEB28) == 1
+    assert await follow_due_transitions(desk.store, at=FEB28) == 1
     assert (await get_change(desk.store, account="acme", id=change.id)).change.state == "applied"
 
 
@@ -264,7 +264,7 @@ async def test_what_is_scheduled_can_be_taken_back_and_then_never_comes(desk: De
     await take_back(desk.store, account="acme", id=change.id, at=desk.at)
     desk.at = FEB28
     assert (await desk.check("projects")).unlimited
-    assert await settle_due(desk.store, at=FEB28) == 0
+    assert await follow_due_transitions(desk.store, at=FEB28) == 0
 
 
 async def test_a_scheduled_end_can_be_taken_back(desk: Desk) -> None:
@@ -359,5 +359,5 @@ async def test_only_a_reading_that_began_after_it_was_done_tells_of_a_change(des
             held = await tx.plan_changes.hold("acme", change.id)
             assert held is not None
             await tx.plan_changes.save(replace(held, done_fence=7))
-            await settle_account(tx, account, account, at=desk.at, read=(change.subject, fence))
+            await follow_transition(tx, account, account, at=desk.at, read=(change.subject, fence))
         assert (await get_change(desk.store, account="acme", id=change.id)).change.state == state

@@ -22,7 +22,7 @@ from paygrade.changes.cost import Invoice, CostPreview
 from paygrade.changes.impact import Carried, Violation
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.quote import Quote
-from paygrade.changes.transition import Settlement
+from paygrade.changes.transition import PlanTransition
 from stories.language.expectations import split
 from stories.language.phrases import Phrases
 from stories.language.product_phrases import Refusal
@@ -109,7 +109,7 @@ def _of_both(told: Found, name: str) -> Any:
     return getattr(said, name) if said is not None else None
 
 
-def settlement_of(told: Found) -> Settlement | None:
+def settlement_of(told: Found) -> PlanTransition | None:
     return told.change.settlement if isinstance(told, Changed) else None
 
 

@@ -31,7 +31,7 @@ from paygrade.changes.plan_change import (
 )
 from paygrade.changes.quote import Caveat, Quote, changed_subscription, quote
 from paygrade.changes.request import ChangeRequest
-from paygrade.changes.transition import Settlement, bought, is_as_expected, settle
+from paygrade.changes.transition import PlanTransition, bought, is_as_expected, settle
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.seats import losses, seats_at, without_seat
@@ -377,7 +377,7 @@ class Changes:
             self._books.ledger(key).carry_over(carried.feature, slot_of(balance.from_at), more, held, self._books.now)
 
     def _resolve(
-        self, change: PlanChange, state: ChangeState, *, settlement: Settlement | None = None, reason: str | None = None
+        self, change: PlanChange, state: ChangeState, *, settlement: PlanTransition | None = None, reason: str | None = None
     ) -> PlanChange:
         if state == "applied" and change.reverts is not None:
             self._keep(replace(self._changes[change.reverts], reverted_by=change.id))
@@ -414,7 +414,7 @@ def _has_told(change: PlanChange, read: tuple[str, int] | None) -> bool:
     )
 
 
-def _seen(id: str, account: Account, found: Settlement) -> PlanChange:
+def _seen(id: str, account: Account, found: PlanTransition) -> PlanChange:
     """The record of a change that nobody asked for here."""
     subscription = found.subscriptions[0]
     return PlanChange(

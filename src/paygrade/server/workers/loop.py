@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from paygrade.server.operations.accounts.provider_reports import purge_reports
-from paygrade.server.operations.accounts.transition import TO_SETTLE_MAX, settle_due
+from paygrade.server.operations.accounts.transition import TO_SETTLE_MAX, follow_due_transitions
 from paygrade.server.operations.catalog.migrations import finish_migration, migrate_next, unfinished_migrations
 from paygrade.server.operations.changes.quotes import purge_quotes
 from paygrade.server.operations.sync.inbox import purge_inbox
@@ -178,7 +178,7 @@ async def settle_when_due(store: "Store", clock: "Clock") -> None:
     """Settle accounts whose dates have changed what they buy, until cancelled."""
 
     async def look() -> None:
-        while await settle_due(store, at=clock.now()) == TO_SETTLE_MAX:
+        while await follow_due_transitions(store, at=clock.now()) == TO_SETTLE_MAX:
             pass
 
     await _repeat(look, pause_s=SETTLE_EVERY_S)

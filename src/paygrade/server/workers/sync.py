@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.facts import Customer, Departed
 from paygrade.server.operations.accounts.record import record
-from paygrade.server.operations.accounts.transition import settle_account
+from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.server.operations.sync.repair import note_reading
 from paygrade.server.process.retries import pause_s
 from paygrade.values.errors import Unavailable
@@ -169,12 +169,12 @@ async def _save_customer(
             tx, accounts[account], subject=claim.subject, body=Departed(account=key),
             sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
         )  # fmt: skip
-        await settle_account(tx, accounts[account], left, at=at)
+        await follow_transition(tx, accounts[account], left, at=at)
     told = await record(
         tx, accounts[key], subject=claim.subject, body=customer,
         sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
     )  # fmt: skip
-    await settle_account(tx, accounts[key], told, at=at, read=(claim.subject, claim.fence))
+    await follow_transition(tx, accounts[key], told, at=at, read=(claim.subject, claim.fence))
     doubted = _contradicted(claim, customer) and claim.rereads < len(REREADS_S)
     if not doubted:
         await _handle(tx, claim, at)

@@ -15,7 +15,7 @@ from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.accounts import AccountView, view
 from paygrade.server.operations.accounts.members import state_members
 from paygrade.server.operations.accounts.record import hold, record
-from paygrade.server.operations.accounts.transition import settle_account
+from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.values.errors import Refused
 from paygrade.values.states import STATUSES
 
@@ -107,7 +107,7 @@ async def put_subscription(
             )
         if stated is None or version > stated.sequence:
             told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
-            held = await settle_account(tx, held, told, at=at)
+            held = await follow_transition(tx, held, told, at=at)
         return view(held)
 
 

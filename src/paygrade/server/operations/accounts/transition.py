@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TO_SETTLE_MAX = 100
 
 
-async def settle_account(
+async def follow_transition(
     tx: "Transaction", before: Account, after: Account, *, at: datetime, read: tuple[str, int] | None = None
 ) -> Account:
     """Settle what has changed of what `after` buys since it was last looked, when `before` was known.
@@ -70,14 +70,14 @@ def _has_told(change: PlanChange, account: Account, read: tuple[str, int] | None
     return read is not None and read[0] == change.subject and read[1] > change.done_fence
 
 
-async def settle_due(store: "Store", *, at: datetime) -> int:
+async def follow_due_transitions(store: "Store", *, at: datetime) -> int:
     """Settle accounts whose dates have changed what they buy; returns how many."""
     async with store.transaction() as tx:
         accounts = await tx.plan_changes.to_settle(limit=TO_SETTLE_MAX, at=at)
     for key in accounts:
         async with store.transaction() as tx:
             for account in (await tx.accounts.lock([key])).values():
-                await settle_account(tx, account, account, at=at)
+                await follow_transition(tx, account, account, at=at)
     return len(accounts)
 
 

@@ -22,7 +22,7 @@ from paygrade.changes.quote import Quote, changed_subscription, quote
 from paygrade.decisions.take import snapshot
 from paygrade.server.operations.accounts.change_trail import resolved, subject_of
 from paygrade.server.operations.accounts.record import hold, record, unknown_account
-from paygrade.server.operations.accounts.transition import settle_account
+from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.server.operations.changes.quotes import Previewer, quote_change
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused, Unavailable
@@ -253,7 +253,7 @@ async def _stated(
         cause=[change.id],
         at=at,
     )
-    after = await settle_account(tx, held, after, at=at)
+    after = await follow_transition(tx, held, after, at=at)
     now = await tx.plan_changes.hold(held.key, change.id)
     assert now is not None
     if now.state not in UNDER_WAY:
