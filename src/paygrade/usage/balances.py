@@ -187,7 +187,7 @@ def assemble(
     return Balance(kept.used, kept.reserved, from_at, None if detail == NOTHING_MORE else detail)
 
 
-def settle(balance: Balance, at: datetime) -> Balance:
+def expire_holds(balance: Balance, at: datetime) -> Balance:
     """The balance without what reservations held that have expired by `at`."""
     detail = balance.detail
     if detail is None or not detail.holds or detail.holds[0].until > at:
