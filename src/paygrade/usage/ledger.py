@@ -29,7 +29,7 @@ from paygrade.usage.balances import (
     member_slot,
     rolled,
     rolling_slot,
-    settle,
+    expire_holds,
     slot_of,
 )
 from paygrade.usage.entries import Draw, Held
@@ -205,10 +205,10 @@ def in_window(balance: Balance | None, from_at: datetime | None, at: datetime) -
     if balance is None:
         return Balance(0, from_at=from_at)
     if balance.from_at == from_at:
-        return settle(balance, at)
+        return expire_holds(balance, at)
     if balance.detail is None:
         return Balance(0, from_at=from_at)
-    kept = replace(settle(balance, at).detail or NOTHING_MORE, carried=NOTHING_MORE.carried, carried_units=0)
+    kept = replace(expire_holds(balance, at).detail or NOTHING_MORE, carried=NOTHING_MORE.carried, carried_units=0)
     return Balance(0, 0, from_at, kept)
 
 

@@ -26,7 +26,7 @@ from paygrade.usage.balances import (
     count,
     put,
     rolled,
-    settle,
+    expire_holds,
     share,
 )
 from paygrade.usage.entries import Draw, Held
@@ -197,8 +197,8 @@ def test_commits_of_a_reservation_never_take_more_than_it_holds(
 def test_what_a_reservation_held_is_free_again_on_the_instant_it_expires(used: int, units: int, seconds: int) -> None:
     until = AT + timedelta(seconds=seconds)
     balance = Balance(used, units, T0, Detail(holds=(Hold(until, SLOT, units),)))
-    assert settle(balance, until - timedelta(microseconds=1)).reserved == units
-    assert settle(balance, until).reserved == 0
+    assert expire_holds(balance, until - timedelta(microseconds=1)).reserved == units
+    assert expire_holds(balance, until).reserved == 0
     its = {"calls": calls(used + units)}
     assert not decide(snapshot(its, {"calls": balance}), "calls", 1, AT).allowed
     assert decide(snapshot(its, {"calls": balance}), "calls", units, until).allowed

@@ -19,7 +19,7 @@ from paygrade.server.workers.usage_reports import (
     mark_reports,
     prepare,
     report_window,
-    settle,
+    note_reported,
 )
 from paygrade.usage.provider_reports import MeterEvent
 from paygrade.values.errors import Refused, Unavailable
@@ -203,7 +203,7 @@ async def test_whoever_finds_something_pending_tells_it_again_under_its_name(sto
     assert spied.told == [event, event]
     assert desk.summed("acme") == 5
     # Whoever was thought to be dead comes back.
-    assert await settle(store, first, event, at=desk.at) == "overtaken"
+    assert await note_reported(store, first, event, at=desk.at) == "overtaken"
     desk.advance(REST)
     assert await desk.report(store, commands=spied) == ["told"]
     assert desk.summed("acme") == 6
@@ -221,7 +221,7 @@ async def test_two_workers_at_once_count_one_event_once(store: Store, desk: Bill
     (quick,) = await claim_reports(store, limit=1, at=desk.at)
     assert await report_window(store, desk.commands, desk, quick) == "told"
     desk.commands.report_usage(event)
-    assert await settle(store, slow, event, at=desk.at) == "overtaken"
+    assert await note_reported(store, slow, event, at=desk.at) == "overtaken"
     assert ((await window(store)).reported, desk.summed("acme")) == (5, 5)
 
 

@@ -31,11 +31,11 @@ class RefusedOverHttp(Exception):
 
 
 class Changes:
-    """The plan changes of a server, as its API shows them. `settle` waits until nobody has anything more to do."""
+    """The plan changes of a server, as its API shows them. `quiesce` waits until nobody has anything more to do."""
 
-    def __init__(self, api: Api, settle: Callable[[], None]) -> None:
+    def __init__(self, api: Api, quiesce: Callable[[], None]) -> None:
         self._api = api
-        self._settle = settle
+        self._settle = quiesce
         self._quotes: dict[str, str] = {}
         """The id of the latest of each account."""
         self._asked: dict[str, list[str]] = defaultdict(list)

@@ -31,7 +31,7 @@ from paygrade.changes.plan_change import (
 )
 from paygrade.changes.quote import Caveat, Quote, changed_subscription, quote
 from paygrade.changes.request import ChangeRequest
-from paygrade.changes.transition import PlanTransition, bought, is_as_expected, settle
+from paygrade.changes.transition import PlanTransition, bought, is_as_expected, transition
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.seats import losses, seats_at, without_seat
@@ -72,7 +72,7 @@ class Books(Protocol):
     def mark(self) -> None:
         """Let everything be read anew."""
 
-    def settle(self) -> None:
+    def quiesce(self) -> None:
         """Return once everything that happened has been heard of."""
 
 
@@ -126,7 +126,7 @@ class Changes:
     def _settled(self, change: PlanChange) -> PlanChange:
         """The change once there is nothing more to do."""
         self._books.mark()
-        self._books.settle()
+        self._books.quiesce()
         return self._changes[change.id]
 
     def _latest(self, key: str) -> PlanChange:
@@ -246,7 +246,7 @@ class Changes:
         before = self._books.account(change.account)
         sequence = before.statements[change.subject].sequence + 1
         self._books.record(change.account, change.subject, ManualSubscription(subscription), sequence)
-        self.settle(before)
+        self.transition(before)
         now = self._changes[change.id]
         if now.state not in UNDER_WAY:
             return now
@@ -321,7 +321,7 @@ class Changes:
 
     # What follows
 
-    def settle(self, before: Account, read: tuple[str, int] | None = None) -> None:
+    def transition(self, before: Account, read: tuple[str, int] | None = None) -> None:
         """Settle what has changed of what the account buys since `before` was known. `read`: the subject whose reading
         told, and its fence."""
         key, at = before.key, self._books.now
@@ -332,16 +332,16 @@ class Changes:
             if change.id != settled and _has_told(change, read):
                 self._resolve(change, "applied")
 
-    def settle_what_dates_changed(self) -> None:
+    def transition_by_date(self) -> None:
         for key in list(self._settled_at):
-            self.settle(self._books.account(key))
+            self.transition(self._books.account(key))
 
     def _follow(self, before: Account, since: datetime) -> str | None:
         """Settle, and return the id of the change that was."""
         key, at, catalog = before.key, self._books.now, self._books.catalog
         after, held, active_at = self._books.account(key), self._books.held(key), self._books.ledger(key).active_at
         id = self._id()
-        found = settle(before, since, after, catalog, held, at, change=id, active_at=active_at)
+        found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at)
         if found is None:
             return None
         now = bought(after, catalog, at)

@@ -27,7 +27,7 @@ from paygrade.usage.balances import (
     SlotDetail,
     assemble,
     carried_slot,
-    settle,
+    expire_holds,
     share,
     slot_of,
 )
@@ -274,7 +274,7 @@ class Ledger:
             detail = replace(row.detail or SlotDetail(), carried=self._carried_into(its, at))
             rows[window] = replace(row, detail=detail)
         grants = [_spent(grant, found) for (its_pool, _), grant in self._grants.items() if its_pool == pool]
-        return settle(assemble(rows, its.from_at, grants=grants, holds=self._holds(pool)), at)
+        return expire_holds(assemble(rows, its.from_at, grants=grants, holds=self._holds(pool)), at)
 
     def _rows(self, pool: str) -> dict[str, Row]:
         return {slot: row for (its_pool, slot), row in self._folded.items() if its_pool == pool}

@@ -88,7 +88,7 @@ class CoreWorld:
             assert account.exists, f"an operator can say nothing of `{account.key}`, which is no account"
         self.record(account.key, statement.subject, body, statement.version)
         if isinstance(body, ManualSubscription):
-            self._changes.settle(account)
+            self._changes.transition(account)
         return None
 
     def _state_members(self, account: Account, statement: Statement | Choice) -> Refusal | None:
@@ -130,13 +130,13 @@ class CoreWorld:
     def blow(self, weather: Weather) -> None:
         """Without webhooks there is no weather."""
 
-    def settle(self) -> None:
+    def quiesce(self) -> None:
         while not self._settled:
             self._settled = True
             for id in self.provider.ids.values():
                 self.fence += 1
                 self._save(self._fetch(id), self.fence)
-            self._changes.settle_what_dates_changed()
+            self._changes.transition_by_date()
             self._changes.work()
 
     def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision:
@@ -193,11 +193,11 @@ class CoreWorld:
         if before is not None and before != key:
             left = self.account(before)
             self.record(before, subject, Departed(key), fence)
-            self._changes.settle(left)
+            self._changes.transition(left)
         self._owners[subject] = key
         known = self.account(key)
         self.record(key, subject, customer, fence)
-        self._changes.settle(known, (subject, fence))
+        self._changes.transition(known, (subject, fence))
 
     def _linking(self, id: str) -> str | None:
         profiles = {key: account.profile for key, account in self._accounts.items()}

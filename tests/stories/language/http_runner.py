@@ -100,7 +100,7 @@ class HttpWorld:
         self._stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
         self.provider = Provider(self._request, self._set_dashboard, self._authenticate, story.catalog)
         self._at = story.moments[0].at
-        self._changes = Changes(api, self.settle)
+        self._changes = Changes(api, self.quiesce)
         self._weather: Json = {}
         self._document = story.document
         self._settled = False
@@ -156,7 +156,7 @@ class HttpWorld:
             _sent(self._api.post("/v1/sync/sweep"))
             self._settled = False
 
-    def settle(self) -> None:
+    def quiesce(self) -> None:
         """Wait until every webhook has arrived, every subject has been read and the server's clock has come along."""
         if self._settled:
             return

@@ -45,7 +45,7 @@ class World(Protocol):
     def blow(self, weather: Weather) -> None:
         """Change how webhooks are delivered."""
 
-    def settle(self) -> None:
+    def quiesce(self) -> None:
         """Return once everything that happened has been heard of."""
 
     def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision: ...
@@ -93,7 +93,7 @@ def play(story: Story, world: World) -> tuple[Answer, ...]:
     given: Given = {}
     for moment in story.moments:
         # What happened is heard of before time passes; else nobody could say whether it was settled then or later.
-        world.settle()
+        world.quiesce()
         world.advance_to(moment.at)
         for line in moment.lines:
             place = f"{story.path}:{line.number}: {line.text}"
@@ -114,33 +114,33 @@ def _play_line(line: Line, world: World, given: Given) -> list[tuple[Said | None
         case Happening(do=do):
             do(world.provider)
         case (Statement() | Choice()) as statement:
-            world.settle()
+            world.quiesce()
             refused = world.state(_with_ids(statement, world.provider))
             return [(refused, _otherwise_refused(statement.refused, refused))]
         case Edition() as edition:
-            world.settle()
+            world.quiesce()
             world.publish(edition)
         case Migrating() as migrating:
-            world.settle()
+            world.quiesce()
             world.migrate(migrating)
         case Weather() as weather:
             world.blow(weather)
         case Asking() as asking:
-            world.settle()
+            world.quiesce()
             return _ask(asking, line.number, world, given)
         case Errand() as errand:
             # What somebody changes to may not have been sold before.
             world.provider.sell_all()
-            world.settle()
+            world.quiesce()
             came = world.run(replace(errand, account=_key(errand.account, world.provider)))
             return [(came, unlike_expected(errand.expected, came))]
         case DecisionExpected() as expected:
-            world.settle()
+            world.quiesce()
             account = _key(expected.account, world.provider)
             decisions = [world.decide(account, feature, expected) for feature in expected.features]
             return [(decision, differences(expected.outcome, decision)) for decision in decisions]
         case FindingsExpected(codes=codes) as expected:
-            world.settle()
+            world.quiesce()
             found = world.findings(_key(expected.account, world.provider))
             return [] if found == codes else [(None, [f"findings: expected {codes}, got {found}"])]
     return []

@@ -117,7 +117,7 @@ async def report_window(store: "Store", provider: Metering, clock: "Clock", clai
     try:
         if isinstance(next_step, MeterEvent):
             await asyncio.to_thread(provider.report_usage, next_step)
-            return await settle(store, claimed, next_step, at=clock.now())
+            return await note_reported(store, claimed, next_step, at=clock.now())
         ask = next_step
         said = await asyncio.to_thread(
             provider.reported_usage,
@@ -155,7 +155,7 @@ async def prepare(store: "Store", claimed: "SavedReport", *, at: datetime) -> Me
     return _event(looked) if looked.pending is not None else "looked"
 
 
-async def settle(store: "Store", claimed: "SavedReport", event: MeterEvent, *, at: datetime) -> Outcome:
+async def note_reported(store: "Store", claimed: "SavedReport", event: MeterEvent, *, at: datetime) -> Outcome:
     """Count what was told as reported, unless somebody has done so."""
     async with store.transaction() as tx:
         held = await tx.reports.lock(claimed)

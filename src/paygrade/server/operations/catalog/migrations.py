@@ -22,7 +22,7 @@ from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Pin
 from paygrade.billing.versions import pin_subject, pinned
 from paygrade.catalog.model import NO_CATALOG, Catalog, PlanChangeRule
-from paygrade.changes.impact import Violation, outcome
+from paygrade.changes.impact import Violation, impact_of
 from paygrade.changes.version_migration import VersionMigration, PriceDifference, price_differences, stated_by, summed
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.decisions.take import snapshot
@@ -299,7 +299,7 @@ class _Sums:
 
     async def _look_at_usage(self, account: Account, moved: Account) -> None:
         held, _ = await with_balances(self._tx, snapshot(account, self._catalog, self._at), self._at)
-        what = outcome(account, moved, self._catalog, held, PlanChangeRule(), (), self._when, active_at={})
+        what = impact_of(account, moved, self._catalog, held, PlanChangeRule(), (), self._when, active_at={})
         self._counts["exceeded"] += bool(what.violations)
         room = SAMPLE_MAX - len(self._exceeded)
         self._exceeded.extend(Exceeded(account.key, violation) for violation in what.violations[:room])
