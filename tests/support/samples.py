@@ -14,7 +14,7 @@ from paygrade.billing.facts import (
     Departed,
     Fact,
     Item,
-    Leeway,
+    DowngradeGrace,
     ManualSubscription,
     Member,
     Override,
@@ -242,7 +242,7 @@ blocks = st.builds(
     Block, st.sampled_from(["fraud", "admin"]), st.just("chargeback"), maybe_instants, lifted=st.booleans()
 )
 leeways = st.builds(
-    Leeway,
+    DowngradeGrace,
     st.sampled_from(["api_calls", "builds", "seats"]),
     st.none() | st.integers(0, 500_000),
     instants,
@@ -269,7 +269,7 @@ def _subject(body: Body) -> str:
             return "stripe:cus_a"
         case Override(feature=feature):
             return f"override:{feature}"
-        case Leeway(feature=feature):
+        case DowngradeGrace(feature=feature):
             return f"leeway:{feature}"
         case Block(key=key):
             return f"block:{key}"

@@ -17,7 +17,7 @@ from paygrade.billing.facts import (
     Customer,
     Fact,
     Item,
-    Leeway,
+    DowngradeGrace,
     ManualSubscription,
     Member,
     Override,
@@ -126,10 +126,10 @@ class Account(Struct, frozen=True, omit_defaults=True):
         return {b.key: b for b in bodies if isinstance(b, Block) and not b.lifted}
 
     @property
-    def leeways(self) -> dict[str, Leeway]:
+    def leeways(self) -> dict[str, DowngradeGrace]:
         """What plan changes left for a while, ended or not."""
         bodies = (s.body for s in self._ordered())
-        return {b.feature: b for b in bodies if isinstance(b, Leeway)}
+        return {b.feature: b for b in bodies if isinstance(b, DowngradeGrace)}
 
     @property
     def members(self) -> dict[str, Member]:

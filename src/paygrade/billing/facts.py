@@ -138,7 +138,7 @@ class Member(Struct, frozen=True, omit_defaults=True, tag="member"):
     seated_at: datetime | None = None
 
 
-class Leeway(Struct, frozen=True, omit_defaults=True, tag="leeway"):
+class DowngradeGrace(Struct, frozen=True, omit_defaults=True, tag="leeway"):
     """What a plan change left of a feature for a while: up to `limit` units (None: unlimited) until `until`, where what
     is bought gives less. `change` is the plan change's id."""
 
@@ -169,7 +169,7 @@ class ManualSubscription(Struct, frozen=True, omit_defaults=True, tag="subscript
     subscription: Subscription | None
 
 
-Body = Customer | Departed | Profile | Override | Block | Member | Leeway | Pin | ManualSubscription
+Body = Customer | Departed | Profile | Override | Block | Member | DowngradeGrace | Pin | ManualSubscription
 
 
 class Fact(Struct, frozen=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, Statement
-from paygrade.billing.facts import Customer, Leeway, ManualSubscription, Subscription
+from paygrade.billing.facts import Customer, DowngradeGrace, ManualSubscription, Subscription
 from paygrade.billing.standing import in_phase, standings
 from paygrade.catalog.model import Catalog, Direction, Plan
 from paygrade.changes.impact import Carried, Delta, Matched, Impact, Violation, match_rule, impact_of
@@ -40,7 +40,7 @@ class PlanTransition(Struct, frozen=True):
     deltas: tuple[Delta, ...]
     usage: tuple[Carried, ...]
     violations: tuple[Violation, ...]
-    leeways: tuple[Leeway, ...]
+    leeways: tuple[DowngradeGrace, ...]
     lost: tuple[SeatLoss, ...] = ()
 
 
@@ -183,13 +183,13 @@ def _plan(found: Bought, catalog: Catalog) -> Plan | None:
     return own.bought if own is not None and isinstance(own.bought, Plan) else catalog.default_plan
 
 
-def _leeways(what: Impact, change: str) -> tuple[Leeway, ...]:
+def _leeways(what: Impact, change: str) -> tuple[DowngradeGrace, ...]:
     """What is left for a while of what is over, as the rule says."""
     found = {}
     for violation in what.violations:
         its = what.entitled[0].get(violation.feature)
         if violation.policy in ("grace", "keep") and violation.until is not None and its is not None:
-            found[violation.feature] = Leeway(violation.feature, _as_before(its), violation.until, change)
+            found[violation.feature] = DowngradeGrace(violation.feature, _as_before(its), violation.until, change)
     return tuple(found.values())
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from paygrade.billing.facts import Leeway, Override
+from paygrade.billing.facts import DowngradeGrace, Override
 from paygrade.catalog.model import (
     AddOn,
     Allowance,
@@ -71,7 +71,7 @@ def merge(view: View, offer: Offer) -> tuple[Entitlement, tuple[Candidate, ...]]
         merged = _denied(view, offer, closed)
     leeway = view.leeways.get(offer.key)
     if leeway is not None and not isinstance(offer, BooleanFeature | ConfigFeature):
-        merged, candidates = _with_leeway(
+        merged, candidates = _with_downgrade_grace(
             offer, leeway, merged, candidates, habit=habit_of(view, offer.key, leading_of(open_to))
         )
     override = view.overrides.get(offer.key)
@@ -250,9 +250,9 @@ def _added(
     return alone, (Candidate(source, "decides"), *candidates)
 
 
-def _with_leeway(
+def _with_downgrade_grace(
     offer: Offer,
-    leeway: Leeway,
+    leeway: DowngradeGrace,
     merged: Entitlement,
     candidates: tuple[Candidate, ...],
     *,

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import Block, Item, Leeway, Override
+from paygrade.billing.facts import Block, Item, DowngradeGrace, Override
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version, counted, unbought
 from paygrade.catalog.model import (
@@ -56,7 +56,7 @@ class View(Struct, frozen=True):
 
     terms: dict[str, list[tuple[Term, Holding]]]
     lapsed: dict[str, list[tuple[Term, Holding]]]
-    leeways: dict[str, Leeway]
+    leeways: dict[str, DowngradeGrace]
     overrides: dict[str, Override]
     block: Block | None
     catalog: Catalog

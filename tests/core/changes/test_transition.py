@@ -23,7 +23,7 @@ from test_quote import (
 from test_quote import bought as item_of
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import Fact, Leeway
+from paygrade.billing.facts import Fact, DowngradeGrace
 from paygrade.catalog.model import Catalog
 from paygrade.changes.plan_change import asked_for
 from paygrade.changes.request import ChangeRequest
@@ -116,7 +116,7 @@ def test_what_is_left_for_a_while_never_gives_less_than_what_is_bought(
 
 def test_a_leeway_is_a_segment_of_its_own_and_names_its_change() -> None:
     known = account(item_of("pro"))
-    left = apply(known, Fact(9, "leeway:projects", 9, FEB14, Leeway("projects", 40, FEB14 + 3 * DAY, "chg_1")))
+    left = apply(known, Fact(9, "leeway:projects", 9, FEB14, DowngradeGrace("projects", 40, FEB14 + 3 * DAY, "chg_1")))
     seen = snapshot(left, USUAL, FEB14)
     assert seen.segments[0].until == FEB14 + 3 * DAY
     held = replace(seen, balances={"projects": Balance(12)})
@@ -128,10 +128,10 @@ def test_a_leeway_is_a_segment_of_its_own_and_names_its_change() -> None:
 
 def test_a_leeway_opens_nothing_that_is_suspended() -> None:
     paused = account(item_of("pro"), status="paused")
-    left = apply(paused, Fact(9, "leeway:projects", 9, FEB14, Leeway("projects", 40, FEB28, "chg_1")))
+    left = apply(paused, Fact(9, "leeway:projects", 9, FEB14, DowngradeGrace("projects", 40, FEB28, "chg_1")))
     assert derive(left, USUAL, FEB14).entitlements["projects"].limit == 2
     blocked = account(item_of("pro"), status="unpaid")
-    left = apply(blocked, Fact(9, "leeway:sso", 9, FEB14, Leeway("sso", 1, FEB28, "chg_1")))
+    left = apply(blocked, Fact(9, "leeway:sso", 9, FEB14, DowngradeGrace("sso", 1, FEB28, "chg_1")))
     assert not derive(left, USUAL, FEB14).entitlements["sso"].granted
 
 

@@ -14,7 +14,7 @@ from paygrade.billing.facts import (
     Departed,
     Fact,
     Item,
-    Leeway,
+    DowngradeGrace,
     ManualSubscription,
     Member,
     Override,
@@ -123,7 +123,7 @@ def summary(body: Body) -> str:
             return f"`{body.key}` is no longer a member"
         case Member():
             return f"`{body.key}` is a member with role `{body.role}`, {'on a seat' if body.seat else 'without a seat'}"
-        case Leeway():
+        case DowngradeGrace():
             units = "as much as before" if body.limit is None else f"up to {body.limit}"
             return f"leeway of `{body.feature}`: {units}{_until(body.until)}"
         case Pin():
