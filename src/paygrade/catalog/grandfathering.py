@@ -10,10 +10,10 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.catalog.model import AddOn, Catalog, Keep, Plan, newest
+from paygrade.catalog.model import AddOn, Catalog, Grandfathered, Plan, newest
 
 
-class Existing(Struct, frozen=True, omit_defaults=True):
+class Grandfathering(Struct, frozen=True, omit_defaults=True):
     """What becomes of those who have a plan or add-on that changes: they keep its version for good (`keep`), or until
     `follow_at`, or else they follow at once."""
 
@@ -21,10 +21,10 @@ class Existing(Struct, frozen=True, omit_defaults=True):
     follow_at: datetime | None = None
 
 
-FOLLOW = Existing()
+FOLLOW = Grandfathering()
 
 
-def succeed(base: Catalog, wanted: Catalog, existing: Existing, at: datetime) -> Catalog:
+def succeed(base: Catalog, wanted: Catalog, existing: Grandfathering, at: datetime) -> Catalog:
     """The catalog that was wanted, with what is kept and known of `base`, as it is published at `at`."""
     changed = superseded(base, wanted)
     plans = {sold.ref: sold for sold in changed if isinstance(sold, Plan)}
@@ -34,7 +34,7 @@ def succeed(base: Catalog, wanted: Catalog, existing: Existing, at: datetime) ->
     if existing.keep or existing.follow_at is not None:
         keeps = {**keeps}
         for sold in changed:
-            keeps[sold.key] = (*keeps.get(sold.key, ()), Keep(sold.version, at, existing.follow_at))
+            keeps[sold.key] = (*keeps.get(sold.key, ()), Grandfathered(sold.version, at, existing.follow_at))
     present = {*(plan.ref for plan in wanted.plans.values()), *(add_on.ref for add_on in wanted.add_ons.values())}
     return replace(
         wanted,

@@ -318,7 +318,7 @@ class Policies(Struct, frozen=True):
     top_ups: dict[str, TopUp] = {}
 
 
-class Keep(Struct, frozen=True, omit_defaults=True):
+class Grandfathered(Struct, frozen=True, omit_defaults=True):
     """Who bought a plan or add-on before `before_at` keeps this version of it until `until` (None: for good)."""
 
     version: int
@@ -348,7 +348,7 @@ class Catalog(Struct, frozen=True, omit_defaults=True):
     earlier_plans: dict[str, Plan] = {}
     earlier_add_ons: dict[str, AddOn] = {}
     earlier_stripe: dict[str, str] = {}
-    keeps: dict[str, tuple[Keep, ...]] = {}
+    keeps: dict[str, tuple[Grandfathered, ...]] = {}
 
     @property
     def default_plan(self) -> Plan | None:

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Customer, Fact, Item, ManualSubscription, Pin, Subscription
 from paygrade.billing.versions import pinned
-from paygrade.catalog.grandfathering import FOLLOW, Existing, succeed
-from paygrade.catalog.model import AddOn, Allowance, Catalog, Keep, Plan, Setting, Switch, Term, find_bought
+from paygrade.catalog.grandfathering import FOLLOW, Grandfathering, succeed
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Grandfathered, Plan, Setting, Switch, Term, find_bought
 from paygrade.catalog.parse import parse
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.findings import findings
@@ -31,7 +31,7 @@ from support.samples import (
 DAY = timedelta(days=1)
 LATER = T0 + 400 * DAY
 """After everything that the facts of the samples tell of."""
-KEEP = Existing(keep=True)
+KEEP = Grandfathering(keep=True)
 
 
 def other_term(term: Term, units: int) -> Term:
@@ -45,7 +45,7 @@ def other_term(term: Term, units: int) -> Term:
             return replace(term, units=units)
 
 
-def edited(base: Catalog, units: dict[str, int], existing: Existing, at: datetime) -> Catalog:
+def edited(base: Catalog, units: dict[str, int], existing: Grandfathering, at: datetime) -> Catalog:
     """The catalog that follows when these plans and add-ons give other numbers."""
 
     def next_version(sold: Plan | AddOn) -> Plan | AddOn:
@@ -96,7 +96,7 @@ def test_who_follows_has_the_newest_version_of_everything(
 def test_what_was_pinned_and_taken_back_is_as_if_it_had_never_been(
     account: Account, units: dict[str, int], at: datetime, key: str, keep: bool
 ) -> None:
-    catalog = edited(CATALOG, units, Existing(keep=keep), LATER)
+    catalog = edited(CATALOG, units, Grandfathering(keep=keep), LATER)
     stated = account.pins.get(key)
     moved = pinned(account, Pin(key, 1), at)
     back = pinned(moved, stated or Pin(key, withdrawn=True), at)
@@ -107,7 +107,7 @@ def test_what_was_pinned_and_taken_back_is_as_if_it_had_never_been(
 def test_who_follows_at_a_date_does_so_on_the_instant(account: Account, units: dict[str, int], days: int) -> None:
     free = replace(account, statements={k: s for k, s in account.statements.items() if not isinstance(s.body, Pin)})
     date = T0 + days * DAY
-    kept = edited(CATALOG, units, Existing(follow_at=date), LATER)
+    kept = edited(CATALOG, units, Grandfathering(follow_at=date), LATER)
     followed = edited(CATALOG, units, FOLLOW, LATER)
     moment = timedelta(microseconds=1)
     before = derive(free, kept, date - moment)
@@ -183,7 +183,7 @@ def test_each_push_keeps_for_those_who_bought_under_the_one_before() -> None:
 
 
 def test_who_keeps_until_a_date_keeps_what_a_later_push_lets_them_keep() -> None:
-    dated = edited(CATALOG, {"pro": 5}, Existing(follow_at=PUBLISHED + 30 * DAY), PUBLISHED)
+    dated = edited(CATALOG, {"pro": 5}, Grandfathering(follow_at=PUBLISHED + 30 * DAY), PUBLISHED)
     second = edited(dated, {"pro": 6}, KEEP, PUBLISHED + 10 * DAY)
     account = replay("acme", [bought(created_at=T0, seen_at=T0)])
     assert on(account, second, PUBLISHED + 20 * DAY) == {"pro": "3 kept"}
@@ -264,7 +264,7 @@ def test_a_plan_that_is_sold_again_counts_on_from_its_last_version() -> None:
 
 
 def test_a_catalog_with_what_it_keeps_survives_being_stored() -> None:
-    assert KEPT.keeps == {"pro": (Keep(3, PUBLISHED),), "scale": (Keep(1, PUBLISHED),)}
+    assert KEPT.keeps == {"pro": (Grandfathered(3, PUBLISHED),), "scale": (Grandfathered(1, PUBLISHED),)}
     assert msgspec.json.decode(msgspec.json.encode(KEPT), type=Catalog) == KEPT
 
 

@@ -20,7 +20,7 @@ from paygrade.billing.facts import (
     Phase,
     Subscription,
 )
-from paygrade.catalog.grandfathering import Existing, succeed
+from paygrade.catalog.grandfathering import Grandfathering, succeed
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse
 from paygrade.changes.impact import Violation
@@ -186,7 +186,7 @@ def test_who_goes_back_to_what_they_bought_before_a_push_gets_the_version_they_k
     document = {**DOCUMENT, "plans": {**DOCUMENT["plans"]}, "add_ons": {**DOCUMENT["add_ons"]}}
     document["plans"]["pro"] = {**DOCUMENT["plans"]["pro"], "entitlements": {"projects": 7}}
     document["add_ons"]["more_calls"] = {**DOCUMENT["add_ons"]["more_calls"], "entitlements": {"seats": {"add": 1}}}
-    sold = succeed(USUAL, parse(document, version=2, previous=USUAL), Existing(keep=True), JAN31 + DAY)
+    sold = succeed(USUAL, parse(document, version=2, previous=USUAL), Grandfathering(keep=True), JAN31 + DAY)
     known = account(bought("pro", id="si_1"), bought("more_calls"))
     customer = known.customers[0]
     (subscription,) = customer.subscriptions

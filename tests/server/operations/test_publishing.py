@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from paygrade.billing.facts import Pin
-from paygrade.catalog.grandfathering import Existing
+from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.changes.request import ChangeRequest
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import entitlements, explain
@@ -24,7 +24,7 @@ from support.server_process import Api
 pytestmark = pytest.mark.anyio
 
 DAY = timedelta(days=1)
-KEEP = Existing(keep=True)
+KEEP = Grandfathering(keep=True)
 
 
 async def test_who_keeps_never_sees_the_new_terms_and_who_buys_later_does(store: Store) -> None:
@@ -61,21 +61,21 @@ async def test_a_dated_push_says_what_happens_then_and_does_it_on_the_instant(st
     await publish(store)
     await buyer(store, "acme")
     date = T0 + 30 * DAY
-    pushed = await publish(store, selling(9), existing=Existing(follow_at=date), at=T0 + DAY)
+    pushed = await publish(store, selling(9), existing=Grandfathering(follow_at=date), at=T0 + DAY)
     assert (pushed.impact.gaining, [one.after for one in pushed.existing]) == (1, ["pro@2"])
     view = await entitlements(store, account="acme", as_of=T0 + 2 * DAY, now=T0 + 2 * DAY)
     assert [(version.ref, version.why, version.until) for version in view.versions] == [("pro@1", "kept", date)]
     assert view.entitlements["seats"].sources[0].until == date
     assert await seats(store, "acme", date - timedelta(seconds=1)) == (5, "pro@1")
     assert await seats(store, "acme", date) == (9, "pro@2")
-    assert await refused(publish(store, selling(8), existing=Existing(follow_at=date), at=date)) == "date_in_the_past"
+    assert await refused(publish(store, selling(8), existing=Grandfathering(follow_at=date), at=date)) == "date_in_the_past"
 
 
 async def test_a_snapshot_turns_to_the_new_version_without_being_asked(store: Store) -> None:
     await publish(store)
     await buyer(store, "acme")
     date = T0 + 3 * DAY
-    await publish(store, selling(9), existing=Existing(follow_at=date), at=T0 + DAY)
+    await publish(store, selling(9), existing=Grandfathering(follow_at=date), at=T0 + DAY)
     held = await Snapshots().load(store, "acme", T0 + 2 * DAY)
     limits = {segment.from_at: segment.entitlements["seats"].limit for segment in held.segments}
     assert limits[T0 + 2 * DAY] == 5

@@ -14,7 +14,7 @@ import pytest
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Pin
-from paygrade.catalog.grandfathering import Existing
+from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.entitlements.sources import versions_had
 from paygrade.postgres.store import Store
@@ -51,7 +51,7 @@ async def kept(store: Store, *accounts: str, seats: int = 3) -> None:
         await buyer(store, account)
     dearer = selling(seats)
     dearer["plans"]["pro"]["prices"]["monthly"]["amount"] = 12900
-    await publish(store, dearer, existing=Existing(keep=True), at=T0 + DAY)
+    await publish(store, dearer, existing=Grandfathering(keep=True), at=T0 + DAY)
 
 
 async def start(store: Store, *accounts: str, **known: Any) -> Migration:

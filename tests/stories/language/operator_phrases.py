@@ -20,7 +20,7 @@ from paygrade.billing.facts import (
     Profile,
     Subscription,
 )
-from paygrade.catalog.grandfathering import FOLLOW, Existing
+from paygrade.catalog.grandfathering import FOLLOW, Grandfathering
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.usage.balances import Grant
 from paygrade.values.states import STATUSES
@@ -62,7 +62,7 @@ class Edition(Struct, frozen=True):
     plan: str
     feature: str
     units: int
-    existing: Existing = FOLLOW
+    existing: Grandfathering = FOLLOW
 
 
 class Migrating(Struct, frozen=True):
@@ -190,12 +190,12 @@ def sell_with(plan: str, units: int, feature: str) -> Edition:
 
 @statements.say("catalog sells <plan> with <units> <feature>, existing accounts keep theirs")
 def sell_and_keep(plan: str, units: int, feature: str) -> Edition:
-    return Edition(plan, feature, units, Existing(keep=True))
+    return Edition(plan, feature, units, Grandfathering(keep=True))
 
 
 @statements.say("catalog sells <plan> with <units> <feature>, existing accounts follow at <at>")
 def sell_and_follow(plan: str, units: int, feature: str, at: datetime) -> Edition:
-    return Edition(plan, feature, units, Existing(follow_at=at))
+    return Edition(plan, feature, units, Grandfathering(follow_at=at))
 
 
 @statements.say("pin <account> to <plan> version <version>[ until <until>][ because <text>]")

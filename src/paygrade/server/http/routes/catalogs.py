@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from litestar import get, put
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from paygrade.catalog.grandfathering import Existing
+from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.server.http.bodies import invalid, read_flag, read_instant
 from paygrade.server.http.context import Here, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, tell
@@ -125,14 +125,14 @@ async def list_version_holders(
     )
 
 
-def _existing(text: str | None, at: str | None) -> Existing:
+def _existing(text: str | None, at: str | None) -> Grandfathering:
     follow_at = read_instant(at, name="at")
     if text not in (None, "follow", "keep"):
         raise invalid("invalid_query", "the query", [Mistake("", f"`existing` is `follow` or `keep`, not `{text}`")])
     if text == "keep" and follow_at is not None:
         mistake = Mistake("", "`at` is when those who have it follow; with `existing=keep` they never do")
         raise invalid("invalid_query", "the query", [mistake])
-    return Existing(text == "keep", follow_at)
+    return Grandfathering(text == "keep", follow_at)
 
 
 def _read(content_type: str, raw: bytes) -> tuple[Any, dict[str, int]]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.versions import Version
 from paygrade.catalog.diff import Change, compare
-from paygrade.catalog.grandfathering import FOLLOW, Existing, succeed, superseded
+from paygrade.catalog.grandfathering import FOLLOW, Grandfathering, succeed, superseded
 from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.catalog.parse import parse
 from paygrade.decisions.diff import Effect, effects, today
@@ -96,7 +96,7 @@ async def publish_catalog(
     lines: Mapping[str, int],
     dry_run: bool,
     plan_id: str | None = None,
-    existing: Existing = FOLLOW,
+    existing: Grandfathering = FOLLOW,
     at: datetime,
     by: str,
 ) -> CatalogPlan:
@@ -182,7 +182,7 @@ def _same(base: Catalog, wanted: Catalog) -> bool:
     return replace(wanted, version=base.version) == base and list(wanted.add_ons) == list(base.add_ons)
 
 
-def _plan_id(base: Catalog, wanted: Catalog, existing: Existing, impact: object) -> str:
+def _plan_id(base: Catalog, wanted: Catalog, existing: Grandfathering, impact: object) -> str:
     # When it is published is not known yet, so what it will keep is said without an instant.
     content = msgspec.json.encode((base.version, replace(wanted, keeps={}), existing, impact))
     return f"plan_{hashlib.sha256(content).hexdigest()[:20]}"
