@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from paygrade.postgres.store import Store
-from paygrade.usage.entries import Draw, Entry
+from paygrade.usage.entries import Posting, Entry
 from paygrade.values.errors import Refused
 from support.fake_provider import T0
 
@@ -20,7 +20,7 @@ async def waits_for_lock(database_url: str) -> bool:
 
 
 def entry(id: str, feature: str = "calls") -> Entry:
-    return Entry("acme", id, "consume", feature, 1, T0, T0, 7, (Draw(feature, "lifetime", 1),), answer=b"{}")
+    return Entry("acme", id, "consume", feature, 1, T0, T0, 7, (Posting(feature, "lifetime", 1),), answer=b"{}")
 
 
 @pytest.mark.parametrize("pipelined", [False, True])

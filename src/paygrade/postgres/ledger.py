@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres import columns
 from paygrade.usage.balances import Grant, Row, SlotDetail
-from paygrade.usage.entries import Answered, Change, Draw, Entry, Held, Kept, Key, Reservation
+from paygrade.usage.entries import Answered, Change, Posting, Entry, Held, Kept, Key, Reservation
 from paygrade.usage.history import Drawn
 
 Cursor = AsyncCursor[TupleRow]
@@ -404,12 +404,12 @@ async def _reservations(cursor: Cursor) -> dict[tuple[str, str], Reservation]:
     return {(row[0], row[1]): _reservation(row) for row in await cursor.fetchall()}
 
 
-def draws_text(draws: Iterable[Draw]) -> str:
+def draws_text(draws: Iterable[Posting]) -> str:
     """Draws as they are kept: `[[pool, slot, used, reserved], …]`, with the exact price behind where there is one."""
     return f"[{','.join([_draw_text(draw) for draw in draws])}]"
 
 
-def _draw_text(draw: Draw) -> str:
+def _draw_text(draw: Posting) -> str:
     exact = "" if draw.exact is None else f",{_json(draw.exact)}"
     return f"{_head(draw.pool, draw.slot)},{draw.used},{draw.reserved}{exact}]"
 
@@ -424,7 +424,7 @@ _RESERVATION = """r.account, r.id, r.feature, r.member, r.units, r.committed, r.
                   r.expires_at"""
 _details = msgspec.json.Decoder(SlotDetail)
 _helds = msgspec.json.Decoder(Held)
-_draws = msgspec.json.Decoder(tuple[Draw, ...])
+_draws = msgspec.json.Decoder(tuple[Posting, ...])
 
 
 def _json(value: object) -> str | None:

@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres import columns
 from paygrade.postgres.ledger import draws_text
-from paygrade.usage.entries import Draw, Key
+from paygrade.usage.entries import Posting, Key
 from paygrade.usage.meters import EventEntry, Read, Said
 from paygrade.values.errors import Refused
 from paygrade.values.periods import Period
@@ -45,7 +45,7 @@ class EventAsKept(Struct, frozen=True):
     id: str
     root: str
     time: datetime
-    draws: tuple[Draw, ...]
+    draws: tuple[Posting, ...]
     read: Read
 
 
@@ -163,7 +163,7 @@ class Events:
         assert row is not None
         return _changes.decode(row[0])
 
-    async def complete(self, drawn: Mapping[tuple[str, str], tuple[Sequence[Draw], Read | None, str | None]]) -> None:
+    async def complete(self, drawn: Mapping[tuple[str, str], tuple[Sequence[Posting], Read | None, str | None]]) -> None:
         """Write what these entries of this transaction changed, where that depended on what was there: their draws,
         what was read, and the root of the chain they amend."""
         rows = [
@@ -323,7 +323,7 @@ class Events:
 
 
 _changes = msgspec.json.Decoder(list[News])
-_draws = msgspec.json.Decoder(tuple[Draw, ...])
+_draws = msgspec.json.Decoder(tuple[Posting, ...])
 _reads = msgspec.json.Decoder(Read)
 _NULL = "\\N"
 

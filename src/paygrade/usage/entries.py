@@ -23,7 +23,7 @@ Key = tuple[str, str, str]
 """Account, pool and slot."""
 
 
-class Draw(Struct, frozen=True, array_like=True, gc=False):
+class Posting(Struct, frozen=True, array_like=True, gc=False):
     """Units added to what is used and held of one slot. `exact`: what they cost in credits, as a fraction, before
     rounding (only where a feature is paid in credits)."""
 
@@ -72,7 +72,7 @@ class Entry(Struct, frozen=True, gc=False):
     time: datetime
     recorded_at: datetime
     digest: int
-    draws: tuple[Draw, ...] = ()
+    draws: tuple[Posting, ...] = ()
     denied: str | None = None
     member: str | None = None
     properties: Mapping[str, Any] | None = None

@@ -13,14 +13,14 @@ from itertools import groupby
 from msgspec import Struct
 
 from paygrade.usage.balances import Row, SlotDetail, put, rolling_s
-from paygrade.usage.entries import Draw
+from paygrade.usage.entries import Posting
 
 
 class Drawn(Struct, frozen=True):
     """What one entry drew, and when."""
 
     time: datetime
-    draws: tuple[Draw, ...]
+    draws: tuple[Posting, ...]
 
 
 def fold(entries: Iterable[Drawn]) -> dict[tuple[str, str], Row]:
@@ -70,7 +70,7 @@ class Stretch(Struct, frozen=True):
     units: int
 
 
-def burn_down(entries: Iterable[tuple[datetime, Draw]]) -> tuple[Stretch, ...]:
+def burn_down(entries: Iterable[tuple[datetime, Posting]]) -> tuple[Stretch, ...]:
     """The draws in the order they were recorded, as stretches."""
     used = [(at, draw) for at, draw in entries if draw.used]
     found = []

@@ -32,14 +32,14 @@ from paygrade.usage.balances import (
     expire_holds,
     slot_of,
 )
-from paygrade.usage.entries import Draw, Held
+from paygrade.usage.entries import Posting, Held
 
 
 class Spent(Struct, frozen=True, gc=False):
     """What a use drew, and how far the credits paid are ahead of what was used (numerator, denominator); None: as
     before."""
 
-    draws: tuple[Draw, ...]
+    draws: tuple[Posting, ...]
     ahead: tuple[int, int] | None = None
 
 
@@ -96,18 +96,18 @@ def spend(
     if credit is None:
         balance = balances.get(feature)
         if entitlement.plain and (balance is None or balance.detail is None):
-            return Spent((Draw(feature, slot_of(entitlement.from_at), quantity),))
+            return Spent((Posting(feature, slot_of(entitlement.from_at), quantity),))
         draws = _burn(entitlement, feature, balance, quantity, at)
         beside = counters(entitlement, at, member) if not entitlement.plain else []
-        return Spent((*draws, *(Draw(feature, slot, quantity) for slot in beside)))
+        return Spent((*draws, *(Posting(feature, slot, quantity) for slot in beside)))
     own = balances.get(feature)
     cost, ahead = price(entitlement, own, quantity, properties)
     payer = entitlements[credit]
     draws = _burn(payer, credit, balances.get(credit), cost, at)
     exact = str(exact_price(entitlement, quantity, properties))
-    counted = [Draw(feature, slot_of(entitlement.from_at), quantity, 0, exact)]
-    counted += [Draw(feature, slot, quantity) for slot in counters(entitlement, at, member)]
-    counted += [Draw(credit, slot, cost) for slot in counters(payer, at, member)]
+    counted = [Posting(feature, slot_of(entitlement.from_at), quantity, 0, exact)]
+    counted += [Posting(feature, slot, quantity) for slot in counters(entitlement, at, member)]
+    counted += [Posting(credit, slot, cost) for slot in counters(payer, at, member)]
     return Spent((*draws, *counted), ahead)
 
 
@@ -120,7 +120,7 @@ def hold(
     *,
     member: str | None = None,
     properties: Mapping[str, object] | None = None,
-) -> tuple[tuple[Draw, ...], Held]:
+) -> tuple[tuple[Posting, ...], Held]:
     """What holding `quantity` units draws. Credits are held rounded up on their own, so a commit always fits."""
     entitlement = entitlements[feature]
     pool = entitlement.credit or feature
@@ -135,7 +135,7 @@ def hold(
     return _move(held, quantity, amount, used=0, reserved=1), held
 
 
-def commit(held: Held, quantity: int, *, cost: int, exact: str | None = None) -> tuple[tuple[Draw, ...], Held]:
+def commit(held: Held, quantity: int, *, cost: int, exact: str | None = None) -> tuple[tuple[Posting, ...], Held]:
     """Use `quantity` of the units held, which cost `cost` of what was set aside; what is still held afterwards.
 
     Takes in burn order, so that what is given back later goes back to where it came from last.
@@ -153,25 +153,25 @@ def commit(held: Held, quantity: int, *, cost: int, exact: str | None = None) ->
     return draws, Held(held.units - quantity, tuple(rest), held.counted, held.priced)
 
 
-def release(held: Held) -> tuple[Draw, ...]:
+def release(held: Held) -> tuple[Posting, ...]:
     """Give back all that is still held."""
     return _move(held, held.units, held.credits, used=0, reserved=-1)
 
 
-def _move(held: Held, units: int, amount: int, *, used: int, reserved: int) -> tuple[Draw, ...]:
+def _move(held: Held, units: int, amount: int, *, used: int, reserved: int) -> tuple[Posting, ...]:
     """`units` of the feature, and `amount` of what pays for them, times the signs given."""
     draws, left = [], amount
     for pool, slot, there in held.paid:
         taken = min(left, there)
         left -= taken
         if taken:
-            draws.append(Draw(pool, slot, taken * used, taken * reserved))
-    draws += [Draw(pool, slot, units * used, units * reserved) for pool, slot in held.counted]
-    draws += [Draw(pool, slot, amount * used, amount * reserved) for pool, slot in held.priced]
+            draws.append(Posting(pool, slot, taken * used, taken * reserved))
+    draws += [Posting(pool, slot, units * used, units * reserved) for pool, slot in held.counted]
+    draws += [Posting(pool, slot, amount * used, amount * reserved) for pool, slot in held.priced]
     return tuple(d for d in draws if d.used or d.reserved)
 
 
-def apply(balances: Mapping[str, Balance], draws: Iterable[Draw], at: datetime) -> dict[str, Balance]:
+def apply(balances: Mapping[str, Balance], draws: Iterable[Posting], at: datetime) -> dict[str, Balance]:
     """The balances after these draws; every pool drawn from is among them."""
     changed = dict(balances)
     for draw in draws:
@@ -237,11 +237,11 @@ def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[
     return sorted(found, key=burn_order)
 
 
-def _burn(entitlement: Entitlement, pool: str, balance: Balance | None, amount: int, at: datetime) -> list[Draw]:
+def _burn(entitlement: Entitlement, pool: str, balance: Balance | None, amount: int, at: datetime) -> list[Posting]:
     window = slot_of(entitlement.from_at)
     # Units that come back go where over-use is counted, too: the window.
     if amount <= 0 or balance is None or balance.detail is None:
-        return [Draw(pool, window, amount)]
+        return [Posting(pool, window, amount)]
     drawn: dict[str, int] = {}
     left = amount
     for grant in grants_of(entitlement, balance, at):
@@ -251,7 +251,7 @@ def _burn(entitlement: Entitlement, pool: str, balance: Balance | None, amount: 
             left -= taken
     if left:
         drawn[window] = drawn.get(window, 0) + left
-    return [Draw(pool, slot, taken) for slot, taken in drawn.items()]
+    return [Posting(pool, slot, taken) for slot, taken in drawn.items()]
 
 
 def rate_of(entitlement: Entitlement, properties: Mapping[str, object] | None) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from paygrade.usage.balances import (
     expire_holds,
     share,
 )
-from paygrade.usage.entries import Draw, Held
+from paygrade.usage.entries import Posting, Held
 from paygrade.usage.history import Drawn, burn_down, fold
 from paygrade.usage.ledger import (
     after,
@@ -103,10 +103,10 @@ def test_a_rolling_window_that_has_room_again_is_spent_before_a_grant_of_lower_r
     its = {"calls": calls(6, from_at=None, resets_at=None, rolling_s=60, plain=False)}
     bought = Grant("g", "purchase", 10, T0, priority=90)
     long_ago = {"calls": Balance(100, detail=Detail(grants=(bought,)))}
-    assert spend(its, long_ago, "calls", 6, AT).draws[0] == Draw("calls", "lifetime", 6)
+    assert spend(its, long_ago, "calls", 6, AT).draws[0] == Posting("calls", "lifetime", 6)
     lately = after(long_ago, "calls", spend(its, long_ago, "calls", 6, AT), AT)
-    assert spend(its, lately, "calls", 6, AT).draws[0] == Draw("calls", "grant:g", 6)
-    assert spend(its, lately, "calls", 6, AT + timedelta(minutes=2)).draws[0] == Draw("calls", "lifetime", 6)
+    assert spend(its, lately, "calls", 6, AT).draws[0] == Posting("calls", "grant:g", 6)
+    assert spend(its, lately, "calls", 6, AT + timedelta(minutes=2)).draws[0] == Posting("calls", "lifetime", 6)
 
 
 @given(st.lists(grants(), unique_by=lambda grant: grant.id), instants)
@@ -257,9 +257,9 @@ def test_a_threshold_is_passed_upwards_and_downwards_once() -> None:
 def test_a_balance_burns_down_in_stretches_of_one_slot() -> None:
     day = timedelta(days=1)
     entries = [
-        (AT, Draw("calls", SLOT, 5)),
-        (AT + day, Draw("calls", SLOT, 5)),
-        (AT + 2 * day, Draw("calls", "grant:g", 2)),
+        (AT, Posting("calls", SLOT, 5)),
+        (AT + day, Posting("calls", SLOT, 5)),
+        (AT + 2 * day, Posting("calls", "grant:g", 2)),
     ]
     assert [(s.slot, s.units, s.until - s.from_at) for s in burn_down(entries)] == [
         (SLOT, 10, day),
@@ -288,7 +288,7 @@ class Pool(RuleBasedStateMachine):
         self.granted = 0
         self.allowed = 0
 
-    def draw(self, draws: tuple[Draw, ...]) -> None:
+    def draw(self, draws: tuple[Posting, ...]) -> None:
         self.balances = apply(self.balances, draws, AT)
         for draw in draws:
             sums = self.drawn.setdefault((draw.pool, draw.slot), [0, 0])

@@ -22,7 +22,7 @@ from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Re
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.usage.balances import Grant
-from paygrade.usage.entries import Draw
+from paygrade.usage.entries import Posting
 from paygrade.usage.history import Drawn, fold
 from paygrade.usage.meters import UsageEvent
 
@@ -139,7 +139,7 @@ async def test_a_fraction_paid_ahead_stays_with_the_window_it_was_held_in(acme: 
     with psycopg.connect(database_url) as connection:
         rows = connection.execute("select pool, slot, used, reserved, detail from balances").fetchall()
         entries = connection.execute("select time, draws::text from ledger").fetchall()
-    draws = [Drawn(at.astimezone(UTC), msgspec.json.decode(told, type=tuple[Draw, ...])) for at, told in entries]
+    draws = [Drawn(at.astimezone(UTC), msgspec.json.decode(told, type=tuple[Posting, ...])) for at, told in entries]
     folded = fold(draws)
     assert {(pool, slot): (used, reserved) for pool, slot, used, reserved, _ in rows} == {
         key: (row.used, row.reserved) for key, row in folded.items()

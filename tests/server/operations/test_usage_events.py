@@ -25,7 +25,7 @@ from paygrade.server.operations.usage.requests import Reserve
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.usage.balances import Grant
-from paygrade.usage.entries import Draw
+from paygrade.usage.entries import Posting
 from paygrade.usage.history import Drawn, fold
 from paygrade.usage.meters import UNITS_MAX, Refusal, UsageEvent
 from paygrade.values.errors import Refused
@@ -133,7 +133,7 @@ def balances(url: str) -> dict[tuple[str, str, str], int]:
     folded: dict[tuple[str, str, str], tuple[int, Any]] = {}
     for account in {account for account, *_ in entries}:
         drawn = [
-            Drawn(time.astimezone(UTC), msgspec.json.decode(draws, type=tuple[Draw, ...]))
+            Drawn(time.astimezone(UTC), msgspec.json.decode(draws, type=tuple[Posting, ...]))
             for whose, time, draws in entries
             if whose == account
         ]

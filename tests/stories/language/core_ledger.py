@@ -31,7 +31,7 @@ from paygrade.usage.balances import (
     share,
     slot_of,
 )
-from paygrade.usage.entries import Draw, Held, Reservation
+from paygrade.usage.entries import Posting, Held, Reservation
 from paygrade.usage.history import Drawn, fold
 from paygrade.usage.ledger import (
     after,
@@ -97,7 +97,7 @@ class Ledger:
 
     def carry_over(self, pool: str, slot: str, units: int, snapshot: Snapshot, at: datetime) -> None:
         """Count so many more, or fewer, as used in this window from now on."""
-        self._enter((Draw(pool, slot, units),), entitlements_at(snapshot, at), at)
+        self._enter((Posting(pool, slot, units),), entitlements_at(snapshot, at), at)
 
     def _again(self, id: str, request: Request, snapshot: Snapshot) -> Answer | None:
         """What was answered before: as it was, but for the sources, which are those of today."""
@@ -232,7 +232,7 @@ class Ledger:
                     raise Refused("id_conflict", id)
                 if id not in self._answered:
                     more = used - snapshot.balances[pool].used
-                    self._enter((Draw(pool, slot_of(its[pool].from_at), more),), its, at)
+                    self._enter((Posting(pool, slot_of(its[pool].from_at), more),), its, at)
                 told = self._view(pool, self.with_balances(snapshot, at), at)
                 return self._answer(id, request, told)
             case _:
@@ -248,7 +248,7 @@ class Ledger:
         self._answered[id] = (request, told)
         return told
 
-    def _enter(self, draws: tuple[Draw, ...], its: Entitlements, at: datetime) -> None:
+    def _enter(self, draws: tuple[Posting, ...], its: Entitlements, at: datetime) -> None:
         for draw in draws:
             entitlement = its.get(draw.pool)
             if entitlement is not None and entitlement.rollover and draw.slot == slot_of(entitlement.from_at):
@@ -315,7 +315,7 @@ def entitlements_at(snapshot: Snapshot, at: datetime) -> Entitlements:
 
 def _committed(
     its: Entitlement, own: Balance, reservation: Reservation, units: int, request: Commit
-) -> tuple[tuple[Draw, ...], Held]:
+) -> tuple[tuple[Posting, ...], Held]:
     """What pays is what was held, whatever the feature is paid with by now."""
     held = reservation.held
     credit = its.credit if held.by_credit else None

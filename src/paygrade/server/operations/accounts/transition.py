@@ -22,7 +22,7 @@ from paygrade.server.operations.accounts.members import reconcile_seats
 from paygrade.server.operations.accounts.record import record
 from paygrade.server.state.balances import with_balances
 from paygrade.usage.balances import slot_of
-from paygrade.usage.entries import Change, Draw, Entry, derived, digest
+from paygrade.usage.entries import Change, Posting, Entry, derived, digest
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -148,7 +148,7 @@ async def _carry(tx: "Transaction", account: str, held: Snapshot, carried: Carri
         at,
         at,
         digest("carry_over", change, carried.feature, more),
-        (Draw(carried.feature, key[2], more),),
+        (Posting(carried.feature, key[2], more),),
     )
     await tx.ledger.write([entry])
     await tx.ledger.save([Change(key, row.used + more, row.reserved, kept.version + 1, kept.expires_at, row.detail)])

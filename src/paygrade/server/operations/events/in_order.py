@@ -24,7 +24,7 @@ from paygrade.server.operations.usage.locked_batch import Due
 from paygrade.server.state.rollover import carried_into
 from paygrade.server.state.windows import Target, Window
 from paygrade.usage.balances import Grant, Row, SlotDetail, assemble, put, rolling_s, slot_of
-from paygrade.usage.entries import Change, Draw, Kept, Key
+from paygrade.usage.entries import Change, Posting, Kept, Key
 from paygrade.usage.ledger import slots, spend
 from paygrade.usage.meters import Measured, Read, Refusal, Said, Total, fold, take
 from paygrade.values.errors import Refused
@@ -46,7 +46,7 @@ class Chain(Struct, frozen=True):
 
     root: str
     time: datetime
-    own: tuple[Draw, ...]
+    own: tuple[Posting, ...]
     places: tuple[tuple[str, str], ...]
     """Pool and slot of all that it ever touched."""
     read: Read
@@ -102,7 +102,7 @@ class Drawing:
         self._granted = self._grants
         self._seen: set[tuple[Key, str]] = set()
         self._new_values: set[tuple[Key, str]] = set()
-        self._drawn: dict[tuple[str, str], tuple[Sequence[Draw], Read | None, str | None]] = {}
+        self._drawn: dict[tuple[str, str], tuple[Sequence[Posting], Read | None, str | None]] = {}
         self._spent: set[tuple[str, str]] = set()
         """Account and pool from which something was drawn."""
         self._undo: list[Callable[[], None]] = []
@@ -146,7 +146,7 @@ class Drawing:
 
     async def draw(self, each: Taken) -> Refusal | None:
         """Let one event take effect, or say why it cannot."""
-        chain, priced, taken_back = None, tuple[Draw, ...](), tuple[Draw, ...]()
+        chain, priced, taken_back = None, tuple[Posting, ...](), tuple[Posting, ...]()
         if each.event.amends is not None:
             chain = self._chains.get((each.event.account, each.event.amends))
             if chain is None:
@@ -253,9 +253,9 @@ class Drawing:
                         carried = await carried_into(self._tx, account, its, self._at)
                         self._rows[key] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
 
-    def _spend_sums(self, each: Taken) -> tuple[Draw, ...]:
+    def _spend_sums(self, each: Taken) -> tuple[Posting, ...]:
         """Draw what adds up; what is paid in credits first, so that its price stands right after what paid it."""
-        draws: list[Draw] = []
+        draws: list[Posting] = []
         for measured, target in sorted(_pairs(each), key=lambda pair: not pair[1].window.is_paid):
             if measured.aggregate in ADDITIVE:
                 spent = self._spend(each, target, measured.units)
@@ -263,9 +263,9 @@ class Drawing:
                 self._apply(each, spent)
         return tuple(draws)
 
-    def _draw_others(self, each: Taken, recounted: "Mapping[Key, Recount]") -> tuple[Draw, ...]:
+    def _draw_others(self, each: Taken, recounted: "Mapping[Key, Recount]") -> tuple[Posting, ...]:
         """Draw what does not add up: the difference it makes."""
-        draws: list[Draw] = []
+        draws: list[Posting] = []
         targets = {target.key: target for _, target in _pairs(each)}
         totals = {key: recount.total for key, recount in recounted.items()}
         for measured, target in _pairs(each):
@@ -279,7 +279,7 @@ class Drawing:
             if paying is not None and paying.window.is_paid:
                 spent = self._spend(each, paying, units)
             else:
-                spent = (Draw(key[1], key[2], units),)
+                spent = (Posting(key[1], key[2], units),)
             draws += spent
             self._apply(each, spent)
             row = self._rows[key]
@@ -287,10 +287,10 @@ class Drawing:
                 self._put(key, replace(row, detail=replace(row.detail or SlotDetail(), latest=total.latest)))
         return tuple(draws)
 
-    def _spend(self, each: Taken, target: Target, units: int) -> tuple[Draw, ...]:
+    def _spend(self, each: Taken, target: Target, units: int) -> tuple[Posting, ...]:
         account, feature, its = each.event.account, target.window.feature, target.window.entitlements
         if its[feature].plain and (account, feature) not in self._grants:
-            return (Draw(feature, target.window.slot, units),)
+            return (Posting(feature, target.window.slot, units),)
         balances = {}
         for pool in its:
             rows = {slot: self._rows[account, pool, slot] for p, slot in _slots(each, target.window) if p == pool}
@@ -301,7 +301,7 @@ class Drawing:
             its, balances, feature, units, each.time, member=event.member, properties=event.properties or None
         ).draws
 
-    def _apply(self, each: Taken, draws: Iterable[Draw]) -> None:
+    def _apply(self, each: Taken, draws: Iterable[Posting]) -> None:
         account, paid = each.event.account, 0
         for draw in draws:
             if draw.used > 0:
@@ -325,7 +325,7 @@ class Drawing:
             if detail is not None or " " in draw.slot:
                 self._closely.add(account)
 
-    def _count_grant(self, account: str, draw: Draw) -> None:
+    def _count_grant(self, account: str, draw: Posting) -> None:
         its, id = self._grants[account, draw.pool], draw.slot.removeprefix("grant:")
         before = its[id]
         its[id] = replace(before, used=before.used + draw.used)
@@ -392,7 +392,7 @@ class Drawing:
             if place[0] not in priced and not place[1].startswith("grant:")
         ]
 
-    def _note(self, each: Taken, chain: Chain | None, draws: tuple[Draw, ...], own: tuple[int, int]) -> None:
+    def _note(self, each: Taken, chain: Chain | None, draws: tuple[Posting, ...], own: tuple[int, int]) -> None:
         reads: dict[str, tuple[Aggregate, int | str]] = {
             measured.feature: (measured.aggregate, measured.units if measured.value is None else measured.value)
             for measured, _ in _pairs(each)
@@ -456,16 +456,16 @@ def _values(careful: Iterable[Taken]) -> set[tuple[Key, str]]:
     return {(target.key, measured.value) for measured, target in pairs if measured.value is not None}
 
 
-def _all_places(draws: Iterable[Draw], chain: Chain | None) -> tuple[tuple[str, str], ...]:
+def _all_places(draws: Iterable[Posting], chain: Chain | None) -> tuple[tuple[str, str], ...]:
     before = chain.places if chain else ()
     return tuple(dict.fromkeys((*before, *((draw.pool, draw.slot) for draw in draws))))
 
 
-def _taken_back(chain: Chain) -> tuple[tuple[Draw, ...], tuple[Draw, ...]]:
+def _taken_back(chain: Chain) -> tuple[tuple[Posting, ...], tuple[Posting, ...]]:
     """What takes back all that a chain says by now: what was paid in credits, and the rest. In between goes what the
     event says instead, so that prices stand right after what paid them."""
     draws = tuple(
-        Draw(draw.pool, draw.slot, -draw.used, 0, None if draw.exact is None else str(-Fraction(draw.exact)))
+        Posting(draw.pool, draw.slot, -draw.used, 0, None if draw.exact is None else str(-Fraction(draw.exact)))
         for draw in chain.own
     )
     priced = max((at + 1 for at, draw in enumerate(draws) if draw.exact is not None), default=0)

@@ -12,7 +12,7 @@ from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
 from paygrade.usage.balances import Grant, GrantKind, Share, share, slot_of
-from paygrade.usage.entries import Draw, Entry, EntryKind, derived, digest
+from paygrade.usage.entries import Posting, Entry, EntryKind, derived, digest
 from paygrade.usage.history import Stretch, burn_down
 from paygrade.usage.ledger import grants_of, in_window, slots
 from paygrade.values.errors import Refused
@@ -155,7 +155,7 @@ async def once_more(attempt: Callable[[], Awaitable[T]]) -> T:
 
 def _state(book: Book, account: str, pool: str, slot: str, used: int, id: str, mark: int, at: datetime) -> None:
     more = used - book.balances(account)[pool].used
-    entry = Entry(account, id, "set", pool, used, at, at, mark, (Draw(pool, slot, more),) if more else ())
+    entry = Entry(account, id, "set", pool, used, at, at, mark, (Posting(pool, slot, more),) if more else ())
     book.enter(entry)
 
 
@@ -175,7 +175,7 @@ class EntryView(Struct, frozen=True):
     denied: str | None
     time: datetime
     recorded_at: datetime
-    draws: tuple[Draw, ...]
+    draws: tuple[Posting, ...]
 
 
 class LedgerPage(Struct, frozen=True):

@@ -20,7 +20,7 @@ from paygrade.server.operations.usage.answers import Answer, ReservationView, pa
 from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
 from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Release, Reserve, id_of, mark_of
 from paygrade.usage.balances import Balance, Detail, slot_of
-from paygrade.usage.entries import Answered, Draw, Entry, EntryKind, Held, Reservation, derived
+from paygrade.usage.entries import Answered, Posting, Entry, EntryKind, Held, Reservation, derived
 from paygrade.usage.ledger import (
     Spent,
     after,
@@ -221,7 +221,7 @@ def _commit(book: Book, asked: Commit) -> Answer:
 
 def _beyond(
     book: Book, asked: Commit, reservation: Reservation, rest: Consume, balances: dict[str, Balance]
-) -> tuple[dict[str, Balance], tuple[Draw, ...]]:
+) -> tuple[dict[str, Balance], tuple[Posting, ...]]:
     """The balances once more is used than was held, decided on those in which what was held is settled."""
     snapshot = replace(book.snapshots[asked.account], balances=balances)
     decision = decide(snapshot, rest.feature, rest.quantity, book.at, member=rest.member, properties=rest.properties)
@@ -351,7 +351,7 @@ def _entry(
     feature: str,
     quantity: int,
     decision: Decision,
-    draws: tuple[Draw, ...] = (),
+    draws: tuple[Posting, ...] = (),
     reservation: Reservation | None = None,
 ) -> Entry:
     return Entry(
