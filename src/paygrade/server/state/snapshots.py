@@ -33,7 +33,7 @@ log = structlog.get_logger("paygrade.snapshots")
 RECONNECT_S = 0.5
 
 
-class Told(Struct, frozen=True, array_like=True, gc=False):
+class Notification(Struct, frozen=True, array_like=True, gc=False):
     """What a balance is now; without a slot: read the account anew."""
 
     account: str
@@ -55,7 +55,7 @@ class Load:
     """A load under way, and what was told of the account meanwhile."""
 
     def __init__(self) -> None:
-        self.told: list[Told] = []
+        self.told: list[Notification] = []
 
 
 class Snapshots:
@@ -193,7 +193,7 @@ class Snapshots:
             case "paygrade_catalog":
                 self._forget_all()
 
-    def _count(self, told: Told) -> None:
+    def _count(self, told: Notification) -> None:
         """Take what was told of a balance into the snapshot that is remembered, if it is newer."""
         found = self._snapshots.get(told.account)
         if found is None:
@@ -243,4 +243,4 @@ async def _make(store: "Store", catalog: Catalog, accounts: Sequence[str], at: d
         return [Remembered(*pair) for pair in await with_balances_of_all(tx, made, at)]
 
 
-_news = msgspec.json.Decoder(list[Told])
+_news = msgspec.json.Decoder(list[Notification])
