@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from paygrade.server.operations.accounts.change_trail import ToldChange
-from paygrade.server.operations.sync.repair import Told
+from paygrade.server.operations.sync.repair import DriftNotice
 from paygrade.server.operations.usage.alerts import ToldAlert
 from paygrade.server.process.metrics import Metrics
 
@@ -27,7 +27,7 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
             _hear_change(metrics, msgspec.json.decode(payload, type=ToldChange))
         if channel != "paygrade_repair":
             return
-        told = msgspec.json.decode(payload, type=Told)
+        told = msgspec.json.decode(payload, type=DriftNotice)
         match told.what:
             case "drift_detected":
                 metrics.drift.labels(what="detected", found_by=told.found_by or "").inc(told.fields)

@@ -103,7 +103,7 @@ class DriftList(Struct, frozen=True):
     next: int | None
 
 
-class Told(Struct, frozen=True):
+class DriftNotice(Struct, frozen=True):
     """What is told of repair, to every process."""
 
     what: Literal["drift_detected", "drift_healed", "drift_explained", "sweep_started", "sweep_finished"]
@@ -119,7 +119,7 @@ async def start_sweep(store: "Store", *, dry_run: bool, at: datetime) -> Started
         found = await tx.sweeps.latest(PROVIDER)
         assert found is not None
         if started:
-            await tell(tx, Told("sweep_started"))
+            await announce_drift(tx, DriftNotice("sweep_started"))
     if found.dry_run != dry_run:
         kind = "a dry run" if found.dry_run else "a sweep"
         raise Refused("sweep_running", f"{kind} is under way since {found.started_at:%Y-%m-%d %H:%M}; "
@@ -165,7 +165,7 @@ async def note_reading(
     """Write down what a reading says of drift: found by it, healed by it, or none after all."""
     if any(not event.polled for event in claim.events):
         if held.drifted and (withdrawn := await tx.drifts.withdraw(claim.subject)):
-            await tell(tx, Told("drift_explained", (claim.subject,), withdrawn))
+            await announce_drift(tx, DriftNotice("drift_explained", (claim.subject,), withdrawn))
         return
     found = 0
     if (claim.swept or claim.events) and isinstance(stored, Customer) and said is not None:
@@ -173,9 +173,9 @@ async def note_reading(
         differences = [(claim.subject, account, each) for each in compare(stored, said)]
         found = await tx.drifts.add(differences, found_by=found_by, at=at)
         if found:
-            await tell(tx, Told("drift_detected", (claim.subject,), found, found_by))
+            await announce_drift(tx, DriftNotice("drift_detected", (claim.subject,), found, found_by))
     if (found or held.drifted) and (healed := await tx.drifts.heal(claim.subject, at)):
-        await tell(tx, Told("drift_healed", (claim.subject,), healed))
+        await announce_drift(tx, DriftNotice("drift_healed", (claim.subject,), healed))
 
 
 async def purge_repair(store: "Store", *, at: datetime) -> None:
@@ -185,8 +185,8 @@ async def purge_repair(store: "Store", *, at: datetime) -> None:
         await tx.drifts.purge(kept=KEPT, at=at)
 
 
-async def tell(tx: "Transaction", told: Told) -> None:
-    await tx.tell("paygrade_repair", msgspec.json.encode(told).decode())
+async def announce_drift(tx: "Transaction", told: DriftNotice) -> None:
+    await tx.announce_drift("paygrade_repair", msgspec.json.encode(told).decode())
 
 
 def view(saved: "SavedSweep", *, report: bool = False) -> Sweep:
