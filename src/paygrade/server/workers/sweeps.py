@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.drift import Difference, compare_listed
 from paygrade.billing.facts import Customer
-from paygrade.server.operations.sync.repair import PROVIDER, SweepCounts, Told, tell
+from paygrade.server.operations.sync.repair import PROVIDER, SweepCounts, DriftNotice, announce_drift
 from paygrade.server.process.retries import pause_s
 from paygrade.server.workers.import_report import Gathered, report_of
 from paygrade.values.errors import Unavailable
@@ -172,7 +172,7 @@ class _Sweeping:
             if not await tx.sweeps.hold(sweep):
                 return "overtaken"
             await tx.sweeps.finish(sweep, report=report, at=self._clock.now())
-            await tell(tx, Told("sweep_finished"))
+            await announce_drift(tx, DriftNotice("sweep_finished"))
         return "finished"
 
     async def _finish(self, tx: "Transaction", sweep: "SavedSweep") -> SweepOutcome:
@@ -185,7 +185,7 @@ class _Sweeping:
         sweep = replace(sweep, counts={**counts, "customers": customers})
         await tx.sweeps.finish(sweep, report=None, at=self._clock.now())
         await tx.tell("paygrade_subject")
-        await tell(tx, Told("sweep_finished"))
+        await announce_drift(tx, DriftNotice("sweep_finished"))
         return "finished"
 
     async def _compare(self, tx: "Transaction", listed: Sequence[ListedCustomer], asked_at: datetime) -> SweepCounts:
@@ -218,7 +218,7 @@ class _Sweeping:
             for difference in _differences(stored[each.subject], each)
         ]
         fields = await tx.drifts.add(found, found_by="sweep", at=at)
-        await tell(tx, Told("drift_detected", tuple(each.subject for each in differing), fields, "sweep"))
+        await announce_drift(tx, DriftNotice("drift_detected", tuple(each.subject for each in differing), fields, "sweep"))
 
 
 Verdict = Literal["same", "different", "doubtful", "unknown", "waiting"]

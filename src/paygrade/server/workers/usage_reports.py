@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, replay
 from paygrade.catalog.model import NO_CATALOG, Catalog, MeteredFeature
 from paygrade.entitlements.derive import derive
-from paygrade.server.operations.sync.repair import PROVIDER, Told, tell
+from paygrade.server.operations.sync.repair import PROVIDER, DriftNotice, announce_drift
 from paygrade.server.process.retries import pause_s
 from paygrade.usage.provider_reports import (
     SURE,
@@ -190,7 +190,7 @@ async def judge(store: "Store", claimed: "SavedReport", said: int, *, at: dateti
             await tx.reports.save(replace(judged, check_at=None, reason="more_at_provider"))
             return "compared"
         await tx.reports.note_mismatch(held, field=f"usage of {held.pool} from {held.slot}", provider=said, at=at)
-        await tell(tx, Told("drift_healed", (f"stripe:{held.customer}",), 1, "reconcile"))
+        await announce_drift(tx, DriftNotice("drift_healed", (f"stripe:{held.customer}",), 1, "reconcile"))
         await tx.reports.save(replace(judged, reported=held.reported + said - held.told, told=said, look_at=at))
     return "healed"
 
