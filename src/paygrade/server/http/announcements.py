@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from paygrade.server.operations.accounts.change_trail import ToldChange
+from paygrade.server.operations.accounts.change_trail import PlanChangeNotice
 from paygrade.server.operations.sync.repair import DriftNotice
 from paygrade.server.operations.usage.alerts import ToldAlert
 from paygrade.server.process.metrics import Metrics
@@ -24,7 +24,7 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
         if channel == "paygrade_alert":
             _hear_alert(metrics, msgspec.json.decode(payload, type=ToldAlert))
         if channel == "paygrade_change":
-            _hear_change(metrics, msgspec.json.decode(payload, type=ToldChange))
+            _hear_change(metrics, msgspec.json.decode(payload, type=PlanChangeNotice))
         if channel != "paygrade_repair":
             return
         told = msgspec.json.decode(payload, type=DriftNotice)
@@ -42,7 +42,7 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
     return hear
 
 
-def _hear_change(metrics: Metrics, told: ToldChange) -> None:
+def _hear_change(metrics: Metrics, told: PlanChangeNotice) -> None:
     metrics.plan_changes.labels(state=told.state, source=told.source).inc()
     log.info(f"plan_change_{told.state}", account=told.account, change=told.change, act=told.act, source=told.source,
              before=told.plan_before, after=told.plan_after)  # fmt: skip

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
 
 
-class ToldChange(Struct, frozen=True):
+class PlanChangeNotice(Struct, frozen=True):
     """What is announced of a plan change that has ended. `lost`: who lost a seat or its use, the first of them."""
 
     account: str
@@ -51,7 +51,7 @@ async def resolved(
         change, state=state, resolved_at=at, settlement=settlement, reason=reason, undo=False, pay_url=None, error=None
     )
     await tx.plan_changes.save(ended)
-    await tx.tell("paygrade_change", msgspec.json.encode(_told(ended)).decode())
+    await tx.tell("paygrade_change", msgspec.json.encode(_notice(ended)).decode())
     detail = f"version {account.version} of the account" if state == "applied" else reason or ""
     await tx.plan_changes.step(account.key, change.id, state, detail, at)
     for step, text in _followed(settlement) if settlement is not None else ():
@@ -61,10 +61,10 @@ async def resolved(
     return ended
 
 
-def _told(change: PlanChange) -> ToldChange:
+def _notice(change: PlanChange) -> PlanChangeNotice:
     said = change.settlement or change.quoted
     lost = change.settlement.lost if change.settlement is not None else ()
-    return ToldChange(
+    return PlanChangeNotice(
         change.account,
         change.id,
         change.act,
