@@ -60,7 +60,7 @@ class Query(Struct, frozen=True):
     description: str
 
 
-class Told(Struct, frozen=True):
+class Described(Struct, frozen=True):
     """What the document tells of one operation beyond its signature."""
 
     summary: str
@@ -73,9 +73,9 @@ class Told(Struct, frozen=True):
     media_type: str = "application/json"
 
 
-def tell(summary: str, tag: str, **more: Any) -> dict[str, Any]:
+def describe(summary: str, tag: str, **more: Any) -> dict[str, Any]:
     """The `opt` of a route handler; the handler's docstring becomes the description. Any: fields of Told."""
-    return {"told": Told(summary, tag, **more)}
+    return {"told": Described(summary, tag, **more)}
 
 
 def document(routes: Iterable[BaseRoute]) -> Document:
@@ -114,7 +114,7 @@ def _handlers(routes: Iterable[BaseRoute]) -> list[tuple[HTTPRoute, HTTPRouteHan
 
 
 def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, Document, list[Any]]:
-    told: Told = handler.opt["told"]
+    told: Described = handler.opt["told"]
     method = next(iter(handler.http_methods - {"OPTIONS"}))
     answer = get_type_hints(handler.fn, include_extras=True)["return"]
     kinds = [] if told.media_type != "application/json" or answer is type(None) else [answer]
@@ -137,7 +137,7 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, D
     return route.path_format, method, operation, kinds
 
 
-def _parameters(route: HTTPRoute, told: Told) -> list[Document]:
+def _parameters(route: HTTPRoute, told: Described) -> list[Document]:
     in_path = [
         {
             "name": name,
@@ -155,7 +155,7 @@ def _parameters(route: HTTPRoute, told: Told) -> list[Document]:
     return in_path + in_query
 
 
-def _answer(told: Told, kinds: list[Any]) -> Document:
+def _answer(told: Described, kinds: list[Any]) -> Document:
     if told.media_type != "application/json":
         return {"description": told.summary, "content": {told.media_type: {"schema": {"type": "string"}}}}
     if not kinds:
@@ -199,7 +199,7 @@ def _open_part(sent: Sent) -> Document:
     }
 
 
-def _problem_answers(told: Told) -> Document:
+def _problem_answers(told: Described) -> Document:
     codes = [*(("unauthenticated",) if told.needs_key else ()), *told.problems, "internal"]
     by_status: dict[int, list[str]] = {}
     for code in codes:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from paygrade.server.http.bodies import read_body, read_key
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
 
@@ -26,7 +26,7 @@ class AccountStatement(Struct, frozen=True):
 
 @get(
     "/v1/accounts",
-    opt=tell(
+    opt=describe(
         "List accounts",
         "accounts",
         query=(
@@ -49,7 +49,7 @@ async def list_accounts(
 
 @put(
     "/v1/accounts/{account:str}",
-    opt=tell(
+    opt=describe(
         "State an account",
         "accounts",
         sent=Sent(kind=AccountStatement, example=examples.ACCOUNT_STATEMENT),
@@ -71,7 +71,7 @@ async def put_account(account: FromPath[str], request: HttpRequest, parts: Here)
 
 @get(
     "/v1/accounts/{account:str}",
-    opt=tell("Read an account", "accounts", problems=("invalid_key", "unknown_account")),
+    opt=describe("Read an account", "accounts", problems=("invalid_key", "unknown_account")),
 )
 async def get_account(account: FromPath[str], parts: Here) -> accounts.AccountView:
     """All that is known of the account."""
@@ -80,7 +80,7 @@ async def get_account(account: FromPath[str], parts: Here) -> accounts.AccountVi
 
 @delete(
     "/v1/accounts/{account:str}",
-    opt=tell(
+    opt=describe(
         "Delete an account",
         "accounts",
         problems=("invalid_key", "unknown_account", "account_has_live_subscription"),
@@ -94,7 +94,7 @@ async def delete_account(account: FromPath[str], parts: Here) -> None:
 
 @get(
     "/v1/accounts/{account:str}/timeline",
-    opt=tell(
+    opt=describe(
         "Read an account's timeline",
         "accounts",
         query=(

@@ -8,7 +8,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.server.http.bodies import invalid, read_flag, read_instant
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import publish as catalogs
 from paygrade.server.operations.catalog import versions
@@ -23,7 +23,7 @@ PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 
 @put(
     "/v1/catalog",
-    opt=tell(
+    opt=describe(
         "Publish the catalog",
         "catalog",
         sent=Sent(example=examples.CATALOG, media_types=("application/json", "application/yaml")),
@@ -70,13 +70,13 @@ async def put_catalog(
     )
 
 
-@get("/v1/catalog", opt=tell("Read the catalog", "catalog", problems=("no_catalog",)))
+@get("/v1/catalog", opt=describe("Read the catalog", "catalog", problems=("no_catalog",)))
 async def get_catalog(parts: Here) -> catalogs.PublishedCatalog:
     """The version in force, as the document that was published."""
     return await catalogs.current_catalog(parts.store)
 
 
-@get("/v1/catalog/versions", opt=tell("List the catalog's versions", "catalog"))
+@get("/v1/catalog/versions", opt=describe("List the catalog's versions", "catalog"))
 async def list_catalog_versions(parts: Here) -> tuple[catalogs.CatalogVersion, ...]:
     """Every published version with its date, the newest first."""
     return await catalogs.catalog_versions(parts.store)
@@ -84,7 +84,7 @@ async def list_catalog_versions(parts: Here) -> tuple[catalogs.CatalogVersion, .
 
 @get(
     "/v1/catalog/versions/{version:str}",
-    opt=tell("Read a version of the catalog", "catalog", problems=("unknown_catalog_version",)),
+    opt=describe("Read a version of the catalog", "catalog", problems=("unknown_catalog_version",)),
 )
 async def get_catalog_version(version: FromPath[str], parts: Here) -> catalogs.PublishedCatalog:
     """One published version, as the document that was published. It never changes."""
@@ -93,7 +93,7 @@ async def get_catalog_version(version: FromPath[str], parts: Here) -> catalogs.P
     return await catalogs.catalog_version(parts.store, version=int(version))
 
 
-@get("/v1/catalog/plans", opt=tell("Count who is on which version", "catalog"))
+@get("/v1/catalog/plans", opt=describe("Count who is on which version", "catalog"))
 async def count_versions(parts: Here) -> versions.VersionCounts:
     """How many accounts are on which version of each plan and add-on, and whether it is the newest, kept or pinned."""
     return await versions.version_counts(parts.store, at=parts.clock.now())
@@ -101,7 +101,7 @@ async def count_versions(parts: Here) -> versions.VersionCounts:
 
 @get(
     "/v1/catalog/plans/{plan:str}/accounts",
-    opt=tell(
+    opt=describe(
         "List who is on which version",
         "catalog",
         query=(

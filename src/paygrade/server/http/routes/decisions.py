@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.bodies import read_body, read_instant, read_key
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import access
 
@@ -39,7 +39,7 @@ class Question(AccountQuestion, frozen=True, kw_only=True):
 @post(
     "/v1/check",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Decide",
         "decisions",
         sent=Sent(kind=Question, example={"account": "acme", "feature": "exports"}),
@@ -69,7 +69,7 @@ async def check(request: HttpRequest, parts: Here) -> Decision:
 
 @get(
     "/v1/accounts/{account:str}/decisions",
-    opt=tell(
+    opt=describe(
         "Decide everything",
         "decisions",
         query=(Query("member", {"type": "string"}, "Who asks, for features with roles or seats."),),
@@ -86,7 +86,7 @@ async def list_decisions(account: FromPath[str], parts: Here, member: FromQuery[
 @post(
     "/v1/accounts/{account:str}/explain",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Explain a decision",
         "decisions",
         sent=Sent(kind=AccountQuestion, example={"feature": "exports", "at": "2026-11-14T14:02:00Z"}),
@@ -111,7 +111,7 @@ async def explain(account: FromPath[str], request: HttpRequest, parts: Here) -> 
 
 @get(
     "/v1/accounts/{account:str}/entitlements",
-    opt=tell(
+    opt=describe(
         "Read entitlements",
         "decisions",
         query=(Query("as_of", {"type": "string", "format": "date-time"}, "Past or future; now if absent."),),

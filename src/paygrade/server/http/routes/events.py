@@ -6,7 +6,7 @@ from litestar.params import FromPath, FromQuery
 from paygrade.server.http.bodies import read_flag, read_instant, read_key
 from paygrade.server.http.context import Here, HttpRequest, Parts
 from paygrade.server.http.event_bodies import BYTES_MAX, CloudEvent, Events, parse_cloud_events, parse_events, unpacked
-from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.events import ingest as events
 from paygrade.server.operations.usage import history as usage_reading
@@ -21,7 +21,7 @@ _BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_
     "/v1/events",
     status_code=200,
     request_max_body_size=BYTES_MAX,
-    opt=tell(
+    opt=describe(
         "Tell usage events",
         "usage",
         sent=Sent(kind=UsageEvent, many=events.EVENTS_MAX, example=examples.USAGE_EVENTS),
@@ -46,7 +46,7 @@ async def tell_events(request: HttpRequest, parts: Here, backfill: FromQuery[str
     "/api/v1/events",
     status_code=204,
     request_max_body_size=BYTES_MAX,
-    opt=tell(
+    opt=describe(
         "Tell usage as CloudEvents",
         "usage",
         sent=Sent(
@@ -77,7 +77,7 @@ async def tell_cloud_events(request: HttpRequest, parts: Here) -> None:
 
 @get(
     "/v1/accounts/{account:str}/usage",
-    opt=tell(
+    opt=describe(
         "Read usage",
         "usage",
         query=(

@@ -7,7 +7,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import document, tell
+from paygrade.server.http.openapi import document, describe
 from paygrade.server.http.problems import KINDS
 from paygrade.server.process.metrics import CONTENT_TYPE
 from paygrade.values.errors import Refused, Unavailable
@@ -27,7 +27,7 @@ class ProblemKind(Struct, frozen=True):
     title: str
 
 
-@get("/healthz", opt=tell("Is the process alive?", "health", needs_key=False, example={"status": "ok"}))
+@get("/healthz", opt=describe("Is the process alive?", "health", needs_key=False, example={"status": "ok"}))
 async def healthz() -> Health:
     """The process answers. Says nothing of the database: a restart would not mend that."""
     return Health()
@@ -35,7 +35,7 @@ async def healthz() -> Health:
 
 @get(
     "/readyz",
-    opt=tell("Is the server ready?", "health", needs_key=False, example={"status": "ok"}, problems=("not_ready",)),
+    opt=describe("Is the server ready?", "health", needs_key=False, example={"status": "ok"}, problems=("not_ready",)),
 )
 async def readyz(parts: Here) -> Health:
     """The database answers and has this release's schema, the clock is known, and the workers run."""
@@ -45,13 +45,13 @@ async def readyz(parts: Here) -> Health:
     return Health()
 
 
-@get("/metrics", opt=tell("Read the numbers", "health", needs_key=False, media_type="text/plain"))
+@get("/metrics", opt=describe("Read the numbers", "health", needs_key=False, media_type="text/plain"))
 async def metrics(parts: Here) -> Response[bytes]:
     """Counters and histograms in the text format of Prometheus."""
     return Response(parts.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
-@get("/openapi.json", opt=tell("Read this document", "health", needs_key=False))
+@get("/openapi.json", opt=describe("Read this document", "health", needs_key=False))
 async def openapi(request: HttpRequest) -> dict[str, Any]:
     """This document, OpenAPI 3.1. Any: a JSON document."""
     return document(request.app.routes)
@@ -59,7 +59,7 @@ async def openapi(request: HttpRequest) -> dict[str, Any]:
 
 @get(
     "/problems/{code:str}",
-    opt=tell(
+    opt=describe(
         "Read about a problem",
         "health",
         needs_key=False,

@@ -7,7 +7,7 @@ from msgspec import Struct
 from paygrade.billing.facts import Member
 from paygrade.server.http.bodies import invalid, read_body, read_key, read_many
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Sent, tell
+from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import members as seats
 from paygrade.values.errors import Mistake
@@ -32,7 +32,7 @@ class SeatHolders(Struct, frozen=True):
 
 @get(
     "/v1/accounts/{account:str}/members",
-    opt=tell("List members", "statements", example=examples.MEMBERS, problems=("invalid_key", "unknown_account")),
+    opt=describe("List members", "statements", example=examples.MEMBERS, problems=("invalid_key", "unknown_account")),
 )
 async def list_members(account: FromPath[str], parts: Here) -> seats.MembersView:
     """Who is a member, with which role, who has a seat since when and may use it, and who was last active when."""
@@ -42,7 +42,7 @@ async def list_members(account: FromPath[str], parts: Here) -> seats.MembersView
 
 @put(
     "/v1/accounts/{account:str}/members",
-    opt=tell(
+    opt=describe(
         "State many members",
         "statements",
         sent=Sent(kind=MemberStatement, many=MEMBERS_MAX, example=examples.MEMBER_STATEMENTS),
@@ -62,7 +62,7 @@ async def put_members(account: FromPath[str], request: HttpRequest, parts: Here)
 
 @put(
     "/v1/accounts/{account:str}/seats",
-    opt=tell(
+    opt=describe(
         "Choose who has a seat",
         "statements",
         sent=Sent(kind=SeatHolders, example={"members": ["ann", "bo"]}),

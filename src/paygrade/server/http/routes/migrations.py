@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.server.http.bodies import invalid, read_body, read_flag
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import migrations
 from paygrade.values.errors import Mistake, Refused
@@ -38,7 +38,7 @@ class MigrationRequest(Struct, frozen=True, kw_only=True):
 @post(
     "/v1/catalog/migrations",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Migrate accounts to another version",
         "catalog",
         sent=Sent(kind=MigrationRequest, example=examples.MIGRATION_REQUEST),
@@ -75,7 +75,7 @@ async def start_migration(
     )
 
 
-@get("/v1/catalog/migrations", opt=tell("List migrations", "catalog", query=(_LIMIT,), problems=("invalid_query",)))
+@get("/v1/catalog/migrations", opt=describe("List migrations", "catalog", query=(_LIMIT,), problems=("invalid_query",)))
 async def list_migrations(parts: Here, limit: PageSize = 100) -> migrations.MigrationList:
     """The latest first, with how far each is."""
     return await migrations.list_migrations(parts.store, limit=limit)
@@ -83,7 +83,7 @@ async def list_migrations(parts: Here, limit: PageSize = 100) -> migrations.Migr
 
 @get(
     "/v1/catalog/migrations/{migration:str}",
-    opt=tell("Read a migration", "catalog", problems=("unknown_migration",)),
+    opt=describe("Read a migration", "catalog", problems=("unknown_migration",)),
 )
 async def get_migration(migration: FromPath[str], parts: Here) -> migrations.Migration:
     """How far it is: how many accounts wait, are done, were skipped or rolled back."""
@@ -92,7 +92,7 @@ async def get_migration(migration: FromPath[str], parts: Here) -> migrations.Mig
 
 @get(
     "/v1/catalog/migrations/{migration:str}/accounts",
-    opt=tell(
+    opt=describe(
         "List a migration's accounts",
         "catalog",
         query=(
@@ -121,7 +121,7 @@ async def list_moved_accounts(
 @post(
     "/v1/catalog/migrations/{migration:str}/pause",
     status_code=200,
-    opt=tell("Pause a migration", "catalog", problems=_OVER),
+    opt=describe("Pause a migration", "catalog", problems=_OVER),
 )
 async def pause_migration(migration: FromPath[str], parts: Here) -> migrations.Migration:
     """No further account is moved until it is resumed; those that were moved stay so."""
@@ -131,7 +131,7 @@ async def pause_migration(migration: FromPath[str], parts: Here) -> migrations.M
 @post(
     "/v1/catalog/migrations/{migration:str}/resume",
     status_code=200,
-    opt=tell("Resume a migration", "catalog", problems=_OVER),
+    opt=describe("Resume a migration", "catalog", problems=_OVER),
 )
 async def resume_migration(migration: FromPath[str], parts: Here) -> migrations.Migration:
     """Go on with a migration, or its way back, that was paused."""
@@ -141,7 +141,7 @@ async def resume_migration(migration: FromPath[str], parts: Here) -> migrations.
 @post(
     "/v1/catalog/migrations/{migration:str}/roll-back",
     status_code=200,
-    opt=tell("Roll a migration back", "catalog", problems=("unknown_migration", "migration_running")),
+    opt=describe("Roll a migration back", "catalog", problems=("unknown_migration", "migration_running")),
 )
 async def roll_back_migration(migration: FromPath[str], parts: Here) -> migrations.Migration:
     """Restore what each account was held to before, an account at a time; whoever waits is not moved any more. An

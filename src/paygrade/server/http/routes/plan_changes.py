@@ -14,7 +14,7 @@ from paygrade.changes.quote import Quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.changes import plan_changes, quotes
 from paygrade.values.errors import Mistake
@@ -43,7 +43,7 @@ class QuoteRequest(Struct, frozen=True, kw_only=True):
 @post(
     "/v1/accounts/{account:str}/plan-changes/quote",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Quote a plan change",
         "plan changes",
         sent=Sent(kind=QuoteRequest, example=examples.QUOTE_REQUEST),
@@ -68,7 +68,7 @@ async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts:
 
 @get(
     "/v1/accounts/{account:str}/plan-changes/quotes/{quote:str}",
-    opt=tell("Read a quote", "plan changes", problems=("invalid_key", "unknown_quote")),
+    opt=describe("Read a quote", "plan changes", problems=("invalid_key", "unknown_quote")),
 )
 async def get_quote(account: FromPath[str], quote: FromPath[str], parts: Here) -> Quote:
     """What was said a plan change would do, expired or not."""
@@ -103,7 +103,7 @@ class ChangeAsked(Struct, frozen=True, kw_only=True):
 @post(
     "/v1/accounts/{account:str}/plan-changes",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Change a plan",
         "plan changes",
         sent=Sent(kind=ChangeAsked, example=examples.CHANGE_ASKED),
@@ -142,7 +142,7 @@ async def change_plan(account: FromPath[str], request: HttpRequest, parts: Here,
 
 @get(
     "/v1/accounts/{account:str}/plan-changes",
-    opt=tell(
+    opt=describe(
         "List an account's plan changes",
         "plan changes",
         query=(
@@ -159,7 +159,7 @@ async def list_plan_changes(account: FromPath[str], parts: Here, limit: PageSize
 
 @get(
     "/v1/accounts/{account:str}/plan-changes/{change:str}",
-    opt=tell("Read a plan change", "plan changes", problems=("invalid_key", "unknown_change")),
+    opt=describe("Read a plan change", "plan changes", problems=("invalid_key", "unknown_change")),
 )
 async def get_plan_change(account: FromPath[str], change: FromPath[str], parts: Here) -> plan_changes.ChangeView:
     """The change with its quote and what followed, and step by step what happened to it."""
@@ -170,7 +170,7 @@ async def get_plan_change(account: FromPath[str], change: FromPath[str], parts: 
 @delete(
     "/v1/accounts/{account:str}/plan-changes/{change:str}",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Take back a plan change",
         "plan changes",
         query=(_WAIT,),
@@ -189,7 +189,7 @@ async def take_back_plan_change(
 @post(
     "/v1/accounts/{account:str}/plan-changes/{change:str}/revert",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Quote the way back",
         "plan changes",
         problems=("invalid_key", "unknown_account", "unknown_change", "not_revertible", "cooling_off",

@@ -7,7 +7,7 @@ from litestar.params import FromPath, QueryParameter
 
 from paygrade.server.http.bodies import read_body, read_key
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import provider_reports as reports
 from paygrade.values.errors import Unavailable
@@ -19,7 +19,7 @@ _LIMIT = Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "
 
 @get(
     "/v1/accounts/{account:str}/usage/reports",
-    opt=tell(
+    opt=describe(
         "List an account's usage reports",
         "billing",
         query=(_LIMIT,),
@@ -35,7 +35,7 @@ async def list_usage_reports(account: FromPath[str], parts: Here, limit: PageSiz
 
 @get(
     "/v1/usage/reports",
-    opt=tell(
+    opt=describe(
         "List usage reports to look at",
         "billing",
         query=(_LIMIT,),
@@ -51,7 +51,7 @@ async def list_open_usage_reports(parts: Here, limit: PageSize = 100) -> reports
 @post(
     "/v1/usage/reconcile",
     status_code=202,
-    opt=tell(
+    opt=describe(
         "Compare usage with the provider",
         "billing",
         sent=Sent(kind=reports.ReconcileRequest, example={"account": "acme"}),

@@ -12,7 +12,7 @@ from paygrade.billing.facts import Block, Member, Override, Pin, Subscription
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.bodies import decode_object, invalid, read_body, read_key, read_object
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Sent, tell
+from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import statements
 from paygrade.server.operations.accounts.accounts import AccountView
@@ -25,7 +25,7 @@ VERSION_MAX = 2**53 - 1
 
 @put(
     "/v1/accounts/{account:str}/overrides/{feature:str}",
-    opt=tell(
+    opt=describe(
         "Override a feature",
         "statements",
         sent=Sent(kind=Override, closed=frozenset({"feature"}), example=examples.OVERRIDE),
@@ -45,7 +45,7 @@ async def put_override(account: FromPath[str], feature: FromPath[str], request: 
 @delete(
     "/v1/accounts/{account:str}/overrides/{feature:str}",
     status_code=200,
-    opt=tell("Withdraw an override", "statements", problems=("invalid_key", "unknown_account", "unknown_override")),
+    opt=describe("Withdraw an override", "statements", problems=("invalid_key", "unknown_account", "unknown_override")),
 )
 async def delete_override(account: FromPath[str], feature: FromPath[str], parts: Here) -> Decision:
     """What is bought counts again."""
@@ -55,7 +55,7 @@ async def delete_override(account: FromPath[str], feature: FromPath[str], parts:
 
 @put(
     "/v1/accounts/{account:str}/blocks/{block:str}",
-    opt=tell(
+    opt=describe(
         "Block an account",
         "statements",
         sent=Sent(kind=Block, closed=frozenset({"key", "lifted"}), example=examples.BLOCK),
@@ -73,7 +73,7 @@ async def put_block(account: FromPath[str], block: FromPath[str], request: HttpR
 @delete(
     "/v1/accounts/{account:str}/blocks/{block:str}",
     status_code=200,
-    opt=tell("Lift a block", "statements", problems=("invalid_key", "unknown_account", "unknown_block")),
+    opt=describe("Lift a block", "statements", problems=("invalid_key", "unknown_account", "unknown_block")),
 )
 async def delete_block(account: FromPath[str], block: FromPath[str], parts: Here) -> AccountView:
     """This reason no longer suspends access; others may."""
@@ -83,7 +83,7 @@ async def delete_block(account: FromPath[str], block: FromPath[str], parts: Here
 
 @put(
     "/v1/accounts/{account:str}/members/{member:str}",
-    opt=tell(
+    opt=describe(
         "State a member",
         "statements",
         sent=Sent(kind=Member, closed=frozenset({"key", "seated_at"}), example=examples.MEMBER),
@@ -104,7 +104,7 @@ async def put_member(account: FromPath[str], member: FromPath[str], request: Htt
 @delete(
     "/v1/accounts/{account:str}/members/{member:str}",
     status_code=200,
-    opt=tell("Remove a member", "statements", problems=("invalid_key", "unknown_account", "unknown_member")),
+    opt=describe("Remove a member", "statements", problems=("invalid_key", "unknown_account", "unknown_member")),
 )
 async def delete_member(account: FromPath[str], member: FromPath[str], parts: Here) -> AccountView:
     """No longer a person in the account."""
@@ -114,7 +114,7 @@ async def delete_member(account: FromPath[str], member: FromPath[str], parts: He
 
 @put(
     "/v1/accounts/{account:str}/subscriptions/{subscription:str}",
-    opt=tell(
+    opt=describe(
         "State a subscription",
         "statements",
         sent=Sent(
@@ -143,7 +143,7 @@ async def put_subscription(
 
 @put(
     "/v1/accounts/{account:str}/versions/{plan:str}",
-    opt=tell(
+    opt=describe(
         "Hold an account to a version",
         "statements",
         sent=Sent(kind=Pin, closed=frozenset({"key", "withdrawn"}), example=examples.PIN),
@@ -167,7 +167,7 @@ async def put_pin(
 @delete(
     "/v1/accounts/{account:str}/versions/{plan:str}",
     status_code=200,
-    opt=tell("Hold an account no longer", "statements", problems=("invalid_key", "unknown_account", "unknown_pin")),
+    opt=describe("Hold an account no longer", "statements", problems=("invalid_key", "unknown_account", "unknown_pin")),
 )
 async def delete_pin(account: FromPath[str], plan: FromPath[str], parts: Here) -> versions.AccountVersions:
     """The catalog decides again: what it keeps for those who bought early, else the newest version."""

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from paygrade.server.http.bodies import read_body, read_flag
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.sync import inbox as sync
 from paygrade.server.operations.sync import repair
@@ -17,7 +17,7 @@ PAGE_MAX = 500
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 
 
-@get("/v1/sync/status", opt=tell("Read how billing sync stands", "billing"))
+@get("/v1/sync/status", opt=describe("Read how billing sync stands", "billing"))
 async def sync_status(parts: Here) -> sync.SyncStatus:
     """How many subjects wait to be read and for how long, which fail and why, how the latest sweep and the events
     poll stand, how many fields differ, and what a person should look at."""
@@ -27,7 +27,7 @@ async def sync_status(parts: Here) -> sync.SyncStatus:
 @post(
     "/v1/sync/sweep",
     status_code=202,
-    opt=tell(
+    opt=describe(
         "Compare everything with the provider",
         "billing",
         sent=Sent(kind=repair.SweepRequest, example={"dry_run": False}),
@@ -48,7 +48,7 @@ async def sweep(request: HttpRequest, parts: Here) -> repair.StartedSweep:
 
 @get(
     "/v1/sync/sweeps/{sweep:int}",
-    opt=tell("Read a sweep", "billing", example=examples.SWEEP, problems=("unknown_sweep",)),
+    opt=describe("Read a sweep", "billing", example=examples.SWEEP, problems=("unknown_sweep",)),
 )
 async def get_sweep(sweep: FromPath[int], parts: Here) -> repair.Sweep:
     """How far a sweep is or what it met, with the report of a dry run."""
@@ -57,7 +57,7 @@ async def get_sweep(sweep: FromPath[int], parts: Here) -> repair.Sweep:
 
 @get(
     "/v1/sync/drift",
-    opt=tell(
+    opt=describe(
         "List drift",
         "billing",
         query=(

@@ -7,7 +7,7 @@ from litestar.params import FromPath, QueryParameter
 
 from paygrade.server.http.bodies import read_key
 from paygrade.server.http.context import Here
-from paygrade.server.http.openapi import Query, tell
+from paygrade.server.http.openapi import Query, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import top_ups
 from paygrade.values.errors import Unavailable
@@ -18,7 +18,7 @@ PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 
 @get(
     "/v1/accounts/{account:str}/top-ups",
-    opt=tell(
+    opt=describe(
         "List an account's top-ups",
         "billing",
         query=(
@@ -37,7 +37,7 @@ async def list_top_ups(account: FromPath[str], parts: Here, limit: PageSize = 10
 @post(
     "/v1/accounts/{account:str}/top-ups/{top_up:str}/retry",
     status_code=202,
-    opt=tell(
+    opt=describe(
         "Try a top-up again",
         "billing",
         example={**examples.TOP_UP, "state": "asked", "round": 2, "reason": None, "resolved_at": None},

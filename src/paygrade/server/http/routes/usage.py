@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Here, HttpRequest, Parts
-from paygrade.server.http.openapi import Query, Sent, tell
+from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.http.routes.decisions import QUANTITY_MAX
 from paygrade.server.operations.accounts.access import last_decision
@@ -119,7 +119,7 @@ class UsageStatement(Struct, frozen=True, kw_only=True):
 @post(
     "/v1/consume",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Use units",
         "usage",
         sent=Sent(kind=Use, example={"account": "acme", "feature": "api_calls", "quantity": 1, "id": "req_8231"}),
@@ -151,7 +151,7 @@ async def use(parts: Parts, said: Use) -> Used:
 @post(
     "/v1/reservations",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Hold units",
         "usage",
         sent=Sent(
@@ -179,7 +179,7 @@ async def reserve(request: HttpRequest, parts: Here) -> Reserved:
 @post(
     "/v1/reservations/{reservation:str}/commit",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Use what is held",
         "usage",
         sent=Sent(kind=CommitStep, example={"account": "acme", "quantity": 3120}),
@@ -202,7 +202,7 @@ async def commit(reservation: FromPath[str], request: HttpRequest, parts: Here) 
 @post(
     "/v1/reservations/{reservation:str}/release",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Give back what is held", "usage", sent=Sent(kind=ReleaseStep, example={"account": "acme"}), problems=STEPS
     ),
 )
@@ -215,7 +215,7 @@ async def release(reservation: FromPath[str], request: HttpRequest, parts: Here)
 @post(
     "/v1/reservations/{reservation:str}/extend",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Hold for longer",
         "usage",
         sent=Sent(kind=ExtendStep, example={"account": "acme", "ttl_s": 60}),
@@ -231,7 +231,7 @@ async def extend(reservation: FromPath[str], request: HttpRequest, parts: Here) 
 @post(
     "/v1/accounts/{account:str}/grants",
     status_code=201,
-    opt=tell(
+    opt=describe(
         "Grant units",
         "usage",
         sent=Sent(kind=GrantStatement, example=examples.GRANT),
@@ -261,7 +261,7 @@ async def give(account: FromPath[str], request: HttpRequest, parts: Here) -> gra
 @delete(
     "/v1/accounts/{account:str}/grants/{feature:str}/{grant:str}",
     status_code=200,
-    opt=tell("Void a grant", "usage", problems=("invalid_key", "unknown_grant")),
+    opt=describe("Void a grant", "usage", problems=("invalid_key", "unknown_grant")),
 )
 async def void(account: FromPath[str], feature: FromPath[str], grant: FromPath[str], parts: Here) -> grants.GrantView:
     """Take back what is left of a grant; what was used of it stays used."""
@@ -276,7 +276,7 @@ async def void(account: FromPath[str], feature: FromPath[str], grant: FromPath[s
 
 @get(
     "/v1/accounts/{account:str}/balances/{feature:str}",
-    opt=tell(
+    opt=describe(
         "Read a balance",
         "usage",
         problems=("invalid_key", "unknown_account", "unknown_feature", "not_countable"),
@@ -290,7 +290,7 @@ async def balance(account: FromPath[str], feature: FromPath[str], parts: Here) -
 
 @get(
     "/v1/accounts/{account:str}/ledger/{feature:str}",
-    opt=tell(
+    opt=describe(
         "Read the ledger",
         "usage",
         query=(
@@ -322,7 +322,7 @@ async def ledger(
 
 @put(
     "/v1/accounts/{account:str}/usage/{feature:str}",
-    opt=tell(
+    opt=describe(
         "State usage",
         "usage",
         sent=Sent(kind=UsageStatement, example={"used": 3, "id": "recount_2026_11", "reason": "counted by hand"}),
@@ -350,7 +350,7 @@ async def state_usage(
 
 @get(
     "/v1/accounts/{account:str}/alerts",
-    opt=tell("List alerts", "usage", problems=("invalid_key",)),
+    opt=describe("List alerts", "usage", problems=("invalid_key",)),
 )
 async def alerts(account: FromPath[str], parts: Here) -> AlertList:
     """Thresholds that usage has passed: those that stand, then those that were resolved, the newest first."""

@@ -3,7 +3,7 @@
 from litestar import post
 
 from paygrade.server.http.context import Here, HttpRequest
-from paygrade.server.http.openapi import Sent, tell
+from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.sync import inbox as sync
 from paygrade.values.errors import Refused, Unavailable
@@ -12,7 +12,7 @@ from paygrade.values.errors import Refused, Unavailable
 @post(
     "/webhooks/stripe",
     status_code=200,
-    opt=tell(
+    opt=describe(
         "Receive a billing event of Stripe",
         "billing",
         sent=Sent(example=examples.BILLING_EVENT),
