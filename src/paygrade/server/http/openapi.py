@@ -75,7 +75,7 @@ class Described(Struct, frozen=True):
 
 def describe(summary: str, tag: str, **more: Any) -> dict[str, Any]:
     """The `opt` of a route handler; the handler's docstring becomes the description. Any: fields of Told."""
-    return {"told": Described(summary, tag, **more)}
+    return {"described": Described(summary, tag, **more)}
 
 
 def document(routes: Iterable[BaseRoute]) -> Document:
@@ -114,7 +114,7 @@ def _handlers(routes: Iterable[BaseRoute]) -> list[tuple[HTTPRoute, HTTPRouteHan
 
 
 def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, Document, list[Any]]:
-    told: Described = handler.opt["told"]
+    told: Described = handler.opt["described"]
     method = next(iter(handler.http_methods - {"OPTIONS"}))
     answer = get_type_hints(handler.fn, include_extras=True)["return"]
     kinds = [] if told.media_type != "application/json" or answer is type(None) else [answer]

@@ -186,7 +186,7 @@ async def purge_repair(store: "Store", *, at: datetime) -> None:
 
 
 async def announce_drift(tx: "Transaction", told: DriftNotice) -> None:
-    await tx.announce_drift("paygrade_repair", msgspec.json.encode(told).decode())
+    await tx.tell("paygrade_repair", msgspec.json.encode(told).decode())
 
 
 def view(saved: "SavedSweep", *, report: bool = False) -> Sweep:
