@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paygrade.providers.stripe.rate_limiter import Pace
+from paygrade.providers.stripe.rate_limiter import RateLimiter
 
 
 @given(
@@ -12,7 +12,7 @@ from paygrade.providers.stripe.rate_limiter import Pace
     pauses_s=st.lists(st.floats(0, 3), min_size=1, max_size=60),
 )
 def test_no_second_holds_more_turns_than_the_pace_and_its_burst(per_second: int, pauses_s: list[float]) -> None:
-    pace = Pace(per_second)
+    pace = RateLimiter(per_second)
     now_s, turns_at = 0.0, []
     for pause_s in pauses_s:
         now_s += pause_s
@@ -24,7 +24,7 @@ def test_no_second_holds_more_turns_than_the_pace_and_its_burst(per_second: int,
 
 
 def test_a_pace_lets_a_burst_through_and_then_one_turn_after_another() -> None:
-    pace = Pace(2)
+    pace = RateLimiter(2)
     assert [pace.take(10.0) for _ in range(5)] == [0, 0, 0.5, 1.0, 1.5]
     assert pace.take(11.5) == 0.5
     assert pace.take(99.0) == 0
@@ -32,4 +32,4 @@ def test_a_pace_lets_a_burst_through_and_then_one_turn_after_another() -> None:
 
 def test_a_pace_of_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="above 0"):
-        Pace(0)
+        RateLimiter(0)

@@ -7,7 +7,7 @@ Stripe has refused it (`NotTaken`: nothing happened) or whether that is in doubt
 
 from typing import TYPE_CHECKING, Any
 
-from paygrade.providers.stripe.rate_limiter import Pace
+from paygrade.providers.stripe.rate_limiter import RateLimiter
 from paygrade.providers.stripe.translate import Json
 from paygrade.values.errors import Unavailable
 
@@ -51,7 +51,7 @@ class StripeConnection:
         from paygrade.providers.stripe.transport import Transport
 
         usual = REQUESTS_PER_SECOND_ELSEWHERE if api_base else REQUESTS_PER_SECOND
-        self._pace = Pace(max_requests_per_second or usual)
+        self._pace = RateLimiter(max_requests_per_second or usual)
         self._transport = Transport(timeout_s=timeout_s)
         self._stripe = stripe.StripeClient(
             api_key.strip(),

@@ -8,7 +8,7 @@ import threading
 import time
 
 
-class Pace:
+class RateLimiter:
     """Hands out turns. A pause earns at most one second's worth of turns in a burst."""
 
     def __init__(self, turns_per_second: float) -> None:
