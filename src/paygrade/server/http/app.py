@@ -16,7 +16,7 @@ from litestar.types import ASGIApp
 
 from paygrade.server.http.announcements import announcer
 from paygrade.server.http.auth import key_guard
-from paygrade.server.http.context import Parts, Verify
+from paygrade.server.http.context import Context, Verify
 from paygrade.server.http.edge import DecodePath, Edge
 from paygrade.server.http.hot_path import HotPath
 from paygrade.server.http.problems import HANDLERS
@@ -159,7 +159,7 @@ def create_app(
     async def ready() -> tuple[str, ...]:
         return await _missing(clock, schema_pending, tasks)
 
-    parts = Parts(
+    parts = Context(
         store=store,
         snapshots=snapshots,
         clock=clock,

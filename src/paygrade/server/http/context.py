@@ -23,7 +23,7 @@ Verify = Callable[[bytes, str | None, datetime], EventRef]
 """Reads a webhook's raw body with its signature header at an instant, and says what it is about; else Refused."""
 
 
-class Parts(Struct, frozen=True):
+class Context(Struct, frozen=True):
     """What operations need, and what tells of them. `verify` None: no provider may post here;
     `has_provider` False: nobody is asked; `previewer` None: nobody says what a change will cost."""
 
@@ -39,7 +39,7 @@ class Parts(Struct, frozen=True):
     """What keeps this server from serving now, in words; empty when nothing does."""
 
 
-Here = NamedDependency[SkipValidation[Parts]]
+InContext = NamedDependency[SkipValidation[Context]]
 
 HttpRequest = Request[Any, Any, Any]
 """Any: Litestar's own idea of users, keys and state, none of which is used here."""

@@ -16,11 +16,11 @@ from litestar.types import ASGIApp, Receive, Send
 
 from paygrade.decisions.decide import decide
 from paygrade.server.http.bodies import KEY_LENGTH_MAX
-from paygrade.server.http.context import Parts
+from paygrade.server.http.context import Context
 from paygrade.server.http.routes.decisions import Question
 from paygrade.server.http.routes.usage import Use, use
 from paygrade.server.http.whole_answers import Answer
-from paygrade.server.http.whole_answers import Parts as Written
+from paygrade.server.http.whole_answers import Context as Written
 from paygrade.values.errors import Refused, Unavailable
 
 log = structlog.get_logger("paygrade.http")
@@ -47,7 +47,7 @@ _encode = msgspec.json.Encoder().encode
 class HotPath:
     """Wraps the application; `parts` are those its routes use."""
 
-    def __init__(self, app: ASGIApp, parts: Parts, admin_key: str) -> None:
+    def __init__(self, app: ASGIApp, parts: Context, admin_key: str) -> None:
         self._app, self._parts = app, parts
         self._now, self._peek, self._note = parts.clock.now, parts.snapshots.peek, parts.metrics.note_decision
         self._shown = f"Bearer {admin_key}".encode()

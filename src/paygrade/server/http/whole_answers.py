@@ -119,8 +119,8 @@ class WholeAnswers(HttpToolsProtocol):
             )
 
 
-Parts = tuple[bytes, ...]
-Answer = Parts | Coroutine[Any, Any, Parts | None] | None
+Context = tuple[bytes, ...]
+Answer = Context | Coroutine[Any, Any, Context | None] | None
 
 
 class _Head(NamedTuple):

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
 
 from paygrade.server.http.bodies import read_body, read_key
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
@@ -38,7 +38,7 @@ class AccountStatement(Struct, frozen=True):
     ),
 )
 async def list_accounts(
-    parts: Here,
+    parts: InContext,
     after: FromQuery[str] = "",
     limit: PageSize = 100,
     search: FromQuery[str] = "",
@@ -56,7 +56,7 @@ async def list_accounts(
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_provider", "link_taken"),
     ),
 )
-async def put_account(account: FromPath[str], request: HttpRequest, parts: Here) -> accounts.AccountView:
+async def put_account(account: FromPath[str], request: HttpRequest, parts: InContext) -> accounts.AccountView:
     """Create the account or state it anew. `links` say which customers of a provider it pays as."""
     said = read_body(AccountStatement, await request.body())
     return await accounts.put_account(
@@ -73,7 +73,7 @@ async def put_account(account: FromPath[str], request: HttpRequest, parts: Here)
     "/v1/accounts/{account:str}",
     opt=describe("Read an account", "accounts", problems=("invalid_key", "unknown_account")),
 )
-async def get_account(account: FromPath[str], parts: Here) -> accounts.AccountView:
+async def get_account(account: FromPath[str], parts: InContext) -> accounts.AccountView:
     """All that is known of the account."""
     return await accounts.get_account(parts.store, account=read_key(account, pointer="", noun="account"))
 
@@ -86,7 +86,7 @@ async def get_account(account: FromPath[str], parts: Here) -> accounts.AccountVi
         problems=("invalid_key", "unknown_account", "account_has_live_subscription"),
     ),
 )
-async def delete_account(account: FromPath[str], parts: Here) -> None:
+async def delete_account(account: FromPath[str], parts: InContext) -> None:
     """The account is no longer one; its facts stay. Refused while a subscription of it lives: who pays has access."""
     key = read_key(account, pointer="", noun="account")
     await accounts.delete_account(parts.store, account=key, at=parts.clock.now())
@@ -106,7 +106,7 @@ async def delete_account(account: FromPath[str], parts: Here) -> None:
 )
 async def timeline(
     account: FromPath[str],
-    parts: Here,
+    parts: InContext,
     before: FromQuery[int | None] = None,
     limit: PageSize = 100,
 ) -> accounts.Timeline:

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.server.http.bodies import invalid, read_flag, read_instant
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import publish as catalogs
@@ -48,7 +48,7 @@ PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 )
 async def put_catalog(
     request: HttpRequest,
-    parts: Here,
+    parts: InContext,
     dry_run: FromQuery[str | None] = None,
     plan: FromQuery[str | None] = None,
     existing: FromQuery[str | None] = None,
@@ -71,13 +71,13 @@ async def put_catalog(
 
 
 @get("/v1/catalog", opt=describe("Read the catalog", "catalog", problems=("no_catalog",)))
-async def get_catalog(parts: Here) -> catalogs.PublishedCatalog:
+async def get_catalog(parts: InContext) -> catalogs.PublishedCatalog:
     """The version in force, as the document that was published."""
     return await catalogs.current_catalog(parts.store)
 
 
 @get("/v1/catalog/versions", opt=describe("List the catalog's versions", "catalog"))
-async def list_catalog_versions(parts: Here) -> tuple[catalogs.CatalogVersion, ...]:
+async def list_catalog_versions(parts: InContext) -> tuple[catalogs.CatalogVersion, ...]:
     """Every published version with its date, the newest first."""
     return await catalogs.catalog_versions(parts.store)
 
@@ -86,7 +86,7 @@ async def list_catalog_versions(parts: Here) -> tuple[catalogs.CatalogVersion, .
     "/v1/catalog/versions/{version:str}",
     opt=describe("Read a version of the catalog", "catalog", problems=("unknown_catalog_version",)),
 )
-async def get_catalog_version(version: FromPath[str], parts: Here) -> catalogs.PublishedCatalog:
+async def get_catalog_version(version: FromPath[str], parts: InContext) -> catalogs.PublishedCatalog:
     """One published version, as the document that was published. It never changes."""
     if not version.isdecimal() or len(version) > 9:
         raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
@@ -94,7 +94,7 @@ async def get_catalog_version(version: FromPath[str], parts: Here) -> catalogs.P
 
 
 @get("/v1/catalog/plans", opt=describe("Count who is on which version", "catalog"))
-async def count_versions(parts: Here) -> versions.VersionCounts:
+async def count_versions(parts: InContext) -> versions.VersionCounts:
     """How many accounts are on which version of each plan and add-on, and whether it is the newest, kept or pinned."""
     return await versions.version_counts(parts.store, at=parts.clock.now())
 
@@ -114,7 +114,7 @@ async def count_versions(parts: Here) -> versions.VersionCounts:
 )
 async def list_version_holders(
     plan: FromPath[str],
-    parts: Here,
+    parts: InContext,
     version: Annotated[int | None, QueryParameter(ge=1)] = None,
     after: FromQuery[str] = "",
     limit: PageSize = 100,

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.bodies import read_body, read_instant, read_key
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import access
@@ -47,7 +47,7 @@ class Question(AccountQuestion, frozen=True, kw_only=True):
         problems=("malformed_json", "invalid_body", "invalid_key"),
     ),
 )
-async def check(request: HttpRequest, parts: Here) -> Decision:
+async def check(request: HttpRequest, parts: InContext) -> Decision:
     """May the account use `quantity` more units of the feature, now or `at` another instant? The answer is 200
     whether allowed or denied, and carries the reason."""
     question = read_body(Question, await request.body())
@@ -77,7 +77,7 @@ async def check(request: HttpRequest, parts: Here) -> Decision:
         problems=("invalid_key", "invalid_query"),
     ),
 )
-async def list_decisions(account: FromPath[str], parts: Here, member: FromQuery[str | None] = None) -> access.Decisions:
+async def list_decisions(account: FromPath[str], parts: InContext, member: FromQuery[str | None] = None) -> access.Decisions:
     """The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on."""
     key = read_key(account, pointer="", noun="account")
     return await access.decisions(parts.store, parts.snapshots, account=key, member=member, at=parts.clock.now())
@@ -93,7 +93,7 @@ async def list_decisions(account: FromPath[str], parts: Here, member: FromQuery[
         problems=("malformed_json", "invalid_body", "invalid_key"),
     ),
 )
-async def explain(account: FromPath[str], request: HttpRequest, parts: Here) -> access.Explanation:
+async def explain(account: FromPath[str], request: HttpRequest, parts: InContext) -> access.Explanation:
     """Why the decision is, or at an earlier instant was, as it is: a sentence, the sources in the order they
     count, and the facts with the billing events behind them."""
     question = read_body(AccountQuestion, await request.body())
@@ -119,7 +119,7 @@ async def explain(account: FromPath[str], request: HttpRequest, parts: Here) -> 
     ),
 )
 async def entitlements(
-    account: FromPath[str], parts: Here, as_of: FromQuery[str | None] = None
+    account: FromPath[str], parts: InContext, as_of: FromQuery[str | None] = None
 ) -> access.EntitlementsView:
     """What the account may use, with its sources, as of an instant."""
     now = parts.clock.now()

@@ -4,7 +4,7 @@ from litestar import get, post
 from litestar.params import FromPath, FromQuery
 
 from paygrade.server.http.bodies import read_flag, read_instant, read_key
-from paygrade.server.http.context import Here, HttpRequest, Parts
+from paygrade.server.http.context import InContext, HttpRequest, Context
 from paygrade.server.http.event_bodies import BYTES_MAX, CloudEvent, Events, parse_cloud_events, parse_events, unpacked
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
@@ -32,7 +32,7 @@ _BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_
         problems=("invalid_query", *_BODY),
     ),
 )
-async def tell_events(request: HttpRequest, parts: Here, backfill: FromQuery[str | None] = None) -> events.Ingested:
+async def tell_events(request: HttpRequest, parts: InContext, backfill: FromQuery[str | None] = None) -> events.Ingested:
     """Tell what was used: up to 5,000 events, each taken or refused by itself; 200 means that those accepted are
     durable. Every event needs an `id`: it makes it count once, so a batch whose answer was lost is simply sent again.
     An event counts in the window its `time` falls in, over a limit too. A negative `quantity` takes back; `amends`
@@ -57,7 +57,7 @@ async def tell_events(request: HttpRequest, parts: Here, backfill: FromQuery[str
         problems=("events_rejected", *_BODY),
     ),
 )
-async def tell_cloud_events(request: HttpRequest, parts: Here) -> None:
+async def tell_cloud_events(request: HttpRequest, parts: InContext) -> None:
     """CloudEvents 1.0, as OpenMeter's clients send them: structured, a batch (`application/cloudevents-batch+json`),
     or binary with `ce-` headers; gzip too. `subject` is the account, `type` the event, `data` the properties; source
     and id together count once. Where some are refused, the others are taken all the same."""
@@ -89,7 +89,7 @@ async def tell_cloud_events(request: HttpRequest, parts: Here) -> None:
         problems=("invalid_key", "invalid_query", "unknown_account", "unknown_feature", "not_countable"),
     ),
 )
-async def read_usage(account: FromPath[str], request: HttpRequest, parts: Here) -> usage_reading.UsageView:
+async def read_usage(account: FromPath[str], request: HttpRequest, parts: InContext) -> usage_reading.UsageView:
     """What was used and held in each window, the newest first, with the limit it has today, and by whom or by what
     property if asked."""
     query = request.query_params
@@ -104,7 +104,7 @@ async def read_usage(account: FromPath[str], request: HttpRequest, parts: Here) 
     )
 
 
-async def _ingest(parts: Parts, read: Events, *, backfill: bool) -> events.Ingested:
+async def _ingest(parts: Context, read: Events, *, backfill: bool) -> events.Ingested:
     told = await events.ingest(parts.store, parts.snapshots, read, parts.clock.now(), backfill=backfill)
     parts.metrics.note_events(told.accepted, told.duplicates, len(told.rejected))
     return told

@@ -6,7 +6,7 @@ from litestar import Response, get
 from litestar.params import FromPath
 from msgspec import Struct
 
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import document, describe
 from paygrade.server.http.problems import KINDS
 from paygrade.server.process.metrics import CONTENT_TYPE
@@ -37,7 +37,7 @@ async def healthz() -> Health:
     "/readyz",
     opt=describe("Is the server ready?", "health", needs_key=False, example={"status": "ok"}, problems=("not_ready",)),
 )
-async def readyz(parts: Here) -> Health:
+async def readyz(parts: InContext) -> Health:
     """The database answers and has this release's schema, the clock is known, and the workers run."""
     missing = await parts.ready()
     if missing:
@@ -46,7 +46,7 @@ async def readyz(parts: Here) -> Health:
 
 
 @get("/metrics", opt=describe("Read the numbers", "health", needs_key=False, media_type="text/plain"))
-async def metrics(parts: Here) -> Response[bytes]:
+async def metrics(parts: InContext) -> Response[bytes]:
     """Counters and histograms in the text format of Prometheus."""
     return Response(parts.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from paygrade.billing.facts import Member
 from paygrade.server.http.bodies import invalid, read_body, read_key, read_many
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import members as seats
@@ -34,7 +34,7 @@ class SeatHolders(Struct, frozen=True):
     "/v1/accounts/{account:str}/members",
     opt=describe("List members", "statements", example=examples.MEMBERS, problems=("invalid_key", "unknown_account")),
 )
-async def list_members(account: FromPath[str], parts: Here) -> seats.MembersView:
+async def list_members(account: FromPath[str], parts: InContext) -> seats.MembersView:
     """Who is a member, with which role, who has a seat since when and may use it, and who was last active when."""
     key = read_key(account, pointer="", noun="account")
     return await seats.list_members(parts.store, account=key, at=parts.clock.now())
@@ -50,7 +50,7 @@ async def list_members(account: FromPath[str], parts: Here) -> seats.MembersView
         problems=(*_BAD_BODY, "no_seat_left"),
     ),
 )
-async def put_members(account: FromPath[str], request: HttpRequest, parts: Here) -> seats.MembersView:
+async def put_members(account: FromPath[str], request: HttpRequest, parts: InContext) -> seats.MembersView:
     """State many members at once, all of them or none: each as a whole, and whoever is not among them stays as they
     are. Refused where somebody would get a seat that is not there."""
     key = read_key(account, pointer="", noun="account")
@@ -70,7 +70,7 @@ async def put_members(account: FromPath[str], request: HttpRequest, parts: Here)
         problems=(*_BAD_BODY, "unknown_member", "no_seat_left"),
     ),
 )
-async def choose_seats(account: FromPath[str], request: HttpRequest, parts: Here) -> seats.MembersView:
+async def choose_seats(account: FromPath[str], request: HttpRequest, parts: InContext) -> seats.MembersView:
     """Who of the members has a seat, whole: those left out have none. Whoever has one keeps its place, whoever is new
     comes behind them."""
     key = read_key(account, pointer="", noun="account")

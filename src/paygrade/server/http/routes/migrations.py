@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.server.http.bodies import invalid, read_body, read_flag
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import migrations
@@ -48,7 +48,7 @@ class MigrationRequest(Struct, frozen=True, kw_only=True):
     ),
 )  # fmt: skip
 async def start_migration(
-    request: HttpRequest, parts: Here, dry_run: FromQuery[str | None] = None
+    request: HttpRequest, parts: InContext, dry_run: FromQuery[str | None] = None
 ) -> migrations.PlannedMigration:
     """Hold accounts to another version of a plan or add-on, all or those named, an account at a time. The answer says
     who gains and loses what, who uses more than the new limits, and how prices compare. Nothing is billed: what is paid
@@ -76,7 +76,7 @@ async def start_migration(
 
 
 @get("/v1/catalog/migrations", opt=describe("List migrations", "catalog", query=(_LIMIT,), problems=("invalid_query",)))
-async def list_migrations(parts: Here, limit: PageSize = 100) -> migrations.MigrationList:
+async def list_migrations(parts: InContext, limit: PageSize = 100) -> migrations.MigrationList:
     """The latest first, with how far each is."""
     return await migrations.list_migrations(parts.store, limit=limit)
 
@@ -85,7 +85,7 @@ async def list_migrations(parts: Here, limit: PageSize = 100) -> migrations.Migr
     "/v1/catalog/migrations/{migration:str}",
     opt=describe("Read a migration", "catalog", problems=("unknown_migration",)),
 )
-async def get_migration(migration: FromPath[str], parts: Here) -> migrations.Migration:
+async def get_migration(migration: FromPath[str], parts: InContext) -> migrations.Migration:
     """How far it is: how many accounts wait, are done, were skipped or rolled back."""
     return await migrations.get_migration(parts.store, id=_id(migration))
 
@@ -105,7 +105,7 @@ async def get_migration(migration: FromPath[str], parts: Here) -> migrations.Mig
 )
 async def list_moved_accounts(
     migration: FromPath[str],
-    parts: Here,
+    parts: InContext,
     status: FromQuery[str | None] = None,
     after: FromQuery[str] = "",
     limit: PageSize = 100,
@@ -123,7 +123,7 @@ async def list_moved_accounts(
     status_code=200,
     opt=describe("Pause a migration", "catalog", problems=_OVER),
 )
-async def pause_migration(migration: FromPath[str], parts: Here) -> migrations.Migration:
+async def pause_migration(migration: FromPath[str], parts: InContext) -> migrations.Migration:
     """No further account is moved until it is resumed; those that were moved stay so."""
     return await migrations.pause_migration(parts.store, id=_id(migration), paused=True)
 
@@ -133,7 +133,7 @@ async def pause_migration(migration: FromPath[str], parts: Here) -> migrations.M
     status_code=200,
     opt=describe("Resume a migration", "catalog", problems=_OVER),
 )
-async def resume_migration(migration: FromPath[str], parts: Here) -> migrations.Migration:
+async def resume_migration(migration: FromPath[str], parts: InContext) -> migrations.Migration:
     """Go on with a migration, or its way back, that was paused."""
     return await migrations.pause_migration(parts.store, id=_id(migration), paused=False)
 
@@ -143,7 +143,7 @@ async def resume_migration(migration: FromPath[str], parts: Here) -> migrations.
     status_code=200,
     opt=describe("Roll a migration back", "catalog", problems=("unknown_migration", "migration_running")),
 )
-async def roll_back_migration(migration: FromPath[str], parts: Here) -> migrations.Migration:
+async def roll_back_migration(migration: FromPath[str], parts: InContext) -> migrations.Migration:
     """Restore what each account was held to before, an account at a time; whoever waits is not moved any more. An
     account of which something else was said since is left as it is."""
     return await migrations.roll_back_migration(parts.store, id=_id(migration))

@@ -13,7 +13,7 @@ from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.quote import Quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.server.http.bodies import invalid, read_body, read_key
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.changes import plan_changes, quotes
@@ -53,7 +53,7 @@ class QuoteRequest(Struct, frozen=True, kw_only=True):
                   "provider_refused_change"),
     ),
 )  # fmt: skip
-async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts: Here) -> Quote:
+async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts: InContext) -> Quote:
     """What the change would do to access, usage, members and money, and when. Nothing is changed; what was said is
     kept under its id and can be carried out for an hour."""
     said = read_body(QuoteRequest, await request.body())
@@ -70,7 +70,7 @@ async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts:
     "/v1/accounts/{account:str}/plan-changes/quotes/{quote:str}",
     opt=describe("Read a quote", "plan changes", problems=("invalid_key", "unknown_quote")),
 )
-async def get_quote(account: FromPath[str], quote: FromPath[str], parts: Here) -> Quote:
+async def get_quote(account: FromPath[str], quote: FromPath[str], parts: InContext) -> Quote:
     """What was said a plan change would do, expired or not."""
     key = read_key(account, pointer="", noun="account")
     return await quotes.get_quote(parts.store, account=key, id=quote)
@@ -114,7 +114,7 @@ class ChangeAsked(Struct, frozen=True, kw_only=True):
                   "not_possible_now", "date_in_the_past", "provider_not_configured"),
     ),
 )  # fmt: skip
-async def change_plan(account: FromPath[str], request: HttpRequest, parts: Here, wait_s: Wait = 5) -> PlanChange:
+async def change_plan(account: FromPath[str], request: HttpRequest, parts: InContext, wait_s: Wait = 5) -> PlanChange:
     """Carry a quote out, on the very state it was made on. The header `Idempotency-Key` names the request: asked again
     under it, the answer is the same change. The state says how far it is: `pending` waits for the customer."""
     key = read_key(account, pointer="", noun="account")
@@ -151,7 +151,7 @@ async def change_plan(account: FromPath[str], request: HttpRequest, parts: Here,
         problems=("invalid_key", "invalid_query", "unknown_account"),
     ),
 )
-async def list_plan_changes(account: FromPath[str], parts: Here, limit: PageSize = 100) -> plan_changes.ChangeList:
+async def list_plan_changes(account: FromPath[str], parts: InContext, limit: PageSize = 100) -> plan_changes.ChangeList:
     """Plan changes, the latest first, whoever made them."""
     key = read_key(account, pointer="", noun="account")
     return await plan_changes.list_changes(parts.store, account=key, limit=limit)
@@ -161,7 +161,7 @@ async def list_plan_changes(account: FromPath[str], parts: Here, limit: PageSize
     "/v1/accounts/{account:str}/plan-changes/{change:str}",
     opt=describe("Read a plan change", "plan changes", problems=("invalid_key", "unknown_change")),
 )
-async def get_plan_change(account: FromPath[str], change: FromPath[str], parts: Here) -> plan_changes.ChangeView:
+async def get_plan_change(account: FromPath[str], change: FromPath[str], parts: InContext) -> plan_changes.ChangeView:
     """The change with its quote and what followed, and step by step what happened to it."""
     key = read_key(account, pointer="", noun="account")
     return await plan_changes.get_change(parts.store, account=key, id=change)
@@ -178,7 +178,7 @@ async def get_plan_change(account: FromPath[str], change: FromPath[str], parts: 
     ),
 )
 async def take_back_plan_change(
-    account: FromPath[str], change: FromPath[str], parts: Here, wait_s: Wait = 5
+    account: FromPath[str], change: FromPath[str], parts: InContext, wait_s: Wait = 5
 ) -> PlanChange:
     """Take back a change that is scheduled or waits for a payment. One that was applied is reverted."""
     key = read_key(account, pointer="", noun="account")
@@ -196,7 +196,7 @@ async def take_back_plan_change(
                   "no_subscription_to_change", "same_as_now", "change_refused", "provider_refused_change"),
     ),
 )  # fmt: skip
-async def revert_plan_change(account: FromPath[str], change: FromPath[str], parts: Here) -> Quote:
+async def revert_plan_change(account: FromPath[str], change: FromPath[str], parts: InContext) -> Quote:
     """What takes an applied change back, as a quote of its own; carrying that out links the two."""
     key = read_key(account, pointer="", noun="account")
     return await plan_changes.revert(parts.store, parts.previewer, account=key, id=change, at=parts.clock.now())

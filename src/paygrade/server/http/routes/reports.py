@@ -6,7 +6,7 @@ from litestar import get, post
 from litestar.params import FromPath, QueryParameter
 
 from paygrade.server.http.bodies import read_body, read_key
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import provider_reports as reports
@@ -27,7 +27,7 @@ _LIMIT = Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "
         problems=("invalid_key", "invalid_query", "unknown_account"),
     ),
 )
-async def list_usage_reports(account: FromPath[str], parts: Here, limit: PageSize = 100) -> reports.UsageReports:
+async def list_usage_reports(account: FromPath[str], parts: InContext, limit: PageSize = 100) -> reports.UsageReports:
     """What the provider was told of the account's usage, by window, the latest first."""
     key = read_key(account, pointer="", noun="account")
     return await reports.list_usage_reports(parts.store, account=key, limit=limit, at=parts.clock.now())
@@ -43,7 +43,7 @@ async def list_usage_reports(account: FromPath[str], parts: Here, limit: PageSiz
         problems=("invalid_query",),
     ),
 )
-async def list_open_usage_reports(parts: Here, limit: PageSize = 100) -> reports.UsageReports:
+async def list_open_usage_reports(parts: InContext, limit: PageSize = 100) -> reports.UsageReports:
     """Windows of all accounts whose usage could not be told, is not told, or differs from what the provider says."""
     return await reports.list_open_usage_reports(parts.store, limit=limit, at=parts.clock.now())
 
@@ -59,7 +59,7 @@ async def list_open_usage_reports(parts: Here, limit: PageSize = 100) -> reports
         problems=("malformed_json", "invalid_body", "invalid_key", "unknown_account", "provider_not_configured"),
     ),
 )
-async def reconcile(request: HttpRequest, parts: Here) -> reports.UsageReports:
+async def reconcile(request: HttpRequest, parts: InContext) -> reports.UsageReports:
     """Have what was told compared with the provider's own sums, of one account or of all. `unchecked` of the lists
     tells how many windows still wait for it. What is missing at the provider for longer than it needs to add up is
     told again by itself."""

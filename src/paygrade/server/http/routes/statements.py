@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from paygrade.billing.facts import Block, Member, Override, Pin, Subscription
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.bodies import decode_object, invalid, read_body, read_key, read_object
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import statements
@@ -32,7 +32,7 @@ VERSION_MAX = 2**53 - 1
         problems=_BAD_BODY,
     ),
 )
-async def put_override(account: FromPath[str], feature: FromPath[str], request: HttpRequest, parts: Here) -> Decision:
+async def put_override(account: FromPath[str], feature: FromPath[str], request: HttpRequest, parts: InContext) -> Decision:
     """An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited`,
     `add` and `spend_cap` (minor units that overage with a price may cost), a `reason` to be read by people, and an end
     where it has one. Answers with the decision it leads to."""
@@ -47,7 +47,7 @@ async def put_override(account: FromPath[str], feature: FromPath[str], request: 
     status_code=200,
     opt=describe("Withdraw an override", "statements", problems=("invalid_key", "unknown_account", "unknown_override")),
 )
-async def delete_override(account: FromPath[str], feature: FromPath[str], parts: Here) -> Decision:
+async def delete_override(account: FromPath[str], feature: FromPath[str], parts: InContext) -> Decision:
     """What is bought counts again."""
     key = read_key(account, pointer="", noun="account")
     return await statements.delete_override(parts.store, account=key, feature=feature, at=parts.clock.now())
@@ -62,7 +62,7 @@ async def delete_override(account: FromPath[str], feature: FromPath[str], parts:
         problems=(*_BAD_BODY, "already_expired"),
     ),
 )
-async def put_block(account: FromPath[str], block: FromPath[str], request: HttpRequest, parts: Here) -> AccountView:
+async def put_block(account: FromPath[str], block: FromPath[str], request: HttpRequest, parts: InContext) -> AccountView:
     """Suspend all access of the account for a reason, until the block is lifted or ends by itself."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(block, pointer="", noun="block")}
@@ -75,7 +75,7 @@ async def put_block(account: FromPath[str], block: FromPath[str], request: HttpR
     status_code=200,
     opt=describe("Lift a block", "statements", problems=("invalid_key", "unknown_account", "unknown_block")),
 )
-async def delete_block(account: FromPath[str], block: FromPath[str], parts: Here) -> AccountView:
+async def delete_block(account: FromPath[str], block: FromPath[str], parts: InContext) -> AccountView:
     """This reason no longer suspends access; others may."""
     key = read_key(account, pointer="", noun="account")
     return await statements.delete_block(parts.store, account=key, key=block, at=parts.clock.now())
@@ -90,7 +90,7 @@ async def delete_block(account: FromPath[str], block: FromPath[str], parts: Here
         problems=(*_BAD_BODY, "no_seat_left"),
     ),
 )
-async def put_member(account: FromPath[str], member: FromPath[str], request: HttpRequest, parts: Here) -> AccountView:
+async def put_member(account: FromPath[str], member: FromPath[str], request: HttpRequest, parts: InContext) -> AccountView:
     """A person in the account, with a role and perhaps a seat, if one is left. Whoever has one keeps its place."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(member, pointer="", noun="member")}
@@ -106,7 +106,7 @@ async def put_member(account: FromPath[str], member: FromPath[str], request: Htt
     status_code=200,
     opt=describe("Remove a member", "statements", problems=("invalid_key", "unknown_account", "unknown_member")),
 )
-async def delete_member(account: FromPath[str], member: FromPath[str], parts: Here) -> AccountView:
+async def delete_member(account: FromPath[str], member: FromPath[str], parts: InContext) -> AccountView:
     """No longer a person in the account."""
     key = read_key(account, pointer="", noun="account")
     return await statements.delete_member(parts.store, account=key, member=member, at=parts.clock.now())
@@ -127,7 +127,7 @@ async def delete_member(account: FromPath[str], member: FromPath[str], parts: He
     ),
 )
 async def put_subscription(
-    account: FromPath[str], subscription: FromPath[str], request: HttpRequest, parts: Here
+    account: FromPath[str], subscription: FromPath[str], request: HttpRequest, parts: InContext
 ) -> AccountView:
     """A subscription of manual or foreign billing, whole, with a `version` that grows with each change there. A
     version older than the one known is taken and changes nothing."""
@@ -151,7 +151,7 @@ async def put_subscription(
     ),
 )
 async def put_pin(
-    account: FromPath[str], plan: FromPath[str], request: HttpRequest, parts: Here
+    account: FromPath[str], plan: FromPath[str], request: HttpRequest, parts: InContext
 ) -> versions.AccountVersions:
     """An operator's word on which version of a plan or add-on counts, above whatever the catalog keeps: `version`, or
     the newest without one. From `until` on `then` counts, a version or `newest`; without it the catalog decides
@@ -169,7 +169,7 @@ async def put_pin(
     status_code=200,
     opt=describe("Hold an account no longer", "statements", problems=("invalid_key", "unknown_account", "unknown_pin")),
 )
-async def delete_pin(account: FromPath[str], plan: FromPath[str], parts: Here) -> versions.AccountVersions:
+async def delete_pin(account: FromPath[str], plan: FromPath[str], parts: InContext) -> versions.AccountVersions:
     """The catalog decides again: what it keeps for those who bought early, else the newest version."""
     key = read_key(account, pointer="", noun="account")
     return await versions.delete_pin(parts.store, account=key, key=plan, at=parts.clock.now())

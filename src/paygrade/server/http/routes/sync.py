@@ -6,7 +6,7 @@ from litestar import get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from paygrade.server.http.bodies import read_body, read_flag
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.sync import inbox as sync
@@ -18,7 +18,7 @@ PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 
 
 @get("/v1/sync/status", opt=describe("Read how billing sync stands", "billing"))
-async def sync_status(parts: Here) -> sync.SyncStatus:
+async def sync_status(parts: InContext) -> sync.SyncStatus:
     """How many subjects wait to be read and for how long, which fail and why, how the latest sweep and the events
     poll stand, how many fields differ, and what a person should look at."""
     return await sync.sync_status(parts.store, now=parts.clock.now())
@@ -35,7 +35,7 @@ async def sync_status(parts: Here) -> sync.SyncStatus:
         problems=("malformed_json", "invalid_body", "sweep_running", "provider_not_configured"),
     ),
 )
-async def sweep(request: HttpRequest, parts: Here) -> repair.StartedSweep:
+async def sweep(request: HttpRequest, parts: InContext) -> repair.StartedSweep:
     """Start comparing every subscription at the provider, and customers it has not met yet, with what is stored, or
     find that it is under way. What differs is recorded as drift and read again. `GET /v1/sync/status` tells how far it
     is. A dry run writes nothing and leaves a report."""
@@ -50,7 +50,7 @@ async def sweep(request: HttpRequest, parts: Here) -> repair.StartedSweep:
     "/v1/sync/sweeps/{sweep:int}",
     opt=describe("Read a sweep", "billing", example=examples.SWEEP, problems=("unknown_sweep",)),
 )
-async def get_sweep(sweep: FromPath[int], parts: Here) -> repair.Sweep:
+async def get_sweep(sweep: FromPath[int], parts: InContext) -> repair.Sweep:
     """How far a sweep is or what it met, with the report of a dry run."""
     return await repair.load_sweep(parts.store, id=sweep)
 
@@ -70,7 +70,7 @@ async def get_sweep(sweep: FromPath[int], parts: Here) -> repair.Sweep:
     ),
 )
 async def list_drift(
-    parts: Here,
+    parts: InContext,
     open: FromQuery[str | None] = None,
     before: FromQuery[int | None] = None,
     limit: PageSize = 100,

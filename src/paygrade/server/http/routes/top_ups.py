@@ -6,7 +6,7 @@ from litestar import get, post
 from litestar.params import FromPath, QueryParameter
 
 from paygrade.server.http.bodies import read_key
-from paygrade.server.http.context import Here
+from paygrade.server.http.context import InContext
 from paygrade.server.http.openapi import Query, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import top_ups
@@ -28,7 +28,7 @@ PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
         problems=("invalid_key", "invalid_query", "unknown_account"),
     ),
 )
-async def list_top_ups(account: FromPath[str], parts: Here, limit: PageSize = 100) -> top_ups.TopUpList:
+async def list_top_ups(account: FromPath[str], parts: InContext, limit: PageSize = 100) -> top_ups.TopUpList:
     """What was bought by itself when units ran low, the latest first, and why what failed did."""
     key = read_key(account, pointer="", noun="account")
     return await top_ups.list_top_ups(parts.store, account=key, limit=limit)
@@ -44,7 +44,7 @@ async def list_top_ups(account: FromPath[str], parts: Here, limit: PageSize = 10
         problems=("invalid_key", "unknown_top_up", "top_up_not_failed", "top_up_open", "provider_not_configured"),
     ),
 )
-async def retry_top_up(account: FromPath[str], top_up: FromPath[str], parts: Here) -> top_ups.TopUpView:
+async def retry_top_up(account: FromPath[str], top_up: FromPath[str], parts: InContext) -> top_ups.TopUpView:
     """Have a failed top-up bought after all, with a new invoice. Once it is paid, others may follow in its window."""
     if not parts.has_provider:
         raise Unavailable("provider_not_configured", "no provider is set here; set PAYGRADE_STRIPE_API_KEY")

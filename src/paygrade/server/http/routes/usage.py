@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.bodies import invalid, read_body, read_key
-from paygrade.server.http.context import Here, HttpRequest, Parts
+from paygrade.server.http.context import InContext, HttpRequest, Context
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.http.routes.decisions import QUANTITY_MAX
@@ -126,14 +126,14 @@ class UsageStatement(Struct, frozen=True, kw_only=True):
         problems=PROBLEMS,
     ),
 )
-async def consume(request: HttpRequest, parts: Here) -> Used:
+async def consume(request: HttpRequest, parts: InContext) -> Used:
     """Decide and use in one step: never over a hard limit, whatever else runs, and saved before it is answered. A
     denial is an answer (200), is kept under its id, and stays a denial."""
     said = read_body(Use, await request.body())
     return await use(parts, said)
 
 
-async def use(parts: Parts, said: Use) -> Used:
+async def use(parts: Context, said: Use) -> Used:
     """The same for a body that is read already."""
     asked = Consume(
         account=read_key(said.account, pointer="/account", noun="account"),
@@ -160,7 +160,7 @@ async def use(parts: Parts, said: Use) -> Used:
         problems=PROBLEMS,
     ),
 )
-async def reserve(request: HttpRequest, parts: Here) -> Reserved:
+async def reserve(request: HttpRequest, parts: InContext) -> Reserved:
     """Set units aside before it is known how many will be used. What is held counts against the limit until it is
     committed, released, or its time is up."""
     said = read_body(Reservation, await request.body())
@@ -186,7 +186,7 @@ async def reserve(request: HttpRequest, parts: Here) -> Reserved:
         problems=(*STEPS, "exceeds_reservation"),
     ),
 )
-async def commit(reservation: FromPath[str], request: HttpRequest, parts: Here) -> Reserved:
+async def commit(reservation: FromPath[str], request: HttpRequest, parts: InContext) -> Reserved:
     """Use some or all of the units held. More than is held is used only if it is allowed. To commit several times,
     say `keep` and give each step an `id`."""
     said = read_body(CommitStep, await request.body())
@@ -206,7 +206,7 @@ async def commit(reservation: FromPath[str], request: HttpRequest, parts: Here) 
         "Give back what is held", "usage", sent=Sent(kind=ReleaseStep, example={"account": "acme"}), problems=STEPS
     ),
 )
-async def release(reservation: FromPath[str], request: HttpRequest, parts: Here) -> Reserved:
+async def release(reservation: FromPath[str], request: HttpRequest, parts: InContext) -> Reserved:
     """Give back all that the reservation still holds."""
     said = read_body(ReleaseStep, await request.body())
     return _reserved(await parts.commits.ask(Release(*_step(said.account, reservation))))
@@ -222,7 +222,7 @@ async def release(reservation: FromPath[str], request: HttpRequest, parts: Here)
         problems=STEPS,
     ),
 )
-async def extend(reservation: FromPath[str], request: HttpRequest, parts: Here) -> Reserved:
+async def extend(reservation: FromPath[str], request: HttpRequest, parts: InContext) -> Reserved:
     """Let the reservation end later (or sooner): `ttl_s` seconds from now."""
     said = read_body(ExtendStep, await request.body())
     return _reserved(await parts.commits.ask(Extend(*_step(said.account, reservation), said.ttl_s)))
@@ -239,7 +239,7 @@ async def extend(reservation: FromPath[str], request: HttpRequest, parts: Here) 
                   "not_countable", "not_grantable", "paid_in_credits", "id_conflict", "already_expired"),
     ),
 )  # fmt: skip
-async def give(account: FromPath[str], request: HttpRequest, parts: Here) -> grants.GrantView:
+async def give(account: FromPath[str], request: HttpRequest, parts: InContext) -> grants.GrantView:
     """Grant units of a feature or credit beside what the plan allows. The same grant sent again changes nothing."""
     said = read_body(GrantStatement, await request.body())
     if said.kind not in grants.GRANT_KINDS:
@@ -263,7 +263,7 @@ async def give(account: FromPath[str], request: HttpRequest, parts: Here) -> gra
     status_code=200,
     opt=describe("Void a grant", "usage", problems=("invalid_key", "unknown_grant")),
 )
-async def void(account: FromPath[str], feature: FromPath[str], grant: FromPath[str], parts: Here) -> grants.GrantView:
+async def void(account: FromPath[str], feature: FromPath[str], grant: FromPath[str], parts: InContext) -> grants.GrantView:
     """Take back what is left of a grant; what was used of it stays used."""
     return await grants.void(
         parts.store,
@@ -282,7 +282,7 @@ async def void(account: FromPath[str], feature: FromPath[str], grant: FromPath[s
         problems=("invalid_key", "unknown_account", "unknown_feature", "not_countable"),
     ),
 )
-async def balance(account: FromPath[str], feature: FromPath[str], parts: Here) -> grants.BalanceView:
+async def balance(account: FromPath[str], feature: FromPath[str], parts: InContext) -> grants.BalanceView:
     """What is used, held and left of a feature or credit, grant by grant in the order they are spent."""
     key = read_key(account, pointer="", noun="account")
     return await grants.read_balance(parts.store, parts.snapshots, account=key, pool=feature, at=parts.clock.now())
@@ -303,7 +303,7 @@ async def balance(account: FromPath[str], feature: FromPath[str], parts: Here) -
 async def ledger(
     account: FromPath[str],
     feature: FromPath[str],
-    parts: Here,
+    parts: InContext,
     before: FromQuery[str | None] = None,
     limit: PageSize = 100,
 ) -> grants.LedgerPage:
@@ -331,7 +331,7 @@ async def ledger(
     ),
 )  # fmt: skip
 async def state_usage(
-    account: FromPath[str], feature: FromPath[str], request: HttpRequest, parts: Here
+    account: FromPath[str], feature: FromPath[str], request: HttpRequest, parts: InContext
 ) -> grants.BalanceView:
     """Say how much is used in the present window, for example how many seats are taken. The difference is entered
     in the ledger."""
@@ -352,7 +352,7 @@ async def state_usage(
     "/v1/accounts/{account:str}/alerts",
     opt=describe("List alerts", "usage", problems=("invalid_key",)),
 )
-async def alerts(account: FromPath[str], parts: Here) -> AlertList:
+async def alerts(account: FromPath[str], parts: InContext) -> AlertList:
     """Thresholds that usage has passed: those that stand, then those that were resolved, the newest first."""
     return await list_alerts(parts.store, account=read_key(account, pointer="", noun="account"))
 
@@ -369,7 +369,7 @@ def _step(account: str, reservation: str) -> tuple[str, str]:
     )
 
 
-async def _asked(parts: Parts, asked: Consume | Reserve) -> Answer:
+async def _asked(parts: Context, asked: Consume | Reserve) -> Answer:
     """Ask; with the database away, the feature's failure mode answers."""
     try:
         return await parts.commits.ask(asked)

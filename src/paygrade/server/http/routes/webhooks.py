@@ -2,7 +2,7 @@
 
 from litestar import post
 
-from paygrade.server.http.context import Here, HttpRequest
+from paygrade.server.http.context import InContext, HttpRequest
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.sync import inbox as sync
@@ -29,7 +29,7 @@ from paygrade.values.errors import Refused, Unavailable
         needs_key=False,
     ),
 )
-async def stripe_webhook(request: HttpRequest, parts: Here) -> sync.Received:
+async def stripe_webhook(request: HttpRequest, parts: InContext) -> sync.Received:
     """Keep the event and mark its subject for reading; 200 means both are durable. The event's content is never
     applied. Types that concern no access are kept as well."""
     if parts.verify is None:
