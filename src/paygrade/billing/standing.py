@@ -1,6 +1,6 @@
 """How a subscription stands at an instant: its state, the access it gives, and until when.
 
-Laws: `stand` is pure in `at`; dates the provider set (trial end, cancellation, another phase) take effect on the
+Laws: `standing_at` is pure in `at`; dates the provider set (trial end, cancellation, another phase) take effect on the
 instant, told or not; each step of an access ladder is anchored on the unpaid invoice's date, so no step is skipped by a
 late look.
 """
@@ -33,10 +33,10 @@ class Standing(Struct, frozen=True):
 
 def standings(account: Account, catalog: Catalog, at: datetime) -> tuple[Standing, ...]:
     """How each subscription of the account stands at `at`."""
-    return tuple(stand(subscription, catalog, at) for subscription in account.subscriptions)
+    return tuple(standing_at(subscription, catalog, at) for subscription in account.subscriptions)
 
 
-def stand(subscription: Subscription, catalog: Catalog, at: datetime) -> Standing:
+def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> Standing:
     """How one subscription stands at `at`, with the dates it carries enforced on the instant."""
     subscription = in_phase(subscription, at)
     status = subscription.status

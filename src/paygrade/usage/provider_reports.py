@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer
-from paygrade.billing.standing import Standing, stand
+from paygrade.billing.standing import Standing, standing_at
 from paygrade.catalog.model import Catalog, MeteredFeature, Plan
 from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.sources import bought_by
@@ -70,7 +70,7 @@ def _paying(account: Account, catalog: Catalog, at: datetime) -> Iterator[tuple[
     counted = {subscription.id: subscription for subscription in account.subscriptions}
     for customer in account.customers:
         for subscription in customer.subscriptions:
-            standing = stand(counted[subscription.id], catalog, at)
+            standing = standing_at(counted[subscription.id], catalog, at)
             if not customer.deleted and standing.state not in _ENDED:
                 yield customer, standing
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from paygrade.billing.facts import Phase, Subscription
-from paygrade.billing.standing import in_phase, rung, stand
+from paygrade.billing.standing import in_phase, rung, standing_at
 from paygrade.catalog.model import Step
 from paygrade.values.states import State, Status
 from support.samples import CATALOG, T0, instants, item, subscription, subscriptions
@@ -47,10 +47,10 @@ def test_a_late_look_finds_the_step_of_its_date(ladder: tuple[Step, ...], late: 
 
 @given(subscriptions("x"), instants)
 def test_a_standing_holds_until_the_date_it_names(subscription: object, at: object) -> None:
-    standing = stand(subscription, CATALOG, at)  # type: ignore[arg-type]  # drawn from typed strategies
+    standing = standing_at(subscription, CATALOG, at)  # type: ignore[arg-type]  # drawn from typed strategies
     if standing.until is not None:
         assert standing.until > at  # type: ignore[operator]
-        just_before = stand(subscription, CATALOG, standing.until - timedelta(microseconds=1))  # type: ignore[arg-type]
+        just_before = standing_at(subscription, CATALOG, standing.until - timedelta(microseconds=1))  # type: ignore[arg-type]
         assert (just_before.state, just_before.access, just_before.plan) == (
             standing.state,
             standing.access,
@@ -73,13 +73,13 @@ def test_a_standing_holds_until_the_date_it_names(subscription: object, at: obje
     ],
 )
 def test_each_provider_status_becomes_one_state(status: Status | None, state: State, access: str) -> None:
-    standing = stand(subscription(status=status, unpaid_since=T0), CATALOG, T0)
+    standing = standing_at(subscription(status=status, unpaid_since=T0), CATALOG, T0)
     assert (standing.state, standing.access) == (state, access)
 
 
 def test_the_ladder_leads_from_grace_over_read_to_the_free_plan() -> None:
     late = subscription(status="past_due", unpaid_since=T0)
-    at_days = {days: stand(late, CATALOG, T0 + days * DAY) for days in (0, 6, 7, 20, 21, 300)}
+    at_days = {days: standing_at(late, CATALOG, T0 + days * DAY) for days in (0, 6, 7, 20, 21, 300)}
     assert [(s.state, s.access, s.plan) for s in at_days.values()] == [
         ("grace", "full", None),
         ("grace", "full", None),
@@ -92,21 +92,21 @@ def test_the_ladder_leads_from_grace_over_read_to_the_free_plan() -> None:
 
 def test_a_set_cancellation_takes_effect_at_its_instant_though_nobody_said_so() -> None:
     ending = subscription(ends_at=T0 + DAY)
-    assert stand(ending, CATALOG, T0 + DAY - timedelta(microseconds=1)).state == "active"
-    assert stand(ending, CATALOG, T0 + DAY).state == "canceled"
+    assert standing_at(ending, CATALOG, T0 + DAY - timedelta(microseconds=1)).state == "active"
+    assert standing_at(ending, CATALOG, T0 + DAY).state == "canceled"
 
 
 def test_a_planned_phase_takes_effect_at_its_instant_though_nobody_said_so() -> None:
     later = Phase(T0 + 2 * DAY, (item("pro", 7),), trial_ends_at=T0 + 4 * DAY)
     planned = replace(subscription(item("pro")), next=(Phase(T0 + DAY, (item("scale"),)), later))
-    assert stand(planned, CATALOG, T0).until == T0 + DAY
-    assert stand(planned, CATALOG, T0 + DAY - timedelta(microseconds=1)).subscription == planned
-    first = stand(planned, CATALOG, T0 + DAY)
+    assert standing_at(planned, CATALOG, T0).until == T0 + DAY
+    assert standing_at(planned, CATALOG, T0 + DAY - timedelta(microseconds=1)).subscription == planned
+    first = standing_at(planned, CATALOG, T0 + DAY)
     assert (first.state, first.until, first.subscription.items) == ("active", T0 + 2 * DAY, (item("scale"),))
     assert first.subscription.next == (later,)
-    second = stand(planned, CATALOG, T0 + 3 * DAY)
+    second = standing_at(planned, CATALOG, T0 + 3 * DAY)
     assert (second.state, second.until, second.subscription.items) == ("trialing", T0 + 4 * DAY, (item("pro", 7),))
-    assert stand(planned, CATALOG, T0 + 5 * DAY).state == "active"
+    assert standing_at(planned, CATALOG, T0 + 5 * DAY).state == "active"
 
 
 @given(subscriptions("x"), instants, instants)
@@ -122,5 +122,5 @@ def test_what_is_in_a_phase_by_then_stands_as_it_will_from_there_on(
 @pytest.mark.parametrize("after", ["active", "canceled", "paused"])
 def test_a_trial_turns_into_what_the_provider_will_make_of_it(after: Status) -> None:
     trial = subscription(status="trialing", trial_ends_at=T0 + DAY, after_trial=after)
-    assert stand(trial, CATALOG, T0).until == T0 + DAY
-    assert stand(trial, CATALOG, T0 + DAY).state == after
+    assert standing_at(trial, CATALOG, T0).until == T0 + DAY
+    assert standing_at(trial, CATALOG, T0 + DAY).state == after
