@@ -54,7 +54,7 @@ from paygrade.entitlements.sources import (
     source_of,
     units_of,
 )
-from paygrade.entitlements.windows import anchor_of, habit_of, window_of
+from paygrade.entitlements.windows import anchor_of, usual_window, window_of
 from paygrade.values.text import QUANTITY_MAX
 
 Allowances = list[tuple[Allowance, Holding]]
@@ -72,12 +72,12 @@ def merge(view: View, offer: Offer) -> tuple[Entitlement, tuple[Candidate, ...]]
     leeway = view.leeways.get(offer.key)
     if leeway is not None and not isinstance(offer, BooleanFeature | ConfigFeature):
         merged, candidates = _with_downgrade_grace(
-            offer, leeway, merged, candidates, habit=habit_of(view, offer.key, leading_of(open_to))
+            offer, leeway, merged, candidates, usual=usual_window(view, offer.key, leading_of(open_to))
         )
     override = view.overrides.get(offer.key)
     if override is not None and override_fits(override, offer):
-        habit = habit_of(view, offer.key, leading_of(open_to))
-        merged, candidates = _with_override(offer, override, merged, candidates, habit=habit)
+        usual = usual_window(view, offer.key, leading_of(open_to))
+        merged, candidates = _with_override(offer, override, merged, candidates, usual=usual)
     if view.block is not None:
         source = Source("block", "blocked", note=view.block.reason or view.block.key, until=view.block.expires_at)
         merged = _entitle(offer, granted=False, reason="blocked", sources=(source,))
@@ -186,9 +186,9 @@ def _with_override(
     merged: Entitlement,
     candidates: tuple[Candidate, ...],
     *,
-    habit: dict[str, Any],
+    usual: dict[str, Any],
 ) -> tuple[Entitlement, tuple[Candidate, ...]]:
-    """What the override makes of what was merged; `habit` is the window its units count in."""
+    """What the override makes of what was merged; `usual` is the window its units count in."""
     source = Source(
         "override",
         "override_denied" if override.value is False else "override",
@@ -202,7 +202,7 @@ def _with_override(
     if override.spend_cap is not None:
         return _capped(source, merged, candidates)
     if override.add is not None:
-        return _added(offer, source, merged, candidates, habit=habit)
+        return _added(offer, source, merged, candidates, usual=usual)
     replaced = _entitle(
         offer,
         granted=source.reason == "override",
@@ -218,7 +218,7 @@ def _with_override(
         anchor_at=merged.anchor_at,
         priority=merged.priority,
         sources=(source,),
-        **habit,
+        **usual,
     )
     return replaced, (Candidate(source, "decides"), *_outranked(candidates))
 
@@ -235,7 +235,7 @@ def _capped(
 
 
 def _added(
-    offer: Offer, source: Source, merged: Entitlement, candidates: tuple[Candidate, ...], *, habit: dict[str, Any]
+    offer: Offer, source: Source, merged: Entitlement, candidates: tuple[Candidate, ...], *, usual: dict[str, Any]
 ) -> tuple[Entitlement, tuple[Candidate, ...]]:
     """Units on top: of what is there; alone where nothing is sold; not at all where access is suspended."""
     if merged.unlimited or (not merged.granted and merged.reason not in ("not_in_plan", "no_subscription")):
@@ -246,7 +246,7 @@ def _added(
         units_max = None if merged.units_max is None else merged.units_max + (source.units or 0)
         more = replace(merged, limit=total, units_max=units_max, tiers=tiers, sources=sources)
         return more, (*candidates, Candidate(source, "adds"))
-    alone = _entitle(offer, granted=True, reason="override", limit=source.units, sources=(source,), **habit)
+    alone = _entitle(offer, granted=True, reason="override", limit=source.units, sources=(source,), **usual)
     return alone, (Candidate(source, "decides"), *candidates)
 
 
@@ -256,7 +256,7 @@ def _with_downgrade_grace(
     merged: Entitlement,
     candidates: tuple[Candidate, ...],
     *,
-    habit: dict[str, Any],
+    usual: dict[str, Any],
 ) -> tuple[Entitlement, tuple[Candidate, ...]]:
     """What a plan change left for a while: as many units as before, where what is bought gives less."""
     own = merged.limit or 0 if merged.granted else 0
@@ -267,7 +267,7 @@ def _with_downgrade_grace(
     if not merged.granted and merged.reason not in LEFT_BY:
         return merged, (*candidates, Candidate(source, "suspended"))
     if not merged.granted:
-        merged = _entitle(offer, granted=True, reason="grace", plan=merged.plan, limit=0, **habit)
+        merged = _entitle(offer, granted=True, reason="grace", plan=merged.plan, limit=0, **usual)
     sources = (*merged.sources, source)
     tiers, total = tiers_of(sources)
     units_max = None if merged.units_max is None or more is None else merged.units_max + more

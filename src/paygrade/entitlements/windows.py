@@ -32,7 +32,7 @@ def anchor_of(view: View, holding: Holding | None) -> datetime:
     return standing.subscription.anchor_at if standing else view.anchor_at
 
 
-def habit_of(view: View, key: str, leading: tuple[Term, Holding] | None) -> dict[str, Any]:
+def usual_window(view: View, key: str, leading: tuple[Term, Holding] | None) -> dict[str, Any]:
     """Where units of this feature count that no term grants: as those the account has, else as the first ones sold."""
     term, holding = leading or (None, None)
     if isinstance(term, Allowance) and (term.recurrence or term.rolling_s):
