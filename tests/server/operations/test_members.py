@@ -28,7 +28,7 @@ from paygrade.server.operations.accounts.members import (
     put_members,
     reconcile_seats,
 )
-from paygrade.server.operations.accounts.record import hold
+from paygrade.server.operations.accounts.record import lock_account
 from paygrade.server.operations.accounts.statements import delete_member, put_member, put_override, put_subscription
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.changes.quotes import quote_change
@@ -90,7 +90,7 @@ async def reconciled(store: Store, word: OverSeats) -> Reconciled:
     async with store.transaction() as tx:
         published = await tx.catalogs.load()
         assert published is not None
-        return await reconcile_seats(tx, await hold(tx, "acme"), published.catalog, word, "pc_1", T0 + 6 * HOUR)
+        return await reconcile_seats(tx, await lock_account(tx, "acme"), published.catalog, word, "pc_1", T0 + 6 * HOUR)
 
 
 async def uses(store: Store, member: str, *, at: Any) -> None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
-from paygrade.server.operations.accounts.record import TimelineEntry, entry, hold, record, unknown_account
+from paygrade.server.operations.accounts.record import TimelineEntry, entry, lock_account, record, unknown_account
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.states import TERMINAL
 
@@ -105,7 +105,7 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
     Refused `unknown_account`, or `account_has_live_subscription`: who pays has access.
     """
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         live = [subscription.id for subscription in held.subscriptions if subscription.status not in TERMINAL]
         if live:
             listed = ", ".join(f"`{id}`" for id in live)

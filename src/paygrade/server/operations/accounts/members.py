@@ -25,7 +25,7 @@ from paygrade.entitlements.seats import (
     suspended,
     without_seat,
 )
-from paygrade.server.operations.accounts.record import hold, record, unknown_account
+from paygrade.server.operations.accounts.record import lock_account, record, unknown_account
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def put_members(store: "Store", *, account: str, members: Sequence[Member]
     Refused `unknown_account`, `no_seat_left`.
     """
     async with store.transaction() as tx:
-        return await _view(tx, await state_members(tx, await hold(tx, account), members, at), at)
+        return await _view(tx, await state_members(tx, await lock_account(tx, account), members, at), at)
 
 
 async def choose_seats(store: "Store", *, account: str, members: Sequence[str], at: datetime) -> MembersView:
@@ -88,7 +88,7 @@ async def choose_seats(store: "Store", *, account: str, members: Sequence[str], 
     Refused `unknown_account`, `unknown_member`, `no_seat_left`.
     """
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         return await _view(tx, await state_members(tx, held, chosen(held, members, at), at), at)
 
 

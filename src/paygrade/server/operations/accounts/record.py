@@ -72,7 +72,7 @@ async def record(
     return folded
 
 
-async def hold(tx: "Transaction", account: str) -> Account:
+async def lock_account(tx: "Transaction", account: str) -> Account:
     """Lock an account that must exist."""
     found = (await tx.accounts.lock([account])).get(account)
     if found is None or not found.exists:

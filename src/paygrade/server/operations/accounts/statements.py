@@ -14,7 +14,7 @@ from paygrade.entitlements.model import Offer
 from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.accounts import AccountView, view
 from paygrade.server.operations.accounts.members import state_members
-from paygrade.server.operations.accounts.record import hold, record
+from paygrade.server.operations.accounts.record import lock_account, record
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.values.errors import Refused
 from paygrade.values.states import STATUSES
@@ -32,7 +32,7 @@ async def put_override(store: "Store", *, account: str, override: Override, at: 
     Refused `unknown_account`, `unknown_feature`, `invalid_override`, `already_expired`.
     """
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         catalog = await _catalog(tx)
         _refuse_misfit(override, catalog, at)
         held = await record(tx, held, subject=f"override:{override.feature}", body=override, at=at)
@@ -42,7 +42,7 @@ async def put_override(store: "Store", *, account: str, override: Override, at: 
 async def delete_override(store: "Store", *, account: str, feature: str, at: datetime) -> Decision:
     """Withdraw an override; returns the decision without it. Refused `unknown_account`, `unknown_override`."""
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         if feature not in held.overrides:
             raise Refused("unknown_override", f"`{account}` has no override of `{feature}`")
         held = await record(tx, held, subject=f"override:{feature}", body=Override(feature=feature), at=at)
@@ -52,7 +52,7 @@ async def delete_override(store: "Store", *, account: str, feature: str, at: dat
 async def put_block(store: "Store", *, account: str, block: Block, at: datetime) -> AccountView:
     """Suspend all access of an account. Refused `unknown_account`, `already_expired`."""
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         _refuse_expired(block.expires_at, at)
         return view(await record(tx, held, subject=f"block:{block.key}", body=block, at=at))
 
@@ -60,7 +60,7 @@ async def put_block(store: "Store", *, account: str, block: Block, at: datetime)
 async def delete_block(store: "Store", *, account: str, key: str, at: datetime) -> AccountView:
     """Lift a block. Refused `unknown_account`, `unknown_block`."""
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         if key not in held.blocks:
             raise Refused("unknown_block", f"`{account}` has no block `{key}`")
         return view(await record(tx, held, subject=f"block:{key}", body=Block(key=key, lifted=True), at=at))
@@ -69,13 +69,13 @@ async def delete_block(store: "Store", *, account: str, key: str, at: datetime) 
 async def put_member(store: "Store", *, account: str, member: Member, at: datetime) -> AccountView:
     """State a person's role in the account, and whether they have a seat. Refused `unknown_account`, `no_seat_left`."""
     async with store.transaction() as tx:
-        return view(await state_members(tx, await hold(tx, account), (member,), at))
+        return view(await state_members(tx, await lock_account(tx, account), (member,), at))
 
 
 async def delete_member(store: "Store", *, account: str, member: str, at: datetime) -> AccountView:
     """State that a person has left the account. Refused `unknown_account`, `unknown_member`."""
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         if member not in held.members:
             raise Refused("unknown_member", f"`{account}` has no member `{member}`")
         gone = Member(key=member, role=None)
@@ -96,7 +96,7 @@ async def put_subscription(
     if begin != sorted(set(begin)) or any(not phase.items for phase in subscription.next):
         raise Refused("invalid_subscription", "state the phases of `next` with items, the soonest first, one at a time")
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         subject = f"subscription:{subscription.id}"
         body = ManualSubscription(subscription=subscription)
         stated = held.statements.get(subject)

@@ -11,7 +11,7 @@ from paygrade.billing.facts import Pin
 from paygrade.billing.versions import Version, pin_subject
 from paygrade.catalog.model import NO_CATALOG, Catalog, versions_of
 from paygrade.entitlements.sources import versions_had
-from paygrade.server.operations.accounts.record import hold, record
+from paygrade.server.operations.accounts.record import lock_account, record
 from paygrade.values.errors import Refused
 from paygrade.values.text import one_of
 
@@ -64,7 +64,7 @@ async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> Ac
     """Hold an account to a version. Refused `unknown_account`, `unknown_plan`, `unknown_plan_version`,
     `already_expired`."""
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         saved = await tx.catalogs.load()
         catalog = saved.catalog if saved else NO_CATALOG
         refuse_unknown_version(catalog, pin.key, pin.version)
@@ -78,7 +78,7 @@ async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> Ac
 async def delete_pin(store: "Store", *, account: str, key: str, at: datetime) -> AccountVersions:
     """Let the catalog decide again. Refused `unknown_account`, `unknown_pin`."""
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         if key not in held.pins:
             raise Refused("unknown_pin", f"`{account}` is held to no version of `{key}`")
         held = await record(tx, held, subject=pin_subject(key), body=Pin(key, withdrawn=True), at=at)

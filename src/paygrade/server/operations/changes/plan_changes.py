@@ -21,7 +21,7 @@ from paygrade.changes.plan_change import UNDER_WAY, PlanChange, Step, acted, ask
 from paygrade.changes.quote import Quote, changed_subscription, quote
 from paygrade.decisions.take import snapshot
 from paygrade.server.operations.accounts.change_trail import resolved, subject_of
-from paygrade.server.operations.accounts.record import hold, record, unknown_account
+from paygrade.server.operations.accounts.record import lock_account, record, unknown_account
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.server.operations.changes.quotes import Previewer, quote_change
 from paygrade.server.state.balances import with_balances
@@ -57,7 +57,7 @@ async def carry_out(
     """
     key = key or quote_id
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         known = await tx.plan_changes.of_key(account, key)
         if known is not None:
             return _same(known, known.quote == quote_id)
@@ -93,7 +93,7 @@ async def act(
     `key_conflict`. Raises Unavailable `provider_not_configured`.
     """
     async with store.transaction() as tx:
-        held = await hold(tx, account)
+        held = await lock_account(tx, account)
         known = await tx.plan_changes.of_key(account, key) if key is not None else None
         if known is not None:
             return _same(known, (known.act, known.trial_ends_at) == (act, trial_ends_at))
@@ -124,8 +124,8 @@ async def act(
 async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> PlanChange:
     """Take back a change that has not taken effect. Refused `unknown_change`, `change_resolved`."""
     async with store.transaction() as tx:
-        held = await hold(tx, account)
-        change = await tx.plan_changes.hold(account, id)
+        held = await lock_account(tx, account)
+        change = await tx.plan_changes.lock_account(account, id)
         if change is None:
             raise _unknown(account, id)
         if change.state == "canceled" or change.undo:
@@ -254,7 +254,7 @@ async def _stated(
         at=at,
     )
     after = await follow_transition(tx, held, after, at=at)
-    now = await tx.plan_changes.hold(held.key, change.id)
+    now = await tx.plan_changes.lock_account(held.key, change.id)
     assert now is not None
     if now.state not in UNDER_WAY:
         return now
