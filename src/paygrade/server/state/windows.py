@@ -33,7 +33,7 @@ DAYS_MAX = 100
 _DAY = timedelta(days=1)
 
 
-class Window(Struct, frozen=True):
+class CountingWindow(Struct, frozen=True):
     """Where usage of one feature counts: the slot of a pool. `period` None: for good.
 
     `entitlements` are the feature's and, where credits pay for it, the credit's, with the windows they count in. Where
@@ -60,11 +60,11 @@ class Target(Struct, frozen=True, gc=False):
     """Where the units of one feature go. `head`: the beginning of its draw, as JSON."""
 
     key: Key
-    window: Window
+    window: CountingWindow
     head: str
 
 
-class Plan(Struct, frozen=True, gc=False):
+class CountingPlan(Struct, frozen=True, gc=False):
     """Where the events of one name go, for times in `[from_at, until)`: a target for each measure.
 
     `plain`: all they do is add up.
@@ -83,8 +83,8 @@ class AccountWindows:
         self.account = account
         self.catalog = catalog
         self._days: dict[int, list[Segment]] = {}
-        self._windows: dict[tuple[datetime, str], Window] = {}
-        self._plans: dict[tuple[str | None, str | None], Plan] = {}
+        self._windows: dict[tuple[datetime, str], CountingWindow] = {}
+        self._plans: dict[tuple[str | None, str | None], CountingPlan] = {}
 
     def segment(self, at: datetime) -> Segment:
         """The segment `at` falls in; of each day, it is derived from midnight on."""
@@ -100,7 +100,7 @@ class AccountWindows:
             segments.append(derive(self.account, self.catalog, segments[-1].until))
         return next(segment for segment in reversed(segments) if segment.from_at <= at)
 
-    def plan(self, event: UsageEvent, measures: Sequence[Measured], time: datetime) -> Plan:
+    def plan(self, event: UsageEvent, measures: Sequence[Measured], time: datetime) -> CountingPlan:
         """Where the measures of this event go, remembered for those of the same name that follow."""
         name = (event.feature, event.event)
         plan = self._plans.get(name)
@@ -108,7 +108,7 @@ class AccountWindows:
             plan = self._plans[name] = self._plan(measures, time)
         return plan
 
-    def _plan(self, measures: Sequence[Measured], time: datetime) -> Plan:
+    def _plan(self, measures: Sequence[Measured], time: datetime) -> CountingPlan:
         segment = self.segment(time)
         from_at, until = segment.from_at, segment.until
         targets = []
@@ -121,9 +121,9 @@ class AccountWindows:
         adds_up = all(measured.aggregate in ("count", "sum") for measured in measures)
         closely = self.catalog.policies.top_ups
         plain = adds_up and all(target.window.plain and target.window.feature not in closely for target in targets)
-        return Plan(from_at, until, tuple(targets), plain)
+        return CountingPlan(from_at, until, tuple(targets), plain)
 
-    def window(self, segment: Segment, feature: str, at: datetime) -> Window:
+    def window(self, segment: Segment, feature: str, at: datetime) -> CountingWindow:
         """The window of this feature that contains `at`, an instant of `segment`."""
         key = (segment.from_at, feature)
         found = self._windows.get(key)
@@ -131,7 +131,7 @@ class AccountWindows:
             found = self._windows[key] = self._find(segment, feature, at)
         return found
 
-    def _find(self, segment: Segment, feature: str, at: datetime) -> Window:
+    def _find(self, segment: Segment, feature: str, at: datetime) -> CountingWindow:
         its = segment.entitlements[feature]
         payer = its.credit or feature
         period = self._period(segment.entitlements[payer], payer, at)
@@ -139,7 +139,7 @@ class AccountWindows:
         entitlements = {
             key: replace(segment.entitlements[key], from_at=from_at, resets_at=until) for key in (feature, payer)
         }
-        return Window(feature, slot_of(from_at), period, entitlements, _watched_from(entitlements[feature]))
+        return CountingWindow(feature, slot_of(from_at), period, entitlements, _watched_from(entitlements[feature]))
 
     def _period(self, its: Entitlement, key: str, at: datetime) -> Period | None:
         if its.from_at is not None:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from paygrade.catalog.model import Catalog
-from paygrade.server.state.windows import AccountWindows, Plan, Window
+from paygrade.server.state.windows import AccountWindows, CountingPlan, CountingWindow
 from paygrade.usage.entries import Key
 from paygrade.usage.meters import (
     EventEntry,
@@ -48,7 +48,7 @@ class Taken(Struct, gc=False):
     time: datetime
     digest: int
     measures: tuple[Measured, ...]
-    plan: Plan
+    plan: CountingPlan
     properties: str | None
 
 
@@ -120,10 +120,10 @@ class Batch:
             first = self._taken.get(key)
             self._repeated(index, key, same=own == (first.digest if first else before[key]))
 
-    def sums(self) -> dict[Key, tuple[int, Window]]:
+    def sums(self) -> dict[Key, tuple[int, CountingWindow]]:
         """What the plain accounts' events come to."""
         sums: dict[Key, int] = {}
-        windows: dict[Key, Window] = {}
+        windows: dict[Key, CountingWindow] = {}
         careful = self._careful
         for each in self._taken.values():
             if careful and each.event.account in careful:

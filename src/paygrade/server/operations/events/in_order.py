@@ -22,7 +22,7 @@ from paygrade.server.operations.events.batch import Taken
 from paygrade.server.operations.usage.alerts import Passed, note_alerts
 from paygrade.server.operations.usage.locked_batch import Due
 from paygrade.server.state.rollover import carried_into
-from paygrade.server.state.windows import Target, Window
+from paygrade.server.state.windows import Target, CountingWindow
 from paygrade.usage.balances import Grant, Row, SlotDetail, assemble, put, rolling_s, slot_of
 from paygrade.usage.entries import Change, Posting, Kept, Key
 from paygrade.usage.ledger import slots, spend
@@ -53,7 +53,7 @@ class Chain(Struct, frozen=True):
 
 
 async def draw_events(
-    tx: "Transaction", catalog: Catalog, careful: Sequence[Taken], sums: Mapping[Key, tuple[int, Window]], at: datetime
+    tx: "Transaction", catalog: Catalog, careful: Sequence[Taken], sums: Mapping[Key, tuple[int, CountingWindow]], at: datetime
 ) -> list[tuple[Taken, Refusal]]:
     """Draw these events, and add the `sums` of the others: all rows have to be locked in one order.
 
@@ -93,7 +93,7 @@ class Drawing:
     def __init__(self, tx: "Transaction", chains: dict[tuple[str, str], Chain], at: datetime) -> None:
         self._tx = tx
         self._at = at
-        self._windows: dict[Key, Window] = {}
+        self._windows: dict[Key, CountingWindow] = {}
         """Of the rows that are a window's own count."""
         self._chains = chains
         self._kept: dict[Key, Kept] = {}
@@ -110,7 +110,7 @@ class Drawing:
         self._closely: set[str] = set()
         """Accounts of which more changed than plain counts."""
 
-    async def lock(self, careful: Sequence[Taken], others: Mapping[Key, Window]) -> None:
+    async def lock(self, careful: Sequence[Taken], others: Mapping[Key, CountingWindow]) -> None:
         """Hold all that the events can change, and read it. Raises Due."""
         self._windows = dict(others)
         keys = {**self._amended(), **{key: window.period for key, window in others.items()}}
@@ -224,7 +224,7 @@ class Drawing:
                 if left is not None:
                     yield account, pool, left
 
-    def _decided(self, account: str, pool: str, window: Window) -> Decision:
+    def _decided(self, account: str, pool: str, window: CountingWindow) -> Decision:
         """What there is in all, with grants and what was carried over, is the decision's business."""
         rows = {slot: row for (whose, what, slot), row in self._rows.items() if (whose, what) == (account, pool)}
         grants = self._grants.get((account, pool), {}).values()
@@ -443,7 +443,7 @@ async def _chains(tx: "Transaction", careful: Sequence[Taken]) -> dict[tuple[str
     return {key: latest[root] for key, root in roots.items()}
 
 
-def _slots(each: Taken, window: Window) -> tuple[tuple[str, str], ...]:
+def _slots(each: Taken, window: CountingWindow) -> tuple[tuple[str, str], ...]:
     return slots(window.entitlements, window.feature, each.time, member=each.event.member)
 
 

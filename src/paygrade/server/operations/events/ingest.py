@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Store
     from paygrade.postgres.usage_events import News
     from paygrade.server.state.snapshots import Snapshots
-    from paygrade.server.state.windows import Window
+    from paygrade.server.state.windows import CountingWindow
     from paygrade.usage.entries import Key
 
 EVENTS_MAX = 5000
