@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from paygrade.postgres.store import Store
-from paygrade.usage.entries import Posting, Entry
+from paygrade.usage.entries import Entry, Posting
 from paygrade.values.errors import Refused
 from support.fake_provider import T0
 

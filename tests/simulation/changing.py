@@ -1,7 +1,7 @@
 """Those who carry plan changes out, and settle accounts when their dates come: loops of every worker.
 
-Laws: what runs is the server's own `claim_changes`, `advance_change` and `follow_due_transitions`, with the real `StripeOrders`;
-a worker looks ever more rarely while there is nothing to do, so that weeks cost little.
+Laws: what runs is the server's own `claim_changes`, `advance_change` and `follow_due_transitions`, with the real
+`StripeOrders`; a worker looks ever more rarely while there is nothing to do, so that weeks cost little.
 """
 
 import asyncio

@@ -125,7 +125,9 @@ def _billed(
     return found
 
 
-def _ended(before: list[Billed], terms: Terms, currency: str | None, effective_at: datetime, at: datetime) -> CostPreview:
+def _ended(
+    before: list[Billed], terms: Terms, currency: str | None, effective_at: datetime, at: datetime
+) -> CostPreview:
     """What is given back when everything ends."""
     prorated = terms.proration != "none" and not terms.idle
     found = [credit(item, terms.mode, effective_at) for item in before] if prorated else []

@@ -1,6 +1,6 @@
 """The quote of a plan change: what it would do to access, usage, members and money, stated before it is done.
 
-Laws: `quote` is pure in (account, catalog, snapshot, change request, at), and changes nothing; what would hold afterwards is
+Laws: `quote` is pure in (account, catalog, snapshot, request, at) and changes nothing; what would hold afterwards is
 derived from the account as it would stand by the same fold and the same merge as everything else; the first rule that
 matches decides; what is used of a window is never forgotten unless the rule, or a window that begins anew, says so.
 """
@@ -17,7 +17,7 @@ from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Subscription
 from paygrade.catalog.model import Catalog, Direction, PlanChangeRule
 from paygrade.changes.cost import CostPreview, bill, currency_of
-from paygrade.changes.impact import Carried, Delta, Matched, Violation, match_rule, impact_of
+from paygrade.changes.impact import Carried, Delta, Matched, Violation, impact_of, match_rule
 from paygrade.changes.positions import Position
 from paygrade.changes.proration import period_at
 from paygrade.changes.request import ChangeRequest, Resolved, resolve

@@ -1,7 +1,7 @@
-"""Settlements: what follows for usage and limits once facts tell that what is bought has changed, whoever changed it.
+"""Plan transitions: what follows for usage and limits once facts tell that what is bought has changed, by whomever.
 
-Laws: `transition` is pure in its arguments; a change is what differs between what was bought when it was last looked and
-what is bought now, however many facts came in between, so looking often or seldom leads to the same; the rule that
+Laws: `transition` is pure in its arguments; a change is what differs between what was bought when it was last looked
+and what is bought now, however many facts came in between, so looking often or seldom leads to the same; the rule that
 decides is the one a quote would have named; nothing here gives less than what is bought gives.
 """
 
@@ -15,7 +15,7 @@ from paygrade.billing.accounts import Account, Statement
 from paygrade.billing.facts import Customer, DowngradeGrace, ManualSubscription, Subscription
 from paygrade.billing.standing import in_phase, standings
 from paygrade.catalog.model import Catalog, Direction, Plan
-from paygrade.changes.impact import Carried, Delta, Matched, Impact, Violation, match_rule, impact_of
+from paygrade.changes.impact import Carried, Delta, Impact, Matched, Violation, impact_of, match_rule
 from paygrade.changes.positions import Position, direction_of, plan_position, positions
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Entitlement

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import Block, Item, DowngradeGrace, Override
+from paygrade.billing.facts import Block, DowngradeGrace, Item, Override
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version, counted, unbought
 from paygrade.catalog.model import (

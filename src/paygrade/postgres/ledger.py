@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres import columns
 from paygrade.usage.balances import Grant, Row, SlotDetail
-from paygrade.usage.entries import Answered, Change, Posting, Entry, Held, Kept, Key, Reservation
+from paygrade.usage.entries import Answered, Change, Entry, Held, Kept, Key, Posting, Reservation
 from paygrade.usage.history import Drawn
 
 Cursor = AsyncCursor[TupleRow]

@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres import columns
 from paygrade.postgres.ledger import draws_text
-from paygrade.usage.entries import Posting, Key
+from paygrade.usage.entries import Key, Posting
 from paygrade.usage.meters import EventEntry, Read, Said
 from paygrade.values.errors import Refused
 from paygrade.values.periods import Period
@@ -163,7 +163,9 @@ class Events:
         assert row is not None
         return _changes.decode(row[0])
 
-    async def complete(self, drawn: Mapping[tuple[str, str], tuple[Sequence[Posting], Read | None, str | None]]) -> None:
+    async def complete(
+        self, drawn: Mapping[tuple[str, str], tuple[Sequence[Posting], Read | None, str | None]]
+    ) -> None:
         """Write what these entries of this transaction changed, where that depended on what was there: their draws,
         what was read, and the root of the chain they amend."""
         rows = [

@@ -26,13 +26,13 @@ from paygrade.usage.balances import (
     cap_slot,
     carried_slot,
     count,
+    expire_holds,
     member_slot,
     rolled,
     rolling_slot,
-    expire_holds,
     slot_of,
 )
-from paygrade.usage.entries import Posting, Held
+from paygrade.usage.entries import Held, Posting
 
 
 class Spent(Struct, frozen=True, gc=False):

@@ -23,7 +23,7 @@ from test_quote import (
 from test_quote import bought as item_of
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import Fact, DowngradeGrace
+from paygrade.billing.facts import DowngradeGrace, Fact
 from paygrade.catalog.model import Catalog
 from paygrade.changes.plan_change import asked_for
 from paygrade.changes.request import ChangeRequest

@@ -24,12 +24,12 @@ from paygrade.usage.balances import (
     Tally,
     burn_order,
     count,
+    expire_holds,
     put,
     rolled,
-    expire_holds,
     share,
 )
-from paygrade.usage.entries import Posting, Held
+from paygrade.usage.entries import Held, Posting
 from paygrade.usage.history import Drawn, burn_down, fold
 from paygrade.usage.ledger import (
     after,

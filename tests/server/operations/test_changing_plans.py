@@ -15,7 +15,7 @@ from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.statements import put_override, put_subscription
-from paygrade.server.operations.accounts.transition import follow_transition, follow_due_transitions
+from paygrade.server.operations.accounts.transition import follow_due_transitions, follow_transition
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.changes.plan_changes import act, carry_out, get_change, list_changes, revert, take_back
 from paygrade.server.operations.changes.quotes import quote_change

@@ -68,7 +68,10 @@ async def test_a_dated_push_says_what_happens_then_and_does_it_on_the_instant(st
     assert view.entitlements["seats"].sources[0].until == date
     assert await seats(store, "acme", date - timedelta(seconds=1)) == (5, "pro@1")
     assert await seats(store, "acme", date) == (9, "pro@2")
-    assert await refused(publish(store, selling(8), existing=Grandfathering(follow_at=date), at=date)) == "date_in_the_past"
+    assert (
+        await refused(publish(store, selling(8), existing=Grandfathering(follow_at=date), at=date))
+        == "date_in_the_past"
+    )
 
 
 async def test_a_snapshot_turns_to_the_new_version_without_being_asked(store: Store) -> None:

@@ -17,9 +17,9 @@ from paygrade.server.workers.usage_reports import (
     Metering,
     claim_reports,
     mark_reports,
+    note_reported,
     prepare,
     report_window,
-    note_reported,
 )
 from paygrade.usage.provider_reports import MeterEvent
 from paygrade.values.errors import Refused, Unavailable

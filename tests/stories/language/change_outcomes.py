@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.catalog.model import Direction
-from paygrade.changes.cost import Invoice, CostPreview
+from paygrade.changes.cost import CostPreview, Invoice
 from paygrade.changes.impact import Carried, Violation
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.quote import Quote

@@ -377,7 +377,12 @@ class Changes:
             self._books.ledger(key).carry_over(carried.feature, slot_of(balance.from_at), more, held, self._books.now)
 
     def _resolve(
-        self, change: PlanChange, state: ChangeState, *, settlement: PlanTransition | None = None, reason: str | None = None
+        self,
+        change: PlanChange,
+        state: ChangeState,
+        *,
+        settlement: PlanTransition | None = None,
+        reason: str | None = None,
     ) -> PlanChange:
         if state == "applied" and change.reverts is not None:
             self._keep(replace(self._changes[change.reverts], reverted_by=change.id))

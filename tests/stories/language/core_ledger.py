@@ -31,7 +31,7 @@ from paygrade.usage.balances import (
     share,
     slot_of,
 )
-from paygrade.usage.entries import Posting, Held, Reservation
+from paygrade.usage.entries import Held, Posting, Reservation
 from paygrade.usage.history import Drawn, fold
 from paygrade.usage.ledger import (
     after,

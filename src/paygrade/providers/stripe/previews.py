@@ -8,7 +8,7 @@ instant of the quote; what Stripe cannot show of a change is left to the formula
 from datetime import datetime
 from typing import Any
 
-from paygrade.changes.cost import Invoice, CostPreview
+from paygrade.changes.cost import CostPreview, Invoice
 from paygrade.changes.proration import Line
 from paygrade.changes.quote import Quote
 from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, changed_items, with_coupon

@@ -20,7 +20,7 @@ from paygrade.server.http.context import Context
 from paygrade.server.http.routes.decisions import Question
 from paygrade.server.http.routes.usage import Use, use
 from paygrade.server.http.whole_answers import Answer
-from paygrade.server.http.whole_answers import Context as Written
+from paygrade.server.http.whole_answers import Pieces as Written
 from paygrade.values.errors import Refused, Unavailable
 
 log = structlog.get_logger("paygrade.http")

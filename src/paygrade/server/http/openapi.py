@@ -109,7 +109,7 @@ def _handlers(routes: Iterable[BaseRoute]) -> list[tuple[HTTPRoute, HTTPRouteHan
         for route in routes
         if isinstance(route, HTTPRoute)
         for handler in route.route_handlers
-        if "told" in handler.opt
+        if "described" in handler.opt
     ]
 
 

@@ -90,7 +90,7 @@ class WholeAnswers(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
         return True
 
-    async def _answer(self, coming: "Coroutine[Any, Any, Parts | None]", data: bytes) -> None:
+    async def _answer(self, coming: "Coroutine[Any, Any, Pieces | None]", data: bytes) -> None:
         try:
             parts = await coming
         finally:
@@ -109,7 +109,7 @@ class WholeAnswers(HttpToolsProtocol):
         if behind:
             self.data_received(behind)
 
-    def _write(self, parts: "Parts") -> None:
+    def _write(self, parts: "Pieces") -> None:
         self.transport.write(b"".join((STATUS_LINE[200], *_written(tuple(self.server_state.default_headers)), *parts)))
         self.server_state.total_requests += 1
         self._asked_s = self.loop.time()
@@ -119,8 +119,8 @@ class WholeAnswers(HttpToolsProtocol):
             )
 
 
-Context = tuple[bytes, ...]
-Answer = Context | Coroutine[Any, Any, Context | None] | None
+Pieces = tuple[bytes, ...]
+Answer = Pieces | Coroutine[Any, Any, Pieces | None] | None
 
 
 class _Head(NamedTuple):

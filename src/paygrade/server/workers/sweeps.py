@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.drift import Difference, compare_listed
 from paygrade.billing.facts import Customer
-from paygrade.server.operations.sync.repair import PROVIDER, SweepCounts, DriftNotice, announce_drift
+from paygrade.server.operations.sync.repair import PROVIDER, DriftNotice, SweepCounts, announce_drift
 from paygrade.server.process.retries import pause_s
 from paygrade.server.workers.import_report import Gathered, report_of
 from paygrade.values.errors import Unavailable
@@ -218,7 +218,9 @@ class _Sweeping:
             for difference in _differences(stored[each.subject], each)
         ]
         fields = await tx.drifts.add(found, found_by="sweep", at=at)
-        await announce_drift(tx, DriftNotice("drift_detected", tuple(each.subject for each in differing), fields, "sweep"))
+        await announce_drift(
+            tx, DriftNotice("drift_detected", tuple(each.subject for each in differing), fields, "sweep")
+        )
 
 
 Verdict = Literal["same", "different", "doubtful", "unknown", "waiting"]

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
 
 from paygrade.server.http.bodies import read_body, read_key
-from paygrade.server.http.context import InContext, HttpRequest
+from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.bodies import read_body, read_instant, read_key
-from paygrade.server.http.context import InContext, HttpRequest
+from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import access
@@ -77,7 +77,9 @@ async def check(request: HttpRequest, parts: InContext) -> Decision:
         problems=("invalid_key", "invalid_query"),
     ),
 )
-async def list_decisions(account: FromPath[str], parts: InContext, member: FromQuery[str | None] = None) -> access.Decisions:
+async def list_decisions(
+    account: FromPath[str], parts: InContext, member: FromQuery[str | None] = None
+) -> access.Decisions:
     """The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on."""
     key = read_key(account, pointer="", noun="account")
     return await access.decisions(parts.store, parts.snapshots, account=key, member=member, at=parts.clock.now())

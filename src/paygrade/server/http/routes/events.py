@@ -4,7 +4,7 @@ from litestar import get, post
 from litestar.params import FromPath, FromQuery
 
 from paygrade.server.http.bodies import read_flag, read_instant, read_key
-from paygrade.server.http.context import InContext, HttpRequest, Context
+from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.event_bodies import BYTES_MAX, CloudEvent, Events, parse_cloud_events, parse_events, unpacked
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
@@ -32,7 +32,9 @@ _BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_
         problems=("invalid_query", *_BODY),
     ),
 )
-async def tell_events(request: HttpRequest, parts: InContext, backfill: FromQuery[str | None] = None) -> events.Ingested:
+async def tell_events(
+    request: HttpRequest, parts: InContext, backfill: FromQuery[str | None] = None
+) -> events.Ingested:
     """Tell what was used: up to 5,000 events, each taken or refused by itself; 200 means that those accepted are
     durable. Every event needs an `id`: it makes it count once, so a batch whose answer was lost is simply sent again.
     An event counts in the window its `time` falls in, over a limit too. A negative `quantity` takes back; `amends`

@@ -6,8 +6,8 @@ from litestar import Response, get
 from litestar.params import FromPath
 from msgspec import Struct
 
-from paygrade.server.http.context import InContext, HttpRequest
-from paygrade.server.http.openapi import document, describe
+from paygrade.server.http.context import HttpRequest, InContext
+from paygrade.server.http.openapi import describe, document
 from paygrade.server.http.problems import KINDS
 from paygrade.server.process.metrics import CONTENT_TYPE
 from paygrade.values.errors import Refused, Unavailable

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from paygrade.billing.facts import Member
 from paygrade.server.http.bodies import invalid, read_body, read_key, read_many
-from paygrade.server.http.context import InContext, HttpRequest
+from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import members as seats

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.server.http.bodies import invalid, read_body, read_flag
-from paygrade.server.http.context import InContext, HttpRequest
+from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import migrations

@@ -13,7 +13,7 @@ from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.quote import Quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.server.http.bodies import invalid, read_body, read_key
-from paygrade.server.http.context import InContext, HttpRequest
+from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.changes import plan_changes, quotes

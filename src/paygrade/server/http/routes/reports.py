@@ -6,7 +6,7 @@ from litestar import get, post
 from litestar.params import FromPath, QueryParameter
 
 from paygrade.server.http.bodies import read_body, read_key
-from paygrade.server.http.context import InContext, HttpRequest
+from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import provider_reports as reports

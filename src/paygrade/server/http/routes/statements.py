@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from paygrade.billing.facts import Block, Member, Override, Pin, Subscription
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.bodies import decode_object, invalid, read_body, read_key, read_object
-from paygrade.server.http.context import InContext, HttpRequest
+from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import statements
@@ -32,7 +32,9 @@ VERSION_MAX = 2**53 - 1
         problems=_BAD_BODY,
     ),
 )
-async def put_override(account: FromPath[str], feature: FromPath[str], request: HttpRequest, parts: InContext) -> Decision:
+async def put_override(
+    account: FromPath[str], feature: FromPath[str], request: HttpRequest, parts: InContext
+) -> Decision:
     """An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited`,
     `add` and `spend_cap` (minor units that overage with a price may cost), a `reason` to be read by people, and an end
     where it has one. Answers with the decision it leads to."""
@@ -62,7 +64,9 @@ async def delete_override(account: FromPath[str], feature: FromPath[str], parts:
         problems=(*_BAD_BODY, "already_expired"),
     ),
 )
-async def put_block(account: FromPath[str], block: FromPath[str], request: HttpRequest, parts: InContext) -> AccountView:
+async def put_block(
+    account: FromPath[str], block: FromPath[str], request: HttpRequest, parts: InContext
+) -> AccountView:
     """Suspend all access of the account for a reason, until the block is lifted or ends by itself."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(block, pointer="", noun="block")}
@@ -90,7 +94,9 @@ async def delete_block(account: FromPath[str], block: FromPath[str], parts: InCo
         problems=(*_BAD_BODY, "no_seat_left"),
     ),
 )
-async def put_member(account: FromPath[str], member: FromPath[str], request: HttpRequest, parts: InContext) -> AccountView:
+async def put_member(
+    account: FromPath[str], member: FromPath[str], request: HttpRequest, parts: InContext
+) -> AccountView:
     """A person in the account, with a role and perhaps a seat, if one is left. Whoever has one keeps its place."""
     key = read_key(account, pointer="", noun="account")
     given = {"key": read_key(member, pointer="", noun="member")}

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.bodies import invalid, read_body, read_key
-from paygrade.server.http.context import InContext, HttpRequest, Context
+from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.http.routes.decisions import QUANTITY_MAX
@@ -263,7 +263,9 @@ async def give(account: FromPath[str], request: HttpRequest, parts: InContext) -
     status_code=200,
     opt=describe("Void a grant", "usage", problems=("invalid_key", "unknown_grant")),
 )
-async def void(account: FromPath[str], feature: FromPath[str], grant: FromPath[str], parts: InContext) -> grants.GrantView:
+async def void(
+    account: FromPath[str], feature: FromPath[str], grant: FromPath[str], parts: InContext
+) -> grants.GrantView:
     """Take back what is left of a grant; what was used of it stays used."""
     return await grants.void(
         parts.store,

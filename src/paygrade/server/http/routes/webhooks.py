@@ -2,7 +2,7 @@
 
 from litestar import post
 
-from paygrade.server.http.context import InContext, HttpRequest
+from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.sync import inbox as sync

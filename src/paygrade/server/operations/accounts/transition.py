@@ -22,7 +22,7 @@ from paygrade.server.operations.accounts.members import reconcile_seats
 from paygrade.server.operations.accounts.record import record
 from paygrade.server.state.balances import with_balances
 from paygrade.usage.balances import slot_of
-from paygrade.usage.entries import Change, Posting, Entry, derived, digest
+from paygrade.usage.entries import Change, Entry, Posting, derived, digest
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction

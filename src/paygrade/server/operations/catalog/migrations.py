@@ -23,7 +23,7 @@ from paygrade.billing.facts import Pin
 from paygrade.billing.versions import pin_subject, pinned
 from paygrade.catalog.model import NO_CATALOG, Catalog, PlanChangeRule
 from paygrade.changes.impact import Violation, impact_of
-from paygrade.changes.version_migration import VersionMigration, PriceDifference, price_differences, stated_by, summed
+from paygrade.changes.version_migration import PriceDifference, VersionMigration, price_differences, stated_by, summed
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.sources import offers

@@ -125,7 +125,7 @@ async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> P
     """Take back a change that has not taken effect. Refused `unknown_change`, `change_resolved`."""
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
-        change = await tx.plan_changes.lock_account(account, id)
+        change = await tx.plan_changes.hold(account, id)
         if change is None:
             raise _unknown(account, id)
         if change.state == "canceled" or change.undo:
@@ -254,7 +254,7 @@ async def _stated(
         at=at,
     )
     after = await follow_transition(tx, held, after, at=at)
-    now = await tx.plan_changes.lock_account(held.key, change.id)
+    now = await tx.plan_changes.hold(held.key, change.id)
     assert now is not None
     if now.state not in UNDER_WAY:
         return now

@@ -22,9 +22,9 @@ from paygrade.server.operations.events.batch import Taken
 from paygrade.server.operations.usage.alerts import Passed, note_alerts
 from paygrade.server.operations.usage.locked_batch import Due
 from paygrade.server.state.rollover import carried_into
-from paygrade.server.state.windows import Target, CountingWindow
+from paygrade.server.state.windows import CountingWindow, Target
 from paygrade.usage.balances import Grant, Row, SlotDetail, assemble, put, rolling_s, slot_of
-from paygrade.usage.entries import Change, Posting, Kept, Key
+from paygrade.usage.entries import Change, Kept, Key, Posting
 from paygrade.usage.ledger import slots, spend
 from paygrade.usage.meters import Measured, Read, Refusal, Said, Total, fold, take
 from paygrade.values.errors import Refused
@@ -53,7 +53,11 @@ class Chain(Struct, frozen=True):
 
 
 async def draw_events(
-    tx: "Transaction", catalog: Catalog, careful: Sequence[Taken], sums: Mapping[Key, tuple[int, CountingWindow]], at: datetime
+    tx: "Transaction",
+    catalog: Catalog,
+    careful: Sequence[Taken],
+    sums: Mapping[Key, tuple[int, CountingWindow]],
+    at: datetime,
 ) -> list[tuple[Taken, Refusal]]:
     """Draw these events, and add the `sums` of the others: all rows have to be locked in one order.
 

@@ -99,7 +99,7 @@ async def _save(store: "Store", batch: Batch, at: datetime) -> None:
             await tx.tell_balances(news)
 
 
-def _passed(news: "Iterable[News]", sums: "Mapping[Key, tuple[int, Window]]", at: datetime) -> Iterator[Passed]:
+def _passed(news: "Iterable[News]", sums: "Mapping[Key, tuple[int, CountingWindow]]", at: datetime) -> Iterator[Passed]:
     """Limits whose thresholds may lie between what balances were and are."""
     for account, pool, slot, used, _, _ in news:
         units, window = sums[account, pool, slot]

@@ -12,7 +12,7 @@ from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
 from paygrade.usage.balances import Grant, GrantKind, Share, share, slot_of
-from paygrade.usage.entries import Posting, Entry, EntryKind, derived, digest
+from paygrade.usage.entries import Entry, EntryKind, Posting, derived, digest
 from paygrade.usage.history import Stretch, burn_down
 from paygrade.usage.ledger import grants_of, in_window, slots
 from paygrade.values.errors import Refused

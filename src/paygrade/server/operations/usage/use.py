@@ -20,7 +20,7 @@ from paygrade.server.operations.usage.answers import Answer, ReservationView, pa
 from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
 from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Release, Reserve, id_of, mark_of
 from paygrade.usage.balances import Balance, Detail, slot_of
-from paygrade.usage.entries import Answered, Posting, Entry, EntryKind, Held, Reservation, derived
+from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Posting, Reservation, derived
 from paygrade.usage.ledger import (
     Spent,
     after,
