@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from paygrade.decisions.decide import decide
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.server.operations.usage.answers import Answer, packed
-from paygrade.server.operations.usage.requests import Asked, Consume, mark_of
+from paygrade.server.operations.usage.requests import Asked, Consume, digest_of
 from paygrade.usage.balances import Balance
 from paygrade.usage.entries import Entry, Key
 from paygrade.usage.ledger import edges, spend
@@ -111,7 +111,7 @@ def _use(plain: Plain, asked: Consume, place: int, at: datetime) -> bool:
     draws = spend(entitlements, snapshot.balances, feature, quantity, at).draws
     plain.entries.append(
         Entry(
-            asked.account, asked.id, "consume", feature, quantity, at, at, mark_of(asked), draws, None, asked.member,
+            asked.account, asked.id, "consume", feature, quantity, at, at, digest_of(asked), draws, None, asked.member,
             asked.properties, packed(decision),
         )
     )  # fmt: skip

@@ -80,7 +80,7 @@ def id_of(asked: Asked) -> str:
             return derived(asked.reservation, type(asked).__name__.lower())
 
 
-def mark_of(asked: Asked) -> int:
+def digest_of(asked: Asked) -> int:
     """What was asked, as 64 bits."""
     match asked:
         case Consume(properties=None):

@@ -18,7 +18,7 @@ from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.accounts.top_ups import ask_top_up
 from paygrade.server.operations.usage.answers import Answer, ReservationView, packed, unpacked
 from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
-from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Release, Reserve, id_of, mark_of
+from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Release, Reserve, id_of, digest_of
 from paygrade.usage.balances import Balance, Detail, slot_of
 from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Posting, Reservation, derived
 from paygrade.usage.ledger import (
@@ -116,7 +116,7 @@ def _one(book: Book, asked: Asked) -> Answer | Refused:
     known = book.answered.get((asked.account, id_of(asked)))
     # A step that has no id of its own and says something else than before meets a reservation that is resolved.
     named = isinstance(asked, Consume | Reserve) or (isinstance(asked, Commit) and asked.id is not None)
-    if known is not None and (named or known.digest == mark_of(asked)):
+    if known is not None and (named or known.digest == digest_of(asked)):
         return _again(book, asked, known)
     try:
         match asked:
@@ -136,7 +136,7 @@ def _one(book: Book, asked: Asked) -> Answer | Refused:
 
 def _again(book: Book, asked: Asked, known: Answered) -> Answer | Refused:
     """The answer that was given to this id before."""
-    if known.digest != mark_of(asked) or known.answer is None:
+    if known.digest != digest_of(asked) or known.answer is None:
         id = id_of(asked)
         return Refused(
             "id_conflict",
@@ -253,7 +253,7 @@ def _extend(book: Book, asked: Extend) -> Answer:
     # Nobody names this step, and taking it twice does no harm: it is entered for those who read the ledger.
     id = derived(reservation.id, "extend", uuid4().hex)
     entry = Entry(
-        asked.account, id, "extend", reservation.feature, asked.ttl_s, book.at, book.at, mark_of(asked),
+        asked.account, id, "extend", reservation.feature, asked.ttl_s, book.at, book.at, digest_of(asked),
         member=reservation.member,
     )  # fmt: skip
     book.enter(entry)
@@ -362,7 +362,7 @@ def _entry(
         quantity,
         book.at,
         book.at,
-        mark_of(asked),
+        digest_of(asked),
         draws,
         None if decision.allowed else decision.reason,
         getattr(asked, "member", None),
