@@ -65,7 +65,7 @@ class Violation(Struct, frozen=True):
     members: tuple[str, ...] = ()
 
 
-class Carried(Struct, frozen=True):
+class CarryOver(Struct, frozen=True):
     """What counts as used after the change, where that is not what was used. `how` new_window: a window begins anew."""
 
     feature: str
@@ -94,7 +94,7 @@ class Impact(Struct, frozen=True):
     """What follows for access, usage and what is over. `entitled` are the entitlements before and after."""
 
     deltas: tuple[Delta, ...]
-    usage: tuple[Carried, ...]
+    usage: tuple[CarryOver, ...]
     violations: tuple[Violation, ...]
     entitled: tuple[Mapping[str, Entitlement], Mapping[str, Entitlement]]
 
@@ -139,7 +139,7 @@ def _deltas(old: Snapshot, new: Snapshot, catalog: Catalog, at: datetime) -> tup
     )
 
 
-def _carried(old: Snapshot, new: Snapshot, rule: PlanChangeRule, at: datetime) -> tuple[Carried, ...]:
+def _carried(old: Snapshot, new: Snapshot, rule: PlanChangeRule, at: datetime) -> tuple[CarryOver, ...]:
     """What counts as used otherwise than it was used: by the rule, or since a window begins anew."""
     found = []
     for feature, after in _entitlements(new).items():
@@ -150,7 +150,7 @@ def _carried(old: Snapshot, new: Snapshot, rule: PlanChangeRule, at: datetime) -
             continue
         used = in_window(balance, before.from_at, at).used
         if used and after.from_at != before.from_at and after.granted:
-            found.append(Carried(feature, "new_window", used, in_window(balance, after.from_at, at).used))
+            found.append(CarryOver(feature, "new_window", used, in_window(balance, after.from_at, at).used))
         elif used and before.limit != after.limit and None not in (before.limit, after.limit):
             more = carried_over(
                 used,
@@ -159,7 +159,7 @@ def _carried(old: Snapshot, new: Snapshot, rule: PlanChangeRule, at: datetime) -
                 units_after=after.limit or 0,
                 elapsed=_elapsed(before, at),
             )
-            found += [Carried(feature, rule.usage, used, used + more)] if more else []
+            found += [CarryOver(feature, rule.usage, used, used + more)] if more else []
     return tuple(found)
 
 
@@ -172,7 +172,7 @@ def _elapsed(entitlement: Entitlement, at: datetime) -> Fraction:
     return Fraction((at - entitlement.from_at) // second, max(1, whole))
 
 
-def _counted(view: Snapshot, usage: Iterable[Carried], at: datetime) -> dict[str, Balance]:
+def _counted(view: Snapshot, usage: Iterable[CarryOver], at: datetime) -> dict[str, Balance]:
     """The balances with what counts as used after the change."""
     balances = dict(view.balances)
     for one in usage:

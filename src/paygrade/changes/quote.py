@@ -17,7 +17,7 @@ from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Subscription
 from paygrade.catalog.model import Catalog, Direction, PlanChangeRule
 from paygrade.changes.cost import CostPreview, bill, currency_of
-from paygrade.changes.impact import Carried, Delta, Matched, Violation, impact_of, match_rule
+from paygrade.changes.impact import CarryOver, Delta, Matched, Violation, impact_of, match_rule
 from paygrade.changes.positions import Position
 from paygrade.changes.proration import period_at
 from paygrade.changes.request import ChangeRequest, Resolved, resolve
@@ -96,7 +96,7 @@ class Quote(Struct, frozen=True):
     deltas: tuple[Delta, ...]
     violations: tuple[Violation, ...]
     executable: bool
-    usage: tuple[Carried, ...]
+    usage: tuple[CarryOver, ...]
     trial: TrialEffect | None
     money: CostPreview
     warnings: tuple[Caveat, ...]

@@ -15,7 +15,7 @@ from paygrade.billing.accounts import Account, Statement
 from paygrade.billing.facts import Customer, DowngradeGrace, ManualSubscription, Subscription
 from paygrade.billing.standing import in_phase, standings
 from paygrade.catalog.model import Catalog, Direction, Plan
-from paygrade.changes.impact import Carried, Delta, Impact, Matched, Violation, impact_of, match_rule
+from paygrade.changes.impact import CarryOver, Delta, Impact, Matched, Violation, impact_of, match_rule
 from paygrade.changes.positions import Position, direction_of, plan_position, positions
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Entitlement
@@ -38,7 +38,7 @@ class PlanTransition(Struct, frozen=True):
     matched: Matched
     subscriptions: tuple[str, ...]
     deltas: tuple[Delta, ...]
-    usage: tuple[Carried, ...]
+    usage: tuple[CarryOver, ...]
     violations: tuple[Violation, ...]
     leeways: tuple[DowngradeGrace, ...]
     lost: tuple[SeatLoss, ...] = ()

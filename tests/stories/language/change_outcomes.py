@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import Direction
 from paygrade.changes.cost import CostPreview, Invoice
-from paygrade.changes.impact import Carried, Violation
+from paygrade.changes.impact import CarryOver, Violation
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.quote import Quote
 from paygrade.changes.transition import PlanTransition
@@ -205,7 +205,7 @@ def counts(used: int, feature: str, units: int) -> Check:
     """What is used counts otherwise from now on."""
 
     def check(told: Found) -> Difference:
-        carried: tuple[Carried, ...] = _of_both(told, "usage") or ()
+        carried: tuple[CarryOver, ...] = _of_both(told, "usage") or ()
         return _among("usage", (feature, used, units), [(c.feature, c.used_before, c.used_after) for c in carried])
 
     return check

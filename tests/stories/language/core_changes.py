@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Body, Customer, ManualSubscription, Subscription
 from paygrade.catalog.model import Catalog
-from paygrade.changes.impact import Carried
+from paygrade.changes.impact import CarryOver
 from paygrade.changes.order import Progress
 from paygrade.changes.plan_change import (
     UNDER_WAY,
@@ -370,7 +370,7 @@ class Changes:
         self._resolve(self._changes[id], "applied", settlement=replace(found, leeways=leeways, lost=lost))
         return id
 
-    def _carry(self, key: str, held: Snapshot, carried: Carried) -> None:
+    def _carry(self, key: str, held: Snapshot, carried: CarryOver) -> None:
         balance = held.balances.get(carried.feature)
         if carried.how != "new_window" and balance is not None:
             more = carried.used_after - carried.used_before

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.catalog.model import NO_CATALOG, Catalog
-from paygrade.changes.impact import Carried
+from paygrade.changes.impact import CarryOver
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.transition import PlanTransition, bought, has_changed, is_as_expected, next_turn, transition
 from paygrade.decisions.snapshots import Snapshot
@@ -130,7 +130,7 @@ async def _held(tx: "Transaction", account: Account, catalog: Catalog, at: datet
     return (await with_balances(tx, now, at))[0]
 
 
-async def _carry(tx: "Transaction", account: str, held: Snapshot, carried: Carried, change: str, at: datetime) -> None:
+async def _carry(tx: "Transaction", account: str, held: Snapshot, carried: CarryOver, change: str, at: datetime) -> None:
     """Count from now on what the rule says, in the window that runs."""
     more = carried.used_after - carried.used_before
     balance = held.balances.get(carried.feature)
