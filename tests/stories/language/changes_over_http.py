@@ -13,7 +13,7 @@ from paygrade.changes.plan_change import UNDER_WAY, PlanChange
 from paygrade.changes.quote import Quote
 from paygrade.changes.request import ChangeRequest
 from stories.language.change_outcomes import Found, latest, plain, state_of
-from stories.language.owner_phrases import Accept, Change, Do, Errand, GoBack, Look, TakeBack
+from stories.language.owner_phrases import Accept, Change, Do, PlanChangeAsked, GoBack, Look, TakeBack
 from stories.language.product_phrases import Refusal
 from support.server_process import Api
 
@@ -41,7 +41,7 @@ class Changes:
         self._asked: dict[str, list[str]] = defaultdict(list)
         """The ids of the changes that were asked for here, by account."""
 
-    def run(self, errand: Errand) -> Found | Refusal:
+    def run(self, errand: PlanChangeAsked) -> Found | Refusal:
         try:
             if isinstance(errand.what, Look):
                 return self._look(errand)
@@ -57,7 +57,7 @@ class Changes:
                     return f"`{change.id}`, which is {change.state}: {change.error or change.reason or change.act}"
         return None
 
-    def _run(self, errand: Errand) -> Quote | PlanChange:
+    def _run(self, errand: PlanChangeAsked) -> Quote | PlanChange:
         account = errand.account
         match errand.what:
             case Change(wanted=wanted, only_quoted=only_quoted):
@@ -78,7 +78,7 @@ class Changes:
             case _:
                 assert_never(errand.what)
 
-    def _look(self, errand: Errand) -> Found | Refusal:
+    def _look(self, errand: PlanChangeAsked) -> Found | Refusal:
         """Whoever works on a change that waits looks again when something happened, a moment later."""
         give_up_at = time.monotonic() + WAIT_S
         while True:

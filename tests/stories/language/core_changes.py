@@ -41,7 +41,7 @@ from paygrade.values.errors import Refused
 from paygrade.values.states import NOT_LIVE
 from stories.language.change_outcomes import Found, latest, plain
 from stories.language.core_ledger import Ledger
-from stories.language.owner_phrases import Accept, Change, Do, Errand, GoBack, Look, TakeBack
+from stories.language.owner_phrases import Accept, Change, Do, PlanChangeAsked, GoBack, Look, TakeBack
 from stories.language.product_phrases import Refusal
 
 QUOTED_FOR = timedelta(hours=1)
@@ -92,13 +92,13 @@ class Changes:
 
     # What an owner asks for
 
-    def run(self, errand: Errand) -> Found | Refusal:
+    def run(self, errand: PlanChangeAsked) -> Found | Refusal:
         try:
             return plain(self._run(errand))
         except Refused as refused:
             return Refusal(refused.code)
 
-    def _run(self, errand: Errand) -> Quote | PlanChange:
+    def _run(self, errand: PlanChangeAsked) -> Quote | PlanChange:
         key = errand.account
         if not self._books.account(key).exists:
             raise Refused("unknown_account", key)

@@ -35,7 +35,7 @@ from stories.language.engine_connection import EngineConnection, as_form
 from stories.language.expectations import DecisionExpected
 from stories.language.language import Story, Weather
 from stories.language.operator_phrases import Choice, Edition, Migrating, Statement
-from stories.language.owner_phrases import Errand
+from stories.language.owner_phrases import PlanChangeAsked
 from stories.language.product_phrases import Refusal, Request, Told
 from stories.language.provider_phrases import Declined, Json, Provider
 from stories.language.runner import Answer, play
@@ -146,7 +146,7 @@ class CoreWorld:
             self.held(account), feature, expected.quantity, at, member=expected.member, properties=expected.properties
         )
 
-    def run(self, errand: Errand) -> Found | Refusal:
+    def run(self, errand: PlanChangeAsked) -> Found | Refusal:
         return self._changes.run(errand)
 
     def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:

@@ -26,7 +26,7 @@ from stories.language.editions import edited
 from stories.language.expectations import DecisionExpected
 from stories.language.language import Story, Weather
 from stories.language.operator_phrases import Choice, Edition, Migrating, Statement
-from stories.language.owner_phrases import Errand
+from stories.language.owner_phrases import PlanChangeAsked
 from stories.language.product_phrases import Refusal, Request, Told
 from stories.language.provider_phrases import Declined, Json, Provider
 from stories.language.runner import Answer, play
@@ -184,7 +184,7 @@ class HttpWorld:
         answer = _sent(self._api.post("/v1/check", json=asked))
         return msgspec.json.decode(answer.content, type=Decision)
 
-    def run(self, errand: Errand) -> Found | Refusal:
+    def run(self, errand: PlanChangeAsked) -> Found | Refusal:
         self._settled = False
         return self._changes.run(errand)
 

@@ -33,7 +33,7 @@ from paygrade.values.periods import parse_duration, parse_instant
 from stories.language import expectations, owner_phrases
 from stories.language.expectations import DecisionExpected, FindingsExpected
 from stories.language.operator_phrases import Choice, Edition, Migrating, Statement, statements
-from stories.language.owner_phrases import Errand, errands
+from stories.language.owner_phrases import PlanChangeAsked, plan_change_lines
 from stories.language.product_phrases import Asking, Refusal, askings, expecting
 from stories.language.provider_phrases import Provider, happenings, read_term
 
@@ -60,7 +60,7 @@ Meaning = (
     | Migrating
     | Weather
     | Asking
-    | Errand
+    | PlanChangeAsked
     | DecisionExpected
     | FindingsExpected
 )
@@ -141,7 +141,7 @@ class _Reader:
         if not moments:
             raise self._mistake(number, "a story needs a moment; write for example `2026-01-31T10:00Z`")
         lines = (line.meaning for moment in moments for line in moment.lines)
-        if not any(isinstance(meaning, DecisionExpected | Asking | Errand) for meaning in lines):
+        if not any(isinstance(meaning, DecisionExpected | Asking | PlanChangeAsked) for meaning in lines):
             raise self._mistake(number, "a story that expects no decision cannot fail; say what must hold")
         return Story(title, self.path, number, catalog, catalog_text, document, tuple(moments))
 
@@ -234,7 +234,7 @@ def _meaning(text: str) -> Meaning:
             return expecting(askings.read(asked)(), expected)
         case "owner":
             asked, _, expected = sentence.partition(": ")
-            return owner_phrases.expecting(errands.read(asked)(), expected)
+            return owner_phrases.expecting(plan_change_lines.read(asked)(), expected)
         case "weather":
             return _weather(sentence)
         case _:

@@ -56,7 +56,7 @@ class Look(Struct, frozen=True):
     """Read what has become of the latest change, whoever made it."""
 
 
-class Errand(Struct, frozen=True):
+class PlanChangeAsked(Struct, frozen=True):
     """What the owner of an account asks for, and how it must end."""
 
     account: str
@@ -64,60 +64,60 @@ class Errand(Struct, frozen=True):
     expected: ChangeExpected = ChangeExpected("")
 
 
-errands: Phrases[Errand] = Phrases("owner")
+plan_change_lines: Phrases[PlanChangeAsked] = Phrases("owner")
 # Any: the fields of what is wanted are of several types.
 wishes: Phrases[Mapping[str, Any]] = Phrases("owner who changes plans")
 
 
-def expecting(errand: Errand, text: str) -> Errand:
+def expecting(errand: PlanChangeAsked, text: str) -> PlanChangeAsked:
     """The same with how it must end, as written behind it. ValueError says what was expected instead."""
     return replace(errand, expected=read_expected(text))
 
 
-@errands.say("<account> <how:changes|would change> to <wishes>")
-def change(account: str, how: str, wishes: tuple[str, ...]) -> Errand:
-    return Errand(account, Change(_wanted(wishes), only_quoted=how == "would change"))
+@plan_change_lines.say("<account> <how:changes|would change> to <wishes>")
+def change(account: str, how: str, wishes: tuple[str, ...]) -> PlanChangeAsked:
+    return PlanChangeAsked(account, Change(_wanted(wishes), only_quoted=how == "would change"))
 
 
-@errands.say("<account> accepts the quote")
-def accept(account: str) -> Errand:
-    return Errand(account, Accept())
+@plan_change_lines.say("<account> accepts the quote")
+def accept(account: str) -> PlanChangeAsked:
+    return PlanChangeAsked(account, Accept())
 
 
-@errands.say("<account> takes the change back")
-def take_back(account: str) -> Errand:
-    return Errand(account, TakeBack())
+@plan_change_lines.say("<account> takes the change back")
+def take_back(account: str) -> PlanChangeAsked:
+    return PlanChangeAsked(account, TakeBack())
 
 
-@errands.say("<account> <how:goes|would go> back")
-def go_back(account: str, how: str) -> Errand:
-    return Errand(account, GoBack(only_quoted=how == "would go"))
+@plan_change_lines.say("<account> <how:goes|would go> back")
+def go_back(account: str, how: str) -> PlanChangeAsked:
+    return PlanChangeAsked(account, GoBack(only_quoted=how == "would go"))
 
 
-@errands.say("<account> looks at the change")
-def look(account: str) -> Errand:
-    return Errand(account, Look())
+@plan_change_lines.say("<account> looks at the change")
+def look(account: str) -> PlanChangeAsked:
+    return PlanChangeAsked(account, Look())
 
 
-@errands.say("<account> goes on after all")
-def keep_going(account: str) -> Errand:
+@plan_change_lines.say("<account> goes on after all")
+def keep_going(account: str) -> PlanChangeAsked:
     """Take a cancellation back, whoever set it."""
-    return Errand(account, Do("keep_going"))
+    return PlanChangeAsked(account, Do("keep_going"))
 
 
-@errands.say("<account> <act:pauses|resumes>")
-def pause(account: str, act: Literal["pauses", "resumes"]) -> Errand:
-    return Errand(account, Do("pause" if act == "pauses" else "resume"))
+@plan_change_lines.say("<account> <act:pauses|resumes>")
+def pause(account: str, act: Literal["pauses", "resumes"]) -> PlanChangeAsked:
+    return PlanChangeAsked(account, Do("pause" if act == "pauses" else "resume"))
 
 
-@errands.say("<account> <how:starts|extends> the trial until <until>")
-def set_trial(account: str, how: str, until: datetime) -> Errand:
-    return Errand(account, Do("set_trial", until))
+@plan_change_lines.say("<account> <how:starts|extends> the trial until <until>")
+def set_trial(account: str, how: str, until: datetime) -> PlanChangeAsked:
+    return PlanChangeAsked(account, Do("set_trial", until))
 
 
-@errands.say("<account> ends the trial")
-def end_trial(account: str) -> Errand:
-    return Errand(account, Do("end_trial"))
+@plan_change_lines.say("<account> ends the trial")
+def end_trial(account: str) -> PlanChangeAsked:
+    return PlanChangeAsked(account, Do("end_trial"))
 
 
 def _wanted(said: tuple[str, ...]) -> ChangeRequest:

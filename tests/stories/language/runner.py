@@ -20,7 +20,7 @@ from stories.language.change_outcomes import differences as unlike_expected
 from stories.language.expectations import DecisionExpected, FindingsExpected, differences
 from stories.language.language import Happening, Line, Story, Weather
 from stories.language.operator_phrases import Choice, Edition, Migrating, Statement
-from stories.language.owner_phrases import Errand
+from stories.language.owner_phrases import PlanChangeAsked
 from stories.language.product_phrases import Asking, Refusal, Request, Told, unlike
 from stories.language.provider_phrases import Provider
 
@@ -53,7 +53,7 @@ class World(Protocol):
     def ask(self, requests: Sequence[Request]) -> list[Told | Refusal]:
         """Make these requests, all at once; their answers in any order."""
 
-    def run(self, errand: Errand) -> Quoted | Changed | Refusal:
+    def run(self, errand: PlanChangeAsked) -> Quoted | Changed | Refusal:
         """Ask for what an owner wants; return what came of it once everybody has done what there is to do."""
 
     def findings(self, account: str) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ def _play_line(line: Line, world: World, given: Given) -> list[tuple[Said | None
         case Asking() as asking:
             world.quiesce()
             return _ask(asking, line.number, world, given)
-        case Errand() as errand:
+        case PlanChangeAsked() as errand:
             # What somebody changes to may not have been sold before.
             world.provider.sell_all()
             world.quiesce()

@@ -12,7 +12,7 @@ from stories.language.change_outcomes import details
 from stories.language.expectations import DecisionExpected, Detail, Outcome
 from stories.language.language import StoryMistake, parse
 from stories.language.operator_phrases import Statement, statements
-from stories.language.owner_phrases import Change, Errand, errands, wishes
+from stories.language.owner_phrases import Change, PlanChangeAsked, plan_change_lines, wishes
 from stories.language.product_phrases import Asking, Refusal, askings
 from stories.language.provider_phrases import happenings, terms
 
@@ -128,7 +128,7 @@ def test_an_errand_is_read_with_its_wishes() -> None:
     line = "  owner: acme would change to scale, 5 seats, no audit, paid yearly, at 2026-03-05T00:00Z: quoted upgrade\n"
     [story] = parse(HEAD + line, Path("file.story"))
     errand = story.moments[0].lines[0].meaning
-    assert isinstance(errand, Errand)
+    assert isinstance(errand, PlanChangeAsked)
     wanted = ChangeRequest(
         plan="scale",
         quantities={"seats": 5},
@@ -149,7 +149,7 @@ def test_a_statement_is_read_with_its_end_and_reason() -> None:
 
 def test_the_manual_lists_every_phrase() -> None:
     listed = DOCS.read_text().splitlines()
-    spoken = [*happenings.shown(), *terms.shown(), *statements.shown(), *askings.shown(), *errands.shown()]
+    spoken = [*happenings.shown(), *terms.shown(), *statements.shown(), *askings.shown(), *plan_change_lines.shown()]
     phrases = [*spoken, *wishes.shown(), *details.shown()]
     assert [phrase for phrase in phrases if phrase not in listed] == []
 
