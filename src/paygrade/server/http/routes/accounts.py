@@ -75,7 +75,9 @@ async def put_account(account: FromPath[str], request: HttpRequest, parts: InCon
 )
 async def get_account(account: FromPath[str], parts: InContext) -> accounts.AccountView:
     """All that is known of the account."""
-    return await accounts.get_account(parts.store, account=read_key(account, pointer="", noun="account"))
+    return await accounts.get_account(
+        parts.store, account=read_key(account, pointer="", noun="account"), at=parts.clock.now()
+    )
 
 
 @delete(

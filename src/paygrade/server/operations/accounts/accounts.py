@@ -5,9 +5,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
+from paygrade.catalog.model import NO_CATALOG
+from paygrade.entitlements.findings import Finding, findings
 from paygrade.server.operations.accounts.record import TimelineEntry, entry, lock_account, record, unknown_account
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.states import TERMINAL
@@ -20,7 +23,8 @@ PROVIDERS = ("stripe",)
 
 
 class AccountView(Struct, frozen=True):
-    """An account as it stands. `customers` are its customers at providers, by whichever way they were linked."""
+    """An account as it stands. `customers` are its customers at providers, by whichever way they were linked;
+    `findings` what of it needs a person's attention, where one account is asked for."""
 
     account: str
     name: str
@@ -33,6 +37,7 @@ class AccountView(Struct, frozen=True):
     blocks: tuple[Block, ...]
     members: tuple[Member, ...]
     since: datetime | None
+    findings: tuple[Finding, ...] = ()
 
 
 class AccountList(Struct, frozen=True):
@@ -85,10 +90,13 @@ async def put_account(
         return view(await record(tx, held, subject="profile", body=profile, at=at))
 
 
-async def get_account(store: "Store", *, account: str) -> AccountView:
+async def get_account(store: "Store", *, account: str, at: datetime) -> AccountView:
     """The account as it stands. Refused `unknown_account`."""
     async with store.transaction() as tx:
-        return view((await _load(tx, account)).account)
+        found = (await _load(tx, account)).account
+        published = await tx.catalogs.load()
+    catalog = published.catalog if published else NO_CATALOG
+    return replace(view(found), findings=findings(found, catalog, at))
 
 
 async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, search: str = "") -> AccountList:
