@@ -10,7 +10,7 @@ import psycopg
 
 from paygrade.catalog.model import Report, TopUp
 from paygrade.catalog.parse import parse
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.idempotent_writes import StripeCommands
@@ -46,7 +46,7 @@ class Billing(Clock):
         self.provider = StripeProvider(api_key=served.key, api_base=served.url, timeout_s=5)
         self.commands = StripeCommands(self.provider.connection)
         self.control = Api(f"{served.url}/_simulator", key=None)
-        self.shop = Shop(url=served.url, key=served.key)
+        self.shop = Company(url=served.url, key=served.key)
         self.stripe = self.shop._stripe
         document, lines = read_yaml(SAMPLE.read_bytes())
         self.document: Any = document

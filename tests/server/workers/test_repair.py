@@ -17,7 +17,7 @@ import pytest
 from paygrade.billing.drift import Drift
 from paygrade.billing.facts import Customer
 from paygrade.catalog.parse import parse
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.events import refs
@@ -48,7 +48,7 @@ class Provided(Clock):
         self.at = START
         self.provider = StripeProvider(api_key=served.key, api_base=served.url)
         self.control = Api(f"{served.url}/_simulator", key=None)
-        self.shop = Shop(url=served.url, key=served.key)
+        self.shop = Company(url=served.url, key=served.key)
         self.stripe = self.shop._stripe
         document, lines = read_yaml(SAMPLE.read_bytes())
         self.document: Any = document
