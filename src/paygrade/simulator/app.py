@@ -9,24 +9,21 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from paygrade.simulator import controls, errors, forms, overview
-from paygrade.simulator.delivery import Deliveries
-from paygrade.simulator.engine import Engine, Response
+from paygrade.simulator.account import Account
+from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
-from paygrade.simulator.lag import Replica
-from paygrade.simulator.weather import RETRY_AFTER_S, Mishap, Skies, Weather
+from paygrade.simulator.weather import RETRY_AFTER_S, Mishap
 
 # The ASGI protocol's own types are open mappings.
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-CLOCK_ADVANCE_S = 0.2  # how long a test clock is seen advancing if nobody looks
 
 DEFAULT_SECRET = "whsec_simulator"
 DEFAULT_KEY = "sk_test_simulator"
@@ -41,54 +38,15 @@ def create_app(
     key: str = DEFAULT_KEY,
 ) -> Simulator:
     """Make the ASGI app. With a `start` the clock stands still there until it is advanced or set running."""
-    return Simulator(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret, key=key)
+    return Simulator(Account(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret), key=key)
 
 
 class Simulator:
-    """One simulated account, its clock, its webhooks, and the ASGI callable in front of them."""
+    """The ASGI callable in front of one simulated account."""
 
-    def __init__(
-        self, *, seed: int, start: datetime | None, webhook_urls: Sequence[str], secret: str, key: str
-    ) -> None:
-        self.seed = seed
-        self.engine = Engine(seed, start or datetime.now(UTC))
-        self.deliveries = Deliveries(
-            secret=secret,
-            seed=seed,
-            now=lambda: self.now,
-            note=lambda event, pending: self.engine.note_webhooks(event, pending=pending),
-        )
-        self.weather = Weather()
-        self._skies = Skies(seed)
-        self._replica = Replica()
-        for url in webhook_urls:
-            self.deliveries.add_url(url)
-        self.running = start is None
+    def __init__(self, account: Account, *, key: str) -> None:
+        self.account = account
         self._key = key
-        self._offset = self.engine.now - datetime.now(UTC)
-        self._moved = asyncio.Event()
-        self._ticker: asyncio.Task[None] | None = None
-
-    @property
-    def now(self) -> datetime:
-        return max(self.engine.now, datetime.now(UTC) + self._offset) if self.running else self.engine.now
-
-    def catch_up(self) -> None:
-        """Let everything due by now happen, and hand out the events."""
-        self.engine.advance_to(self.now)
-        self._hand_out()
-
-    def advance_to(self, instant: datetime) -> None:
-        """Move the clock; raises ValueError if that is into the past."""
-        self.engine.advance_to(instant)
-        self._offset = self.engine.now - datetime.now(UTC)
-        self.catch_up()
-        self._moved.set()
-
-    def set_running(self, running: bool) -> None:
-        self._offset = self.engine.now - datetime.now(UTC)
-        self.running = running
-        self._moved.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -98,73 +56,36 @@ class Simulator:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        self.deliveries.start()
-        self._ticker = asyncio.create_task(self._tick(), name="simulator clock")
+        self.account.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._ticker.cancel()
-        await asyncio.gather(self._ticker, return_exceptions=True)
-        await self.deliveries.close()
+        await self.account.close()
         await send({"type": "lifespan.shutdown.complete"})
-
-    async def _tick(self) -> None:
-        """While the clock runs, let what falls due happen by itself."""
-        while True:
-            self._moved.clear()
-            wait_s = None
-            dues = [due for due in (self.engine.next_due, self.deliveries.next_late) if due is not None]
-            if self.running and dues:
-                due = min(dues)
-                wait_s = max(0.0, (due - self.now).total_seconds())
-            try:
-                async with asyncio.timeout(wait_s):  # not wait_for, which can swallow a cancellation
-                    await self._moved.wait()
-            except TimeoutError:
-                self.catch_up()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read_body(receive)
-        self.catch_up()
+        self.account.catch_up()
         path, method = scope["path"], scope["method"]
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
         query = scope["query_string"].decode()
         if path == "/" and method == "GET":
-            page = overview.render(self.engine.world, self.deliveries, running=self.running)
+            page = overview.render(self.account)
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")
             return
         if path.startswith("/_simulator/"):
             # Who has the answer to a request may flush before that request's own task comes to hand out its events.
-            self._hand_out()
-            response = await controls.answer(self, method, path.removeprefix("/_simulator/"), body)
+            self.account.hand_out()
+            response = await controls.answer(self.account, method, path.removeprefix("/_simulator/"), body)
             status, content, extra = response.status, msgspec.json.encode(response.body), response.headers
         else:
-            mishap = self._skies.meet(self.weather, at_s=_loop_time())
+            mishap = self.account.meet_weather()
             status, content, extra = self._stripe(method, path, headers, query=query, body=body, mishap=mishap)
             if mishap.hangs_s is not None:
-                self._hand_out()
+                self.account.hand_out()
                 await _hang(receive, send, for_s=mishap.hangs_s)
                 return
         await _send(send, status=status, content=content, type="application/json", extra=extra)
-        self._hand_out()
-
-    def _hand_out(self) -> None:
-        """Send off the new events, some of them twice if the weather says so."""
-        events = []
-        for event in self.engine.take_events():
-            events.append(event)
-            if self._skies.tell_twice(self.weather):
-                events.append(self.engine.repeat_event(event["id"]))
-        self._replica.note(events, at_s=_loop_time(), lag_max_s=self.weather.lag_ms[1] / 1000)
-        self.deliveries.accept(events, self.weather)
-        if self.engine.world.looks:
-            asyncio.get_running_loop().call_later(CLOCK_ADVANCE_S, self._finish_clocks)
-        self._moved.set()
-
-    def _finish_clocks(self) -> None:
-        """Let test clocks arrive, a moment after they were told to."""
-        if self.engine.world.looks:
-            self.engine.finish_clocks()
-            self._hand_out()
+        self.account.hand_out()
 
     def _stripe(
         self, method: str, path: str, headers: dict[str, str], *, query: str, body: bytes, mishap: Mishap
@@ -178,7 +99,7 @@ class Simulator:
             params = {**forms.decode(query), **forms.decode(body.decode(errors="replace"))}
             content, response = b"", None
             if mishap.takes_effect and method == "GET" and mishap.lag_s:
-                with self._replica.behind(self.engine.world, until_s=_loop_time() - mishap.lag_s):
+                with self.account.behind(mishap.lag_s):
                     response = self._ask(method, path, params, headers)
                     content = msgspec.json.encode(response.body)
             elif mishap.takes_effect:
@@ -192,7 +113,7 @@ class Simulator:
         return response.status, content, response.headers
 
     def _ask(self, method: str, path: str, params: Json, headers: dict[str, str]) -> Response:
-        return self.engine.request(
+        return self.account.engine.request(
             method,
             path,
             params,
@@ -233,10 +154,6 @@ async def _hang(receive: Receive, send: Send, *, for_s: float) -> None:
                 pass
     except TimeoutError:
         return
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def _send(send: Send, *, status: int, content: bytes, type: str, extra: dict[str, str] | None = None) -> None:

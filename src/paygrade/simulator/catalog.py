@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paygrade.simulator import errors, forms, shapes
+from paygrade.simulator import errors, forms, product_shapes
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -53,7 +53,7 @@ def create_product(world: World, params: Json) -> Json:
     id = forms.read_text(params, "id") or world.new_id("prod", length=14)
     if id in world.objects:
         raise errors.invalid("id", f"Product already exists: {id}", code="resource_already_exists")
-    product = shapes.product(id=id, at=world.at, name=forms.read_required(params, "name"))
+    product = product_shapes.product(id=id, at=world.at, name=forms.read_required(params, "name"))
     _set_product(product, params)
     world.emit("product.created", world.put(product))
     return product
@@ -87,7 +87,7 @@ def create_price(world: World, params: Json) -> Json:
     recurring = _read_recurring(world, params)
     product = _read_product(world, params)
     _claim_lookup_key(world, params, by=None)
-    price = shapes.price(
+    price = product_shapes.price(
         id=world.new_id("price"),
         at=world.at,
         product=product["id"],
@@ -103,7 +103,7 @@ def create_price(world: World, params: Json) -> Json:
     )
     world.put(price, product["id"])
     if recurring is not None:
-        world.plans[price["id"]] = shapes.plan(price)
+        world.plans[price["id"]] = product_shapes.plan(price)
     world.emit("price.created", price)
     return price
 
@@ -120,7 +120,7 @@ def update_price(world: World, id: str, params: Json) -> Json:
             if name in params:
                 price[name] = forms.read_text(params, name) or None
     if id in world.plans:
-        world.plans[id].update(shapes.plan(price))
+        world.plans[id].update(product_shapes.plan(price))
     return price
 
 
@@ -153,7 +153,7 @@ def _read_recurring(world: World, params: Json) -> Json | None:
             raise errors.invalid("recurring[meter]", "A meter goes with `usage_type=metered`.")
     if count is not None and count < 1:
         raise errors.invalid("recurring[interval_count]", "This value must be greater than or equal to 1.")
-    return shapes.recurring(
+    return product_shapes.recurring(
         interval=interval,
         interval_count=count or 1,
         usage_type=usage_type,

@@ -12,7 +12,7 @@ from typing import Any
 from paygrade.simulator import cycles, discounts, errors, forms, invoices, lifecycle, lines, payments, renewals
 from paygrade.simulator import subscriptions as subs
 from paygrade.simulator.forms import Json
-from paygrade.simulator.lifecycle import Change, HeldChange
+from paygrade.simulator.state.changes import Change, HeldChange
 from paygrade.simulator.world import World, copied
 
 UPDATE_FIELDS = subs.SHARED | {"cancellation_details", "pause_collection", "proration_date"}

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 
 from paygrade.simulator import cycles, errors, forms, happenings, lifecycle
 from paygrade.simulator.forms import Json
-from paygrade.simulator.world import Timeline, World
+from paygrade.simulator.time.timeline import Timeline
+from paygrade.simulator.world import World
 
 KIND = "test_helpers.test_clock"
 LIFE_S = 30 * cycles.DAY_S
@@ -118,8 +119,8 @@ def arrive_all(world: World) -> None:
 
 def happen_until(world: World, instant: datetime) -> None:
     """Let what falls due by an instant happen in order, in the time the world lives by."""
-    while (due := world.next_due) is not None and due <= instant:
-        happenings.happen(world, *world.take_due())
+    while (due := world.time.next_due) is not None and due <= instant:
+        happenings.happen(world, *world.time.take_due())
     world.now = instant
 
 

@@ -4,117 +4,115 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from paygrade.simulator import errors
+from paygrade.simulator.account import Account
 from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
 from paygrade.simulator.weather import parse_weather
 from paygrade.values.periods import parse_duration, parse_instant
 
-if TYPE_CHECKING:  # it answers by means of these controls
-    from paygrade.simulator.app import Simulator
 
-
-async def answer(simulator: Simulator, method: str, what: str, body: bytes) -> Response:
+async def answer(account: Account, method: str, what: str, body: bytes) -> Response:
     handler = CONTROLS.get((method, what))
     if handler is None:
         known = ", ".join(f"{m} /_simulator/{name}" for m, name in CONTROLS)
         return _told(404, f"no such control: {method} /_simulator/{what}; there are {known}")
     try:
         wanted = msgspec.json.decode(body or b"{}", type=dict[str, Any])
-        return Response(200, await handler(simulator, wanted))
+        return Response(200, await handler(account, wanted))
     except (ValueError, msgspec.MsgspecError) as error:
         return _told(400, str(error))
     except errors.RefusedByStripe as refused:
         return Response(refused.status, {"error": refused.error})
 
 
-async def show_clock(simulator: Simulator, _wanted: Json) -> Json:
-    now = simulator.now.astimezone(UTC)
+async def show_clock(account: Account, _wanted: Json) -> Json:
+    now = account.now.astimezone(UTC)
     text = now.isoformat(timespec="microseconds" if now.microsecond else "seconds")
     return {
         "now": text.replace("+00:00", "Z"),
-        "running": simulator.running,
-        "seed": simulator.seed,
+        "running": account.running,
+        "seed": account.seed,
     }
 
 
-async def move_clock(simulator: Simulator, wanted: Json) -> Json:
+async def move_clock(account: Account, wanted: Json) -> Json:
     _check_keys(wanted, "advance", "to", "running")
     if "advance" in wanted and "to" in wanted:
         raise ValueError("give either `advance` or `to`")
     if "running" in wanted and not isinstance(wanted["running"], bool):
         raise ValueError("`running` is true or false")
     if "advance" in wanted:
-        simulator.advance_to(simulator.now + parse_duration(str(wanted["advance"])))
+        account.advance_to(account.now + parse_duration(str(wanted["advance"])))
     if "to" in wanted:
-        simulator.advance_to(parse_instant(str(wanted["to"])))
+        account.advance_to(parse_instant(str(wanted["to"])))
     if "running" in wanted:
-        simulator.set_running(wanted["running"])
-    return await show_clock(simulator, {})
+        account.set_running(wanted["running"])
+    return await show_clock(account, {})
 
 
-async def show_weather(simulator: Simulator, _wanted: Json) -> Json:
-    return dict(msgspec.to_builtins(simulator.weather))
+async def show_weather(account: Account, _wanted: Json) -> Json:
+    return dict(msgspec.to_builtins(account.weather))
 
 
-async def set_weather(simulator: Simulator, wanted: Json) -> Json:
-    simulator.weather = parse_weather(wanted)
-    return await show_weather(simulator, {})
+async def set_weather(account: Account, wanted: Json) -> Json:
+    account.weather = parse_weather(wanted)
+    return await show_weather(account, {})
 
 
-async def flush(simulator: Simulator, _wanted: Json) -> Json:
-    return dict(await simulator.deliveries.flush())
+async def flush(account: Account, _wanted: Json) -> Json:
+    return dict(await account.deliveries.flush())
 
 
-async def add_webhook(simulator: Simulator, wanted: Json) -> Json:
+async def add_webhook(account: Account, wanted: Json) -> Json:
     _check_keys(wanted, "url", "thin")
     url = wanted.get("url")
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise ValueError("`url` is the http address that receives webhooks")
     if not isinstance(wanted.get("thin", False), bool):
         raise ValueError("`thin` is true for an endpoint that gets notifications without the object")
-    simulator.deliveries.add_url(url, thin=wanted.get("thin", False))
-    return {"urls": simulator.deliveries.urls}
+    account.deliveries.add_url(url, thin=wanted.get("thin", False))
+    return {"urls": account.deliveries.urls}
 
 
-async def show_webhooks(simulator: Simulator, _wanted: Json) -> Json:
-    return {"urls": simulator.deliveries.urls}
+async def show_webhooks(account: Account, _wanted: Json) -> Json:
+    return {"urls": account.deliveries.urls}
 
 
-async def show_deliveries(simulator: Simulator, _wanted: Json) -> Json:
-    return {"deliveries": [delivery.described() for delivery in reversed(simulator.deliveries.history)]}
+async def show_deliveries(account: Account, _wanted: Json) -> Json:
+    return {"deliveries": [delivery.described() for delivery in reversed(account.deliveries.history)]}
 
 
-async def show_settings(simulator: Simulator, _wanted: Json) -> Json:
-    return dict(msgspec.to_builtins(simulator.engine.settings))
+async def show_settings(account: Account, _wanted: Json) -> Json:
+    return dict(msgspec.to_builtins(account.engine.settings))
 
 
-async def change_settings(simulator: Simulator, wanted: Json) -> Json:
-    _check_keys(wanted, *(await show_settings(simulator, {})))
-    simulator.engine.change_settings(wanted)
-    return await show_settings(simulator, {})
+async def change_settings(account: Account, wanted: Json) -> Json:
+    _check_keys(wanted, *(await show_settings(account, {})))
+    account.engine.change_settings(wanted)
+    return await show_settings(account, {})
 
 
-async def authenticate(simulator: Simulator, wanted: Json) -> Json:
+async def authenticate(account: Account, wanted: Json) -> Json:
     _check_keys(wanted, "payment_intent", "succeeds")
     if not isinstance(wanted.get("payment_intent"), str):
         raise ValueError("`payment_intent` is the id of a payment that requires action")
-    return simulator.engine.authenticate(wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True)
+    return account.engine.authenticate(wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True)
 
 
-async def dispute(simulator: Simulator, wanted: Json) -> Json:
+async def dispute(account: Account, wanted: Json) -> Json:
     _check_keys(wanted, "charge", "reason", "inquiry")
     charge, reason = wanted.get("charge"), wanted.get("reason", "fraudulent")
     if not isinstance(charge, str) or not isinstance(reason, str):
         raise ValueError("`charge` is the id of the charge to dispute, `reason` one of Stripe's dispute reasons")
-    return simulator.engine.dispute(charge, reason=reason, inquiry=wanted.get("inquiry") is True)
+    return account.engine.dispute(charge, reason=reason, inquiry=wanted.get("inquiry") is True)
 
 
-CONTROLS: dict[tuple[str, str], Callable[[Simulator, Json], Awaitable[Json]]] = {
+CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
     ("GET", "clock"): show_clock,
     ("POST", "clock"): move_clock,
     ("GET", "weather"): show_weather,

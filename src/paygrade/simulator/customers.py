@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from paygrade.simulator import errors, forms, lifecycle, payments, shapes
+from paygrade.simulator import customer_shapes, errors, forms, lifecycle, payments
 from paygrade.simulator.forms import Json
-from paygrade.simulator.subscriptions import live_customer
+from paygrade.simulator.state.cards import magic_card
 from paygrade.simulator.world import World
 
 TEXTS = ("name", "email", "description", "phone")
@@ -19,7 +19,7 @@ def create_customer(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     prefix = world.new_id("p", length=8)[2:].upper()
     clock = _read_clock(world, params)
-    customer = shapes.customer(id=world.new_id("cus", length=14), at=world.at, prefix=prefix, test_clock=clock)
+    customer = customer_shapes.customer(id=world.new_id("cus", length=14), at=world.at, prefix=prefix, test_clock=clock)
     attached = None
     if id := forms.read_text(params, "payment_method"):
         attached = payments.attach(world, id, customer=customer, param="payment_method")
@@ -38,7 +38,7 @@ def _read_clock(world: World, params: Json) -> str | None:
 
 def update_customer(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, CUSTOMER_FIELDS)
-    customer = live_customer(world, id)
+    customer = world.live_customer(id)
     with world.changing(customer):
         _set_customer(world, customer, params)
     return customer
@@ -47,7 +47,7 @@ def update_customer(world: World, id: str, params: Json) -> Json:
 def delete_customer(world: World, id: str, params: Json) -> Json:
     """Delete a customer: subscriptions end at once, and only a stub stays behind."""
     forms.check_known(params, frozenset({"expand"}))
-    customer = live_customer(world, id)
+    customer = world.live_customer(id)
     return lifecycle.delete_customer(world, customer)
 
 
@@ -68,7 +68,7 @@ def _set_customer(world: World, customer: Json, params: Json) -> None:
         if name in params:
             customer[name] = forms.read_text(params, name) or None
     if "address" in params:
-        customer["address"] = {**shapes.NO_ADDRESS, **forms.read_object(params, "address")}
+        customer["address"] = {**customer_shapes.NO_ADDRESS, **forms.read_object(params, "address")}
     if "shipping" in params:
         customer["shipping"] = forms.read_object(params, "shipping") or None
     if "preferred_locales" in params:
@@ -80,7 +80,7 @@ def create_payment_method(world: World, params: Json) -> Json:
     if forms.read_required(params, "type") != "card":
         raise errors.not_one_of("type", value=params["type"], choices=("card",))
     token = forms.read_text(forms.read_object(params, "card"), "token") or "tok_visa"
-    card = payments.magic_card(token)
+    card = magic_card(token)
     if card is None:
         raise errors.missing(kind="token", id=token, param="card[token]")
     payment_method = payments.make_payment_method(world, card, customer=None)
@@ -90,7 +90,7 @@ def create_payment_method(world: World, params: Json) -> Json:
 
 def attach_payment_method(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, frozenset({"customer", "expand"}))
-    customer = live_customer(world, forms.read_required(params, "customer"))
+    customer = world.live_customer(forms.read_required(params, "customer"))
     return payments.attach(world, id, customer=customer, param="payment_method")
 
 

@@ -7,7 +7,7 @@ invoice items.)
 
 from __future__ import annotations
 
-from paygrade.simulator import errors, forms, invoice_shapes, subscriptions
+from paygrade.simulator import errors, forms, invoice_shapes
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -31,9 +31,8 @@ FIELDS = frozenset(
 def create(world: World, params: Json) -> Json:
     forms.check_known(params, FIELDS)
     invoice = _draft(world, params)
-    customer = subscriptions.live_customer(
-        world, invoice["customer"] if invoice is not None else forms.read_required(params, "customer")
-    )
+    owner = invoice["customer"] if invoice is not None else forms.read_required(params, "customer")
+    customer = world.live_customer(owner)
     if "customer" in params and params["customer"] != customer["id"]:
         raise errors.invalid("invoice", "The invoice belongs to another customer.")
     forms.read_required(params, "amount")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paygrade.simulator import cycles, errors, forms, invoice_items, invoice_shapes, invoices, subscriptions
+from paygrade.simulator import cycles, errors, forms, invoice_items, invoice_shapes, invoices
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -30,7 +30,7 @@ UPDATE_FIELDS = frozenset({"auto_advance", "default_payment_method", "descriptio
 def create_invoice(world: World, params: Json) -> Json:
     """Draft an invoice of no subscription; it stays a draft unless told to advance (Stripe docs: create an invoice)."""
     forms.check_known(params, CREATE_FIELDS)
-    customer = subscriptions.live_customer(world, forms.read_required(params, "customer"))
+    customer = world.live_customer(forms.read_required(params, "customer"))
     if forms.read_list(params, "discounts"):
         raise errors.invalid("discounts", "The simulator discounts invoices of subscriptions only.")
     method = forms.read_choice(params, "collection_method", ("charge_automatically", "send_invoice"))
@@ -68,7 +68,7 @@ def update_invoice(world: World, id: str, params: Json) -> Json:
     if invoice["status"] != "draft" and set(params) - {"auto_advance", "metadata", "expand"}:
         message = "Finalized invoices can't be updated in this way."
         raise errors.invalid("invoice", message, code="invoice_not_editable")
-    customer = subscriptions.live_customer(world, invoice["customer"])
+    customer = world.live_customer(invoice["customer"])
     with world.changing(invoice):
         invoice["metadata"] = forms.merge_metadata(invoice["metadata"], params)
         for name in ("description", "footer"):
@@ -108,7 +108,7 @@ def _own_card(world: World, customer: Json, params: Json) -> str | None:
 def pay_invoice(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, PAY_FIELDS)
     invoice = world.get("invoice", id)
-    subscriptions.live_customer(world, invoice["customer"])
+    world.live_customer(invoice["customer"])
     named = forms.read_text(params, "payment_method")
     if named and world.get("payment_method", named, param="payment_method")["customer"] != invoice["customer"]:
         message = "The payment method is not attached to this invoice's customer."
@@ -121,7 +121,7 @@ def pay_invoice(world: World, id: str, params: Json) -> Json:
 def finalize_invoice(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, frozenset({"auto_advance", "expand"}))
     invoice = world.get("invoice", id)
-    subscriptions.live_customer(world, invoice["customer"])
+    world.live_customer(invoice["customer"])
     if invoice["status"] != "draft":
         raise errors.invalid("invoice", "Only draft invoices can be finalized.", code="invoice_not_editable")
     if forms.read_bool(params, "auto_advance") is True:

@@ -1,12 +1,12 @@
-"""How invoices and payments look at API version 2026-10-28.endive; `shapes` has the other objects."""
+"""How invoices and payments look at API version 2026-10-28.endive."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from typing import Any
 
+from paygrade.simulator.customer_shapes import NO_ADDRESS
 from paygrade.simulator.forms import Json
-from paygrade.simulator.shapes import NO_ADDRESS
 
 _BLANK: Json = {
     "object": "invoice",

@@ -8,11 +8,10 @@ subscription statuses.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from paygrade.simulator import cycles, discounts, forms, shapes
+from paygrade.simulator import cycles, discounts, forms, subscription_shapes
 from paygrade.simulator.forms import Json
-from paygrade.simulator.world import Debit, World
+from paygrade.simulator.state.changes import Change
+from paygrade.simulator.world import World
 
 ENDED = ("canceled", "incomplete_expired")
 OWING = ("past_due", "unpaid")
@@ -138,7 +137,7 @@ def expire_incomplete(world: World, subscription: Json) -> None:
 def pause(world: World, subscription: Json, *, reason: str) -> None:
     with world.changing(subscription):
         subscription["status"] = "paused"
-        subscription["status_details"] = shapes.paused(at=world.at, reason=reason)
+        subscription["status_details"] = subscription_shapes.paused(at=world.at, reason=reason)
     world.emit("customer.subscription.paused", subscription)
 
 
@@ -169,29 +168,6 @@ def schedule_trial(world: World, subscription: Json) -> None:
     ending = subscription["trial_end"]
     world.schedule(max(world.at, ending - TRIAL_NOTICE_S), "trial_will_end", subscription["id"])
     world.schedule(ending, "end_trial", subscription["id"])
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A subscription as an update would leave it, and what that costs."""
-
-    items: list[Json]
-    anchor: int
-    lines: list[Json]
-    bill_now: bool
-    trial: tuple[int, int] | None = None  # a trial that begins or is moved
-    trial_ends: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HeldChange:
-    """A change that waits for its invoice to be paid: until then `items` stays as it is."""
-
-    invoice: str
-    change: Change
-    debits: dict[str, Debit]  # as they were
-    metadata: Json  # as it was sent: merged once the change is made
-    discounts: list[Json] | None  # None: they stay as they are
 
 
 def adopt(world: World, subscription: Json, change: Change) -> None:

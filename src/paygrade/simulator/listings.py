@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paygrade.simulator import forms, subscriptions, thin
+from paygrade.simulator import forms, thin
 from paygrade.simulator.forms import Json
 from paygrade.simulator.reading import LIST_FIELDS, Test, filters, page
 from paygrade.simulator.world import World
@@ -173,7 +173,7 @@ def retrieve_thin_event(world: World, id: str, _params: Json) -> Json:
 
 def list_customer_payment_methods(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, LIST_FIELDS | {"type"})
-    subscriptions.live_customer(world, id)
+    world.live_customer(id)
     keep = _attached(id, params)
     url = f"/v1/customers/{id}/payment_methods"
     return page(world, f"payment_method/{id}", params, url=url, keep=keep)

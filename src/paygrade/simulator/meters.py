@@ -6,10 +6,9 @@ Laws. An identifier counts once within a day. Usage of a period is what its even
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from paygrade.simulator import cycles, errors, forms
 from paygrade.simulator.forms import Json
+from paygrade.simulator.state.usage import Usage
 from paygrade.simulator.world import World
 
 KIND = "billing.meter"
@@ -38,12 +37,6 @@ SUMMARY_FIELDS = frozenset(
         "expand",
     }
 )
-
-
-class Usage(NamedTuple):
-    at: int
-    value: int
-    identifier: str
 
 
 def create(world: World, params: Json) -> Json:

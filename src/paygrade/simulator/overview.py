@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
 
-from paygrade.simulator.delivery import Deliveries
+from paygrade.simulator.account import Account
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -19,8 +19,9 @@ STYLE = (
 )
 
 
-def render(world: World, deliveries: Deliveries, *, running: bool) -> str:
-    clock = f"{world.now:%Y-%m-%d %H:%M:%S} UTC, {'running' if running else 'standing still'}"
+def render(account: Account) -> str:
+    world = account.engine.world
+    clock = f"{world.now:%Y-%m-%d %H:%M:%S} UTC, {'running' if account.running else 'standing still'}"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>Stripe simulator</title>",
         "<meta name=viewport content='width=device-width'>",
@@ -35,7 +36,7 @@ def render(world: World, deliveries: Deliveries, *, running: bool) -> str:
         _table(
             "Last deliveries",
             ("event", "type", "endpoint", "status", "attempts"),
-            ((d.event, d.type, d.url, d.status, str(d.attempts)) for d in reversed(deliveries.history)),
+            ((d.event, d.type, d.url, d.status, str(d.attempts)) for d in reversed(account.deliveries.history)),
         ),
     ]
     return "".join(parts)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from paygrade.simulator import cycles, errors, forms, invoices, lifecycle, lines, renewals
 from paygrade.simulator.forms import Json
-from paygrade.simulator.world import Resumption, World
+from paygrade.simulator.state.changes import Resumption
+from paygrade.simulator.world import World
 
 PAUSE_FIELDS = frozenset({"bill_for", "invoicing_behavior", "type", "expand"})
 RESUME_FIELDS = frozenset(

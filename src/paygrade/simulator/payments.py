@@ -7,45 +7,10 @@ a card that is merely attached is never charged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from paygrade.simulator import errors, invoice_shapes, shapes
+from paygrade.simulator import customer_shapes, errors, invoice_shapes
 from paygrade.simulator.forms import Json
+from paygrade.simulator.state.cards import DECLINES, Card, magic_card
 from paygrade.simulator.world import World
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    brand: str
-    last4: str
-    declines_with: str | None = None  # the decline code of a charge
-    attaches: bool = True
-    authenticates: bool = False  # the customer must confirm every charge
-    disputes_as: str | None = None  # the reason every charge is disputed for
-    inquires: bool = False  # the dispute is only an inquiry
-
-
-MAGIC_CARDS = {
-    "visa": Card("visa", "4242"),
-    "visa_debit": Card("visa", "5556"),
-    "mastercard": Card("mastercard", "4444"),
-    "amex": Card("amex", "8431"),
-    "discover": Card("discover", "1117"),
-    "chargeCustomerFail": Card("visa", "0341", declines_with="generic_decline"),
-    "chargeDeclined": Card("visa", "0002", declines_with="generic_decline", attaches=False),
-    "chargeDeclinedInsufficientFunds": Card("visa", "9995", declines_with="insufficient_funds", attaches=False),
-    "chargeDeclinedExpiredCard": Card("visa", "0069", declines_with="expired_card", attaches=False),
-    "authenticationRequired": Card("visa", "3184", authenticates=True),
-    "createDispute": Card("visa", "0259", disputes_as="fraudulent"),
-    "createDisputeProductNotReceived": Card("visa", "2685", disputes_as="product_not_received"),
-    "createDisputeInquiry": Card("visa", "1976", disputes_as="fraudulent", inquires=True),
-}
-
-DECLINES = {
-    "generic_decline": ("card_declined", "Your card was declined."),
-    "insufficient_funds": ("card_declined", "Your card has insufficient funds."),
-    "expired_card": ("expired_card", "Your card has expired."),
-}
 
 NO_CARD_MESSAGE = (
     "This customer has no attached payment source or default payment method. "
@@ -53,22 +18,14 @@ NO_CARD_MESSAGE = (
 )
 
 
-def magic_card(id: str) -> Card | None:
-    """Give the card behind `pm_card_…` or `tok_…`; Stripe writes some with the brand inside."""
-    for prefix in ("pm_card_visa_", "pm_card_", "tok_visa_", "tok_"):
-        if id.startswith(prefix) and (card := MAGIC_CARDS.get(id.removeprefix(prefix))):
-            return card
-    return None
-
-
 def make_payment_method(world: World, card: Card, *, customer: str | None) -> Json:
-    shape = shapes.card(
+    shape = customer_shapes.card(
         brand=card.brand,
         last4=card.last4,
         fingerprint=f"simulated{card.last4:>07}",
         exp_year=world.now.year + 3,
     )
-    payment_method = shapes.payment_method(id=world.new_id("pm"), at=world.at, card=shape, customer=customer)
+    payment_method = customer_shapes.payment_method(id=world.new_id("pm"), at=world.at, card=shape, customer=customer)
     world.cards[payment_method["id"]] = card
     return world.put(payment_method)
 

@@ -35,10 +35,10 @@ def create_preview(world: World, params: Json) -> Json:
     forms.check_known(details, DETAILS, within="subscription_details")
     if id := forms.read_text(params, "subscription"):
         subscription = world.get("subscription", id, param="subscription")
-        customer = subs.live_customer(world, subscription["customer"])
+        customer = world.live_customer(subscription["customer"])
         billed, at = _upcoming(world, copied(subscription), details)
     else:
-        customer = subs.live_customer(world, forms.read_required(params, "customer"))
+        customer = world.live_customer(forms.read_required(params, "customer"))
         subscription, billed = subs.prepare(world, customer, details)
         at = world.at
     active = discounts.read(world, params, subscription)

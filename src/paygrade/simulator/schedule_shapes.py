@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paygrade.simulator import shapes
+from paygrade.simulator import subscription_shapes
 from paygrade.simulator.forms import Json
 
 
@@ -13,7 +13,7 @@ def schedule(*, id: str, at: int, customer: Json, phases: list[Json], **known: A
         "id": id,
         "object": "subscription_schedule",
         "application": None,
-        "billing_mode": shapes.billing_mode(type="flexible", at=at),
+        "billing_mode": subscription_shapes.billing_mode(type="flexible", at=at),
         "canceled_at": None,
         "completed_at": None,
         "created": at,

@@ -45,7 +45,7 @@ def create(world: World, params: Json) -> Json:
     forms.check_known(params, FIELDS)
     if id := forms.read_text(params, "from_subscription"):
         return _adopt(world, world.get("subscription", id, param="from_subscription"), params)
-    customer = subs.live_customer(world, forms.read_required(params, "customer"))
+    customer = world.live_customer(forms.read_required(params, "customer"))
     start = params.get("start_date")
     begins = world.at if start in (None, "now") else forms.read_int(params, "start_date") or 0
     if begins < world.at:

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from paygrade.simulator import cycles, discounts, errors, forms, invoices, lifecycle, lines, payments, renewals, shapes
+from paygrade.simulator import (
+    cycles,
+    discounts,
+    errors,
+    forms,
+    invoices,
+    lifecycle,
+    lines,
+    payments,
+    renewals,
+    subscription_shapes,
+)
 from paygrade.simulator.forms import Json
 from paygrade.simulator.world import World
 
@@ -47,7 +58,7 @@ CANCEL_FIELDS = frozenset({"cancellation_details", "invoice_now", "prorate", "ex
 
 def create(world: World, params: Json, *, schedule: str | None = None) -> Json:
     forms.check_known(params, CREATE_FIELDS)
-    customer = live_customer(world, forms.read_required(params, "customer"))
+    customer = world.live_customer(forms.read_required(params, "customer"))
     subscription, billed = prepare(world, customer, params)
     subscription["schedule"] = schedule
     behavior = forms.read_choice(params, "payment_behavior", PAYMENT_BEHAVIORS) or "allow_incomplete"
@@ -103,13 +114,6 @@ def cancel(world: World, id: str, params: Json) -> Json:
     return subscription
 
 
-def live_customer(world: World, id: str) -> Json:
-    customer = world.get("customer", id, param="customer")
-    if customer.get("deleted"):
-        raise errors.missing(kind="customer", id=id, param="customer")
-    return customer
-
-
 def read_price(world: World, wanted: Json, *, param: str) -> Json:
     id = wanted.get("price") or wanted.get("plan")
     if not id:
@@ -144,7 +148,7 @@ def read_payment_method(world: World, params: Json, *, customer: str) -> str | N
 
 
 def make_item(world: World, *, subscription: str, price: Json, quantity: int | None, wanted: Json) -> Json:
-    item = shapes.subscription_item(
+    item = subscription_shapes.subscription_item(
         id=world.new_id("si", length=14),
         at=world.at,
         subscription=subscription,
@@ -238,13 +242,13 @@ def _plan_end(world: World, subscription: Json, end: int, *, at_period_end: bool
 def _read_new(world: World, customer: Json, params: Json) -> Json:
     mode = forms.read_object(params, "billing_mode")
     type = forms.read_choice(mode, "type", ("classic", "flexible")) or "flexible"
-    subscription = shapes.subscription(
+    subscription = subscription_shapes.subscription(
         id=world.new_id("sub"),
         at=world.at,
         customer=customer["id"],
         test_clock=customer["test_clock"],
         currency=customer["currency"] or "usd",
-        billing_mode=shapes.billing_mode(type=type, at=world.at),
+        billing_mode=subscription_shapes.billing_mode(type=type, at=world.at),
         metadata=forms.merge_metadata({}, params),
         description=forms.read_text(params, "description") or None,
         default_payment_method=read_payment_method(world, params, customer=customer["id"]),
