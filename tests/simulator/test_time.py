@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from paygrade.simulator.serve import running
+from paygrade.simulator.http.serve import running
 
 from .conftest import Simulated, client_of, instant, until
 

@@ -18,7 +18,11 @@ from typing import Any
 
 import msgspec
 
-from paygrade.simulator import clocks, disputes, errors, invoices, reading, routes
+from paygrade.simulator import errors
+from paygrade.simulator.api import reading, routes
+from paygrade.simulator.billing import invoices
+from paygrade.simulator.clocks import test_clocks as clocks
+from paygrade.simulator.customers import disputes
 from paygrade.simulator.forms import Json
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.time.timeline import Timeline

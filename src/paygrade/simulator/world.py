@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 
 from paygrade.simulator import errors
-from paygrade.simulator.events import EventLog
 from paygrade.simulator.forms import Json
 from paygrade.simulator.state.cards import Card
 from paygrade.simulator.state.changes import Debit, HeldChange, Resumption
+from paygrade.simulator.state.event_log import EventLog
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.state.usage import Usage
 from paygrade.simulator.time.timeline import Timeline
