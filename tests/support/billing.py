@@ -25,7 +25,7 @@ from paygrade.server.process.yaml import read_yaml
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.sync import claim_subjects, sync_subject
 from paygrade.server.workers.usage_reports import Metering, Outcome, claim_reports, mark_reports, report_window
-from paygrade.simulator.serve import Running, running
+from paygrade.simulator.http.serve import Running, running
 from support.server_process import SAMPLE, Api
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)

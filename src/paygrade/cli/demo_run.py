@@ -30,7 +30,7 @@ from paygrade.cli.demo_company import Company
 from paygrade.cli.demo_story import Stage, play
 from paygrade.server.process.settings import DEFAULT_PORT, Settings
 from paygrade.server.process.yaml import read_yaml
-from paygrade.simulator import serve as simulator
+from paygrade.simulator.http import serve as simulator
 from paygrade.values.errors import Unavailable
 
 KEY = "sk_demo"

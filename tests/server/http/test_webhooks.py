@@ -12,7 +12,7 @@ from paygrade.cli.demo_company import Company
 from paygrade.providers.stripe.signatures import sign
 from paygrade.server.process.settings import Settings
 from paygrade.server.process.yaml import read_yaml
-from paygrade.simulator.serve import Running, running
+from paygrade.simulator.http.serve import Running, running
 from support.server_process import SAMPLE, Api, empty_database, serving
 
 SECRETS = ("whsec_simulator", "whsec_being_rolled_out")

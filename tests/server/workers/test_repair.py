@@ -29,7 +29,7 @@ from paygrade.server.process.yaml import read_yaml
 from paygrade.server.workers.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events
 from paygrade.server.workers.sweeps import UNLISTED_MAX, run_sweep, start_sweep_regularly
 from paygrade.server.workers.sync import claim_subjects, fetch_subject, save_reading, sync_subject
-from paygrade.simulator.serve import Running, running
+from paygrade.simulator.http.serve import Running, running
 from paygrade.values.errors import Refused
 from support.fake_provider import Event, World, customer
 from support.large_account import LeanStripe
