@@ -17,7 +17,7 @@ import uvicorn
 from psycopg import conninfo, sql
 
 from paygrade.cli import wiring
-from paygrade.server.http.whole_answers import WholeAnswers
+from paygrade.server.http.protocol import configure
 from paygrade.server.process.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
 
@@ -78,7 +78,7 @@ def serving(settings: Settings, database_url: str, *, catalog: bool = True) -> I
     asyncio.run(wiring.apply_migrations(database_url))
     document = read_catalog(SAMPLE) if catalog else None
     app = wiring.application(settings, database_url=database_url, key=KEY, document=document)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, http=WholeAnswers))
+    server = uvicorn.Server(configure(app))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
