@@ -24,8 +24,8 @@ from paygrade.server.http.problems import written
 HEAD_BYTES_MAX, HEADERS_MAX = 32 * 1024, 100
 HEAD_S, REQUEST_S = 10.0, 60.0
 """How long a head, and a whole request, may take to arrive."""
-LOOK_S = 5.0
-"""How often a connection looks whether its client has had its time."""
+LINGER_S, LINGER_BYTES_MAX, LOOK_S = 1.0, 1 << 20, 5.0
+"""How long and how much a connection that ends is still read; how often one looks for a client that had its time."""
 
 Answer = tuple[int, bytes]
 """A status, and what follows the headers that every answer has: further headers, an empty line, the body."""
@@ -86,7 +86,7 @@ class Connection(HttpToolsProtocol):
         self._short_way: ShortWay | None = getattr(self.app, "short_way", None)
         self._short_body: list[bytes] | None = None
         """What is here of the body of a request that takes the short way."""
-        self._is_reading = self._in_head = False
+        self._is_reading = self._in_head = self._is_deaf = False
         self._unread_bytes, self._since_s = 0, self.loop.time()
         """What came since the parser last had something; since when it is waited for what is waited for."""
         self._look()
@@ -97,6 +97,10 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._unread_bytes += len(data)
+        if self._is_deaf:
+            if self._unread_bytes > LINGER_BYTES_MAX:
+                self.transport.close()
+            return
         try:
             self._feed(data)
             if self._is_reading and self._unread_bytes > HEAD_BYTES_MAX:
@@ -142,13 +146,13 @@ class Connection(HttpToolsProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._unread_bytes = False, 0
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise _NotTaken("bad_request", "this server is no proxy")
             return
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES_MAX:
             raise _too_large()
+        self._in_head, self._unread_bytes = False, 0
         if self._is_short():
             self._short_body = []
         else:
@@ -225,7 +229,10 @@ class Connection(HttpToolsProtocol):
         every = _every(tuple(self.server_state.default_headers))
         self.transport.write(b"".join((STATUS_LINE[status], every, b"" if keep_alive else CLOSE, rest)))
         if not keep_alive:
-            self.transport.close()
+            # What still comes is thrown away for a moment: closing at once could take the answer along (RFC 9112, 9.6).
+            self._is_deaf = True
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.close)
 
     # Waiting
 
