@@ -117,8 +117,10 @@ ODD_BODIES = [
 ]  # fmt: skip
 
 
-PLAIN: dict[str, Any] = {"target": None, "fields": {}, "raw": None, "lines": [], "method": "POST", "version": "1.1", "key": True,
-         "off": 0, "cuts": [], "twice": False}  # fmt: skip
+PLAIN: dict[str, Any] = {
+    "target": None, "fields": {}, "raw": None, "lines": [], "method": "POST", "version": "1.1", "key": True, "off": 0,
+    "cuts": [], "twice": False,
+}  # fmt: skip
 """An attempt with nothing odd about it."""
 ODD: dict[str, st.SearchStrategy[Any]] = {
     "target": st.sampled_from(ODD_TARGETS),
