@@ -28,6 +28,7 @@ from paygrade.catalog.parse import parse
 from paygrade.cli import wiring
 from paygrade.cli.demo_company import Company
 from paygrade.cli.demo_story import Stage, play
+from paygrade.server.http.protocol import configure
 from paygrade.server.process.settings import DEFAULT_PORT, Settings
 from paygrade.server.process.yaml import read_yaml
 from paygrade.simulator.http import serve as simulator
@@ -154,16 +155,7 @@ def _port(wanted: int, what: str) -> int:
 def _serving(settings: Settings, database_url: str, key: str) -> Iterator[None]:
     """The API as an HTTP server in a thread with a loop of its own: it cannot outlive this process."""
     app = wiring.application(settings, database_url=database_url, key=key)
-    config = uvicorn.Config(
-        app,
-        port=settings.port,
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configure(app, port=settings.port, patience_s=2))
     thread = threading.Thread(target=server.run, name="api", daemon=True)
     thread.start()
     try:

@@ -10,10 +10,11 @@ from types import FrameType
 
 import click
 import uvicorn
+from litestar.types import ASGIApp
 from msgspec.structs import replace
 
 from paygrade.cli import wiring
-from paygrade.server.http.whole_answers import WholeAnswers
+from paygrade.server.http.protocol import Loop, configure
 from paygrade.server.process.catalog_file import Document, read_catalog
 from paygrade.server.process.logs import configure_logs
 from paygrade.server.process.settings import Settings, parse_settings
@@ -102,19 +103,9 @@ def collect_rarely() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def _run(app: object, settings: Settings) -> None:
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # Litestar's ASGI types and uvicorn's say the same in other words
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http=WholeAnswers,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # nothing here asks who is behind a proxy
-        timeout_graceful_shutdown=10,
-    )
+def _run(app: ASGIApp, settings: Settings) -> None:
+    loop: Loop = "uvloop" if sys.platform != "win32" else "asyncio"
+    config = configure(app, host=settings.host, port=settings.port, loop=loop)
     server = uvicorn.Server(config)
     try:
         server.run()
