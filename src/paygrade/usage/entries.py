@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from paygrade.usage.balances import Row, SlotDetail
+from paygrade.usage.balances import Row, SlotDetail, parse_slot
 
 EntryKind = Literal[
     "event", "consume", "reserve", "commit", "release", "extend", "expire", "grant", "void", "set", "carry_over"
@@ -58,7 +58,7 @@ class Held(Struct, frozen=True, omit_defaults=True):
     @property
     def window(self) -> str | None:
         """The slot of the feature's own window, which counts beside what credits pay; None where they do not."""
-        return next((slot for _, slot in self.counted if " " not in slot), None)
+        return next((slot for _, slot in self.counted if parse_slot(slot).kind == "window"), None)
 
 
 class Entry(Struct, frozen=True, gc=False):
