@@ -422,8 +422,8 @@ SWEEPING = """
     import asyncio, sys
     from paygrade.postgres.store import Store
     from paygrade.providers.stripe.client import StripeProvider
-    from paygrade.server.clock import Clock
-    from paygrade.server.sweeps import run_sweep
+    from paygrade.server.process.clock import Clock
+    from paygrade.server.workers.sweeps import run_sweep
 
     async def main():
         async with Store(sys.argv[1]) as store:
