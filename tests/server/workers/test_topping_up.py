@@ -15,12 +15,12 @@ from paygrade.postgres.store import Store
 from paygrade.postgres.top_ups import SavedTopUp
 from paygrade.providers.stripe.top_ups import KEY_TRIES
 from paygrade.server.operations.accounts.top_ups import list_top_ups, retry_top_up
+from paygrade.server.operations.balances.unit_of_work import ask_top_up
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import read_balance
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
-from paygrade.server.state.unit_of_work import ask_top_up
 from paygrade.server.workers.top_ups import GIVEN_UP, Charging, Outcome, buy_top_up, claim_top_ups, note
 from paygrade.usage.entries import derived
 from paygrade.usage.top_ups import Bill, Order

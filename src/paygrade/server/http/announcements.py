@@ -10,9 +10,9 @@ import msgspec
 import structlog
 
 from paygrade.server.operations.accounts.change_trail import PlanChangeNotice
+from paygrade.server.operations.balances.alerts import ToldAlert
 from paygrade.server.operations.sync.repair import DriftNotice
 from paygrade.server.process.metrics import Metrics
-from paygrade.server.state.alerts import ToldAlert
 
 log = structlog.get_logger("paygrade.announcements")
 

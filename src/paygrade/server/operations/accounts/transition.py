@@ -21,8 +21,8 @@ from paygrade.decisions.take import snapshot
 from paygrade.server.operations.accounts.change_trail import resolved, seen, subject_of
 from paygrade.server.operations.accounts.members import reconcile_seats
 from paygrade.server.operations.accounts.record import record
+from paygrade.server.operations.balances.unit_of_work import lock_balances, windows_of
 from paygrade.server.state.balances import with_balances
-from paygrade.server.state.unit_of_work import lock_balances, windows_of
 from paygrade.usage.balances import slot_of
 from paygrade.usage.entries import Entry, Posting, derived, digest
 

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import Aggregate, Catalog
 from paygrade.entitlements.model import Entitlement
+from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, windows_of
 from paygrade.server.operations.events.batch import Taken
-from paygrade.server.state.unit_of_work import UnitOfWork, lock_balances, windows_of
 from paygrade.server.state.windows import CountingWindow, Target
 from paygrade.usage.balances import Row, SlotDetail, parse_slot
 from paygrade.usage.entries import Key, Posting

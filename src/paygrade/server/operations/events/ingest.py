@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from paygrade.server.operations.balances.unit_of_work import save_sums, until_saved
 from paygrade.server.operations.events.batch import Batch, Rejected
 from paygrade.server.operations.events.in_order import post_in_order
-from paygrade.server.state.unit_of_work import save_sums, until_saved
 from paygrade.usage.meters import Refusal, UsageEvent
 from paygrade.values.errors import Refused
 

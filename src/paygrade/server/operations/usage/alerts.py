@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from paygrade.decisions.decide import decide
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
-from paygrade.server.state.alerts import tell_alerts
+from paygrade.server.operations.balances.alerts import tell_alerts
 from paygrade.usage.balances import slot_of
 from paygrade.usage.entries import Alert
 

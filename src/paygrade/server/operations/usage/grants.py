@@ -11,7 +11,7 @@ from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
-from paygrade.server.state.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
+from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.usage.balances import Grant, GrantKind, Share, share, slot_of
 from paygrade.usage.entries import Entry, EntryKind, Posting, derived, digest
 from paygrade.usage.history import Stretch, burn_down

@@ -16,9 +16,9 @@ from paygrade.decisions.decide import Decision, decide, decide_to_hold
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
+from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.server.operations.usage.answers import Answer, ReservationView, packed, unpacked
 from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Release, Reserve, digest_of, id_of
-from paygrade.server.state.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.usage.balances import LIFETIME, parse_slot
 from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Key, Posting, Reservation, derived
 from paygrade.usage.ledger import commit, committed_price, exact_price, hold, release, slots, spend

@@ -21,7 +21,7 @@ from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement, Segment
-from paygrade.server.state.alerts import Passed, is_present, is_watched, note_alerts
+from paygrade.server.operations.balances.alerts import Passed, is_present, is_watched, note_alerts
 from paygrade.server.state.rollover import carried_into
 from paygrade.server.state.windows import CountingWindow
 from paygrade.usage.balances import Balance, Grant, Row, SlotDetail, assemble, parse_slot, slot_of
