@@ -38,13 +38,15 @@ class Held(Struct, frozen=True, omit_defaults=True):
     """What an open reservation holds.
 
     `units` of the feature; `paid` what they were taken from, in burn order; `counted` the other counters they are
-    in: by units of the feature, or, where `priced`, by credits.
+    in: by units of the feature, or, where `priced`, by credits. `properties` are those it was priced with.
     """
 
     units: int
     paid: tuple[tuple[str, str, int], ...]
     counted: tuple[tuple[str, str], ...] = ()
     priced: tuple[tuple[str, str], ...] = ()
+    properties: Mapping[str, Any] | None = None
+    """Any: JSON as it was told."""
 
     @property
     def credits(self) -> int:

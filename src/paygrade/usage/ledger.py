@@ -119,7 +119,7 @@ def hold(
     if entitlement.credit is not None:
         counted.append((feature, slot_of(entitlement.from_at)))
         priced = [(pool, slot) for slot in counters(payer, at, member)]
-    held = Held(quantity, paid, tuple(counted), tuple(priced))
+    held = Held(quantity, paid, tuple(counted), tuple(priced), properties)
     return _move(held, quantity, amount, used=0, reserved=1), held
 
 
@@ -138,7 +138,7 @@ def commit(held: Held, quantity: int, *, cost: int, exact: str | None = None) ->
         left -= taken
         if units > taken:
             rest.append((pool, slot, units - taken))
-    return draws, Held(held.units - quantity, tuple(rest), held.counted, held.priced)
+    return draws, replace(held, units=held.units - quantity, paid=tuple(rest))
 
 
 def release(held: Held) -> tuple[Posting, ...]:

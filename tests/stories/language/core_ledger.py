@@ -142,7 +142,7 @@ class Ledger:
         held = self._open(request.reservation, at)
         its, feature, units = entitlements_at(snapshot, at), held.feature, held.held.units
         quantity = units if request.quantity is None else request.quantity
-        more, how = max(0, quantity - units), {"member": held.member, "properties": request.properties}
+        more, how = max(0, quantity - units), {"member": held.member, "properties": _properties(held, request)}
         row = self._rows(feature).get(held.held.window or "", Row())
         ahead = row.detail.ahead if row.detail is not None and row.detail.ahead is not None else (0, 1)
         own = Balance(0, detail=Detail(ahead=ahead))
@@ -319,8 +319,14 @@ def _committed(
     if credit is None or any(pool != credit for pool, _, _ in held.paid):
         share = -(-held.credits * units // held.units) if held.units else 0
         return commit(held, units, cost=share, exact=str(share) if held.by_credit else None)
-    cost = committed_price(its, own, held, units, request.properties)
-    return commit(held, units, cost=cost, exact=str(exact_price(its, units, request.properties)))
+    properties = _properties(reservation, request)
+    cost = committed_price(its, own, held, units, properties)
+    return commit(held, units, cost=cost, exact=str(exact_price(its, units, properties)))
+
+
+def _properties(reservation: Reservation, request: Commit) -> Mapping[str, object] | None:
+    """What decides the price: as it was reserved, unless the commit says otherwise."""
+    return reservation.held.properties if request.properties is None else request.properties
 
 
 def _counted(decision: Decision, request: Consume | Reserve, now: Snapshot, at: datetime) -> Decision:

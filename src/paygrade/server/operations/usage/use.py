@@ -155,34 +155,36 @@ def _use(work: UnitOfWork, asked: Consume | Reserve) -> Answer:
 def _commit(work: UnitOfWork, asked: Commit) -> Answer:
     reservation = _open(work, asked)
     units, account = reservation.held.units, asked.account
+    # It is priced as it was reserved, unless other properties are stated.
+    properties = reservation.held.properties if asked.properties is None else asked.properties
     quantity = units if asked.quantity is None else asked.quantity
-    postings, held = _committed(work, reservation, min(quantity, units), asked.properties)
+    postings, held = _committed(work, reservation, min(quantity, units), properties)
     state: Literal["open", "committed"] = "open" if asked.keep and held.units else "committed"
     if state == "committed":
         postings, held = (*postings, *release(held)), _nothing(held)
     work.post(account, postings, work.at)
     if quantity > units:
-        more = _beyond(work, asked, reservation, quantity - units)
+        more = _beyond(work, reservation, quantity - units, properties)
         work.post(account, more, work.at)
         postings = (*postings, *more)
     changed = replace(reservation, committed=reservation.committed + quantity, state=state, held=held)
-    return _resolved(work, asked, "commit", changed, quantity, postings)
+    return _resolved(work, asked, "commit", changed, quantity, postings, properties)
 
 
-def _beyond(work: UnitOfWork, asked: Commit, reservation: Reservation, more: int) -> tuple[Posting, ...]:
+def _beyond(
+    work: UnitOfWork, reservation: Reservation, more: int, properties: Mapping[str, Any] | None
+) -> tuple[Posting, ...]:
     """What using more than was held draws, decided on balances in which what was held is settled."""
-    snapshot, at, feature = work.snapshot(asked.account), work.at, reservation.feature
-    decision = decide(snapshot, feature, more, at, member=reservation.member, properties=asked.properties)
+    snapshot, at, feature, member = work.snapshot(reservation.account), work.at, reservation.feature, reservation.member
+    decision = decide(snapshot, feature, more, at, member=member, properties=properties)
     if not decision.allowed:
         raise Refused(
             "exceeds_reservation",
-            f"`{asked.reservation}` holds {reservation.held.units}, and {more} more are not allowed "
+            f"`{reservation.id}` holds {reservation.held.units}, and {more} more are not allowed "
             f"[{decision.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
         )
-    return spend(
-        entitlements_at(snapshot, at), snapshot.balances, feature, more, at, member=reservation.member,
-        properties=asked.properties,
-    )  # fmt: skip
+    its = entitlements_at(snapshot, at)
+    return spend(its, snapshot.balances, feature, more, at, member=member, properties=properties)
 
 
 def _release(work: UnitOfWork, asked: Release) -> Answer:
@@ -211,11 +213,14 @@ def _resolved(
     changed: Reservation,
     quantity: int,
     postings: tuple[Posting, ...],
+    properties: Mapping[str, Any] | None = None,
 ) -> Answer:
+    """Any: JSON as it was told."""
     work.resolve(changed)
     decision = decide(work.snapshot(asked.account), changed.feature, 0, work.at, member=changed.member)
     shown, view = replace(decision, quantity=quantity), view_of(changed)
-    work.enter(_entry(work, asked, kind, changed.feature, quantity, shown, postings, view, member=changed.member))
+    entry = _entry(work, asked, kind, changed.feature, quantity, shown, postings, view, member=changed.member)
+    work.enter(replace(entry, properties=properties))
     return Answer(shown, took_effect=True, reservation=view)
 
 
