@@ -59,13 +59,34 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     quantity: int = 1
 
 
+class Anchored(Struct, frozen=True, array_like=True, gc=False):
+    """What was stated of a subscription while it had this anchor.
+
+    `begun`: a period that begins with the anchor, or on its days after it, was billed. `stub_from_at`: when a period
+    began that was billed up to the anchor; `free_from_at`: since when nothing is billed up to it (a trial).
+    """
+
+    anchor_at: datetime
+    begun: bool = False
+    stub_from_at: datetime | None = None
+    free_from_at: datetime | None = None
+
+
+class Began(Struct, frozen=True, array_like=True, gc=False):
+    """The date of creation that was stated first, as of `seen_at`."""
+
+    seen_at: datetime
+    created_at: datetime
+
+
 class Account(Struct, frozen=True, omit_defaults=True):
     """The fold of an account's facts.
 
     `version` is the number of its newest fact. `statements` holds the latest word on each subject; `latched` the
     terminal sighting of each ended subscription; `understood` the latest sighting of each subscription whose
-    status we knew. `since` is the earliest creation date stated: it anchors the periods of the default plan.
-    `purchases` holds what each subscription ever bought, by its id.
+    status we knew. `since` is the earliest creation date stated, `began` the one stated first: it anchors what no
+    subscription does, and an older customer linked later moves nothing. `purchases` holds what each subscription ever
+    bought, `anchors` what its periods were aligned to, both by its id.
     """
 
     key: str
@@ -75,6 +96,8 @@ class Account(Struct, frozen=True, omit_defaults=True):
     latched: dict[str, Sighting] = {}
     understood: dict[str, Sighting] = {}
     purchases: dict[str, tuple[Purchase, ...]] = {}
+    began: Began | None = None
+    anchors: dict[str, tuple[Anchored, ...]] = {}
 
     @property
     def exists(self) -> bool:
@@ -208,6 +231,8 @@ def apply(account: Account, fact: Fact) -> Account:
         latched=_sighted(account.latched, fact, terminal=True),
         understood=_sighted(account.understood, fact, terminal=False),
         purchases=_purchased(account.purchases, fact),
+        began=_began(account.began, fact),
+        anchors=_anchored(account.anchors, fact.body),
     )
 
 
@@ -223,6 +248,60 @@ def _earliest(since: datetime | None, body: Body) -> datetime | None:
             return created_at if since is None else min(since, created_at)
         case _:
             return since
+
+
+def _began(began: Began | None, fact: Fact) -> Began | None:
+    match fact.body:
+        case Customer(deleted=False, created_at=created_at) | Profile(created_at=created_at):
+            stated = Began(fact.as_of, created_at)
+            return stated if began is None else min(stated, began, key=lambda one: (one.seen_at, one.created_at))
+        case _:
+            return began
+
+
+def _anchored(anchors: dict[str, tuple[Anchored, ...]], body: Body) -> dict[str, tuple[Anchored, ...]]:
+    """Which anchors a subscription has had, and what was billed under each: of all that was stated, in whatever order,
+    the first."""
+    changed: dict[str, tuple[Anchored, ...]] = {}
+    for subscription in _subscriptions(body):
+        stated = _anchor_of(subscription)
+        before = anchors.get(subscription.id, ())
+        known = {one.anchor_at: one for one in before}
+        if stated is None or known.get(stated.anchor_at) == stated:
+            continue
+        other = known.get(stated.anchor_at, stated)
+        known[stated.anchor_at] = Anchored(
+            stated.anchor_at,
+            stated.begun or other.begun,
+            min(filter(None, (stated.stub_from_at, other.stub_from_at)), default=None),
+            min(filter(None, (stated.free_from_at, other.free_from_at)), default=None),
+        )
+        after = tuple(known[anchor_at] for anchor_at in sorted(known))
+        if after != before:
+            changed[subscription.id] = after
+    return {**anchors, **changed} if changed else anchors
+
+
+def _anchor_of(subscription: Subscription) -> Anchored | None:
+    """What this statement says of its anchor; None: nothing is billed, or it is not known."""
+    anchor_at, from_at, unpaid_since = subscription.anchor_at, period_from(subscription), subscription.unpaid_since
+    match subscription.status:
+        case "trialing":
+            return Anchored(anchor_at, free_from_at=from_at or subscription.started_at)
+        case "past_due" | "unpaid" if from_at == anchor_at and unpaid_since is not None and unpaid_since <= from_at:
+            # A cycle begun by an invoice that nobody paid; a renewal is charged an hour after its period began.
+            return None
+        case "active" | "past_due" | "unpaid" if from_at is None or from_at >= anchor_at:
+            return Anchored(anchor_at, begun=True)
+        case "active" | "past_due" | "unpaid":
+            return Anchored(anchor_at, stub_from_at=from_at)
+        case _:
+            return None
+
+
+def period_from(subscription: Subscription) -> datetime | None:
+    """When the period began that it is in, as it was read."""
+    return min((item.period_from_at for item in subscription.items if item.period_from_at is not None), default=None)
 
 
 def _sighted(sightings: dict[str, Sighting], fact: Fact, *, terminal: bool) -> dict[str, Sighting]:

@@ -73,7 +73,7 @@ def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> I
         return
     yield from _field(said.id, "status", _word(stored), _word(said))
     for field in ("anchor_at", "trial_ends_at", "after_trial", "ends_at", "ended_at", "trial_ran_out", "billing_mode",
-                  "schedule", "next"):  # fmt: skip
+                  "schedule", "next", "started_at"):  # fmt: skip
         yield from _field(said.id, field, getattr(stored, field), getattr(said, field))
     if whole or (stored.status not in IN_ARREARS and said.status not in IN_ARREARS):
         yield from _field(said.id, "unpaid_since", stored.unpaid_since, said.unpaid_since)

@@ -72,6 +72,8 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     billing_mode: BillingMode = "classic"
     schedule: str | None = None
     next: tuple[Phase, ...] = ()
+    started_at: datetime | None = None
+    """When it began. None: it was stated without that."""
 
 
 class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):

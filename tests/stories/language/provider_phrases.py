@@ -327,6 +327,18 @@ def keep(stripe: Provider, subscription: str) -> None:
     stripe.update(subscription, **change)
 
 
+@happenings.say("<subscription> moves its billing day to <until>")
+def move_billing_day(stripe: Provider, subscription: str, until: datetime) -> None:
+    """As Stripe's documentation does it: with a trial until then, and nothing prorated."""
+    stripe.update(subscription, trial_end=_seconds(until), proration_behavior="none")
+
+
+@happenings.say("<subscription> begins its billing cycle anew[, <prorated:prorated>]")
+def restart_cycle(stripe: Provider, subscription: str, prorated: str | None = None) -> None:
+    behavior = "create_prorations" if prorated else "none"
+    stripe.update(subscription, billing_cycle_anchor="now", proration_behavior=behavior)
+
+
 @happenings.say("<subscription> extends the trial until <until>")
 def extend_trial(stripe: Provider, subscription: str, until: datetime) -> None:
     stripe.update(subscription, trial_end=_seconds(until), proration_behavior="none")

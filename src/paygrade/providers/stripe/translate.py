@@ -90,6 +90,7 @@ def subscription(
         billing_mode="flexible" if source.child("billing_mode").text("type") == "flexible" else "classic",
         schedule=source.id_of("schedule"),
         next=_next(source.expanded("schedule"), items) if live else (),
+        started_at=source.instant("start_date") or source.instant("start") or source.instant("created"),
     )
 
 

@@ -37,7 +37,7 @@ async def carried_into(tx: "Transaction", account: str, its: Entitlement, at: da
 async def _carried(
     tx: "Transaction", account: "Account", catalog: "Catalog", its: Entitlement, *, windows: int, at: datetime
 ) -> int:
-    if its.from_at is None or its.anchor_at is None or its.from_at <= its.anchor_at or not its.rollover or not windows:
+    if its.from_at is None or its.begun_at is None or its.from_at <= its.begun_at or not its.rollover or not windows:
         return 0
     before = derive(account, catalog, its.from_at - _MOMENT).entitlements.get(its.feature)
     if before is None or not before.granted or before.limit is None or before.from_at is None:
