@@ -76,7 +76,7 @@ def _measure(database_url: str, url: str, *, per_second: float | None) -> None:
 async def _sweep(database_url: str, url: str, per_second: float | None) -> Sweep:
     provider = StripeProvider(api_key="sk_test_lean", api_base=url, max_requests_per_second=per_second)
     async with Store(database_url) as store:
-        started = await start_sweep(store, dry_run=False, at=datetime.now(UTC))
+        started = await start_sweep(store, "stripe", dry_run=False, at=datetime.now(UTC))
         assert await run_sweep(store, provider, Clock()) == "finished"
         return await load_sweep(store, id=started.sweep.id)
 

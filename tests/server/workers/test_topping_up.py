@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from paygrade.catalog.model import NO_CATALOG, TopUp
 from paygrade.postgres.store import Store
 from paygrade.postgres.top_ups import SavedTopUp
+from paygrade.providers.port import Charging
 from paygrade.providers.stripe.top_ups import KEY_TRIES
 from paygrade.server.operations.accounts.top_ups import ask_top_up, list_top_ups, retry_top_up
 from paygrade.server.operations.usage.answers import Answer
@@ -20,7 +21,8 @@ from paygrade.server.operations.usage.grants import read_balance
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
-from paygrade.server.workers.top_ups import GIVEN_UP, Charging, Outcome, buy_top_up, claim_top_ups, note
+from paygrade.server.workers.claims import take
+from paygrade.server.workers.top_ups import GIVEN_UP, TOP_UPS, Outcome, buy_top_up, note
 from paygrade.usage.entries import derived
 from paygrade.usage.top_ups import Bill, Order
 from support.billing import Billing, billing
@@ -50,7 +52,7 @@ async def ask(store: Store, desk: Billing, *, balance: int = 100, account: str =
 async def buy(store: Store, desk: Billing, provider: Charging | None = None) -> list[Outcome]:
     """Buy all that can be bought now, as the worker would."""
     outcomes: list[Outcome] = []
-    while claims := await claim_top_ups(store, limit=1):
+    while claims := await take(store, TOP_UPS, limit=1, at=desk.at):
         outcomes += [await buy_top_up(store, provider or desk.commands, desk, claim) for claim in claims]
     return outcomes
 
@@ -257,9 +259,9 @@ async def test_two_buyers_of_one_top_up_charge_and_grant_once(store: Store, desk
     await desk.sell(store, top_up=POLICY)
     await desk.buyer(store, "acme")
     await ask(store, desk)
-    (slow,) = await claim_top_ups(store, limit=1)
+    (slow,) = await take(store, TOP_UPS, limit=1, at=desk.at)
     desk.let_pass("top_ups")
-    (quick,) = await claim_top_ups(store, limit=1)
+    (quick,) = await take(store, TOP_UPS, limit=1, at=desk.at)
     outcomes = await asyncio.gather(*(buy_top_up(store, desk.commands, desk, each) for each in (slow, quick)))
     assert sorted(outcomes) == ["overtaken", "paid"]
     (bought,) = await top_ups(store)

@@ -10,12 +10,13 @@ import pytest
 
 from paygrade.postgres.store import Store
 from paygrade.postgres.usage_reports import SavedReport
+from paygrade.providers.port import Metering
+from paygrade.server.workers.claims import take
 from paygrade.server.workers.usage_reports import (
     AGAIN,
+    REPORTS,
     REST,
     SETTLED,
-    Metering,
-    claim_reports,
     mark_reports,
     note_reported,
     prepare,
@@ -46,13 +47,15 @@ async def window(store: Store, account: str = "acme") -> SavedReport:
 
 
 async def claim(store: Store, desk: Billing) -> SavedReport:
-    await mark_reports(store, at=desk.at)
-    (claimed,) = await claim_reports(store, limit=1, at=desk.at)
+    await mark_reports(store, "stripe", at=desk.at)
+    (claimed,) = await take(store, REPORTS, limit=1, at=desk.at)
     return claimed
 
 
 class Spied:
     """The provider behind a wire that a test can cut: `before` and `after` run around each event that is told."""
+
+    name = "stripe"
 
     def __init__(self, desk: Billing) -> None:
         self._desk = desk
@@ -193,7 +196,7 @@ async def test_whoever_finds_something_pending_tells_it_again_under_its_name(sto
     spied = Spied(desk)
     # Written down, and told by nobody.
     desk.let_pass("reports")
-    (second,) = await claim_reports(store, limit=1, at=desk.at)
+    (second,) = await take(store, REPORTS, limit=1, at=desk.at)
     assert await prepare(store, second, at=desk.at) == event
     # Told, and not counted as told.
     spied.report_usage(event)
@@ -218,7 +221,7 @@ async def test_two_workers_at_once_count_one_event_once(store: Store, desk: Bill
     event = await prepare(store, slow, at=desk.at)
     assert isinstance(event, MeterEvent)
     desk.let_pass("reports")
-    (quick,) = await claim_reports(store, limit=1, at=desk.at)
+    (quick,) = await take(store, REPORTS, limit=1, at=desk.at)
     assert await report_window(store, desk.commands, desk, quick) == "told"
     desk.commands.report_usage(event)
     assert await note_reported(store, slow, event, at=desk.at) == "overtaken"

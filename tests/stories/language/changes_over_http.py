@@ -13,7 +13,7 @@ from paygrade.changes.plan_change import UNDER_WAY, PlanChange
 from paygrade.changes.quote import Quote
 from paygrade.changes.request import ChangeRequest
 from stories.language.change_outcomes import Found, latest, plain, state_of
-from stories.language.owner_phrases import Accept, Change, Do, PlanChangeAsked, GoBack, Look, TakeBack
+from stories.language.owner_phrases import Accept, Change, Do, GoBack, Look, PlanChangeAsked, TakeBack
 from stories.language.product_phrases import Refusal
 from support.server_process import Api
 

@@ -41,7 +41,7 @@ from paygrade.values.errors import Refused
 from paygrade.values.states import NOT_LIVE
 from stories.language.change_outcomes import Found, latest, plain
 from stories.language.core_ledger import Ledger
-from stories.language.owner_phrases import Accept, Change, Do, PlanChangeAsked, GoBack, Look, TakeBack
+from stories.language.owner_phrases import Accept, Change, Do, GoBack, Look, PlanChangeAsked, TakeBack
 from stories.language.product_phrases import Refusal
 
 QUOTED_FOR = timedelta(hours=1)

@@ -130,7 +130,9 @@ async def _held(tx: "Transaction", account: Account, catalog: Catalog, at: datet
     return (await with_balances(tx, now, at))[0]
 
 
-async def _carry(tx: "Transaction", account: str, held: Snapshot, carried: CarryOver, change: str, at: datetime) -> None:
+async def _carry(
+    tx: "Transaction", account: str, held: Snapshot, carried: CarryOver, change: str, at: datetime
+) -> None:
     """Count from now on what the rule says, in the window that runs."""
     more = carried.used_after - carried.used_before
     balance = held.balances.get(carried.feature)

@@ -18,7 +18,7 @@ from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.accounts.top_ups import ask_top_up
 from paygrade.server.operations.usage.answers import Answer, ReservationView, packed, unpacked
 from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
-from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Release, Reserve, id_of, digest_of
+from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Release, Reserve, digest_of, id_of
 from paygrade.usage.balances import Balance, Detail, slot_of
 from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Posting, Reservation, derived
 from paygrade.usage.ledger import (
