@@ -61,7 +61,7 @@ class ChangeTables(ClaimTables):
 
     def _plan_changes_take_back(self, change: PlanChange) -> PlanChange:
         row: ClaimedRow = self._get("plan_changes", (change.account, change.id))
-        undone = replace(row.saved, undo=True, done_fence=None, attempts=0, error=None)
+        undone: PlanChange = replace(row.saved, undo=True, done_fence=None, attempts=0, error=None)
         self._written["plan_changes"][change.account, change.id] = ClaimedRow(undone, row.leased_until)
         return undone
 

@@ -29,6 +29,7 @@ from paygrade.server.workers.sync import SUBJECTS, sync_subject
 from paygrade.server.workers.usage_reports import REPORTS, Outcome, mark_reports, report_window
 from paygrade.simulator.serve import Running, running
 from support.server_process import SAMPLE, Api
+from support.waiting import let_pass
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 METER = "api_calls_used"
@@ -153,9 +154,7 @@ class Billing(Clock):
 
     def let_pass(self, table: str) -> None:
         """Let every lease and pause of a table be over, as time does."""
-        with psycopg.connect(self._database_url) as connection:
-            query: Any = f"update {table} set leased_until = null, retry_at = null"
-            connection.execute(query)
+        let_pass(self._database_url, table)
 
 
 @contextmanager

@@ -94,7 +94,8 @@ class Claims(Generic[Row]):
                 select {", ".join(self.KEY)}, fence, leased_until,
                        case when leased_until > clock_timestamp() then leased_by end
                 from {self.TABLE} where {waits} and (retry_at is null or retry_at <= clock_timestamp())
-                  and (leased_until is null or leased_until <= clock_timestamp() or leased_by <> all(%(living)s))
+                  and (leased_until is null or leased_until <= clock_timestamp()
+                       or leased_by is not null and leased_by <> all(%(living)s))
                 order by {order} limit %(limit)s
                 """,
                 {**values, "living": living, "limit": limit - len(found)},

@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,6 +18,7 @@ from paygrade.billing.facts import Customer
 from paygrade.catalog.parse import parse
 from paygrade.cli.demo_company import Shop
 from paygrade.postgres.store import Store
+from paygrade.providers.port import EventSource, Lister
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.events import refs
 from paygrade.server.operations.catalog.publish import publish_catalog
@@ -27,14 +27,15 @@ from paygrade.server.operations.sync.repair import Sweep, list_drift, load_sweep
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.yaml import read_yaml
 from paygrade.server.workers.claims import take
-from paygrade.server.workers.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events
-from paygrade.server.workers.sweeps import UNLISTED_MAX, run_sweep, start_sweep_regularly
+from paygrade.server.workers.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events, polls_of
+from paygrade.server.workers.sweeps import PATIENCE_S, UNLISTED_MAX, run_sweep, start_sweep_regularly, sweeps_of
 from paygrade.server.workers.sync import SUBJECTS, fetch_subject, save_reading, sync_subject
 from paygrade.simulator.serve import Running, running
 from paygrade.values.errors import Refused
 from support.fake_provider import Event, World, customer
 from support.large_account import LeanStripe
 from support.server_process import SAMPLE, Api
+from support.waiting import in_time, let_pass, somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -268,12 +269,6 @@ async def test_a_sweep_waits_for_subjects_in_the_order_of_their_names(
     assert (counts.different, counts.doubtful) == (0, 2), "the last one was marked meanwhile"
 
 
-async def somebody_waits(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        while not connection.execute("select 1 from pg_locks where not granted").fetchall():
-            await asyncio.sleep(0.01)
-
-
 async def test_an_event_that_was_on_its_way_takes_the_drift_back(store: Store, provided: Provided) -> None:
     subject = provided.buyer("acme")
     await everything_known(store, provided)
@@ -430,10 +425,11 @@ async def test_a_sweep_reads_again_who_was_once_said_not_to_exist(store: Store) 
 SWEEPING = """
 import asyncio, sys
 from paygrade.postgres.store import Store
+from paygrade.providers.port import EventSource, Lister, PolledEvent
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.server.process.clock import Clock
 from paygrade.server.workers.claims import take
-from paygrade.server.workers.sweeps import run_sweep, sweeps_of
+from paygrade.server.workers.sweeps import PATIENCE_S, UNLISTED_MAX, run_sweep, start_sweep_regularly, sweeps_of
 
 async def main():
     provider = StripeProvider(api_key="sk_test_lean", api_base=sys.argv[2])
@@ -468,10 +464,12 @@ async def test_a_sweep_that_was_killed_goes_on_where_it_was(store: Store, databa
     go_on_asking.set()
     compared = (await load_sweep(store, id=started.sweep.id)).counts.subscriptions
     assert 0 < compared < 2_500
-    async with asyncio.timeout(30):
-        while (outcome := await go_on(store, reader(lean), Standing(), patience_s=0)) == "nothing":
-            pass
-    assert outcome == "finished"
+
+    async def go_on_instead() -> str | None:
+        outcome = await go_on(store, reader(lean), Standing(), patience_s=0)
+        return None if outcome == "nothing" else outcome
+
+    assert await in_time(go_on_instead) == "finished"
     swept = await load_sweep(store, id=started.sweep.id)
     assert (swept.counts.subscriptions, swept.counts.customers, swept.counts.different) == (2_500, 2_500, 2)
     assert len(lean.asked) <= 28, "only what was asked for and not compared is asked for again"
@@ -591,9 +589,7 @@ async def test_a_poll_that_fails_leaves_its_watermark(store: Store, provided: Pr
     assert after.error is not None
 
 
-async def poll(
-    store: Store, provided: Provided, source: EventSource | None = None, *, webhooks: bool = True
-) -> str:
+async def poll(store: Store, provided: Provided, source: EventSource | None = None, *, webhooks: bool = True) -> str:
     """Poll, as a worker would; `nothing`: it is not time."""
     for claimed in await take(store, polls_of("stripe"), limit=1, at=provided.now()):
         return await poll_events(store, source or provided.provider, provided, claimed, webhooks=webhooks)

@@ -2,16 +2,14 @@
 
 import asyncio
 import random
-import time
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from msgspec.structs import replace
-from psycopg import sql
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer, Departed, Item, Phase
@@ -41,6 +39,7 @@ from paygrade.server.workers.sync import (
 from paygrade.values.errors import Unavailable
 from paygrade.values.states import Status
 from support.fake_provider import DOCUMENT, T0, Elsewhere, Event, SetClock, World, customer, pro
+from support.waiting import GIVE_UP_S, in_time, let_pass
 
 pytestmark = pytest.mark.anyio
 
@@ -76,9 +75,11 @@ async def load(store: Store, account: str) -> Account:
     return saved.account
 
 
-async def settled(store: Store) -> None:
-    while (await sync_status(store, "stripe", now=T0)).dirty:
-        await asyncio.sleep(0.01)
+async def everything_read(store: Store) -> None:
+    async def is_read() -> bool:
+        return not (await sync_status(store, "stripe", now=T0)).dirty
+
+    await in_time(is_read)
 
 
 @asynccontextmanager
@@ -211,23 +212,25 @@ async def test_a_worker_that_dies_loses_nothing(store: Store, database_url: str)
     async with store.transaction() as tx:
         await tx.subjects.mark([CUS])
     assert await sync(store, world) == [], "nor does another event break it"
-    let_pass(database_url, "leased_until")
+    let_pass(database_url, "subjects")
     assert await sync(store, world) == ["saved"]
     assert (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 0
-
-
-def let_pass(database_url: str, what: Literal["leased_until", "retry_at"]) -> None:
-    """Let the lease or the pause of every subject be over, as time does."""
-    with psycopg.connect(database_url) as connection:
-        connection.execute(sql.SQL("update subjects set {} = clock_timestamp()").format(sql.Identifier(what)))
 
 
 async def test_law_1_shuffled_doubled_and_late_events_end_in_the_same_account(store: Store) -> None:
     seed = random.randrange(2**32)
     rng = random.Random(seed)
     world = World()
-    # A reading takes a while, so that the truth changes between the answer and its saving.
-    world.before = lambda subject: time.sleep(rng.random() / 100)
+    moved = threading.Condition()
+    happened = 0
+
+    def dawdle(subject: str) -> None:
+        """A reading takes a while, so that the truth changes between the answer and its saving."""
+        with moved:
+            until = min(happened + rng.randrange(4), 40)
+            moved.wait_for(lambda: happened >= until, GIVE_UP_S)
+
+    world.before = dawdle
     events = []
     async with worker(store, world), worker(store, world):
         for number in range(40):
@@ -236,11 +239,14 @@ async def test_law_1_shuffled_doubled_and_late_events_end_in_the_same_account(st
             subscription = pro(status, id=f"sub_{id}", quantity=number)
             world.answers[f"stripe:{id}"] = customer(subscription, id=id, account=None)
             events.append(Event(f"evt_{number}", f"stripe:{id}"))
+            with moved:
+                happened += 1
+                moved.notify_all()
             for event in rng.sample(events, k=min(len(events), 3)):
                 await receive_event(store, ref=event, body=b"{}", at=T0)
         for event in rng.sample(events, k=len(events)):
             await receive_event(store, ref=event, body=b"{}", at=T0)
-        await asyncio.wait_for(settled(store), 30)
+        await everything_read(store)
     for subject, truth in world.answers.items():
         assert isinstance(truth, Customer)
         account = await load(store, truth.id)
@@ -391,7 +397,7 @@ async def test_after_a_failure_nothing_is_lost(store: Store) -> None:
     world.before = fail
     async with worker(store, world):
         await receive(store, "evt_1")
-        await asyncio.wait_for(settled(store), 30)
+        await everything_read(store)
     assert (await load(store, "acme")).subscriptions == (pro(),)
     assert (await sync_status(store, "stripe", now=T0)).failing == ()
 
@@ -407,9 +413,12 @@ async def test_a_subject_that_breaks_does_not_stop_the_others(store: Store) -> N
     async with worker(store, world):
         await receive(store, "evt_1")
         await receive(store, "evt_2", subject="stripe:cus_2")
-        while (await sync_status(store, "stripe", now=T0)).inbox.unhandled > 1:
-            await asyncio.sleep(0.01)
+        await in_time(lambda: read_but_one(store))
     assert (await load(store, "globex")).subscriptions == (pro(),)
+
+
+async def read_but_one(store: Store) -> bool:
+    return (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 1
 
 
 async def test_a_reading_that_lags_behind_an_end_is_asked_for_again(store: Store, database_url: str) -> None:
@@ -418,7 +427,7 @@ async def test_a_reading_that_lags_behind_an_end_is_asked_for_again(store: Store
     assert await sync(store, world) == ["doubted"], "and not claimed again before its pause is over"
     assert (await load(store, "acme")).subscriptions[0].status == "active"
     world.answers[CUS] = customer(pro("canceled"))
-    let_pass(database_url, "retry_at")
+    let_pass(database_url, "subjects")
     assert await sync(store, world) == ["saved"]
     assert (await load(store, "acme")).subscriptions[0].status == "canceled"
     assert (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 0
@@ -430,7 +439,7 @@ async def test_a_reading_doubted_three_times_is_believed(store: Store, database_
     outcomes = []
     for _ in range(4):
         outcomes += await sync(store, world)
-        let_pass(database_url, "retry_at")
+        let_pass(database_url, "subjects")
     assert outcomes == ["doubted", "doubted", "doubted", "saved"]
     assert await sync(store, world) == []
 
@@ -509,6 +518,6 @@ async def mark_as_a_sweep_does(store: Store, *subjects: str) -> None:
 
 
 if TYPE_CHECKING:
-    from paygrade.server.workers.sync import Provider
+    from paygrade.providers.port import Provider
 
     _: Provider = World()

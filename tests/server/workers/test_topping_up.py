@@ -1,7 +1,6 @@
 """Top-ups bought at the provider: one charge and one grant, wherever the buyer is stopped."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from paygrade.usage.top_ups import Bill, Order
 from support.billing import Billing, billing
 from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -412,12 +412,12 @@ async def test_a_server_buys_by_itself_shows_it_and_tries_again(
     def look_on() -> None:
         with serving(desk.settings, database_url, catalog=False) as api:
             shell = Shell(tmp_path, PAYGRADE_URL=api.url, PAYGRADE_API_KEY=KEY)
-            failed = eventually(api, "failed")
+            failed = until(api, "failed")
             assert failed["reason"].startswith("generic_decline")
             assert failed["id"] in shell.run("accounts", "top-ups", "acme")
             desk.shop.use_card("acme", "pm_card_visa")
             assert shell.json("accounts", "top-ups", "acme", "--retry", failed["id"])["round"] == 2
-            assert eventually(api, "paid")["round"] == 2
+            assert until(api, "paid")["round"] == 2
             again = api.problem(409, "POST", f"/v1/accounts/acme/top-ups/{failed['id']}/retry")
             assert again["code"] == "top_up_not_failed"
             assert api.problem(404, "POST", "/v1/accounts/acme/top-ups/top_0/retry")["code"] == "unknown_top_up"
@@ -428,9 +428,9 @@ async def test_a_server_buys_by_itself_shows_it_and_tries_again(
     assert (shown.state, charged(desk)) == ("paid", [2000])
 
 
-def eventually(api: Api, state: str) -> Any:
-    give_up_at = time.monotonic() + 30
-    while (told := api.ok("GET", "/v1/accounts/acme/top-ups")["top_ups"][0])["state"] != state:
-        assert time.monotonic() < give_up_at, told
-        time.sleep(0.05)
-    return told
+def until(api: Api, state: str) -> Any:
+    def found() -> Any:
+        told = api.ok("GET", "/v1/accounts/acme/top-ups")["top_ups"][0]
+        return told if told["state"] == state else None
+
+    return eventually(found)

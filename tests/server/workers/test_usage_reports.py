@@ -1,7 +1,6 @@
 """Usage reported to the provider: its meter's sum is what we counted, whatever fails on the way."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from paygrade.values.periods import add_months
 from support.billing import LIMIT, METER, START, Billing, billing
 from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -405,10 +405,7 @@ async def test_a_server_reports_by_itself_shows_it_and_reconciles(
     def look_on() -> None:
         with serving(desk.settings, database_url, catalog=False) as api:
             shell = Shell(tmp_path, PAYGRADE_URL=api.url, PAYGRADE_API_KEY=KEY)
-            give_up_at = time.monotonic() + 30
-            while not (told := api.ok("GET", "/v1/accounts/acme/usage/reports")["reports"]) or not told[0]["reported"]:
-                assert time.monotonic() < give_up_at, told
-                time.sleep(0.05)
+            eventually(lambda: any(r["reported"] for r in api.ok("GET", "/v1/accounts/acme/usage/reports")["reports"]))
             assert api.ok("POST", "/v1/usage/reconcile", json={"account": "acme"})["unchecked"] == 1
             (shown,) = shell.json("usage", "reconcile", "acme")["reports"]
             assert (shown["used"], shown["reported"], shown["said"], shown["difference"]) == (5, 5, 5, 0)

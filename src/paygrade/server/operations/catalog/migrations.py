@@ -199,6 +199,8 @@ async def migrate_account(store: "Store", claimed: "SavedMove", *, at: datetime)
         held = await tx.plan_migrations.lock(claimed)
         migration = await tx.plan_migrations.load(claimed.migration)
         if held is None or migration is None:
+            # Perhaps paused since: whoever goes on with it need not wait for our lease.
+            await tx.plan_migrations.keep(claimed, lease_s=0)
             return "overtaken"
         account = (await tx.accounts.lock([held.account])).get(held.account) or Account(key=held.account)
         if migration.direction == "forward":
