@@ -16,7 +16,7 @@ import pytest
 from paygrade.billing.drift import Drift
 from paygrade.billing.facts import Customer
 from paygrade.catalog.parse import parse
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.postgres.store import Store
 from paygrade.providers.port import EventSource, Lister
 from paygrade.providers.stripe.client import StripeProvider
@@ -30,7 +30,7 @@ from paygrade.server.workers.claims import take
 from paygrade.server.workers.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events, polls_of
 from paygrade.server.workers.sweeps import PATIENCE_S, UNLISTED_MAX, run_sweep, start_sweep_regularly, sweeps_of
 from paygrade.server.workers.sync import SUBJECTS, fetch_subject, save_reading, sync_subject
-from paygrade.simulator.serve import Running, running
+from paygrade.simulator.http.serve import Running, running
 from paygrade.values.errors import Refused
 from support.fake_provider import Event, World, customer
 from support.large_account import LeanStripe
@@ -50,7 +50,7 @@ class Provided(Clock):
         self.at = START
         self.provider = StripeProvider(api_key=served.key, api_base=served.url)
         self.control = Api(f"{served.url}/_simulator", key=None)
-        self.shop = Shop(url=served.url, key=served.key)
+        self.shop = Company(url=served.url, key=served.key)
         self.stripe = self.shop._stripe
         document, lines = read_yaml(SAMPLE.read_bytes())
         self.document: Any = document
@@ -425,11 +425,10 @@ async def test_a_sweep_reads_again_who_was_once_said_not_to_exist(store: Store) 
 SWEEPING = """
 import asyncio, sys
 from paygrade.postgres.store import Store
-from paygrade.providers.port import EventSource, Lister, PolledEvent
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.server.process.clock import Clock
 from paygrade.server.workers.claims import take
-from paygrade.server.workers.sweeps import PATIENCE_S, UNLISTED_MAX, run_sweep, start_sweep_regularly, sweeps_of
+from paygrade.server.workers.sweeps import run_sweep, sweeps_of
 
 async def main():
     provider = StripeProvider(api_key="sk_test_lean", api_base=sys.argv[2])
