@@ -215,7 +215,6 @@ async def test_a_customer_belongs_to_one_account_only(store: Store) -> None:
     await state(store, "acme", stripe=("cus_1",))
     await state(store, "globex", stripe=("cus_2",))
     assert (await get_account(store, account="globex")).links == {"stripe": ("cus_2",)}
-    assert await refused(state(store, "acme", paypal=("p",))) == "unknown_provider"
 
 
 async def test_an_account_is_deleted_once_nothing_is_paid_for_it(store: Store) -> None:
