@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.postgres.subjects import ClaimedEvent
-
 
 class Inbox:
     """Billing events within one transaction."""
@@ -39,17 +37,6 @@ class Inbox:
             (subject, event_id, type, object_id, created_at, at, body, at if handled else None, polled),
         )
         return cursor.rowcount == 1
-
-    async def unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
-        """What waits for this subject, as received. Ask while holding the subject: then nothing is on its way in."""
-        cursor = await self._connection.execute(
-            """
-            select event_id, type, object_id, polled from inbox where subject = %s and handled_at is null
-            order by received_at, event_id
-            """,
-            (subject,),
-        )
-        return tuple([ClaimedEvent(*row) async for row in cursor])
 
     async def handle(self, subject: str, event_ids: list[str], at: datetime) -> None:
         await self._connection.execute(

@@ -14,6 +14,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
+from paygrade.providers.port import Previewer
 from paygrade.server.http.announcements import announcer
 from paygrade.server.http.auth import key_guard
 from paygrade.server.http.context import Context, Verify
@@ -36,7 +37,6 @@ from paygrade.server.http.routes import (
     usage,
     webhooks,
 )
-from paygrade.server.operations.changes.quotes import Previewer
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
@@ -140,6 +140,7 @@ def create_app(
     clock: Clock,
     snapshots: Snapshots,
     admin_key: str,
+    provider: str,
     verify: Verify | None = None,
     has_provider: bool = False,
     previewer: Previewer | None = None,
@@ -166,6 +167,7 @@ def create_app(
         commits=commits,
         metrics=metrics,
         verify=verify,
+        provider=provider,
         has_provider=has_provider,
         previewer=previewer,
         ready=ready,

@@ -9,8 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 
-from paygrade.server.operations.changes.quotes import Previewer
-from paygrade.server.operations.sync.inbox import EventRef
+from paygrade.providers.port import EventRef, Previewer
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
@@ -24,8 +23,9 @@ Verify = Callable[[bytes, str | None, datetime], EventRef]
 
 
 class Context(Struct, frozen=True):
-    """What operations need, and what tells of them. `verify` None: no provider may post here;
-    `has_provider` False: nobody is asked; `previewer` None: nobody says what a change will cost."""
+    """What operations need, and what tells of them. `verify` None: no provider may post here; `provider`: what whoever
+    bills is called in links and subjects; `has_provider` False: nobody is asked; `previewer` None: nobody says what a
+    change will cost."""
 
     store: "Store"
     snapshots: Snapshots
@@ -33,6 +33,7 @@ class Context(Struct, frozen=True):
     commits: GroupCommit
     metrics: Metrics
     verify: Verify | None
+    provider: str
     has_provider: bool
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]

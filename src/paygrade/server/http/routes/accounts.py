@@ -11,6 +11,7 @@ from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Query, Sent, describe
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
+from paygrade.values.errors import Mistake, Refused
 
 PAGE_MAX = 500
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
@@ -59,6 +60,7 @@ async def list_accounts(
 async def put_account(account: FromPath[str], request: HttpRequest, parts: InContext) -> accounts.AccountView:
     """Create the account or state it anew. `links` say which customers of a provider it pays as."""
     said = read_body(AccountStatement, await request.body())
+    _refuse_foreign_providers(said.links, parts.provider)
     return await accounts.put_account(
         parts.store,
         account=read_key(account, pointer="", noun="account"),
@@ -113,3 +115,13 @@ async def timeline(
     """What became known of the account, the newest first: each fact with its cause."""
     key = read_key(account, pointer="", noun="account")
     return await accounts.timeline(parts.store, account=key, before=before, limit=limit)
+
+
+def _refuse_foreign_providers(links: dict[str, tuple[str, ...]], known: str) -> None:
+    mistakes = tuple(
+        Mistake(f"/links/{provider}", f"unknown provider `{provider}`; known: {known}")
+        for provider, ids in sorted(links.items())
+        if ids and provider != known
+    )
+    if mistakes:
+        raise Refused("unknown_provider", mistakes[0].message, mistakes)

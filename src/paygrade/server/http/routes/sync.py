@@ -21,7 +21,7 @@ PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 async def sync_status(parts: InContext) -> sync.SyncStatus:
     """How many subjects wait to be read and for how long, which fail and why, how the latest sweep and the events
     poll stand, how many fields differ, and what a person should look at."""
-    return await sync.sync_status(parts.store, now=parts.clock.now())
+    return await sync.sync_status(parts.store, parts.provider, now=parts.clock.now())
 
 
 @post(
@@ -43,7 +43,7 @@ async def sweep(request: HttpRequest, parts: InContext) -> repair.StartedSweep:
         raise Unavailable("provider_not_configured", "no provider is set here; set PAYGRADE_STRIPE_API_KEY")
     raw = await request.body()
     wanted = read_body(repair.SweepRequest, raw) if raw.strip() else repair.SweepRequest()
-    return await repair.start_sweep(parts.store, dry_run=wanted.dry_run, at=parts.clock.now())
+    return await repair.start_sweep(parts.store, parts.provider, dry_run=wanted.dry_run, at=parts.clock.now())
 
 
 @get(

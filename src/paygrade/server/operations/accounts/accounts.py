@@ -9,14 +9,12 @@ from msgspec import Struct
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
 from paygrade.server.operations.accounts.record import TimelineEntry, entry, lock_account, record, unknown_account
-from paygrade.values.errors import Mistake, Refused
+from paygrade.values.errors import Refused
 from paygrade.values.states import TERMINAL
 
 if TYPE_CHECKING:
     from paygrade.postgres.accounts import SavedAccount
     from paygrade.postgres.store import Store, Transaction
-
-PROVIDERS = ("stripe",)
 
 
 class AccountView(Struct, frozen=True):
@@ -62,10 +60,9 @@ async def put_account(
     """State who an account is; creates it when it is new.
 
     `links` are all customers the account has at each provider; those added or left out are read again. Refused
-    `unknown_provider`, or `link_taken` when another account links one of them.
+    `link_taken` when another account links one of them.
     """
     clean = {provider: tuple(sorted(set(ids))) for provider, ids in sorted(links.items()) if ids}
-    _refuse_foreign_providers(clean)
     async with store.transaction() as tx:
         before = await tx.accounts.hold_links(account)
         wanted = frozenset(f"{provider}:{id}" for provider, ids in clean.items() for id in ids)
@@ -167,13 +164,3 @@ async def _load(tx: "Transaction", account: str) -> "SavedAccount":
 def _link_taken(taken: Mapping[str, str]) -> Refused:
     listed = ", ".join(f"`{subject}` is linked by `{other}`" for subject, other in taken.items())
     return Refused("link_taken", f"{listed}; take the link away there first")
-
-
-def _refuse_foreign_providers(links: Mapping[str, tuple[str, ...]]) -> None:
-    mistakes = tuple(
-        Mistake(f"/links/{provider}", f"unknown provider `{provider}`; known: {', '.join(PROVIDERS)}")
-        for provider in links
-        if provider not in PROVIDERS
-    )
-    if mistakes:
-        raise Refused("unknown_provider", mistakes[0].message, mistakes)

@@ -193,32 +193,31 @@ async def roll_back_migration(store: "Store", *, id: int) -> Migration:
         return await _view(tx, id)
 
 
-async def migrate_next(store: "Store", migration: "SavedMigration", *, at: datetime) -> bool:
-    """Move one account, or move one back; False: there is none left that nobody else has."""
+async def migrate_account(store: "Store", claimed: "SavedMove", *, at: datetime) -> "MoveStatus | Literal['overtaken']":
+    """Move a claimed account, or move it back; how it stands then. Nothing happens while its migration is paused."""
     async with store.transaction() as tx:
-        taken = await tx.plan_migrations.take(migration)
-        if taken is None:
-            return False
-        account = (await tx.accounts.lock([taken.account])).get(taken.account) or Account(key=taken.account)
+        held = await tx.plan_migrations.lock(claimed)
+        migration = await tx.plan_migrations.load(claimed.migration)
+        if held is None or migration is None:
+            # Perhaps paused since: whoever goes on with it need not wait for our lease.
+            await tx.plan_migrations.keep(claimed, lease_s=0)
+            return "overtaken"
+        account = (await tx.accounts.lock([held.account])).get(held.account) or Account(key=held.account)
         if migration.direction == "forward":
             saved = await tx.catalogs.load()
-            noted = await _move(tx, migration, taken, account, saved.catalog if saved else NO_CATALOG, at)
+            noted = await _move(tx, migration, held, account, saved.catalog if saved else NO_CATALOG, at)
         else:
-            noted = await _move_back(tx, migration, taken, account, at)
-        await tx.plan_migrations.note(migration.id, noted)
-    return True
+            noted = await _move_back(tx, migration, held, account, at)
+        await tx.plan_migrations.save(noted)
+    return noted.status
 
 
-async def unfinished_migrations(store: "Store") -> tuple["SavedMigration", ...]:
-    """Those that there is something to do for."""
+async def finish_migrations(store: "Store", *, at: datetime) -> tuple["SavedMigration", ...]:
+    """End the migrations of which every account is through; gives those."""
     async with store.transaction() as tx:
-        return await tx.plan_migrations.unfinished()
-
-
-async def finish_migration(store: "Store", migration: "SavedMigration", *, at: datetime) -> bool:
-    """End a migration if every account of it is through."""
-    async with store.transaction() as tx:
-        return await tx.plan_migrations.finish(migration, at=at)
+        return tuple(
+            [each for each in await tx.plan_migrations.unfinished() if await tx.plan_migrations.finish(each, at=at)]
+        )
 
 
 async def _move(

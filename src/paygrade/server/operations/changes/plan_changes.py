@@ -20,10 +20,11 @@ from paygrade.changes.order import Act
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange, Step, acted, asked_for, back, refuse_idle
 from paygrade.changes.quote import Quote, changed_subscription, quote
 from paygrade.decisions.take import snapshot
+from paygrade.providers.port import Previewer
 from paygrade.server.operations.accounts.change_trail import resolved, subject_of
 from paygrade.server.operations.accounts.record import lock_account, record, unknown_account
 from paygrade.server.operations.accounts.transition import follow_transition
-from paygrade.server.operations.changes.quotes import Previewer, quote_change
+from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused, Unavailable
 

@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -17,11 +17,11 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer
 from paygrade.catalog.model import NO_CATALOG
-from paygrade.changes.cost import CostPreview
 from paygrade.changes.plan_change import PlanChange, cooling_until, is_reversal
 from paygrade.changes.quote import Caveat, Quote, quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
+from paygrade.providers.port import Previewer
 from paygrade.server.operations.accounts.record import unknown_account
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused, Unavailable
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 VALID_FOR = timedelta(hours=1)
 KEPT = timedelta(days=45)
 _OF_THE_FORMULA = ("price_unknown", "metered_not_counted", "coupon_not_counted")
-
-
-class Previewer(Protocol):
-    """Whoever bills, as far as it says beforehand what a change will cost."""
-
-    def preview(self, quote: Quote) -> CostPreview | None:
-        """What it would bill; None: it cannot say. Blocks. Refused `provider_refused_change`; raises Unavailable."""
-        ...
 
 
 async def quote_change(

@@ -17,11 +17,9 @@ from paygrade.values.errors import Refused
 if TYPE_CHECKING:
     from paygrade.postgres.polls import SavedPoll
     from paygrade.postgres.store import Store, Transaction
-    from paygrade.postgres.subjects import Claim, HeldSubject
+    from paygrade.postgres.subjects import Claim
     from paygrade.postgres.sweeps import SavedSweep
 
-PROVIDER = "stripe"
-"""The provider that is polled and swept."""
 RECENT = timedelta(days=1)
 KEPT = timedelta(days=45)
 
@@ -112,11 +110,11 @@ class DriftNotice(Struct, frozen=True):
     found_by: str | None = None
 
 
-async def start_sweep(store: "Store", *, dry_run: bool, at: datetime) -> StartedSweep:
+async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datetime) -> StartedSweep:
     """Begin a sweep, or find the one under way. Refused `sweep_running` when that is of the other kind."""
     async with store.transaction() as tx:
-        started = await tx.sweeps.start(PROVIDER, dry_run=dry_run, at=at)
-        found = await tx.sweeps.latest(PROVIDER)
+        started = await tx.sweeps.start(provider, dry_run=dry_run, at=at)
+        found = await tx.sweeps.latest(provider)
         assert found is not None
         if started:
             await announce_drift(tx, DriftNotice("sweep_started"))
@@ -136,10 +134,10 @@ async def load_sweep(store: "Store", *, id: int) -> Sweep:
     return view(found, report=True)
 
 
-async def repair_status(tx: "Transaction", at: datetime) -> RepairStatus:
-    sweep, poll = await tx.sweeps.latest(PROVIDER), await tx.polls.load(PROVIDER)
+async def repair_status(tx: "Transaction", provider: str, at: datetime) -> RepairStatus:
+    sweep, poll = await tx.sweeps.latest(provider), await tx.polls.load(provider)
     return RepairStatus(
-        subscriptions=await tx.accounts.count_subscriptions(PROVIDER),
+        subscriptions=await tx.accounts.count_subscriptions(provider),
         sweep=view(sweep) if sweep else None,
         poll=_polled(poll) if poll else None,
         drift=DriftCount(*await tx.drifts.count(since=at - RECENT)),
@@ -154,7 +152,7 @@ async def list_drift(store: "Store", *, open_only: bool, before: int | None, lim
 
 async def note_reading(
     tx: "Transaction",
-    held: "HeldSubject",
+    held: "Claim",
     claim: "Claim",
     *,
     account: str = "",
