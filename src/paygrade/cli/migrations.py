@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.output import as_json, page_limit, say, show_json, table
 from paygrade.cli.quote_page import amount
 from paygrade.cli.wording import instant
 
@@ -49,7 +49,7 @@ def migrate(plan: str, accounts: tuple[str, ...], at: str | None, dry_run: bool,
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@page_limit()
 @as_json
 def migrations(limit: int, as_json: bool) -> None:
     """List migrations, the latest first."""

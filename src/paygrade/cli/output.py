@@ -10,9 +10,17 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from paygrade.values.text import PAGE_MAX
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def page_limit(default: int = 100) -> Callable[[F], F]:
+    """How long a list may be."""
+    kind = click.IntRange(1, PAGE_MAX)
+    return click.option("--limit", type=kind, default=default, show_default=True, help="At most so many.")
 
 
 def for_people() -> bool:

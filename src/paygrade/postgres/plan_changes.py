@@ -5,7 +5,7 @@ stand for one change each; only the latest claim of a row may change it; a step 
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -18,7 +18,6 @@ from paygrade.changes.quote import Quote
 from paygrade.changes.transition import Expected, PlanTransition
 
 _JSON = {"quoted": Quote | None, "settlement": PlanTransition | None, "expected": Expected | None}
-_DATES = ("effective_at", "asked_at", "resolved_at", "trial_ends_at")
 _decoders = {name: msgspec.json.Decoder(kind) for name, kind in _JSON.items()}
 
 
@@ -164,13 +163,13 @@ class PlanChanges:
             "select number, at, step, detail from plan_change_steps where account = %s and change = %s order by number",
             (account, change),
         )
-        return tuple([Step(number, at.astimezone(UTC), *rest) async for number, at, *rest in cursor])
+        return tuple([Step(*row) async for row in cursor])
 
     async def settled_at(self, account: str) -> datetime | None:
         """When what the account buys was last looked at for changes."""
         cursor = await self._connection.execute("select settled_at from accounts where account = %s", (account,))
         row = await cursor.fetchone()
-        return row[0].astimezone(UTC) if row and row[0] else None
+        return row[0] if row else None
 
     async def settled(self, account: str, at: datetime, *, next_at: datetime | None) -> None:
         """Say that it was looked at, and when dates alone change it next."""
@@ -211,9 +210,6 @@ def _saved(row: Iterable[Any]) -> PlanChange:
     for name, decoder in _decoders.items():
         if values[name] is not None:
             values[name] = decoder.decode(values[name])
-    for name in _DATES:
-        if values[name] is not None:
-            values[name] = values[name].astimezone(UTC)
     return PlanChange(**values)
 
 

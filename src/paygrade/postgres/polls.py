@@ -3,7 +3,7 @@
 Laws: one process polls at a time; the watermark never goes back, and moves only after everything below it is kept.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from psycopg import AsyncConnection
@@ -86,12 +86,4 @@ class Polls:
 
 
 def _saved(row: TupleRow) -> SavedPoll:
-    watermark, polled_at, every_s, seen, missed, error = row
-    return SavedPoll(
-        watermark.astimezone(UTC) if watermark else None,
-        polled_at.astimezone(UTC) if polled_at else None,
-        every_s,
-        seen,
-        missed,
-        error,
-    )
+    return SavedPoll(*row)

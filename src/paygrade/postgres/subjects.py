@@ -7,7 +7,7 @@ the latest when its time is up.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from msgspec import Struct
@@ -254,4 +254,4 @@ class Subjects:
             """,
             (limit,),
         )
-        return tuple([(*head, retry_at.astimezone(UTC) if retry_at else None) async for *head, retry_at in cursor])
+        return tuple([row async for row in cursor])

@@ -5,7 +5,7 @@ the cursor moves in the transaction that did what the page asked for, so a sweep
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -209,18 +209,9 @@ class Sweeps:
 
 
 def _saved(row: TupleRow) -> SavedSweep:
-    id, dry_run, started_at, finished_at, before_at, cursor, counts, report, *rest = row
-    return SavedSweep(
-        id,
-        dry_run,
-        started_at.astimezone(UTC),
-        finished_at.astimezone(UTC) if finished_at else None,
-        before_at.astimezone(UTC) if before_at else None,
-        cursor,
-        msgspec.json.decode(counts),
-        msgspec.json.decode(report) if report else None,
-        *rest,
-    )
+    *head, counts, report, error, attempts, fence = row
+    decoded = msgspec.json.decode(counts), msgspec.json.decode(report) if report else None
+    return SavedSweep(*(*head, *decoded, error, attempts, fence))
 
 
 # Any: plain data.

@@ -4,7 +4,7 @@ Laws: a credit of an account has at most one open top-up; only the latest claim 
 `asked` in the transaction that grants its units, or that says why there are none.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from psycopg import AsyncConnection
@@ -15,8 +15,6 @@ from paygrade.usage.top_ups import TopUpState
 
 _COLUMNS = """account, id, credit, units, amount, currency, state, round, balance, customer, invoice, reason, error,
     attempts, fence, window_at, asked_at, round_at, resolved_at"""
-_DATES = 4
-"""How many of them, at the end, are dates."""
 
 
 class SavedTopUp(Struct, frozen=True):
@@ -163,5 +161,4 @@ class TopUps:
 
 
 def _saved(row: TupleRow) -> SavedTopUp:
-    plain, dates = row[:-_DATES], row[-_DATES:]
-    return SavedTopUp(*plain, *(date.astimezone(UTC) if date else None for date in dates))
+    return SavedTopUp(*row)

@@ -5,7 +5,7 @@ not to be; only the latest claim of a row may change it; marking a row never mak
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from psycopg import AsyncConnection
@@ -14,9 +14,6 @@ from psycopg.rows import TupleRow
 _COLUMNS = """account, pool, slot, version, used, reported, customer, meter, told, number, pending, identifier, reason,
     error, attempts, fence, said, from_at, until, stamped_at, pending_at, sent_at, looked_at, look_at, check_at,
     checked_at, doubted_at"""
-
-_DATES = 10
-"""How many of them, at the end, are dates."""
 
 
 class SavedReport(Struct, frozen=True):
@@ -69,7 +66,7 @@ class Reports:
             (provider,),
         )
         row = await cursor.fetchone()
-        return (row[0].astimezone(UTC), row[1].astimezone(UTC), row[2]) if row else None
+        return (row[0], row[1], row[2]) if row else None
 
     async def note_marking(self, provider: str, *, scanned_at: datetime, catalog: int, at: datetime) -> None:
         await self._connection.execute(
@@ -237,5 +234,4 @@ class Reports:
 
 
 def _saved(row: TupleRow) -> SavedReport:
-    plain, dates = row[:-_DATES], row[-_DATES:]
-    return SavedReport(*plain, *(date.astimezone(UTC) if date else None for date in dates))
+    return SavedReport(*row)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import NO_CATALOG
 from paygrade.server.operations.usage.grants import grant_units
 from paygrade.server.process.retries import pause_s
 from paygrade.usage.balances import Grant
@@ -145,9 +144,9 @@ async def pause(store: "Store", claimed: "SavedTopUp", error: Unavailable) -> Ou
 
 
 async def _payer(tx: "Transaction", held: "SavedTopUp", at: datetime) -> str | None:
-    saved, published = await tx.accounts.load(held.account), await tx.catalogs.load()
+    saved = await tx.accounts.load(held.account)
     account = saved.account if saved else Account(key=held.account)
-    return payer(account, published.catalog if published else NO_CATALOG, at)
+    return payer(account, await tx.catalogs.in_force(), at)
 
 
 async def _grant(tx: "Transaction", paid: "SavedTopUp", at: datetime) -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version
-from paygrade.catalog.model import NO_CATALOG, Catalog
+from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import Decision, decide, decide_unsure
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive, trace
@@ -174,11 +174,9 @@ async def _known(tx: "Transaction", account: str, *, at: datetime, now: datetime
     """The account and the catalog as known at `at`, or today for an `at` that is still to come."""
     if at < now:
         facts = await tx.accounts.facts(account, recorded_until=at)
-        published = await tx.catalogs.load(published_until=at)
-        return replay(account, (saved.fact for saved in facts)), published.catalog if published else NO_CATALOG
+        return replay(account, (saved.fact for saved in facts)), await tx.catalogs.in_force(at=at)
     saved = await tx.accounts.load(account)
-    published = await tx.catalogs.load()
-    return saved.account if saved else Account(key=account), published.catalog if published else NO_CATALOG
+    return saved.account if saved else Account(key=account), await tx.catalogs.in_force()
 
 
 def _topics(catalog: Catalog, feature: str, member: str | None) -> frozenset[str]:

@@ -8,13 +8,19 @@ from msgspec import Struct
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
-from paygrade.server.operations.accounts.record import TimelineEntry, entry, lock_account, record, unknown_account
+from paygrade.server.operations.accounts.record import (
+    TimelineEntry,
+    entry,
+    load_account,
+    lock_account,
+    record,
+    unknown_account,
+)
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.states import TERMINAL
 
 if TYPE_CHECKING:
-    from paygrade.postgres.accounts import SavedAccount
-    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.store import Store
 
 PROVIDERS = ("stripe",)
 
@@ -88,7 +94,7 @@ async def put_account(
 async def get_account(store: "Store", *, account: str) -> AccountView:
     """The account as it stands. Refused `unknown_account`."""
     async with store.transaction() as tx:
-        return view((await _load(tx, account)).account)
+        return view((await load_account(tx, account)).account)
 
 
 async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, search: str = "") -> AccountList:
@@ -121,8 +127,7 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
 async def timeline(store: "Store", *, account: str, limit: int = 100, before: int | None = None) -> Timeline:
     """What was learned of the account, the newest first, below number `before`. Refused `unknown_account`."""
     async with store.transaction() as tx:
-        if await tx.accounts.load(account) is None:
-            raise unknown_account(account)
+        await load_account(tx, account, deleted=True)
         found = await tx.accounts.facts(account, before=before, limit=limit + 1)
     shown = tuple(entry(saved) for saved in found[:limit])
     return Timeline(account=account, facts=shown, next=shown[-1].number if len(found) > limit else None)
@@ -155,13 +160,6 @@ def view(account: Account) -> AccountView:
         members=tuple(account.members.values()),
         since=account.since,
     )
-
-
-async def _load(tx: "Transaction", account: str) -> "SavedAccount":
-    saved = await tx.accounts.load(account)
-    if saved is None or not saved.account.exists:
-        raise unknown_account(account)
-    return saved
 
 
 def _link_taken(taken: Mapping[str, str]) -> Refused:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Member
-from paygrade.catalog.model import NO_CATALOG, Catalog, OverSeats
+from paygrade.catalog.model import Catalog, OverSeats
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.seats import (
     SeatLoss,
@@ -25,7 +25,7 @@ from paygrade.entitlements.seats import (
     suspended,
     without_seat,
 )
-from paygrade.server.operations.accounts.record import lock_account, record, unknown_account
+from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -67,10 +67,7 @@ class Reconciled(Struct, frozen=True):
 async def list_members(store: "Store", *, account: str, at: datetime) -> MembersView:
     """Who is a member, with role, seat and last activity. Refused `unknown_account`."""
     async with store.transaction() as tx:
-        saved = await tx.accounts.load(account)
-        if saved is None or not saved.account.exists:
-            raise unknown_account(account)
-        return await _view(tx, saved.account, at)
+        return await _view(tx, (await load_account(tx, account)).account, at)
 
 
 async def put_members(store: "Store", *, account: str, members: Sequence[Member], at: datetime) -> MembersView:
@@ -130,8 +127,7 @@ def taken_by_members(account: str, feature: str) -> Refused:
 
 
 async def _seats(tx: "Transaction", account: Account, at: datetime) -> Seats | None:
-    published = await tx.catalogs.load()
-    return seats_at(derive(account, published.catalog if published else NO_CATALOG, at).entitlements)
+    return seats_at(derive(account, await tx.catalogs.in_force(), at).entitlements)
 
 
 async def _view(tx: "Transaction", account: Account, at: datetime) -> MembersView:

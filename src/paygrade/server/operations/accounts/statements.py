@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Subscription
-from paygrade.catalog.model import NO_CATALOG, AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
+from paygrade.catalog.model import AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.merge import override_fits
@@ -18,12 +18,10 @@ from paygrade.server.operations.accounts.record import lock_account, record
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.values.errors import Refused
 from paygrade.values.states import STATUSES
+from paygrade.values.text import QUANTITY_MAX
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store, Transaction
-
-UNITS_MAX = 2**53 - 1
-"""The largest whole number that every JSON reader keeps exact (RFC 8259 §6)."""
+    from paygrade.postgres.store import Store
 
 
 async def put_override(store: "Store", *, account: str, override: Override, at: datetime) -> Decision:
@@ -33,7 +31,7 @@ async def put_override(store: "Store", *, account: str, override: Override, at: 
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
-        catalog = await _catalog(tx)
+        catalog = await tx.catalogs.in_force()
         _refuse_misfit(override, catalog, at)
         held = await record(tx, held, subject=f"override:{override.feature}", body=override, at=at)
         return _decision(held, catalog, override.feature, at)
@@ -46,7 +44,7 @@ async def delete_override(store: "Store", *, account: str, feature: str, at: dat
         if feature not in held.overrides:
             raise Refused("unknown_override", f"`{account}` has no override of `{feature}`")
         held = await record(tx, held, subject=f"override:{feature}", body=Override(feature=feature), at=at)
-        return _decision(held, await _catalog(tx), feature, at)
+        return _decision(held, await tx.catalogs.in_force(), feature, at)
 
 
 async def put_block(store: "Store", *, account: str, block: Block, at: datetime) -> AccountView:
@@ -111,11 +109,6 @@ async def put_subscription(
         return view(held)
 
 
-async def _catalog(tx: "Transaction") -> Catalog:
-    saved = await tx.catalogs.load()
-    return saved.catalog if saved else NO_CATALOG
-
-
 def _decision(account: Account, catalog: Catalog, feature: str, at: datetime) -> Decision:
     return decide(snapshot(account, catalog, at), feature, 1, at)
 
@@ -139,8 +132,8 @@ def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
     if sum(said) != 1:
         raise Refused("invalid_override", "say exactly one of `value`, `limit`, `unlimited`, `add` and `spend_cap`")
     for name, units, least in numbers:
-        if units is not None and not least <= units <= UNITS_MAX:
-            raise Refused("invalid_override", f"`{name}` must be a whole number from {least} to {UNITS_MAX}")
+        if units is not None and not least <= units <= QUANTITY_MAX:
+            raise Refused("invalid_override", f"`{name}` must be a whole number from {least} to {QUANTITY_MAX}")
     if not override_fits(override, offer):
         raise Refused("invalid_override", f"`{override.feature}` {_fitting(offer)}")
     if override.spend_cap is not None and not _has_priced_overage(override.feature, catalog):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from paygrade.catalog.model import Catalog
-from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.accounts.record import load_account
 from paygrade.usage.top_ups import TopUpState, may_ask, top_up_id, window_of
 from paygrade.values.errors import Refused
 
@@ -72,8 +72,7 @@ async def ask_top_up(
 async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList:
     """Top-ups of an account, the latest first. Refused `unknown_account`."""
     async with store.transaction() as tx:
-        if await tx.accounts.load(account) is None:
-            raise unknown_account(account)
+        await load_account(tx, account, deleted=True)
         return TopUpList(tuple(map(_view, await tx.top_ups.of_account(account, limit=limit))))
 
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Pin
 from paygrade.billing.versions import pin_subject, pinned
-from paygrade.catalog.model import NO_CATALOG, Catalog, PlanChangeRule
+from paygrade.catalog.model import Catalog, PlanChangeRule
 from paygrade.changes.impact import Violation, impact_of
 from paygrade.changes.version_migration import PriceDifference, VersionMigration, price_differences, stated_by, summed
 from paygrade.decisions.diff import Effect, effects, today
@@ -32,12 +32,12 @@ from paygrade.server.operations.catalog.publish import SAMPLE_MAX
 from paygrade.server.operations.catalog.versions import refuse_unknown_version
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused
+from paygrade.values.text import PAGE_MAX
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
     from paygrade.postgres.version_migrations import MoveStatus, SavedMigration, SavedMove
 
-_PAGE = 500
 State = Literal["running", "paused", "finished", "rolling_back", "rolled_back"]
 
 
@@ -122,8 +122,7 @@ async def start_migration(
     Refused `unknown_plan`, `unknown_plan_version`, `date_in_the_past`, `unknown_account`, `migration_running`.
     """
     async with store.transaction() as tx:
-        saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else NO_CATALOG
+        catalog = await tx.catalogs.in_force()
         refuse_unknown_version(catalog, move.plan, move.from_version)
         refuse_unknown_version(catalog, move.plan, move.to_version)
         if move.at is not None and move.at <= at:
@@ -185,7 +184,7 @@ async def roll_back_migration(store: "Store", *, id: int) -> Migration:
     async with store.transaction() as tx:
         held = await _held(tx, id)
         if held.direction == "forward":
-            others = await tx.plan_migrations.page(limit=_PAGE)
+            others = await tx.plan_migrations.page(limit=PAGE_MAX)
             if any(o.id != id and o.move.plan == held.move.plan and o.finished_at is None for o in others):
                 raise Refused("migration_running", f"another migration of `{held.move.plan}` is not finished; "
                               "wait for it, or roll it back first")  # fmt: skip
@@ -201,8 +200,7 @@ async def migrate_next(store: "Store", migration: "SavedMigration", *, at: datet
             return False
         account = (await tx.accounts.lock([taken.account])).get(taken.account) or Account(key=taken.account)
         if migration.direction == "forward":
-            saved = await tx.catalogs.load()
-            noted = await _move(tx, migration, taken, account, saved.catalog if saved else NO_CATALOG, at)
+            noted = await _move(tx, migration, taken, account, await tx.catalogs.in_force(), at)
         else:
             noted = await _move_back(tx, migration, taken, account, at)
         await tx.plan_migrations.note(migration.id, noted)
@@ -261,7 +259,7 @@ async def _pages(tx: "Transaction", accounts: tuple[str, ...] | None) -> AsyncIt
         yield [found[key] for key in sorted(found)]
         return
     after = ""
-    while page := await tx.accounts.page(after=after, limit=_PAGE):
+    while page := await tx.accounts.page(after=after, limit=PAGE_MAX):
         after = page[-1].account.key
         yield [saved.account for saved in page]
 

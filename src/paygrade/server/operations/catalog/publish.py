@@ -20,6 +20,7 @@ from paygrade.catalog.parse import parse
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import offers, versions_had
 from paygrade.values.errors import Refused
+from paygrade.values.text import PAGE_MAX
 
 if TYPE_CHECKING:
     from paygrade.postgres.catalogs import SavedCatalog
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 
 SAMPLE_MAX = 20
-_PAGE = 500
 
 
 class CatalogImpact(Struct, frozen=True):
@@ -196,7 +196,7 @@ async def _impact(
     changed = {sold.key for sold in superseded(base, wanted)}
     sample: list[Effect] = []
     after = ""
-    while page := await tx.accounts.page(after=after, limit=_PAGE):
+    while page := await tx.accounts.page(after=after, limit=PAGE_MAX):
         after = page[-1].account.key
         counts["accounts"] += len(page)
         if wanted is base:

@@ -16,13 +16,12 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer
-from paygrade.catalog.model import NO_CATALOG
 from paygrade.changes.cost import CostPreview
 from paygrade.changes.plan_change import PlanChange, cooling_until, is_reversal
 from paygrade.changes.quote import Caveat, Quote, quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
-from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused, Unavailable
 
@@ -58,10 +57,7 @@ async def quote_change(
     """
     at = at.replace(microsecond=0)
     async with store.transaction() as tx:
-        saved, published = await tx.accounts.load(account), await tx.catalogs.load()
-        if saved is None or not saved.account.exists:
-            raise unknown_account(account)
-        known, catalog = saved.account, published.catalog if published else NO_CATALOG
+        known, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
         held, _ = await with_balances(tx, snapshot(known, catalog, at), at)
         active_at = await tx.ledger.active_at(account, list(known.seated))
         made = quote(known, catalog, held, wanted, at, active_at=active_at)

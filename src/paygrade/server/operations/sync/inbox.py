@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from paygrade.catalog.model import NO_CATALOG, find_bought
+from paygrade.catalog.model import find_bought
 from paygrade.entitlements.findings import findings
 from paygrade.server.operations.sync.repair import RepairStatus, repair_status
 
@@ -138,8 +138,7 @@ async def sync_status(store: "Store", *, now: datetime) -> SyncStatus:
         subjects, dirty, oldest_dirty_s = await tx.subjects.queue()
         failing = await tx.subjects.failing(LISTED_MAX)
         received, unhandled, last_event_at = await tx.inbox.count()
-        saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else NO_CATALOG
+        catalog = await tx.catalogs.in_force()
         unmapped = [item for item in await tx.accounts.items_sold() if find_bought(catalog, **item) is None]
         doubted = await tx.accounts.in_doubt(unmapped, LISTED_MAX)
         misplaced = await tx.accounts.misplaced_links(LISTED_MAX)
