@@ -18,9 +18,10 @@ from paygrade.decisions.decide import decide
 from paygrade.server.http.bodies import KEY_LENGTH_MAX
 from paygrade.server.http.context import Context
 from paygrade.server.http.routes.decisions import Question
-from paygrade.server.http.routes.usage import Use, use
+from paygrade.server.http.routes.usage import use
 from paygrade.server.http.whole_answers import Answer
 from paygrade.server.http.whole_answers import Pieces as Written
+from paygrade.server.operations.usage.requests import Consume
 from paygrade.values.errors import Refused, Unavailable
 
 log = structlog.get_logger("paygrade.http")
@@ -33,12 +34,8 @@ class _Question(Question, frozen=True, kw_only=True, forbid_unknown_fields=True)
     pass
 
 
-class _Use(Use, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
 _questions = msgspec.json.Decoder(_Question)
-_uses = msgspec.json.Decoder(_Use)
+_uses = msgspec.json.Decoder(Consume)
 _encode = msgspec.json.Encoder().encode
 
 # Any in this file: an ASGI scope or message; Litestar's types for them are unions that no test of a key narrows.

@@ -77,7 +77,13 @@ async def check(
     at: datetime,
     now: datetime | None = None,
 ) -> Decision:
-    """May they, now? With `now` given, `at` may be another time: then the answer is what today's facts say of it."""
+    """Decide.
+
+    May the account use `quantity` more units of the feature, now or `at` another instant? The answer is 200 whether
+    allowed or denied, and carries the reason.
+
+    For an `at` that is not `now` the answer is what today's facts say of it.
+    """
     try:
         found = await snapshots.load(store, account, at, remember=now is None or now == at)
     except Unavailable:
@@ -112,7 +118,11 @@ def last_decision(
 async def decisions(
     store: "Store", snapshots: "Snapshots", *, account: str, member: str | None = None, at: datetime
 ) -> Decisions:
-    """Decide on one more unit of every feature and credit, as `member` has them. Refused `unknown_account`."""
+    """Decide everything.
+
+    The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on. Refused
+    `unknown_account`.
+    """
     found = await snapshots.load(store, account, at)
     if not found.known:
         raise unknown_account(account)
@@ -131,7 +141,13 @@ async def explain(
     at: datetime,
     now: datetime,
 ) -> Explanation:
-    """Decide again and show the way: for an `at` before `now` with the facts and the catalog known at `at`."""
+    """Explain a decision.
+
+    Why the decision is, or at an earlier instant was, as it is: a sentence, the sources in the order they count, and
+    the facts with the billing events behind them.
+
+    Decides again: for an `at` before `now` with the facts and the catalog known at `at`.
+    """
     async with store.transaction() as tx:
         known, catalog = await _known(tx, account, at=at, now=now)
         numbers = [statement.number for statement in known.statements.values()]
@@ -151,7 +167,11 @@ async def explain(
 
 
 async def entitlements(store: "Store", *, account: str, as_of: datetime, now: datetime) -> EntitlementsView:
-    """What the account may use at `as_of`: in the past as known then. Refused `unknown_account`."""
+    """Read entitlements.
+
+    What the account may use, with its sources, as of an instant. Refused `unknown_account`. A
+    past one: as known then.
+    """
     async with store.transaction() as tx:
         known, catalog = await _known(tx, account, at=as_of, now=now)
     if not known.exists:

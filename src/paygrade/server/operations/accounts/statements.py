@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 
 async def put_override(store: "Store", *, account: str, override: Override, at: datetime) -> Decision:
-    """State an operator's word on one feature; returns the decision on one unit of it.
+    """Override a feature.
 
-    Refused `unknown_account`, `unknown_feature`, `invalid_override`, `already_expired`.
+    An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited`, `add`
+    and `spend_cap` (minor units that overage with a price may cost), a `reason` to be read by people, and an end where
+    it has one. Answers with the decision it leads to. Refused `unknown_account`, `unknown_feature`,
+    `invalid_override`, `already_expired`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -38,7 +41,10 @@ async def put_override(store: "Store", *, account: str, override: Override, at: 
 
 
 async def delete_override(store: "Store", *, account: str, feature: str, at: datetime) -> Decision:
-    """Withdraw an override; returns the decision without it. Refused `unknown_account`, `unknown_override`."""
+    """Withdraw an override.
+
+    What is bought counts again. Refused `unknown_account`, `unknown_override`. Returns the decision without it.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if feature not in held.overrides:
@@ -48,7 +54,11 @@ async def delete_override(store: "Store", *, account: str, feature: str, at: dat
 
 
 async def put_block(store: "Store", *, account: str, block: Block, at: datetime) -> AccountView:
-    """Suspend all access of an account. Refused `unknown_account`, `already_expired`."""
+    """Block an account.
+
+    Suspend all access of the account for a reason, until the block is lifted or ends by itself. Refused
+    `unknown_account`, `already_expired`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         _refuse_expired(block.expires_at, at)
@@ -56,7 +66,10 @@ async def put_block(store: "Store", *, account: str, block: Block, at: datetime)
 
 
 async def delete_block(store: "Store", *, account: str, key: str, at: datetime) -> AccountView:
-    """Lift a block. Refused `unknown_account`, `unknown_block`."""
+    """Lift a block.
+
+    This reason no longer suspends access; others may. Refused `unknown_account`, `unknown_block`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if key not in held.blocks:
@@ -65,13 +78,20 @@ async def delete_block(store: "Store", *, account: str, key: str, at: datetime) 
 
 
 async def put_member(store: "Store", *, account: str, member: Member, at: datetime) -> AccountView:
-    """State a person's role in the account, and whether they have a seat. Refused `unknown_account`, `no_seat_left`."""
+    """State a member.
+
+    A person in the account, with a role and perhaps a seat, if one is left. Whoever has one keeps its place. Refused
+    `unknown_account`, `no_seat_left`.
+    """
     async with store.transaction() as tx:
         return view(await state_members(tx, await lock_account(tx, account), (member,), at))
 
 
 async def delete_member(store: "Store", *, account: str, member: str, at: datetime) -> AccountView:
-    """State that a person has left the account. Refused `unknown_account`, `unknown_member`."""
+    """Remove a member.
+
+    No longer a person in the account. Refused `unknown_account`, `unknown_member`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if member not in held.members:
@@ -83,10 +103,11 @@ async def delete_member(store: "Store", *, account: str, member: str, at: dateti
 async def put_subscription(
     store: "Store", *, account: str, subscription: Subscription, version: int, at: datetime
 ) -> AccountView:
-    """State a subscription of manual or foreign billing whole. A version older than the known one changes nothing.
+    """State a subscription.
 
-    Refused `unknown_account`, `invalid_subscription`, or `subscription_version_conflict` for a known version with
-    another body.
+    A subscription of manual or foreign billing, whole, with a `version` that grows with each change there. A version
+    older than the one known is taken and changes nothing. Refused `unknown_account`, `invalid_subscription`, or
+    `subscription_version_conflict` for a known version with another body.
     """
     if subscription.status is None:
         raise Refused("invalid_subscription", f"`status` must be one of {', '.join(f'`{s}`' for s in STATUSES)}")

@@ -59,8 +59,12 @@ class VersionHolders(Struct, frozen=True):
 
 
 async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> AccountVersions:
-    """Hold an account to a version. Refused `unknown_account`, `unknown_plan`, `unknown_plan_version`,
-    `already_expired`."""
+    """Hold an account to a version.
+
+    An operator's word on which version of a plan or add-on counts, above whatever the catalog keeps: `version`, or the
+    newest without one. From `until` on `then` counts, a version or `newest`; without it the catalog decides again.
+    Refused `unknown_account`, `unknown_plan`, `unknown_plan_version`, `already_expired`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         catalog = await tx.catalogs.in_force()
@@ -73,7 +77,11 @@ async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> Ac
 
 
 async def delete_pin(store: "Store", *, account: str, key: str, at: datetime) -> AccountVersions:
-    """Let the catalog decide again. Refused `unknown_account`, `unknown_pin`."""
+    """Hold an account no longer.
+
+    The catalog decides again: what it keeps for those who bought early, else the newest version. Refused
+    `unknown_account`, `unknown_pin`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if key not in held.pins:
@@ -83,16 +91,22 @@ async def delete_pin(store: "Store", *, account: str, key: str, at: datetime) ->
 
 
 async def version_counts(store: "Store", *, at: datetime) -> VersionCounts:
-    """How many accounts are on which version of everything. Looks at every account."""
+    """Count who is on which version.
+
+    How many accounts are on which version of each plan and add-on, and whether it is the newest, kept or pinned.
+
+    Looks at every account.
+    """
     return VersionCounts((await _look(store, key=None, version=None, after="", limit=0, at=at))[0])
 
 
 async def version_holders(
     store: "Store", *, key: str, version: int | None, after: str, limit: int, at: datetime
 ) -> VersionHolders:
-    """Who is on which version of a plan or add-on, or on this one, by key. Looks at every account.
+    """List who is on which version.
 
-    Refused `unknown_plan`, `unknown_plan_version`.
+    How many accounts are on which version of a plan or add-on, and a page of them by key. Refused `unknown_plan`,
+    `unknown_plan_version`. With `version` only those on this one. Looks at every account.
     """
     async with store.transaction() as tx:
         refuse_unknown_version(await tx.catalogs.in_force(), key, version)

@@ -121,7 +121,11 @@ async def act(
 
 
 async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> PlanChange:
-    """Take back a change that has not taken effect. Refused `unknown_change`, `change_resolved`."""
+    """Take back a plan change.
+
+    Take back a change that is scheduled or waits for a payment. One that was applied is reverted. Refused
+    `unknown_account`, `unknown_change`, `change_resolved`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         change = await tx.plan_changes.hold(account, id)
@@ -144,7 +148,12 @@ async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> P
 async def revert(
     store: "Store", previewer: Previewer | None, *, account: str, id: str, at: datetime
 ) -> Quote:  # fmt: skip
-    """Quote what takes an applied change back. Refused `unknown_change`, `not_revertible`, and as a quote is."""
+    """Quote the way back.
+
+    What takes an applied change back, as a quote of its own; carrying that out links the two. Refused
+    `unknown_account`, `unknown_change`, `not_revertible`, `cooling_off`, `no_subscription_to_change`, `same_as_now`,
+    `change_refused`, `provider_refused_change`.
+    """
     async with store.transaction() as tx:
         change = await tx.plan_changes.find(account, id)
         if change is None:
@@ -155,7 +164,10 @@ async def revert(
 
 
 async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
-    """A change and its steps. Refused `unknown_change`."""
+    """Read a plan change.
+
+    The change with its quote and what followed, and step by step what happened to it. Refused `unknown_change`.
+    """
     async with store.transaction() as tx:
         change = await tx.plan_changes.find(account, id)
         if change is None:
@@ -164,7 +176,10 @@ async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
 
 
 async def list_changes(store: "Store", *, account: str, limit: int) -> ChangeList:
-    """Changes of an account, the latest first. Refused `unknown_account`."""
+    """List an account's plan changes.
+
+    Plan changes, the latest first, whoever made them. Refused `unknown_account`.
+    """
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)
         return ChangeList(await tx.plan_changes.of_account(account, limit=limit))

@@ -50,10 +50,13 @@ async def quote_change(
     reverts: str | None = None,
     at: datetime,
 ) -> Quote:
-    """Say what a plan change would do, and keep what was said for an hour. `reverts`: the change it takes back.
+    """Quote a plan change.
 
-    Refused `unknown_account`, `change_refused`, `date_in_the_past`, `provider_refused_change`, `cooling_off`, or as
-    `resolve` refuses.
+    What the change would do to access, usage, members and money, and when. Nothing is changed; what was said is kept
+    under its id and can be carried out for an hour. Refused `unknown_account`, `no_subscription_to_change`,
+    `unknown_plan`, `unknown_add_on`, `unknown_price`, `ambiguous_price`, `quantity_not_sold`, `same_as_now`,
+    `amount_too_large`, `change_refused`, `cooling_off`, `date_in_the_past`, `provider_refused_change`. `reverts`: the
+    change it takes back.
     """
     at = at.replace(microsecond=0)
     async with store.transaction() as tx:
@@ -102,7 +105,10 @@ def _warnings(others: Iterable[PlanChange], made: Quote) -> Iterator[Caveat]:
 
 
 async def get_quote(store: "Store", *, account: str, id: str) -> Quote:
-    """What was said, expired or not. Refused `unknown_quote`."""
+    """Read a quote.
+
+    What was said a plan change would do, expired or not. Refused `unknown_quote`.
+    """
     async with store.transaction() as tx:
         found = await tx.quotes.load(account, id)
     if found is None:

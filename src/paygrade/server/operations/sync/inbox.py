@@ -87,7 +87,13 @@ class SyncStatus(Struct, frozen=True):
 
 
 async def receive_event(store: "Store", *, ref: EventRef, body: bytes, at: datetime) -> Received:
-    """Keep a verified event and mark its subject. Once this returns, neither can be lost."""
+    """Receive a billing event of Stripe.
+
+    Keep the event and mark its subject for reading; 200 means both are durable. The event's content is never applied.
+    Types that concern no access are kept as well.
+
+    The event is verified. Once this returns, neither can be lost.
+    """
     async with store.transaction() as tx:
         new = await _keep(tx, ref, body, polled=False, at=at)
         if new and ref.subject is not None:
@@ -131,7 +137,13 @@ async def purge_inbox(store: "Store", *, at: datetime) -> int:
 
 
 async def sync_status(store: "Store", *, now: datetime) -> SyncStatus:
-    """How billing sync stands, with what a person should look at. Lists at most 100 of each."""
+    """Read how billing sync stands.
+
+    How many subjects wait to be read and for how long, which fail and why, how the latest sweep and the events poll
+    stand, how many fields differ, and what a person should look at.
+
+    Lists at most 100 of each.
+    """
     async with store.transaction() as tx:
         # First of all: whoever sees a sweep finished must see what it marked.
         repair = await repair_status(tx, now)

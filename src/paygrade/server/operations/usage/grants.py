@@ -47,9 +47,10 @@ class BalanceView(Struct, frozen=True):
 async def give(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, grant: Grant, reason: str, at: datetime
 ) -> GrantView:
-    """Grant units of a feature or credit. Granting the same under the same id again changes nothing.
+    """Grant units.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
+    Grant units of a feature or credit beside what the plan allows. The same grant sent again changes nothing. Refused
+    `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
     `already_expired`.
     """
     _refuse_ended(grant, at)
@@ -94,7 +95,11 @@ async def grant_units(
 
 
 async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
-    """Take back what is left of a grant. Doing it again changes nothing. Refused `unknown_grant`."""
+    """Void a grant.
+
+    Take back what is left of a grant; what was used of it stays used. Refused `unknown_grant`. Doing it again changes
+    nothing.
+    """
     async with store.transaction() as tx:
         its = (await tx.ledger.grants([(account, pool)], at, lock=True)).get((account, pool), [])
         grant = next((g for g in its if g.id == id), None)
@@ -114,9 +119,10 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
 async def state_usage(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, used: int, id: str, reason: str, at: datetime
 ) -> BalanceView:
-    """State how much is used of a feature in its present window, as it should have been counted.
+    """State usage.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
+    Say how much is used in the present window, for example how many seats are taken. The difference is entered in the
+    ledger. Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
     """
     snapshot = await _known(snapshots, store, account, pool, at)
     entitlements = entitlements_at(snapshot, at)
@@ -160,7 +166,11 @@ def _state(book: Book, account: str, pool: str, slot: str, used: int, id: str, m
 
 
 async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:
-    """What the account has of a feature or credit. Refused `unknown_account`, `unknown_feature`, `not_countable`."""
+    """Read a balance.
+
+    What is used, held and left of a feature or credit, grant by grant in the order they are spent. Refused
+    `unknown_account`, `unknown_feature`, `not_countable`.
+    """
     return view_balance(await _known(snapshots, store, account, pool, at), pool, at)
 
 
@@ -194,7 +204,11 @@ class LedgerPage(Struct, frozen=True):
 async def read_ledger(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, before: str | None, limit: int, at: datetime
 ) -> LedgerPage:
-    """The entries that explain a balance. Refused as `read_balance`, and `invalid_query` for an odd `before`."""
+    """Read the ledger.
+
+    What explains a balance: each entry with what it drew, the newest first, denials too; and in which stretches they
+    burned the balance down. Refused `unknown_account`, `unknown_feature`, `not_countable`, `invalid_query`.
+    """
     await _known(snapshots, store, account, pool, at)
     async with store.transaction() as tx:
         found = await tx.ledger.entries(account, pool, before=_place(before), limit=limit + 1)

@@ -62,8 +62,12 @@ async def read_usage(
     group_by: str | None = None,
     at: datetime,
 ) -> UsageView:
-    """Windows that end after `from_at` and begin before `until`. Refused `unknown_account`, `unknown_feature`,
-    `not_countable` or `invalid_query`."""
+    """Read usage.
+
+    What was used and held in each window, the newest first, with the limit it has today, and by whom or by what
+    property if asked. Refused `unknown_account`, `unknown_feature`, `not_countable` or `invalid_query`. Windows that
+    end after `from_at` and begin before `until`.
+    """
     async with store.transaction() as tx:
         saved, catalog = await load_account(tx, account), await tx.catalogs.in_force()
         _refuse_uncounted(catalog, feature, group_by)
