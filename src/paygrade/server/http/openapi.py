@@ -7,6 +7,7 @@ route can answer with is named by its code.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib.metadata import version
 from inspect import getdoc, signature
 from typing import Any, get_args, get_type_hints
@@ -99,8 +100,9 @@ def text_of(operation: Operation) -> Text:
     return Text(summary.removesuffix("."), description, tuple(codes))
 
 
-def document(routes: Iterable[BaseRoute]) -> Document:
-    """The whole document."""
+@cache
+def document(routes: tuple[BaseRoute, ...]) -> Document:
+    """The whole document. Takes a while, once: the routes of an application stay as they are."""
     told = [_operation(route, handler) for route, handler in _handlers(routes)]
     kinds = [kind for _, _, _, kinds in told for kind in kinds]
     _, components = msgspec.json.schema_components([*kinds, Problem], ref_template=_REF)

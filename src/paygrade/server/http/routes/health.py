@@ -1,5 +1,6 @@
 """What machines ask: is it alive, is it ready, what are its numbers, what does it speak."""
 
+import asyncio
 from typing import Any, Literal
 
 from litestar import Response, get
@@ -64,7 +65,7 @@ async def openapi(request: HttpRequest) -> dict[str, Any]:
 
     This document, OpenAPI 3.1. Any: a JSON document.
     """
-    return document(request.app.routes)
+    return await asyncio.to_thread(document, tuple(request.app.routes))
 
 
 @get(
