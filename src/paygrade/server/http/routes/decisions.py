@@ -27,7 +27,7 @@ class AccountQuestion(Struct, frozen=True):
     properties: dict[str, str | int | bool] | None = None
 
 
-class Question(AccountQuestion, frozen=True, kw_only=True):
+class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same, of the account named here."""
 
     account: str
