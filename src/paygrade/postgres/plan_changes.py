@@ -4,7 +4,7 @@ Laws: an account has at most one change under way, and a subscription at most on
 stand for one change each; a step is written once and never changed.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar
 
 from msgspec.structs import replace
@@ -124,13 +124,13 @@ class PlanChanges(Claims[PlanChange]):
             "select number, at, step, detail from plan_change_steps where account = %s and change = %s order by number",
             (account, change),
         )
-        return tuple([Step(number, at.astimezone(UTC), *rest) async for number, at, *rest in cursor])
+        return tuple([Step(*row) async for row in cursor])
 
     async def settled_at(self, account: str) -> datetime | None:
         """When what the account buys was last looked at for changes."""
         cursor = await self._connection.execute("select settled_at from accounts where account = %s", (account,))
         row = await cursor.fetchone()
-        return row[0].astimezone(UTC) if row and row[0] else None
+        return row[0] if row else None
 
     async def settled(self, account: str, at: datetime, *, next_at: datetime | None) -> None:
         """Say that it was looked at, and when dates alone change it next."""

@@ -60,6 +60,7 @@ TOLD_BYTES_MAX = 7900
 HEARTBEAT_S = 5.0
 ECHOES_MAX = 1000
 OPTIONS = "-c timezone=UTC"
+"""Instants come out of the database in UTC; nobody has to convert them."""
 BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
 """Statements about many keys find each row by its key, and are planned once: a plan made while a table was empty would
 else read all of it for as long as the connection lives."""

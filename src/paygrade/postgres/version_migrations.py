@@ -6,7 +6,7 @@ account.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from msgspec import Struct
@@ -174,13 +174,12 @@ _TO_DO: dict[Direction, MoveStatus] = {"forward": "waiting", "back": "done"}
 
 def _saved(row: TupleRow) -> SavedMigration:
     id, plan, from_version, to_version, effective_at, reason, direction, paused, started_at, by, finished_at = row
-    at = effective_at.astimezone(UTC) if effective_at else None
     return SavedMigration(
         id,
-        VersionMigration(plan=plan, from_version=from_version, to_version=to_version, at=at, reason=reason),
+        VersionMigration(plan=plan, from_version=from_version, to_version=to_version, at=effective_at, reason=reason),
         direction,
         paused,
-        started_at.astimezone(UTC),
+        started_at,
         by,
-        finished_at.astimezone(UTC) if finished_at else None,
+        finished_at,
     )

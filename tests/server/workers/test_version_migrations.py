@@ -27,6 +27,7 @@ from paygrade.server.operations.catalog.migrations import (
     migrate_account,
     moved_accounts,
     pause_migration,
+    resume_migration,
     roll_back_migration,
     start_migration,
 )
@@ -147,22 +148,22 @@ async def test_a_paused_migration_moves_nobody_until_it_is_resumed(store: Store)
     await kept(store, "a", "b")
     migration = await start(store)
     assert await work(store, moves=1) == 1
-    assert (await pause_migration(store, id=migration.id, paused=True)).state == "paused"
+    assert (await pause_migration(store, id=migration.id)).state == "paused"
     assert await work(store) == 0
     assert (await get_migration(store, id=migration.id)).waiting == 1
-    await pause_migration(store, id=migration.id, paused=False)
+    await resume_migration(store, id=migration.id)
     assert await work(store) == 1
     assert (await get_migration(store, id=migration.id)).state == "finished"
-    assert await refused(pause_migration(store, id=migration.id, paused=True)) == "migration_over"
+    assert await refused(pause_migration(store, id=migration.id)) == "migration_over"
 
 
 async def test_a_worker_that_has_not_heard_of_a_pause_moves_nobody_either(store: Store) -> None:
     await kept(store, "a", "b")
     migration = await start(store)
     first, second = await take(store, MOVES, limit=2, at=AT)
-    await pause_migration(store, id=migration.id, paused=True)
+    await pause_migration(store, id=migration.id)
     assert await migrate_account(store, first, at=AT) == "overtaken"
-    await pause_migration(store, id=migration.id, paused=False)
+    await resume_migration(store, id=migration.id)
     assert [claim.account for claim in await take(store, MOVES, limit=2, at=AT)] == [first.account], "it is given back"
     await roll_back_migration(store, id=migration.id)
     assert await migrate_account(store, second, at=AT) == "overtaken"

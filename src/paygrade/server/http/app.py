@@ -20,6 +20,7 @@ from paygrade.server.http.auth import key_guard
 from paygrade.server.http.context import Context, Verify
 from paygrade.server.http.edge import DecodePath, Edge
 from paygrade.server.http.hot_path import HotPath
+from paygrade.server.http.parameters import refuse_odd_keys
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
@@ -193,8 +194,8 @@ def create_app(
                 await _cancelled(tasks.values())
 
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key)]), *OPEN],
-        dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
+        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key), refuse_odd_keys]), *OPEN],
+        dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[DecodePath],
         lifespan=[running],

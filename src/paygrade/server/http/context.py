@@ -1,4 +1,4 @@
-"""The parts of a running server, as the routes see them; the command line alone decides what they are."""
+"""What of a running server the routes see; the command line alone decides what they are."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -14,6 +14,7 @@ from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.state.snapshots import Snapshots
+from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -38,6 +39,11 @@ class Context(Struct, frozen=True):
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
+
+    def require_provider(self) -> None:
+        """Unavailable `provider_not_configured`."""
+        if not self.has_provider:
+            raise Unavailable("provider_not_configured", "no provider is set here; set PAYGRADE_STRIPE_API_KEY")
 
 
 InContext = NamedDependency[SkipValidation[Context]]
