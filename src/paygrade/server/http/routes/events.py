@@ -13,8 +13,7 @@ from paygrade.server.operations.usage import history as usage_reading
 from paygrade.usage.meters import UsageEvent
 from paygrade.values.errors import Mistake, Refused
 
-_BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_type", "too_many_events",
-         "too_much_usage")  # fmt: skip
+_BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_type", "too_many_events")
 
 
 @post(

@@ -28,7 +28,7 @@ Some = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
 Seconds = Annotated[int, Meta(ge=1, le=TTL_MAX_S)]
 Properties = dict[str, str | int | bool]
 PROBLEMS = ("malformed_json", "invalid_body", "invalid_key", "id_conflict", "not_countable", "taken_by_members",
-            "not_ready")  # fmt: skip
+            "too_much_usage", "not_ready")  # fmt: skip
 STEPS = ("malformed_json", "invalid_body", "invalid_key", "id_conflict", "unknown_reservation", "reservation_expired",
          "reservation_resolved", "not_ready")  # fmt: skip
 
@@ -183,7 +183,7 @@ async def reserve(request: HttpRequest, parts: InContext) -> Reserved:
         "Use what is held",
         "usage",
         sent=Sent(kind=CommitStep, example={"account": "acme", "quantity": 3120}),
-        problems=(*STEPS, "exceeds_reservation"),
+        problems=(*STEPS, "exceeds_reservation", "too_much_usage"),
     ),
 )
 async def commit(reservation: FromPath[str], request: HttpRequest, parts: InContext) -> Reserved:
