@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -14,10 +14,11 @@ import httpx2
 import psycopg
 import pytest
 import uvicorn
+from litestar.types import ASGIApp
 from psycopg import conninfo, sql
 
 from paygrade.cli import wiring
-from paygrade.server.http.whole_answers import WholeAnswers
+from paygrade.server.http.protocol import configure
 from paygrade.server.process.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
 
@@ -73,12 +74,18 @@ def empty_database(postgres_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def serving(settings: Settings, database_url: str, *, catalog: bool = True) -> Iterator[Api]:
-    """The application these settings describe, in a thread, on a free port."""
+def serving(
+    settings: Settings,
+    database_url: str,
+    *,
+    catalog: bool = True,
+    around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+) -> Iterator[Api]:
+    """The application these settings describe, in a thread, on a free port; `around` may wrap it."""
     asyncio.run(wiring.apply_migrations(database_url))
     document = read_catalog(SAMPLE) if catalog else None
     app = wiring.application(settings, database_url=database_url, key=KEY, document=document)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, http=WholeAnswers))
+    server = uvicorn.Server(configure(around(app)))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

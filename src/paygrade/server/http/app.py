@@ -200,7 +200,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return HotPath(Edge(app, metrics), parts, admin_key)
+    return Edge(app, metrics, short_way=HotPath(parts, admin_key))
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
