@@ -22,6 +22,7 @@ from paygrade.usage.balances import Row, SlotDetail, parse_slot
 from paygrade.usage.entries import Key, Posting
 from paygrade.usage.ledger import slots, spend
 from paygrade.usage.meters import Measured, Read, Refusal, Said, Total, fold, take
+from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
@@ -112,11 +113,15 @@ class InOrder:
                 return Refusal("unknown_id", f"there is no event `{each.event.amends}` of this account to amend")
             priced, taken_back = _taken_back(chain)
         savepoint = self._work.savepoint()
-        self._post(each, (*priced, *taken_back))
-        own = self._spend_sums(each)
-        recounted = await self._recount(each, chain)
-        others = self._post_others(each, recounted)
-        refusal = self._below_zero(each, recounted)
+        recounted: dict[Key, Recount] = {}
+        try:
+            self._post(each, (*priced, *taken_back))
+            own = self._spend_sums(each)
+            recounted = await self._recount(each, chain)
+            others = self._post_others(each, recounted)
+            refusal = self._below_zero(each, recounted)
+        except Refused as refused:  # more than can be counted
+            refusal = Refusal(refused.code, refused.detail)
         if refusal is not None:
             self._work.roll_back(savepoint)
             return refusal
