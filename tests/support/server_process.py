@@ -1,10 +1,11 @@
 """A real server over a real database, reached over HTTP: one for each file of tests."""
 
 import asyncio
+import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -14,16 +15,21 @@ import httpx2
 import psycopg
 import pytest
 import uvicorn
+from litestar.types import ASGIApp
 from psycopg import conninfo, sql
 
 from paygrade.cli import wiring
-from paygrade.server.http.whole_answers import WholeAnswers
+from paygrade.server.http.protocol import configure
 from paygrade.server.process.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
 
 KEY = "sk_test_of_the_server"
 SAMPLE = Path(str(resources.files("paygrade.cli") / "sample" / "paygrade.yaml"))
 START_S = 30.0
+
+ANYWHERE = {"body_too_large", "clock_unavailable", "contended", "database_unavailable"}
+"""What may come of any request, and is not repeated for each."""
+_paths: dict[str, Any] = {}
 
 
 class Api(httpx2.Client):
@@ -49,7 +55,20 @@ class Api(httpx2.Client):
         assert told["status"] == status
         assert told["instance"] == answer.headers["x-request-id"]
         assert told["type"] == f"/problems/{told['code']}"
+        named = self._named(method, path)
+        assert named is None or told["code"] in named | ANYWHERE, f"the document of {path} lacks {told['code']}"
         return told
+
+    def _named(self, method: str, path: str) -> set[str] | None:
+        """The codes that the document names for a route; None: there is no such route."""
+        if not _paths:
+            _paths.update(self.ok("GET", "/openapi.json")["paths"])
+        for template, operations in sorted(_paths.items(), key=lambda pair: pair[0].count("{")):
+            if method.lower() in operations and re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path.split("?")[0]):
+                answers = operations[method.lower()]["responses"].values()
+                contents = [content for answer in answers for content in answer.get("content", {}).values()]
+                return {code for content in contents for code in content.get("examples", {})}
+        return None
 
     def check(self, account: str, feature: str, **more: Any) -> Any:
         return self.ok("POST", "/v1/check", json={"account": account, "feature": feature, **more})
@@ -73,12 +92,18 @@ def empty_database(postgres_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def serving(settings: Settings, database_url: str, *, catalog: bool = True) -> Iterator[Api]:
-    """The application these settings describe, in a thread, on a free port."""
+def serving(
+    settings: Settings,
+    database_url: str,
+    *,
+    catalog: bool = True,
+    around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+) -> Iterator[Api]:
+    """The application these settings describe, in a thread, on a free port; `around` may wrap it."""
     asyncio.run(wiring.apply_migrations(database_url))
     document = read_catalog(SAMPLE) if catalog else None
     app = wiring.application(settings, database_url=database_url, key=KEY, document=document)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, http=WholeAnswers))
+    server = uvicorn.Server(configure(around(app)))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

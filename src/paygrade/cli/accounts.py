@@ -6,7 +6,7 @@ import click
 
 from paygrade.cli import members, plan_changes
 from paygrade.cli.api import call, path
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.output import MOMENT, as_json, confirm, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant, sentence
 from paygrade.server.operations.usage.grants import GRANT_KINDS
 
@@ -22,7 +22,7 @@ for _command in (*plan_changes.COMMANDS, members.member, members.members, member
 
 @accounts.command("list")
 @click.option("--search", default="", help="A part of the key or name, or a provider's customer id.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True)
+@page_limit()
 @click.option("--after", default="", help="Accounts with a larger key than this.")
 @as_json
 def list_accounts(search: str, limit: int, after: str, as_json: bool) -> None:
@@ -104,9 +104,11 @@ def put(account: str, name: str, links: tuple[str, ...], traits: tuple[str, ...]
 
 @accounts.command()
 @click.argument("account")
+@yes
 @as_json
-def delete(account: str, as_json: bool) -> None:
+def delete(account: str, yes: bool, as_json: bool) -> None:
     """Delete ACCOUNT; refused while it pays."""
+    confirm(f"Delete {account}? It loses everything it has.", yes=yes)
     call("DELETE", path("v1", "accounts", account))
     _show_outcome({"deleted": account}, f"deleted {account}", as_json=as_json)
 
@@ -121,8 +123,9 @@ def delete(account: str, as_json: bool) -> None:
 @click.option("--unlimited", is_flag=True, help="No limit.")
 @click.option("--spend-cap", type=int, help="Minor units that overage may cost in a window, instead of the plan's.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
-@click.option("--until", help="When it ends, for example 2026-12-31T00:00:00Z.")
+@click.option("--until", type=MOMENT, help="When it ends, for example 2026-12-31T00:00:00Z.")
 @click.option("--withdraw", is_flag=True, help="Take the override back.")
+@yes
 @as_json
 def override(
     account: str,
@@ -136,9 +139,12 @@ def override(
     reason: str,
     until: str | None,
     withdraw: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Override FEATURE of ACCOUNT, above whatever is bought, or withdraw the override."""
+    if withdraw or on is False or limit is not None:
+        confirm(f"{account} may have less of {feature} after this. Go on?", yes=yes)
     where = path("v1", "accounts", account, "overrides", feature)
     if withdraw:
         decision = call("DELETE", where)
@@ -158,15 +164,17 @@ def override(
 @click.argument("account")
 @click.argument("key")
 @click.option("--reason", default="", help="Why; shown in explanations.")
-@click.option("--until", help="When it ends by itself, for example 2026-12-31T00:00:00Z.")
+@click.option("--until", type=MOMENT, help="When it ends by itself, for example 2026-12-31T00:00:00Z.")
 @click.option("--lift", is_flag=True, help="Lift the block.")
+@yes
 @as_json
-def block(account: str, key: str, reason: str, until: str | None, lift: bool, as_json: bool) -> None:
+def block(account: str, key: str, reason: str, until: str | None, lift: bool, yes: bool, as_json: bool) -> None:
     """Suspend all access of ACCOUNT under KEY (`fraud`, `payment`…), or lift that block."""
     where = path("v1", "accounts", account, "blocks", key)
     if lift:
         _show_outcome(call("DELETE", where), f"lifted {key} of {account}", as_json=as_json)
         return
+    confirm(f"Suspend all access of {account}?", yes=yes)
     body = {name: what for name, what in {"reason": reason, "expires_at": until}.items() if what}
     _show_outcome(call("PUT", where, body=body), f"blocked {account}: {key}", as_json=as_json)
 
@@ -175,13 +183,15 @@ def block(account: str, key: str, reason: str, until: str | None, lift: bool, as
 @click.argument("account")
 @click.argument("plan")
 @click.option("--version", type=click.IntRange(min=1), help="The version to hold to; without it the newest.")
-@click.option("--until", help="When it ends, for example 2026-12-31T00:00:00Z.")
+@click.option("--until", type=MOMENT, help="When it ends, for example 2026-12-31T00:00:00Z.")
 @click.option("--then", help="The version from then on, or `newest`; without it the catalog decides again.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
 @click.option("--withdraw", is_flag=True, help="Let the catalog decide again.")
+@yes
 @as_json
-def pin(account: str, plan: str, withdraw: bool, as_json: bool, **said: str | int | None) -> None:
+def pin(account: str, plan: str, withdraw: bool, yes: bool, as_json: bool, **said: str | int | None) -> None:
     """Hold ACCOUNT to a version of PLAN (or an add-on), or no longer."""
+    confirm(f"{account} may have less of what {plan} gives after this. Go on?", yes=yes)
     where = path("v1", "accounts", account, "versions", plan)
     if withdraw:
         told = call("DELETE", where)
@@ -195,7 +205,7 @@ def pin(account: str, plan: str, withdraw: bool, as_json: bool, **said: str | in
 @accounts.command("top-ups")
 @click.argument("account")
 @click.option("--retry", metavar="ID", help="Try this failed top-up again.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@page_limit()
 @as_json
 def top_ups(account: str, retry: str | None, limit: int, as_json: bool) -> None:
     """Show what was bought for ACCOUNT by itself when units ran low, or try a failed purchase again."""
@@ -260,17 +270,26 @@ def balance(account: str, feature: str, as_json: bool) -> None:
     found = call("GET", path("v1", "accounts", account, "balances", feature))
     if as_json:
         show_json(found)
-        return
+    else:
+        _show_balance(found)
+
+
+def _show_balance(found: dict[str, Any]) -> None:
     resets = f", resets {instant(found['resets_at'])}" if found["resets_at"] else ""
-    say(f"{account} {feature}: {found['used']} used, {found['reserved']} held in this window{resets}", style="bold")
+    of = f"{found['account']} {found['pool']}"
+    say(f"{of}: {found['used']} used, {found['reserved']} held in this window{resets}", style="bold")
+    if found["credits"]:
+        say(f"paid in {found['credits']['pool']}:")
+        _show_balance(found["credits"])
+        return
     table(
         ("grant", "kind", "granted", "left", "held", "used", "expired", "voided", "until"),
         (
             (
                 one["grant"]["id"],
                 one["grant"]["kind"],
-                "unlimited" if one["share"]["granted"] >= _ENDLESS else one["share"]["granted"],
-                "unlimited" if one["share"]["granted"] >= _ENDLESS else one["share"]["available"],
+                _units(one["share"]["granted"]),
+                _units(one["share"]["available"]),
                 one["share"]["reserved"],
                 one["share"]["consumed"],
                 one["share"]["expired"],
@@ -285,8 +304,8 @@ def balance(account: str, feature: str, as_json: bool) -> None:
 @accounts.command("usage")
 @click.argument("account")
 @click.option("--feature", help="Only this feature or credit.")
-@click.option("--from", "from_at", help="Windows that end after this instant; 92 days ago.")
-@click.option("--until", help="Windows that begin before this instant; now.")
+@click.option("--from", "from_at", type=MOMENT, help="Windows that end after this instant; 92 days ago.")
+@click.option("--until", type=MOMENT, help="Windows that begin before this instant; now.")
 @click.option("--group-by", help="`member`, or a property of usage events; needs --feature.")
 @as_json
 def show_usage(
@@ -318,7 +337,7 @@ def _usage_rows(window: dict[str, Any], *, grouped: bool) -> list[tuple[object, 
 @accounts.command()
 @click.argument("account")
 @click.argument("feature")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@page_limit(50)
 @click.option("--before", help="Only entries before this one.")
 @as_json
 def ledger(account: str, feature: str, limit: int, before: str | None, as_json: bool) -> None:
@@ -363,7 +382,7 @@ def ledger(account: str, feature: str, limit: int, before: str | None, as_json: 
 @click.option("--id", required=True, help="Grants once: say it again to be sure.")
 @click.option("--kind", type=click.Choice(GRANT_KINDS), default="promotion", show_default=True)
 @click.option("--reason", default="", help="Why.")
-@click.option("--until", help="When what is left of it expires, for example 2026-12-31T00:00:00Z.")
+@click.option("--until", type=MOMENT, help="When what is left of it expires, for example 2026-12-31T00:00:00Z.")
 @click.option("--priority", type=click.IntRange(0, 100), default=50, show_default=True, help="Lower is spent first.")
 @as_json
 def grant(account: str, feature: str, units: int, id: str, kind: str, reason: str, until: str | None,
@@ -380,9 +399,11 @@ def grant(account: str, feature: str, units: int, id: str, kind: str, reason: st
 @click.argument("account")
 @click.argument("feature")
 @click.argument("id")
+@yes
 @as_json
-def void(account: str, feature: str, id: str, as_json: bool) -> None:
+def void(account: str, feature: str, id: str, yes: bool, as_json: bool) -> None:
     """Take back what is left of the grant ID."""
+    confirm(f"Take back what {account} has left of {id}?", yes=yes)
     told = call("DELETE", path("v1", "accounts", account, "grants", feature, id))
     _show_outcome(told, f"voided {told['share']['voided']} of {id}", as_json=as_json)
 
@@ -406,4 +427,5 @@ def alerts(account: str, as_json: bool) -> None:
     )  # fmt: skip
 
 
-_ENDLESS = 2**62
+def _units(number: int | None) -> int | str:
+    return "unlimited" if number is None else number

@@ -24,14 +24,15 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
+from paygrade.postgres.claims import HOLDERS_LOCK
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
-from paygrade.postgres.optimistic_use import Count, Plain
+from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
-from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
+from paygrade.postgres.subjects import Subjects
 from paygrade.postgres.sweeps import Sweeps
 from paygrade.postgres.top_ups import TopUps
 from paygrade.postgres.usage_events import Events
@@ -59,6 +60,7 @@ TOLD_BYTES_MAX = 7900
 HEARTBEAT_S = 5.0
 ECHOES_MAX = 1000
 OPTIONS = "-c timezone=UTC"
+"""Instants come out of the database in UTC; nobody has to convert them."""
 BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
 """Statements about many keys find each row by its key, and are planned once: a plan made while a table was empty would
 else read all of it for as long as the connection lives."""
@@ -179,17 +181,17 @@ class Transaction:
         self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
         self.catalogs = Catalogs(connection)
-        self.polls = Polls(connection)
-        self.sweeps = Sweeps(connection)
+        self.polls = Polls(connection, holder=holder)
+        self.sweeps = Sweeps(connection, holder=holder)
         self.drifts = Drifts(connection)
-        self.reports = Reports(connection)
-        self.top_ups = TopUps(connection)
+        self.reports = Reports(connection, holder=holder)
+        self.top_ups = TopUps(connection, holder=holder)
         self.ledger = Ledger(connection)
-        self._plain = Plain(connection)
+        self._optimistic = OptimisticUse(connection)
         self.alerts = Alerts(connection)
         self.quotes = Quotes(connection)
-        self.plan_changes = PlanChanges(connection)
-        self.plan_migrations = PlanMigrations(connection)
+        self.plan_changes = PlanChanges(connection, holder=holder)
+        self.plan_migrations = PlanMigrations(connection, holder=holder)
         self.events = Events(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
@@ -209,11 +211,11 @@ class Transaction:
             )
             self._have_told(payloads, counts=all(len(row) > 1 for row in rows))
 
-    async def enter_plain(self, counts: Sequence[Count], entries: Sequence[Entry]) -> set[Key]:
+    async def enter_counts(self, counts: Sequence[Count], entries: Sequence[Entry]) -> set[Key]:
         """Write plain counts and the entries made on them, and tell every process: one statement. Returns the counts
         that are not as they were any more, of which nothing is written."""
         payloads = list(_packets(counts))
-        raced = await self._plain.enter(counts, entries, payloads)
+        raced = await self._optimistic.enter(counts, entries, payloads)
         if raced:
             payloads = list(_packets([count for count in counts if count[:3] not in raced]))
         self._have_told(payloads, counts=True)

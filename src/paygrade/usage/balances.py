@@ -25,20 +25,69 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.values.periods import Recurrence, window_at
+from paygrade.values.periods import Recurrence, parse_instant, window_at
+from paygrade.values.text import on_wire
 
 GrantKind = Literal["window", "carried", "purchase", "top_up", "promotion", "trial", "adjustment"]
+SlotKind = Literal["window", "carried", "member", "cap", "rolling", "grant"]
 LIFETIME = "lifetime"
 BUCKETS = 60
 """Into how many buckets a rolling window is cut; the oldest one counts whole."""
 
 
+class Slot(Struct, frozen=True):
+    """A slot as its stored name says.
+
+    `name`: whose share it is (`member`), which grant, or how long the window is (`cap`: `hour`, `3600s`; `rolling`:
+    `3600s`). `at`: when the window begins that it counts in; None: nothing there begins anew.
+    """
+
+    kind: SlotKind
+    name: str = ""
+    at: datetime | None = None
+
+    @property
+    def pays(self) -> bool:
+        """Whether units come from it; the others only count beside."""
+        return self.kind in ("window", "carried", "grant")
+
+    @property
+    def length_s(self) -> int:
+        """How long a rolling window is."""
+        return int(self.name[:-1])
+
+
+@lru_cache(maxsize=16384)
+def parse_slot(stored: str) -> Slot:
+    """What a slot counts, by its stored name. Asked of the same few again and again."""
+    if stored.startswith("grant:"):
+        return Slot("grant", stored[6:])
+    head, _, rest = stored.partition(" ")
+    match head:
+        case "rolling":
+            return Slot("rolling", rest)
+        case "carried":
+            return Slot("carried", at=_begin(rest))
+    if not rest:
+        return Slot("window", at=_begin(head))
+    if rest.startswith("member:"):
+        return Slot("member", rest[7:], _begin(head))
+    return Slot("cap", head, _begin(rest))
+
+
+def _begin(stored: str) -> datetime | None:
+    return None if stored == LIFETIME else parse_instant(stored)
+
+
 class Grant(Struct, frozen=True, omit_defaults=True):
-    """Units spendable in `[from_at, until)`; `until` None: they never expire. Lower `priority` burns first."""
+    """Units spendable in `[from_at, until)`; `until` None: they never expire. Lower `priority` burns first.
+
+    `units` None: as many as anyone likes, which only a window has.
+    """
 
     id: str
     kind: GrantKind
-    units: int
+    units: int | None
     from_at: datetime
     until: datetime | None = None
     priority: int = 50
@@ -53,26 +102,31 @@ class Grant(Struct, frozen=True, omit_defaults=True):
     @property
     def left(self) -> int:
         """What is neither used, held nor voided."""
-        return max(0, self.units - self.used - self.reserved - self.voided)
+        return max(0, self._units - self.used - self.reserved - self.voided)
 
     @property
     def spent(self) -> bool:
         """Whether there is nothing left of it, and nothing held that could come back."""
-        return not self.reserved and self.used + self.voided >= self.units
+        return not self.reserved and self.used + self.voided >= self._units
 
     @property
     def granted(self) -> int:
-        return max(self.units, self.used + self.reserved + self.voided)
+        return max(self._units, self.used + self.reserved + self.voided)
+
+    @property
+    def _units(self) -> int:
+        return _ENDLESS if self.units is None else self.units
 
     def spendable(self, at: datetime) -> bool:
         return self.from_at <= at and (self.until is None or at < self.until)
 
 
 class Share(Struct, frozen=True):
-    """Where the units of a grant are at an instant. `granted` is the sum of the others."""
+    """Where the units of a grant are at an instant. `granted` is the sum of the others; both None: there is no end of
+    them."""
 
-    granted: int
-    available: int
+    granted: int | None
+    available: int | None
     reserved: int
     consumed: int
     expired: int
@@ -81,6 +135,8 @@ class Share(Struct, frozen=True):
 
 def share(grant: Grant, at: datetime) -> Share:
     """Split a grant into what is available, held, consumed, expired and voided at `at`."""
+    if grant.units is None:
+        return Share(None, None, grant.reserved, grant.used, 0, grant.voided)
     ended = grant.until is not None and at >= grant.until
     available, expired = (0, grant.left) if ended else (grant.left, 0)
     return Share(grant.granted, available, grant.reserved, grant.used, expired, grant.voided)
@@ -129,7 +185,8 @@ NOTHING_MORE = Detail()
 
 
 class Balance(Struct, frozen=True, gc=False):
-    """What is used and held of one feature or credit in the window that began at `from_at` (None: for good).
+    """What is used and held of one feature or credit in the window that began at `from_at` (None: for good), as far as
+    it can be shown: the rows may have more.
 
     `detail` None: a plain count.
     """
@@ -168,13 +225,13 @@ def assemble(
     window, granted, held = slot_of(from_at), tuple(grants), tuple(sorted(holds, key=lambda hold: hold.until))
     kept = rows.get(window) or Row()
     if len(rows) <= 1 and not granted and not held and kept.detail is None:
-        return Balance(kept.used, kept.reserved, from_at)
+        return Balance(on_wire(kept.used), on_wire(kept.reserved), from_at)
     carried = rows.get(carried_slot(from_at)) or Row()
     slot_detail = kept.detail or SlotDetail()
     tallies = {
         slot: Tally(row.used, row.reserved, row.detail.buckets if row.detail else ())
         for slot, row in rows.items()
-        if slot != window and not slot.startswith("carried ")
+        if not parse_slot(slot).pays
     }
     detail = Detail(
         granted,
@@ -184,7 +241,7 @@ def assemble(
         slot_detail.carried or 0,
         slot_detail.ahead or (0, 1),
     )
-    return Balance(kept.used, kept.reserved, from_at, None if detail == NOTHING_MORE else detail)
+    return Balance(on_wire(kept.used), on_wire(kept.reserved), from_at, None if detail == NOTHING_MORE else detail)
 
 
 def expire_holds(balance: Balance, at: datetime) -> Balance:
@@ -195,32 +252,31 @@ def expire_holds(balance: Balance, at: datetime) -> Balance:
     ended = [hold for hold in detail.holds if hold.until <= at]
     settled = replace(balance, detail=replace(detail, holds=detail.holds[len(ended) :]))
     for hold in ended:
-        settled = count(settled, hold.slot, 0, -hold.units, at)
+        settled = _let_go(settled, hold.slot, hold.units)
     return settled
 
 
-def count(balance: Balance, slot: str, used: int, reserved: int, at: datetime) -> Balance:
-    """Add to one slot of a balance. `at` is when it happened, for rolling windows."""
-    if slot == slot_of(balance.from_at):
-        return Balance(balance.used + used, balance.reserved + reserved, balance.from_at, balance.detail)
-    detail = balance.detail or NOTHING_MORE
-    kind, _, rest = slot.partition(":")
-    if kind == "grant":
-        grants = tuple(
-            replace(grant, used=grant.used + used, reserved=grant.reserved + reserved) if grant.id == rest else grant
-            for grant in detail.grants
-        )
-        return replace(balance, detail=replace(detail, grants=grants))
-    if slot.startswith("carried "):
-        return replace(balance, detail=replace(detail, carried=_counted(detail.carried, used, reserved)))
-    tally = _counted(detail.tallies.get(slot, Tally()), used, reserved)
-    if slot.startswith("rolling "):
-        tally = replace(tally, buckets=put(tally.buckets, used, rolling_s(slot), at))
-    return replace(balance, detail=replace(detail, tallies={**detail.tallies, slot: tally}))
-
-
-def _counted(tally: Tally, used: int, reserved: int) -> Tally:
-    return Tally(tally.used + used, tally.reserved + reserved, tally.buckets)
+def _let_go(balance: Balance, stored: str, units: int) -> Balance:
+    """The balance with so many units of one slot held no more."""
+    slot, detail = parse_slot(stored), balance.detail or NOTHING_MORE
+    if stored == slot_of(balance.from_at):
+        return replace(balance, reserved=balance.reserved - units)
+    match slot.kind:
+        case "window" | "carried" if slot.at != balance.from_at:
+            return balance
+        case "grant":
+            grants = tuple(
+                replace(grant, reserved=grant.reserved - units) if grant.id == slot.name else grant
+                for grant in detail.grants
+            )
+            return replace(balance, detail=replace(detail, grants=grants))
+        case "carried":
+            carried = replace(detail.carried, reserved=detail.carried.reserved - units)
+            return replace(balance, detail=replace(detail, carried=carried))
+        case _:
+            tally = detail.tallies.get(stored, Tally())
+            tallies = {**detail.tallies, stored: replace(tally, reserved=tally.reserved - units)}
+            return replace(balance, detail=replace(detail, tallies=tallies))
 
 
 def put(buckets: tuple[tuple[int, int], ...], used: int, length_s: int, at: datetime) -> tuple[tuple[int, int], ...]:
@@ -265,10 +321,6 @@ def rolling_slot(length_s: int) -> str:
     return f"rolling {length_s}s"
 
 
-def rolling_s(slot: str) -> int:
-    return int(slot.removeprefix("rolling ").removesuffix("s"))
-
-
 def cap_slot(recurrence: Recurrence, anchor_at: datetime, at: datetime) -> tuple[str, datetime | None]:
     """The slot of a shorter window at `at`, and when it ends."""
     window = window_at(recurrence, anchor_at, at)
@@ -276,4 +328,6 @@ def cap_slot(recurrence: Recurrence, anchor_at: datetime, at: datetime) -> tuple
     return f"{name} {slot_of(window.from_at)}", window.until
 
 
+_ENDLESS = 2**64
+"""More units than anybody can count."""
 _NEVER = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)

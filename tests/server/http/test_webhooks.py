@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from paygrade.catalog.parse import parse
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.providers.stripe.signatures import sign
 from paygrade.server.process.settings import Settings
 from paygrade.server.process.yaml import read_yaml
-from paygrade.simulator.serve import Running, running
+from paygrade.simulator.http.serve import Running, running
 from support.server_process import SAMPLE, Api, empty_database, serving
+from support.waiting import eventually
 
 SECRETS = ("whsec_simulator", "whsec_being_rolled_out")
 
@@ -24,15 +25,14 @@ class Billing:
     def __init__(self, api: Api, simulator: Running) -> None:
         self.api = api
         self.simulator = Api(f"{simulator.url}/_simulator", key=None)
-        self.shop = Shop(url=simulator.url, key=simulator.key)
+        self.shop = Company(url=simulator.url, key=simulator.key)
         document, lines = read_yaml(SAMPLE.read_bytes())
         self.shop.stock(parse(document, lines=lines))
 
     def settle(self) -> None:
         """Deliver what is due and wait until every subject is read."""
         self.simulator.ok("POST", "/flush")
-        while self.waits():
-            time.sleep(0.01)
+        eventually(lambda: not self.waits())
 
     def waits(self) -> bool:
         status = self.api.ok("GET", "/v1/sync/status")

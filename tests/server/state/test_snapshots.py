@@ -14,11 +14,12 @@ from paygrade.server.operations.accounts.access import check
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.statements import put_override
 from paygrade.server.operations.catalog.publish import publish_catalog
-from paygrade.server.operations.usage.optimistic import decide_plain, save_plain
+from paygrade.server.operations.usage.optimistic import decide_optimistically, save_optimistically
 from paygrade.server.operations.usage.requests import Consume, Reserve
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
 from support.fake_provider import DOCUMENT, T0
+from support.waiting import somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -89,20 +90,12 @@ async def test_what_was_loaded_before_a_change_is_not_remembered_after_it(acme: 
         with psycopg.connect(database_url) as held:
             held.execute("lock table accounts in access exclusive mode")
             loading = asyncio.create_task(snapshots.load(acme, "acme", T0 + timedelta(days=40)))
-            async with asyncio.timeout(10):
-                while not await waits_for_lock(database_url):
-                    await asyncio.sleep(0.01)
+            await somebody_waits(database_url)
             async with acme.transaction() as tx:
                 await tx.tell("paygrade_account", "acme")
             held.rollback()
         await loading
         assert snapshots.peek("acme", T0 + timedelta(days=40)) is None
-
-
-async def waits_for_lock(database_url: str) -> bool:
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        cursor = await connection.execute("select from pg_locks where not granted")
-        return await cursor.fetchone() is not None
 
 
 async def test_hearing_interrupted_is_forgetting(acme: Store, database_url: str) -> None:
@@ -172,12 +165,12 @@ async def test_a_plain_count_is_heard_by_every_process(acme: Store, database_url
         remembering(acme, Snapshots()) as ours,
     ):
         for number, (store, snapshots) in enumerate([(acme, ours), (other, theirs)]):
-            decided = decide_plain(snapshots, [Consume("acme", "seats", f"use {number}")], T0)
-            assert await save_plain(store, decided.plain) == set()
+            decided = decide_optimistically(snapshots, [Consume("acme", "seats", f"use {number}")], T0)
+            assert await save_optimistically(store, decided.counts) == set()
             await until_version(number + 3, ours, theirs)
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("update balances set version = version + 1")
         asked = [Consume("acme", "seats", "use 2"), Consume("acme", "seats", "use 3")]
-        assert len(await save_plain(acme, decide_plain(ours, asked, T0).plain)) == 1
+        assert len(await save_optimistically(acme, decide_optimistically(ours, asked, T0).counts)) == 1
         await use_together(acme, ours, asked, T0)
         await until_version(6, ours, theirs)

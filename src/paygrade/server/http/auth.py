@@ -1,9 +1,10 @@
 """Who may ask: the holder of the admin key, shown as `Authorization: Bearer sk_…`.
 
-Laws: keys are compared in constant time; without a valid key nothing of the request but its headers is read.
+Laws: keys are compared in constant time; two keys are none; without a valid key nothing of the request but its headers
+is read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from typing import Any
 
@@ -22,16 +23,18 @@ def key_guard(admin_key: str) -> Guard:
     expected = admin_key.encode()
 
     def require_key(connection: Connection, _: BaseRouteHandler) -> None:
-        shown = bearer(connection.headers.get("authorization"))
+        shown = bearer(connection.headers.getall("authorization", []))
         if not compare_digest(shown.encode(), expected):
             raise Refused("unauthenticated", "this key is not known here; PAYGRADE_ADMIN_KEY of the server holds it")
 
     return require_key
 
 
-def bearer(header: str | None) -> str:
-    """The key in an Authorization header; Refused `unauthenticated` when there is none."""
-    scheme, _, key = (header or "").partition(" ")
+def bearer(headers: Sequence[str]) -> str:
+    """The key in the Authorization header; Refused `unauthenticated` unless there is exactly one."""
+    if len(headers) > 1:
+        raise Refused("unauthenticated", "there is more than one Authorization header; send one")
+    scheme, _, key = (headers[0] if headers else "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         raise Refused("unauthenticated", "send a key as `Authorization: Bearer sk_…`")
     return key.strip()

@@ -13,8 +13,9 @@ from uuid import uuid4
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from paygrade.server.http.protocol import ShortWay
 from paygrade.server.process.metrics import Metrics
 from paygrade.values.errors import Refused
 
@@ -25,11 +26,12 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class Edge:
-    """Wraps the whole application."""
+    """Wraps the whole application. `short_way` is for the protocol that serves it, if that knows of it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, short_way: ShortWay) -> None:
         self._app = app
         self._metrics = metrics
+        self.short_way = short_way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -53,15 +55,17 @@ class Edge:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            self._note(scope, status=status, request_id=request_id, ns=time.perf_counter_ns() - started)
+            note_request(self._metrics, scope["method"], scope["path"], str(scope.get("path_template") or "unmatched"),
+                         status=status, request_id=request_id, ns=time.perf_counter_ns() - started)  # fmt: skip
 
-    def _note(self, scope: HTTPScope, *, status: int, request_id: str, ns: int) -> None:
-        route = str(scope.get("path_template") or "unmatched")
-        method = scope["method"]
-        self._metrics.requests.of(method, route, status).note(ns)
-        if scope["path"] not in _QUIET:
-            log.info("request", method=method, path=scope["path"], status=status,
-                     ms=round(ns / 1e6, 1), request_id=request_id)  # fmt: skip
+
+def note_request(
+    metrics: Metrics, method: str, path: str, route: str, *, status: int, request_id: str, ns: int
+) -> None:
+    """Count and log a request that took so many nanoseconds."""
+    metrics.requests.of(method, route, status).note(ns)
+    if path not in _QUIET:
+        log.info("request", method=method, path=path, status=status, ms=round(ns / 1e6, 1), request_id=request_id)
 
 
 class DecodePath:

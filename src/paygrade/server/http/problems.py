@@ -109,8 +109,10 @@ KINDS: dict[str, Kind] = {
     "top_up_not_failed": Kind(409, "The top-up has not failed"),
     "top_up_open": Kind(409, "Another top-up of the credit is open"),
     "sweep_running": Kind(409, "A sweep is under way"),
+    "request_timeout": Kind(408, "The request came too slowly"),
     "body_too_large": Kind(413, "The body is too large"),
     "unsupported_media_type": Kind(415, "The body's media type is not read here"),
+    "head_too_large": Kind(431, "The head of the request is too large"),
     "internal": Kind(500, "Something went wrong on our side"),
     "clock_unavailable": Kind(503, "The clock does not answer"),
     "contended": Kind(503, "Others were at the same rows"),
@@ -156,21 +158,46 @@ def request_id(request: HttpRequest) -> str:
 def answer(request: HttpRequest, code: str, detail: str, errors: tuple[Mistake, ...] = ()) -> Response[bytes]:
     """The HTTP response for one problem."""
     stated = problem(code, detail, instance=request_id(request), errors=errors)
-    headers = {}
-    if stated.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="paygrade"'  # RFC 6750, section 3
-    if stated.status == 503:
-        headers["Retry-After"] = "1"
-    return Response(encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(
+        encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=_headers.get(stated.status)
+    )
 
 
-def on_refused(request: HttpRequest, error: Refused) -> Response[bytes]:
-    return answer(request, error.code, error.detail, error.mistakes)
+_headers = {
+    401: {"www-authenticate": 'Bearer realm="paygrade"'},  # RFC 6750, section 3
+    503: {"retry-after": "1"},
+}
 
 
-def on_unavailable(request: HttpRequest, error: Unavailable) -> Response[bytes]:
-    log.warning("unavailable", code=error.code, detail=error.detail, request_id=request_id(request))
-    return answer(request, error.code, error.detail)
+def written(code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...] = ()) -> tuple[int, bytes]:
+    """The same where there is no framework: its status, and what follows the headers that every answer has."""
+    stated = problem(code, detail, instance=instance, errors=errors)
+    body = encode(stated)
+    headers = {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        "x-request-id": instance,
+        **_headers.get(stated.status, {}),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return stated.status, f"{head}\r\n".encode() + body
+
+
+def of_failure(error: Exception, *, request_id: str, path: str) -> tuple[str, str, tuple[Mistake, ...]]:
+    """The code, detail and mistakes of a failure's problem; it is logged unless it is the caller's."""
+    match error:
+        case Refused():
+            return error.code, error.detail, error.mistakes
+        case Unavailable():
+            log.warning("unavailable", code=error.code, detail=error.detail, request_id=request_id)
+            return error.code, error.detail, ()
+        case _:
+            log.error("unhandled", request_id=request_id, path=path, exc_info=error)
+            return "internal", "something went wrong on our side; the log has it under this instance", ()
+
+
+def on_failure(request: HttpRequest, error: Exception) -> Response[bytes]:
+    return answer(request, *of_failure(error, request_id=request_id(request), path=request.scope["path"]))
 
 
 def on_http(request: HttpRequest, error: HTTPException) -> Response[bytes]:
@@ -193,11 +220,6 @@ def on_http(request: HttpRequest, error: HTTPException) -> Response[bytes]:
     return response
 
 
-def on_unhandled(request: HttpRequest, error: Exception) -> Response[bytes]:
-    log.error("unhandled", request_id=request_id(request), path=request.scope["path"], exc_info=error)
-    return answer(request, "internal", "something went wrong on our side; the log has it under this instance")
-
-
 def _query_mistakes(error: ValidationException) -> tuple[Mistake, ...]:
     extra = error.extra if isinstance(error.extra, list) else []
     return tuple(
@@ -209,8 +231,6 @@ def _query_mistakes(error: ValidationException) -> tuple[Mistake, ...]:
 
 # Any: each handler takes its own kind of exception.
 HANDLERS: dict[int | type[Exception], Callable[[HttpRequest, Any], Response[Any]]] = {
-    Refused: on_refused,
-    Unavailable: on_unavailable,
     HTTPException: on_http,
-    Exception: on_unhandled,
+    Exception: on_failure,
 }

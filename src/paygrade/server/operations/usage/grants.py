@@ -1,28 +1,28 @@
 """Grants by themselves, and counts stated by hand: what an operator or the host application says of balances."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
-from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
+from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.usage.balances import Grant, GrantKind, Share, share, slot_of
 from paygrade.usage.entries import Entry, EntryKind, Posting, derived, digest
 from paygrade.usage.history import Stretch, burn_down
 from paygrade.usage.ledger import grants_of, in_window, slots
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_instant
+from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
     from paygrade.server.state.snapshots import Snapshots
-
-T = TypeVar("T")
 
 
 class GrantView(Struct, frozen=True):
@@ -33,7 +33,11 @@ class GrantView(Struct, frozen=True):
 
 
 class BalanceView(Struct, frozen=True):
-    """What an account has of one feature or credit, grant by grant in burn order."""
+    """What an account has of one feature or credit, grant by grant in burn order.
+
+    Of a feature that is paid in credits it says how many units were used, which no limit counts: `credits` is the
+    balance they are paid from.
+    """
 
     account: str
     pool: str
@@ -42,14 +46,16 @@ class BalanceView(Struct, frozen=True):
     limit: int | None
     resets_at: datetime | None
     grants: tuple[GrantView, ...]
+    credits: "BalanceView | None" = None
 
 
 async def give(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, grant: Grant, reason: str, at: datetime
 ) -> GrantView:
-    """Grant units of a feature or credit. Granting the same under the same id again changes nothing.
+    """Grant units.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
+    Grant units of a feature or credit beside what the plan allows. The same grant sent again changes nothing. Refused
+    `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
     `already_expired`.
     """
     _refuse_ended(grant, at)
@@ -60,7 +66,8 @@ async def give(
             f"`{pool}` is held by members and not spent; give more of it with an override: "
             f"`PUT /v1/accounts/{account}/overrides/{pool}` with `add`",
         )
-    return await once_more(lambda: _given(store, its, account=account, grant=grant, reason=reason, at=at))
+    given = partial(_given, store, its, account=account, grant=grant, reason=reason, at=at)
+    return await until_saved(store, given, at)
 
 
 async def _given(
@@ -72,7 +79,7 @@ async def _given(
         found = await tx.ledger.answered([(account, derived("grant", grant.id))])
         if found:
             _refuse_other(next(iter(found.values())).digest, mark, grant.id)
-            its = (await tx.ledger.grants([(account, pool)], at, lock=False)).get((account, pool), [])
+            its = (await tx.ledger.grants([(account, pool)], at)).get((account, pool), [])
             grant = next((g for g in its if g.id == grant.id), grant)
             return GrantView(grant, share(grant, at))
         if credit is not None:
@@ -86,81 +93,83 @@ async def grant_units(
     tx: "Transaction", *, account: str, pool: str, grant: Grant, reason: str, mark: int, at: datetime
 ) -> None:
     """Add a grant with its entry, and tell it."""
+    assert grant.units is not None, "only a window has no end of units"
     await tx.ledger.touch(account, pool)
-    entry = Entry(account, derived("grant", grant.id), "grant", pool, grant.units, grant.from_at, at, mark)
-    await tx.ledger.write([entry])
-    await tx.ledger.grant(account, pool, grant, reason=reason, at=at)
-    await tx.tell_balances([(account,)])
+    work = await _lock_grants(tx, account, pool, at)
+    work.grant(account, pool, grant, reason=reason)
+    work.enter(Entry(account, derived("grant", grant.id), "grant", pool, grant.units, grant.from_at, at, mark))
+    await work.save(tx)
 
 
 async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
-    """Take back what is left of a grant. Doing it again changes nothing. Refused `unknown_grant`."""
+    """Void a grant.
+
+    Take back what is left of a grant; what was used of it stays used. Refused `unknown_grant`. Doing it again changes
+    nothing.
+    """
     async with store.transaction() as tx:
-        its = (await tx.ledger.grants([(account, pool)], at, lock=True)).get((account, pool), [])
-        grant = next((g for g in its if g.id == id), None)
+        work = await _lock_grants(tx, account, pool, at)
+        grant = next((g for g in work.grants(account, pool) if g.id == id), None)
         if grant is None:
             raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` that could be spent")
         left = grant.left
         if left:
-            grant = replace(grant, voided=grant.voided + left)
-            await tx.ledger.save_grants([(account, pool, grant)])
+            grant = work.void(account, pool, grant)
             mark = digest("void", pool, id)
-            entry = Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark)
-            await tx.ledger.write([entry])
-            await tx.tell_balances([(account,)])
+            work.enter(Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark))
+        await work.save(tx)
     return GrantView(grant, share(grant, at))
+
+
+async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime) -> UnitOfWork:
+    """The grants of a pool, and the window beside them. What has expired of holds on them is still in their counts."""
+    saved, catalog = await tx.accounts.load(account), await tx.catalogs.in_force()
+    its = derive(saved.account, catalog, at).entitlements if saved else {}
+    windows = windows_of(account, its, [pool])
+    return await lock_balances(tx, catalog, [(account, pool, "grant:")], windows, at, expire=False)
 
 
 async def state_usage(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, used: int, id: str, reason: str, at: datetime
 ) -> BalanceView:
-    """State how much is used of a feature in its present window, as it should have been counted.
+    """State usage.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
+    Say how much is used in the present window, for example how many seats are taken. The difference is entered in the
+    ledger. Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
     """
     snapshot = await _known(snapshots, store, account, pool, at)
-    entitlements = entitlements_at(snapshot, at)
+    entitlements, catalog = entitlements_at(snapshot, at), await snapshots.catalog(store)
     if entitlements[pool].in_seats and snapshot.seats:
         raise taken_by_members(account, pool)
     keys = [(account, *pair) for pair in slots(entitlements, pool, at)]
+    windows = windows_of(account, entitlements, {key[1] for key in keys})
     slot, mark = slot_of(entitlements[pool].from_at), digest("set", pool, used, reason)
 
     async def stated() -> BalanceView:
         async with store.transaction() as tx:
-            book = await open_book(tx, {account: snapshot}, keys, [(account, id)], [], at)
-            known = book.answered.get((account, id))
+            work = await lock_balances(
+                tx, catalog, keys, windows, at, snapshots={account: snapshot}, ids=[(account, id)]
+            )
+            known = work.answered.get((account, id))
             if known is not None:
                 _refuse_other(known.digest, mark, id)
             else:
-                _state(book, account, pool, slot, used, id, mark, at)
-                await book.save(tx)
-            return view_balance(book.snapshots[account], pool, at)
+                more = used - work.row((account, pool, slot)).used
+                postings = (Posting(pool, slot, more),) if more else ()
+                work.post(account, postings, at)
+                work.enter(Entry(account, id, "set", pool, used, at, at, mark, postings))
+                await work.save(tx)
+            return view_balance(work.snapshot(account), pool, at)
 
-    while True:
-        try:
-            return await once_more(stated)
-        except Due as due:
-            await expire_due(store, due.accounts, at)
-
-
-async def once_more(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Try again where another process took an id at the same moment: by then what it stands for is there to be seen."""
-    try:
-        return await attempt()
-    except Refused as refused:
-        if refused.code != "id_taken":
-            raise
-    return await attempt()
-
-
-def _state(book: Book, account: str, pool: str, slot: str, used: int, id: str, mark: int, at: datetime) -> None:
-    more = used - book.balances(account)[pool].used
-    entry = Entry(account, id, "set", pool, used, at, at, mark, (Posting(pool, slot, more),) if more else ())
-    book.enter(entry)
+    return await until_saved(store, stated, at)
 
 
 async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:
-    """What the account has of a feature or credit. Refused `unknown_account`, `unknown_feature`, `not_countable`."""
+    """Read a balance.
+
+    What is used, held and left of a feature or credit, grant by grant in the order they are spent. Refused
+    `unknown_account`, `unknown_feature`, `not_countable`.
+    """
     return view_balance(await _known(snapshots, store, account, pool, at), pool, at)
 
 
@@ -194,7 +203,11 @@ class LedgerPage(Struct, frozen=True):
 async def read_ledger(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, before: str | None, limit: int, at: datetime
 ) -> LedgerPage:
-    """The entries that explain a balance. Refused as `read_balance`, and `invalid_query` for an odd `before`."""
+    """Read the ledger.
+
+    What explains a balance: each entry with what it drew, the newest first, denials too; and in which stretches they
+    burned the balance down. Refused `unknown_account`, `unknown_feature`, `not_countable`, `invalid_query`.
+    """
     await _known(snapshots, store, account, pool, at)
     async with store.transaction() as tx:
         found = await tx.ledger.entries(account, pool, before=_place(before), limit=limit + 1)
@@ -206,7 +219,7 @@ async def read_ledger(
 
 
 def _view_entry(entry: Entry, pool: str) -> EntryView:
-    draws = tuple(draw for draw in entry.draws if draw.pool == pool)
+    draws = tuple(replace(draw, used=on_wire(draw.used)) for draw in entry.draws if draw.pool == pool)
     return EntryView(
         entry.id,
         entry.kind,
@@ -234,6 +247,9 @@ def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
     """The balance of one pool, as a snapshot carries it."""
     its = entitlements_at(snapshot, at)[pool]
     balance = in_window(snapshot.balances.get(pool), its.from_at, at)
+    if its.credit is not None:
+        credits = view_balance(snapshot, its.credit, at)
+        return BalanceView(snapshot.account, pool, balance.used, balance.reserved, None, its.resets_at, (), credits)
     grants = tuple(GrantView(grant, share(grant, at)) for grant in grants_of(its, balance, at))
     return BalanceView(snapshot.account, pool, balance.used, balance.reserved, its.limit, its.resets_at, grants)
 

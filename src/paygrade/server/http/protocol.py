@@ -1,0 +1,300 @@
+"""The HTTP protocol: uvicorn's, with bounds on what a client may send and how long it may take, and the short way.
+
+Laws: httptools alone reads requests (ADR 13); what cannot be read, is too large or comes too slowly is answered with a
+problem, and the connection is closed; a wish to upgrade changes nothing (RFC 9110, 7.8); answers come in the order of
+their requests; a request that is cut off is none.
+
+The short way: what the application's `short_way` takes by its head is answered as soon as httptools says that the
+message is complete. It skips the scope, task, messages and timers of ASGI, and nothing that comes before them.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from functools import lru_cache
+from typing import Any, Literal, Protocol
+from uuid import uuid4
+
+import httptools
+import uvicorn
+from litestar.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from paygrade.server.http.problems import written
+
+HEAD_BYTES_MAX, HEADERS_MAX = 32 * 1024, 100
+HEAD_S, REQUEST_S = 10.0, 60.0
+"""How long a head, and a whole request, may take to arrive."""
+LINGER_S, LINGER_BYTES_MAX, LOOK_S = 1.0, 1 << 20, 5.0
+"""How long and how much a connection that ends is still read; how often one looks for a client that had its time."""
+
+Answer = tuple[int, bytes]
+"""A status, and what follows the headers that every answer has: further headers, an empty line, the body."""
+Headers = Sequence[tuple[bytes, bytes]]
+Loop = Literal["auto", "asyncio", "uvloop"]
+
+
+class ShortWay(Protocol):
+    """What an application offers of it."""
+
+    def takes(self, url: bytes, headers: Headers) -> bool:
+        """Whether a POST with this head may be answered by `answer`, if its body fits."""
+
+    def answer(self, url: bytes, body: bytes) -> Answer | Coroutine[Any, Any, Answer] | None:
+        """The answer, or what comes to it; None: the routes have the words for this."""
+
+
+def configure(
+    app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, loop: Loop = "auto", patience_s: int = 10
+) -> uvicorn.Config:
+    """How every server of ours is run; `patience_s`: so long requests under way have when it ends."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop=loop,
+        http=Connection,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # nothing here asks who is behind a proxy
+        timeout_graceful_shutdown=patience_s,
+    )
+
+
+class _NotTaken(Exception):
+    """What is being read is not a request we take: a problem's code and detail."""
+
+
+class _Awaited:
+    """What uvicorn's protocol asks of the request under way, of one whose answer takes the short way."""
+
+    disconnected = response_complete = False
+    keep_alive = response_started = True
+
+    @property
+    def message_event(self) -> asyncio.Event:
+        """What uvicorn wakes who waits for the body with; nobody does."""
+        return asyncio.Event()
+
+
+class Connection(HttpToolsProtocol):
+    """One connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own narrowing
+        super().connection_made(transport)
+        self._short_way: ShortWay | None = getattr(self.app, "short_way", None)
+        self._short_body: list[bytes] | None = None
+        """What is here of the body of a request that takes the short way."""
+        self._is_reading = self._in_head = self._is_deaf = False
+        self._unread_bytes, self._since_s = 0, self.loop.time()
+        """What came since the parser last had something; since when it is waited for what is waited for."""
+        self._look()
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._unread_bytes += len(data)
+        if self._is_deaf:
+            if self._unread_bytes > LINGER_BYTES_MAX:
+                self.transport.close()
+            return
+        try:
+            self._feed(data)
+            if self._is_reading and self._unread_bytes > HEAD_BYTES_MAX:
+                raise _too_large()
+        except _NotTaken as error:
+            self._refuse(*error.args)
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, _NotTaken):
+                raise
+            self._refuse(*error.__context__.args)
+        except httptools.HttpParserError as error:
+            self._refuse("bad_request", f"this is not HTTP: {str(error).lower()}")
+
+    def _feed(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as wish:
+                # The parser takes what follows for another protocol; without the wish, it is this request's body.
+                rest, head = rest[wish.args[0] :], self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.feed_data(head)
+
+    def _head_without_upgrade(self) -> bytes:
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = [(name, value) for name, value in self.headers if name not in (b"upgrade", b"connection")]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            kept.append((b"connection", b"close"))
+        return line + b"".join(b"%b: %b\r\n" % header for header in kept) + b"\r\n"
+
+    def on_message_begin(self) -> None:
+        self.url, self.headers = b"", []
+        self._is_reading = self._in_head = True
+        self._unread_bytes, self._since_s = 0, self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer: whoever asked has been heard by then
+        if len(self.headers) == HEADERS_MAX:
+            raise _too_large()
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise _NotTaken("bad_request", "this server is no proxy")
+            return
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES_MAX:
+            raise _too_large()
+        self._in_head, self._unread_bytes = False, 0
+        if self._is_short():
+            self._short_body = []
+        else:
+            self._go_the_usual_way()
+
+    def on_body(self, body: bytes) -> None:
+        self._unread_bytes = 0
+        if self._short_body is None:
+            super().on_body(body)
+        else:
+            self._short_body.append(body)
+
+    def on_message_complete(self) -> None:
+        self._is_reading = False
+        if self._short_body is not None:
+            body, self._short_body = b"".join(self._short_body), None
+            self._answer_shortly(body)
+        elif not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _go_the_usual_way(self) -> None:
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers
+        self.expect_100_continue = (b"expect", b"100-continue") in ((name, value.lower()) for name, value in headers)
+        super().on_headers_complete()
+
+    # The short way
+
+    def _is_short(self) -> bool:
+        return (
+            self._short_way is not None
+            and not self._is_pending()
+            and not self.flow.write_paused
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and self._short_way.takes(self.url, self.headers)
+        )
+
+    def _answer_shortly(self, body: bytes) -> None:
+        assert self._short_way is not None
+        answer = self._short_way.answer(self.url, body)
+        if answer is None:
+            self._go_the_usual_way()
+            super().on_body(body)
+            super().on_message_complete()
+        elif isinstance(answer, tuple):
+            self._write(answer)
+            self._since_s = self.loop.time()
+            self.server_state.total_requests += 1
+        else:
+            cycle: Any = _Awaited()  # Any: all that is asked of uvicorn's own
+            self.cycle = cycle
+            task = self.loop.create_task(self._answer_later(answer, cycle))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def _answer_later(self, coming: Coroutine[Any, Any, Answer], cycle: _Awaited) -> None:
+        try:
+            answer = await coming
+        except BaseException:
+            self.transport.close()
+            raise
+        self._write(answer, keep_alive=cycle.keep_alive)
+        cycle.response_complete = True
+        self.on_response_complete()
+
+    def _write(self, answer: Answer, *, keep_alive: bool = True) -> None:
+        if self.transport.is_closing():
+            return
+        status, rest = answer
+        every = _every(tuple(self.server_state.default_headers))
+        self.transport.write(b"".join((STATUS_LINE[status], every, b"" if keep_alive else CLOSE, rest)))
+        if not keep_alive:
+            # What still comes is thrown away for a moment: closing at once could take the answer along (RFC 9112, 9.6).
+            self._is_deaf = True
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self.transport.close)
+
+    # Waiting
+
+    def on_response_complete(self) -> None:
+        # Instead of uvicorn's own, which sets and cancels a timer for each answer.
+        self.server_state.total_requests += 1
+        self._since_s = self.loop.time()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+
+    def _look(self) -> None:
+        """Close the connection if its client has had its time, else look again soon."""
+        if self.transport.is_closing():
+            return
+        now, until = self.loop.time(), self._since_s + self.timeout_keep_alive
+        if self._in_head:
+            until = self._since_s + HEAD_S
+        elif self._is_reading and not self._is_answered():
+            until = self._since_s + REQUEST_S
+        elif self._is_pending():
+            until = now + LOOK_S
+        if until > now:
+            self.timeout_keep_alive_task = self.loop.call_later(min(until - now, LOOK_S), self._look)
+        elif self._is_reading and not self._is_answered():
+            self._refuse("request_timeout", "the request did not arrive in time; send it again")
+        else:
+            self.transport.close()
+
+    def _refuse(self, code: str, detail: str) -> None:
+        """Answer with a problem what is being read, and close; what was asked before it is answered first."""
+        in_body = self._is_reading and not self._in_head
+        if self._is_pending() and not in_body:
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+        elif self.pipeline or (in_body and self._is_answered()):
+            self.transport.close()
+        else:
+            self._write(written(code, detail, instance=uuid4().hex), keep_alive=False)
+
+    def _is_pending(self) -> bool:
+        """Whether the last request whose head was read for the usual way, or that is awaited, has no answer yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _is_answered(self) -> bool:
+        """Whether the request whose body is being read has an answer, or the beginning of one, already."""
+        return (
+            not self._in_head and self._short_body is None and (not self._is_pending() or self.cycle.response_started)
+        )
+
+
+CLOSE = b"connection: close\r\n"
+
+
+@lru_cache(maxsize=8)
+def _every(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The headers that every answer has: they change once a second."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+def _too_large() -> _NotTaken:
+    return _NotTaken("head_too_large", f"the head is longer than {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} headers")
