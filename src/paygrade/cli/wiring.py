@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.server")
 
 LOOK_S = 0.05
+PROVIDER = "stripe"
+"""Whoever bills, as links and subjects name them."""
 
 
 def data_dir(settings: Settings) -> Path:
@@ -118,6 +120,7 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
         snapshots=snapshots,
         admin_key=key,
         verify=stripe_verify(settings.webhook_secrets) if settings.webhook_secrets else None,
+        provider=PROVIDER,
         has_provider=provider is not None,
         previewer=stripe_previewer(provider) if provider is not None else None,
         schema_pending=schema_pending,

@@ -29,8 +29,9 @@ from paygrade.server.state.snapshots import Snapshots
 from paygrade.usage.balances import Grant
 from paygrade.usage.entries import Posting
 from paygrade.usage.history import Drawn, fold
-from paygrade.usage.meters import UNITS_MAX, Refusal, UsageEvent
+from paygrade.usage.meters import Refusal, UsageEvent
 from paygrade.values.errors import Refused
+from paygrade.values.text import QUANTITY_MAX
 
 pytestmark = pytest.mark.anyio
 
@@ -383,20 +384,21 @@ async def test_an_amendment_recounts_what_does_not_add_up(sold: Store, database_
 async def test_an_overflow_refuses_the_one_event_that_would_be_too_much(
     sold: Store, database_url: str, other: UsageEvent
 ) -> None:
-    most = [event(str(n), quantity=UNITS_MAX) for n in range(1024)]
+    most = [event(str(n), quantity=QUANTITY_MAX) for n in range(1024)]
     await taken(sold, *most)
     bolt = [event(id, quantity=3, account="bolt") for id in ("b1", "b2")]
-    told = await send(sold, bolt[0], event("too much", quantity=UNITS_MAX), other, bolt[1], event("more", quantity=5))
+    sent = [bolt[0], event("too much", quantity=QUANTITY_MAX), other, bolt[1], event("more", quantity=5)]
+    told = await send(sold, *sent)
     assert (told.accepted, codes(told)) == (4, [(1, "too_much_usage")])
     kept = balances(database_url)
     # Counted exactly, beyond what JSON readers can hold; shown as far as they can.
-    amended = UNITS_MAX if other.amends else 0
-    assert kept.pop(("acme", "api_calls", MONTH)) == 1024 * UNITS_MAX + 7 - amended
+    amended = QUANTITY_MAX if other.amends else 0
+    assert kept.pop(("acme", "api_calls", MONTH)) == 1024 * QUANTITY_MAX + 7 - amended
     assert list(kept.values()) == [6]
     (window,) = (await read_usage(sold, account="acme", feature="api_calls", at=T0)).windows
-    assert window.used == UNITS_MAX
+    assert window.used == QUANTITY_MAX
     decision = await check(sold, Snapshots(), account="acme", feature="api_calls", at=T0)
-    assert (decision.used, decision.remaining) == (UNITS_MAX, 0)
+    assert (decision.used, decision.remaining) == (QUANTITY_MAX, 0)
 
 
 async def test_hostile_texts_come_back_as_they_were(sold: Store, database_url: str) -> None:

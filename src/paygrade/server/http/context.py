@@ -1,4 +1,4 @@
-"""The parts of a running server, as the routes see them; the command line alone decides what they are."""
+"""What of a running server the routes see; the command line alone decides what they are."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -9,12 +9,12 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 
-from paygrade.server.operations.changes.quotes import Previewer
-from paygrade.server.operations.sync.inbox import EventRef
+from paygrade.providers.port import EventRef, Previewer
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.state.snapshots import Snapshots
+from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -24,8 +24,9 @@ Verify = Callable[[bytes, str | None, datetime], EventRef]
 
 
 class Context(Struct, frozen=True):
-    """What operations need, and what tells of them. `verify` None: no provider may post here;
-    `has_provider` False: nobody is asked; `previewer` None: nobody says what a change will cost."""
+    """What operations need, and what tells of them. `verify` None: no provider may post here; `provider`: what whoever
+    bills is called in links and subjects; `has_provider` False: nobody is asked; `previewer` None: nobody says what a
+    change will cost."""
 
     store: "Store"
     snapshots: Snapshots
@@ -33,10 +34,16 @@ class Context(Struct, frozen=True):
     commits: GroupCommit
     metrics: Metrics
     verify: Verify | None
+    provider: str
     has_provider: bool
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
+
+    def require_provider(self) -> None:
+        """Unavailable `provider_not_configured`."""
+        if not self.has_provider:
+            raise Unavailable("provider_not_configured", "no provider is set here; set PAYGRADE_STRIPE_API_KEY")
 
 
 InContext = NamedDependency[SkipValidation[Context]]
