@@ -166,7 +166,7 @@ async def _carry(
         for carried in usage
         if carried.how != "new_window" and carried.used_after != carried.used_before
     }
-    windows = windows_of(account, entitlements, [feature for feature in more if feature in held.balances])
+    windows = windows_of(account, entitlements, more)
     if not windows:
         return
     work = await lock_balances(tx, catalog, windows, windows, at, expire=False)

@@ -119,7 +119,7 @@ class InOrder:
             own = self._spend_sums(each)
             recounted = await self._recount(each, chain)
             others = self._post_others(each, recounted)
-            refusal = self._below_zero(each, recounted)
+            refusal = self._below_zero(each, recounted, savepoint)
         except Refused as refused:  # more than can be counted
             refusal = Refusal(refused.code, refused.detail)
         if refusal is not None:
@@ -207,14 +207,15 @@ class InOrder:
                 self._seen.add((target.key, measured.value))
                 self._new_values.add((target.key, measured.value))
 
-    def _below_zero(self, each: Taken, recounted: "Iterable[Key]") -> Refusal | None:
+    def _below_zero(self, each: Taken, recounted: "Iterable[Key]", savepoint: int) -> Refusal | None:
+        """Whether more is taken back than was used. What a plan change prorated may be below zero without it."""
         account = each.event.account
         keys = {target.key for _, target in _pairs(each)} | set(recounted)
         keys |= {(account, *place) for place in self._places(each) if parse_slot(place[1]).kind == "window"}
         for key in sorted(keys):
-            granted = self._work.grants(account, key[1])
+            granted, before = self._work.grants(account, key[1]), self._work.row_at(savepoint, key).used
             used = self._work.row(key).used + sum(grant.used for grant in granted)
-            if used < 0:
+            if used < 0 and self._work.row(key).used < before:
                 window = "" if key[2] == "lifetime" else f" of the window from `{key[2]}`"
                 detail = f"that would leave {used} units of `{key[1]}`{window} used; take back no more than was counted"
                 return Refusal("below_zero", detail)
