@@ -182,6 +182,48 @@ def test_a_missing_object_is_a_404_with_its_code(simulated: Simulated) -> None:
     assert refused.value.request_id is not None
 
 
+NAMED_BY_A_PARAMETER: list[tuple[str, dict[str, Any], str]] = [
+    ("subscriptions", {"customer": "{customer}", "items": [{"price": "price_none"}]}, "items[0][price]"),
+    ("subscriptions", {"customer": "cus_none", "items": [{"price": "price_none"}]}, "customer"),
+    ("payment_methods/pm_card_visa/attach", {"customer": "cus_none"}, "customer"),
+    ("invoices", {"customer": "cus_none"}, "customer"),
+    ("refunds", {"charge": "ch_none"}, "charge"),
+    ("credit_notes", {"invoice": "in_none"}, "invoice"),
+    ("prices", {"product": "prod_none", "currency": "usd", "unit_amount": 5}, "product"),
+    ("subscription_schedules", {"from_subscription": "sub_none"}, "from_subscription"),
+]
+NAMED_BY_THE_URL = [
+    ("GET", "customers/cus_none"),
+    ("POST", "customers/cus_none"),
+    ("GET", "customers/cus_none/payment_methods"),
+    ("POST", "subscriptions/sub_none"),
+    ("DELETE", "subscriptions/sub_none"),
+    ("GET", "prices/price_none"),
+    ("POST", "payment_methods/pm_none/attach"),
+    ("GET", "events/evt_none"),
+]
+
+
+@pytest.mark.parametrize(("path", "params", "param"), NAMED_BY_A_PARAMETER)
+def test_a_missing_object_that_a_parameter_names_is_a_400(
+    simulated: Simulated, path: str, params: dict[str, Any], param: str
+) -> None:
+    if params.get("customer") == "{customer}":
+        params = {**params, "customer": simulated.customer()}
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        simulated.client.raw_request("post", f"/v1/{path}", **params)
+    assert (refused.value.http_status, refused.value.code) == (400, "resource_missing")
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(("method", "path"), NAMED_BY_THE_URL)
+def test_a_missing_object_that_the_url_names_is_a_404(simulated: Simulated, method: str, path: str) -> None:
+    params = {"customer": simulated.customer()} if path.endswith("/attach") else {}
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        simulated.client.raw_request(method.lower(), f"/v1/{path}", **params)
+    assert (refused.value.http_status, refused.value.code) == (404, "resource_missing")
+
+
 def test_an_unknown_url_is_a_404(simulated: Simulated) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="Unrecognized request URL") as refused:
         simulated.client.v1.quotes.list()

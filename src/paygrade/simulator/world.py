@@ -127,11 +127,11 @@ class World:
             raise errors.missing(kind=kind, id=id, param=param)
         return thing
 
-    def live_customer(self, id: str) -> Json:
+    def live_customer(self, id: str, *, param: str = "customer") -> Json:
         """Give a customer that a request names, unless it is unknown or was deleted."""
-        customer = self.get("customer", id, param="customer")
+        customer = self.get("customer", id, param=param)
         if customer.get("deleted"):
-            raise errors.missing(kind="customer", id=id, param="customer")
+            raise errors.missing(kind="customer", id=id, param=param)
         return customer
 
     def owned(self, kind: str, owner: str) -> list[Json]:

@@ -174,7 +174,7 @@ def retrieve_thin_event(world: World, id: str, _params: Json) -> Json:
 
 def list_customer_payment_methods(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, LIST_FIELDS | {"type"})
-    world.live_customer(id)
+    world.live_customer(id, param="id")
     keep = _attached(id, params)
     url = f"/v1/customers/{id}/payment_methods"
     return page(world, f"payment_method/{id}", params, url=url, keep=keep)

@@ -191,7 +191,7 @@ def adopt(world: World, subscription: Json, change: Change) -> None:
     elif change.trial_ends:
         subscription.update(status="active", trial_end=world.at)
     if subscription["cancel_at_period_end"]:
-        subscription["cancel_at"] = max(item["current_period_end"] for item in change.items)
+        subscription["cancel_at"] = min(item["current_period_end"] for item in change.items)
         world.schedule(subscription["cancel_at"], "cancel", subscription["id"])
     schedule_renewal(world, subscription)
 

@@ -170,13 +170,16 @@ def refuse_unlike_items(items: list[Json], *, flexible: bool) -> None:
 
 
 def set_cancellation(world: World, subscription: Json, params: Json) -> None:
-    """Read `cancel_at` and `cancel_at_period_end`; the end of the last item's period is the period's end."""
+    """Read `cancel_at` and `cancel_at_period_end`, which means the first item whose period ends.
+
+    (Stripe changelog 2025-07-30: with mixed intervals it "always resolves to the earliest item period end".)
+    """
     ends = [item["current_period_end"] for item in subscription["items"]["data"]]
     flag, moment = forms.read_bool(params, "cancel_at_period_end"), forms.read_text(params, "cancel_at")
     if flag and moment:
         raise errors.invalid("cancel_at", "Set either `cancel_at` or `cancel_at_period_end`.")
     if flag:
-        _plan_end(world, subscription, max(ends), at_period_end=True)
+        _plan_end(world, subscription, min(ends), at_period_end=True)
     elif moment in ("min_period_end", "max_period_end"):
         _plan_end(world, subscription, (min if moment.startswith("min") else max)(ends), at_period_end=False)
     elif moment:

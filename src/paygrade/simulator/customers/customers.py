@@ -41,7 +41,7 @@ def _read_clock(world: World, params: Json) -> str | None:
 
 def update_customer(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, CUSTOMER_FIELDS)
-    customer = world.live_customer(id)
+    customer = world.live_customer(id, param="id")
     with world.changing(customer):
         _set_customer(world, customer, params)
     return customer
@@ -50,7 +50,7 @@ def update_customer(world: World, id: str, params: Json) -> Json:
 def delete_customer(world: World, id: str, params: Json) -> Json:
     """Delete a customer: subscriptions end at once, and only a stub stays behind."""
     forms.check_known(params, frozenset({"expand"}))
-    customer = world.live_customer(id)
+    customer = world.live_customer(id, param="id")
     return lifecycle.delete_customer(world, customer)
 
 
@@ -94,7 +94,7 @@ def create_payment_method(world: World, params: Json) -> Json:
 def attach_payment_method(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, frozenset({"customer", "expand"}))
     customer = world.live_customer(forms.read_required(params, "customer"))
-    return payments.attach(world, id, customer=customer, param="payment_method")
+    return payments.attach(world, id, customer=customer, param="id")
 
 
 def detach_payment_method(world: World, id: str, params: Json) -> Json:
