@@ -143,6 +143,11 @@ class World:
         """Note what falls due; the one who handles it looks again whether it still applies."""
         self.time.schedule(due, what, id)
 
+    def await_invoice(self, subscription: str, lines: list[Json]) -> None:
+        """Let lines wait for the subscription's next invoice; what they debit can be credited from now on."""
+        self.pending_lines.setdefault(subscription, []).extend(lines)
+        self.remember_debits(lines)
+
     def remember_debits(self, lines: list[Json]) -> None:
         for line in lines:
             details = line["parent"]["subscription_item_details"]

@@ -95,7 +95,7 @@ def cancel(world: World, id: str, params: Json) -> Json:
     if prorate:
         items = subscription["items"]["data"]
         credits = [lines.credit_line(world, subscription, item, at=world.at) for item in items]
-        world.pending_lines.setdefault(id, []).extend(filter(None, credits))
+        world.await_invoice(id, list(filter(None, credits)))
     waiting = world.pending_lines.get(id)
     if invoice_now and waiting:
         del world.pending_lines[id]
