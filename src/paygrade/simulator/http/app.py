@@ -1,7 +1,8 @@
 """The simulator over HTTP: Stripe's API under `/v1/`, its controls under `/_simulator/`, a page at `/`.
 
 Laws. Everything due has happened before a request is answered. Webhooks leave after the answer, never within
-it. The clock runs with real time plus what it was advanced by, or stands still if it was given a start.
+it. The clock runs with real time plus what it was advanced by, or stands still if it was given a start. No web page
+of another origin gets anything done.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from paygrade.simulator import errors, forms
 from paygrade.simulator.delivery.weather import RETRY_AFTER_S, Mishap
 from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
-from paygrade.simulator.http import controls, overview
+from paygrade.simulator.http import controls, origins, overview
 from paygrade.simulator.http.account import Account
 
 # The ASGI protocol's own types are open mappings.
@@ -69,6 +70,9 @@ class Simulator:
         path, method = scope["path"], scope["method"]
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
         query = scope["query_string"].decode()
+        if why := origins.refusal(headers):
+            await _send(send, status=403, content=controls.problem(why), type="application/json")
+            return
         if path == "/" and method == "GET":
             page = overview.render(self.account)
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")

@@ -133,5 +133,9 @@ def _check_keys(wanted: Json, *known: str) -> None:
         raise ValueError(f"unknown key `{min(unknown)}`; the keys are {', '.join(known)}")
 
 
+def problem(message: str) -> bytes:
+    return msgspec.json.encode(_told(400, message).body)
+
+
 def _told(status: int, message: str) -> Response:
     return Response(status, {"error": {"type": "simulator_error", "message": message}})
