@@ -137,9 +137,7 @@ def test_changes_and_their_way_back_cost_what_was_used(mode: str, steps: list[tu
 def test_flexible_credits_what_still_waits_for_its_invoice() -> None:
     """Two changes that both wait: the second gives back the first one's plan, not the one before it again."""
     account = Account()
-    subscription = account.ask(
-        "/v1/subscriptions", customer=account.customer, items=[{"price": account.prices[0]}]
-    )
+    subscription = account.ask("/v1/subscriptions", customer=account.customer, items=[{"price": account.prices[0]}])
     id, item = subscription["id"], subscription["items"]["data"][0]["id"]
     for price in (account.prices[1], account.prices[2]):
         account.engine.advance(timedelta(days=7))
