@@ -40,7 +40,8 @@ def no_such_url(method: str, path: str) -> RefusedByStripe:
 
 
 def unknown_parameter(name: str) -> RefusedByStripe:
-    return RefusedByStripe(f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
+    message = f"Received unknown parameter: {name}. The simulator may not know this parameter of Stripe's API."
+    return RefusedByStripe(message, code="parameter_unknown", param=name)
 
 
 def missing_parameter(name: str) -> RefusedByStripe:

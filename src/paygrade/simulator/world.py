@@ -19,6 +19,7 @@ import msgspec
 
 from paygrade.simulator import errors
 from paygrade.simulator.forms import Json
+from paygrade.simulator.shapes import account as account_shapes
 from paygrade.simulator.state.cards import Card
 from paygrade.simulator.state.changes import Debit, HeldChange, Resumption
 from paygrade.simulator.state.event_log import EventLog
@@ -60,10 +61,13 @@ class World:
     events: EventLog = field(default_factory=EventLog)
     fresh_events: list[str] = field(default_factory=list)
     random: random.Random = field(init=False)
+    account: Json = field(init=False)  # who we are, as `GET /v1/account` shows it
     _open: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        # Not drawn from the seed's randomness, so that a seed gives the ids it always gave.
+        self.account = account_shapes.account(id=f"acct_simulated{self.seed:09}", at=self.at)
 
     @property
     def now(self) -> datetime:

@@ -213,7 +213,7 @@ def set_trial_settings(subscription: Json, params: Json) -> None:
     wanted = forms.read_object(forms.read_object(params, "trial_settings"), "end_behavior")
     choices = ("cancel", "create_invoice", "pause")
     if behavior := forms.read_choice(wanted, "missing_payment_method", choices):
-        subscription["trial_settings"] = {"end_behavior": {"missing_payment_method": behavior}}
+        subscription["trial_settings"] = subscription_shapes.trial_settings(behavior)
 
 
 def set_collection(subscription: Json, params: Json) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import lifecycle
 from paygrade.simulator.forms import Json
@@ -10,6 +12,7 @@ from paygrade.simulator.shapes import customers as customer_shapes
 from paygrade.simulator.state.cards import magic_card
 from paygrade.simulator.world import World
 
+EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 TEXTS = ("name", "email", "description", "phone")
 CUSTOMER_FIELDS = frozenset(
     {*TEXTS, "address", "balance", "invoice_settings", "metadata", "preferred_locales", "shipping", "expand"}
@@ -20,6 +23,7 @@ PAYMENT_METHOD_FIELDS = frozenset({"type", "card", "metadata", "billing_details"
 
 def create_customer(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
+    _refuse_email(params)
     prefix = world.new_id("p", length=8)[2:].upper()
     clock = _read_clock(world, params)
     customer = customer_shapes.customer(id=world.new_id("cus", length=14), at=world.at, prefix=prefix, test_clock=clock)
@@ -34,6 +38,12 @@ def create_customer(world: World, params: Json) -> Json:
     return customer
 
 
+def _refuse_email(params: Json) -> None:
+    email = forms.read_text(params, "email")
+    if email and not EMAIL.fullmatch(email):
+        raise errors.invalid("email", f"Invalid email address: {email}", code="email_invalid")
+
+
 def _read_clock(world: World, params: Json) -> str | None:
     id = forms.read_text(params, "test_clock") or None
     return id and str(world.get("test_helpers.test_clock", id, param="test_clock")["id"])
@@ -41,6 +51,7 @@ def _read_clock(world: World, params: Json) -> str | None:
 
 def update_customer(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, CUSTOMER_FIELDS)
+    _refuse_email(params)
     customer = world.live_customer(id, param="id")
     with world.changing(customer):
         _set_customer(world, customer, params)

@@ -1,4 +1,4 @@
-"""Servers that follow the clock: each holds a request until the clock moves, and its next request says it has seen that.
+"""Servers that follow the clock: each holds a request until it moves, and its next request says it has seen that.
 
 Law. Once `tell` returns, every follower has seen the newest move, or has been silent for `ACKNOWLEDGE_S` and is
 forgotten until it asks again. Belongs to one event loop.
