@@ -17,7 +17,7 @@ from litestar.types import ASGIApp
 from paygrade.server.http.announcements import announcer
 from paygrade.server.http.auth import key_guard
 from paygrade.server.http.context import Context, Verify
-from paygrade.server.http.edge import DecodePath, Edge
+from paygrade.server.http.edge import Edge, NameMethods, ReadAddress
 from paygrade.server.http.hot_path import HotPath
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
@@ -194,7 +194,7 @@ def create_app(
         route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key)]), *OPEN],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
-        middleware=[DecodePath],
+        middleware=[NameMethods, ReadAddress],
         lifespan=[running],
         openapi_config=None,
         logging_config=None,

@@ -8,16 +8,17 @@ import re
 import time
 from collections.abc import MutableMapping
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 from uuid import uuid4
 
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from paygrade.server.http.bodies import invalid, read_key
 from paygrade.server.http.protocol import ShortWay
 from paygrade.server.process.metrics import Metrics
-from paygrade.values.errors import Refused
+from paygrade.values.errors import Mistake, Refused
 
 log = structlog.get_logger("paygrade.http")
 
@@ -68,8 +69,8 @@ def note_request(
         log.info("request", method=method, path=path, status=status, ms=round(ns / 1e6, 1), request_id=request_id)
 
 
-class DecodePath:
-    """Decodes path parameters, after routing has split the path."""
+class ReadAddress:
+    """Decodes what the address says, after routing has split it: keys in the path, and the query."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -77,6 +78,8 @@ class DecodePath:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A new dict: Litestar caches the one it gives for each path.
         scope["path_params"] = {name: _decoded(value) for name, value in scope.get("path_params", {}).items()}
+        if b"%00" in scope["query_string"]:
+            _refuse_nul(scope)
         await self._app(scope, receive, send)
 
 
@@ -84,9 +87,42 @@ def _decoded(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return unquote(value, errors="strict")
+        return read_key(unquote(value, errors="strict"), pointer="", noun="thing in a path")
     except UnicodeDecodeError:
         raise Refused("invalid_key", f"`{value}` in the path is not percent-encoded UTF-8") from None
+
+
+def _refuse_nul(scope: Scope) -> None:
+    """PostgreSQL keeps no NUL in a text; what is not read here may have one."""
+    described = scope["route_handler"].opt.get("described")
+    read = {query.name for query in described.query} if described is not None else set()
+    for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        if name in read and "\0" in value:
+            raise invalid("invalid_query", "the query", [Mistake("", f"`{name}`: contains a NUL character")])
+
+
+class NameMethods:
+    """Lets an answer to OPTIONS name every method of its path (RFC 9110, 10.2.1): Litestar's own knows those of the
+    handler that was registered first."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_methods(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 204:
+                others = [(name, value) for name, value in message["headers"] if name.lower() != b"allow"]
+                message["headers"] = [*others, (b"allow", ", ".join(sorted(_methods(scope))).encode())]
+            await send(message)
+
+        await self._app(scope, receive, send_with_methods if scope.get("method") == "OPTIONS" else send)
+
+
+def _methods(scope: Scope) -> set[str]:
+    template = scope.get("path_template")
+    return {
+        method for route in scope["litestar_app"].routes if route.path_format == template for method in route.methods
+    }
 
 
 def _request_id(scope: Scope) -> str:

@@ -126,7 +126,7 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, D
         "parameters": _parameters(route, told),
         "responses": {
             str(handler.status_code): _answer(told, kinds),
-            **_problem_answers(told),
+            **_problem_answers(told, _of_address(route, told)),
         },
         "security": [{"key": []}] if told.needs_key else [],
     }
@@ -199,8 +199,13 @@ def _open_part(sent: Sent) -> Document:
     }
 
 
-def _problem_answers(told: Described) -> Document:
-    codes = [*(("unauthenticated",) if told.needs_key else ()), *told.problems, "internal"]
+def _of_address(route: HTTPRoute, told: Described) -> list[str]:
+    """What the address can do wrong, whatever the route."""
+    return ["invalid_key"] * bool(route.path_parameters) + ["invalid_query"] * bool(told.query)
+
+
+def _problem_answers(told: Described, more: list[str]) -> Document:
+    codes = dict.fromkeys([*(("unauthenticated",) if told.needs_key else ()), *told.problems, *more, "internal"])
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(KINDS[code].status, []).append(code)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from litestar import delete, get, put
 from litestar.params import FromPath, FromQuery, QueryParameter
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from paygrade.server.http.bodies import read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
@@ -13,6 +13,7 @@ from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
 
 PAGE_MAX = 500
+LINKS_MAX = 100
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 
 
@@ -20,7 +21,7 @@ class AccountStatement(Struct, frozen=True):
     """What the host application says of an account, whole: what is left out is no longer so."""
 
     name: str = ""
-    links: dict[str, tuple[str, ...]] = {}
+    links: dict[str, Annotated[tuple[str, ...], Meta(max_length=LINKS_MAX)]] = {}
     traits: dict[str, str | int | bool] = {}
 
 

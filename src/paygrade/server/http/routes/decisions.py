@@ -74,7 +74,7 @@ async def check(request: HttpRequest, parts: InContext) -> Decision:
         "decisions",
         query=(Query("member", {"type": "string"}, "Who asks, for features with roles or seats."),),
         example=examples.DECISIONS,
-        problems=("invalid_key", "invalid_query"),
+        problems=("invalid_key", "invalid_query", "unknown_account"),
     ),
 )
 async def list_decisions(
