@@ -39,7 +39,7 @@ TESTS = Path(__file__).parent.parent / "tests"
 SERVE = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from lean_stripe import LeanStripe
+from support.large_account import LeanStripe
 lean = LeanStripe(int(sys.argv[2]))
 lean.quantities = {number * (lean.count // int(sys.argv[3])): 7 for number in range(1, int(sys.argv[3]) + 1)}
 with lean.serving() as url:

@@ -24,7 +24,7 @@ from paygrade.decisions.decide import decide
 from paygrade.decisions.take import snapshot
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.client import StripeProvider
-from paygrade.simulator.app import DEFAULT_KEY
+from paygrade.simulator.http.app import DEFAULT_KEY
 
 FEATURES = ("seats", "exports")
 TOLD = ("allowed", "reason", "limit", "plan")

@@ -12,7 +12,7 @@ import httpx2
 import stripe
 
 from chaos.stack import ADMIN_KEY, House
-from paygrade.simulator.app import DEFAULT_KEY
+from paygrade.simulator.http.app import DEFAULT_KEY
 from support.cluster import eventually
 
 CHANGES_PER_S, STATEMENTS_PER_S = 20.0, 5.0

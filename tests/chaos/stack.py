@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.relay import Relay, running
-from paygrade.simulator.app import DEFAULT_KEY, DEFAULT_SECRET
+from paygrade.simulator.http.app import DEFAULT_KEY, DEFAULT_SECRET
 from paygrade.values.periods import parse_instant
 from support.cluster import Cluster, folder_of_its_own, free_ports, killed
 

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from chaos.stack import ADMIN_KEY, House, house
 from paygrade.providers.stripe.phases import MARK
-from paygrade.simulator.app import DEFAULT_KEY
+from paygrade.simulator.http.app import DEFAULT_KEY
 from support.cluster import eventually
 
 pytestmark = pytest.mark.xdist_group("chaos")

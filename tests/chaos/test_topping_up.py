@@ -22,7 +22,7 @@ import stripe
 
 from chaos.stack import ADMIN_KEY, House, house
 from paygrade.providers.stripe.top_ups import MARK
-from paygrade.simulator.app import DEFAULT_KEY
+from paygrade.simulator.http.app import DEFAULT_KEY
 from support.cluster import eventually
 
 pytestmark = pytest.mark.xdist_group("chaos")

@@ -16,10 +16,10 @@ import pytest
 
 from paygrade.catalog.parse import parse
 from paygrade.cli import main as cli
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.server.process.settings import Settings
 from paygrade.server.process.yaml import read_yaml
-from paygrade.simulator.serve import running
+from paygrade.simulator.http.serve import running
 from support.cli_runner import RUN, Shell
 from support.server_process import KEY, SAMPLE, Api, empty_database, serving
 
@@ -144,9 +144,78 @@ def test_a_plan_is_pushed_as_long_as_nothing_has_changed(shell: Shell, acme: str
     assert "catalog_plan_outdated" in shell.run("catalog", "push", planned["plan_id"], code=1)
     assert shell.json("catalog", "push")["published"]
     assert shell.json("check", acme, "retention")["value"] == 9
-    assert shell.run("catalog", "versions").startswith("2\t")
+    assert shell.run("catalog", "versions").splitlines()[:2][1].startswith("2\t")
     document.write_text(SAMPLE.read_text())
     shell.run("catalog", "push")
+
+
+def test_a_document_named_is_what_is_pushed_and_a_plan_id_is_no_file(shell: Shell) -> None:
+    document = shell.folder / "sold.yaml"
+    document.write_text(SAMPLE.read_text().replace("retention: 7", "retention: 6"))
+    assert shell.json("catalog", "push", "sold.yaml")["published"]
+    assert "there is no file `gone.yaml`" in shell.run("catalog", "push", "gone.yaml", code=2)
+    assert "name the document once" in shell.run("catalog", "push", "sold.yaml", "--file", "sold.yaml", code=2)
+    document.write_text(SAMPLE.read_text())
+    shell.run("catalog", "push", "sold.yaml")
+
+
+def test_on_a_terminal_a_push_shows_what_it_changes_and_takes_no_for_an_answer(shell: Shell, acme: str) -> None:
+    document = shell.folder / "paygrade.yaml"
+    document.write_text(SAMPLE.read_text().replace("retention: 7", "retention: 5"))
+    before = shell.json("catalog", "versions")[0]["version"]
+    seen = shell.on_terminal("catalog", "push", typing="n\n", code=130)
+    assert "/plans/free/entitlements/retention" in seen
+    assert f"Publish this as version {before + 1}? [y/N]" in seen
+    assert shell.json("catalog", "versions")[0]["version"] == before
+    assert "published version" in shell.on_terminal("catalog", "push", typing="y\n")
+    document.write_text(SAMPLE.read_text())
+    assert "Publish" not in shell.on_terminal("catalog", "push", "--yes")
+
+
+@pytest.mark.parametrize(
+    "taking",
+    [
+        ("accounts", "block", "{}", "fraud"),
+        ("accounts", "override", "{}", "exports", "--off"),
+        ("accounts", "delete", "{}"),
+    ],
+    ids=lambda words: words[1],
+)
+def test_on_a_terminal_nothing_is_taken_from_an_account_without_a_yes(
+    shell: Shell, acme: str, taking: tuple[str, ...]
+) -> None:
+    before = shell.json("accounts", "show", acme)
+    assert "[y/N]" in shell.on_terminal(*(word.format(acme) for word in taking), typing="n\n", code=130)
+    assert shell.json("accounts", "show", acme)["version"] == before["version"]
+
+
+def test_a_day_alone_is_its_midnight_for_every_command(shell: Shell, acme: str) -> None:
+    assert shell.json("check", acme, "exports", "--at", "2031-02-03", code=1)["as_of"] == "2031-02-03T00:00:00Z"
+    assert shell.json("explain", acme, "exports", "--at", "2031-02-03T04:00:00+01:00")["decision"]["as_of"] == (
+        "2031-02-03T03:00:00Z"
+    )
+    assert "is not a time; write `2027-01-31`" in shell.run("check", acme, "exports", "--at", "soon", code=2)
+
+
+def test_an_empty_list_says_so_and_a_pipe_has_a_header(shell: Shell) -> None:
+    assert shell.run("accounts", "list", "--search", "nobody at all") == (
+        "account\tname\tcustomers\tsubscriptions\toverrides\tblocks\n"
+    )
+    assert shell.on_terminal("accounts", "list", "--search", "nobody at all") == "none\n"
+
+
+def test_check_and_explain_answer_alike_for_the_past(shell: Shell, acme: str) -> None:
+    past = "2001-01-01"
+    assert shell.json("check", acme, "exports", "--at", past, code=1)["reason"] == "unknown_account"
+    assert shell.json("explain", acme, "exports", "--at", past)["decision"]["reason"] == "unknown_account"
+
+
+def test_init_writes_a_catalog_without_mistakes_and_overwrites_nothing(alone: Shell) -> None:
+    assert "paygrade dev" in alone.run("init", "shop")
+    assert alone.json("catalog", "lint", "shop/paygrade.yaml")["mistakes"] == []
+    kept = (alone.folder / "shop" / "paygrade.yaml").read_text()
+    assert "file_exists" in alone.run("init", "shop", code=1)
+    assert (alone.folder / "shop" / "paygrade.yaml").read_text() == kept
 
 
 def test_sync_status_and_sweep_answer(shell: Shell) -> None:
@@ -157,7 +226,7 @@ def test_sync_status_and_sweep_answer(shell: Shell) -> None:
 
 def test_an_import_is_rehearsed_then_done_and_what_was_lost_shows_as_drift(postgres_url: str, tmp_path: Path) -> None:
     with running() as simulator, empty_database(postgres_url) as database_url:
-        shop = Shop(url=simulator.url, key=simulator.key)
+        shop = Company(url=simulator.url, key=simulator.key)
         document, lines = read_yaml(SAMPLE.read_bytes())
         shop.stock(parse(document, lines=lines))
         shop.welcome("acme", "Acme")

@@ -30,7 +30,7 @@ SOURCE = Path(embedded.__file__).parents[2]
 OWNER = """
 import sys
 from pathlib import Path
-from paygrade.postgres import embedded
+from paygrade.embedded_postgres import cluster as embedded
 
 server = embedded.start(Path(sys.argv[1]))
 print(server.url, "attached" if server.attached else "started", flush=True)

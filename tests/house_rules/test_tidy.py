@@ -92,6 +92,12 @@ def pure_file_calls_no_clock(_: Path, source: str) -> Iterator[str]:
                 yield f"line {node.lineno} calls `{called}`: time is the last argument, `at`; I/O belongs elsewhere"
 
 
+def import_hides_from_no_contract(_: Path, source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield f"line {node.lineno} hides an import from the contracts: let the value stand below what needs it"
+
+
 def sql_lives_with_the_store(path: Path, source: str) -> Iterator[str]:
     # The launcher of the embedded server makes that server's one database.
     if any(path.is_relative_to(f"src/paygrade/{room}") for room in ("postgres", "embedded_postgres")):
@@ -144,6 +150,7 @@ RULES: dict[Rule, Callable[[], list[Path]]] = {
     module_opens_with_a_docstring: lambda: python_files(SOURCE),
     pure_file_reaches_nothing_but_values: pure_files,
     pure_file_calls_no_clock: pure_files,
+    import_hides_from_no_contract: lambda: python_files("src/paygrade/simulator/**/*.py"),
     sql_lives_with_the_store: lambda: python_files(SOURCE),
     name_of_a_test_is_a_claim: lambda: python_files("tests/**/test_*.py"),
     nothing_is_left_undone: tracked_text_files,
@@ -174,6 +181,7 @@ CAUGHT: list[tuple[Rule, str, str]] = [
     (pure_file_reaches_nothing_but_values, "src/paygrade/plans.py", "import yaml\n"),
     (pure_file_calls_no_clock, "src/paygrade/plans.py", "at = datetime.now(UTC)\n"),
     (pure_file_calls_no_clock, "src/paygrade/plans.py", "text = open('plans.yaml')\n"),
+    (import_hides_from_no_contract, "src/paygrade/simulator/world.py", "if TYPE_CHECKING:\n    import paygrade\n"),
     (sql_lives_with_the_store, "src/paygrade/server/routes.py", "query = 'select id from account where true'\n"),
     (sql_lives_with_the_store, "src/paygrade/server/routes.py", "query = f'insert into {table} values (1)'\n"),
     (name_of_a_test_is_a_claim, "tests/test_plans.py", "def test_plan_change():\n    pass\n"),

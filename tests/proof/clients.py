@@ -188,13 +188,14 @@ class Asker:
 
     def _step(self, holding: Holding, verb: str, said: dict[str, Any]) -> str:
         body = {"account": holding.account, **said}
-        if verb == "commit" and holding.properties is not None:
+        if verb == "commit" and holding.properties is not None and self._rng.random() < 0.5:
+            # Said or not, it is priced as it was reserved.
             body["properties"] = holding.properties
         told, tries = self._until_answered("POST", f"/v1/reservations/{quote(holding.id, safe='')}/{verb}", body)
         outcome = str(told.get("code") or TOOK)
         self.told.append(
             Told(verb, holding.account, body.get("id", ""), holding.feature, body.get("quantity"), outcome, tries,
-                 holding.id, body.get("properties"))
+                 holding.id, holding.properties if verb == "commit" else None)
         )  # fmt: skip
         return outcome
 

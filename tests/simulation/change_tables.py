@@ -172,7 +172,7 @@ class ChangeTables:
     def _ledger_member_slots(self, account: str, slots: Iterable[Any]) -> dict[Any, Any]:
         return {}
 
-    def _ledger_grants(self, *_: Any, lock: bool) -> dict[Any, Any]:
+    def _ledger_grants(self, *_: Any) -> dict[Any, Any]:
         return {}
 
     def _ledger_open_reservations(self, accounts: Sequence[str]) -> list[Any]:

@@ -87,13 +87,12 @@ def test_the_right_rule_ends_right_where_the_wrong_ones_do_not() -> None:
 
 def test_a_seed_plays_alike_in_another_process() -> None:
     program = (
-        "from tests.simulation.run import Run; from tests.simulation.verdict import judge; "
-        "print(*judge(Run(7)).trace, sep='\\n')"
+        "from simulation.run import Run; from simulation.verdict import judge; print(*judge(Run(7)).trace, sep='\\n')"
     )
     traces = [
         subprocess.run(
             [sys.executable, "-c", program],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[1],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,

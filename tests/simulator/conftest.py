@@ -19,8 +19,8 @@ import pytest
 import stripe
 import uvicorn
 
-from paygrade.simulator.app import Receive, Scope, Send, Simulator, create_app
-from paygrade.simulator.serve import Running
+from paygrade.simulator.http.app import Receive, Scope, Send, Simulator, create_app
+from paygrade.simulator.http.serve import Running
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 SECRET = "whsec_simulator"

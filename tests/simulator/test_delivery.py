@@ -22,7 +22,7 @@ def hooked(stage: Stage, receiver: Receiver) -> Iterator[Simulated]:
 
 def verified(simulated: Simulated, body: bytes, signature: str, *, tolerance: int = 300) -> Any:
     """Verify as the official client does, on the simulator's clock."""
-    now = int(simulated.running.simulator.engine.now.timestamp())
+    now = int(simulated.running.simulator.account.engine.now.timestamp())
     moment = int(signature.split(",")[0].removeprefix("t="))
     assert abs(now - moment) <= tolerance
     # The library compares with this machine's clock, which is not the simulator's.

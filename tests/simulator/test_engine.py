@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paygrade.simulator import cycles, forms, lines
+from paygrade.simulator import forms
+from paygrade.simulator.billing import lines
 from paygrade.simulator.engine import Engine, Response
+from paygrade.simulator.time import cycles
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

@@ -32,7 +32,7 @@ def test_deleting_a_customer_cancels_their_subscriptions(simulated: Simulated) -
     simulated.client.v1.customers.delete(subscription.customer)
     after = simulated.subscription(subscription.id)
     assert after.status == "canceled"
-    assert after.ended_at == int(simulated.running.simulator.now.timestamp())
+    assert after.ended_at == int(simulated.running.simulator.account.now.timestamp())
     assert len(simulated.events("customer.subscription.deleted")) == 1
     with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
         simulated.subscribe(subscription.customer)

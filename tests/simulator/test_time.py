@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from paygrade.simulator.serve import running
+from paygrade.simulator.http.serve import running
 
 from .conftest import Simulated, client_of, instant, until
 
@@ -160,7 +160,7 @@ def test_while_the_clock_runs_what_falls_due_happens_by_itself(simulated: Simula
     subscription = simulated.subscribe(cancel_at=instant("2026-02-10"))
     simulated.advance_to("2026-02-09T23:59:59.900Z")
     simulated.control("clock", {"running": True})
-    world = simulated.running.simulator.engine.world
+    world = simulated.running.simulator.account.engine.world
     until(lambda: world.objects[subscription.id]["status"] == "canceled")
     assert simulated.subscription(subscription.id).ended_at == instant("2026-02-10")
 

@@ -10,7 +10,7 @@ import psycopg
 
 from paygrade.catalog.model import Report, TopUp
 from paygrade.catalog.parse import parse
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.idempotent_writes import StripeCommands
@@ -25,7 +25,7 @@ from paygrade.server.process.yaml import read_yaml
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.sync import claim_subjects, sync_subject
 from paygrade.server.workers.usage_reports import Metering, Outcome, claim_reports, mark_reports, report_window
-from paygrade.simulator.serve import Running, running
+from paygrade.simulator.http.serve import Running, running
 from support.server_process import SAMPLE, Api
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ class Billing(Clock):
         self.provider = StripeProvider(api_key=served.key, api_base=served.url, timeout_s=5)
         self.commands = StripeCommands(self.provider.connection)
         self.control = Api(f"{served.url}/_simulator", key=None)
-        self.shop = Shop(url=served.url, key=served.key)
+        self.shop = Company(url=served.url, key=served.key)
         self.stripe = self.shop._stripe
         document, lines = read_yaml(SAMPLE.read_bytes())
         self.document: Any = document

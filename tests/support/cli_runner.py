@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,22 @@ class Shell:
         )
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr
+
+    def on_terminal(self, *arguments: str, typing: str = "", code: int = 0) -> str:
+        """What a person sees who types this; both standard input and output are a terminal."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [*RUN, *arguments], cwd=self.folder, env=self.environ, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        os.write(ours, typing.encode())
+        seen = b""
+        with suppress(OSError):  # Linux says EIO once nobody holds the other end
+            while part := os.read(ours, 65536):
+                seen += part
+        os.close(ours)
+        assert process.wait(timeout=40) == code, seen.decode()
+        return seen.decode().replace("\r\n", "\n")
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code))

@@ -11,10 +11,10 @@ import httpx2
 import stripe
 
 from paygrade.catalog.parse import parse
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.server.process.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
-from paygrade.simulator import serve as simulator
+from paygrade.simulator.http import serve as simulator
 from support.server_process import KEY, SAMPLE, Api, empty_database, serving
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ class House:
 
     def __init__(self, api: Api, provider: simulator.Running) -> None:
         self.api, self.provider = api, provider
-        self.shop = Shop(url=provider.url, key=provider.key)
+        self.shop = Company(url=provider.url, key=provider.key)
         self.stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
 
     def control(self, what: str, wanted: dict[str, Any]) -> None:

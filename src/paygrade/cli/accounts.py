@@ -6,7 +6,7 @@ import click
 
 from paygrade.cli import members, plan_changes
 from paygrade.cli.api import call, path
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.output import MOMENT, as_json, confirm, say, show_json, table, yes
 from paygrade.cli.wording import instant, sentence
 from paygrade.server.operations.usage.grants import GRANT_KINDS
 
@@ -104,9 +104,11 @@ def put(account: str, name: str, links: tuple[str, ...], traits: tuple[str, ...]
 
 @accounts.command()
 @click.argument("account")
+@yes
 @as_json
-def delete(account: str, as_json: bool) -> None:
+def delete(account: str, yes: bool, as_json: bool) -> None:
     """Delete ACCOUNT; refused while it pays."""
+    confirm(f"Delete {account}? It loses everything it has.", yes=yes)
     call("DELETE", path("v1", "accounts", account))
     _show_outcome({"deleted": account}, f"deleted {account}", as_json=as_json)
 
@@ -121,8 +123,9 @@ def delete(account: str, as_json: bool) -> None:
 @click.option("--unlimited", is_flag=True, help="No limit.")
 @click.option("--spend-cap", type=int, help="Minor units that overage may cost in a window, instead of the plan's.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
-@click.option("--until", help="When it ends, for example 2026-12-31T00:00:00Z.")
+@click.option("--until", type=MOMENT, help="When it ends, for example 2026-12-31T00:00:00Z.")
 @click.option("--withdraw", is_flag=True, help="Take the override back.")
+@yes
 @as_json
 def override(
     account: str,
@@ -136,9 +139,12 @@ def override(
     reason: str,
     until: str | None,
     withdraw: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Override FEATURE of ACCOUNT, above whatever is bought, or withdraw the override."""
+    if withdraw or on is False or limit is not None:
+        confirm(f"{account} may have less of {feature} after this. Go on?", yes=yes)
     where = path("v1", "accounts", account, "overrides", feature)
     if withdraw:
         decision = call("DELETE", where)
@@ -158,15 +164,17 @@ def override(
 @click.argument("account")
 @click.argument("key")
 @click.option("--reason", default="", help="Why; shown in explanations.")
-@click.option("--until", help="When it ends by itself, for example 2026-12-31T00:00:00Z.")
+@click.option("--until", type=MOMENT, help="When it ends by itself, for example 2026-12-31T00:00:00Z.")
 @click.option("--lift", is_flag=True, help="Lift the block.")
+@yes
 @as_json
-def block(account: str, key: str, reason: str, until: str | None, lift: bool, as_json: bool) -> None:
+def block(account: str, key: str, reason: str, until: str | None, lift: bool, yes: bool, as_json: bool) -> None:
     """Suspend all access of ACCOUNT under KEY (`fraud`, `payment`…), or lift that block."""
     where = path("v1", "accounts", account, "blocks", key)
     if lift:
         _show_outcome(call("DELETE", where), f"lifted {key} of {account}", as_json=as_json)
         return
+    confirm(f"Suspend all access of {account}?", yes=yes)
     body = {name: what for name, what in {"reason": reason, "expires_at": until}.items() if what}
     _show_outcome(call("PUT", where, body=body), f"blocked {account}: {key}", as_json=as_json)
 
@@ -175,13 +183,15 @@ def block(account: str, key: str, reason: str, until: str | None, lift: bool, as
 @click.argument("account")
 @click.argument("plan")
 @click.option("--version", type=click.IntRange(min=1), help="The version to hold to; without it the newest.")
-@click.option("--until", help="When it ends, for example 2026-12-31T00:00:00Z.")
+@click.option("--until", type=MOMENT, help="When it ends, for example 2026-12-31T00:00:00Z.")
 @click.option("--then", help="The version from then on, or `newest`; without it the catalog decides again.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
 @click.option("--withdraw", is_flag=True, help="Let the catalog decide again.")
+@yes
 @as_json
-def pin(account: str, plan: str, withdraw: bool, as_json: bool, **said: str | int | None) -> None:
+def pin(account: str, plan: str, withdraw: bool, yes: bool, as_json: bool, **said: str | int | None) -> None:
     """Hold ACCOUNT to a version of PLAN (or an add-on), or no longer."""
+    confirm(f"{account} may have less of what {plan} gives after this. Go on?", yes=yes)
     where = path("v1", "accounts", account, "versions", plan)
     if withdraw:
         told = call("DELETE", where)
@@ -285,8 +295,8 @@ def balance(account: str, feature: str, as_json: bool) -> None:
 @accounts.command("usage")
 @click.argument("account")
 @click.option("--feature", help="Only this feature or credit.")
-@click.option("--from", "from_at", help="Windows that end after this instant; 92 days ago.")
-@click.option("--until", help="Windows that begin before this instant; now.")
+@click.option("--from", "from_at", type=MOMENT, help="Windows that end after this instant; 92 days ago.")
+@click.option("--until", type=MOMENT, help="Windows that begin before this instant; now.")
 @click.option("--group-by", help="`member`, or a property of usage events; needs --feature.")
 @as_json
 def show_usage(
@@ -363,7 +373,7 @@ def ledger(account: str, feature: str, limit: int, before: str | None, as_json: 
 @click.option("--id", required=True, help="Grants once: say it again to be sure.")
 @click.option("--kind", type=click.Choice(GRANT_KINDS), default="promotion", show_default=True)
 @click.option("--reason", default="", help="Why.")
-@click.option("--until", help="When what is left of it expires, for example 2026-12-31T00:00:00Z.")
+@click.option("--until", type=MOMENT, help="When what is left of it expires, for example 2026-12-31T00:00:00Z.")
 @click.option("--priority", type=click.IntRange(0, 100), default=50, show_default=True, help="Lower is spent first.")
 @as_json
 def grant(account: str, feature: str, units: int, id: str, kind: str, reason: str, until: str | None,
@@ -380,9 +390,11 @@ def grant(account: str, feature: str, units: int, id: str, kind: str, reason: st
 @click.argument("account")
 @click.argument("feature")
 @click.argument("id")
+@yes
 @as_json
-def void(account: str, feature: str, id: str, as_json: bool) -> None:
+def void(account: str, feature: str, id: str, yes: bool, as_json: bool) -> None:
     """Take back what is left of the grant ID."""
+    confirm(f"Take back what {account} has left of {id}?", yes=yes)
     told = call("DELETE", path("v1", "accounts", account, "grants", feature, id))
     _show_outcome(told, f"voided {told['share']['voided']} of {id}", as_json=as_json)
 

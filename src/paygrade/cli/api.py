@@ -7,7 +7,7 @@ Unavailable; JSON comes back as plain values, printed as they are.
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx2
 import msgspec
@@ -21,9 +21,10 @@ TIMEOUT_S = 30.0
 
 
 def target() -> Target:
-    """Where the server is; without a key in the environment, the one a local embedded server wrote down."""
+    """Where the server is; without a key in the environment, the one an embedded server on this machine wrote down."""
     found = parse_target(os.environ)
-    if found.key is None and "PAYGRADE_URL" not in os.environ:
+    # The key of this machine is shown to this machine only.
+    if found.key is None and urlsplit(found.url).hostname in ("127.0.0.1", "localhost", "::1"):
         given = os.environ.get("PAYGRADE_DATA_DIR")
         return Target(found.url, stored_key(Path(given) if given else default_data_dir()))
     return found

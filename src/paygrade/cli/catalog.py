@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.migrations import migrate, migration, migrations, moment
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.migrations import migrate, migration, migrations
+from paygrade.cli.output import MOMENT, as_json, confirm, for_people, say, show_json, table, yes
 from paygrade.cli.wording import instant
 from paygrade.server.process.catalog_file import read_catalog
 
@@ -19,7 +19,9 @@ _existing = click.option(
     show_default=True,
     help="Whether those who have what changes follow, or keep the version they have.",
 )
-_at = click.option("--at", help="With --existing follow: when, for example 2027-01-01; at once without it.")
+_at = click.option(
+    "--at", type=MOMENT, help="With --existing follow: when, for example 2027-01-01; at once without it."
+)
 
 
 @click.group()
@@ -57,14 +59,36 @@ def plan(file: Path, existing: str, at: str | None, as_json: bool) -> None:
 
 
 @catalog.command()
-@click.argument("plan_id", required=False)
-@click.option("--file", type=_file, default="paygrade.yaml", show_default=True, help="The document that was planned.")
+@click.argument("what", required=False, metavar="[FILE|PLAN_ID]")
+@click.option("--file", type=_file, help="With PLAN_ID: the document that was planned; paygrade.yaml without it.")
 @_existing
 @_at
+@yes
 @as_json
-def push(plan_id: str | None, file: Path, existing: str, at: str | None, as_json: bool) -> None:
-    """Publish a document; with PLAN_ID only if nothing has changed since the plan was made."""
-    pushed = _send(file, {**({"plan": plan_id} if plan_id else {}), **_becomes(existing, at)})
+def push(what: str | None, file: Path | None, existing: str, at: str | None, yes: bool, as_json: bool) -> None:
+    """Publish FILE (paygrade.yaml). On a terminal it first shows what that changes, and asks.
+
+    With PLAN_ID, which `catalog plan` prints, it publishes exactly what was planned, or refuses if anything has changed
+    since.
+    """
+    becomes = _becomes(existing, at)
+    given = Path(what) if what is not None and Path(what).is_file() else None
+    if given is not None and file is not None:
+        raise click.UsageError(f"name the document once: `{what}` or --file {file}")
+    plan_id = what if given is None else None
+    if plan_id is not None and Path(plan_id).suffix:
+        raise click.UsageError(f"there is no file `{plan_id}`")
+    document = given or file or Path("paygrade.yaml")
+    if not document.is_file():
+        raise click.UsageError(f"there is no file `{document}`; name the catalog to publish")
+    if plan_id is None and not yes and for_people() and not as_json:
+        planned = _send(document, {"dry_run": "true", **becomes})
+        _show(planned)
+        if planned["version"] == planned["base_version"]:
+            return
+        confirm(f"Publish this as version {planned['version']}?", yes=yes)
+        plan_id = planned["plan_id"]
+    pushed = _send(document, {**({"plan": plan_id} if plan_id else {}), **becomes})
     _show_pushed(pushed, as_json=as_json)
 
 
@@ -189,7 +213,7 @@ def _becomes(existing: str, at: str | None) -> dict[str, str]:
     """What is to become of those who have what changes, as the query says it."""
     if at is not None and existing == "keep":
         raise click.UsageError("who keeps a version never follows: leave --at out, or say --existing follow")
-    return {**({"existing": existing} if existing != "follow" else {}), **({"at": moment(at)} if at else {})}
+    return {**({"existing": existing} if existing != "follow" else {}), **({"at": at} if at else {})}
 
 
 def _dated(told: dict[str, Any], name: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call
-from paygrade.cli.output import as_json, say, show_json
+from paygrade.cli.output import MOMENT, as_json, say, show_json
 from paygrade.cli.wording import sentence
 
 
@@ -15,7 +15,7 @@ from paygrade.cli.wording import sentence
 @click.argument("feature")
 @click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many more units.")
 @click.option("--member", help="The member who asks, for features with roles or seats.")
-@click.option("--at", help="Another instant, for example 2026-01-31T10:00:00Z.")
+@click.option("--at", type=MOMENT, help="Another instant, for example 2026-01-31T10:00:00Z.")
 @as_json
 def check(account: str, feature: str, quantity: int, member: str | None, at: str | None, as_json: bool) -> None:
     """May ACCOUNT use FEATURE? Exit code 0: yes, 1: no."""

@@ -1,4 +1,4 @@
-"""The demo's shop: what a company sells and who buys it, made at the simulator with the official stripe library."""
+"""The company of the demo and of `paygrade dev`: what it sells and who buys it, by the official stripe library."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ GOOD_CARD = "pm_card_visa"
 FAILING_CARD = "pm_card_chargeCustomerFail"
 
 
-class Shop:
+class Company:
     """Acts as the company would: through Stripe's own library, without knowing of Paygrade."""
 
     def __init__(self, *, url: str, key: str) -> None:
@@ -22,15 +22,17 @@ class Shop:
         self.subscriptions: dict[str, str] = {}
 
     def stock(self, catalog: Catalog) -> None:
-        """Make a product for each plan and add-on, and a price for each of theirs."""
+        """Make a product for each plan and add-on, and a price for each of theirs that is not there yet."""
         everything: list[Plan | AddOn] = [*catalog.plans.values(), *catalog.add_ons.values()]
         for sold in everything:
-            if not sold.prices:
+            new = [
+                price for price in sold.prices.values() if price.stripe is not None and price.stripe not in self.prices
+            ]
+            if not new:
                 continue
             product = self._stripe.v1.products.create({"name": sold.key.replace("_", " ").title()})
-            for price in sold.prices.values():
-                if price.stripe is None:
-                    continue
+            for price in new:
+                assert price.stripe is not None, "only prices with a name at Stripe are new"
                 made = self._stripe.v1.prices.create(
                     {
                         "product": product.id,

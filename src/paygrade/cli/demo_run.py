@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
@@ -20,16 +20,18 @@ from typing import Any
 import click
 import httpx2
 import uvicorn
+from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse
 from paygrade.cli import wiring
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.cli.demo_story import Stage, play
 from paygrade.server.http.protocol import configure
 from paygrade.server.process.settings import DEFAULT_PORT, Settings
 from paygrade.server.process.yaml import read_yaml
-from paygrade.simulator import serve as simulator
+from paygrade.simulator.http import serve as simulator
 from paygrade.values.errors import Unavailable
 
 KEY = "sk_demo"
@@ -37,41 +39,62 @@ START_S = 30.0
 LOOK_S = 0.02
 
 
+class House(Struct, frozen=True):
+    """What stands: the server, the simulator, and whoever sells there. `began` is when it was started."""
+
+    api_url: str
+    provider: simulator.Running
+    company: Company
+    stage: Stage
+    began: float
+
+    def publish(self, text: bytes) -> None:
+        """Publish a catalog, and sell what it says at the simulator. Refused `catalog_invalid`."""
+        catalog = _catalog(text)
+        published = self.stage.call("PUT", "/v1/catalog", content=text, headers={"Content-Type": "application/yaml"})
+        self.company.stock(catalog)
+        _done(self.began, f"catalog version {published['version']} published, {len(published['changes'])} lines")
+
+
+@contextmanager
+def standing(*, key: str, webhooks: Sequence[str] = ()) -> Iterator[House]:
+    """A database, a simulator that also delivers to `webhooks`, and the server, until the block ends."""
+    began = time.monotonic()
+    with ExitStack() as parts:
+        api_port, simulator_port = _port(DEFAULT_PORT, "the API"), _port(simulator.DEFAULT_PORT, "the simulator")
+        api_url = f"http://127.0.0.1:{api_port}"
+        settings = Settings(data_dir=parts.enter_context(_folder()), port=api_port, admin_key=key)
+        database_url = parts.enter_context(wiring.database(settings))
+        names = asyncio.run(wiring.apply_migrations(database_url))
+        _done(began, f"PostgreSQL in {settings.data_dir}, schema {names[-1] if names else 'as it was'}")
+        provider = parts.enter_context(
+            simulator.running(port=simulator_port, webhook_urls=[f"{api_url}/webhooks/stripe", *webhooks])
+        )
+        _done(began, f"Stripe simulator at {provider.url}")
+        parts.enter_context(_serving(_with_provider(settings, provider), database_url, key))
+        _done(began, f"Paygrade's API at {api_url}")
+        stage = Stage(api_url=api_url, key=key, simulator_url=provider.url)
+        yield House(api_url, provider, Company(url=provider.url, key=provider.key), stage, began)
+
+
 def run(*, once: bool) -> list[Any]:
     """Start everything, play the story, and stay up unless `once`; returns the decisions of the story.
 
     Raises Surprise or Unavailable. Any: decoded JSON.
     """
-    began = time.monotonic()
-    with ExitStack() as house:
-        api_port, simulator_port = _port(DEFAULT_PORT, "the API"), _port(simulator.DEFAULT_PORT, "the simulator")
-        api_url = f"http://127.0.0.1:{api_port}"
-        settings = Settings(data_dir=house.enter_context(_folder()), port=api_port, admin_key=KEY)
-        database_url = house.enter_context(wiring.database(settings))
-        names = asyncio.run(wiring.apply_migrations(database_url))
-        _done(began, f"PostgreSQL in {settings.data_dir}, schema {names[-1] if names else 'as it was'}")
-        provider = house.enter_context(
-            simulator.running(port=simulator_port, webhook_urls=[f"{api_url}/webhooks/stripe"])
-        )
-        _done(began, f"Stripe simulator at {provider.url}")
-        settings = _with_provider(settings, provider)
-        house.enter_context(_serving(settings, database_url))
-        _done(began, f"Paygrade's API at {api_url}")
-        stage = Stage(api_url=api_url, key=KEY, simulator_url=provider.url)
-        shop = _furnish(stage, provider, began)
-        play(stage, shop)
+    with standing(key=KEY) as house:
+        _furnish(house)
+        play(house.stage, house.company)
         click.echo()
         click.secho("  The story came out as told.", fg="green", bold=True)
         if not once:
-            _stay(api_url, provider.url)
-        return stage.decisions
+            _stay(house.api_url, house.provider.url)
+        return house.stage.decisions
 
 
 def _with_provider(settings: Settings, provider: simulator.Running) -> Settings:
-    return Settings(
-        data_dir=settings.data_dir,
-        port=settings.port,
-        admin_key=settings.admin_key,
+    return replace(
+        settings,
         stripe_api_key=provider.key,
         stripe_api_base=provider.url,
         webhook_secrets=(provider.secret,),
@@ -79,23 +102,21 @@ def _with_provider(settings: Settings, provider: simulator.Running) -> Settings:
     )
 
 
-def _furnish(stage: Stage, provider: simulator.Running, began: float) -> Shop:
+def _furnish(house: House) -> None:
     """Publish the catalog, stock the shop and let customers in."""
-    text = (resources.files("paygrade.cli") / "sample" / "paygrade.yaml").read_bytes()
-    published = stage.call("PUT", "/v1/catalog", content=text, headers={"Content-Type": "application/yaml"})
-    _done(began, f"catalog version {published['version']} published, {len(published['changes'])} lines")
-    shop = Shop(url=provider.url, key=provider.key)
-    shop.stock(_catalog(text))
+    house.publish((resources.files("paygrade.cli") / "sample" / "paygrade.yaml").read_bytes())
+    company = house.company
     for account, name in (("acme", "Acme"), ("globex", "Globex"), ("initech", "Initech"), ("hooli", "Hooli")):
-        shop.welcome(account, name)
-    shop.subscribe("acme", "pro_monthly")
-    shop.subscribe("globex", "pro_monthly", quantity=5)
-    shop.subscribe("initech", "business_monthly", trial_days=14)
-    bought = f"{len(shop.prices)} prices, {len(shop.customers)} customers, {len(shop.subscriptions)} subscriptions"
-    _done(began, f"at the simulator, by the official stripe library: {bought}")
-    stage.control("flush")
-    stage.wait_until_known(list(shop.customers))
-    return shop
+        company.welcome(account, name)
+    company.subscribe("acme", "pro_monthly")
+    company.subscribe("globex", "pro_monthly", quantity=5)
+    company.subscribe("initech", "business_monthly", trial_days=14)
+    bought = (
+        f"{len(company.prices)} prices, {len(company.customers)} customers, {len(company.subscriptions)} subscriptions"
+    )
+    _done(house.began, f"at the simulator, by the official stripe library: {bought}")
+    house.stage.control("flush")
+    house.stage.wait_until_known(list(company.customers))
 
 
 def _catalog(text: bytes) -> Catalog:
@@ -131,9 +152,9 @@ def _port(wanted: int, what: str) -> int:
 
 
 @contextmanager
-def _serving(settings: Settings, database_url: str) -> Iterator[None]:
+def _serving(settings: Settings, database_url: str, key: str) -> Iterator[None]:
     """The API as an HTTP server in a thread with a loop of its own: it cannot outlive this process."""
-    app = wiring.application(settings, database_url=database_url, key=KEY)
+    app = wiring.application(settings, database_url=database_url, key=key)
     server = uvicorn.Server(configure(app, port=settings.port, patience_s=2))
     thread = threading.Thread(target=server.run, name="api", daemon=True)
     thread.start()

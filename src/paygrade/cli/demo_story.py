@@ -6,7 +6,7 @@ from typing import Any
 import click
 import httpx2
 
-from paygrade.cli.demo_company import FAILING_CARD, GOOD_CARD, Shop
+from paygrade.cli.demo_company import FAILING_CARD, GOOD_CARD, Company
 from paygrade.cli.quote_page import amount
 from paygrade.cli.wording import sentence
 
@@ -85,20 +85,20 @@ class Stage:
         click.echo(f"   {mark}  {sentence(decision)}  {click.style(f'after {took_s * 1000:.0f} ms', dim=True)}")
 
 
-def play(stage: Stage, shop: Shop) -> None:
+def play(stage: Stage, company: Company) -> None:
     """Play it all; Surprise at the first answer that is not as told."""
-    _upgrade(stage, shop)
+    _upgrade(stage, company)
     _change(stage)
-    _arrears(stage, shop)
-    _weather(stage, shop)
+    _arrears(stage, company)
+    _weather(stage, company)
 
 
-def _upgrade(stage: Stage, shop: Shop) -> None:
+def _upgrade(stage: Stage, company: Company) -> None:
     stage.happens("acme is on Pro")
     stage.expect("acme", "exports", "allowed", "plan")
     stage.expect("acme", "audit_log", "denied", "not_in_plan")
     stage.happens("acme upgrades to Business at Stripe")
-    shop.change("acme", "business_monthly")
+    company.change("acme", "business_monthly")
     stage.expect("acme", "audit_log", "allowed", "plan")
 
 
@@ -123,9 +123,9 @@ def _carry_out(stage: Stage, path: str, quote: Any) -> Any:
     return change
 
 
-def _arrears(stage: Stage, shop: Shop) -> None:
+def _arrears(stage: Stage, company: Company) -> None:
     stage.control("settings", after_retries="unpaid")
-    shop.use_card("acme", FAILING_CARD)
+    company.use_card("acme", FAILING_CARD)
     stage.advance("32d", "acme's card has stopped working; the renewal fails")
     stage.expect("acme", "audit_log", "allowed", "grace")
     stage.expect("acme", "projects", "allowed", "grace")
@@ -135,18 +135,18 @@ def _arrears(stage: Stage, shop: Shop) -> None:
     stage.advance("10d", "Stripe has given up trying the card")
     stage.expect("acme", "audit_log", "denied", "unpaid")
     stage.happens("acme brings a new card and pays")
-    shop.use_card("acme", GOOD_CARD)
-    shop.pay("acme")
+    company.use_card("acme", GOOD_CARD)
+    company.pay("acme")
     stage.expect("acme", "audit_log", "allowed", "plan")
 
 
-def _weather(stage: Stage, shop: Shop) -> None:
+def _weather(stage: Stage, company: Company) -> None:
     stage.happens("foul weather: every webhook is doubled and out of order, while globex changes its mind a lot")
     stage.control("weather", duplicate=1.0, reorder=1.0, delay_ms=[0, 150])
-    shop.change("globex", "business_monthly", quantity=2)
-    shop.change("globex", "pro_monthly", quantity=9)
-    shop.change("globex", "business_monthly", quantity=30)
-    shop.change("globex", "pro_monthly", quantity=7)
+    company.change("globex", "business_monthly", quantity=2)
+    company.change("globex", "pro_monthly", quantity=9)
+    company.change("globex", "business_monthly", quantity=30)
+    company.change("globex", "pro_monthly", quantity=7)
     delivered = stage.control("flush")
     click.secho(f"     webhooks: {delivered}", dim=True)
     stage.expect("globex", "seats", "allowed", "plan", quantity=7)
@@ -154,7 +154,7 @@ def _weather(stage: Stage, shop: Shop) -> None:
     stage.expect("globex", "audit_log", "denied", "not_in_plan")
     stage.happens("worse: every webhook is lost while globex upgrades")
     stage.control("weather", drop=1.0)
-    shop.change("globex", "business_monthly", quantity=7)
+    company.change("globex", "business_monthly", quantity=7)
     stage.control("flush")
     stage.expect("globex", "audit_log", "denied", "not_in_plan")
     stage.happens("a sweep reads everything anew")

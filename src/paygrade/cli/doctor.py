@@ -4,19 +4,21 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 import httpx2
 from msgspec import Struct
 
 from paygrade.cli import wiring
+from paygrade.cli.api import target
 from paygrade.cli.output import as_json, say, show_json
-from paygrade.postgres.store import Store
-from paygrade.server.operations.catalog.publish import current_catalog
 from paygrade.server.process.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings, parse_settings
 from paygrade.values.errors import Refused, Unavailable
+
+if TYPE_CHECKING:
+    from paygrade.postgres.catalogs import SavedCatalog
 
 _STYLES = {"ok": "green", "note": "yellow", "wrong": "red"}
 
@@ -54,19 +56,23 @@ def _examine() -> Iterator[Symptom]:
     yield from _database(settings)
     yield _clock(settings)
     yield from _provider(settings)
-    if settings.catalog is not None:
-        yield _catalog_file(settings)
+    yield _server()
 
 
 def _admin_key(settings: Settings) -> Symptom:
     if settings.admin_key is None:
-        return Symptom("key", "ok", f"generated, kept in {wiring.data_dir(settings)}/admin_key")
+        return Symptom("key", "ok", f"made at the first start, kept in {wiring.data_dir(settings)}/admin_key")
     if len(settings.admin_key) < 20 or not settings.admin_key.startswith("sk_"):
         return Symptom("key", "note", "PAYGRADE_ADMIN_KEY is easy to guess; use `sk_` and 32 random characters")
     return Symptom("key", "ok", "PAYGRADE_ADMIN_KEY is set")
 
 
 def _database(settings: Settings) -> Iterator[Symptom]:
+    folder = wiring.data_dir(settings)
+    if settings.database_url is None and not any(folder.glob("*")):
+        yield Symptom("database", "ok", f"none yet; `paygrade serve` makes one in {folder}")
+        yield from _catalog_file(settings, None)
+        return
     try:
         with wiring.database(settings) as database_url:
             where = "PAYGRADE_DATABASE_URL" if settings.database_url else f"embedded in {wiring.data_dir(settings)}"
@@ -76,20 +82,17 @@ def _database(settings: Settings) -> Iterator[Symptom]:
                 yield Symptom("schema", "wrong", f"lacks {', '.join(missing)}; run `paygrade migrate`")
                 return
             yield Symptom("schema", "ok", "is that of this release")
-            yield asyncio.run(_catalog_in_force(database_url))
+            in_force = asyncio.run(wiring.catalog_in_force(database_url))
+            if in_force is not None:
+                published = (
+                    f"version {in_force.catalog.version} is in force, published {in_force.published_at:%Y-%m-%d}"
+                )
+                yield Symptom("catalog", "ok", published)
+            yield from _catalog_file(settings, in_force)
     except Unavailable as error:
         yield Symptom("database", "wrong", error.detail)
     except Refused as error:
         yield Symptom("schema", "wrong", error.detail)
-
-
-async def _catalog_in_force(database_url: str) -> Symptom:
-    async with Store(database_url) as store:
-        try:
-            found = await current_catalog(store)
-        except Refused as error:
-            return Symptom("catalog", "wrong", error.detail)
-    return Symptom("catalog", "ok", f"version {found.version} is in force, published {found.published_at:%Y-%m-%d}")
 
 
 def _clock(settings: Settings) -> Symptom:
@@ -109,7 +112,7 @@ def _clock(settings: Settings) -> Symptom:
 def _provider(settings: Settings) -> Iterator[Symptom]:
     provider = wiring.stripe_provider(settings)
     if provider is None:
-        yield Symptom("provider", "note", "no PAYGRADE_STRIPE_API_KEY: subscriptions are stated by hand only")
+        yield Symptom("provider", "ok", "none: without PAYGRADE_STRIPE_API_KEY subscriptions are stated by hand")
         return
     try:
         provider.list_page(None, since=None)
@@ -123,11 +126,33 @@ def _provider(settings: Settings) -> Iterator[Symptom]:
         yield Symptom("webhooks", "ok", "a signing secret is set; Stripe posts to `/webhooks/stripe`")
 
 
-def _catalog_file(settings: Settings) -> Symptom:
-    assert settings.catalog is not None
+def _catalog_file(settings: Settings, in_force: "SavedCatalog | None") -> Iterator[Symptom]:
+    """What PAYGRADE_CATALOG names: it is published at the first start, and only compared from then on."""
+    if settings.catalog is None:
+        if in_force is None:
+            advice = "set PAYGRADE_CATALOG, or publish one with `paygrade catalog push FILE`"
+            yield Symptom("catalog", "ok", f"none yet, so nothing is sold; {advice}")
+        return
     try:
-        read_catalog(settings.catalog)
+        content, _ = read_catalog(settings.catalog)
     except Refused as error:
         mistakes = "; ".join(str(mistake) for mistake in error.mistakes)
-        return Symptom("catalog", "wrong", f"{settings.catalog}: {mistakes}")
-    return Symptom("catalog", "ok", f"{settings.catalog} has no mistakes")
+        yield Symptom("catalog", "wrong" if in_force is None else "note", f"{settings.catalog}: {mistakes}")
+        return
+    if in_force is not None and in_force.document != content:
+        advice = f"`paygrade catalog plan {settings.catalog}` shows how"
+        yield Symptom("catalog", "note", f"{settings.catalog} differs from what is in force; {advice}")
+    else:
+        same = "is published at the first start" if in_force is None else "says what is in force"
+        yield Symptom("catalog", "ok", f"{settings.catalog} has no mistakes and {same}")
+
+
+def _server() -> Symptom:
+    url = target().url
+    try:
+        answer = httpx2.get(f"{url}/readyz", timeout=5, trust_env=False)
+    except httpx2.HTTPError:
+        return Symptom("server", "ok", f"none runs at {url}; start it with `paygrade serve`")
+    if answer.is_success:
+        return Symptom("server", "ok", f"answers at {url}")
+    return Symptom("server", "wrong", f"answers at {url}, but is not ready: {answer.text[:200]}")

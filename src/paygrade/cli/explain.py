@@ -6,7 +6,7 @@ import click
 
 from paygrade.cli.api import call, path
 from paygrade.cli.check import question
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.output import MOMENT, as_json, say, show_json, table
 from paygrade.cli.wording import held, instant, sentence
 
 
@@ -15,7 +15,7 @@ from paygrade.cli.wording import held, instant, sentence
 @click.argument("feature")
 @click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many more units.")
 @click.option("--member", help="The member who asks, for features with roles or seats.")
-@click.option("--at", help="An instant, for example 2026-01-31T10:00:00Z: why was it so then?")
+@click.option("--at", type=MOMENT, help="An instant, for example 2026-01-31T10:00:00Z: why was it so then?")
 @as_json
 def explain(account: str, feature: str, quantity: int, member: str | None, at: str | None, as_json: bool) -> None:
     """Why ACCOUNT may or may not use FEATURE: the sources that count, and the facts with their billing events."""

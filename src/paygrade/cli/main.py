@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 OK, DENIED, USAGE, UNAVAILABLE = 0, 1, 2, 3
 
 _COMMANDS = {
+    "init": "Write a starter catalog and settings.",
+    "dev": "Run all your app needs while you build it: server, simulator, prices.",
     "demo": "See everything work: database, simulator, server and a story.",
     "serve": "Run the server.",
     "migrate": "Bring the database to this release's schema.",

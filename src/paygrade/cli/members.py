@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.output import as_json, confirm, say, show_json, table, yes
 from paygrade.cli.wording import instant
 
 
@@ -15,12 +15,15 @@ from paygrade.cli.wording import instant
 @click.option("--role", help="The member's role.")
 @click.option("--seat", is_flag=True, help="The member has a seat.")
 @click.option("--remove", is_flag=True, help="No longer a member.")
+@yes
 @as_json
-def member(account: str, key: str, role: str | None, seat: bool, remove: bool, as_json: bool) -> None:
+def member(account: str, key: str, role: str | None, seat: bool, remove: bool, yes: bool, as_json: bool) -> None:
     """State member KEY of ACCOUNT, or remove them; 1 if there is no seat left."""
     where = path("v1", "accounts", account, "members", key)
     if role is None and not remove:
         raise click.UsageError("say the member's --role, or --remove")
+    if remove:
+        confirm(f"Remove {key} from {account}?", yes=yes)
     told = call("DELETE", where) if remove else call("PUT", where, body={"role": role, "seat": seat})
     if as_json:
         show_json(told)
@@ -40,11 +43,13 @@ def members(account: str, as_json: bool) -> None:
 @click.argument("account")
 @click.argument("members", nargs=-1)
 @click.option("--nobody", is_flag=True, help="Take all seats away.")
+@yes
 @as_json
-def seats(account: str, members: tuple[str, ...], nobody: bool, as_json: bool) -> None:
+def seats(account: str, members: tuple[str, ...], nobody: bool, yes: bool, as_json: bool) -> None:
     """Let MEMBERS of ACCOUNT have a seat, and nobody else; 1 if there are not so many."""
     if nobody is bool(members):
         raise click.UsageError("name the members who have a seat, or say --nobody")
+    confirm(f"Everybody else in {account} loses their seat. Go on?", yes=yes)
     told = call("PUT", path("v1", "accounts", account, "seats"), body={"members": list(members)})
     _show(told, as_json=as_json)
 

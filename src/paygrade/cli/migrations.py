@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.output import MOMENT, as_json, confirm, for_people, say, show_json, table, yes
 from paygrade.cli.quote_page import amount
 from paygrade.cli.wording import instant
 
@@ -24,18 +24,23 @@ Migration = dict[str, Any]
 @click.option("--from", "from_version", type=click.IntRange(min=1), help="Only accounts on this version.")
 @click.option("--to", "to_version", type=click.IntRange(min=1), help="The version to go to; without it the newest.")
 @click.option("--account", "accounts", multiple=True, help="Only this account; repeatable.")
-@click.option("--at", help="When it takes effect, for example 2027-01-01; at once without it.")
+@click.option("--at", type=MOMENT, help="When it takes effect, for example 2027-01-01; at once without it.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
 @click.option("--dry-run", is_flag=True, help="Show what it would do, and do nothing.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for its end.")
+@yes
 @as_json
-def migrate(plan: str, accounts: tuple[str, ...], at: str | None, dry_run: bool, no_wait: bool, as_json: bool,
-            **said: int | str | None) -> None:  # fmt: skip
+def migrate(plan: str, accounts: tuple[str, ...], at: str | None, dry_run: bool, no_wait: bool, yes: bool,
+            as_json: bool, **said: int | str | None) -> None:  # fmt: skip
     """Move accounts to another version of PLAN (or an add-on), all that have it or those named."""
-    wanted = {"plan": plan, "accounts": accounts, "at": moment(at) if at else None, **said}
+    wanted = {"plan": plan, "accounts": accounts, "at": at, **said}
     body = {name: what for name, what in wanted.items() if what}
+    asked = not (dry_run or yes or as_json) and for_people()
+    if asked:
+        _show_preview(call("POST", "/v1/catalog/migrations", body=body, query={"dry_run": "true"})["preview"])
+        confirm("Move these accounts?", yes=yes)
     told = call("POST", "/v1/catalog/migrations", body=body, query={"dry_run": "true"} if dry_run else {})
-    if not as_json:
+    if not (as_json or asked):
         _show_preview(told["preview"])
     if told["migration"] is None:
         if as_json:
@@ -94,11 +99,6 @@ def migration(id: int, action: str | None, status: str | None, after: str, as_js
         show_json(found)
     else:
         say(summary(found))
-
-
-def moment(text: str) -> str:
-    """An instant, or the midnight (UTC) a day begins with."""
-    return f"{text}T00:00:00Z" if len(text) == len("2027-01-01") else text
 
 
 def summary(migration: Migration) -> str:

@@ -5,14 +5,35 @@ Law: with `--json` standard output holds one JSON document and nothing else.
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
+
+class _Moment(click.ParamType[str]):
+    """An instant; a day alone is the midnight (UTC) it begins with, and without an offset a time is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if len(text) == len("2027-01-01"):
+            text = f"{text}T00:00:00"
+        try:
+            instant = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"`{value}` is not a time; write `2027-01-31` or `2027-01-31T10:00:00Z`", param, ctx)
+        at = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+        return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+MOMENT = _Moment()
 F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")
 
 
 def for_people() -> bool:
@@ -34,12 +55,29 @@ def say(text: str = "", *, style: str = "") -> None:
         click.secho(text, fg=style)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on a terminal; in a pipe a line per row, cells separated by tabs, no header."""
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before customers lose something, where a person is there to answer. Raises click.Abort for a no.
+
+    `yes`: it was answered by `--yes`. A script is not asked: whoever wrote it has decided.
+    """
+    if not yes and for_people() and sys.stdin.isatty():
+        click.confirm(question, abort=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "none") -> None:
+    """A table on a terminal; in a pipe a header and a line per row, cells separated by tabs.
+
+    `empty` is said where there are no rows: on standard error in a pipe, so that the output stays a table.
+    """
     cells = [[_text(cell) for cell in row] for row in rows]
+    if not cells:
+        click.echo(empty, err=not for_people())
     if not for_people():
+        click.echo("\t".join(columns))
         for row in cells:
             click.echo("\t".join(row))
+        return
+    if not cells:
         return
     from rich import box
     from rich.console import Console

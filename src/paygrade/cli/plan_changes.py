@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import as_json, for_people, say, show_json, table
+from paygrade.cli.output import MOMENT, as_json, confirm, for_people, say, show_json, table, yes
 from paygrade.cli.quote_page import page
 from paygrade.cli.wording import instant
 
@@ -40,17 +40,23 @@ def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], a
 @click.option("--pause", "act", flag_value="pause", help="Pause the subscription.")
 @click.option("--resume", "act", flag_value="resume", help="Resume the subscription.")
 @click.option("--end-trial", "act", flag_value="end_trial", help="End the trial now.")
-@click.option("--trial-until", "trial_ends_at", metavar="TIME", help="Begin a trial, or extend it, until then.")
+@click.option(
+    "--trial-until", "trial_ends_at", type=MOMENT, metavar="TIME", help="Begin a trial, or extend it, until then."
+)
 @click.option("--subscription", help="Which one, where there are several; a quote says so itself.")
 @click.option("--key", help="Names the request: asked again under it, it is done once.")
+@yes
 @as_json
 def change(account: str, quote_id: str | None, act: str | None, trial_ends_at: str | None, subscription: str | None,
-           key: str | None, as_json: bool) -> None:  # fmt: skip
+           key: str | None, yes: bool, as_json: bool) -> None:  # fmt: skip
     """Change what ACCOUNT buys, as a quote says, or do something to its subscription."""
     if trial_ends_at is not None:
         act = act or "set_trial"
     if (quote_id is None) == (act is None):
         raise click.UsageError("say either --quote, or one of the others; `paygrade accounts quote` makes quotes")
+    if act not in ("keep_going", "resume"):
+        what = f"what {quote_id} says" if quote_id else str(act).replace("_", " ")
+        confirm(f"Do {what} to the subscription of {account}? It may cost money or access.", yes=yes)
     said = {"quote_id": quote_id, "act": act, "trial_ends_at": trial_ends_at, "subscription": subscription}
     body = {name: what for name, what in said.items() if what is not None}
     headers = {"Idempotency-Key": key} if key is not None else {}

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from types import FrameType
 
@@ -14,10 +15,10 @@ from msgspec.structs import replace
 
 from paygrade.cli import wiring
 from paygrade.server.http.protocol import Loop, configure
-from paygrade.server.process.catalog_file import read_catalog
+from paygrade.server.process.catalog_file import Document, read_catalog
 from paygrade.server.process.logs import configure_logs
 from paygrade.server.process.settings import Settings, parse_settings
-from paygrade.values.errors import Unavailable
+from paygrade.values.errors import Refused, Unavailable
 
 
 @click.command()
@@ -33,19 +34,65 @@ def serve(host: str | None, port: int | None, no_migrate: bool, as_json: bool) -
     configure_logs(as_json=as_json or not sys.stderr.isatty())
     settings = parse_settings(os.environ)
     settings = replace(settings, host=host or settings.host, port=port or settings.port)
-    document = read_catalog(settings.catalog) if settings.catalog is not None else None
+    _refuse_a_taken_port(settings)
+    document, broken = _catalog(settings)
     # uvicorn raises the signal again once it has ended gracefully; this turns it into an orderly way out.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     with wiring.database(settings, progress=lambda line: click.echo(line, err=True)) as database_url:
-        if not no_migrate:
+        if no_migrate:
+            _refuse_an_empty_database(database_url)
+        else:
             for name in asyncio.run(wiring.apply_migrations(database_url)):
                 click.echo(f"migrated: {name}", err=True)
+        if broken is not None:
+            _warn_or_refuse(broken, database_url, settings)
         key, made = wiring.admin_key(settings)
         _announce(settings, key if made else None)
         collect_rarely()
         app = wiring.application(settings, database_url=database_url, key=key, document=document)
         _run(app, settings)
+
+
+def _refuse_a_taken_port(settings: Settings) -> None:
+    """Say so before a database is started for nothing."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise Unavailable(
+                "server_not_started",
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); is a server running there? "
+                "Choose another port with --port or PAYGRADE_PORT",
+            ) from None
+
+
+def _refuse_an_empty_database(database_url: str) -> None:
+    missing = asyncio.run(wiring.pending_migrations(database_url))
+    if missing:
+        raise Refused("migration_pending", f"the database lacks {missing[0]}{' and more' if len(missing) > 1 else ''}; "
+                      "run `paygrade migrate`, or leave --no-migrate out")  # fmt: skip
+
+
+def _catalog(settings: Settings) -> tuple[Document | None, Refused | None]:
+    """The document of PAYGRADE_CATALOG, or what is wrong with it."""
+    if settings.catalog is None:
+        return None, None
+    try:
+        return read_catalog(settings.catalog), None
+    except Refused as error:
+        return None, error
+
+
+def _warn_or_refuse(broken: Refused, database_url: str, settings: Settings) -> None:
+    """A broken file keeps the server from its first catalog; once one is in force, the file is no longer used."""
+    in_force = asyncio.run(wiring.catalog_in_force(database_url))
+    if in_force is None:
+        raise broken
+    click.echo(f"{settings.catalog} is not used, and has mistakes: {broken.detail} "
+               f"(catalog version {in_force.catalog.version} is in force)", err=True)  # fmt: skip
 
 
 def collect_rarely() -> None:

@@ -35,8 +35,8 @@ def simulator() -> None:
 @as_json
 def serve(host: str, port: int, webhooks: Sequence[str], seed: int, as_json: bool) -> None:
     """Serve the simulator until interrupted. Its key is sk_test_simulator, its webhook secret whsec_simulator."""
-    from paygrade.simulator.app import DEFAULT_KEY, DEFAULT_SECRET
-    from paygrade.simulator.serve import serve as serve_simulator
+    from paygrade.simulator.http.app import DEFAULT_KEY, DEFAULT_SECRET
+    from paygrade.simulator.http.serve import serve as serve_simulator
 
     where = {"url": f"http://{host}:{port}", "key": DEFAULT_KEY, "webhook_secret": DEFAULT_SECRET, "seed": seed}
     if as_json:

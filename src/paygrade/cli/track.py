@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call
-from paygrade.cli.output import as_json, say, show_json
+from paygrade.cli.output import MOMENT, as_json, say, show_json
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # so that `-1` is a quantity
@@ -16,7 +16,7 @@ from paygrade.cli.output import as_json, say, show_json
 @click.argument("quantity", type=int, required=False)
 @click.option("--event", "is_event", is_flag=True, help="FEATURE is an event's name: count whatever counts it.")
 @click.option("--id", help="Counts once: say it again to be sure. Without one, each call is other usage.")
-@click.option("--time", help="When it was used, for example 2026-01-31T10:00:00Z; now.")
+@click.option("--time", type=MOMENT, help="When it was used, for example 2026-01-31T10:00:00Z; now.")
 @click.option("--member", help="The member who used it.")
 @click.option(
     "--property", "properties", multiple=True, metavar="NAME=VALUE", help="To read and to group by; repeatable."

@@ -31,6 +31,7 @@ from paygrade.server.workers.loop import run_workers
 from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
+    from paygrade.postgres.catalogs import SavedCatalog
     from paygrade.providers.stripe.client import StripeProvider
     from paygrade.providers.stripe.events import EventRef
     from paygrade.providers.stripe.idempotent_writes import StripeCommands
@@ -67,6 +68,12 @@ async def pending_migrations(database_url: str) -> tuple[str, ...]:
         return await migrate.pending(database_url)
 
 
+async def catalog_in_force(database_url: str) -> "SavedCatalog | None":
+    """The catalog that counts; None before the first is published."""
+    async with Store(database_url) as store, store.transaction() as tx:
+        return await tx.catalogs.load()
+
+
 @contextmanager
 def _as_unavailable() -> Iterator[None]:
     try:
@@ -88,6 +95,7 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
     provider = stripe_provider(settings)
 
     async def work() -> None:
+        await _first_instant(clock)
         await run_workers(
             store,
             provider,
@@ -168,6 +176,7 @@ async def _publish_first(store: Store, clock: Clock, document: Document) -> None
 
 
 async def _first_instant(clock: Clock) -> datetime:
+    """Wait until a clock that is followed has told the time: before that there is nothing to do, nor to warn of."""
     while True:
         try:
             return clock.now()

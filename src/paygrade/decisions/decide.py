@@ -162,7 +162,7 @@ def _decide_closely(
     payer = entitlement if credit is None else segment.entitlements.get(credit, entitlement)
     balance = in_window(snapshot.balances.get(feature), entitlement.from_at, at)
     paying = balance if credit is None else in_window(snapshot.balances.get(credit), payer.from_at, at)
-    amount = quantity if credit is None else price(entitlement, balance, quantity, properties)[0]
+    amount = quantity if credit is None else price(entitlement, balance, quantity, properties)
     allowed, reason = _granted(entitlement, paying, at)
     own, beside = _rooms(payer, paying, at)
     room = ceiling = _together(own, beside)

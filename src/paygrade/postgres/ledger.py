@@ -77,15 +77,6 @@ class Ledger:
             columns.keys(ids, 2),
         )
 
-    async def lock(self, keys: Sequence[Key], spans: Mapping[Key, Span]) -> dict[Key, Kept]:
-        """Lock these slots in the order of their keys, making those that are new."""
-        ordered = sorted(keys)
-        found = await _slots(await self._ask_slots(ordered, lock=True), ordered)
-        if len(found) < len(ordered):
-            await self.make([key for key in ordered if key not in found], spans)
-            found = await _slots(await self._ask_slots(ordered, lock=True), ordered)
-        return found
-
     async def load(self, keys: Sequence[Key]) -> dict[Key, Kept]:
         """The same rows without locking them; those that are not there are left out."""
         return await _slots(await self._ask_slots(keys, lock=False), keys)
@@ -100,16 +91,20 @@ class Ledger:
         locking = query.replace("limit 1", "for update")
         return await self._connection.execute(locking if lock else query, columns.keys(ordered, 3))
 
-    async def make(self, keys: Sequence[Key], spans: Mapping[Key, Span]) -> None:
+    async def make(self, keys: Sequence[Key], spans: Mapping[Key, Span], *, lock: bool = False) -> None:
         """Make the rows of slots that are new: their version is 1, since 0 is remembered of those that are not there.
-        `spans`: when a slot of a window begins and ends."""
+        `spans`: when a slot of a window begins and ends.
+
+        With `lock`, hold those that are there as well, in one pass in the order of `keys`: nobody who waits for a row
+        holds one that comes after it.
+        """
         from_until = [spans.get(key, (None, None)) for key in keys]
         await self._connection.execute(
-            """
-            insert into balances (account, pool, slot, version, from_at, until)
+            f"""
+            insert into balances as b (account, pool, slot, version, from_at, until)
             select a, p, s, 1, f, u
             from unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[]) k (a, p, s, f, u)
-            on conflict do nothing
+            on conflict {"(account, pool, slot) do update set version = b.version" if lock else "do nothing"}
             """,
             (
                 *columns.keys(keys, 3),
@@ -260,11 +255,9 @@ class Ledger:
             ),
         )
 
-    async def grants(
-        self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool
-    ) -> dict[tuple[str, str], list[Grant]]:
-        """By account and pool: grants that can still be spent or hold something; with `lock`, in key order."""
-        return await _grants(await self._ask_grants(sorted(set(pools)), at, lock=lock))
+    async def grants(self, pools: Sequence[tuple[str, str]], at: datetime) -> dict[tuple[str, str], list[Grant]]:
+        """By account and pool: grants that can still be spent or hold something."""
+        return await _grants(await self._ask_grants(sorted(set(pools)), at, lock=False))
 
     async def _ask_grants(self, pools: Sequence[tuple[str, str]], at: datetime, *, lock: bool) -> Cursor:
         query = """
@@ -315,9 +308,9 @@ class Ledger:
             ),
         )
 
-    async def reservations(self, ids: Sequence[tuple[str, str]], *, lock: bool) -> dict[tuple[str, str], Reservation]:
-        """Reservations by account and id; with `lock`, in key order."""
-        return await _reservations(await self._ask_reservations(ids, lock=lock))
+    async def reservations(self, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Reservation]:
+        """Reservations by account and id."""
+        return await _reservations(await self._ask_reservations(ids, lock=False))
 
     async def _ask_reservations(self, ids: Sequence[tuple[str, str]], *, lock: bool) -> Cursor:
         query = f"""

@@ -18,7 +18,7 @@ Count = tuple[str, str, str, int, int, int]
 """What a count is to be: account, pool, slot, used, reserved (as it was) and version."""
 
 
-class Plain:
+class OptimisticUse:
     """Plain counts, at most one slot of each pool of an account at a time."""
 
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:

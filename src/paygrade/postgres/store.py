@@ -27,7 +27,7 @@ from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
-from paygrade.postgres.optimistic_use import Count, Plain
+from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
@@ -185,7 +185,7 @@ class Transaction:
         self.reports = Reports(connection)
         self.top_ups = TopUps(connection)
         self.ledger = Ledger(connection)
-        self._plain = Plain(connection)
+        self._optimistic = OptimisticUse(connection)
         self.alerts = Alerts(connection)
         self.quotes = Quotes(connection)
         self.plan_changes = PlanChanges(connection)
@@ -209,11 +209,11 @@ class Transaction:
             )
             self._have_told(payloads, counts=all(len(row) > 1 for row in rows))
 
-    async def enter_plain(self, counts: Sequence[Count], entries: Sequence[Entry]) -> set[Key]:
+    async def enter_counts(self, counts: Sequence[Count], entries: Sequence[Entry]) -> set[Key]:
         """Write plain counts and the entries made on them, and tell every process: one statement. Returns the counts
         that are not as they were any more, of which nothing is written."""
         payloads = list(_packets(counts))
-        raced = await self._plain.enter(counts, entries, payloads)
+        raced = await self._optimistic.enter(counts, entries, payloads)
         if raced:
             payloads = list(_packets([count for count in counts if count[:3] not in raced]))
         self._have_told(payloads, counts=True)

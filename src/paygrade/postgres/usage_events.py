@@ -109,50 +109,22 @@ class Events:
 
     async def add_up(self, sums: Mapping[Key, tuple[int, Period | None]]) -> list[News]:
         """Add units to these balances, making those that are not there yet."""
-        rows = [_balance(key, period, units=units) for key, (units, period) in sorted(sums.items())]
-        return await self._change(
-            """
-            insert into balances as b (account, pool, slot, used, version, from_at, until)
-            select account, pool, slot, units, 1, from_at, until
-            from json_to_recordset(%s) as given(account text, pool text, slot text, units bigint,
-                                                from_at timestamptz, until timestamptz)
-            on conflict (account, pool, slot) do update set used = b.used + excluded.used, version = b.version + 1
-            returning account, pool, slot, used, reserved, version
-            """,
-            rows,
-        )
-
-    async def hold(self, keys: Mapping[Key, Period | None]) -> None:
-        """Lock these balances until the end of the transaction, making those that are not there yet.
-
-        In one pass, in the order of their keys: nobody who waits for a row holds one that comes after it.
-        """
-        await self._connection.execute(
-            """
-            insert into balances as b (account, pool, slot, from_at, until)
-            select account, pool, slot, from_at, until
-            from json_to_recordset(%s) as given(account text, pool text, slot text,
-                                                from_at timestamptz, until timestamptz)
-            on conflict (account, pool, slot) do update set version = b.version
-            """,
-            (_json([_balance(key, period) for key, period in sorted(keys.items())]),),
-        )
-
-    async def granted(self, accounts: Iterable[str], since: datetime) -> set[tuple[str, str]]:
-        """Which pools of these accounts have grants of their own that could be spent at or after `since`."""
-        cursor = await self._connection.execute(
-            "select distinct account, pool from grants "
-            "where account = any(%s::text[]) and (until is null or until > %s)",
-            (columns.texts(sorted(accounts)), since),
-        )
-        return {(account, pool) async for account, pool in cursor}
-
-    async def _change(self, statement: str, rows: list[_Balance]) -> list[News]:
-        # They come back as one JSON text, too: a row each costs more to read than to write.
-        told = "json_build_array(account, pool, slot, used, reserved, version)"
+        rows = [_balance(key, units, period) for key, (units, period) in sorted(sums.items())]
         try:
+            # They come back as one JSON text, too: a row each costs more to read than to write.
             cursor = await self._connection.execute(
-                f"with changed as ({statement}) select coalesce(json_agg({told}), '[]')::text from changed".encode(),
+                """
+                with changed as (
+                    insert into balances as b (account, pool, slot, used, version, from_at, until)
+                    select account, pool, slot, units, 1, from_at, until
+                    from json_to_recordset(%s) as given(account text, pool text, slot text, units bigint,
+                                                        from_at timestamptz, until timestamptz)
+                    on conflict (account, pool, slot) do update set used = b.used + excluded.used,
+                                                                    version = b.version + 1
+                    returning account, pool, slot, used, reserved, version)
+                select coalesce(json_agg(json_build_array(account, pool, slot, used, reserved, version)), '[]')::text
+                from changed
+                """,
                 (_json(rows),),
             )
             row = await cursor.fetchone()
@@ -162,6 +134,15 @@ class Events:
             ) from None
         assert row is not None
         return _changes.decode(row[0])
+
+    async def granted(self, accounts: Iterable[str], since: datetime) -> set[tuple[str, str]]:
+        """Which pools of these accounts have grants of their own that could be spent at or after `since`."""
+        cursor = await self._connection.execute(
+            "select distinct account, pool from grants "
+            "where account = any(%s::text[]) and (until is null or until > %s)",
+            (columns.texts(sorted(accounts)), since),
+        )
+        return {(account, pool) async for account, pool in cursor}
 
     async def complete(
         self, drawn: Mapping[tuple[str, str], tuple[Sequence[Posting], Read | None, str | None]]
@@ -361,7 +342,7 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _balance(key: Key, period: Period | None, *, units: int = 0) -> _Balance:
+def _balance(key: Key, units: int, period: Period | None) -> _Balance:
     if period is None:
         return _Balance(*key, units)
     return _Balance(*key, units, period.from_at, period.until)

@@ -18,9 +18,15 @@ from typing import Any
 
 import msgspec
 
-from paygrade.simulator import clocks, disputes, errors, invoices, reading, routes
+from paygrade.simulator import errors
+from paygrade.simulator.api import reading, routes
+from paygrade.simulator.billing import invoices
+from paygrade.simulator.clocks import test_clocks as clocks
+from paygrade.simulator.customers import disputes
 from paygrade.simulator.forms import Json
-from paygrade.simulator.world import API_VERSION, Request, Settings, Timeline, World, copied
+from paygrade.simulator.state.settings import Settings
+from paygrade.simulator.time.timeline import Timeline
+from paygrade.simulator.world import API_VERSION, Request, World, copied
 
 KEY_LIFE = timedelta(hours=24)  # Stripe docs: idempotent requests: keys are kept at least a day
 
@@ -55,7 +61,7 @@ class Engine:
     @property
     def next_due(self) -> datetime | None:
         """The instant of the next happening, if there is one."""
-        return self.world.next_due
+        return self.world.time.next_due
 
     @property
     def settings(self) -> Settings:

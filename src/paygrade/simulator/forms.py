@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from paygrade.simulator import errors
 
-Json = dict[str, Any]  # Stripe's objects are open JSON documents: their types live in `shapes`
+Json = dict[str, Any]  # Stripe's objects are open JSON documents: how they look is in `shapes`
 
 RANGE_FIELDS = frozenset({"gt", "gte", "lt", "lte"})
 

@@ -7,100 +7,27 @@ its randomness from its seed, so the same requests and advances give the same wo
 
 from __future__ import annotations
 
-import heapq
 import random
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from paygrade.simulator import errors
-from paygrade.simulator.events import EventLog
 from paygrade.simulator.forms import Json
-
-if TYPE_CHECKING:  # these are built upon the world
-    from paygrade.simulator.lifecycle import HeldChange
-    from paygrade.simulator.meters import Usage
-    from paygrade.simulator.payments import Card
+from paygrade.simulator.state.cards import Card
+from paygrade.simulator.state.changes import Debit, HeldChange, Resumption
+from paygrade.simulator.state.event_log import EventLog
+from paygrade.simulator.state.settings import Settings
+from paygrade.simulator.state.usage import Usage
+from paygrade.simulator.time.timeline import Timeline
 
 API_VERSION = "2026-10-28.endive"
 ID_LETTERS = string.ascii_letters + string.digits
-
-# Same instant, several happenings: an end comes before a renewal, a charge after the invoice it charges.
-DUE_ORDER = (
-    "cancel",
-    "expire_incomplete",
-    "expire_resumption",
-    "expire_held_change",
-    "resume_collection",
-    "end_discount",
-    "upcoming",
-    "schedule_expiring",
-    "phase",
-    "trial_will_end",
-    "end_trial",
-    "renew",
-    "finalize",
-    "overdue",
-    "retry",
-    "dispute",
-)
-
-
-SETTING_CHOICES = {
-    "after_retries": ("cancel", "unpaid", "past_due", "pause"),
-    "after_dispute": ("keep", "cancel"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a person sets in Stripe's dashboard (Billing → Subscriptions and emails)."""
-
-    retry_days: tuple[int, ...] = (1, 2, 2, 2, 2, 2, 2, 1)  # days between attempts: 8 retries in 2 weeks
-    after_retries: str = "cancel"  # cancel | unpaid | past_due | pause
-    finalize_after_s: int = 3600  # how long a renewal's invoice stays a draft
-    after_dispute: str = "keep"  # keep | cancel
-    upcoming_days: int = 7  # days before a renewal that `invoice.upcoming` tells of it; 0: never
-
-    def changed(self, wanted: dict[str, Any]) -> Settings:
-        for name, choices in SETTING_CHOICES.items():
-            if wanted.get(name, choices[0]) not in choices:
-                raise ValueError(f"`{name}` must be one of {', '.join(choices)}")
-        days = wanted.get("retry_days", list(self.retry_days))
-        if not isinstance(days, list) or not all(type(day) is int and day > 0 for day in days):
-            raise ValueError("`retry_days` must be a list of whole days, each at least 1")
-        for name in ("finalize_after_s", "upcoming_days"):
-            if type(wanted.get(name, 0)) is not int or wanted.get(name, 0) < 0:
-                raise ValueError(f"`{name}` must be a whole number, at least 0")
-        plain = {name: wanted[name] for name in wanted if name != "retry_days"}
-        return replace(self, **plain, retry_days=tuple(days))
-
-
-@dataclass(frozen=True, slots=True)
-class Debit:
-    """What an item was last billed: flexible billing credits from this (Stripe docs: credit prorations)."""
-
-    amount: int
-    quantity: int
-    period_start: int
-    period_end: int
-    invoice: str
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resumption:
-    """How a paused subscription goes on once its resumption invoice is settled."""
-
-    invoice: str
-    anchor: int
-    periods: dict[str, tuple[int, int]]  # item id → period
-    by_attempt: bool
 
 
 @dataclass(slots=True)
@@ -109,14 +36,6 @@ class Request:
 
     id: str | None = None
     idempotency_key: str | None = None
-
-
-@dataclass(slots=True)
-class Timeline:
-    """A clock, and what falls due by it."""
-
-    now: datetime
-    due: list[tuple[int, int, int, str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -141,7 +60,6 @@ class World:
     events: EventLog = field(default_factory=EventLog)
     fresh_events: list[str] = field(default_factory=list)
     random: random.Random = field(init=False)
-    _due_count: int = 0
     _open: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -209,6 +127,13 @@ class World:
             raise errors.missing(kind=kind, id=id, param=param)
         return thing
 
+    def live_customer(self, id: str) -> Json:
+        """Give a customer that a request names, unless it is unknown or was deleted."""
+        customer = self.get("customer", id, param="customer")
+        if customer.get("deleted"):
+            raise errors.missing(kind="customer", id=id, param="customer")
+        return customer
+
     def owned(self, kind: str, owner: str) -> list[Json]:
         """Give the objects of a kind under an owner, newest first."""
         ids = reversed(self.shelves.get(f"{kind}/{owner}", []))
@@ -216,18 +141,7 @@ class World:
 
     def schedule(self, due: int, what: str, id: str) -> None:
         """Note what falls due; the one who handles it looks again whether it still applies."""
-        self._due_count += 1
-        heapq.heappush(self.time.due, (due, DUE_ORDER.index(what), self._due_count, what, id))
-
-    @property
-    def next_due(self) -> datetime | None:
-        return datetime.fromtimestamp(self.time.due[0][0], UTC) if self.time.due else None
-
-    def take_due(self) -> tuple[str, str]:
-        """Take the first happening from the queue and set the clock to its instant."""
-        due, _, _, what, id = heapq.heappop(self.time.due)
-        self.now = max(self.now, datetime.fromtimestamp(due, UTC))
-        return what, id
+        self.time.schedule(due, what, id)
 
     def remember_debits(self, lines: list[Json]) -> None:
         for line in lines:

@@ -25,12 +25,57 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.values.periods import Recurrence, window_at
+from paygrade.values.periods import Recurrence, parse_instant, window_at
 
 GrantKind = Literal["window", "carried", "purchase", "top_up", "promotion", "trial", "adjustment"]
+SlotKind = Literal["window", "carried", "member", "cap", "rolling", "grant"]
 LIFETIME = "lifetime"
 BUCKETS = 60
 """Into how many buckets a rolling window is cut; the oldest one counts whole."""
+
+
+class Slot(Struct, frozen=True):
+    """A slot as its stored name says.
+
+    `name`: whose share it is (`member`), which grant, or how long the window is (`cap`: `hour`, `3600s`; `rolling`:
+    `3600s`). `at`: when the window begins that it counts in; None: nothing there begins anew.
+    """
+
+    kind: SlotKind
+    name: str = ""
+    at: datetime | None = None
+
+    @property
+    def pays(self) -> bool:
+        """Whether units come from it; the others only count beside."""
+        return self.kind in ("window", "carried", "grant")
+
+    @property
+    def length_s(self) -> int:
+        """How long a rolling window is."""
+        return int(self.name[:-1])
+
+
+@lru_cache(maxsize=16384)
+def parse_slot(stored: str) -> Slot:
+    """What a slot counts, by its stored name. Asked of the same few again and again."""
+    if stored.startswith("grant:"):
+        return Slot("grant", stored[6:])
+    head, _, rest = stored.partition(" ")
+    match head:
+        case "rolling":
+            return Slot("rolling", rest)
+        case "carried":
+            return Slot("carried", at=_begin(rest))
+    if not rest:
+        return Slot("window", at=_begin(head))
+    if rest.startswith("member:"):
+        return Slot("member", rest[7:], _begin(head))
+    return Slot("cap", head, _begin(rest))
+
+
+def _begin(stored: str) -> datetime | None:
+    return None if stored == LIFETIME else parse_instant(stored)
 
 
 class Grant(Struct, frozen=True, omit_defaults=True):
@@ -174,7 +219,7 @@ def assemble(
     tallies = {
         slot: Tally(row.used, row.reserved, row.detail.buckets if row.detail else ())
         for slot, row in rows.items()
-        if slot != window and not slot.startswith("carried ")
+        if not parse_slot(slot).pays
     }
     detail = Detail(
         granted,
@@ -195,32 +240,31 @@ def expire_holds(balance: Balance, at: datetime) -> Balance:
     ended = [hold for hold in detail.holds if hold.until <= at]
     settled = replace(balance, detail=replace(detail, holds=detail.holds[len(ended) :]))
     for hold in ended:
-        settled = count(settled, hold.slot, 0, -hold.units, at)
+        settled = _let_go(settled, hold.slot, hold.units)
     return settled
 
 
-def count(balance: Balance, slot: str, used: int, reserved: int, at: datetime) -> Balance:
-    """Add to one slot of a balance. `at` is when it happened, for rolling windows."""
-    if slot == slot_of(balance.from_at):
-        return Balance(balance.used + used, balance.reserved + reserved, balance.from_at, balance.detail)
-    detail = balance.detail or NOTHING_MORE
-    kind, _, rest = slot.partition(":")
-    if kind == "grant":
-        grants = tuple(
-            replace(grant, used=grant.used + used, reserved=grant.reserved + reserved) if grant.id == rest else grant
-            for grant in detail.grants
-        )
-        return replace(balance, detail=replace(detail, grants=grants))
-    if slot.startswith("carried "):
-        return replace(balance, detail=replace(detail, carried=_counted(detail.carried, used, reserved)))
-    tally = _counted(detail.tallies.get(slot, Tally()), used, reserved)
-    if slot.startswith("rolling "):
-        tally = replace(tally, buckets=put(tally.buckets, used, rolling_s(slot), at))
-    return replace(balance, detail=replace(detail, tallies={**detail.tallies, slot: tally}))
-
-
-def _counted(tally: Tally, used: int, reserved: int) -> Tally:
-    return Tally(tally.used + used, tally.reserved + reserved, tally.buckets)
+def _let_go(balance: Balance, stored: str, units: int) -> Balance:
+    """The balance with so many units of one slot held no more."""
+    slot, detail = parse_slot(stored), balance.detail or NOTHING_MORE
+    if stored == slot_of(balance.from_at):
+        return replace(balance, reserved=balance.reserved - units)
+    match slot.kind:
+        case "window" | "carried" if slot.at != balance.from_at:
+            return balance
+        case "grant":
+            grants = tuple(
+                replace(grant, reserved=grant.reserved - units) if grant.id == slot.name else grant
+                for grant in detail.grants
+            )
+            return replace(balance, detail=replace(detail, grants=grants))
+        case "carried":
+            carried = replace(detail.carried, reserved=detail.carried.reserved - units)
+            return replace(balance, detail=replace(detail, carried=carried))
+        case _:
+            tally = detail.tallies.get(stored, Tally())
+            tallies = {**detail.tallies, stored: replace(tally, reserved=tally.reserved - units)}
+            return replace(balance, detail=replace(detail, tallies=tallies))
 
 
 def put(buckets: tuple[tuple[int, int], ...], used: int, length_s: int, at: datetime) -> tuple[tuple[int, int], ...]:
@@ -263,10 +307,6 @@ def member_slot(from_at: datetime | None, member: str) -> str:
 
 def rolling_slot(length_s: int) -> str:
     return f"rolling {length_s}s"
-
-
-def rolling_s(slot: str) -> int:
-    return int(slot.removeprefix("rolling ").removesuffix("s"))
 
 
 def cap_slot(recurrence: Recurrence, anchor_at: datetime, at: datetime) -> tuple[str, datetime | None]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from paygrade.usage.balances import Row, SlotDetail
+from paygrade.usage.balances import Row, SlotDetail, parse_slot
 
 EntryKind = Literal[
     "event", "consume", "reserve", "commit", "release", "extend", "expire", "grant", "void", "set", "carry_over"
@@ -38,13 +38,15 @@ class Held(Struct, frozen=True, omit_defaults=True):
     """What an open reservation holds.
 
     `units` of the feature; `paid` what they were taken from, in burn order; `counted` the other counters they are
-    in: by units of the feature, or, where `priced`, by credits.
+    in: by units of the feature, or, where `priced`, by credits. `properties` are those it was priced with.
     """
 
     units: int
     paid: tuple[tuple[str, str, int], ...]
     counted: tuple[tuple[str, str], ...] = ()
     priced: tuple[tuple[str, str], ...] = ()
+    properties: Mapping[str, Any] | None = None
+    """Any: JSON as it was told."""
 
     @property
     def credits(self) -> int:
@@ -58,7 +60,7 @@ class Held(Struct, frozen=True, omit_defaults=True):
     @property
     def window(self) -> str | None:
         """The slot of the feature's own window, which counts beside what credits pay; None where they do not."""
-        return next((slot for _, slot in self.counted if " " not in slot), None)
+        return next((slot for _, slot in self.counted if parse_slot(slot).kind == "window"), None)
 
 
 class Entry(Struct, frozen=True, gc=False):

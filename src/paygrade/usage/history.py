@@ -1,18 +1,19 @@
 """History: what the ledger's entries add up to, at any instant.
 
-Laws: `fold` rebuilds every balance from its entries alone, in any order; an entry counts from when it was recorded,
+Laws: a row is the sum of its postings, and `post` is the one place where one is added; `fold` rebuilds every balance
+from its entries alone, in any order; an entry counts from when it was recorded,
 what a reservation held until it expired, from that instant.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from fractions import Fraction
 from itertools import groupby
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from paygrade.usage.balances import Row, SlotDetail, put, rolling_s
+from paygrade.usage.balances import Row, SlotDetail, parse_slot, put
 from paygrade.usage.entries import Posting
 
 
@@ -23,41 +24,45 @@ class Drawn(Struct, frozen=True):
     draws: tuple[Posting, ...]
 
 
+def post(postings: Iterable[Posting], at: datetime, row_of: Callable[[Posting], Row]) -> Iterator[tuple[Posting, Row]]:
+    """Each posting of one entry with its row after it. Take each in before the next: `row_of` is asked of it anew.
+
+    What a feature was paid with stands right before its exact price: an entry may use several features. `at` is when
+    it happened, for rolling windows.
+    """
+    paid = 0
+    for posting in postings:
+        row, slot = row_of(posting), parse_slot(posting.slot)
+        detail = row.detail
+        if posting.exact is not None:
+            detail = _paid_ahead(detail, paid - Fraction(posting.exact))
+            paid = 0
+        elif slot.pays:
+            paid += posting.used
+        elif slot.kind == "rolling":
+            buckets = put(detail.buckets if detail else (), posting.used, slot.length_s, at)
+            detail = SlotDetail(buckets=buckets) if buckets else None
+        yield posting, Row(row.used + posting.used, row.reserved + posting.reserved, detail)
+
+
+def _paid_ahead(detail: SlotDetail | None, more: Fraction) -> SlotDetail | None:
+    """The detail after so much more was paid than used."""
+    before = detail or SlotDetail()
+    ahead = Fraction(*(before.ahead or (0, 1))) + more
+    changed = replace(before, ahead=(ahead.numerator, ahead.denominator) if ahead else None)
+    return None if changed == SlotDetail() else changed
+
+
 def fold(entries: Iterable[Drawn]) -> dict[tuple[str, str], Row]:
     """What is used and held by pool and slot, after these entries."""
-    used: dict[tuple[str, str], int] = defaultdict(int)
-    reserved: dict[tuple[str, str], int] = defaultdict(int)
-    ahead: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
-    rolling: dict[tuple[str, str], list[tuple[datetime, int]]] = defaultdict(list)
-    for entry in entries:
-        paid = 0
-        for draw in entry.draws:
-            key = (draw.pool, draw.slot)
-            used[key] += draw.used
-            reserved[key] += draw.reserved
-            if draw.exact is not None:
-                # What it was paid with stands right before it: an entry may use several features.
-                ahead[key] += paid - Fraction(draw.exact)
-                paid = 0
-            elif " " not in draw.slot or draw.slot.startswith(("carried ", "grant:")):
-                paid += draw.used
-            if draw.slot.startswith("rolling ") and draw.used:
-                rolling[key].append((entry.time, draw.used))
-    rows = {}
-    for key in used:
-        detail = SlotDetail(
-            ahead=(ahead[key].numerator, ahead[key].denominator) if ahead.get(key) else None,
-            buckets=_buckets(rolling[key], rolling_s(key[1])) if key in rolling else (),
-        )
-        rows[key] = Row(used[key], reserved[key], None if detail == SlotDetail() else detail)
+    rows: dict[tuple[str, str], Row] = {}
+    for entry in sorted(entries, key=lambda entry: entry.time):
+        for posting, row in post(entry.draws, entry.time, lambda p: rows.get((p.pool, p.slot), _NOTHING)):
+            rows[posting.pool, posting.slot] = row
     return rows
 
 
-def _buckets(used: list[tuple[datetime, int]], length_s: int) -> tuple[tuple[int, int], ...]:
-    buckets: tuple[tuple[int, int], ...] = ()
-    for at, units in sorted(used):
-        buckets = put(buckets, units, length_s, at)
-    return buckets
+_NOTHING = Row()
 
 
 class Stretch(Struct, frozen=True):

@@ -9,7 +9,6 @@ exactly once; a recurring grant's identity is (account, feature, window), never 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from fractions import Fraction
-from math import gcd
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,12 +19,10 @@ from paygrade.usage.balances import (
     NOTHING_MORE,
     Balance,
     Grant,
-    Hold,
     Tally,
     burn_order,
     cap_slot,
     carried_slot,
-    count,
     expire_holds,
     member_slot,
     rolled,
@@ -33,14 +30,6 @@ from paygrade.usage.balances import (
     slot_of,
 )
 from paygrade.usage.entries import Held, Posting
-
-
-class Spent(Struct, frozen=True, gc=False):
-    """What a use drew, and how far the credits paid are ahead of what was used (numerator, denominator); None: as
-    before."""
-
-    draws: tuple[Posting, ...]
-    ahead: tuple[int, int] | None = None
 
 
 def slots(
@@ -86,7 +75,7 @@ def spend(
     *,
     member: str | None = None,
     properties: Mapping[str, object] | None = None,
-) -> Spent:
+) -> tuple[Posting, ...]:
     """What using `quantity` units at `at` draws, in burn order; what no grant covers goes over the window's limit.
 
     `balances` are settled at `at`. Whether it is allowed is the decision's business. Below zero: units come back.
@@ -96,19 +85,18 @@ def spend(
     if credit is None:
         balance = balances.get(feature)
         if entitlement.plain and (balance is None or balance.detail is None):
-            return Spent((Posting(feature, slot_of(entitlement.from_at), quantity),))
+            return (Posting(feature, slot_of(entitlement.from_at), quantity),)
         draws = _burn(entitlement, feature, balance, quantity, at)
         beside = counters(entitlement, at, member) if not entitlement.plain else []
-        return Spent((*draws, *(Posting(feature, slot, quantity) for slot in beside)))
-    own = balances.get(feature)
-    cost, ahead = price(entitlement, own, quantity, properties)
+        return (*draws, *(Posting(feature, slot, quantity) for slot in beside))
+    cost = price(entitlement, balances.get(feature), quantity, properties)
     payer = entitlements[credit]
     draws = _burn(payer, credit, balances.get(credit), cost, at)
     exact = str(exact_price(entitlement, quantity, properties))
     counted = [Posting(feature, slot_of(entitlement.from_at), quantity, 0, exact)]
     counted += [Posting(feature, slot, quantity) for slot in counters(entitlement, at, member)]
     counted += [Posting(credit, slot, cost) for slot in counters(payer, at, member)]
-    return Spent((*draws, *counted), ahead)
+    return (*draws, *counted)
 
 
 def hold(
@@ -131,7 +119,7 @@ def hold(
     if entitlement.credit is not None:
         counted.append((feature, slot_of(entitlement.from_at)))
         priced = [(pool, slot) for slot in counters(payer, at, member)]
-    held = Held(quantity, paid, tuple(counted), tuple(priced))
+    held = Held(quantity, paid, tuple(counted), tuple(priced), properties)
     return _move(held, quantity, amount, used=0, reserved=1), held
 
 
@@ -150,7 +138,7 @@ def commit(held: Held, quantity: int, *, cost: int, exact: str | None = None) ->
         left -= taken
         if units > taken:
             rest.append((pool, slot, units - taken))
-    return draws, Held(held.units - quantity, tuple(rest), held.counted, held.priced)
+    return draws, replace(held, units=held.units - quantity, paid=tuple(rest))
 
 
 def release(held: Held) -> tuple[Posting, ...]:
@@ -169,35 +157,6 @@ def _move(held: Held, units: int, amount: int, *, used: int, reserved: int) -> t
     draws += [Posting(pool, slot, units * used, units * reserved) for pool, slot in held.counted]
     draws += [Posting(pool, slot, amount * used, amount * reserved) for pool, slot in held.priced]
     return tuple(d for d in draws if d.used or d.reserved)
-
-
-def apply(balances: Mapping[str, Balance], draws: Iterable[Posting], at: datetime) -> dict[str, Balance]:
-    """The balances after these draws; every pool drawn from is among them."""
-    changed = dict(balances)
-    for draw in draws:
-        changed[draw.pool] = count(changed.get(draw.pool, Balance(0)), draw.slot, draw.used, draw.reserved, at)
-    return changed
-
-
-def after(balances: Mapping[str, Balance], feature: str, spent: Spent, at: datetime) -> dict[str, Balance]:
-    """The balances after a use, with the fraction of a credit that is paid ahead."""
-    changed = apply(balances, spent.draws, at)
-    own = changed.get(feature)
-    if own is not None and spent.ahead is not None and (own.detail or NOTHING_MORE).ahead != spent.ahead:
-        changed[feature] = replace(own, detail=replace(own.detail or NOTHING_MORE, ahead=spent.ahead))
-    return changed
-
-
-def with_holds(balances: Mapping[str, Balance], held: Held, until: datetime) -> dict[str, Balance]:
-    """The balances, knowing when what is held ends by itself."""
-    changed = dict(balances)
-    for draw in release(held):
-        balance = changed[draw.pool]
-        detail = balance.detail or NOTHING_MORE
-        holds = (*detail.holds, Hold(until, draw.slot, -draw.reserved))
-        ordered = tuple(sorted(holds, key=lambda hold: hold.until))
-        changed[draw.pool] = replace(balance, detail=replace(detail, holds=ordered))
-    return changed
 
 
 def in_window(balance: Balance | None, from_at: datetime | None, at: datetime) -> Balance:
@@ -268,20 +227,12 @@ def exact_price(entitlement: Entitlement, quantity: int, properties: Mapping[str
     return Fraction(quantity * rate, per)
 
 
-def price(
-    entitlement: Entitlement, own: Balance | None, quantity: int, properties: Mapping[str, object] | None
-) -> tuple[int, tuple[int, int]]:
-    """What `quantity` more units cost in whole credits, and how far what is paid is ahead afterwards. None at all cost
-    nothing, whatever is owed."""
+def price(entitlement: Entitlement, own: Balance | None, quantity: int, properties: Mapping[str, object] | None) -> int:
+    """What `quantity` more units cost in whole credits, less what is paid ahead. None at all cost nothing, whatever is
+    owed."""
     rate, per = rate_of(entitlement, properties)
     ahead, den = own.detail.ahead if own is not None and own.detail is not None else (0, 1)
-    if not quantity:
-        return 0, (ahead, den)
-    due, den = quantity * rate * den - ahead * per, per * den
-    cost = -(-due // den)
-    rest = cost * den - due
-    shared = gcd(rest, den)
-    return cost, (rest // shared, den // shared)
+    return -(-(quantity * rate * den - ahead * per) // (per * den)) if quantity else 0
 
 
 def set_aside(entitlement: Entitlement, quantity: int, properties: Mapping[str, object] | None) -> int:
@@ -298,13 +249,9 @@ def committed_price(
     held: Held,
     quantity: int,
     properties: Mapping[str, object] | None,
-) -> tuple[int, tuple[int, int]]:
+) -> int:
     """The same for units that were held: never more than was set aside; what is missing is owed by the next use."""
-    cost, (ahead, den) = price(entitlement, own, quantity, properties)
-    fits = max(0, min(cost, held.credits))
-    rest = ahead - (cost - fits) * den
-    shared = gcd(rest, den)
-    return fits, (rest // shared, den // shared)
+    return max(0, min(price(entitlement, own, quantity, properties), held.credits))
 
 
 def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, elapsed: Fraction = Fraction(0)) -> int:
@@ -335,14 +282,18 @@ class Edge(Struct, frozen=True):
     resolved: bool = False
 
 
-def edges(limit: int | None, warn: Iterable[int], before: int, after: int) -> tuple[Edge, ...]:
-    """Which of these percentages, and 100, lie between two counts."""
-    if not limit or before == after:
-        return ()
-    levels = sorted({*warn, 100})
-    up = [Edge(level) for level in levels if before * 100 < level * limit <= after * 100]
-    down = [Edge(level, resolved=True) for level in levels if after * 100 < level * limit <= before * 100]
-    return (*up, *down)
+Level = tuple[int, int | None]
+"""What is used, and the limit it counts against; None: there is none."""
+
+
+def edges(warn: Iterable[int], before: Level, after: Level) -> tuple[Edge, ...]:
+    """Which of these percentages of the limit, and 100, are passed after and not before, or the other way round."""
+    found = []
+    for percent in sorted({*warn, 100}):
+        stood, stands = (bool(limit) and used * 100 >= percent * (limit or 0) for used, limit in (before, after))
+        if stood != stands:
+            found.append(Edge(percent, resolved=stood))
+    return tuple(found)
 
 
 _ENDLESS = 2**62

@@ -21,23 +21,31 @@ from paygrade.usage.balances import (
     Detail,
     Grant,
     Hold,
+    Row,
+    Slot,
+    SlotDetail,
     Tally,
+    assemble,
     burn_order,
-    count,
+    carried_slot,
     expire_holds,
+    member_slot,
+    parse_slot,
     put,
     rolled,
+    rolling_slot,
     share,
+    slot_of,
 )
 from paygrade.usage.entries import Held, Posting
-from paygrade.usage.history import Drawn, burn_down, fold
+from paygrade.usage.history import Drawn, burn_down, fold, post
 from paygrade.usage.ledger import (
-    after,
-    apply,
+    Edge,
     carried_over,
     commit,
     committed_price,
     edges,
+    exact_price,
     grants_of,
     hold,
     release,
@@ -65,8 +73,30 @@ def credits(limit: int = 50) -> dict[str, Entitlement]:
     return {"credits": pool, "tokens": tokens}
 
 
-def empty(entitlements: dict[str, Entitlement]) -> dict[str, Balance]:
-    return {pool: Balance(0, from_at=its.from_at) for pool, its in entitlements.items()}
+class Counted:
+    """Rows that postings are made on, and the balances they come to."""
+
+    def __init__(self, its: dict[str, Entitlement], rows: dict[tuple[str, str], Row] | None = None) -> None:
+        self.its, self.rows, self.grants = its, dict(rows or {}), list[Grant]()
+
+    def post(self, postings: tuple[Posting, ...], at: datetime = AT) -> None:
+        for posting, row in post(postings, at, lambda p: self.rows.get((p.pool, p.slot), Row())):
+            self.rows[posting.pool, posting.slot] = row
+
+    @property
+    def balances(self) -> dict[str, Balance]:
+        return {
+            pool: assemble(
+                {slot: row for (of, slot), row in self.rows.items() if of == pool},
+                its.from_at,
+                grants=[self.spent(grant) for grant in self.grants],
+            )
+            for pool, its in self.its.items()
+        }
+
+    def spent(self, grant: Grant) -> Grant:
+        row = next((row for (_, slot), row in self.rows.items() if slot == grant.slot), Row())
+        return replace(grant, used=row.used, reserved=row.reserved)
 
 
 def snapshot(entitlements: dict[str, Entitlement], balances: dict[str, Balance]) -> Snapshot:
@@ -101,12 +131,13 @@ def test_a_grant_is_available_reserved_consumed_expired_and_voided_and_nothing_e
 
 def test_a_rolling_window_that_has_room_again_is_spent_before_a_grant_of_lower_rank() -> None:
     its = {"calls": calls(6, from_at=None, resets_at=None, rolling_s=60, plain=False)}
-    bought = Grant("g", "purchase", 10, T0, priority=90)
-    long_ago = {"calls": Balance(100, detail=Detail(grants=(bought,)))}
-    assert spend(its, long_ago, "calls", 6, AT).draws[0] == Posting("calls", "lifetime", 6)
-    lately = after(long_ago, "calls", spend(its, long_ago, "calls", 6, AT), AT)
-    assert spend(its, lately, "calls", 6, AT).draws[0] == Posting("calls", "grant:g", 6)
-    assert spend(its, lately, "calls", 6, AT + timedelta(minutes=2)).draws[0] == Posting("calls", "lifetime", 6)
+    counted = Counted(its, {("calls", "lifetime"): Row(100)})
+    counted.grants = [Grant("g", "purchase", 10, T0, priority=90)]
+    assert spend(its, counted.balances, "calls", 6, AT)[0] == Posting("calls", "lifetime", 6)
+    counted.post(spend(its, counted.balances, "calls", 6, AT))
+    assert spend(its, counted.balances, "calls", 6, AT)[0] == Posting("calls", "grant:g", 6)
+    later = AT + timedelta(minutes=2)
+    assert spend(its, counted.balances, "calls", 6, later)[0] == Posting("calls", "lifetime", 6)
 
 
 @given(st.lists(grants(), unique_by=lambda grant: grant.id), instants)
@@ -132,7 +163,7 @@ def test_what_is_allowed_is_drawn_from_units_that_are_there(
     assert decision.used is not None
     assert decision.reserved is not None
     assert decision.allowed == (quantity <= room) == (decision.used + decision.reserved + quantity <= decision.limit)
-    draws = spend(its, balances, "calls", quantity, AT).draws
+    draws = spend(its, balances, "calls", quantity, AT)
     assert sum(draw.used for draw in draws) == quantity
     if decision.allowed:
         left = {
@@ -155,42 +186,43 @@ def test_a_price_in_credits_does_not_depend_on_how_usage_is_cut(
         cut = data.draw(st.integers(0, quantity))
         pieces += [(cut, model), (quantity - cut, model)]
     for way in (uses, pieces, list(reversed(uses))):
-        balances, entries = empty(its), []
+        counted, entries = Counted(its), []
         for quantity, model in way:
-            spent = spend(its, balances, "tokens", quantity, AT, properties={"model": model} if model else None)
-            balances = after(balances, "tokens", spent, AT)
-            entries.append(Drawn(AT, spent.draws))
-        assert balances["credits"].used == ceil(exact)
-        rows = fold(entries)
-        assert rows["credits", SLOT].used == balances["credits"].used
-        own = balances["tokens"].detail
-        kept = rows["tokens", SLOT].detail
-        assert (kept.ahead if kept else None) == (own.ahead if own and own.ahead != (0, 1) else None)
+            how = {"model": model} if model else None
+            spent = spend(its, counted.balances, "tokens", quantity, AT, properties=how)
+            counted.post(spent)
+            entries.append(Drawn(AT, spent))
+        assert counted.balances["credits"].used == ceil(exact)
+        assert fold(entries) == counted.rows
+        ahead = counted.balances["tokens"].detail or Detail()
+        assert Fraction(*ahead.ahead) == ceil(exact) - exact
 
 
 @given(st.lists(st.integers(0, 40), max_size=6), st.integers(1, 90), st.integers(0, 2), st.integers(1, 6))
 def test_commits_of_a_reservation_never_take_more_than_it_holds(
     pieces: list[int], quantity: int, ahead: int, den: int
 ) -> None:
-    its = credits(1000)
-    detail = Detail(ahead=(ahead % den, den))
-    balances = {"tokens": Balance(0, from_at=T0, detail=detail), "credits": Balance(0, from_at=T0)}
-    draws, held = hold(its, balances, "tokens", quantity, AT)
+    its, paid = credits(1000), Fraction(ahead % den, den)
+    detail = SlotDetail(ahead=(paid.numerator, paid.denominator)) if paid else None
+    counted = Counted(its, {("tokens", SLOT): Row(detail=detail)})
+    draws, held = hold(its, counted.balances, "tokens", quantity, AT)
     set_aside = held.credits
-    balances = apply(balances, draws, AT)
-    assert balances["credits"].reserved == set_aside
+    counted.post(draws)
+    assert counted.balances["credits"].reserved == set_aside
     for piece in pieces:
         if piece > held.units:
             continue
-        cost, rest = committed_price(its["tokens"], balances.get("tokens"), held, piece, None)
-        draws, held = commit(held, piece, cost=cost, exact="0")
-        balances = apply(balances, draws, AT)
-        own = balances["tokens"]
-        balances["tokens"] = replace(own, detail=replace(own.detail or Detail(), ahead=rest))
-    balances = apply(balances, release(held), AT)
-    assert balances["credits"].reserved == 0
-    assert balances["tokens"].reserved == 0
-    assert 0 <= balances["credits"].used <= set_aside
+        cost = committed_price(its["tokens"], counted.balances["tokens"], held, piece, None)
+        draws, held = commit(held, piece, cost=cost, exact=str(exact_price(its["tokens"], piece, None)))
+        counted.post(draws)
+    counted.post(release(held))
+    assert counted.balances["credits"].reserved == 0
+    assert counted.balances["tokens"].reserved == 0
+    assert 0 <= counted.balances["credits"].used <= set_aside
+    # What is paid is what it costs, less what was paid ahead before and more what is now.
+    left = counted.balances["tokens"].detail or Detail()
+    price = exact_price(its["tokens"], counted.balances["tokens"].used, None)
+    assert counted.balances["credits"].used == price - paid + Fraction(*left.ahead)
 
 
 @given(st.integers(0, 100), st.integers(1, 50), st.integers(1, 50))
@@ -248,10 +280,11 @@ def test_up_and_down_and_up_again_never_leaves_more_than_up_once(
 
 
 def test_a_threshold_is_passed_upwards_and_downwards_once() -> None:
-    assert [edge.percent for edge in edges(100, (80,), 79, 100)] == [80, 100]
-    assert edges(100, (80,), 80, 99) == ()
-    assert [(edge.percent, edge.resolved) for edge in edges(100, (80,), 100, 50)] == [(80, True), (100, True)]
-    assert edges(None, (80,), 0, 100) == ()
+    assert [edge.percent for edge in edges((80,), (79, 100), (100, 100))] == [80, 100]
+    assert edges((80,), (80, 100), (99, 100)) == ()
+    assert edges((80,), (100, 100), (50, 100)) == (Edge(80, resolved=True), Edge(100, resolved=True))
+    assert edges((80,), (0, None), (100, None)) == ()
+    assert edges((80,), (90, 100), (90, 200)) == (Edge(80, resolved=True),), "a higher limit lifts it"
 
 
 def test_a_balance_burns_down_in_stretches_of_one_slot() -> None:
@@ -267,13 +300,49 @@ def test_a_balance_burns_down_in_stretches_of_one_slot() -> None:
     ]
 
 
-@pytest.mark.parametrize("slot", [SLOT, "carried 2026-11-01T00:00:00Z", "hour 2026-11-01T13:00:00Z", "rolling 60s"])
-def test_counting_adds_to_the_slot_it_names_alone(slot: str) -> None:
-    balance = Balance(1, 1, T0, Detail(tallies={"other": Tally(7)}))
-    counted = count(count(balance, slot, 2, 3, AT), slot, -2, -3, AT)
-    assert (counted.used, counted.reserved) == (1, 1)
-    assert counted.detail is not None
-    assert counted.detail.tallies["other"] == Tally(7)
+SLOTS = {
+    SLOT: Slot("window", at=T0),
+    "lifetime": Slot("window"),
+    f"carried {SLOT}": Slot("carried", at=T0),
+    f"{SLOT} member:ann or bob": Slot("member", "ann or bob", T0),
+    "lifetime member:ann": Slot("member", "ann"),
+    "hour 2026-11-01T13:00:00Z": Slot("cap", "hour", T0 + timedelta(hours=13)),
+    "36000s 2026-11-01T00:00:00Z": Slot("cap", "36000s", T0),
+    "rolling 60s": Slot("rolling", "60s"),
+    "grant:rolling 60s": Slot("grant", "rolling 60s"),
+}
+
+
+@pytest.mark.parametrize(("stored", "slot"), SLOTS.items())
+def test_a_slot_is_what_its_stored_name_says(stored: str, slot: Slot) -> None:
+    assert parse_slot(stored) == slot
+    match slot.kind:
+        case "window":
+            assert slot_of(slot.at) == stored
+        case "carried":
+            assert carried_slot(slot.at) == stored
+        case "member":
+            assert member_slot(slot.at, slot.name) == stored
+        case "rolling":
+            assert rolling_slot(slot.length_s) == stored
+        case "grant":
+            assert Grant(slot.name, "purchase", 1, T0).slot == stored
+
+
+@pytest.mark.parametrize("slot", [*SLOTS, "2026-10-01T00:00:00Z", "carried 2026-10-01T00:00:00Z"])
+def test_what_a_hold_lets_go_of_is_its_own_slot_alone(slot: str) -> None:
+    grant, other = Grant("rolling 60s", "purchase", 9, T0, reserved=3), Tally(7, 7)
+    tallies = {"other": other} | {each: Tally(2, 3) for each, its in SLOTS.items() if not its.pays}
+    whole = Detail((grant,), (), tallies, Tally(4, 3))
+    holding = Balance(1, 3, T0, replace(whole, holds=(Hold(AT, slot, 3),)))
+    ended = expire_holds(holding, AT)
+    assert ended.detail is not None
+    detail = ended.detail
+    reserved = {SLOT: ended.reserved, f"carried {SLOT}": detail.carried.reserved, grant.slot: detail.grants[0].reserved}
+    reserved |= {each: tally.reserved for each, tally in detail.tallies.items()}
+    assert reserved.pop("other") == 7
+    assert reserved == {each: 0 if each == slot else 3 for each in reserved}
+    assert (ended.used, detail.carried.used, detail.holds) == (1, 4, ())
 
 
 class Pool(RuleBasedStateMachine):
@@ -282,14 +351,18 @@ class Pool(RuleBasedStateMachine):
     @initialize(limit=st.integers(0, 40))
     def begin(self, limit: int) -> None:
         self.its = {"calls": calls(limit)}
-        self.balances = empty(self.its)
+        self.counted = Counted(self.its)
         self.drawn: dict[tuple[str, str], list[int]] = {}
         self.open: list[Held] = []
         self.granted = 0
         self.allowed = 0
 
+    @property
+    def balances(self) -> dict[str, Balance]:
+        return self.counted.balances
+
     def draw(self, draws: tuple[Posting, ...]) -> None:
-        self.balances = apply(self.balances, draws, AT)
+        self.counted.post(draws)
         for draw in draws:
             sums = self.drawn.setdefault((draw.pool, draw.slot), [0, 0])
             sums[0] += draw.used
@@ -298,7 +371,7 @@ class Pool(RuleBasedStateMachine):
     @rule(quantity=st.integers(1, 9))
     def consume(self, quantity: int) -> None:
         if decide(snapshot(self.its, self.balances), "calls", quantity, AT):
-            self.draw(spend(self.its, self.balances, "calls", quantity, AT).draws)
+            self.draw(spend(self.its, self.balances, "calls", quantity, AT))
             self.allowed += quantity
 
     @rule(quantity=st.integers(1, 9))
@@ -323,15 +396,12 @@ class Pool(RuleBasedStateMachine):
 
     @rule(units=st.integers(1, 20), priority=st.integers(0, 100))
     def grant(self, units: int, priority: int) -> None:
-        made = Grant(f"g{self.granted}", "purchase", units, T0, None, priority)
+        self.counted.grants.append(Grant(f"g{self.granted}", "purchase", units, T0, None, priority))
         self.granted += 1
-        balance = self.balances["calls"]
-        detail = balance.detail or Detail()
-        self.balances = {"calls": replace(balance, detail=replace(detail, grants=(*detail.grants, made)))}
 
     @invariant()
     def nothing_is_over_its_limit(self) -> None:
-        if not getattr(self, "balances", None):
+        if not hasattr(self, "counted"):
             return
         balance = self.balances["calls"]
         assert balance.used + balance.reserved <= (self.its["calls"].limit or 0)
@@ -341,7 +411,7 @@ class Pool(RuleBasedStateMachine):
 
     @invariant()
     def balances_are_the_sums_of_their_draws(self) -> None:
-        if not getattr(self, "balances", None):
+        if not hasattr(self, "counted"):
             return
         balance = self.balances["calls"]
         found = {("calls", SLOT): [balance.used, balance.reserved]}

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from paygrade.catalog.parse import parse
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.providers.stripe.signatures import sign
 from paygrade.server.process.settings import Settings
 from paygrade.server.process.yaml import read_yaml
-from paygrade.simulator.serve import Running, running
+from paygrade.simulator.http.serve import Running, running
 from support.server_process import SAMPLE, Api, empty_database, serving
 
 SECRETS = ("whsec_simulator", "whsec_being_rolled_out")
@@ -24,7 +24,7 @@ class Billing:
     def __init__(self, api: Api, simulator: Running) -> None:
         self.api = api
         self.simulator = Api(f"{simulator.url}/_simulator", key=None)
-        self.shop = Shop(url=simulator.url, key=simulator.key)
+        self.shop = Company(url=simulator.url, key=simulator.key)
         document, lines = read_yaml(SAMPLE.read_bytes())
         self.shop.stock(parse(document, lines=lines))
 

@@ -232,7 +232,7 @@ async def test_every_balance_is_the_sum_of_its_ledger_s_draws(acme: Store) -> No
     async with acme.transaction() as tx:
         rows = fold(await tx.ledger.drawn("acme", T0 + DAY))
         kept = await tx.ledger.load([("acme", pool, slot) for pool, slot in rows if not slot.startswith("grant:")])
-        granted = (await tx.ledger.grants([("acme", "ai_credits")], T0, lock=False))["acme", "ai_credits"]
+        granted = (await tx.ledger.grants([("acme", "ai_credits")], T0))["acme", "ai_credits"]
     assert {key[1:]: found.row.used for key, found in kept.items()} == {
         key: row.used for key, row in rows.items() if not key[1].startswith("grant:")
     }

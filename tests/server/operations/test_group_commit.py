@@ -19,7 +19,7 @@ from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import give
 from paygrade.server.operations.usage.group_commit import SECOND_MIN, GroupCommit
-from paygrade.server.operations.usage.optimistic import decide_plain, save_plain
+from paygrade.server.operations.usage.optimistic import decide_optimistically, save_optimistically
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.process.clock import Clock
@@ -123,14 +123,14 @@ def test_plain_uses_are_saved_and_answered_as_locked_ones_are(database_url: str,
             for account in {first.account for first in firsts}:
                 await put_account(store, account=account, name="", links={}, traits={}, at=NOW)
             async with remembering(store, *firsts) as snapshots:
-                decided = decide_plain(snapshots, named["p"], NOW)
-                plain = [place for each in decided.plain for place, _ in each.answers]
+                decided = decide_optimistically(snapshots, named["p"], NOW)
+                plain = [place for each in decided.counts for place, _ in each.answers]
                 answers: dict[int, Answer | Refused] = {}
-                for each in decided.plain:
+                for each in decided.counts:
                     answers |= dict(each.answers)
                 assert sorted([*plain, *decided.left]) == list(range(len(asked)))
                 if plain:
-                    assert await save_plain(store, decided.plain) == set()
+                    assert await save_optimistically(store, decided.counts) == set()
                 for way, places in (("p", decided.left), ("l", plain), ("l", decided.left)):
                     if places:
                         told = await use_together(store, snapshots, [named[way][place] for place in places], NOW)
@@ -174,8 +174,8 @@ async def test_nothing_is_saved_on_a_count_that_has_changed(acme: Store, databas
         with psycopg.connect(database_url) as connection:
             connection.execute(f"update balances set {change} where account = 'acme'".encode())
         asked = [use("a"), replace(use("a"), account="beta"), use("b")]
-        decided = decide_plain(snapshots, asked, NOW)
-        assert await save_plain(acme, decided.plain) == {decided.plain[0].key}
+        decided = decide_optimistically(snapshots, asked, NOW)
+        assert await save_optimistically(acme, decided.counts) == {decided.counts[0].key}
         assert used(database_url) == (1, 1)
         assert used(database_url, "beta") == (2, 2), "what has not changed is saved all the same"
         found = [snapshots.counted(account, "calls", NOW) for account in ("acme", "beta")]
@@ -184,40 +184,40 @@ async def test_nothing_is_saved_on_a_count_that_has_changed(acme: Store, databas
 
 async def test_a_count_that_another_holds_is_waited_for_and_then_compared(acme: Store, database_url: str) -> None:
     async with remembering(acme, use("first")) as snapshots:
-        decided = decide_plain(snapshots, [use("a")], NOW)
+        decided = decide_optimistically(snapshots, [use("a")], NOW)
         with psycopg.connect(database_url) as connection:
             connection.execute("update balances set used = used + 1, version = version + 1")
-            saving = asyncio.create_task(save_plain(acme, decided.plain))
+            saving = asyncio.create_task(save_optimistically(acme, decided.counts))
             async with asyncio.timeout(10):
                 while not await waits_for_lock(database_url):
                     await asyncio.sleep(0.01)
-        assert await saving == {decided.plain[0].key}
+        assert await saving == {decided.counts[0].key}
         assert used(database_url) == (2, 1)
 
 
 async def test_neither_a_denial_nor_an_id_of_before_rests_on_what_is_remembered(acme: Store, database_url: str) -> None:
     async with remembering(acme, use("first")) as snapshots:
-        decided = decide_plain(snapshots, [use("a"), use("big", LIMIT), use("behind it")], NOW)
+        decided = decide_optimistically(snapshots, [use("a"), use("big", LIMIT), use("behind it")], NOW)
         assert decided.left == [1, 2]
-        again = decide_plain(snapshots, [use("with it"), use("first")], NOW)
+        again = decide_optimistically(snapshots, [use("with it"), use("first")], NOW)
         with pytest.raises(Refused) as refused:
-            await save_plain(acme, again.plain)
+            await save_optimistically(acme, again.counts)
         assert refused.value.code == "id_taken"
         assert used(database_url) == (1, 1)
 
 
 async def test_a_threshold_is_not_passed_on_what_is_remembered(acme: Store) -> None:
     async with remembering(acme, use("first")) as snapshots:
-        assert decide_plain(snapshots, [use("all but one", LIMIT - 2)], NOW).left == []
-        assert decide_plain(snapshots, [use("all", LIMIT - 1)], NOW).left == [0], "an alert goes with it"
+        assert decide_optimistically(snapshots, [use("all but one", LIMIT - 2)], NOW).left == []
+        assert decide_optimistically(snapshots, [use("all", LIMIT - 1)], NOW).left == [0], "an alert goes with it"
 
 
 async def test_a_grant_that_was_not_heard_of_yet_is_counted_on(acme: Store, database_url: str) -> None:
     grant = Grant("g1", "promotion", 5, NOW, NOW + timedelta(days=1), priority=1)
     async with remembering(acme, use("first")) as snapshots, Store(database_url) as other:
-        decided = decide_plain(snapshots, [use("a")], NOW)
+        decided = decide_optimistically(snapshots, [use("a")], NOW)
         await give(other, Snapshots(), account="acme", pool="calls", grant=grant, reason="", at=NOW)
-        assert await save_plain(acme, decided.plain) == {decided.plain[0].key}
+        assert await save_optimistically(acme, decided.counts) == {decided.counts[0].key}
         answers = await use_together(acme, snapshots, [use("a")], NOW)
         assert [a.decision.limit for a in answers if isinstance(a, Answer)] == [LIMIT + 5]
         assert used(database_url)[0] == 1, "the grant burns first"
@@ -227,7 +227,7 @@ async def test_what_a_slot_has_beyond_its_count_stays(acme: Store, database_url:
     async with remembering(acme, use("first")) as snapshots:
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("""update balances set detail = '{"latest":["2026-01-01T00:00:00Z","e1"]}'""")
-            assert await save_plain(acme, decide_plain(snapshots, [use("a")], NOW).plain) == set()
+            assert await save_optimistically(acme, decide_optimistically(snapshots, [use("a")], NOW).counts) == set()
             row = connection.execute("select detail::text, used from balances").fetchone()
         assert row == ('{"latest":["2026-01-01T00:00:00Z","e1"]}', 2)
 

@@ -14,7 +14,7 @@ from paygrade.server.operations.accounts.access import check
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.statements import put_override
 from paygrade.server.operations.catalog.publish import publish_catalog
-from paygrade.server.operations.usage.optimistic import decide_plain, save_plain
+from paygrade.server.operations.usage.optimistic import decide_optimistically, save_optimistically
 from paygrade.server.operations.usage.requests import Consume, Reserve
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
@@ -172,12 +172,12 @@ async def test_a_plain_count_is_heard_by_every_process(acme: Store, database_url
         remembering(acme, Snapshots()) as ours,
     ):
         for number, (store, snapshots) in enumerate([(acme, ours), (other, theirs)]):
-            decided = decide_plain(snapshots, [Consume("acme", "seats", f"use {number}")], T0)
-            assert await save_plain(store, decided.plain) == set()
+            decided = decide_optimistically(snapshots, [Consume("acme", "seats", f"use {number}")], T0)
+            assert await save_optimistically(store, decided.counts) == set()
             await until_version(number + 3, ours, theirs)
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("update balances set version = version + 1")
         asked = [Consume("acme", "seats", "use 2"), Consume("acme", "seats", "use 3")]
-        assert len(await save_plain(acme, decide_plain(ours, asked, T0).plain)) == 1
+        assert len(await save_optimistically(acme, decide_optimistically(ours, asked, T0).counts)) == 1
         await use_together(acme, ours, asked, T0)
         await until_version(6, ours, theirs)

@@ -17,7 +17,7 @@ import pytest
 from paygrade.billing.drift import Drift
 from paygrade.billing.facts import Customer
 from paygrade.catalog.parse import parse
-from paygrade.cli.demo_company import Shop
+from paygrade.cli.demo_company import Company
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.events import refs
@@ -29,7 +29,7 @@ from paygrade.server.process.yaml import read_yaml
 from paygrade.server.workers.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events
 from paygrade.server.workers.sweeps import UNLISTED_MAX, run_sweep, start_sweep_regularly
 from paygrade.server.workers.sync import claim_subjects, fetch_subject, save_reading, sync_subject
-from paygrade.simulator.serve import Running, running
+from paygrade.simulator.http.serve import Running, running
 from paygrade.values.errors import Refused
 from support.fake_provider import Event, World, customer
 from support.large_account import LeanStripe
@@ -48,7 +48,7 @@ class Provided(Clock):
         self.at = START
         self.provider = StripeProvider(api_key=served.key, api_base=served.url)
         self.control = Api(f"{served.url}/_simulator", key=None)
-        self.shop = Shop(url=served.url, key=served.key)
+        self.shop = Company(url=served.url, key=served.key)
         self.stripe = self.shop._stripe
         document, lines = read_yaml(SAMPLE.read_bytes())
         self.document: Any = document
@@ -422,8 +422,8 @@ SWEEPING = """
     import asyncio, sys
     from paygrade.postgres.store import Store
     from paygrade.providers.stripe.client import StripeProvider
-    from paygrade.server.clock import Clock
-    from paygrade.server.sweeps import run_sweep
+    from paygrade.server.process.clock import Clock
+    from paygrade.server.workers.sweeps import run_sweep
 
     async def main():
         async with Store(sys.argv[1]) as store:

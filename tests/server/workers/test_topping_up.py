@@ -14,7 +14,8 @@ from paygrade.catalog.model import NO_CATALOG, TopUp
 from paygrade.postgres.store import Store
 from paygrade.postgres.top_ups import SavedTopUp
 from paygrade.providers.stripe.top_ups import KEY_TRIES
-from paygrade.server.operations.accounts.top_ups import ask_top_up, list_top_ups, retry_top_up
+from paygrade.server.operations.accounts.top_ups import list_top_ups, retry_top_up
+from paygrade.server.operations.balances.unit_of_work import ask_top_up
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import read_balance
 from paygrade.server.operations.usage.requests import Consume

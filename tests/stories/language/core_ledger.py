@@ -34,8 +34,6 @@ from paygrade.usage.balances import (
 from paygrade.usage.entries import Held, Posting, Reservation
 from paygrade.usage.history import Drawn, fold
 from paygrade.usage.ledger import (
-    after,
-    apply,
     commit,
     committed_price,
     counters,
@@ -127,9 +125,8 @@ class Ledger:
             self.active_at[request.member] = at
         if isinstance(request, Consume):
             spent = spend(its, snapshot.balances, feature, quantity, at, **how)  # type: ignore[arg-type]  # both of them
-            now = after(snapshot.balances, feature, spent, at)
-            self._enter(spent.draws, its, at)
-            answer = Answer(_counted(decision, request, snapshot, now, at), took_effect=True)
+            self._enter(spent, its, at)
+            answer = Answer(_counted(decision, request, self.with_balances(snapshot, at), at), took_effect=True)
             return self._answer(request.id, request, answer)
         draws, held = hold(its, snapshot.balances, feature, quantity, at, **how)  # type: ignore[arg-type]  # as above
         until = at + timedelta(seconds=request.ttl_s)
@@ -138,14 +135,14 @@ class Ledger:
         )  # fmt: skip
         self._enter(draws, its, at)
         self._reservations[request.id] = made
-        shown = _counted(decision, request, snapshot, apply(snapshot.balances, draws, at), at)
+        shown = _counted(decision, request, self.with_balances(snapshot, at), at)
         return self._answer(request.id, request, Answer(shown, took_effect=True, reservation=view_of(made)))
 
     def _commit(self, request: Commit, snapshot: Snapshot, at: datetime) -> Answer:
         held = self._open(request.reservation, at)
         its, feature, units = entitlements_at(snapshot, at), held.feature, held.held.units
         quantity = units if request.quantity is None else request.quantity
-        more, how = max(0, quantity - units), {"member": held.member, "properties": request.properties}
+        more, how = max(0, quantity - units), {"member": held.member, "properties": _properties(held, request)}
         row = self._rows(feature).get(held.held.window or "", Row())
         ahead = row.detail.ahead if row.detail is not None and row.detail.ahead is not None else (0, 1)
         own = Balance(0, detail=Detail(ahead=ahead))
@@ -164,7 +161,7 @@ class Ledger:
                 self._reservations[held.id], self._entries = held, before
                 self._folded = fold(before)
                 raise Refused("exceeds_reservation", held.id)
-            self._enter(spend(its, now.balances, feature, more, at, **how).draws, its, at)  # type: ignore[arg-type]
+            self._enter(spend(its, now.balances, feature, more, at, **how), its, at)  # type: ignore[arg-type]
         return self._step(request.id or f"{held.id}:commit", request, changed, quantity, snapshot, at)
 
     def _release(self, request: Release, snapshot: Snapshot, at: datetime) -> Answer:
@@ -322,17 +319,19 @@ def _committed(
     if credit is None or any(pool != credit for pool, _, _ in held.paid):
         share = -(-held.credits * units // held.units) if held.units else 0
         return commit(held, units, cost=share, exact=str(share) if held.by_credit else None)
-    cost, _ = committed_price(its, own, held, units, request.properties)
-    return commit(held, units, cost=cost, exact=str(exact_price(its, units, request.properties)))
+    properties = _properties(reservation, request)
+    cost = committed_price(its, own, held, units, properties)
+    return commit(held, units, cost=cost, exact=str(exact_price(its, units, properties)))
 
 
-def _counted(
-    decision: Decision, request: Consume | Reserve, snapshot: Snapshot, now: dict[str, Balance], at: datetime
-) -> Decision:
+def _properties(reservation: Reservation, request: Commit) -> Mapping[str, object] | None:
+    """What decides the price: as it was reserved, unless the commit says otherwise."""
+    return reservation.held.properties if request.properties is None else request.properties
+
+
+def _counted(decision: Decision, request: Consume | Reserve, now: Snapshot, at: datetime) -> Decision:
     """The decision with the counts as they are once it took effect."""
-    left = decide(
-        replace(snapshot, balances=now), request.feature, 0, at, member=request.member, properties=request.properties
-    )
+    left = decide(now, request.feature, 0, at, member=request.member, properties=request.properties)
     return replace(decision, limit=left.limit, used=left.used, reserved=left.reserved, remaining=left.remaining)
 
 

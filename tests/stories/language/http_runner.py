@@ -19,7 +19,7 @@ import stripe
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Pin, Profile
 from paygrade.decisions.decide import Decision
 from paygrade.server.process.settings import Settings
-from paygrade.simulator import serve as simulator
+from paygrade.simulator.http import serve as simulator
 from stories.language.change_outcomes import Found
 from stories.language.changes_over_http import Changes
 from stories.language.editions import edited

@@ -259,3 +259,40 @@ catalog metered
   acme calls: allowed credit, used 100, reserved 0, remaining 50
   product: acme consumes 50 calls: allowed credit, used 150, reserved 0
   product: acme commits job_1: refused reservation_expired
+
+
+story what is committed is priced as it was reserved, unless the commit says otherwise
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  product: acme reserves 6000 tokens with model large as chat_1: allowed credit
+  acme ai_credits: allowed plan, used 0, reserved 24
+  product: acme commits chat_1
+  acme ai_credits: allowed plan, used 24, reserved 0
+  product: acme reserves 6000 tokens with model large as chat_2: allowed credit
+  product: acme commits 1000 of chat_2 keeping the rest as first
+  acme ai_credits: allowed plan, used 28, reserved 20
+  product: acme commits 1000 of chat_2 with model small keeping the rest as second
+  acme ai_credits: allowed plan, used 29, reserved 19
+  product: acme commits 5000 of chat_2
+  acme ai_credits: allowed plan, used 49, reserved 0
+  product: acme commits 5000 of chat_2 again
+  product: acme reserves 1001 tokens as chat_3: denied insufficient_credit
+
+
+story a reservation that was denied stays denied, even once there is room
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  product: acme reserves 90 calls as job_1: allowed plan, reserved 90
+  product: acme reserves 20 calls as job_2: denied limit_reached, reserved 90
+  product: acme releases job_1
+  product: acme reserves 20 calls again as job_2: denied limit_reached, reserved 90
+  acme calls: allowed plan, used 0, reserved 0
+  product: acme commits job_2: refused unknown_reservation
+  product: acme reserves 30 calls as job_2: refused id_conflict
+  product: acme reserves 20 calls as job_3: allowed plan, reserved 20

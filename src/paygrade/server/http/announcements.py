@@ -10,8 +10,8 @@ import msgspec
 import structlog
 
 from paygrade.server.operations.accounts.change_trail import PlanChangeNotice
+from paygrade.server.operations.balances.alerts import ToldAlert
 from paygrade.server.operations.sync.repair import DriftNotice
-from paygrade.server.operations.usage.alerts import ToldAlert
 from paygrade.server.process.metrics import Metrics
 
 log = structlog.get_logger("paygrade.announcements")

@@ -37,7 +37,7 @@ async def with_balances_of_all(
     if not pools:
         return [(snapshot, {}) for snapshot in snapshots]
     kept = await tx.ledger.load([(*pool, slot) for pool in pools for slot in _slots(counted[pool[0]][pool[1]], at)])
-    grants = await tx.ledger.grants(pools, at, lock=False)
+    grants = await tx.ledger.grants(pools, at)
     rows: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
     for (account, pool, slot), found in kept.items():
         rows[account, pool][slot] = found.row
@@ -120,7 +120,7 @@ async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime
     kept = await tx.ledger.load([(account, pool, slot) for pool, slot in windows.items()])
     balances = {}
     for pool, its in counted.items():
-        rows = {slot: row for (its_pool, slot), row in folded.items() if its_pool == pool and slot[:6] != "grant:"}
+        rows = {slot: row for (its_pool, slot), row in folded.items() if its_pool == pool}
         if its.rollover:
             settled = kept.get((account, pool, windows[pool]))
             carried = settled.row.detail.carried if settled is not None and settled.row.detail is not None else None

@@ -110,14 +110,9 @@ class Snapshots:
         """The catalog as last known."""
         return self._catalog or self._last_catalog or NO_CATALOG
 
-    async def load(self, store: "Store", account: str, at: datetime, *, remember: bool = True) -> Snapshot:
-        """The account's snapshot that answers for `at`; one that is not known for an unknown account.
-
-        `remember` is for the present only: a snapshot of another time must not answer for it.
-        """
-        if remember:
-            return (await self.load_all(store, [account], at))[account]
-        return (await _make(store, await self.catalog(store), [account], at))[0].snapshot
+    async def load(self, store: "Store", account: str, at: datetime) -> Snapshot:
+        """The account's snapshot that answers for `at`, which is now; one that is not known for an unknown account."""
+        return (await self.load_all(store, [account], at))[account]
 
     async def load_all(self, store: "Store", accounts: Iterable[str], at: datetime) -> dict[str, Snapshot]:
         """The same for many accounts: those that are not remembered are read together."""

@@ -11,6 +11,7 @@ from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version
 from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.decisions.decide import Decision, decide, decide_unsure
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive, trace
 from paygrade.entitlements.findings import Finding, findings
@@ -77,9 +78,13 @@ async def check(
     at: datetime,
     now: datetime | None = None,
 ) -> Decision:
-    """May they, now? With `now` given, `at` may be another time: then the answer is what today's facts say of it."""
+    """May they, now? With `now` given, `at` may be another time: then the answer is the one `explain` gives for it."""
+    if now is not None and now != at:
+        async with store.transaction() as tx:
+            _, _, held = await _held(tx, account, at=at, now=now)
+        return decide(held, feature, quantity, at, member=member, properties=properties)
     try:
-        found = await snapshots.load(store, account, at, remember=now is None or now == at)
+        found = await snapshots.load(store, account, at)
     except Unavailable:
         unsure = last_decision(
             snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
@@ -133,11 +138,9 @@ async def explain(
 ) -> Explanation:
     """Decide again and show the way: for an `at` before `now` with the facts and the catalog known at `at`."""
     async with store.transaction() as tx:
-        known, catalog = await _known(tx, account, at=at, now=now)
+        known, catalog, held = await _held(tx, account, at=at, now=now)
         numbers = [statement.number for statement in known.statements.values()]
         facts = await tx.accounts.facts(account, numbers=numbers)
-        held = snapshot(known, catalog, at)
-        held = await with_balances_then(tx, held, at) if at < now else (await with_balances(tx, held, at))[0]
     topics = _topics(catalog, feature, member)
     return Explanation(
         decision=decide(held, feature, quantity, at, member=member),
@@ -168,6 +171,15 @@ async def entitlements(store: "Store", *, account: str, as_of: datetime, now: da
         findings=findings(known, catalog, as_of),
         versions=versions_had(known, catalog, as_of),
     )
+
+
+async def _held(tx: "Transaction", account: str, *, at: datetime, now: datetime) -> tuple[Account, Catalog, Snapshot]:
+    """The account, the catalog and what is had at `at`: of the past with the facts, catalog and balances of then."""
+    known, catalog = await _known(tx, account, at=at, now=now)
+    held = snapshot(known, catalog, at)
+    if at < now:
+        return known, catalog, await with_balances_then(tx, held, at)
+    return known, catalog, (await with_balances(tx, held, at))[0]
 
 
 async def _known(tx: "Transaction", account: str, *, at: datetime, now: datetime) -> tuple[Account, Catalog]:

@@ -1,21 +1,16 @@
-"""Top-ups, as seen from outside: asked for when units run low, shown, and asked for again when one failed.
-
-Laws: asking is cheap and writes one row at most, so that whoever uses units can do it in their own transaction;
-nothing is charged here.
-"""
+"""Top-ups, as seen from outside: shown, and asked for again when one failed. Nothing is charged here."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.catalog.model import Catalog
 from paygrade.server.operations.accounts.record import unknown_account
-from paygrade.usage.top_ups import TopUpState, may_ask, top_up_id, window_of
+from paygrade.usage.top_ups import TopUpState
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.store import Store
     from paygrade.postgres.top_ups import SavedTopUp
 
 
@@ -48,25 +43,6 @@ class TopUpList(Struct, frozen=True):
     """Top-ups, the latest first."""
 
     top_ups: tuple[TopUpView, ...]
-
-
-async def ask_top_up(
-    tx: "Transaction", catalog: Catalog, *, account: str, credit: str, balance: int, at: datetime
-) -> bool:
-    """Ask for a top-up if the catalog's policy says so, now that `balance` units of the credit are left to use.
-
-    False: there is no policy, enough is left, one is open, one has failed in this window, or it had its share. Costs
-    nothing but a comparison while enough is left.
-    """
-    policy = catalog.policies.top_ups.get(credit)
-    if policy is None or balance >= policy.below:
-        return False
-    window = window_of(policy, at)
-    earlier = await tx.top_ups.states(account, credit, window_at=window.from_at)
-    if not may_ask(policy, balance, earlier):
-        return False
-    id = top_up_id(account, credit, window, len(earlier))
-    return await tx.top_ups.add(policy, account=account, id=id, window_at=window.from_at, balance=balance, at=at)
 
 
 async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList:

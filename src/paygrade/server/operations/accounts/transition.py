@@ -5,6 +5,7 @@ was asked for and what comes back are one change and have one record; a change t
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,15 @@ from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.changes.impact import CarryOver
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.transition import PlanTransition, bought, has_changed, is_as_expected, next_turn, transition
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.decisions.take import snapshot
 from paygrade.server.operations.accounts.change_trail import resolved, seen, subject_of
 from paygrade.server.operations.accounts.members import reconcile_seats
 from paygrade.server.operations.accounts.record import record
+from paygrade.server.operations.balances.unit_of_work import lock_balances, windows_of
 from paygrade.server.state.balances import with_balances
 from paygrade.usage.balances import slot_of
-from paygrade.usage.entries import Change, Entry, Posting, derived, digest
+from paygrade.usage.entries import Entry, Posting, derived, digest
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -103,8 +105,7 @@ async def _settled(
         found = replace(found, leeways=tuple(replace(leeway, change=change.id) for leeway in found.leeways))
     else:
         change = await seen(tx, id, after, found)
-    for carried in found.usage:
-        await _carry(tx, after.key, held, carried, change.id, at)
+    await _carry(tx, catalog, held, found.usage, change.id, at)
     for leeway in found.leeways:
         after = await record(
             tx, after, subject=f"leeway:{leeway.feature}", body=leeway, cause=[change.id], at=at
@@ -131,30 +132,25 @@ async def _held(tx: "Transaction", account: Account, catalog: Catalog, at: datet
 
 
 async def _carry(
-    tx: "Transaction", account: str, held: Snapshot, carried: CarryOver, change: str, at: datetime
+    tx: "Transaction", catalog: Catalog, held: Snapshot, usage: Sequence[CarryOver], change: str, at: datetime
 ) -> None:
-    """Count from now on what the rule says, in the window that runs."""
-    more = carried.used_after - carried.used_before
-    balance = held.balances.get(carried.feature)
-    if carried.how == "new_window" or not more or balance is None:
+    """Count from now on what the rule says, in the windows that run."""
+    account, entitlements = held.account, entitlements_at(held, at)
+    more = {
+        carried.feature: carried.used_after - carried.used_before
+        for carried in usage
+        if carried.how != "new_window" and carried.used_after != carried.used_before
+    }
+    windows = windows_of(account, entitlements, [feature for feature in more if feature in held.balances])
+    if not windows:
         return
-    key = (account, carried.feature, slot_of(balance.from_at))
-    kept = (await tx.ledger.take([key], [], [], [], at)).kept[key]
-    row = kept.row
-    entry = Entry(
-        account,
-        derived("carry_over", change, carried.feature),
-        "carry_over",
-        carried.feature,
-        more,
-        at,
-        at,
-        digest("carry_over", change, carried.feature, more),
-        (Posting(carried.feature, key[2], more),),
-    )
-    await tx.ledger.write([entry])
-    await tx.ledger.save([Change(key, row.used + more, row.reserved, kept.version + 1, kept.expires_at, row.detail)])
-    await tx.tell_balances([(account,)])
+    work = await lock_balances(tx, catalog, windows, windows, at, expire=False)
+    for _, feature, slot in windows:
+        postings = (Posting(feature, slot, more[feature]),)
+        id, its_digest = derived("carry_over", change, feature), digest("carry_over", change, feature, more[feature])
+        work.post(account, postings, at)
+        work.enter(Entry(account, id, "carry_over", feature, more[feature], at, at, its_digest, postings))
+    await work.save(tx)
 
 
 def _asked(

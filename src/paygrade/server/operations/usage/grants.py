@@ -1,16 +1,17 @@
 """Grants by themselves, and counts stated by hand: what an operator or the host application says of balances."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
 
+from paygrade.catalog.model import NO_CATALOG
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
-from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
+from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.usage.balances import Grant, GrantKind, Share, share, slot_of
 from paygrade.usage.entries import Entry, EntryKind, Posting, derived, digest
 from paygrade.usage.history import Stretch, burn_down
@@ -21,8 +22,6 @@ from paygrade.values.periods import parse_instant
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
     from paygrade.server.state.snapshots import Snapshots
-
-T = TypeVar("T")
 
 
 class GrantView(Struct, frozen=True):
@@ -60,7 +59,8 @@ async def give(
             f"`{pool}` is held by members and not spent; give more of it with an override: "
             f"`PUT /v1/accounts/{account}/overrides/{pool}` with `add`",
         )
-    return await once_more(lambda: _given(store, its, account=account, grant=grant, reason=reason, at=at))
+    given = partial(_given, store, its, account=account, grant=grant, reason=reason, at=at)
+    return await until_saved(store, given, at)
 
 
 async def _given(
@@ -72,7 +72,7 @@ async def _given(
         found = await tx.ledger.answered([(account, derived("grant", grant.id))])
         if found:
             _refuse_other(next(iter(found.values())).digest, mark, grant.id)
-            its = (await tx.ledger.grants([(account, pool)], at, lock=False)).get((account, pool), [])
+            its = (await tx.ledger.grants([(account, pool)], at)).get((account, pool), [])
             grant = next((g for g in its if g.id == grant.id), grant)
             return GrantView(grant, share(grant, at))
         if credit is not None:
@@ -87,28 +87,35 @@ async def grant_units(
 ) -> None:
     """Add a grant with its entry, and tell it."""
     await tx.ledger.touch(account, pool)
-    entry = Entry(account, derived("grant", grant.id), "grant", pool, grant.units, grant.from_at, at, mark)
-    await tx.ledger.write([entry])
-    await tx.ledger.grant(account, pool, grant, reason=reason, at=at)
-    await tx.tell_balances([(account,)])
+    work = await _lock_grants(tx, account, pool, at)
+    work.grant(account, pool, grant, reason=reason)
+    work.enter(Entry(account, derived("grant", grant.id), "grant", pool, grant.units, grant.from_at, at, mark))
+    await work.save(tx)
 
 
 async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
     """Take back what is left of a grant. Doing it again changes nothing. Refused `unknown_grant`."""
     async with store.transaction() as tx:
-        its = (await tx.ledger.grants([(account, pool)], at, lock=True)).get((account, pool), [])
-        grant = next((g for g in its if g.id == id), None)
+        work = await _lock_grants(tx, account, pool, at)
+        grant = next((g for g in work.grants(account, pool) if g.id == id), None)
         if grant is None:
             raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` that could be spent")
         left = grant.left
         if left:
-            grant = replace(grant, voided=grant.voided + left)
-            await tx.ledger.save_grants([(account, pool, grant)])
+            grant = work.void(account, pool, grant)
             mark = digest("void", pool, id)
-            entry = Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark)
-            await tx.ledger.write([entry])
-            await tx.tell_balances([(account,)])
+            work.enter(Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark))
+        await work.save(tx)
     return GrantView(grant, share(grant, at))
+
+
+async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime) -> UnitOfWork:
+    """The grants of a pool, and the window beside them. What has expired of holds on them is still in their counts."""
+    saved, published = await tx.accounts.load(account), await tx.catalogs.load()
+    catalog = published.catalog if published else NO_CATALOG
+    its = derive(saved.account, catalog, at).entitlements if saved else {}
+    windows = windows_of(account, its, [pool])
+    return await lock_balances(tx, catalog, [(account, pool, "grant:")], windows, at, expire=False)
 
 
 async def state_usage(
@@ -119,44 +126,30 @@ async def state_usage(
     Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
     """
     snapshot = await _known(snapshots, store, account, pool, at)
-    entitlements = entitlements_at(snapshot, at)
+    entitlements, catalog = entitlements_at(snapshot, at), await snapshots.catalog(store)
     if entitlements[pool].in_seats and snapshot.seats:
         raise taken_by_members(account, pool)
     keys = [(account, *pair) for pair in slots(entitlements, pool, at)]
+    windows = windows_of(account, entitlements, {key[1] for key in keys})
     slot, mark = slot_of(entitlements[pool].from_at), digest("set", pool, used, reason)
 
     async def stated() -> BalanceView:
         async with store.transaction() as tx:
-            book = await open_book(tx, {account: snapshot}, keys, [(account, id)], [], at)
-            known = book.answered.get((account, id))
+            work = await lock_balances(
+                tx, catalog, keys, windows, at, snapshots={account: snapshot}, ids=[(account, id)]
+            )
+            known = work.answered.get((account, id))
             if known is not None:
                 _refuse_other(known.digest, mark, id)
             else:
-                _state(book, account, pool, slot, used, id, mark, at)
-                await book.save(tx)
-            return view_balance(book.snapshots[account], pool, at)
+                more = used - work.row((account, pool, slot)).used
+                postings = (Posting(pool, slot, more),) if more else ()
+                work.post(account, postings, at)
+                work.enter(Entry(account, id, "set", pool, used, at, at, mark, postings))
+                await work.save(tx)
+            return view_balance(work.snapshot(account), pool, at)
 
-    while True:
-        try:
-            return await once_more(stated)
-        except Due as due:
-            await expire_due(store, due.accounts, at)
-
-
-async def once_more(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Try again where another process took an id at the same moment: by then what it stands for is there to be seen."""
-    try:
-        return await attempt()
-    except Refused as refused:
-        if refused.code != "id_taken":
-            raise
-    return await attempt()
-
-
-def _state(book: Book, account: str, pool: str, slot: str, used: int, id: str, mark: int, at: datetime) -> None:
-    more = used - book.balances(account)[pool].used
-    entry = Entry(account, id, "set", pool, used, at, at, mark, (Posting(pool, slot, more),) if more else ())
-    book.enter(entry)
+    return await until_saved(store, stated, at)
 
 
 async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:

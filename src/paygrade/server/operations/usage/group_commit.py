@@ -4,18 +4,20 @@ Laws: nobody is answered before what they were told is saved; the next batch for
 are saved, and none waits for a timer; no account is in two batches at once, so its requests are decided in the order
 they came; a batch that fails tells everyone in it, and the next one starts from what is stored.
 
-Plain uses of counts that are remembered go together in a *quick* batch, of which two are under way at most; what takes
-more than that (credits, holds, denials, accounts not remembered, counts that have changed) goes together in another.
+There are two lanes. Uses of plain counts that are remembered go together in a *quick* batch, of which two are under
+way at most; what takes more than that (credits, holds, denials, accounts not remembered, counts that have changed) is
+decided on *locked* rows, one batch at a time.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec import Struct
 
 from paygrade.server.operations.usage.answers import Answer
-from paygrade.server.operations.usage.optimistic import Plain, decide_plain, save_plain
+from paygrade.server.operations.usage.optimistic import OptimisticCount, decide_optimistically, save_optimistically
 from paygrade.server.operations.usage.requests import Asked
 from paygrade.server.operations.usage.use import use_together
 from paygrade.values.errors import Refused, Unavailable
@@ -31,11 +33,26 @@ BATCH_MAX = 256
 """More at once costs hardly less for each, and lets everyone else in this process wait."""
 SECOND_MIN = 16
 """So many requests are worth a second quick batch; fewer go when the first is back."""
-CLOSELY = 4
-"""After a race for a count, so many batches decide on it closely: where one was, others are."""
+LOCKED_AFTER_RACE = 4
+"""After a race for a count, so many batches lock it: where one was, others are."""
 CONTENDED_MAX = 10_000
-RACES_MAX = 3
 Waiting = tuple[Asked, "asyncio.Future[Answer]"]
+
+
+class Batch(Struct, eq=False):
+    """Requests under way together, of these accounts; `counts`: what those come to that are decided already."""
+
+    requests: list[Waiting]
+    accounts: set[str]
+    counts: Sequence[OptimisticCount] = ()
+
+
+class Lane:
+    """Requests that are decided in one way: those that wait for a batch, and the batches under way."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Waiting] = []
+        self.in_flight: list[Batch] = []
 
 
 class GroupCommit:
@@ -43,17 +60,9 @@ class GroupCommit:
 
     def __init__(self, store: "Store", snapshots: "Snapshots", clock: "Clock") -> None:
         self._store, self._snapshots, self._clock = store, snapshots, clock
-        self._waiting: list[Waiting] = []
-        self._closely: list[Waiting] = []
-        """What waits for the batch that is decided on locked rows."""
-        self._busy: set[str] = set()
-        """Accounts in a batch under way."""
+        self._quick, self._locked = Lane(), Lane()
         self._contended: dict[str, int] = {}
-        """Accounts for a count of which a race was lost, and how many batches more decide on them closely."""
-        self._quick = 0
-        self._saving = 0
-        """Quick batches under way, and how many requests are in them."""
-        self._locking = False
+        """Accounts for a count of which a race was lost, and how many batches more lock it."""
         self._wake = asyncio.Event()
         self._running = False
 
@@ -62,178 +71,168 @@ class GroupCommit:
         if not self._running:
             raise Unavailable("not_ready", "the server is starting or stopping; ask again")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((asked, future))
+        self._quick.waiting.append((asked, future))
         self._wake.set()
         return await future
 
     async def run(self) -> None:
         """Answer until cancelled."""
+        lanes = (self._next_quick, self._save_quick), (self._next_locked, self._save_locked)
         self._running = True
         try:
-            async with asyncio.TaskGroup() as batches:
+            async with asyncio.TaskGroup() as saving:
                 while True:
                     await self._wake.wait()
                     self._wake.clear()
-                    for batch in self._batches():
-                        batches.create_task(batch)
-                        self._wake.set()  # what is left may make another, once this one is on its way
-                        await asyncio.sleep(0)
+                    for next_batch, save in lanes:
+                        if batch := next_batch():
+                            saving.create_task(save(batch))
+                            self._wake.set()  # what is left may make another, once this one is on its way
+                            await asyncio.sleep(0)
         finally:
             self._running = False
             gone = Unavailable("not_ready", "the server is stopping; ask again under the same id")
-            _tell((*self._waiting, *self._closely), gone)
-            self._waiting.clear()
-            self._closely.clear()
-            self._busy.clear()
+            for lane in (self._quick, self._locked):
+                _tell(lane.waiting, gone)
+                lane.waiting.clear()
+                lane.in_flight.clear()
 
-    def _batches(self) -> Iterator[Coroutine[None, None, None]]:
-        """The batches that can start now, decided as far as that goes without waiting."""
-        if self._waiting and (self._quick == 0 or (self._quick == 1 and len(self._waiting) >= SECOND_MIN)):
-            batch = self._next()
-            plain = self._decide(batch)
-            if plain:
-                accounts = {each.key[0] for each in plain}
-                self._busy |= accounts
-                yield self._save_quickly(batch, plain, accounts)
-        if self._closely and not self._locking:
-            batch, self._closely = self._closely[:BATCH_MAX], self._closely[BATCH_MAX:]
-            accounts = {asked.account for asked, _ in batch}
-            self._locking = True
-            self._busy |= accounts
-            yield self._save_closely(batch, accounts)
+    def _next_quick(self) -> Batch | None:
+        """The next batch of uses that can be decided on what is remembered, decided; the others wait to be decided on
+        locked rows, in their order."""
+        lane = self._quick
+        at_once = 2 if len(lane.waiting) >= SECOND_MIN else 1
+        if not lane.waiting or len(lane.in_flight) >= at_once:
+            return None
+        taken = self._take()
+        try:
+            decided = decide_optimistically(self._snapshots, [asked for asked, _ in taken], self._clock.now())
+        except Exception:  # whatever it was that one of them asked: on locked rows, they are taken apart
+            log.exception("batch_not_decided", requests=len(taken))
+            self._locked.waiting += taken
+            return None
+        accounts = {count.key[0] for count in decided.counts}
+        left = [taken[place] for place in decided.left]
+        self._locked.waiting += [each for each in left if each[0].account not in accounts]
+        lane.waiting = [each for each in left if each[0].account in accounts] + lane.waiting
+        if not decided.counts:
+            return None
+        batch = Batch(taken, accounts, decided.counts)
+        lane.in_flight.append(batch)
+        return batch
 
-    def _next(self) -> list[Waiting]:
+    def _take(self) -> list[Waiting]:
         """Take what a quick batch may decide: half of all, so that the other half is decided while it is saved; but
         all that waits of one account, since nothing of that can be decided meanwhile."""
-        room = min(BATCH_MAX, max(SECOND_MIN, (len(self._waiting) + self._saving + 1) // 2))
-        closely = {asked.account for asked, _ in self._closely}
-        batch: list[Waiting] = []
+        lane = self._quick
+        saving = sum(len(batch.requests) for batch in lane.in_flight)
+        room = min(BATCH_MAX, max(SECOND_MIN, (len(lane.waiting) + saving + 1) // 2))
+        busy = {account for each in (lane, self._locked) for batch in each.in_flight for account in batch.accounts}
+        locked = {asked.account for asked, _ in self._locked.waiting}
+        taken: list[Waiting] = []
         accounts: set[str] = set()
         stay: list[Waiting] = []
-        for each in self._waiting:
+        for each in lane.waiting:
             account = each[0].account
-            if account in self._busy:
+            if account in busy:
                 stay.append(each)
-            elif account in closely or account in self._contended:
-                self._closely.append(each)
-            elif len(batch) < room or (account in accounts and len(batch) < BATCH_MAX):
-                batch.append(each)
+            elif account in locked or account in self._contended:
+                self._locked.waiting.append(each)
+            elif len(taken) < room or (account in accounts and len(taken) < BATCH_MAX):
+                taken.append(each)
                 accounts.add(account)
             else:
                 stay.append(each)
-        self._waiting = stay
+        lane.waiting = stay
+        return taken
+
+    def _next_locked(self) -> Batch | None:
+        lane = self._locked
+        if not lane.waiting or lane.in_flight:
+            return None
+        requests, lane.waiting = lane.waiting[:BATCH_MAX], lane.waiting[BATCH_MAX:]
+        batch = Batch(requests, {asked.account for asked, _ in requests})
+        lane.in_flight.append(batch)
         return batch
 
-    def _decide(self, batch: Sequence[Waiting]) -> list[Plain]:
-        """What plain uses come to; the others wait to be decided closely, in their order."""
+    async def _save_quick(self, batch: Batch) -> None:
+        asked = [batch.requests[place] for count in batch.counts for place, _ in count.answers]
         try:
-            decided = decide_plain(self._snapshots, [asked for asked, _ in batch], self._clock.now())
-        except Exception:  # whatever it was that one of them asked: decided closely, they are taken apart
-            log.exception("batch_not_decided", requests=len(batch))
-            self._closely += batch
-            return []
-        first = {each.key[0] for each in decided.plain}
-        left = [batch[place] for place in decided.left]
-        self._closely += [each for each in left if each[0].account not in first]
-        self._waiting = [each for each in left if each[0].account in first] + self._waiting
-        return decided.plain
-
-    async def _save_quickly(self, batch: Sequence[Waiting], plain: Sequence[Plain], accounts: set[str]) -> None:
-        asked = [batch[place] for each in plain for place, _ in each.answers]
-        self._quick += 1
-        self._saving += len(asked)
-        try:
-            raced = await save_plain(self._store, plain)
+            raced = await save_optimistically(self._store, batch.counts)
         except Unavailable as error:
             if error.code == "contended":
-                self._closely += asked
+                self._locked.waiting += asked
             else:
                 _tell(asked, error)
         except Refused:  # an id was there before
-            self._closely += asked
+            self._locked.waiting += asked
         except Exception:  # as above
             log.exception("batch_not_saved", requests=len(asked))
-            self._closely += asked
+            self._locked.waiting += asked
         except BaseException as error:
             _tell(asked, _broken(error))
             raise
         else:
-            for each in plain:
-                if each.key in raced:
-                    self._decide_closely(each.key[0], [batch[place] for place, _ in each.answers])
+            for count in batch.counts:
+                if count.key in raced:
+                    self._lock_next(count.key[0], [batch.requests[place] for place, _ in count.answers])
                 else:
-                    for place, answer in each.answers:
-                        _answer(batch[place][1], answer)
+                    for place, answer in count.answers:
+                        _answer(batch.requests[place][1], answer)
         finally:
-            self._quick -= 1
-            self._saving -= len(asked)
-            self._busy -= accounts
-            self._wake.set()
+            self._end(self._quick, batch)
 
-    def _decide_closely(self, account: str, asked: Sequence[Waiting]) -> None:
-        self._closely += asked
+    def _lock_next(self, account: str, asked: Sequence[Waiting]) -> None:
+        self._locked.waiting += asked
         if len(self._contended) >= CONTENDED_MAX:
             self._contended.clear()
-        self._contended[account] = CLOSELY
+        self._contended[account] = LOCKED_AFTER_RACE
 
-    async def _save_closely(self, batch: Sequence[Waiting], accounts: set[str]) -> None:
+    async def _save_locked(self, batch: Batch) -> None:
         # Who went away has asked all the same: the id was sent, so it is decided.
         try:
-            answers = await self._decided([asked for asked, _ in batch])
-        except Unavailable as error:
-            _tell(batch, error)
-        except Exception as error:
-            log.exception("batch_broken", requests=len(batch))
-            _tell(batch, _broken(error))
-        except BaseException as error:
-            _tell(batch, _broken(error))
-            raise
-        else:
-            for (_, future), answer in zip(batch, answers, strict=True):
+            answers = await use_together(
+                self._store, self._snapshots, [asked for asked, _ in batch.requests], self._clock.now()
+            )
+            for (_, future), answer in zip(batch.requests, answers, strict=True):
                 _answer(future, answer)
+        except Unavailable as error:
+            _tell(batch.requests, error)
+        except Exception:  # whatever it was that one of them asked, it must not be the ruin of the others
+            log.warning("batch_taken_apart", requests=len(batch.requests), exc_info=True)
+            await self._save_apart(batch.requests)
+        except BaseException as error:
+            _tell(batch.requests, _broken(error))
+            raise
         finally:
-            self._locking = False
-            self._busy -= accounts
-            for account in accounts & self._contended.keys():
+            self._end(self._locked, batch)
+            for account in batch.accounts & self._contended.keys():
                 self._contended[account] -= 1
                 if not self._contended[account]:
                     del self._contended[account]
-            self._wake.set()
 
-    async def _decided(self, asked: Sequence[Asked]) -> Sequence[Answer | Refused | Unavailable]:
-        try:
-            return await use_together(self._store, self._snapshots, asked, self._clock.now())
-        except Unavailable:
-            raise
-        except Exception as error:  # whatever it was that one of them asked, it must not be the ruin of the others
-            if len(asked) == 1 and not _raced(error):
-                raise
-            log.warning("batch_taken_apart", requests=len(asked), error=str(error))
-        answers: list[Answer | Refused | Unavailable] = []
-        for one in asked:
+    async def _save_apart(self, requests: Sequence[Waiting]) -> None:
+        for place, (asked, future) in enumerate(requests):
             try:
-                answers += await self._decided_alone(one)
-            except Unavailable as lost:
+                (answer,) = await use_together(self._store, self._snapshots, [asked], self._clock.now())
+                _answer(future, answer)
+            except Refused as refused:
+                _answer(future, refused)
+            except Unavailable as error:
                 # Those before are saved, and so they are answered.
-                return [*answers, *[lost] * (len(asked) - len(answers))]
-        return answers
-
-    async def _decided_alone(self, asked: Asked) -> list[Answer | Refused]:
-        for _ in range(RACES_MAX):
-            try:
-                return await use_together(self._store, self._snapshots, [asked], self._clock.now())
-            except Unavailable:
+                _tell(requests[place:], error)
+                return
+            except Exception:  # as above
+                log.exception("request_broken", account=asked.account)
+                _answer(future, Refused("internal", "this request could not be saved; the log says why"))
+            except BaseException as error:
+                _tell(requests[place:], _broken(error))
                 raise
-            except Exception as error:  # as above
-                if not _raced(error):
-                    log.exception("request_broken", account=asked.account)
-                    return [Refused("internal", "this request could not be saved; the log says why")]
-                # Another process took the same id for another pool, which only the store can see. It is there by now.
-        return [Refused("id_taken", "other requests take one id after the other of these; ask again")]
 
-
-def _raced(error: Exception) -> bool:
-    return isinstance(error, Refused) and error.code == "id_taken"
+    def _end(self, lane: Lane, batch: Batch) -> None:
+        if batch in lane.in_flight:
+            lane.in_flight.remove(batch)
+        self._wake.set()
 
 
 def _tell(batch: Iterable[Waiting], lost: Unavailable) -> None:

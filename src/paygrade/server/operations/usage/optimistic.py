@@ -1,4 +1,7 @@
-"""Plain uses: of counts that have nothing more to them, decided on what is remembered and saved in one statement.
+"""Optimistic uses: of plain counts, decided on what is remembered and saved in one statement.
+
+It is the quick form of the unit of work, which decides on locked rows; a use from which more would follow (an alert, a
+top-up) is left to that.
 
 Laws: a use is saved if the count it was decided on is still as it was, with everything else decided on that count, or
 not at all; what is saved and answered is what deciding on locked rows would save and answer; a denial is for good, so
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from paygrade.server.state.snapshots import Snapshots
 
 
-class Plain(Struct):
+class OptimisticCount(Struct):
     """A count as it is remembered, with its version, and what was decided on it; `balance` is the one after that."""
 
     snapshot: Snapshot
@@ -38,15 +41,15 @@ class Plain(Struct):
 
 
 class Decided(Struct):
-    """What came of some requests: `plain` may be saved; `left`, by their places, take more than what is remembered."""
+    """What came of some requests: `counts` may be saved; `left`, by their places, take more than what is remembered."""
 
-    plain: list[Plain]
+    counts: list[OptimisticCount]
     left: list[int]
 
 
-def decide_plain(snapshots: "Snapshots", asked: Sequence[Asked], at: datetime) -> Decided:
+def decide_optimistically(snapshots: "Snapshots", asked: Sequence[Asked], at: datetime) -> Decided:
     """Decide what can be decided on what is remembered. Nothing waits, and nothing is saved yet."""
-    plain: dict[tuple[str, str], Plain] = {}
+    counts: dict[tuple[str, str], OptimisticCount] = {}
     ids: set[tuple[str, str]] = set()
     behind: set[str] = set()
     left: list[int] = []
@@ -55,66 +58,66 @@ def decide_plain(snapshots: "Snapshots", asked: Sequence[Asked], at: datetime) -
         if id is not None and one.account not in behind and id not in ids:
             assert isinstance(one, Consume)
             key = (one.account, one.feature)
-            found = plain.get(key) or _plain(snapshots, one, at)
+            found = counts.get(key) or _remembered(snapshots, one, at)
             if found is not None and _use(found, one, place, at):
-                plain[key] = found
+                counts[key] = found
                 ids.add(id)
                 continue
         left.append(place)
         behind.add(one.account)
-    return Decided(list(plain.values()), left)
+    return Decided(list(counts.values()), left)
 
 
-async def save_plain(store: "Store", plain: Sequence[Plain]) -> set[Key]:
+async def save_optimistically(store: "Store", counts: Sequence[OptimisticCount]) -> set[Key]:
     """Save these counts with what was decided on them, and tell what they are now: one round trip, one statement.
 
     Returns those that are no longer as they were remembered, of which nothing is saved. Refused `id_taken` if an id
     was there before: then nothing at all is saved.
     """
-    ordered = sorted(plain, key=_key)
-    counts = [(*each.key, each.balance.used, each.balance.reserved, each.version + 1) for each in ordered]
+    ordered = sorted(counts, key=_key)
+    rows = [(*each.key, each.balance.used, each.balance.reserved, each.version + 1) for each in ordered]
     async with store.transaction(single=True) as tx:
         entries = [entry for each in ordered for entry in each.entries]
-        return await tx.enter_plain(counts, entries)
+        return await tx.enter_counts(rows, entries)
 
 
-def _key(plain: Plain) -> Key:
-    return plain.key
+def _key(count: OptimisticCount) -> Key:
+    return count.key
 
 
-def _plain(snapshots: "Snapshots", asked: Consume, at: datetime) -> Plain | None:
+def _remembered(snapshots: "Snapshots", asked: Consume, at: datetime) -> OptimisticCount | None:
     found = snapshots.counted(asked.account, asked.feature, at)
     if found is None:
         return None
     snapshot, key, balance, version = found
-    return Plain(snapshot, key, version, balance, [], [])
+    return OptimisticCount(snapshot, key, version, balance, [], [])
 
 
-def _use(plain: Plain, asked: Consume, place: int, at: datetime) -> bool:
-    """Let one use take effect; False: it has to be decided closely, and nothing is changed."""
-    feature, quantity, balance = asked.feature, asked.quantity, plain.balance
-    if len(plain.entries) == 1:
+def _use(count: OptimisticCount, asked: Consume, place: int, at: datetime) -> bool:
+    """Let one use take effect; False: it has to be decided on locked rows, and nothing is changed."""
+    feature, quantity, balance = asked.feature, asked.quantity, count.balance
+    if len(count.entries) == 1:
         # What is remembered says what is saved, so what is decided here goes into a snapshot of its own.
-        plain.snapshot = replace(plain.snapshot, balances={feature: balance})
-    elif plain.entries:
-        plain.snapshot.balances[feature] = balance
-    snapshot = plain.snapshot
+        count.snapshot = replace(count.snapshot, balances={feature: balance})
+    elif count.entries:
+        count.snapshot.balances[feature] = balance
+    snapshot = count.snapshot
     decision = decide(snapshot, feature, quantity, at, member=asked.member, properties=asked.properties)
     if not decision.allowed:
         return False
     entitlements, used, limit = snapshot.segments[0].entitlements, balance.used + quantity, decision.limit
     if limit is not None:
         warn = entitlements[feature].warn
-        if used * 100 >= min(warn, default=100) * limit and edges(limit, warn, balance.used, used):
+        if used * 100 >= min(warn, default=100) * limit and edges(warn, (balance.used, limit), (used, limit)):
             return False
         decision = replace(decision, used=used, remaining=max(0, limit - used - balance.reserved))
-    draws = spend(entitlements, snapshot.balances, feature, quantity, at).draws
-    plain.entries.append(
+    draws = spend(entitlements, snapshot.balances, feature, quantity, at)
+    count.entries.append(
         Entry(
             asked.account, asked.id, "consume", feature, quantity, at, at, digest_of(asked), draws, None, asked.member,
             asked.properties, packed(decision),
         )
     )  # fmt: skip
-    plain.answers.append((place, Answer(decision, took_effect=True)))
-    plain.balance = Balance(used, balance.reserved, balance.from_at)
+    count.answers.append((place, Answer(decision, took_effect=True)))
+    count.balance = Balance(used, balance.reserved, balance.from_at)
     return True

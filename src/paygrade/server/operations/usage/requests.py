@@ -40,7 +40,8 @@ class Reserve(Struct, frozen=True):
 class Commit(Struct, frozen=True):
     """Use units of a reservation: `quantity` of them, or all; the rest is given back unless it is `keep`-t.
 
-    `id` names this step, so that it counts once; a reservation is committed whole only once, so that needs none.
+    `id` names this step, so that it counts once; a reservation is committed whole only once, so that needs none. It is
+    priced with the properties it was reserved with, unless others are stated.
     """
 
     account: str

@@ -4,43 +4,29 @@ Laws: what is answered is saved before; an id has at most one effect, and a deni
 one account, each one sees what those before it did; whoever loses a race is decided anew, with what is true then.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from msgspec.structs import replace
 
-from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import Decision, decide, decide_to_hold
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
-from paygrade.server.operations.accounts.top_ups import ask_top_up
+from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.server.operations.usage.answers import Answer, ReservationView, packed, unpacked
-from paygrade.server.operations.usage.locked_batch import Book, Due, expire_due, open_book
 from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Release, Reserve, digest_of, id_of
-from paygrade.usage.balances import Balance, Detail, slot_of
-from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Posting, Reservation, derived
-from paygrade.usage.ledger import (
-    Spent,
-    after,
-    apply,
-    commit,
-    committed_price,
-    exact_price,
-    hold,
-    release,
-    slots,
-    spend,
-)
-from paygrade.values.errors import Refused, Unavailable
+from paygrade.usage.balances import LIFETIME, parse_slot
+from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Key, Posting, Reservation, derived
+from paygrade.usage.ledger import commit, committed_price, exact_price, hold, release, slots, spend
+from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.store import Store
     from paygrade.server.state.snapshots import Snapshots
-
-CONTENDED_MAX = 5
-"""How often the same is tried when others are at the same rows."""
 
 
 async def use_together(
@@ -49,44 +35,35 @@ async def use_together(
     """Decide and save these requests in one transaction; the answers, in their order."""
     accounts = await snapshots.load_all(store, {a.account for a in asked}, at)
     catalog = await snapshots.catalog(store)
-    due: Collection[str] = ()
-    contended = 0
-    while True:
-        try:
-            if due:
-                await expire_due(store, due, at)
-            return await _attempt(store, catalog, asked, accounts, at)
-        except Due as found:
-            due = found.accounts
-        except Unavailable as error:
-            contended += 1
-            if error.code != "contended" or contended == CONTENDED_MAX:
-                raise
+    steps = [(a.account, a.reservation) for a in asked if isinstance(a, Commit | Release | Extend)]
+    ids = [(a.account, id_of(a)) for a in asked]
+
+    async def attempt() -> list[Answer | Refused]:
+        async with store.transaction(pipelined=True) as tx:
+            held = await tx.ledger.reservations(steps) if steps else {}
+            keys = {key for a in asked for key in _touched(a, accounts[a.account], held, at)}
+            work = await lock_balances(
+                tx, catalog, keys, _windows(accounts, keys, at), at, snapshots=accounts, ids=ids, reservations=steps
+            )
+            answers = [_one(work, a) for a in asked]
+            await work.save(tx)
+        return answers
+
+    return await until_saved(store, attempt, at)
 
 
-async def _attempt(
-    store: "Store", catalog: Catalog, asked: Sequence[Asked], accounts: dict[str, Snapshot], at: datetime
-) -> list[Answer | Refused]:
-    async with store.transaction(pipelined=True) as tx:
-        steps = [(a.account, a.reservation) for a in asked if isinstance(a, Commit | Release | Extend)]
-        held = await tx.ledger.reservations(steps, lock=False) if steps else {}
-        keys = {key for a in asked for key in _touched(a, accounts[a.account], held, at)}
-        ids = [(a.account, id_of(a)) for a in asked]
-        book = await open_book(tx, accounts, keys, ids, steps, at)
-        answers = [_one(book, a) for a in asked]
-        await book.save(tx)
-        await _ask_top_ups(tx, catalog, book)
-    return answers
+def _windows(
+    accounts: Mapping[str, Snapshot], keys: Iterable[Key], at: datetime
+) -> dict[Key, Mapping[str, Entitlement]]:
+    """The windows that run, of the pools that these slots belong to."""
+    entitlements = {account: entitlements_at(snapshot, at) for account, snapshot in accounts.items()}
+    found: dict[Key, Mapping[str, Entitlement]] = {}
+    for account, pool in {key[:2] for key in keys}:
+        found |= windows_of(account, entitlements[account], (pool,))
+    return found
 
 
-async def _ask_top_ups(tx: "Transaction", catalog: Catalog, book: Book) -> None:
-    for account, credit, left in book.run_down(catalog.policies.top_ups):
-        await ask_top_up(tx, catalog, account=account, credit=credit, balance=left, at=book.at)
-
-
-def _touched(
-    asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reservation], at: datetime
-) -> list[tuple[str, str, str]]:
+def _touched(asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reservation], at: datetime) -> list[Key]:
     """The slots a request reads or changes, those of grants too."""
     account = asked.account
     match asked:
@@ -106,35 +83,29 @@ def _touched(
             return [*((account, pool, slot) for pool, slot in pairs), *_touched(now, snapshot, held, at)]
 
 
-def _rest(asked: Commit, reservation: Reservation) -> Consume:
-    """What is used beyond what was held."""
-    more = max(0, (asked.quantity or 0) - reservation.held.units)
-    return Consume(asked.account, reservation.feature, "", more, reservation.member, asked.properties)
-
-
-def _one(book: Book, asked: Asked) -> Answer | Refused:
-    known = book.answered.get((asked.account, id_of(asked)))
+def _one(work: UnitOfWork, asked: Asked) -> Answer | Refused:
+    known = work.answered.get((asked.account, id_of(asked)))
     # A step that has no id of its own and says something else than before meets a reservation that is resolved.
     named = isinstance(asked, Consume | Reserve) or (isinstance(asked, Commit) and asked.id is not None)
     if known is not None and (named or known.digest == digest_of(asked)):
-        return _again(book, asked, known)
+        return _again(work, asked, known)
+    savepoint = work.savepoint()
     try:
         match asked:
-            case Consume():
-                return _consume(book, asked)
-            case Reserve():
-                return _reserve(book, asked)
+            case Consume() | Reserve():
+                return _use(work, asked)
             case Commit():
-                return _commit(book, asked)
+                return _commit(work, asked)
             case Release():
-                return _release(book, asked)
+                return _release(work, asked)
             case Extend():
-                return _extend(book, asked)
+                return _extend(work, asked)
     except Refused as refused:
+        work.roll_back(savepoint)
         return refused
 
 
-def _again(book: Book, asked: Asked, known: Answered) -> Answer | Refused:
+def _again(work: UnitOfWork, asked: Asked, known: Answered) -> Answer | Refused:
     """The answer that was given to this id before."""
     if known.digest != digest_of(asked) or known.answer is None:
         id = id_of(asked)
@@ -142,168 +113,137 @@ def _again(book: Book, asked: Asked, known: Answered) -> Answer | Refused:
             "id_conflict",
             f"the id `{id}` was used before for something else; an id counts once: take another one for another use",
         )
-    feature, entitlements = _feature(book, asked), book.entitlements(asked.account)
-    sources = entitlements[feature].sources if feature in entitlements else ()
-    return unpacked(known.answer, account=asked.account, feature=feature, sources=sources)
-
-
-def _feature(book: Book, asked: Asked) -> str:
     if isinstance(asked, Consume | Reserve):
-        return asked.feature
-    return book.reservations[(asked.account, asked.reservation)].feature
+        feature = asked.feature
+    else:
+        feature = work.reservations[asked.account, asked.reservation].feature
+    its = entitlements_at(work.snapshot(asked.account), work.at).get(feature)
+    return unpacked(known.answer, account=asked.account, feature=feature, sources=its.sources if its else ())
 
 
-def _consume(book: Book, asked: Consume) -> Answer:
-    account, at = asked.account, book.at
-    decision = decide(
-        book.snapshots[account], asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
-    )
+def _use(work: UnitOfWork, asked: Consume | Reserve) -> Answer:
+    """Use units, or hold them."""
+    snapshot, at, feature, quantity = work.snapshot(asked.account), work.at, asked.feature, asked.quantity
+    member, properties = asked.member, asked.properties
+    decide_it = decide if isinstance(asked, Consume) else decide_to_hold
+    decision = decide_it(snapshot, feature, quantity, at, member=member, properties=properties)
     if decision.reason in _UNKNOWN:
         return Answer(decision, took_effect=False)
-    _refuse_uncountable(book, account, asked.feature)
+    _refuse_uncountable(snapshot, feature, at)
+    kind: EntryKind = "consume" if isinstance(asked, Consume) else "reserve"
+    entry = partial(_entry, work, asked, kind, feature, quantity, member=member)
     if not decision.allowed:
-        book.enter(_entry(book, asked, "consume", asked.feature, asked.quantity, decision))
+        work.enter(entry(decision, denied=decision.reason))
         return Answer(decision, took_effect=False)
-    entitlements, balances = book.entitlements(account), book.balances(account)
-    spent = spend(
-        entitlements, balances, asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
-    )
-    now = after(balances, asked.feature, spent, at)
-    shown = _after(book, asked, decision, asked.quantity, now)
-    book.enter(_entry(book, asked, "consume", asked.feature, asked.quantity, shown, spent.draws), now)
-    return Answer(shown, took_effect=True)
+    its, balances, view = entitlements_at(snapshot, at), snapshot.balances, None
+    if isinstance(asked, Consume):
+        postings = spend(its, balances, feature, quantity, at, member=member, properties=properties)
+    else:
+        postings, held = hold(its, balances, feature, quantity, at, member=member, properties=properties)
+        ends_at = at + timedelta(seconds=asked.ttl_s)
+        made = Reservation(asked.account, asked.id, feature, member, quantity, 0, "open", held, at, ends_at)
+        work.resolve(made)
+        view = view_of(made)
+    work.post(asked.account, postings, at)
+    # The counts as they are once it took effect.
+    left = decide(work.snapshot(asked.account), feature, 0, at, member=member, properties=properties)
+    shown = replace(decision, limit=left.limit, used=left.used, reserved=left.reserved, remaining=left.remaining)
+    work.enter(entry(shown, postings, view))
+    return Answer(shown, took_effect=True, reservation=view)
 
 
-def _reserve(book: Book, asked: Reserve) -> Answer:
-    account, at = asked.account, book.at
-    decision = decide_to_hold(
-        book.snapshots[account], asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
-    )
-    if decision.reason in _UNKNOWN:
-        return Answer(decision, took_effect=False)
-    _refuse_uncountable(book, account, asked.feature)
-    if not decision.allowed:
-        book.enter(_entry(book, asked, "reserve", asked.feature, asked.quantity, decision))
-        return Answer(decision, took_effect=False)
-    entitlements, balances = book.entitlements(account), book.balances(account)
-    draws, held = hold(
-        entitlements, balances, asked.feature, asked.quantity, at, member=asked.member, properties=asked.properties
-    )
-    expires_at = at + timedelta(seconds=asked.ttl_s)
-    reservation = Reservation(
-        account, asked.id, asked.feature, asked.member, asked.quantity, 0, "open", held, at, expires_at
-    )
-    shown = _after(book, asked, decision, asked.quantity, apply(balances, draws, at), held=True)
-    book.put(reservation)
-    book.enter(_entry(book, asked, "reserve", asked.feature, asked.quantity, shown, draws, reservation))
-    return Answer(shown, took_effect=True, reservation=view_of(reservation))
-
-
-def _commit(book: Book, asked: Commit) -> Answer:
-    reservation = _open(book, asked)
-    account, at, feature = asked.account, book.at, reservation.feature
-    balances = book.balances(account)
-    quantity = reservation.held.units if asked.quantity is None else asked.quantity
-    inside = min(quantity, reservation.held.units)
-    draws, held = _committed(book, reservation, inside, asked.properties)
-    now, all_draws = after(balances, feature, draws, at), draws.draws
+def _commit(work: UnitOfWork, asked: Commit) -> Answer:
+    reservation = _open(work, asked)
+    units, account = reservation.held.units, asked.account
+    # It is priced as it was reserved, unless other properties are stated.
+    properties = reservation.held.properties if asked.properties is None else asked.properties
+    quantity = units if asked.quantity is None else asked.quantity
+    postings, held = _committed(work, reservation, min(quantity, units), properties)
     state: Literal["open", "committed"] = "open" if asked.keep and held.units else "committed"
     if state == "committed":
-        given_back = release(held)
-        now, all_draws, held = apply(now, given_back, at), (*all_draws, *given_back), _nothing(held)
-    rest = _rest(asked, reservation)
-    if rest.quantity:
-        now, more = _beyond(book, asked, reservation, rest, now)
-        all_draws = (*all_draws, *more)
+        postings, held = (*postings, *release(held)), _nothing(held)
+    work.post(account, postings, work.at)
+    if quantity > units:
+        more = _beyond(work, reservation, quantity - units, properties)
+        work.post(account, more, work.at)
+        postings = (*postings, *more)
     changed = replace(reservation, committed=reservation.committed + quantity, state=state, held=held)
-    return _resolved(book, asked, "commit", changed, quantity, all_draws, now)
+    return _resolved(work, asked, "commit", changed, quantity, postings, properties)
 
 
 def _beyond(
-    book: Book, asked: Commit, reservation: Reservation, rest: Consume, balances: dict[str, Balance]
-) -> tuple[dict[str, Balance], tuple[Posting, ...]]:
-    """The balances once more is used than was held, decided on those in which what was held is settled."""
-    snapshot = replace(book.snapshots[asked.account], balances=balances)
-    decision = decide(snapshot, rest.feature, rest.quantity, book.at, member=rest.member, properties=rest.properties)
+    work: UnitOfWork, reservation: Reservation, more: int, properties: Mapping[str, Any] | None
+) -> tuple[Posting, ...]:
+    """What using more than was held draws, decided on balances in which what was held is settled."""
+    snapshot, at, feature, member = work.snapshot(reservation.account), work.at, reservation.feature, reservation.member
+    decision = decide(snapshot, feature, more, at, member=member, properties=properties)
     if not decision.allowed:
         raise Refused(
             "exceeds_reservation",
-            f"`{asked.reservation}` holds {reservation.held.units}, and {rest.quantity} more are not allowed "
+            f"`{reservation.id}` holds {reservation.held.units}, and {more} more are not allowed "
             f"[{decision.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
         )
-    spent = spend(
-        book.entitlements(asked.account), balances, rest.feature, rest.quantity, book.at, member=rest.member,
-        properties=rest.properties,
-    )  # fmt: skip
-    return after(balances, rest.feature, spent, book.at), spent.draws
+    its = entitlements_at(snapshot, at)
+    return spend(its, snapshot.balances, feature, more, at, member=member, properties=properties)
 
 
-def _release(book: Book, asked: Release) -> Answer:
-    reservation = _open(book, asked)
-    draws = release(reservation.held)
-    now = apply(book.balances(asked.account), draws, book.at)
+def _release(work: UnitOfWork, asked: Release) -> Answer:
+    reservation = _open(work, asked)
+    postings = release(reservation.held)
+    work.post(asked.account, postings, work.at)
     changed = replace(reservation, state="released", held=_nothing(reservation.held))
-    return _resolved(book, asked, "release", changed, reservation.held.units, draws, now)
+    return _resolved(work, asked, "release", changed, reservation.held.units, postings)
 
 
-def _extend(book: Book, asked: Extend) -> Answer:
-    reservation = _open(book, asked)
-    changed = replace(reservation, expires_at=book.at + timedelta(seconds=asked.ttl_s))
-    book.put(changed)
+def _extend(work: UnitOfWork, asked: Extend) -> Answer:
+    reservation, at = _open(work, asked), work.at
+    changed = replace(reservation, expires_at=at + timedelta(seconds=asked.ttl_s))
+    work.resolve(changed)
+    decision = decide(work.snapshot(asked.account), reservation.feature, 0, at, member=reservation.member)
     # Nobody names this step, and taking it twice does no harm: it is entered for those who read the ledger.
-    id = derived(reservation.id, "extend", uuid4().hex)
-    entry = Entry(
-        asked.account, id, "extend", reservation.feature, asked.ttl_s, book.at, book.at, digest_of(asked),
-        member=reservation.member,
-    )  # fmt: skip
-    book.enter(entry)
-    decision = decide(book.snapshots[asked.account], reservation.feature, 0, book.at, member=reservation.member)
+    entry = _entry(work, asked, "extend", reservation.feature, asked.ttl_s, decision, member=reservation.member)
+    work.enter(replace(entry, id=derived(reservation.id, "extend", uuid4().hex), answer=None))
     return Answer(decision, took_effect=True, reservation=view_of(changed))
 
 
 def _resolved(
-    book: Book,
+    work: UnitOfWork,
     asked: Commit | Release,
-    kind: Any,
+    kind: EntryKind,
     changed: Reservation,
     quantity: int,
-    draws: tuple[Any, ...],
-    now: dict[str, Any],
+    postings: tuple[Posting, ...],
+    properties: Mapping[str, Any] | None = None,
 ) -> Answer:
-    """Any: an EntryKind, draws and balances."""
-    book.put(changed)
-    snapshot = replace(book.snapshots[asked.account], balances=now)
-    decision = decide(snapshot, changed.feature, 0, book.at, member=changed.member)
-    shown = replace(decision, quantity=quantity)
-    entry = _entry(book, asked, kind, changed.feature, quantity, shown, draws, changed)
-    book.enter(replace(entry, member=changed.member, denied=None), now)
-    return Answer(shown, took_effect=True, reservation=view_of(changed))
+    """Any: JSON as it was told."""
+    work.resolve(changed)
+    decision = decide(work.snapshot(asked.account), changed.feature, 0, work.at, member=changed.member)
+    shown, view = replace(decision, quantity=quantity), view_of(changed)
+    entry = _entry(work, asked, kind, changed.feature, quantity, shown, postings, view, member=changed.member)
+    work.enter(replace(entry, properties=properties))
+    return Answer(shown, took_effect=True, reservation=view)
 
 
-def _committed(book: Book, reservation: Reservation, quantity: int, properties: Any) -> tuple[Spent, Held]:
+def _committed(
+    work: UnitOfWork, reservation: Reservation, quantity: int, properties: Mapping[str, Any] | None
+) -> tuple[tuple[Posting, ...], Held]:
+    """What using units that are held draws, and what is held afterwards. Any: JSON as it was told."""
     account, feature, held = reservation.account, reservation.feature, reservation.held
-    entitlement = book.entitlements(account).get(feature)
+    entitlement = entitlements_at(work.snapshot(account), work.at).get(feature)
     # What pays is what was held, whatever the feature is paid with by now, and even if it is sold no more.
     credit = entitlement.credit if entitlement is not None and held.by_credit else None
-    slot = held.window
-    if entitlement is None or credit is None or slot is None or any(pool != credit for pool, _, _ in held.paid):
+    if entitlement is None or credit is None or any(pool != credit for pool, _, _ in held.paid):
         share = -(-held.credits * quantity // held.units) if held.units else 0
-        draws, held = commit(held, quantity, cost=share, exact=str(share) if held.by_credit else None)
-        return Spent(draws), held
-    own = book.balances(account).get(feature)
-    present = own is None or slot == slot_of(own.from_at)
-    if not present:
-        own = Balance(0, detail=Detail(ahead=book.ahead((account, feature, slot))))
-    cost, ahead = committed_price(entitlement, own, held, quantity, properties)
-    exact = str(exact_price(entitlement, quantity, properties))
-    draws, held = commit(held, quantity, cost=cost, exact=exact)
-    # What is paid ahead stays with the window it was held in; in the present one nothing of it is owed or left.
-    return Spent(draws, ahead if present else None), held
+        return commit(held, quantity, cost=share, exact=str(share) if held.by_credit else None)
+    # What is paid ahead stays with the window it was held in.
+    own = work.balance(account, feature, parse_slot(held.window or LIFETIME).at)
+    cost = committed_price(entitlement, own, held, quantity, properties)
+    return commit(held, quantity, cost=cost, exact=str(exact_price(entitlement, quantity, properties)))
 
 
-def _open(book: Book, asked: Commit | Release | Extend) -> Reservation:
+def _open(work: UnitOfWork, asked: Commit | Release | Extend) -> Reservation:
     """The reservation, if it can still be resolved."""
-    found = book.reservations.get((asked.account, asked.reservation))
+    found = work.reservations.get((asked.account, asked.reservation))
     if found is None:
         raise Refused(
             "unknown_reservation", f"`{asked.account}` has no reservation `{asked.reservation}`; reserve it first"
@@ -319,56 +259,23 @@ def _open(book: Book, asked: Commit | Release | Extend) -> Reservation:
     return found
 
 
-def _after(
-    book: Book,
-    asked: Consume | Reserve,
-    decision: Decision,
-    quantity: int,
-    now: dict[str, Balance],
-    *,
-    held: bool = False,
-) -> Decision:
-    """The decision with the counts as they are once it took effect."""
-    entitlement, balance = book.entitlements(asked.account)[asked.feature], now.get(asked.feature)
-    plain = entitlement.plain and (balance is None or balance.detail is None)
-    if plain and decision.limit is not None and decision.used is not None:
-        total = decision.used + (decision.reserved or 0) + quantity
-        return replace(
-            decision,
-            used=decision.used + (0 if held else quantity),
-            reserved=(decision.reserved or 0) + (quantity if held else 0),
-            remaining=max(0, decision.limit - total),
-        )
-    snapshot = replace(book.snapshots[asked.account], balances=now)
-    left = decide(snapshot, asked.feature, 0, book.at, member=asked.member, properties=asked.properties)
-    return replace(decision, limit=left.limit, used=left.used, reserved=left.reserved, remaining=left.remaining)
-
-
 def _entry(
-    book: Book,
+    work: UnitOfWork,
     asked: Asked,
     kind: EntryKind,
     feature: str,
     quantity: int,
     decision: Decision,
-    draws: tuple[Posting, ...] = (),
-    reservation: Reservation | None = None,
+    postings: tuple[Posting, ...] = (),
+    view: ReservationView | None = None,
+    *,
+    member: str | None,
+    denied: str | None = None,
 ) -> Entry:
     return Entry(
-        asked.account,
-        id_of(asked),
-        kind,
-        feature,
-        quantity,
-        book.at,
-        book.at,
-        digest_of(asked),
-        draws,
-        None if decision.allowed else decision.reason,
-        getattr(asked, "member", None),
-        getattr(asked, "properties", None),
-        packed(decision, view_of(reservation) if reservation is not None else None),
-    )
+        asked.account, id_of(asked), kind, feature, quantity, work.at, work.at, digest_of(asked), postings, denied,
+        member, getattr(asked, "properties", None), packed(decision, view),
+    )  # fmt: skip
 
 
 def view_of(reservation: Reservation) -> ReservationView:
@@ -394,9 +301,9 @@ def _nothing(held: Held) -> Held:
 _UNKNOWN = frozenset({"unknown_account", "unknown_feature"})
 
 
-def _refuse_uncountable(book: Book, account: str, feature: str) -> None:
-    its = book.entitlements(account)[feature]
+def _refuse_uncountable(snapshot: Snapshot, feature: str, at: datetime) -> None:
+    its = entitlements_at(snapshot, at)[feature]
     if its.kind in ("boolean", "config"):
         raise Refused("not_countable", f"`{feature}` is {its.kind}: there is nothing to use up; `check` answers for it")
-    if its.in_seats and book.snapshots[account].seats:
-        raise taken_by_members(account, feature)
+    if its.in_seats and snapshot.seats:
+        raise taken_by_members(snapshot.account, feature)

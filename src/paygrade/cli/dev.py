@@ -1,0 +1,81 @@
+"""`paygrade dev`: everything an app under development talks to, from one catalog file, forgotten at the end."""
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from paygrade.cli.init import DEV_KEY
+from paygrade.cli.output import as_json, say
+from paygrade.server.process.logs import configure_logs
+from paygrade.values.errors import Refused
+
+LOOK_S = 0.5
+
+
+@click.command()
+@click.option(
+    "--catalog",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default="paygrade.yaml",
+    show_default=True,
+    help="What is sold; each time you save it, it is published again.",
+)
+@click.option(
+    "--webhook", "webhooks", multiple=True, metavar="URL", help="Where your app gets Stripe's events; repeatable."
+)
+@as_json
+def dev(file: Path, webhooks: tuple[str, ...], as_json: bool) -> None:
+    """Run a server and a Stripe simulator that sells what the catalog says, until Ctrl-C.
+
+    Nothing is kept: the next start is a fresh world. `paygrade simulator advance 31d` moves its time.
+    """
+    from paygrade.cli.demo_run import standing
+
+    configure_logs(as_json=False, level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        quiet = redirect_stdout(sys.stderr) if as_json else nullcontext()
+        with quiet, standing(key=DEV_KEY, webhooks=webhooks) as house:
+            house.publish(file.read_bytes())
+            provider = house.provider
+            if as_json:
+                where = {"url": house.api_url, "key": DEV_KEY, "stripe_url": provider.url, "stripe_key": provider.key}
+                print(json.dumps({**where, "webhook_secret": provider.secret}), file=sys.__stdout__, flush=True)
+            say()
+            say(f"  Paygrade    {house.api_url}      key {DEV_KEY}", style="bold")
+            say(f"  Stripe      {provider.url}      key {provider.key}   webhook secret {provider.secret}")
+            say(f"  prices      {', '.join(house.company.prices) or 'none has a `stripe` name'}")
+            say()
+            say("  Your app: stripe.api_base and PAYGRADE_URL as above. Ctrl-C stops everything.")
+            _follow(file, house.publish)
+    except KeyboardInterrupt:
+        say("\nstopped")
+
+
+def _follow(file: Path, publish: Callable[[bytes], None]) -> None:
+    """Publish the file again whenever it was saved; a mistake in it is shown and changes nothing."""
+    seen = file.read_bytes()
+    while True:
+        threading.Event().wait(LOOK_S)
+        text = file.read_bytes() if file.is_file() else seen
+        if text == seen:
+            continue
+        seen = text
+        try:
+            publish(text)
+        except Refused as refused:
+            for mistake in refused.mistakes or (refused.detail,):
+                say(f"{file}: {mistake}", style="red")
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,77 @@
+"""Alerts as they are noted: usage that passed a threshold of its limit, and that it no longer does.
+
+Law: both edges are told, each once, in the transaction of whatever passed them.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+from msgspec import Struct
+
+from paygrade.entitlements.model import Entitlement
+from paygrade.usage.balances import slot_of
+from paygrade.usage.entries import Alert
+from paygrade.usage.ledger import Level, edges
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Transaction
+
+
+class Passed(Struct, frozen=True):
+    """How much of a window was used before and after something changed it, and its limit then and now."""
+
+    account: str
+    its: Entitlement
+    before: Level
+    after: Level
+
+
+class ToldAlert(Struct, frozen=True):
+    """What is announced of an alert."""
+
+    what: Literal["warning", "reached", "resolved"]
+    account: str
+    feature: str
+    percent: int
+    used: int
+    units: int
+
+
+def is_watched(its: Entitlement, at: datetime, used: int) -> bool:
+    """Whether so much use may be near a threshold of the present window; most is not, and that is all it costs."""
+    if not its.limit or not its.granted or used * 100 < min((*its.warn, 100)) * its.limit:
+        return False
+    return is_present(its, at)
+
+
+def is_present(its: Entitlement, at: datetime) -> bool:
+    """Whether the window this entitlement counts in runs at `at`."""
+    return its.from_at is None or (its.from_at <= at and (its.resets_at is None or at < its.resets_at))
+
+
+async def note_alerts(tx: "Transaction", passed: Iterable[Passed], at: datetime) -> None:
+    """Raise and resolve what these changes have passed."""
+    raised, resolved = [], []
+    for one in passed:
+        for edge in edges(one.its.warn, one.before, one.after):
+            key = (one.account, one.its.feature, slot_of(one.its.from_at), edge.percent)
+            if edge.resolved:
+                resolved.append(key)
+            else:
+                raised.append(Alert(*key, used=one.after[0], units=one.after[1] or 0, raised_at=at))
+    if raised:
+        await tell_alerts(tx, await tx.alerts.raise_new(raised))
+    if resolved:
+        await tell_alerts(tx, await tx.alerts.resolve(resolved, at))
+
+
+async def tell_alerts(tx: "Transaction", alerts: Sequence[Alert]) -> None:
+    """Announce alerts that were raised or resolved."""
+    for alert in alerts:
+        what: Literal["warning", "reached", "resolved"] = "reached" if alert.percent >= 100 else "warning"
+        if alert.resolved_at is not None:
+            what = "resolved"
+        told = ToldAlert(what, alert.account, alert.pool, alert.percent, alert.used, alert.units)
+        await tx.tell("paygrade_alert", msgspec.json.encode(told).decode())

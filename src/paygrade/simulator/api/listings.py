@@ -1,0 +1,283 @@
+"""Reading requests: objects by id, and lists with the filters Stripe has for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from paygrade.simulator import forms
+from paygrade.simulator.api.reading import LIST_FIELDS, Test, filters, page
+from paygrade.simulator.forms import Json
+from paygrade.simulator.shapes import thin_events as thin
+from paygrade.simulator.world import World
+
+Handler = Callable[[World, Json], Json]
+HandlerOfOne = Callable[[World, str, Json], Json]
+
+NOT_LISTED_BY_DEFAULT = ("canceled",)
+SUBSCRIPTION_STATUSES = (
+    "active",
+    "all",
+    "canceled",
+    "ended",
+    "incomplete",
+    "incomplete_expired",
+    "past_due",
+    "paused",
+    "trialing",
+    "unpaid",
+)
+
+
+def retrieving(kind: str) -> HandlerOfOne:
+    def retrieve(world: World, id: str, params: Json) -> Json:
+        forms.check_known(params, frozenset({"expand"}))
+        return world.get(kind, id)
+
+    return retrieve
+
+
+def listing(kind: str, path: str, names: dict[str, Callable[[Json], object]], *, owner: str | None = None) -> Handler:
+    """List a kind; `owner` is the filter that has shelves of its own, which spares looking at the rest."""
+
+    def list_kind(world: World, params: Json) -> Json:
+        forms.check_known(params, LIST_FIELDS | {"created"} | set(names))
+        shelf = f"{kind}/{params[owner]}" if owner and owner in params else kind
+        return page(world, shelf, params, url=path, keep=filters(params, names))
+
+    return list_kind
+
+
+def list_subscriptions(world: World, params: Json) -> Json:
+    names = {
+        "customer": lambda s: s["customer"],
+        "collection_method": lambda s: s["collection_method"],
+    }
+    forms.check_known(params, LIST_FIELDS | {"created", "status", "price", "plan", "test_clock"} | set(names))
+    status = forms.read_choice(params, "status", SUBSCRIPTION_STATUSES)
+    price = forms.read_text(params, "price") or forms.read_text(params, "plan")
+    plain, timely = filters(params, names), _by_clock(params)
+
+    def keep(subscription: Json) -> bool:
+        if not plain(subscription) or not timely(subscription) or not _has_status(subscription, status):
+            return False
+        return price is None or any(i["price"]["id"] == price for i in subscription["items"]["data"])
+
+    shelf = f"subscription/{params['customer']}" if "customer" in params else "subscription"
+    return page(world, shelf, params, url="/v1/subscriptions", keep=keep)
+
+
+def list_customers(world: World, params: Json) -> Json:
+    names = {"email": lambda c: c["email"]}
+    forms.check_known(params, LIST_FIELDS | {"created", "test_clock"} | set(names))
+    plain, timely = filters(params, names), _by_clock(params)
+    return page(world, "customer", params, url="/v1/customers", keep=lambda c: plain(c) and timely(c))
+
+
+def _by_clock(params: Json) -> Test:
+    """Leave out what lives by a test clock, unless that clock or the customer is named (Stripe docs: list)."""
+    if "customer" in params and "test_clock" not in params:
+        return lambda _thing: True
+    clock = forms.read_text(params, "test_clock") or None
+    return lambda thing: bool(thing["test_clock"] == clock)
+
+
+def _has_status(subscription: Json, status: str | None) -> bool:
+    match status:
+        case None:
+            return subscription["status"] not in NOT_LISTED_BY_DEFAULT
+        case "all":
+            return True
+        case "ended":
+            return subscription["status"] in ("canceled", "incomplete_expired")
+        case _:
+            return bool(subscription["status"] == status)
+
+
+def list_items(world: World, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS | {"subscription"})
+    subscription = world.get("subscription", forms.read_required(params, "subscription"), param="subscription")
+    shelf = f"subscription_item/{subscription['id']}"
+    return page(world, shelf, params, url="/v1/subscription_items")
+
+
+def list_prices(world: World, params: Json) -> Json:
+    names = {
+        "active": lambda p: p["active"],
+        "currency": lambda p: p["currency"],
+        "product": lambda p: p["product"],
+        "type": lambda p: p["type"],
+    }
+    forms.check_known(params, LIST_FIELDS | {"created", "lookup_keys", "recurring"} | set(names))
+    keys = forms.read_list(params, "lookup_keys") if "lookup_keys" in params else None
+    recurring = forms.read_object(params, "recurring")
+    plain = filters(params, names)
+
+    def keep(price: Json) -> bool:
+        known = price["recurring"] or {}
+        return (
+            plain(price)
+            and (keys is None or price["lookup_key"] in keys)
+            and all(known.get(name) == value for name, value in recurring.items())
+        )
+
+    return page(world, "price", params, url="/v1/prices", keep=keep)
+
+
+def list_invoice_payments(world: World, params: Json) -> Json:
+    names = {"invoice": lambda p: p["invoice"], "status": lambda p: p["status"]}
+    forms.check_known(params, LIST_FIELDS | {"created", "payment"} | set(names))
+    intent = forms.read_object(params, "payment").get("payment_intent")
+    plain = filters(params, names)
+
+    def keep(payment: Json) -> bool:
+        return plain(payment) and (intent is None or payment["payment"]["payment_intent"] == intent)
+
+    owner = params.get("invoice") or intent
+    shelf = f"invoice_payment/{owner}" if owner else "invoice_payment"
+    return page(world, shelf, params, url="/v1/invoice_payments", keep=keep)
+
+
+def list_invoice_lines(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS)
+    return dict(world.get("invoice", id)["lines"])
+
+
+def list_events(world: World, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS | {"created", "type", "types", "delivery_success"})
+    types = forms.read_list(params, "types")
+    one = forms.read_text(params, "type")
+    succeeded = forms.read_bool(params, "delivery_success")
+    plain = filters(params, {})
+    prefix = one.removesuffix("*") if one and one.endswith("*") else None
+
+    def keep(event: Json) -> bool:
+        type = event["type"]
+        return (
+            (not types or type in types)
+            and (one is None or type == one or (prefix is not None and type.startswith(prefix)))
+            and (succeeded is None or (event["pending_webhooks"] == 0) == succeeded)
+            and plain(event)
+        )
+
+    found = page(world, "event", params, url="/v1/events", keep=keep, look=world.events.head)
+    return {**found, "data": [world.get_event(head["id"]) for head in found["data"]]}
+
+
+def retrieve_event(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, frozenset({"expand"}))
+    return world.get_event(id)
+
+
+def retrieve_thin_event(world: World, id: str, _params: Json) -> Json:
+    return thin.full(world.get_event(id))
+
+
+def list_customer_payment_methods(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS | {"type"})
+    world.live_customer(id)
+    keep = _attached(id, params)
+    url = f"/v1/customers/{id}/payment_methods"
+    return page(world, f"payment_method/{id}", params, url=url, keep=keep)
+
+
+def list_payment_methods(world: World, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS | {"type", "customer"})
+    id = forms.read_required(params, "customer")
+    keep = _attached(id, params)
+    return page(world, f"payment_method/{id}", params, url="/v1/payment_methods", keep=keep)
+
+
+def _attached(customer: str, params: Json) -> Test:
+    type = params.get("type", "card")
+    return lambda method: method["customer"] == customer and method["type"] == type
+
+
+def _subscription_of(invoice: Json) -> object:
+    return invoice["parent"] and invoice["parent"]["subscription_details"]["subscription"]
+
+
+PRODUCT_FILTERS: dict[str, Callable[[Json], object]] = {"active": lambda p: p["active"]}
+INVOICE_FILTERS: dict[str, Callable[[Json], object]] = {
+    "customer": lambda i: i["customer"],
+    "subscription": _subscription_of,
+    "status": lambda i: i["status"],
+    "collection_method": lambda i: i["collection_method"],
+}
+
+
+def list_invoices(world: World, params: Json) -> Json:
+    owner = "subscription" if "subscription" in params else "customer"
+    return listing("invoice", "/v1/invoices", INVOICE_FILTERS, owner=owner)(world, params)
+
+
+def list_invoice_items(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "customer": lambda i: i["customer"],
+        "invoice": lambda i: i["invoice"],
+    }
+    forms.check_known(params, LIST_FIELDS | {"created", "pending"} | set(names))
+    pending, plain = forms.read_bool(params, "pending"), filters(params, names)
+
+    def keep(item: Json) -> bool:
+        return plain(item) and (pending is None or (item["invoice"] is None) == pending)
+
+    shelf = f"invoiceitem/{params['customer']}" if "customer" in params else "invoiceitem"
+    return page(world, shelf, params, url="/v1/invoiceitems", keep=keep)
+
+
+def list_refunds(world: World, params: Json) -> Json:
+    owner = "charge" if "charge" in params else "payment_intent"
+    return listing("refund", "/v1/refunds", OF_A_CHARGE, owner=owner)(world, params)
+
+
+def list_disputes(world: World, params: Json) -> Json:
+    owner = "charge" if "charge" in params else "payment_intent"
+    return listing("dispute", "/v1/disputes", OF_A_CHARGE, owner=owner)(world, params)
+
+
+def list_credit_notes(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "invoice": lambda n: n["invoice"],
+        "customer": lambda n: n["customer"],
+    }
+    owner = "invoice" if "invoice" in params else "customer"
+    return listing("credit_note", "/v1/credit_notes", names, owner=owner)(world, params)
+
+
+def list_credit_note_lines(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS)
+    return dict(world.get("credit_note", id)["lines"])
+
+
+def list_charges(world: World, params: Json) -> Json:
+    names = {"customer": lambda c: c["customer"], "payment_intent": lambda c: c["payment_intent"]}
+    return listing("charge", "/v1/charges", names, owner="customer")(world, params)
+
+
+def list_schedules(world: World, params: Json) -> Json:
+    names = {"customer": lambda s: s["customer"]}
+    forms.check_known(params, LIST_FIELDS | {"created", "scheduled"} | set(names))
+    unstarted, plain = forms.read_bool(params, "scheduled"), filters(params, names)
+
+    def keep(schedule: Json) -> bool:
+        return plain(schedule) and (not unstarted or schedule["status"] == "not_started")
+
+    shelf = f"subscription_schedule/{params['customer']}" if "customer" in params else "subscription_schedule"
+    return page(world, shelf, params, url="/v1/subscription_schedules", keep=keep)
+
+
+def list_promotion_codes(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "active": lambda c: c["active"],
+        "code": lambda c: c["code"],
+        "coupon": lambda c: c["promotion"]["coupon"],
+        "customer": lambda c: c["customer"],
+    }
+    wanted = {**params, "code": str(params["code"]).upper()} if "code" in params else params
+    return listing("promotion_code", "/v1/promotion_codes", names)(world, wanted)
+
+
+OF_A_CHARGE: dict[str, Callable[[Json], object]] = {
+    "charge": lambda thing: thing["charge"],
+    "payment_intent": lambda thing: thing["payment_intent"],
+}

@@ -1,0 +1,136 @@
+"""Invoice items: amounts a customer owes beside subscriptions, on a draft invoice or waiting for one.
+
+Laws. An item is on at most one invoice, and only drafts take or lose items; an invoice's sums are those of its
+lines. Items that wait come onto an invoice made by hand when it says `include`, and onto no other. (Stripe docs:
+invoice items.)
+"""
+
+from __future__ import annotations
+
+from paygrade.simulator import errors, forms
+from paygrade.simulator.forms import Json
+from paygrade.simulator.shapes import invoices as invoice_shapes
+from paygrade.simulator.world import World
+
+KIND = "invoiceitem"
+FIELDS = frozenset(
+    {
+        "amount",
+        "currency",
+        "customer",
+        "description",
+        "discountable",
+        "expand",
+        "invoice",
+        "metadata",
+        "period",
+        "quantity",
+    }
+)
+
+
+def create(world: World, params: Json) -> Json:
+    forms.check_known(params, FIELDS)
+    invoice = _draft(world, params)
+    owner = invoice["customer"] if invoice is not None else forms.read_required(params, "customer")
+    customer = world.live_customer(owner)
+    if "customer" in params and params["customer"] != customer["id"]:
+        raise errors.invalid("invoice", "The invoice belongs to another customer.")
+    forms.read_required(params, "amount")
+    quantity = forms.read_int(params, "quantity") or 1
+    currency = forms.read_text(params, "currency") or customer["currency"]
+    if currency is None:
+        raise errors.missing_parameter("currency")
+    if invoice is not None and invoice["currency"] != currency:
+        raise errors.invalid("currency", f"The invoice is in `{invoice['currency']}`, the item in `{currency}`.")
+    span = forms.read_object(params, "period")
+    item = invoice_shapes.invoice_item(
+        id=world.new_id("ii"),
+        at=world.at,
+        customer=customer,
+        amount=forms.read_int(params, "amount") or 0,
+        currency=currency.lower(),
+        quantity=quantity,
+        description=forms.read_text(params, "description") or None,
+        discountable=forms.read_bool(params, "discountable") is not False,
+        metadata=forms.merge_metadata({}, params),
+        period={name: forms.read_int(span, name) or world.at for name in ("end", "start")},
+    )
+    world.put(item, customer["id"])
+    world.emit("invoiceitem.created", item)
+    if invoice is not None:
+        place(world, invoice, [item])
+    return item
+
+
+def delete(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, frozenset({"expand"}))
+    item = world.get(KIND, id)
+    if item["invoice"] is not None:
+        invoice = world.objects[item["invoice"]]
+        _refuse_unless_draft(invoice, "This invoice item can no longer be deleted: its invoice is finalized.")
+        with world.changing(invoice):
+            kept = [line for line in invoice["lines"]["data"] if _item_of(line) != id]
+            _sum_up(world, invoice, kept)
+    del world.objects[id]
+    world.emit("invoiceitem.deleted", item)
+    return {"id": id, "object": KIND, "deleted": True}
+
+
+def waiting(world: World, customer: str, currency: str) -> list[Json]:
+    """Give the customer's items that are on no invoice yet, oldest first."""
+    found = [item for item in world.owned(KIND, customer) if item["invoice"] is None and item["currency"] == currency]
+    return found[::-1]
+
+
+def place(world: World, invoice: Json, items: list[Json]) -> None:
+    """Put items onto a draft."""
+    with world.changing(invoice):
+        added = []
+        for item in items:
+            with world.changing(item):
+                item["invoice"] = invoice["id"]
+            added.append(invoice_shapes.item_line(id=world.new_id("il"), item=item))
+        _sum_up(world, invoice, [*invoice["lines"]["data"], *added])
+
+
+def release(world: World, invoice: Json) -> None:
+    """Let the items of a draft that is deleted go with it."""
+    for line in invoice["lines"]["data"]:
+        world.objects.pop(_item_of(line), None)
+
+
+def _sum_up(world: World, invoice: Json, lines: list[Json]) -> None:
+    customer = world.objects[invoice["customer"]]
+    total = sum(line["amount"] for line in lines)
+    due = max(0, total + customer["balance"])
+    invoice["lines"].update(data=lines, total_count=len(lines))
+    invoice.update(
+        subtotal=total,
+        subtotal_excluding_tax=total,
+        total=total,
+        total_excluding_tax=total,
+        amount_due=due,
+        amount_remaining=due,
+    )
+
+
+def _draft(world: World, params: Json) -> Json | None:
+    id = forms.read_text(params, "invoice")
+    if not id:
+        return None
+    invoice = world.get("invoice", id, param="invoice")
+    _refuse_unless_draft(invoice, "Invoice items can only be added to draft invoices.")
+    if invoice["parent"] is not None:
+        raise errors.invalid("invoice", "The simulator adds items to invoices made by hand only.")
+    return invoice
+
+
+def _refuse_unless_draft(invoice: Json, message: str) -> None:
+    if invoice["status"] != "draft":
+        raise errors.invalid("invoice", message, code="invoice_not_editable")
+
+
+def _item_of(line: Json) -> str:
+    details = line["parent"]["invoice_item_details"]
+    return str(details["invoice_item"]) if details else ""

@@ -1,0 +1,117 @@
+"""Customers and their payment methods."""
+
+from __future__ import annotations
+
+from paygrade.simulator import errors, forms
+from paygrade.simulator.billing import lifecycle
+from paygrade.simulator.forms import Json
+from paygrade.simulator.payments import payments
+from paygrade.simulator.shapes import customers as customer_shapes
+from paygrade.simulator.state.cards import magic_card
+from paygrade.simulator.world import World
+
+TEXTS = ("name", "email", "description", "phone")
+CUSTOMER_FIELDS = frozenset(
+    {*TEXTS, "address", "balance", "invoice_settings", "metadata", "preferred_locales", "shipping", "expand"}
+)
+CREATE_FIELDS = CUSTOMER_FIELDS | {"payment_method", "tax", "test_clock"}
+PAYMENT_METHOD_FIELDS = frozenset({"type", "card", "metadata", "billing_details", "expand"})
+
+
+def create_customer(world: World, params: Json) -> Json:
+    forms.check_known(params, CREATE_FIELDS)
+    prefix = world.new_id("p", length=8)[2:].upper()
+    clock = _read_clock(world, params)
+    customer = customer_shapes.customer(id=world.new_id("cus", length=14), at=world.at, prefix=prefix, test_clock=clock)
+    attached = None
+    if id := forms.read_text(params, "payment_method"):
+        attached = payments.attach(world, id, customer=customer, param="payment_method")
+        wanted = forms.read_object(params, "invoice_settings")
+        if wanted.get("default_payment_method") == id:
+            wanted["default_payment_method"] = attached["id"]  # the magic id names the one just made
+    _set_customer(world, customer, params)
+    world.emit("customer.created", world.put(customer, *filter(None, [clock])))
+    return customer
+
+
+def _read_clock(world: World, params: Json) -> str | None:
+    id = forms.read_text(params, "test_clock") or None
+    return id and str(world.get("test_helpers.test_clock", id, param="test_clock")["id"])
+
+
+def update_customer(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, CUSTOMER_FIELDS)
+    customer = world.live_customer(id)
+    with world.changing(customer):
+        _set_customer(world, customer, params)
+    return customer
+
+
+def delete_customer(world: World, id: str, params: Json) -> Json:
+    """Delete a customer: subscriptions end at once, and only a stub stays behind."""
+    forms.check_known(params, frozenset({"expand"}))
+    customer = world.live_customer(id)
+    return lifecycle.delete_customer(world, customer)
+
+
+def _set_customer(world: World, customer: Json, params: Json) -> None:
+    default = forms.read_text(forms.read_object(params, "invoice_settings"), "default_payment_method")
+    if default:
+        payment_method = world.get("payment_method", default, param="invoice_settings[default_payment_method]")
+        if payment_method["customer"] != customer["id"]:
+            message = "The payment method must be attached to the customer first."
+            raise errors.invalid("invoice_settings[default_payment_method]", message, code="resource_missing")
+    balance = forms.read_int(params, "balance")
+    customer["metadata"] = forms.merge_metadata(customer["metadata"], params)
+    if default is not None:
+        customer["invoice_settings"]["default_payment_method"] = default or None
+    if balance is not None:
+        customer["balance"] = balance
+    for name in TEXTS:
+        if name in params:
+            customer[name] = forms.read_text(params, name) or None
+    if "address" in params:
+        customer["address"] = {**customer_shapes.NO_ADDRESS, **forms.read_object(params, "address")}
+    if "shipping" in params:
+        customer["shipping"] = forms.read_object(params, "shipping") or None
+    if "preferred_locales" in params:
+        customer["preferred_locales"] = forms.read_list(params, "preferred_locales")
+
+
+def create_payment_method(world: World, params: Json) -> Json:
+    forms.check_known(params, PAYMENT_METHOD_FIELDS)
+    if forms.read_required(params, "type") != "card":
+        raise errors.not_one_of("type", value=params["type"], choices=("card",))
+    token = forms.read_text(forms.read_object(params, "card"), "token") or "tok_visa"
+    card = magic_card(token)
+    if card is None:
+        raise errors.missing(kind="token", id=token, param="card[token]")
+    payment_method = payments.make_payment_method(world, card, customer=None)
+    payment_method["metadata"] = forms.merge_metadata({}, params)
+    return payment_method
+
+
+def attach_payment_method(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, frozenset({"customer", "expand"}))
+    customer = world.live_customer(forms.read_required(params, "customer"))
+    return payments.attach(world, id, customer=customer, param="payment_method")
+
+
+def detach_payment_method(world: World, id: str, params: Json) -> Json:
+    """Take a card away from its customer, and from everything that used it by default."""
+    forms.check_known(params, frozenset({"expand"}))
+    payment_method = world.get("payment_method", id)
+    owner = payment_method["customer"]
+    if owner is None:
+        raise errors.invalid("payment_method", "The payment method is not attached to a customer.")
+    with world.changing(payment_method, "payment_method.detached"):
+        payment_method["customer"] = None
+    customer = world.objects[owner]
+    with world.changing(customer):
+        if customer["invoice_settings"]["default_payment_method"] == id:
+            customer["invoice_settings"]["default_payment_method"] = None
+    for subscription in world.owned("subscription", owner):
+        if subscription["default_payment_method"] == id:
+            with world.changing(subscription):
+                subscription["default_payment_method"] = None
+    return payment_method

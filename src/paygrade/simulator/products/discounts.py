@@ -1,0 +1,190 @@
+"""Discounts: what coupons take off the invoices of a subscription.
+
+Laws. Discounts apply in their order, each to what the ones before left, and never below zero. Prorations are
+not discounted again: their amounts are net of percentages from the start. A discount of a `once` coupon is
+used up by its first invoice, one of a `repeating` coupon ends after its months. (Stripe docs: coupons;
+billing mode compare: `proration_discounts=included`.)
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+from paygrade.simulator import errors, forms
+from paygrade.simulator.forms import Json
+from paygrade.simulator.products import coupons
+from paygrade.simulator.shapes import discounts as discount_shapes
+from paygrade.simulator.time import cycles
+from paygrade.simulator.world import World
+
+
+def read(world: World, params: Json, subscription: Json) -> list[Json] | None:
+    """Read `discounts` into discount objects that are not kept yet; None: nothing is said about them."""
+    if "discounts" not in params:
+        return None
+    wanted = forms.read_objects(params, "discounts")
+    return [_read_one(world, one, subscription, param=f"discounts[{n}]") for n, one in enumerate(wanted)]
+
+
+def attach(world: World, subscription: Json, made: list[Json]) -> None:
+    """Let a subscription have exactly these discounts."""
+    kept = [discount["id"] for discount in made]
+    for id in subscription["discounts"]:
+        if isinstance(id, str) and id not in kept:
+            world.emit("customer.discount.deleted", world.objects[id])
+    for discount in made:
+        if discount["id"] in world.objects:
+            continue
+        world.put(discount, subscription["id"])
+        coupon = world.objects[discount["source"]["coupon"]]
+        with world.changing(coupon):
+            coupon["times_redeemed"] += 1
+            coupon["valid"] = coupon["valid"] and coupon["times_redeemed"] != coupon["max_redemptions"]
+        if code := world.find("promotion_code", discount["promotion_code"]):
+            with world.changing(code):
+                code["times_redeemed"] += 1
+        if discount["end"] is not None:
+            world.schedule(discount["end"], "end_discount", discount["id"])
+        world.emit("customer.discount.created", discount)
+    subscription["discounts"] = kept
+
+
+def detach(world: World, id: str, params: Json) -> Json:
+    """Take the discounts off a subscription, as `DELETE /v1/subscriptions/{id}/discount` does."""
+    forms.check_known(params, frozenset({"expand"}))
+    subscription = world.get("subscription", id)
+    if not subscription["discounts"]:
+        raise errors.invalid("id", "No active discount for this subscription.", code="resource_missing")
+    gone = world.objects[subscription["discounts"][0]]
+    with world.changing(subscription):
+        attach(world, subscription, [])
+    return {**gone, "deleted": True}
+
+
+def end_due(world: World, discount: Json) -> None:
+    subscription = world.find("subscription", discount["subscription"])
+    if subscription is not None and discount["end"] == world.at and discount["id"] in subscription["discounts"]:
+        _remove(world, subscription, [discount["id"]])
+
+
+def use_up(world: World, subscription: Json, invoice: Json) -> None:
+    """Remove the discounts that were for one invoice only, once it took them."""
+    used = {entry["discount"] for entry in invoice["total_discount_amounts"] if entry["amount"] > 0}
+    held = (world.objects[id] for id in subscription["discounts"])
+    once = [one["id"] for one in held if one["id"] in used and _coupon(world, one)["duration"] == "once"]
+    if once:
+        _remove(world, subscription, once)
+
+
+def running(world: World, subscription: Json) -> list[Json]:
+    """Give the discounts that count now, also of a subscription that is not kept yet."""
+    held = [world.objects[one] if isinstance(one, str) else one for one in subscription["discounts"]]
+    return [discount for discount in held if discount["end"] is None or discount["end"] > world.at]
+
+
+def kept_share(world: World, subscription: Json, product: str) -> Fraction:
+    """Give the part of a price that the running percentages leave."""
+    share = Fraction(1)
+    for discount in running(world, subscription):
+        coupon = _coupon(world, discount)
+        if coupon["percent_off"] is not None and _applies(coupon, product):
+            share *= 1 - _part_of(coupon)
+    return share
+
+
+def apply(world: World, lines: list[Json], active: list[Json]) -> Json:
+    """Write onto lines what each discount takes off, and give the invoice's sums."""
+    left = {line["id"]: line["amount"] for line in lines}
+    for line in lines:
+        line["discount_amounts"] = []
+    totals = []
+    for discount in active:
+        coupon = _coupon(world, discount)
+        open_lines = [
+            line
+            for line in lines
+            if line["discountable"]
+            and left[line["id"]] > 0
+            and _applies(coupon, line["pricing"]["price_details"]["product"])
+        ]
+        base = sum(left[line["id"]] for line in open_lines)
+        off = _rounded(base * _part_of(coupon)) if coupon["amount_off"] is None else min(coupon["amount_off"], base)
+        for line, part in zip(open_lines, _spread(off, [left[line["id"]] for line in open_lines]), strict=True):
+            left[line["id"]] -= part
+            line["discount_amounts"].append({"amount": part, "discount": discount["id"]})
+        totals.append({"amount": off, "discount": discount["id"]})
+    subtotal, total = sum(line["amount"] for line in lines), sum(left.values())
+    return {
+        "subtotal": subtotal,
+        "subtotal_excluding_tax": subtotal,
+        "total": total,
+        "total_excluding_tax": total,
+        "total_discount_amounts": totals,
+        "discounts": [discount["id"] for discount in active],
+    }
+
+
+def total(world: World, subscription: Json, lines: list[Json]) -> int:
+    """Give what these lines come to, and leave them as they are."""
+    copies = [dict(line) for line in lines]
+    return int(apply(world, copies, running(world, subscription))["total"])
+
+
+def _remove(world: World, subscription: Json, ids: list[str]) -> None:
+    with world.changing(subscription):
+        subscription["discounts"] = [id for id in subscription["discounts"] if id not in ids]
+    for id in ids:
+        world.emit("customer.discount.deleted", world.objects[id])
+
+
+def _read_one(world: World, wanted: Json, subscription: Json, *, param: str) -> Json:
+    forms.check_known(wanted, frozenset({"coupon", "discount", "promotion_code"}), within=param)
+    if len(wanted) != 1:
+        raise errors.invalid(param, "Give one of `coupon`, `discount` and `promotion_code`.")
+    if id := forms.read_text(wanted, "discount"):
+        if id not in subscription["discounts"]:
+            raise errors.missing(kind="discount", id=id, param=f"{param}[discount]")
+        return world.objects[id]
+    code = forms.read_text(wanted, "promotion_code")
+    if code:
+        coupon = coupons.redeem(world, code, customer=subscription["customer"], param=f"{param}[promotion_code]")
+    else:
+        coupon = world.get("coupon", forms.read_required(wanted, "coupon"), param=f"{param}[coupon]")
+    coupons.check_redeemable(world, coupon, currency=subscription["currency"], param=f"{param}[coupon]")
+    months = coupon["duration_in_months"]
+    return discount_shapes.discount(
+        id=world.new_id("di"),
+        at=world.at,
+        coupon=coupon["id"],
+        customer=subscription["customer"],
+        subscription=subscription["id"],
+        promotion_code=code or None,
+        end=months and cycles.boundary_after(world.at, interval="month", count=months, after=world.at),
+    )
+
+
+def _coupon(world: World, discount: Json) -> Json:
+    return world.objects[discount["source"]["coupon"]]
+
+
+def _applies(coupon: Json, product: str) -> bool:
+    return "applies_to" not in coupon or product in coupon["applies_to"]["products"]
+
+
+def _part_of(coupon: Json) -> Fraction:
+    return Fraction(Decimal(str(coupon["percent_off"]))) / 100
+
+
+def _rounded(amount: Fraction) -> int:
+    """Round to whole minor units, halves up."""
+    return int(amount + Fraction(1, 2))
+
+
+def _spread(amount: int, weights: list[int]) -> list[int]:
+    """Share an amount out by weight, to the unit: what rounding leaves goes to the first."""
+    whole = sum(weights)
+    parts = [amount * weight // whole for weight in weights] if whole else []
+    for index in range(amount - sum(parts)):
+        parts[index] += 1
+    return parts

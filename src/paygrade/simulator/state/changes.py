@@ -1,0 +1,52 @@
+"""Changes of subscriptions that are worked out, and what waits for an invoice to be paid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paygrade.simulator.forms import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Debit:
+    """What an item was last billed: flexible billing credits from this (Stripe docs: credit prorations)."""
+
+    amount: int
+    quantity: int
+    period_start: int
+    period_end: int
+    invoice: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """How a paused subscription goes on once its resumption invoice is settled."""
+
+    invoice: str
+    anchor: int
+    periods: dict[str, tuple[int, int]]  # item id → period
+    by_attempt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A subscription as an update would leave it, and what that costs."""
+
+    items: list[Json]
+    anchor: int
+    lines: list[Json]
+    bill_now: bool
+    trial: tuple[int, int] | None = None  # a trial that begins or is moved
+    trial_ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldChange:
+    """A change that waits for its invoice to be paid: until then `items` stays as it is."""
+
+    invoice: str
+    change: Change
+    debits: dict[str, Debit]  # as they were
+    metadata: Json  # as it was sent: merged once the change is made
+    discounts: list[Json] | None  # None: they stay as they are
