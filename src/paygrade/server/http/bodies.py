@@ -10,11 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cache
+from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
+from paygrade.server.http.context import HttpRequest
 from paygrade.values.errors import MISTAKES_MAX, Mistake, Refused
 from paygrade.values.periods import parse_instant
 from paygrade.values.text import QUANTITY_MAX, describe
@@ -42,6 +44,7 @@ TEXT_LENGTH_MAX = 2000
 VALUES_MAX, ENTRIES_MAX, TEXTS_MAX = 100_000, 100, 5000
 """So many values a body may have, so many entries a mapping or a list of objects, and so many a list of texts, unless
 its field says another length."""
+ASIDE_BYTES = 64 * 1024
 SHOWN_MAX = 60
 """Characters of a name that are repeated to whoever sent it."""
 
@@ -52,6 +55,15 @@ def read_body(
     """Decode one object strictly. `given` holds fields the address already says, `hidden` those a caller may not
     set. Raises Refused `malformed_json` or `invalid_body`."""
     return read_object(kind, decode_object(raw), given=given, hidden=hidden)
+
+
+async def read_aside(request: HttpRequest) -> bytes:
+    """A body of somebody we do not know yet: while it arrives, what is long of it is kept in a file."""
+    with SpooledTemporaryFile(max_size=ASIDE_BYTES) as kept:
+        async for part in request.stream():
+            kept.write(part)
+        kept.seek(0)
+        return kept.read()
 
 
 def read_object(

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from litestar import Request
 from litestar.di import NamedDependency
@@ -19,8 +19,15 @@ from paygrade.server.state.snapshots import Snapshots
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
 
-Verify = Callable[[bytes, str | None, datetime], EventRef]
-"""Reads a webhook's raw body with its signature header at an instant, and says what it is about; else Refused."""
+
+class Verify(Protocol):
+    """Reads webhooks."""
+
+    def look(self, header: str | None, at: datetime) -> None:
+        """Look at a signature header before there is a body; Refused where no body could fit it."""
+
+    def verify(self, raw: bytes, header: str | None, at: datetime) -> EventRef:
+        """What a raw body is about; else Refused."""
 
 
 class Context(Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Billing sync: how it stands, comparing everything anew, and what was found to differ."""
 
+import re
 from typing import Annotated
 
 from litestar import get, post
@@ -14,6 +15,7 @@ from paygrade.server.operations.sync import repair
 from paygrade.values.errors import Unavailable
 
 PAGE_MAX = 500
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
 
 
@@ -47,12 +49,12 @@ async def sweep(request: HttpRequest, parts: InContext) -> repair.StartedSweep:
 
 
 @get(
-    "/v1/sync/sweeps/{sweep:int}",
+    "/v1/sync/sweeps/{sweep:str}",
     opt=describe("Read a sweep", "billing", example=examples.SWEEP, problems=("unknown_sweep",)),
 )
-async def get_sweep(sweep: FromPath[int], parts: InContext) -> repair.Sweep:
+async def get_sweep(sweep: FromPath[str], parts: InContext) -> repair.Sweep:
     """How far a sweep is or what it met, with the report of a dry run."""
-    return await repair.load_sweep(parts.store, id=sweep)
+    return await repair.load_sweep(parts.store, id=int(sweep) if _NUMBER.fullmatch(sweep) else 0)
 
 
 @get(

@@ -2,6 +2,7 @@
 
 from litestar import post
 
+from paygrade.server.http.bodies import read_aside
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
@@ -36,9 +37,11 @@ async def stripe_webhook(request: HttpRequest, parts: InContext) -> sync.Receive
         detail = "no webhook secret is set here; put the endpoint's signing secret into PAYGRADE_STRIPE_WEBHOOK_SECRET"
         raise Unavailable("webhooks_not_configured", detail)
     now = parts.clock.now()
-    raw = await request.body()
+    header = request.headers.get("stripe-signature")
     try:
-        ref = parts.verify(raw, request.headers.get("stripe-signature"), now)
+        parts.verify.look(header, now)
+        raw = await read_aside(request)
+        ref = parts.verify.verify(raw, header, now)
     except Refused:
         parts.metrics.billing_events.labels(outcome="refused").inc()
         raise

@@ -1,5 +1,6 @@
 """Accounts: who they are, which provider's customers they have, and their story."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,12 +12,14 @@ from paygrade.billing.facts import Block, Member, Override, Profile, Subscriptio
 from paygrade.server.operations.accounts.record import TimelineEntry, entry, lock_account, record, unknown_account
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.states import TERMINAL
+from paygrade.values.text import describe
 
 if TYPE_CHECKING:
     from paygrade.postgres.accounts import SavedAccount
     from paygrade.postgres.store import Store, Transaction
 
-PROVIDERS = ("stripe",)
+PROVIDERS = {"stripe": re.compile(r"cus_[A-Za-z0-9_]{1,250}", re.ASCII)}
+"""The providers, and what the ids of their customers look like."""
 
 
 class AccountView(Struct, frozen=True):
@@ -177,3 +180,13 @@ def _refuse_foreign_providers(links: Mapping[str, tuple[str, ...]]) -> None:
     )
     if mistakes:
         raise Refused("unknown_provider", mistakes[0].message, mistakes)
+    mistakes = tuple(
+        Mistake(
+            f"/links/{provider}/{place}", f"{describe(id)} is no id of a customer; one looks like `cus_NffrFeUfNV2Hib`"
+        )
+        for provider, ids in links.items()
+        for place, id in enumerate(ids)
+        if not PROVIDERS[provider].fullmatch(id)
+    )
+    if mistakes:
+        raise Refused("invalid_key", mistakes[0].message, mistakes)
