@@ -136,7 +136,6 @@ class PostgresTransaction:
 
     def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any:
         self._backend.set_clock()
-        named.pop("locked", None)  # PostgreSQL knows by itself which rows to skip
         if noun == "tell":
             return self._backend.wait(self._transaction.tell(*args))
         return self._backend.wait(getattr(getattr(self._transaction, noun), method)(*args, **named))

@@ -6,7 +6,7 @@ import click
 
 from paygrade.cli import members, plan_changes
 from paygrade.cli.api import call, path
-from paygrade.cli.output import MOMENT, as_json, confirm, say, show_json, table, yes
+from paygrade.cli.output import MOMENT, as_json, confirm, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant, sentence
 from paygrade.server.operations.usage.grants import GRANT_KINDS
 
@@ -22,7 +22,7 @@ for _command in (*plan_changes.COMMANDS, members.member, members.members, member
 
 @accounts.command("list")
 @click.option("--search", default="", help="A part of the key or name, or a provider's customer id.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True)
+@page_limit()
 @click.option("--after", default="", help="Accounts with a larger key than this.")
 @as_json
 def list_accounts(search: str, limit: int, after: str, as_json: bool) -> None:
@@ -205,7 +205,7 @@ def pin(account: str, plan: str, withdraw: bool, yes: bool, as_json: bool, **sai
 @accounts.command("top-ups")
 @click.argument("account")
 @click.option("--retry", metavar="ID", help="Try this failed top-up again.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@page_limit()
 @as_json
 def top_ups(account: str, retry: str | None, limit: int, as_json: bool) -> None:
     """Show what was bought for ACCOUNT by itself when units ran low, or try a failed purchase again."""
@@ -328,7 +328,7 @@ def _usage_rows(window: dict[str, Any], *, grouped: bool) -> list[tuple[object, 
 @accounts.command()
 @click.argument("account")
 @click.argument("feature")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@page_limit(50)
 @click.option("--before", help="Only entries before this one.")
 @as_json
 def ledger(account: str, feature: str, limit: int, before: str | None, as_json: bool) -> None:

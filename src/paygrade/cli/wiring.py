@@ -18,6 +18,7 @@ from paygrade.embedded_postgres import cluster as embedded
 from paygrade.embedded_postgres.folder import default_data_dir
 from paygrade.postgres import migrate
 from paygrade.postgres.store import Store
+from paygrade.providers.stripe.fields import CUSTOMER_ID
 from paygrade.server.http.app import create_app
 from paygrade.server.http.bodies import decode_object
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.server")
 
 LOOK_S = 0.05
+PROVIDER = "stripe"
+"""Whoever bills, as links and subjects name them."""
 
 
 def data_dir(settings: Settings) -> Path:
@@ -118,6 +121,8 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
         snapshots=snapshots,
         admin_key=key,
         verify=StripeVerify(settings.webhook_secrets) if settings.webhook_secrets else None,
+        provider=PROVIDER,
+        customer_id=CUSTOMER_ID,
         has_provider=provider is not None,
         previewer=stripe_previewer(provider) if provider is not None else None,
         schema_pending=schema_pending,

@@ -1,60 +1,51 @@
 """Rows of plan changes and their steps, and when the accounts they are of were last settled.
 
 Laws: an account has at most one change under way, and a subscription at most one that is scheduled; a key and a quote
-stand for one change each; only the latest claim of a row may change it; a step is written once and never changed.
+stand for one change each; a step is written once and never changed.
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import ClassVar
 
-import msgspec
 from msgspec.structs import replace
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 
 from paygrade.changes.plan_change import PlanChange, Step
 from paygrade.changes.quote import Quote
 from paygrade.changes.transition import Expected, PlanTransition
-
-_JSON = {"quoted": Quote | None, "settlement": PlanTransition | None, "expected": Expected | None}
-_DATES = ("effective_at", "asked_at", "resolved_at", "trial_ends_at")
-_decoders = {name: msgspec.json.Decoder(kind) for name, kind in _JSON.items()}
+from paygrade.postgres.claims import Claims
 
 
-_NAMES = PlanChange.__struct_fields__
-_COLUMNS = ", ".join(f"{name}::text" if name in _JSON else name for name in _NAMES)
+class PlanChanges(Claims[PlanChange]):
+    """Plan changes within one transaction.
 
+    One waits while there is something to do at the provider: one that is scheduled once it is `late` after its time, as
+    no fact has told of it by then; one that is applied while its schedule stands, to let go of that.
+    """
 
-class PlanChanges:
-    """Plan changes within one transaction."""
-
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
-        self._connection = connection
+    TABLE = "plan_changes"
+    KEY = ("account", "id")
+    WAITING = (
+        (
+            """done_fence is null and (state in ('asked', 'pending', 'scheduled') or schedule is not null)
+               and state not in ('failed', 'canceled')
+               and (state <> 'scheduled' or undo or effective_at + %(late)s <= %(at)s)
+               and subject not like 'subscription:%%'""",
+            "asked_at",
+        ),
+    )
+    OPEN = "state not in ('failed', 'canceled') and done_fence is null"
+    ROW = PlanChange
+    COLUMNS = PlanChange.__struct_fields__
+    FIXED = frozenset({"key", "quote"})
+    JSON: ClassVar = {"quoted": Quote, "settlement": PlanTransition, "expected": Expected}
 
     async def add(self, change: PlanChange) -> bool:
         """Write a new one. False: one of its key or its quote is there, or another one is under way."""
+        columns, values = ", ".join(self.COLUMNS), ", ".join(f"%({name})s" for name in self.COLUMNS)
         cursor = await self._connection.execute(
-            f"""
-            insert into plan_changes ({", ".join(_NAMES)}) values ({", ".join(f"%({name})s" for name in _NAMES)})
-            on conflict do nothing
-            """,
-            _values(change),
+            f"insert into plan_changes ({columns}) values ({values}) on conflict do nothing", self._values(change)
         )
         return cursor.rowcount == 1
-
-    async def save(self, change: PlanChange, *, lease_s: float | None = None, retry_s: float | None = None) -> None:
-        """Save a row that this transaction has locked. With `lease_s` the claim goes on; else it is given back."""
-        changing = [name for name in _NAMES if name not in ("account", "id", "key", "quote", "fence")]
-        await self._connection.execute(
-            f"""
-            update plan_changes set {", ".join(f"{name} = %({name})s" for name in changing)},
-                   leased_until = clock_timestamp() + %(lease)s::interval,
-                   retry_at = clock_timestamp() + %(retry)s::interval
-            where account = %(account)s and id = %(id)s
-            """,
-            {**_values(change), "lease": _seconds(lease_s), "retry": _seconds(retry_s)},
-        )
 
     async def take_back(self, change: PlanChange) -> PlanChange:
         """Let a row that is held be taken back; returns it as it is then. At once, unless somebody has it: what they
@@ -107,37 +98,6 @@ class PlanChanges:
         """Those of an account, the latest first."""
         return await self._many("account = %s order by asked_at desc, id limit %s", (account, limit))
 
-    async def claim(self, *, limit: int, lease_s: float, late: timedelta, at: datetime) -> tuple[PlanChange, ...]:
-        """Take those on which there is something to do at the provider, and that nobody has: those asked for first.
-        One that is scheduled is looked at `late` after its time, if no fact has told of it by then; one that is applied
-        while its schedule stands, to let go of that."""
-        cursor = await self._connection.execute(
-            f"""
-            with chosen as (
-                select account, id from plan_changes
-                where done_fence is null and (state in ('asked', 'pending', 'scheduled') or schedule is not null)
-                  and state not in ('failed', 'canceled')
-                  and (state <> 'scheduled' or undo or effective_at + %(late)s <= %(at)s)
-                  and subject not like 'subscription:%%'
-                  and (leased_until is null or leased_until <= clock_timestamp())
-                  and (retry_at is null or retry_at <= clock_timestamp())
-                order by asked_at limit %(limit)s for update skip locked)
-            update plan_changes t set fence = t.fence + 1, leased_until = clock_timestamp() + %(lease)s
-            from chosen c where (t.account, t.id) = (c.account, c.id)
-            returning {", ".join(f"t.{name}::text" if name in _JSON else f"t.{name}" for name in _NAMES)}
-            """,
-            {"limit": limit, "lease": timedelta(seconds=lease_s), "late": late, "at": at},
-        )
-        return tuple([_saved(row) async for row in cursor])
-
-    async def lock(self, claimed: PlanChange) -> PlanChange | None:
-        """The row as it is now, held; None when it was claimed since, or nothing more is to be done at the provider."""
-        return await self._one(
-            "account = %s and id = %s and fence = %s and state not in ('failed', 'canceled') and done_fence is null "
-            "for update",
-            (claimed.account, claimed.id, claimed.fence),
-        )
-
     async def hold(self, account: str, id: str) -> PlanChange | None:
         """The row, held until the end of the transaction."""
         return await self._one("account = %s and id = %s for update", (account, id))
@@ -164,13 +124,13 @@ class PlanChanges:
             "select number, at, step, detail from plan_change_steps where account = %s and change = %s order by number",
             (account, change),
         )
-        return tuple([Step(number, at.astimezone(UTC), *rest) async for number, at, *rest in cursor])
+        return tuple([Step(*row) async for row in cursor])
 
     async def settled_at(self, account: str) -> datetime | None:
         """When what the account buys was last looked at for changes."""
         cursor = await self._connection.execute("select settled_at from accounts where account = %s", (account,))
         row = await cursor.fetchone()
-        return row[0].astimezone(UTC) if row and row[0] else None
+        return row[0] if row else None
 
     async def settled(self, account: str, at: datetime, *, next_at: datetime | None) -> None:
         """Say that it was looked at, and when dates alone change it next."""
@@ -185,37 +145,3 @@ class PlanChanges:
             "select account from accounts where settle_at <= %s order by settle_at limit %s", (at, limit)
         )
         return tuple([account async for (account,) in cursor])
-
-    async def _one(self, which: str, values: tuple[object, ...]) -> PlanChange | None:
-        found = await self._many(which, values)
-        return found[0] if found else None
-
-    async def _many(self, which: str, values: tuple[object, ...]) -> tuple[PlanChange, ...]:
-        cursor = await self._connection.execute(f"select {_COLUMNS} from plan_changes where {which}", values)
-        return tuple([_saved(row) async for row in cursor])
-
-
-# Any: what goes into columns of several types.
-def _values(change: PlanChange) -> dict[str, Any]:
-    values: dict[str, Any] = {name: getattr(change, name) for name in _NAMES}
-    for name in _JSON:
-        if values[name] is not None:
-            values[name] = msgspec.json.encode(values[name]).decode()
-    for name in ("reason", "error"):
-        values[name] = values[name].replace("\0", "") if values[name] else None
-    return values
-
-
-def _saved(row: Iterable[Any]) -> PlanChange:
-    values = dict(zip(_NAMES, row, strict=True))
-    for name, decoder in _decoders.items():
-        if values[name] is not None:
-            values[name] = decoder.decode(values[name])
-    for name in _DATES:
-        if values[name] is not None:
-            values[name] = values[name].astimezone(UTC)
-    return PlanChange(**values)
-
-
-def _seconds(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)

@@ -27,8 +27,9 @@ from paygrade.server.state.snapshots import Snapshots
 from paygrade.usage.balances import Grant
 from paygrade.usage.entries import Posting
 from paygrade.usage.history import Drawn, fold
-from paygrade.usage.meters import UNITS_MAX, Refusal, UsageEvent
+from paygrade.usage.meters import Refusal, UsageEvent
 from paygrade.values.errors import Refused
+from paygrade.values.text import QUANTITY_MAX
 
 pytestmark = pytest.mark.anyio
 
@@ -378,7 +379,7 @@ async def test_an_amendment_recounts_what_does_not_add_up(sold: Store, database_
 
 
 async def test_a_balance_that_would_overflow_refuses_the_batch(sold: Store, database_url: str) -> None:
-    most = [event(str(n), quantity=UNITS_MAX) for n in range(1025)]
+    most = [event(str(n), quantity=QUANTITY_MAX) for n in range(1025)]
     with pytest.raises(Refused) as refusal:
         await send(sold, *most)
     assert refusal.value.code == "too_much_usage"

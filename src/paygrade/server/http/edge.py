@@ -8,17 +8,16 @@ import re
 import time
 from collections.abc import MutableMapping
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 from uuid import uuid4
 
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from paygrade.server.http.bodies import invalid, read_key
 from paygrade.server.http.protocol import ShortWay
 from paygrade.server.process.metrics import Metrics
-from paygrade.values.errors import Mistake, Refused
+from paygrade.values.errors import Refused
 
 log = structlog.get_logger("paygrade.http")
 
@@ -69,8 +68,8 @@ def note_request(
         log.info("request", method=method, path=path, status=status, ms=round(ns / 1e6, 1), request_id=request_id)
 
 
-class ReadAddress:
-    """Decodes what the address says, after routing has split it: keys in the path, and the query."""
+class DecodePath:
+    """Decodes path parameters, after routing has split the path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -78,8 +77,6 @@ class ReadAddress:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A new dict: Litestar caches the one it gives for each path.
         scope["path_params"] = {name: _decoded(value) for name, value in scope.get("path_params", {}).items()}
-        if b"%00" in scope["query_string"]:
-            _refuse_nul(scope)
         await self._app(scope, receive, send)
 
 
@@ -87,18 +84,9 @@ def _decoded(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return read_key(unquote(value, errors="strict"), pointer="", noun="thing in a path")
+        return unquote(value, errors="strict")
     except UnicodeDecodeError:
         raise Refused("invalid_key", f"`{value}` in the path is not percent-encoded UTF-8") from None
-
-
-def _refuse_nul(scope: Scope) -> None:
-    """PostgreSQL keeps no NUL in a text; what is not read here may have one."""
-    described = scope["route_handler"].opt.get("described")
-    read = {query.name for query in described.query} if described is not None else set()
-    for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
-        if name in read and "\0" in value:
-            raise invalid("invalid_query", "the query", [Mistake("", f"`{name}`: contains a NUL character")])
 
 
 class NameMethods:

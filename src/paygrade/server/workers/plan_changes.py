@@ -12,15 +12,16 @@ for done before a reading that began after it was done.
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.changes.order import ChangeOrder, Progress
+from paygrade.changes.order import Progress
 from paygrade.changes.plan_change import PlanChange, order_of
+from paygrade.providers.port import Changing
 from paygrade.server.operations.accounts.change_trail import resolved, subject_of
-from paygrade.server.process.retries import pause_s
+from paygrade.server.workers.claims import Queue, give_back
 from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -41,25 +42,11 @@ LATE = timedelta(minutes=2)
 """How long after its time a scheduled change is looked at, if no fact has told of it by then."""
 
 
-class Changing(Protocol):
-    """What carrying out asks of a provider. Calls block and may come from any thread.
-
-    `advance_change` looks how the order stands and takes the next step. It raises Unavailable where it is not known
-    whether the step was taken, and Refused where it was not and no other try will do.
-    """
-
-    def advance_change(self, order: ChangeOrder) -> Progress: ...
-
+CHANGES: Queue[PlanChange] = Queue(
+    "plan_change", lambda tx: tx.plan_changes, ("account", "id"), LEASE_S, values={"late": LATE}
+)
 
 Outcome = Literal["done", "failed", "undone", "pending", "scheduled", "paused", "overtaken"]
-
-
-async def claim_changes(
-    store: "Store", *, limit: int, lease_s: float = LEASE_S, at: datetime
-) -> tuple[PlanChange, ...]:
-    """Take changes on which there is something to do."""
-    async with store.transaction() as tx:
-        return await tx.plan_changes.claim(limit=limit, lease_s=lease_s, late=LATE, at=at)
 
 
 async def advance_change(store: "Store", provider: Changing, clock: "Clock", claimed: PlanChange) -> Outcome:
@@ -178,14 +165,7 @@ async def _account(tx: "Transaction", change: PlanChange) -> Account:
 
 
 async def _pause(store: "Store", claimed: PlanChange, error: Unavailable) -> Outcome:
-    """Keep what went wrong, and give the claim back for another try."""
-    async with store.transaction() as tx:
-        held = await tx.plan_changes.lock(claimed)
-        if held is None:
-            return "overtaken"
-        failed = replace(held, error=f"{error.code}: {error.detail}", attempts=held.attempts + 1)
-        await tx.plan_changes.save(failed, retry_s=pause_s(held.attempts, error))
-    return "paused"
+    return "paused" if await give_back(store, CHANGES, claimed, error) else "overtaken"
 
 
 async def _step(tx: "Transaction", change: PlanChange, step: str, detail: str, at: datetime) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.accounts.record import load_account
 from paygrade.usage.top_ups import TopUpState
 from paygrade.values.errors import Refused
 
@@ -46,16 +46,19 @@ class TopUpList(Struct, frozen=True):
 
 
 async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList:
-    """Top-ups of an account, the latest first. Refused `unknown_account`."""
+    """List an account's top-ups.
+
+    What was bought by itself when units ran low, the latest first, and why what failed did. Refused `unknown_account`.
+    """
     async with store.transaction() as tx:
-        if await tx.accounts.load(account) is None:
-            raise unknown_account(account)
+        await load_account(tx, account, deleted=True)
         return TopUpList(tuple(map(_view, await tx.top_ups.of_account(account, limit=limit))))
 
 
 async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -> TopUpView:
-    """Have a failed top-up bought after all, with a new invoice.
+    """Try a top-up again.
 
+    Have a failed top-up bought after all, with a new invoice. Once it is paid, others may follow in its window.
     Refused `unknown_top_up`, `top_up_not_failed`, or `top_up_open` when its credit is being topped up already.
     """
     async with store.transaction() as tx:

@@ -48,8 +48,7 @@ async def follow_transition(
     known = since is not None or before.version > 0
     # Most readings say nothing new of what is bought, and need no catalog to know it.
     if known and has_changed(before, since or at, after, NO_CATALOG, at):
-        published = await tx.catalogs.load()
-        catalog = published.catalog if published else NO_CATALOG
+        catalog = await tx.catalogs.in_force()
         after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
     for change in open_changes:
         if settled is not None and settled.id == change.id:

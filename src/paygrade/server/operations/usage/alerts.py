@@ -41,7 +41,10 @@ async def look_again(store: "Store", snapshots: "Snapshots", at: datetime) -> in
 
 
 async def list_alerts(store: "Store", *, account: str, limit: int = 100) -> AlertList:
-    """Thresholds this account's usage has passed."""
+    """List alerts.
+
+    Thresholds that usage has passed: those that stand, then those that were resolved, the newest first.
+    """
     async with store.transaction() as tx:
         return AlertList(account, tuple(await tx.alerts.of(account, limit=limit)))
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.catalog.model import NO_CATALOG
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
@@ -46,9 +45,10 @@ class BalanceView(Struct, frozen=True):
 async def give(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, grant: Grant, reason: str, at: datetime
 ) -> GrantView:
-    """Grant units of a feature or credit. Granting the same under the same id again changes nothing.
+    """Grant units.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
+    Grant units of a feature or credit beside what the plan allows. The same grant sent again changes nothing. Refused
+    `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
     `already_expired`.
     """
     _refuse_ended(grant, at)
@@ -94,7 +94,11 @@ async def grant_units(
 
 
 async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
-    """Take back what is left of a grant. Doing it again changes nothing. Refused `unknown_grant`."""
+    """Void a grant.
+
+    Take back what is left of a grant; what was used of it stays used. Refused `unknown_grant`. Doing it again changes
+    nothing.
+    """
     async with store.transaction() as tx:
         work = await _lock_grants(tx, account, pool, at)
         grant = next((g for g in work.grants(account, pool) if g.id == id), None)
@@ -111,8 +115,7 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
 
 async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime) -> UnitOfWork:
     """The grants of a pool, and the window beside them. What has expired of holds on them is still in their counts."""
-    saved, published = await tx.accounts.load(account), await tx.catalogs.load()
-    catalog = published.catalog if published else NO_CATALOG
+    saved, catalog = await tx.accounts.load(account), await tx.catalogs.in_force()
     its = derive(saved.account, catalog, at).entitlements if saved else {}
     windows = windows_of(account, its, [pool])
     return await lock_balances(tx, catalog, [(account, pool, "grant:")], windows, at, expire=False)
@@ -121,9 +124,10 @@ async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime)
 async def state_usage(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, used: int, id: str, reason: str, at: datetime
 ) -> BalanceView:
-    """State how much is used of a feature in its present window, as it should have been counted.
+    """State usage.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
+    Say how much is used in the present window, for example how many seats are taken. The difference is entered in the
+    ledger. Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
     """
     snapshot = await _known(snapshots, store, account, pool, at)
     entitlements, catalog = entitlements_at(snapshot, at), await snapshots.catalog(store)
@@ -153,7 +157,11 @@ async def state_usage(
 
 
 async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:
-    """What the account has of a feature or credit. Refused `unknown_account`, `unknown_feature`, `not_countable`."""
+    """Read a balance.
+
+    What is used, held and left of a feature or credit, grant by grant in the order they are spent. Refused
+    `unknown_account`, `unknown_feature`, `not_countable`.
+    """
     return view_balance(await _known(snapshots, store, account, pool, at), pool, at)
 
 
@@ -187,7 +195,11 @@ class LedgerPage(Struct, frozen=True):
 async def read_ledger(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, before: str | None, limit: int, at: datetime
 ) -> LedgerPage:
-    """The entries that explain a balance. Refused as `read_balance`, and `invalid_query` for an odd `before`."""
+    """Read the ledger.
+
+    What explains a balance: each entry with what it drew, the newest first, denials too; and in which stretches they
+    burned the balance down. Refused `unknown_account`, `unknown_feature`, `not_countable`, `invalid_query`.
+    """
     await _known(snapshots, store, account, pool, at)
     async with store.transaction() as tx:
         found = await tx.ledger.entries(account, pool, before=_place(before), limit=limit + 1)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.catalog.model import NO_CATALOG, MeteredFeature
+from paygrade.catalog.model import MeteredFeature
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.sources import offers
-from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.accounts.record import load_account
 from paygrade.usage.balances import slot_of
 from paygrade.values.errors import Mistake, Refused
 
@@ -62,13 +62,14 @@ async def read_usage(
     group_by: str | None = None,
     at: datetime,
 ) -> UsageView:
-    """Windows that end after `from_at` and begin before `until`. Refused `unknown_account`, `unknown_feature`,
-    `not_countable` or `invalid_query`."""
+    """Read usage.
+
+    What was used and held in each window, the newest first, with the limit it has today, and by whom or by what
+    property if asked. Refused `unknown_account`, `unknown_feature`, `not_countable` or `invalid_query`. Windows that
+    end after `from_at` and begin before `until`.
+    """
     async with store.transaction() as tx:
-        saved, published = await tx.accounts.load(account), await tx.catalogs.load()
-        if saved is None or not saved.account.exists:
-            raise unknown_account(account)
-        catalog = published.catalog if published else NO_CATALOG
+        saved, catalog = await load_account(tx, account), await tx.catalogs.in_force()
         _refuse_uncounted(catalog, feature, group_by)
         kept = await tx.events.windows(
             account, pool=feature, from_at=from_at or at - PAST, until=until or at + _MOMENT, limit=WINDOWS_MAX + 1
