@@ -170,6 +170,10 @@ _WINDOWED = Law(
     {
         "if": {"required": ["rolling"]},
         "then": {"properties": {"every": False, "rollover": False, "overage": {"type": "string"}}},
+        "anyOf": [
+            {"properties": {"limit": {"const": "unlimited"}, "per_member": False}},
+            *({"required": [key]} for key in WINDOW),
+        ],
     },
     _bar_unwindowed,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -157,6 +157,7 @@ ONLY_THE_PARSER_KNOWS = re.compile(
 """Names that must exist, and what depends on them, on the order of things or on how long something is."""
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_the_schema_and_the_parser_agree_on_a_document(data: st.DataObject) -> None:
     base = data.draw(st.sampled_from([SAMPLE, REFERENCE]))
@@ -170,10 +171,10 @@ def test_the_schema_and_the_parser_agree_on_a_document(data: st.DataObject) -> N
     for document in documents:
         found = mistakes(partial(parse, document))
         if not found:
-            assert refused_by_schema(document) == []
+            assert VALIDATOR.is_valid(document)
         # What a term may say depends on its feature's kind, which is the next test.
         elif any("/entitlements/" not in it.pointer and not ONLY_THE_PARSER_KNOWS.match(it.message) for it in found):
-            assert refused_by_schema(document)
+            assert not VALIDATOR.is_valid(document)
 
 
 SOLD: list[Feature | Credit] = [
@@ -199,6 +200,7 @@ TERM_KEYS = [
 SPOKEN = VALUES.filter(lambda value: value is not ABSENT)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([PLAN_TERMS, ADD_ON_TERMS]),
     st.sampled_from(SOLD),

@@ -52,7 +52,7 @@ async def put_account(account: FromPath[str], request: HttpRequest, context: InC
 
 @get("/v1/accounts/{account:str}", opt=describe("accounts", accounts.get_account))
 async def get_account(account: FromPath[str], context: InContext) -> accounts.AccountView:
-    return await accounts.get_account(context.store, account=account)
+    return await accounts.get_account(context.store, account=account, at=context.clock.now())
 
 
 @delete("/v1/accounts/{account:str}", opt=describe("accounts", accounts.delete_account))
