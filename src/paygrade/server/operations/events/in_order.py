@@ -1,4 +1,4 @@
-"""Drawing: usage events whose effect depends on what is there, one by one and in the order they were sent.
+"""In-order ingest: usage events whose effect depends on what is there, one by one and in the order of their times.
 
 Laws: everything an event can change is locked before anything is read, in the order of its keys; what an entry says it
 changed is what it changed; an event that cannot be taken leaves nothing behind; what is used of a feature never falls
@@ -101,15 +101,19 @@ class InOrder:
         self._work = work
         self._chains = chains
         self._seen = seen
+        self._sent: dict[tuple[str, str], int] = {}
+        """The places of those that have had their turn, among what was sent."""
         self._new_values: set[tuple[Key, str]] = set()
         self._drawn: dict[tuple[str, str], tuple[Sequence[Posting], Read | None, str | None]] = {}
 
     async def take(self, each: Taken) -> Refusal | None:
         """Let one event take effect, or say why it cannot."""
         chain, priced, taken_back = None, tuple[Posting, ...](), tuple[Posting, ...]()
+        self._sent[each.event.account, each.event.id] = each.index
         if each.event.amends is not None:
-            chain = self._chains.get((each.event.account, each.event.amends))
-            if chain is None:
+            amended = (each.event.account, each.event.amends)
+            chain = self._chains.get(amended)
+            if chain is None or self._sent.get(amended, -1) > each.index:
                 return Refusal("unknown_id", f"there is no event `{each.event.amends}` of this account to amend")
             priced, taken_back = _taken_back(chain)
         savepoint = self._work.savepoint()
