@@ -35,7 +35,12 @@ async def list_accounts(
 
 @put(
     "/v1/accounts/{account:str}",
-    opt=describe("accounts", accounts.put_account, sent=Sent(examples.ACCOUNT_STATEMENT, AccountStatement)),
+    opt=describe(
+        "accounts",
+        accounts.put_account,
+        sent=Sent(examples.ACCOUNT_STATEMENT, AccountStatement),
+        problems=("unknown_provider",),
+    ),
 )
 async def put_account(account: FromPath[str], request: HttpRequest, context: InContext) -> accounts.AccountView:
     said = read_body(AccountStatement, await request.body())
