@@ -186,9 +186,8 @@ def create_app(
                 ("group commit", commits.run),
                 ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
+                *([] if first is None else [(FIRST, first)]),
             ]
-            if first is not None:
-                everything.append((FIRST, first))
             for name, start in everything:
                 tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
             try:
