@@ -332,7 +332,8 @@ async def gone(database_url: str) -> None:
             cursor = await connection.execute(
                 "select from pg_stat_activity where datname = current_database() and xact_start is not null "
                 "and pid <> pg_backend_pid() and state <> 'idle' "
-                "union all select from pg_locks where locktype = 'advisory' and classid = %s and database = (select oid from pg_database where datname = current_database())",
+                "union all select from pg_locks where locktype = 'advisory' and classid = %s "
+                "and database = (select oid from pg_database where datname = current_database())",
                 (HOLDERS_LOCK,),
             )
             return await cursor.fetchone() is None
