@@ -30,7 +30,8 @@ from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.connection import REQUESTS_PER_SECOND
 from paygrade.server.operations.sync.repair import Sweep, load_sweep, start_sweep
 from paygrade.server.process.clock import Clock
-from paygrade.server.workers.sweeps import run_sweep
+from paygrade.server.workers.claims import take
+from paygrade.server.workers.sweeps import run_sweep, sweeps_of
 from support.large_account import LeanStripe
 
 COUNT = int(os.environ.get("SUBSCRIPTIONS", "100000"))
@@ -76,8 +77,9 @@ def _measure(database_url: str, url: str, *, per_second: float | None) -> None:
 async def _sweep(database_url: str, url: str, per_second: float | None) -> Sweep:
     provider = StripeProvider(api_key="sk_test_lean", api_base=url, max_requests_per_second=per_second)
     async with Store(database_url) as store:
-        started = await start_sweep(store, dry_run=False, at=datetime.now(UTC))
-        assert await run_sweep(store, provider, Clock()) == "finished"
+        started = await start_sweep(store, "stripe", dry_run=False, at=datetime.now(UTC))
+        (claimed,) = await take(store, sweeps_of("stripe"), limit=1, at=datetime.now(UTC))
+        assert await run_sweep(store, provider, Clock(), claimed) == "finished"
         return await load_sweep(store, id=started.sweep.id)
 
 

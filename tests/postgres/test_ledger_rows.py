@@ -2,21 +2,15 @@
 
 import asyncio
 
-import psycopg
 import pytest
 
 from paygrade.postgres.store import Store
 from paygrade.usage.entries import Entry, Posting
 from paygrade.values.errors import Refused
 from support.fake_provider import T0
+from support.waiting import somebody_waits
 
 pytestmark = pytest.mark.anyio
-
-
-async def waits_for_lock(database_url: str) -> bool:
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        cursor = await connection.execute("select from pg_locks where not granted")
-        return await cursor.fetchone() is not None
 
 
 def entry(id: str, feature: str = "calls") -> Entry:
@@ -74,8 +68,6 @@ async def test_what_another_transaction_entered_is_known_once_its_slots_are_lock
     async with store.transaction() as tx:
         await tx.ledger.take([key], [key[:2]], [], [], T0)
         waiting = asyncio.create_task(take())
-        async with asyncio.timeout(10):
-            while not await waits_for_lock(database_url):
-                await asyncio.sleep(0.01)
+        await somebody_waits(database_url)
         await tx.ledger.write([entry("one")])
     assert await waiting

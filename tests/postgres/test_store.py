@@ -1,15 +1,8 @@
 """The store on real PostgreSQL."""
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import psycopg
 import pytest
@@ -19,6 +12,8 @@ from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Customer, Fact, Profile
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store, Transaction
+from paygrade.server.workers.claims import take
+from paygrade.server.workers.sync import SUBJECTS
 from paygrade.values.errors import Unavailable
 from support.fake_provider import T0, customer, pro
 from support.samples import CATALOG, fact_lists
@@ -124,6 +119,17 @@ async def test_when_facts_were_learned_never_goes_back(store: Store) -> None:
     assert learned == [T0 + timedelta(hours=1)] * 2
 
 
+async def test_instants_come_out_in_utc_wherever_the_server_is(store: Store, database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("do $$ begin execute format('alter database %I set timezone = %L', current_database(),"
+                                 " 'Asia/Kathmandu'); end $$")  # fmt: skip
+    async with Store(database_url) as other, other.transaction() as tx:
+        await named(tx, "acme", "Acme")
+        (fact,) = await tx.accounts.facts("acme")
+        assert fact.recorded_at.tzinfo is UTC
+        assert fact.recorded_at == T0
+
+
 async def test_a_page_finds_parts_of_names_and_takes_wildcards_as_themselves(store: Store) -> None:
     async with store.transaction() as tx:
         for key, name in (("a", "100% Acme"), ("b", "1000 Acme"), ("c", "other"), ("d", "under_score")):
@@ -141,7 +147,8 @@ async def test_a_customer_finds_its_account(store: Store) -> None:
     async with store.transaction() as tx:
         await save(tx, "acme", Fact(1, "stripe:cus_1", 1, T0, customer(pro())))
         await tx.subjects.mark(["stripe:cus_1"])
-        (claim,) = await tx.subjects.claim(limit=1, lease_s=60, at=T0)
+    (claim,) = await take(store, SUBJECTS, limit=1, at=T0)
+    async with store.transaction() as tx:
         await tx.subjects.settle(claim, account="acme")
         found = await tx.accounts.page(after="", limit=10, search="cus_1")
     assert [saved.account.key for saved in found] == ["acme"]
@@ -158,107 +165,14 @@ async def test_a_catalog_is_read_back_as_it_was_parsed(store: Store) -> None:
     assert list(saved.document) == ["b", "a"]
 
 
-async def test_of_two_claims_one_gets_the_subject(store: Store) -> None:
-    async with store.transaction() as tx:
-        await tx.subjects.mark(["stripe:cus_1"])
-
-    async def claim() -> int:
-        async with store.transaction() as tx:
-            return len(await tx.subjects.claim(limit=5, lease_s=60, at=T0))
-
-    assert sorted(await asyncio.gather(*(claim() for _ in range(5)))) == [0, 0, 0, 0, 1]
-
-
-@asynccontextmanager
-async def listening(store: Store) -> AsyncIterator[None]:
-    ready = asyncio.Event()
-    task = asyncio.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
-    await asyncio.wait_for(ready.wait(), 10)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def claim(store: Store) -> int:
-    async with store.transaction() as tx:
-        return len(await tx.subjects.claim(limit=1, lease_s=60, at=T0))
-
-
-async def mark(store: Store, subject: str) -> None:
-    async with store.transaction() as tx:
-        await tx.subjects.mark([subject])
-
-
-CLAIMER = """
-import asyncio, sys
-from paygrade.postgres.store import Store
-
-async def main():
-    async with Store(sys.argv[1]) as store:
-        ready = asyncio.Event()
-        listening = asyncio.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
-        await ready.wait()
-        async with store.transaction() as tx:
-            (claim,) = await tx.subjects.claim(limit=1, lease_s=60, at=DATE)
-        print("claimed", flush=True)
-        await listening
-
-asyncio.run(main())
-""".replace("DATE", f"__import__('datetime').datetime.fromisoformat('{T0.isoformat()}')")
-
-
-async def test_the_lease_of_a_process_that_was_killed_ends_with_it(store: Store, database_url: str) -> None:
-    await mark(store, "stripe:cus_1")
-    claimer = subprocess.Popen([sys.executable, "-c", CLAIMER, database_url], stdout=subprocess.PIPE, text=True)
-    assert claimer.stdout is not None
-    assert await asyncio.to_thread(claimer.stdout.readline) == "claimed\n"
-    assert await claim(store) == 0, "it lives"
-    os.kill(claimer.pid, signal.SIGKILL)
-    claimer.communicate()
-    await eventually(lambda: claim(store))
-
-
-async def eventually(taken: Callable[[], Awaitable[int]]) -> None:
-    give_up_at = time.monotonic() + 30
-    while not await taken():
-        assert time.monotonic() < give_up_at
-        await asyncio.sleep(0.01)
-
-
-async def test_a_lease_holds_as_long_as_its_holder_listens(store: Store, database_url: str) -> None:
-    await mark(store, "stripe:cus_1")
-    async with Store(database_url) as other:
-        async with listening(store):
-            assert await claim(store) == 1
-            assert await claim(other) == 0
-        await eventually(lambda: claim(other))
-
-
-async def test_a_lease_does_not_come_back_with_the_next_connection(store: Store, database_url: str) -> None:
-    await mark(store, "stripe:cus_1")
-    async with listening(store):
-        assert await claim(store) == 1
-    async with listening(store):
-        await eventually(lambda: claim(store))
-
-
-async def test_without_a_listener_a_lease_holds_for_its_time(store: Store, database_url: str) -> None:
-    await mark(store, "stripe:cus_1")
-    assert await claim(store) == 1
-    async with Store(database_url) as other, listening(other):
-        assert await claim(other) == 0
-
-
 async def test_a_connection_that_ended_while_nobody_used_it_is_replaced(store: Store, database_url: str) -> None:
-    await mark(store, "stripe:cus_1")
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
-    assert await claim(store) == 1
+    async with store.transaction() as tx:
+        assert await tx.accounts.load("acme") is None
 
 
 async def test_the_inbox_forgets_handled_events_only(store: Store) -> None:
@@ -270,4 +184,4 @@ async def test_the_inbox_forgets_handled_events_only(store: Store) -> None:
             )  # fmt: skip
         assert await tx.inbox.purge(kept=timedelta(days=45), at=T0 + timedelta(days=45)) == 0
         assert await tx.inbox.purge(kept=timedelta(days=45), at=T0 + timedelta(days=46)) == 1
-        assert [event.id for event in await tx.inbox.unhandled("stripe:cus_1")] == ["evt_waiting"]
+        assert await tx.inbox.count() == (1, 1, T0)

@@ -1,42 +1,45 @@
 """The tables of plan changes and quotes as dicts, and a ledger in which nobody has used anything (`tables.py`)."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
+from msgspec import convert
 from msgspec.structs import replace
 
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange
 from paygrade.changes.quote import Quote
 from paygrade.postgres.ledger import Taken
+from paygrade.postgres.plan_changes import ClaimedChange
 
-Named = tuple[str, str]
-"""Account and id."""
+from .claim_tables import ClaimedRow, ClaimTables, Kind
 
 
-class ChangeRow(Struct, frozen=True):
-    change: PlanChange
-    leased_until: datetime | None = None
-    retry_at: datetime | None = None
+def _waits(row: ClaimedRow, values: Mapping[str, Any]) -> bool:
+    change: PlanChange = row.saved
+    unresolved = change.state in UNDER_WAY or (change.state == "applied" and change.schedule is not None)
+    due = change.effective_at is not None and change.effective_at + values["late"] <= values["at"]
+    return (
+        change.done_fence is None
+        and unresolved
+        and (change.state != "scheduled" or change.undo or due)
+        and not change.is_manual
+    )
+
+
+CHANGES = Kind(
+    key=lambda row: (row.saved.account, row.saved.id),
+    waiting=((_waits, lambda row: row.saved.asked_at),),
+    is_open=lambda row: row.saved.state not in ("failed", "canceled") and row.saved.done_fence is None,
+)
 
 
 class NotUnique(Exception):
     """A row that the database refuses to have twice."""
 
 
-class ChangeTables:
+class ChangeTables(ClaimTables):
     """What a transaction over the tables in memory does with the nouns of plan changes and of usage."""
-
-    _now: Callable[[], datetime]
-    _written: defaultdict[str, dict[Any, Any]]
-
-    def _get(self, table: str, key: Any) -> Any:
-        raise NotImplementedError
-
-    def _rows(self, table: str) -> list[Any]:
-        raise NotImplementedError
 
     # Plan changes
 
@@ -46,31 +49,33 @@ class ChangeTables:
             return False
         if change.quote is not None and any(change.quote == other.quote for other in mine):
             return False
-        self._written["plan_changes"][change.account, change.id] = ChangeRow(change)
+        row = ClaimedRow(convert(change, ClaimedChange, from_attributes=True))
+        self._written["plan_changes"][change.account, change.id] = row
         return True
 
     def _plan_changes_save(
         self, change: PlanChange, *, lease_s: float | None = None, retry_s: float | None = None
     ) -> None:
-        row: ChangeRow = self._get("plan_changes", (change.account, change.id))
         if any(other.id != change.id and _clash(change, other) for other in self._of(change.account)):
             raise NotUnique(f"{change.account}: two changes that are {change.state}")
-        kept = replace(change, key=row.change.key, quote=row.change.quote, fence=row.change.fence)
-        self._written["plan_changes"][change.account, change.id] = ChangeRow(kept, self._in(lease_s), self._in(retry_s))
+        before: ClaimedChange = self._get("plan_changes", (change.account, change.id)).saved
+        fields = {name: getattr(change, name) for name in change.__struct_fields__ if name not in ("key", "quote")}
+        kept = replace(before, **fields)
+        self._claims_save("plan_changes", kept, lease_s=lease_s, retry_s=retry_s)
 
     def _plan_changes_take_back(self, change: PlanChange) -> PlanChange:
-        row: ChangeRow = self._get("plan_changes", (change.account, change.id))
-        undone = replace(row.change, undo=True, done_fence=None, attempts=0, error=None)
-        self._written["plan_changes"][change.account, change.id] = ChangeRow(undone, row.leased_until)
+        row: ClaimedRow = self._get("plan_changes", (change.account, change.id))
+        undone: PlanChange = replace(row.saved, undo=True, done_fence=None, attempts=0, error=None)
+        self._written["plan_changes"][change.account, change.id] = ClaimedRow(undone, row.leased_until)
         return undone
 
     def _plan_changes_hurry(self, change: PlanChange) -> None:
-        row: ChangeRow = self._get("plan_changes", (change.account, change.id))
+        row: ClaimedRow = self._get("plan_changes", (change.account, change.id))
         self._written["plan_changes"][change.account, change.id] = replace(row, retry_at=None)
 
     def _plan_changes_find(self, account: str, id: str) -> PlanChange | None:
-        row: ChangeRow | None = self._get("plan_changes", (account, id))
-        return row.change if row is not None else None
+        row: ClaimedRow | None = self._get("plan_changes", (account, id))
+        return row.saved if row is not None else None
 
     def _plan_changes_hold(self, account: str, id: str) -> PlanChange | None:
         return self._plan_changes_find(account, id)
@@ -95,41 +100,9 @@ class ChangeTables:
         found = [c for c in self._of(account) if (c.subscription, c.state) == (subscription, "applied") and went(c)]
         return max(found, key=lambda change: (change.resolved_at, change.asked_at), default=None)
 
-    def _plan_changes_claim(
-        self, *, limit: int, lease_s: float, late: timedelta, at: datetime, locked: Collection[Named]
-    ) -> tuple[PlanChange, ...]:
-        now = self._now()
-
-        def waits(row: ChangeRow) -> bool:
-            change = row.change
-            unresolved = change.state in UNDER_WAY or (change.state == "applied" and change.schedule is not None)
-            due = change.effective_at is not None and change.effective_at + late <= at
-            return (
-                change.done_fence is None
-                and unresolved
-                and (change.state != "scheduled" or change.undo or due)
-                and not change.is_manual
-                and (row.leased_until is None or row.leased_until <= now)
-                and (row.retry_at is None or row.retry_at <= now)
-                and (change.account, change.id) not in locked
-            )
-
-        chosen = sorted(filter(waits, self._rows("plan_changes")), key=lambda row: row.change.asked_at)[:limit]
-        claimed = [replace(row.change, fence=row.change.fence + 1) for row in chosen]
-        for row, change in zip(chosen, claimed, strict=True):
-            held = ChangeRow(change, self._in(lease_s), row.retry_at)
-            self._written["plan_changes"][change.account, change.id] = held
-        return tuple(claimed)
-
-    def _plan_changes_lock(self, claimed: PlanChange) -> PlanChange | None:
-        held = self._plan_changes_find(claimed.account, claimed.id)
-        if held is None or held.fence != claimed.fence or held.done_fence is not None:
-            return None
-        return held if held.state not in ("failed", "canceled") else None
-
     def _plan_changes_note_reverted(self, account: str, id: str, *, by: str) -> None:
-        row: ChangeRow = self._get("plan_changes", (account, id))
-        self._written["plan_changes"][account, id] = replace(row, change=replace(row.change, reverted_by=by))
+        row: ClaimedRow = self._get("plan_changes", (account, id))
+        self._written["plan_changes"][account, id] = replace(row, saved=replace(row.saved, reverted_by=by))
 
     def _plan_changes_step(self, account: str, change: str, step: str, detail: str, at: datetime) -> None:
         """Nothing that is decided rests on the steps."""
@@ -147,10 +120,7 @@ class ChangeTables:
         return tuple(account for _, account in sorted(due)[:limit])
 
     def _of(self, account: str) -> list[PlanChange]:
-        return [row.change for row in self._rows("plan_changes") if row.change.account == account]
-
-    def _in(self, seconds: float | None) -> datetime | None:
-        return None if seconds is None else self._now() + timedelta(seconds=seconds)
+        return [row.saved for row in self._rows("plan_changes") if row.saved.account == account]
 
     # Quotes
 

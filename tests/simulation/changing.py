@@ -1,6 +1,6 @@
 """Those who carry plan changes out, and settle accounts when their dates come: loops of every worker.
 
-Laws: what runs is the server's own `claim_changes`, `advance_change` and `follow_due_transitions`, with the real
+Laws: what runs is the server's own `take`, `advance_change` and `follow_due_transitions`, with the real
 `StripeOrders`; a worker looks ever more rarely while there is nothing to do, so that weeks cost little.
 """
 
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.plan_change import PlanChange
+from paygrade.postgres.plan_changes import ClaimedChange
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.previews import StripePreviewer
 from paygrade.server.operations.accounts.transition import follow_due_transitions
-from paygrade.server.workers.plan_changes import LATE, advance_change, claim_changes
+from paygrade.server.workers.claims import give_back, take
+from paygrade.server.workers.plan_changes import CHANGES, LATE, advance_change
 from paygrade.values.errors import Unavailable
 from simulation.merchant import DAY_S
 
@@ -31,6 +33,8 @@ CLAIMED_MAX = 4
 
 class EngineCommands:
     """The `Changing` of the workers, and whoever shows what a change will cost."""
+
+    name = "stripe"
 
     def __init__(self, run: "Run") -> None:
         connection = EngineConnection(run.stripe, run.provider, run.draw)
@@ -93,24 +97,25 @@ class Changing:
                 look_s = LOOK_FIRST_S
 
     async def _carry_out(self, process: "Process", wake: asyncio.Event) -> bool:
-        """What `workers.change_plans` does, without waiting for the slowest."""
-        claims = await claim_changes(self._run.store, limit=CLAIMED_MAX, at=self._run.clock.now())
+        """What `workers.claims.work` does with plan changes."""
+        claims = await take(self._run.store, CHANGES, limit=CLAIMED_MAX, at=self._run.clock.now())
         for claim in claims:
             process.start(self._advance(claim, wake))
         return bool(claims)
 
-    async def _advance(self, claim: PlanChange, wake: asyncio.Event) -> None:
+    async def _advance(self, claim: ClaimedChange, wake: asyncio.Event) -> None:
         WAITS.set(True)
         try:
             outcome = await advance_change(self._run.store, self.commands, self._run.clock, claim)
-        except Unavailable:
-            outcome = "overtaken"
         except Exception as error:  # noqa: BLE001  # as the top of the worker's loop does
-            self._run.broken.append(f"{claim.account} {claim.key}: {error!r}")
-            return
+            outcome = "failed"
+            if not isinstance(error, Unavailable):
+                self._run.broken.append(f"{claim.account} {claim.key}: {error!r}")
+            with suppress(Unavailable):
+                await give_back(self._run.store, CHANGES, claim, error)
         self._run.note(f"worker: change {claim.key} of {claim.account} fence {claim.fence}: {outcome}")
         wake.set()
 
     async def _settle(self) -> bool:
-        """What `workers.settle_when_due` does."""
+        """What the workers do when an account's dates come."""
         return await follow_due_transitions(self._run.store, at=self._run.clock.now()) > 0

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange
-from paygrade.postgres.subjects import Claim
+from paygrade.postgres.claims import Candidate
 from paygrade.values.errors import Unavailable
 
 from .tables import Dump
@@ -27,9 +27,6 @@ Key = tuple[str, ...]
 NOUNS = frozenset(
     {"subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls", "plan_changes", "quotes", "ledger"}
 )
-CLAIMS = {("subjects", "claim"): "subject", ("plan_changes", "claim"): "change"}
-"""What takes rows that nobody has, instead of waiting for them."""
-
 Statement = tuple[str, str, tuple[Any, ...], dict[str, Any]]
 
 CONNECTIONS_MAX = 20
@@ -113,10 +110,6 @@ class Database:
 
     def exists(self, key: Key) -> bool:
         return key in self._inserted
-
-    def locked_by_others(self, kind: str, transaction: "HostileTransaction") -> frozenset[Any]:
-        keys = [key for key, owner in self._owners.items() if key[0] == kind and owner is not transaction]
-        return frozenset(key[1] if len(key) == 2 else key[1:] for key in keys)
 
     def changes_under_way(self, account: str) -> list[Key]:
         """The rows of an account's plan changes that are not resolved, in the order they were asked for."""
@@ -256,16 +249,11 @@ class HostileTransaction:
                 database.take(key, self)
                 if key[0].startswith("new "):
                     self.inserted.add(key)
-        claims = CLAIMS.get((noun, method))
-        if claims is not None:
-            named = {**named, "locked": database.locked_by_others(claims, self)}
         assert self._inner is not None
         result = self._inner.perform(noun, method, *args, **named)
-        if claims is not None:
-            # PostgreSQL returns the rows of an update in any order; which it is must not matter, but be the same.
+        if method == "candidates":
+            # In which order those come that have waited equally long must not matter, but be the same.
             result = tuple(sorted(result, key=_order_of))
-            for claim in result:
-                database.take(_key_of(claim), self)
         if (noun, method) == ("plan_changes", "to_settle"):
             result = tuple(sorted(result))
         self.calls.append(Call(noun, method, args, named, result))
@@ -289,9 +277,9 @@ class HostileTransaction:
         match noun, method:
             case "subjects", "mark":
                 return [("subject", subject) for subject in sorted(set(args[0]))]
-            case "subjects", "lock":
-                return [("subject", args[0])]
-            case "subjects", "settle" | "fail":
+            case "subjects" | "plan_changes", "take":
+                return [(noun.removesuffix("s").removeprefix("plan_"), *args[0].key)]
+            case "subjects", "lock" | "settle" | "fail":
                 return [("subject", args[0].subject)]
             case "inbox", "add":
                 return [("new event", named["subject"], named["event_id"])]
@@ -307,15 +295,17 @@ class HostileTransaction:
             case "plan_changes", "add":
                 # An account has one that is being made: whoever adds another one waits to hear what becomes of it.
                 return [("adding to", args[0].account), _key_of(args[0])]
-            case "plan_changes", "save" | "take_back" | "hurry" | "lock":
+            case "plan_changes", "save" | "take_back" | "hurry" | "lock" | "fail":
                 return [_key_of(args[0])]
             case "plan_changes", "hold" | "note_reverted":
                 return [("change", args[0], args[1])]
             case "plan_changes", "under_way" if named.get("locked", True):
                 return self._database.changes_under_way(args[0])
-            case "sweeps", "start" | "start_regularly" | "claim" | "hold" | "advance" | "finish" | "fail":
+            case "sweeps", "start" | "start_regularly" | "take" | "hold" | "save" | "finish" | "fail":
                 return [("sweep",)]
-            case "polls", "claim" | "hold" | "finish" | "fail":
+            case "polls", "candidates":
+                return [("new poll", named["provider"])]
+            case "polls", "take" | "lock" | "save" | "keep" | "fail":
                 return [("poll",)]
         return []
 
@@ -331,16 +321,13 @@ class Noun:
         return partial(self._transaction.perform, self._name, method)
 
 
-def _key_of(claimed: Claim | PlanChange) -> Key:
-    """The row of what is claimed."""
-    if isinstance(claimed, PlanChange):
-        return ("change", claimed.account, claimed.id)
-    return ("subject", claimed.subject)
+def _key_of(change: PlanChange) -> Key:
+    return ("change", change.account, change.id)
 
 
-def _order_of(claimed: Claim | PlanChange) -> tuple[Any, ...]:
+def _order_of(candidate: Candidate) -> tuple[Any, ...]:
     """By what does not rest on ids of changes, which are drawn anew in each run."""
-    return (claimed.asked_at, claimed.account) if isinstance(claimed, PlanChange) else (claimed.subject,)
+    return candidate.key[:1]
 
 
 def _unavailable(detail: str) -> Unavailable:

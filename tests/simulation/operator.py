@@ -104,7 +104,7 @@ class Operator:
         answers: list[StartedSweep] = []
 
         async def ask() -> None:
-            answers.append(await start_sweep(self._run.store, dry_run=False, at=self._run.clock.now()))
+            answers.append(await start_sweep(self._run.store, "stripe", dry_run=False, at=self._run.clock.now()))
 
         while not any(answer.started for answer in answers):
             if answers:

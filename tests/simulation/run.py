@@ -23,9 +23,10 @@ from paygrade.providers.stripe.events import refs
 from paygrade.server.operations.sync.inbox import receive_event
 from paygrade.server.operations.sync.repair import Sweep, load_sweep
 from paygrade.server.process.clock import Clock
-from paygrade.server.workers.polls import poll_events
-from paygrade.server.workers.sweeps import run_sweep, start_sweep_regularly
-from paygrade.server.workers.sync import claim_subjects, fail_claim, sync_subject
+from paygrade.server.workers.claims import give_back, take
+from paygrade.server.workers.polls import poll_events, polls_of
+from paygrade.server.workers.sweeps import run_sweep, start_sweep_regularly, sweeps_of
+from paygrade.server.workers.sync import SUBJECTS, sync_subject
 from paygrade.values.errors import Unavailable
 from simulation.merchant import DAY_S, DOCUMENT, Shop
 from simulation.subscribers import Owners
@@ -284,14 +285,14 @@ class Run:
         return process
 
     async def _work(self, process: Process, number: int) -> None:
-        """What `workers.sync_subjects` does, looking ever more rarely while there is nothing to be read."""
+        """What `workers.claims.work` does with subjects, looking ever more rarely while there is nothing to be read."""
         look_s = LOOK_FIRST_S
         while True:
             wake = self._wakes[number]
             wake.clear()
             claims: tuple[Claim, ...] = ()
             with suppress(Unavailable):
-                claims = await claim_subjects(self.store, limit=self.weather.limit, at=self.clock.now())
+                claims = await take(self.store, SUBJECTS, limit=self.weather.limit, at=self.clock.now())
             for claim in claims:
                 process.start(self._read(claim, wake))
             look_s = LOOK_FIRST_S if claims else min(look_s * LOOK_RARER, LOOK_MAX_S)
@@ -301,18 +302,17 @@ class Run:
     async def _read(self, claim: Claim, wake: asyncio.Event) -> None:
         try:
             outcome = await sync_subject(self.store, self.provider, self.clock, claim)
-        except Unavailable:
-            outcome = "failed"
         except Exception as error:  # noqa: BLE001  # as the top of the worker's loop does
-            self.broken.append(f"{claim.subject}: {error!r}")
+            outcome = "failed"
+            if not isinstance(error, Unavailable):
+                self.broken.append(f"{claim.subject}: {error!r}")
             with suppress(Unavailable):
-                await fail_claim(self.store, claim, error)
-            return
+                await give_back(self.store, SUBJECTS, claim, error)
         self.note(f"worker: {claim.subject} fence {claim.fence}: {outcome}")
         wake.set()
 
     async def _repair(self, look: Callable[[], Awaitable[str]], wake: asyncio.Event) -> None:
-        """What `workers.sweep_when_due` and `poll_when_due` do, looking ever more rarely unless something failed."""
+        """What the workers `sweep` and `poll` do, looking ever more rarely unless something failed."""
         look_s = LOOK_FIRST_S
         while True:
             wake.clear()
@@ -333,14 +333,18 @@ class Run:
 
     async def _sweep_if_due(self) -> str:
         every = self.weather.sweep_every
-        if every is not None and await start_sweep_regularly(self.store, every=every, at=self.clock.now()):
+        if every is not None and await start_sweep_regularly(self.store, "stripe", every=every, at=self.clock.now()):
             self.note("repair: a sweep begins")
-        return await run_sweep(self.store, self.provider, self.clock)
+        for claimed in await take(self.store, sweeps_of("stripe"), limit=1, at=self.clock.now()):
+            return await run_sweep(self.store, self.provider, self.clock, claimed)
+        return "nothing"
 
     async def _poll_if_due(self) -> str:
         if not self.weather.polls:
             return "nothing"
-        return await poll_events(self.store, self.provider, self.clock, webhooks=True)
+        for claimed in await take(self.store, polls_of("stripe"), limit=1, at=self.clock.now()):
+            return await poll_events(self.store, self.provider, self.clock, claimed, webhooks=True)
+        return "nothing"
 
     async def _poll_to_the_end(self) -> None:
         """Until a poll that began after now is through."""

@@ -6,7 +6,7 @@ That this is a faithful model is itself tested: the same seeds end alike on Post
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,15 +16,17 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription
 from paygrade.catalog.model import Catalog
-from paygrade.changes.plan_change import PlanChange
 from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
-from paygrade.postgres.subjects import Claim, ClaimedEvent, HeldSubject, KnownSubject, MarkedSubject
+from paygrade.postgres.claims import Candidate
+from paygrade.postgres.plan_changes import ClaimedChange
+from paygrade.postgres.subjects import Claim, ClaimedEvent, KnownSubject, MarkedSubject
 from paygrade.values.states import TERMINAL
 
-from .change_tables import ChangeTables
+from .change_tables import CHANGES, ChangeTables
+from .claim_tables import ClaimTables, Kind
 from .loop import START
-from .repair_tables import RepairTables
+from .repair_tables import POLLS, SWEEPS, RepairTables
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -74,20 +76,32 @@ class Dump(Struct, frozen=True):
     """What is open: subject, subscription, field."""
     sweeping: bool = False
     """Whether a sweep is unfinished."""
-    changes: tuple[PlanChange, ...] = ()
+    changes: tuple[ClaimedChange, ...] = ()
     to_settle: tuple[datetime, ...] = ()
     """When dates change next what accounts buy."""
 
 
-def in_order(changes: Iterable[PlanChange]) -> tuple[PlanChange, ...]:
+def in_order(changes: Iterable[ClaimedChange]) -> tuple[ClaimedChange, ...]:
     """Plan changes in an order that does not rest on their ids, which are drawn anew in each run."""
     return tuple(sorted(changes, key=lambda change: (change.asked_at, change.account, change.key)))
 
 
 TABLES = (
     *("subjects", "inbox", "accounts", "facts", "links", "subscriptions"),
-    *("drift", "sweeps", "sightings", "polls"),
+    *("drift", "sweeps", "touched", "sightings", "polls"),
     *("plan_changes", "settled", "quotes"),
+)
+
+
+SUBJECTS = Kind(
+    key=lambda row: (row.subject,),
+    waiting=(
+        (lambda row, _: row.dirty > row.synced, lambda row: (row.swept, row.marked_at or START)),
+        (
+            lambda row, values: row.dirty == row.synced and row.due_at is not None and row.due_at <= values["at"],
+            lambda row: row.due_at,
+        ),
+    ),
 )
 
 
@@ -111,13 +125,15 @@ class Tables:
             inbox={key: row.handled for key, row in sorted(rows["inbox"].items())},
             drift=tuple(sorted(rows["drift"])),
             sweeping=any(row.saved.finished_at is None for row in rows["sweeps"].values()),
-            changes=in_order(row.change for row in rows["plan_changes"].values()),
+            changes=in_order(row.saved for row in rows["plan_changes"].values()),
             to_settle=tuple(sorted(at for _, _, at in rows["settled"].values() if at is not None)),
         )
 
 
-class TablesTransaction(RepairTables, ChangeTables):
+class TablesTransaction(RepairTables, ChangeTables, ClaimTables):
     """One transaction: the methods are named after the noun and the method of `postgres/` that they stand for."""
+
+    _kinds = {"subjects": SUBJECTS, "plan_changes": CHANGES, "sweeps": SWEEPS, "polls": POLLS}
 
     def __init__(self, tables: Tables) -> None:
         self._tables, self._now = tables, tables.now
@@ -126,7 +142,8 @@ class TablesTransaction(RepairTables, ChangeTables):
     def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any:
         if noun == "tell":
             return None  # who hears is the network's business
-        return getattr(self, f"_{noun}_{method}")(*args, **named)
+        own = getattr(self, f"_{noun}_{method}", None)
+        return own(*args, **named) if own else getattr(self, f"_claims_{method}")(noun, *args, **named)
 
     def commit(self) -> None:
         for name, written in self._written.items():
@@ -197,36 +214,20 @@ class TablesTransaction(RepairTables, ChangeTables):
                 found[subject] = KnownSubject(row.account, said, row.read_at, claimed, waiting, row.dirty, row.fence)
         return found
 
-    def _subjects_claim(
-        self, *, limit: int, lease_s: float, at: datetime, locked: Collection[str]
-    ) -> tuple[Claim, ...]:
-        now = self._tables.now()
-
-        def free(row: SubjectRow) -> bool:
-            leased = row.leased_until is not None and row.leased_until > now
-            paused = row.retry_at is not None and row.retry_at > now
-            return not leased and not paused and row.subject not in locked
-
-        rows = [row for row in self._rows("subjects") if free(row)]
-        waiting = sorted((r for r in rows if r.dirty > r.synced), key=lambda r: (r.swept, r.marked_at or START))
-        due = sorted(
-            (r for r in rows if r.dirty == r.synced and r.due_at is not None and r.due_at <= at),
-            key=lambda r: r.due_at or START,
-        )
-        chosen = [*waiting, *due][:limit]
-        for row in chosen:
-            self._change(row.subject, fence=row.fence + 1, leased_until=now + timedelta(seconds=lease_s))
-        return tuple(
-            Claim(r.subject, r.fence + 1, r.dirty, r.rereads, r.attempts, r.swept and r.dirty > r.synced)
-            for r in chosen
-        )
-
-    def _subjects_lock(self, subject: str) -> HeldSubject | None:
-        row = self._get("subjects", subject)
-        if row is None:
+    def _subjects_take(self, candidate: Candidate, *, lease_s: float, at: datetime) -> Claim | None:
+        taken = self._claims_take("subjects", candidate, lease_s=lease_s, at=at)
+        if taken is None:
             return None
-        drifted = any(found == subject for found, _, _ in self._rows("drift"))
-        return HeldSubject(row.subject, row.account, row.fence, row.dirty, drifted)
+        return replace(self._claim(taken), events=self._unhandled(taken.subject))
+
+    def _subjects_lock(self, claim: Claim) -> Claim | None:
+        row = self._get("subjects", claim.subject)
+        return self._claim(row) if row is not None and row.fence == claim.fence else None
+
+    def _claim(self, row: SubjectRow) -> Claim:
+        drifted = any(found == row.subject for found, _, _ in self._rows("drift"))
+        swept = row.swept and row.dirty > row.synced
+        return Claim(row.subject, row.fence, row.dirty, row.rereads, row.attempts, row.account, swept, drifted)
 
     def _subjects_settle(
         self,
@@ -257,12 +258,13 @@ class TablesTransaction(RepairTables, ChangeTables):
             due_at=due_at,
         )
 
-    def _subjects_fail(self, claim: Claim, *, error: str, retry_s: float) -> None:
+    def _subjects_fail(self, claim: Claim, *, error: str, retry_s: float) -> bool:
         row = self._get("subjects", claim.subject)
-        if row is None or row.fence != claim.fence:
-            return
+        if row is None or row.fence != claim.fence or row.leased_until is None:
+            return False
         retry_at = self._tables.now() + timedelta(seconds=retry_s)
         self._change(claim.subject, attempts=row.attempts + 1, failing=True, leased_until=None, retry_at=retry_at)
+        return True
 
     # The inbox
 
@@ -284,7 +286,7 @@ class TablesTransaction(RepairTables, ChangeTables):
         self._written["inbox"][subject, event_id] = InboxRow(subject, event_id, type, object_id, at, handled, polled)
         return True
 
-    def _inbox_unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
+    def _unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
         rows = [row for row in self._rows("inbox") if row.subject == subject and not row.handled]
         rows.sort(key=lambda row: (row.received_at, row.event_id))
         return tuple(ClaimedEvent(row.event_id, row.type, row.object_id, row.polled) for row in rows)
@@ -375,6 +377,9 @@ class TablesTransaction(RepairTables, ChangeTables):
             self._written["subscriptions"][account, subscription.id] = (subscription.id, subject, subscription.status)
 
     # The catalog
+
+    def _catalogs_in_force(self) -> Catalog:
+        return self._catalogs_load().catalog
 
     def _catalogs_load(self) -> SavedCatalog:
         return SavedCatalog(self._tables.catalog, {}, "", START, "simulation")

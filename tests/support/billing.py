@@ -12,6 +12,7 @@ from paygrade.catalog.model import Report, TopUp
 from paygrade.catalog.parse import parse
 from paygrade.cli.demo_company import Company
 from paygrade.postgres.store import Store
+from paygrade.providers.port import Metering
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.idempotent_writes import StripeCommands
 from paygrade.server.operations.catalog.publish import publish_catalog
@@ -23,10 +24,12 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.settings import Settings
 from paygrade.server.process.yaml import read_yaml
 from paygrade.server.state.snapshots import Snapshots
-from paygrade.server.workers.sync import claim_subjects, sync_subject
-from paygrade.server.workers.usage_reports import Metering, Outcome, claim_reports, mark_reports, report_window
+from paygrade.server.workers.claims import take
+from paygrade.server.workers.sync import SUBJECTS, sync_subject
+from paygrade.server.workers.usage_reports import REPORTS, Outcome, mark_reports, report_window
 from paygrade.simulator.http.serve import Running, running
 from support.server_process import SAMPLE, Api
+from support.waiting import let_pass
 
 START = datetime(2026, 3, 10, 12, tzinfo=UTC)
 METER = "api_calls_used"
@@ -94,7 +97,7 @@ class Billing(Clock):
         subject = f"stripe:{self.shop.customers[account]}"
         async with store.transaction() as tx:
             await tx.subjects.mark([subject])
-        while claims := await claim_subjects(store, limit=10, at=self.at):
+        while claims := await take(store, SUBJECTS, limit=10, at=self.at):
             for claim in claims:
                 assert await sync_subject(store, self.provider, self, claim) in ("saved", "nothing")
 
@@ -116,9 +119,9 @@ class Billing(Clock):
 
     async def report(self, store: Store, *, commands: Metering | None = None) -> list[Outcome]:
         """Mark what has changed and do all that waits, as the worker would."""
-        await mark_reports(store, at=self.at)
+        await mark_reports(store, "stripe", at=self.at)
         outcomes: list[Outcome] = []
-        while claims := await claim_reports(store, limit=1, at=self.at):
+        while claims := await take(store, REPORTS, limit=1, at=self.at):
             outcomes += [await report_window(store, commands or self.commands, self, claim) for claim in claims]
         return outcomes
 
@@ -151,9 +154,7 @@ class Billing(Clock):
 
     def let_pass(self, table: str) -> None:
         """Let every lease and pause of a table be over, as time does."""
-        with psycopg.connect(self._database_url) as connection:
-            query: Any = f"update {table} set leased_until = null, retry_at = null"
-            connection.execute(query)
+        let_pass(self._database_url, table)
 
 
 @contextmanager

@@ -66,6 +66,8 @@ def pro(status: Status | None = "active", *, id: str = "sub_1", quantity: int = 
 class World:
     """A provider. `answers` is what it says of each subject now; `before` runs within each fetch, in its thread."""
 
+    name = "stripe"
+
     def __init__(self, answers: dict[str, Answer] | None = None) -> None:
         self.answers: dict[str, Answer] = answers or {}
         self.asked: list[str] = []

@@ -6,8 +6,7 @@ holds one, and what differs from it. It answers what a sweep and a reading ask, 
 
 import json
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,7 +39,8 @@ class LeanStripe:
         self.quantities: dict[int, int] = {}
         self.hidden: set[int] = set()
         self.refusals = 0
-        self.wait_s = 0.0
+        self.before: Callable[[int], None] = lambda number: None
+        """Runs within each request, with its number; the first is 1."""
         made = _subscription()
         self._expanded = json.dumps(made).encode()
         self._listed = json.dumps({**made, "latest_invoice": made["latest_invoice"]["id"]}).encode()
@@ -61,7 +61,7 @@ class LeanStripe:
 
     def answer(self, path: str, query: dict[str, list[str]]) -> tuple[int, bytes]:
         self.asked.append(path)
-        time.sleep(self.wait_s)
+        self.before(len(self.asked))
         if self.refusals:
             self.refusals -= 1
             return 429, b'{"error": {"message": "slower, please"}}'

@@ -3,12 +3,10 @@
 Laws: an event id is stored once per subject; a stored event never changes, but that it was handled.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
-
-from paygrade.postgres.subjects import ClaimedEvent
 
 
 class Inbox:
@@ -40,17 +38,6 @@ class Inbox:
         )
         return cursor.rowcount == 1
 
-    async def unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
-        """What waits for this subject, as received. Ask while holding the subject: then nothing is on its way in."""
-        cursor = await self._connection.execute(
-            """
-            select event_id, type, object_id, polled from inbox where subject = %s and handled_at is null
-            order by received_at, event_id
-            """,
-            (subject,),
-        )
-        return tuple([ClaimedEvent(*row) async for row in cursor])
-
     async def handle(self, subject: str, event_ids: list[str], at: datetime) -> None:
         await self._connection.execute(
             "update inbox set handled_at = %s where subject = %s and event_id = any(%s) and handled_at is null",
@@ -76,7 +63,7 @@ class Inbox:
         )
         row = await cursor.fetchone()
         assert row is not None
-        return row[0], row[1], row[2].astimezone(UTC) if row[2] else None
+        return row[0], row[1], row[2]
 
     async def purge(self, *, kept: timedelta, at: datetime) -> int:
         """Forget events that were handled and are older than `kept`; returns how many."""

@@ -1,97 +1,36 @@
 """Rows of polls: up to when every billing event of a provider was seen.
 
-Laws: one process polls at a time; the watermark never goes back, and moves only after everything below it is kept.
+Law: the watermark moves only after everything below it is kept, and never back.
 """
 
-from datetime import UTC, datetime, timedelta
-
-from msgspec import Struct
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-
-_COLUMNS = "watermark, polled_at, every_s, seen, missed, error"
+from paygrade.billing.drift import Poll
+from paygrade.postgres.claims import Candidate, Claims
 
 
-class SavedPoll(Struct, frozen=True):
-    """How polling stands. `seen` and `missed` are of the latest finished poll."""
+class SavedPoll(Poll, frozen=True):
+    """How the poll of a provider stands, with what its claims need."""
 
-    watermark: datetime | None
-    polled_at: datetime | None
-    every_s: int
-    seen: int
-    missed: int
-    error: str | None
+    provider: str
+    attempts: int = 0
+    fence: int = 0
 
 
-class Polls:
+class Polls(Claims[SavedPoll]):
     """Polls within one transaction."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
-        self._connection = connection
+    TABLE = "polls"
+    KEY = ("provider",)
+    WAITING = (("provider = %(provider)s", "provider"),)
+    ROW = SavedPoll
+    COLUMNS = SavedPoll.__struct_fields__
 
-    async def claim(self, provider: str, *, lease_s: float) -> SavedPoll | None:
-        """Take the poll when it is time and nobody has it."""
-        await self._connection.execute("insert into polls (provider) values (%s) on conflict do nothing", (provider,))
-        cursor = await self._connection.execute(
-            f"""
-            update polls set leased_until = clock_timestamp() + %s::interval
-            where provider = %s and (next_at is null or next_at <= clock_timestamp())
-              and (leased_until is null or leased_until <= clock_timestamp())
-            returning {_COLUMNS}
-            """,
-            (timedelta(seconds=lease_s), provider),
-        )
-        row = await cursor.fetchone()
-        return _saved(row) if row else None
-
-    async def load(self, provider: str) -> SavedPoll | None:
-        cursor = await self._connection.execute(f"select {_COLUMNS} from polls where provider = %s", (provider,))
-        row = await cursor.fetchone()
-        return _saved(row) if row else None
-
-    async def hold(self, provider: str, *, lease_s: float) -> None:
-        """Go on holding it."""
+    async def candidates(self, *, limit: int, **values: object) -> tuple[Candidate, ...]:
+        """The provider's poll, if it is time; one of which there is nothing yet has never been polled."""
         await self._connection.execute(
-            "update polls set leased_until = clock_timestamp() + %s::interval where provider = %s",
-            (timedelta(seconds=lease_s), provider),
+            "insert into polls (provider) values (%(provider)s) on conflict do nothing", values
         )
+        return await super().candidates(limit=limit, **values)
 
-    async def finish(self, provider: str, poll: SavedPoll) -> None:
-        """Save what was found, and rest for as long as it says."""
-        await self._connection.execute(
-            """
-            update polls set watermark = greatest(watermark, %s), polled_at = %s, every_s = %s, seen = %s, missed = %s,
-                   error = null, leased_until = null, next_at = clock_timestamp() + %s::interval
-            where provider = %s
-            """,
-            (
-                poll.watermark,
-                poll.polled_at,
-                poll.every_s,
-                poll.seen,
-                poll.missed,
-                timedelta(seconds=poll.every_s),
-                provider,
-            ),
-        )
-
-    async def fail(self, provider: str, *, error: str, retry_s: float) -> None:
-        await self._connection.execute(
-            """
-            update polls set error = %s, leased_until = null, next_at = clock_timestamp() + %s::interval
-            where provider = %s
-            """,
-            (error.replace("\0", ""), timedelta(seconds=retry_s), provider),
-        )
-
-
-def _saved(row: TupleRow) -> SavedPoll:
-    watermark, polled_at, every_s, seen, missed, error = row
-    return SavedPoll(
-        watermark.astimezone(UTC) if watermark else None,
-        polled_at.astimezone(UTC) if polled_at else None,
-        every_s,
-        seen,
-        missed,
-        error,
-    )
+    async def load(self, provider: str) -> Poll | None:
+        found = await self._seen(Poll, "provider = %s", (provider,))
+        return found[0] if found else None

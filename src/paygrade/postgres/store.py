@@ -17,13 +17,14 @@ from typing import Literal, get_args
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.errors import DeadlockDetected, UniqueViolation
+from psycopg.errors import DeadlockDetected, ProgramLimitExceeded, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
+from paygrade.postgres.claims import HOLDERS_LOCK
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
@@ -31,7 +32,7 @@ from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
-from paygrade.postgres.subjects import HOLDERS_LOCK, Subjects
+from paygrade.postgres.subjects import Subjects
 from paygrade.postgres.sweeps import Sweeps
 from paygrade.postgres.top_ups import TopUps
 from paygrade.postgres.usage_events import Events
@@ -60,6 +61,7 @@ TOLD_BYTES_MAX = 7900
 HEARTBEAT_S = 5.0
 ECHOES_MAX = 1000
 OPTIONS = "-c timezone=UTC"
+"""Instants come out of the database in UTC; nobody has to convert them."""
 BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
 """Statements about many keys find each row by its key, and are planned once: a plan made while a table was empty would
 else read all of it for as long as the connection lives."""
@@ -120,6 +122,9 @@ class Store:
             if error.diag.constraint_name != "ledger_pkey":
                 raise
             raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
+        except ProgramLimitExceeded:
+            # Of a text that an index should hold. Sending it again would not help.
+            raise Refused("text_too_long", "a text is too long to be kept; send a shorter one") from None
         except DeadlockDetected:
             # Rows that two transactions make at the same moment cannot be locked in order before they are there.
             raise Unavailable("contended", "others were at the same rows; ask again") from None
@@ -180,17 +185,17 @@ class Transaction:
         self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
         self.catalogs = Catalogs(connection)
-        self.polls = Polls(connection)
-        self.sweeps = Sweeps(connection)
+        self.polls = Polls(connection, holder=holder)
+        self.sweeps = Sweeps(connection, holder=holder)
         self.drifts = Drifts(connection)
-        self.reports = Reports(connection)
-        self.top_ups = TopUps(connection)
+        self.reports = Reports(connection, holder=holder)
+        self.top_ups = TopUps(connection, holder=holder)
         self.ledger = Ledger(connection)
         self._optimistic = OptimisticUse(connection)
         self.alerts = Alerts(connection)
         self.quotes = Quotes(connection)
-        self.plan_changes = PlanChanges(connection)
-        self.plan_migrations = PlanMigrations(connection)
+        self.plan_changes = PlanChanges(connection, holder=holder)
+        self.plan_migrations = PlanMigrations(connection, holder=holder)
         self.events = Events(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:

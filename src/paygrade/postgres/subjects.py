@@ -1,23 +1,18 @@
 """Rows of subjects: the queue of billing sync.
 
-Laws: a subject is waiting while its dirty mark is above its synced mark, and nothing else says so; the fence grows
-with each claim, before the provider is asked, so the reading of a claim that was overtaken can be told; leases
-and retries run on the database's clock, which all processes share; a lease ends with the session that holds it, at
-the latest when its time is up.
+Law: a subject is waiting while its dirty mark is above its synced mark, and nothing else says so.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import ClassVar
 
 import msgspec
 from msgspec import Struct
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
+from msgspec.structs import replace
 
 from paygrade.billing.facts import Body
-
-HOLDERS_LOCK = 4710_0004
-"""First key of the advisory locks by which a session shows that it lives; the second is its number, in `leased_by`."""
+from paygrade.postgres.claims import GIVEN_BACK, Candidate, Claims, given_back
 
 _bodies: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
 
@@ -25,7 +20,8 @@ _bodies: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
 class Claim(Struct, frozen=True):
     """The right to save one reading of `subject`, as long as nobody else has claimed it since.
 
-    `dirty` is the mark this reading will answer for, `events` the billing events that led to it.
+    `dirty` is the mark this reading will answer for, `events` the billing events that led to it. `account` None: it
+    never belonged to one. `swept`: only a sweep asked for it. `drifted`: drift of it is open.
     """
 
     subject: str
@@ -33,8 +29,9 @@ class Claim(Struct, frozen=True):
     dirty: int
     rereads: int
     attempts: int
+    account: str | None = None
     swept: bool = False
-    """Only a sweep asked for it."""
+    drifted: bool = False
     events: tuple["ClaimedEvent", ...] = ()
 
 
@@ -46,16 +43,6 @@ class ClaimedEvent(Struct, frozen=True):
     object_id: str | None
     polled: bool = False
     """A webhook should have brought it; the poll found it."""
-
-
-class HeldSubject(Struct, frozen=True):
-    """A subject's row, locked. `drifted`: drift of it is open."""
-
-    subject: str
-    account: str | None
-    fence: int
-    dirty: int
-    drifted: bool = False
 
 
 class MarkedSubject(Struct, frozen=True):
@@ -83,12 +70,18 @@ class KnownSubject(Struct, frozen=True):
         return (self.dirty + 1, self.fence, self.read_at) == (marked.dirty, marked.fence, marked.read_at)
 
 
-class Subjects:
-    """Subjects within one transaction. `holder`: the number of a session that shows that this process lives, if any."""
+class Subjects(Claims[Claim]):
+    """Subjects within one transaction."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow], *, holder: int | None = None) -> None:
-        self._connection = connection
-        self._holder = holder
+    TABLE = "subjects"
+    KEY = ("subject",)
+    WAITING = (("dirty > synced", "swept, marked_at"), ("due_at <= %(at)s and dirty = synced", "due_at"))
+    ROW = Claim
+    COLUMNS = ("subject", "fence", "dirty", "rereads", "attempts", "account", "swept", "drifted")
+    COMPUTED: ClassVar = {
+        "swept": "swept and dirty > synced",
+        "drifted": "exists (select from drift d where d.subject = subjects.subject and d.healed_at is null)",
+    }
 
     async def mark(
         self, subjects: Iterable[str], *, swept: bool = False, patient: Iterable[str] = (), patience_s: float = 0
@@ -137,55 +130,10 @@ class Subjects:
             async for subject, account, said, *row in cursor
         }
 
-    async def claim(self, *, limit: int, lease_s: float, at: datetime) -> tuple[Claim, ...]:
-        """Take subjects that are waiting, or due by the billing clock `at`, those that wait longest first."""
-        cursor = await self._connection.execute(
-            """
-            with alive as materialized (
-                select objid::bigint from pg_locks
-                where locktype = 'advisory' and classid = %(holders)s and objsubid = 2 and granted
-                  and database = (select oid from pg_database where datname = current_database())),
-            waiting as (
-                select subject from subjects
-                where dirty > synced
-                  and (leased_until is null or leased_until <= clock_timestamp()
-                       or leased_by is not null and leased_by not in (table alive))
-                  and (retry_at is null or retry_at <= clock_timestamp())
-                order by swept, marked_at limit %(limit)s for update skip locked),
-            due as (
-                select subject from subjects
-                where due_at <= %(at)s and dirty = synced
-                  and (leased_until is null or leased_until <= clock_timestamp()
-                       or leased_by is not null and leased_by not in (table alive))
-                  and (retry_at is null or retry_at <= clock_timestamp())
-                order by due_at limit %(limit)s for update skip locked),
-            chosen as (select subject from (table waiting union all table due) either limit %(limit)s)
-            update subjects s set fence = s.fence + 1, leased_by = %(holder)s,
-                   leased_until = clock_timestamp() + %(lease)s
-            from chosen where s.subject = chosen.subject
-            returning s.subject, s.fence, s.dirty, s.rereads, s.attempts, s.swept and s.dirty > s.synced
-            """,
-            {
-                "at": at,
-                "limit": limit,
-                "lease": timedelta(seconds=lease_s),
-                "holder": self._holder,
-                "holders": HOLDERS_LOCK,
-            },
-        )
-        return tuple([Claim(*row) async for row in cursor])
-
-    async def lock(self, subject: str) -> HeldSubject | None:
-        cursor = await self._connection.execute(
-            """
-            select subject, account, fence, dirty,
-                   exists (select from drift d where d.subject = s.subject and d.healed_at is null)
-            from subjects s where subject = %s for update
-            """,
-            (subject,),
-        )
-        row = await cursor.fetchone()
-        return HeldSubject(*row) if row else None
+    async def take(self, candidate: Candidate, *, lease_s: float, **values: object) -> Claim | None:
+        """Claim a subject, with the billing events that it waits for: all that have led to its mark."""
+        claim = await super().take(candidate, lease_s=lease_s, **values)
+        return None if claim is None else replace(claim, events=await self._unhandled(claim.subject))
 
     async def settle(
         self,
@@ -198,38 +146,26 @@ class Subjects:
     ) -> None:
         """Give the claim back, answered. With `reread_s` the answer is doubted: it is read again after that pause."""
         await self._connection.execute(
-            """
+            f"""
             update subjects set
                 account = %(account)s,
-                synced = case when %(reread)s::interval is null then greatest(synced, %(dirty)s) else synced end,
-                rereads = case when %(reread)s::interval is null then 0 else rereads + 1 end,
-                attempts = 0, error = null, leased_until = null,
-                retry_at = clock_timestamp() + %(reread)s::interval,
-                marked_at = case when %(reread)s::interval is not null then marked_at
+                synced = case when %(_retry)s::interval is null then greatest(synced, %(dirty)s) else synced end,
+                rereads = case when %(_retry)s::interval is null then 0 else rereads + 1 end,
+                attempts = 0, error = null, {GIVEN_BACK},
+                marked_at = case when %(_retry)s::interval is not null then marked_at
                                  when dirty > %(dirty)s then clock_timestamp() end,
                 read_at = greatest(read_at, %(read_at)s), due_at = %(due_at)s
             where subject = %(subject)s and fence = %(fence)s
             """,
             {
                 "account": account,
-                "reread": None if reread_s is None else timedelta(seconds=reread_s),
                 "dirty": claim.dirty,
                 "read_at": read_at,
                 "due_at": due_at,
                 "subject": claim.subject,
                 "fence": claim.fence,
+                **given_back(retry_s=reread_s),
             },
-        )
-
-    async def fail(self, claim: Claim, *, error: str, retry_s: float) -> None:
-        """Give the claim back, not answered: the subject goes on waiting, for at least `retry_s`."""
-        await self._connection.execute(
-            """
-            update subjects set attempts = attempts + 1, error = %s, leased_until = null,
-                   retry_at = clock_timestamp() + %s
-            where subject = %s and fence = %s
-            """,
-            (error.replace("\0", ""), timedelta(seconds=retry_s), claim.subject, claim.fence),
         )
 
     async def queue(self) -> tuple[int, int, float | None]:
@@ -254,4 +190,14 @@ class Subjects:
             """,
             (limit,),
         )
-        return tuple([(*head, retry_at.astimezone(UTC) if retry_at else None) async for *head, retry_at in cursor])
+        return tuple([row async for row in cursor])
+
+    async def _unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
+        cursor = await self._connection.execute(
+            """
+            select event_id, type, object_id, polled from inbox where subject = %s and handled_at is null
+            order by received_at, event_id
+            """,
+            (subject,),
+        )
+        return tuple([ClaimedEvent(*row) async for row in cursor])

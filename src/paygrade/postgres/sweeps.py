@@ -1,27 +1,18 @@
 """Rows of sweeps: how far each came, and the subscriptions that the one under way was told of.
 
-Laws: a provider has at most one unfinished sweep; each claim raises its fence, and only the latest claim may go on;
-the cursor moves in the transaction that did what the page asked for, so a sweep that was killed goes on where it was.
+Laws: a provider has at most one unfinished sweep; the cursor moves in the transaction that did what the page asked for,
+so a sweep that was killed goes on where it was.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
-import msgspec
 from msgspec import Struct
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
+from msgspec.structs import replace
 
+from paygrade.postgres.claims import Claims
 from paygrade.values.states import TERMINAL
-
-_COLUMNS = """
-    id, dry_run, started_at, finished_at,
-    (select max(before.started_at) from sweeps before
-     where before.provider = sweeps.provider and before.finished_at is not null and not before.dry_run
-       and before.id < sweeps.id) as before_at,
-    cursor, counts::text, report::text, error, attempts, fence
-"""
 
 
 class SavedSweep(Struct, frozen=True):
@@ -29,6 +20,7 @@ class SavedSweep(Struct, frozen=True):
     `cursor` None: nothing was compared yet. Any: a report as JSON."""
 
     id: int
+    provider: str
     dry_run: bool
     started_at: datetime
     finished_at: datetime | None
@@ -41,11 +33,22 @@ class SavedSweep(Struct, frozen=True):
     fence: int
 
 
-class Sweeps:
+class Sweeps(Claims[SavedSweep]):
     """Sweeps within one transaction."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
-        self._connection = connection
+    TABLE = "sweeps"
+    KEY = ("id",)
+    WAITING = (("provider = %(provider)s and finished_at is null", "id"),)
+    OPEN = "finished_at is null"
+    ROW = SavedSweep
+    COLUMNS = SavedSweep.__struct_fields__
+    FIXED = frozenset({"provider", "dry_run", "started_at"})
+    COMPUTED: ClassVar = {
+        "before_at": """(select max(before.started_at) from sweeps before
+            where before.provider = sweeps.provider and before.finished_at is not null and not before.dry_run
+              and before.id < sweeps.id)"""
+    }
+    JSON: ClassVar = {"counts": dict[str, int], "report": Any}
 
     async def start(self, provider: str, *, dry_run: bool, at: datetime) -> bool:
         """Begin a sweep; False when one is unfinished."""
@@ -69,80 +72,26 @@ class Sweeps:
         )
         return await cursor.fetchone() is None and await self.start(provider, dry_run=False, at=at)
 
-    async def claim(self, provider: str, *, lease_s: float) -> SavedSweep | None:
-        """Take the unfinished sweep, unless somebody has it or it pauses."""
-        cursor = await self._connection.execute(
-            f"""
-            update sweeps set fence = fence + 1, leased_until = clock_timestamp() + %s::interval
-            where provider = %s and finished_at is null
-              and (leased_until is null or leased_until <= clock_timestamp())
-              and (retry_at is null or retry_at <= clock_timestamp())
-            returning {_COLUMNS}
-            """,
-            (timedelta(seconds=lease_s), provider),
-        )
-        row = await cursor.fetchone()
-        return _saved(row) if row else None
-
     async def hold(self, sweep: SavedSweep) -> bool:
         """Keep others from taking it until the end of the transaction; False when somebody has.
 
         The transaction's end does not wait for the disk: what a crash undoes it undoes whole, and the page is asked for
         again.
         """
-        cursor = await self._connection.execute(
-            """
-            select set_config('synchronous_commit', 'off', true)
-            from sweeps where id = %s and fence = %s and finished_at is null for update
-            """,
-            (sweep.id, sweep.fence),
-        )
-        return cursor.rowcount == 1
-
-    async def advance(self, sweep: SavedSweep, *, lease_s: float) -> None:
-        """Save how far it came, and go on holding it."""
-        await self._connection.execute(
-            """
-            update sweeps set cursor = %s, counts = %s, attempts = 0, error = null, touched_at = clock_timestamp(),
-                   leased_until = clock_timestamp() + %s::interval
-            where id = %s and fence = %s
-            """,
-            (sweep.cursor, _json(sweep.counts), timedelta(seconds=lease_s), sweep.id, sweep.fence),
-        )
+        await self._connection.execute("set local synchronous_commit = off")
+        return await self.lock(sweep) is not None
 
     # Any: a report as plain data.
     async def finish(self, sweep: SavedSweep, *, report: Any, at: datetime) -> None:
-        await self._connection.execute(
-            """
-            update sweeps set finished_at = %s, counts = %s, report = %s, cursor = null, error = null,
-                   leased_until = null, touched_at = clock_timestamp()
-            where id = %s and fence = %s
-            """,
-            (at, _json(sweep.counts), None if report is None else _json(report), sweep.id, sweep.fence),
-        )
-
-    async def fail(self, sweep: SavedSweep, *, error: str, retry_s: float) -> None:
-        """Give it back for somebody to go on with after a pause."""
-        await self._connection.execute(
-            """
-            update sweeps set error = %s, attempts = attempts + 1, leased_until = null,
-                   retry_at = clock_timestamp() + %s::interval
-            where id = %s and fence = %s
-            """,
-            (error.replace("\0", ""), timedelta(seconds=retry_s), sweep.id, sweep.fence),
-        )
+        """Save that a sweep that this transaction holds is over."""
+        await self.save(replace(sweep, finished_at=at, report=report, cursor=None, error=None))
+        await self._connection.execute("update sweeps set touched_at = clock_timestamp() where id = %s", (sweep.id,))
 
     async def latest(self, provider: str) -> SavedSweep | None:
-        cursor = await self._connection.execute(
-            f"select {_COLUMNS} from sweeps where provider = %s order by id desc limit 1", (provider,)
-        )
-        row = await cursor.fetchone()
-        return _saved(row) if row else None
+        return await self._one("provider = %s order by id desc limit 1", (provider,))
 
     async def load(self, id: int) -> SavedSweep | None:
-        cursor = await self._connection.execute(f"select {_COLUMNS} from sweeps where id = %s", (id,))
-        row = await cursor.fetchone()
-        return _saved(row) if row else None
+        return await self._one("id = %s", (id,))
 
     async def see(self, subscriptions: Iterable[tuple[str, str]]) -> None:
         """Remember subscriptions that the provider told of, each with its subject."""
@@ -206,23 +155,3 @@ class Sweeps:
             """,
             (kept,),
         )
-
-
-def _saved(row: TupleRow) -> SavedSweep:
-    id, dry_run, started_at, finished_at, before_at, cursor, counts, report, *rest = row
-    return SavedSweep(
-        id,
-        dry_run,
-        started_at.astimezone(UTC),
-        finished_at.astimezone(UTC) if finished_at else None,
-        before_at.astimezone(UTC) if before_at else None,
-        cursor,
-        msgspec.json.decode(counts),
-        msgspec.json.decode(report) if report else None,
-        *rest,
-    )
-
-
-# Any: plain data.
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

@@ -1,53 +1,34 @@
 """Rows of top-ups: units that are bought by themselves, and how each purchase stands.
 
-Laws: a credit of an account has at most one open top-up; only the latest claim of a row may change it; a row leaves
-`asked` in the transaction that grants its units, or that says why there are none.
+Laws: a credit of an account has at most one open top-up; a row leaves `asked` in the transaction that grants its units,
+or that says why there are none.
 """
 
-from datetime import UTC, datetime, timedelta
-
-from msgspec import Struct
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
+from datetime import datetime
 
 from paygrade.catalog.model import TopUp
-from paygrade.usage.top_ups import TopUpState
-
-_COLUMNS = """account, id, credit, units, amount, currency, state, round, balance, customer, invoice, reason, error,
-    attempts, fence, window_at, asked_at, round_at, resolved_at"""
-_DATES = 4
-"""How many of them, at the end, are dates."""
+from paygrade.postgres.claims import Claims
+from paygrade.usage.top_ups import TopUpPurchase, TopUpState
 
 
-class SavedTopUp(Struct, frozen=True):
-    """A top-up as saved."""
+class SavedTopUp(TopUpPurchase, frozen=True):
+    """A top-up as saved: `window_at` began the window of the policy it counts in, `round_at` its present round."""
 
-    account: str
-    id: str
-    credit: str
-    units: int
-    amount: int
-    currency: str
-    state: TopUpState
-    round: int
-    balance: int
-    customer: str | None
-    invoice: str | None
-    reason: str | None
-    error: str | None
-    attempts: int
-    fence: int
     window_at: datetime
-    asked_at: datetime
     round_at: datetime
-    resolved_at: datetime | None
+    attempts: int = 0
+    fence: int = 0
 
 
-class TopUps:
+class TopUps(Claims[SavedTopUp]):
     """Top-ups within one transaction."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
-        self._connection = connection
+    TABLE = "top_ups"
+    KEY = ("account", "id")
+    WAITING = (("state = 'asked'", "asked_at"),)
+    OPEN = "state = 'asked'"
+    ROW = SavedTopUp
+    COLUMNS = SavedTopUp.__struct_fields__
 
     async def states(self, account: str, credit: str, *, window_at: datetime) -> tuple[TopUpState, ...]:
         """How those of one credit stand that count in the window that began then, or are still open."""
@@ -99,69 +80,11 @@ class TopUps:
         )
         return cursor.rowcount == 1
 
-    async def claim(self, *, limit: int, lease_s: float) -> tuple[SavedTopUp, ...]:
-        """Take open ones that nobody has and that do not pause, those asked for first."""
-        cursor = await self._connection.execute(
-            f"""
-            with chosen as (
-                select account, id from top_ups
-                where state = 'asked' and (leased_until is null or leased_until <= clock_timestamp())
-                  and (retry_at is null or retry_at <= clock_timestamp())
-                order by asked_at limit %s for update skip locked)
-            update top_ups t set fence = t.fence + 1, leased_until = clock_timestamp() + %s
-            from chosen c where (t.account, t.id) = (c.account, c.id)
-            returning {_COLUMNS.replace("account, id,", "t.account, t.id,")}
-            """,
-            (limit, timedelta(seconds=lease_s)),
-        )
-        return tuple([_saved(row) async for row in cursor])
+    async def find(self, account: str, id: str) -> TopUpPurchase | None:
+        found = await self._seen(TopUpPurchase, "account = %s and id = %s", (account, id))
+        return found[0] if found else None
 
-    async def lock(self, claimed: SavedTopUp) -> SavedTopUp | None:
-        """The row as it is now, held; None when it was claimed since, or is open no more."""
-        cursor = await self._connection.execute(
-            f"""
-            select {_COLUMNS} from top_ups
-            where account = %s and id = %s and fence = %s and state = 'asked' for update
-            """,
-            (claimed.account, claimed.id, claimed.fence),
-        )
-        row = await cursor.fetchone()
-        return _saved(row) if row else None
-
-    async def save(self, top_up: SavedTopUp, *, lease_s: float | None = None, retry_s: float | None = None) -> None:
-        """Save a row that this transaction has locked. With `lease_s` the claim goes on; else it is given back."""
-        await self._connection.execute(
-            """
-            update top_ups set state = %(state)s, customer = %(customer)s, invoice = %(invoice)s, reason = %(reason)s,
-                   error = %(error)s, attempts = %(attempts)s, resolved_at = %(resolved_at)s,
-                   leased_until = clock_timestamp() + %(lease)s::interval,
-                   retry_at = clock_timestamp() + %(retry)s::interval
-            where account = %(account)s and id = %(id)s
-            """,
-            {
-                **{name: getattr(top_up, name) for name in SavedTopUp.__struct_fields__},
-                "reason": top_up.reason.replace("\0", "") if top_up.reason else None,
-                "error": top_up.error.replace("\0", "") if top_up.error else None,
-                "lease": None if lease_s is None else timedelta(seconds=lease_s),
-                "retry": None if retry_s is None else timedelta(seconds=retry_s),
-            },
-        )
-
-    async def find(self, account: str, id: str) -> SavedTopUp | None:
-        cursor = await self._connection.execute(
-            f"select {_COLUMNS} from top_ups where account = %s and id = %s", (account, id)
-        )
-        row = await cursor.fetchone()
-        return _saved(row) if row else None
-
-    async def of_account(self, account: str, *, limit: int) -> tuple[SavedTopUp, ...]:
+    async def of_account(self, account: str, *, limit: int) -> tuple[TopUpPurchase, ...]:
         """Those of an account, the latest first."""
-        cursor = await self._connection.execute(
-            f"select {_COLUMNS} from top_ups where account = %s order by asked_at desc, id limit %s", (account, limit)
-        )
-        return tuple([_saved(row) async for row in cursor])
-
-
-def _saved(row: TupleRow) -> SavedTopUp:
-    plain, dates = row[:-_DATES], row[-_DATES:]
-    return SavedTopUp(*plain, *(date.astimezone(UTC) if date else None for date in dates))
+        which = "account = %s order by asked_at desc, id limit %s"
+        return await self._seen(TopUpPurchase, which, (account, limit))

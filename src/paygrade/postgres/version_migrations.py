@@ -6,24 +6,21 @@ account.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import datetime
+from typing import ClassVar, Literal
 
-import msgspec
 from msgspec import Struct
-from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from paygrade.billing.facts import Pin
-from paygrade.changes.version_migration import VersionMigration
+from paygrade.changes.version_migration import MovedAccount, MoveStatus, VersionMigration
+from paygrade.postgres.claims import Candidate, Claims
 
-_pins = msgspec.json.Decoder(Pin)
 _COLUMNS = """
     id, plan, from_version, to_version, effective_at, reason, direction, paused, started_at, started_by, finished_at
 """
 
 Direction = Literal["forward", "back"]
-MoveStatus = Literal["waiting", "done", "skipped", "rolled_back"]
 
 
 class SavedMigration(Struct, frozen=True):
@@ -38,21 +35,33 @@ class SavedMigration(Struct, frozen=True):
     finished_at: datetime | None
 
 
-class SavedMove(Struct, frozen=True):
+class SavedMove(MovedAccount, frozen=True):
     """One account of a migration. `before` None: there was no pin. `fact` None: nothing had to be said."""
 
-    account: str
-    status: MoveStatus
-    reason: str | None
+    migration: int
     before: Pin | None
     fact: int | None
+    attempts: int
+    fence: int
 
 
-class PlanMigrations:
-    """Migrations within one transaction."""
+_WAITS = """
+    migration = %(migration)s and status = (
+        select case direction when 'forward' then 'waiting' else 'done' end from plan_migrations m
+        where m.id = %(migration)s and not m.paused and m.finished_at is null)
+"""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
-        self._connection = connection
+
+class PlanMigrations(Claims[SavedMove]):
+    """Migrations within one transaction. What is claimed are the accounts that are still to be moved, or moved back."""
+
+    TABLE = "plan_migration_accounts"
+    KEY = ("account", "migration")
+    WAITING = ((_WAITS, "account"),)
+    OPEN = _WAITS
+    ROW = SavedMove
+    COLUMNS = SavedMove.__struct_fields__
+    JSON: ClassVar = {"before": Pin}
 
     async def start(self, move: VersionMigration, *, by: str, at: datetime) -> int | None:
         """Begin a migration; its id, None when one of the plan is unfinished."""
@@ -114,42 +123,15 @@ class PlanMigrations:
             (id,),
         )
 
-    async def take(self, migration: SavedMigration) -> SavedMove | None:
-        """Hold an account that is still to be moved, or moved back, and that nobody else holds; None: there is none.
-
-        None too when the migration was paused, or turned, since it was loaded."""
-        cursor = await self._connection.execute(
-            """
-            select a.account, a.status, a.reason, a.before::text, a.fact from plan_migration_accounts a
-            join plan_migrations m on m.id = a.migration
-            where a.migration = %s and a.status = %s
-              and m.direction = %s and not m.paused and m.finished_at is null
-            order by a.account limit 1 for update of a skip locked
-            """,
-            (migration.id, _TO_DO[migration.direction], migration.direction),
-        )
-        row = await cursor.fetchone()
-        return _move(row) if row else None
-
-    async def note(self, id: int, move: SavedMove) -> None:
-        """Save how an account stands that this transaction holds."""
-        await self._connection.execute(
-            """
-            update plan_migration_accounts set status = %s, reason = %s, before = %s, fact = %s
-            where account = %s and migration = %s
-            """,
-            (
-                move.status,
-                move.reason,
-                None if move.before is None else msgspec.json.encode(move.before).decode(),
-                move.fact,
-                move.account,
-                id,
-            ),
-        )
+    async def candidates(self, *, limit: int, **values: object) -> tuple[Candidate, ...]:
+        """Accounts that are still to be moved, or moved back, those of the oldest migration first."""
+        found: tuple[Candidate, ...] = ()
+        for migration in await self.unfinished():
+            found += await super().candidates(limit=limit - len(found), migration=migration.id, **values)
+        return found
 
     async def finish(self, migration: SavedMigration, *, at: datetime) -> bool:
-        """End it if nothing is left to do; accounts that others hold are left."""
+        """End it if nothing is left to do."""
         cursor = await self._connection.execute(
             """
             update plan_migrations m set finished_at = %s
@@ -173,16 +155,15 @@ class PlanMigrations:
             found.setdefault(id, {})[status] = count
         return found
 
-    async def accounts(self, id: int, *, status: str | None, after: str, limit: int) -> tuple[SavedMove, ...]:
-        cursor = await self._connection.execute(
+    async def accounts(self, id: int, *, status: str | None, after: str, limit: int) -> tuple[MovedAccount, ...]:
+        return await self._seen(
+            MovedAccount,
             """
-            select account, status, reason, before::text, fact from plan_migration_accounts
-            where migration = %(id)s and (%(status)s::text is null or status = %(status)s) and account > %(after)s
+            migration = %(id)s and (%(status)s::text is null or status = %(status)s) and account > %(after)s
             order by account limit %(limit)s
             """,
             {"id": id, "status": status, "after": after, "limit": limit},
         )
-        return tuple([_move(row) async for row in cursor])
 
 
 _TO_DO: dict[Direction, MoveStatus] = {"forward": "waiting", "back": "done"}
@@ -190,18 +171,12 @@ _TO_DO: dict[Direction, MoveStatus] = {"forward": "waiting", "back": "done"}
 
 def _saved(row: TupleRow) -> SavedMigration:
     id, plan, from_version, to_version, effective_at, reason, direction, paused, started_at, by, finished_at = row
-    at = effective_at.astimezone(UTC) if effective_at else None
     return SavedMigration(
         id,
-        VersionMigration(plan=plan, from_version=from_version, to_version=to_version, at=at, reason=reason),
+        VersionMigration(plan=plan, from_version=from_version, to_version=to_version, at=effective_at, reason=reason),
         direction,
         paused,
-        started_at.astimezone(UTC),
+        started_at,
         by,
-        finished_at.astimezone(UTC) if finished_at else None,
+        finished_at,
     )
-
-
-def _move(row: TupleRow) -> SavedMove:
-    account, status, reason, before, fact = row
-    return SavedMove(account, status, reason, _pins.decode(before) if before else None, fact)

@@ -184,6 +184,13 @@ def test_stating_an_account_replaces_what_was_said_before(api: Api, acme: str) -
     assert (stated["name"], stated["traits"]) == ("", {"size": 4})
 
 
+def test_only_the_provider_that_bills_here_can_be_linked(api: Api, acme: str) -> None:
+    body = {"links": {"paypal": ["p"], "stripe": ["cus_1"]}}
+    told = api.problem(400, "PUT", f"/v1/accounts/{acme}", json=body)
+    assert (told["code"], told["errors"][0]["pointer"]) == ("unknown_provider", "/links/paypal")
+    assert api.ok("GET", f"/v1/accounts/{acme}")["links"] == {}
+
+
 def test_a_deleted_account_is_unknown(api: Api, acme: str) -> None:
     assert api.delete(f"/v1/accounts/{acme}").status_code == 204
     assert api.problem(404, "GET", f"/v1/accounts/{acme}")["code"] == "unknown_account"

@@ -14,6 +14,7 @@ from paygrade.server.process.settings import Settings
 from paygrade.server.process.yaml import read_yaml
 from paygrade.simulator.http.serve import Running, running
 from support.server_process import SAMPLE, Api, empty_database, serving
+from support.waiting import eventually
 
 SECRETS = ("whsec_simulator", "whsec_being_rolled_out")
 
@@ -31,8 +32,7 @@ class Billing:
     def settle(self) -> None:
         """Deliver what is due and wait until every subject is read."""
         self.simulator.ok("POST", "/flush")
-        while self.waits():
-            time.sleep(0.01)
+        eventually(lambda: not self.waits())
 
     def waits(self) -> bool:
         status = self.api.ok("GET", "/v1/sync/status")

@@ -26,6 +26,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.usage.balances import Grant
 from paygrade.values.errors import Refused
+from support.waiting import somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -87,12 +88,6 @@ def used(database_url: str, account: str = "acme") -> tuple[int, int]:
         ).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
-
-
-async def waits_for_lock(database_url: str) -> bool:
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        cursor = await connection.execute("select from pg_locks where not granted")
-        return await cursor.fetchone() is not None
 
 
 asked_of_two = st.lists(
@@ -188,9 +183,7 @@ async def test_a_count_that_another_holds_is_waited_for_and_then_compared(acme: 
         with psycopg.connect(database_url) as connection:
             connection.execute("update balances set used = used + 1, version = version + 1")
             saving = asyncio.create_task(save_optimistically(acme, decided.counts))
-            async with asyncio.timeout(10):
-                while not await waits_for_lock(database_url):
-                    await asyncio.sleep(0.01)
+            await somebody_waits(database_url)
         assert await saving == {decided.counts[0].key}
         assert used(database_url) == (2, 1)
 

@@ -19,6 +19,7 @@ from paygrade.server.operations.usage.requests import Consume, Reserve
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
 from support.fake_provider import DOCUMENT, T0
+from support.waiting import somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -89,20 +90,12 @@ async def test_what_was_loaded_before_a_change_is_not_remembered_after_it(acme: 
         with psycopg.connect(database_url) as held:
             held.execute("lock table accounts in access exclusive mode")
             loading = asyncio.create_task(snapshots.load(acme, "acme", T0 + timedelta(days=40)))
-            async with asyncio.timeout(10):
-                while not await waits_for_lock(database_url):
-                    await asyncio.sleep(0.01)
+            await somebody_waits(database_url)
             async with acme.transaction() as tx:
                 await tx.tell("paygrade_account", "acme")
             held.rollback()
         await loading
         assert snapshots.peek("acme", T0 + timedelta(days=40)) is None
-
-
-async def waits_for_lock(database_url: str) -> bool:
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
-        cursor = await connection.execute("select from pg_locks where not granted")
-        return await cursor.fetchone() is not None
 
 
 async def test_hearing_interrupted_is_forgetting(acme: Store, database_url: str) -> None:

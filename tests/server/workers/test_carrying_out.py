@@ -8,10 +8,12 @@ import pytest
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.request import ChangeRequest
+from paygrade.postgres.plan_changes import ClaimedChange
 from paygrade.postgres.store import Store
 from paygrade.server.operations.changes.plan_changes import carry_out, get_change, take_back
 from paygrade.server.operations.changes.quotes import quote_change
-from paygrade.server.workers.plan_changes import LATE, advance_change, claim_changes, note
+from paygrade.server.workers.claims import take
+from paygrade.server.workers.plan_changes import CHANGES, LATE, advance_change, note
 from support.billing import Billing, billing
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +33,8 @@ async def asked(store: Store, desk: Billing, price: str = "pro_monthly", plan: s
     return await carry_out(store, account="acme", quote_id=made.id, key="k", has_provider=True, at=desk.at)
 
 
-async def claim(store: Store, desk: Billing) -> PlanChange:
-    (claimed,) = await claim_changes(store, limit=9, at=desk.at)
+async def claim(store: Store, desk: Billing) -> ClaimedChange:
+    (claimed,) = await take(store, CHANGES, limit=9, at=desk.at)
     return claimed
 
 
@@ -56,7 +58,7 @@ async def test_what_somebody_may_be_asking_for_is_taken_back_by_nobody_else(stor
     first = await claim(store, desk)
     assert (await take_back(store, account="acme", id=change.id, at=desk.at)).undo
     # As long as a request may be on its way, nobody can find that there was none.
-    assert await claim_changes(store, limit=9, at=desk.at) == ()
+    assert await take(store, CHANGES, limit=9, at=desk.at) == ()
     assert await advance_change(store, desk.commands, desk, first) == "undone"
     assert (await stands(store, change)).state == "canceled"
     assert sold(desk) == "pro_monthly"
@@ -120,6 +122,6 @@ async def test_a_provider_that_is_late_is_not_asked_without_a_pause(store: Store
     assert change.effective_at is not None
     desk.at = change.effective_at + LATE + timedelta(seconds=1)
     assert await advance_change(store, Behind(), desk, await claim(store, desk)) == "scheduled"
-    assert await claim_changes(store, limit=9, at=desk.at) == ()
+    assert await take(store, CHANGES, limit=9, at=desk.at) == ()
     desk.let_pass("plan_changes")
     assert (await claim(store, desk)).id == change.id

@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,6 +18,7 @@ from paygrade.billing.facts import Customer
 from paygrade.catalog.parse import parse
 from paygrade.cli.demo_company import Company
 from paygrade.postgres.store import Store
+from paygrade.providers.port import EventSource, Lister
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.events import refs
 from paygrade.server.operations.catalog.publish import publish_catalog
@@ -26,14 +26,16 @@ from paygrade.server.operations.sync.inbox import receive_event, sync_status
 from paygrade.server.operations.sync.repair import Sweep, list_drift, load_sweep, start_sweep
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.yaml import read_yaml
-from paygrade.server.workers.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events
-from paygrade.server.workers.sweeps import UNLISTED_MAX, run_sweep, start_sweep_regularly
-from paygrade.server.workers.sync import claim_subjects, fetch_subject, save_reading, sync_subject
+from paygrade.server.workers.claims import take
+from paygrade.server.workers.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events, polls_of
+from paygrade.server.workers.sweeps import PATIENCE_S, UNLISTED_MAX, run_sweep, start_sweep_regularly, sweeps_of
+from paygrade.server.workers.sync import SUBJECTS, fetch_subject, save_reading, sync_subject
 from paygrade.simulator.http.serve import Running, running
 from paygrade.values.errors import Refused
 from support.fake_provider import Event, World, customer
 from support.large_account import LeanStripe
 from support.server_process import SAMPLE, Api
+from support.waiting import in_time, let_pass, somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +84,7 @@ def provided() -> Iterator[Provided]:
 async def heal(store: Store, provided: Provided) -> list[str]:
     """Read everything that waits, as workers would; gives the subjects."""
     read = []
-    while claims := await claim_subjects(store, limit=10, at=START):
+    while claims := await take(store, SUBJECTS, limit=10, at=START):
         for claim in claims:
             assert await sync_subject(store, provided.provider, provided, claim) in ("saved", "nothing", "redirected")
             read.append(claim.subject)
@@ -90,9 +92,16 @@ async def heal(store: Store, provided: Provided) -> list[str]:
 
 
 async def sweep(store: Store, provider: StripeProvider, clock: Clock, *, dry_run: bool = False) -> Sweep:
-    started = await start_sweep(store, dry_run=dry_run, at=clock.now())
-    assert await run_sweep(store, provider, clock, patience_s=0) == "finished"
+    started = await start_sweep(store, "stripe", dry_run=dry_run, at=clock.now())
+    assert await go_on(store, provider, clock, patience_s=0) == "finished"
     return await load_sweep(store, id=started.sweep.id)
+
+
+async def go_on(store: Store, provider: Lister, clock: Clock, *, patience_s: float = PATIENCE_S) -> str:
+    """Go on with the sweep that is under way, as a worker would; `nothing`: there is none that is to be had."""
+    for claimed in await take(store, sweeps_of("stripe"), limit=1, at=clock.now()):
+        return await run_sweep(store, provider, clock, claimed, patience_s=patience_s)
+    return "nothing"
 
 
 async def everything_known(store: Store, provided: Provided) -> None:
@@ -209,7 +218,7 @@ async def test_drift_says_what_was_stored_and_what_the_provider_says(store: Stor
     )
     await heal(store, provided)
     assert await drift(store, open_only=True) == ()
-    status = (await sync_status(store, now=provided.at)).repair
+    status = (await sync_status(store, "stripe", now=provided.at)).repair
     assert (status.drift.open, status.drift.found_within_a_day) == (0, 1)
 
 
@@ -230,7 +239,7 @@ async def test_who_is_being_read_while_a_page_is_compared_is_read_again(store: S
     await everything_known(store, provided)
     async with store.transaction() as tx:
         await tx.subjects.mark([subject])
-    (claim,) = await claim_subjects(store, limit=1, at=START)
+    (claim,) = await take(store, SUBJECTS, limit=1, at=START)
     reading = await fetch_subject(store, provided.provider, claim, at=START)
     provided.shop.change("acme", "pro_monthly", quantity=4)
     assert (await sweep(store, provided.provider, provided)).counts.different == 0
@@ -260,18 +269,12 @@ async def test_a_sweep_waits_for_subjects_in_the_order_of_their_names(
     assert (counts.different, counts.doubtful) == (0, 2), "the last one was marked meanwhile"
 
 
-async def somebody_waits(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        while not connection.execute("select 1 from pg_locks where not granted").fetchall():
-            await asyncio.sleep(0.01)
-
-
 async def test_an_event_that_was_on_its_way_takes_the_drift_back(store: Store, provided: Provided) -> None:
     subject = provided.buyer("acme")
     await everything_known(store, provided)
     provided.shop.change("acme", "pro_monthly", quantity=4)
-    await start_sweep(store, dry_run=False, at=provided.at)
-    assert await run_sweep(store, provided.provider, provided, patience_s=3600) == "finished"
+    await start_sweep(store, "stripe", dry_run=False, at=provided.at)
+    assert await go_on(store, provided.provider, provided, patience_s=3600) == "finished"
     assert len(await drift(store, open_only=True)) == 1
     assert await heal(store, provided) == [], "an event may still come"
     event = provided.events()[-1]
@@ -331,15 +334,15 @@ async def test_who_was_deleted_before_anybody_heard_of_them_is_not_discovered(st
 
 async def test_one_sweep_at_a_time_and_the_next_a_day_later(store: Store, provided: Provided) -> None:
     day = timedelta(days=1)
-    assert await start_sweep_regularly(store, every=day, at=START)
-    assert not await start_sweep_regularly(store, every=day, at=START)
-    assert not (await start_sweep(store, dry_run=False, at=START)).started
+    assert await start_sweep_regularly(store, "stripe", every=day, at=START)
+    assert not await start_sweep_regularly(store, "stripe", every=day, at=START)
+    assert not (await start_sweep(store, "stripe", dry_run=False, at=START)).started
     with pytest.raises(Refused) as refused:
-        await start_sweep(store, dry_run=True, at=START)
+        await start_sweep(store, "stripe", dry_run=True, at=START)
     assert refused.value.code == "sweep_running"
-    assert await run_sweep(store, provided.provider, provided) == "finished"
-    assert not await start_sweep_regularly(store, every=day, at=START)
-    assert await start_sweep_regularly(store, every=timedelta(0), at=START)
+    assert await go_on(store, provided.provider, provided) == "finished"
+    assert not await start_sweep_regularly(store, "stripe", every=day, at=START)
+    assert await start_sweep_regularly(store, "stripe", every=timedelta(0), at=START)
 
 
 # A large account
@@ -383,7 +386,7 @@ async def test_a_live_subscription_the_list_leaves_out_is_asked_for(
     lean.fill(database_url)
     lean.hidden = {42}
     assert (await sweep(store, reader(lean), Standing())).counts.missing == 1
-    (claim,) = await claim_subjects(store, limit=10, at=START)
+    (claim,) = await take(store, SUBJECTS, limit=10, at=START)
     assert await sync_subject(store, reader(lean), Standing(), claim) == "saved"
     assert await drift(store) == ()
 
@@ -392,15 +395,16 @@ async def test_a_rate_limit_is_waited_out_and_the_sweep_goes_on_where_it_was(
     store: Store, database_url: str, lean: LeanStripe
 ) -> None:
     lean.fill(database_url)
-    started = await start_sweep(store, dry_run=False, at=START)
+    started = await start_sweep(store, "stripe", dry_run=False, at=START)
     lean.refusals = 2
-    assert await run_sweep(store, reader(lean), Standing()) == "paused"
+    assert await go_on(store, reader(lean), Standing()) == "paused"
     told = await load_sweep(store, id=started.sweep.id)
     assert told.error is not None
     assert told.error.startswith("provider_rate_limited")
-    assert await run_sweep(store, reader(lean), Standing()) == "nothing", "it pauses for as long as it was asked to"
-    while await run_sweep(store, reader(lean), Standing()) != "finished":
-        await asyncio.sleep(0.05)
+    assert await go_on(store, reader(lean), Standing()) == "nothing", "it pauses for as long as it was asked to"
+    while (outcome := await go_on(store, reader(lean), Standing())) != "finished":
+        assert outcome in ("paused", "nothing")
+        let_pass(database_url, "sweeps")
     assert (await load_sweep(store, id=started.sweep.id)).counts.subscriptions == 2_500
 
 
@@ -409,55 +413,65 @@ async def test_a_sweep_reads_again_who_was_once_said_not_to_exist(store: Store) 
     lean = LeanStripe(3)
     with lean.serving():
         await receive_event(store, ref=Event("evt_1", "stripe:cus_0000002", "customer.deleted"), body=b"{}", at=START)
-        (claim,) = await claim_subjects(store, limit=10, at=START)
+        (claim,) = await take(store, SUBJECTS, limit=10, at=START)
         gone = World({claim.subject: customer(deleted=True, account=None)})
         assert await sync_subject(store, gone, Standing(), claim) == "nothing"
         assert (await sweep(store, reader(lean), Standing())).counts.discovered == 3
-        for claim in await claim_subjects(store, limit=10, at=START):
+        for claim in await take(store, SUBJECTS, limit=10, at=START):
             assert await sync_subject(store, reader(lean), Standing(), claim) == "saved"
         assert await stored(store, "stripe:cus_0000002") == lean.customer(2)
 
 
 SWEEPING = """
-    import asyncio, sys
-    from paygrade.postgres.store import Store
-    from paygrade.providers.stripe.client import StripeProvider
-    from paygrade.server.process.clock import Clock
-    from paygrade.server.workers.sweeps import run_sweep
+import asyncio, sys
+from paygrade.postgres.store import Store
+from paygrade.providers.stripe.client import StripeProvider
+from paygrade.server.process.clock import Clock
+from paygrade.server.workers.claims import take
+from paygrade.server.workers.sweeps import run_sweep, sweeps_of
 
-    async def main():
-        async with Store(sys.argv[1]) as store:
-            provider = StripeProvider(api_key="sk_test_lean", api_base=sys.argv[2])
-            await run_sweep(store, provider, Clock(), lease_s=0.5)
+async def main():
+    provider = StripeProvider(api_key="sk_test_lean", api_base=sys.argv[2])
+    async with Store(sys.argv[1]) as store:
+        ready = asyncio.Event()
+        listening = asyncio.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
+        await ready.wait()
+        (claimed,) = await take(store, sweeps_of("stripe"), limit=1, at=Clock().now())
+        await run_sweep(store, provider, Clock(), claimed)
 
-    asyncio.run(main())
+asyncio.run(main())
 """
 
 
-async def test_a_sweep_that_was_killed_goes_on_where_it_was(
-    store: Store, database_url: str, lean: LeanStripe, tmp_path: Path
-) -> None:
+async def test_a_sweep_that_was_killed_goes_on_where_it_was(store: Store, database_url: str, lean: LeanStripe) -> None:
     lean.fill(database_url)
     lean.quantities = {1: 3, 2_500: 3}
-    lean.wait_s = 0.05
-    started = await start_sweep(store, dry_run=False, at=START)
-    script = tmp_path / "sweeping.py"
-    script.write_text(textwrap.dedent(SWEEPING))
-    process = subprocess.Popen([sys.executable, str(script), database_url, lean.url])
-    while (await load_sweep(store, id=started.sweep.id)).counts.requests < 5:
-        assert process.poll() is None
-        await asyncio.sleep(0.01)
+    asked, go_on_asking = threading.Event(), threading.Event()
+
+    def hold(number: int) -> None:
+        if number == 6:
+            asked.set()
+            go_on_asking.wait(30)
+
+    lean.before = hold
+    started = await start_sweep(store, "stripe", dry_run=False, at=START)
+    process = subprocess.Popen([sys.executable, "-c", SWEEPING, database_url, lean.url])
+    assert await asyncio.to_thread(asked.wait, 30)
+    assert await go_on(store, reader(lean), Standing()) == "nothing", "its process lives"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    go_on_asking.set()
     compared = (await load_sweep(store, id=started.sweep.id)).counts.subscriptions
     assert 0 < compared < 2_500
-    lean.wait_s = 0
-    while (outcome := await run_sweep(store, reader(lean), Standing(), patience_s=0)) == "nothing":
-        await asyncio.sleep(0.05)
-    assert outcome == "finished"
+
+    async def go_on_instead() -> str | None:
+        outcome = await go_on(store, reader(lean), Standing(), patience_s=0)
+        return None if outcome == "nothing" else outcome
+
+    assert await in_time(go_on_instead) == "finished"
     swept = await load_sweep(store, id=started.sweep.id)
     assert (swept.counts.subscriptions, swept.counts.customers, swept.counts.different) == (2_500, 2_500, 2)
-    assert len(lean.asked) <= 27, "only the page under way is asked for again"
+    assert len(lean.asked) <= 28, "only what was asked for and not compared is asked for again"
     assert swept.counts.missing == 0
 
 
@@ -474,7 +488,7 @@ async def test_a_lost_event_is_found_by_the_poll_and_healed(store: Store, provid
     provided.advance(timedelta(minutes=5))
     let_it_be_time(store)
     assert await poll(store, provided) == "polled"
-    status = (await sync_status(store, now=provided.at)).repair.poll
+    status = (await sync_status(store, "stripe", now=provided.at)).repair.poll
     assert status is not None
     assert (status.missed > 0, status.every_s) == (True, EVERY_MIN_S)
     assert await heal(store, provided) == [subject]
@@ -491,7 +505,7 @@ async def test_an_event_that_came_by_webhook_marks_nothing_when_it_is_polled(sto
     await heal(store, provided)
     provided.advance(timedelta(minutes=5))
     assert await poll(store, provided) == "polled"
-    status = await sync_status(store, now=provided.at)
+    status = await sync_status(store, "stripe", now=provided.at)
     assert status.dirty == 0
     assert status.repair.poll is not None
     assert (status.repair.poll.missed, status.repair.poll.seen > 0) == (0, True)
@@ -501,7 +515,7 @@ async def test_an_event_that_shows_late_in_the_list_is_found_by_the_overlap(stor
     subject = provided.buyer("acme")
     late = provided.events()
     assert await poll(store, provided) == "polled"
-    status = (await sync_status(store, now=provided.at)).repair.poll
+    status = (await sync_status(store, "stripe", now=provided.at)).repair.poll
     assert status is not None
     assert status.watermark is not None
     assert status.watermark <= provided.at
@@ -510,7 +524,7 @@ async def test_an_event_that_shows_late_in_the_list_is_found_by_the_overlap(stor
     provided.advance(timedelta(minutes=5))
     let_it_be_time(store)
     assert await poll(store, provided) == "polled"
-    assert (await sync_status(store, now=provided.at)).inbox.received > 0
+    assert (await sync_status(store, "stripe", now=provided.at)).inbox.received > 0
     assert late
     assert subject in await heal(store, provided)
 
@@ -518,7 +532,7 @@ async def test_an_event_that_shows_late_in_the_list_is_found_by_the_overlap(stor
 async def test_a_young_event_is_kept_and_not_counted_as_missed(store: Store, provided: Provided) -> None:
     provided.buyer("acme")
     assert await poll(store, provided) == "polled"
-    status = await sync_status(store, now=provided.at)
+    status = await sync_status(store, "stripe", now=provided.at)
     assert status.inbox.received > 0
     assert status.repair.poll is not None
     assert (status.repair.poll.seen, status.repair.poll.missed) == (0, 0)
@@ -529,7 +543,7 @@ async def test_the_poll_rests_longer_while_webhooks_are_healthy(store: Store, pr
     for _ in range(6):
         assert await poll(store, provided) == "polled"
         assert await poll(store, provided) == "nothing", "it is not time yet"
-        status = (await sync_status(store, now=provided.at)).repair.poll
+        status = (await sync_status(store, "stripe", now=provided.at)).repair.poll
         assert status is not None
         pauses.append(status.every_s)
         let_it_be_time(store)
@@ -545,7 +559,7 @@ async def test_without_webhooks_the_poll_comes_every_minute_and_finds_no_drift(
     let_it_be_time(store)
     await poll(store, provided, webhooks=False)
     assert await heal(store, provided) == [subject]
-    status = (await sync_status(store, now=provided.at)).repair
+    status = (await sync_status(store, "stripe", now=provided.at)).repair
     assert status.poll is not None
     assert (status.poll.every_s, status.poll.missed) == (EVERY_MIN_S, 0)
     assert await drift(store) == ()
@@ -556,31 +570,33 @@ async def test_after_more_than_the_list_of_events_holds_a_sweep_begins(store: St
     provided.at += timedelta(days=31)
     let_it_be_time(store)
     assert await poll(store, provided) == "polled"
-    assert not (await start_sweep(store, dry_run=False, at=START)).started, "it is under way"
+    assert not (await start_sweep(store, "stripe", dry_run=False, at=START)).started, "it is under way"
 
 
 async def test_a_poll_that_fails_leaves_its_watermark(store: Store, provided: Provided) -> None:
     provided.buyer("acme")
     await poll(store, provided)
-    before = (await sync_status(store, now=provided.at)).repair.poll
+    before = (await sync_status(store, "stripe", now=provided.at)).repair.poll
     provided.advance(timedelta(hours=1))
     let_it_be_time(store)
     nowhere = StripeProvider(api_key="sk_test_simulator", api_base="http://127.0.0.1:9")
-    assert await poll_events(store, nowhere, provided, webhooks=True) == "paused"
-    after = (await sync_status(store, now=provided.at)).repair.poll
+    assert await poll(store, provided, nowhere) == "paused"
+    after = (await sync_status(store, "stripe", now=provided.at)).repair.poll
     assert before is not None
     assert after is not None
     assert (after.watermark, after.polled_at) == (before.watermark, before.polled_at)
     assert after.error is not None
 
 
-async def poll(store: Store, provided: Provided, *, webhooks: bool = True) -> str:
-    return await poll_events(store, provided.provider, provided, webhooks=webhooks)
+async def poll(store: Store, provided: Provided, source: EventSource | None = None, *, webhooks: bool = True) -> str:
+    """Poll, as a worker would; `nothing`: it is not time."""
+    for claimed in await take(store, polls_of("stripe"), limit=1, at=provided.now()):
+        return await poll_events(store, source or provided.provider, provided, claimed, webhooks=webhooks)
+    return "nothing"
 
 
 def let_it_be_time(store: Store) -> None:
-    with psycopg.connect(store._database_url) as connection:
-        connection.execute("update polls set next_at = clock_timestamp()")
+    let_pass(store._database_url, "polls")
 
 
 # The dry run

@@ -2,22 +2,20 @@
 
 import asyncio
 import random
-import time
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from msgspec.structs import replace
-from psycopg import sql
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer, Departed, Item, Phase
 from paygrade.changes.order import Progress
-from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.request import ChangeRequest
+from paygrade.postgres.plan_changes import ClaimedChange
 from paygrade.postgres.store import Store
 from paygrade.postgres.subjects import Claim
 from paygrade.server.operations.accounts.accounts import put_account, rebuild
@@ -26,12 +24,13 @@ from paygrade.server.operations.changes.plan_changes import carry_out, get_chang
 from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.server.operations.sync.inbox import receive_event, sync_status
 from paygrade.server.process.clock import Clock
+from paygrade.server.workers.claims import take
 from paygrade.server.workers.loop import sync_subjects
-from paygrade.server.workers.plan_changes import claim_changes, note
+from paygrade.server.workers.plan_changes import CHANGES, note
 from paygrade.server.workers.sync import (
     INCOMPLETE_FOR,
+    SUBJECTS,
     Outcome,
-    claim_subjects,
     due_at,
     fetch_subject,
     save_reading,
@@ -40,6 +39,7 @@ from paygrade.server.workers.sync import (
 from paygrade.values.errors import Unavailable
 from paygrade.values.states import Status
 from support.fake_provider import DOCUMENT, T0, Elsewhere, Event, SetClock, World, customer, pro
+from support.waiting import GIVE_UP_S, in_time, let_pass
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ async def receive(
 
 
 async def claim(store: Store, *, lease_s: float = 60) -> Claim:
-    (found,) = await claim_subjects(store, limit=1, lease_s=lease_s, at=T0)
+    (found,) = await take(store, SUBJECTS, limit=1, lease_s=lease_s, at=T0)
     return found
 
 
@@ -63,7 +63,7 @@ async def sync(store: Store, world: World, clock: SetClock | None = None) -> lis
     """Read everything that waits, as a worker would, one by one."""
     clock = clock or SetClock()
     outcomes: list[Outcome] = []
-    while claims := await claim_subjects(store, limit=1, at=clock.now()):
+    while claims := await take(store, SUBJECTS, limit=1, at=clock.now()):
         outcomes.append(await sync_subject(store, world, clock, claims[0]))
     return outcomes
 
@@ -75,9 +75,11 @@ async def load(store: Store, account: str) -> Account:
     return saved.account
 
 
-async def settled(store: Store) -> None:
-    while (await sync_status(store, now=T0)).dirty:
-        await asyncio.sleep(0.01)
+async def everything_read(store: Store) -> None:
+    async def is_read() -> bool:
+        return not (await sync_status(store, "stripe", now=T0)).dirty
+
+    await in_time(is_read)
 
 
 @asynccontextmanager
@@ -98,7 +100,7 @@ async def test_an_event_becomes_access_with_its_id_as_the_cause(store: Store) ->
         (saved,) = await tx.accounts.facts("acme")
     assert saved.fact.body == customer(pro())
     assert saved.fact.cause == ("evt_1", "evt_2")
-    assert (await sync_status(store, now=T0)).inbox.unhandled == 0
+    assert (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 0
 
 
 async def test_law_10_an_event_received_again_changes_nothing(store: Store) -> None:
@@ -108,7 +110,7 @@ async def test_law_10_an_event_received_again_changes_nothing(store: Store) -> N
     received = await receive_event(store, ref=Event("evt_1"), body=b"{}", at=T0)
     assert not received.new
     assert await sync(store, world) == []
-    assert (await sync_status(store, now=T0)).inbox.received == 1
+    assert (await sync_status(store, "stripe", now=T0)).inbox.received == 1
 
 
 async def test_a_reading_that_says_nothing_new_is_no_fact(store: Store) -> None:
@@ -120,14 +122,14 @@ async def test_a_reading_that_says_nothing_new_is_no_fact(store: Store) -> None:
     assert (await load(store, "acme")).version == 1
 
 
-async def asked_for_two(store: Store, world: World) -> PlanChange:
+async def asked_for_two(store: Store, world: World) -> ClaimedChange:
     """A change from one to two of what `cus_1` buys, claimed by whoever carries it out."""
     await publish_catalog(store, document=DOCUMENT, lines={}, dry_run=False, at=T0, by="ann")
     await receive(store, "evt_1")
     await sync(store, world)
     made = await quote_change(store, None, account="acme", wanted=ChangeRequest(quantities={"pro": 2}), at=T0)
     await carry_out(store, account="acme", quote_id=made.id, key=None, has_provider=True, at=T0)
-    (claimed,) = await claim_changes(store, limit=1, at=T0)
+    (claimed,) = await take(store, CHANGES, limit=1, at=T0)
     return claimed
 
 
@@ -135,11 +137,11 @@ async def test_a_change_that_waits_for_its_payment_is_looked_at_when_something_h
     world = World({CUS: customer(pro())})
     claimed = await asked_for_two(store, world)
     assert await note(store, claimed, Progress("pending", invoice="in_1"), at=T0 + timedelta(hours=9)) == "pending"
-    assert await claim_changes(store, limit=1, at=T0) == ()
+    assert await take(store, CHANGES, limit=1, at=T0) == ()
     # The invoice was voided: no fact tells of it, as the subscription is what it was.
     await receive(store, "evt_2", type="invoice.voided")
     await sync(store, world)
-    (again,) = await claim_changes(store, limit=1, at=T0)
+    (again,) = await take(store, CHANGES, limit=1, at=T0)
     assert (again.id, again.state) == (claimed.id, "pending")
 
 
@@ -152,13 +154,13 @@ async def test_a_change_that_is_heard_of_before_its_answer_keeps_what_the_answer
     assert await note(store, claimed, Progress("done", invoice="in_1"), at=T0) == "done"
     view = await get_change(store, account="acme", id=claimed.id)
     assert (view.change.state, view.change.invoice) == ("applied", "in_1")
-    assert await claim_changes(store, limit=1, at=T0) == ()
+    assert await take(store, CHANGES, limit=1, at=T0) == ()
 
 
 async def test_an_event_about_nobody_is_kept_and_handled(store: Store) -> None:
     await receive(store, "evt_price", subject=None, type="price.created")
     assert await sync(store, World()) == []
-    inbox = (await sync_status(store, now=T0)).inbox
+    inbox = (await sync_status(store, "stripe", now=T0)).inbox
     assert (inbox.received, inbox.unhandled) == (1, 0)
 
 
@@ -193,7 +195,7 @@ async def test_a_subject_marked_during_its_reading_is_read_again(store: Store) -
     world.answers[CUS] = customer(pro("active"))
     await receive(store, "evt_2")
     assert await save_reading(store, reading, at=T0) == "saved"
-    status = await sync_status(store, now=T0)
+    status = await sync_status(store, "stripe", now=T0)
     assert (status.dirty, status.inbox.unhandled) == (1, 1)
     assert await sync(store, world) == ["saved"]
     account = await load(store, "acme")
@@ -210,23 +212,25 @@ async def test_a_worker_that_dies_loses_nothing(store: Store, database_url: str)
     async with store.transaction() as tx:
         await tx.subjects.mark([CUS])
     assert await sync(store, world) == [], "nor does another event break it"
-    let_pass(database_url, "leased_until")
+    let_pass(database_url, "subjects")
     assert await sync(store, world) == ["saved"]
-    assert (await sync_status(store, now=T0)).inbox.unhandled == 0
-
-
-def let_pass(database_url: str, what: Literal["leased_until", "retry_at"]) -> None:
-    """Let the lease or the pause of every subject be over, as time does."""
-    with psycopg.connect(database_url) as connection:
-        connection.execute(sql.SQL("update subjects set {} = clock_timestamp()").format(sql.Identifier(what)))
+    assert (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 0
 
 
 async def test_law_1_shuffled_doubled_and_late_events_end_in_the_same_account(store: Store) -> None:
     seed = random.randrange(2**32)
     rng = random.Random(seed)
     world = World()
-    # A reading takes a while, so that the truth changes between the answer and its saving.
-    world.before = lambda subject: time.sleep(rng.random() / 100)
+    moved = threading.Condition()
+    happened = 0
+
+    def dawdle(subject: str) -> None:
+        """A reading takes a while, so that the truth changes between the answer and its saving."""
+        with moved:
+            until = min(happened + rng.randrange(4), 40)
+            moved.wait_for(lambda: happened >= until, GIVE_UP_S)
+
+    world.before = dawdle
     events = []
     async with worker(store, world), worker(store, world):
         for number in range(40):
@@ -235,16 +239,19 @@ async def test_law_1_shuffled_doubled_and_late_events_end_in_the_same_account(st
             subscription = pro(status, id=f"sub_{id}", quantity=number)
             world.answers[f"stripe:{id}"] = customer(subscription, id=id, account=None)
             events.append(Event(f"evt_{number}", f"stripe:{id}"))
+            with moved:
+                happened += 1
+                moved.notify_all()
             for event in rng.sample(events, k=min(len(events), 3)):
                 await receive_event(store, ref=event, body=b"{}", at=T0)
         for event in rng.sample(events, k=len(events)):
             await receive_event(store, ref=event, body=b"{}", at=T0)
-        await asyncio.wait_for(settled(store), 30)
+        await everything_read(store)
     for subject, truth in world.answers.items():
         assert isinstance(truth, Customer)
         account = await load(store, truth.id)
         assert account.statements[subject].body == truth, f"seed {seed}"
-    assert (await sync_status(store, now=T0)).inbox.unhandled == 0
+    assert (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 0
 
 
 async def test_law_2_a_lost_fold_is_rebuilt_from_the_facts(store: Store) -> None:
@@ -309,7 +316,7 @@ async def test_where_link_and_metadata_disagree_the_metadata_wins_visibly(store:
     await sync(store, World({CUS: customer(pro(), account="globex")}))
     assert (await load(store, "globex")).subscriptions == (pro(),)
     assert (await load(store, "acme")).statements[CUS].body == Departed("globex")
-    (finding,) = (await sync_status(store, now=T0)).findings
+    (finding,) = (await sync_status(store, "stripe", now=T0)).findings
     assert (finding.code, finding.account, finding.subject) == ("link_conflict", "acme", CUS)
 
 
@@ -337,7 +344,7 @@ async def test_an_event_that_names_a_subscription_leads_to_its_customer(store: S
     async with store.transaction() as tx:
         (saved,) = await tx.accounts.facts("acme")
     assert saved.fact.cause == ("evt_1",)
-    assert (await sync_status(store, now=T0)).inbox.unhandled == 0
+    assert (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 0
     again = await receive_event(store, ref=Event("evt_1", "stripe:sub_1"), body=b"{}", at=T0)
     assert not again.new
 
@@ -345,7 +352,7 @@ async def test_an_event_that_names_a_subscription_leads_to_its_customer(store: S
 async def test_an_event_about_something_gone_is_handled(store: Store) -> None:
     await receive(store, "evt_1", subject="stripe:in_1", type="invoice.deleted")
     assert await sync(store, World()) == ["nothing"]
-    assert (await sync_status(store, now=T0)).inbox.unhandled == 0
+    assert (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 0
 
 
 @pytest.mark.parametrize("subject", [CUS, "stripe:sub_1"])
@@ -358,7 +365,7 @@ async def test_what_the_provider_does_not_know_yet_is_asked_for_again(store: Sto
     await receive(store, "evt_2", subject=subject)
     assert (await sync(store, world))[-1] == "saved"
     assert (await load(store, "acme")).subscriptions == (pro(),)
-    assert (await sync_status(store, now=T0)).inbox.unhandled == 0
+    assert (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 0
 
 
 async def test_a_provider_that_fails_is_asked_again_and_shows_until_then(store: Store) -> None:
@@ -370,7 +377,7 @@ async def test_a_provider_that_fails_is_asked_again_and_shows_until_then(store: 
     world.before = fail
     await receive(store, "evt_1")
     assert await sync(store, world) == ["failed"]
-    status = await sync_status(store, now=T0)
+    status = await sync_status(store, "stripe", now=T0)
     (failing,) = status.failing
     assert (failing.subject, failing.attempts, status.inbox.unhandled) == (CUS, 1, 1)
     assert "stripe did not answer" in failing.error
@@ -390,9 +397,9 @@ async def test_after_a_failure_nothing_is_lost(store: Store) -> None:
     world.before = fail
     async with worker(store, world):
         await receive(store, "evt_1")
-        await asyncio.wait_for(settled(store), 30)
+        await everything_read(store)
     assert (await load(store, "acme")).subscriptions == (pro(),)
-    assert (await sync_status(store, now=T0)).failing == ()
+    assert (await sync_status(store, "stripe", now=T0)).failing == ()
 
 
 async def test_a_subject_that_breaks_does_not_stop_the_others(store: Store) -> None:
@@ -406,9 +413,12 @@ async def test_a_subject_that_breaks_does_not_stop_the_others(store: Store) -> N
     async with worker(store, world):
         await receive(store, "evt_1")
         await receive(store, "evt_2", subject="stripe:cus_2")
-        while (await sync_status(store, now=T0)).inbox.unhandled > 1:
-            await asyncio.sleep(0.01)
+        await in_time(lambda: read_but_one(store))
     assert (await load(store, "globex")).subscriptions == (pro(),)
+
+
+async def read_but_one(store: Store) -> bool:
+    return (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 1
 
 
 async def test_a_reading_that_lags_behind_an_end_is_asked_for_again(store: Store, database_url: str) -> None:
@@ -417,10 +427,10 @@ async def test_a_reading_that_lags_behind_an_end_is_asked_for_again(store: Store
     assert await sync(store, world) == ["doubted"], "and not claimed again before its pause is over"
     assert (await load(store, "acme")).subscriptions[0].status == "active"
     world.answers[CUS] = customer(pro("canceled"))
-    let_pass(database_url, "retry_at")
+    let_pass(database_url, "subjects")
     assert await sync(store, world) == ["saved"]
     assert (await load(store, "acme")).subscriptions[0].status == "canceled"
-    assert (await sync_status(store, now=T0)).inbox.unhandled == 0
+    assert (await sync_status(store, "stripe", now=T0)).inbox.unhandled == 0
 
 
 async def test_a_reading_doubted_three_times_is_believed(store: Store, database_url: str) -> None:
@@ -429,7 +439,7 @@ async def test_a_reading_doubted_three_times_is_believed(store: Store, database_
     outcomes = []
     for _ in range(4):
         outcomes += await sync(store, world)
-        let_pass(database_url, "retry_at")
+        let_pass(database_url, "subjects")
     assert outcomes == ["doubted", "doubted", "doubted", "saved"]
     assert await sync(store, world) == []
 
@@ -442,14 +452,14 @@ async def test_a_subscription_seen_ended_stays_ended_and_shows(store: Store) -> 
     await receive(store, "evt_2")
     await sync(store, world)
     assert (await load(store, "acme")).subscriptions[0].status == "canceled"
-    assert "revived_subscription" in {finding.code for finding in (await sync_status(store, now=T0)).findings}
+    assert "revived_subscription" in {finding.code for finding in (await sync_status(store, "stripe", now=T0)).findings}
 
 
 async def test_an_unmapped_price_shows_in_the_status(store: Store) -> None:
     await publish_catalog(store, document=DOCUMENT, lines={}, dry_run=False, at=T0, by="ann")
     await receive(store, "evt_1")
     await sync(store, World({CUS: customer(pro(lookup_key="enterprise_yearly"))}))
-    (finding,) = (await sync_status(store, now=T0)).findings
+    (finding,) = (await sync_status(store, "stripe", now=T0)).findings
     assert (finding.code, finding.account) == ("unmapped_price", "acme")
 
 
@@ -508,6 +518,6 @@ async def mark_as_a_sweep_does(store: Store, *subjects: str) -> None:
 
 
 if TYPE_CHECKING:
-    from paygrade.server.workers.sync import Provider
+    from paygrade.providers.port import Provider
 
     _: Provider = World()

@@ -1,7 +1,6 @@
 """Top-ups bought at the provider: one charge and one grant, wherever the buyer is stopped."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import NO_CATALOG, TopUp
 from paygrade.postgres.store import Store
-from paygrade.postgres.top_ups import SavedTopUp
+from paygrade.providers.port import Charging
 from paygrade.providers.stripe.top_ups import KEY_TRIES
 from paygrade.server.operations.accounts.top_ups import list_top_ups, retry_top_up
 from paygrade.server.operations.balances.unit_of_work import ask_top_up
@@ -21,12 +20,14 @@ from paygrade.server.operations.usage.grants import read_balance
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
-from paygrade.server.workers.top_ups import GIVEN_UP, Charging, Outcome, buy_top_up, claim_top_ups, note
+from paygrade.server.workers.claims import take
+from paygrade.server.workers.top_ups import GIVEN_UP, TOP_UPS, Outcome, buy_top_up, note
 from paygrade.usage.entries import derived
-from paygrade.usage.top_ups import Bill, Order
+from paygrade.usage.top_ups import Bill, Order, TopUpPurchase
 from support.billing import Billing, billing
 from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -51,12 +52,12 @@ async def ask(store: Store, desk: Billing, *, balance: int = 100, account: str =
 async def buy(store: Store, desk: Billing, provider: Charging | None = None) -> list[Outcome]:
     """Buy all that can be bought now, as the worker would."""
     outcomes: list[Outcome] = []
-    while claims := await claim_top_ups(store, limit=1):
+    while claims := await take(store, TOP_UPS, limit=1, at=desk.at):
         outcomes += [await buy_top_up(store, provider or desk.commands, desk, claim) for claim in claims]
     return outcomes
 
 
-async def top_ups(store: Store) -> list[SavedTopUp]:
+async def top_ups(store: Store) -> list[TopUpPurchase]:
     async with store.transaction() as tx:
         return list(await tx.top_ups.of_account("acme", limit=100))
 
@@ -64,7 +65,7 @@ async def top_ups(store: Store) -> list[SavedTopUp]:
 async def granted(store: Store, desk: Billing) -> list[int]:
     """The units of each grant of a top-up."""
     balance = await read_balance(store, Snapshots(), account="acme", pool="ai_credits", at=desk.at)
-    return [view.grant.units for view in balance.grants if view.grant.kind == "top_up"]
+    return [view.grant.units or 0 for view in balance.grants if view.grant.kind == "top_up"]
 
 
 def charged(desk: Billing) -> list[int]:
@@ -258,9 +259,9 @@ async def test_two_buyers_of_one_top_up_charge_and_grant_once(store: Store, desk
     await desk.sell(store, top_up=POLICY)
     await desk.buyer(store, "acme")
     await ask(store, desk)
-    (slow,) = await claim_top_ups(store, limit=1)
+    (slow,) = await take(store, TOP_UPS, limit=1, at=desk.at)
     desk.let_pass("top_ups")
-    (quick,) = await claim_top_ups(store, limit=1)
+    (quick,) = await take(store, TOP_UPS, limit=1, at=desk.at)
     outcomes = await asyncio.gather(*(buy_top_up(store, desk.commands, desk, each) for each in (slow, quick)))
     assert sorted(outcomes) == ["overtaken", "paid"]
     (bought,) = await top_ups(store)
@@ -411,12 +412,12 @@ async def test_a_server_buys_by_itself_shows_it_and_tries_again(
     def look_on() -> None:
         with serving(desk.settings, database_url, catalog=False) as api:
             shell = Shell(tmp_path, PAYGRADE_URL=api.url, PAYGRADE_API_KEY=KEY)
-            failed = eventually(api, "failed")
+            failed = until(api, "failed")
             assert failed["reason"].startswith("generic_decline")
             assert failed["id"] in shell.run("accounts", "top-ups", "acme")
             desk.shop.use_card("acme", "pm_card_visa")
             assert shell.json("accounts", "top-ups", "acme", "--retry", failed["id"])["round"] == 2
-            assert eventually(api, "paid")["round"] == 2
+            assert until(api, "paid")["round"] == 2
             again = api.problem(409, "POST", f"/v1/accounts/acme/top-ups/{failed['id']}/retry")
             assert again["code"] == "top_up_not_failed"
             assert api.problem(404, "POST", "/v1/accounts/acme/top-ups/top_0/retry")["code"] == "unknown_top_up"
@@ -427,9 +428,9 @@ async def test_a_server_buys_by_itself_shows_it_and_tries_again(
     assert (shown.state, charged(desk)) == ("paid", [2000])
 
 
-def eventually(api: Api, state: str) -> Any:
-    give_up_at = time.monotonic() + 30
-    while (told := api.ok("GET", "/v1/accounts/acme/top-ups")["top_ups"][0])["state"] != state:
-        assert time.monotonic() < give_up_at, told
-        time.sleep(0.05)
-    return told
+def until(api: Api, state: str) -> Any:
+    def found() -> Any:
+        told = api.ok("GET", "/v1/accounts/acme/top-ups")["top_ups"][0]
+        return told if told["state"] == state else None
+
+    return eventually(found)

@@ -1,7 +1,6 @@
 """Usage reported to the provider: its meter's sum is what we counted, whatever fails on the way."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,12 +9,13 @@ import pytest
 
 from paygrade.postgres.store import Store
 from paygrade.postgres.usage_reports import SavedReport
+from paygrade.providers.port import Metering
+from paygrade.server.workers.claims import take
 from paygrade.server.workers.usage_reports import (
     AGAIN,
+    REPORTS,
     REST,
     SETTLED,
-    Metering,
-    claim_reports,
     mark_reports,
     note_reported,
     prepare,
@@ -27,6 +27,7 @@ from paygrade.values.periods import add_months
 from support.billing import LIMIT, METER, START, Billing, billing
 from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -46,13 +47,15 @@ async def window(store: Store, account: str = "acme") -> SavedReport:
 
 
 async def claim(store: Store, desk: Billing) -> SavedReport:
-    await mark_reports(store, at=desk.at)
-    (claimed,) = await claim_reports(store, limit=1, at=desk.at)
+    await mark_reports(store, "stripe", at=desk.at)
+    (claimed,) = await take(store, REPORTS, limit=1, at=desk.at)
     return claimed
 
 
 class Spied:
     """The provider behind a wire that a test can cut: `before` and `after` run around each event that is told."""
+
+    name = "stripe"
 
     def __init__(self, desk: Billing) -> None:
         self._desk = desk
@@ -193,7 +196,7 @@ async def test_whoever_finds_something_pending_tells_it_again_under_its_name(sto
     spied = Spied(desk)
     # Written down, and told by nobody.
     desk.let_pass("reports")
-    (second,) = await claim_reports(store, limit=1, at=desk.at)
+    (second,) = await take(store, REPORTS, limit=1, at=desk.at)
     assert await prepare(store, second, at=desk.at) == event
     # Told, and not counted as told.
     spied.report_usage(event)
@@ -218,7 +221,7 @@ async def test_two_workers_at_once_count_one_event_once(store: Store, desk: Bill
     event = await prepare(store, slow, at=desk.at)
     assert isinstance(event, MeterEvent)
     desk.let_pass("reports")
-    (quick,) = await claim_reports(store, limit=1, at=desk.at)
+    (quick,) = await take(store, REPORTS, limit=1, at=desk.at)
     assert await report_window(store, desk.commands, desk, quick) == "told"
     desk.commands.report_usage(event)
     assert await note_reported(store, slow, event, at=desk.at) == "overtaken"
@@ -402,10 +405,7 @@ async def test_a_server_reports_by_itself_shows_it_and_reconciles(
     def look_on() -> None:
         with serving(desk.settings, database_url, catalog=False) as api:
             shell = Shell(tmp_path, PAYGRADE_URL=api.url, PAYGRADE_API_KEY=KEY)
-            give_up_at = time.monotonic() + 30
-            while not (told := api.ok("GET", "/v1/accounts/acme/usage/reports")["reports"]) or not told[0]["reported"]:
-                assert time.monotonic() < give_up_at, told
-                time.sleep(0.05)
+            eventually(lambda: any(r["reported"] for r in api.ok("GET", "/v1/accounts/acme/usage/reports")["reports"]))
             assert api.ok("POST", "/v1/usage/reconcile", json={"account": "acme"})["unchecked"] == 1
             (shown,) = shell.json("usage", "reconcile", "acme")["reports"]
             assert (shown["used"], shown["reported"], shown["said"], shown["difference"]) == (5, 5, 5, 0)

@@ -1,12 +1,13 @@
 """Migrations on real PostgreSQL: previewed, carried out an account at a time, paused, killed, rolled back."""
 
 import asyncio
+import itertools
 import json
 import multiprocessing
 import os
 import signal
-import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -17,26 +18,29 @@ from paygrade.billing.facts import Pin
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.entitlements.sources import versions_had
+from paygrade.postgres.claims import HOLDERS_LOCK
 from paygrade.postgres.store import Store
 from paygrade.server.operations.catalog.migrations import (
     Migration,
-    finish_migration,
+    finish_migrations,
     get_migration,
     list_migrations,
-    migrate_next,
+    migrate_account,
     moved_accounts,
     pause_migration,
+    resume_migration,
     roll_back_migration,
     start_migration,
-    unfinished_migrations,
 )
 from paygrade.server.operations.catalog.versions import put_pin
 from paygrade.server.operations.usage.grants import state_usage
 from paygrade.server.state.snapshots import Snapshots
-from paygrade.server.workers.loop import migrate_accounts
+from paygrade.server.workers.claims import take
+from paygrade.server.workers.loop import MOVES, migrate_accounts
 from support.fake_provider import T0, SetClock
 from support.selling import buyer, paygrade, publish, refused, seats, selling
 from support.server_process import Api
+from support.waiting import eventually, in_time, let_pass
 
 pytestmark = pytest.mark.anyio
 
@@ -66,10 +70,9 @@ async def work(store: Store, at: Any = AT, *, moves: int = 1000) -> int:
     """Do what there is to do, as the worker would, at most so many moves; says how many there were."""
     # Any: an instant.
     made = 0
-    for migration in await unfinished_migrations(store):
-        while made < moves and await migrate_next(store, migration, at=at):
-            made += 1
-        await finish_migration(store, migration, at=at)
+    while made < moves and (claims := await take(store, MOVES, limit=1, at=at)):
+        made += await migrate_account(store, claims[0], at=at) != "overtaken"
+    await finish_migrations(store, at=at)
     return made
 
 
@@ -146,23 +149,25 @@ async def test_a_paused_migration_moves_nobody_until_it_is_resumed(store: Store)
     await kept(store, "a", "b")
     migration = await start(store)
     assert await work(store, moves=1) == 1
-    assert (await pause_migration(store, id=migration.id, paused=True)).state == "paused"
+    assert (await pause_migration(store, id=migration.id)).state == "paused"
     assert await work(store) == 0
     assert (await get_migration(store, id=migration.id)).waiting == 1
-    await pause_migration(store, id=migration.id, paused=False)
+    await resume_migration(store, id=migration.id)
     assert await work(store) == 1
     assert (await get_migration(store, id=migration.id)).state == "finished"
-    assert await refused(pause_migration(store, id=migration.id, paused=True)) == "migration_over"
+    assert await refused(pause_migration(store, id=migration.id)) == "migration_over"
 
 
 async def test_a_worker_that_has_not_heard_of_a_pause_moves_nobody_either(store: Store) -> None:
     await kept(store, "a", "b")
     migration = await start(store)
-    (known,) = await unfinished_migrations(store)
-    await pause_migration(store, id=migration.id, paused=True)
-    assert not await migrate_next(store, known, at=AT)
+    first, second = await take(store, MOVES, limit=2, at=AT)
+    await pause_migration(store, id=migration.id)
+    assert await migrate_account(store, first, at=AT) == "overtaken"
+    await resume_migration(store, id=migration.id)
+    assert [claim.account for claim in await take(store, MOVES, limit=2, at=AT)] == [first.account], "it is given back"
     await roll_back_migration(store, id=migration.id)
-    assert not await migrate_next(store, known, at=AT)
+    assert await migrate_account(store, second, at=AT) == "overtaken"
     assert await statuses(store, migration.id) == dict.fromkeys(("a", "b"), "skipped rolled_back_before")
 
 
@@ -228,29 +233,49 @@ async def test_any_number_of_workers_move_each_account_once(store: Store) -> Non
     assert [(await account(store, f"a{number:02}")).version for number in range(24)] == [3] * 24
 
 
-async def test_a_move_that_is_stopped_at_any_step_is_whole_or_has_not_happened(store: Store) -> None:
+async def test_a_move_that_is_stopped_at_any_step_is_whole_or_has_not_happened(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = [f"a{number:02}" for number in range(40)]
     await kept(store, *names)
     migration = await start(store)
-    await stop_at_every_step(store, migration.id, names)
+    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 5
+    let_pass(database_url, "plan_migration_accounts")
     await work(store)
     assert (await get_migration(store, id=migration.id)).done == 40
     await roll_back_migration(store, id=migration.id)
-    await stop_at_every_step(store, migration.id, names)
+    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 5
+    let_pass(database_url, "plan_migration_accounts")
     await work(store)
     assert (await get_migration(store, id=migration.id)).rolled_back == 40
 
 
-async def stop_at_every_step(store: Store, id: int, names: list[str]) -> None:
-    """Begin a move and stop it a little later each time."""
-    (known,) = await unfinished_migrations(store)
-    for steps in range(40):
-        task = asyncio.create_task(migrate_next(store, known, at=AT))
-        for _ in range(steps):
-            await asyncio.sleep(0.0002)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+async def stop_at_every_step(store: Store, monkeypatch: pytest.MonkeyPatch, id: int, names: list[str]) -> int:
+    """Begin moves and stop each at a later statement, until one gets through; says how many statements that takes."""
+    for stopped_at in itertools.count():
+        (claimed,) = await take(store, MOVES, limit=1, at=AT)
+        with monkeypatch.context() as patched:
+            patched.setattr(psycopg.AsyncConnection, "execute", _stopping(stopped_at))
+            task = asyncio.create_task(migrate_account(store, claimed, at=AT))
+            await asyncio.gather(task, return_exceptions=True)
         await whole(store, id, names)
+        if not task.cancelled():
+            assert task.result() in ("done", "rolled_back")
+            return stopped_at
+    raise AssertionError
+
+
+def _stopping(stopped_at: int) -> Any:
+    """The `execute` of a connection, during which whoever asks is cancelled at the statement of this number."""
+    execute, numbers = psycopg.AsyncConnection.execute, itertools.count()
+
+    async def stopping(connection: Any, *args: Any, **named: Any) -> Any:  # Any: whatever psycopg takes
+        task = asyncio.current_task()
+        if next(numbers) == stopped_at and task is not None:
+            task.cancel()
+        return await execute(connection, *args, **named)
+
+    return stopping
 
 
 async def whole(store: Store, id: int, names: list[str]) -> None:
@@ -261,10 +286,19 @@ async def whole(store: Store, id: int, names: list[str]) -> None:
     assert {name: "pro" in accounts[name].pins for name in names} == {name: found[name] == "done" for name in names}
 
 
+async def moved(store: Store, id: int, enough: int) -> bool:
+    return (await get_migration(store, id=id)).done >= enough
+
+
 def _work_until_killed(database_url: str) -> None:
     async def run() -> None:
         async with Store(database_url) as store:
+            # As a server does: its leases end with the session that listens.
+            ready = asyncio.Event()
+            listening = asyncio.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
+            await ready.wait()
             await migrate_accounts(store, SetClock(AT))
+            await listening
 
     asyncio.run(run())
 
@@ -277,10 +311,7 @@ async def test_a_migration_goes_on_where_a_killed_process_left_it(store: Store, 
     for enough in (20, 120):
         worker = context.Process(target=_work_until_killed, args=(database_url,))
         worker.start()
-        give_up_at = time.monotonic() + 60
-        while (await get_migration(store, id=migration.id)).done < enough:
-            assert time.monotonic() < give_up_at
-            await asyncio.sleep(0.002)
+        await in_time(partial(moved, store, migration.id, enough))
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
@@ -293,27 +324,29 @@ async def test_a_migration_goes_on_where_a_killed_process_left_it(store: Store, 
 
 
 async def gone(database_url: str) -> None:
-    """Wait until no transaction of a killed process is open: its connection ends when PostgreSQL notices."""
+    """Wait until PostgreSQL has noticed that a killed process is gone: none of its transactions is open, and the
+    session that held its leases has ended."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        give_up_at = time.monotonic() + 30
-        while True:
+
+        async def is_gone() -> bool:
             cursor = await connection.execute(
-                "select count(*) from pg_stat_activity where datname = current_database() and xact_start is not null "
-                "and pid <> pg_backend_pid() and state <> 'idle'"
+                "select from pg_stat_activity where datname = current_database() and xact_start is not null "
+                "and pid <> pg_backend_pid() and state <> 'idle' "
+                "union all select from pg_locks where locktype = 'advisory' and classid = %s "
+                "and database = (select oid from pg_database where datname = current_database())",
+                (HOLDERS_LOCK,),
             )
-            row = await cursor.fetchone()
-            if row == (0,):
-                return
-            assert time.monotonic() < give_up_at
-            await asyncio.sleep(0.01)
+            return await cursor.fetchone() is None
+
+        await in_time(is_gone)
 
 
 def ended(api: Api, id: int) -> Any:
-    give_up_at = time.monotonic() + 30
-    while (found := api.ok("GET", f"/v1/catalog/migrations/{id}"))["finished_at"] is None:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
-    return found
+    def found() -> Any:
+        shown = api.ok("GET", f"/v1/catalog/migrations/{id}")
+        return None if shown["finished_at"] is None else shown
+
+    return eventually(found)
 
 
 def test_a_migration_is_previewed_run_read_and_rolled_back_over_http(api: Api, acme: str) -> None:

@@ -42,6 +42,8 @@ class Redirect(Struct, frozen=True):
 class StripeProvider:
     """One Stripe account, read through one API key. Safe to share between threads; every call blocks."""
 
+    name = "stripe"
+
     def __init__(
         self,
         *,

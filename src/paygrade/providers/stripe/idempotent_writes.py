@@ -34,6 +34,8 @@ class _Meter(Struct, frozen=True):
 class StripeCommands:
     """One Stripe account, written to through one API key. Safe to share between threads; every call blocks."""
 
+    name = "stripe"
+
     def __init__(self, connection: StripeConnection) -> None:
         self._connection = connection
         self._meters: dict[str, _Meter] = {}

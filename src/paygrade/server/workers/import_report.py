@@ -8,7 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Body, Customer, Departed, Fact
-from paygrade.catalog.model import NO_CATALOG, Catalog
+from paygrade.catalog.model import Catalog
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import bought_by, offers
+from paygrade.providers.port import ListedCustomer
 from paygrade.values.states import TERMINAL
 
 if TYPE_CHECKING:
@@ -76,17 +77,6 @@ class ImportReport(Struct, frozen=True):
     effects: tuple[Effect, ...]
 
 
-class Listed(Protocol):
-    """What a page says of a customer."""
-
-    @property
-    def subject(self) -> str: ...
-    @property
-    def customer(self) -> Customer | None: ...
-    @property
-    def email(self) -> str | None: ...
-
-
 class Gathered:
     """Every customer that was listed, put together from the pages it stood on."""
 
@@ -95,7 +85,7 @@ class Gathered:
         self.emails: dict[str, list[str]] = {}
         self.not_understood: list[str] = []
 
-    def add(self, listed: Listed) -> None:
+    def add(self, listed: ListedCustomer) -> None:
         if listed.customer is None:
             self.not_understood.append(listed.subject)
             return
@@ -115,8 +105,7 @@ class Gathered:
 async def report_of(store: "Store", gathered: Gathered, at: datetime) -> ImportReport:
     """Compare what was gathered with what is stored. Reads in batches; the database is not held between them."""
     async with store.transaction() as tx:
-        saved = await tx.catalogs.load()
-    counting = _Counting(saved.catalog if saved else NO_CATALOG)
+        counting = _Counting(await tx.catalogs.in_force())
     for batch in _batches(list(gathered.parts)):
         async with store.transaction() as tx:
             await counting.place(tx, {subject: gathered.customer(subject) for subject in batch})

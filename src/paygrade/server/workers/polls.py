@@ -12,12 +12,13 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
-from paygrade.server.operations.sync.inbox import PolledEvent, receive_polled
-from paygrade.server.operations.sync.repair import PROVIDER
+from paygrade.providers.port import EventSource, PolledEvent
+from paygrade.server.operations.sync.inbox import receive_polled
+from paygrade.server.workers.claims import Queue, give_back
 from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -35,45 +36,43 @@ EVERY_MIN_S, EVERY_MAX_S = 60, 1800
 MISSED_OF = 20
 """Webhooks are healthy while at most one in so many events was missed."""
 LEASE_S = 120.0
-RETRY_S = 60.0
 PAGE = 100
 
 
-class EventSource(Protocol):
-    """What the poll asks of a provider: events created at `since` or later, in any order. Raises Unavailable."""
-
-    def iter_events_since(self, since: datetime) -> Iterator[PolledEvent]: ...
+PollOutcome = Literal["polled", "paused", "overtaken"]
 
 
-PollOutcome = Literal["polled", "paused", "nothing"]
+def polls_of(provider: str) -> "Queue[SavedPoll]":
+    """The one poll of a provider, which waits for its time."""
+    return Queue("polled", lambda tx: tx.polls, ("provider",), LEASE_S, values={"provider": provider})
 
 
-async def poll_events(store: "Store", provider: EventSource, clock: "Clock", *, webhooks: bool) -> PollOutcome:
-    """Poll if it is time and nobody else does. `webhooks`: they are expected, so what they did not bring is missed."""
-    at = clock.now()
-    async with store.transaction() as tx:
-        poll = await tx.polls.claim(PROVIDER, lease_s=LEASE_S)
-        if poll is None:
-            return "nothing"
-        if poll.polled_at is not None and at - poll.polled_at > LISTED_FOR:
-            await tx.sweeps.start(PROVIDER, dry_run=False, at=at)
-            poll = replace(poll, watermark=at)
+async def poll_events(
+    store: "Store", provider: EventSource, clock: "Clock", claimed: "SavedPoll", *, webhooks: bool
+) -> PollOutcome:
+    """Poll what was claimed. `webhooks`: they are expected, so what they did not bring is missed."""
+    at, poll = clock.now(), claimed
+    if poll.polled_at is not None and at - poll.polled_at > LISTED_FOR:
+        async with store.transaction() as tx:
+            await tx.sweeps.start(provider.name, dry_run=False, at=at)
+        poll = replace(poll, watermark=at)
     try:
         found = await _take(store, provider, poll, at, webhooks=webhooks)
     except Unavailable as error:
-        async with store.transaction() as tx:
-            text = f"{error.code}: {error.detail}"
-            await tx.polls.fail(PROVIDER, error=text, retry_s=max(RETRY_S, error.retry_after_s or 0))
-        return "paused"
+        return "paused" if await give_back(store, polls_of(provider.name), claimed, error) else "overtaken"
+    if found is None:
+        return "overtaken"
     async with store.transaction() as tx:
-        await tx.polls.finish(PROVIDER, found)
+        if await tx.polls.lock(claimed) is None:
+            return "overtaken"
+        await tx.polls.save(found, retry_s=found.every_s)
     return "polled"
 
 
 async def _take(
     store: "Store", provider: EventSource, poll: "SavedPoll", at: datetime, *, webhooks: bool
-) -> "SavedPoll":
-    """Keep every event since the watermark; how the poll stands afterwards."""
+) -> "SavedPoll | None":
+    """Keep every event since the watermark; how the poll stands afterwards. None: somebody else has it."""
     watermark, seen, missed = poll.watermark or at, 0, 0
     events = provider.iter_events_since(watermark - OVERLAP)
     while page := await asyncio.to_thread(_next, events):
@@ -85,10 +84,13 @@ async def _take(
         # Not beyond our own clock either: whoever is wrong of the two, the earlier is safe.
         watermark = max(watermark, min(at, max(event.created_at for event in page)))
         async with store.transaction() as tx:
-            await tx.polls.hold(PROVIDER, lease_s=LEASE_S)
+            if not await tx.polls.keep(poll, lease_s=LEASE_S):
+                return None
     missed = missed if webhooks else 0
     every_s = next_every_s(poll.every_s, seen=seen, missed=missed, webhooks=webhooks)
-    return replace(poll, watermark=watermark, polled_at=at, every_s=every_s, seen=seen, missed=missed)
+    return replace(
+        poll, watermark=watermark, polled_at=at, every_s=every_s, seen=seen, missed=missed, error=None, attempts=0
+    )
 
 
 def next_every_s(every_s: int, *, seen: int, missed: int, webhooks: bool) -> int:

@@ -15,15 +15,16 @@ again, as its reading may be the older of the two; subscriptions are never left 
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from paygrade.billing.drift import Difference, compare_listed
 from paygrade.billing.facts import Customer
-from paygrade.server.operations.sync.repair import PROVIDER, DriftNotice, SweepCounts, announce_drift
-from paygrade.server.process.retries import pause_s
+from paygrade.providers.port import ListedCustomer, ListedPage, Lister
+from paygrade.server.operations.sync.repair import DriftNotice, SweepCounts, announce_drift
+from paygrade.server.workers.claims import Queue, give_back
 from paygrade.server.workers.import_report import Gathered, report_of
 from paygrade.values.errors import Unavailable
 
@@ -45,64 +46,35 @@ PATIENCE_S = 3.0
 """How long an event may take from the provider to us before a difference is read again without it."""
 
 
-class ListedCustomer(Protocol):
-    """What a page says of a customer. `whole` False: only a reading tells whether it is as stored."""
-
-    @property
-    def subject(self) -> str: ...
-    @property
-    def subscriptions(self) -> tuple[str, ...]: ...
-    @property
-    def customer(self) -> Customer | None: ...
-    @property
-    def whole(self) -> bool: ...
-    @property
-    def email(self) -> str | None: ...
+SweepOutcome = Literal["finished", "paused", "overtaken"]
 
 
-class ListedPage(Protocol):
-    """A page of the provider's subscriptions or customers; `after` None: it is the last."""
-
-    @property
-    def customers(self) -> Sequence[ListedCustomer]: ...
-    @property
-    def after(self) -> str | None: ...
+def sweeps_of(provider: str) -> "Queue[SavedSweep]":
+    """The unfinished sweep of a provider, if there is one."""
+    return Queue("swept", lambda tx: tx.sweeps, ("id",), LEASE_S, values={"provider": provider})
 
 
-class Lister(Protocol):
-    """What a sweep asks of a provider. None: the place to go on from is gone there. Raises Unavailable.
-
-    Every subscription is on some page, and every customer created at `since` or later; None: every customer.
-    `arrears`: about since when subscriptions are unpaid is told as well."""
-
-    def list_page(self, after: str | None, *, since: datetime | None, arrears: bool = False) -> ListedPage | None: ...
-
-
-SweepOutcome = Literal["finished", "paused", "overtaken", "nothing"]
-
-
-async def start_sweep_regularly(store: "Store", *, every: timedelta, at: datetime) -> bool:
+async def start_sweep_regularly(store: "Store", provider: str, *, every: timedelta, at: datetime) -> bool:
     """Begin a sweep if it is time for one."""
     async with store.transaction() as tx:
-        return await tx.sweeps.start_regularly(PROVIDER, every=every, at=at)
+        return await tx.sweeps.start_regularly(provider, every=every, at=at)
 
 
 async def run_sweep(
-    store: "Store", provider: Lister, clock: "Clock", *, lease_s: float = LEASE_S, patience_s: float = PATIENCE_S
+    store: "Store",
+    provider: Lister,
+    clock: "Clock",
+    sweep: "SavedSweep",
+    *,
+    lease_s: float = LEASE_S,
+    patience_s: float = PATIENCE_S,
 ) -> SweepOutcome:
-    """Go on with the unfinished sweep, if there is one nobody has, up to its end or a failure of the provider."""
-    async with store.transaction() as tx:
-        sweep = await tx.sweeps.claim(PROVIDER, lease_s=lease_s)
-    if sweep is None:
-        return "nothing"
+    """Go on with a sweep that was claimed, up to its end or a failure of the provider."""
     going = _Sweeping(store, provider, clock, lease_s=lease_s, patience_s=patience_s)
     try:
         return await (going.rehearse(sweep) if sweep.dry_run else going.run(sweep))
     except Unavailable as error:
-        async with store.transaction() as tx:
-            text = f"{error.code}: {error.detail}"
-            await tx.sweeps.fail(sweep, error=text, retry_s=pause_s(sweep.attempts, error))
-        return "paused"
+        return "paused" if await give_back(store, sweeps_of(provider.name), sweep, error) else "overtaken"
 
 
 class _Sweeping:
@@ -136,10 +108,16 @@ class _Sweeping:
                     if sweep.cursor is None:
                         await tx.sweeps.forget_seen()
                     met = await self._compare(tx, page.customers, asked_at)
-                    sweep = replace(sweep, cursor=page.after or sweep.cursor, counts=_sum(sweep.counts, met))
+                    sweep = replace(
+                        sweep,
+                        cursor=page.after or sweep.cursor,
+                        counts=_sum(sweep.counts, met),
+                        error=None,
+                        attempts=0,
+                    )
                     if page.after is None:
                         return await self._finish(tx, sweep)
-                    await tx.sweeps.advance(sweep, lease_s=self._lease_s)
+                    await tx.sweeps.save(sweep, lease_s=self._lease_s)
         finally:
             asked.cancel()
 
@@ -159,11 +137,11 @@ class _Sweeping:
                 gathered.add(listed)
             counts = _sum(counts, _met(page.customers))
             # No cursor is saved: whoever takes over has nothing of what was gathered here.
-            cursor, sweep = page.after, replace(sweep, cursor=None, counts=counts)
+            cursor, sweep = page.after, replace(sweep, cursor=None, counts=counts, error=None, attempts=0)
             async with self._store.transaction() as tx:
                 if not await tx.sweeps.hold(sweep):
                     return "overtaken"
-                await tx.sweeps.advance(sweep, lease_s=self._lease_s if cursor else REPORT_LEASE_S)
+                await tx.sweeps.save(sweep, lease_s=self._lease_s if cursor else REPORT_LEASE_S)
             if cursor is None:
                 break
         report = await report_of(self._store, gathered, self._clock.now())
@@ -176,8 +154,8 @@ class _Sweeping:
         return "finished"
 
     async def _finish(self, tx: "Transaction", sweep: "SavedSweep") -> SweepOutcome:
-        missing = await tx.sweeps.unseen(provider=PROVIDER, since=sweep.started_at)
-        unlisted = await tx.sweeps.unlisted(provider=PROVIDER, since=sweep.started_at, limit=UNLISTED_MAX)
+        missing = await tx.sweeps.unseen(provider=self._provider.name, since=sweep.started_at)
+        unlisted = await tx.sweeps.unlisted(provider=self._provider.name, since=sweep.started_at, limit=UNLISTED_MAX)
         await tx.subjects.mark([*missing, *unlisted], swept=True)
         customers, _ = await tx.sweeps.seen()
         await tx.sweeps.forget_seen()

@@ -11,25 +11,25 @@ its mark is saved; an event is handled when such a reading is saved, and not bef
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from paygrade.billing.facts import Customer, Departed
+from paygrade.providers.port import Provider, Redirected
 from paygrade.server.operations.accounts.record import record
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.server.operations.sync.repair import note_reading
-from paygrade.server.process.retries import pause_s
+from paygrade.server.workers.claims import Queue, give_back
 from paygrade.values.errors import Unavailable
 from paygrade.values.periods import soonest
 from paygrade.values.states import TERMINAL
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
-    from paygrade.postgres.subjects import Claim, HeldSubject
+    from paygrade.postgres.subjects import Claim
     from paygrade.server.process.clock import Clock
 
 LEASE_S = 60.0
@@ -49,18 +49,8 @@ GONE_TYPES = frozenset({"customer.deleted", "v1.customer.deleted", "invoice.dele
 """What an event was about exists no more."""
 CAUSES_MAX = 100
 
-
-class Redirected(Protocol):
-    """The answer that a subject belongs to another one."""
-
-    @property
-    def subject(self) -> str: ...
-
-
-class Provider(Protocol):
-    """What sync asks of a provider. Calls block and may come from any thread; they raise Unavailable."""
-
-    def fetch(self, subject: str, known_live: Sequence[str] = ()) -> "Customer | Redirected | None": ...
+SUBJECTS: "Queue[Claim]" = Queue("subject_read", lambda tx: tx.subjects, ("subject",), LEASE_S)
+"""Subjects that wait to be read, or whose dates have come."""
 
 
 Outcome = Literal["saved", "overtaken", "redirected", "nothing", "doubted", "failed"]
@@ -74,28 +64,14 @@ class Reading(Struct, frozen=True):
     read_at: datetime
 
 
-async def claim_subjects(store: "Store", *, limit: int, lease_s: float = LEASE_S, at: datetime) -> tuple["Claim", ...]:
-    """Take subjects that wait to be read, or whose dates have come by `at`."""
-    async with store.transaction() as tx:
-        claims = await tx.subjects.claim(limit=limit, lease_s=lease_s, at=at)
-        return tuple([replace(claim, events=await tx.inbox.unhandled(claim.subject)) for claim in claims])
-
-
 async def sync_subject(store: "Store", provider: Provider, clock: "Clock", claim: "Claim") -> Outcome:
     """Read a claimed subject and save what was read; a failure is kept and retried later."""
     try:
         reading = await fetch_subject(store, provider, claim, at=clock.now())
     except Unavailable as error:
-        await fail_claim(store, claim, error)
+        await give_back(store, SUBJECTS, claim, error)
         return "failed"
     return await save_reading(store, reading, at=clock.now())
-
-
-async def fail_claim(store: "Store", claim: "Claim", error: Exception) -> None:
-    """Give a claim back without an answer: the subject stays dirty and is read again after a pause."""
-    text = f"{error.code}: {error.detail}" if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
-    async with store.transaction() as tx:
-        await tx.subjects.fail(claim, error=text, retry_s=pause_s(claim.attempts, error))
 
 
 async def fetch_subject(store: "Store", provider: Provider, claim: "Claim", *, at: datetime) -> Reading:
@@ -110,8 +86,8 @@ async def save_reading(store: "Store", reading: Reading, *, at: datetime) -> Out
     """Turn a reading into facts, unless its claim was overtaken."""
     claim = reading.claim
     async with store.transaction() as tx:
-        held = await tx.subjects.lock(claim.subject)
-        if held is None or held.fence != claim.fence:
+        held = await tx.subjects.lock(claim)
+        if held is None:
             return "overtaken"
         match reading.said:
             case None:
@@ -122,7 +98,7 @@ async def save_reading(store: "Store", reading: Reading, *, at: datetime) -> Out
                 return await _save_redirect(tx, held, reading, redirected.subject, at)
 
 
-async def _save_nothing(tx: "Transaction", held: "HeldSubject", reading: Reading, at: datetime) -> Outcome:
+async def _save_nothing(tx: "Transaction", held: "Claim", reading: Reading, at: datetime) -> Outcome:
     """There is no such thing: it is gone, or the provider's answers lag behind its events."""
     claim = reading.claim
     told = bool(claim.events) and not any(event.type in GONE_TYPES for event in claim.events)
@@ -134,9 +110,7 @@ async def _save_nothing(tx: "Transaction", held: "HeldSubject", reading: Reading
     return "nothing" if reread_s is None else "doubted"
 
 
-async def _save_redirect(
-    tx: "Transaction", held: "HeldSubject", reading: Reading, target: str, at: datetime
-) -> Outcome:
+async def _save_redirect(tx: "Transaction", held: "Claim", reading: Reading, target: str, at: datetime) -> Outcome:
     """Let another subject answer for these events."""
     claim = reading.claim
     await tx.inbox.hand_on(claim.subject, [event.id for event in claim.events], to=target)
@@ -148,7 +122,7 @@ async def _save_redirect(
 
 
 async def _save_customer(
-    tx: "Transaction", held: "HeldSubject", reading: Reading, customer: Customer, at: datetime
+    tx: "Transaction", held: "Claim", reading: Reading, customer: Customer, at: datetime
 ) -> Outcome:
     claim = reading.claim
     linking = await tx.accounts.linking(claim.subject)

@@ -12,14 +12,14 @@ paid, once for each top-up; a top-up that comes to nothing leaves no invoice beh
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import NO_CATALOG
+from paygrade.providers.port import Charging
 from paygrade.server.operations.usage.grants import grant_units
-from paygrade.server.process.retries import pause_s
+from paygrade.server.workers.claims import Queue, give_back
 from paygrade.usage.balances import Grant
 from paygrade.usage.entries import digest
 from paygrade.usage.provider_reports import payer
@@ -41,23 +41,9 @@ STEPS_MAX = 12
 """More than any purchase takes; an invoice that leads in a circle is looked at again later."""
 
 
-class Charging(Protocol):
-    """What topping up asks of a provider. Calls block and may come from any thread.
-
-    `advance` looks how the order stands and takes the next step. It raises Unavailable where it is not known whether
-    the step was taken, and Refused where it was not and no other try will do.
-    """
-
-    def advance(self, order: Order) -> Bill: ...
-
+TOP_UPS: "Queue[SavedTopUp]" = Queue("top_up", lambda tx: tx.top_ups, ("account", "credit", "id"), LEASE_S)
 
 Outcome = Literal["paid", "failed", "waits", "paused", "overtaken"]
-
-
-async def claim_top_ups(store: "Store", *, limit: int, lease_s: float = LEASE_S) -> tuple["SavedTopUp", ...]:
-    """Take top-ups that are to be bought."""
-    async with store.transaction() as tx:
-        return await tx.top_ups.claim(limit=limit, lease_s=lease_s)
 
 
 async def buy_top_up(store: "Store", provider: Charging, clock: "Clock", claimed: "SavedTopUp") -> Outcome:
@@ -71,11 +57,11 @@ async def buy_top_up(store: "Store", provider: Charging, clock: "Clock", claimed
         except Refused as refused:
             bill = Bill(order.invoice, "open" if order.invoice else "draft", declined=refused.detail)
         except Unavailable as error:
-            return await pause(store, claimed, error)
+            return await _pause(store, claimed, error)
         outcome = await note(store, claimed, bill, at=clock.now())
         if outcome is not None:
             return outcome
-    return await pause(store, claimed, Unavailable("provider_answer_invalid", "its invoice comes to no end"))
+    return await _pause(store, claimed, Unavailable("provider_answer_invalid", "its invoice comes to no end"))
 
 
 async def prepare(store: "Store", claimed: "SavedTopUp", *, at: datetime) -> Order | Outcome:
@@ -133,21 +119,14 @@ async def note(store: "Store", claimed: "SavedTopUp", bill: Bill, *, at: datetim
                 return None
 
 
-async def pause(store: "Store", claimed: "SavedTopUp", error: Unavailable) -> Outcome:
-    """Keep what went wrong, and give the claim back for another try."""
-    async with store.transaction() as tx:
-        held = await tx.top_ups.lock(claimed)
-        if held is None:
-            return "overtaken"
-        failed = replace(held, error=f"{error.code}: {error.detail}", attempts=held.attempts + 1)
-        await tx.top_ups.save(failed, retry_s=pause_s(held.attempts, error))
-    return "paused"
+async def _pause(store: "Store", claimed: "SavedTopUp", error: Unavailable) -> Outcome:
+    return "paused" if await give_back(store, TOP_UPS, claimed, error) else "overtaken"
 
 
 async def _payer(tx: "Transaction", held: "SavedTopUp", at: datetime) -> str | None:
-    saved, published = await tx.accounts.load(held.account), await tx.catalogs.load()
+    saved = await tx.accounts.load(held.account)
     account = saved.account if saved else Account(key=held.account)
-    return payer(account, published.catalog if published else NO_CATALOG, at)
+    return payer(account, await tx.catalogs.in_force(), at)
 
 
 async def _grant(tx: "Transaction", paid: "SavedTopUp", at: datetime) -> None:

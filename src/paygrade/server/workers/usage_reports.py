@@ -13,16 +13,18 @@ when nothing was told for longer than it needs to add up.
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
-from paygrade.catalog.model import NO_CATALOG, Catalog, MeteredFeature
+from paygrade.catalog.model import Catalog, MeteredFeature
 from paygrade.entitlements.derive import derive
-from paygrade.server.operations.sync.repair import PROVIDER, DriftNotice, announce_drift
+from paygrade.providers.port import Metering
+from paygrade.server.operations.sync.repair import DriftNotice, announce_drift
 from paygrade.server.process.retries import pause_s
+from paygrade.server.workers.claims import Queue, give_back
 from paygrade.usage.provider_reports import (
     SURE,
     MeterEvent,
@@ -58,16 +60,7 @@ LONG = timedelta(days=7)
 """Windows at least this long are compared with the provider when they end; shorter ones are too many to ask for."""
 
 
-class Metering(Protocol):
-    """What reporting asks of a provider. Calls block and may come from any thread.
-
-    They raise Refused where the provider took nothing, and Unavailable where that is in doubt.
-    """
-
-    def report_usage(self, event: MeterEvent) -> None: ...
-
-    def reported_usage(self, *, customer: str, meter: str, from_at: datetime, until: datetime) -> int: ...
-
+REPORTS: "Queue[SavedReport]" = Queue("usage_reported", lambda tx: tx.reports, ("account", "pool", "slot"), LEASE_S)
 
 Outcome = Literal["told", "looked", "compared", "healed", "failed", "overtaken"]
 
@@ -80,15 +73,14 @@ class _Ask(Struct, frozen=True):
     span: Period
 
 
-async def mark_reports(store: "Store", *, at: datetime) -> int:
+async def mark_reports(store: "Store", provider: str, *, at: datetime) -> int:
     """Mark the windows that have changed since this was last done; returns how many."""
     async with store.transaction() as tx:
-        held = await tx.reports.hold_marking(PROVIDER, at=at)
+        held = await tx.reports.hold_marking(provider, at=at)
         if held is None:
             return 0
         marked_until, scanned_at, version = held
-        published = await tx.catalogs.load()
-        catalog = published.catalog if published else NO_CATALOG
+        catalog = await tx.catalogs.in_force()
         pools = [feature.key for feature in catalog.features.values() if _is_reported(feature)]
         scan = version != catalog.version or at - scanned_at >= SCAN_EVERY
         marked = 0
@@ -96,17 +88,9 @@ async def mark_reports(store: "Store", *, at: datetime) -> int:
             marked = await tx.reports.mark(pools, rest=REST, recorded_from=marked_until - OVERLAP, at=at)
             marked += await tx.reports.mark(pools, rest=REST, at=at) if scan else 0
         await tx.reports.note_marking(
-            PROVIDER, scanned_at=at if scan else scanned_at, catalog=catalog.version, at=max(at, marked_until)
+            provider, scanned_at=at if scan else scanned_at, catalog=catalog.version, at=max(at, marked_until)
         )
         return marked
-
-
-async def claim_reports(
-    store: "Store", *, limit: int, lease_s: float = LEASE_S, at: datetime
-) -> tuple["SavedReport", ...]:
-    """Take windows that wait to be told of, looked at or compared."""
-    async with store.transaction() as tx:
-        return await tx.reports.claim(limit=limit, lease_s=lease_s, at=at)
 
 
 async def report_window(store: "Store", provider: Metering, clock: "Clock", claimed: "SavedReport") -> Outcome:
@@ -126,7 +110,7 @@ async def report_window(store: "Store", provider: Metering, clock: "Clock", clai
             from_at=ask.span.from_at,
             until=ask.span.until or clock.now(),
         )
-        return await judge(store, claimed, said, at=clock.now())
+        return await judge(store, provider.name, claimed, said, at=clock.now())
     except (Refused, Unavailable) as error:
         return await fail(store, claimed, error, at=clock.now())
 
@@ -151,7 +135,7 @@ async def prepare(store: "Store", claimed: "SavedReport", *, at: datetime) -> Me
         if held.check_at is not None and held.check_at <= at and held.customer is not None:
             return _ask(held, window, at)
         looked = await _look(tx, held, window, at)
-        await tx.reports.save(looked, keep=looked.pending is not None)
+        await tx.reports.save(looked, lease_s=LEASE_S if looked.pending is not None else None)
     return _event(looked) if looked.pending is not None else "looked"
 
 
@@ -165,7 +149,7 @@ async def note_reported(store: "Store", claimed: "SavedReport", event: MeterEven
     return "told"
 
 
-async def judge(store: "Store", claimed: "SavedReport", said: int, *, at: datetime) -> Outcome:
+async def judge(store: "Store", provider: str, claimed: "SavedReport", said: int, *, at: datetime) -> Outcome:
     """Compare the provider's sum with what it was told, and tell again what is missing in it.
 
     A sum that is too large is only shown: something else tells this meter of the customer, and a person has to look.
@@ -189,22 +173,22 @@ async def judge(store: "Store", claimed: "SavedReport", said: int, *, at: dateti
         if said > held.told:
             await tx.reports.save(replace(judged, check_at=None, reason="more_at_provider"))
             return "compared"
-        await tx.reports.note_mismatch(held, field=f"usage of {held.pool} from {held.slot}", provider=said, at=at)
-        await announce_drift(tx, DriftNotice("drift_healed", (f"stripe:{held.customer}",), 1, "reconcile"))
+        subject, field = f"{provider}:{held.customer}", f"usage of {held.pool} from {held.slot}"
+        await tx.reports.note_mismatch(held, subject=subject, field=field, provider=said, at=at)
+        await announce_drift(tx, DriftNotice("drift_healed", (subject,), 1, "reconcile"))
         await tx.reports.save(replace(judged, reported=held.reported + said - held.told, told=said, look_at=at))
     return "healed"
 
 
 async def fail(store: "Store", claimed: "SavedReport", error: Refused | Unavailable, *, at: datetime) -> Outcome:
     """Keep what went wrong. What the provider refused when it was told first is not pending any more."""
+    if isinstance(error, Unavailable):
+        return "failed" if await give_back(store, REPORTS, claimed, error) else "overtaken"
     async with store.transaction() as tx:
         held = await tx.reports.lock(claimed)
         if held is None:
             return "overtaken"
         failed = replace(held, error=f"{error.code}: {error.detail}", attempts=held.attempts + 1)
-        if isinstance(error, Unavailable):
-            await tx.reports.save(failed, retry_s=pause_s(held.attempts, error))
-            return "failed"
         if claimed.pending is None and held.pending is not None:
             failed = replace(
                 failed, pending=None, identifier=None, pending_at=None, stamped_at=None, look_at=at + AGAIN
@@ -257,9 +241,8 @@ async def _known(tx: "Transaction", account: str, window: Period, at: datetime) 
     What was bought afterwards, or ended with the window, must not change what was used in it. An account whose customer
     became known later counts as it is known now.
     """
-    saved, published = await tx.accounts.load(account), await tx.catalogs.load()
+    saved, catalog = await tx.accounts.load(account), await tx.catalogs.in_force()
     now = saved.account if saved else Account(key=account)
-    catalog = published.catalog if published else NO_CATALOG
     moment = last_instant(window, at)
     if moment == at:
         return now, catalog

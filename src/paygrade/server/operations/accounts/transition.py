@@ -49,8 +49,7 @@ async def follow_transition(
     known = since is not None or before.version > 0
     # Most readings say nothing new of what is bought, and need no catalog to know it.
     if has_changed(before, since or at, after, NO_CATALOG, at) or _says_otherwise(before, after):
-        published = await tx.catalogs.load()
-        catalog = published.catalog if published else NO_CATALOG
+        catalog = await tx.catalogs.in_force()
         told = after
         if known:
             after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
@@ -167,7 +166,7 @@ async def _carry(
         for carried in usage
         if carried.how != "new_window" and carried.used_after != carried.used_before
     }
-    windows = windows_of(account, entitlements, [feature for feature in more if feature in held.balances])
+    windows = windows_of(account, entitlements, more)
     if not windows:
         return
     work = await lock_balances(tx, catalog, windows, windows, at, expire=False)

@@ -1,0 +1,146 @@
+"""What the server asks of whoever bills: the protocols of a provider, each as small as who asks it needs.
+
+Laws, which every provider owes:
+1. Calls block, and may come from any thread, several at once; whoever asks has a thread for it.
+2. What is returned was read after the call began, all of it: who asks has taken a fence before.
+3. An answer is understood whole or not at all: one that is not raises Unavailable, as does one that does not come.
+4. What is asked for carries an id of ours, so asking again does nothing twice. Refused: it had no effect, and no other
+   try will do. Unavailable: it is in doubt, and asking again is right.
+5. Whatever takes several steps is advanced by looking and taking the one that comes next, so a step that nobody heard
+   of is found by the next look.
+6. Subjects are named `name:id`, where `name` is the provider's and `id` its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from paygrade.billing.facts import Customer
+from paygrade.changes.cost import CostPreview
+from paygrade.changes.order import ChangeOrder, Progress
+from paygrade.changes.quote import Quote
+from paygrade.usage.provider_reports import MeterEvent
+from paygrade.usage.top_ups import Bill, Order
+
+
+class Named(Protocol):
+    """Anything of a provider. `name`: how the provider is called in subjects, links and what is kept of it."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Redirected(Protocol):
+    """The answer that a subject belongs to another one."""
+
+    @property
+    def subject(self) -> str: ...
+
+
+class Provider(Protocol):
+    """Who is asked for subjects, one at a time.
+
+    `known_live`: subscriptions we hold as not ended, which are asked for by id before they count as gone. None: there
+    is no such thing, and never was."""
+
+    def fetch(self, subject: str, known_live: Sequence[str] = ()) -> Customer | Redirected | None: ...
+
+
+class ListedCustomer(Protocol):
+    """What a page says of a customer. `customer` None: it was not understood. `whole` False: only a reading tells
+    whether it is as stored."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def subscriptions(self) -> tuple[str, ...]: ...
+    @property
+    def customer(self) -> Customer | None: ...
+    @property
+    def whole(self) -> bool: ...
+    @property
+    def email(self) -> str | None: ...
+
+
+class ListedPage(Protocol):
+    """A page of the provider's subscriptions or customers; `after` None: it is the last."""
+
+    @property
+    def customers(self) -> Sequence[ListedCustomer]: ...
+    @property
+    def after(self) -> str | None: ...
+
+
+class Lister(Named, Protocol):
+    """Who lists everybody, page by page. None: the place to go on from is gone there.
+
+    Every subscription is on some page, and every customer created at `since` or later; None: every customer.
+    `arrears`: about since when subscriptions are unpaid is told as well."""
+
+    def list_page(self, after: str | None, *, since: datetime | None, arrears: bool = False) -> ListedPage | None: ...
+
+
+class EventRef(Protocol):
+    """A billing event reduced to its references; nothing else of it is believed. `subject` None: it concerns none."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def subject(self) -> str | None: ...
+    @property
+    def object_id(self) -> str | None: ...
+
+
+class PolledEvent(EventRef, Protocol):
+    """A billing event as the provider lists it."""
+
+    @property
+    def body(self) -> bytes: ...
+
+
+class EventSource(Named, Protocol):
+    """Who lists billing events: those created at `since` or later, in any order."""
+
+    def iter_events_since(self, since: datetime) -> Iterator[PolledEvent]: ...
+
+
+class Metering(Named, Protocol):
+    """Who is told of usage. An event of an identifier that was told before counts once."""
+
+    def report_usage(self, event: MeterEvent) -> None: ...
+
+    def reported_usage(self, *, customer: str, meter: str, from_at: datetime, until: datetime) -> int:
+        """The provider's own sum of what it was told within `[from_at, until)`, which are whole minutes."""
+        ...
+
+
+class Charging(Protocol):
+    """Who charges for top-ups, a step at a time."""
+
+    def advance(self, order: Order) -> Bill: ...
+
+
+class Changing(Protocol):
+    """Who changes subscriptions, a step at a time."""
+
+    def advance_change(self, order: ChangeOrder) -> Progress: ...
+
+
+class Previewer(Protocol):
+    """Who says beforehand what a change will cost."""
+
+    def preview(self, quote: Quote) -> CostPreview | None:
+        """What would be billed; None: it cannot say. Refused `provider_refused_change`."""
+        ...
+
+
+class Source(Provider, Lister, EventSource, Protocol):
+    """Everything that is asked of a provider."""
+
+
+class Commands(Metering, Charging, Changing, Protocol):
+    """Everything that a provider is told to do."""

@@ -1,0 +1,53 @@
+"""Waiting for what another process, thread or session does, and never for ever; and time that passes at once."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import psycopg
+
+T = TypeVar("T")
+
+GIVE_UP_S = 30.0
+LOOK_S = 0.01
+
+
+def eventually(ask: Callable[[], T]) -> T:
+    """Ask until the answer is true, and give it."""
+    give_up_at = time.monotonic() + GIVE_UP_S
+    while not (answer := ask()):
+        assert time.monotonic() < give_up_at, f"after {GIVE_UP_S:.0f} s the answer still is {answer!r}"
+        time.sleep(LOOK_S)
+    return answer
+
+
+async def in_time(ask: Callable[[], Awaitable[T]]) -> T:
+    """The same in an event loop."""
+    give_up_at = time.monotonic() + GIVE_UP_S
+    while not (answer := await ask()):
+        assert time.monotonic() < give_up_at, f"after {GIVE_UP_S:.0f} s the answer still is {answer!r}"
+        await asyncio.sleep(LOOK_S)
+    return answer
+
+
+async def somebody_waits(database_url: str) -> None:
+    """Wait until a session of this database, whatever goes on in others, waits for a lock."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+
+        async def waits() -> bool:
+            # By the session: who waits for a row waits for a transaction, which belongs to no database.
+            cursor = await connection.execute(
+                "select from pg_locks join pg_stat_activity using (pid)"
+                " where not granted and datname = current_database()"
+            )
+            return await cursor.fetchone() is not None
+
+        await in_time(waits)
+
+
+def let_pass(database_url: str, table: str) -> None:
+    """Let every lease and pause of a table be over, as time does."""
+    with psycopg.connect(database_url) as connection:
+        query: Any = f"update {table} set leased_until = null, retry_at = null"  # Any: not a literal
+        connection.execute(query)
