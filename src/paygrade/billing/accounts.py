@@ -192,10 +192,11 @@ class Account(Struct, frozen=True, omit_defaults=True):
         """With the names its prices had before: a lookup key that another price has taken over says what is sold from
         then on, and nothing of those who bought before (https://docs.stripe.com/products-prices/manage-prices)."""
         items = tuple(map(self._item, subscription.items))
+        paid = None if subscription.paid_items is None else tuple(map(self._item, subscription.paid_items))
         later = tuple(replace(phase, items=tuple(map(self._item, phase.items))) for phase in subscription.next)
-        if items == subscription.items and later == subscription.next:
+        if (items, paid, later) == (subscription.items, subscription.paid_items, subscription.next):
             return subscription
-        return replace(subscription, items=items, next=later)
+        return replace(subscription, items=items, paid_items=paid, next=later)
 
     def _item(self, item: Item) -> Item:
         if item.price is None or (item.lookup_key is not None and item.product is not None):

@@ -8,7 +8,7 @@ billed on, and before that those that ran already.
 | an anchor moves since | it is billed anew | so |
 |---|---|---|
 | the cycle is restarted, or a paused subscription resumed | at once | a window begins with the new period |
-| the billing day is moved by a trial, a trial begins or is extended | when the trial ends | what runs goes on until then |
+| a trial moves the billing day, begins or is extended | when the trial ends | what runs goes on until then |
 | a cancellation is set for within the period (classic billing) | never | what runs goes on |
 | a subscription ends, another plan stands in for it, or an older customer is linked | never | what runs goes on |
 
@@ -248,7 +248,6 @@ def _seen(account: Account, id: str) -> tuple[Beginning, ...]:
     """What was billed, as the readings of this subscription have it."""
     found: dict[datetime, Beginning] = {}
     for one in account.anchors.get(id, ()):
-        free = one.free_from_at
         # A trial that ends before the billing day leads to that day, though a part of a period is billed before it.
         if one.stub_from_at is not None and one.free_from_at is None:
             found.setdefault(one.stub_from_at, Beginning(one.stub_from_at, one.anchor_at))

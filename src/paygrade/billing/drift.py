@@ -14,7 +14,7 @@ from msgspec import Struct
 from paygrade.billing.facts import Customer, Item, Subscription
 
 IN_ARREARS = frozenset({"past_due", "unpaid"})
-"""Since when these are unpaid stands in their open invoices, which a listing of subscriptions does not have."""
+"""Since when these are unpaid, and what of them was paid, stands in invoices that no listing of subscriptions has."""
 
 
 class Difference(Struct, frozen=True):
@@ -85,10 +85,14 @@ def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> I
         return
     yield from _field(said.id, "status", _word(stored), _word(said))
     for field in ("anchor_at", "trial_ends_at", "after_trial", "ends_at", "ended_at", "trial_ran_out", "billing_mode",
-                  "schedule", "next", "started_at"):  # fmt: skip
+                  "schedule", "next"):  # fmt: skip
         yield from _field(said.id, field, getattr(stored, field), getattr(said, field))
+    # What releases before this one stored has no start, and that is no drift.
+    if stored.started_at is not None:
+        yield from _field(said.id, "started_at", stored.started_at, said.started_at)
     if whole or (stored.status not in IN_ARREARS and said.status not in IN_ARREARS):
         yield from _field(said.id, "unpaid_since", stored.unpaid_since, said.unpaid_since)
+        yield from _field(said.id, "paid_items", stored.paid_items, said.paid_items)
     before, after = {item.id: item for item in stored.items}, {item.id: item for item in said.items}
     for id in sorted(before.keys() | after.keys()):
         if id in before and id in after:

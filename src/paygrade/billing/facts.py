@@ -52,9 +52,9 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     `status` None: the provider used a word we do not know (it is in `provider_status`); the last known status
     keeps deciding access. `anchor_at` fixes the days its periods turn. `after_trial` is what the provider will
     make of it when the trial ends with what is known now (card or no card). `ends_at` is a cancellation that is
-    set but not reached, `ended_at` one that is. `unpaid_since` is the date of the oldest unpaid invoice (its due
-    date where it has one): the anchor of the access ladder. `schedule` is what changes it by itself at the
-    provider, `next` what that will make of it, as far as it is told: phases, the soonest first.
+    set but not reached, `ended_at` one that is. `unpaid_since` is the date of the first unpaid invoice since the last
+    that was paid (its due date where it has one): the anchor of the access ladder. `schedule` is what changes it by
+    itself at the provider, `next` what that will make of it, as far as it is told: phases, the soonest first.
     """
 
     id: str
@@ -74,6 +74,8 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     next: tuple[Phase, ...] = ()
     started_at: datetime | None = None
     """When it began. None: it was stated without that."""
+    paid_items: tuple[Item, ...] | None = None
+    """Of one in arrears: what was paid for last, where something that nobody paid has taken its place."""
 
 
 class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):

@@ -1,8 +1,8 @@
 """How a subscription stands at an instant: its state, the access it gives, and until when.
 
 Laws: `standing_at` is pure in `at`; dates the provider set (trial end, cancellation, another phase) take effect on the
-instant, told or not; each step of an access ladder is anchored on the unpaid invoice's date, so no step is skipped by a
-late look.
+instant, told or not; each step of an access ladder is anchored on the date of the unpaid invoice that began these
+arrears, so no step is skipped by a late look; what is left of it is of what was paid for, not of what never was.
 """
 
 from datetime import datetime, timedelta
@@ -21,7 +21,8 @@ from paygrade.values.states import TERMINAL, State
 class Standing(Struct, frozen=True):
     """How a subscription stands at an instant. `plan` set: it counts as that plan. `until`: when dates change it.
 
-    `subscription` has the items of the phase it is in by then, and under `next` those that are still to come.
+    `subscription` has the items of the phase it is in by then, and under `next` those that are still to come. `note`
+    says which step of a ladder it is on, and what comes next.
     """
 
     subscription: Subscription
@@ -29,6 +30,7 @@ class Standing(Struct, frozen=True):
     access: Literal["full", "read", "none"]
     plan: str | None = None
     until: datetime | None = None
+    note: str = ""
 
 
 def standings(account: Account, catalog: Catalog, at: datetime) -> tuple[Standing, ...]:
@@ -58,10 +60,28 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
         case "past_due" | "unpaid" | "paused":
             policies = catalog.policies
             ladder = {"past_due": policies.past_due, "unpaid": policies.unpaid, "paused": policies.paused}[status]
+            if status != "paused" and subscription.paid_items is not None:
+                subscription = replace(subscription, items=subscription.paid_items)
             anchor = subscription.unpaid_since or subscription.anchor_at
             step, step_ends_at = rung(ladder, anchor, at)
             state: State = "grace" if status == "past_due" and step.access == "full" else status
-            return Standing(subscription, state, step.access, step.plan, soonest((until, step_ends_at), at))
+            note = _step_of(ladder, step, step_ends_at)
+            return Standing(subscription, state, step.access, step.plan, soonest((until, step_ends_at), at), note)
+
+
+def _step_of(ladder: Ladder, step: Step, ends_at: datetime | None) -> str:
+    """Which step it is, until when, and what comes next, as a person reads it."""
+    number = ladder.index(step) + 1
+    here = f"step {number} of {len(ladder)}: {_leaves(step)}"
+    if ends_at is None:
+        return here
+    return f"{here} until {ends_at:%Y-%m-%d %H:%M} UTC, then {_leaves(ladder[number])}"
+
+
+def _leaves(step: Step) -> str:
+    if step.plan is not None:
+        return f"the plan {step.plan}"
+    return {"full": "full access", "read": "read and export only", "none": "no access"}[step.access]
 
 
 def in_phase(subscription: Subscription, at: datetime) -> Subscription:

@@ -178,6 +178,7 @@ def source_of(term: Term, holding: Holding) -> Source:
         units=units,
         unlimited=unlimited,
         value=value,
+        note=standing.note if standing else "",
         until=_until(holding),
     )
 

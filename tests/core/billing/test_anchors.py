@@ -1,6 +1,7 @@
-"""Law 4: no sequence of changes at the provider hands out a window's units twice; and what is billed anew begins fresh."""
+"""Law 4: no sequence of changes at the provider hands out a window's units twice; what is billed anew begins fresh."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -112,7 +113,7 @@ def test_law_4_only_what_is_billed_begins_a_window_before_the_one_before_it_is_o
                 begun.append(window)
             acme.engine.advance_to(acme.engine.now + DAY)
     billed = acme.billed()
-    for before, after in zip(begun, begun[1:], strict=False):
+    for before, after in pairwise(begun):
         whole = before.from_at + (add_months(before.from_at, 1) - before.from_at) - 3 * DAY
         assert after.from_at > before.from_at, "a window that is over comes back"
         assert after.from_at in billed or after.from_at >= whole, (before, after, sorted(billed))

@@ -86,7 +86,9 @@ def test_open_invoices_are_read_for_those_who_owe_and_only_then(canned: CannedSt
     ]
     (read,) = customer(canned).subscriptions
     assert read.unpaid_since == datetime.fromtimestamp(FEB, UTC)
-    assert canned.asked[-1][1]["status"] == ["open"]
+    (_, every_open, _), (_, last_paid, _) = canned.asked[-2:]
+    assert every_open["status"] == ["open"]
+    assert (last_paid["status"], last_paid["subscription"], last_paid["limit"]) == (["paid"], ["sub_1"], ["1"])
 
 
 def test_a_live_subscription_that_is_not_listed_is_asked_for_by_id(canned: CannedStripe) -> None:

@@ -180,9 +180,15 @@ class CoreWorld:
         customer = self._get(f"/v1/customers/{id}")
         expand = ["data.latest_invoice", "data.schedule"]
         asked = {"customer": id, "status": "all", "limit": "100", "expand": expand}
-        subscriptions = PlannedPrices(self._get).filled_in(self._get("/v1/subscriptions", **asked)["data"])
+        listed = self._get("/v1/subscriptions", **asked)["data"]
         invoices = self._get("/v1/invoices", customer=id, status="open", limit="100")["data"]
-        return translate.customer(customer, subscriptions, invoices)
+        for entry in listed:
+            invoices = [
+                *invoices,
+                *self._get("/v1/invoices", subscription=entry["id"], status="paid", limit="1")["data"],
+            ]
+        prices = PlannedPrices(self._get)
+        return translate.customer(customer, prices.filled_in(listed), prices.with_prices(invoices, listed))
 
     def _save(self, customer: Customer, fence: int) -> None:
         """The account is the one its metadata names, else the one that links it, else the customer's own."""

@@ -23,6 +23,11 @@ CARDS = {
     "a failing card": "pm_card_chargeCustomerFail",
     "a card that asks for confirmation": "pm_card_authenticationRequired",
 }
+BILLED: dict[str, Json] = {
+    "once it is paid": {"payment_behavior": "pending_if_incomplete", "proration_behavior": "always_invoice"},
+    "charged at once": {"proration_behavior": "always_invoice"},
+    "with a new cycle": {"billing_cycle_anchor": "now", "proration_behavior": "none"},
+}
 CARD_WORDS = "a good card|a failing card|no card"
 
 happenings: Phrases[None] = Phrases("provider")
@@ -244,13 +249,12 @@ def ending(at: datetime) -> Json:
     return {"cancel_at": _seconds(at)}
 
 
-@happenings.say("<subscription> changes <old> to <items>[, once it is <paid:paid>]")
-def change_item(stripe: Provider, subscription: str, old: str, items: ItemsSaid, paid: str | None = None) -> None:
+@happenings.say(f"<subscription> changes <old> to <items>[, <billed:{'|'.join(BILLED)}>]")
+def change_item(stripe: Provider, subscription: str, old: str, items: ItemsSaid, billed: str | None = None) -> None:
     """Swap the price or quantity of an item; the item keeps its id."""
     held = _item_sold_as(stripe, subscription, old)
     change = [{"id": held["id"], **item} for item in stripe.items(items)]
-    behavior = {"payment_behavior": "pending_if_incomplete", "proration_behavior": "always_invoice"} if paid else {}
-    stripe.update(subscription, items=change, **behavior)
+    stripe.update(subscription, items=change, **(BILLED[billed] if billed is not None else {}))
 
 
 @happenings.say("<subscription> will be on <items> from <at>[, trial until <until>][ and ends <end>]")
@@ -295,9 +299,9 @@ def _as_sent(phase: Json) -> Json:
     return {"start_date": phase["start_date"], "end_date": phase["end_date"], "items": items, **trial}
 
 
-@happenings.say("<subscription> adds <items>")
-def add_items(stripe: Provider, subscription: str, items: ItemsSaid) -> None:
-    stripe.update(subscription, items=stripe.items(items))
+@happenings.say("<subscription> adds <items>[, charged at <once:once>]")
+def add_items(stripe: Provider, subscription: str, items: ItemsSaid, once: str | None = None) -> None:
+    stripe.update(subscription, items=stripe.items(items), **(BILLED["charged at once"] if once else {}))
 
 
 @happenings.say("<subscription> drops <price>")

@@ -18,10 +18,9 @@ from paygrade.billing import facts
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.connection import Gone, StripeConnection, not_understood
 from paygrade.providers.stripe.events import TYPES, ListedEvent, listed_event
-from paygrade.providers.stripe.fields import Payload
+from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.providers.stripe.pages import Page, created_before, page_of, page_of_customers
 from paygrade.providers.stripe.planned_prices import PlannedPrices
-from paygrade.providers.stripe.translate import Json
 from paygrade.values.errors import Refused, Unavailable
 
 PAGE_SIZE = 100
@@ -65,7 +64,8 @@ class StripeProvider:
         their customer.
 
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
-        without subscriptions or in arrears, and one for each price that a schedule brings and nobody has asked for yet.
+        without subscriptions; in arrears one more, and one for each subscription that is; and one for each price that a
+        schedule brings, or an unpaid change took away, and nobody has asked for yet.
         A customer that Stripe deleted is a Customer with `deleted` set. None means that Stripe never heard of the
         customer, or that a subscription or invoice has none any more. Raises Unavailable.
         """
@@ -89,11 +89,16 @@ class StripeProvider:
                 f"Stripe knows neither `{id}` nor its live subscriptions; check that `PAYGRADE_STRIPE_API_KEY` is a "
                 "key of the Stripe account they were read from",
             )
-        owing = any(entry.get("status") in ("past_due", "unpaid") for entry in subscriptions)
-        open_invoices = list(self._pages("/v1/invoices", customer=id, status="open")) if owing else []
+        owing = [entry for entry in subscriptions if entry.get("status") in ("past_due", "unpaid")]
+        invoices = list(self._pages("/v1/invoices", customer=id, status="open")) if owing else []
+        for entry in owing:
+            # Later than the last that was paid is what these arrears are about; the newest stands first.
+            paid, _ = self._page("/v1/invoices", None, subscription=entry.get("id"), status="paid", limit=1)
+            invoices += paid
         try:
             subscriptions = self._planned.filled_in(subscriptions)
-            return translate.customer(payload or {"id": id, "deleted": True}, subscriptions, open_invoices)
+            invoices = self._planned.with_prices(invoices, owing)
+            return translate.customer(payload or {"id": id, "deleted": True}, subscriptions, invoices)
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
 
@@ -172,7 +177,7 @@ class StripeProvider:
     def _page(self, path: str, after: str | None, **params: Any) -> tuple[list[Json], str | None]:
         """The objects of one page, and where the next one begins."""
         start = {"starting_after": after} if after else {}
-        return _entries(path, self._get(path, limit=PAGE_SIZE, **params, **start), after)
+        return _entries(path, self._get(path, **{"limit": PAGE_SIZE, **params}, **start), after)
 
     def _find(self, path: str, **params: Any) -> Json | None:
         """The object at `path`, or None where Stripe says there is none."""

@@ -9,8 +9,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from paygrade.providers.stripe.fields import Payload
-from paygrade.providers.stripe.translate import Json
+from paygrade.providers.stripe.fields import Json, Payload
 
 _SUBJECTS = frozenset({"customer", "subscription", "subscription_schedule", "invoice"})
 """The objects a subject can be named after (the client resolves all but the first to their customer)."""

@@ -11,8 +11,7 @@ from msgspec import Struct
 
 from paygrade.billing import facts
 from paygrade.providers.stripe import translate
-from paygrade.providers.stripe.fields import Payload
-from paygrade.providers.stripe.translate import Json
+from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.values.errors import Refused
 
 _IN_ARREARS = frozenset({"past_due", "unpaid"})
