@@ -70,14 +70,23 @@ def compare_listed(stored: Customer, listed: Customer) -> tuple[Difference, ...]
 
 
 def _differences(stored: Customer, said: Customer, *, whole: bool) -> Iterator[Difference]:
-    for field in ("account", "name", "deleted"):
+    for field in ("name", "deleted", *(("named_otherwise",) if whole else ())):
         yield from _field(None, field, getattr(stored, field), getattr(said, field))
+    if whole or _tells_account(stored, said):
+        yield from _field(None, "account", stored.account, said.account)
     before, after = _by_id(stored), _by_id(said)
     for id in sorted(before.keys() | after.keys() if whole else after.keys()):
         if id in before and id in after:
             yield from _subscription(before[id], after[id], whole=whole)
         else:
             yield from _field(id, "subscription", _word(before.get(id)), _word(after.get(id)))
+
+
+def _tells_account(stored: Customer, listed: Customer) -> bool:
+    """Whether a listing says whose the customer is: what names its account may be a subscription on another page."""
+    if stored.account_of is None or stored.account_of in {subscription.id for subscription in listed.subscriptions}:
+        return True
+    return listed.account is not None and listed.account_of is None
 
 
 def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> Iterator[Difference]:

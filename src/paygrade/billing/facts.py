@@ -79,7 +79,11 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
 
 
 class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):
-    """Everything one provider customer buys. `account` is the account its metadata names, if any."""
+    """Everything one provider customer buys.
+
+    `account` is the account its metadata names, else that of one of its subscriptions, which is `account_of` then.
+    `named_otherwise`: by subscription, an account that its metadata names and that is another one.
+    """
 
     id: str
     created_at: datetime
@@ -87,6 +91,13 @@ class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):
     account: str | None = None
     name: str = ""
     deleted: bool = False
+    account_of: str | None = None
+    named_otherwise: dict[str, str] = {}
+
+    @property
+    def is_ownerless(self) -> bool:
+        """Whether it stands for a subscription that belongs to no customer."""
+        return any(subscription.id == self.id for subscription in self.subscriptions)
 
 
 class Departed(Struct, frozen=True, tag="departed"):

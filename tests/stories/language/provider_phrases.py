@@ -155,6 +155,12 @@ def _create(stripe: Provider, customer: str, card: str, metadata: Json) -> None:
         _use_card(stripe, customer, CARDS[card])
 
 
+@happenings.say("<subscription> is named for account <account>")
+def name_account(stripe: Provider, subscription: str, account: str) -> None:
+    """In the metadata of the subscription, as a checkout page does it."""
+    stripe.update(subscription, metadata={"paygrade_account": account})
+
+
 @happenings.say("<customer> moves to account <account>")
 def move(stripe: Provider, customer: str, account: str) -> None:
     change = {"metadata": {"paygrade_account": account}}

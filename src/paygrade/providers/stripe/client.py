@@ -28,6 +28,8 @@ PAGE_SIZE = 100
 _EXPANDED = ["customer", "latest_invoice", "schedule"]
 """What of a subscription is needed beyond itself. The prices of a schedule's phases lie deeper than Stripe expands in
 a list (https://docs.stripe.com/expand: four levels)."""
+_ACCOUNT = "acct_"
+"""How the id of an account begins that stands for a customer."""
 _CUSTOMERS = "customers:"
 """Where a sweep goes on after the last subscription, and the customer it goes on after."""
 
@@ -64,20 +66,24 @@ class StripeProvider:
         their customer.
 
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
-        without subscriptions; in arrears one more, and one for each subscription that is; and one for each price that a
-        schedule brings, or an unpaid change took away, and nobody has asked for yet.
-        A customer that Stripe deleted is a Customer with `deleted` set. None means that Stripe never heard of the
-        customer, or that a subscription or invoice has none any more. Raises Unavailable.
+        without subscriptions; in arrears one more, and one for each subscription that is; one for each price
+        that a schedule brings, or an unpaid change took away, and nobody has asked for yet.
+        A customer that Stripe deleted is a Customer with `deleted` set, a subscription that belongs to nobody one with its
+        own id. None means that Stripe never heard of the customer, or that an invoice has none. Raises Unavailable.
         """
         id = subject.removeprefix("stripe:")
         if id.startswith("sub_sched_"):
             return self._owner_of(f"/v1/subscription_schedules/{_quoted(id)}")
         if id.startswith("sub_"):
-            return self._owner_of(f"/v1/subscriptions/{_quoted(id)}")
+            return self._owner_of(f"/v1/subscriptions/{_quoted(id)}") or self._ownerless(id)
         if id.startswith("in_"):
             return self._owner_of(f"/v1/invoices/{_quoted(id)}")
         subscriptions = self._subscriptions_of(id, known_live)
-        payload = _expanded_customer(subscriptions) or self._find(f"/v1/customers/{_quoted(id)}")
+        payload = _expanded_customer(subscriptions)
+        if payload is None and id.startswith(_ACCOUNT):
+            payload = {"id": id} if subscriptions else None
+        elif payload is None:
+            payload = self._find(f"/v1/customers/{_quoted(id)}")
         if payload is None and not subscriptions:
             # Of a customer that was deleted Stripe still says so (docs.stripe.com/api/customers/delete). Knowing
             # nothing of it at all means that the answer is older than the customer, or that we ask the wrong Stripe
@@ -90,7 +96,7 @@ class StripeProvider:
                 "key of the Stripe account they were read from",
             )
         owing = [entry for entry in subscriptions if entry.get("status") in ("past_due", "unpaid")]
-        invoices = list(self._pages("/v1/invoices", customer=id, status="open")) if owing else []
+        invoices = list(self._pages("/v1/invoices", **_belonging_to(id), status="open")) if owing else []
         for entry in owing:
             # Later than the last that was paid is what these arrears are about; the newest stands first.
             paid, _ = self._page("/v1/invoices", None, subscription=entry.get("id"), status="paid", limit=1)
@@ -154,9 +160,19 @@ class StripeProvider:
         owner = _owner(payload) if payload is not None else None
         return Redirect(f"stripe:{owner}") if owner else None
 
+    def _ownerless(self, id: str) -> facts.Customer | None:
+        """A subscription that belongs to nobody stands for a customer of its own; None: there is no such thing."""
+        entry = self._find(f"/v1/subscriptions/{_quoted(id)}", expand=_EXPANDED)
+        if entry is None or _owner(entry) is not None:
+            return None
+        try:
+            return translate.customer({"id": id}, self._planned.filled_in([self._with_all_items(entry)]))
+        except Refused as mistake:
+            raise not_understood(mistake.detail) from mistake
+
     def _subscriptions_of(self, customer_id: str, known_live: Sequence[str]) -> list[Json]:
         expand = [f"data.{field}" for field in _EXPANDED]
-        listed = self._pages("/v1/subscriptions", customer=customer_id, status="all", expand=expand)
+        listed = self._pages("/v1/subscriptions", **_belonging_to(customer_id), status="all", expand=expand)
         found = {str(entry.get("id")): entry for entry in listed}
         for id in known_live:
             if id not in found:
@@ -218,6 +234,10 @@ def _entries(path: str, page: Json, after: str | None) -> tuple[list[Json], str 
     return entries, last
 
 
+def _belonging_to(owner: str) -> dict[str, str]:
+    return {"customer_account" if owner.startswith(_ACCOUNT) else "customer": owner}
+
+
 def _expanded_customer(subscriptions: Sequence[Json]) -> Json | None:
     customers = (entry.get("customer") for entry in subscriptions)
     return next((customer for customer in customers if isinstance(customer, dict)), None)
@@ -225,7 +245,7 @@ def _expanded_customer(subscriptions: Sequence[Json]) -> Json | None:
 
 def _owner(payload: Json) -> str | None:
     try:
-        return Payload(payload, "object").id_of("customer")
+        return translate.owner_of(Payload(payload, "object"))
     except Refused as mistake:
         raise not_understood(mistake.detail) from mistake
 

@@ -24,7 +24,7 @@ from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.values.states import TERMINAL, Status
 
 ACCOUNT_KEY = "paygrade_account"
-"""The metadata key on a Stripe customer that names its account."""
+"""The metadata key on a Stripe customer that names its account; a subscription may have it, too."""
 
 UNKNOWN_AT = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for the creation of a customer of which Stripe keeps only the id (deleted ones)."""
@@ -43,22 +43,47 @@ _WITHOUT_PAYMENT_METHOD: dict[str | None, Status] = {"cancel": "canceled", "paus
 
 
 def customer(payload: Json, subscriptions: Iterable[Json], invoices: Sequence[Json] = ()) -> facts.Customer:
-    """Read a customer, all its subscriptions of any status, and of those in arrears the invoices that are open, and the
-    last one that was paid.
+    """Read a customer, or what stands for one, all its subscriptions of any status, and of those in arrears the
+    invoices that are open, and the last one that was paid.
 
     A deleted customer has lost everything but its id: `created_at` is then its oldest subscription's, or UNKNOWN_AT.
     """
     source = Payload(payload, "customer")
-    bought = [subscription(entry, invoices, customer=payload) for entry in subscriptions]
+    listed = list(subscriptions)
+    bought = [subscription(entry, invoices, customer=payload) for entry in listed]
+    account = _account_of(source)
+    named = {own.required_text("id"): name for own in (Payload(entry, "subscription") for entry in listed)
+             if (name := _account_of(own)) is not None}  # fmt: skip
+    leads = None
+    if account is None and named:
+        leads = min((entry for entry in bought if entry.id in named), key=_leads).id
+        account = named[leads]
     created_at = source.instant("created") or min((entry.anchor_at for entry in bought), default=UNKNOWN_AT)
     return facts.Customer(
         id=source.required_text("id"),
         created_at=created_at,
         subscriptions=tuple(sorted(bought, key=lambda entry: entry.id)),
-        account=(source.child("metadata").text(ACCOUNT_KEY) or "").strip() or None,
+        account=account,
         name=source.text("name") or "",
         deleted=source.flag("deleted"),
+        account_of=leads,
+        named_otherwise={id: named[id] for id in sorted(named) if named[id] != account},
     )
+
+
+def owner_of(payload: Payload) -> str | None:
+    """Whom a Stripe object belongs to: a customer, or an account that stands for one, which then has no customer
+    (https://docs.stripe.com/connect/use-accounts-as-customers). None: nobody."""
+    return payload.id_of("customer") or payload.id_of("customer_account")
+
+
+def _account_of(source: Payload) -> str | None:
+    return (source.child("metadata").text(ACCOUNT_KEY) or "").strip() or None
+
+
+def _leads(subscription: facts.Subscription) -> tuple[bool, datetime, str]:
+    """Of several that name accounts the first that lives: a later one takes nothing along."""
+    return subscription.status in TERMINAL, subscription.started_at or subscription.anchor_at, subscription.id
 
 
 def subscription(payload: Json, invoices: Sequence[Json] = (), *, customer: Json | None = None) -> facts.Subscription:

@@ -93,6 +93,10 @@ async def save_reading(store: "Store", reading: Reading, *, at: datetime) -> Out
             case None:
                 return await _save_nothing(tx, held, reading, at)
             case Customer() as customer:
+                known = await tx.accounts.subject_of(customer.id) if customer.is_ownerless else None
+                if known is not None and known != claim.subject:
+                    # It lost its owner, with whom it was read: there it still is.
+                    return await _save_redirect(tx, held, reading, known, at)
                 return await _save_customer(tx, held, reading, customer, at)
             case redirected:
                 return await _save_redirect(tx, held, reading, redirected.subject, at)
