@@ -68,8 +68,8 @@ class StripeProvider:
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
         without subscriptions; in arrears one more, and one for each subscription that is; one for each price
         that a schedule brings, or an unpaid change took away, and nobody has asked for yet.
-        A customer that Stripe deleted is a Customer with `deleted` set, a subscription that belongs to nobody one with its
-        own id. None means that Stripe never heard of the customer, or that an invoice has none. Raises Unavailable.
+        A customer that Stripe deleted is a Customer with `deleted` set, a subscription that belongs to nobody one with
+        its own id. None means that Stripe never heard of the customer, or that an invoice has none. Raises Unavailable.
         """
         id = subject.removeprefix("stripe:")
         if id.startswith("sub_sched_"):
