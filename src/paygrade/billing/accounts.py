@@ -129,6 +129,17 @@ class Account(Struct, frozen=True, omit_defaults=True):
         return tuple(s.body for s in self._ordered() if isinstance(s.body, Customer))
 
     @property
+    def clock_at(self) -> datetime | None:
+        """What the test clock shows by which a customer of it lives; None: it lives in everybody's time."""
+        shown = (customer.clock_at for customer in self.customers if not customer.deleted)
+        return max((instant for instant in shown if instant is not None), default=None)
+
+    def time(self, at: datetime) -> datetime:
+        """What time it is for this account when it is `at` for everybody else. A test clock stands still until its
+        next reading tells that it was advanced (https://docs.stripe.com/billing/testing/test-clocks)."""
+        return self.clock_at or at
+
+    @property
     def subscriptions(self) -> tuple[Subscription, ...]:
         """Every subscription as it counts: latched when ended, on its last understood status otherwise, and its prices
         by the names they were last known by."""

@@ -70,7 +70,7 @@ def compare_listed(stored: Customer, listed: Customer) -> tuple[Difference, ...]
 
 
 def _differences(stored: Customer, said: Customer, *, whole: bool) -> Iterator[Difference]:
-    for field in ("name", "deleted", *(("named_otherwise",) if whole else ())):
+    for field in ("name", "deleted", *(("named_otherwise", "clock_at") if whole else ())):
         yield from _field(None, field, getattr(stored, field), getattr(said, field))
     if whole or _tells_account(stored, said):
         yield from _field(None, "account", stored.account, said.account)

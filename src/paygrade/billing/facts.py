@@ -82,7 +82,8 @@ class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):
     """Everything one provider customer buys.
 
     `account` is the account its metadata names, else that of one of its subscriptions, which is `account_of` then.
-    `named_otherwise`: by subscription, an account that its metadata names and that is another one.
+    `named_otherwise`: by subscription, an account that its metadata names and that is another one. `clock_at`: what a
+    test clock of the provider shows by which it lives; None: it lives in everybody's time.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):
     deleted: bool = False
     account_of: str | None = None
     named_otherwise: dict[str, str] = {}
+    clock_at: datetime | None = None
 
     @property
     def is_ownerless(self) -> bool:

@@ -35,9 +35,10 @@ _CUSTOMERS = "customers:"
 
 
 class Redirect(Struct, frozen=True):
-    """The subject asked for belongs to this one: ask for it instead."""
+    """The subject asked for belongs to this one, and to `others`: ask for them instead."""
 
     subject: str
+    others: tuple[str, ...] = ()
 
 
 class StripeProvider:
@@ -63,7 +64,7 @@ class StripeProvider:
 
     def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
         """Read `stripe:cus_…` whole; `stripe:sub_…`, `stripe:sub_sched_…` and `stripe:in_…` give the Redirect to
-        their customer.
+        their customer, `stripe:clock_…` to all who live by this test clock.
 
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
         without subscriptions; in arrears one more, and one for each subscription that is; one for each price
@@ -76,6 +77,8 @@ class StripeProvider:
             return self._owner_of(f"/v1/subscription_schedules/{_quoted(id)}")
         if id.startswith("sub_"):
             return self._owner_of(f"/v1/subscriptions/{_quoted(id)}") or self._ownerless(id)
+        if id.startswith("clock_"):
+            return self._living_by(id)
         if id.startswith("in_"):
             return self._owner_of(f"/v1/invoices/{_quoted(id)}")
         subscriptions = self._subscriptions_of(id, known_live)
@@ -104,7 +107,8 @@ class StripeProvider:
         try:
             subscriptions = self._planned.filled_in(subscriptions)
             invoices = self._planned.with_prices(invoices, owing)
-            return translate.customer(payload or {"id": id, "deleted": True}, subscriptions, invoices)
+            payload = payload or {"id": id, "deleted": True}
+            return translate.customer(payload, subscriptions, invoices, self._clock_of(payload))
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
 
@@ -159,6 +163,16 @@ class StripeProvider:
         payload = self._find(path)
         owner = _owner(payload) if payload is not None else None
         return Redirect(f"stripe:{owner}") if owner else None
+
+    def _clock_of(self, payload: Json) -> Json | None:
+        """The test clock by which a customer lives. Only what is made for tests has one."""
+        clock = Payload(payload, "customer").id_of("test_clock")
+        return self._find(f"/v1/test_helpers/test_clocks/{_quoted(clock)}") if clock is not None else None
+
+    def _living_by(self, clock: str) -> Redirect | None:
+        """Who lives by this test clock; None: nobody."""
+        found = [f"stripe:{entry.get('id')}" for entry in self._pages("/v1/customers", test_clock=clock)]
+        return Redirect(found[0], tuple(found[1:])) if found else None
 
     def _ownerless(self, id: str) -> facts.Customer | None:
         """A subscription that belongs to nobody stands for a customer of its own; None: there is no such thing."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.providers.stripe.translate import owner_of
 
-_SUBJECTS = frozenset({"customer", "subscription", "subscription_schedule", "invoice"})
+_SUBJECTS = frozenset({"customer", "subscription", "subscription_schedule", "invoice", "test_helpers.test_clock"})
 """The objects a subject can be named after (the client resolves all but the first to their customer)."""
 
 
@@ -33,6 +33,7 @@ TYPES = (
     "invoice.overdue",
     "invoice.marked_uncollectible",
     "invoice.voided",
+    "test_helpers.test_clock.ready",
 )
 """What a webhook endpoint has to send and a poll asks for (20 at most): docs/stripe.md says why each."""
 

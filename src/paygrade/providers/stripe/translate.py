@@ -42,9 +42,11 @@ _STATUSES: dict[str, Status] = {
 _WITHOUT_PAYMENT_METHOD: dict[str | None, Status] = {"cancel": "canceled", "pause": "paused"}
 
 
-def customer(payload: Json, subscriptions: Iterable[Json], invoices: Sequence[Json] = ()) -> facts.Customer:
+def customer(
+    payload: Json, subscriptions: Iterable[Json], invoices: Sequence[Json] = (), clock: Json | None = None
+) -> facts.Customer:
     """Read a customer, or what stands for one, all its subscriptions of any status, and of those in arrears the
-    invoices that are open, and the last one that was paid.
+    invoices that are open, and the last one that was paid. `clock`: the test clock by which it lives.
 
     A deleted customer has lost everything but its id: `created_at` is then its oldest subscription's, or UNKNOWN_AT.
     """
@@ -66,6 +68,7 @@ def customer(payload: Json, subscriptions: Iterable[Json], invoices: Sequence[Js
         account=account,
         name=source.text("name") or "",
         deleted=source.flag("deleted"),
+        clock_at=Payload(clock, "test_clock").instant("frozen_time") if clock is not None else None,
         account_of=leads,
         named_otherwise={id: named[id] for id in sorted(named) if named[id] != account},
     )

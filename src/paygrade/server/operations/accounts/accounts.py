@@ -99,7 +99,7 @@ async def get_account(store: "Store", *, account: str, at: datetime) -> AccountV
     """
     async with store.transaction() as tx:
         found, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
-    return replace(view(found), findings=findings(found, catalog, at))
+    return replace(view(found), findings=findings(found, catalog, found.time(at)))
 
 
 async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, search: str = "") -> AccountList:

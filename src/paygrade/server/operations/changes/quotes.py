@@ -55,7 +55,7 @@ async def quote_change(
         known, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
         held, _ = await with_balances(tx, snapshot(known, catalog, at), at)
         active_at = await tx.ledger.active_at(account, list(known.seated))
-        made = quote(known, catalog, held, wanted, at, active_at=active_at)
+        made = quote(known, catalog, held, wanted, known.time(at), active_at=active_at)
         await _refuse_cooling(tx, known, made)
         others = await tx.plan_changes.under_way(account, locked=False)
     made = replace(made, reverts=reverts, warnings=(*made.warnings, *_warnings(others, made)))
