@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import psycopg
 import pytest
@@ -117,6 +117,17 @@ async def test_when_facts_were_learned_never_goes_back(store: Store) -> None:
         await tx.accounts.save(account, second, T0)
         learned = [s.recorded_at for s in await tx.accounts.facts("acme")]
     assert learned == [T0 + timedelta(hours=1)] * 2
+
+
+async def test_instants_come_out_in_utc_wherever_the_server_is(store: Store, database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("do $$ begin execute format('alter database %I set timezone = %L', current_database(),"
+                                 " 'Asia/Kathmandu'); end $$")  # fmt: skip
+    async with Store(database_url) as other, other.transaction() as tx:
+        await named(tx, "acme", "Acme")
+        (fact,) = await tx.accounts.facts("acme")
+        assert fact.recorded_at.tzinfo is UTC
+        assert fact.recorded_at == T0
 
 
 async def test_a_page_finds_parts_of_names_and_takes_wildcards_as_themselves(store: Store) -> None:

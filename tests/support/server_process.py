@@ -1,6 +1,7 @@
 """A real server over a real database, reached over HTTP: one for each file of tests."""
 
 import asyncio
+import re
 import threading
 import time
 import uuid
@@ -26,6 +27,10 @@ KEY = "sk_test_of_the_server"
 SAMPLE = Path(str(resources.files("paygrade.cli") / "sample" / "paygrade.yaml"))
 START_S = 30.0
 
+ANYWHERE = {"body_too_large", "clock_unavailable", "contended", "database_unavailable"}
+"""What may come of any request, and is not repeated for each."""
+_paths: dict[str, Any] = {}
+
 
 class Api(httpx2.Client):
     """A client that shows the key, with the address of its server."""
@@ -50,7 +55,20 @@ class Api(httpx2.Client):
         assert told["status"] == status
         assert told["instance"] == answer.headers["x-request-id"]
         assert told["type"] == f"/problems/{told['code']}"
+        named = self._named(method, path)
+        assert named is None or told["code"] in named | ANYWHERE, f"the document of {path} lacks {told['code']}"
         return told
+
+    def _named(self, method: str, path: str) -> set[str] | None:
+        """The codes that the document names for a route; None: there is no such route."""
+        if not _paths:
+            _paths.update(self.ok("GET", "/openapi.json")["paths"])
+        for template, operations in sorted(_paths.items(), key=lambda pair: pair[0].count("{")):
+            if method.lower() in operations and re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path.split("?")[0]):
+                answers = operations[method.lower()]["responses"].values()
+                contents = [content for answer in answers for content in answer.get("content", {}).values()]
+                return {code for content in contents for code in content.get("examples", {})}
+        return None
 
     def check(self, account: str, feature: str, **more: Any) -> Any:
         return self.ok("POST", "/v1/check", json={"account": account, "feature": feature, **more})

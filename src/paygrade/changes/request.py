@@ -27,9 +27,8 @@ from paygrade.billing.versions import bought_since, unbought, version_at
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Direction, Plan, Price
 from paygrade.changes.positions import Position, direction_of, plan_position, positions
 from paygrade.values.errors import Refused
+from paygrade.values.states import NOT_LIVE
 from paygrade.values.text import one_of
-
-_UNCHANGEABLE = ("incomplete", "canceled", "expired")
 
 
 class ChangeRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,7 +95,7 @@ def resolve(account: Account, catalog: Catalog, request: ChangeRequest, at: date
 
 def _subscription(account: Account, catalog: Catalog, request: ChangeRequest, at: datetime) -> tuple[Standing, bool]:
     """The subscription to change, and whether there are others: one whose plan counts, the highest plan first."""
-    live = [s for s in standings(account, catalog, at) if s.state not in _UNCHANGEABLE]
+    live = [s for s in standings(account, catalog, at) if s.state not in NOT_LIVE]
     named = [s for s in live if request.subscription in (None, s.subscription.id)]
     if not named:
         which = f"no live subscription `{request.subscription}`" if request.subscription else "no live subscription"

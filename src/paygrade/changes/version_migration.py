@@ -16,9 +16,21 @@ from paygrade.billing.standing import standings
 from paygrade.catalog.model import Catalog, Interval
 from paygrade.changes.positions import positions
 from paygrade.entitlements.sources import versions_had
+from paygrade.values.states import NOT_LIVE
 
 Skipped = Literal["unknown_account", "not_on_plan", "another_version", "there_already"]
 """Why an account is left alone."""
+
+
+MoveStatus = Literal["waiting", "done", "skipped", "rolled_back"]
+
+
+class MovedAccount(Struct, frozen=True):
+    """How one account of a migration stands. `reason`: why it was skipped."""
+
+    account: str
+    status: MoveStatus
+    reason: str | None
 
 
 class VersionMigration(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,7 +84,7 @@ def price_differences(
     """What one account pays for this plan at `at`, and what it would by the version it has `after`."""
     found = []
     for standing in standings(before, catalog, at):
-        if standing.state in ("canceled", "expired", "incomplete"):
+        if standing.state in NOT_LIVE:
             continue
         old = positions(before, standing.subscription, catalog, at)
         new = positions(after, standing.subscription, catalog, at)

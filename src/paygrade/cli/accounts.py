@@ -6,7 +6,7 @@ import click
 
 from paygrade.cli import members, plan_changes
 from paygrade.cli.api import call, path
-from paygrade.cli.output import MOMENT, as_json, confirm, say, show_json, table, yes
+from paygrade.cli.output import MOMENT, as_json, confirm, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant, sentence
 from paygrade.server.operations.usage.grants import GRANT_KINDS
 
@@ -22,7 +22,7 @@ for _command in (*plan_changes.COMMANDS, members.member, members.members, member
 
 @accounts.command("list")
 @click.option("--search", default="", help="A part of the key or name, or a provider's customer id.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True)
+@page_limit()
 @click.option("--after", default="", help="Accounts with a larger key than this.")
 @as_json
 def list_accounts(search: str, limit: int, after: str, as_json: bool) -> None:
@@ -72,6 +72,8 @@ def show(account: str, as_json: bool) -> None:
     ):
         if value:
             say(f"{label}: {value}")
+    for finding in found["findings"]:
+        say(f"needs attention: {finding['subject']}: {finding['detail']}", style="yellow")
     say()
     table(
         ("feature", "allowed", "reason", "left", "limit", "value", "from"),
@@ -205,7 +207,7 @@ def pin(account: str, plan: str, withdraw: bool, yes: bool, as_json: bool, **sai
 @accounts.command("top-ups")
 @click.argument("account")
 @click.option("--retry", metavar="ID", help="Try this failed top-up again.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@page_limit()
 @as_json
 def top_ups(account: str, retry: str | None, limit: int, as_json: bool) -> None:
     """Show what was bought for ACCOUNT by itself when units ran low, or try a failed purchase again."""
@@ -270,17 +272,26 @@ def balance(account: str, feature: str, as_json: bool) -> None:
     found = call("GET", path("v1", "accounts", account, "balances", feature))
     if as_json:
         show_json(found)
-        return
+    else:
+        _show_balance(found)
+
+
+def _show_balance(found: dict[str, Any]) -> None:
     resets = f", resets {instant(found['resets_at'])}" if found["resets_at"] else ""
-    say(f"{account} {feature}: {found['used']} used, {found['reserved']} held in this window{resets}", style="bold")
+    of = f"{found['account']} {found['pool']}"
+    say(f"{of}: {found['used']} used, {found['reserved']} held in this window{resets}", style="bold")
+    if found["credits"]:
+        say(f"paid in {found['credits']['pool']}:")
+        _show_balance(found["credits"])
+        return
     table(
         ("grant", "kind", "granted", "left", "held", "used", "expired", "voided", "until"),
         (
             (
                 one["grant"]["id"],
                 one["grant"]["kind"],
-                "unlimited" if one["share"]["granted"] >= _ENDLESS else one["share"]["granted"],
-                "unlimited" if one["share"]["granted"] >= _ENDLESS else one["share"]["available"],
+                _units(one["share"]["granted"]),
+                _units(one["share"]["available"]),
                 one["share"]["reserved"],
                 one["share"]["consumed"],
                 one["share"]["expired"],
@@ -328,7 +339,7 @@ def _usage_rows(window: dict[str, Any], *, grouped: bool) -> list[tuple[object, 
 @accounts.command()
 @click.argument("account")
 @click.argument("feature")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@page_limit(50)
 @click.option("--before", help="Only entries before this one.")
 @as_json
 def ledger(account: str, feature: str, limit: int, before: str | None, as_json: bool) -> None:
@@ -418,4 +429,5 @@ def alerts(account: str, as_json: bool) -> None:
     )  # fmt: skip
 
 
-_ENDLESS = 2**62
+def _units(number: int | None) -> int | str:
+    return "unlimited" if number is None else number

@@ -7,7 +7,7 @@ import click
 
 from paygrade.cli.api import call, path
 from paygrade.cli.migrations import migrate, migration, migrations
-from paygrade.cli.output import MOMENT, as_json, confirm, for_people, say, show_json, table, yes
+from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant
 from paygrade.server.process.catalog_file import read_catalog
 
@@ -115,7 +115,7 @@ def rollback(version: int, plan_id: str | None, existing: str, at: str | None, a
 @click.argument("plan", required=False)
 @click.option("--version", type=click.IntRange(min=1), help="Only accounts on this version.")
 @click.option("--after", default="", help="Accounts with a larger key than this.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@page_limit()
 @as_json
 def who(plan: str | None, version: int | None, after: str, limit: int, as_json: bool) -> None:
     """Count who is on which version of everything, or of PLAN (or an add-on) with a page of the accounts."""

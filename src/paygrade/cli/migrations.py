@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import MOMENT, as_json, confirm, for_people, say, show_json, table, yes
+from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
 from paygrade.cli.quote_page import amount
 from paygrade.cli.wording import instant
 
@@ -54,7 +54,7 @@ def migrate(plan: str, accounts: tuple[str, ...], at: str | None, dry_run: bool,
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@page_limit()
 @as_json
 def migrations(limit: int, as_json: bool) -> None:
     """List migrations, the latest first."""

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from paygrade.values.text import PAGE_MAX
+
 
 class _Moment(click.ParamType[str]):
     """An instant; a day alone is the midnight (UTC) it begins with, and without an offset a time is UTC."""
@@ -34,6 +36,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 yes = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")
+
+
+def page_limit(default: int = 100) -> Callable[[F], F]:
+    """How long a list may be."""
+    kind = click.IntRange(1, PAGE_MAX)
+    return click.option("--limit", type=kind, default=default, show_default=True, help="At most so many.")
 
 
 def for_people() -> bool:

@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import MOMENT, as_json, confirm, for_people, say, show_json, table, yes
+from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
 from paygrade.cli.quote_page import page
 from paygrade.cli.wording import instant
+from paygrade.values.text import PAGE_MAX
 
 # Any in this file: decoded JSON, as the server sent it.
 Json = Mapping[str, Any]
@@ -67,7 +68,7 @@ def change(account: str, quote_id: str | None, act: str | None, trial_ends_at: s
 @click.command()
 @click.argument("account")
 @click.argument("change", required=False)
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@page_limit(50)
 @as_json
 def changes(account: str, change: str | None, limit: int, as_json: bool) -> None:
     """List the plan changes of ACCOUNT, or show one CHANGE step by step."""
@@ -119,14 +120,14 @@ def revert(account: str, change: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("account")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+@page_limit(50)
 @click.option("--before", type=int, help="Only facts with a smaller number than this.")
 @as_json
 def timeline(account: str, limit: int, before: int | None, as_json: bool) -> None:
     """What became known of ACCOUNT and how its plan changed, the newest first."""
     query = {"limit": str(limit)} | ({"before": str(before)} if before is not None else {})
     told = call("GET", path("v1", "accounts", account, "timeline"), query=query)
-    listed = call("GET", path("v1", "accounts", account, "plan-changes"), query={"limit": "500"})["changes"]
+    listed = call("GET", path("v1", "accounts", account, "plan-changes"), query={"limit": str(PAGE_MAX)})["changes"]
     oldest = told["facts"][-1]["recorded_at"] if told["next"] is not None else ""
     newest = told["facts"][0]["recorded_at"] if before is not None and told["facts"] else "~"
     shown = [one for one in listed if oldest <= _happened_at(one) <= newest]

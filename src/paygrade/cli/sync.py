@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.output import as_json, page_limit, say, show_json, table
 from paygrade.cli.sweeping import follow_sweep, start_sweep, summary
 from paygrade.cli.wording import instant
 
@@ -19,13 +19,13 @@ def sync() -> None:
 @sync.command()
 @as_json
 def status(as_json: bool) -> None:
-    """How billing sync stands. Exit code 1 if subjects cannot be read."""
+    """How billing sync stands. Exit code 1 if something needs attention: subjects that cannot be read, or findings."""
     told = call("GET", "/v1/sync/status")
     if as_json:
         show_json(told)
     else:
         _show(told)
-    sys.exit(1 if told["failing"] else 0)
+    sys.exit(1 if told["failing"] or told["findings"] else 0)
 
 
 @sync.command()
@@ -46,7 +46,7 @@ def sweep(detach: bool, as_json: bool) -> None:
 
 @sync.command()
 @click.option("--open", "open_only", is_flag=True, help="Only what is not healed yet.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@page_limit()
 @click.option("--before", type=int, help="Only older ones than this id, as the page before ended.")
 @as_json
 def drift(open_only: bool, limit: int, before: int | None, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import as_json, say, show_json, table
+from paygrade.cli.output import as_json, page_limit, say, show_json, table
 from paygrade.cli.wording import instant
 from paygrade.values.errors import Unavailable
 
@@ -22,7 +22,7 @@ def usage() -> None:
 
 @usage.command()
 @click.argument("account", required=False)
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="At most so many.")
+@page_limit()
 @as_json
 def reports(account: str | None, limit: int, as_json: bool) -> None:
     """Show what was reported of ACCOUNT's usage; of all accounts only what a person should look at.
@@ -35,7 +35,7 @@ def reports(account: str | None, limit: int, as_json: bool) -> None:
 
 @usage.command()
 @click.argument("account", required=False)
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="Show at most so many.")
+@page_limit()
 @as_json
 def reconcile(account: str | None, limit: int, as_json: bool) -> None:
     """Compare what was reported with the provider's own sums, of ACCOUNT or of all.

@@ -5,7 +5,7 @@ their `recorded_at` never decreases; `state` and the subscriptions can be droppe
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -285,9 +285,11 @@ class Accounts:
                 subscription.status,
                 subscription.provider_status,
                 subscription.id in account.latched and subscription.status not in TERMINAL,
-                msgspec.json.encode(subscription.items).decode(),
+                msgspec.json.encode(
+                    [*subscription.items, *(i for later in subscription.next for i in later.items)]
+                ).decode(),
             )
-            for subscription in subscriptions
+            for subscription in map(account.named, subscriptions)
         ]
         if rows:
             async with self._connection.cursor() as cursor:
@@ -313,14 +315,14 @@ def _folded(account: Account) -> dict[str, Any]:
 
 
 def _saved(row: TupleRow) -> SavedAccount:
-    state, created_at, updated_at = row
-    return SavedAccount(_accounts.decode(state), created_at.astimezone(UTC), updated_at.astimezone(UTC))
+    state, *dates = row
+    return SavedAccount(_accounts.decode(state), *dates)
 
 
 def _fact(row: TupleRow) -> SavedFact:
     number, subject, sequence, as_of, recorded_at, body, cause = row
-    fact = Fact(number, subject, sequence, as_of.astimezone(UTC), _bodies.decode(body), tuple(cause))
-    return SavedFact(fact, recorded_at.astimezone(UTC))
+    fact = Fact(number, subject, sequence, as_of, _bodies.decode(body), tuple(cause))
+    return SavedFact(fact, recorded_at)
 
 
 def _escaped(search: str) -> str:

@@ -1,7 +1,7 @@
 """Alerts: thresholds that usage has passed."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -90,6 +90,4 @@ class Alerts:
 
 
 def _alert(row: TupleRow) -> Alert:
-    account, pool, slot, percent, used, units, raised_at, resolved_at = row
-    resolved_at = resolved_at and resolved_at.astimezone(UTC)
-    return Alert(account, pool, slot, percent, used, units, raised_at.astimezone(UTC), resolved_at)
+    return Alert(*row)

@@ -4,7 +4,7 @@ Law: a published version never changes; `resolved` is the catalog as it was pars
 same without the versions before it.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from paygrade.catalog.model import Catalog
+from paygrade.catalog.model import NO_CATALOG, Catalog
 
 _catalogs = msgspec.json.Decoder(Catalog)
 _LOCK = 4710_0002
@@ -55,14 +55,19 @@ class Catalogs:
             return None
         resolved, document, digest, published_at, by = row
         catalog = _catalogs.decode(resolved)
-        return SavedCatalog(catalog, msgspec.json.decode(document), digest, published_at.astimezone(UTC), by)
+        return SavedCatalog(catalog, msgspec.json.decode(document), digest, published_at, by)
+
+    async def in_force(self, *, at: datetime | None = None) -> Catalog:
+        """The newest version, or the one in force at an instant; an empty catalog before the first is published."""
+        saved = await self.load(published_until=at)
+        return saved.catalog if saved else NO_CATALOG
 
     async def versions(self) -> tuple[tuple[int, str, datetime, str], ...]:
         """Every version, the newest first: its digest, when it was published, by whom."""
         cursor = await self._connection.execute(
             "select version, digest, published_at, published_by from catalogs order by version desc"
         )
-        return tuple([(version, digest, at.astimezone(UTC), by) async for version, digest, at, by in cursor])
+        return tuple([row async for row in cursor])
 
     async def save(self, catalog: Catalog, *, document: dict[str, Any], digest: str, by: str, at: datetime) -> None:
         await self._connection.execute(

@@ -4,7 +4,7 @@ Law: a field of a subscription has at most one open row; a row that was healed n
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from psycopg import AsyncConnection
@@ -79,6 +79,4 @@ class Drifts:
 
 
 def _saved(row: TupleRow) -> Drift:
-    *head, found_at, healed_at = row
-    dates = (found_at.astimezone(UTC), healed_at.astimezone(UTC) if healed_at else None)
-    return Drift(*(*head, *dates))
+    return Drift(*row)

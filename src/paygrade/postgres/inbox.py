@@ -3,7 +3,7 @@
 Laws: an event id is stored once per subject; a stored event never changes, but that it was handled.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -63,7 +63,7 @@ class Inbox:
         )
         row = await cursor.fetchone()
         assert row is not None
-        return row[0], row[1], row[2].astimezone(UTC) if row[2] else None
+        return row[0], row[1], row[2]
 
     async def purge(self, *, kept: timedelta, at: datetime) -> int:
         """Forget events that were handled and are older than `kept`; returns how many."""

@@ -8,7 +8,7 @@ their order, and each row is found by its primary key, however small the table w
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -150,7 +150,7 @@ class Ledger:
             """,
             (account, until, until),
         )
-        return [Drawn(time.astimezone(UTC), _draws.decode(draws)) async for time, draws in cursor]
+        return [Drawn(time, _draws.decode(draws)) async for time, draws in cursor]
 
     async def entries(self, account: str, pool: str, *, before: tuple[datetime, str] | None, limit: int) -> list[Entry]:
         """Entries that drew from this pool or were asked of it, the newest first; those recorded before that (instant,
@@ -187,8 +187,7 @@ class Ledger:
         )
         found: dict[str, list[Grant]] = {}
         async for pool, id, kind, units, priority, from_at, ends_at, voided in cursor:
-            ends_at = ends_at and ends_at.astimezone(UTC)
-            grant = Grant(id, kind, units, from_at.astimezone(UTC), ends_at, priority, voided=int(voided))
+            grant = Grant(id, kind, units, from_at, ends_at, priority, voided=int(voided))
             found.setdefault(pool, []).append(grant)
         return found
 
@@ -387,8 +386,7 @@ async def _answered(cursor: Cursor, ids: Sequence[tuple[str, str]]) -> dict[tupl
 async def _grants(cursor: Cursor) -> dict[tuple[str, str], list[Grant]]:
     found: dict[tuple[str, str], list[Grant]] = {}
     for account, pool, id, kind, units, priority, from_at, until, used, reserved, voided in await cursor.fetchall():
-        until = until and until.astimezone(UTC)
-        grant = Grant(id, kind, units, from_at.astimezone(UTC), until, priority, used, reserved, voided)
+        grant = Grant(id, kind, units, from_at, until, priority, used, reserved, voided)
         found.setdefault((account, pool), []).append(grant)
     return found
 
@@ -426,19 +424,7 @@ def _json(value: object) -> str | None:
 
 def _entry(account: str, row: TupleRow) -> Entry:
     id, kind, feature, quantity, time, recorded_at, mark, draws, denied, member = row
-    return Entry(
-        account,
-        id,
-        kind,
-        feature,
-        quantity,
-        time.astimezone(UTC),
-        recorded_at.astimezone(UTC),
-        mark,
-        _draws.decode(draws),
-        denied,
-        member,
-    )
+    return Entry(account, id, kind, feature, quantity, time, recorded_at, mark, _draws.decode(draws), denied, member)
 
 
 def _detail(text: str | None) -> SlotDetail | None:
@@ -446,16 +432,5 @@ def _detail(text: str | None) -> SlotDetail | None:
 
 
 def _reservation(row: TupleRow) -> Reservation:
-    account, id, feature, member, units, committed, state, held, made_at, expires_at = row
-    return Reservation(
-        account,
-        id,
-        feature,
-        member,
-        units,
-        committed,
-        state,
-        _helds.decode(held),
-        made_at.astimezone(UTC),
-        expires_at.astimezone(UTC),
-    )
+    *head, held, made_at, expires_at = row
+    return Reservation(*(*head, _helds.decode(held), made_at, expires_at))

@@ -4,7 +4,7 @@ Law: a subject is waiting while its dirty mark is above its synced mark, and not
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import msgspec
@@ -190,7 +190,7 @@ class Subjects(Claims[Claim]):
             """,
             (limit,),
         )
-        return tuple([(*head, retry_at.astimezone(UTC) if retry_at else None) async for *head, retry_at in cursor])
+        return tuple([row async for row in cursor])
 
     async def _unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
         cursor = await self._connection.execute(

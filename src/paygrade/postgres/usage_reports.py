@@ -5,7 +5,7 @@ not to be; marking a row never makes it wait longer.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
@@ -73,7 +73,7 @@ class Reports(Claims[SavedReport]):
             (provider,),
         )
         row = await cursor.fetchone()
-        return (row[0].astimezone(UTC), row[1].astimezone(UTC), row[2]) if row else None
+        return (row[0], row[1], row[2]) if row else None
 
     async def note_marking(self, provider: str, *, scanned_at: datetime, catalog: int, at: datetime) -> None:
         await self._connection.execute(

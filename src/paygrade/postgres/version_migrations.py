@@ -6,14 +6,14 @@ account.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from msgspec import Struct
 from psycopg.rows import TupleRow
 
 from paygrade.billing.facts import Pin
-from paygrade.changes.version_migration import VersionMigration
+from paygrade.changes.version_migration import MovedAccount, MoveStatus, VersionMigration
 from paygrade.postgres.claims import Candidate, Claims
 
 _COLUMNS = """
@@ -21,7 +21,6 @@ _COLUMNS = """
 """
 
 Direction = Literal["forward", "back"]
-MoveStatus = Literal["waiting", "done", "skipped", "rolled_back"]
 
 
 class SavedMigration(Struct, frozen=True):
@@ -36,13 +35,10 @@ class SavedMigration(Struct, frozen=True):
     finished_at: datetime | None
 
 
-class SavedMove(Struct, frozen=True):
+class SavedMove(MovedAccount, frozen=True):
     """One account of a migration. `before` None: there was no pin. `fact` None: nothing had to be said."""
 
-    account: str
     migration: int
-    status: MoveStatus
-    reason: str | None
     before: Pin | None
     fact: int | None
     attempts: int
@@ -159,8 +155,9 @@ class PlanMigrations(Claims[SavedMove]):
             found.setdefault(id, {})[status] = count
         return found
 
-    async def accounts(self, id: int, *, status: str | None, after: str, limit: int) -> tuple[SavedMove, ...]:
-        return await self._many(
+    async def accounts(self, id: int, *, status: str | None, after: str, limit: int) -> tuple[MovedAccount, ...]:
+        return await self._seen(
+            MovedAccount,
             """
             migration = %(id)s and (%(status)s::text is null or status = %(status)s) and account > %(after)s
             order by account limit %(limit)s
@@ -174,13 +171,12 @@ _TO_DO: dict[Direction, MoveStatus] = {"forward": "waiting", "back": "done"}
 
 def _saved(row: TupleRow) -> SavedMigration:
     id, plan, from_version, to_version, effective_at, reason, direction, paused, started_at, by, finished_at = row
-    at = effective_at.astimezone(UTC) if effective_at else None
     return SavedMigration(
         id,
-        VersionMigration(plan=plan, from_version=from_version, to_version=to_version, at=at, reason=reason),
+        VersionMigration(plan=plan, from_version=from_version, to_version=to_version, at=effective_at, reason=reason),
         direction,
         paused,
-        started_at.astimezone(UTC),
+        started_at,
         by,
-        finished_at.astimezone(UTC) if finished_at else None,
+        finished_at,
     )

@@ -27,14 +27,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from paygrade.catalog.model import Aggregate, Catalog, Credit, LevelFeature, MeteredFeature
+from paygrade.values.text import QUANTITY_MAX
 
 ID_LENGTH_MAX = 400
 """Characters: with an account's key it has to fit into an entry of PostgreSQL's indexes, 2,704 bytes."""
-UNITS_MAX = 2**53 - 1
-"""The largest whole number that every JSON reader keeps exact (RFC 8259, section 6)."""
 
 Instant = Annotated[datetime, Meta(tz=True)]
-Units = Annotated[int, Meta(ge=-UNITS_MAX, le=UNITS_MAX)]
+Units = Annotated[int, Meta(ge=-QUANTITY_MAX, le=QUANTITY_MAX)]
 
 
 class UsageEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -236,7 +235,7 @@ def _read(meter: Meter, event: UsageEvent, *, named: bool) -> Measured | Refusal
     else:
         units = _whole(value)
     if units is None:
-        return _invalid(meter, name, value, f"a whole number up to {UNITS_MAX}")
+        return _invalid(meter, name, value, f"a whole number up to {QUANTITY_MAX}")
     if units < 0 and meter.aggregate != "sum":
         return Refusal("invalid_value", f"`{meter.feature}` takes the {_WORDS[meter.aggregate]}: it is at least 0")
     return _reading(meter, units)
@@ -273,7 +272,7 @@ def _whole(value: object) -> int | None:
             number = int(whole)
         case _:
             return None
-    return number if -UNITS_MAX <= number <= UNITS_MAX else None
+    return number if -QUANTITY_MAX <= number <= QUANTITY_MAX else None
 
 
 def _text(value: object) -> str | None:

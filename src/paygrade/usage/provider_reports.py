@@ -18,6 +18,7 @@ from paygrade.catalog.model import Catalog, MeteredFeature, Plan
 from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.sources import bought_by
 from paygrade.values.periods import Period
+from paygrade.values.states import NOT_LIVE
 
 PAST, FUTURE = timedelta(days=34), timedelta(minutes=5)
 """How old usage may be when it is told, and how far ahead. Stripe takes 35 calendar days and 5 minutes
@@ -27,7 +28,6 @@ SURE = timedelta(hours=23)
 
 _MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
-_ENDED = ("canceled", "expired", "incomplete")
 _PAID_FOR = (None, "trialing", "active", "grace")
 """States in which going over a soft limit is bought; a plan that stands in for arrears sells nothing."""
 
@@ -71,7 +71,7 @@ def _paying(account: Account, catalog: Catalog, at: datetime) -> Iterator[tuple[
     for customer in account.customers:
         for subscription in customer.subscriptions:
             standing = standing_at(counted[subscription.id], catalog, at)
-            if not customer.deleted and standing.state not in _ENDED:
+            if not customer.deleted and standing.state not in NOT_LIVE:
                 yield customer, standing
 
 

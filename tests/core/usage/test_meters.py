@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import Aggregate, MeteredFeature
 from paygrade.usage.meters import (
-    UNITS_MAX,
     Measured,
     Meters,
     Refusal,
@@ -24,6 +23,7 @@ from paygrade.usage.meters import (
     suggestion,
     take,
 )
+from paygrade.values.text import QUANTITY_MAX
 from support.samples import CATALOG, T0
 
 METERED = {
@@ -73,7 +73,7 @@ def test_a_named_feature_takes_the_quantity_before_the_property() -> None:
 
 @pytest.mark.parametrize(
     ("value", "whole"),
-    [(12, 12), (12.0, 12), ("12", 12), ("12.00", 12), ("-3", -3), (0, 0), (UNITS_MAX, UNITS_MAX), ("007", 7)],
+    [(12, 12), (12.0, 12), ("12", 12), ("12.00", 12), ("-3", -3), (0, 0), (QUANTITY_MAX, QUANTITY_MAX), ("007", 7)],
 )
 def test_whole_values_are_taken_in_any_spelling(value: object, whole: int) -> None:
     assert units(event="completion", properties={"tokens": value})["tokens"] == whole
@@ -81,7 +81,7 @@ def test_whole_values_are_taken_in_any_spelling(value: object, whole: int) -> No
 
 @pytest.mark.parametrize(
     "value",
-    [1.5, "1.5", "", "x", "1e3", "--1", "٣", True, [1], {"n": 1}, UNITS_MAX + 1, 1e300, "9" * 400, "1_0", " 1"],
+    [1.5, "1.5", "", "x", "1e3", "--1", "٣", True, [1], {"n": 1}, QUANTITY_MAX + 1, 1e300, "9" * 400, "1_0", " 1"],
 )
 def test_values_that_are_not_whole_are_refused_and_never_rounded(value: object) -> None:
     told = refused(event="completion", properties={"tokens": value})

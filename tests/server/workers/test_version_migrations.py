@@ -18,6 +18,7 @@ from paygrade.billing.facts import Pin
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.entitlements.sources import versions_had
+from paygrade.postgres.claims import HOLDERS_LOCK
 from paygrade.postgres.store import Store
 from paygrade.server.operations.catalog.migrations import (
     Migration,
@@ -27,6 +28,7 @@ from paygrade.server.operations.catalog.migrations import (
     migrate_account,
     moved_accounts,
     pause_migration,
+    resume_migration,
     roll_back_migration,
     start_migration,
 )
@@ -147,22 +149,22 @@ async def test_a_paused_migration_moves_nobody_until_it_is_resumed(store: Store)
     await kept(store, "a", "b")
     migration = await start(store)
     assert await work(store, moves=1) == 1
-    assert (await pause_migration(store, id=migration.id, paused=True)).state == "paused"
+    assert (await pause_migration(store, id=migration.id)).state == "paused"
     assert await work(store) == 0
     assert (await get_migration(store, id=migration.id)).waiting == 1
-    await pause_migration(store, id=migration.id, paused=False)
+    await resume_migration(store, id=migration.id)
     assert await work(store) == 1
     assert (await get_migration(store, id=migration.id)).state == "finished"
-    assert await refused(pause_migration(store, id=migration.id, paused=True)) == "migration_over"
+    assert await refused(pause_migration(store, id=migration.id)) == "migration_over"
 
 
 async def test_a_worker_that_has_not_heard_of_a_pause_moves_nobody_either(store: Store) -> None:
     await kept(store, "a", "b")
     migration = await start(store)
     first, second = await take(store, MOVES, limit=2, at=AT)
-    await pause_migration(store, id=migration.id, paused=True)
+    await pause_migration(store, id=migration.id)
     assert await migrate_account(store, first, at=AT) == "overtaken"
-    await pause_migration(store, id=migration.id, paused=False)
+    await resume_migration(store, id=migration.id)
     assert [claim.account for claim in await take(store, MOVES, limit=2, at=AT)] == [first.account], "it is given back"
     await roll_back_migration(store, id=migration.id)
     assert await migrate_account(store, second, at=AT) == "overtaken"
@@ -291,11 +293,13 @@ async def moved(store: Store, id: int, enough: int) -> bool:
 
 def _work_until_killed(database_url: str) -> None:
     async def run() -> None:
-        async with Store(database_url) as store, asyncio.TaskGroup() as tasks:
+        async with Store(database_url) as store:
+            # As a server does: its leases end with the session that listens.
             ready = asyncio.Event()
-            tasks.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
+            listening = asyncio.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
             await ready.wait()
-            tasks.create_task(migrate_accounts(store, SetClock(AT)))
+            await migrate_accounts(store, SetClock(AT))
+            await listening
 
     asyncio.run(run())
 
@@ -312,17 +316,30 @@ async def test_a_migration_goes_on_where_a_killed_process_left_it(store: Store, 
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
+        await gone(database_url)
         await whole(store, migration.id, names)
-    await in_time(partial(worked_to_the_end, store, migration.id))
+    await work(store)
     ended = await get_migration(store, id=migration.id)
     assert (ended.state, ended.done, ended.waiting) == ("finished", 300, 0)
     assert {(await account(store, name)).version for name in names} == {3}
 
 
-async def worked_to_the_end(store: Store, id: int) -> bool:
-    """Whether all is done: what the killed process had is free once PostgreSQL notices its end."""
-    await work(store)
-    return (await get_migration(store, id=id)).finished_at is not None
+async def gone(database_url: str) -> None:
+    """Wait until PostgreSQL has noticed that a killed process is gone: none of its transactions is open, and the
+    session that held its leases has ended."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+
+        async def is_gone() -> bool:
+            cursor = await connection.execute(
+                "select from pg_stat_activity where datname = current_database() and xact_start is not null "
+                "and pid <> pg_backend_pid() and state <> 'idle' "
+                "union all select from pg_locks where locktype = 'advisory' and classid = %s "
+                "and database = (select oid from pg_database where datname = current_database())",
+                (HOLDERS_LOCK,),
+            )
+            return await cursor.fetchone() is None
+
+        await in_time(is_gone)
 
 
 def ended(api: Api, id: int) -> Any:

@@ -20,7 +20,8 @@ from paygrade.server.http.edge import note_request
 from paygrade.server.http.problems import of_failure, written
 from paygrade.server.http.protocol import Answer, Headers
 from paygrade.server.http.routes.decisions import Question
-from paygrade.server.http.routes.usage import Use, use
+from paygrade.server.http.routes.usage import use
+from paygrade.server.operations.usage.requests import Consume
 from paygrade.values.errors import Unavailable
 
 CHECK, CONSUME = b"/v1/check", b"/v1/consume"
@@ -29,16 +30,8 @@ _UNUSUAL = frozenset({b"content-encoding", b"expect", b"x-request-id"})
 """Headers that change how a body is read, or what is answered. What has no length is no less unusual."""
 
 
-class _Question(Question, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class _Use(Use, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-_questions = msgspec.json.Decoder(_Question)
-_uses = msgspec.json.Decoder(_Use)
+_questions = msgspec.json.Decoder(Question)
+_uses = msgspec.json.Decoder(Consume)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -104,7 +97,7 @@ class HotPath:
         self._note(decision)
         return _encode(decision)
 
-    async def _used(self, wanted: Use, started: int) -> Answer:
+    async def _used(self, wanted: Consume, started: int) -> Answer:
         try:
             body = _encode(await use(self._parts, wanted))
         except Exception as error:  # noqa: BLE001  # whatever it was, it is answered as the routes do

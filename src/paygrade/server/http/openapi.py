@@ -5,21 +5,31 @@ structs we read and write (OpenAPI 3.1 schemas are JSON Schema 2020-12, so nothi
 route can answer with is named by its code.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib.metadata import version
-from typing import Any, get_type_hints
+from inspect import getdoc
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import QueryParameter
 from litestar.routes import BaseRoute, HTTPRoute
 from msgspec import Struct
 
+from paygrade.server.http.bodies import KEY_LENGTH_MAX
+from paygrade.server.http.parameters import queries
 from paygrade.server.http.problems import KINDS, MEDIA_TYPE, Problem
 
 # Any in this file: a piece of a JSON document.
 Document = dict[str, Any]
 
+Operation = Callable[..., object]
+
 _REF = "#/components/schemas/{name}"
+_REFUSALS = re.compile(r"(?:Refused|Unavailable) (`[^.]*)")
+_CODE = re.compile(r"`(\w+)`")
 
 _PATH_PARAMETERS = {
     "account": "The account's key: case-sensitive, 1 to 200 printable characters, percent-encoded.",
@@ -52,34 +62,47 @@ class Sent(Struct, frozen=True):
     """At most so many of them, in an array."""
 
 
-class Query(Struct, frozen=True):
-    """A query parameter."""
-
-    name: str
-    schema: Document
-    description: str
-
-
 class Described(Struct, frozen=True):
-    """What the document tells of one operation beyond its signature."""
+    """What the document tells of a route beyond its signature.
 
-    summary: str
+    Texts and `problems` come from the docstring of the `operation` it calls (None: the handler's own); `problems` are
+    those that only HTTP knows of.
+    """
+
     tag: str
+    operation: Operation | None = None
     example: Any = None
     sent: Sent | None = None
-    query: tuple[Query, ...] = ()
     problems: tuple[str, ...] = ()
     needs_key: bool = True
     media_type: str = "application/json"
 
 
-def describe(summary: str, tag: str, **more: Any) -> dict[str, Any]:
-    """The `opt` of a route handler; the handler's docstring becomes the description. Any: fields of Told."""
-    return {"described": Described(summary, tag, **more)}
+class Text(Struct, frozen=True):
+    """What a docstring says to those who call over HTTP."""
+
+    summary: str
+    description: str
+    problems: tuple[str, ...]
 
 
-def document(routes: Iterable[BaseRoute]) -> Document:
-    """The whole document."""
+def describe(tag: str, operation: Operation | None = None, **more: Any) -> dict[str, Any]:
+    """The `opt` of a route handler. Any: fields of Described."""
+    return {"described": Described(tag, operation, **more)}
+
+
+def text_of(operation: Operation) -> Text:
+    """Read a docstring: the first paragraph sums up, the second describes as far as it comes to what is refused. What
+    follows is for who calls it from Python, but for the codes of what is `Refused` or `Unavailable`."""
+    summary, *rest = [" ".join(part.split()) for part in (getdoc(operation) or "").split("\n\n")]
+    codes = [code for refusal in _REFUSALS.findall(" ".join(rest)) for code in _CODE.findall(refusal)]
+    description = _REFUSALS.split(rest[0])[0].strip() if rest else summary
+    return Text(summary.removesuffix("."), description, tuple(codes))
+
+
+@cache
+def document(routes: tuple[BaseRoute, ...]) -> Document:
+    """The whole document. Takes a while, once: the routes of an application stay as they are."""
     told = [_operation(route, handler) for route, handler in _handlers(routes)]
     kinds = [kind for _, _, _, kinds in told for kind in kinds]
     _, components = msgspec.json.schema_components([*kinds, Problem], ref_template=_REF)
@@ -115,18 +138,20 @@ def _handlers(routes: Iterable[BaseRoute]) -> list[tuple[HTTPRoute, HTTPRouteHan
 
 def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, Document, list[Any]]:
     told: Described = handler.opt["described"]
+    text = text_of(told.operation or handler.fn)
     method = next(iter(handler.http_methods - {"OPTIONS"}))
-    answer = get_type_hints(handler.fn, include_extras=True)["return"]
-    kinds = [] if told.media_type != "application/json" or answer is type(None) else [answer]
+    hints = get_type_hints(handler.fn, include_extras=True)
+    kinds = [] if told.media_type != "application/json" or hints["return"] is type(None) else [hints["return"]]
+    in_path, in_query = _path_parameters(route), _query_parameters(handler.fn)
     operation: Document = {
         "operationId": handler.handler_name,
-        "summary": told.summary,
-        "description": " ".join((handler.fn.__doc__ or told.summary).split()),
+        "summary": text.summary,
+        "description": text.description,
         "tags": [told.tag],
-        "parameters": _parameters(route, told),
+        "parameters": in_path + in_query,
         "responses": {
-            str(handler.status_code): _answer(told, kinds),
-            **_problem_answers(told),
+            str(handler.status_code): _answer(told, text.summary, kinds),
+            **_problem_answers(_codes(told, text, route, has_query=bool(in_query))),
         },
         "security": [{"key": []}] if told.needs_key else [],
     }
@@ -137,33 +162,48 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, D
     return route.path_format, method, operation, kinds
 
 
-def _parameters(route: HTTPRoute, told: Described) -> list[Document]:
-    in_path = [
+def _path_parameters(route: HTTPRoute) -> list[Document]:
+    return [
         {
             "name": name,
             "in": "path",
             "required": True,
             "description": _PATH_PARAMETERS[name],
-            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+            "schema": {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH_MAX},
         }
         for name in route.path_parameters
     ]
-    in_query = [
-        {"name": query.name, "in": "query", "required": False, "description": query.description, "schema": query.schema}
-        for query in told.query
+
+
+def _query_parameters(handler: Operation) -> list[Document]:
+    return [
+        {
+            "name": query.name,
+            "in": "query",
+            "required": False,
+            "description": query.parameter.description,
+            "schema": _query_schema(query.kind, query.parameter, query.default),
+        }
+        for query in queries(handler)
     ]
-    return in_path + in_query
 
 
-def _answer(told: Described, kinds: list[Any]) -> Document:
+def _query_schema(kind: Any, query: QueryParameter, default: object) -> Document:
+    """Any: a type expression."""
+    facets = {"minimum": query.ge, "maximum": query.le, "default": default or None}
+    told = {name: value for name, value in facets.items() if value is not None}
+    return {"type": "integer" if int in (kind, *get_args(kind)) else "string", **told, **(query.schema_extra or {})}
+
+
+def _answer(told: Described, summary: str, kinds: list[Any]) -> Document:
     if told.media_type != "application/json":
-        return {"description": told.summary, "content": {told.media_type: {"schema": {"type": "string"}}}}
+        return {"description": summary, "content": {told.media_type: {"schema": {"type": "string"}}}}
     if not kinds:
         return {"description": "Done; there is nothing to say."}
     content: Document = {"schema": schema_of(kinds[0])}
     if told.example is not None:
         content["example"] = told.example
-    return {"description": told.summary, "content": {"application/json": content}}
+    return {"description": summary, "content": {"application/json": content}}
 
 
 def schema_of(kind: Any) -> Document:
@@ -199,8 +239,19 @@ def _open_part(sent: Sent) -> Document:
     }
 
 
-def _problem_answers(told: Described) -> Document:
-    codes = [*(("unauthenticated",) if told.needs_key else ()), *told.problems, "internal"]
+def _codes(told: Described, text: Text, route: HTTPRoute, *, has_query: bool) -> tuple[str, ...]:
+    """The codes of all that may go wrong: what follows from how it is asked, and what the operation refuses."""
+    by_itself = {
+        ("unauthenticated",): told.needs_key,
+        ("malformed_json", "invalid_body"): told.sent is not None and told.sent.kind is not None,
+        ("invalid_key",): bool(route.path_parameters) and told.needs_key,
+        ("invalid_query",): has_query,
+    }
+    codes = [code for codes, may in by_itself.items() if may for code in codes]
+    return tuple(dict.fromkeys([*codes, *told.problems, *text.problems, "internal"]))
+
+
+def _problem_answers(codes: Iterable[str]) -> Document:
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(KINDS[code].status, []).append(code)

@@ -147,8 +147,7 @@ class Snapshots:
             return self._catalog
         changes = self._changes
         async with store.transaction() as tx:
-            saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else NO_CATALOG
+            catalog = await tx.catalogs.in_force()
         if self._listening and self._changes == changes:
             self._catalog, self._topped_up = catalog, frozenset(catalog.policies.top_ups)
         return catalog

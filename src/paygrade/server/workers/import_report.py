@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Body, Customer, Departed, Fact
-from paygrade.catalog.model import NO_CATALOG, Catalog
+from paygrade.catalog.model import Catalog
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import bought_by, offers
 from paygrade.providers.port import ListedCustomer
@@ -105,8 +105,7 @@ class Gathered:
 async def report_of(store: "Store", gathered: Gathered, at: datetime) -> ImportReport:
     """Compare what was gathered with what is stored. Reads in batches; the database is not held between them."""
     async with store.transaction() as tx:
-        saved = await tx.catalogs.load()
-    counting = _Counting(saved.catalog if saved else NO_CATALOG)
+        counting = _Counting(await tx.catalogs.in_force())
     for batch in _batches(list(gathered.parts)):
         async with store.transaction() as tx:
             await counting.place(tx, {subject: gathered.customer(subject) for subject in batch})

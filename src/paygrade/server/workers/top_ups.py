@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import NO_CATALOG
 from paygrade.providers.port import Charging
 from paygrade.server.operations.usage.grants import grant_units
 from paygrade.server.workers.claims import Queue, give_back
@@ -125,9 +124,9 @@ async def _pause(store: "Store", claimed: "SavedTopUp", error: Unavailable) -> O
 
 
 async def _payer(tx: "Transaction", held: "SavedTopUp", at: datetime) -> str | None:
-    saved, published = await tx.accounts.load(held.account), await tx.catalogs.load()
+    saved = await tx.accounts.load(held.account)
     account = saved.account if saved else Account(key=held.account)
-    return payer(account, published.catalog if published else NO_CATALOG, at)
+    return payer(account, await tx.catalogs.in_force(), at)
 
 
 async def _grant(tx: "Transaction", paid: "SavedTopUp", at: datetime) -> None:

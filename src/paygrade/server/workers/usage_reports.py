@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
-from paygrade.catalog.model import NO_CATALOG, Catalog, MeteredFeature
+from paygrade.catalog.model import Catalog, MeteredFeature
 from paygrade.entitlements.derive import derive
 from paygrade.providers.port import Metering
 from paygrade.server.operations.sync.repair import DriftNotice, announce_drift
@@ -80,8 +80,7 @@ async def mark_reports(store: "Store", provider: str, *, at: datetime) -> int:
         if held is None:
             return 0
         marked_until, scanned_at, version = held
-        published = await tx.catalogs.load()
-        catalog = published.catalog if published else NO_CATALOG
+        catalog = await tx.catalogs.in_force()
         pools = [feature.key for feature in catalog.features.values() if _is_reported(feature)]
         scan = version != catalog.version or at - scanned_at >= SCAN_EVERY
         marked = 0
@@ -242,9 +241,8 @@ async def _known(tx: "Transaction", account: str, window: Period, at: datetime) 
     What was bought afterwards, or ended with the window, must not change what was used in it. An account whose customer
     became known later counts as it is known now.
     """
-    saved, published = await tx.accounts.load(account), await tx.catalogs.load()
+    saved, catalog = await tx.accounts.load(account), await tx.catalogs.in_force()
     now = saved.account if saved else Account(key=account)
-    catalog = published.catalog if published else NO_CATALOG
     moment = last_instant(window, at)
     if moment == at:
         return now, catalog

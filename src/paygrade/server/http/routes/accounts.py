@@ -3,125 +3,90 @@
 from typing import Annotated
 
 from litestar import delete, get, put
-from litestar.params import FromPath, FromQuery, QueryParameter
-from msgspec import Struct
+from litestar.params import FromPath
+from msgspec import Meta, Struct
 
-from paygrade.server.http.bodies import read_body, read_key
-from paygrade.server.http.context import HttpRequest, InContext
-from paygrade.server.http.openapi import Query, Sent, describe
+from paygrade.server.http.bodies import invalid, read_body
+from paygrade.server.http.context import Context, HttpRequest, InContext
+from paygrade.server.http.openapi import Sent, describe
+from paygrade.server.http.parameters import PageSize, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
+from paygrade.values import text as texts
 from paygrade.values.errors import Mistake, Refused
 
-PAGE_MAX = 500
-PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
+LINKS_MAX = 100
+"""Customers of one account, all of which are read whenever one of them changes."""
 
 
 class AccountStatement(Struct, frozen=True):
     """What the host application says of an account, whole: what is left out is no longer so."""
 
     name: str = ""
-    links: dict[str, tuple[str, ...]] = {}
+    links: dict[str, Annotated[tuple[str, ...], Meta(max_length=LINKS_MAX)]] = {}
     traits: dict[str, str | int | bool] = {}
 
 
-@get(
-    "/v1/accounts",
-    opt=describe(
-        "List accounts",
-        "accounts",
-        query=(
-            Query("after", {"type": "string"}, "Accounts with a larger key than this; `next` of the page before."),
-            Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}, "Page size."),
-            Query("search", {"type": "string"}, "A part of the key or name, or a provider's customer id."),
-        ),
-        problems=("invalid_query",),
-    ),
-)
+@get("/v1/accounts", opt=describe("accounts", accounts.list_accounts))
 async def list_accounts(
-    parts: InContext,
-    after: FromQuery[str] = "",
+    context: InContext,
+    after: Annotated[str, text("Accounts with a larger key than this; `next` of the page before.")] = "",
     limit: PageSize = 100,
-    search: FromQuery[str] = "",
+    search: Annotated[str, text("A part of the key or name, or a provider's customer id.")] = "",
 ) -> accounts.AccountList:
-    """Accounts by key, a page at a time."""
-    return await accounts.list_accounts(parts.store, after=after, limit=limit, search=search)
+    return await accounts.list_accounts(context.store, after=after, limit=limit, search=search)
 
 
 @put(
     "/v1/accounts/{account:str}",
     opt=describe(
-        "State an account",
         "accounts",
-        sent=Sent(kind=AccountStatement, example=examples.ACCOUNT_STATEMENT),
-        problems=("malformed_json", "invalid_body", "invalid_key", "unknown_provider", "link_taken"),
+        accounts.put_account,
+        sent=Sent(examples.ACCOUNT_STATEMENT, AccountStatement),
+        problems=("unknown_provider",),
     ),
 )
-async def put_account(account: FromPath[str], request: HttpRequest, parts: InContext) -> accounts.AccountView:
-    """Create the account or state it anew. `links` say which customers of a provider it pays as."""
+async def put_account(account: FromPath[str], request: HttpRequest, context: InContext) -> accounts.AccountView:
     said = read_body(AccountStatement, await request.body())
-    _refuse_foreign_providers(said.links, parts.provider)
+    _refuse_odd_links(said.links, context)
     return await accounts.put_account(
-        parts.store,
-        account=read_key(account, pointer="", noun="account"),
-        name=said.name,
-        links=said.links,
-        traits=said.traits,
-        at=parts.clock.now(),
+        context.store, account=account, name=said.name, links=said.links, traits=said.traits, at=context.clock.now()
     )
 
 
-@get(
-    "/v1/accounts/{account:str}",
-    opt=describe("Read an account", "accounts", problems=("invalid_key", "unknown_account")),
-)
-async def get_account(account: FromPath[str], parts: InContext) -> accounts.AccountView:
-    """All that is known of the account."""
-    return await accounts.get_account(parts.store, account=read_key(account, pointer="", noun="account"))
+@get("/v1/accounts/{account:str}", opt=describe("accounts", accounts.get_account))
+async def get_account(account: FromPath[str], context: InContext) -> accounts.AccountView:
+    return await accounts.get_account(context.store, account=account, at=context.clock.now())
 
 
-@delete(
-    "/v1/accounts/{account:str}",
-    opt=describe(
-        "Delete an account",
-        "accounts",
-        problems=("invalid_key", "unknown_account", "account_has_live_subscription"),
-    ),
-)
-async def delete_account(account: FromPath[str], parts: InContext) -> None:
-    """The account is no longer one; its facts stay. Refused while a subscription of it lives: who pays has access."""
-    key = read_key(account, pointer="", noun="account")
-    await accounts.delete_account(parts.store, account=key, at=parts.clock.now())
+@delete("/v1/accounts/{account:str}", opt=describe("accounts", accounts.delete_account))
+async def delete_account(account: FromPath[str], context: InContext) -> None:
+    await accounts.delete_account(context.store, account=account, at=context.clock.now())
 
 
-@get(
-    "/v1/accounts/{account:str}/timeline",
-    opt=describe(
-        "Read an account's timeline",
-        "accounts",
-        query=(
-            Query("before", {"type": "integer"}, "Only facts with a smaller number than this."),
-            Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}, "Page size."),
-        ),
-        problems=("invalid_key", "invalid_query", "unknown_account"),
-    ),
-)
+@get("/v1/accounts/{account:str}/timeline", opt=describe("accounts", accounts.timeline))
 async def timeline(
     account: FromPath[str],
-    parts: InContext,
-    before: FromQuery[int | None] = None,
+    context: InContext,
+    before: Annotated[int | None, text("Only facts with a smaller number than this.")] = None,
     limit: PageSize = 100,
 ) -> accounts.Timeline:
-    """What became known of the account, the newest first: each fact with its cause."""
-    key = read_key(account, pointer="", noun="account")
-    return await accounts.timeline(parts.store, account=key, before=before, limit=limit)
+    return await accounts.timeline(context.store, account=account, before=before, limit=limit)
 
 
-def _refuse_foreign_providers(links: dict[str, tuple[str, ...]], known: str) -> None:
-    mistakes = tuple(
-        Mistake(f"/links/{provider}", f"unknown provider `{provider}`; known: {known}")
+def _refuse_odd_links(links: dict[str, tuple[str, ...]], context: Context) -> None:
+    foreign = tuple(
+        Mistake(f"/links/{provider}", f"unknown provider `{provider}`; known: {context.provider}")
         for provider, ids in sorted(links.items())
-        if ids and provider != known
+        if ids and provider != context.provider
     )
-    if mistakes:
-        raise Refused("unknown_provider", mistakes[0].message, mistakes)
+    if foreign:
+        raise Refused("unknown_provider", foreign[0].message, foreign)
+    odd = tuple(
+        Mistake(f"/links/{provider}/{place}", f"{texts.describe(id)} is not the id of a customer there")
+        for provider, ids in links.items()
+        for place, id in enumerate(ids)
+        if not context.customer_id.fullmatch(id)
+    )
+    if odd:
+        raise invalid("invalid_key", "a link", odd)

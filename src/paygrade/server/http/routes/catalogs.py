@@ -3,12 +3,13 @@
 from typing import Annotated, Any
 
 from litestar import get, put
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, QueryParameter
 
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.server.http.bodies import invalid, read_flag, read_instant
 from paygrade.server.http.context import HttpRequest, InContext
-from paygrade.server.http.openapi import Query, Sent, describe
+from paygrade.server.http.openapi import Sent, describe
+from paygrade.server.http.parameters import After, AtMost, flag, instant, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import publish as catalogs
 from paygrade.server.operations.catalog import versions
@@ -17,111 +18,75 @@ from paygrade.values.errors import Mistake, Refused
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})  # the first: RFC 9512
 JSON_TYPES = frozenset({"application/json", ""})
-PAGE_MAX = 500
-PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
+EXISTING = text(
+    "What becomes of those who have a plan or add-on that changes: they follow, or keep their version.",
+    enum=["follow", "keep"],
+    default="follow",
+)
 
 
 @put(
     "/v1/catalog",
     opt=describe(
-        "Publish the catalog",
         "catalog",
-        sent=Sent(example=examples.CATALOG, media_types=("application/json", "application/yaml")),
-        query=(
-            Query("dry_run", {"type": "boolean", "default": False}, "Say what would change, and publish nothing."),
-            Query("plan", {"type": "string"}, "The id of the plan that was read; refused if the world changed since."),
-            Query(
-                "existing",
-                {"type": "string", "enum": ["follow", "keep"], "default": "follow"},
-                "What becomes of those who have a plan or add-on that changes: they follow, or keep their version.",
-            ),
-            Query("at", {"type": "string", "format": "date-time"}, "With `follow`: when they do. At once without it."),
-        ),
-        problems=(
-            "invalid_query",
-            "unsupported_media_type",
-            "catalog_invalid",
-            "catalog_plan_outdated",
-            "date_in_the_past",
-        ),
+        catalogs.publish_catalog,
+        sent=Sent(examples.CATALOG, media_types=("application/json", "application/yaml")),
+        problems=("unsupported_media_type",),
     ),
 )
 async def put_catalog(
     request: HttpRequest,
-    parts: InContext,
-    dry_run: FromQuery[str | None] = None,
-    plan: FromQuery[str | None] = None,
-    existing: FromQuery[str | None] = None,
-    at: FromQuery[str | None] = None,
+    context: InContext,
+    dry_run: Annotated[str | None, flag("Say what would change, and publish nothing.")] = None,
+    plan: Annotated[str | None, text("The id of the plan that was read; refused if the world changed since.")] = None,
+    existing: Annotated[str | None, EXISTING] = None,
+    at: Annotated[str | None, instant("With `follow`: when they do. At once without it.")] = None,
 ) -> catalogs.CatalogPlan:
-    """Read the document, compare it with the version in force and publish it as a new one. A document that says
-    nothing new changes nothing. `existing` says what becomes of those who have what changes. Every mistake in a
-    document is named at once, with its line where it is YAML."""
     document, lines = _read(request.headers.get("content-type", ""), await request.body())
     return await catalogs.publish_catalog(
-        parts.store,
+        context.store,
         document=document,
         lines=lines,
         dry_run=read_flag(dry_run, name="dry_run"),
         plan_id=plan,
         existing=_existing(existing, at),
-        at=parts.clock.now(),
+        at=context.clock.now(),
         by="admin",
     )
 
 
-@get("/v1/catalog", opt=describe("Read the catalog", "catalog", problems=("no_catalog",)))
-async def get_catalog(parts: InContext) -> catalogs.PublishedCatalog:
-    """The version in force, as the document that was published."""
-    return await catalogs.current_catalog(parts.store)
+@get("/v1/catalog", opt=describe("catalog", catalogs.current_catalog))
+async def get_catalog(context: InContext) -> catalogs.PublishedCatalog:
+    return await catalogs.current_catalog(context.store)
 
 
-@get("/v1/catalog/versions", opt=describe("List the catalog's versions", "catalog"))
-async def list_catalog_versions(parts: InContext) -> tuple[catalogs.CatalogVersion, ...]:
-    """Every published version with its date, the newest first."""
-    return await catalogs.catalog_versions(parts.store)
+@get("/v1/catalog/versions", opt=describe("catalog", catalogs.catalog_versions))
+async def list_catalog_versions(context: InContext) -> tuple[catalogs.CatalogVersion, ...]:
+    return await catalogs.catalog_versions(context.store)
 
 
-@get(
-    "/v1/catalog/versions/{version:str}",
-    opt=describe("Read a version of the catalog", "catalog", problems=("unknown_catalog_version",)),
-)
-async def get_catalog_version(version: FromPath[str], parts: InContext) -> catalogs.PublishedCatalog:
-    """One published version, as the document that was published. It never changes."""
+@get("/v1/catalog/versions/{version:str}", opt=describe("catalog", catalogs.catalog_version))
+async def get_catalog_version(version: FromPath[str], context: InContext) -> catalogs.PublishedCatalog:
     if not version.isdecimal() or len(version) > 9:
         raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
-    return await catalogs.catalog_version(parts.store, version=int(version))
+    return await catalogs.catalog_version(context.store, version=int(version))
 
 
-@get("/v1/catalog/plans", opt=describe("Count who is on which version", "catalog"))
-async def count_versions(parts: InContext) -> versions.VersionCounts:
-    """How many accounts are on which version of each plan and add-on, and whether it is the newest, kept or pinned."""
-    return await versions.version_counts(parts.store, at=parts.clock.now())
+@get("/v1/catalog/plans", opt=describe("catalog", versions.version_counts))
+async def count_versions(context: InContext) -> versions.VersionCounts:
+    return await versions.version_counts(context.store, at=context.clock.now())
 
 
-@get(
-    "/v1/catalog/plans/{plan:str}/accounts",
-    opt=describe(
-        "List who is on which version",
-        "catalog",
-        query=(
-            Query("version", {"type": "integer", "minimum": 1}, "Only accounts on this version."),
-            Query("after", {"type": "string"}, "Accounts with a larger key than this."),
-            Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}, "At most so many."),
-        ),
-        problems=("invalid_query", "unknown_plan", "unknown_plan_version"),
-    ),
-)
+@get("/v1/catalog/plans/{plan:str}/accounts", opt=describe("catalog", versions.version_holders))
 async def list_version_holders(
     plan: FromPath[str],
-    parts: InContext,
-    version: Annotated[int | None, QueryParameter(ge=1)] = None,
-    after: FromQuery[str] = "",
-    limit: PageSize = 100,
+    context: InContext,
+    version: Annotated[int | None, QueryParameter(ge=1, description="Only accounts on this version.")] = None,
+    after: After = "",
+    limit: AtMost = 100,
 ) -> versions.VersionHolders:
-    """How many accounts are on which version of a plan or add-on, and a page of them by key."""
     return await versions.version_holders(
-        parts.store, key=plan, version=version, after=after, limit=limit, at=parts.clock.now()
+        context.store, key=plan, version=version, after=after, limit=limit, at=context.clock.now()
     )
 
 

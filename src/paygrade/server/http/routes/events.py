@@ -1,20 +1,20 @@
 """Usage events in, and what they came to."""
 
-from litestar import get, post
-from litestar.params import FromPath, FromQuery
+from typing import Annotated
 
-from paygrade.server.http.bodies import read_flag, read_instant, read_key
+from litestar import get, post
+from litestar.params import FromPath
+
+from paygrade.server.http.bodies import read_flag, read_instant
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.event_bodies import BYTES_MAX, CloudEvent, Events, parse_cloud_events, parse_events, unpacked
-from paygrade.server.http.openapi import Query, Sent, describe
+from paygrade.server.http.openapi import Sent, describe
+from paygrade.server.http.parameters import flag, instant, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.events import ingest as events
 from paygrade.server.operations.usage import history as usage_reading
 from paygrade.usage.meters import UsageEvent
 from paygrade.values.errors import Mistake, Refused
-
-_BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_type", "too_many_events",
-         "too_much_usage")  # fmt: skip
 
 
 @post(
@@ -22,26 +22,26 @@ _BODY = ("malformed_json", "invalid_body", "body_too_large", "unsupported_media_
     status_code=200,
     request_max_body_size=BYTES_MAX,
     opt=describe(
-        "Tell usage events",
         "usage",
-        sent=Sent(kind=UsageEvent, many=events.EVENTS_MAX, example=examples.USAGE_EVENTS),
-        query=(
-            Query("backfill", {"type": "boolean", "default": False}, "Take usage older than 34 days, in its window."),
-        ),
+        sent=Sent(examples.USAGE_EVENTS, UsageEvent, many=events.EVENTS_MAX),
         example=examples.INGESTED,
-        problems=("invalid_query", *_BODY),
     ),
 )
 async def tell_events(
-    request: HttpRequest, parts: InContext, backfill: FromQuery[str | None] = None
+    request: HttpRequest,
+    context: InContext,
+    backfill: Annotated[str | None, flag("Take usage older than 34 days, in its window.")] = None,
 ) -> events.Ingested:
-    """Tell what was used: up to 5,000 events, each taken or refused by itself; 200 means that those accepted are
-    durable. Every event needs an `id`: it makes it count once, so a batch whose answer was lost is simply sent again.
-    An event counts in the window its `time` falls in, over a limit too. A negative `quantity` takes back; `amends`
-    takes the place of an earlier event."""
+    """Tell usage events.
+
+    Tell what was used: up to 5,000 events, each taken or refused by itself; 200 means that those accepted are durable.
+    Every event needs an `id`: it makes it count once, so a batch whose answer was lost is simply sent again. An event
+    counts in the window its `time` falls in, over a limit too. A negative `quantity` takes back; `amends` takes the
+    place of an earlier event. Refused `body_too_large`, `unsupported_media_type`, `too_many_events`.
+    """
     past = read_flag(backfill, name="backfill")
     raw = unpacked(await request.body(), request.headers.get("content-encoding", ""))
-    return await _ingest(parts, parse_events(raw), backfill=past)
+    return await _ingest(context, parse_events(raw), backfill=past)
 
 
 @post(
@@ -49,24 +49,22 @@ async def tell_events(
     status_code=204,
     request_max_body_size=BYTES_MAX,
     opt=describe(
-        "Tell usage as CloudEvents",
         "usage",
-        sent=Sent(
-            example=examples.CLOUD_EVENT,
-            kind=CloudEvent,
-            media_types=("application/cloudevents+json", "application/json"),
-        ),
-        problems=("events_rejected", *_BODY),
+        sent=Sent(examples.CLOUD_EVENT, CloudEvent, media_types=("application/cloudevents+json", "application/json")),
     ),
 )
-async def tell_cloud_events(request: HttpRequest, parts: InContext) -> None:
-    """CloudEvents 1.0, as OpenMeter's clients send them: structured, a batch (`application/cloudevents-batch+json`),
-    or binary with `ce-` headers; gzip too. `subject` is the account, `type` the event, `data` the properties; source
-    and id together count once. Where some are refused, the others are taken all the same."""
+async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
+    """Tell usage as CloudEvents.
+
+    CloudEvents 1.0, as OpenMeter's clients send them: structured, a batch (`application/cloudevents-batch+json`), or
+    binary with `ce-` headers; gzip too. `subject` is the account, `type` the event, `data` the properties; source and
+    id together count once. Where some are refused, the others are taken all the same. Refused `events_rejected`,
+    `body_too_large`, `unsupported_media_type`, `too_many_events`.
+    """
     raw = unpacked(await request.body(), request.headers.get("content-encoding", ""))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     read = parse_cloud_events(raw, media_type, request.headers)
-    told = await _ingest(parts, read, backfill=False)
+    told = await _ingest(context, read, backfill=False)
     if told.rejected:
         first = told.rejected[0]
         raise Refused(
@@ -77,36 +75,27 @@ async def tell_cloud_events(request: HttpRequest, parts: InContext) -> None:
         )
 
 
-@get(
-    "/v1/accounts/{account:str}/usage",
-    opt=describe(
-        "Read usage",
-        "usage",
-        query=(
-            Query("feature", {"type": "string"}, "A feature's or credit's key; absent: all that is counted."),
-            Query("from", {"type": "string", "format": "date-time"}, "Windows that end after this; 92 days ago."),
-            Query("until", {"type": "string", "format": "date-time"}, "Windows that begin before this; now."),
-            Query("group_by", {"type": "string"}, "`member`, or a property of usage events; needs `feature`."),
-        ),
-        problems=("invalid_key", "invalid_query", "unknown_account", "unknown_feature", "not_countable"),
-    ),
-)
-async def read_usage(account: FromPath[str], request: HttpRequest, parts: InContext) -> usage_reading.UsageView:
-    """What was used and held in each window, the newest first, with the limit it has today, and by whom or by what
-    property if asked."""
-    query = request.query_params
+@get("/v1/accounts/{account:str}/usage", opt=describe("usage", usage_reading.read_usage))
+async def read_usage(
+    account: FromPath[str],
+    context: InContext,
+    feature: Annotated[str | None, text("A feature's or credit's key; absent: all that is counted.")] = None,
+    from_at: Annotated[str | None, instant("Windows that end after this; 92 days ago.", name="from")] = None,
+    until: Annotated[str | None, instant("Windows that begin before this; now.")] = None,
+    group_by: Annotated[str | None, text("`member`, or a property of usage events; needs `feature`.")] = None,
+) -> usage_reading.UsageView:
     return await usage_reading.read_usage(
-        parts.store,
-        account=read_key(account, pointer="", noun="account"),
-        feature=query.get("feature"),
-        from_at=read_instant(query.get("from"), name="from"),
-        until=read_instant(query.get("until"), name="until"),
-        group_by=query.get("group_by"),
-        at=parts.clock.now(),
+        context.store,
+        account=account,
+        feature=feature,
+        from_at=read_instant(from_at, name="from"),
+        until=read_instant(until, name="until"),
+        group_by=group_by,
+        at=context.clock.now(),
     )
 
 
-async def _ingest(parts: Context, read: Events, *, backfill: bool) -> events.Ingested:
-    told = await events.ingest(parts.store, parts.snapshots, read, parts.clock.now(), backfill=backfill)
-    parts.metrics.note_events(told.accepted, told.duplicates, len(told.rejected))
+async def _ingest(context: Context, read: Events, *, backfill: bool) -> events.Ingested:
+    told = await events.ingest(context.store, context.snapshots, read, context.clock.now(), backfill=backfill)
+    context.metrics.note_events(told.accepted, told.duplicates, len(told.rejected))
     return told

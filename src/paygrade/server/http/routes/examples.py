@@ -199,3 +199,7 @@ TOP_UP = {
     "asked_at": "2026-11-21T09:00:00Z",
     "resolved_at": "2026-11-21T09:00:03Z",
 }
+
+CONSUME = {"account": "acme", "feature": "api_calls", "quantity": 1, "id": "req_8231"}
+
+RESERVE = {"account": "acme", "feature": "tokens", "quantity": 4000, "id": "chat_77"}

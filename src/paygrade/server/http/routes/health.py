@@ -1,5 +1,6 @@
 """What machines ask: is it alive, is it ready, what are its numbers, what does it speak."""
 
+import asyncio
 from typing import Any, Literal
 
 from litestar import Response, get
@@ -27,48 +28,59 @@ class ProblemKind(Struct, frozen=True):
     title: str
 
 
-@get("/healthz", opt=describe("Is the process alive?", "health", needs_key=False, example={"status": "ok"}))
+@get("/healthz", opt=describe("health", needs_key=False, example={"status": "ok"}))
 async def healthz() -> Health:
-    """The process answers. Says nothing of the database: a restart would not mend that."""
+    """Is the process alive?
+
+    The process answers. Says nothing of the database: a restart would not mend that.
+    """
     return Health()
 
 
-@get(
-    "/readyz",
-    opt=describe("Is the server ready?", "health", needs_key=False, example={"status": "ok"}, problems=("not_ready",)),
-)
-async def readyz(parts: InContext) -> Health:
-    """The database answers and has this release's schema, the clock is known, and the workers run."""
-    missing = await parts.ready()
+@get("/readyz", opt=describe("health", needs_key=False, example={"status": "ok"}))
+async def readyz(context: InContext) -> Health:
+    """Is the server ready?
+
+    The database answers and has this release's schema, the clock is known, and the workers run. Unavailable
+    `not_ready`.
+    """
+    missing = await context.ready()
     if missing:
         raise Unavailable("not_ready", "; ".join(missing))
     return Health()
 
 
-@get("/metrics", opt=describe("Read the numbers", "health", needs_key=False, media_type="text/plain"))
-async def metrics(parts: InContext) -> Response[bytes]:
-    """Counters and histograms in the text format of Prometheus."""
-    return Response(parts.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+@get("/metrics", opt=describe("health", needs_key=False, media_type="text/plain"))
+async def metrics(context: InContext) -> Response[bytes]:
+    """Read the numbers.
+
+    Counters and histograms in the text format of Prometheus.
+    """
+    return Response(context.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
-@get("/openapi.json", opt=describe("Read this document", "health", needs_key=False))
+@get("/openapi.json", opt=describe("health", needs_key=False))
 async def openapi(request: HttpRequest) -> dict[str, Any]:
-    """This document, OpenAPI 3.1. Any: a JSON document."""
-    return document(request.app.routes)
+    """Read this document.
+
+    This document, OpenAPI 3.1. Any: a JSON document.
+    """
+    return await asyncio.to_thread(document, tuple(request.app.routes))
 
 
 @get(
     "/problems/{code:str}",
     opt=describe(
-        "Read about a problem",
         "health",
         needs_key=False,
         example={"code": "unknown_account", "status": 404, "title": "There is no such account"},
-        problems=("not_found",),
     ),
 )
 async def problem_kind(code: FromPath[str]) -> ProblemKind:
-    """Where a problem's `type` leads."""
+    """Read about a problem.
+
+    Where a problem's `type` leads. Refused `not_found`.
+    """
     kind = KINDS.get(code)
     if kind is None:
         raise Refused("not_found", f"there is no problem with the code `{code}`")

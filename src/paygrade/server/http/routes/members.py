@@ -13,7 +13,6 @@ from paygrade.server.operations.accounts import members as seats
 from paygrade.values.errors import Mistake
 
 MEMBERS_MAX = 5_000
-_BAD_BODY = ("malformed_json", "invalid_body", "invalid_key", "unknown_account")
 
 
 class MemberStatement(Struct, frozen=True):
@@ -32,50 +31,40 @@ class SeatHolders(Struct, frozen=True):
 
 @get(
     "/v1/accounts/{account:str}/members",
-    opt=describe("List members", "statements", example=examples.MEMBERS, problems=("invalid_key", "unknown_account")),
+    opt=describe("statements", seats.list_members, example=examples.MEMBERS),
 )
-async def list_members(account: FromPath[str], parts: InContext) -> seats.MembersView:
-    """Who is a member, with which role, who has a seat since when and may use it, and who was last active when."""
-    key = read_key(account, pointer="", noun="account")
-    return await seats.list_members(parts.store, account=key, at=parts.clock.now())
+async def list_members(account: FromPath[str], context: InContext) -> seats.MembersView:
+    return await seats.list_members(context.store, account=account, at=context.clock.now())
 
 
 @put(
     "/v1/accounts/{account:str}/members",
     opt=describe(
-        "State many members",
         "statements",
-        sent=Sent(kind=MemberStatement, many=MEMBERS_MAX, example=examples.MEMBER_STATEMENTS),
+        seats.put_members,
+        sent=Sent(examples.MEMBER_STATEMENTS, MemberStatement, many=MEMBERS_MAX),
         example=examples.MEMBERS,
-        problems=(*_BAD_BODY, "no_seat_left"),
     ),
 )
-async def put_members(account: FromPath[str], request: HttpRequest, parts: InContext) -> seats.MembersView:
-    """State many members at once, all of them or none: each as a whole, and whoever is not among them stays as they
-    are. Refused where somebody would get a seat that is not there."""
-    key = read_key(account, pointer="", noun="account")
+async def put_members(account: FromPath[str], request: HttpRequest, context: InContext) -> seats.MembersView:
     said = read_many(MemberStatement, await request.body(), at_most=MEMBERS_MAX)
     _refuse_odd(said)
     members = [Member(read_key(one.member, pointer="", noun="member"), one.role, one.seat) for one in said]
-    return await seats.put_members(parts.store, account=key, members=members, at=parts.clock.now())
+    return await seats.put_members(context.store, account=account, members=members, at=context.clock.now())
 
 
 @put(
     "/v1/accounts/{account:str}/seats",
     opt=describe(
-        "Choose who has a seat",
         "statements",
-        sent=Sent(kind=SeatHolders, example={"members": ["ann", "bo"]}),
+        seats.choose_seats,
+        sent=Sent({"members": ["ann", "bo"]}, SeatHolders),
         example=examples.MEMBERS,
-        problems=(*_BAD_BODY, "unknown_member", "no_seat_left"),
     ),
 )
-async def choose_seats(account: FromPath[str], request: HttpRequest, parts: InContext) -> seats.MembersView:
-    """Who of the members has a seat, whole: those left out have none. Whoever has one keeps its place, whoever is new
-    comes behind them."""
-    key = read_key(account, pointer="", noun="account")
+async def choose_seats(account: FromPath[str], request: HttpRequest, context: InContext) -> seats.MembersView:
     said = read_body(SeatHolders, await request.body())
-    return await seats.choose_seats(parts.store, account=key, members=said.members, at=parts.clock.now())
+    return await seats.choose_seats(context.store, account=account, members=said.members, at=context.clock.now())
 
 
 def _refuse_odd(said: list[MemberStatement]) -> None:

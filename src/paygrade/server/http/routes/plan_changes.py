@@ -14,12 +14,18 @@ from paygrade.changes.quote import Quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
-from paygrade.server.http.openapi import Query, Sent, describe
+from paygrade.server.http.openapi import Sent, describe
+from paygrade.server.http.parameters import AtMost
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.changes import plan_changes, quotes
 from paygrade.values.errors import Mistake
 from paygrade.values.periods import parse_instant
 
+WAIT_MAX_S = 30
+Wait = Annotated[
+    int,
+    QueryParameter(ge=0, le=WAIT_MAX_S, description="How long to wait at most until there is nothing more to do here."),
+]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
@@ -40,53 +46,6 @@ class QuoteRequest(Struct, frozen=True, kw_only=True):
     subscription: str | None = None
 
 
-@post(
-    "/v1/accounts/{account:str}/plan-changes/quote",
-    status_code=200,
-    opt=describe(
-        "Quote a plan change",
-        "plan changes",
-        sent=Sent(kind=QuoteRequest, example=examples.QUOTE_REQUEST),
-        problems=("malformed_json", "invalid_body", "invalid_key", "unknown_account", "no_subscription_to_change",
-                  "unknown_plan", "unknown_add_on", "unknown_price", "ambiguous_price", "quantity_not_sold",
-                  "same_as_now", "amount_too_large", "change_refused", "cooling_off", "date_in_the_past",
-                  "provider_refused_change"),
-    ),
-)  # fmt: skip
-async def quote_plan_change(account: FromPath[str], request: HttpRequest, parts: InContext) -> Quote:
-    """What the change would do to access, usage, members and money, and when. Nothing is changed; what was said is
-    kept under its id and can be carried out for an hour."""
-    said = read_body(QuoteRequest, await request.body())
-    return await quotes.quote_change(
-        parts.store,
-        parts.previewer,
-        account=read_key(account, pointer="", noun="account"),
-        wanted=_wanted(said),
-        at=parts.clock.now(),
-    )
-
-
-@get(
-    "/v1/accounts/{account:str}/plan-changes/quotes/{quote:str}",
-    opt=describe("Read a quote", "plan changes", problems=("invalid_key", "unknown_quote")),
-)
-async def get_quote(account: FromPath[str], quote: FromPath[str], parts: InContext) -> Quote:
-    """What was said a plan change would do, expired or not."""
-    key = read_key(account, pointer="", noun="account")
-    return await quotes.get_quote(parts.store, account=key, id=quote)
-
-
-PAGE_MAX = 500
-PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)]
-WAIT_MAX_S = 30
-Wait = Annotated[int, QueryParameter(ge=0, le=WAIT_MAX_S)]
-_WAIT = Query(
-    "wait_s",
-    {"type": "integer", "minimum": 0, "maximum": WAIT_MAX_S, "default": 5},
-    "How long to wait at most until there is nothing more to do here.",
-)
-
-
 class ChangeAsked(Struct, frozen=True, kw_only=True):
     """A quote to carry out; or, without one, something to do to a subscription that changes nothing of what it buys.
 
@@ -101,105 +60,90 @@ class ChangeAsked(Struct, frozen=True, kw_only=True):
 
 
 @post(
+    "/v1/accounts/{account:str}/plan-changes/quote",
+    status_code=200,
+    opt=describe("plan changes", quotes.quote_change, sent=Sent(examples.QUOTE_REQUEST, QuoteRequest)),
+)
+async def quote_plan_change(account: FromPath[str], request: HttpRequest, context: InContext) -> Quote:
+    wanted = _wanted(read_body(QuoteRequest, await request.body()))
+    at = context.clock.now()
+    return await quotes.quote_change(context.store, context.previewer, account=account, wanted=wanted, at=at)
+
+
+@get(
+    "/v1/accounts/{account:str}/plan-changes/quotes/{quote:str}",
+    opt=describe("plan changes", quotes.get_quote),
+)
+async def get_quote(account: FromPath[str], quote: FromPath[str], context: InContext) -> Quote:
+    return await quotes.get_quote(context.store, account=account, id=quote)
+
+
+@post(
     "/v1/accounts/{account:str}/plan-changes",
     status_code=200,
-    opt=describe(
-        "Change a plan",
-        "plan changes",
-        sent=Sent(kind=ChangeAsked, example=examples.CHANGE_ASKED),
-        query=(_WAIT,),
-        problems=("malformed_json", "invalid_body", "invalid_key", "invalid_query", "unknown_account", "unknown_quote",
-                  "quote_expired", "quote_used", "account_changed", "catalog_changed", "change_refused",
-                  "change_under_way", "change_scheduled", "key_conflict", "no_subscription_to_change",
-                  "not_possible_now", "date_in_the_past", "provider_not_configured"),
-    ),
-)  # fmt: skip
-async def change_plan(account: FromPath[str], request: HttpRequest, parts: InContext, wait_s: Wait = 5) -> PlanChange:
-    """Carry a quote out, on the very state it was made on. The header `Idempotency-Key` names the request: asked again
-    under it, the answer is the same change. The state says how far it is: `pending` waits for the customer."""
-    key = read_key(account, pointer="", noun="account")
+    opt=describe("plan changes", sent=Sent(examples.CHANGE_ASKED, ChangeAsked)),
+)
+async def change_plan(account: FromPath[str], request: HttpRequest, context: InContext, wait_s: Wait = 5) -> PlanChange:
+    """Change a plan.
+
+    Carry a quote out, on the very state it was made on. The header `Idempotency-Key` names the request: asked again
+    under it, the answer is the same change. The state says how far it is: `pending` waits for the customer. Refused
+    `unknown_account`, `unknown_quote`, `quote_expired`, `quote_used`, `account_changed`, `catalog_changed`,
+    `change_refused`, `change_under_way`, `change_scheduled`, `key_conflict`, `no_subscription_to_change`,
+    `not_possible_now`, `date_in_the_past`. Unavailable `provider_not_configured`.
+    """
     said = read_body(ChangeAsked, await request.body())
     named = request.headers.get("idempotency-key")
     named = read_key(named, pointer="/idempotency-key", noun="key") if named is not None else None
-    at = parts.clock.now()
+    at = context.clock.now()
     if said.quote_id is not None and said.act is None:
         change = await plan_changes.carry_out(
-            parts.store, account=key, quote_id=said.quote_id, key=named, has_provider=parts.has_provider, at=at
+            context.store, account=account, quote_id=said.quote_id, key=named, has_provider=context.has_provider, at=at
         )
     else:
         change = await plan_changes.act(
-            parts.store,
-            account=key,
+            context.store,
+            account=account,
             act=_act(said),
             subscription=said.subscription,
             trial_ends_at=_instant(said.trial_ends_at, "/trial_ends_at") if said.trial_ends_at is not None else None,
             key=named,
-            has_provider=parts.has_provider,
+            has_provider=context.has_provider,
             at=at,
         )
-    return await plan_changes.settled_within(parts.store, change, seconds=wait_s)
+    return await plan_changes.settled_within(context.store, change, seconds=wait_s)
 
 
-@get(
-    "/v1/accounts/{account:str}/plan-changes",
-    opt=describe(
-        "List an account's plan changes",
-        "plan changes",
-        query=(
-            Query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}, "At most so many."),
-        ),
-        problems=("invalid_key", "invalid_query", "unknown_account"),
-    ),
-)
-async def list_plan_changes(account: FromPath[str], parts: InContext, limit: PageSize = 100) -> plan_changes.ChangeList:
-    """Plan changes, the latest first, whoever made them."""
-    key = read_key(account, pointer="", noun="account")
-    return await plan_changes.list_changes(parts.store, account=key, limit=limit)
+@get("/v1/accounts/{account:str}/plan-changes", opt=describe("plan changes", plan_changes.list_changes))
+async def list_plan_changes(account: FromPath[str], context: InContext, limit: AtMost = 100) -> plan_changes.ChangeList:
+    return await plan_changes.list_changes(context.store, account=account, limit=limit)
 
 
-@get(
-    "/v1/accounts/{account:str}/plan-changes/{change:str}",
-    opt=describe("Read a plan change", "plan changes", problems=("invalid_key", "unknown_change")),
-)
-async def get_plan_change(account: FromPath[str], change: FromPath[str], parts: InContext) -> plan_changes.ChangeView:
-    """The change with its quote and what followed, and step by step what happened to it."""
-    key = read_key(account, pointer="", noun="account")
-    return await plan_changes.get_change(parts.store, account=key, id=change)
+@get("/v1/accounts/{account:str}/plan-changes/{change:str}", opt=describe("plan changes", plan_changes.get_change))
+async def get_plan_change(account: FromPath[str], change: FromPath[str], context: InContext) -> plan_changes.ChangeView:
+    return await plan_changes.get_change(context.store, account=account, id=change)
 
 
 @delete(
     "/v1/accounts/{account:str}/plan-changes/{change:str}",
     status_code=200,
-    opt=describe(
-        "Take back a plan change",
-        "plan changes",
-        query=(_WAIT,),
-        problems=("invalid_key", "invalid_query", "unknown_account", "unknown_change", "change_resolved"),
-    ),
+    opt=describe("plan changes", plan_changes.take_back),
 )
 async def take_back_plan_change(
-    account: FromPath[str], change: FromPath[str], parts: InContext, wait_s: Wait = 5
+    account: FromPath[str], change: FromPath[str], context: InContext, wait_s: Wait = 5
 ) -> PlanChange:
-    """Take back a change that is scheduled or waits for a payment. One that was applied is reverted."""
-    key = read_key(account, pointer="", noun="account")
-    undone = await plan_changes.take_back(parts.store, account=key, id=change, at=parts.clock.now())
-    return await plan_changes.settled_within(parts.store, undone, seconds=wait_s)
+    undone = await plan_changes.take_back(context.store, account=account, id=change, at=context.clock.now())
+    return await plan_changes.settled_within(context.store, undone, seconds=wait_s)
 
 
 @post(
     "/v1/accounts/{account:str}/plan-changes/{change:str}/revert",
     status_code=200,
-    opt=describe(
-        "Quote the way back",
-        "plan changes",
-        problems=("invalid_key", "unknown_account", "unknown_change", "not_revertible", "cooling_off",
-                  "no_subscription_to_change", "same_as_now", "change_refused", "provider_refused_change"),
-    ),
-)  # fmt: skip
-async def revert_plan_change(account: FromPath[str], change: FromPath[str], parts: InContext) -> Quote:
-    """What takes an applied change back, as a quote of its own; carrying that out links the two."""
-    key = read_key(account, pointer="", noun="account")
-    return await plan_changes.revert(parts.store, parts.previewer, account=key, id=change, at=parts.clock.now())
+    opt=describe("plan changes", plan_changes.revert),
+)
+async def revert_plan_change(account: FromPath[str], change: FromPath[str], context: InContext) -> Quote:
+    at = context.clock.now()
+    return await plan_changes.revert(context.store, context.previewer, account=account, id=change, at=at)
 
 
 def _act(said: ChangeAsked) -> Act:

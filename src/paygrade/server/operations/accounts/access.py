@@ -9,7 +9,7 @@ from msgspec import Struct
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version
-from paygrade.catalog.model import NO_CATALOG, Catalog
+from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import Decision, decide, decide_unsure
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
@@ -78,7 +78,13 @@ async def check(
     at: datetime,
     now: datetime | None = None,
 ) -> Decision:
-    """May they, now? With `now` given, `at` may be another time: then the answer is the one `explain` gives for it."""
+    """Decide.
+
+    May the account use `quantity` more units of the feature, now or `at` another instant? The answer is 200 whether
+    allowed or denied, and carries the reason.
+
+    For an `at` that is not `now` the answer is the one `explain` gives.
+    """
     if now is not None and now != at:
         async with store.transaction() as tx:
             _, _, held = await _held(tx, account, at=at, now=now)
@@ -117,7 +123,11 @@ def last_decision(
 async def decisions(
     store: "Store", snapshots: "Snapshots", *, account: str, member: str | None = None, at: datetime
 ) -> Decisions:
-    """Decide on one more unit of every feature and credit, as `member` has them. Refused `unknown_account`."""
+    """Decide everything.
+
+    The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on. Refused
+    `unknown_account`.
+    """
     found = await snapshots.load(store, account, at)
     if not found.known:
         raise unknown_account(account)
@@ -136,7 +146,13 @@ async def explain(
     at: datetime,
     now: datetime,
 ) -> Explanation:
-    """Decide again and show the way: for an `at` before `now` with the facts and the catalog known at `at`."""
+    """Explain a decision.
+
+    Why the decision is, or at an earlier instant was, as it is: a sentence, the sources in the order they count, and
+    the facts with the billing events behind them.
+
+    Decides again: for an `at` before `now` with the facts and the catalog known at `at`.
+    """
     async with store.transaction() as tx:
         known, catalog, held = await _held(tx, account, at=at, now=now)
         numbers = [statement.number for statement in known.statements.values()]
@@ -154,7 +170,11 @@ async def explain(
 
 
 async def entitlements(store: "Store", *, account: str, as_of: datetime, now: datetime) -> EntitlementsView:
-    """What the account may use at `as_of`: in the past as known then. Refused `unknown_account`."""
+    """Read entitlements.
+
+    What the account may use, with its sources, as of an instant. Refused `unknown_account`. A
+    past one: as known then.
+    """
     async with store.transaction() as tx:
         known, catalog = await _known(tx, account, at=as_of, now=now)
     if not known.exists:
@@ -186,11 +206,9 @@ async def _known(tx: "Transaction", account: str, *, at: datetime, now: datetime
     """The account and the catalog as known at `at`, or today for an `at` that is still to come."""
     if at < now:
         facts = await tx.accounts.facts(account, recorded_until=at)
-        published = await tx.catalogs.load(published_until=at)
-        return replay(account, (saved.fact for saved in facts)), published.catalog if published else NO_CATALOG
+        return replay(account, (saved.fact for saved in facts)), await tx.catalogs.in_force(at=at)
     saved = await tx.accounts.load(account)
-    published = await tx.catalogs.load()
-    return saved.account if saved else Account(key=account), published.catalog if published else NO_CATALOG
+    return saved.account if saved else Account(key=account), await tx.catalogs.in_force()
 
 
 def _topics(catalog: Catalog, feature: str, member: str | None) -> frozenset[str]:

@@ -5,20 +5,29 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
-from paygrade.server.operations.accounts.record import TimelineEntry, entry, lock_account, record, unknown_account
+from paygrade.entitlements.findings import Finding, findings
+from paygrade.server.operations.accounts.record import (
+    TimelineEntry,
+    entry,
+    load_account,
+    lock_account,
+    record,
+    unknown_account,
+)
 from paygrade.values.errors import Refused
 from paygrade.values.states import TERMINAL
 
 if TYPE_CHECKING:
-    from paygrade.postgres.accounts import SavedAccount
-    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.store import Store
 
 
 class AccountView(Struct, frozen=True):
-    """An account as it stands. `customers` are its customers at providers, by whichever way they were linked."""
+    """An account as it stands. `customers` are its customers at providers, by whichever way they were linked;
+    `findings` what of it needs a person's attention, where one account is asked for."""
 
     account: str
     name: str
@@ -31,6 +40,7 @@ class AccountView(Struct, frozen=True):
     blocks: tuple[Block, ...]
     members: tuple[Member, ...]
     since: datetime | None
+    findings: tuple[Finding, ...] = ()
 
 
 class AccountList(Struct, frozen=True):
@@ -57,10 +67,10 @@ async def put_account(
     traits: Mapping[str, str | int | bool],
     at: datetime,
 ) -> AccountView:
-    """State who an account is; creates it when it is new.
+    """State an account.
 
-    `links` are all customers the account has at each provider; those added or left out are read again. Refused
-    `link_taken` when another account links one of them.
+    Create the account or state it anew. `links` say which customers of a provider it pays as. Refused
+    `link_taken` when another account links one of them. Customers that are added or left out are read again.
     """
     clean = {provider: tuple(sorted(set(ids))) for provider, ids in sorted(links.items()) if ids}
     async with store.transaction() as tx:
@@ -82,14 +92,23 @@ async def put_account(
         return view(await record(tx, held, subject="profile", body=profile, at=at))
 
 
-async def get_account(store: "Store", *, account: str) -> AccountView:
-    """The account as it stands. Refused `unknown_account`."""
+async def get_account(store: "Store", *, account: str, at: datetime) -> AccountView:
+    """Read an account.
+
+    All that is known of the account. Refused `unknown_account`.
+    """
     async with store.transaction() as tx:
-        return view((await _load(tx, account)).account)
+        found, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
+    return replace(view(found), findings=findings(found, catalog, at))
 
 
 async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, search: str = "") -> AccountList:
-    """Accounts with a key above `after`; `search` finds parts of a key or name, or a customer's id."""
+    """List accounts.
+
+    Accounts by key, a page at a time.
+
+    Those with a key above `after`; `search` finds parts of a key or name, or a customer's id.
+    """
     async with store.transaction() as tx:
         page = await tx.accounts.page(after=after, limit=limit + 1, search=search)
     shown = tuple(view(saved.account) for saved in page[:limit])
@@ -97,9 +116,10 @@ async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, sea
 
 
 async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
-    """Forget that there is such an account; its facts stay.
+    """Delete an account.
 
-    Refused `unknown_account`, or `account_has_live_subscription`: who pays has access.
+    The account is no longer one; its facts stay. Refused while a subscription of it lives: who pays has access.
+    Refused `unknown_account`, `account_has_live_subscription`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -116,10 +136,13 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
 
 
 async def timeline(store: "Store", *, account: str, limit: int = 100, before: int | None = None) -> Timeline:
-    """What was learned of the account, the newest first, below number `before`. Refused `unknown_account`."""
+    """Read an account's timeline.
+
+    What became known of the account, the newest first: each fact with its cause. Refused `unknown_account`. Only facts
+    below number `before`.
+    """
     async with store.transaction() as tx:
-        if await tx.accounts.load(account) is None:
-            raise unknown_account(account)
+        await load_account(tx, account, deleted=True)
         found = await tx.accounts.facts(account, before=before, limit=limit + 1)
     shown = tuple(entry(saved) for saved in found[:limit])
     return Timeline(account=account, facts=shown, next=shown[-1].number if len(found) > limit else None)
@@ -152,13 +175,6 @@ def view(account: Account) -> AccountView:
         members=tuple(account.members.values()),
         since=account.since,
     )
-
-
-async def _load(tx: "Transaction", account: str) -> "SavedAccount":
-    saved = await tx.accounts.load(account)
-    if saved is None or not saved.account.exists:
-        raise unknown_account(account)
-    return saved
 
 
 def _link_taken(taken: Mapping[str, str]) -> Refused:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Member
-from paygrade.catalog.model import NO_CATALOG, Catalog, OverSeats
+from paygrade.catalog.model import Catalog, OverSeats
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.seats import (
     SeatLoss,
@@ -25,7 +25,7 @@ from paygrade.entitlements.seats import (
     suspended,
     without_seat,
 )
-from paygrade.server.operations.accounts.record import lock_account, record, unknown_account
+from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -65,27 +65,30 @@ class Reconciled(Struct, frozen=True):
 
 
 async def list_members(store: "Store", *, account: str, at: datetime) -> MembersView:
-    """Who is a member, with role, seat and last activity. Refused `unknown_account`."""
+    """List members.
+
+    Who is a member, with which role, who has a seat since when and may use it, and who was last active when. Refused
+    `unknown_account`.
+    """
     async with store.transaction() as tx:
-        saved = await tx.accounts.load(account)
-        if saved is None or not saved.account.exists:
-            raise unknown_account(account)
-        return await _view(tx, saved.account, at)
+        return await _view(tx, (await load_account(tx, account)).account, at)
 
 
 async def put_members(store: "Store", *, account: str, members: Sequence[Member], at: datetime) -> MembersView:
-    """State many members, all or none of them; whoever is not among them stays as it is.
+    """State many members.
 
-    Refused `unknown_account`, `no_seat_left`.
+    State many members at once, all of them or none: each as a whole, and whoever is not among them stays as they are.
+    Refused where somebody would get a seat that is not there. Refused `unknown_account`, `no_seat_left`.
     """
     async with store.transaction() as tx:
         return await _view(tx, await state_members(tx, await lock_account(tx, account), members, at), at)
 
 
 async def choose_seats(store: "Store", *, account: str, members: Sequence[str], at: datetime) -> MembersView:
-    """State who has a seat: these members and nobody else.
+    """Choose who has a seat.
 
-    Refused `unknown_account`, `unknown_member`, `no_seat_left`.
+    Who of the members has a seat, whole: those left out have none. Whoever has one keeps its place, whoever is new
+    comes behind them. Refused `unknown_account`, `unknown_member`, `no_seat_left`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -130,8 +133,7 @@ def taken_by_members(account: str, feature: str) -> Refused:
 
 
 async def _seats(tx: "Transaction", account: Account, at: datetime) -> Seats | None:
-    published = await tx.catalogs.load()
-    return seats_at(derive(account, published.catalog if published else NO_CATALOG, at).entitlements)
+    return seats_at(derive(account, await tx.catalogs.in_force(), at).entitlements)
 
 
 async def _view(tx: "Transaction", account: Account, at: datetime) -> MembersView:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.accounts.record import load_account
+from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -62,26 +63,36 @@ async def purge_reports(store: "Store", *, at: datetime) -> None:
 
 
 async def list_usage_reports(store: "Store", *, account: str, limit: int, at: datetime) -> UsageReports:
-    """The windows of an account, the latest first. Refused `unknown_account`."""
+    """List an account's usage reports.
+
+    What the provider was told of the account's usage, by window, the latest first. Refused `unknown_account`.
+    """
     async with store.transaction() as tx:
-        if await tx.accounts.load(account) is None:
-            raise unknown_account(account)
+        await load_account(tx, account, deleted=True)
         found = await tx.reports.of_account(account, limit=limit)
         return UsageReports(tuple(map(_view, found)), await tx.reports.unchecked(account, at=at))
 
 
 async def list_open_usage_reports(store: "Store", *, limit: int, at: datetime) -> UsageReports:
-    """The windows of all accounts that a person should look at: they fail, are not told, or differ."""
+    """List usage reports to look at.
+
+    Windows of all accounts whose usage could not be told, is not told, or differs from what the provider says.
+    """
     async with store.transaction() as tx:
         found = await tx.reports.page(limit=limit)
         return UsageReports(tuple(map(_view, found)), await tx.reports.unchecked(None, at=at))
 
 
 async def reconcile(store: "Store", *, account: str | None, at: datetime) -> UsageReports:
-    """Have what was told compared with what the provider says. What is missing there is told again by itself."""
+    """Compare usage with the provider.
+
+    Have what was told compared with the provider's own sums, of one account or of all. `unchecked` of the lists tells
+    how many windows still wait for it. What is missing at the provider for longer than it needs to add up is told
+    again by itself. Refused `unknown_account`.
+    """
     async with store.transaction() as tx:
-        if account is not None and await tx.accounts.load(account) is None:
-            raise unknown_account(account)
+        if account is not None:
+            await load_account(tx, account, deleted=True)
         await tx.reports.want_check(account, at=at)
         return UsageReports((), await tx.reports.unchecked(account, at=at))
 
@@ -92,7 +103,7 @@ def _view(saved: "SavedReport") -> UsageReport:
         feature=saved.pool,
         from_at=saved.from_at,
         until=saved.until,
-        used=saved.used,
+        used=on_wire(saved.used),
         reported=saved.reported,
         pending=saved.pending or 0,
         customer=saved.customer,

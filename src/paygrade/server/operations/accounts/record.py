@@ -25,7 +25,7 @@ from paygrade.billing.facts import (
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
-    from paygrade.postgres.accounts import SavedFact
+    from paygrade.postgres.accounts import SavedAccount, SavedFact
     from paygrade.postgres.store import Transaction
 
 
@@ -76,6 +76,14 @@ async def lock_account(tx: "Transaction", account: str) -> Account:
     """Lock an account that must exist."""
     found = (await tx.accounts.lock([account])).get(account)
     if found is None or not found.exists:
+        raise unknown_account(account)
+    return found
+
+
+async def load_account(tx: "Transaction", account: str, *, deleted: bool = False) -> "SavedAccount":
+    """Read an account that must exist; with `deleted`, one that was deleted will do: what happened to it stays."""
+    found = await tx.accounts.load(account)
+    if found is None or not (found.account.exists or deleted):
         raise unknown_account(account)
     return found
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Subscription
-from paygrade.catalog.model import NO_CATALOG, AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
+from paygrade.catalog.model import AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.merge import override_fits
@@ -18,39 +18,47 @@ from paygrade.server.operations.accounts.record import lock_account, record
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.values.errors import Refused
 from paygrade.values.states import STATUSES
+from paygrade.values.text import QUANTITY_MAX
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store, Transaction
-
-UNITS_MAX = 2**53 - 1
-"""The largest whole number that every JSON reader keeps exact (RFC 8259 §6)."""
+    from paygrade.postgres.store import Store
 
 
 async def put_override(store: "Store", *, account: str, override: Override, at: datetime) -> Decision:
-    """State an operator's word on one feature; returns the decision on one unit of it.
+    """Override a feature.
 
-    Refused `unknown_account`, `unknown_feature`, `invalid_override`, `already_expired`.
+    An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited`, `add`
+    and `spend_cap` (minor units that overage with a price may cost), a `reason` to be read by people, and an end where
+    it has one. Answers with the decision it leads to. Refused `unknown_account`, `unknown_feature`,
+    `invalid_override`, `already_expired`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
-        catalog = await _catalog(tx)
+        catalog = await tx.catalogs.in_force()
         _refuse_misfit(override, catalog, at)
         held = await record(tx, held, subject=f"override:{override.feature}", body=override, at=at)
         return _decision(held, catalog, override.feature, at)
 
 
 async def delete_override(store: "Store", *, account: str, feature: str, at: datetime) -> Decision:
-    """Withdraw an override; returns the decision without it. Refused `unknown_account`, `unknown_override`."""
+    """Withdraw an override.
+
+    What is bought counts again. Refused `unknown_account`, `unknown_override`. Returns the decision without it.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if feature not in held.overrides:
             raise Refused("unknown_override", f"`{account}` has no override of `{feature}`")
         held = await record(tx, held, subject=f"override:{feature}", body=Override(feature=feature), at=at)
-        return _decision(held, await _catalog(tx), feature, at)
+        return _decision(held, await tx.catalogs.in_force(), feature, at)
 
 
 async def put_block(store: "Store", *, account: str, block: Block, at: datetime) -> AccountView:
-    """Suspend all access of an account. Refused `unknown_account`, `already_expired`."""
+    """Block an account.
+
+    Suspend all access of the account for a reason, until the block is lifted or ends by itself. Refused
+    `unknown_account`, `already_expired`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         _refuse_expired(block.expires_at, at)
@@ -58,7 +66,10 @@ async def put_block(store: "Store", *, account: str, block: Block, at: datetime)
 
 
 async def delete_block(store: "Store", *, account: str, key: str, at: datetime) -> AccountView:
-    """Lift a block. Refused `unknown_account`, `unknown_block`."""
+    """Lift a block.
+
+    This reason no longer suspends access; others may. Refused `unknown_account`, `unknown_block`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if key not in held.blocks:
@@ -67,13 +78,20 @@ async def delete_block(store: "Store", *, account: str, key: str, at: datetime) 
 
 
 async def put_member(store: "Store", *, account: str, member: Member, at: datetime) -> AccountView:
-    """State a person's role in the account, and whether they have a seat. Refused `unknown_account`, `no_seat_left`."""
+    """State a member.
+
+    A person in the account, with a role and perhaps a seat, if one is left. Whoever has one keeps its place. Refused
+    `unknown_account`, `no_seat_left`.
+    """
     async with store.transaction() as tx:
         return view(await state_members(tx, await lock_account(tx, account), (member,), at))
 
 
 async def delete_member(store: "Store", *, account: str, member: str, at: datetime) -> AccountView:
-    """State that a person has left the account. Refused `unknown_account`, `unknown_member`."""
+    """Remove a member.
+
+    No longer a person in the account. Refused `unknown_account`, `unknown_member`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if member not in held.members:
@@ -85,10 +103,11 @@ async def delete_member(store: "Store", *, account: str, member: str, at: dateti
 async def put_subscription(
     store: "Store", *, account: str, subscription: Subscription, version: int, at: datetime
 ) -> AccountView:
-    """State a subscription of manual or foreign billing whole. A version older than the known one changes nothing.
+    """State a subscription.
 
-    Refused `unknown_account`, `invalid_subscription`, or `subscription_version_conflict` for a known version with
-    another body.
+    A subscription of manual or foreign billing, whole, with a `version` that grows with each change there. A version
+    older than the one known is taken and changes nothing. Refused `unknown_account`, `invalid_subscription`, or
+    `subscription_version_conflict` for a known version with another body.
     """
     if subscription.status is None:
         raise Refused("invalid_subscription", f"`status` must be one of {', '.join(f'`{s}`' for s in STATUSES)}")
@@ -109,11 +128,6 @@ async def put_subscription(
             told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
             held = await follow_transition(tx, held, told, at=at)
         return view(held)
-
-
-async def _catalog(tx: "Transaction") -> Catalog:
-    saved = await tx.catalogs.load()
-    return saved.catalog if saved else NO_CATALOG
 
 
 def _decision(account: Account, catalog: Catalog, feature: str, at: datetime) -> Decision:
@@ -139,8 +153,8 @@ def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
     if sum(said) != 1:
         raise Refused("invalid_override", "say exactly one of `value`, `limit`, `unlimited`, `add` and `spend_cap`")
     for name, units, least in numbers:
-        if units is not None and not least <= units <= UNITS_MAX:
-            raise Refused("invalid_override", f"`{name}` must be a whole number from {least} to {UNITS_MAX}")
+        if units is not None and not least <= units <= QUANTITY_MAX:
+            raise Refused("invalid_override", f"`{name}` must be a whole number from {least} to {QUANTITY_MAX}")
     if not override_fits(override, offer):
         raise Refused("invalid_override", f"`{override.feature}` {_fitting(offer)}")
     if override.spend_cap is not None and not _has_priced_overage(override.feature, catalog):

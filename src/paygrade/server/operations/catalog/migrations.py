@@ -21,9 +21,17 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Pin
 from paygrade.billing.versions import pin_subject, pinned
-from paygrade.catalog.model import NO_CATALOG, Catalog, PlanChangeRule
+from paygrade.catalog.model import Catalog, PlanChangeRule
 from paygrade.changes.impact import Violation, impact_of
-from paygrade.changes.version_migration import PriceDifference, VersionMigration, price_differences, stated_by, summed
+from paygrade.changes.version_migration import (
+    MovedAccount,
+    MoveStatus,
+    PriceDifference,
+    VersionMigration,
+    price_differences,
+    stated_by,
+    summed,
+)
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.sources import offers
@@ -32,12 +40,12 @@ from paygrade.server.operations.catalog.publish import SAMPLE_MAX
 from paygrade.server.operations.catalog.versions import refuse_unknown_version
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused
+from paygrade.values.text import PAGE_MAX
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
-    from paygrade.postgres.version_migrations import MoveStatus, SavedMigration, SavedMove
+    from paygrade.postgres.version_migrations import SavedMigration, SavedMove
 
-_PAGE = 500
 State = Literal["running", "paused", "finished", "rolling_back", "rolled_back"]
 
 
@@ -93,14 +101,6 @@ class PlannedMigration(Struct, frozen=True):
     migration: Migration | None
 
 
-class MovedAccount(Struct, frozen=True):
-    """How one account of a migration stands. `reason`: why it was skipped."""
-
-    account: str
-    status: "Literal['waiting', 'done', 'skipped', 'rolled_back']"
-    reason: str | None
-
-
 class MigrationList(Struct, frozen=True):
     """Migrations, the latest first."""
 
@@ -117,13 +117,15 @@ class MovedAccounts(Struct, frozen=True):
 async def start_migration(
     store: "Store", *, move: VersionMigration, accounts: tuple[str, ...] | None, dry_run: bool, at: datetime, by: str
 ) -> PlannedMigration:
-    """Say what moving these accounts does (None: everybody there is) and, unless `dry_run`, begin to do it.
+    """Migrate accounts to another version.
 
-    Refused `unknown_plan`, `unknown_plan_version`, `date_in_the_past`, `unknown_account`, `migration_running`.
+    Hold accounts to another version of a plan or add-on, all or those named, an account at a time. The answer says who
+    gains and loses what, who uses more than the new limits, and how prices compare. Nothing is billed: what is paid at
+    the provider changes only by a plan change. Refused `unknown_plan`, `unknown_plan_version`, `date_in_the_past`,
+    `unknown_account`, `migration_running`. `accounts` None: everybody there is. With `dry_run` nothing is begun.
     """
     async with store.transaction() as tx:
-        saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else NO_CATALOG
+        catalog = await tx.catalogs.in_force()
         refuse_unknown_version(catalog, move.plan, move.from_version)
         refuse_unknown_version(catalog, move.plan, move.to_version)
         if move.at is not None and move.at <= at:
@@ -144,6 +146,10 @@ async def start_migration(
 
 
 async def list_migrations(store: "Store", *, limit: int) -> MigrationList:
+    """List migrations.
+
+    The latest first, with how far each is.
+    """
     async with store.transaction() as tx:
         page = await tx.plan_migrations.page(limit=limit)
         counts = await tx.plan_migrations.counts(each.id for each in page)
@@ -151,24 +157,47 @@ async def list_migrations(store: "Store", *, limit: int) -> MigrationList:
 
 
 async def get_migration(store: "Store", *, id: int) -> Migration:
-    """One migration. Refused `unknown_migration`."""
+    """Read a migration.
+
+    How far it is: how many accounts wait, are done, were skipped or rolled back. Refused `unknown_migration`.
+    """
     async with store.transaction() as tx:
         return await _view(tx, id)
 
 
 async def moved_accounts(
-    store: "Store", *, id: int, status: "MoveStatus | None", after: str, limit: int
+    store: "Store", *, id: int, status: MoveStatus | None, after: str, limit: int
 ) -> MovedAccounts:
-    """The accounts of a migration, or those that stand so. Refused `unknown_migration`."""
+    """List a migration's accounts.
+
+    How each account stands, by key, and why those that were skipped were. Refused `unknown_migration`. With `status`
+    only those that stand so.
+    """
     async with store.transaction() as tx:
         await _view(tx, id)
         found = await tx.plan_migrations.accounts(id, status=status, after=after, limit=limit + 1)
-    page = tuple(MovedAccount(each.account, each.status, each.reason) for each in found[:limit])
+    page = found[:limit]
     return MovedAccounts(page, page[-1].account if len(found) > limit else None)
 
 
-async def pause_migration(store: "Store", *, id: int, paused: bool) -> Migration:
-    """Pause a migration, or its way back, or go on with it. Refused `unknown_migration`, `migration_over`."""
+async def pause_migration(store: "Store", *, id: int) -> Migration:
+    """Pause a migration.
+
+    No further account is moved until it is resumed; those that were moved stay so. Refused `unknown_migration`,
+    `migration_over`.
+    """
+    return await _pause(store, id, paused=True)
+
+
+async def resume_migration(store: "Store", *, id: int) -> Migration:
+    """Resume a migration.
+
+    Go on with a migration, or its way back, that was paused. Refused `unknown_migration`, `migration_over`.
+    """
+    return await _pause(store, id, paused=False)
+
+
+async def _pause(store: "Store", id: int, *, paused: bool) -> Migration:
     async with store.transaction() as tx:
         held = await _held(tx, id)
         if held.finished_at is not None:
@@ -178,14 +207,16 @@ async def pause_migration(store: "Store", *, id: int, paused: bool) -> Migration
 
 
 async def roll_back_migration(store: "Store", *, id: int) -> Migration:
-    """Move back whoever was moved, whether it is finished or not. Once asked for it goes on, asked again too.
+    """Roll a migration back.
 
-    Refused `unknown_migration`, or `migration_running` while another one of the plan is under way.
+    Restore what each account was held to before, an account at a time; whoever waits is not moved any more. An account
+    of which something else was said since is left as it is. Refused `unknown_migration`, or `migration_running` while
+    another one of the plan is under way. Finished or not; once asked for it goes on, asked again too.
     """
     async with store.transaction() as tx:
         held = await _held(tx, id)
         if held.direction == "forward":
-            others = await tx.plan_migrations.page(limit=_PAGE)
+            others = await tx.plan_migrations.page(limit=PAGE_MAX)
             if any(o.id != id and o.move.plan == held.move.plan and o.finished_at is None for o in others):
                 raise Refused("migration_running", f"another migration of `{held.move.plan}` is not finished; "
                               "wait for it, or roll it back first")  # fmt: skip
@@ -193,7 +224,7 @@ async def roll_back_migration(store: "Store", *, id: int) -> Migration:
         return await _view(tx, id)
 
 
-async def migrate_account(store: "Store", claimed: "SavedMove", *, at: datetime) -> "MoveStatus | Literal['overtaken']":
+async def migrate_account(store: "Store", claimed: "SavedMove", *, at: datetime) -> MoveStatus | Literal["overtaken"]:
     """Move a claimed account, or move it back; how it stands then. Nothing happens while its migration is paused."""
     async with store.transaction() as tx:
         held = await tx.plan_migrations.lock(claimed)
@@ -204,8 +235,7 @@ async def migrate_account(store: "Store", claimed: "SavedMove", *, at: datetime)
             return "overtaken"
         account = (await tx.accounts.lock([held.account])).get(held.account) or Account(key=held.account)
         if migration.direction == "forward":
-            saved = await tx.catalogs.load()
-            noted = await _move(tx, migration, held, account, saved.catalog if saved else NO_CATALOG, at)
+            noted = await _move(tx, migration, held, account, await tx.catalogs.in_force(), at)
         else:
             noted = await _move_back(tx, migration, held, account, at)
         await tx.plan_migrations.save(noted)
@@ -260,7 +290,7 @@ async def _pages(tx: "Transaction", accounts: tuple[str, ...] | None) -> AsyncIt
         yield [found[key] for key in sorted(found)]
         return
     after = ""
-    while page := await tx.accounts.page(after=after, limit=_PAGE):
+    while page := await tx.accounts.page(after=after, limit=PAGE_MAX):
         after = page[-1].account.key
         yield [saved.account for saved in page]
 

@@ -20,6 +20,7 @@ from paygrade.catalog.parse import parse
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import offers, versions_had
 from paygrade.values.errors import Refused
+from paygrade.values.text import PAGE_MAX
 
 if TYPE_CHECKING:
     from paygrade.postgres.catalogs import SavedCatalog
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 
 SAMPLE_MAX = 20
-_PAGE = 500
 
 
 class CatalogImpact(Struct, frozen=True):
@@ -100,10 +100,13 @@ async def publish_catalog(
     at: datetime,
     by: str,
 ) -> CatalogPlan:
-    """Plan and, unless `dry_run`, publish a catalog. `existing`: what becomes of those who have what changes.
+    """Publish the catalog.
 
-    With `plan_id` it is published only if the same plan would be made now: Refused `catalog_plan_outdated`
-    otherwise. Refused `catalog_invalid` with every mistake of the document, `date_in_the_past`. Looks at every account.
+    Read the document, compare it with the version in force and publish it as a new one. A document that says nothing
+    new changes nothing. `existing` says what becomes of those who have what changes. Every mistake in a document is
+    named at once, with its line where it is YAML. Refused `catalog_invalid`,
+    `date_in_the_past`, `catalog_plan_outdated`. With `plan_id` it is published only if the same plan would be made now,
+    with `dry_run` not at all. Looks at every account.
     """
     if existing.follow_at is not None and existing.follow_at <= at:
         raise Refused("date_in_the_past", f"{existing.follow_at.isoformat()} is over; name a time to come, or no time")
@@ -142,7 +145,10 @@ async def publish_catalog(
 
 
 async def current_catalog(store: "Store") -> PublishedCatalog:
-    """The catalog in force. Refused `no_catalog` before the first is published."""
+    """Read the catalog.
+
+    The version in force, as the document that was published. Refused `no_catalog` before the first is published.
+    """
     async with store.transaction() as tx:
         saved = await tx.catalogs.load()
     if saved is None:
@@ -151,7 +157,10 @@ async def current_catalog(store: "Store") -> PublishedCatalog:
 
 
 async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
-    """One published version. Refused `unknown_catalog_version`."""
+    """Read a version of the catalog.
+
+    One published version, as the document that was published. It never changes. Refused `unknown_catalog_version`.
+    """
     async with store.transaction() as tx:
         saved = await tx.catalogs.load(version=version)
     if saved is None:
@@ -160,7 +169,10 @@ async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
 
 
 async def catalog_versions(store: "Store") -> tuple[CatalogVersion, ...]:
-    """Every published version, the newest first."""
+    """List the catalog's versions.
+
+    Every published version with its date, the newest first.
+    """
     async with store.transaction() as tx:
         return tuple(CatalogVersion(*row) for row in await tx.catalogs.versions())
 
@@ -196,7 +208,7 @@ async def _impact(
     changed = {sold.key for sold in superseded(base, wanted)}
     sample: list[Effect] = []
     after = ""
-    while page := await tx.accounts.page(after=after, limit=_PAGE):
+    while page := await tx.accounts.page(after=after, limit=PAGE_MAX):
         after = page[-1].account.key
         counts["accounts"] += len(page)
         if wanted is base:

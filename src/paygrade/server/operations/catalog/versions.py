@@ -9,16 +9,14 @@ from msgspec import Struct
 
 from paygrade.billing.facts import Pin
 from paygrade.billing.versions import Version, pin_subject
-from paygrade.catalog.model import NO_CATALOG, Catalog, versions_of
+from paygrade.catalog.model import Catalog, versions_of
 from paygrade.entitlements.sources import versions_had
 from paygrade.server.operations.accounts.record import lock_account, record
 from paygrade.values.errors import Refused
-from paygrade.values.text import one_of
+from paygrade.values.text import PAGE_MAX, one_of
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
-
-_PAGE = 500
 
 
 class AccountVersions(Struct, frozen=True):
@@ -61,12 +59,15 @@ class VersionHolders(Struct, frozen=True):
 
 
 async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> AccountVersions:
-    """Hold an account to a version. Refused `unknown_account`, `unknown_plan`, `unknown_plan_version`,
-    `already_expired`."""
+    """Hold an account to a version.
+
+    An operator's word on which version of a plan or add-on counts, above whatever the catalog keeps: `version`, or the
+    newest without one. From `until` on `then` counts, a version or `newest`; without it the catalog decides again.
+    Refused `unknown_account`, `unknown_plan`, `unknown_plan_version`, `already_expired`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
-        saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else NO_CATALOG
+        catalog = await tx.catalogs.in_force()
         refuse_unknown_version(catalog, pin.key, pin.version)
         refuse_unknown_version(catalog, pin.key, pin.then if isinstance(pin.then, int) else None)
         if pin.until is not None and pin.until <= at:
@@ -76,31 +77,39 @@ async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> Ac
 
 
 async def delete_pin(store: "Store", *, account: str, key: str, at: datetime) -> AccountVersions:
-    """Let the catalog decide again. Refused `unknown_account`, `unknown_pin`."""
+    """Hold an account no longer.
+
+    The catalog decides again: what it keeps for those who bought early, else the newest version. Refused
+    `unknown_account`, `unknown_pin`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if key not in held.pins:
             raise Refused("unknown_pin", f"`{account}` is held to no version of `{key}`")
         held = await record(tx, held, subject=pin_subject(key), body=Pin(key, withdrawn=True), at=at)
-        saved = await tx.catalogs.load()
-    return AccountVersions(account, versions_had(held, saved.catalog if saved else NO_CATALOG, at))
+        return AccountVersions(account, versions_had(held, await tx.catalogs.in_force(), at))
 
 
 async def version_counts(store: "Store", *, at: datetime) -> VersionCounts:
-    """How many accounts are on which version of everything. Looks at every account."""
+    """Count who is on which version.
+
+    How many accounts are on which version of each plan and add-on, and whether it is the newest, kept or pinned.
+
+    Looks at every account.
+    """
     return VersionCounts((await _look(store, key=None, version=None, after="", limit=0, at=at))[0])
 
 
 async def version_holders(
     store: "Store", *, key: str, version: int | None, after: str, limit: int, at: datetime
 ) -> VersionHolders:
-    """Who is on which version of a plan or add-on, or on this one, by key. Looks at every account.
+    """List who is on which version.
 
-    Refused `unknown_plan`, `unknown_plan_version`.
+    How many accounts are on which version of a plan or add-on, and a page of them by key. Refused `unknown_plan`,
+    `unknown_plan_version`. With `version` only those on this one. Looks at every account.
     """
     async with store.transaction() as tx:
-        saved = await tx.catalogs.load()
-    refuse_unknown_version(saved.catalog if saved else NO_CATALOG, key, version)
+        refuse_unknown_version(await tx.catalogs.in_force(), key, version)
     counts, found = await _look(store, key=key, version=version, after=after, limit=limit, at=at)
     page = found[:limit]
     return VersionHolders(counts, tuple(page), page[-1].account if len(found) > limit else None)
@@ -114,9 +123,8 @@ async def _look(
     found: list[VersionHolder] = []
     last = ""
     async with store.transaction() as tx:
-        saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else NO_CATALOG
-        while page := await tx.accounts.page(after=last, limit=_PAGE):
+        catalog = await tx.catalogs.in_force()
+        while page := await tx.accounts.page(after=last, limit=PAGE_MAX):
             last = page[-1].account.key
             for one in page:
                 for had in versions_had(one.account, catalog, at):

@@ -15,18 +15,18 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import ManualSubscription, Subscription
-from paygrade.catalog.model import NO_CATALOG
 from paygrade.changes.order import Act
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange, Step, acted, asked_for, back, refuse_idle
 from paygrade.changes.quote import Quote, changed_subscription, quote
 from paygrade.decisions.take import snapshot
 from paygrade.providers.port import Previewer
 from paygrade.server.operations.accounts.change_trail import resolved, subject_of
-from paygrade.server.operations.accounts.record import lock_account, record, unknown_account
+from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused, Unavailable
+from paygrade.values.states import NOT_LIVE
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -72,8 +72,7 @@ async def carry_out(
         change = await _begin(tx, held, change, f"quote {made.id}", has_provider=has_provider, at=at)
         if not change.is_manual:
             return change
-        published = await tx.catalogs.load()
-        stated = changed_subscription(held, published.catalog if published else NO_CATALOG, made)
+        stated = changed_subscription(held, await tx.catalogs.in_force(), made)
         return await _stated(tx, held, change, stated, at)
 
 
@@ -123,7 +122,11 @@ async def act(
 
 
 async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> PlanChange:
-    """Take back a change that has not taken effect. Refused `unknown_change`, `change_resolved`."""
+    """Take back a plan change.
+
+    Take back a change that is scheduled or waits for a payment. One that was applied is reverted. Refused
+    `unknown_account`, `unknown_change`, `change_resolved`.
+    """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         change = await tx.plan_changes.hold(account, id)
@@ -146,7 +149,12 @@ async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> P
 async def revert(
     store: "Store", previewer: Previewer | None, *, account: str, id: str, at: datetime
 ) -> Quote:  # fmt: skip
-    """Quote what takes an applied change back. Refused `unknown_change`, `not_revertible`, and as a quote is."""
+    """Quote the way back.
+
+    What takes an applied change back, as a quote of its own; carrying that out links the two. Refused
+    `unknown_account`, `unknown_change`, `not_revertible`, `cooling_off`, `no_subscription_to_change`, `same_as_now`,
+    `change_refused`, `provider_refused_change`.
+    """
     async with store.transaction() as tx:
         change = await tx.plan_changes.find(account, id)
         if change is None:
@@ -157,7 +165,10 @@ async def revert(
 
 
 async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
-    """A change and its steps. Refused `unknown_change`."""
+    """Read a plan change.
+
+    The change with its quote and what followed, and step by step what happened to it. Refused `unknown_change`.
+    """
     async with store.transaction() as tx:
         change = await tx.plan_changes.find(account, id)
         if change is None:
@@ -166,10 +177,12 @@ async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
 
 
 async def list_changes(store: "Store", *, account: str, limit: int) -> ChangeList:
-    """Changes of an account, the latest first. Refused `unknown_account`."""
+    """List an account's plan changes.
+
+    Plan changes, the latest first, whoever made them. Refused `unknown_account`.
+    """
     async with store.transaction() as tx:
-        if await tx.accounts.load(account) is None:
-            raise unknown_account(account)
+        await load_account(tx, account, deleted=True)
         return ChangeList(await tx.plan_changes.of_account(account, limit=limit))
 
 
@@ -220,8 +233,7 @@ async def _refuse_outdated(tx: "Transaction", held: Account, made: Quote, at: da
             f"`{held.key}` has changed since `{made.id}` was made (version {made.account_version}, now "
             f"{held.version}); ask for another quote",
         )
-    published = await tx.catalogs.load()
-    catalog = published.catalog if published else NO_CATALOG
+    catalog = await tx.catalogs.in_force()
     if made.catalog_version != catalog.version:
         raise Refused("catalog_changed", f"the catalog has changed since `{made.id}` was made; ask for another quote")
     if made.when != "now" and made.effective_at <= at:
@@ -276,7 +288,7 @@ def without_schedule(subscription: Subscription, change: PlanChange) -> Subscrip
 
 def _one_of(held: Account, named: str | None) -> Subscription:
     """The subscription that is meant: the one named, else the only one that lives."""
-    live = [s for s in held.subscriptions if s.status not in ("incomplete", "canceled", "expired")]
+    live = [s for s in held.subscriptions if s.status not in NOT_LIVE]
     found = [s for s in live if named in (None, s.id)]
     if not found:
         which = f"no live subscription `{named}`" if named else "no live subscription"

@@ -16,13 +16,12 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer
-from paygrade.catalog.model import NO_CATALOG
 from paygrade.changes.plan_change import PlanChange, cooling_until, is_reversal
 from paygrade.changes.quote import Caveat, Quote, quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
 from paygrade.providers.port import Previewer
-from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused, Unavailable
 
@@ -43,17 +42,17 @@ async def quote_change(
     reverts: str | None = None,
     at: datetime,
 ) -> Quote:
-    """Say what a plan change would do, and keep what was said for an hour. `reverts`: the change it takes back.
+    """Quote a plan change.
 
-    Refused `unknown_account`, `change_refused`, `date_in_the_past`, `provider_refused_change`, `cooling_off`, or as
-    `resolve` refuses.
+    What the change would do to access, usage, members and money, and when. Nothing is changed; what was said is kept
+    under its id and can be carried out for an hour. Refused `unknown_account`, `no_subscription_to_change`,
+    `unknown_plan`, `unknown_add_on`, `unknown_price`, `ambiguous_price`, `quantity_not_sold`, `same_as_now`,
+    `amount_too_large`, `change_refused`, `cooling_off`, `date_in_the_past`, `provider_refused_change`. `reverts`: the
+    change it takes back.
     """
     at = at.replace(microsecond=0)
     async with store.transaction() as tx:
-        saved, published = await tx.accounts.load(account), await tx.catalogs.load()
-        if saved is None or not saved.account.exists:
-            raise unknown_account(account)
-        known, catalog = saved.account, published.catalog if published else NO_CATALOG
+        known, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
         held, _ = await with_balances(tx, snapshot(known, catalog, at), at)
         active_at = await tx.ledger.active_at(account, list(known.seated))
         made = quote(known, catalog, held, wanted, at, active_at=active_at)
@@ -98,7 +97,10 @@ def _warnings(others: Iterable[PlanChange], made: Quote) -> Iterator[Caveat]:
 
 
 async def get_quote(store: "Store", *, account: str, id: str) -> Quote:
-    """What was said, expired or not. Refused `unknown_quote`."""
+    """Read a quote.
+
+    What was said a plan change would do, expired or not. Refused `unknown_quote`.
+    """
     async with store.transaction() as tx:
         found = await tx.quotes.load(account, id)
     if found is None:

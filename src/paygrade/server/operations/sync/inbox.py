@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.catalog.model import NO_CATALOG, find_bought
+from paygrade.catalog.model import find_bought
 from paygrade.entitlements.findings import findings
 from paygrade.providers.port import EventRef, PolledEvent
 from paygrade.server.operations.sync.repair import RepairStatus, repair_status
@@ -66,7 +66,13 @@ class SyncStatus(Struct, frozen=True):
 
 
 async def receive_event(store: "Store", *, ref: EventRef, body: bytes, at: datetime) -> Received:
-    """Keep a verified event and mark its subject. Once this returns, neither can be lost."""
+    """Receive a billing event of Stripe.
+
+    Keep the event and mark its subject for reading; 200 means both are durable. The event's content is never applied.
+    Types that concern no access are kept as well.
+
+    The event is verified. Once this returns, neither can be lost.
+    """
     async with store.transaction() as tx:
         new = await _keep(tx, ref, body, polled=False, at=at)
         if new and ref.subject is not None:
@@ -110,15 +116,20 @@ async def purge_inbox(store: "Store", *, at: datetime) -> int:
 
 
 async def sync_status(store: "Store", provider: str, *, now: datetime) -> SyncStatus:
-    """How billing sync stands, with what a person should look at. Lists at most 100 of each."""
+    """Read how billing sync stands.
+
+    How many subjects wait to be read and for how long, which fail and why, how the latest sweep and the events poll
+    stand, how many fields differ, and what a person should look at.
+
+    Lists at most 100 of each.
+    """
     async with store.transaction() as tx:
         # First of all: whoever sees a sweep finished must see what it marked.
         repair = await repair_status(tx, provider, now)
         subjects, dirty, oldest_dirty_s = await tx.subjects.queue()
         failing = await tx.subjects.failing(LISTED_MAX)
         received, unhandled, last_event_at = await tx.inbox.count()
-        saved = await tx.catalogs.load()
-        catalog = saved.catalog if saved else NO_CATALOG
+        catalog = await tx.catalogs.in_force()
         unmapped = [item for item in await tx.accounts.items_sold() if find_bought(catalog, **item) is None]
         doubted = await tx.accounts.in_doubt(unmapped, LISTED_MAX)
         misplaced = await tx.accounts.misplaced_links(LISTED_MAX)

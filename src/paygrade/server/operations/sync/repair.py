@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from paygrade.billing.drift import Drift, compare
+from paygrade.billing.drift import Drift, Poll, compare
 from paygrade.billing.facts import Body, Customer
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
-    from paygrade.postgres.polls import SavedPoll
     from paygrade.postgres.store import Store, Transaction
     from paygrade.postgres.subjects import Claim
     from paygrade.postgres.sweeps import SavedSweep
@@ -66,18 +65,6 @@ class StartedSweep(Struct, frozen=True):
     sweep: Sweep
 
 
-class Poll(Struct, frozen=True):
-    """How the events poll stands: what was created until `watermark` was seen. `seen` and `missed` are of the latest
-    poll; missed ones should have come by webhook and had not."""
-
-    watermark: datetime | None
-    polled_at: datetime | None
-    every_s: int
-    seen: int
-    missed: int
-    error: str | None
-
-
 class DriftCount(Struct, frozen=True):
     """How many fields differ still, and how many were found within a day."""
 
@@ -111,7 +98,12 @@ class DriftNotice(Struct, frozen=True):
 
 
 async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datetime) -> StartedSweep:
-    """Begin a sweep, or find the one under way. Refused `sweep_running` when that is of the other kind."""
+    """Compare everything with the provider.
+
+    Start comparing every subscription at the provider, and customers it has not met yet, with what is stored, or find
+    that it is under way. What differs is recorded as drift and read again. `GET /v1/sync/status` tells how far it is.
+    A dry run writes nothing and leaves a report. Refused `sweep_running` when the one under way is of the other kind.
+    """
     async with store.transaction() as tx:
         started = await tx.sweeps.start(provider, dry_run=dry_run, at=at)
         found = await tx.sweeps.latest(provider)
@@ -126,7 +118,10 @@ async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datet
 
 
 async def load_sweep(store: "Store", *, id: int) -> Sweep:
-    """One sweep, with the report of a dry run. Refused `unknown_sweep`."""
+    """Read a sweep.
+
+    How far a sweep is or what it met, with the report of a dry run. Refused `unknown_sweep`.
+    """
     async with store.transaction() as tx:
         found = await tx.sweeps.load(id)
     if found is None:
@@ -135,16 +130,20 @@ async def load_sweep(store: "Store", *, id: int) -> Sweep:
 
 
 async def repair_status(tx: "Transaction", provider: str, at: datetime) -> RepairStatus:
-    sweep, poll = await tx.sweeps.latest(provider), await tx.polls.load(provider)
+    sweep = await tx.sweeps.latest(provider)
     return RepairStatus(
         subscriptions=await tx.accounts.count_subscriptions(provider),
         sweep=view(sweep) if sweep else None,
-        poll=_polled(poll) if poll else None,
+        poll=await tx.polls.load(provider),
         drift=DriftCount(*await tx.drifts.count(since=at - RECENT)),
     )
 
 
 async def list_drift(store: "Store", *, open_only: bool, before: int | None, limit: int) -> DriftList:
+    """List drift.
+
+    Fields in which the provider differed from what was stored though no billing event had told, the newest first.
+    """
     async with store.transaction() as tx:
         page = await tx.drifts.page(open_only=open_only, before=before, limit=limit + 1)
     return DriftList(page[:limit], page[limit - 1].id if len(page) > limit else None)
@@ -197,7 +196,3 @@ def view(saved: "SavedSweep", *, report: bool = False) -> Sweep:
         error=saved.error,
         report=saved.report if report else None,
     )
-
-
-def _polled(saved: "SavedPoll") -> Poll:
-    return Poll(saved.watermark, saved.polled_at, saved.every_s, saved.seen, saved.missed, saved.error)

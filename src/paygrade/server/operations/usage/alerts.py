@@ -41,14 +41,17 @@ async def look_again(store: "Store", snapshots: "Snapshots", at: datetime) -> in
 
 
 async def list_alerts(store: "Store", *, account: str, limit: int = 100) -> AlertList:
-    """Thresholds this account's usage has passed."""
+    """List alerts.
+
+    Thresholds that usage has passed: those that stand, then those that were resolved, the newest first.
+    """
     async with store.transaction() as tx:
         return AlertList(account, tuple(await tx.alerts.of(account, limit=limit)))
 
 
 def _holds(alert: Alert, snapshot: Snapshot, at: datetime) -> bool:
     its = entitlements_at(snapshot, at).get(alert.pool)
-    if its is None or slot_of(its.from_at) != alert.slot:
+    if its is None or its.credit is not None or slot_of(its.from_at) != alert.slot:
         return False
     decision = decide(snapshot, alert.pool, 0, at)
     return decision.limit is not None and (decision.used or 0) * 100 >= alert.percent * decision.limit > 0

@@ -5,8 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from paygrade.catalog.model import NO_CATALOG
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
@@ -18,6 +18,7 @@ from paygrade.usage.history import Stretch, burn_down
 from paygrade.usage.ledger import grants_of, in_window, slots
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_instant
+from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -32,7 +33,11 @@ class GrantView(Struct, frozen=True):
 
 
 class BalanceView(Struct, frozen=True):
-    """What an account has of one feature or credit, grant by grant in burn order."""
+    """What an account has of one feature or credit, grant by grant in burn order.
+
+    Of a feature that is paid in credits it says how many units were used, which no limit counts: `credits` is the
+    balance they are paid from.
+    """
 
     account: str
     pool: str
@@ -41,14 +46,16 @@ class BalanceView(Struct, frozen=True):
     limit: int | None
     resets_at: datetime | None
     grants: tuple[GrantView, ...]
+    credits: "BalanceView | None" = None
 
 
 async def give(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, grant: Grant, reason: str, at: datetime
 ) -> GrantView:
-    """Grant units of a feature or credit. Granting the same under the same id again changes nothing.
+    """Grant units.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
+    Grant units of a feature or credit beside what the plan allows. The same grant sent again changes nothing. Refused
+    `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
     `already_expired`.
     """
     _refuse_ended(grant, at)
@@ -86,6 +93,7 @@ async def grant_units(
     tx: "Transaction", *, account: str, pool: str, grant: Grant, reason: str, mark: int, at: datetime
 ) -> None:
     """Add a grant with its entry, and tell it."""
+    assert grant.units is not None, "only a window has no end of units"
     await tx.ledger.touch(account, pool)
     work = await _lock_grants(tx, account, pool, at)
     work.grant(account, pool, grant, reason=reason)
@@ -94,7 +102,11 @@ async def grant_units(
 
 
 async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
-    """Take back what is left of a grant. Doing it again changes nothing. Refused `unknown_grant`."""
+    """Void a grant.
+
+    Take back what is left of a grant; what was used of it stays used. Refused `unknown_grant`. Doing it again changes
+    nothing.
+    """
     async with store.transaction() as tx:
         work = await _lock_grants(tx, account, pool, at)
         grant = next((g for g in work.grants(account, pool) if g.id == id), None)
@@ -111,8 +123,7 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
 
 async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime) -> UnitOfWork:
     """The grants of a pool, and the window beside them. What has expired of holds on them is still in their counts."""
-    saved, published = await tx.accounts.load(account), await tx.catalogs.load()
-    catalog = published.catalog if published else NO_CATALOG
+    saved, catalog = await tx.accounts.load(account), await tx.catalogs.in_force()
     its = derive(saved.account, catalog, at).entitlements if saved else {}
     windows = windows_of(account, its, [pool])
     return await lock_balances(tx, catalog, [(account, pool, "grant:")], windows, at, expire=False)
@@ -121,9 +132,10 @@ async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime)
 async def state_usage(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, used: int, id: str, reason: str, at: datetime
 ) -> BalanceView:
-    """State how much is used of a feature in its present window, as it should have been counted.
+    """State usage.
 
-    Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
+    Say how much is used in the present window, for example how many seats are taken. The difference is entered in the
+    ledger. Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
     """
     snapshot = await _known(snapshots, store, account, pool, at)
     entitlements, catalog = entitlements_at(snapshot, at), await snapshots.catalog(store)
@@ -153,7 +165,11 @@ async def state_usage(
 
 
 async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:
-    """What the account has of a feature or credit. Refused `unknown_account`, `unknown_feature`, `not_countable`."""
+    """Read a balance.
+
+    What is used, held and left of a feature or credit, grant by grant in the order they are spent. Refused
+    `unknown_account`, `unknown_feature`, `not_countable`.
+    """
     return view_balance(await _known(snapshots, store, account, pool, at), pool, at)
 
 
@@ -187,7 +203,11 @@ class LedgerPage(Struct, frozen=True):
 async def read_ledger(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, before: str | None, limit: int, at: datetime
 ) -> LedgerPage:
-    """The entries that explain a balance. Refused as `read_balance`, and `invalid_query` for an odd `before`."""
+    """Read the ledger.
+
+    What explains a balance: each entry with what it drew, the newest first, denials too; and in which stretches they
+    burned the balance down. Refused `unknown_account`, `unknown_feature`, `not_countable`, `invalid_query`.
+    """
     await _known(snapshots, store, account, pool, at)
     async with store.transaction() as tx:
         found = await tx.ledger.entries(account, pool, before=_place(before), limit=limit + 1)
@@ -199,7 +219,7 @@ async def read_ledger(
 
 
 def _view_entry(entry: Entry, pool: str) -> EntryView:
-    draws = tuple(draw for draw in entry.draws if draw.pool == pool)
+    draws = tuple(replace(draw, used=on_wire(draw.used)) for draw in entry.draws if draw.pool == pool)
     return EntryView(
         entry.id,
         entry.kind,
@@ -227,6 +247,9 @@ def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
     """The balance of one pool, as a snapshot carries it."""
     its = entitlements_at(snapshot, at)[pool]
     balance = in_window(snapshot.balances.get(pool), its.from_at, at)
+    if its.credit is not None:
+        credits = view_balance(snapshot, its.credit, at)
+        return BalanceView(snapshot.account, pool, balance.used, balance.reserved, None, its.resets_at, (), credits)
     grants = tuple(GrantView(grant, share(grant, at)) for grant in grants_of(its, balance, at))
     return BalanceView(snapshot.account, pool, balance.used, balance.reserved, its.limit, its.resets_at, grants)
 

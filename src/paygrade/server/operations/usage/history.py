@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.catalog.model import NO_CATALOG, MeteredFeature
+from paygrade.catalog.model import MeteredFeature
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.sources import offers
-from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.accounts.record import load_account
 from paygrade.usage.balances import slot_of
 from paygrade.values.errors import Mistake, Refused
+from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.billing.accounts import Account
@@ -62,13 +63,14 @@ async def read_usage(
     group_by: str | None = None,
     at: datetime,
 ) -> UsageView:
-    """Windows that end after `from_at` and begin before `until`. Refused `unknown_account`, `unknown_feature`,
-    `not_countable` or `invalid_query`."""
+    """Read usage.
+
+    What was used and held in each window, the newest first, with the limit it has today, and by whom or by what
+    property if asked. Refused `unknown_account`, `unknown_feature`, `not_countable` or `invalid_query`. Windows that
+    end after `from_at` and begin before `until`.
+    """
     async with store.transaction() as tx:
-        saved, published = await tx.accounts.load(account), await tx.catalogs.load()
-        if saved is None or not saved.account.exists:
-            raise unknown_account(account)
-        catalog = published.catalog if published else NO_CATALOG
+        saved, catalog = await load_account(tx, account), await tx.catalogs.in_force()
         _refuse_uncounted(catalog, feature, group_by)
         kept = await tx.events.windows(
             account, pool=feature, from_at=from_at or at - PAST, until=until or at + _MOMENT, limit=WINDOWS_MAX + 1
@@ -100,11 +102,11 @@ def _window(
         kept.pool,
         kept.from_at,
         kept.until,
-        kept.used,
-        kept.reserved,
+        on_wire(kept.used),
+        on_wire(kept.reserved),
         its.limit if its is not None and counts else None,
         its.unlimited if its is not None and counts else False,
-        None if its_groups is None else tuple(UsageGroup(value, used) for value, used in its_groups),
+        None if its_groups is None else tuple(UsageGroup(value, on_wire(used)) for value, used in its_groups),
     )
 
 

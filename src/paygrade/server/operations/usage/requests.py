@@ -1,28 +1,32 @@
-"""Requests: what is asked of the ledger, under which id it is kept, and what marks it as the same.
+"""Requests: what is asked of the ledger, by whoever sends it; under which id it is kept, and what marks it as the same.
 
 Law: a request sent again is the same request only if it says the same in every field.
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from paygrade.usage.entries import derived, digest
+from paygrade.values.text import QUANTITY_MAX
 
 TTL_MAX_S = 24 * 3600
+Units = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
+Some = Annotated[int, Meta(ge=1, le=QUANTITY_MAX)]
+Seconds = Annotated[int, Meta(ge=1, le=TTL_MAX_S)]
+Properties = dict[str, str | int | bool]
 
 
-class Consume(Struct, frozen=True, gc=False):
+class Consume(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Use `quantity` units, if that is allowed. `id` makes it count once."""
 
     account: str
     feature: str
     id: str
-    quantity: int = 1
+    quantity: Units = 1
     member: str | None = None
-    properties: dict[str, Any] | None = None
-    """Any: JSON as it was told."""
+    properties: Properties | None = None
 
 
 class Reserve(Struct, frozen=True):
@@ -31,10 +35,10 @@ class Reserve(Struct, frozen=True):
     account: str
     feature: str
     id: str
-    quantity: int = 1
-    ttl_s: int = 60
+    quantity: Some = 1
+    ttl_s: Seconds = 60
     member: str | None = None
-    properties: dict[str, Any] | None = None
+    properties: Properties | None = None
 
 
 class Commit(Struct, frozen=True):
@@ -46,10 +50,10 @@ class Commit(Struct, frozen=True):
 
     account: str
     reservation: str
-    quantity: int | None = None
+    quantity: Units | None = None
     keep: bool = False
     id: str | None = None
-    properties: dict[str, Any] | None = None
+    properties: Properties | None = None
 
 
 class Release(Struct, frozen=True):
@@ -64,7 +68,7 @@ class Extend(Struct, frozen=True):
 
     account: str
     reservation: str
-    ttl_s: int = 60
+    ttl_s: Seconds = 60
 
 
 Asked = Consume | Reserve | Commit | Release | Extend
