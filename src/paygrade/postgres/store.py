@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.errors import DeadlockDetected, UniqueViolation
+from psycopg.errors import DeadlockDetected, ProgramLimitExceeded, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -122,6 +122,9 @@ class Store:
             if error.diag.constraint_name != "ledger_pkey":
                 raise
             raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
+        except ProgramLimitExceeded:
+            # Of a text that an index should hold. Sending it again would not help.
+            raise Refused("text_too_long", "a text is too long to be kept; send a shorter one") from None
         except DeadlockDetected:
             # Rows that two transactions make at the same moment cannot be locked in order before they are there.
             raise Unavailable("contended", "others were at the same rows; ask again") from None

@@ -353,8 +353,6 @@ def _plain_change(change: PlanChange) -> PlanChange:
         pay_url=_named(change.pay_url),
         error=None,
         done_fence=None,
-        attempts=0,
-        fence=0,
     )
 
 

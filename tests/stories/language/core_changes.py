@@ -278,7 +278,7 @@ class Changes:
             if at_once and not held.undo and self._books.now - held.asked_at >= GIVEN_UP:
                 held = replace(held, undo=True, reason="it was not made, or not paid for, within a day")
             try:
-                progress = self._orders.advance(order_of(held))
+                progress = self._orders.advance(order_of(held, tries=0))
             except Refused as refused:
                 progress = Progress("failed", held.schedule, held.invoice, None, refused.detail)
             if not self._note(held, progress):

@@ -70,8 +70,7 @@ async def put_account(
     """State an account.
 
     Create the account or state it anew. `links` say which customers of a provider it pays as. Refused
-    `link_taken` when another account links one of them.
-    Customers that are added or left out are read again.
+    `link_taken` when another account links one of them. Customers that are added or left out are read again.
     """
     clean = {provider: tuple(sorted(set(ids))) for provider, ids in sorted(links.items()) if ids}
     async with store.transaction() as tx:
