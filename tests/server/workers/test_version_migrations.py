@@ -238,12 +238,12 @@ async def test_a_move_that_is_stopped_at_any_step_is_whole_or_has_not_happened(
     names = [f"a{number:02}" for number in range(40)]
     await kept(store, *names)
     migration = await start(store)
-    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 10
+    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 5
     let_pass(database_url, "plan_migration_accounts")
     await work(store)
     assert (await get_migration(store, id=migration.id)).done == 40
     await roll_back_migration(store, id=migration.id)
-    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 10
+    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 5
     let_pass(database_url, "plan_migration_accounts")
     await work(store)
     assert (await get_migration(store, id=migration.id)).rolled_back == 40
