@@ -16,6 +16,7 @@ from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement, Reason, Segment, Source, seats_of
 from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot
 from paygrade.usage.ledger import in_window, price, rate_of, set_aside
+from paygrade.values.text import on_wire
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -312,12 +313,12 @@ def _in_units(
     if shown.limit is None:
         return None, None, None, None
     if entitlement.credit is None or not priced:
-        return shown.limit, shown.used, shown.reserved, shown.left
+        return on_wire(shown.limit), on_wire(shown.used), on_wire(shown.reserved), on_wire(shown.left)
     rate, per = rate_of(entitlement, properties)
     ahead, den = balance.detail.ahead if balance.detail is not None else (0, 1)
     used, reserved = shown.used * per // rate, shown.reserved * per // rate
     left = max(0, (shown.left * den + ahead) * per // (rate * den))
-    return used + reserved + left, used, reserved, left
+    return on_wire(used + reserved + left), on_wire(used), on_wire(reserved), on_wire(left)
 
 
 _NONE = Tally()

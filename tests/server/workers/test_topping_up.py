@@ -65,7 +65,7 @@ async def top_ups(store: Store) -> list[TopUpPurchase]:
 async def granted(store: Store, desk: Billing) -> list[int]:
     """The units of each grant of a top-up."""
     balance = await read_balance(store, Snapshots(), account="acme", pool="ai_credits", at=desk.at)
-    return [view.grant.units for view in balance.grants if view.grant.kind == "top_up"]
+    return [view.grant.units or 0 for view in balance.grants if view.grant.kind == "top_up"]
 
 
 def charged(desk: Billing) -> list[int]:

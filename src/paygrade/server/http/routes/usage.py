@@ -71,7 +71,7 @@ async def consume(request: HttpRequest, context: InContext) -> Used:
 
     Decide and use in one step: never over a hard limit, whatever else runs, and saved before it is answered. A denial
     is an answer (200), is kept under its id, and stays a denial. Refused `invalid_key`, `id_conflict`,
-    `not_countable`, `taken_by_members`. Unavailable `not_ready`.
+    `not_countable`, `taken_by_members`, `too_much_usage`. Unavailable `not_ready`.
     """
     return await use(context, read_body(Consume, await request.body()))
 
@@ -93,7 +93,8 @@ async def reserve(request: HttpRequest, context: InContext) -> Reserved:
     """Hold units.
 
     Set units aside before it is known how many will be used. What is held counts against the limit until it is
-    committed, released, or its time is up. Refused `invalid_key`, `id_conflict`, `not_countable`, `taken_by_members`.
+    committed, released, or its time is up. Refused `invalid_key`, `id_conflict`, `not_countable`,
+    `taken_by_members`, `too_much_usage`.
     Unavailable `not_ready`.
     """
     asked = read_body(Reserve, await request.body())
@@ -111,7 +112,7 @@ async def commit(reservation: FromPath[str], request: HttpRequest, context: InCo
 
     Use some or all of the units held. More than is held is used only if it is allowed. To commit several times, say
     `keep` and give each step an `id`. Refused `id_conflict`, `unknown_reservation`, `reservation_expired`,
-    `reservation_resolved`, `exceeds_reservation`. Unavailable `not_ready`.
+    `reservation_resolved`, `exceeds_reservation`, `too_much_usage`. Unavailable `not_ready`.
     """
     asked = read_body(Commit, await request.body(), given={"reservation": reservation})
     if asked.keep and asked.id is None:
