@@ -23,6 +23,7 @@ DESIGNED = {
     ("delete", "/v1/accounts/{account}"),
     ("get", "/v1/accounts/{account}/entitlements"),
     ("get", "/v1/accounts/{account}/timeline"),
+    ("post", "/v1/accounts/{account}/rebuild"),
     ("put", "/v1/accounts/{account}/overrides/{feature}"),
     ("delete", "/v1/accounts/{account}/overrides/{feature}"),
     ("put", "/v1/accounts/{account}/blocks/{block}"),
