@@ -15,9 +15,6 @@ from paygrade.server.process.settings import Settings
 from support.raw_http import LAST, Answer, send
 from support.server_process import KEY, Api, empty_database, serving
 
-# The last test looks at what all before it did.
-pytestmark = pytest.mark.xdist_group("short way")
-
 SHOWN = b"Authorization: Bearer " + KEY.encode() + b"\r\n"
 numbers = count(1)
 
