@@ -101,6 +101,15 @@ def test_an_account_is_stated_shown_blocked_and_deleted(shell: Shell) -> None:
     assert "unknown_account" in shell.run("accounts", "show", "cli/account", code=1)
 
 
+def test_accounts_are_rebuilt_and_nothing_differs(shell: Shell, acme: str) -> None:
+    one = shell.json("accounts", "rebuild", acme)["accounts"]
+    assert [(its["account"], its["differences"]) for its in one] == [(acme, [])]
+    everybody = shell.json("accounts", "rebuild", "--all")["accounts"]
+    assert acme in {its["account"] for its in everybody}
+    assert "nothing differed" in shell.run("accounts", "rebuild", acme)
+    assert "--all" in shell.run("accounts", "rebuild", code=2)
+
+
 def test_a_refusal_exits_1_and_keeps_its_code(shell: Shell, acme: str) -> None:
     assert "invalid_override" in shell.run("accounts", "override", acme, "exports", "--limit", "3", code=1)
     told = shell.json("accounts", "override", acme, "exportss", "--on", code=1)

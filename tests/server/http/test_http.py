@@ -23,6 +23,7 @@ DESIGNED = {
     ("delete", "/v1/accounts/{account}"),
     ("get", "/v1/accounts/{account}/entitlements"),
     ("get", "/v1/accounts/{account}/timeline"),
+    ("post", "/v1/accounts/{account}/rebuild"),
     ("put", "/v1/accounts/{account}/overrides/{feature}"),
     ("delete", "/v1/accounts/{account}/overrides/{feature}"),
     ("put", "/v1/accounts/{account}/blocks/{block}"),
@@ -429,8 +430,9 @@ def test_the_document_s_examples_fit_its_schemas(api: Api) -> None:
     assert checked > 100
 
 
-def test_every_example_body_is_taken_by_its_route(api: Api, acme: str) -> None:
-    told = api.ok("GET", "/openapi.json")["paths"]
+def test_every_example_body_is_taken_and_answered_with_what_the_document_names(api: Api, acme: str) -> None:
+    document = closed(api.ok("GET", "/openapi.json"))
+    told = document["paths"]
     names = {"account": acme, "feature": "api_calls", "block": "b", "member": "m", "subscription": "s", "plan": "pro"}
     api.ok("PUT", f"/v1/accounts/{acme}/subscriptions/first", json=subscription())
     # A block holds everything back, so it comes last.
@@ -445,4 +447,29 @@ def test_every_example_body_is_taken_by_its_route(api: Api, acme: str) -> None:
                         json={"plan": "business", "interval": "yearly"},
                     )
                     example = {"quote_id": made["id"]}
-                api.ok(method.upper(), path.format(**names), json=example)
+                answer = api.ok(method.upper(), path.format(**names), json=example)
+                check_answer(document, operations[method], answer)
+    for path, operations in told.items():
+        if "get" in operations and path.startswith("/v1/") and set(re.findall(r"{(\w+)}", path)) <= set(names):
+            check_answer(document, operations["get"], api.ok("GET", path.format(**names)))
+    (change, *_) = api.ok("GET", f"/v1/accounts/{acme}/plan-changes")["changes"]
+    found = api.ok("GET", f"/v1/accounts/{acme}/plan-changes/{change['id']}")
+    check_answer(document, told["/v1/accounts/{account}/plan-changes/{change}"]["get"], found)
+
+
+def closed(part: Any) -> Any:
+    """A document of which every object has the properties that are named, and no others."""
+    if isinstance(part, list):
+        return [closed(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        **({"additionalProperties": False} if "properties" in part else {}),
+        **{k: closed(v) for k, v in part.items()},
+    }
+
+
+def check_answer(document: Any, operation: Any, answer: Any) -> None:
+    (content,) = [its["content"] for status, its in operation["responses"].items() if status < "300"]
+    schema = {**content["application/json"]["schema"], "components": document["components"]}
+    jsonschema.validate(answer, schema)
