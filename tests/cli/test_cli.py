@@ -273,6 +273,13 @@ def test_an_import_is_rehearsed_then_done_and_what_was_lost_shows_as_drift(postg
             assert 'paygrade_drift_total{found_by="",what="healed"} 1.0' in metrics
 
 
+def test_the_simulator_is_served_as_its_options_say(alone: Shell) -> None:
+    text = alone.run("simulator", "serve", "--help")
+    for option in ("--start", "--key", "--secret", "--seed", "--port", "--webhook"):
+        assert option in text
+    assert "2026" in alone.run("simulator", "serve", "--start", "tomorrow", code=2)
+
+
 def test_the_simulators_clock_is_moved(alone: Shell) -> None:
     with running() as simulator:
         before = alone.json("simulator", "clock", "--url", simulator.url)["now"]

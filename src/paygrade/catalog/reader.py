@@ -8,11 +8,8 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from paygrade.values.errors import Location, Mistake, Refused
+from paygrade.values.errors import MISTAKES_MAX, Location, Mistake, Refused
 from paygrade.values.text import _UNPRINTABLE, QUANTITY_MAX, describe, is_integer, is_key, one_of
-
-_SUGGESTIONS_MAX = 100
-"""Comparing names costs time that a hostile document could spend for us."""
 
 _Option = TypeVar("_Option", bound=str)
 
@@ -43,7 +40,7 @@ class Mistakes:
     def unknown(self, noun: str, name: object, known: Collection[str]) -> str:
         """Say that there is no such name, with the nearest one or, when they are few, all of them."""
         text = f"unknown {noun} {describe(name)}"
-        if isinstance(name, str) and len(name) <= 64 and len(self._found) < _SUGGESTIONS_MAX:
+        if isinstance(name, str) and len(name) <= 64 and len(self._found) < MISTAKES_MAX:
             near = get_close_matches(name, known, n=1)
             if near:
                 return f"{text}; did you mean `{near[0]}`?"

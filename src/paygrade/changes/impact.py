@@ -144,14 +144,15 @@ def _carried(old: Snapshot, new: Snapshot, rule: PlanChangeRule, at: datetime) -
     found = []
     for feature, after in _entitlements(new).items():
         before, balance = _entitlements(old).get(feature), new.balances.get(feature)
-        if before is None or balance is None or before.from_at is None or balance.from_at != before.from_at:
-            continue
-        if before.credit is not None or after.credit is not None:
+        if before is None or before.from_at is None or before.credit is not None or after.credit is not None:
             continue
         used = in_window(balance, before.from_at, at).used
         if used and after.from_at != before.from_at and after.granted:
             found.append(CarryOver(feature, "new_window", used, in_window(balance, after.from_at, at).used))
-        elif used and before.limit != after.limit and None not in (before.limit, after.limit):
+        elif after.from_at != before.from_at or None in (before.limit, after.limit):
+            continue
+        elif before.limit != after.limit:
+            # Of units that nobody has used yet the part for the time that is over is prorated as well.
             more = carried_over(
                 used,
                 rule.usage,
@@ -177,7 +178,7 @@ def _counted(view: Snapshot, usage: Iterable[CarryOver], at: datetime) -> dict[s
     balances = dict(view.balances)
     for one in usage:
         from_at = _entitlements(view)[one.feature].from_at
-        balances[one.feature] = replace(in_window(balances[one.feature], from_at, at), used=one.used_after)
+        balances[one.feature] = replace(in_window(balances.get(one.feature), from_at, at), used=one.used_after)
     return balances
 
 

@@ -28,7 +28,7 @@ class PlanChange(Struct, frozen=True, kw_only=True):
     confirm it. scheduled: it comes by itself at `effective_at`. applied, failed and canceled are for good. `source`
     billing: it was made at the provider, or by whoever states subscriptions. `undo`: it is being taken back. `expected`
     is what the subscription is to buy. `done_fence`: the provider says that it is done, and the first reading of the
-    subject beyond this fence tells so. `fence` and `attempts` are of whoever works on it.
+    subject beyond this fence tells so.
     """
 
     account: str
@@ -56,8 +56,6 @@ class PlanChange(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     error: str | None = None
     done_fence: int | None = None
-    attempts: int = 0
-    fence: int = 0
 
     @property
     def is_manual(self) -> bool:
@@ -98,8 +96,8 @@ def asked_for(quote: Quote, *, id: str, key: str, subject: str, at: datetime) ->
     )
 
 
-def order_of(change: PlanChange) -> ChangeOrder:
-    """What the provider is asked to bring about."""
+def order_of(change: PlanChange, *, tries: int) -> ChangeOrder:
+    """What the provider is asked to bring about, after it failed so often in a row."""
     order = ChangeOrder(
         id=change.id,
         account=change.account,
@@ -111,7 +109,7 @@ def order_of(change: PlanChange) -> ChangeOrder:
         schedule=change.schedule,
         invoice=change.invoice,
         undo=change.undo,
-        tries=change.attempts,
+        tries=tries,
     )
     if change.quoted is None:
         return order

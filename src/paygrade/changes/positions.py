@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Item, Subscription
+from paygrade.billing.understanding import understood
 from paygrade.billing.versions import counted
 from paygrade.catalog.model import AddOn, Catalog, Direction, Plan, Price, versions_of
 
@@ -25,9 +26,9 @@ class Position(Struct, frozen=True):
 
 
 def positions(account: Account, subscription: Subscription, catalog: Catalog, at: datetime) -> tuple[Position, ...]:
-    """The items of a subscription, as the catalog knows them: in the versions that count for the account."""
+    """The items of a subscription, as they are understood: in the versions that count for the account."""
     found = []
-    for item in subscription.items:
+    for item in understood(account, catalog, subscription.id, subscription.items):
         one = counted(account, catalog, subscription.id, item, at)
         bought = one.bought if one is not None else None
         found.append(Position(item, bought, _price_of(bought, item, catalog) if bought is not None else None))

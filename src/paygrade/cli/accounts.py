@@ -72,6 +72,8 @@ def show(account: str, as_json: bool) -> None:
     ):
         if value:
             say(f"{label}: {value}")
+    for finding in found["findings"]:
+        say(f"needs attention: {finding['subject']}: {finding['detail']}", style="yellow")
     say()
     table(
         ("feature", "allowed", "reason", "left", "limit", "value", "from"),

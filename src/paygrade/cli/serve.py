@@ -128,7 +128,7 @@ def _not_started(settings: Settings) -> Unavailable:
 def _announce(settings: Settings, made_key: str | None) -> None:
     click.echo(f"paygrade at http://{settings.host}:{settings.port}", err=True)
     if made_key is not None:
-        click.echo(f"admin key: {made_key}  (kept in {wiring.data_dir(settings)}/admin_key)", err=True)
+        click.echo(f"admin key: {made_key}  (kept in {wiring.data_dir(settings)}/admin_key; shown this once)", err=True)
     if settings.stripe_api_key is None:
         click.echo("no PAYGRADE_STRIPE_API_KEY: manual billing only", err=True)
 

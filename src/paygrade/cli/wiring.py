@@ -18,9 +18,9 @@ from paygrade.embedded_postgres import cluster as embedded
 from paygrade.embedded_postgres.folder import default_data_dir
 from paygrade.postgres import migrate
 from paygrade.postgres.store import Store
+from paygrade.providers.stripe.fields import CUSTOMER_ID
 from paygrade.server.http.app import create_app
 from paygrade.server.http.bodies import decode_object
-from paygrade.server.http.context import Verify
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
 from paygrade.server.process.admin_key import kept_key
 from paygrade.server.process.catalog_file import Document
@@ -85,10 +85,11 @@ def _as_unavailable() -> Iterator[None]:
 
 
 def admin_key(settings: Settings) -> tuple[str, bool]:
-    """The admin key, and whether it is one we made; call it once the embedded database has its folder."""
+    """The admin key, and whether it was made just now, so that nobody has seen it; call it once the embedded database
+    has its folder."""
     if settings.admin_key is not None:
         return settings.admin_key, False
-    return kept_key(data_dir(settings)), True
+    return kept_key(data_dir(settings))
 
 
 def application(settings: Settings, *, database_url: str, key: str, document: Document | None = None) -> ASGIApp:
@@ -119,8 +120,9 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
         clock=clock,
         snapshots=snapshots,
         admin_key=key,
-        verify=stripe_verify(settings.webhook_secrets) if settings.webhook_secrets else None,
+        verify=StripeVerify(settings.webhook_secrets) if settings.webhook_secrets else None,
         provider=PROVIDER,
+        customer_id=CUSTOMER_ID,
         has_provider=provider is not None,
         previewer=stripe_previewer(provider) if provider is not None else None,
         schema_pending=schema_pending,
@@ -151,16 +153,23 @@ def stripe_commands(provider: "StripeProvider") -> "StripeCommands":
     return StripeCommands(provider.connection)
 
 
-def stripe_verify(secrets: Sequence[str]) -> Verify:
-    """Read a webhook of Stripe: first whether it is Stripe's, then what it is about."""
-    from paygrade.providers.stripe.events import refs
-    from paygrade.providers.stripe.signatures import verify
+class StripeVerify:
+    """Reads webhooks of Stripe: first whether one is Stripe's, then what it is about."""
 
-    def verified(raw: bytes, header: str | None, at: datetime) -> "EventRef":
-        verify(raw, header, secrets, at)
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = secrets
+
+    def look(self, header: str | None, at: datetime) -> None:
+        from paygrade.providers.stripe import signatures
+
+        signatures.look(header, at)
+
+    def verify(self, raw: bytes, header: str | None, at: datetime) -> "EventRef":
+        from paygrade.providers.stripe import signatures
+        from paygrade.providers.stripe.events import refs
+
+        signatures.verify(raw, header, self._secrets, at)
         return refs(decode_object(raw))
-
-    return verified
 
 
 async def _publish_first(store: Store, clock: Clock, document: Document) -> None:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, DowngradeGrace, Item, Override
 from paygrade.billing.standing import Standing, standings
+from paygrade.billing.understanding import understood
 from paygrade.billing.versions import Version, counted, unbought
 from paygrade.catalog.model import (
     AddOn,
@@ -137,7 +138,8 @@ def _granted(account: Account, standing: Standing, catalog: Catalog, at: datetim
 
 def _own(account: Account, standing: Standing, catalog: Catalog, at: datetime) -> list[Holding]:
     # An item whose quantity was set to 0 buys nothing.
-    id, items = standing.subscription.id, standing.subscription.items
+    id = standing.subscription.id
+    items = understood(account, catalog, id, standing.subscription.items)
     found = ((counted(account, catalog, id, item, at), item) for item in items if item.quantity > 0)
     return [Holding(one.bought, one.version, item.quantity, standing) for one, item in found if one is not None]
 

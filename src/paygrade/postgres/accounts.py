@@ -285,9 +285,11 @@ class Accounts:
                 subscription.status,
                 subscription.provider_status,
                 subscription.id in account.latched and subscription.status not in TERMINAL,
-                msgspec.json.encode(subscription.items).decode(),
+                msgspec.json.encode(
+                    [*subscription.items, *(i for later in subscription.next for i in later.items)]
+                ).decode(),
             )
-            for subscription in subscriptions
+            for subscription in map(account.named, subscriptions)
         ]
         if rows:
             async with self._connection.cursor() as cursor:

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import msgspec
 import psycopg
 from psycopg import AsyncConnection, sql
-from psycopg.errors import DeadlockDetected, UniqueViolation
+from psycopg.errors import DeadlockDetected, ProgramLimitExceeded, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -48,11 +48,12 @@ Channel = Literal[
     "paygrade_catalog",
     "paygrade_change",
     "paygrade_repair",
+    "paygrade_finding",
     "paygrade_subject",
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
 reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark; or,
-told as JSON, how a plan change has ended, what repair found or asks for, or a threshold that was passed."""
+told as JSON, how a plan change has ended, what repair found or asks for, a threshold that was passed, or a finding."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""
@@ -121,6 +122,9 @@ class Store:
             if error.diag.constraint_name != "ledger_pkey":
                 raise
             raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
+        except ProgramLimitExceeded:
+            # Of a text that an index should hold. Sending it again would not help.
+            raise Refused("text_too_long", "a text is too long to be kept; send a shorter one") from None
         except DeadlockDetected:
             # Rows that two transactions make at the same moment cannot be locked in order before they are there.
             raise Unavailable("contended", "others were at the same rows; ask again") from None

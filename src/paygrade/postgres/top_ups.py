@@ -6,35 +6,18 @@ or that says why there are none.
 
 from datetime import datetime
 
-from msgspec import Struct
-
 from paygrade.catalog.model import TopUp
 from paygrade.postgres.claims import Claims
-from paygrade.usage.top_ups import TopUpState
+from paygrade.usage.top_ups import TopUpPurchase, TopUpState
 
 
-class SavedTopUp(Struct, frozen=True):
-    """A top-up as saved."""
+class SavedTopUp(TopUpPurchase, frozen=True):
+    """A top-up as saved: `window_at` began the window of the policy it counts in, `round_at` its present round."""
 
-    account: str
-    id: str
-    credit: str
-    units: int
-    amount: int
-    currency: str
-    state: TopUpState
-    round: int
-    balance: int
-    customer: str | None
-    invoice: str | None
-    reason: str | None
-    error: str | None
-    attempts: int
-    fence: int
     window_at: datetime
-    asked_at: datetime
     round_at: datetime
-    resolved_at: datetime | None
+    attempts: int = 0
+    fence: int = 0
 
 
 class TopUps(Claims[SavedTopUp]):
@@ -97,9 +80,11 @@ class TopUps(Claims[SavedTopUp]):
         )
         return cursor.rowcount == 1
 
-    async def find(self, account: str, id: str) -> SavedTopUp | None:
-        return await self._one("account = %s and id = %s", (account, id))
+    async def find(self, account: str, id: str) -> TopUpPurchase | None:
+        found = await self._seen(TopUpPurchase, "account = %s and id = %s", (account, id))
+        return found[0] if found else None
 
-    async def of_account(self, account: str, *, limit: int) -> tuple[SavedTopUp, ...]:
+    async def of_account(self, account: str, *, limit: int) -> tuple[TopUpPurchase, ...]:
         """Those of an account, the latest first."""
-        return await self._many("account = %s order by asked_at desc, id limit %s", (account, limit))
+        which = "account = %s order by asked_at desc, id limit %s"
+        return await self._seen(TopUpPurchase, which, (account, limit))

@@ -19,6 +19,31 @@ TopUpState = Literal["asked", "paid", "failed"]
 BillStatus = Literal["draft", "open", "paid", "void", "gone"]
 
 
+class TopUpPurchase(Struct, frozen=True):
+    """A purchase of `units` of a credit for `amount` minor units, asked for when `balance` were left.
+
+    `asked`: it is being bought, and `error` says why that takes long. `failed`: for `reason`, in the provider's words
+    or one of `no_customer` (nobody with a live subscription pays) and `not_charged_in_time`. `round` counts how often
+    it was tried; `invoice` is the latest.
+    """
+
+    id: str
+    account: str
+    credit: str
+    units: int
+    amount: int
+    currency: str
+    state: TopUpState
+    balance: int
+    round: int
+    customer: str | None
+    invoice: str | None
+    reason: str | None
+    error: str | None
+    asked_at: datetime
+    resolved_at: datetime | None
+
+
 class Order(Struct, frozen=True):
     """What is to be bought of a provider, and how far it has come.
 

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+MISTAKES_MAX = 100
+"""So many are named; a document with more is not as it was meant, and its answer should not outgrow it."""
+
 
 class Location(NamedTuple):
     """Where something stands in a text; both count from 1."""
@@ -31,13 +34,13 @@ class Mistake(Struct, frozen=True, omit_defaults=True):
 
 
 class Refused(Exception):
-    """The request cannot be granted as asked; nothing was changed."""
+    """The request cannot be granted as asked; nothing was changed. Of many mistakes the first MISTAKES_MAX are kept."""
 
     def __init__(self, code: str, detail: str, mistakes: tuple[Mistake, ...] = ()) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
-        self.mistakes = mistakes
+        self.mistakes = mistakes[:MISTAKES_MAX]
 
 
 class Unavailable(Exception):

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from msgspec import Struct
 
+from paygrade.values.text import describe
+
 Every = Literal["hour", "day", "week", "month", "quarter", "year", "lifetime", "custom"]
 EVERY: tuple[Every, ...] = get_args(Every)
 
@@ -22,6 +24,9 @@ _MONTHS = {"month": 1, "quarter": 3, "year": 12}
 _DAYS = {"day": 1, "week": 7}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:[0-9]{1,6}[wdhms])+")
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+"""Instants that are read lie in `[EARLIEST, LATEST)`: so every window and period around them has two ends that the
+calendar of years 1 to 9999 knows."""
 CALENDAR = datetime(2001, 1, 1, tzinfo=UTC)
 """A Monday that begins a year, and so whatever else a calendar counts: an anchor for all of it."""
 
@@ -70,9 +75,13 @@ def parse_instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"`{text}` is not an instant; write for example `2026-01-31T10:00:00Z`") from None
+        raise ValueError(f"{describe(text)} is not an instant; write for example `2026-01-31T10:00:00Z`") from None
     if instant.tzinfo is None:
-        raise ValueError(f"`{text}` has no offset; add `Z` for UTC")
+        raise ValueError(f"{describe(text)} has no offset; add `Z` for UTC")
+    if not EARLIEST <= instant < LATEST:
+        raise ValueError(
+            f"{describe(text)} is not in the years {EARLIEST.year} to {LATEST.year - 1}; leave out what never ends"
+        )
     return instant.astimezone(UTC)
 
 

@@ -358,10 +358,18 @@ def test_a_year_that_begins_where_the_month_ends_is_billed_whole_then(mode: Any)
 def test_a_rule_says_what_of_the_usage_counts_after_the_change(usage: str, after: int) -> None:
     """Prorated: half of the window is over, so 500 old units and 2500 new ones are there, and 5000 are shown."""
     made = asked(account(), ChangeRequest(plan="scale"), catalog({**NOW, "usage": usage}), calls=900)
-    said = [(one.feature, one.how, one.used_before, one.used_after) for one in made.usage]
+    said = [(one.feature, one.how, one.used_before, one.used_after) for one in made.usage if one.feature == "calls"]
     assert said == ([] if usage == "keep" else [("calls", usage, 900, after)])
     calls = next(delta for delta in made.deltas if delta.feature == "calls")
     assert (calls.decision_before.used, calls.decision_after.used) == (900, after)
+
+
+@pytest.mark.parametrize(("usage", "after"), [("keep", 0), ("reset", 0), ("convert", 0), ("prorate", 2000)])
+def test_units_that_nobody_has_used_yet_are_prorated_as_well(usage: str, after: int) -> None:
+    """As above: 3000 of the 5000 units are there for this window, whether some were used before or not."""
+    made = asked(account(), ChangeRequest(plan="scale"), catalog({**NOW, "usage": usage}), calls=0)
+    calls = next(delta for delta in made.deltas if delta.feature == "calls")
+    assert (calls.decision_after.used, calls.decision_after.remaining) == (after, 5000 - after)
 
 
 def test_usage_that_is_converted_is_not_over_the_limit() -> None:

@@ -401,6 +401,23 @@ async def test_an_overflow_refuses_the_one_event_that_would_be_too_much(
     assert (decision.used, decision.remaining) == (QUANTITY_MAX, 0)
 
 
+def minutes(id: str, units: int, minute: int, **more: Any) -> UsageEvent:
+    return used(id, "minutes", units, time=T0 - timedelta(minutes=60 - minute), **more)
+
+
+async def test_events_of_one_batch_take_effect_in_the_order_of_their_times(sold: Store) -> None:
+    assert codes(await send(sold, minutes("back", -5, 2), minutes("used", 5, 1))) == []
+    assert codes(await send(sold, minutes("more", 5, 4), minutes("too early", -5, 3))) == [(1, "below_zero")]
+    assert codes(await send(sold, minutes("a", -5, 9), minutes("b", -1, 9))) == [(1, "below_zero")], "as they were sent"
+
+
+async def test_what_an_amendment_says_last_counts_whatever_its_time(sold: Store, database_url: str) -> None:
+    first, later = minutes("first", 3, 30), minutes("later", 7, 20, amends="first")
+    last = minutes("last", 4, 10, amends="first")
+    assert codes(await send(sold, minutes("ahead", 1, 40, amends="first"), first, later, last)) == [(0, "unknown_id")]
+    assert of(database_url, "minutes") == {"2026-03-01T00:00:00Z": 4}
+
+
 async def test_hostile_texts_come_back_as_they_were(sold: Store, database_url: str) -> None:
     ids = ["a\\tb", "\\N", "\\.", "ünï", "💥" * 100, "'; drop table ledger; --", "a\\", "%s", "{}", '"', "x" * 400]
     properties = {"\t\n\r\\": ["\\N", {"deep": "\\t"}], "tokens": 1, "🙂": "\u2028", "n": 2**80, "q": "'\""}

@@ -98,13 +98,17 @@ def test_commands_show_the_api_key_before_the_admin_key() -> None:
     assert parse_target({"PAYGRADE_URL": "http://paygrade/"}).url == "http://paygrade"
 
 
-def test_a_generated_key_is_kept_and_private(tmp_path: Path) -> None:
-    made = kept_key(tmp_path)
-    assert made.startswith("sk_")
-    assert kept_key(tmp_path) == made == stored_key(tmp_path)
+def test_a_generated_key_is_kept_and_private_and_made_once(tmp_path: Path) -> None:
+    key, made = kept_key(tmp_path)
+    assert key.startswith("sk_")
+    assert made
+    assert kept_key(tmp_path) == (key, False)
+    assert stored_key(tmp_path) == key
     assert (tmp_path / "admin_key").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_key_file_left_empty_by_a_crash_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "admin_key").touch()
-    assert kept_key(tmp_path).startswith("sk_")
+    key, made = kept_key(tmp_path)
+    assert key.startswith("sk_")
+    assert made

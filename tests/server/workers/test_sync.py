@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer, Departed, Item, Phase
 from paygrade.changes.order import Progress
-from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.request import ChangeRequest
+from paygrade.postgres.plan_changes import ClaimedChange
 from paygrade.postgres.store import Store
 from paygrade.postgres.subjects import Claim
 from paygrade.server.operations.accounts.accounts import put_account, rebuild
@@ -122,7 +122,7 @@ async def test_a_reading_that_says_nothing_new_is_no_fact(store: Store) -> None:
     assert (await load(store, "acme")).version == 1
 
 
-async def asked_for_two(store: Store, world: World) -> PlanChange:
+async def asked_for_two(store: Store, world: World) -> ClaimedChange:
     """A change from one to two of what `cus_1` buys, claimed by whoever carries it out."""
     await publish_catalog(store, document=DOCUMENT, lines={}, dry_run=False, at=T0, by="ann")
     await receive(store, "evt_1")

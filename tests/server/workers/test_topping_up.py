@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import NO_CATALOG, TopUp
 from paygrade.postgres.store import Store
-from paygrade.postgres.top_ups import SavedTopUp
 from paygrade.providers.port import Charging
 from paygrade.providers.stripe.top_ups import KEY_TRIES
 from paygrade.server.operations.accounts.top_ups import list_top_ups, retry_top_up
@@ -24,7 +23,7 @@ from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.top_ups import GIVEN_UP, TOP_UPS, Outcome, buy_top_up, note
 from paygrade.usage.entries import derived
-from paygrade.usage.top_ups import Bill, Order
+from paygrade.usage.top_ups import Bill, Order, TopUpPurchase
 from support.billing import Billing, billing
 from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
@@ -58,7 +57,7 @@ async def buy(store: Store, desk: Billing, provider: Charging | None = None) -> 
     return outcomes
 
 
-async def top_ups(store: Store) -> list[SavedTopUp]:
+async def top_ups(store: Store) -> list[TopUpPurchase]:
     async with store.transaction() as tx:
         return list(await tx.top_ups.of_account("acme", limit=100))
 

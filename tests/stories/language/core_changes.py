@@ -32,7 +32,7 @@ from paygrade.changes.plan_change import (
 from paygrade.changes.quote import Caveat, Quote, changed_subscription, quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.changes.transition import PlanTransition, bought, is_as_expected, transition
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.seats import losses, seats_at, without_seat
 from paygrade.providers.stripe.orders import StripeOrders
@@ -278,7 +278,7 @@ class Changes:
             if at_once and not held.undo and self._books.now - held.asked_at >= GIVEN_UP:
                 held = replace(held, undo=True, reason="it was not made, or not paid for, within a day")
             try:
-                progress = self._orders.advance(order_of(held))
+                progress = self._orders.advance(order_of(held, tries=0))
             except Refused as refused:
                 progress = Progress("failed", held.schedule, held.invoice, None, refused.detail)
             if not self._note(held, progress):
@@ -371,10 +371,13 @@ class Changes:
         return id
 
     def _carry(self, key: str, held: Snapshot, carried: CarryOver) -> None:
-        balance = held.balances.get(carried.feature)
-        if carried.how != "new_window" and balance is not None:
-            more = carried.used_after - carried.used_before
-            self._books.ledger(key).carry_over(carried.feature, slot_of(balance.from_at), more, held, self._books.now)
+        if carried.how != "new_window":
+            more, from_at = carried.used_after - carried.used_before, self._from_at(held, carried.feature)
+            self._books.ledger(key).carry_over(carried.feature, slot_of(from_at), more, held, self._books.now)
+
+    def _from_at(self, held: Snapshot, feature: str) -> datetime | None:
+        """When the window that runs began."""
+        return entitlements_at(held, self._books.now)[feature].from_at
 
     def _resolve(
         self,

@@ -13,6 +13,7 @@ from typing import NoReturn
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.periods import parse_instant
 
+CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,250}", re.ASCII)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """PostgreSQL's text takes no NUL, and a lone surrogate is not UTF-8."""
 

@@ -16,6 +16,13 @@ from paygrade.values.errors import Refused
 _SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
+def look(header: str | None, at: datetime, tolerance_s: int = 300) -> None:
+    """What can be said before the body is there: Refused where no body could fit this header."""
+    if not header:
+        raise Refused("signature_missing", "no `Stripe-Signature` header; only Stripe may post here, and it signs")
+    _refuse_old(_parse(header)[0], at, tolerance_s)
+
+
 def verify(raw: bytes, header: str | None, secrets: Sequence[str], at: datetime, tolerance_s: int = 300) -> None:
     """Return if the body is Stripe's and fresh; else Refused `signature_missing`, `_invalid` or `_expired`.
 
@@ -36,6 +43,10 @@ def verify(raw: bytes, header: str | None, secrets: Sequence[str], at: datetime,
             "no signature matches the body; compare `PAYGRADE_STRIPE_WEBHOOK_SECRET` with the signing secret of this "
             "endpoint in Stripe's dashboard, and pass the body on unchanged",
         )
+    _refuse_old(signed_text, at, tolerance_s)
+
+
+def _refuse_old(signed_text: str, at: datetime, tolerance_s: int) -> None:
     age_s = int(at.timestamp()) - int(signed_text)
     if age_s > tolerance_s:
         raise Refused(

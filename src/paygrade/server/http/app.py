@@ -7,6 +7,7 @@ and said so; readiness is measured when asked, never assumed.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from re import Pattern
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,9 +19,9 @@ from paygrade.providers.port import Previewer
 from paygrade.server.http.announcements import announcer
 from paygrade.server.http.auth import key_guard
 from paygrade.server.http.context import Context, Verify
-from paygrade.server.http.edge import DecodePath, Edge
+from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
-from paygrade.server.http.parameters import refuse_odd_keys
+from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
@@ -142,6 +143,7 @@ def create_app(
     snapshots: Snapshots,
     admin_key: str,
     provider: str,
+    customer_id: Pattern[str],
     verify: Verify | None = None,
     has_provider: bool = False,
     previewer: Previewer | None = None,
@@ -169,6 +171,7 @@ def create_app(
         metrics=metrics,
         verify=verify,
         provider=provider,
+        customer_id=customer_id,
         has_provider=has_provider,
         previewer=previewer,
         ready=ready,
@@ -183,9 +186,8 @@ def create_app(
                 ("group commit", commits.run),
                 ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
+                *([] if first is None else [(FIRST, first)]),
             ]
-            if first is not None:
-                everything.append((FIRST, first))
             for name, start in everything:
                 tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
             try:
@@ -194,10 +196,10 @@ def create_app(
                 await _cancelled(tasks.values())
 
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key), refuse_odd_keys]), *OPEN],
+        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key), refuse_odd_texts]), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
-        middleware=[DecodePath],
+        middleware=[NameMethods, DecodePath],
         lifespan=[running],
         openapi_config=None,
         logging_config=None,

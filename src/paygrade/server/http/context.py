@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from re import Pattern
+from typing import TYPE_CHECKING, Any, Protocol
 
 from litestar import Request
 from litestar.di import NamedDependency
@@ -19,14 +20,24 @@ from paygrade.values.errors import Unavailable
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
 
-Verify = Callable[[bytes, str | None, datetime], EventRef]
-"""Reads a webhook's raw body with its signature header at an instant, and says what it is about; else Refused."""
+
+class Verify(Protocol):
+    """Reads webhooks."""
+
+    def look(self, header: str | None, at: datetime) -> None:
+        """Look at a signature header before there is a body; Refused where no body could fit it."""
+
+    def verify(self, raw: bytes, header: str | None, at: datetime) -> EventRef:
+        """What a raw body is about; else Refused."""
 
 
 class Context(Struct, frozen=True):
-    """What operations need, and what tells of them. `verify` None: no provider may post here; `provider`: what whoever
-    bills is called in links and subjects; `has_provider` False: nobody is asked; `previewer` None: nobody says what a
-    change will cost."""
+    """What operations need, and what tells of them.
+
+    `verify` None: no provider may post here. `provider`: what whoever bills is called in links and subjects, and
+    `customer_id` what the ids of its customers look like. `has_provider` False: nobody is asked. `previewer` None:
+    nobody says what a change will cost.
+    """
 
     store: "Store"
     snapshots: Snapshots
@@ -35,6 +46,7 @@ class Context(Struct, frozen=True):
     metrics: Metrics
     verify: Verify | None
     provider: str
+    customer_id: Pattern[str]
     has_provider: bool
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]

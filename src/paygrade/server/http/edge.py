@@ -89,6 +89,30 @@ def _decoded(value: Any) -> Any:
         raise Refused("invalid_key", f"`{value}` in the path is not percent-encoded UTF-8") from None
 
 
+class NameMethods:
+    """Lets an answer to OPTIONS name every method of its path (RFC 9110, 10.2.1): Litestar's own knows those of the
+    handler that was registered first."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_methods(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 204:
+                others = [(name, value) for name, value in message["headers"] if name.lower() != b"allow"]
+                message["headers"] = [*others, (b"allow", ", ".join(sorted(_methods(scope))).encode())]
+            await send(message)
+
+        await self._app(scope, receive, send_with_methods if scope.get("method") == "OPTIONS" else send)
+
+
+def _methods(scope: Scope) -> set[str]:
+    template = scope.get("path_template")
+    return {
+        method for route in scope["litestar_app"].routes if route.path_format == template for method in route.methods
+    }
+
+
 def _request_id(scope: Scope) -> str:
     sent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
     return sent if _REQUEST_ID.fullmatch(sent) else uuid4().hex

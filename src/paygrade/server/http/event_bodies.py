@@ -204,15 +204,19 @@ def _is_json(media_type: str) -> bool:
 
 
 def _gunzipped(raw: bytes) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        data = unpacker.decompress(raw, BYTES_MAX + 1)
-    except zlib.error:
-        raise Refused("malformed_json", "the body says it is gzip and is not") from None
-    if len(data) > BYTES_MAX:
-        raise Refused("body_too_large", "the body unpacks to more than 16 MiB; send less at once")
-    if not unpacker.eof:
-        raise Refused("malformed_json", "the body is gzip without its end")
+    data, rest = b"", raw
+    while rest or not raw:
+        # A file may have several members, one behind the other: RFC 1952, 2.2.
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            data += unpacker.decompress(rest, BYTES_MAX + 1 - len(data))
+        except zlib.error:
+            raise Refused("malformed_json", "the body says it is gzip and is not, or not to its end") from None
+        if len(data) > BYTES_MAX:
+            raise Refused("body_too_large", "the body unpacks to more than 16 MiB; send less at once")
+        if not unpacker.eof:
+            raise Refused("malformed_json", "the body is gzip without its end")
+        rest = unpacker.unused_data
     return data
 
 

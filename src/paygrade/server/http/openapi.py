@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
-from inspect import getdoc, signature
+from inspect import getdoc
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -19,7 +19,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 from msgspec import Struct
 
 from paygrade.server.http.bodies import KEY_LENGTH_MAX
-from paygrade.server.http.parameters import has_keys
+from paygrade.server.http.parameters import queries
 from paygrade.server.http.problems import KINDS, MEDIA_TYPE, Problem
 
 # Any in this file: a piece of a JSON document.
@@ -142,7 +142,7 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, D
     method = next(iter(handler.http_methods - {"OPTIONS"}))
     hints = get_type_hints(handler.fn, include_extras=True)
     kinds = [] if told.media_type != "application/json" or hints["return"] is type(None) else [hints["return"]]
-    in_path, in_query = _path_parameters(route), _query_parameters(handler.fn, hints)
+    in_path, in_query = _path_parameters(route), _query_parameters(handler.fn)
     operation: Document = {
         "operationId": handler.handler_name,
         "summary": text.summary,
@@ -175,16 +175,17 @@ def _path_parameters(route: HTTPRoute) -> list[Document]:
     ]
 
 
-def _query_parameters(handler: Operation, hints: dict[str, Any]) -> list[Document]:
-    found = []
-    for name, parameter in signature(handler).parameters.items():
-        kind, *more = get_args(hints[name]) or (hints[name],)
-        for query in more:
-            if isinstance(query, QueryParameter):
-                part: Document = {"name": query.name or name, "in": "query", "required": False}
-                schema = _query_schema(kind, query, parameter.default)
-                found.append({**part, "description": query.description, "schema": schema})
-    return found
+def _query_parameters(handler: Operation) -> list[Document]:
+    return [
+        {
+            "name": query.name,
+            "in": "query",
+            "required": False,
+            "description": query.parameter.description,
+            "schema": _query_schema(query.kind, query.parameter, query.default),
+        }
+        for query in queries(handler)
+    ]
 
 
 def _query_schema(kind: Any, query: QueryParameter, default: object) -> Document:
@@ -243,7 +244,7 @@ def _codes(told: Described, text: Text, route: HTTPRoute, *, has_query: bool) ->
     by_itself = {
         ("unauthenticated",): told.needs_key,
         ("malformed_json", "invalid_body"): told.sent is not None and told.sent.kind is not None,
-        ("invalid_key",): has_keys(route.path_parameters),
+        ("invalid_key",): bool(route.path_parameters) and told.needs_key,
         ("invalid_query",): has_query,
     }
     codes = [code for codes, may in by_itself.items() if may for code in codes]

@@ -1,16 +1,19 @@
 """What an address says beside the route: keys in the path, and what is asked for behind the `?`.
 
-Law: a key in a path is one we can keep before any route sees it.
+Law: a text of an address is one we can keep before any route sees it.
 """
 
-from collections.abc import Container
-from typing import Annotated, Any
+from collections.abc import Callable
+from functools import cache
+from inspect import signature
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
-from paygrade.server.http.bodies import read_key
+from paygrade.server.http.bodies import invalid, read_key
+from paygrade.values.errors import Mistake
 from paygrade.values.text import PAGE_MAX
 
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="Page size.")]
@@ -33,13 +36,35 @@ def text(description: str, **more: Any) -> QueryParameter:
     return QueryParameter(description=description, schema_extra=more)
 
 
-def has_keys(path_parameters: Container[str]) -> bool:
-    """Whether people chose what a path names: an account with all that is its own, or a reservation."""
-    return "account" in path_parameters or "reservation" in path_parameters
+class Query(NamedTuple):
+    """What a route reads of the part behind the `?`. Any: its type, and what it is without being said."""
+
+    name: str
+    kind: Any
+    parameter: QueryParameter
+    default: Any
 
 
-def refuse_odd_keys(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard of every route: Refused `invalid_key`. Any: Litestar's own idea of handlers, users, keys and state."""
-    if has_keys(connection.path_params):
-        for name, key in connection.path_params.items():
-            read_key(key, pointer="", noun=name.replace("_", "-"))
+@cache
+def queries(handler: Callable[..., object]) -> tuple[Query, ...]:
+    """All that this function reads there."""
+    hints, found = get_type_hints(handler, include_extras=True), []
+    for name, parameter in signature(handler).parameters.items():
+        kind, *more = get_args(hints[name]) or (hints[name],)
+        found += [
+            Query(each.name or name, kind, each, parameter.default) for each in more if isinstance(each, QueryParameter)
+        ]
+    return tuple(found)
+
+
+def refuse_odd_texts(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """A guard of every route: Refused `invalid_key` or `invalid_query`. Any: Litestar's own idea of handlers, users,
+    keys and state."""
+    for name, key in connection.path_params.items():
+        read_key(key, pointer="", noun=name.replace("_", "-"))
+    if b"%00" in connection.scope["query_string"]:
+        for query in queries(handler.fn):
+            # PostgreSQL keeps no NUL in a text.
+            if "\0" in str(connection.query_params.get(query.name, "")):
+                mistake = Mistake("", f"`{query.name}` contains a NUL character; remove it")
+                raise invalid("invalid_query", "the query", [mistake])

@@ -34,6 +34,7 @@ KINDS: dict[str, Kind] = {
     "invalid_body": Kind(400, "The body is not as expected"),
     "events_rejected": Kind(400, "Some of the events are refused"),
     "too_many_events": Kind(400, "These are too many events at once"),
+    "text_too_long": Kind(400, "A text is too long to be kept"),
     "too_much_usage": Kind(400, "This is more than can be counted"),
     "invalid_key": Kind(400, "The key is not one we can keep"),
     "invalid_query": Kind(400, "The query is not as expected"),

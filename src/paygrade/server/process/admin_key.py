@@ -9,15 +9,15 @@ FILE_NAME = "admin_key"
 WAIT_S = 1.0
 
 
-def kept_key(data_dir: Path) -> str:
-    """The key kept in `data_dir`, made on first use."""
+def kept_key(data_dir: Path) -> tuple[str, bool]:
+    """The key kept in `data_dir`, made on first use; and whether this was it."""
     while True:
         try:
-            return _make(data_dir / FILE_NAME)
+            return _make(data_dir / FILE_NAME), True
         except FileExistsError:
             found = _wait_for(data_dir)
         if found is not None:
-            return found
+            return found, False
         # Whoever made the file died before writing the key.
         (data_dir / FILE_NAME).unlink(missing_ok=True)
 

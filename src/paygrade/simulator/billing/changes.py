@@ -305,9 +305,8 @@ def _failure_ahead(
 
 
 def _bill(world: World, subscription: Json, change: Change, *, behavior: str) -> None:
-    waiting = world.pending_lines.setdefault(subscription["id"], [])
-    waiting.extend(change.lines)
-    if not change.bill_now or not waiting:
+    world.await_invoice(subscription["id"], change.lines)
+    if not change.bill_now or not world.pending_lines[subscription["id"]]:
         return
     invoice = _draft(world, subscription)
     if subscription["collection_method"] == "send_invoice":
@@ -323,7 +322,7 @@ def _bill(world: World, subscription: Json, change: Change, *, behavior: str) ->
 def _hold(world: World, subscription: Json, change: Change, params: Json, discounted: list[Json] | None) -> None:
     """Keep the change back until its invoice is paid: for 23 hours at most, and not into the next period."""
     debits = {item["id"]: debit for item in change.items if (debit := world.debits.get(item["id"]))}
-    world.pending_lines.setdefault(subscription["id"], []).extend(change.lines)
+    world.await_invoice(subscription["id"], change.lines)
     period_end = min(item["current_period_end"] for item in subscription["items"]["data"])
     expires_at = min(world.at + renewals.PAYMENT_WINDOW_S, period_end)
     subscription["pending_update"] = {

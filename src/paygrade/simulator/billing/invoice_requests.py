@@ -38,14 +38,14 @@ def create_invoice(world: World, params: Json) -> Json:
         raise errors.invalid("discounts", "The simulator discounts invoices of subscriptions only.")
     method = forms.read_choice(params, "collection_method", ("charge_automatically", "send_invoice"))
     pending = forms.read_choice(params, "pending_invoice_items_behavior", ("exclude", "include"))
-    currency = forms.read_text(params, "currency") or customer["currency"] or "usd"
+    currency = forms.read_currency(params) if params.get("currency") else customer["currency"] or "usd"
     invoice = invoice_shapes.manual_invoice(
         id=world.new_id("in"),
         at=world.at,
         customer=customer,
         auto_advance=forms.read_bool(params, "auto_advance") is True,
         collection_method=method or "charge_automatically",
-        currency=currency.lower(),
+        currency=currency,
         default_payment_method=_own_card(world, customer, params),
         description=forms.read_text(params, "description") or None,
         footer=forms.read_text(params, "footer") or None,

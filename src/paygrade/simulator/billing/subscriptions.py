@@ -95,7 +95,7 @@ def cancel(world: World, id: str, params: Json) -> Json:
     if prorate:
         items = subscription["items"]["data"]
         credits = [lines.credit_line(world, subscription, item, at=world.at) for item in items]
-        world.pending_lines.setdefault(id, []).extend(filter(None, credits))
+        world.await_invoice(id, list(filter(None, credits)))
     waiting = world.pending_lines.get(id)
     if invoice_now and waiting:
         del world.pending_lines[id]
@@ -170,13 +170,16 @@ def refuse_unlike_items(items: list[Json], *, flexible: bool) -> None:
 
 
 def set_cancellation(world: World, subscription: Json, params: Json) -> None:
-    """Read `cancel_at` and `cancel_at_period_end`; the end of the last item's period is the period's end."""
+    """Read `cancel_at` and `cancel_at_period_end`, which means the first item whose period ends.
+
+    (Stripe changelog 2025-07-30: with mixed intervals it "always resolves to the earliest item period end".)
+    """
     ends = [item["current_period_end"] for item in subscription["items"]["data"]]
     flag, moment = forms.read_bool(params, "cancel_at_period_end"), forms.read_text(params, "cancel_at")
     if flag and moment:
         raise errors.invalid("cancel_at", "Set either `cancel_at` or `cancel_at_period_end`.")
     if flag:
-        _plan_end(world, subscription, max(ends), at_period_end=True)
+        _plan_end(world, subscription, min(ends), at_period_end=True)
     elif moment in ("min_period_end", "max_period_end"):
         _plan_end(world, subscription, (min if moment.startswith("min") else max)(ends), at_period_end=False)
     elif moment:
@@ -210,7 +213,7 @@ def set_trial_settings(subscription: Json, params: Json) -> None:
     wanted = forms.read_object(forms.read_object(params, "trial_settings"), "end_behavior")
     choices = ("cancel", "create_invoice", "pause")
     if behavior := forms.read_choice(wanted, "missing_payment_method", choices):
-        subscription["trial_settings"] = {"end_behavior": {"missing_payment_method": behavior}}
+        subscription["trial_settings"] = subscription_shapes.trial_settings(behavior)
 
 
 def set_collection(subscription: Json, params: Json) -> None:

@@ -4,22 +4,26 @@ from typing import Annotated
 
 from litestar import delete, get, put
 from litestar.params import FromPath
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from paygrade.server.http.bodies import read_body
-from paygrade.server.http.context import HttpRequest, InContext
+from paygrade.server.http.bodies import invalid, read_body
+from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
+from paygrade.values import text as texts
 from paygrade.values.errors import Mistake, Refused
+
+LINKS_MAX = 100
+"""Customers of one account, all of which are read whenever one of them changes."""
 
 
 class AccountStatement(Struct, frozen=True):
     """What the host application says of an account, whole: what is left out is no longer so."""
 
     name: str = ""
-    links: dict[str, tuple[str, ...]] = {}
+    links: dict[str, Annotated[tuple[str, ...], Meta(max_length=LINKS_MAX)]] = {}
     traits: dict[str, str | int | bool] = {}
 
 
@@ -44,7 +48,7 @@ async def list_accounts(
 )
 async def put_account(account: FromPath[str], request: HttpRequest, context: InContext) -> accounts.AccountView:
     said = read_body(AccountStatement, await request.body())
-    _refuse_foreign_providers(said.links, context.provider)
+    _refuse_odd_links(said.links, context)
     return await accounts.put_account(
         context.store, account=account, name=said.name, links=said.links, traits=said.traits, at=context.clock.now()
     )
@@ -52,7 +56,7 @@ async def put_account(account: FromPath[str], request: HttpRequest, context: InC
 
 @get("/v1/accounts/{account:str}", opt=describe("accounts", accounts.get_account))
 async def get_account(account: FromPath[str], context: InContext) -> accounts.AccountView:
-    return await accounts.get_account(context.store, account=account)
+    return await accounts.get_account(context.store, account=account, at=context.clock.now())
 
 
 @delete("/v1/accounts/{account:str}", opt=describe("accounts", accounts.delete_account))
@@ -70,11 +74,19 @@ async def timeline(
     return await accounts.timeline(context.store, account=account, before=before, limit=limit)
 
 
-def _refuse_foreign_providers(links: dict[str, tuple[str, ...]], known: str) -> None:
-    mistakes = tuple(
-        Mistake(f"/links/{provider}", f"unknown provider `{provider}`; known: {known}")
+def _refuse_odd_links(links: dict[str, tuple[str, ...]], context: Context) -> None:
+    foreign = tuple(
+        Mistake(f"/links/{provider}", f"unknown provider `{provider}`; known: {context.provider}")
         for provider, ids in sorted(links.items())
-        if ids and provider != known
+        if ids and provider != context.provider
     )
-    if mistakes:
-        raise Refused("unknown_provider", mistakes[0].message, mistakes)
+    if foreign:
+        raise Refused("unknown_provider", foreign[0].message, foreign)
+    odd = tuple(
+        Mistake(f"/links/{provider}/{place}", f"{texts.describe(id)} is not the id of a customer there")
+        for provider, ids in links.items()
+        for place, id in enumerate(ids)
+        if not context.customer_id.fullmatch(id)
+    )
+    if odd:
+        raise invalid("invalid_key", "a link", odd)

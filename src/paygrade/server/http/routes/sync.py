@@ -1,5 +1,6 @@
 """Billing sync: how it stands, comparing everything anew, and what was found to differ."""
 
+import re
 from typing import Annotated
 
 from litestar import get, post
@@ -12,6 +13,8 @@ from paygrade.server.http.parameters import PageSize, flag, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.sync import inbox as sync
 from paygrade.server.operations.sync import repair
+
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @get("/v1/sync/status", opt=describe("billing", sync.sync_status))
@@ -36,9 +39,9 @@ async def sweep(request: HttpRequest, context: InContext) -> repair.StartedSweep
     return await repair.start_sweep(context.store, context.provider, dry_run=wanted.dry_run, at=context.clock.now())
 
 
-@get("/v1/sync/sweeps/{sweep:int}", opt=describe("billing", repair.load_sweep, example=examples.SWEEP))
-async def get_sweep(sweep: FromPath[int], context: InContext) -> repair.Sweep:
-    return await repair.load_sweep(context.store, id=sweep)
+@get("/v1/sync/sweeps/{sweep:str}", opt=describe("billing", repair.load_sweep, example=examples.SWEEP))
+async def get_sweep(sweep: FromPath[str], context: InContext) -> repair.Sweep:
+    return await repair.load_sweep(context.store, id=int(sweep) if _NUMBER.fullmatch(sweep) else 0)
 
 
 @get("/v1/sync/drift", opt=describe("billing", repair.list_drift, example=examples.DRIFT))

@@ -2,6 +2,7 @@
 
 from litestar import post
 
+from paygrade.server.http.bodies import read_aside
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
@@ -27,9 +28,11 @@ async def stripe_webhook(request: HttpRequest, context: InContext) -> sync.Recei
         detail = "no webhook secret is set here; put the endpoint's signing secret into PAYGRADE_STRIPE_WEBHOOK_SECRET"
         raise Unavailable("webhooks_not_configured", detail)
     now = context.clock.now()
-    raw = await request.body()
+    header = request.headers.get("stripe-signature")
     try:
-        ref = context.verify(raw, request.headers.get("stripe-signature"), now)
+        context.verify.look(header, now)
+        raw = await read_aside(request)
+        ref = context.verify.verify(raw, header, now)
     except Refused:
         context.metrics.billing_events.labels(outcome="refused").inc()
         raise

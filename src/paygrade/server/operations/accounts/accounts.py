@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
+from paygrade.entitlements.findings import Finding, findings
 from paygrade.server.operations.accounts.record import (
     TimelineEntry,
     entry,
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 
 class AccountView(Struct, frozen=True):
-    """An account as it stands. `customers` are its customers at providers, by whichever way they were linked."""
+    """An account as it stands. `customers` are its customers at providers, by whichever way they were linked;
+    `findings` what of it needs a person's attention, where one account is asked for."""
 
     account: str
     name: str
@@ -37,6 +40,7 @@ class AccountView(Struct, frozen=True):
     blocks: tuple[Block, ...]
     members: tuple[Member, ...]
     since: datetime | None
+    findings: tuple[Finding, ...] = ()
 
 
 class AccountList(Struct, frozen=True):
@@ -66,8 +70,7 @@ async def put_account(
     """State an account.
 
     Create the account or state it anew. `links` say which customers of a provider it pays as. Refused
-    `link_taken` when another account links one of them.
-    Customers that are added or left out are read again.
+    `link_taken` when another account links one of them. Customers that are added or left out are read again.
     """
     clean = {provider: tuple(sorted(set(ids))) for provider, ids in sorted(links.items()) if ids}
     async with store.transaction() as tx:
@@ -89,13 +92,14 @@ async def put_account(
         return view(await record(tx, held, subject="profile", body=profile, at=at))
 
 
-async def get_account(store: "Store", *, account: str) -> AccountView:
+async def get_account(store: "Store", *, account: str, at: datetime) -> AccountView:
     """Read an account.
 
     All that is known of the account. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
-        return view((await load_account(tx, account)).account)
+        found, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
+    return replace(view(found), findings=findings(found, catalog, at))
 
 
 async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, search: str = "") -> AccountList:

@@ -213,6 +213,10 @@ class UnitOfWork:
         """Where `roll_back` may return to."""
         return len(self._undo)
 
+    def row_at(self, savepoint: int, key: Key) -> Row:
+        """A slot as it was then."""
+        return next((before for changed, before, _ in self._undo[savepoint:] if changed == key), self.row(key))
+
     def roll_back(self, savepoint: int) -> list[Key]:
         """Take back what was posted since; returns which slots that had changed."""
         undone = self._undo[savepoint:]
