@@ -12,7 +12,7 @@ from paygrade.billing.facts import Member, Override
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.sources import offers
-from paygrade.usage.balances import Balance
+from paygrade.usage.balances import Balance, Detail
 from support.samples import (
     CATALOG,
     T0,
@@ -109,6 +109,13 @@ def test_a_feature_with_roles_asks_who_it_is(member: str | None, reason: str) ->
 def test_what_is_not_known_is_denied_by_name() -> None:
     assert decide(snapshot(account_with(), CATALOG, T0), "teleport", 1, T0).reason == "unknown_feature"
     assert decide(snapshot(replay("nobody", ()), CATALOG, T0), "exports", 1, T0).reason == "unknown_account"
+
+
+def test_what_is_still_counted_of_a_feature_that_is_gone_makes_it_no_less_unknown() -> None:
+    counted = {"teleport": Balance(5, 2, detail=Detail(carried_units=7))}
+    for account in (account_with(), replay("nobody", ())):
+        decision = decide(msgspec.structs.replace(snapshot(account, CATALOG, T0), balances=counted), "teleport", 1, T0)
+        assert (decision.allowed, decision.limit, decision.used) == (False, None, None)
 
 
 def test_a_decision_says_on_which_version_and_instant_it_rests() -> None:
