@@ -75,7 +75,7 @@ def test_a_misspelt_command_is_usage_with_a_suggestion(alone: Shell) -> None:
 
 
 def test_check_exits_by_the_answer(shell: Shell, acme: str) -> None:
-    assert f"{acme} may use seats: the plan free@1 includes it [plan]" in shell.run("check", acme, "seats")
+    assert f"{acme} can use seats: free@1 includes it [plan]" in shell.run("check", acme, "seats")
     assert "[not_in_plan]" in shell.run("check", acme, "exports", code=1)
     assert shell.json("check", acme, "seats", "-n", "2", code=1)["reason"] == "limit_reached"
 

@@ -64,7 +64,7 @@ def lint(files: tuple[Path, ...], as_json: bool) -> None:
 
 def _mistakes(file: Path) -> tuple[Mistake, ...]:
     try:
-        read_catalog(file, click.get_binary_stream("stdin").read() if file == _STDIN else None)
+        read_catalog(file, sys.stdin.buffer.read() if file == _STDIN else None)
     except Refused as refused:
         return refused.mistakes
     return ()

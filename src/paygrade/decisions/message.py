@@ -4,6 +4,8 @@ Laws: every reason has its words; the sentence follows from the decision alone, 
 the same; it names nothing that the decision does not.
 """
 
+from typing import Any
+
 from msgspec import structs
 
 from paygrade.decisions.decide import Decision
@@ -35,18 +37,19 @@ _WHY = {
 class DecisionView(Decision, frozen=True, gc=False):
     """A decision as it is shown.
 
-    `message` says it in one plain sentence. `exact`: nothing is counted, or the counts are those of the transaction that
-    this answer comes from. Otherwise they are as last known, and another process may have counted more meanwhile.
+    `message` says it in one plain sentence. `exact`: nothing is counted, or the counts are those of the transaction
+    that this answer comes from. Otherwise they are as last known, and another process may have counted more meanwhile.
     """
 
     message: str = ""
     exact: bool = False
 
 
-def view(decision: Decision, *, counted: bool) -> DecisionView:
+def shown(decision: Decision, *, counted: bool) -> DecisionView:
     """The decision with its words. `counted`: in a transaction that holds as long as the answer is true."""
     exact = not decision.stale and (counted or decision.limit is None)
-    return DecisionView(*structs.astuple(decision), message(decision), exact)
+    fields: tuple[Any, ...] = (*structs.astuple(decision), message(decision), exact)  # Any: of every type
+    return DecisionView(*fields)
 
 
 def message(decision: Decision) -> str:

@@ -11,7 +11,7 @@ from msgspec import json, structs
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Override
 from paygrade.decisions.decide import Decision, decide
-from paygrade.decisions.message import DecisionView, message, view
+from paygrade.decisions.message import DecisionView, message, shown
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.model import Reason
 from paygrade.entitlements.sources import offers
@@ -68,16 +68,16 @@ def test_a_full_team_reads_as_support_would_say_it() -> None:
 
 
 def test_a_view_is_the_decision_with_its_words() -> None:
-    shown = view(SEATS, counted=True)
-    assert json.decode(json.encode(shown), type=Decision) == SEATS
-    assert json.decode(json.encode(shown), type=DecisionView) == shown
-    assert shown.message == message(SEATS)
-    assert bool(shown) is bool(SEATS)
+    seen = shown(SEATS, counted=True)
+    assert json.decode(json.encode(seen), type=Decision) == SEATS
+    assert json.decode(json.encode(seen), type=DecisionView) == seen
+    assert seen.message == message(SEATS)
+    assert bool(seen) is bool(SEATS)
 
 
 def test_counts_are_exact_where_they_were_counted_for_the_answer() -> None:
     override = operator_fact("override:api_calls", Override("api_calls", limit=None, unlimited=True))
     uncounted = decide(snapshot(account_with(subscription(), facts=(override,)), CATALOG, T0), "api_calls", 1, T0)
-    assert [view(SEATS, counted=counted).exact for counted in (True, False)] == [True, False]
-    assert [view(uncounted, counted=counted).exact for counted in (True, False)] == [True, True]
-    assert not view(structs.replace(SEATS, stale=True), counted=True).exact
+    assert [shown(SEATS, counted=counted).exact for counted in (True, False)] == [True, False]
+    assert [shown(uncounted, counted=counted).exact for counted in (True, False)] == [True, True]
+    assert not shown(structs.replace(SEATS, stale=True), counted=True).exact
