@@ -378,5 +378,8 @@ class TablesTransaction(RepairTables, ChangeTables, ClaimTables):
 
     # The catalog
 
+    def _catalogs_in_force(self) -> Catalog:
+        return self._catalogs_load().catalog
+
     def _catalogs_load(self) -> SavedCatalog:
         return SavedCatalog(self._tables.catalog, {}, "", START, "simulation")
