@@ -83,7 +83,7 @@ def test_check_exits_by_the_answer(shell: Shell, acme: str) -> None:
 def test_explain_shows_sources_facts_and_their_causes(shell: Shell, acme: str) -> None:
     shell.run("accounts", "override", acme, "exports", "--on", "--reason", "pilot until spring")
     told = shell.run("explain", acme, "exports")
-    assert "an operator's override allows it [override], “pilot until spring”" in told
+    assert "an override allows it [override], “pilot until spring”" in told
     assert "decides\toverride\ton" in told
     assert "override of `exports`: on (pilot until spring)" in told
     assert shell.json("explain", acme, "exports")["decision"]["reason"] == "override"

@@ -78,9 +78,13 @@ _STDIN = Path("-")
 
 
 @catalog.command()
-def schema() -> None:
+@as_json
+def schema(as_json: bool) -> None:
     """Print the JSON Schema of the catalog's file, for editors that complete and check it."""
-    click.echo(json.dumps(json_schema(), indent=2))
+    if as_json:
+        show_json(json_schema())
+    else:
+        click.echo(json.dumps(json_schema(), indent=2))
 
 
 @catalog.command()
