@@ -181,6 +181,13 @@ def test_what_is_not_known_is_denied_by_name() -> None:
     assert decide(snapshot(replay("nobody", ()), CATALOG, T0), "exports", 1, T0).reason == "unknown_account"
 
 
+def test_what_is_still_counted_of_a_feature_that_is_gone_makes_it_no_less_unknown() -> None:
+    counted = {"teleport": Balance(5, 2, detail=Detail(carried_units=7))}
+    for account in (account_with(), replay("nobody", ())):
+        decision = decide(msgspec.structs.replace(snapshot(account, CATALOG, T0), balances=counted), "teleport", 1, T0)
+        assert (decision.allowed, decision.limit, decision.used) == (False, None, None)
+
+
 def test_a_decision_says_on_which_version_and_instant_it_rests() -> None:
     decision = decide(snapshot(account_with(subscription()), CATALOG, T0), "retention", 1, T0)
     assert (decision.version, decision.as_of, decision.value) == ("7.1", T0, 90)

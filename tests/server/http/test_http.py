@@ -154,6 +154,21 @@ def test_an_account_key_that_cannot_be_printed_is_refused(api: Api, key: str) ->
     assert told["code"] in ("invalid_key", "invalid_body")
 
 
+def test_every_answer_words_a_decision_alike_and_says_whether_its_counts_are_exact(api: Api, acme: str) -> None:
+    asked = {"account": acme, "feature": "api_calls", "quantity": 10**9}
+    here = {"feature": "api_calls", "quantity": 10**9}
+    checked = api.ok("POST", "/v1/check", json=asked)
+    used = api.ok("POST", "/v1/consume", json={**asked, "id": "too_many"})["decision"]
+    held = api.ok("POST", "/v1/reservations", json={**asked, "id": "held"})["decision"]
+    explained = api.ok("POST", f"/v1/accounts/{acme}/explain", json=here)["decision"]
+    every = api.ok("GET", f"/v1/accounts/{acme}/decisions")["decisions"]
+    said = f"{acme} can't use {10**9} api_calls: 0 of 1000 are in use"
+    assert [it["message"] for it in (checked, used, held, explained)] == [said] * 4
+    assert [it["exact"] for it in (checked, used, held, explained)] == [False, True, True, True]
+    assert (every["api_calls"]["exact"], every["retention"]["exact"]) == (False, True)
+    assert every["retention"]["message"] == f"{acme} can use retention: free@1 includes it"
+
+
 def test_a_path_that_is_not_utf_8_is_refused(api: Api) -> None:
     assert api.problem(400, "GET", "/v1/accounts/%ff")["code"] == "invalid_key"
 

@@ -19,6 +19,8 @@ DECISION = {
     "version": "3.7",
     "stale": False,
     "limited_by": None,
+    "message": "acme can use exports: pro@1 includes it",
+    "exact": True,
 }
 
 DECISIONS = {
