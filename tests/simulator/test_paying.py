@@ -82,3 +82,17 @@ def test_what_the_simulator_lacks_is_refused_and_not_left_out(simulated: Simulat
     subscription = simulated.subscribe(automatic_tax={"enabled": False})
     with pytest.raises(stripe.InvalidRequestError, match=r"[Ss]imulator"):
         simulated.update(subscription.id, **params)
+
+
+@pytest.mark.parametrize(("behavior", "status"), [("cancel", "canceled"), ("pause", "paused")])
+def test_a_trial_without_a_card_ends_as_set_whatever_the_price(
+    simulated: Simulated, behavior: str, status: str
+) -> None:
+    free = simulated.subscribe(
+        simulated.customer(None),
+        simulated.price(0),
+        trial_period_days=3,
+        trial_settings={"end_behavior": {"missing_payment_method": behavior}},
+    )
+    simulated.advance("3d")
+    assert simulated.status(free.id) == status

@@ -218,8 +218,6 @@ def test_a_trial_of_an_old_version_goes_on_as_active() -> None:
         ({}, {"default_source": {"id": "card_1"}}),
         ({"collection_method": "send_invoice"}, {}),
         ({"collection_method": None, "billing": "send_invoice"}, {}),
-        ({"items": {"data": [line(price={"id": "free", "unit_amount": 0})]}}, {}),
-        ({"items": {"data": [line(price=None, plan={"id": "free", "amount": 0})]}}, {}),
         ({"items": {"data": [line(quantity=0)]}}, {}),
     ],
 )
