@@ -121,6 +121,7 @@ def _set_plain_fields(subscription: Json, params: Json, *, payment_method: str |
         subscription["default_payment_method"] = payment_method
     subs.set_collection(subscription, params)
     subs.set_trial_settings(subscription, params)
+    subs.set_payment_settings(subscription, params)
     subs.set_cancellation_details(subscription, params)
     if "pause_collection" in params:
         subscription["pause_collection"] = _read_collection_pause(params)
