@@ -33,11 +33,12 @@ class TopUps(Claims[SavedTopUp]):
     ROW = SavedTopUp
     COLUMNS = SavedTopUp.__struct_fields__
 
-    async def check(self, customer: str) -> None:
-        """Have those that a customer has paid looked at: their money may have gone back."""
-        await self._connection.execute(
+    async def check(self, customer: str) -> bool:
+        """Have those that a customer has paid looked at: their money may have gone back. False: there are none."""
+        cursor = await self._connection.execute(
             "update top_ups set to_check = true, retry_at = null where customer = %s and state = 'paid'", (customer,)
         )
+        return cursor.rowcount > 0
 
     async def states(
         self, account: str, credit: str, *, window_at: datetime

@@ -47,12 +47,20 @@ class Bought:
         for event in reversed(listed):
             payload = event.to_dict()
             await receive_event(self.store, ref=refs(payload), body=b"{}", at=self.desk.at)
-        while claims := await take(self.store, SUBJECTS, limit=10, at=self.desk.at):
-            for claim in claims:
-                await sync_subject(self.store, self.desk.provider, self.desk, claim)
-        while open_ones := await take(self.store, TOP_UPS, limit=1, at=self.desk.at):
-            for each in open_ones:
-                await buy_top_up(self.store, self.desk.commands, self.desk, each)
+        while await self._read() + await self._look():
+            self.desk.let_pass("subjects")
+
+    async def _read(self) -> int:
+        claims = await take(self.store, SUBJECTS, limit=10, at=self.desk.at)
+        for claim in claims:
+            await sync_subject(self.store, self.desk.provider, self.desk, claim)
+        return len(claims)
+
+    async def _look(self) -> int:
+        claims = await take(self.store, TOP_UPS, limit=10, at=self.desk.at)
+        for claim in claims:
+            await buy_top_up(self.store, self.desk.commands, self.desk, claim)
+        return len(claims)
 
     async def share(self) -> Share:
         found = await read_balance(self.store, Snapshots(), account="acme", pool="ai_credits", at=self.desk.at)
