@@ -63,6 +63,7 @@ PRICE = Record(
         "currency": need("usd", CURRENCY),
         "interval": need("month"),
         "interval_count": may(POSITIVE),
+        "part": may(about="What it is paid for: each of the quantity, once whatever the quantity, or what is used."),
         "stripe": may(text("the lookup key or id of a price at Stripe")),
     },
     keyed=True,
