@@ -22,7 +22,7 @@ def _waits(row: ClaimedRow, values: Mapping[str, Any]) -> bool:
     return (
         change.done_fence is None
         and unresolved
-        and (change.state != "scheduled" or change.undo or due)
+        and (change.state != "scheduled" or change.undo or change.error is not None or due)
         and not change.is_manual
     )
 
@@ -90,15 +90,15 @@ class ChangeTables(ClaimTables):
         rows = [change for change in self._of(account) if change.state in UNDER_WAY]
         return tuple(sorted(rows, key=lambda change: change.asked_at))
 
-    def _plan_changes_latest_of_plan(self, account: str, subscription: str) -> PlanChange | None:
+    def _plan_changes_of_plans(self, account: str) -> tuple[PlanChange, ...]:
         def went(change: PlanChange) -> bool:
             its = change.settlement
             plans = (its.plan_before, its.plan_after) if its is not None else (None, None)
             before, after = ((ref or "").partition("@")[0] for ref in plans)
             return before != after
 
-        found = [c for c in self._of(account) if (c.subscription, c.state) == (subscription, "applied") and went(c)]
-        return max(found, key=lambda change: (change.resolved_at, change.asked_at), default=None)
+        found = [change for change in self._of(account) if change.state == "applied" and went(change)]
+        return tuple(sorted(found, key=lambda change: (change.resolved_at, change.asked_at), reverse=True))
 
     def _plan_changes_note_reverted(self, account: str, id: str, *, by: str) -> None:
         row: ClaimedRow = self._get("plan_changes", (account, id))

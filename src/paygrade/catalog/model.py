@@ -169,8 +169,17 @@ class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
 Term = Switch | Setting | Allowance
 
 
+Part = Literal["quantity", "flat", "usage"]
+"""What a price is paid for: each of the quantity bought; the plan or add-on as such, once; or what is used of it."""
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
 class Price(Struct, frozen=True):
-    """What a plan or add-on costs for an interval. `stripe` is a price's lookup key or id at the provider."""
+    """What a plan or add-on costs for an interval. `stripe` is a price's lookup key or id at the provider.
+
+    Prices of one `part` are alternatives; who buys the plan or add-on buys one of each part. Of usage `amount` is what
+    a unit costs, 0 where only the provider knows.
+    """
 
     key: str
     amount: int
@@ -178,6 +187,7 @@ class Price(Struct, frozen=True):
     interval: Interval
     interval_count: int = 1
     stripe: str | None = None
+    part: Part = "quantity"
 
 
 class Plan(Struct, frozen=True):
@@ -270,8 +280,15 @@ class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
     seats: OverSeats = "suspend"
 
 
+Reversal = Literal["take_back", "keep"]
+"""What becomes of units that were paid for when the money goes back."""
+
+
 class TopUp(Struct, frozen=True):
-    """Buy `add` credits for `amount` minor units when fewer than `below` are left, `at_most` times in each `every`."""
+    """Buy `add` credits for `amount` minor units when fewer than `below` are left, `at_most` times in each `every`.
+
+    `refund`, `dispute`: what becomes of them when the payment is refunded, or disputed and not won.
+    """
 
     credit: str
     below: int
@@ -280,6 +297,8 @@ class TopUp(Struct, frozen=True):
     every: Every
     amount: int
     currency: str
+    refund: Reversal = "take_back"
+    dispute: Reversal = "take_back"
 
 
 class Policies(Struct, frozen=True):

@@ -41,6 +41,7 @@ from paygrade.catalog.shapes import (
 )
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS, SOLD
 from paygrade.catalog.windows import CURRENCY, Window
+from paygrade.values.errors import Location
 
 _PlanOrAddOn = TypeVar("_PlanOrAddOn", Plan, AddOn)
 
@@ -62,6 +63,7 @@ PRICE = Record(
         "currency": need("usd", CURRENCY),
         "interval": need("month"),
         "interval_count": may(POSITIVE),
+        "part": may(about="What it is paid for: each of the quantity, once whatever the quantity, or what is used."),
         "stripe": may(text("the lookup key or id of a price at Stripe")),
     },
     keyed=True,
@@ -120,14 +122,13 @@ def json_schema() -> Schema:
 
 
 def parse(
-    document: object, *, lines: Mapping[str, int] = {}, version: int = 1, previous: Catalog | None = None
+    document: object, *, lines: Mapping[str, Location] = {}, version: int = 1, previous: Catalog | None = None
 ) -> Catalog:
     """Parse a whole catalog document: mappings, lists, texts, whole numbers and booleans.
 
-    `lines` maps JSON Pointers into the document to line numbers. `version` is the catalog's own; plans and add-ons
-    count theirs from `previous`: unchanged ones keep it, changed ones get the next, also where they were not sold for a
-    while. Raises Refused
-    (`catalog_invalid`) with all mistakes, in the order of their lines.
+    `lines` maps JSON Pointers into the document to where that stands in its text. `version` is the catalog's own;
+    plans and add-ons count theirs from `previous`: unchanged ones keep it, changed ones get the next, also where they
+    were not sold for a while. Raises Refused (`catalog_invalid`) with all mistakes, in the order of their lines.
     """
     mistakes = Mistakes(lines)
     root = Node(document, "", mistakes).fields(*DOCUMENT.fields)

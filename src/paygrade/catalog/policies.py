@@ -235,6 +235,8 @@ _TOP_UP = Record(
             {"amount": need("2000", POSITIVE, "In minor units, for `add` credits."), "currency": need("usd", CURRENCY)},
             example="{ amount: 2000, currency: usd }",
         ),
+        "refund": may(about="What becomes of the credits that are left when the payment is refunded."),
+        "dispute": may(about="The same when it is disputed, until the dispute is won."),
     },
     keyed=True,
 )

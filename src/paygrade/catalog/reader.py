@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from paygrade.values.errors import MISTAKES_MAX, Mistake, Refused
+from paygrade.values.errors import MISTAKES_MAX, Location, Mistake, Refused
 from paygrade.values.text import _UNPRINTABLE, QUANTITY_MAX, describe, is_integer, is_key, one_of
 
 _Option = TypeVar("_Option", bound=str)
@@ -22,9 +22,10 @@ def refused(mistakes: Collection[Mistake]) -> Refused:
 
 
 class Mistakes:
-    """The mistakes found so far. `lines` maps JSON Pointers to lines; a place without one has its parent's."""
+    """The mistakes found so far. `lines` maps JSON Pointers to where they stand; a place without one stands where its
+    parent does."""
 
-    def __init__(self, lines: Mapping[str, int]) -> None:
+    def __init__(self, lines: Mapping[str, Location]) -> None:
         self._lines = lines
         self._found: list[Mistake] = []
         self.defined: dict[str, Mapping[str, Any]] = {}
@@ -34,7 +35,7 @@ class Mistakes:
         return len(self._found)
 
     def add(self, pointer: str, message: str) -> None:
-        self._found.append(Mistake(pointer, message, self._line(pointer)))
+        self._found.append(Mistake(pointer, message, *self._location(pointer)))
 
     def unknown(self, noun: str, name: object, known: Collection[str]) -> str:
         """Say that there is no such name, with the nearest one or, when they are few, all of them."""
@@ -51,10 +52,10 @@ class Mistakes:
         if self._found:
             raise refused(self._found)
 
-    def _line(self, pointer: str) -> int | None:
+    def _location(self, pointer: str) -> Location | tuple[None, None]:
         while pointer not in self._lines:
             if not pointer:
-                return None
+                return None, None
             pointer = pointer.rpartition("/")[0]
         return self._lines[pointer]
 

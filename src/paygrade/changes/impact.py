@@ -5,7 +5,7 @@ a window is never forgotten unless the rule, or a window that begins anew, says 
 worked out here alike.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Literal
@@ -88,6 +88,33 @@ def match_rule(
         ):
             return Matched(number, rule)
     return Matched(0, PlanChangeRule())
+
+
+class Cooling(Struct, frozen=True):
+    """What the rule of a plan change holds back until `until`: to go back, or there again, to one of `plans` hands out
+    nothing anew, by whomever. `change` of this `subscription` began it, `changes` are all since then."""
+
+    subscription: str
+    change: str
+    until: datetime
+    plans: frozenset[str]
+    changes: frozenset[str]
+
+
+def cooling_for(
+    coolings: Iterable[Cooling], subscriptions: Collection[str], before: Plan | None, after: Plan | None, at: datetime
+) -> Cooling | None:
+    """What holds a change of these subscriptions between these plans back: of several, the one that began first, since
+    the others came of going back and forth. None: nothing."""
+    if before is None or after is None or before.key == after.key:
+        return None
+    found = [one for one in coolings if one.subscription in subscriptions and after.key in one.plans]
+    return min((one for one in found if at < one.until), key=lambda one: -len(one.changes), default=None)
+
+
+def held_back(matched: Matched, cooling: Cooling | None) -> Matched:
+    """The rule without what it would hand out: what is used stays used."""
+    return matched if cooling is None else replace(matched, rule=replace(matched.rule, usage="keep"))
 
 
 class Impact(Struct, frozen=True):

@@ -89,7 +89,7 @@ def price_differences(
         old = positions(before, standing.subscription, catalog, at)
         new = positions(after, standing.subscription, catalog, at)
         for one, other in zip(old, new, strict=True):
-            if one.bought is None or one.bought.key != plan or not one.item.quantity:
+            if one.bought is None or one.bought.key != plan or not one.item.quantity or one.part == "usage":
                 continue
             price = one.price
             later = other.bought.prices.get(price.key) if other.bought is not None and price is not None else None

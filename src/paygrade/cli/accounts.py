@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from paygrade.cli import members, plan_changes
+from paygrade.cli import members, plan_changes, rebuild
 from paygrade.cli.api import call, path
 from paygrade.cli.output import MOMENT, as_json, confirm, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant, sentence
@@ -16,7 +16,7 @@ def accounts() -> None:
     """See and state accounts, overrides and blocks, and change plans."""
 
 
-for _command in (*plan_changes.COMMANDS, members.member, members.members, members.seats):
+for _command in (*plan_changes.COMMANDS, members.member, members.members, members.seats, rebuild.rebuild):
     accounts.add_command(_command)
 
 

@@ -27,7 +27,8 @@ class PlanChanges(Claims[ClaimedChange]):
     """Plan changes within one transaction.
 
     One waits while there is something to do at the provider: one that is scheduled once it is `late` after its time, as
-    no fact has told of it by then; one that is applied while its schedule stands, to let go of that.
+    no fact has told of it by then, and as soon as there is a doubt about it (`error`); one that is applied while its
+    schedule stands, to let go of that.
     """
 
     TABLE = "plan_changes"
@@ -36,7 +37,7 @@ class PlanChanges(Claims[ClaimedChange]):
         (
             """done_fence is null and (state in ('asked', 'pending', 'scheduled') or schedule is not null)
                and state not in ('failed', 'canceled')
-               and (state <> 'scheduled' or undo or effective_at + %(late)s <= %(at)s)
+               and (state <> 'scheduled' or undo or error is not null or effective_at + %(late)s <= %(at)s)
                and subject not like 'subscription:%%'""",
             "asked_at",
         ),
@@ -93,16 +94,17 @@ class PlanChanges(Claims[ClaimedChange]):
             (account,),
         )
 
-    async def latest_of_plan(self, account: str, subscription: str) -> PlanChange | None:
-        """The change that went to another plan last, whatever else was changed or done since."""
-        return await self._known(
+    async def of_plans(self, account: str) -> tuple[PlanChange, ...]:
+        """Those that went to another plan, the latest first, whatever else was changed or done since; as many as can
+        still hold something back."""
+        return await self._many(
             """
-            account = %s and subscription = %s and state = 'applied'
+            account = %s and state = 'applied'
             and split_part(settlement ->> 'plan_before', '@', 1)
                 is distinct from split_part(settlement ->> 'plan_after', '@', 1)
-            order by resolved_at desc, asked_at desc limit 1
+            order by resolved_at desc, asked_at desc limit 50
             """,
-            (account, subscription),
+            (account,),
         )
 
     async def of_account(self, account: str, *, limit: int) -> tuple[PlanChange, ...]:

@@ -1,10 +1,11 @@
 """Rows of top-ups: units that are bought by themselves, and how each purchase stands.
 
 Laws: a credit of an account has at most one open top-up; a row leaves `asked` in the transaction that grants its units,
-or that says why there are none.
+or that says why there are none; what went back of its money is saved in the one that takes units back for it.
 """
 
 from datetime import datetime
+from typing import Literal
 
 from paygrade.catalog.model import TopUp
 from paygrade.postgres.claims import Claims
@@ -12,12 +13,14 @@ from paygrade.usage.top_ups import TopUpPurchase, TopUpState
 
 
 class SavedTopUp(TopUpPurchase, frozen=True):
-    """A top-up as saved: `window_at` began the window of the policy it counts in, `round_at` its present round."""
+    """A top-up as saved: `window_at` began the window of the policy it counts in, `round_at` its present round.
+    `to_check`: its money may have gone back."""
 
     window_at: datetime
     round_at: datetime
     attempts: int = 0
     fence: int = 0
+    to_check: bool = False
 
 
 class TopUps(Claims[SavedTopUp]):
@@ -25,16 +28,25 @@ class TopUps(Claims[SavedTopUp]):
 
     TABLE = "top_ups"
     KEY = ("account", "id")
-    WAITING = (("state = 'asked'", "asked_at"),)
-    OPEN = "state = 'asked'"
+    WAITING = (("state = 'asked'", "asked_at"), ("to_check and state = 'paid'", "asked_at"))
+    OPEN = "(state = 'asked' or to_check)"
     ROW = SavedTopUp
     COLUMNS = SavedTopUp.__struct_fields__
 
-    async def states(self, account: str, credit: str, *, window_at: datetime) -> tuple[TopUpState, ...]:
+    async def check(self, customer: str) -> bool:
+        """Have those that a customer has paid looked at: their money may have gone back. False: there are none."""
+        cursor = await self._connection.execute(
+            "update top_ups set to_check = true, retry_at = null where customer = %s and state = 'paid'", (customer,)
+        )
+        return cursor.rowcount > 0
+
+    async def states(
+        self, account: str, credit: str, *, window_at: datetime
+    ) -> tuple[TopUpState | Literal["reversed"], ...]:
         """How those of one credit stand that count in the window that began then, or are still open."""
         cursor = await self._connection.execute(
             """
-            select state from top_ups
+            select case when reversed > 0 then 'reversed' else state end from top_ups
             where account = %s and credit = %s and (window_at = %s or state = 'asked') order by asked_at
             """,
             (account, credit, window_at),

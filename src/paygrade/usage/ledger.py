@@ -253,6 +253,12 @@ def committed_price(
     return max(0, min(price(entitlement, own, quantity, properties), held.credits))
 
 
+def takes_rollover(entitlement: Entitlement) -> bool:
+    """Whether units are carried into the window this counts in: nothing is from before the subscription's own first."""
+    window, begun = entitlement.from_at, entitlement.begun_at
+    return bool(entitlement.rollover) and window is not None and begun is not None and window > begun
+
+
 def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, elapsed: Fraction = Fraction(0)) -> int:
     """What is to be added to what is used of a window when its units change from `units_before` to `units_after`.
 

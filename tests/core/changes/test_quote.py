@@ -23,7 +23,7 @@ from paygrade.billing.facts import (
 from paygrade.catalog.grandfathering import Grandfathering, succeed
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse
-from paygrade.changes.impact import Violation
+from paygrade.changes.impact import Cooling, Violation
 from paygrade.changes.quote import Quote, quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
@@ -134,12 +134,13 @@ def asked(
     at: datetime = FEB14,
     calls: int = 0,
     levels: dict[str, int] | None = None,
+    coolings: tuple[Cooling, ...] = (),
 ) -> Quote:
     """The quote, with so many calls used in the window that runs, and so much held of each level."""
     seen = snapshot(known, sold, at)
     window = seen.segments[0].entitlements["calls"].from_at
     balances = {"calls": Balance(calls, 0, window), **{k: Balance(n) for k, n in (levels or {}).items()}}
-    return quote(known, sold, replace(seen, balances=balances), wanted, at)
+    return quote(known, sold, replace(seen, balances=balances), wanted, at, coolings=coolings)
 
 
 def deltas(made: Quote) -> dict[str, tuple[str, str, str]]:

@@ -19,9 +19,9 @@ from paygrade.server.operations.accounts.accounts import (
     get_account,
     list_accounts,
     put_account,
-    rebuild,
     timeline,
 )
+from paygrade.server.operations.accounts.rebuild import rebuild
 from paygrade.server.operations.accounts.statements import (
     delete_block,
     delete_member,
@@ -104,7 +104,7 @@ async def test_what_nobody_knows_is_refused_by_name(store: Store) -> None:
         lambda: entitlements(store, account="nobody", as_of=T0, now=T0),
         lambda: get_account(store, account="nobody", at=T0),
         lambda: timeline(store, account="nobody"),
-        lambda: rebuild(store, account="nobody"),
+        lambda: rebuild(store, account="nobody", at=T0),
         lambda: delete_account(store, account="nobody", at=T0),
         lambda: put_override(store, account="nobody", override=override, at=T0),
         lambda: put_block(store, account="nobody", block=block, at=T0),
@@ -350,7 +350,7 @@ async def test_two_processes_stating_things_at_once_lose_nothing(store: Store, d
     view = await get_account(store, account="acme", at=T0)
     assert {override.feature: override.limit for override in view.overrides} == {"seats": 15, "api_calls": 15}
     assert view.version == 31
-    assert (await rebuild(store, account="acme")).version == 31
+    assert (await rebuild(store, account="acme", at=T0)).differences == ()
     assert await get_account(store, account="acme", at=T0) == view
 
 

@@ -23,7 +23,7 @@ from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.top_ups import GIVEN_UP, TOP_UPS, Outcome, buy_top_up, note
 from paygrade.usage.entries import derived
-from paygrade.usage.top_ups import Bill, Order, TopUpPurchase
+from paygrade.usage.top_ups import Bill, Order, Returned, TopUpPurchase
 from support.billing import Billing, billing
 from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
@@ -230,6 +230,9 @@ class Stopping:
         if self._left == 0:
             raise Stopped
         return bill
+
+    def returned(self, order: Order) -> Returned:
+        return self._desk.commands.returned(order)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

@@ -239,12 +239,12 @@ async def test_a_move_that_is_stopped_at_any_step_is_whole_or_has_not_happened(
     names = [f"a{number:02}" for number in range(40)]
     await kept(store, *names)
     migration = await start(store)
-    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 5
+    assert await stop_at_every_step(store, monkeypatch, migration.id, names) >= 8
     let_pass(database_url, "plan_migration_accounts")
     await work(store)
     assert (await get_migration(store, id=migration.id)).done == 40
     await roll_back_migration(store, id=migration.id)
-    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 5
+    assert await stop_at_every_step(store, monkeypatch, migration.id, names) >= 8
     let_pass(database_url, "plan_migration_accounts")
     await work(store)
     assert (await get_migration(store, id=migration.id)).rolled_back == 40
@@ -255,7 +255,7 @@ async def stop_at_every_step(store: Store, monkeypatch: pytest.MonkeyPatch, id: 
     for stopped_at in itertools.count():
         (claimed,) = await take(store, MOVES, limit=1, at=AT)
         with monkeypatch.context() as patched:
-            patched.setattr(psycopg.AsyncConnection, "execute", _stopping(stopped_at))
+            patched.setattr(psycopg.AsyncConnection, "wait", _stopping(stopped_at))
             task = asyncio.create_task(migrate_account(store, claimed, at=AT))
             await asyncio.gather(task, return_exceptions=True)
         await whole(store, id, names)
@@ -266,14 +266,15 @@ async def stop_at_every_step(store: Store, monkeypatch: pytest.MonkeyPatch, id: 
 
 
 def _stopping(stopped_at: int) -> Any:
-    """The `execute` of a connection, during which whoever asks is cancelled at the statement of this number."""
-    execute, numbers = psycopg.AsyncConnection.execute, itertools.count()
+    """The `wait` of a connection, during which whoever waits is cancelled at the statement of this number; the
+    beginning and the end of a transaction are statements, too."""
+    wait, numbers = psycopg.AsyncConnection.wait, itertools.count()
 
     async def stopping(connection: Any, *args: Any, **named: Any) -> Any:  # Any: whatever psycopg takes
         task = asyncio.current_task()
         if next(numbers) == stopped_at and task is not None:
             task.cancel()
-        return await execute(connection, *args, **named)
+        return await wait(connection, *args, **named)
 
     return stopping
 

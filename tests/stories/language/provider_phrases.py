@@ -79,7 +79,9 @@ class Provider:
             if key not in self._sold:
                 raise ValueError(f"nothing is sold as `{key}`; sell it first with `provider: sells {key}`")
             price = self._sold[key]
-            recurring = {"interval": price.interval, "interval_count": price.interval_count}
+            recurring: Json = {"interval": price.interval, "interval_count": price.interval_count}
+            if price.part == "usage":
+                recurring["usage_type"] = "metered"
             self.put_on_sale(key, amount=price.amount, currency=price.currency, recurring=recurring)
         return self._prices[key]
 

@@ -6,6 +6,7 @@ answers is either understood whole or the call is Unavailable: nothing is half-r
 API version this release was written for, whatever the account's default is.
 """
 
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from paygrade.billing import facts
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.connection import Gone, StripeConnection, not_understood
-from paygrade.providers.stripe.events import TYPES, ListedEvent, listed_event
+from paygrade.providers.stripe.events import TEST_TYPES, TYPES, ListedEvent, listed_event
 from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.providers.stripe.pages import Page, created_before, page_of, page_of_customers
 from paygrade.providers.stripe.planned_prices import PlannedPrices
@@ -32,6 +33,18 @@ _ACCOUNT = "acct_"
 """How the id of an account begins that stands for a customer."""
 _CUSTOMERS = "customers:"
 """Where a sweep goes on after the last subscription, and the customer it goes on after."""
+
+
+_OWNED = (
+    ("sub_sched_", "subscription_schedules"),
+    ("sub_", "subscriptions"),
+    ("in_", "invoices"),
+    *((prefix, "charges") for prefix in ("ch_", "py_")),
+    *((prefix, "disputes") for prefix in ("du_", "dp_")),
+    *((prefix, "refunds") for prefix in ("re_", "pyr_")),
+)
+"""How ids begin of what belongs to a customer, and where it is found."""
+_OF_A_CHARGE = frozenset({"disputes", "refunds"})
 
 
 class Redirect(Struct, frozen=True):
@@ -61,10 +74,11 @@ class StripeProvider:
             timeout_s=timeout_s,
         )
         self._planned = PlannedPrices(self._find)
+        self._is_test = "_test_" in api_key  # https://docs.stripe.com/keys#obtain-api-keys
 
     def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
-        """Read `stripe:cus_…` whole; `stripe:sub_…`, `stripe:sub_sched_…` and `stripe:in_…` give the Redirect to
-        their customer, `stripe:clock_…` to all who live by this test clock.
+        """Read `stripe:cus_…` whole; what else subjects are named after (`_OWNED`) gives the Redirect to its customer,
+        `stripe:clock_…` to all who live by this test clock.
 
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
         without subscriptions; in arrears one more, and one for each subscription that is; one for each price
@@ -73,14 +87,12 @@ class StripeProvider:
         its own id. None means that Stripe never heard of the customer, or that an invoice has none. Raises Unavailable.
         """
         id = subject.removeprefix("stripe:")
-        if id.startswith("sub_sched_"):
-            return self._owner_of(f"/v1/subscription_schedules/{_quoted(id)}")
-        if id.startswith("sub_"):
-            return self._owner_of(f"/v1/subscriptions/{_quoted(id)}") or self._ownerless(id)
         if id.startswith("clock_"):
             return self._living_by(id)
-        if id.startswith("in_"):
-            return self._owner_of(f"/v1/invoices/{_quoted(id)}")
+        for prefix, place in _OWNED:
+            if id.startswith(prefix):
+                owner = self._owner_of(place, id)
+                return self._ownerless(id) if owner is None and place == "subscriptions" else owner
         subscriptions = self._subscriptions_of(id, known_live)
         payload = _expanded_customer(subscriptions)
         if payload is None and id.startswith(_ACCOUNT):
@@ -153,15 +165,22 @@ class StripeProvider:
 
     def iter_events_since(self, since: datetime) -> Iterator[ListedEvent]:
         """Events that concern access, created at `since` or later, newest first. Stripe keeps them for 30 days."""
-        for event in self._pages("/v1/events", created={"gte": int(since.timestamp())}, types=TYPES):
+        listed = (self._events(since, types) for types in (TYPES, TEST_TYPES)[: 1 + self._is_test])
+        yield from heapq.merge(*listed, key=lambda event: event.created_at, reverse=True)
+
+    def _events(self, since: datetime, types: Sequence[str]) -> Iterator[ListedEvent]:
+        for event in self._pages("/v1/events", created={"gte": int(since.timestamp())}, types=types):
             try:
                 yield listed_event(event)
             except Refused as mistake:
                 raise not_understood(mistake.detail) from mistake
 
-    def _owner_of(self, path: str) -> Redirect | None:
-        payload = self._find(path)
-        owner = _owner(payload) if payload is not None else None
+    def _owner_of(self, place: str, id: str) -> Redirect | None:
+        through = {"expand": ["charge"]} if place in _OF_A_CHARGE else {}
+        payload = self._find(f"/v1/{place}/{_quoted(id)}", **through)
+        if payload is not None and through:
+            payload = payload.get("charge")
+        owner = _owner(payload) if isinstance(payload, Mapping) else None
         return Redirect(f"stripe:{owner}") if owner else None
 
     def _clock_of(self, payload: Json) -> Json | None:

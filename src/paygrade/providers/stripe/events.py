@@ -12,7 +12,18 @@ from msgspec import Struct
 from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.providers.stripe.translate import owner_of
 
-_SUBJECTS = frozenset({"customer", "subscription", "subscription_schedule", "invoice", "test_helpers.test_clock"})
+_SUBJECTS = frozenset(
+    {
+        "customer",
+        "subscription",
+        "subscription_schedule",
+        "invoice",
+        "charge",
+        "dispute",
+        "refund",
+        "test_helpers.test_clock",
+    }
+)
 """The objects a subject can be named after (the client resolves all but the first to their customer)."""
 
 
@@ -33,16 +44,21 @@ TYPES = (
     "invoice.overdue",
     "invoice.marked_uncollectible",
     "invoice.voided",
-    "test_helpers.test_clock.ready",
+    "charge.refunded",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.closed",
 )
 """What a webhook endpoint has to send and a poll asks for (20 at most): docs/stripe.md says why each."""
+TEST_TYPES = ("test_helpers.test_clock.ready",)
+"""The same in test mode alone."""
 
 
 class EventRef(Struct, frozen=True):
     """An event reduced to its references.
 
-    `subject` is `stripe:cus_…`; `stripe:sub_…`, `stripe:sub_sched_…` or `stripe:in_…` where no customer is named;
-    None where the event concerns no customer (products, prices, payouts…).
+    `subject` is `stripe:cus_…`; `stripe:sub_…`, `stripe:sub_sched_…`, `stripe:in_…`, and that of a charge, refund or
+    dispute where no customer is named; None where the event concerns no customer (products, prices, payouts…).
     """
 
     id: str

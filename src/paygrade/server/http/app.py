@@ -70,6 +70,7 @@ KEYED = [
     accounts.get_account,
     accounts.delete_account,
     accounts.timeline,
+    accounts.rebuild_account,
     statements.put_override,
     statements.delete_override,
     statements.put_block,

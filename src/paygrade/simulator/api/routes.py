@@ -115,6 +115,7 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("DELETE", "/v1/invoiceitems/{id}", invoice_items.delete),
     ("GET", "/v1/invoice_payments/{id}", listings.retrieving("invoice_payment")),
     ("GET", "/v1/payment_intents/{id}", listings.retrieving("payment_intent")),
+    ("POST", "/v1/payment_intents/{id}/confirm", invoice_requests.confirm_payment),
     ("GET", "/v1/charges/{id}", listings.retrieving("charge")),
     ("GET", "/v1/balance_transactions/{id}", listings.retrieving("balance_transaction")),
     ("GET", METERS + "/{id}", listings.retrieving(meters.KIND)),

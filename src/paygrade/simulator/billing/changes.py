@@ -121,6 +121,7 @@ def _set_plain_fields(subscription: Json, params: Json, *, payment_method: str |
         subscription["default_payment_method"] = payment_method
     subs.set_collection(subscription, params)
     subs.set_trial_settings(subscription, params)
+    subs.set_payment_settings(subscription, params)
     subs.set_cancellation_details(subscription, params)
     if "pause_collection" in params:
         subscription["pause_collection"] = _read_collection_pause(params)
@@ -274,6 +275,8 @@ def _place_on_grid(subscription: Json, before: list[Json], after: list[Json], *,
     """Give new items, and those with a new interval, the period around this instant as the anchor counts."""
     old = {item["id"]: item for item in before}
     anchor = subscription["billing_cycle_anchor"]
+    if any(item["current_period_end"] <= at for item in before):
+        at -= 1  # a phase that begins as the period ends: the renewal comes after it and bills what is new, too
     for item in after:
         known = old.get(item["id"])
         if known is not None and _every(item["price"]) == _every(known["price"]):

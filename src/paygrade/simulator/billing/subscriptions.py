@@ -29,8 +29,11 @@ COLLECTION_METHODS = ("charge_automatically", "send_invoice")
 ITEM_FIELDS = frozenset({"price", "plan", "quantity", "metadata"})
 
 # Accepted and without effect here: they change how money is collected, not what the subscription is.
-IGNORED = frozenset({"off_session", "payment_settings", "automatic_tax", "invoice_settings", "expand"})
+IGNORED = frozenset({"off_session", "expand"})
 SHARED = IGNORED | {
+    "automatic_tax",
+    "invoice_settings",
+    "payment_settings",
     "cancel_at",
     "cancel_at_period_end",
     "collection_method",
@@ -216,6 +219,28 @@ def set_trial_settings(subscription: Json, params: Json) -> None:
         subscription["trial_settings"] = subscription_shapes.trial_settings(behavior)
 
 
+def set_payment_settings(subscription: Json, params: Json) -> None:
+    """Set how invoices are paid and what is on them; what we lack is refused rather than left out in silence."""
+    if forms.read_bool(forms.read_object(params, "automatic_tax"), "enabled"):
+        raise errors.invalid("automatic_tax[enabled]", "The simulator has no taxes; leave `automatic_tax` out.")
+    paying = forms.read_object(params, "payment_settings")
+    forms.check_known(
+        paying, frozenset({"payment_method_types", "save_default_payment_method"}), within="payment_settings"
+    )
+    saving = forms.read_choice(paying, "save_default_payment_method", ("off", "on_subscription"))
+    if saving is not None:
+        subscription["payment_settings"]["save_default_payment_method"] = saving
+    if "payment_method_types" in paying:
+        types = forms.read_list(paying, "payment_method_types")
+        if set(types) - {"card"}:
+            raise errors.invalid("payment_settings[payment_method_types]", "The simulator takes cards only.")
+        subscription["payment_settings"]["payment_method_types"] = types or None
+    printed = forms.read_object(params, "invoice_settings")
+    forms.check_known(printed, frozenset({"description", "footer"}), within="invoice_settings")
+    for name in printed:
+        subscription["invoice_settings"][name] = forms.read_text(printed, name) or None
+
+
 def set_collection(subscription: Json, params: Json) -> None:
     method = forms.read_choice(params, "collection_method", COLLECTION_METHODS)
     subscription["collection_method"] = method or subscription["collection_method"]
@@ -252,6 +277,7 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
     )
     set_collection(subscription, params)
     set_trial_settings(subscription, params)
+    set_payment_settings(subscription, params)
     return subscription
 
 

@@ -7,7 +7,7 @@ from litestar import delete, get, post, put
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from paygrade.decisions.decide import Decision
+from paygrade.decisions.message import DecisionView, shown
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -27,7 +27,7 @@ OF_THE_PATH = frozenset({"reservation"})
 class Used(Struct, frozen=True, gc=False):
     """The decision, and whether units were used. `replayed`: this id was asked before; this is its answer."""
 
-    decision: Decision
+    decision: DecisionView
     consumed: bool
     replayed: bool
 
@@ -35,7 +35,7 @@ class Used(Struct, frozen=True, gc=False):
 class Reserved(Struct, frozen=True):
     """The decision, and the reservation if it was allowed."""
 
-    decision: Decision
+    decision: DecisionView
     reservation: ReservationView | None
     replayed: bool
 
@@ -81,7 +81,7 @@ async def use(context: Context, asked: Consume) -> Used:
     _refuse_odd(asked)
     answer = await _asked(context, asked)
     context.metrics.note_decision(answer.decision)
-    return Used(answer.decision, answer.took_effect, answer.replayed)
+    return Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed)
 
 
 @post(
@@ -270,4 +270,4 @@ async def _asked(context: Context, asked: Consume | Reserve) -> Answer:
 
 
 def _reserved(answer: Answer) -> Reserved:
-    return Reserved(answer.decision, answer.reservation, answer.replayed)
+    return Reserved(shown(answer.decision, counted=True), answer.reservation, answer.replayed)

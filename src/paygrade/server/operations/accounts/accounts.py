@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.billing.accounts import Account, replay
+from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
 from paygrade.entitlements.findings import Finding, findings
 from paygrade.server.operations.accounts.record import (
@@ -16,7 +16,6 @@ from paygrade.server.operations.accounts.record import (
     load_account,
     lock_account,
     record,
-    unknown_account,
 )
 from paygrade.values.errors import Refused
 from paygrade.values.states import TERMINAL
@@ -146,18 +145,6 @@ async def timeline(store: "Store", *, account: str, limit: int = 100, before: in
         found = await tx.accounts.facts(account, before=before, limit=limit + 1)
     shown = tuple(entry(saved) for saved in found[:limit])
     return Timeline(account=account, facts=shown, next=shown[-1].number if len(found) > limit else None)
-
-
-async def rebuild(store: "Store", *, account: str) -> Account:
-    """Fold the account anew from its facts, as if nothing had been folded before."""
-    async with store.transaction() as tx:
-        if account not in await tx.accounts.lock([account]):
-            raise unknown_account(account)
-        facts = await tx.accounts.facts(account)
-        folded = replay(account, (saved.fact for saved in facts))
-        await tx.accounts.restore(folded)
-        await tx.tell("paygrade_account", account)
-        return folded
 
 
 def view(account: Account) -> AccountView:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.changes.impact import CarryOver
-from paygrade.changes.plan_change import PlanChange
+from paygrade.changes.plan_change import PlanChange, coolings, is_doubted
 from paygrade.changes.transition import PlanTransition, bought, has_changed, is_as_expected, next_turn, transition
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.decisions.take import snapshot
@@ -62,6 +62,11 @@ async def follow_transition(
         elif change.state == "pending" and read is not None and read[0] == change.subject:
             # Something happened to the customer: perhaps that the payment came to nothing, which no fact tells.
             await tx.plan_changes.hurry(change)
+        elif read is not None and any(
+            s.id == change.subscription and is_doubted(change, s) for s in after.subscriptions
+        ):
+            # Only the provider knows: what has a doubt is looked at there.
+            await tx.plan_changes.save(replace(change, error="nothing plans it any more; the provider is asked"))
     return after
 
 
@@ -122,7 +127,8 @@ async def _settled(
     held = await _held(tx, after, catalog, at)
     id = _id(after, at)
     active_at = await tx.ledger.active_at(after.key, list(after.seated)) if after.seated else {}
-    found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at)
+    cooling = coolings(await tx.plan_changes.of_plans(after.key), after)
+    found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at, coolings=cooling)
     if found is None:
         return after, None
     change = _asked(open_changes, found, after, catalog, at)

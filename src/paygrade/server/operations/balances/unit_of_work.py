@@ -247,9 +247,9 @@ class UnitOfWork:
         self._grants.setdefault((account, pool), {})[grant.id] = grant
         self._stale[account].add(pool)
 
-    def void(self, account: str, pool: str, grant: Grant) -> Grant:
-        """Take back what is left of a grant; returns it without that."""
-        voided = self._grants[account, pool][grant.id] = replace(grant, voided=grant.voided + grant.left)
+    def void(self, account: str, pool: str, grant: Grant, units: int) -> Grant:
+        """Take back so many units of a grant, or (below 0) give back what was taken; returns it as it is then."""
+        voided = self._grants[account, pool][grant.id] = replace(grant, voided=grant.voided + units)
         self._touched[account, pool, grant.slot] = None
         self._stale[account].add(pool)
         return voided

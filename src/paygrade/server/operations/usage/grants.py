@@ -114,11 +114,32 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
             raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` that could be spent")
         left = grant.left
         if left:
-            grant = work.void(account, pool, grant)
+            grant = work.void(account, pool, grant, left)
             mark = digest("void", pool, id)
             work.enter(Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark))
         await work.save(tx)
     return GrantView(grant, share(grant, at))
+
+
+async def take_back(
+    tx: "Transaction", *, account: str, pool: str, id: str, units: int, taken: int, number: int, at: datetime
+) -> int:
+    """Have `units` of a grant taken back, where `taken` are by now, as far as they are not used; returns how many are.
+
+    What is held of it is not lost to whoever holds it, and is gone when they give it back. `number` tells one taking
+    back of a grant from another.
+    """
+    work = await _lock_grants(tx, account, pool, at)
+    grant = next((g for g in work.grants(account, pool) if g.id == id), None)
+    if grant is None or grant.units is None:
+        return taken
+    wanted = max(0, min(units, grant.units - grant.used - (grant.voided - taken)))
+    if wanted != taken:
+        work.void(account, pool, grant, wanted - taken)
+        mark, its_id = digest("reversed", pool, id, number), derived("void", id, "reversed", number)
+        work.enter(Entry(account, its_id, "void", pool, wanted - taken, at, at, mark))
+    await work.save(tx)
+    return wanted
 
 
 async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime) -> UnitOfWork:
