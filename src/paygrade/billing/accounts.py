@@ -25,7 +25,7 @@ from paygrade.billing.facts import (
     Profile,
     Subscription,
 )
-from paygrade.values.states import TERMINAL
+from paygrade.values.states import NOT_LIVE, TERMINAL
 
 
 class Statement(Struct, frozen=True, omit_defaults=True):
@@ -59,17 +59,26 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     quantity: int = 1
 
 
+class Foreseen(Struct, frozen=True, array_like=True, gc=False):
+    """When the end of a trial would be billed, as it was stated at `stated_at`. None: it would not be."""
+
+    stated_at: datetime
+    billed_at: datetime | None
+
+
 class Anchored(Struct, frozen=True, array_like=True, gc=False):
     """What was stated of a subscription while it had this anchor.
 
     `begun`: a period that begins with the anchor, or on its days after it, was billed. `stub_from_at`: when a period
-    began that was billed up to the anchor; `free_from_at`: since when nothing is billed up to it (a trial).
+    began that was billed up to the anchor; `free_from_at`: since when nothing is billed up to it (a trial), and
+    `foreseen` when something would be, as of when that was stated.
     """
 
     anchor_at: datetime
     begun: bool = False
     stub_from_at: datetime | None = None
     free_from_at: datetime | None = None
+    foreseen: tuple[Foreseen, ...] = ()
 
 
 class Began(Struct, frozen=True, array_like=True, gc=False):
@@ -244,7 +253,7 @@ def apply(account: Account, fact: Fact) -> Account:
         understood=_sighted(account.understood, fact, terminal=False),
         purchases=_purchased(account.purchases, fact),
         began=_began(account.began, fact),
-        anchors=_anchored(account.anchors, fact.body),
+        anchors=_anchored(account.anchors, fact),
     )
 
 
@@ -271,12 +280,12 @@ def _began(began: Began | None, fact: Fact) -> Began | None:
             return began
 
 
-def _anchored(anchors: dict[str, tuple[Anchored, ...]], body: Body) -> dict[str, tuple[Anchored, ...]]:
+def _anchored(anchors: dict[str, tuple[Anchored, ...]], fact: Fact) -> dict[str, tuple[Anchored, ...]]:
     """Which anchors a subscription has had, and what was billed under each: of all that was stated, in whatever order,
     the first."""
     changed: dict[str, tuple[Anchored, ...]] = {}
-    for subscription in _subscriptions(body):
-        stated = _anchor_of(subscription)
+    for subscription in _subscriptions(fact.body):
+        stated = _anchor_of(subscription, fact.as_of)
         before = anchors.get(subscription.id, ())
         known = {one.anchor_at: one for one in before}
         if stated is None or known.get(stated.anchor_at) == stated:
@@ -287,6 +296,7 @@ def _anchored(anchors: dict[str, tuple[Anchored, ...]], body: Body) -> dict[str,
             stated.begun or other.begun,
             min(filter(None, (stated.stub_from_at, other.stub_from_at)), default=None),
             min(filter(None, (stated.free_from_at, other.free_from_at)), default=None),
+            tuple(sorted({*stated.foreseen, *other.foreseen}, key=lambda one: (one.stated_at, repr(one.billed_at)))),
         )
         after = tuple(known[anchor_at] for anchor_at in sorted(known))
         if after != before:
@@ -294,12 +304,13 @@ def _anchored(anchors: dict[str, tuple[Anchored, ...]], body: Body) -> dict[str,
     return {**anchors, **changed} if changed else anchors
 
 
-def _anchor_of(subscription: Subscription) -> Anchored | None:
+def _anchor_of(subscription: Subscription, as_of: datetime) -> Anchored | None:
     """What this statement says of its anchor; None: nothing is billed, or it is not known."""
     anchor_at, from_at, unpaid_since = subscription.anchor_at, period_from(subscription), subscription.unpaid_since
     match subscription.status:
         case "trialing":
-            return Anchored(anchor_at, free_from_at=from_at or subscription.started_at)
+            foreseen = (Foreseen(as_of, end_billed_at(subscription)),)
+            return Anchored(anchor_at, free_from_at=from_at or subscription.started_at, foreseen=foreseen)
         case "past_due" | "unpaid" if from_at == anchor_at and unpaid_since is not None and unpaid_since <= from_at:
             # A cycle begun by an invoice that nobody paid; a renewal is charged an hour after its period began.
             return None
@@ -309,6 +320,14 @@ def _anchor_of(subscription: Subscription) -> Anchored | None:
             return Anchored(anchor_at, stub_from_at=from_at)
         case _:
             return None
+
+
+def end_billed_at(subscription: Subscription) -> datetime | None:
+    """When the end of the trial that it is in will be billed, as things stand; None: it will not be."""
+    if subscription.after_trial in (*NOT_LIVE, "paused"):
+        return None
+    billed_at = max(subscription.anchor_at, subscription.trial_ends_at or subscription.anchor_at)
+    return billed_at if subscription.ends_at is None or billed_at < subscription.ends_at else None
 
 
 def period_from(subscription: Subscription) -> datetime | None:

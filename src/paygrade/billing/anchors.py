@@ -13,7 +13,8 @@ billed on, and before that those that ran already.
 | a subscription ends, another plan stands in for it, or an older customer is linked | never | what runs goes on |
 
 Within a time that nobody pays for, a window that something billed would cut short is not begun: the one before it goes
-on until then, so that nothing is given for the sake of a few days.
+on until then, so that nothing is given for the sake of a few days. One that has begun, when it was not to be cut short,
+has begun, whatever is decided later.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.billing.accounts import Account, period_from
+from paygrade.billing.accounts import Account, Foreseen, end_billed_at, period_from
 from paygrade.billing.facts import Item, Subscription
 from paygrade.billing.understanding import key_of
 from paygrade.catalog.model import AddOn, Catalog, newest
@@ -50,12 +51,14 @@ class Beginning(Struct, frozen=True):
 
 
 class Line(Struct, frozen=True):
-    """A subscription as far as windows are aligned to it. `ends_at` None: it lives."""
+    """A subscription as far as windows are aligned to it. `ends_at` None: it lives. `foreseen`: when something would be
+    billed of it, as its trials had it, in the order in which that was stated."""
 
     id: str
     starts_at: datetime
     ends_at: datetime | None
     beginnings: tuple[Beginning, ...]
+    foreseen: tuple[Foreseen, ...]
 
 
 class Anchors:
@@ -171,7 +174,7 @@ class Anchors:
             begun = [one for one in line.beginnings if one.at <= at]
             following = next((one for one in line.beginnings if one.at > at), None)
             running = _since(recurrence, begun[-1]) if begun else self._windows(recurrence, self._before(line))
-            return _until(running, following, at)
+            return _until(running, following, line.foreseen, at)
 
         return at_instant
 
@@ -199,20 +202,30 @@ def _since(recurrence: Recurrence, beginning: Beginning) -> Windows:
     return at_instant
 
 
-def _until(running: Windows, following: Beginning | None, at: datetime) -> Period:
+def _until(running: Windows, following: Beginning | None, foreseen: tuple[Foreseen, ...], at: datetime) -> Period:
     """The window that runs at `at`, as far as what is billed next leaves it."""
     window = running(at)
     if following is None or window.until is None:
         return window
     free_from_at = following.free_from_at
     if window.until > following.at:
-        begun_free = free_from_at is not None and free_from_at < window.from_at
-        return Period((running(window.from_at - _MOMENT) if begun_free else window).from_at, following.at)
-    if free_from_at is not None and window.until > free_from_at:
-        next_until = running(window.until).until
-        if next_until is not None and next_until > following.at:
-            return Period(window.from_at, following.at)
+        if free_from_at is not None and _is_left_out(window, following.at, free_from_at, foreseen):
+            window = running(window.from_at - _MOMENT)
+        return Period(window.from_at, following.at)
+    if free_from_at is not None and _is_left_out(running(window.until), following.at, free_from_at, foreseen):
+        return Period(window.from_at, following.at)
     return window
+
+
+def _is_left_out(window: Period, billed_at: datetime, free_from_at: datetime, foreseen: tuple[Foreseen, ...]) -> bool:
+    """Whether this window is not begun, in a time that nobody pays for: it would be cut short, now and as things stood
+    when it would have begun."""
+    if window.from_at <= free_from_at:
+        return False
+    stated = [one for one in foreseen if one.stated_at >= free_from_at]
+    then = [one for one in stated if one.stated_at <= window.from_at][-1:] or stated[:1]
+    dates = (billed_at, *(one.billed_at for one in then))
+    return all(date is not None and window.until is not None and date < window.until for date in dates)
 
 
 def _line_of(account: Account, subscription: Subscription) -> Line | None:
@@ -229,14 +242,19 @@ def _line_of(account: Account, subscription: Subscription) -> Line | None:
             beginnings = (replace(beginnings[0], at=EVER), *beginnings[1:])
     if ends_at is None and subscription.status in TERMINAL:
         ends_at = starts_at
-    return Line(subscription.id, starts_at, ends_at, beginnings)
+    return Line(subscription.id, starts_at, ends_at, beginnings, _foreseen(account, subscription.id))
 
 
 def _departed(account: Account, id: str) -> Line | None:
     beginnings = _seen(account, id)
     if not beginnings:
         return None
-    return Line(id, _made_at(account, id) or beginnings[0].at, beginnings[-1].at, beginnings)
+    return Line(id, _made_at(account, id) or beginnings[0].at, beginnings[-1].at, beginnings, _foreseen(account, id))
+
+
+def _foreseen(account: Account, id: str) -> tuple[Foreseen, ...]:
+    found = [one for each in account.anchors.get(id, ()) for one in each.foreseen]
+    return tuple(sorted(found, key=lambda one: one.stated_at))
 
 
 def _made_at(account: Account, id: str) -> datetime | None:
@@ -263,9 +281,9 @@ def _billed(account: Account, subscription: Subscription) -> tuple[Beginning, ..
         # Read by a release that kept no anchors.
         found[subscription.anchor_at] = Beginning(subscription.anchor_at, subscription.anchor_at)
     anchor_at, from_at = subscription.anchor_at, period_from(subscription)
-    if subscription.status == "trialing" and subscription.after_trial not in (*NOT_LIVE, "paused"):
+    at = end_billed_at(subscription) if subscription.status == "trialing" else None
+    if at is not None:
         free_from_at = from_at or subscription.started_at or _made_at(account, subscription.id) or anchor_at
-        at = max(anchor_at, subscription.trial_ends_at or anchor_at)
         found.setdefault(at, Beginning(at, anchor_at, free_from_at))
     elif subscription.status not in (*NOT_LIVE, "paused", "trialing") and from_at is not None and anchor_at > from_at:
         seen = {one.anchor_at: one.free_from_at for one in account.anchors.get(subscription.id, ())}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -87,6 +87,8 @@ moves = st.one_of(
 
 
 @settings(max_examples=40, deadline=None)
+@example("classic", 0, [("wait", 10), ("move", 54), ("wait", 18), ("move", 1)])
+@example("flexible", 0, [("wait", 10), ("move", 54), ("wait", 1), ("end", 40), ("wait", 25), ("keep", 0), ("wait", 30)])
 @given(st.sampled_from(["classic", "flexible"]), st.sampled_from([0, 14]), st.lists(moves, min_size=1, max_size=10))
 def test_law_4_only_what_is_billed_begins_a_window_before_the_one_before_it_is_over(
     mode: str, trial_days: int, said: list[tuple[str, int]]
