@@ -27,6 +27,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, Foreseen, end_billed_at, period_from
 from paygrade.billing.facts import Item, Subscription
+from paygrade.billing.standing import end_of
 from paygrade.billing.understanding import key_of
 from paygrade.catalog.model import AddOn, Catalog, newest
 from paygrade.values.periods import CALENDAR, Period, Recurrence, window_at
@@ -231,9 +232,7 @@ def _is_left_out(window: Period, billed_at: datetime, free_from_at: datetime, fo
 def _line_of(account: Account, subscription: Subscription) -> Line | None:
     if subscription.status in ("incomplete", "expired"):
         return None
-    ends_at = subscription.ended_at or subscription.ends_at
-    if subscription.status == "trialing" and subscription.after_trial in TERMINAL:
-        ends_at = min((date for date in (ends_at, subscription.trial_ends_at) if date is not None), default=None)
+    ends_at = end_of(subscription)
     beginnings = tuple(one for one in _billed(account, subscription) if ends_at is None or one.at < ends_at)
     starts_at = subscription.started_at or _made_at(account, subscription.id)
     if starts_at is None:

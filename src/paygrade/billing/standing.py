@@ -45,7 +45,8 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
     ends_at, trial_ends_at = subscription.ends_at, subscription.trial_ends_at
     if status is None:
         # A word never understood grants nothing; it shows as a finding.
-        return Standing(subscription, "incomplete", "none")
+        changes_at = (phase.from_at for phase in subscription.next)
+        return Standing(subscription, "incomplete", "none", until=soonest((ends_at, *changes_at), at))
     if status not in TERMINAL and ends_at is not None and at >= ends_at:
         return Standing(subscription, "canceled", "none")
     if status == "trialing" and trial_ends_at is not None and at >= trial_ends_at:
@@ -86,19 +87,32 @@ def _leaves(step: Step) -> str:
 
 def in_phase(subscription: Subscription, at: datetime) -> Subscription:
     """The subscription as its schedule will have made it by `at`. One that has ended has no schedule any more."""
-    ends_at = subscription.ends_at
-    until = at if ends_at is None or at < ends_at else ends_at - _MOMENT
-    begun = [phase for phase in subscription.next if phase.from_at <= until]
-    if subscription.status in TERMINAL or not begun:
+    changed = subscription
+    for phase in subscription.next:
+        if phase.from_at > at or has_ended(changed, phase.from_at):
+            break
+        changed = replace(changed, items=phase.items)
+        if phase.trial_ends_at is not None and changed.status in ("trialing", "active"):
+            changed = replace(changed, status="trialing", trial_ends_at=phase.trial_ends_at)
+    if changed is subscription:
         return subscription
-    to_come = tuple(phase for phase in subscription.next if phase.from_at > at)
-    changed = replace(subscription, items=begun[-1].items, next=to_come)
-    trials = [phase.trial_ends_at for phase in begun if phase.trial_ends_at is not None]
-    if not trials or subscription.status not in ("trialing", "active"):
-        return changed
-    return replace(changed, status="trialing", trial_ends_at=trials[-1])
+    return replace(changed, next=tuple(phase for phase in subscription.next if phase.from_at > at))
 
 
+def has_ended(subscription: Subscription, at: datetime) -> bool:
+    """Whether it is over by `at`: it was ended, was to end, or had a trial whose end it does not outlive."""
+    if subscription.status in TERMINAL:
+        return True
+    ends_at = end_of(subscription)
+    return ends_at is not None and at >= ends_at
+
+
+def end_of(subscription: Subscription) -> datetime | None:
+    """When it ended, or will by the dates it carries."""
+    dates = [subscription.ended_at or subscription.ends_at]
+    if subscription.status == "trialing" and subscription.after_trial in TERMINAL:
+        dates.append(subscription.trial_ends_at)
+    return min((date for date in dates if date is not None), default=None)
 _MOMENT = timedelta(microseconds=1)
 
 
