@@ -5,7 +5,7 @@ instant, told or not; each step of an access ladder is anchored on the date of t
 arrears, so no step is skipped by a late look; what is left of it is of what was paid for, not of what never was.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
@@ -113,7 +113,6 @@ def end_of(subscription: Subscription) -> datetime | None:
     if subscription.status == "trialing" and subscription.after_trial in TERMINAL:
         dates.append(subscription.trial_ends_at)
     return min((date for date in dates if date is not None), default=None)
-_MOMENT = timedelta(microseconds=1)
 
 
 def rung(ladder: Ladder, anchor: datetime, at: datetime) -> tuple[Step, datetime | None]:
