@@ -206,14 +206,15 @@ def _since(recurrence: Recurrence, beginning: Beginning) -> Windows:
 def _until(running: Windows, following: Beginning | None, foreseen: tuple[Foreseen, ...], at: datetime) -> Period:
     """The window that runs at `at`, as far as what is billed next leaves it."""
     window = running(at)
-    if following is None or window.until is None:
+    until = window.until
+    if following is None or until is None:
         return window
     free_from_at = following.free_from_at
-    if window.until > following.at:
+    if until > following.at:
         if free_from_at is not None and _is_left_out(window, following.at, free_from_at, foreseen):
             window = running(window.from_at - _MOMENT)
         return Period(window.from_at, following.at)
-    if free_from_at is not None and _is_left_out(running(window.until), following.at, free_from_at, foreseen):
+    if free_from_at is not None and _is_left_out(running(until), following.at, free_from_at, foreseen):
         return Period(window.from_at, following.at)
     return window
 
