@@ -284,8 +284,10 @@ def _anchored(anchors: dict[str, tuple[Anchored, ...]], fact: Fact) -> dict[str,
     """Which anchors a subscription has had, and what was billed under each: of all that was stated, in whatever order,
     the first."""
     changed: dict[str, tuple[Anchored, ...]] = {}
+    # What is billed by a test clock is told by what that shows.
+    as_of = (fact.body.clock_at if isinstance(fact.body, Customer) else None) or fact.as_of
     for subscription in _subscriptions(fact.body):
-        stated = _anchor_of(subscription, fact.as_of)
+        stated = _anchor_of(subscription, as_of)
         before = anchors.get(subscription.id, ())
         known = {one.anchor_at: one for one in before}
         if stated is None or known.get(stated.anchor_at) == stated:

@@ -28,6 +28,7 @@ BILLED: dict[str, Json] = {
     "charged at once": {"proration_behavior": "always_invoice"},
     "with a new cycle": {"billing_cycle_anchor": "now", "proration_behavior": "none"},
 }
+CLOCKS = "/v1/test_helpers/test_clocks"
 CARD_WORDS = "a good card|a failing card|no card"
 
 happenings: Phrases[None] = Phrases("provider")
@@ -58,6 +59,7 @@ class Provider:
         self.bought: dict[str, str] = {}
         """The id of each subscription."""
         self.payment_methods: dict[str, str] = {}
+        self.clocks: dict[str, str] = {}
         self._sold = {price.stripe: price for price in _prices(catalog) if price.stripe}
         self._prices: dict[str, str] = {}
 
@@ -151,8 +153,25 @@ def sign_up_without_account(stripe: Provider, customer: str, card: str) -> None:
     _create(stripe, customer, card, {})
 
 
-def _create(stripe: Provider, customer: str, card: str, metadata: Json) -> None:
-    stripe.ids[customer] = stripe.request("POST", "/v1/customers", {"name": customer, "metadata": metadata})["id"]
+@happenings.say(f"<customer> signs up on a test clock, with <card:{CARD_WORDS}>, when that shows <at>")
+def sign_up_on_a_clock(stripe: Provider, customer: str, card: str, at: datetime) -> None:
+    """It lives in the time of a test clock of its own, which stands still until it is advanced."""
+    clock = stripe.request("POST", CLOCKS, {"frozen_time": _seconds(at)})["id"]
+    stripe.clocks[customer] = clock
+    _create(stripe, customer, card, {"paygrade_account": customer}, test_clock=clock)
+
+
+@happenings.say("the test clock of <customer> is advanced to <at>")
+def advance_clock(stripe: Provider, customer: str, at: datetime) -> None:
+    place = f"{CLOCKS}/{stripe.clocks[customer]}"
+    stripe.request("POST", f"{place}/advance", {"frozen_time": _seconds(at)})
+    while stripe.request("GET", place, {})["status"] == "advancing":
+        pass  # it arrives after it was looked at twice
+
+
+def _create(stripe: Provider, customer: str, card: str, metadata: Json, **known: str) -> None:
+    made = stripe.request("POST", "/v1/customers", {"name": customer, "metadata": metadata, **known})
+    stripe.ids[customer] = made["id"]
     if card in CARDS:
         _use_card(stripe, customer, CARDS[card])
 
