@@ -344,3 +344,43 @@ def eventually(claim: Callable[[], bool], *, within_s: float) -> None:
     while not claim():
         assert time.monotonic() < give_up_at, "did not come true in time"
         time.sleep(0.05)
+
+
+def test_a_server_that_ended_by_itself_is_started_again_with_its_data(folder: Path) -> None:
+    with embedded.start(folder / "data") as server:
+        server.keep_alive(lost=lambda loss: pytest.fail(str(loss)), progress=lambda _: None)
+        for expected in ("1", "2", "3"):
+            assert remember_one_more(server.url) == expected
+            kill_server(folder / "data")
+            eventually(lambda: answers(server.url), within_s=20)
+    assert processes_of(folder / "data") == []
+
+
+def test_a_server_that_ends_again_and_again_is_given_up(folder: Path) -> None:
+    lost: list[Unavailable] = []
+    with embedded.start(folder / "data", settings=FAST) as server:
+        server.keep_alive(lost=lost.append, progress=lambda _: None)
+        for _ in range(embedded.ENDS_MAX + 1):
+            eventually(lambda: answers(server.url), within_s=20)
+            kill_server(folder / "data")
+        eventually(lambda: bool(lost), within_s=20)
+    assert lost[0].code == "embedded_lost"
+
+
+def test_a_server_that_is_stopped_stays_so(folder: Path) -> None:
+    server = embedded.start(folder / "data", settings=FAST)
+    server.keep_alive(lost=lambda loss: pytest.fail(str(loss)), progress=lambda line: pytest.fail(line))
+    server.stop()
+    assert processes_of(folder / "data") == []
+
+
+def kill_server(data_dir: Path) -> None:
+    os.kill(int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+
+def answers(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True

@@ -90,15 +90,17 @@ async def check(
             _, _, held = await _held(tx, account, at=at, now=now)
         return decide(held, feature, quantity, at, member=member, properties=properties)
     try:
-        found = await snapshots.load(store, account, at)
-    except Unavailable:
-        unsure = last_decision(
-            snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
-        )
-        if unsure is None:
-            raise
-        return unsure
-    return decide(found, feature, quantity, at, member=member, properties=properties)
+        found, lost = await snapshots.load_soon(store, account, at), None
+    except Unavailable as error:
+        found, lost = None, error
+    if found is not None:
+        return decide(found, feature, quantity, at, member=member, properties=properties)
+    unsure = last_decision(
+        snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
+    )
+    if unsure is None:
+        raise lost or Unavailable("database_unavailable", "the database does not answer in time")
+    return unsure
 
 
 def last_decision(

@@ -1,0 +1,125 @@
+"""What holds of every route, tried on all of them: the OpenAPI document says which there are."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from support.server_process import Api
+
+METHODS = ("get", "put", "post", "delete")
+Operation = tuple[str, str, dict[str, Any]]
+ODD_TEXTS = ["\0", "a\0b", "x" * 201, "x" * 5000, " ", "\u202e", "\ud7ff\ue000", "\U0010ffff", "..", "a/b", "%00", "''",
+             "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-01-01", "-1", "9" * 30, "1e9", "NaN"]  # fmt: skip
+ODD_VALUES = [*ODD_TEXTS, None, True, 0, -1, 2**31, 2**53, 2**63, 2**64, 10**30, -(10**30), 1.5, [], {}, [[]], {"": ""},
+              {"\0": "\0"}, [None], ["\0"], [{"id": "\0"}], {"a": 2**64}]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def operations(api: Api) -> list[Operation]:
+    paths = api.ok("GET", "/openapi.json")["paths"]
+    return [(method.upper(), path, told) for path, each in paths.items() for method, told in each.items()]
+
+
+def plain_address(path: str, key: str = "acme") -> str:
+    return re.sub(r"{\w+}", key, path)
+
+
+def counted(api: Api) -> str:
+    """All that was decided or used, as the metrics and the ledger tell it."""
+    lines = api.get("/metrics").text.splitlines()
+    return "\n".join(line for line in lines if line.startswith(("paygrade_decisions", "paygrade_usage_events_total")))
+
+
+@pytest.mark.parametrize("shown", [{}, {"Authorization": "Bearer sk_other"}, {"Authorization": "Basic c2s6"}])
+def test_without_the_key_no_route_answers_and_nothing_is_counted(
+    api: Api, acme: str, operations: list[Operation], shown: dict[str, str]
+) -> None:
+    before, tried = counted(api), 0
+    with Api(api.url, key=None) as stranger:
+        for method, path, told in operations:
+            if not told["security"]:
+                continue
+            body = example_of(told)
+            raw = json.dumps(body | {"account": acme} if isinstance(body, dict) else body)
+            headers = {**shown, "Content-Type": "application/json"}
+            answer = stranger.request(method, plain_address(path, acme), headers=headers, content=raw)
+            tried += 1
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), (method, path)
+            assert "www-authenticate" in answer.headers
+    assert tried > 60
+    assert counted(api) == before
+    assert api.ok("GET", f"/v1/accounts/{acme}/ledger/api_calls")["entries"] == []
+
+
+def example_of(told: dict[str, Any]) -> Any:
+    content = told.get("requestBody", {}).get("content", {})
+    return next((each["example"] for each in content.values()), {})
+
+
+def test_options_names_every_method_of_a_path(api: Api, operations: list[Operation]) -> None:
+    for path in {path for _, path, _ in operations}:
+        answer = api.request("OPTIONS", plain_address(path))
+        named = set(answer.headers["allow"].split(", ")) - {"OPTIONS", "HEAD"}
+        assert named == {method for method, its, _ in operations if its == path}, path
+
+
+@st.composite
+def oddities(draw: st.DrawFn) -> tuple[int, dict[str, str], dict[str, str], dict[str, Any], Any]:
+    """Which operation, odd path and query parameters, odd fields, and perhaps an odd body in place of it all."""
+    texts, values = st.sampled_from(ODD_TEXTS), st.sampled_from(ODD_VALUES)
+    names = st.integers(0, 5)
+    return (
+        draw(st.integers(0, 10_000)),
+        draw(st.dictionaries(names, texts, max_size=1)),
+        draw(st.dictionaries(names, texts, max_size=1)),
+        draw(st.dictionaries(names, values, max_size=2)),
+        draw(st.just(...) | st.just(...) | values),
+    )  # type: ignore[return-value]  # places stand for names until the operation is known
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(odd=oddities())
+def test_whatever_is_sent_the_answer_is_one_that_is_documented(
+    api: Api, acme: str, operations: list[Operation], odd: Any
+) -> None:
+    number, in_path, in_query, fields, whole = odd
+    method, path, told = operations[number % len(operations)]
+    answer = api.request(method, *address(path, told, acme, in_path, in_query), **sent(told, acme, fields, whole))
+    documented = set(told["responses"]) - {"500"}
+    # What is not at all a request of this route: the router and the parser refuse it before.
+    assert str(answer.status_code) in documented | {"404" if in_path else "", "413"}, (answer.status_code, answer.text)
+    assert "x-request-id" in answer.headers
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["instance"] == answer.headers["x-request-id"]
+
+
+def address(path: str, told: dict[str, Any], acme: str, in_path: Any, in_query: Any) -> tuple[str]:
+    keys = [each["name"] for each in told["parameters"] if each["in"] == "path"]
+    asked = [each["name"] for each in told["parameters"] if each["in"] == "query"]
+    named = {key: acme if key == "account" else "acme" for key in keys}
+    named |= {keys[place % len(keys)]: text for place, text in in_path.items() if keys}
+    query = "&".join(f"{asked[place % len(asked)]}={quote(text, safe='')}" for place, text in in_query.items() if asked)
+    return (
+        path.format_map({key: quote(text, safe="") for key, text in named.items()}) + (f"?{query}" if query else ""),
+    )
+
+
+def sent(told: dict[str, Any], acme: str, fields: Any, whole: Any) -> dict[str, Any]:
+    if "requestBody" not in told:
+        return {}
+    body = example_of(told)
+    if whole is not ...:
+        body = whole
+    elif isinstance(body, dict):
+        schema = next(iter(told["requestBody"]["content"].values()))["schema"]
+        names = sorted(schema.get("properties", {})) or ["a"]
+        body = body | {names[place % len(names)]: value for place, value in fields.items()}
+        body |= {"account": acme} if "account" in body and "account" not in names else {}
+    media_type = next(iter(told["requestBody"]["content"]))
+    return {"content": json.dumps(body).encode(), "headers": {"Content-Type": media_type}}
