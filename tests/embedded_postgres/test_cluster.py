@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -352,7 +353,7 @@ def test_a_server_that_ended_by_itself_is_started_again_with_its_data(folder: Pa
         for expected in ("1", "2", "3"):
             assert remember_one_more(server.url) == expected
             kill_server(folder / "data")
-            eventually(lambda: answers(server.url), within_s=20)
+            eventually(lambda: answers(server.url), within_s=60)
     assert processes_of(folder / "data") == []
 
 
@@ -360,10 +361,9 @@ def test_a_server_that_ends_again_and_again_is_given_up(folder: Path) -> None:
     lost: list[Unavailable] = []
     with embedded.start(folder / "data", settings=FAST) as server:
         server.keep_alive(lost=lost.append, progress=lambda _: None)
-        for _ in range(embedded.ENDS_MAX + 1):
-            eventually(lambda: answers(server.url), within_s=20)
+        while not lost:
+            eventually(lambda: answers(server.url) or bool(lost), within_s=60)
             kill_server(folder / "data")
-        eventually(lambda: bool(lost), within_s=20)
     assert lost[0].code == "embedded_lost"
 
 
@@ -375,7 +375,8 @@ def test_a_server_that_is_stopped_stays_so(folder: Path) -> None:
 
 
 def kill_server(data_dir: Path) -> None:
-    os.kill(int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    with suppress(FileNotFoundError, ProcessLookupError):
+        os.kill(int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
 
 
 def answers(url: str) -> bool:

@@ -104,25 +104,24 @@ class EmbeddedPostgres:
             threading.Thread(target=self._keep_alive, args=(lost, progress), name="postgres", daemon=True).start()
 
     def _keep_alive(self, lost: Callable[[Unavailable], None], progress: Callable[[str], None]) -> None:
+        assert self._started is not None
         ends: list[float] = []
+        why = "`server.log` in its data folder may say why"
         while True:
-            assert self._started is not None
             self._started.supervisor.wait()
             with self._changing:
                 if self._stopped:
                     return
-                ends = [end for end in (*ends, time.monotonic()) if end > time.monotonic() - ENDS_WITHIN_S]
+                now = time.monotonic()
+                ends = [*(end for end in ends if end > now - ENDS_WITHIN_S), now]
+                if len(ends) > ENDS_MAX:
+                    lost(Unavailable("embedded_lost", f"PostgreSQL has ended {len(ends)} times in short order; {why}"))
+                    return
                 progress("PostgreSQL has ended by itself; starting it again")
                 try:
-                    if len(ends) > ENDS_MAX:
-                        detail = f"PostgreSQL has ended {len(ends)} times within {ENDS_WITHIN_S:.0f} s"
-                        raise Unavailable("embedded_lost", f"{detail}; `server.log` in its data folder may say why")
                     self._started = replace(self._started, supervisor=self._started.again())
                 except (Unavailable, OSError) as error:
-                    gone = error if isinstance(error, Unavailable) else Unavailable("embedded_lost", str(error))
-                    lost(gone)
-                    return
-                progress("PostgreSQL answers again")
+                    why = str(error)
 
     def __enter__(self) -> Self:
         return self
