@@ -1,5 +1,6 @@
 """The command line, run as people run it."""
 
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import click
 import httpx2
 import pytest
 
-from paygrade.catalog.parse import parse
+from paygrade.catalog.parse import json_schema, parse
 from paygrade.cli import main as cli
 from paygrade.cli.demo_company import Company
 from paygrade.server.process.settings import Settings
@@ -74,7 +75,7 @@ def test_a_misspelt_command_is_usage_with_a_suggestion(alone: Shell) -> None:
 
 
 def test_check_exits_by_the_answer(shell: Shell, acme: str) -> None:
-    assert f"{acme} may use seats: the plan free@1 includes it [plan]" in shell.run("check", acme, "seats")
+    assert f"{acme} can use seats: free@1 includes it [plan]" in shell.run("check", acme, "seats")
     assert "[not_in_plan]" in shell.run("check", acme, "exports", code=1)
     assert shell.json("check", acme, "seats", "-n", "2", code=1)["reason"] == "limit_reached"
 
@@ -82,7 +83,7 @@ def test_check_exits_by_the_answer(shell: Shell, acme: str) -> None:
 def test_explain_shows_sources_facts_and_their_causes(shell: Shell, acme: str) -> None:
     shell.run("accounts", "override", acme, "exports", "--on", "--reason", "pilot until spring")
     told = shell.run("explain", acme, "exports")
-    assert "an operator's override allows it [override], “pilot until spring”" in told
+    assert "an override allows it [override], “pilot until spring”" in told
     assert "decides\toverride\ton" in told
     assert "override of `exports`: on (pilot until spring)" in told
     assert shell.json("explain", acme, "exports")["decision"]["reason"] == "override"
@@ -99,6 +100,15 @@ def test_an_account_is_stated_shown_blocked_and_deleted(shell: Shell) -> None:
     assert len(shell.run("accounts", "timeline", "cli/account").splitlines()) == 4
     shell.run("accounts", "delete", "cli/account")
     assert "unknown_account" in shell.run("accounts", "show", "cli/account", code=1)
+
+
+def test_accounts_are_rebuilt_and_nothing_differs(shell: Shell, acme: str) -> None:
+    one = shell.json("accounts", "rebuild", acme)["accounts"]
+    assert [(its["account"], its["differences"]) for its in one] == [(acme, [])]
+    everybody = shell.json("accounts", "rebuild", "--all")["accounts"]
+    assert acme in {its["account"] for its in everybody}
+    assert "nothing differed" in shell.run("accounts", "rebuild", acme)
+    assert "--all" in shell.run("accounts", "rebuild", code=2)
 
 
 def test_a_refusal_exits_1_and_keeps_its_code(shell: Shell, acme: str) -> None:
@@ -129,9 +139,30 @@ def test_bad_settings_are_all_named_at_once(tmp_path: Path) -> None:
 def test_lint_names_every_mistake_with_its_line(alone: Shell) -> None:
     assert "no mistakes" in alone.run("catalog", "lint", str(SAMPLE))
     (alone.folder / "paygrade.yaml").write_text("version: 1\nfeatures: { a: { kind: x } }\nplans: { p: { y: 1 } }\n")
-    told = alone.run("catalog", "lint", code=1)
-    assert "line 2" in told
-    assert "line 3" in told
+    assert alone.run("catalog", "lint", code=1).splitlines() == [
+        "paygrade.yaml:2:18: unknown word `x`; write `boolean`, `config`, `level` or `metered`",
+        "paygrade.yaml:3:15: unknown key `y`; write `default`, `trial`, `description`, `stripe`, `prices` or "
+        "`entitlements`",
+    ]
+
+
+def test_lint_reads_several_files_and_standard_input(alone: Shell) -> None:
+    (alone.folder / "a.yaml").write_text("version: 2\nfeatures: {}\nplans: {}\n")
+    (alone.folder / "b.json").write_text('{"version": 1, "features": {}}')
+    told = alone.run("catalog", "lint", "a.yaml", str(SAMPLE), "-", "b.json", typing="version: 1\nplans: *x\n", code=1)
+    assert told.splitlines() == [
+        "a.yaml:1:1: expected a whole number, from 1 to 1, not `2`",
+        f"{SAMPLE}: no mistakes",
+        "<stdin>:1:1: `features` is missing; add for example `features: {}`",
+        "<stdin>:2:8: `*x` refers to another place; write the value out",
+        "b.json: `plans` is missing; add for example `plans: {}`",
+    ]
+    found = alone.json("catalog", "lint", "a.yaml", code=1)["mistakes"]
+    assert [(it["file"], it["line"], it["column"], it["pointer"]) for it in found] == [("a.yaml", 1, 1, "/version")]
+
+
+def test_the_schema_of_the_file_is_printed(alone: Shell) -> None:
+    assert json.loads(alone.run("catalog", "schema")) == json_schema()
 
 
 def test_a_plan_is_pushed_as_long_as_nothing_has_changed(shell: Shell, acme: str) -> None:
@@ -249,6 +280,13 @@ def test_an_import_is_rehearsed_then_done_and_what_was_lost_shows_as_drift(postg
             metrics = api.get("/metrics").text
             assert 'paygrade_drift_total{found_by="sweep",what="detected"} 1.0' in metrics
             assert 'paygrade_drift_total{found_by="",what="healed"} 1.0' in metrics
+
+
+def test_the_simulator_is_served_as_its_options_say(alone: Shell) -> None:
+    text = alone.run("simulator", "serve", "--help")
+    for option in ("--start", "--key", "--secret", "--seed", "--port", "--webhook"):
+        assert option in text
+    assert "2026" in alone.run("simulator", "serve", "--start", "tomorrow", code=2)
 
 
 def test_the_simulators_clock_is_moved(alone: Shell) -> None:

@@ -37,7 +37,7 @@ def test_track_counts_once_for_an_id_and_takes_back(api: Api, acme: str, shell: 
 def test_usage_is_shown_by_window_and_group(acme: str, shell: Shell) -> None:
     shell.run("track", acme, "tokens", "70", "--property", "model=large", "--member", "ann")
     shell.run("track", acme, "tokens", "5", "--property", "model=small")
-    lines = shell.run("accounts", "usage", acme, "--feature", "tokens", "--group-by", "model").splitlines()
+    _, *lines = shell.run("accounts", "usage", acme, "--feature", "tokens", "--group-by", "model").splitlines()
     assert [line.split("\t")[3:] for line in lines] == [
         ["75", "0", "-", "-"],
         ["70", "-", "-", "large"],

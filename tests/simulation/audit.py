@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Body, Customer, Departed, Fact, Profile, Subscription
+from paygrade.billing.understanding import key_of
 from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import decide
 from paygrade.decisions.take import snapshot
@@ -59,9 +60,9 @@ def compare_access(stored: Account, expected: Account, at: datetime, catalog: Ca
 def expected_accounts(run: Run, dump: Dump) -> dict[str, Account]:
     """Every account as it should be, put together from what Stripe and the operator say and nothing else.
 
-    Two things no present truth can tell, and they are taken from the store after a look at whether they can be: in
-    which account a deleted customer is (its metadata is gone), and since when there has been an account (its first
-    customer may have moved on).
+    Three things no present truth can tell, and they are taken from the store after a look at whether they can be: in
+    which account a deleted customer is (its metadata is gone), since when there has been an account (its first
+    customer may have moved on), and what a subscription was known to buy before it went to a price nobody can name.
     """
     said: dict[str, dict[str, Body]] = {}
     for account, statements in run.operator.stated.items():
@@ -87,8 +88,24 @@ def expected_accounts(run: Run, dump: Dump) -> dict[str, Account]:
         facts = [Fact(n, subject, n, run.loop.now(), body) for n, (subject, body) in enumerate(bodies.items(), 1)]
         found = replay(key, facts)
         if found.exists:
-            expected[key] = _since(found, dump.accounts.get(key))
+            expected[key] = _bought_before(_since(found, dump.accounts.get(key)), dump.accounts.get(key), run)
     return expected
+
+
+def _bought_before(expected: Account, stored: Account | None, run: Run) -> Account:
+    """With what was read of subscriptions that have a line of no name now: which readings there were depends on the
+    weather, but each can only have met a price that is sold."""
+    unnamed = {
+        subscription.id
+        for subscription in expected.subscriptions
+        for item in (*subscription.items, *(item for later in subscription.next for item in later.items))
+        if key_of(CATALOG, item) is None
+    }
+    if stored is None or not unnamed:
+        return expected
+    before = {id: its for id, its in stored.purchases.items() if id in unnamed}
+    assert {one.price for its in before.values() for one in its} <= run.shop.sold
+    return replace(expected, purchases={**expected.purchases, **before})
 
 
 def audit_differences(run: Run) -> list[str]:

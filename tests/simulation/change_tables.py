@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec import convert
 from msgspec.structs import replace
 
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange
 from paygrade.changes.quote import Quote
 from paygrade.postgres.ledger import Taken
+from paygrade.postgres.plan_changes import ClaimedChange
 
 from .claim_tables import ClaimedRow, ClaimTables, Kind
 
@@ -20,7 +22,7 @@ def _waits(row: ClaimedRow, values: Mapping[str, Any]) -> bool:
     return (
         change.done_fence is None
         and unresolved
-        and (change.state != "scheduled" or change.undo or due)
+        and (change.state != "scheduled" or change.undo or change.error is not None or due)
         and not change.is_manual
     )
 
@@ -47,7 +49,8 @@ class ChangeTables(ClaimTables):
             return False
         if change.quote is not None and any(change.quote == other.quote for other in mine):
             return False
-        self._written["plan_changes"][change.account, change.id] = ClaimedRow(change)
+        row = ClaimedRow(convert(change, ClaimedChange, from_attributes=True))
+        self._written["plan_changes"][change.account, change.id] = row
         return True
 
     def _plan_changes_save(
@@ -55,8 +58,9 @@ class ChangeTables(ClaimTables):
     ) -> None:
         if any(other.id != change.id and _clash(change, other) for other in self._of(change.account)):
             raise NotUnique(f"{change.account}: two changes that are {change.state}")
-        before: PlanChange = self._get("plan_changes", (change.account, change.id)).saved
-        kept = replace(change, key=before.key, quote=before.quote)
+        before: ClaimedChange = self._get("plan_changes", (change.account, change.id)).saved
+        fields = {name: getattr(change, name) for name in change.__struct_fields__ if name not in ("key", "quote")}
+        kept = replace(before, **fields)
         self._claims_save("plan_changes", kept, lease_s=lease_s, retry_s=retry_s)
 
     def _plan_changes_take_back(self, change: PlanChange) -> PlanChange:
@@ -86,15 +90,15 @@ class ChangeTables(ClaimTables):
         rows = [change for change in self._of(account) if change.state in UNDER_WAY]
         return tuple(sorted(rows, key=lambda change: change.asked_at))
 
-    def _plan_changes_latest_of_plan(self, account: str, subscription: str) -> PlanChange | None:
+    def _plan_changes_of_plans(self, account: str) -> tuple[PlanChange, ...]:
         def went(change: PlanChange) -> bool:
             its = change.settlement
             plans = (its.plan_before, its.plan_after) if its is not None else (None, None)
             before, after = ((ref or "").partition("@")[0] for ref in plans)
             return before != after
 
-        found = [c for c in self._of(account) if (c.subscription, c.state) == (subscription, "applied") and went(c)]
-        return max(found, key=lambda change: (change.resolved_at, change.asked_at), default=None)
+        found = [change for change in self._of(account) if change.state == "applied" and went(change)]
+        return tuple(sorted(found, key=lambda change: (change.resolved_at, change.asked_at), reverse=True))
 
     def _plan_changes_note_reverted(self, account: str, id: str, *, by: str) -> None:
         row: ClaimedRow = self._get("plan_changes", (account, id))

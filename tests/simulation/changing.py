@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.plan_change import PlanChange
+from paygrade.postgres.plan_changes import ClaimedChange
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.previews import StripePreviewer
 from paygrade.server.operations.accounts.transition import follow_due_transitions
@@ -102,7 +103,7 @@ class Changing:
             process.start(self._advance(claim, wake))
         return bool(claims)
 
-    async def _advance(self, claim: PlanChange, wake: asyncio.Event) -> None:
+    async def _advance(self, claim: ClaimedChange, wake: asyncio.Event) -> None:
         WAITS.set(True)
         try:
             outcome = await advance_change(self._run.store, self.commands, self._run.clock, claim)

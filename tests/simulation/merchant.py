@@ -124,6 +124,11 @@ class Shop:
             self._attach(customer, card)
         return f"{customer} joins as {account} with {card}"
 
+    @property
+    def sold(self) -> frozenset[str]:
+        """The ids of everything that can be bought, unmapped prices too."""
+        return frozenset(self._prices.values())
+
     def subscribe(self) -> str:
         customer = self._draw.choice(self._customers())
         wanted = self._draw.sample(list(self._prices), self._draw.choice((1, 1, 1, 2)))

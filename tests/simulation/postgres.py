@@ -18,8 +18,8 @@ from psycopg.rows import dict_row
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Fact
-from paygrade.changes.plan_change import PlanChange
 from paygrade.postgres.migrate import migrate
+from paygrade.postgres.plan_changes import ClaimedChange
 from paygrade.postgres.store import Store, Transaction
 from paygrade.server.operations.catalog.publish import publish_catalog
 from simulation.merchant import DOCUMENT
@@ -30,7 +30,6 @@ from .tables import Dump, SubjectRow, in_order
 
 T = TypeVar("T")
 
-CHANGES_MAX = 1000
 
 VIRTUAL_CLOCK = """
     create schema simulation;
@@ -118,13 +117,15 @@ class PostgresBackend:
             to_settle=tuple(sorted(_in_utc(row["settle_at"]) for row in due)),
         )
 
-    async def _accounts(self) -> tuple[dict[str, Account], list[tuple[str, Fact]], list[PlanChange]]:
+    async def _accounts(self) -> tuple[dict[str, Account], list[tuple[str, Fact]], list[ClaimedChange]]:
         async with self._store.transaction() as tx:
             # `page` leaves out those that are not ours; the simulation knows every account that can be.
             keys = [row[0] for row in self._connection.execute("select account from accounts")]
             accounts = {key: saved.account for key in keys if (saved := await tx.accounts.load(key))}
             facts = [(key, saved.fact) for key in keys for saved in await tx.accounts.facts(key)]
-            changes = [change for key in keys for change in await tx.plan_changes.of_account(key, limit=CHANGES_MAX)]
+            changes = [
+                change for key in keys for change in await tx.plan_changes._many("account = %s", (key,))
+            ]  # fences too
         return accounts, facts, changes
 
 

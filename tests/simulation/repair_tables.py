@@ -98,7 +98,7 @@ class RepairTables(ClaimTables):
 
     def _polls_candidates(self, *, limit: int, provider: str, at: datetime) -> tuple[Candidate, ...]:
         if self._get("polls", provider) is None:
-            self._written["polls"][provider] = ClaimedRow(SavedPoll(provider, None, None, 60, 0, 0, None, 0, 0))
+            self._written["polls"][provider] = ClaimedRow(SavedPoll(None, None, 60, 0, 0, None, provider))
         return self._claims_candidates("polls", limit=limit)
 
     # Drift that is open: what was healed is not looked at again

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription
 from paygrade.catalog.model import Catalog
-from paygrade.changes.plan_change import PlanChange
 from paygrade.postgres.accounts import SavedAccount
 from paygrade.postgres.catalogs import SavedCatalog
 from paygrade.postgres.claims import Candidate
+from paygrade.postgres.plan_changes import ClaimedChange
 from paygrade.postgres.subjects import Claim, ClaimedEvent, KnownSubject, MarkedSubject
 from paygrade.values.states import TERMINAL
 
@@ -76,12 +76,12 @@ class Dump(Struct, frozen=True):
     """What is open: subject, subscription, field."""
     sweeping: bool = False
     """Whether a sweep is unfinished."""
-    changes: tuple[PlanChange, ...] = ()
+    changes: tuple[ClaimedChange, ...] = ()
     to_settle: tuple[datetime, ...] = ()
     """When dates change next what accounts buy."""
 
 
-def in_order(changes: Iterable[PlanChange]) -> tuple[PlanChange, ...]:
+def in_order(changes: Iterable[ClaimedChange]) -> tuple[ClaimedChange, ...]:
     """Plan changes in an order that does not rest on their ids, which are drawn anew in each run."""
     return tuple(sorted(changes, key=lambda change: (change.asked_at, change.account, change.key)))
 
@@ -377,6 +377,9 @@ class TablesTransaction(RepairTables, ChangeTables, ClaimTables):
             self._written["subscriptions"][account, subscription.id] = (subscription.id, subject, subscription.status)
 
     # The catalog
+
+    def _catalogs_in_force(self) -> Catalog:
+        return self._catalogs_load().catalog
 
     def _catalogs_load(self) -> SavedCatalog:
         return SavedCatalog(self._tables.catalog, {}, "", START, "simulation")

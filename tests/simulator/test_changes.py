@@ -274,6 +274,23 @@ def test_a_first_period_up_to_the_anchor_is_prorated(simulated: Simulated) -> No
     assert simulated.latest_invoice(subscription.id).total == 2500
 
 
+def test_with_mixed_intervals_the_period_ends_with_its_first_item(simulated: Simulated) -> None:
+    yearly, monthly = simulated.price(interval="year"), simulated.price()
+    subscription = simulated.subscribe(items=[{"price": yearly}, {"price": monthly}])
+    canceled = simulated.update(subscription.id, cancel_at_period_end=True)
+    assert canceled.cancel_at == min(item.current_period_end for item in subscription["items"].data) == FEBRUARY[1]
+    simulated.advance_to("2026-02-28T12:00:00Z")
+    assert simulated.status(subscription.id) == "canceled"
+
+
+def test_a_first_item_that_moves_takes_the_canceled_period_end_with_it(simulated: Simulated) -> None:
+    yearly, monthly = simulated.price(interval="year"), simulated.price()
+    subscription = simulated.subscribe(price=yearly, cancel_at_period_end=True)
+    assert subscription.cancel_at == instant("2027-01-31T12:00")
+    added = simulated.update(subscription.id, items=[{"price": monthly}])
+    assert added.cancel_at == FEBRUARY[1]
+
+
 def test_a_canceled_period_end_follows_a_moved_period(simulated: Simulated) -> None:
     subscription = simulated.subscribe()
     simulated.update(subscription.id, cancel_at_period_end=True)

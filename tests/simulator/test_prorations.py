@@ -100,9 +100,18 @@ def test_a_preview_is_the_invoice_that_follows(mode: str, percent: float | None,
 
 @pytest.mark.parametrize("mode", ["classic", "flexible"])
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6 * 86_400)), min_size=1, max_size=4))
-def test_changes_and_their_way_back_cost_what_was_used(mode: str, steps: list[tuple[int, int]]) -> None:
-    """Whatever the quantity went through within a period, the sum is each quantity for its time, to the rounding."""
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 9), st.integers(0, 6 * 86_400), st.sampled_from(["always_invoice", "create_prorations"])
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_changes_and_their_way_back_cost_what_was_used(mode: str, steps: list[tuple[int, int, str]]) -> None:
+    """Whatever the quantity went through within a period, the sum is each quantity for its time, to the rounding,
+    whether a change was invoiced at once or waits for the next invoice."""
     account = Account()
     subscription = account.ask(
         "/v1/subscriptions",
@@ -113,15 +122,28 @@ def test_changes_and_their_way_back_cost_what_was_used(mode: str, steps: list[tu
     id, item = subscription["id"], subscription["items"]["data"][0]
     start, end = item["current_period_start"], item["current_period_end"]
     used, quantity, at = 0, 3, start
-    for wanted, after_s in steps:
+    for wanted, after_s, behavior in steps:
         account.engine.advance(timedelta(seconds=after_s))
         used, at = used + quantity * after_s, at + after_s
         items = [{"id": item["id"], "quantity": str(wanted)}]
-        account.ask(f"/v1/subscriptions/{id}", items=items, proration_behavior="always_invoice")
+        account.ask(f"/v1/subscriptions/{id}", items=items, proration_behavior=behavior)
         quantity = wanted
     used += quantity * (end - at)
     exact = used * PRICES[1][0] / (end - start)
-    assert abs(account.billed(id) - exact) <= len(steps)
+    waiting = sum(line["amount"] for line in account.engine.world.pending_lines.get(id, []))
+    assert abs(account.billed(id) + waiting - exact) <= len(steps)
+
+
+def test_flexible_credits_what_still_waits_for_its_invoice() -> None:
+    """Two changes that both wait: the second gives back the first one's plan, not the one before it again."""
+    account = Account()
+    subscription = account.ask("/v1/subscriptions", customer=account.customer, items=[{"price": account.prices[0]}])
+    id, item = subscription["id"], subscription["items"]["data"][0]["id"]
+    for price in (account.prices[1], account.prices[2]):
+        account.engine.advance(timedelta(days=7))
+        account.ask(f"/v1/subscriptions/{id}", items=[{"id": item, "price": price}])
+    waiting = account.engine.world.pending_lines[id]
+    assert [line["amount"] for line in waiting] == [-750, 2500, -1667, 1250]
 
 
 def test_classic_credits_the_current_price_and_flexible_what_was_debited() -> None:

@@ -182,6 +182,160 @@ def test_a_missing_object_is_a_404_with_its_code(simulated: Simulated) -> None:
     assert refused.value.request_id is not None
 
 
+def test_the_account_tells_who_it_is(simulated: Simulated) -> None:
+    account = simulated.client.v1.accounts.retrieve_current()
+    assert (account.object, account.charges_enabled, account.country) == ("account", True, "US")
+    assert simulated.client.v1.accounts.retrieve(account.id).id == account.id
+
+
+def test_what_is_included_on_request_only_can_be_asked_for(simulated: Simulated) -> None:
+    client = simulated.client.v1
+    price = client.prices.retrieve(simulated.price(700), {"expand": ["currency_options", "tiers"]})
+    assert price.currency_options is not None
+    assert price.currency_options["usd"].unit_amount == 700
+    assert "tiers" not in price
+    customer = client.customers.retrieve(simulated.customer(), {"expand": ["sources", "tax_ids"]})
+    assert (customer.sources, customer.tax_ids) != (None, None)
+    assert customer.sources is not None
+    assert customer.sources.data == []
+    coupon = client.coupons.create({"percent_off": 5, "expand": ["applies_to"]})
+    assert "applies_to" not in coupon
+
+
+LIMITS: list[tuple[str, dict[str, Any], str]] = [
+    ("customers", {"metadata": {f"k{n}": "v" for n in range(51)}}, "metadata"),
+    ("customers", {"metadata": {"k" * 41: "v"}}, f"metadata[{'k' * 41}]"),
+    ("customers", {"metadata": {"k": "v" * 501}}, "metadata[k]"),
+    ("customers", {"email": "notanemail"}, "email"),
+    ("prices", {"currency": "zzz"}, "currency"),
+    ("prices", {"recurring": {"interval": "year", "interval_count": 4}}, "recurring[interval_count]"),
+    ("prices", {"recurring": {"interval": "month", "interval_count": 37}}, "recurring[interval_count]"),
+    ("prices", {"recurring": {"interval": "week", "interval_count": 157}}, "recurring[interval_count]"),
+    ("prices", {"recurring": {"interval": "day", "interval_count": 1096}}, "recurring[interval_count]"),
+    ("prices", {"metadata": {"k": "v" * 501}}, "metadata[k]"),
+    ("coupons", {"amount_off": 5, "currency": "zzz"}, "currency"),
+]
+
+
+@pytest.mark.parametrize(("path", "params", "param"), LIMITS)
+def test_values_beyond_stripes_limits_are_refused(
+    simulated: Simulated, path: str, params: dict[str, Any], param: str
+) -> None:
+    if path == "prices":
+        params = {"currency": "usd", "unit_amount": 5, "product_data": {"name": "Pro"}, **params}
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        simulated.client.raw_request("post", f"/v1/{path}", **params)
+    assert refused.value.http_status == 400
+    assert refused.value.param == param
+    assert simulated.client.v1.customers.list().data == []
+    assert simulated.client.v1.products.list().data == []
+
+
+def test_values_at_stripes_limits_are_taken(simulated: Simulated) -> None:
+    metadata = {f"{n:040}": "v" * 500 for n in range(50)}
+    customer = simulated.client.v1.customers.create({"metadata": metadata, "email": "a.b+c@mail.example.org"})
+    assert customer.to_dict()["metadata"] == metadata
+    with pytest.raises(stripe.InvalidRequestError):
+        simulated.client.v1.customers.update(customer.id, {"metadata": {"one": "more"}})
+    for interval, count in (("year", 3), ("month", 36), ("week", 156), ("day", 1095)):
+        simulated.price(interval=interval, count=count)
+
+
+def test_a_parameter_the_simulator_lacks_is_not_called_wrong(simulated: Simulated) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match="The simulator may not know") as refused:
+        simulated.subscribe(backdate_start_date=1)
+    assert refused.value.param == "backdate_start_date"
+
+
+CARDS = [
+    "us",
+    "gb",
+    "unionpay",
+    "jcb",
+    "diners",
+    "threeDSecure2Required",
+    "authenticationRequiredOnSetup",
+    "cvcCheckFail",
+    "refundFail",
+    "mastercard_debit",
+    "mastercard_prepaid",
+    "riskLevelElevated",
+]
+DECLINED = {
+    "pm_card_visa_chargeDeclinedLostCard": ("card_declined", "lost_card"),
+    "pm_card_visa_chargeDeclinedStolenCard": ("card_declined", "stolen_card"),
+    "pm_card_chargeDeclinedIncorrectCvc": ("incorrect_cvc", "incorrect_cvc"),
+    "pm_card_chargeDeclinedProcessingError": ("processing_error", "processing_error"),
+    "pm_card_visa_chargeDeclinedVelocityLimitExceeded": ("card_declined", "card_velocity_exceeded"),
+    "pm_card_chargeDeclinedFraudulent": ("card_declined", "fraudulent"),
+}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_stripes_test_cards_attach(simulated: Simulated, card: str) -> None:
+    attached = simulated.client.v1.payment_methods.attach(f"pm_card_{card}", {"customer": simulated.customer(None)})
+    assert attached.card is not None
+    assert attached.card.country == ("GB" if card == "gb" else "US")
+    assert attached.card.checks is not None
+    assert attached.card.checks.cvc_check == ("fail" if card == "cvcCheckFail" else "pass")
+
+
+@pytest.mark.parametrize("card", DECLINED)
+def test_stripes_declined_cards_say_why(simulated: Simulated, card: str) -> None:
+    with pytest.raises(stripe.CardError) as refused:
+        simulated.client.v1.payment_methods.attach(card, {"customer": simulated.customer(None)})
+    error: Any = refused.value.error
+    assert (refused.value.code, error.decline_code) == DECLINED[card]
+
+
+def test_a_test_id_that_is_no_cards_is_told_so(simulated: Simulated) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match="cards only") as refused:
+        simulated.client.v1.payment_methods.attach("pm_usBankAccount_success", {"customer": simulated.customer(None)})
+    assert refused.value.code is None
+
+
+NAMED_BY_A_PARAMETER: list[tuple[str, dict[str, Any], str]] = [
+    ("subscriptions", {"customer": "{customer}", "items": [{"price": "price_none"}]}, "items[0][price]"),
+    ("subscriptions", {"customer": "cus_none", "items": [{"price": "price_none"}]}, "customer"),
+    ("payment_methods/pm_card_visa/attach", {"customer": "cus_none"}, "customer"),
+    ("invoices", {"customer": "cus_none"}, "customer"),
+    ("refunds", {"charge": "ch_none"}, "charge"),
+    ("credit_notes", {"invoice": "in_none"}, "invoice"),
+    ("prices", {"product": "prod_none", "currency": "usd", "unit_amount": 5}, "product"),
+    ("subscription_schedules", {"from_subscription": "sub_none"}, "from_subscription"),
+]
+NAMED_BY_THE_URL = [
+    ("GET", "customers/cus_none"),
+    ("POST", "customers/cus_none"),
+    ("GET", "customers/cus_none/payment_methods"),
+    ("POST", "subscriptions/sub_none"),
+    ("DELETE", "subscriptions/sub_none"),
+    ("GET", "prices/price_none"),
+    ("POST", "payment_methods/pm_none/attach"),
+    ("GET", "events/evt_none"),
+]
+
+
+@pytest.mark.parametrize(("path", "params", "param"), NAMED_BY_A_PARAMETER)
+def test_a_missing_object_that_a_parameter_names_is_a_400(
+    simulated: Simulated, path: str, params: dict[str, Any], param: str
+) -> None:
+    if params.get("customer") == "{customer}":
+        params = {**params, "customer": simulated.customer()}
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        simulated.client.raw_request("post", f"/v1/{path}", **params)
+    assert (refused.value.http_status, refused.value.code) == (400, "resource_missing")
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(("method", "path"), NAMED_BY_THE_URL)
+def test_a_missing_object_that_the_url_names_is_a_404(simulated: Simulated, method: str, path: str) -> None:
+    params = {"customer": simulated.customer()} if path.endswith("/attach") else {}
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        simulated.client.raw_request(method.lower(), f"/v1/{path}", **params)
+    assert (refused.value.http_status, refused.value.code) == (404, "resource_missing")
+
+
 def test_an_unknown_url_is_a_404(simulated: Simulated) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="Unrecognized request URL") as refused:
         simulated.client.v1.quotes.list()

@@ -84,7 +84,7 @@ def test_the_bank_can_be_played_and_an_inquiry_takes_no_money(simulated: Simulat
     assert simulated.events("charge.dispute.funds_withdrawn") == []
     assert simulated.client.v1.disputes.close(dispute["id"]).status == "warning_closed"
     status, _ = simulated.try_control("dispute", {"charge": "ch_nobody"})
-    assert status == 404
+    assert status == 400
 
 
 def test_a_dispute_cancels_the_subscription_if_the_settings_say_so(simulated: Simulated) -> None:

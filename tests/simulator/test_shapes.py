@@ -61,6 +61,7 @@ def objects(simulated: Simulated) -> dict[str, Any]:
         "credit_note_line": note.lines.data[0],
         "refund": refund,
         "dispute": client.disputes.list().data[0],
+        "account": client.accounts.retrieve_current(),
         "customer": subscription.customer,
         "subscription": paid,
         "subscription_item": paid["items"].data[0],
@@ -94,6 +95,39 @@ def test_objects_have_the_declared_fields_and_no_others(simulated: Simulated) ->
         assert never_null - SOMETIMES.get(name, set()) <= present, name
         for field in present & never_null:
             assert thing[field] is not None, (name, field)
+
+
+# Fields that Stripe's published types require (nullable ones included), inside of objects or added of late.
+REQUIRED: dict[str, list[str]] = {
+    "subscription": [
+        "cancellation_details.feedback_option",
+        "trial_settings.end_behavior.billing_cycle_anchor",
+        "invoice_settings.custom_fields",
+        "invoice_settings.description",
+        "invoice_settings.footer",
+    ],
+    "product": ["tax_details"],
+    "payment_intent": ["managed_payments", "allowed_payment_method_types", "payment_record"],
+    "charge": [
+        "payment_method_details.card.electronic_commerce_indicator",
+        "payment_method_details.card.transaction_link_id",
+    ],
+}
+
+
+def test_fields_that_stripes_types_require_are_there(simulated: Simulated) -> None:
+    made = objects(simulated)
+    for name, paths in REQUIRED.items():
+        for path in paths:
+            *way, last = path.split(".")
+            thing = made[name].to_dict()
+            for step in way:
+                thing = thing[step]
+            assert last in thing, (name, path)
+
+
+def test_only_a_paused_subscription_has_status_details(simulated: Simulated) -> None:
+    assert "status_details" not in simulated.subscribe()
 
 
 @pytest.mark.parametrize("name", ["subscription", "invoice", "customer"])

@@ -178,7 +178,7 @@ class Storm:
     def check(self, now: dict[str, Any], before: dict[str, Any] | None) -> None:
         status = now["status"]
         assert (status in ("canceled", "incomplete_expired")) == (now["ended_at"] is not None)
-        assert (status == "paused") == (now["status_details"] is not None)
+        assert (status == "paused") == ("status_details" in now)
         for item in now["items"]["data"]:
             assert item["current_period_start"] < item["current_period_end"]
         if before is not None and status != before["status"]:

@@ -137,7 +137,8 @@ def test_settings_refuse_what_they_do_not_know(simulated: Simulated) -> None:
 
 
 def test_a_frozen_clock_stands_still_and_only_moves_forward(simulated: Simulated) -> None:
-    assert simulated.control("clock") == {"now": "2026-01-31T12:00:00Z", "running": False, "seed": 1}
+    clock = simulated.control("clock")
+    assert (clock["now"], clock["running"], clock["seed"]) == ("2026-01-31T12:00:00Z", False, 1)
     assert simulated.control("clock", {"advance": "1d12h"})["now"] == "2026-02-02T00:00:00Z"
     assert simulated.control("clock", {"to": "2026-02-02T01:00:00+01:00"})["now"] == "2026-02-02T00:00:00Z"
     for wanted in ({"to": "2026-01-01T00:00:00Z"}, {"advance": "-1d"}, {"advance": "soon"}, {"to": "x"}):
@@ -187,7 +188,8 @@ def test_exhausted_retries_can_pause_it_until_it_is_resumed(simulated: Simulated
     wanted: Any = {"payment_behavior": "resume_on_payment_success"}
     simulated.client.v1.subscriptions.resume(subscription.id, wanted)
     resumed = simulated.subscription(subscription.id)
-    assert (resumed.status, resumed.status_details) == ("active", None)
+    assert resumed.status == "active"
+    assert "status_details" not in resumed
 
 
 def test_an_upcoming_invoice_is_announced_a_week_ahead_without_an_id(simulated: Simulated) -> None:

@@ -80,7 +80,14 @@ class Billing(Clock):
         document = {**self.document, "features": {**features, "api_calls": calls}, "plans": plans}
         if top_up is not None:
             price = {"amount": top_up.amount, "currency": top_up.currency}
-            policy = {"below": top_up.below, "add": top_up.add, "at_most": top_up.at_most, "every": top_up.every}
+            policy: Any = {
+                "refund": top_up.refund,
+                "dispute": top_up.dispute,
+                "below": top_up.below,
+                "add": top_up.add,
+                "at_most": top_up.at_most,
+                "every": top_up.every,
+            }
             policies = {**document.get("policies", {}), "top_up": {top_up.credit: {**policy, "price": price}}}
             document = {**document, "policies": policies}
         await publish_catalog(store, document=document, lines={}, dry_run=False, at=self.at, by="ann")

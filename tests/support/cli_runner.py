@@ -20,10 +20,16 @@ class Shell:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PAYGRADE_")}
         self.environ = {**kept, **environ}
 
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """What the command printed; fails unless it ends with this exit code."""
+    def run(self, *arguments: str, typing: str = "", code: int = 0) -> str:
+        """What the command printed that read what was typed; fails unless it ends with this exit code."""
         ended = subprocess.run(
-            [*RUN, *arguments], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=40
+            [*RUN, *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            input=typing or None,
+            capture_output=True,
+            text=True,
+            timeout=40,
         )
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr

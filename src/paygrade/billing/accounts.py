@@ -46,7 +46,7 @@ class Sighting(Struct, frozen=True):
 
 class Purchase(Struct, frozen=True, array_like=True, gc=False):
     """What a line of a subscription bought, ever. `seen_at` is as of when that was first stated, `created_at` when
-    the line was made."""
+    the line was made; `sequence` is of the last statement that said so, and `quantity` how many it bought then."""
 
     item: str
     price: str | None
@@ -55,6 +55,8 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     plan: str | None
     seen_at: datetime
     created_at: datetime | None
+    sequence: int = 0
+    quantity: int = 1
 
 
 class Account(Struct, frozen=True, omit_defaults=True):
@@ -105,7 +107,8 @@ class Account(Struct, frozen=True, omit_defaults=True):
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
-        """Every subscription as it counts: latched when ended, on its last understood status otherwise."""
+        """Every subscription as it counts: latched when ended, on its last understood status otherwise, and its prices
+        by the names they were last known by."""
         found: list[Subscription] = []
         for statement in self._ordered():
             match statement.body:
@@ -157,10 +160,29 @@ class Account(Struct, frozen=True, omit_defaults=True):
     def _counts(self, subscription: Subscription) -> Subscription:
         latched = self.latched.get(subscription.id)
         if latched is not None:
-            return latched.subscription
+            return self.named(latched.subscription)
         if subscription.status is None and (known := self.understood.get(subscription.id)) is not None:
-            return replace(subscription, status=known.subscription.status)
-        return subscription
+            subscription = replace(subscription, status=known.subscription.status)
+        return self.named(subscription)
+
+    def named(self, subscription: Subscription) -> Subscription:
+        """With the names its prices had before: a lookup key that another price has taken over says what is sold from
+        then on, and nothing of those who bought before (https://docs.stripe.com/products-prices/manage-prices)."""
+        items = tuple(map(self._item, subscription.items))
+        later = tuple(replace(phase, items=tuple(map(self._item, phase.items))) for phase in subscription.next)
+        if items == subscription.items and later == subscription.next:
+            return subscription
+        return replace(subscription, items=items, next=later)
+
+    def _item(self, item: Item) -> Item:
+        if item.price is None or (item.lookup_key is not None and item.product is not None):
+            return item
+        known = [one for its in self.purchases.values() for one in its if one.price == item.price]
+        lookup_key = item.lookup_key or _latest((one.sequence, one.lookup_key) for one in known)
+        product = item.product or _latest((one.sequence, one.product) for one in known)
+        if lookup_key == item.lookup_key and product == item.product:
+            return item
+        return replace(item, lookup_key=lookup_key, product=product)
 
 
 def replay(key: str, facts: Iterable[Fact]) -> Account:
@@ -217,22 +239,33 @@ def _sighted(sightings: dict[str, Sighting], fact: Fact, *, terminal: bool) -> d
 
 
 def _purchased(purchases: dict[str, tuple[Purchase, ...]], fact: Fact) -> dict[str, tuple[Purchase, ...]]:
-    """The first date of each line and what it bought: the smallest of all that were stated, in whatever order."""
+    """The first date of each line and what it bought, and the last statement of it: the smallest and the largest of
+    all that were stated, in whatever order."""
     changed: dict[str, tuple[Purchase, ...]] = {}
     for subscription in _subscriptions(fact.body):
         before = purchases.get(subscription.id, ())
         known = {_bought(one): one for one in before}
         for item in subscription.items:
-            one = Purchase(*_named(item), fact.as_of, item.created_at)
+            one = Purchase(*_named(item), fact.as_of, item.created_at, fact.sequence, item.quantity)
             other = known.get(_bought(one), one)
             dates = [date for date in (one.created_at, other.created_at) if date is not None]
+            sequence, quantity = max((one.sequence, one.quantity), (other.sequence, other.quantity))
             known[_bought(one)] = replace(
-                one, seen_at=min(one.seen_at, other.seen_at), created_at=min(dates, default=None)
+                one,
+                seen_at=min(one.seen_at, other.seen_at),
+                created_at=min(dates, default=None),
+                sequence=sequence,
+                quantity=quantity,
             )
         after = tuple(known[name] for name in sorted(known, key=repr))
         if after != before:
             changed[subscription.id] = after
     return {**purchases, **changed} if changed else purchases
+
+
+def _latest(said: Iterable[tuple[int, str | None]]) -> str | None:
+    """The name that was stated last."""
+    return max(((sequence, name) for sequence, name in said if name is not None), default=(0, None))[1]
 
 
 def _subscriptions(body: Body) -> Iterator[Subscription]:

@@ -26,6 +26,18 @@ class Difference(Struct, frozen=True):
     provider: str | None
 
 
+class Poll(Struct, frozen=True):
+    """How the events poll stands: what was created until `watermark` was seen. `seen` and `missed` are of the latest
+    poll; missed ones should have come by webhook and had not."""
+
+    watermark: datetime | None
+    polled_at: datetime | None
+    every_s: int
+    seen: int
+    missed: int
+    error: str | None
+
+
 FoundBy = Literal["sweep", "poll", "reconcile"]
 
 

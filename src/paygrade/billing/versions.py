@@ -29,7 +29,9 @@ from paygrade.catalog.model import (
     BooleanFeature,
     Catalog,
     ConfigFeature,
+    Part,
     Plan,
+    Price,
     Setting,
     Switch,
     Term,
@@ -37,6 +39,7 @@ from paygrade.catalog.model import (
     find_bought,
     find_key,
     newest,
+    versions_of,
 )
 
 
@@ -74,6 +77,37 @@ def counted(account: Account, catalog: Catalog, subscription: str, item: Item, a
         return None
     since = bought_since(account, catalog, subscription, key) if key in catalog.keeps else None
     return version_at(account, catalog, key, since, at)
+
+
+def price_of(bought: Plan | AddOn, item: Item, catalog: Catalog) -> Price | None:
+    """The price an item is bought for: by its name at the provider, by its key in manual billing, or the only one.
+
+    Who is held to another version than they bought goes on paying what they bought.
+    """
+    refs = {ref for ref in (item.price, item.lookup_key) if ref}
+    found = [price for price in bought.prices.values() if price.stripe in refs]
+    if refs and not found:
+        versions = reversed(versions_of(catalog, bought.key).values())
+        found = [price for sold in versions for price in sold.prices.values() if price.stripe in refs]
+    if not found and item.plan is not None:
+        found = [price for price in bought.prices.values() if price.key in refs]
+        if not found and not refs and len(bought.prices) == 1:
+            found = list(bought.prices.values())
+    return found[0] if found else None
+
+
+def part_of(item: Item, price: Price | None) -> Part:
+    """Which part of what is bought an item pays for: as the provider says of metered prices, else as the catalog."""
+    if item.metered:
+        return "usage"
+    return price.part if price is not None else "quantity"
+
+
+def quantity_of(bought: Plan | AddOn, items: Iterable[Item], catalog: Catalog) -> int:
+    """How many of a plan or add-on these items of one subscription buy together: those that are paid for each count;
+    where there is none, it is bought once."""
+    counted = [item.quantity for item in items if part_of(item, price_of(bought, item, catalog)) == "quantity"]
+    return sum(counted) if counted else 1
 
 
 def unbought(account: Account, catalog: Catalog, plan: str, at: datetime) -> Counted:

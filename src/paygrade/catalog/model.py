@@ -1,42 +1,37 @@
 """The catalog: what is sold. Features, credits, plans, add-ons, prices and policies of one published version.
 
 Laws: a published version never changes; one key names one thing, over plans and add-ons, and over features and
-credits. How a document becomes a catalog is the business of `catalog_document.py`.
+credits. How a document becomes a catalog is the business of `parse.py`.
 """
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from msgspec import Struct
 
 from paygrade.values.periods import Every, Recurrence
 
-if TYPE_CHECKING:
-    pass
-
 Access = Literal["read", "write", "export", "admin"]
 """What using a feature does; the access ladder of a subscription in arrears opens some of these and not others."""
-ACCESS: tuple[Access, ...] = get_args(Access)
 OnError = Literal["allow", "deny"]
-ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 ConfigType = Literal["integer", "string", "boolean"]
 CONFIG_TYPES: tuple[ConfigType, ...] = get_args(ConfigType)
 Aggregate = Literal["count", "sum", "max", "last", "unique"]
-AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 Interval = Literal["day", "week", "month", "year"]
-INTERVALS: tuple[Interval, ...] = get_args(Interval)
 Report = Literal["overage", "all"]
-REPORTS: tuple[Report, ...] = get_args(Report)
-Provider = Literal["stripe"]
+Overage = Literal["hard", "soft"]
 PRIORITY = 50
 """Where units stand in the burn order of a pool when nobody says: from 0, used first, to 100."""
 
 
-class BooleanFeature(Struct, frozen=True, tag="boolean", tag_field="kind"):
-    """On or off. Of every kind: `roles` are those whose members may use it, where not all may; `seat` is the level of
-    which a member needs a seat to use it."""
-
+class _Keyed(Struct, frozen=True):
     key: str
+
+
+class _Feature(_Keyed, frozen=True, kw_only=True):
+    """What is said of features of every kind. `roles` are those whose members may use it, where not all may; `seat` is
+    the level of which a member needs a seat to use it."""
+
     access: Access = "write"
     roles: tuple[str, ...] = ()
     seat: str | None = None
@@ -44,29 +39,21 @@ class BooleanFeature(Struct, frozen=True, tag="boolean", tag_field="kind"):
     description: str = ""
 
 
-class ConfigFeature(Struct, frozen=True, tag="config", tag_field="kind"):
+class BooleanFeature(_Feature, frozen=True, tag="boolean", tag_field="kind"):
+    """On or off."""
+
+
+class ConfigFeature(_Feature, frozen=True, tag="config", tag_field="kind"):
     """A value the product reads, e.g. days of retention."""
 
-    key: str
     type: ConfigType
     unit: str = ""
-    access: Access = "write"
-    roles: tuple[str, ...] = ()
-    seat: str | None = None
-    on_error: OnError = "deny"
-    description: str = ""
 
 
-class LevelFeature(Struct, frozen=True, tag="level", tag_field="kind"):
+class LevelFeature(_Feature, frozen=True, tag="level", tag_field="kind"):
     """Something held, not used up: seats, projects, gigabytes stored."""
 
-    key: str
     unit: str = ""
-    access: Access = "write"
-    roles: tuple[str, ...] = ()
-    seat: str | None = None
-    on_error: OnError = "deny"
-    description: str = ""
 
     @property
     def counts_seats(self) -> bool:
@@ -78,7 +65,7 @@ class Rate(Struct, frozen=True):
     """`rate` credits for every `per` units, as an exact fraction."""
 
     rate: int
-    per: int
+    per: int = 1
 
 
 class Burn(Struct, frozen=True):
@@ -90,19 +77,18 @@ class Burn(Struct, frozen=True):
 
     credit: str
     rate: int
-    per: int
+    per: int = 1
     property: str | None = None
     rates: dict[str, Rate] = {}
 
 
-class MeteredFeature(Struct, frozen=True, tag="metered", tag_field="kind"):
+class MeteredFeature(_Feature, frozen=True, tag="metered", tag_field="kind"):
     """Something used up: counted from usage events named `event`, taking `value` from their properties.
 
     `stripe_meter`: the event name of the meter at Stripe that usage is reported to; `report` says which usage: what
     is over the limit, or all of it.
     """
 
-    key: str
     event: str
     aggregate: Aggregate = "count"
     value: str | None = None
@@ -110,11 +96,6 @@ class MeteredFeature(Struct, frozen=True, tag="metered", tag_field="kind"):
     burns: tuple[Burn, ...] = ()
     stripe_meter: str | None = None
     report: Report = "overage"
-    access: Access = "write"
-    roles: tuple[str, ...] = ()
-    seat: str | None = None
-    on_error: OnError = "deny"
-    description: str = ""
 
 
 Feature = BooleanFeature | ConfigFeature | LevelFeature | MeteredFeature
@@ -175,7 +156,7 @@ class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
     adds: bool = False
     recurrence: Recurrence | None = None
     rolling_s: int | None = None
-    overage: Literal["hard", "soft"] = "hard"
+    overage: Overage = "hard"
     overage_price: OveragePrice | None = None
     spend_max: int | None = None
     warn: tuple[int, ...] = ()
@@ -188,8 +169,17 @@ class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
 Term = Switch | Setting | Allowance
 
 
+Part = Literal["quantity", "flat", "usage"]
+"""What a price is paid for: each of the quantity bought; the plan or add-on as such, once; or what is used of it."""
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
 class Price(Struct, frozen=True):
-    """What a plan or add-on costs for an interval. `stripe` is a price's lookup key or id at the provider."""
+    """What a plan or add-on costs for an interval. `stripe` is a price's lookup key or id at the provider.
+
+    Prices of one `part` are alternatives; who buys the plan or add-on buys one of each part. Of usage `amount` is what
+    a unit costs, 0 where only the provider knows.
+    """
 
     key: str
     amount: int
@@ -197,6 +187,7 @@ class Price(Struct, frozen=True):
     interval: Interval
     interval_count: int = 1
     stripe: str | None = None
+    part: Part = "quantity"
 
 
 class Plan(Struct, frozen=True):
@@ -205,7 +196,7 @@ class Plan(Struct, frozen=True):
     key: str
     version: int
     rank: int
-    terms: dict[str, Term]
+    terms: dict[str, Term] = {}
     prices: dict[str, Price] = {}
     default: bool = False
     trial_days: int | None = None
@@ -222,7 +213,7 @@ class AddOn(Struct, frozen=True):
 
     key: str
     version: int
-    terms: dict[str, Term]
+    terms: dict[str, Term] = {}
     prices: dict[str, Price] = {}
     stripe_product: str | None = None
     description: str = ""
@@ -254,21 +245,14 @@ Ladder = tuple[Step, ...]
 
 
 Direction = Literal["upgrade", "downgrade", "lateral"]
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 When = Literal["now", "period_end", "refuse"]
-WHEN: tuple[When, ...] = get_args(When)
 Proration = Literal["charge_now", "next_invoice", "none"]
-PRORATIONS: tuple[Proration, ...] = get_args(Proration)
 OverLimit = Literal["refuse", "block_new", "grace", "keep"]
-OVER_LIMIT: tuple[OverLimit, ...] = get_args(OverLimit)
 OverSeats = Literal["suspend", "owner_chooses", "release_newest", "release_least_active"]
 """What becomes of members with a seat over the new number of seats."""
-OVER_SEATS: tuple[OverSeats, ...] = get_args(OverSeats)
 Anchor = Literal["keep", "reset"]
-ANCHORS: tuple[Anchor, ...] = get_args(Anchor)
 Carry = Literal["keep", "prorate", "reset", "convert"]
 """What becomes of what is used of a window whose units change."""
-CARRIES: tuple[Carry, ...] = get_args(Carry)
 
 
 class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
@@ -296,8 +280,15 @@ class PlanChangeRule(Struct, frozen=True, omit_defaults=True):
     seats: OverSeats = "suspend"
 
 
+Reversal = Literal["take_back", "keep"]
+"""What becomes of units that were paid for when the money goes back."""
+
+
 class TopUp(Struct, frozen=True):
-    """Buy `add` credits for `amount` minor units when fewer than `below` are left, `at_most` times in each `every`."""
+    """Buy `add` credits for `amount` minor units when fewer than `below` are left, `at_most` times in each `every`.
+
+    `refund`, `dispute`: what becomes of them when the payment is refunded, or disputed and not won.
+    """
 
     credit: str
     below: int
@@ -306,6 +297,8 @@ class TopUp(Struct, frozen=True):
     every: Every
     amount: int
     currency: str
+    refund: Reversal = "take_back"
+    dispute: Reversal = "take_back"
 
 
 class Policies(Struct, frozen=True):

@@ -7,18 +7,13 @@ first that matches wins, one matches always, and a rule that can never match is 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from itertools import product
+from typing import Any, get_args
 
 from paygrade.catalog.model import (
-    ANCHORS,
-    CARRIES,
-    DIRECTIONS,
     LADDER_ACCESS,
-    OVER_LIMIT,
-    OVER_SEATS,
-    PRORATIONS,
-    WHEN,
     Direction,
     Ladder,
+    LadderAccess,
     OverLimit,
     PlanChangeRule,
     Policies,
@@ -26,7 +21,26 @@ from paygrade.catalog.model import (
     TopUp,
 )
 from paygrade.catalog.reader import Node
-from paygrade.catalog.windows import read_currency, read_duration
+from paygrade.catalog.shapes import (
+    POSITIVE,
+    Field,
+    Group,
+    Items,
+    Keyed,
+    Law,
+    Or,
+    Record,
+    Schema,
+    Shape,
+    Via,
+    barred,
+    is_mapping,
+    may,
+    name,
+    need,
+    word,
+)
+from paygrade.catalog.windows import CURRENCY, DURATION
 from paygrade.values.periods import Every
 
 _LADDER_MAX = timedelta(days=3650)
@@ -42,105 +56,167 @@ _Match = tuple[str, str, Direction | None]
 _CATCH_ALL = 'the last rule must match every change; end with `{ from: "*", to: "*", when: now }`'
 
 
-def read_policies(
-    node: Node,
-    *,
-    plans: Collection[str],
-    default_plan: str | None,
-    credits: Collection[str],
-    counted: Collection[str],
-) -> Policies:
-    """Read what the document says; a policy it leaves out falls back to the default plan, or to no plan.
+def _span(at_most: timedelta) -> Shape[timedelta]:
+    """A duration longer than nothing; one that is far too long is cut."""
 
-    `counted` are the features that can be over a limit.
-    """
-    node = node.fields("past_due", "unpaid", "paused", "plan_change", "top_up")
-    last = Step(None, access="none", plan=default_plan)
-    first = Step(timedelta(days=7), access="full")
+    def check(node: Node, duration: timedelta | None) -> None:
+        if duration == timedelta():
+            node.wrong("a step lasts longer than nothing; write for example `7d` or remove it")
 
-    def ladder(name: str, default: Ladder, *, dated: bool = True) -> Ladder:
-        return _ladder(node.get(name, None), plans, dated=dated) if node.has(name) else default
-
-    return Policies(
-        past_due=ladder("past_due", (first, last)),
-        unpaid=ladder("unpaid", (last,)),
-        paused=ladder("paused", (last,), dated=False),
-        plan_change=_rules(node.get("plan_change", None), plans, [*counted, *credits])
-        if node.has("plan_change")
-        else _PLAN_CHANGE_DEFAULT,
-        top_ups={key: _top_up(key, entry, credits) for key, entry in node.get("top_up", {}).entries().items()},
-    )
+    return Via(DURATION, lambda duration: min(duration or timedelta(), at_most), check=check)
 
 
-def _ladder(node: Node, plans: Collection[str], *, dated: bool) -> Ladder:
-    """Read the steps in order. Not `dated`: the provider gives no date that steps could be counted from."""
-    steps: list[Step] = []
-    nodes = node.items()
-    for step in nodes:
-        if step.has("then"):
-            steps.append(_last_step(step, plans))
-            if step is not nodes[-1]:
-                step.wrong("`then` lasts for good; make it the last step")
-        else:
-            earlier = steps[-1] if steps and steps[-1].until else None
-            steps.append(_dated_step(step, earlier, dated=dated))
-    if isinstance(node.value, list | tuple) and (not steps or steps[-1].until is not None):
-        node.wrong("the last step must say what remains; end with `{ then: none }` or `then` and a plan")
-    return tuple(steps)
+_SPAN = _span(_LADDER_MAX)
+_STEP = Record(
+    dict[str, Any],
+    {"for": need("7d", _span(2 * _LADDER_MAX)), "access": need("full", word(LADDER_ACCESS))},
+    hints={"until": "steps say how long they last; write `for`"},
+)
+_LAST = Record(
+    dict[str, Any],
+    {"then": need("none", name("the key of a plan or `none`", "plan", "none"))},
+    hints={key: f"`then` lasts for good; remove `{key}`" for key in ("for", "access")},
+)
 
 
-def _dated_step(node: Node, earlier: Step | None, *, dated: bool) -> Step:
-    """Read a step that begins where the `earlier` one ends."""
-    if not dated:
-        node.wrong("Stripe gives a pause no date to count from; write a `then` step only")
-    node = node.fields("for", "access", hints={"until": "steps say how long they last; write `for`"})
-    found = node.mistakes_found
-    access = node.need("access", "full").choice(LADDER_ACCESS)
-    understood = node.mistakes_found == found
-    if understood and earlier and LADDER_ACCESS.index(access) < LADDER_ACCESS.index(earlier.access):
-        node.wrong(
-            f"a ladder only narrows: after `{earlier.access}` it cannot open `{access}` again; reorder the steps"
-        )
-    until = (earlier.until if earlier and earlier.until else timedelta()) + _duration(node.need("for", "7d"))
-    if until > _LADDER_MAX:
-        node.wrong(f"a ladder lasts at most {_LADDER_MAX.days}d before its `then` step; shorten the steps")
-    return Step(min(until, _LADDER_MAX), access=access)
+class _Ladder(Shape[Ladder], frozen=True):
+    """The steps in order. Not `dated`: the provider gives no date that steps could be counted from."""
+
+    dated: bool = True
+
+    def read(self, node: Node) -> Ladder:
+        steps: list[Step] = []
+        nodes = node.items()
+        for step in nodes:
+            if step.has("then"):
+                plan = _LAST.read(step)["then"]
+                steps.append(Step(None, access="none", plan=plan if plan and plan != "none" else None))
+                if step is not nodes[-1]:
+                    step.wrong("`then` lasts for good; make it the last step")
+            else:
+                steps.append(self._dated(step, steps[-1] if steps and steps[-1].until else None))
+        if isinstance(node.value, list | tuple) and (not steps or steps[-1].until is not None):
+            node.wrong("the last step must say what remains; end with `{ then: none }` or `then` and a plan")
+        return tuple(steps)
+
+    def _dated(self, node: Node, earlier: Step | None) -> Step:
+        """Read a step that begins where the `earlier` one ends."""
+        if not self.dated:
+            node.wrong("Stripe gives a pause no date to count from; write a `then` step only")
+        values = _STEP.read(node)
+        access: LadderAccess = values["access"]
+        before = earlier.access if earlier and node.raw("access") in LADDER_ACCESS else "full"
+        if LADDER_ACCESS.index(access) < LADDER_ACCESS.index(before):
+            node.wrong(f"a ladder only narrows: after `{before}` it cannot open `{access}` again; reorder the steps")
+        until = (earlier.until if earlier and earlier.until else timedelta()) + values["for"]
+        if until > _LADDER_MAX:
+            node.wrong(f"a ladder lasts at most {_LADDER_MAX.days}d before its `then` step; shorten the steps")
+        return Step(min(until, _LADDER_MAX), access=access)
+
+    def write(self, value: Ladder) -> object:
+        begins = [timedelta(), *(step.until for step in value if step.until is not None)]
+        return [
+            _LAST.write({"then": step.plan or "none"})
+            if step.until is None
+            else _STEP.write({"for": step.until - begun, "access": step.access})
+            for step, begun in zip(value, begins, strict=False)
+        ]
+
+    def schema(self) -> Schema:
+        if not self.dated:
+            return {"type": "array", "minItems": 1, "maxItems": 1, "items": _LAST.schema()}
+        return {
+            "type": "array",
+            "minItems": 1,
+            "items": {"anyOf": [_STEP.schema(), _LAST.schema()]},
+            "contains": {"required": ["then"]},
+            "maxContains": 1,
+        }
 
 
-def _duration(node: Node) -> timedelta:
-    """Read a duration longer than nothing; one that is far too long is cut to what is too long for a ladder."""
-    duration = read_duration(node)
-    if duration is None:
-        return timedelta()
-    if not duration:
-        node.wrong("a step lasts longer than nothing; write for example `7d` or remove it")
-    return min(duration, 2 * _LADDER_MAX)
+COUNTED = "feature or credit that is counted"
+"""The noun of what can be over a limit."""
 
 
-def _last_step(node: Node, plans: Collection[str]) -> Step:
-    hints = {key: f"`then` lasts for good; remove `{key}`" for key in ("for", "access")}
-    then = node.fields("then", hints=hints).need("then", "none")
-    plan = then.text("the key of a plan or `none`")
-    if plan == "none" or not plan:
-        return Step(None, access="none")
-    if plan not in plans:
-        then.unknown("plan", {**dict.fromkeys(plans), "none": None})
-    return Step(None, access="none", plan=plan)
+def _bar_grace(node: Node) -> Collection[str]:
+    """It is there where something has it, and nowhere else."""
+    words = node.raw("over_limit")
+    if node.raw("when") != "refuse" and "grace" in (words.values() if isinstance(words, Mapping) else [words]):
+        node.need("grace", "14d")
+        return ()
+    if node.has("grace") and node.raw("when") != "refuse":
+        node.at("grace").wrong("nothing here has grace; write `over_limit: grace` or remove this line")
+    return ("grace",)
 
 
-def _rules(node: Node, plans: Collection[str], counted: Collection[str]) -> tuple[PlanChangeRule, ...]:
-    places: dict[_Match, int] = {}
-    rules = []
-    for place, item in enumerate(node.items(), 1):
-        rule = _rule(item, plans, counted)
-        earlier = [places[match] for match in _wider(rule) if match in places]
-        if earlier:
-            item.wrong(f"this rule can never match, rule {min(earlier)} comes first; move it up or remove it")
-        places.setdefault((rule.from_plan, rule.to_plan, rule.direction), place)
-        rules.append(rule)
-    if isinstance(node.value, list | tuple) and ("*", "*", None) not in places:
-        node.wrong(_CATCH_ALL)
-    return tuple(rules)
+_OVER_LIMIT: tuple[OverLimit, ...] = get_args(OverLimit)
+_ANY_PLAN = name("the key of a plan or `*`", "plan", "*")
+_MATCHED: dict[str, Field] = {
+    "from": may(_ANY_PLAN, of="from_plan"),
+    "to": may(_ANY_PLAN, of="to_plan"),
+    "direction": may(),
+    "when": need("now"),
+}
+_OF_ALLOWED: dict[str, Field] = {
+    "proration": may(),
+    "anchor": may(about="Whether billing periods begin anew."),
+    "usage": may(about="What becomes of what is used of a window whose units change."),
+    "over_limit": may(
+        Or(
+            {said: (said, {}) for said in _OVER_LIMIT},
+            Via(
+                Keyed(word(_OVER_LIMIT), COUNTED, "*", free=True),
+                lambda words: (words.pop("*", None), dict(sorted(words.items()))),
+                lambda said: {**said[1], **({"*": said[0]} if said[0] else {})},
+            ),
+            is_mapping,
+        ),
+        "What happens to what is over the new limit: one word, or words by feature, `*` for the others.",
+        of=("over_limit", "over_limits"),
+    ),
+    "grace": may(_SPAN, "How long `grace` lasts; mandatory with that word."),
+    "cooling_off": may(
+        Or({"period": (None, True)}, Via(_SPAN, lambda span: (span, False), lambda cooling: cooling[0])),
+        "For how long the plan cannot be changed back: a duration, or the period that is paid for then.",
+        of=("cooling_off", "cools_for_period"),
+    ),
+    "seats": may(about="Who loses a seat when there are fewer."),
+}
+_RULE = Record(
+    PlanChangeRule,
+    {**_MATCHED, **_OF_ALLOWED},
+    (
+        barred(
+            {key: f"a change that is refused has no `{key}`; remove it" for key in _OF_ALLOWED},
+            where="when",
+            says="refuse",
+        ),
+        Law(bars=_bar_grace),
+    ),
+)
+
+
+class _Rules(Items[PlanChangeRule], frozen=True):
+    def read(self, node: Node) -> tuple[PlanChangeRule, ...]:
+        places: dict[_Match, int] = {}
+        rules = []
+        for place, item in enumerate(node.items(), 1):
+            rule = self.item.read(item)
+            earlier = [places[match] for match in _wider(rule) if match in places]
+            if earlier:
+                item.wrong(f"this rule can never match, rule {min(earlier)} comes first; move it up or remove it")
+            places.setdefault((rule.from_plan, rule.to_plan, rule.direction), place)
+            rules.append(rule)
+        if isinstance(node.value, list | tuple) and ("*", "*", None) not in places:
+            node.wrong(_CATCH_ALL)
+        return tuple(rules)
+
+    def schema(self) -> Schema:
+        catch_all = {
+            "not": {"required": ["direction"]},
+            "properties": {"from": {"const": "*"}, "to": {"const": "*"}},
+        }
+        return {**super().schema(), "minItems": 1, "contains": catch_all}
 
 
 def _wider(rule: PlanChangeRule) -> Iterator[_Match]:
@@ -148,72 +224,40 @@ def _wider(rule: PlanChangeRule) -> Iterator[_Match]:
     return product((rule.from_plan, "*"), (rule.to_plan, "*"), (rule.direction, None))
 
 
-def _rule(node: Node, plans: Collection[str], counted: Collection[str]) -> PlanChangeRule:
-    node = node.fields("from", "to", "direction", "when", *_OF_ALLOWED)
-    when = node.need("when", "now").choice(WHEN)
-    if when == "refuse":
-        for field in _OF_ALLOWED:
-            if node.has(field):
-                node.get(field, None).wrong(f"a change that is refused has no `{field}`; remove it")
-    over_limit, over_limits = (
-        _over_limit(node.get("over_limit", None), counted) if node.has("over_limit") else (None, {})
-    )
-    graced = "grace" in (over_limit, *over_limits.values())
-    if node.has("grace") and not graced:
-        node.get("grace", None).wrong("nothing here has grace; write `over_limit: grace` or remove this line")
-    cools_for_period = node.has("cooling_off") and node.get("cooling_off", None).value == "period"
-    cools = node.has("cooling_off") and not cools_for_period
-    return PlanChangeRule(
-        from_plan=_plan_or_any(node.get("from", "*"), plans),
-        to_plan=_plan_or_any(node.get("to", "*"), plans),
-        direction=node.get("direction", None).choice(DIRECTIONS) if node.has("direction") else None,
-        when=when,
-        proration=node.get("proration", "none").choice(PRORATIONS),
-        anchor=node.get("anchor", "keep").choice(ANCHORS),
-        usage=node.get("usage", "keep").choice(CARRIES),
-        over_limit=over_limit,
-        over_limits=over_limits,
-        grace=min(_duration(node.need("grace", "14d")), _LADDER_MAX) if graced else None,
-        cooling_off=min(_duration(node.get("cooling_off", None)), _LADDER_MAX) if cools else None,
-        cools_for_period=cools_for_period,
-        seats=node.get("seats", "suspend").choice(OVER_SEATS),
-    )
+_TOP_UP = Record(
+    TopUp,
+    {
+        "below": need("500", POSITIVE, "Fewer credits than these are too few."),
+        "add": need("5000", POSITIVE, "The credits bought at once."),
+        "at_most": need("3", POSITIVE, "Times in each period."),
+        "every": need("month", word(_TOP_UP_EVERY)),
+        "price": Group(
+            {"amount": need("2000", POSITIVE, "In minor units, for `add` credits."), "currency": need("usd", CURRENCY)},
+            example="{ amount: 2000, currency: usd }",
+        ),
+        "refund": may(about="What becomes of the credits that are left when the payment is refunded."),
+        "dispute": may(about="The same when it is disputed, until the dispute is won."),
+    },
+    keyed=True,
+)
+
+_DATED = "Steps from the date of the oldest unpaid invoice; the last one says what remains."
+POLICIES: Record[Any] = Record(
+    dict[str, Any],
+    {
+        "past_due": may(_Ladder(), _DATED),
+        "unpaid": may(_Ladder(), _DATED),
+        "paused": may(_Ladder(dated=False), "Stripe gives a pause no date, so there are no dated steps."),
+        "plan_change": may(_Rules(_RULE), "The first rule that matches wins; the last one matches every change."),
+        "top_up": may(Keyed(_TOP_UP, "credit"), "By credit: buy more when few are left.", of="top_ups"),
+    },
+    given={"top_ups": {}},
+)
 
 
-_OF_ALLOWED = ("proration", "anchor", "usage", "over_limit", "grace", "cooling_off", "seats")
-
-
-def _over_limit(node: Node, counted: Collection[str]) -> tuple[OverLimit | None, dict[str, OverLimit]]:
-    """Read one word for everything, or words by feature, `"*"` for the others."""
-    if not isinstance(node.value, Mapping):
-        return node.choice(OVER_LIMIT), {}
-    words = {}
-    for key, word in node.named().items():
-        if key != "*" and key not in counted:
-            word.unknown("feature or credit that is counted", counted, key=key)
-        words[key] = word.choice(OVER_LIMIT)
-    others = words.pop("*", None)
-    return others, dict(sorted(words.items()))
-
-
-def _plan_or_any(node: Node, plans: Collection[str]) -> str:
-    key = node.text("the key of a plan or `*`")
-    if key and key != "*" and key not in plans:
-        node.unknown("plan", {**dict.fromkeys(plans), "*": None})
-    return key
-
-
-def _top_up(key: str, node: Node, credits: Collection[str]) -> TopUp:
-    if key not in credits:
-        node.unknown("credit", credits, key=key)
-    node = node.fields("below", "add", "at_most", "every", "price")
-    price = node.need("price", "{ amount: 2000, currency: usd }").fields("amount", "currency")
-    return TopUp(
-        key,
-        below=node.need("below", "500").integer(at_least=1),
-        add=node.need("add", "5000").integer(at_least=1),
-        at_most=node.need("at_most", "3").integer(at_least=1),
-        every=node.need("every", "month").choice(_TOP_UP_EVERY),
-        amount=price.need("amount", "2000").integer(at_least=1),
-        currency=read_currency(price.need("currency", "usd")),
-    )
+def policies_of(said: Mapping[str, Any], default_plan: str | None) -> Policies:
+    """What the document says; a policy it leaves out falls back to the default plan, or to no plan."""
+    last = Step(None, access="none", plan=default_plan)
+    first = Step(timedelta(days=7), access="full")
+    left_out = {"past_due": (first, last), "unpaid": (last,), "paused": (last,), "plan_change": _PLAN_CHANGE_DEFAULT}
+    return Policies(**{**left_out, **said})

@@ -6,9 +6,9 @@ returned, so that the rest is read as well; nothing built while mistakes were fo
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from paygrade.values.errors import MISTAKES_MAX, Mistake, Refused
+from paygrade.values.errors import MISTAKES_MAX, Location, Mistake, Refused
 from paygrade.values.text import _UNPRINTABLE, QUANTITY_MAX, describe, is_integer, is_key, one_of
 
 _Option = TypeVar("_Option", bound=str)
@@ -22,17 +22,20 @@ def refused(mistakes: Collection[Mistake]) -> Refused:
 
 
 class Mistakes:
-    """The mistakes found so far. `lines` maps JSON Pointers to lines; a place without one has its parent's."""
+    """The mistakes found so far. `lines` maps JSON Pointers to where they stand; a place without one stands where its
+    parent does."""
 
-    def __init__(self, lines: Mapping[str, int]) -> None:
+    def __init__(self, lines: Mapping[str, Location]) -> None:
         self._lines = lines
         self._found: list[Mistake] = []
+        self.defined: dict[str, Mapping[str, Any]] = {}
+        """What the document has defined so far, by noun. Any: each noun names things of its own kind."""
 
     def __len__(self) -> int:
         return len(self._found)
 
     def add(self, pointer: str, message: str) -> None:
-        self._found.append(Mistake(pointer, message, self._line(pointer)))
+        self._found.append(Mistake(pointer, message, *self._location(pointer)))
 
     def unknown(self, noun: str, name: object, known: Collection[str]) -> str:
         """Say that there is no such name, with the nearest one or, when they are few, all of them."""
@@ -49,10 +52,10 @@ class Mistakes:
         if self._found:
             raise refused(self._found)
 
-    def _line(self, pointer: str) -> int | None:
+    def _location(self, pointer: str) -> Location | tuple[None, None]:
         while pointer not in self._lines:
             if not pointer:
-                return None
+                return None, None
             pointer = pointer.rpartition("/")[0]
         return self._lines[pointer]
 
@@ -60,11 +63,13 @@ class Mistakes:
 class Node:
     """One value of the document at its place. Each reading method reports what is wrong and returns a stand-in."""
 
-    __slots__ = ("_mistakes", "pointer", "value")
+    __slots__ = ("_mistakes", "key", "pointer", "value")
 
-    def __init__(self, value: object, pointer: str, mistakes: Mistakes) -> None:
+    def __init__(self, value: object, pointer: str, mistakes: Mistakes, key: str = "") -> None:
         self.value = value
         self.pointer = pointer
+        self.key = key
+        """The innermost key above or at this place that was chosen by people."""
         self._mistakes = mistakes
 
     @property
@@ -95,8 +100,27 @@ class Node:
                 self._child(key).wrong(hints.get(key) or self._mistakes.unknown("key", key, known))
         return self
 
+    def defined(self, noun: str) -> Mapping[str, Any]:
+        """What the document defines under this noun."""
+        return self._mistakes.defined[noun]
+
     def has(self, key: str) -> bool:
         return isinstance(self.value, Mapping) and key in self.value
+
+    def raw(self, key: str, default: object = None) -> object:
+        """The value of a key as it stands there, unread."""
+        return self.value.get(key, default) if isinstance(self.value, Mapping) else default
+
+    def at(self, *steps: str) -> "Node":
+        """The place below, whether there is something or not."""
+        node = self
+        for step in steps:
+            node = Node(node.raw(step), f"{node.pointer}/{step}", self._mistakes, self.key)
+        return node
+
+    def hushed(self) -> "Node":
+        """The same, about which nothing more is told."""
+        return self._stand_in(self.value)
 
     def need(self, key: str, example: str) -> "Node":
         """The value of a mandatory key."""
@@ -104,12 +128,6 @@ class Node:
             return self._child(key)
         self.wrong(f"`{key}` is missing; add for example `{key}: {example}`")
         return self._stand_in(None)
-
-    def get(self, key: str, default: object) -> "Node":
-        """The value of an optional key."""
-        if isinstance(self.value, Mapping) and key in self.value:
-            return self._child(key)
-        return Node(default, f"{self.pointer}/{key}", self._mistakes)
 
     def entries(self) -> dict[str, "Node"]:
         """Read a mapping whose keys are chosen by people."""
@@ -120,6 +138,7 @@ class Node:
         for key in self.value:
             child = self._child(key)
             if is_key(key):
+                child.key = key
                 entries[key] = child
             else:
                 child.wrong(f"{describe(key)} is not a key; use a-z, 0-9 and `_`, starting with a letter")
@@ -143,7 +162,9 @@ class Node:
         if not isinstance(self.value, list | tuple):
             self.expected("a list")
             return []
-        return [Node(item, f"{self.pointer}/{index}", self._mistakes) for index, item in enumerate(self.value)]
+        return [
+            Node(item, f"{self.pointer}/{index}", self._mistakes, self.key) for index, item in enumerate(self.value)
+        ]
 
     def text(self, what: str = "a text") -> str:
         """Read a text that is not empty."""
@@ -189,8 +210,10 @@ class Node:
         assert isinstance(self.value, Mapping)
         name = key if isinstance(key, str) else describe(key)
         escaped = name.replace("~", "~0").replace("/", "~1")
-        return Node(self.value[key], f"{self.pointer}/{escaped}", self._mistakes)
+        return Node(self.value[key], f"{self.pointer}/{escaped}", self._mistakes, self.key)
 
     def _stand_in(self, value: object) -> "Node":
         # What is wrong with a stand-in was already said about the place it stands in for.
-        return Node(value, self.pointer, Mistakes({}))
+        hushed = Mistakes({})
+        hushed.defined = self._mistakes.defined
+        return Node(value, self.pointer, hushed, self.key)

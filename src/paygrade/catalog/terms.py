@@ -4,32 +4,49 @@ Laws: the feature's kind decides which words a term may use; a plan says how muc
 on top of it for each one bought; what is counted over time names its window, what is held has none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 from paygrade.catalog.model import (
-    PRIORITY,
     Allowance,
-    BooleanFeature,
     Cap,
     ConfigFeature,
     Credit,
     Feature,
-    LevelFeature,
-    MeteredFeature,
+    Overage,
     OveragePrice,
     Setting,
     Switch,
     Term,
 )
 from paygrade.catalog.reader import Node
-from paygrade.catalog.windows import Window, read_currency, read_every, read_window
+from paygrade.catalog.shapes import (
+    FLAG,
+    NOTE,
+    POSITIVE,
+    QUANTITY,
+    Brief,
+    Field,
+    Items,
+    Law,
+    Or,
+    Plain,
+    Record,
+    Schema,
+    Shape,
+    T,
+    Via,
+    barred,
+    is_mapping,
+    keyed,
+    may,
+    need,
+    whole,
+)
+from paygrade.catalog.windows import CURRENCY, EVERY_ABOUT, PERIODIC, WINDOW, Window, bar_two, one_window
 from paygrade.values.text import QUANTITY_MAX, describe, is_integer
 
-_OVERAGE: tuple[Literal["hard", "soft"], ...] = ("hard", "soft")
-_WARN_MAX = 1000
-_PRIORITY_MAX = 100
 _USED_UP = ("every", "rolling", "rollover", "per_member", "caps", "priority")
 _HELD = {word: f"a level is held, not used up over time; remove `{word}`" for word in _USED_UP}
 _OF_PLANS = {
@@ -43,200 +60,290 @@ _OF_CREDITS = {
     **{word: f"credits are spent until they are gone; remove `{word}`" for word in ("overage", "warn")},
 }
 _ONLY_CREDIT = {"grant": "`grant` is for credits; a feature has a `limit`"}
-_NOTHING_OF_UNLIMITED = {
-    "overage": "nobody goes over `unlimited`",
-    "warn": "nobody goes over `unlimited`",
-    "rollover": "of `unlimited` nothing is left over",
+_ON_TOP = {
+    **_OF_PLANS,
+    **dict.fromkeys(("limit", "grant"), "an add-on comes on top of the plan; write `add`"),
 }
 
 
-def read_plan_term(node: Node, feature: Feature | Credit) -> Term:
-    """Read what a plan says about this feature."""
-    match feature:
-        case BooleanFeature():
-            return Switch(feature.key, on=node.flag())
-        case ConfigFeature():
-            return _setting(node, feature)
-        case LevelFeature():
-            return _level(node, feature)
-        case MeteredFeature():
-            return _metered(node, feature)
-        case Credit():
-            return _grant(node, feature)
+class _Alone(Shape[T], frozen=True):
+    """A term that is one value."""
+
+    make: Callable[[str, Any], T]
+    of: str
+    value: Shape[Any]
+
+    def read(self, node: Node) -> T:
+        return self.make(node.key, self.value.read(node))
+
+    def write(self, value: T) -> object:
+        return self.value.write(getattr(value, self.of))
+
+    def schema(self) -> Schema:
+        return self.value.schema()
 
 
-def read_add_on_term(node: Node, feature: Feature | Credit) -> Term:
-    """Read what an add-on says about this feature."""
-    match feature:
-        case BooleanFeature():
-            if node.value is False:
-                node.wrong("an add-on can only switch features on; write `true` or remove this line")
-            return Switch(feature.key, on=node.flag())
-        case ConfigFeature():
-            return _setting(node, feature)
-        case LevelFeature() | MeteredFeature() | Credit():
-            return _addition(node, feature)
-
-
-def _setting(node: Node, feature: ConfigFeature) -> Setting:
-    match feature.type:
-        case "integer":
-            return Setting(feature.key, node.integer(at_least=-QUANTITY_MAX))
-        case "string":
-            return Setting(feature.key, node.note())
-        case "boolean":
-            return Setting(feature.key, node.flag())
-
-
-def _level(node: Node, feature: LevelFeature) -> Allowance:
-    if not isinstance(node.value, Mapping):
-        units, by_quantity = _units(node, "a whole number, `unlimited` or a mapping such as `{limit: quantity}`")
-        return Allowance(feature.key, units, by_quantity=by_quantity)
-    node = node.fields("limit", "overage", "warn", hints={**_HELD, **_ONLY_ADD_ON, **_ONLY_CREDIT})
-    units, by_quantity = _limit(node)
-    overage = node.get("overage", "hard")
-    priced = isinstance(overage.value, Mapping)
-    if priced:
-        overage.wrong("what is held has no period to pay for; write `soft` or `hard`")
-    return Allowance(
-        feature.key,
-        units,
-        by_quantity=by_quantity,
-        overage="soft" if priced else overage.choice(_OVERAGE),
-        warn=_warn(node.get("warn", [])),
-    )
-
-
-def _metered(node: Node, feature: MeteredFeature) -> Allowance:
-    if node.value == "unlimited":
-        return Allowance(feature.key, None)
+def _unlimited(node: Node) -> tuple[None, bool]:
     if is_integer(node.value):
         node.wrong(f"say how often this renews: write `{{limit: {describe(node.value).strip('`')}, every: month}}`")
-        return Allowance(feature.key, 0)
-    if not isinstance(node.value, Mapping):
+    elif node.value != "unlimited":
         node.expected("`unlimited` or a mapping such as `{limit: 1000, every: month}`")
-        return Allowance(feature.key, 0)
-    node = node.fields("limit", "overage", "warn", *_USED_UP, hints={**_ONLY_ADD_ON, **_ONLY_CREDIT})
-    units, by_quantity = _limit(node)
-    counted = units is not None or any(node.has(word) for word in ("every", "rolling", "per_member"))
-    window = read_window(node, "month") if counted else Window()
-    return Allowance(
-        feature.key,
-        units,
-        by_quantity=by_quantity,
-        recurrence=window.recurrence,
-        rolling_s=window.rolling_s,
-        warn=_warn(node.get("warn", [])),
-        **_overage(node, window),
-        **_use(node, window),
-    )
+    return None, False
 
 
-def _grant(node: Node, credit: Credit) -> Allowance:
-    words = tuple(word for word in _USED_UP if word != "rolling")
-    node = node.fields("grant", *words, hints={**_OF_CREDITS, **_ONLY_ADD_ON})
-    window = read_every(node, "month")
-    units = node.need("grant", "5000").integer()
-    return Allowance(credit.key, units, recurrence=window.recurrence, **_use(node, window))
+def _unpriced(node: Node) -> Overage:
+    node.wrong("what is held has no period to pay for; write `soft` or `hard`")
+    return "soft"
 
 
-def _addition(node: Node, feature: LevelFeature | MeteredFeature | Credit) -> Allowance:
-    hints = {**_OF_PLANS, **dict.fromkeys(("limit", "grant"), "an add-on comes on top of the plan; write `add`")}
-    match feature:
-        case LevelFeature():
-            node = node.fields("add", hints={**hints, **_HELD})
-        case MeteredFeature():
-            node = node.fields("add", "every", "rolling", hints=hints)
-        case Credit():
-            node = node.fields("add", "every", hints={**hints, "rolling": _OF_CREDITS["rolling"]})
-    if node.has("limit") or node.has("grant"):
-        return Allowance(feature.key, 0, adds=True)
-    add = node.need("add", "50000")
-    window = Window()
-    if not isinstance(feature, LevelFeature):
-        window = read_window(node, "month") if isinstance(feature, MeteredFeature) else read_every(node, "month")
-    # The quantity bought multiplies every addition; `add: quantity` is one unit for each.
-    units = 1 if add.value == "quantity" else add.integer(at_least=1)
-    return Allowance(
-        feature.key, units, by_quantity=True, adds=True, recurrence=window.recurrence, rolling_s=window.rolling_s
-    )
+def _is_on(node: Node, _: bool) -> None:
+    if node.value is False:
+        node.wrong("an add-on can only switch features on; write `true` or remove this line")
 
 
-def _limit(node: Node) -> tuple[int | None, bool]:
-    """Read the units of a mapping, and whether they count once for each of the quantity."""
-    limit = node.need("limit", "1000")
-    units, by_quantity = _units(limit, "a whole number, `unlimited` or `quantity`", quantity=True)
-    if units is None:
-        for field, why in _NOTHING_OF_UNLIMITED.items():
-            if node.has(field):
-                node.get(field, None).wrong(f"{why}; remove `{field}`")
-    return units, by_quantity
-
-
-def _units(node: Node, what: str, *, quantity: bool = False) -> tuple[int | None, bool]:
-    """Read units and whether they count once for each of the quantity; None: unlimited."""
-    if node.value == "unlimited":
-        return None, False
-    if node.value == "quantity" and quantity:
-        return 1, True
-    if is_integer(node.value):
-        return node.integer(), False
-    node.expected(what)
-    return 0, False
-
-
-def _overage(node: Node, window: Window) -> dict[str, Any]:
-    """Read what happens over the limit, as Allowance's own fields; a mapping says what it costs."""
-    overage = node.get("overage", "hard")
-    if not isinstance(overage.value, Mapping):
-        return {"overage": overage.choice(_OVERAGE)}
-    overage = overage.fields("price", "spend_cap")
-    if window.rolling_s is not None:
-        overage.wrong("what is over is paid by the period; write `every` instead of `rolling`, or `overage: soft`")
-    price = overage.need("price", "{ amount: 2, per: 1000, currency: usd }").fields("amount", "per", "currency")
-    return {
-        "overage": "soft",
-        "overage_price": OveragePrice(
-            price.need("amount", "2").integer(at_least=1),
-            price.get("per", 1).integer(at_least=1),
-            read_currency(price.need("currency", "usd")),
-        ),
-        "spend_max": overage.get("spend_cap", None).integer(at_least=1) if overage.has("spend_cap") else None,
-    }
-
-
-def _use(node: Node, window: Window) -> dict[str, Any]:
-    """Read how units may be used, as Allowance's own fields."""
-    rollover = node.get("rollover", 0)
-    ends = window.recurrence is not None and window.recurrence.every != "lifetime"
-    if node.has("rollover") and not ends and window != Window():
-        which = "lasts for good" if window.recurrence else "rolls on"
-        rollover.wrong(f"a window that {which} has no next one to carry units into; remove `rollover`")
-    return {
-        "rollover": rollover.integer(),
-        "per_member": node.get("per_member", None).integer(at_least=1) if node.has("per_member") else None,
-        "caps": _caps(node.get("caps", []), window),
-        "priority": node.get("priority", PRIORITY).integer(at_most=_PRIORITY_MAX),
-    }
-
-
-def _caps(node: Node, window: Window) -> tuple[Cap, ...]:
-    """Read the limits beside the one in `window`, the smallest first: their order means nothing."""
-    caps: dict[Window, Cap] = {}
-    for item in node.items():
-        fields = item.fields("limit", "every", "rolling")
-        counted = read_window(fields, "hour")
-        cap = Cap(fields.need("limit", "100").integer(at_least=1), counted.recurrence, counted.rolling_s)
-        if counted.recurrence is not None and counted.recurrence.every == "lifetime":
-            item.wrong("a cap is a limit in a shorter window; write for example `every: hour`")
-        if counted != Window() and (counted == window or counted in caps):
-            item.wrong(f"there is a limit with `{counted}` already; keep the smaller one")
-        caps[counted] = cap
-    return tuple(sorted(caps.values(), key=lambda cap: (cap.units, str(cap))))
-
-
-def _warn(node: Node) -> tuple[int, ...]:
-    percents = tuple(item.integer(at_least=1, at_most=_WARN_MAX) for item in node.items())
+def _ascend(node: Node, percents: tuple[int, ...]) -> None:
     if any(later <= earlier for earlier, later in pairwise(percents)):
         node.wrong("write the percentages in ascending order, each once")
-    return percents
+
+
+def _no_lifetime(node: Node, values: dict[str, Any]) -> None:
+    if (recurrence := values.get("recurrence")) and recurrence.every == "lifetime":
+        node.wrong("a cap is a limit in a shorter window; write for example `every: hour`")
+
+
+_CAP = Record(
+    Cap,
+    {"limit": need("100", POSITIVE, of="units"), **WINDOW},
+    (one_window("hour"), Law({"properties": {"every": {"not": {"const": "lifetime"}}}}, holds=_no_lifetime)),
+)
+
+
+def _apart(node: Node, values: dict[str, Any]) -> None:
+    """No two limits count in the same window; their order means nothing, so the smallest comes first."""
+    seen = [Window(values.get("recurrence"), values.get("rolling_s"))]
+    for place, cap in enumerate(values.get("caps", ())):
+        window = Window(cap.recurrence, cap.rolling_s)
+        if window != Window() and window in seen:
+            node.at("caps", str(place)).wrong(f"there is a limit with `{window}` already; keep the smaller one")
+        seen.append(window)
+    if "caps" in values:
+        values["caps"] = tuple(sorted(values["caps"], key=lambda cap: (cap.units, str(cap))))
+
+
+def _carries_into_another(node: Node, values: dict[str, Any]) -> None:
+    recurrence, rolls = values.get("recurrence"), values.get("rolling_s") is not None
+    if node.has("rollover") and (rolls or (recurrence and recurrence.every == "lifetime")):
+        which = "rolls on" if rolls else "lasts for good"
+        node.at("rollover").wrong(f"a window that {which} has no next one to carry units into; remove `rollover`")
+
+
+def _bar_unwindowed(node: Node) -> Collection[str]:
+    if node.raw("limit") != "unlimited" or any(map(node.has, ("every", "rolling", "per_member"))):
+        skipped = bar_two(node, "month")
+    else:
+        skipped = ()
+    if node.has("rolling") and isinstance(node.raw("overage"), Mapping):
+        node.at("overage").wrong(
+            "what is over is paid by the period; write `every` instead of `rolling`, or `overage: soft`"
+        )
+        return (*skipped, "overage")
+    return skipped
+
+
+_NOTHING_OF_UNLIMITED = barred(
+    {
+        "overage": "nobody goes over `unlimited`; remove `overage`",
+        "warn": "nobody goes over `unlimited`; remove `warn`",
+        "rollover": "of `unlimited` nothing is left over; remove `rollover`",
+    },
+    where="limit",
+    says="unlimited",
+)
+_CARRIED = Law(
+    {
+        "if": {"properties": {"every": {"const": "lifetime"}}, "required": ["every"]},
+        "then": {"properties": {"rollover": False}},
+    },
+    holds=_carries_into_another,
+)
+_WINDOWED = Law(
+    {
+        "if": {"required": ["rolling"]},
+        "then": {"properties": {"every": False, "rollover": False, "overage": {"type": "string"}}},
+        "anyOf": [
+            {"properties": {"limit": {"const": "unlimited"}, "per_member": False}},
+            *({"required": [key]} for key in WINDOW),
+        ],
+    },
+    _bar_unwindowed,
+)
+_APART = Law(holds=_apart)
+
+_ONCE = {"unlimited": (None, False)}
+"""Units, None for unlimited, and whether they count once for each of the quantity."""
+_EACH = {**_ONCE, "quantity": (1, True)}
+
+
+def _units(words: Mapping[str, tuple[int | None, bool]], what: str) -> Or[tuple[int | None, bool]]:
+    def how(node: Node) -> int:
+        if is_integer(node.value):
+            return QUANTITY.read(node)
+        node.expected(what)
+        return 0
+
+    return Or(words, Via(Plain(how, QUANTITY.schema()), lambda units: (units, False), lambda limit: limit[0]))
+
+
+_PRICED = Record(
+    dict[str, Any],
+    {
+        "price": need(
+            "{ amount: 2, per: 1000, currency: usd }",
+            Record(
+                OveragePrice,
+                {
+                    "amount": need("2", POSITIVE, "In minor units, for every `per` units over."),
+                    "per": may(POSITIVE),
+                    "currency": need("usd", CURRENCY),
+                },
+                given={"per": 1},
+            ),
+        ),
+        "spend_cap": may(POSITIVE, "In minor units, for each window."),
+    },
+)
+_OVERAGE = Or(
+    {"hard": ("hard", None, None), "soft": ("soft", None, None)},
+    Via(
+        _PRICED,
+        lambda priced: ("soft", priced["price"], priced.get("spend_cap")),
+        lambda overage: {"price": overage[1], "spend_cap": overage[2]},
+    ),
+    is_mapping,
+)
+_LIMIT = need("1000", _units(_EACH, "a whole number, `unlimited` or `quantity`"), of=("units", "by_quantity"))
+_WARN = may(
+    Via(Items(whole(1, 1000)), check=_ascend, law={"uniqueItems": True}), "Percentages of the limit, ascending."
+)
+_USE = {
+    "rollover": may(QUANTITY, "Units carried into the next window."),
+    "per_member": may(POSITIVE, "What one member may use of the units."),
+    "caps": may(Via(Items(_CAP), law={"uniqueItems": True}), "Limits in other windows; all of them hold."),
+    "priority": may(whole(0, 100), "The burn order: lower first."),
+}
+_EVERY = {"every": need("month", PERIODIC, EVERY_ABOUT, of="recurrence")}
+
+_SWITCH = _Alone(Switch, "on", FLAG)
+_SETTINGS = {
+    "integer": _Alone(Setting, "value", whole(-QUANTITY_MAX)),
+    "string": _Alone(Setting, "value", NOTE),
+    "boolean": _Alone(Setting, "value", FLAG),
+}
+_LEVEL = Brief(
+    Record(
+        Allowance,
+        {
+            "limit": _LIMIT,
+            "overage": may(Or({"hard": "hard", "soft": "soft"}, Plain(_unpriced, {"not": {}}), is_mapping)),
+            "warn": _WARN,
+        },
+        (_NOTHING_OF_UNLIMITED,),
+        hints={**_HELD, **_ONLY_ADD_ON, **_ONLY_CREDIT},
+        keyed=True,
+    ),
+    "limit",
+    _units(_ONCE, "a whole number, `unlimited` or a mapping such as `{limit: quantity}`"),
+    never="quantity",
+)
+_METERED = Brief(
+    Record(
+        Allowance,
+        {
+            "limit": _LIMIT,
+            **WINDOW,
+            "overage": may(
+                _OVERAGE,
+                "What happens over the limit: nothing more, or more, perhaps for a price.",
+                of=("overage", "overage_price", "spend_max"),
+            ),
+            "warn": _WARN,
+            **_USE,
+        },
+        (_NOTHING_OF_UNLIMITED, _WINDOWED, _CARRIED, _APART),
+        hints={**_ONLY_ADD_ON, **_ONLY_CREDIT},
+        keyed=True,
+    ),
+    "limit",
+    Via(Plain(_unlimited, {"const": "unlimited"}), back=lambda _: "unlimited"),
+)
+_GRANT = Record(
+    Allowance,
+    {"grant": need("5000", QUANTITY, of="units"), **_EVERY, **_USE},
+    (_CARRIED, _APART),
+    hints={**_OF_CREDITS, **_ONLY_ADD_ON},
+    keyed=True,
+)
+_ADDED = Or({"quantity": 1}, POSITIVE)
+"""The quantity bought multiplies every addition; `quantity` is one unit for each."""
+
+
+def _addition(window: Mapping[str, Field], laws: tuple[Law, ...], hints: Mapping[str, str]) -> Record[Allowance]:
+    return Record(
+        Allowance,
+        {"add": need("50000", _ADDED, of="units"), **window},
+        laws,
+        given={"by_quantity": True, "adds": True},
+        hints={**_ON_TOP, **hints},
+        instead=("limit", "grant"),
+        keyed=True,
+    )
+
+
+_SWITCHED_ON = _Alone(Switch, "on", Via(FLAG, check=_is_on, law={"const": True}))
+_MORE_HELD = _addition({}, (), _HELD)
+_MORE_METERED = _addition(WINDOW, (one_window("month"),), {})
+_MORE_GRANTED = _addition(_EVERY, (), {"rolling": _OF_CREDITS["rolling"]})
+
+
+_AnyTerm = Shape[Any]  # Any: each reads a term of its own
+_BY_PLAN: dict[str, _AnyTerm] = {"boolean": _SWITCH, "level": _LEVEL, "metered": _METERED, "credit": _GRANT}
+_BY_ADD_ON: dict[str, _AnyTerm] = {
+    "boolean": _SWITCHED_ON, "level": _MORE_HELD, "metered": _MORE_METERED, "credit": _MORE_GRANTED
+}  # fmt: skip
+
+SOLD = "feature or credit"
+"""The noun of what a term is about. None is defined so wrongly that nothing can be said of its terms."""
+
+
+class Terms(Shape[dict[str, Term]], frozen=True):
+    """The entitlements; a term with a mistake is left out, so that nothing more is concluded from it."""
+
+    by_kind: Mapping[str, _AnyTerm]
+
+    def term(self, feature: Feature | Credit) -> _AnyTerm:
+        """How it is said what there is of this."""
+        if isinstance(feature, ConfigFeature):
+            return _SETTINGS[feature.type]
+        return self.by_kind[str(feature.__struct_config__.tag)]
+
+    def read(self, node: Node) -> dict[str, Term]:
+        known: Mapping[str, Feature | Credit | None] = node.defined(SOLD)
+        terms = {}
+        for key, entry in node.entries().items():
+            feature = known.get(key)
+            if key not in known:
+                entry.unknown(SOLD, known, key=key)
+            elif feature is not None:
+                found = entry.mistakes_found
+                term = self.term(feature).read(entry)
+                if entry.mistakes_found == found:
+                    terms[key] = term
+        return terms
+
+    def schema(self) -> Schema:
+        shapes = [*_SETTINGS.values(), *self.by_kind.values()]
+        return keyed({"anyOf": [shape.schema() for shape in shapes]})
+
+
+PLAN_TERMS = Terms(_BY_PLAN)
+ADD_ON_TERMS = Terms(_BY_ADD_ON)

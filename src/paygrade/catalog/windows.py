@@ -4,17 +4,16 @@ Laws: a window written back reads the same; what can be said in two ways (`month
 a word that would change nothing where it stands (the zone of an hour) is a mistake.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from paygrade.catalog.reader import Node
-from paygrade.values.periods import EVERY, Every, Recurrence, parse_duration, render_duration, zones
+from paygrade.catalog.shapes import Brief, Law, Or, Plain, Record, Schema, Shape, T, Via, may, need, text, word
+from paygrade.values.periods import _DURATION, EVERY, Recurrence, parse_duration, render_duration, zones
 from paygrade.values.text import flow, is_key
 
-_PERIODS: tuple[Every, ...] = tuple(every for every in EVERY if every != "custom")
-_ALIGN = ("subscription", "calendar")
 _WINDOW_MIN = timedelta(minutes=1)
 _CUSTOM_MAX = timedelta(days=3650)
 """Near enough that the end of such a window stays within the years that can be written."""
@@ -28,42 +27,21 @@ class Window(NamedTuple):
     recurrence: Recurrence | None = None
     rolling_s: int | None = None
 
-    def render(self) -> dict[str, object]:
-        """Write the keys that say this."""
+    def written(self) -> dict[str, object]:
+        """The key that says this."""
         if self.rolling_s is not None:
-            return {"rolling": render_duration(timedelta(seconds=self.rolling_s))}
-        return {} if self.recurrence is None else {"every": _render_every(self.recurrence)}
+            return {"rolling": ROLLING.write(self.rolling_s)}
+        return {} if self.recurrence is None else {"every": PERIODIC.write(self.recurrence)}
 
     def __str__(self) -> str:
-        return ", ".join(f"{key}: {flow(value)}" for key, value in self.render().items())
+        return ", ".join(f"{key}: {flow(value)}" for key, value in self.written().items())
 
 
-def read_window(node: Node, example: str) -> Window:
-    """Read `every` or `rolling` of a mapping that must say one of them; neither, where that was reported."""
-    if not node.has("rolling"):
-        return read_every(node, example)
-    found = node.mistakes_found
-    rolling = node.get("rolling", None)
-    if node.has("every"):
-        rolling.wrong("units count by the period or by what came last; remove `every` or `rolling`")
-    length_s = _length_s(rolling, _ROLLING_MAX)
-    return Window(rolling_s=length_s) if node.mistakes_found == found else Window()
-
-
-def read_every(node: Node, example: str) -> Window:
-    """Read `every` of a mapping that must say it."""
-    found = node.mistakes_found
-    recurrence = _recurrence(node.need("every", example))
-    return Window(recurrence) if node.mistakes_found == found else Window()
-
-
-def read_duration(node: Node) -> timedelta | None:
-    """Read a duration, the longest there is for one that is longer; None where there is none, which was reported."""
-    text = node.text("a duration such as `7d` or `12h`")
-    if not text:
-        return None
+def _duration(node: Node) -> timedelta | None:
+    """The longest there is for one that is longer; None where there is none, which was reported."""
+    said = node.text("a duration such as `7d` or `12h`")
     try:
-        return parse_duration(text)
+        return parse_duration(said) if said else None
     except ValueError as error:
         node.wrong(str(error))
         return None
@@ -71,68 +49,123 @@ def read_duration(node: Node) -> timedelta | None:
         return timedelta.max
 
 
-def read_currency(node: Node) -> str:
-    what = "an ISO 4217 code of three lower-case letters, such as `usd`"
-    code = node.text(what)
+DURATION = Via[Any](Plain(_duration, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}), back=render_duration)
+
+
+class _Sound(Shape[T | None], frozen=True):
+    """Another shape; None for a value with a mistake, so that nothing is concluded from it."""
+
+    shape: Shape[T]
+
+    def read(self, node: Node) -> T | None:
+        found = node.mistakes_found
+        value = self.shape.read(node)
+        return value if node.mistakes_found == found else None
+
+    def write(self, value: T | None) -> object:
+        assert value is not None
+        return self.shape.write(value)
+
+    def schema(self) -> Schema:
+        return self.shape.schema()
+
+
+def _length(at_most: timedelta) -> Shape[int]:
+    """How long a window is, in seconds."""
+
+    def check(node: Node, length: timedelta | None) -> None:
+        if length is not None and not _WINDOW_MIN <= length <= at_most:
+            shortest, longest = render_duration(_WINDOW_MIN), render_duration(at_most)
+            node.wrong(f"a window lasts from `{shortest}` to `{longest}`; write a duration between them")
+
+    return Via(
+        DURATION,
+        lambda length: int((length or timedelta()).total_seconds()),
+        lambda seconds: timedelta(seconds=seconds),
+        check,
+    )
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, str) and value[:1].isdigit()
+
+
+def _is_zone(node: Node, zone: str) -> None:
+    if zone and zone not in zones():
+        near = get_close_matches(zone[:64], zones(), n=1)
+        write = f"did you mean `{near[0]}`?" if near else f"write {_A_ZONE}"
+        node.wrong(f"unknown zone `{zone[:64]}`; {write}")
+
+
+def _is_currency(node: Node, code: str) -> None:
     if code and not (is_key(code) and code.isalpha() and len(code) == 3):
-        node.expected(what)
-    return code
+        node.expected(_A_CURRENCY)
 
 
-def _recurrence(node: Node) -> Recurrence:
-    if not isinstance(node.value, Mapping):
-        return _turns(node)
-    node = node.fields("period", "align", "zone")
-    recurrence = _turns(node.need("period", "month"))
-    calendar = node.get("align", "subscription").choice(_ALIGN) == "calendar"
-    zone = _zone(node.get("zone", "UTC"))
-    if recurrence.every in ("lifetime", "custom") or (recurrence.every == "hour" and not calendar):
-        for field in ("align", "zone") if recurrence.every != "hour" else ("zone",):
-            if node.has(field):
-                node.get(field, None).wrong(f"{_NOT_OF_THE_CALENDAR[recurrence.every]}; remove `{field}`")
-        return recurrence
-    return Recurrence(recurrence.every, calendar=calendar, zone=zone)
+def _bar_the_calendar(node: Node) -> Collection[str]:
+    """A word that would change nothing."""
+    period = node.raw("period")
+    keys, why = ["align", "zone"], "a length of your own has no place in the calendar"
+    if period == "lifetime":
+        why = "`lifetime` never begins again"
+    elif period == "hour" and node.raw("align") != "calendar":
+        keys, why = ["zone"], "hours counted from the subscription are the same in every zone"
+    elif not _is_length(period):
+        return ()
+    for key in filter(node.has, keys):
+        node.at(key).wrong(f"{why}; remove `{key}`")
+    return keys
 
 
-_NOT_OF_THE_CALENDAR = {
-    "lifetime": "`lifetime` never begins again",
-    "custom": "a length of your own has no place in the calendar",
-    "hour": "hours counted from the subscription are the same in every zone",
+def _where(period: Schema, then: Schema, otherwise: Schema) -> Schema:
+    return {"if": {"properties": {"period": period}}, "then": then, "else": otherwise}
+
+
+_A_ZONE = "an IANA time zone such as `Europe/Berlin`"
+_A_CURRENCY = "an ISO 4217 code of three lower-case letters, such as `usd`"
+CURRENCY = Via[str](text(_A_CURRENCY), check=_is_currency, law={"pattern": "^[a-z]{3}$"})
+
+_PERIODS: dict[str, tuple[str, Any]] = {every: (every, None) for every in EVERY if every != "custom"}
+_LENGTH = Via(_length(_CUSTOM_MAX), lambda length_s: ("custom", length_s), lambda period: period[1])
+_PERIOD = Or(_PERIODS, _LENGTH, _is_length)
+_ALIGN = ("subscription", "calendar")
+_OF_THE_CALENDAR = _where(
+    {"enum": [period for period in _PERIODS if period not in ("hour", "lifetime")]},
+    {},
+    _where(
+        {"const": "hour"},
+        {"if": {"required": ["zone"]}, "then": {"required": ["align"]}},
+        {"properties": {"align": False, "zone": False}},
+    ),
+)
+_ALIGNED = Record(
+    Recurrence,
+    {
+        "period": need("month", _PERIOD, of=("every", "length_s")),
+        "align": may(Via(word(_ALIGN), lambda word: word == "calendar", lambda on: _ALIGN[on]), of="calendar"),
+        "zone": may(Via(text(_A_ZONE), check=_is_zone)),
+    },
+    (Law(_OF_THE_CALENDAR, _bar_the_calendar),),
+)
+PERIODIC = _Sound(Brief(_ALIGNED, "period", _PERIOD))
+ROLLING = _Sound(_length(_ROLLING_MAX))
+EVERY_ABOUT = "How often a window begins anew: aligned to the subscription, or to the calendar of a time zone."
+WINDOW = {
+    "every": may(PERIODIC, EVERY_ABOUT, of="recurrence"),
+    "rolling": may(ROLLING, "The last so much time, from 1m to 34d.", of="rolling_s"),
 }
 
 
-def _turns(node: Node) -> Recurrence:
-    """Read how often: a word, or a duration, which begins with a digit."""
-    if isinstance(node.value, str) and node.value[:1].isdigit():
-        return Recurrence("custom", _length_s(node, _CUSTOM_MAX))
-    return Recurrence(node.choice(_PERIODS))
+def one_window(example: str) -> Law:
+    """`every` or `rolling` must be said."""
+    return Law({"oneOf": [{"required": ["every"]}, {"required": ["rolling"]}]}, lambda node: bar_two(node, example))
 
 
-def _length_s(node: Node, at_most: timedelta) -> int:
-    length = read_duration(node)
-    if length is None:
-        return 0
-    if not _WINDOW_MIN <= length <= at_most:
-        shortest, longest = render_duration(_WINDOW_MIN), render_duration(at_most)
-        node.wrong(f"a window lasts from `{shortest}` to `{longest}`; write a duration between them")
-    return int(min(length, at_most).total_seconds())
-
-
-def _zone(node: Node) -> str:
-    what = "an IANA time zone such as `Europe/Berlin`"
-    zone = node.text(what)
-    if zone and zone not in zones():
-        near = get_close_matches(zone[:64], zones(), n=1)
-        node.wrong(f"unknown zone `{zone[:64]}`; " + (f"did you mean `{near[0]}`?" if near else f"write {what}"))
-    return zone
-
-
-def _render_every(recurrence: Recurrence) -> object:
-    if recurrence.length_s is not None:
-        return render_duration(timedelta(seconds=recurrence.length_s))
-    fields: dict[str, object] = {"period": recurrence.every}
-    if recurrence.calendar:
-        fields["align"] = "calendar"
-    if recurrence.zone != "UTC":
-        fields["zone"] = recurrence.zone
-    return fields if len(fields) > 1 else recurrence.every
+def bar_two(node: Node, example: str) -> Collection[str]:
+    """Report where neither `every` nor `rolling` is said, or both are."""
+    if not node.has("rolling"):
+        node.need("every", example)
+        return ()
+    if node.has("every"):
+        node.at("rolling").wrong("units count by the period or by what came last; remove `every` or `rolling`")
+    return ("every",)

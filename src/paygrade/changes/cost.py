@@ -85,12 +85,19 @@ def bill(
         subscription, items=tuple(_dated(p.item, costs) for p in resolved.after), anchor_at=costs.anchor_at, next=()
     )
     invoice = _invoice(effective_at, costs.lines) if costs.at_once and costs.lines else None
+    if at_period_end and not costs.at_once:
+        costs = replace(costs, items=tuple(_turning(item, effective_at) for item in costs.items))
     waiting = () if costs.at_once else costs.lines
     following = _following(changed, costs, waiting, left=min(0, invoice.total) if invoice else 0)
     if at_period_end:
         # What begins anew then is the renewal, and nothing else is billed.
         return _money(currency, (), None, invoice or following, now=False), changed
     return _money(currency, costs.lines, invoice, following, now=effective_at <= at), changed
+
+
+def _turning(item: Billed, at: datetime) -> Billed:
+    """An item that comes as the period ends whose renewal bills it."""
+    return replace(item, from_at=at, until=at) if item.from_at == at else item
 
 
 def is_idle(subscription: Subscription, at: datetime) -> bool:

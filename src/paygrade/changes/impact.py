@@ -5,7 +5,7 @@ a window is never forgotten unless the rule, or a window that begins anew, says 
 worked out here alike.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Literal
@@ -90,6 +90,33 @@ def match_rule(
     return Matched(0, PlanChangeRule())
 
 
+class Cooling(Struct, frozen=True):
+    """What the rule of a plan change holds back until `until`: to go back, or there again, to one of `plans` hands out
+    nothing anew, by whomever. `change` of this `subscription` began it, `changes` are all since then."""
+
+    subscription: str
+    change: str
+    until: datetime
+    plans: frozenset[str]
+    changes: frozenset[str]
+
+
+def cooling_for(
+    coolings: Iterable[Cooling], subscriptions: Collection[str], before: Plan | None, after: Plan | None, at: datetime
+) -> Cooling | None:
+    """What holds a change of these subscriptions between these plans back: of several, the one that began first, since
+    the others came of going back and forth. None: nothing."""
+    if before is None or after is None or before.key == after.key:
+        return None
+    found = [one for one in coolings if one.subscription in subscriptions and after.key in one.plans]
+    return min((one for one in found if at < one.until), key=lambda one: -len(one.changes), default=None)
+
+
+def held_back(matched: Matched, cooling: Cooling | None) -> Matched:
+    """The rule without what it would hand out: what is used stays used."""
+    return matched if cooling is None else replace(matched, rule=replace(matched.rule, usage="keep"))
+
+
 class Impact(Struct, frozen=True):
     """What follows for access, usage and what is over. `entitled` are the entitlements before and after."""
 
@@ -144,14 +171,15 @@ def _carried(old: Snapshot, new: Snapshot, rule: PlanChangeRule, at: datetime) -
     found = []
     for feature, after in _entitlements(new).items():
         before, balance = _entitlements(old).get(feature), new.balances.get(feature)
-        if before is None or balance is None or before.from_at is None or balance.from_at != before.from_at:
-            continue
-        if before.credit is not None or after.credit is not None:
+        if before is None or before.from_at is None or before.credit is not None or after.credit is not None:
             continue
         used = in_window(balance, before.from_at, at).used
         if used and after.from_at != before.from_at and after.granted:
             found.append(CarryOver(feature, "new_window", used, in_window(balance, after.from_at, at).used))
-        elif used and before.limit != after.limit and None not in (before.limit, after.limit):
+        elif after.from_at != before.from_at or None in (before.limit, after.limit):
+            continue
+        elif before.limit != after.limit:
+            # Of units that nobody has used yet the part for the time that is over is prorated as well.
             more = carried_over(
                 used,
                 rule.usage,
@@ -177,7 +205,7 @@ def _counted(view: Snapshot, usage: Iterable[CarryOver], at: datetime) -> dict[s
     balances = dict(view.balances)
     for one in usage:
         from_at = _entitlements(view)[one.feature].from_at
-        balances[one.feature] = replace(in_window(balances[one.feature], from_at, at), used=one.used_after)
+        balances[one.feature] = replace(in_window(balances.get(one.feature), from_at, at), used=one.used_after)
     return balances
 
 

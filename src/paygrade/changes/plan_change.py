@@ -4,13 +4,16 @@ Laws: a change is resolved once (applied, failed or canceled) and stays so; what
 is asked for; taking it back is the way back of what was asked, never another change.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Subscription
+from paygrade.changes.impact import Cooling
 from paygrade.changes.order import Act, ChangeOrder
 from paygrade.changes.quote import Quote
 from paygrade.changes.request import ChangeRequest
@@ -28,7 +31,7 @@ class PlanChange(Struct, frozen=True, kw_only=True):
     confirm it. scheduled: it comes by itself at `effective_at`. applied, failed and canceled are for good. `source`
     billing: it was made at the provider, or by whoever states subscriptions. `undo`: it is being taken back. `expected`
     is what the subscription is to buy. `done_fence`: the provider says that it is done, and the first reading of the
-    subject beyond this fence tells so. `fence` and `attempts` are of whoever works on it.
+    subject beyond this fence tells so.
     """
 
     account: str
@@ -56,8 +59,6 @@ class PlanChange(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     error: str | None = None
     done_fence: int | None = None
-    attempts: int = 0
-    fence: int = 0
 
     @property
     def is_manual(self) -> bool:
@@ -98,8 +99,8 @@ def asked_for(quote: Quote, *, id: str, key: str, subject: str, at: datetime) ->
     )
 
 
-def order_of(change: PlanChange) -> ChangeOrder:
-    """What the provider is asked to bring about."""
+def order_of(change: PlanChange, *, tries: int) -> ChangeOrder:
+    """What the provider is asked to bring about, after it failed so often in a row."""
     order = ChangeOrder(
         id=change.id,
         account=change.account,
@@ -111,7 +112,7 @@ def order_of(change: PlanChange) -> ChangeOrder:
         schedule=change.schedule,
         invoice=change.invoice,
         undo=change.undo,
-        tries=change.attempts,
+        tries=tries,
     )
     if change.quoted is None:
         return order
@@ -127,6 +128,16 @@ def order_of(change: PlanChange) -> ChangeOrder:
     )
 
 
+def is_doubted(change: PlanChange, subscription: Subscription) -> bool:
+    """Whether nothing plans any more what was scheduled, with the subscription as it was read: whoever bills may have
+    taken it back, or the reading is older than the schedule."""
+    if change.state != "scheduled" or change.is_manual or change.undo:
+        return False
+    if change.act == "cancel":
+        return subscription.ends_at is None
+    return subscription.schedule != change.schedule
+
+
 def back(change: PlanChange) -> ChangeRequest:
     """What to ask for to have it as it was before. Refused `not_revertible`."""
     quote = change.quoted
@@ -134,19 +145,20 @@ def back(change: PlanChange) -> ChangeRequest:
         why = "ended the subscription" if quote is not None and quote.ends else f"is {change.state}"
         raise Refused("not_revertible", f"`{change.id}` {why}; ask for a quote of what is wanted now instead")
     plan_key = quote.plan_before.partition("@")[0] if quote.plan_before else None
+    plan_after = quote.plan_after.partition("@")[0] if quote.plan_after else None
+    changed = [item for item in quote.items if item.how != "kept"]
     add_ons: dict[str, int] = {}
     quantities: dict[str, int] = {}
-    interval = None
-    for item in quote.items:
-        if item.how == "kept":
-            continue
-        if item.before is None and item.after is not None:
-            add_ons[item.after] = 0
-        elif item.before is not None and item.before == plan_key:
-            quantities[item.before] = item.quantity_before
-            interval = item.interval_before if item.interval_before != item.interval_after else None
-        elif item.before is not None:
-            add_ons[item.before] = item.quantity_before
+    for key in dict.fromkeys(key for item in changed for key in (item.before, item.after) if key is not None):
+        had = [item for item in quote.items if item.before == key]
+        counted = [item.quantity_before for item in had if item.part == "quantity"]
+        if key == plan_key and counted:
+            quantities[key] = sum(counted)
+        elif key not in (plan_key, plan_after):
+            add_ons[key] = sum(counted) if counted else int(bool(had))
+    intervals = (item.interval_before for item in changed if item.before == plan_key and item.part == "quantity"
+                 and item.interval_before != item.interval_after)  # fmt: skip
+    interval = next(intervals, None)
     return ChangeRequest(
         plan=plan_key if quote.plan_before != quote.plan_after else None,
         add_ons=add_ons,
@@ -218,6 +230,27 @@ def cooling_until(latest: PlanChange, subscription: Subscription) -> datetime | 
         if item.period_until is not None and (item.period_from_at or latest.resolved_at) <= latest.resolved_at
     ]
     return max(running, default=None)
+
+
+def coolings(latest: Iterable[PlanChange], account: Account) -> tuple[Cooling, ...]:
+    """What the rules of these changes hold back. They went to another plan and were applied, the latest first; of each
+    subscription the plans that it had since then are those to go back to."""
+    found: list[Cooling] = []
+    live = {subscription.id: subscription for subscription in account.subscriptions}
+    plans: dict[str, frozenset[str]] = {}
+    since: dict[str, frozenset[str]] = {}
+    for change in latest:
+        subscription, settlement = live.get(change.subscription), change.settlement
+        if subscription is None or settlement is None:
+            continue
+        keys = {key for key in (_key(settlement.plan_before), _key(settlement.plan_after)) if key is not None}
+        plans[change.subscription] = plans.get(change.subscription, frozenset()) | keys
+        since[change.subscription] = since.get(change.subscription, frozenset()) | {change.id}
+        until = cooling_until(change, subscription)
+        if until is not None:
+            its = change.subscription
+            found.append(Cooling(its, change.id, until, plans[its], since[its]))
+    return tuple(found)
 
 
 def _key(ref: str | None) -> str | None:

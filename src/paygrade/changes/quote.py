@@ -15,13 +15,25 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Subscription
-from paygrade.catalog.model import Catalog, Direction, PlanChangeRule
+from paygrade.catalog.model import Catalog, Direction, Part, PlanChangeRule
 from paygrade.changes.cost import CostPreview, bill, currency_of
-from paygrade.changes.impact import CarryOver, Delta, Matched, Violation, impact_of, match_rule
+from paygrade.changes.impact import (
+    CarryOver,
+    Cooling,
+    Delta,
+    Impact,
+    Matched,
+    Violation,
+    cooling_for,
+    held_back,
+    impact_of,
+    match_rule,
+)
 from paygrade.changes.positions import Position
 from paygrade.changes.proration import period_at
 from paygrade.changes.request import ChangeRequest, Resolved, resolve
 from paygrade.decisions.snapshots import Snapshot
+from paygrade.usage.ledger import takes_rollover
 from paygrade.values.errors import Refused
 
 
@@ -29,7 +41,7 @@ class ItemChange(Struct, frozen=True):
     """What becomes of one item of the subscription: what it buys, how many, and the price's name at the provider.
 
     `id` is the provider's; an item that is new has none yet. `interval` is the price's key. None: not bought, or no
-    price that the catalog knows.
+    price that the catalog knows. `part`: what it is paid for; what is paid by use has no quantity at the provider.
     """
 
     how: Literal["added", "changed", "removed", "kept"]
@@ -42,6 +54,7 @@ class ItemChange(Struct, frozen=True):
     price_after: str | None
     interval_before: str | None = None
     interval_after: str | None = None
+    part: Part = "quantity"
 
 
 class TrialEffect(Struct, frozen=True):
@@ -58,6 +71,7 @@ class Caveat(Struct, frozen=True):
         "pending_cancellation",
         "payment_overdue",
         "not_active",
+        "no_payment_method",
         "scheduled_elsewhere",
         "price_unknown",
         "currency_mismatch",
@@ -66,6 +80,8 @@ class Caveat(Struct, frozen=True):
         "coupon_not_counted",
         "metered_not_counted",
         "preview_unavailable",
+        "cooling_off",
+        "rollover_lost",
         "another_scheduled",
         "another_under_way",
     ]
@@ -114,9 +130,10 @@ def quote(
     at: datetime,
     *,
     active_at: Mapping[str, datetime] = MappingProxyType({}),
+    coolings: Iterable[Cooling] = (),
 ) -> Quote:
     """What this change would do, asked at `at`; `snapshot` is the account's at `at`, with its balances, and `active_at`
-    is when its members were last active.
+    is when its members were last active; `coolings` are those of what was changed before.
 
     Money is what the formula gives. Refused as `resolve` refuses, or `change_refused`, `date_in_the_past`.
     """
@@ -126,6 +143,9 @@ def quote(
     if matched.rule.when == "refuse":
         raise Refused("change_refused", _refusal(resolved, matched))
     when, effective_at = _effective(resolved, matched.rule, request, at)
+    its = resolved.subscription.id
+    cooling = cooling_for(coolings, (its,), resolved.plan_before, resolved.plan_after, effective_at)
+    matched = held_back(matched, cooling)
     money, changed = bill(resolved, matched.rule, effective_at, at, at_period_end=when == "period_end")
     after = changed_account(account, changed, effective_at)
     what = impact_of(account, after, catalog, snapshot, matched.rule, (changed,), effective_at, active_at=active_at)
@@ -150,7 +170,11 @@ def quote(
         usage=what.usage,
         trial=_trial(resolved, effective_at),
         money=money,
-        warnings=tuple(_warnings(resolved, matched.rule, request, when, effective_at)),
+        warnings=(
+            *_warnings(resolved, matched.rule, request, when, effective_at),
+            *_warnings_of_cooling(cooling),
+            *_warnings_of_rollover(what),
+        ),
     )
 
 
@@ -238,6 +262,7 @@ def _items(resolved: Resolved) -> tuple[ItemChange, ...]:
                 after.price.stripe if after is not None and after.price is not None else None,
                 before.price.key if before is not None and before.price is not None else None,
                 after.price.key if after is not None and after.price is not None else None,
+                (after or before).part,  # type: ignore[union-attr]  # one of them is there
             )
         )
     return tuple(found)
@@ -266,6 +291,11 @@ def _warnings(
         yield Caveat("payment_overdue", f"`{subscription.id}` is {subscription.status}; what is owed stays owed")
     elif state == "paused":
         yield Caveat("not_active", f"`{subscription.id}` is paused; nothing is billed before it is resumed")
+    if subscription.status == "trialing" and subscription.after_trial != "active" and resolved.after:
+        yield Caveat(
+            "no_payment_method",
+            f"there is no way to pay for `{subscription.id}`: it is {subscription.after_trial} once its trial ends",
+        )
     if subscription.schedule is not None:
         yield Caveat(
             "scheduled_elsewhere", f"`{subscription.schedule}` changes `{subscription.id}` by itself at the provider"
@@ -279,6 +309,33 @@ def _warnings(
     yield from _warnings_of_prices(resolved)
     if request.coupon is not None:
         yield Caveat("coupon_not_counted", f"the formula does not know what `{request.coupon}` takes off")
+
+
+def _warnings_of_cooling(cooling: Cooling | None) -> Iterable[Caveat]:
+    if cooling is not None:
+        yield Caveat(
+            "cooling_off",
+            f"`{cooling.change}` cools off until {cooling.until:%Y-%m-%d %H:%M} UTC: what is used stays used",
+        )
+
+
+def _warnings_of_rollover(what: Impact) -> Iterable[Caveat]:
+    """Where units that nobody used would have been carried into the next window, and will not be."""
+    before, after = what.entitled
+    for feature, old in before.items():
+        new = after.get(feature)
+        if not old.granted or not old.rollover or (new is not None and new.unlimited):
+            continue
+        carried = new.rollover if new is not None and new.granted and new.credit is None else 0
+        if carried < old.rollover:
+            then = f"up to {carried} are" if carried else "none is"
+            detail = f"up to {old.rollover} units of `{feature}` that are not used are carried over now; {then} then"
+            yield Caveat("rollover_lost", detail)
+        elif new is not None and new.from_at != old.from_at and not takes_rollover(new):
+            yield Caveat(
+                "rollover_lost",
+                f"units of `{feature}` that are not used are not carried into the window that begins with the change",
+            )
 
 
 def _warnings_of_prices(resolved: Resolved) -> Iterable[Caveat]:

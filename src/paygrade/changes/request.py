@@ -1,8 +1,8 @@
 """What a plan change asks for, and what would be bought then.
 
 Laws: `resolve` changes only what was asked for: what is not named stays as it is, an item keeps its id when its price
-is swapped; a direction comes from the catalog's order of plans, never from prices; what cannot be meant in one way
-alone is refused.
+is swapped, and a plan or add-on of several items is swapped, counted and dropped with all of them; a direction comes
+from the catalog's order of plans, never from prices; what cannot be meant in one way alone is refused.
 
 | the plan | everything else | direction |
 |---|---|---|
@@ -15,16 +15,16 @@ alone is refused.
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Literal, NoReturn
+from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import Item, Subscription
+from paygrade.billing.facts import Subscription
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import bought_since, unbought, version_at
-from paygrade.catalog.model import AddOn, Allowance, Catalog, Direction, Plan, Price
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Direction, Plan
+from paygrade.changes import parts
 from paygrade.changes.positions import Position, direction_of, plan_position, positions
 from paygrade.values.errors import Refused
 from paygrade.values.states import NOT_LIVE
@@ -80,11 +80,14 @@ def resolve(account: Account, catalog: Catalog, request: ChangeRequest, at: date
     if plan_after is not None and _ends(plan_after, plan_before):
         after: tuple[Position, ...] = ()
         if request.add_ons or request.quantities:
-            _refuse_price(plan_after, "has no price, so the subscription would end; leave add-ons and quantities out")
+            parts.refuse_price(
+                plan_after, "has no price, so the subscription would end; leave add-ons and quantities out"
+            )
     else:
         manual = any(position.item.plan is not None for position in before)
         replaces = plan_after if own is not None or plan_after != plan_before else None
-        after = _replaced(before, own, replaces, request, manual=manual)
+        its = tuple(position for position in before if own is not None and position.bought == own.bought)
+        after = _replaced(before, its, replaces, request, manual=manual)
         had = {position.key for position in before if isinstance(position.bought, AddOn)}
         after = _counted(after, sold, plan_after, _quantities(catalog, plan_after, request, had), request)
     if after == before and request.coupon is None:
@@ -156,82 +159,38 @@ def _ends(after: Plan, before: Plan | None) -> bool:
 
 
 def _replaced(
-    before: tuple[Position, ...], own: Position | None, plan: Plan | None, request: ChangeRequest, *, manual: bool
+    before: tuple[Position, ...], own: tuple[Position, ...], plan: Plan | None, request: ChangeRequest, *, manual: bool
 ) -> tuple[Position, ...]:
-    """The positions with another plan or interval."""
+    """The positions with another plan in the place of the `own` one, or paid at another interval."""
     if plan is None:
         return before
-    if not manual and not plan.prices and (own is None or plan is not own.bought):
-        _refuse_price(plan, "has no price, so the provider cannot sell it; give it one in the catalog")
-    if own is None:
-        price = _choose(plan, request.interval, before[0].price if before else None)
-        return (*before, _new(plan, price, manual=manual))
-    after = []
-    for position in before:
-        if position is own:
-            price = (
-                own.price
-                if plan is own.bought and request.interval is None
-                else _choose(plan, request.interval, own.price)
-            )
-            after.append(_swapped(own, plan, price))
-        elif request.interval is not None and isinstance(position.bought, AddOn) and _has(position, request.interval):
-            price = _choose(position.bought, request.interval, position.price)
-            after.append(_swapped(position, position.bought, price))
-        else:
-            after.append(position)
-    return tuple(after)
+    other = not own or plan != own[0].bought
+    if not manual and not plan.prices and other:
+        parts.refuse_price(plan, "has no price, so the provider cannot sell it; give it one in the catalog")
+    its: tuple[Position, ...] = ()
+    if other:
+        like = before[0].price if before and not own else None
+        its = parts.bought(plan, own, request.interval, like=like, manual=manual)
+    elif request.interval is not None:
+        if not parts.has_interval(plan, request.interval):
+            parts.refuse_price(plan, f"has no price `{request.interval}`; its prices are {one_of(plan.prices)}")
+        its = parts.at_interval(own, request.interval)
+    after = _in_place(before, own, its) if its else before
+    for key in dict.fromkeys(p.key for p in before if isinstance(p.bought, AddOn)):
+        add_on = tuple(p for p in before if p.key == key)
+        if request.interval is not None:
+            after = _in_place(after, add_on, parts.at_interval(add_on, request.interval))
+    return after
 
 
-def _has(position: Position, interval: str) -> bool:
-    prices = position.bought.prices.values() if position.bought is not None else ()
-    return any(interval in (price.key, price.interval) for price in prices)
-
-
-def _choose(bought: Plan | AddOn, interval: str | None, like: Price | None) -> Price | None:
-    """The price that is meant; with several, the one most like the present one. None: it has no prices."""
-    known = found = list(bought.prices.values())
-    if interval is not None:
-        found = [price for price in known if price.key == interval] or [p for p in known if p.interval == interval]
-        if not found:
-            listed = one_of(bought.prices) if bought.prices else "none"
-            _refuse_price(bought, f"has no price `{interval}`; its prices are {listed}")
-    if like is not None:
-        every = like.interval, like.interval_count
-        if interval is None:
-            found = [p for p in found if (p.interval, p.interval_count) == every] or found
-        found = [p for p in found if p.currency == like.currency] or found
-        found = [p for p in found if p.key == like.key] or found
-    if len(found) > 1:
-        listed = one_of([price.key for price in found])
-        raise Refused("ambiguous_price", f"`{bought.key}` has more than one price; say the interval: {listed}")
-    return found[0] if found else None
-
-
-def _refuse_price(bought: Plan | AddOn, why: str) -> NoReturn:
-    raise Refused("unknown_price", f"`{bought.key}` {why}")
-
-
-def _swapped(position: Position, bought: Plan | AddOn, price: Price | None) -> Position:
-    if bought is position.bought and price == position.price:
-        return position
-    item = position.item
-    named = replace(_item(bought, price, manual=item.plan is not None), id=item.id, quantity=item.quantity)
-    dates = {"period_from_at": item.period_from_at, "period_until": item.period_until}
-    return Position(replace(named, **dates), bought, price)
-
-
-def _new(bought: Plan | AddOn, price: Price | None, quantity: int = 1, *, manual: bool = False) -> Position:
-    return Position(replace(_item(bought, price, manual=manual), quantity=quantity), bought, price)
-
-
-def _item(bought: Plan | AddOn, price: Price | None, *, manual: bool) -> Item:
-    """An item as it would be read back once it is bought; until then it has no id of the provider's."""
-    item = Item(f"new:{bought.key}")
-    if manual or price is None or price.stripe is None:
-        return replace(item, plan=bought.key, price=price.key if price is not None else None)
-    name = {"price": price.stripe} if price.stripe.startswith("price_") else {"lookup_key": price.stripe}
-    return replace(item, product=bought.stripe_product, **name)
+def _in_place(
+    before: tuple[Position, ...], its: tuple[Position, ...], after: tuple[Position, ...]
+) -> tuple[Position, ...]:
+    """The positions with `after` in the place of `its`: where an item keeps its id it keeps its place."""
+    ids = {p.item.id for p in its}
+    new = {p.item.id: p for p in after}
+    kept = [new.pop(p.item.id, None) if p.item.id in ids else p for p in before]
+    return (*(p for p in kept if p is not None), *new.values())
 
 
 def _quantities(catalog: Catalog, plan: Plan | None, request: ChangeRequest, had: Collection[str]) -> dict[str, int]:
@@ -260,24 +219,21 @@ def _counted(
     """The positions with these quantities: those that are not there are added, those of none removed."""
     like = next((p.price for p in before if isinstance(p.bought, Plan)), before[0].price if before else None)
     manual = any(p.item.plan is not None for p in before)
-    after = list(before)
+    after = before
     for key, quantity in quantities.items():
-        places = [n for n, p in enumerate(after) if p.bought is not None and p.bought.key == key]
-        if plan is not None and key == plan.key and (not places or quantity == 0):
+        its = tuple(p for p in after if p.bought is not None and p.bought.key == key)
+        if plan is not None and key == plan.key and (not its or quantity == 0):
             raise Refused(
                 "quantity_not_sold",
                 f"there must be at least 1 of `{key}` and it must be bought; to leave it, name another plan",
             )
-        if places:
-            item = after[places[0]].item
-            after[places[0]] = replace(after[places[0]], item=replace(item, quantity=quantity))
+        if its:
+            after = _in_place(after, its, parts.of_quantity(its, quantity))
         elif quantity:
             add_on = sold.find(key)
             assert add_on is not None, "quantities are of what is sold"
-            interval = (
-                request.interval
-                if any(request.interval in (p.key, p.interval) for p in add_on.prices.values())
-                else None
-            )
-            after.append(_new(add_on, _choose(add_on, interval, like), quantity, manual=manual))
-    return tuple(p for p in after if p.item.quantity > 0 or p in before)
+            asked = request.interval
+            interval = asked if asked is not None and parts.has_interval(add_on, asked) else None
+            added = parts.bought(add_on, (), interval, like=like, manual=manual)
+            after = (*after, *parts.of_quantity(added, quantity))
+    return parts.without_nothing(after, before)

@@ -5,7 +5,7 @@ and what is bought now, however many facts came in between, so looking often or 
 decides is the one a quote would have named; nothing here gives less than what is bought gives.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -15,7 +15,18 @@ from paygrade.billing.accounts import Account, Statement
 from paygrade.billing.facts import Customer, DowngradeGrace, ManualSubscription, Subscription
 from paygrade.billing.standing import in_phase, standings
 from paygrade.catalog.model import Catalog, Direction, Plan
-from paygrade.changes.impact import CarryOver, Delta, Impact, Matched, Violation, impact_of, match_rule
+from paygrade.changes.impact import (
+    CarryOver,
+    Cooling,
+    Delta,
+    Impact,
+    Matched,
+    Violation,
+    cooling_for,
+    held_back,
+    impact_of,
+    match_rule,
+)
 from paygrade.changes.positions import Position, direction_of, plan_position, positions
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Entitlement
@@ -42,6 +53,8 @@ class PlanTransition(Struct, frozen=True):
     violations: tuple[Violation, ...]
     leeways: tuple[DowngradeGrace, ...]
     lost: tuple[SeatLoss, ...] = ()
+    cooling: str | None = None
+    """The plan change whose rule still cools, so that nothing was handed out anew."""
 
 
 Expected = tuple[tuple[str, int, str | None], ...]
@@ -60,11 +73,12 @@ def transition(
     *,
     change: str,
     active_at: Mapping[str, datetime],
+    coolings: Iterable[Cooling] = (),
 ) -> PlanTransition | None:
     """What follows from what changed between `before` as it stood at `since` and `after` at `at`; None: nothing did.
 
     `snapshot` has the balances at `at`, `active_at` is when members were last active; `change` is the id under which
-    it is remembered. Who loses a seat is left to whoever takes it away.
+    it is remembered; `coolings` are those of what changed. Who loses a seat is left to whoever takes it away.
     """
     old, new = bought(before, catalog, since), bought(after, catalog, at)
     changed = _differing(old, new)
@@ -72,7 +86,8 @@ def transition(
         return None
     plan_before, plan_after = _plan(old, catalog), _plan(new, catalog)
     direction = direction_of(plan_before, plan_after, _flat(old, changed), _flat(new, changed))
-    matched = match_rule(catalog, plan_before, plan_after, direction, asked=False)
+    cooling = cooling_for(coolings, changed, plan_before, plan_after, at)
+    matched = held_back(match_rule(catalog, plan_before, plan_after, direction, asked=False), cooling)
     stood = as_stood(before, since, at)
     now = tuple(s for s in after.subscriptions if s.id in changed)
     what = impact_of(
@@ -88,7 +103,8 @@ def transition(
         deltas=what.deltas,
         usage=what.usage,
         violations=what.violations,
-        leeways=_leeways(what, change),
+        leeways=tuple(_leeways(what, change, before, cooling, at)),
+        cooling=cooling.change if cooling is not None else None,
     )
 
 
@@ -183,14 +199,19 @@ def _plan(found: Bought, catalog: Catalog) -> Plan | None:
     return own.bought if own is not None and isinstance(own.bought, Plan) else catalog.default_plan
 
 
-def _leeways(what: Impact, change: str) -> tuple[DowngradeGrace, ...]:
-    """What is left for a while of what is over, as the rule says."""
-    found = {}
+def _leeways(
+    what: Impact, change: str, before: Account, cooling: Cooling | None, at: datetime
+) -> Iterator[DowngradeGrace]:
+    """What is left for a while of what is over, as the rule says; while something cools, no longer than was said."""
     for violation in what.violations:
-        its = what.entitled[0].get(violation.feature)
-        if violation.policy in ("grace", "keep") and violation.until is not None and its is not None:
-            found[violation.feature] = DowngradeGrace(violation.feature, _as_before(its), violation.until, change)
-    return tuple(found.values())
+        its, until = what.entitled[0].get(violation.feature), violation.until
+        if violation.policy not in ("grace", "keep") or until is None or its is None:
+            continue
+        earlier = before.leeways.get(violation.feature)
+        if cooling is not None and earlier is not None and earlier.change in cooling.changes:
+            until = min(until, earlier.until)
+        if until > at:
+            yield DowngradeGrace(violation.feature, _as_before(its), until, change)
 
 
 def _as_before(its: Entitlement) -> int | None:

@@ -22,6 +22,17 @@ Skipped = Literal["unknown_account", "not_on_plan", "another_version", "there_al
 """Why an account is left alone."""
 
 
+MoveStatus = Literal["waiting", "done", "skipped", "rolled_back"]
+
+
+class MovedAccount(Struct, frozen=True):
+    """How one account of a migration stands. `reason`: why it was skipped."""
+
+    account: str
+    status: MoveStatus
+    reason: str | None
+
+
 class VersionMigration(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """To move whoever is on `from_version` of `plan` (None: on any) to `to_version` (None: the newest, and whatever is
     published after it), at `at` (None: at once)."""
@@ -78,7 +89,7 @@ def price_differences(
         old = positions(before, standing.subscription, catalog, at)
         new = positions(after, standing.subscription, catalog, at)
         for one, other in zip(old, new, strict=True):
-            if one.bought is None or one.bought.key != plan or not one.item.quantity:
+            if one.bought is None or one.bought.key != plan or not one.item.quantity or one.part == "usage":
                 continue
             price = one.price
             later = other.bought.prices.get(price.key) if other.bought is not None and price is not None else None

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from paygrade.cli import members, plan_changes
+from paygrade.cli import members, plan_changes, rebuild
 from paygrade.cli.api import call, path
 from paygrade.cli.output import MOMENT, as_json, confirm, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant, sentence
@@ -16,7 +16,7 @@ def accounts() -> None:
     """See and state accounts, overrides and blocks, and change plans."""
 
 
-for _command in (*plan_changes.COMMANDS, members.member, members.members, members.seats):
+for _command in (*plan_changes.COMMANDS, members.member, members.members, members.seats, rebuild.rebuild):
     accounts.add_command(_command)
 
 
@@ -72,6 +72,8 @@ def show(account: str, as_json: bool) -> None:
     ):
         if value:
             say(f"{label}: {value}")
+    for finding in found["findings"]:
+        say(f"needs attention: {finding['subject']}: {finding['detail']}", style="yellow")
     say()
     table(
         ("feature", "allowed", "reason", "left", "limit", "value", "from"),
@@ -270,17 +272,26 @@ def balance(account: str, feature: str, as_json: bool) -> None:
     found = call("GET", path("v1", "accounts", account, "balances", feature))
     if as_json:
         show_json(found)
-        return
+    else:
+        _show_balance(found)
+
+
+def _show_balance(found: dict[str, Any]) -> None:
     resets = f", resets {instant(found['resets_at'])}" if found["resets_at"] else ""
-    say(f"{account} {feature}: {found['used']} used, {found['reserved']} held in this window{resets}", style="bold")
+    of = f"{found['account']} {found['pool']}"
+    say(f"{of}: {found['used']} used, {found['reserved']} held in this window{resets}", style="bold")
+    if found["credits"]:
+        say(f"paid in {found['credits']['pool']}:")
+        _show_balance(found["credits"])
+        return
     table(
         ("grant", "kind", "granted", "left", "held", "used", "expired", "voided", "until"),
         (
             (
                 one["grant"]["id"],
                 one["grant"]["kind"],
-                "unlimited" if one["share"]["granted"] >= _ENDLESS else one["share"]["granted"],
-                "unlimited" if one["share"]["granted"] >= _ENDLESS else one["share"]["available"],
+                _units(one["share"]["granted"]),
+                _units(one["share"]["available"]),
                 one["share"]["reserved"],
                 one["share"]["consumed"],
                 one["share"]["expired"],
@@ -418,4 +429,5 @@ def alerts(account: str, as_json: bool) -> None:
     )  # fmt: skip
 
 
-_ENDLESS = 2**62
+def _units(number: int | None) -> int | str:
+    return "unlimited" if number is None else number

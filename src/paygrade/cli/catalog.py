@@ -1,15 +1,20 @@
 """`paygrade catalog`: read a catalog's file, see what it would change, publish it."""
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
+from paygrade.catalog.parse import json_schema
 from paygrade.cli.api import call, path
 from paygrade.cli.migrations import migrate, migration, migrations
 from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant
 from paygrade.server.process.catalog_file import read_catalog
+from paygrade.values.errors import Mistake, Refused
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 _existing = click.option(
@@ -34,15 +39,52 @@ for _command in (migrate, migration, migrations):
 
 
 @catalog.command()
-@click.argument("file", type=_file, default="paygrade.yaml")
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path), nargs=-1)
 @as_json
-def lint(file: Path, as_json: bool) -> None:
-    """Read FILE and name every mistake in it; needs no server."""
-    read_catalog(file)
+def lint(files: tuple[Path, ...], as_json: bool) -> None:
+    """Check FILES (paygrade.yaml; `-` is standard input) and print every mistake as file:line:column. Needs no server.
+
+    Exit code 1 if there is a mistake.
+    """
+    files = files or (_file.convert("paygrade.yaml", None, None),)
+    found = {_shown(file): _mistakes(file) for file in files}
+    wrong = [(file, mistake) for file, mistakes in found.items() for mistake in mistakes]
     if as_json:
-        show_json({"file": str(file), "mistakes": []})
+        told = ({"file": file, **msgspec.to_builtins(mistake)} for file, mistake in wrong)
+        show_json({"files": list(found), "mistakes": list(told)})
     else:
-        say(f"{file}: no mistakes", style="green")
+        for file, mistakes in found.items():
+            for it in mistakes:
+                place = (file, it.line, it.column) if it.line else (file, it.pointer)
+                say(f"{':'.join(str(part) for part in place if part)}: {it.message}", style="red")
+            if not mistakes:
+                say(f"{file}: no mistakes", style="green")
+    sys.exit(1 if wrong else 0)
+
+
+def _mistakes(file: Path) -> tuple[Mistake, ...]:
+    try:
+        read_catalog(file, sys.stdin.buffer.read() if file == _STDIN else None)
+    except Refused as refused:
+        return refused.mistakes
+    return ()
+
+
+def _shown(file: Path) -> str:
+    return "<stdin>" if file == _STDIN else str(file)
+
+
+_STDIN = Path("-")
+
+
+@catalog.command()
+@as_json
+def schema(as_json: bool) -> None:
+    """Print the JSON Schema of the catalog's file, for editors that complete and check it."""
+    if as_json:
+        show_json(json_schema())
+    else:
+        click.echo(json.dumps(json_schema(), indent=2))
 
 
 @catalog.command()

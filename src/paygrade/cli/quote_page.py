@@ -68,7 +68,8 @@ def _rule(rule: Mapping[str, Any]) -> str:
 
 
 def _item(item: Mapping[str, Any]) -> str:
-    before, after = _counted(item["before"], item["quantity_before"]), _counted(item["after"], item["quantity_after"])
+    part = item.get("part", "quantity")
+    before, after = (_counted(item[when], item[f"quantity_{when}"], part) for when in ("before", "after"))
     prices = "" if item["price_before"] == item["price_after"] else f" ({item['price_before']} → {item['price_after']})"
     match item["how"]:
         case "added":
@@ -81,8 +82,9 @@ def _item(item: Mapping[str, Any]) -> str:
             return f"{after} stays"
 
 
-def _counted(what: str | None, quantity: int) -> str:
-    return f"{quantity} × {what}"
+def _counted(what: str | None, quantity: int, part: str) -> str:
+    """What is paid for each is counted; `pro (usage)` and `pro (flat)` are not."""
+    return f"{quantity} × {what}" if part == "quantity" else f"{what} ({part})"
 
 
 def _money(money: Mapping[str, Any], effective_at: str) -> Iterator[Row]:

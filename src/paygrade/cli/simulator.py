@@ -12,6 +12,7 @@ import httpx2
 from paygrade.cli.output import as_json, say, show_json
 from paygrade.cli.wording import instant
 from paygrade.values.errors import Refused, Unavailable
+from paygrade.values.periods import parse_instant
 
 DEFAULT_URL = "http://127.0.0.1:4711"
 
@@ -32,20 +33,35 @@ def simulator() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=4711, show_default=True)
 @click.option("--webhook", "webhooks", multiple=True, metavar="URL", help="Where events are delivered; repeatable.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same ids and same weather.")
+@click.option("--start", metavar="INSTANT", help="Let the clock stand still there until it is moved.")
+@click.option("--key", default="sk_test_simulator", show_default=True, help="The API key it takes.")
+@click.option("--secret", default="whsec_simulator", show_default=True, help="What webhooks are signed with.")
 @as_json
-def serve(host: str, port: int, webhooks: Sequence[str], seed: int, as_json: bool) -> None:
-    """Serve the simulator until interrupted. Its key is sk_test_simulator, its webhook secret whsec_simulator."""
-    from paygrade.simulator.http.app import DEFAULT_KEY, DEFAULT_SECRET
+def serve(
+    host: str,
+    port: int,
+    webhooks: Sequence[str],
+    seed: int,
+    start: str | None,
+    key: str,
+    secret: str,
+    as_json: bool,
+) -> None:
+    """Serve the simulator until interrupted."""
     from paygrade.simulator.http.serve import serve as serve_simulator
 
-    where = {"url": f"http://{host}:{port}", "key": DEFAULT_KEY, "webhook_secret": DEFAULT_SECRET, "seed": seed}
+    try:
+        starts_at = parse_instant(start) if start is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--start") from None
+    where = {"url": f"http://{host}:{port}", "key": key, "webhook_secret": secret, "seed": seed, "start": start}
     if as_json:
         show_json(where)
     else:
-        say(f"simulator at {where['url']}, key {DEFAULT_KEY}, webhook secret {DEFAULT_SECRET}")
+        say(f"simulator at {where['url']}, key {key}, webhook secret {secret}")
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    serve_simulator(host=host, port=port, webhook_urls=webhooks, seed=seed)
+    serve_simulator(host=host, port=port, webhook_urls=webhooks, seed=seed, start=starts_at, secret=secret, key=key)
 
 
 @simulator.command()

@@ -19,13 +19,13 @@ def sync() -> None:
 @sync.command()
 @as_json
 def status(as_json: bool) -> None:
-    """How billing sync stands. Exit code 1 if subjects cannot be read."""
+    """How billing sync stands. Exit code 1 if something needs attention: subjects that cannot be read, or findings."""
     told = call("GET", "/v1/sync/status")
     if as_json:
         show_json(told)
     else:
         _show(told)
-    sys.exit(1 if told["failing"] else 0)
+    sys.exit(1 if told["failing"] or told["findings"] else 0)
 
 
 @sync.command()

@@ -16,6 +16,7 @@ from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement, Reason, Segment, Source, seats_of
 from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot
 from paygrade.usage.ledger import in_window, price, rate_of, set_aside
+from paygrade.values.text import on_wire
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -71,16 +72,20 @@ def decide(
         if at >= segment.until:
             segment, stale = _segment_at(snapshot, at), at >= snapshot.until
         entitlement = segment.entitlements[feature]
+        balance = snapshot.balances.get(feature) if snapshot.balances else None
     except (IndexError, KeyError):
-        return _unknown(snapshot, feature, quantity, at)
-    balance = snapshot.balances.get(feature) if snapshot.balances else None
-    if not entitlement.plain or (balance is not None and balance.detail is not None):
-        return _decide_closely(snapshot, segment, entitlement, quantity, at, stale, member, properties)
+        entitlement, balance, stale = _UNKNOWN[snapshot.known], None, at >= snapshot.until
     allowed, reason, limit = entitlement.granted, entitlement.reason, entitlement.limit
+    unlimited, resets_at = entitlement.unlimited, entitlement.resets_at
     used: int | None = None
     reserved: int | None = None
     remaining: int | None = None
-    if limit is not None:
+    limited_by: str | None = None
+    if not entitlement.plain or (balance is not None and balance.detail is not None):
+        allowed, reason, limit, used, reserved, remaining, unlimited, resets_at, limited_by = _decide_in_every_counter(
+            snapshot, segment, entitlement, quantity, at, member, properties
+        )
+    elif limit is not None:
         used, reserved = 0, 0
         # A balance of another period says nothing about this one.
         if balance is not None and balance.from_at == entitlement.from_at:
@@ -95,6 +100,7 @@ def decide(
                 reason = _tier(entitlement, asked)
     if allowed and entitlement.personal:
         allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
+    # By position, here and nowhere else: by name it takes ten times as long.
     return Decision(
         allowed,
         reason,
@@ -105,15 +111,23 @@ def decide(
         used,
         reserved,
         remaining,
-        entitlement.unlimited,
-        entitlement.resets_at,
+        unlimited,
+        resets_at,
         entitlement.value if allowed else None,
         entitlement.plan,
         entitlement.sources,
         snapshot.as_of,
         snapshot.version,
         stale,
+        limited_by,
     )
+
+
+_UNKNOWN = {
+    True: Entitlement("", "boolean", granted=False, reason="unknown_feature"),
+    False: Entitlement("", "boolean", granted=False, reason="unknown_account"),
+}
+"""What is had of a feature that nobody knows, by whether the account is known."""
 
 
 def _personally(
@@ -147,17 +161,22 @@ class Room(Struct, frozen=True):
         return not quantity or self.limit is None or self.used + self.reserved + quantity <= self.limit
 
 
-def _decide_closely(
+_Counts = tuple[
+    bool, Reason, int | None, int | None, int | None, int | None, bool, datetime | None, str | None
+]  # fmt: skip
+"""Whether and why; limit, used, reserved and remaining; whether that is unlimited, when it resets, what limits it."""
+
+
+def _decide_in_every_counter(
     snapshot: Snapshot,
     segment: Segment,
     entitlement: Entitlement,
     quantity: int,
     at: datetime,
-    stale: bool,
     member: str | None,
     properties: Mapping[str, object] | None,
-) -> Decision:
-    """The same where more than one counter has a say: grants, credits, shorter windows, members."""
+) -> _Counts:
+    """What is decided where more than one counter has a say: grants, credits, shorter windows, members."""
     feature, credit = entitlement.feature, entitlement.credit
     payer = entitlement if credit is None else segment.entitlements.get(credit, entitlement)
     balance = in_window(snapshot.balances.get(feature), entitlement.from_at, at)
@@ -181,29 +200,9 @@ def _decide_closely(
             allowed, reason = False, "limit_reached" if credit is None or shown.name else "insufficient_credit"
         elif credit is None:
             reason = _paid_by(payer, own, beside, quantity, reason)
-    if allowed and entitlement.personal:
-        allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
-    limit, used, reserved, left = _in_units(entitlement, balance, shown, properties, priced=priced)
-    return Decision(
-        allowed,
-        reason,
-        snapshot.account,
-        feature,
-        quantity,
-        limit,
-        used,
-        reserved,
-        left,
-        room.limit is None and entitlement.granted and entitlement.unlimited,
-        shown.resets_at,
-        entitlement.value if allowed else None,
-        entitlement.plan,
-        entitlement.sources,
-        snapshot.as_of,
-        snapshot.version,
-        stale,
-        shown.name,
-    )
+    unlimited = room.limit is None and entitlement.granted and entitlement.unlimited
+    counts = _in_units(entitlement, balance, shown, properties, priced=priced)
+    return allowed, reason, *counts, unlimited, shown.resets_at, shown.name
 
 
 def decide_to_hold(
@@ -312,12 +311,12 @@ def _in_units(
     if shown.limit is None:
         return None, None, None, None
     if entitlement.credit is None or not priced:
-        return shown.limit, shown.used, shown.reserved, shown.left
+        return on_wire(shown.limit), on_wire(shown.used), on_wire(shown.reserved), on_wire(shown.left)
     rate, per = rate_of(entitlement, properties)
     ahead, den = balance.detail.ahead if balance.detail is not None else (0, 1)
     used, reserved = shown.used * per // rate, shown.reserved * per // rate
     left = max(0, (shown.left * den + ahead) * per // (rate * den))
-    return used + reserved + left, used, reserved, left
+    return on_wire(used + reserved + left), on_wire(used), on_wire(reserved), on_wire(left)
 
 
 _NONE = Tally()
@@ -362,25 +361,3 @@ def _tier(entitlement: Entitlement, total: int) -> Reason:
         if total > threshold:
             reason = beyond
     return reason
-
-
-def _unknown(snapshot: Snapshot, feature: str, quantity: int, at: datetime) -> Decision:
-    return Decision(
-        False,
-        "unknown_feature" if snapshot.known else "unknown_account",
-        snapshot.account,
-        feature,
-        quantity,
-        None,
-        None,
-        None,
-        None,
-        False,
-        None,
-        None,
-        None,
-        (),
-        snapshot.as_of,
-        snapshot.version,
-        at >= snapshot.until,
-    )

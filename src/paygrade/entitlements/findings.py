@@ -10,6 +10,8 @@ from typing import Literal
 from msgspec import Struct
 
 from paygrade.billing.accounts import Account
+from paygrade.billing.facts import Subscription
+from paygrade.billing.understanding import understood
 from paygrade.billing.versions import is_known
 from paygrade.catalog.model import Catalog
 from paygrade.entitlements.derive import derive
@@ -33,11 +35,7 @@ def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding,
     for subscription in account.subscriptions:
         if subscription.status in TERMINAL:
             continue
-        for item in subscription.items:
-            if not is_known(account, catalog, item):
-                name = item.plan or item.lookup_key or item.price or item.product or item.id
-                detail = f"nothing in the catalog is sold as `{name}` (price `{item.price}`, product `{item.product}`)"
-                found.append(Finding("unmapped_price", subscription.id, f"{detail}; add it to a plan's `prices`"))
+        found.extend(_unmapped(account, catalog, subscription))
     for customer in account.customers:
         for subscription in customer.subscriptions:
             latched = account.latched.get(subscription.id)
@@ -53,6 +51,24 @@ def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding,
             detail = f"the override of `{override.feature}` does not fit the catalog; it has no effect"
             found.append(Finding("override_ignored", override.feature, detail))
     return (*found, *_too_few_seats(account, catalog, at))
+
+
+def _unmapped(account: Account, catalog: Catalog, subscription: Subscription) -> Iterator[Finding]:
+    """What it consists of, or is planned to, that nothing is sold as."""
+    stages = [(None, subscription.items), *((phase.from_at, phase.items) for phase in subscription.next)]
+    told = set()
+    for from_at, items in stages:
+        stays = understood(account, catalog, subscription.id, items) != items
+        for item in items:
+            if is_known(account, catalog, item) or (item.price, item.lookup_key, item.product, item.plan) in told:
+                continue
+            told.add((item.price, item.lookup_key, item.product, item.plan))
+            name = item.plan or item.lookup_key or item.price or item.product or item.id
+            detail = f"nothing in the catalog is sold as `{name}` (price `{item.price}`, product `{item.product}`)"
+            if from_at is not None:
+                detail += f", which is planned from {from_at:%Y-%m-%d %H:%M} UTC on"
+            advice = "access stays as it was; " if stays else ""
+            yield Finding("unmapped_price", subscription.id, f"{detail}; {advice}add it to a plan's `prices`")
 
 
 def _too_few_seats(account: Account, catalog: Catalog, at: datetime) -> Iterator[Finding]:

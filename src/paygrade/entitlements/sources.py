@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, DowngradeGrace, Item, Override
 from paygrade.billing.standing import Standing, standings
-from paygrade.billing.versions import Version, counted, unbought
+from paygrade.billing.understanding import understood
+from paygrade.billing.versions import Counted, Version, counted, quantity_of, unbought
 from paygrade.catalog.model import (
     AddOn,
     Allowance,
@@ -136,10 +137,19 @@ def _granted(account: Account, standing: Standing, catalog: Catalog, at: datetim
 
 
 def _own(account: Account, standing: Standing, catalog: Catalog, at: datetime) -> list[Holding]:
-    # An item whose quantity was set to 0 buys nothing.
-    id, items = standing.subscription.id, standing.subscription.items
-    found = ((counted(account, catalog, id, item, at), item) for item in items if item.quantity > 0)
-    return [Holding(one.bought, one.version, item.quantity, standing) for one, item in found if one is not None]
+    """What the items buy. Several of one plan or add-on are parts of it, and buy it once."""
+    id = standing.subscription.id
+    found: dict[str, tuple[Counted, list[Item]]] = {}
+    for item in understood(account, catalog, id, standing.subscription.items):
+        one = counted(account, catalog, id, item, at)
+        if one is not None:
+            found.setdefault(one.bought.key, (one, []))[1].append(item)
+    return [
+        Holding(one.bought, one.version, quantity_of(one.bought, items, catalog), standing)
+        for one, items in found.values()
+        # An item whose quantity was set to 0 buys nothing.
+        if any(item.quantity > 0 for item in items)
+    ]
 
 
 def bought_by(catalog: Catalog, item: Item) -> Plan | AddOn | None:

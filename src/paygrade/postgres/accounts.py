@@ -120,6 +120,26 @@ class Accounts:
         await self._project(folded, fact.subject, fact.body)
         return folded
 
+    async def lock_kept(self, account: str) -> dict[str, Any] | None:
+        """Hold the account until the end of the transaction, whatever is wrong with what is kept of it beside its
+        facts; returns that as JSON, by name. None: there is no such account."""
+        cursor = await self._connection.execute(
+            """
+            select version, name, known, coalesce((
+                       select json_agg(json_build_array(id, subject, status, provider_status, revived, items)
+                                       order by id)
+                       from subscriptions s where s.account = a.account), '[]')::text, state::text
+            from accounts a where account = %s for update
+            """,
+            (account,),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            return None
+        version, name, known, subscriptions, state = row
+        its = {"version": version, "name": name, "known": known, "subscriptions": msgspec.json.decode(subscriptions)}
+        return {**msgspec.json.decode(state), **its}
+
     async def restore(self, account: Account) -> None:
         """Put back what is folded from the facts."""
         await self._connection.execute(
@@ -130,7 +150,7 @@ class Accounts:
             {**_folded(account), "number": account.version},
         )
         await self._connection.execute("delete from subscriptions where account = %s", (account.key,))
-        for subject, statement in account.statements.items():
+        for subject, statement in sorted(account.statements.items(), key=lambda its: its[1].number):
             await self._project(account, subject, statement.body)
 
     async def facts(
@@ -285,9 +305,11 @@ class Accounts:
                 subscription.status,
                 subscription.provider_status,
                 subscription.id in account.latched and subscription.status not in TERMINAL,
-                msgspec.json.encode(subscription.items).decode(),
+                msgspec.json.encode(
+                    [*subscription.items, *(i for later in subscription.next for i in later.items)]
+                ).decode(),
             )
-            for subscription in subscriptions
+            for subscription in map(account.named, subscriptions)
         ]
         if rows:
             async with self._connection.cursor() as cursor:

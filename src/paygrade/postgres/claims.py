@@ -20,7 +20,7 @@ Leases and pauses run on the database's clock, which all processes share.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
@@ -42,6 +42,7 @@ class Claimed(Protocol):
 
 
 Row = TypeVar("Row", bound=Claimed)
+Seen = TypeVar("Seen")
 Values = Mapping[str, object] | Sequence[object]
 
 
@@ -133,9 +134,9 @@ class Claims(Generic[Row]):
         more, so there is nothing to save."""
         return await self._one(f"{self._where()} and fence = %(fence)s and {self.OPEN} for update", self._key(claimed))
 
-    async def save(self, row: Row, *, lease_s: float | None = None, retry_s: float | None = None) -> None:
-        """Save a row that this transaction has locked. With `lease_s` the claim goes on; else it is given back, and
-        with `retry_s` it waits for so long at least."""
+    async def save(self, row: Struct, *, lease_s: float | None = None, retry_s: float | None = None) -> None:
+        """Save a row that this transaction has locked, or what is known of it without its claim. With `lease_s` the
+        claim goes on; else it is given back, and with `retry_s` it waits for so long at least."""
         values = self._values(row)
         changing = [name for name in values if name not in (*self.KEY, "fence", *self.FIXED)]
         await self._connection.execute(
@@ -190,6 +191,11 @@ class Claims(Generic[Row]):
         cursor = await self._connection.execute(query, values)
         return tuple([self._row(row) async for row in cursor])
 
+    async def _seen(self, kind: type[Seen], which: str, values: Values) -> tuple[Seen, ...]:
+        """Rows as everybody knows them: of this kind, which ROW adds its claims to."""
+        rows = await self._many(which, values)
+        return tuple([msgspec.convert(row, kind, from_attributes=True) for row in rows])
+
     def _where(self) -> str:
         return " and ".join(f"{name} = %({name})s" for name in self.KEY)
 
@@ -201,9 +207,10 @@ class Claims(Generic[Row]):
     def _key(self, claimed: Row) -> dict[str, object]:
         return {name: getattr(claimed, name) for name in (*self.KEY, "fence")}
 
-    def _values(self, row: Row) -> dict[str, object]:
+    def _values(self, row: Struct) -> dict[str, object]:
         """The columns of a row, as they are written."""
-        return {name: self._written(name, getattr(row, name)) for name in self.COLUMNS if name not in self.COMPUTED}
+        names = [name for name in row.__struct_fields__ if name in self.COLUMNS and name not in self.COMPUTED]
+        return {name: self._written(name, getattr(row, name)) for name in names}
 
     def _written(self, name: str, value: object) -> object:
         if name in self.JSON and value is not None:
@@ -215,7 +222,7 @@ class Claims(Generic[Row]):
         for name, value in zip(self.COLUMNS, row, strict=True):
             if name in self.JSON and value is not None:
                 value = msgspec.json.decode(value, type=self.JSON[name])
-            values[name] = value.astimezone(UTC) if isinstance(value, datetime) else value
+            values[name] = value
         return self.ROW(**values)  # type: ignore[return-value]  # ROW is the class of rows
 
 

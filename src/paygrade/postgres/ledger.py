@@ -141,6 +141,17 @@ class Ledger:
         )
         return {(pool, slot): Row(used, reserved) async for pool, slot, used, reserved in cursor}
 
+    async def slots_of(self, account: str) -> list[tuple[str, str]]:
+        """Pool and slot of every balance of an account, those of grants among them."""
+        cursor = await self._connection.execute(
+            """
+            select pool, slot from balances where account = %(account)s
+            union all select pool, 'grant:' || id from grants where account = %(account)s
+            """,
+            {"account": account},
+        )
+        return [(pool, slot) async for pool, slot in cursor]
+
     async def drawn(self, account: str, until: datetime) -> list[Drawn]:
         """Every draw of the account that was known at `until`, in no order."""
         cursor = await self._connection.execute(

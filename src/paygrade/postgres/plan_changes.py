@@ -4,6 +4,7 @@ Laws: an account has at most one change under way, and a subscription at most on
 stand for one change each; a step is written once and never changed.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
@@ -15,11 +16,19 @@ from paygrade.changes.transition import Expected, PlanTransition
 from paygrade.postgres.claims import Claims
 
 
-class PlanChanges(Claims[PlanChange]):
+class ClaimedChange(PlanChange, frozen=True, kw_only=True):
+    """A plan change with what its claims need."""
+
+    attempts: int = 0
+    fence: int = 0
+
+
+class PlanChanges(Claims[ClaimedChange]):
     """Plan changes within one transaction.
 
     One waits while there is something to do at the provider: one that is scheduled once it is `late` after its time, as
-    no fact has told of it by then; one that is applied while its schedule stands, to let go of that.
+    no fact has told of it by then, and as soon as there is a doubt about it (`error`); one that is applied while its
+    schedule stands, to let go of that.
     """
 
     TABLE = "plan_changes"
@@ -28,29 +37,30 @@ class PlanChanges(Claims[PlanChange]):
         (
             """done_fence is null and (state in ('asked', 'pending', 'scheduled') or schedule is not null)
                and state not in ('failed', 'canceled')
-               and (state <> 'scheduled' or undo or effective_at + %(late)s <= %(at)s)
+               and (state <> 'scheduled' or undo or error is not null or effective_at + %(late)s <= %(at)s)
                and subject not like 'subscription:%%'""",
             "asked_at",
         ),
     )
     OPEN = "state not in ('failed', 'canceled') and done_fence is null"
-    ROW = PlanChange
-    COLUMNS = PlanChange.__struct_fields__
+    ROW = ClaimedChange
+    COLUMNS = ClaimedChange.__struct_fields__
     FIXED = frozenset({"key", "quote"})
     JSON: ClassVar = {"quoted": Quote, "settlement": PlanTransition, "expected": Expected}
 
     async def add(self, change: PlanChange) -> bool:
         """Write a new one. False: one of its key or its quote is there, or another one is under way."""
-        columns, values = ", ".join(self.COLUMNS), ", ".join(f"%({name})s" for name in self.COLUMNS)
+        row = self._values(change)
+        columns, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
         cursor = await self._connection.execute(
-            f"insert into plan_changes ({columns}) values ({values}) on conflict do nothing", self._values(change)
+            f"insert into plan_changes ({columns}) values ({values}) on conflict do nothing", row
         )
         return cursor.rowcount == 1
 
     async def take_back(self, change: PlanChange) -> PlanChange:
         """Let a row that is held be taken back; returns it as it is then. At once, unless somebody has it: what they
         ask the provider for may still come about, so they find out first and then go back themselves."""
-        undone = replace(change, undo=True, done_fence=None, attempts=0, error=None)
+        undone = replace(change, undo=True, done_fence=None, error=None)
         await self._connection.execute(
             """
             update plan_changes set undo = true, done_fence = null, attempts = 0, error = null, retry_at = null
@@ -67,40 +77,43 @@ class PlanChanges(Claims[PlanChange]):
         )
 
     async def find(self, account: str, id: str) -> PlanChange | None:
-        return await self._one("account = %s and id = %s", (account, id))
+        return await self._known("account = %s and id = %s", (account, id))
 
     async def of_key(self, account: str, key: str) -> PlanChange | None:
-        return await self._one("account = %s and key = %s", (account, key))
+        return await self._known("account = %s and key = %s", (account, key))
 
     async def of_quote(self, account: str, quote: str) -> PlanChange | None:
-        return await self._one("account = %s and quote = %s", (account, quote))
+        return await self._known("account = %s and quote = %s", (account, quote))
 
     async def under_way(self, account: str, *, locked: bool = True) -> tuple[PlanChange, ...]:
         """Those of an account that are not resolved, held until the end of the transaction."""
         lock = "for update" if locked else ""
-        return await self._many(
-            f"account = %s and state in ('asked', 'pending', 'scheduled') order by asked_at {lock}", (account,)
+        return await self._seen(
+            PlanChange,
+            f"account = %s and state in ('asked', 'pending', 'scheduled') order by asked_at {lock}",
+            (account,),
         )
 
-    async def latest_of_plan(self, account: str, subscription: str) -> PlanChange | None:
-        """The change that went to another plan last, whatever else was changed or done since."""
-        return await self._one(
+    async def of_plans(self, account: str) -> tuple[PlanChange, ...]:
+        """Those that went to another plan, the latest first, whatever else was changed or done since; as many as can
+        still hold something back."""
+        return await self._many(
             """
-            account = %s and subscription = %s and state = 'applied'
+            account = %s and state = 'applied'
             and split_part(settlement ->> 'plan_before', '@', 1)
                 is distinct from split_part(settlement ->> 'plan_after', '@', 1)
-            order by resolved_at desc, asked_at desc limit 1
+            order by resolved_at desc, asked_at desc limit 50
             """,
-            (account, subscription),
+            (account,),
         )
 
     async def of_account(self, account: str, *, limit: int) -> tuple[PlanChange, ...]:
         """Those of an account, the latest first."""
-        return await self._many("account = %s order by asked_at desc, id limit %s", (account, limit))
+        return await self._seen(PlanChange, "account = %s order by asked_at desc, id limit %s", (account, limit))
 
     async def hold(self, account: str, id: str) -> PlanChange | None:
         """The row, held until the end of the transaction."""
-        return await self._one("account = %s and id = %s for update", (account, id))
+        return await self._known("account = %s and id = %s for update", (account, id))
 
     async def step(self, account: str, change: str, step: str, detail: str, at: datetime) -> None:
         """Note what happened to a change. Its row has to be locked, or new."""
@@ -145,3 +158,7 @@ class PlanChanges(Claims[PlanChange]):
             "select account from accounts where settle_at <= %s order by settle_at limit %s", (at, limit)
         )
         return tuple([account async for (account,) in cursor])
+
+    async def _known(self, which: str, values: Sequence[object]) -> PlanChange | None:
+        found = await self._seen(PlanChange, which, values)
+        return found[0] if found else None

@@ -3,25 +3,16 @@
 Law: the watermark moves only after everything below it is kept, and never back.
 """
 
-from datetime import datetime
-
-from msgspec import Struct
-
+from paygrade.billing.drift import Poll
 from paygrade.postgres.claims import Candidate, Claims
 
 
-class SavedPoll(Struct, frozen=True):
-    """How polling stands. `seen` and `missed` are of the latest finished poll."""
+class SavedPoll(Poll, frozen=True):
+    """How the poll of a provider stands, with what its claims need."""
 
     provider: str
-    watermark: datetime | None
-    polled_at: datetime | None
-    every_s: int
-    seen: int
-    missed: int
-    error: str | None
-    attempts: int
-    fence: int
+    attempts: int = 0
+    fence: int = 0
 
 
 class Polls(Claims[SavedPoll]):
@@ -40,5 +31,6 @@ class Polls(Claims[SavedPoll]):
         )
         return await super().candidates(limit=limit, **values)
 
-    async def load(self, provider: str) -> SavedPoll | None:
-        return await self._one("provider = %s", (provider,))
+    async def load(self, provider: str) -> Poll | None:
+        found = await self._seen(Poll, "provider = %s", (provider,))
+        return found[0] if found else None

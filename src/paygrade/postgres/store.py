@@ -47,11 +47,12 @@ Channel = Literal[
     "paygrade_catalog",
     "paygrade_change",
     "paygrade_repair",
+    "paygrade_finding",
     "paygrade_subject",
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
 reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark; or,
-told as JSON, how a plan change has ended, what repair found or asks for, or a threshold that was passed."""
+told as JSON, how a plan change has ended, what repair found or asks for, a threshold that was passed, or a finding."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""

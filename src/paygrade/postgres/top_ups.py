@@ -1,40 +1,26 @@
 """Rows of top-ups: units that are bought by themselves, and how each purchase stands.
 
 Laws: a credit of an account has at most one open top-up; a row leaves `asked` in the transaction that grants its units,
-or that says why there are none.
+or that says why there are none; what went back of its money is saved in the one that takes units back for it.
 """
 
 from datetime import datetime
-
-from msgspec import Struct
+from typing import Literal
 
 from paygrade.catalog.model import TopUp
 from paygrade.postgres.claims import Claims
-from paygrade.usage.top_ups import TopUpState
+from paygrade.usage.top_ups import TopUpPurchase, TopUpState
 
 
-class SavedTopUp(Struct, frozen=True):
-    """A top-up as saved."""
+class SavedTopUp(TopUpPurchase, frozen=True):
+    """A top-up as saved: `window_at` began the window of the policy it counts in, `round_at` its present round.
+    `to_check`: its money may have gone back."""
 
-    account: str
-    id: str
-    credit: str
-    units: int
-    amount: int
-    currency: str
-    state: TopUpState
-    round: int
-    balance: int
-    customer: str | None
-    invoice: str | None
-    reason: str | None
-    error: str | None
-    attempts: int
-    fence: int
     window_at: datetime
-    asked_at: datetime
     round_at: datetime
-    resolved_at: datetime | None
+    attempts: int = 0
+    fence: int = 0
+    to_check: bool = False
 
 
 class TopUps(Claims[SavedTopUp]):
@@ -42,16 +28,25 @@ class TopUps(Claims[SavedTopUp]):
 
     TABLE = "top_ups"
     KEY = ("account", "id")
-    WAITING = (("state = 'asked'", "asked_at"),)
-    OPEN = "state = 'asked'"
+    WAITING = (("state = 'asked'", "asked_at"), ("to_check and state = 'paid'", "asked_at"))
+    OPEN = "(state = 'asked' or to_check)"
     ROW = SavedTopUp
     COLUMNS = SavedTopUp.__struct_fields__
 
-    async def states(self, account: str, credit: str, *, window_at: datetime) -> tuple[TopUpState, ...]:
+    async def check(self, customer: str) -> bool:
+        """Have those that a customer has paid looked at: their money may have gone back. False: there are none."""
+        cursor = await self._connection.execute(
+            "update top_ups set to_check = true, retry_at = null where customer = %s and state = 'paid'", (customer,)
+        )
+        return cursor.rowcount > 0
+
+    async def states(
+        self, account: str, credit: str, *, window_at: datetime
+    ) -> tuple[TopUpState | Literal["reversed"], ...]:
         """How those of one credit stand that count in the window that began then, or are still open."""
         cursor = await self._connection.execute(
             """
-            select state from top_ups
+            select case when reversed > 0 then 'reversed' else state end from top_ups
             where account = %s and credit = %s and (window_at = %s or state = 'asked') order by asked_at
             """,
             (account, credit, window_at),
@@ -97,9 +92,11 @@ class TopUps(Claims[SavedTopUp]):
         )
         return cursor.rowcount == 1
 
-    async def find(self, account: str, id: str) -> SavedTopUp | None:
-        return await self._one("account = %s and id = %s", (account, id))
+    async def find(self, account: str, id: str) -> TopUpPurchase | None:
+        found = await self._seen(TopUpPurchase, "account = %s and id = %s", (account, id))
+        return found[0] if found else None
 
-    async def of_account(self, account: str, *, limit: int) -> tuple[SavedTopUp, ...]:
+    async def of_account(self, account: str, *, limit: int) -> tuple[TopUpPurchase, ...]:
         """Those of an account, the latest first."""
-        return await self._many("account = %s order by asked_at desc, id limit %s", (account, limit))
+        which = "account = %s order by asked_at desc, id limit %s"
+        return await self._seen(TopUpPurchase, which, (account, limit))

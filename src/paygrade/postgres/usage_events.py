@@ -129,9 +129,7 @@ class Events:
             )
             row = await cursor.fetchone()
         except NumericValueOutOfRange:
-            raise Refused(
-                "too_much_usage", "a balance would go beyond what can be counted; are these quantities meant?"
-            ) from None
+            raise Refused("too_much_usage", "these come to more than can be counted") from None
         assert row is not None
         return _changes.decode(row[0])
 

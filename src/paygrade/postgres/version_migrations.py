@@ -13,7 +13,7 @@ from msgspec import Struct
 from psycopg.rows import TupleRow
 
 from paygrade.billing.facts import Pin
-from paygrade.changes.version_migration import VersionMigration
+from paygrade.changes.version_migration import MovedAccount, MoveStatus, VersionMigration
 from paygrade.postgres.claims import Candidate, Claims
 
 _COLUMNS = """
@@ -21,7 +21,6 @@ _COLUMNS = """
 """
 
 Direction = Literal["forward", "back"]
-MoveStatus = Literal["waiting", "done", "skipped", "rolled_back"]
 
 
 class SavedMigration(Struct, frozen=True):
@@ -36,13 +35,10 @@ class SavedMigration(Struct, frozen=True):
     finished_at: datetime | None
 
 
-class SavedMove(Struct, frozen=True):
+class SavedMove(MovedAccount, frozen=True):
     """One account of a migration. `before` None: there was no pin. `fact` None: nothing had to be said."""
 
-    account: str
     migration: int
-    status: MoveStatus
-    reason: str | None
     before: Pin | None
     fact: int | None
     attempts: int
@@ -159,8 +155,9 @@ class PlanMigrations(Claims[SavedMove]):
             found.setdefault(id, {})[status] = count
         return found
 
-    async def accounts(self, id: int, *, status: str | None, after: str, limit: int) -> tuple[SavedMove, ...]:
-        return await self._many(
+    async def accounts(self, id: int, *, status: str | None, after: str, limit: int) -> tuple[MovedAccount, ...]:
+        return await self._seen(
+            MovedAccount,
             """
             migration = %(id)s and (%(status)s::text is null or status = %(status)s) and account > %(after)s
             order by account limit %(limit)s

@@ -20,7 +20,7 @@ from paygrade.changes.cost import CostPreview
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.quote import Quote
 from paygrade.usage.provider_reports import MeterEvent
-from paygrade.usage.top_ups import Bill, Order
+from paygrade.usage.top_ups import Bill, Order, Returned
 
 
 class Named(Protocol):
@@ -122,6 +122,10 @@ class Charging(Protocol):
     """Who charges for top-ups, a step at a time."""
 
     def advance(self, order: Order) -> Bill: ...
+
+    def returned(self, order: Order) -> Returned:
+        """What went back of the money of an order that was paid. Refused and Unavailable."""
+        ...
 
 
 class Changing(Protocol):

@@ -23,8 +23,13 @@ class RefusedByStripe(Exception):
 
 
 def missing(*, kind: str, id: str, param: str = "id") -> RefusedByStripe:
+    """Tell that an object is unknown: 404 for the one a URL names (`param` is "id"), 400 for one a parameter names.
+
+    Stripe answers so: its recorded sessions show 404 for `GET /v1/prices/{id}` and 400 for `items[0][price]`.
+    """
     name = kind.replace("_", " ") if kind == "payment_method" else kind
-    return RefusedByStripe(f"No such {name}: '{id}'", status=404, code="resource_missing", param=param)
+    status = 404 if param == "id" else 400
+    return RefusedByStripe(f"No such {name}: '{id}'", status=status, code="resource_missing", param=param)
 
 
 def no_such_url(method: str, path: str) -> RefusedByStripe:
@@ -35,7 +40,8 @@ def no_such_url(method: str, path: str) -> RefusedByStripe:
 
 
 def unknown_parameter(name: str) -> RefusedByStripe:
-    return RefusedByStripe(f"Received unknown parameter: {name}", code="parameter_unknown", param=name)
+    message = f"Received unknown parameter: {name}. The simulator may not know this parameter of Stripe's API."
+    return RefusedByStripe(message, code="parameter_unknown", param=name)
 
 
 def missing_parameter(name: str) -> RefusedByStripe:

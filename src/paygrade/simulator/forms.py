@@ -14,6 +14,20 @@ from paygrade.simulator import errors
 
 Json = dict[str, Any]  # Stripe's objects are open JSON documents: how they look is in `shapes`
 
+# Stripe docs: metadata
+METADATA_MAX, METADATA_KEY_MAX, METADATA_VALUE_MAX = 50, 40, 500
+
+# Stripe docs: currencies
+_CURRENCY_CODES = """
+    aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd bwp byn bzd cad cdf chf clp
+    cny cop crc cve czk djf dkk dop dzd egp etb eur fjd fkp gbp gel gip gmd gnf gtq gyd hkd hnl hrk htg huf idr ils
+    inr isk jmd jod jpy kes kgs khr kmf krw kwd kyd kzt lak lbp lkr lrd lsl mad mdl mga mkd mmk mnt mop mro mur mvr
+    mwk mxn myr mzn nad ngn nio nok npr nzd omr pab pen pgk php pkr pln pyg qar ron rsd rub rwf sar sbd scr sek sgd
+    shp sle sos srd std szl thb tjs tnd top try ttd twd tzs uah ugx usd uyu uzs vnd vuv wst xaf xcd xof xpf yer zar
+    zmw
+"""
+CURRENCIES = frozenset(_CURRENCY_CODES.split())
+
 RANGE_FIELDS = frozenset({"gt", "gte", "lt", "lte"})
 
 
@@ -45,9 +59,22 @@ def _with_lists(value: Any) -> Any:
 
 
 def check_known(params: Json, known: frozenset[str], *, within: str = "") -> None:
+    """Refuse parameters nobody knows, and metadata that is too large: before anything changes."""
     for name in params:
         if name not in known:
             raise errors.unknown_parameter(f"{within}[{name}]" if within else name)
+    metadata = params.get("metadata")
+    if not isinstance(metadata, dict):
+        return
+    if len(metadata) > METADATA_MAX:
+        raise errors.invalid("metadata", f"Metadata can have at most {METADATA_MAX} keys.")
+    for key, value in metadata.items():
+        if len(key) > METADATA_KEY_MAX:
+            message = f"Metadata keys can be at most {METADATA_KEY_MAX} characters long; `{key[:50]}` is longer."
+            raise errors.invalid(f"metadata[{key}]", message)
+        if len(str(value)) > METADATA_VALUE_MAX:
+            message = f"Metadata values can be at most {METADATA_VALUE_MAX} characters long; that of `{key}` is longer."
+            raise errors.invalid(f"metadata[{key}]", message)
 
 
 def read_text(params: Json, name: str) -> str | None:
@@ -63,6 +90,14 @@ def read_required(params: Json, name: str) -> str:
     if not value:
         raise errors.missing_parameter(name)
     return value
+
+
+def read_currency(params: Json, name: str = "currency") -> str:
+    currency = read_required(params, name).lower()
+    if currency not in CURRENCIES:
+        message = f"Invalid currency: {currency}. Use a three-letter ISO code that Stripe supports."
+        raise errors.invalid(name, message)
+    return currency
 
 
 def read_int(params: Json, name: str) -> int | None:
@@ -122,7 +157,10 @@ def merge_metadata(current: dict[str, str], params: Json) -> dict[str, str]:
     if params.get("metadata") == "":
         return {}
     merged = {**current, **read_object(params, "metadata")}
-    return {key: str(value) for key, value in merged.items() if value != ""}
+    merged = {key: str(value) for key, value in merged.items() if value != ""}
+    if len(merged) > METADATA_MAX:
+        raise errors.invalid("metadata", f"Metadata can have at most {METADATA_MAX} keys.")
+    return merged
 
 
 def in_range(value: int, wanted: Any) -> bool:

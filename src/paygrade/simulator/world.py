@@ -19,6 +19,7 @@ import msgspec
 
 from paygrade.simulator import errors
 from paygrade.simulator.forms import Json
+from paygrade.simulator.shapes import account as account_shapes
 from paygrade.simulator.state.cards import Card
 from paygrade.simulator.state.changes import Debit, HeldChange, Resumption
 from paygrade.simulator.state.event_log import EventLog
@@ -60,10 +61,13 @@ class World:
     events: EventLog = field(default_factory=EventLog)
     fresh_events: list[str] = field(default_factory=list)
     random: random.Random = field(init=False)
+    account: Json = field(init=False)  # who we are, as `GET /v1/account` shows it
     _open: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        # Not drawn from the seed's randomness, so that a seed gives the ids it always gave.
+        self.account = account_shapes.account(id=f"acct_simulated{self.seed:09}", at=self.at)
 
     @property
     def now(self) -> datetime:
@@ -127,11 +131,11 @@ class World:
             raise errors.missing(kind=kind, id=id, param=param)
         return thing
 
-    def live_customer(self, id: str) -> Json:
+    def live_customer(self, id: str, *, param: str = "customer") -> Json:
         """Give a customer that a request names, unless it is unknown or was deleted."""
-        customer = self.get("customer", id, param="customer")
+        customer = self.get("customer", id, param=param)
         if customer.get("deleted"):
-            raise errors.missing(kind="customer", id=id, param="customer")
+            raise errors.missing(kind="customer", id=id, param=param)
         return customer
 
     def owned(self, kind: str, owner: str) -> list[Json]:
@@ -142,6 +146,11 @@ class World:
     def schedule(self, due: int, what: str, id: str) -> None:
         """Note what falls due; the one who handles it looks again whether it still applies."""
         self.time.schedule(due, what, id)
+
+    def await_invoice(self, subscription: str, lines: list[Json]) -> None:
+        """Let lines wait for the subscription's next invoice; what they debit can be credited from now on."""
+        self.pending_lines.setdefault(subscription, []).extend(lines)
+        self.remember_debits(lines)
 
     def remember_debits(self, lines: list[Json]) -> None:
         for line in lines:

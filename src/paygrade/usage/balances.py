@@ -26,6 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.values.periods import Recurrence, parse_instant, window_at
+from paygrade.values.text import on_wire
 
 GrantKind = Literal["window", "carried", "purchase", "top_up", "promotion", "trial", "adjustment"]
 SlotKind = Literal["window", "carried", "member", "cap", "rolling", "grant"]
@@ -79,11 +80,14 @@ def _begin(stored: str) -> datetime | None:
 
 
 class Grant(Struct, frozen=True, omit_defaults=True):
-    """Units spendable in `[from_at, until)`; `until` None: they never expire. Lower `priority` burns first."""
+    """Units spendable in `[from_at, until)`; `until` None: they never expire. Lower `priority` burns first.
+
+    `units` None: as many as anyone likes, which only a window has.
+    """
 
     id: str
     kind: GrantKind
-    units: int
+    units: int | None
     from_at: datetime
     until: datetime | None = None
     priority: int = 50
@@ -98,26 +102,31 @@ class Grant(Struct, frozen=True, omit_defaults=True):
     @property
     def left(self) -> int:
         """What is neither used, held nor voided."""
-        return max(0, self.units - self.used - self.reserved - self.voided)
+        return max(0, self._units - self.used - self.reserved - self.voided)
 
     @property
     def spent(self) -> bool:
         """Whether there is nothing left of it, and nothing held that could come back."""
-        return not self.reserved and self.used + self.voided >= self.units
+        return not self.reserved and self.used + self.voided >= self._units
 
     @property
     def granted(self) -> int:
-        return max(self.units, self.used + self.reserved + self.voided)
+        return max(self._units, self.used + self.reserved + self.voided)
+
+    @property
+    def _units(self) -> int:
+        return _ENDLESS if self.units is None else self.units
 
     def spendable(self, at: datetime) -> bool:
         return self.from_at <= at and (self.until is None or at < self.until)
 
 
 class Share(Struct, frozen=True):
-    """Where the units of a grant are at an instant. `granted` is the sum of the others."""
+    """Where the units of a grant are at an instant. `granted` is the sum of the others; both None: there is no end of
+    them."""
 
-    granted: int
-    available: int
+    granted: int | None
+    available: int | None
     reserved: int
     consumed: int
     expired: int
@@ -126,6 +135,8 @@ class Share(Struct, frozen=True):
 
 def share(grant: Grant, at: datetime) -> Share:
     """Split a grant into what is available, held, consumed, expired and voided at `at`."""
+    if grant.units is None:
+        return Share(None, None, grant.reserved, grant.used, 0, grant.voided)
     ended = grant.until is not None and at >= grant.until
     available, expired = (0, grant.left) if ended else (grant.left, 0)
     return Share(grant.granted, available, grant.reserved, grant.used, expired, grant.voided)
@@ -174,7 +185,8 @@ NOTHING_MORE = Detail()
 
 
 class Balance(Struct, frozen=True, gc=False):
-    """What is used and held of one feature or credit in the window that began at `from_at` (None: for good).
+    """What is used and held of one feature or credit in the window that began at `from_at` (None: for good), as far as
+    it can be shown: the rows may have more.
 
     `detail` None: a plain count.
     """
@@ -213,7 +225,7 @@ def assemble(
     window, granted, held = slot_of(from_at), tuple(grants), tuple(sorted(holds, key=lambda hold: hold.until))
     kept = rows.get(window) or Row()
     if len(rows) <= 1 and not granted and not held and kept.detail is None:
-        return Balance(kept.used, kept.reserved, from_at)
+        return Balance(on_wire(kept.used), on_wire(kept.reserved), from_at)
     carried = rows.get(carried_slot(from_at)) or Row()
     slot_detail = kept.detail or SlotDetail()
     tallies = {
@@ -229,7 +241,7 @@ def assemble(
         slot_detail.carried or 0,
         slot_detail.ahead or (0, 1),
     )
-    return Balance(kept.used, kept.reserved, from_at, None if detail == NOTHING_MORE else detail)
+    return Balance(on_wire(kept.used), on_wire(kept.reserved), from_at, None if detail == NOTHING_MORE else detail)
 
 
 def expire_holds(balance: Balance, at: datetime) -> Balance:
@@ -316,4 +328,6 @@ def cap_slot(recurrence: Recurrence, anchor_at: datetime, at: datetime) -> tuple
     return f"{name} {slot_of(window.from_at)}", window.until
 
 
+_ENDLESS = 2**64
+"""More units than anybody can count."""
 _NEVER = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from paygrade.usage.balances import Row, SlotDetail, parse_slot, put
 from paygrade.usage.entries import Posting
+from paygrade.values.text import on_wire
 
 
 class Drawn(Struct, frozen=True):
@@ -81,5 +82,5 @@ def burn_down(entries: Iterable[tuple[datetime, Posting]]) -> tuple[Stretch, ...
     found = []
     for (pool, slot), run in groupby(used, key=lambda pair: (pair[1].pool, pair[1].slot)):
         drawn = list(run)
-        found.append(Stretch(pool, slot, drawn[0][0], drawn[-1][0], sum(draw.used for _, draw in drawn)))
+        found.append(Stretch(pool, slot, drawn[0][0], drawn[-1][0], on_wire(sum(draw.used for _, draw in drawn))))
     return tuple(found)

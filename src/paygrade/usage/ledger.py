@@ -184,8 +184,7 @@ def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[
         tally = detail.tallies.get(rolling_slot(entitlement.rolling_s), Tally())
         used, reserved = rolled(tally, entitlement.rolling_s, at), tally.reserved
     if entitlement.granted:
-        units = _ENDLESS if entitlement.limit is None else entitlement.limit
-        until, priority = entitlement.resets_at, entitlement.priority
+        units, until, priority = entitlement.limit, entitlement.resets_at, entitlement.priority
         found.append(Grant(slot_of(balance.from_at), "window", units, from_at, until, priority, max(0, used), reserved))
         if detail.carried_units:
             slot, carried = carried_slot(balance.from_at), detail.carried
@@ -254,6 +253,12 @@ def committed_price(
     return max(0, min(price(entitlement, own, quantity, properties), held.credits))
 
 
+def takes_rollover(entitlement: Entitlement) -> bool:
+    """Whether units are carried into the window this counts in: nothing is from before the subscription's own first."""
+    window, anchor = entitlement.from_at, entitlement.anchor_at
+    return bool(entitlement.rollover) and window is not None and anchor is not None and window > anchor
+
+
 def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, elapsed: Fraction = Fraction(0)) -> int:
     """What is to be added to what is used of a window when its units change from `units_before` to `units_after`.
 
@@ -294,7 +299,3 @@ def edges(warn: Iterable[int], before: Level, after: Level) -> tuple[Edge, ...]:
         if stood != stands:
             found.append(Edge(percent, resolved=stood))
     return tuple(found)
-
-
-_ENDLESS = 2**62
-"""More units than anybody can count."""

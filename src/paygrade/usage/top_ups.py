@@ -1,7 +1,8 @@
 """Top-ups: when units of a credit are bought by themselves, and how such a purchase stands.
 
 Laws: `may_ask` is pure; a credit has at most one open top-up; of those asked for in one window of the policy, no more
-than `at_most` are paid or open, and none is asked for after one has failed.
+than `at_most` are paid or open, and none is asked for after one has failed or its money went back; what is taken back
+of a purchase follows from what went back of its money alone, and never more than is left.
 """
 
 import hashlib
@@ -17,6 +18,34 @@ from paygrade.values.periods import Period, Recurrence, window_at
 TopUpState = Literal["asked", "paid", "failed"]
 """`asked` is open: it is being bought. A failed one may be asked for again by an operator."""
 BillStatus = Literal["draft", "open", "paid", "void", "gone"]
+
+
+class TopUpPurchase(Struct, frozen=True):
+    """A purchase of `units` of a credit for `amount` minor units, asked for when `balance` were left.
+
+    `asked`: it is being bought, and `error` says why that takes long. `failed`: for `reason`, in the provider's words
+    or one of `no_customer` (nobody with a live subscription pays) and `not_charged_in_time`. `round` counts how often
+    it was tried; `invoice` is the latest. Of the money of a paid one `reversed` minor units went back, refunded or
+    disputed, and `taken_back` units with it.
+    """
+
+    id: str
+    account: str
+    credit: str
+    units: int
+    amount: int
+    currency: str
+    state: TopUpState
+    balance: int
+    round: int
+    customer: str | None
+    invoice: str | None
+    reason: str | None
+    error: str | None
+    asked_at: datetime
+    resolved_at: datetime | None
+    reversed: int
+    taken_back: int
 
 
 class Order(Struct, frozen=True):
@@ -56,15 +85,32 @@ class Bill(Struct, frozen=True):
     waits: bool = False
 
 
+class Returned(Struct, frozen=True):
+    """What went back of the money of a purchase: minor units that were refunded, and those that are disputed now, the
+    dispute lost or not decided."""
+
+    refunded: int = 0
+    disputed: int = 0
+
+
+def to_take_back(paid: TopUpPurchase, returned: Returned, policy: TopUp | None) -> int:
+    """How many units the money that went back has paid for, as far as the policy takes them back; a part of a unit
+    counts whole. Without a policy any more: all."""
+    counted = returned.refunded if policy is None or policy.refund == "take_back" else 0
+    counted += returned.disputed if policy is None or policy.dispute == "take_back" else 0
+    return -(-paid.units * min(counted, paid.amount) // paid.amount)
+
+
 def window_of(policy: TopUp, at: datetime) -> Period:
     """The window in which the policy's `at_most` counts: the calendar's, in UTC."""
     return window_at(Recurrence(policy.every, calendar=True), at, at)
 
 
-def may_ask(policy: TopUp, balance: int, earlier: Iterable[TopUpState]) -> bool:
-    """Whether to buy, with `balance` units left, after those `earlier` ones of the same window."""
+def may_ask(policy: TopUp, balance: int, earlier: Iterable[TopUpState | Literal["reversed"]]) -> bool:
+    """Whether to buy, with `balance` units left, after those `earlier` ones of the same window; `reversed` are those
+    whose money went back."""
     states = list(earlier)
-    if balance >= policy.below or "asked" in states or "failed" in states:
+    if balance >= policy.below or not {"asked", "failed", "reversed"}.isdisjoint(states):
         return False
     return len(states) < policy.at_most
 

@@ -5,18 +5,28 @@ Unavailable: the world failed (database, provider). Only the shell raises or ret
 Which HTTP status each code maps to is the shell's business (`server/problems.py`).
 """
 
+from typing import NamedTuple
+
 from msgspec import Struct
 
 MISTAKES_MAX = 100
 """So many are named; a document with more is not as it was meant, and its answer should not outgrow it."""
 
 
+class Location(NamedTuple):
+    """Where something stands in a text; both count from 1."""
+
+    line: int
+    column: int
+
+
 class Mistake(Struct, frozen=True, omit_defaults=True):
-    """One thing wrong with a document, and where: `pointer` is a JSON Pointer, `line` counts from 1."""
+    """One thing wrong with a document, and where: `pointer` is a JSON Pointer, `line` and `column` count from 1."""
 
     pointer: str
     message: str
     line: int | None = None
+    column: int | None = None
 
     def __str__(self) -> str:
         place = f"line {self.line}" if self.line is not None else self.pointer or "document"

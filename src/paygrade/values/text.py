@@ -9,6 +9,12 @@ QUANTITY_MAX = 2**53 - 1
 PAGE_MAX = 500
 """The most that a page of an answer lists, and how many rows whoever looks at all of them reads at a time."""
 
+
+def on_wire(count: int) -> int:
+    """A count as JSON readers can hold it: what is more is shown as the most there is. The ledger keeps it exact."""
+    return max(-QUANTITY_MAX, min(count, QUANTITY_MAX))
+
+
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 
 

@@ -312,7 +312,11 @@ def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> No
         ("plan_change: [{ when: refuse, seats: suspend }]", "a change that is refused has no `seats`"),
         ("plan_chnge: []", "did you mean `plan_change`?"),
         ("top_up: { coin: {} }", "unknown credit `coin`; did you mean `coins`?"),
-        ("top_up: { coins: {} }", "`price` is missing; add for example `price: { amount: 2000, currency: usd }`"),
+        ("top_up: { coins: {} }", "`below` is missing; add for example `below: 500`"),
+        (
+            f"top_up: {{ coins: {{ {TOP_UP.partition(', price')[0]} }} }}",
+            "`price` is missing; add for example `price: { amount: 2000, currency: usd }`",
+        ),
         (f"top_up: {{ coins: {{ {TOP_UP.replace('below: 500', 'below: 0')} }} }}", "at least 1, not `0`"),
         (f"top_up: {{ coins: {{ {TOP_UP.replace('month', 'hour')} }} }}", "unknown word `hour`; write `day`"),
         (f"top_up: {{ coins: {{ {TOP_UP.replace('amount: 2000', 'amount: 0')} }} }}", "at least 1, not `0`"),

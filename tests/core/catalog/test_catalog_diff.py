@@ -223,8 +223,7 @@ def test_the_words_of_metering_are_differences_like_any_other() -> None:
     assert [(change.pointer, change.after) for change in differences] == [
         (
             "/features/api_calls",
-            "{ kind: metered, event: api_call, aggregate: count, unit: call, stripe: { meter: calls, report: all },"
-            " on_error: allow }",
+            "{ kind: metered, event: api_call, unit: call, stripe: { meter: calls, report: all }, on_error: allow }",
         ),
         (
             "/features/tokens",

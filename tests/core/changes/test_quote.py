@@ -23,7 +23,7 @@ from paygrade.billing.facts import (
 from paygrade.catalog.grandfathering import Grandfathering, succeed
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse
-from paygrade.changes.impact import Violation
+from paygrade.changes.impact import Cooling, Violation
 from paygrade.changes.quote import Quote, quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
@@ -134,12 +134,13 @@ def asked(
     at: datetime = FEB14,
     calls: int = 0,
     levels: dict[str, int] | None = None,
+    coolings: tuple[Cooling, ...] = (),
 ) -> Quote:
     """The quote, with so many calls used in the window that runs, and so much held of each level."""
     seen = snapshot(known, sold, at)
     window = seen.segments[0].entitlements["calls"].from_at
     balances = {"calls": Balance(calls, 0, window), **{k: Balance(n) for k, n in (levels or {}).items()}}
-    return quote(known, sold, replace(seen, balances=balances), wanted, at)
+    return quote(known, sold, replace(seen, balances=balances), wanted, at, coolings=coolings)
 
 
 def deltas(made: Quote) -> dict[str, tuple[str, str, str]]:
@@ -358,10 +359,18 @@ def test_a_year_that_begins_where_the_month_ends_is_billed_whole_then(mode: Any)
 def test_a_rule_says_what_of_the_usage_counts_after_the_change(usage: str, after: int) -> None:
     """Prorated: half of the window is over, so 500 old units and 2500 new ones are there, and 5000 are shown."""
     made = asked(account(), ChangeRequest(plan="scale"), catalog({**NOW, "usage": usage}), calls=900)
-    said = [(one.feature, one.how, one.used_before, one.used_after) for one in made.usage]
+    said = [(one.feature, one.how, one.used_before, one.used_after) for one in made.usage if one.feature == "calls"]
     assert said == ([] if usage == "keep" else [("calls", usage, 900, after)])
     calls = next(delta for delta in made.deltas if delta.feature == "calls")
     assert (calls.decision_before.used, calls.decision_after.used) == (900, after)
+
+
+@pytest.mark.parametrize(("usage", "after"), [("keep", 0), ("reset", 0), ("convert", 0), ("prorate", 2000)])
+def test_units_that_nobody_has_used_yet_are_prorated_as_well(usage: str, after: int) -> None:
+    """As above: 3000 of the 5000 units are there for this window, whether some were used before or not."""
+    made = asked(account(), ChangeRequest(plan="scale"), catalog({**NOW, "usage": usage}), calls=0)
+    calls = next(delta for delta in made.deltas if delta.feature == "calls")
+    assert (calls.decision_after.used, calls.decision_after.remaining) == (after, 5000 - after)
 
 
 def test_usage_that_is_converted_is_not_over_the_limit() -> None:

@@ -1,18 +1,25 @@
 """Law 7: a decision is total and never raises; one more is allowed iff used + reserved + n <= limit."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Member, Override
+from paygrade.catalog.model import Cap
 from paygrade.decisions.decide import Decision, decide
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
+from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.entitlements.sources import offers
-from paygrade.usage.balances import Balance
+from paygrade.usage.balances import Balance, Detail, Grant, Tally, cap_slot, member_slot
+from paygrade.values.periods import Recurrence
 from support.samples import (
     CATALOG,
     T0,
@@ -56,6 +63,69 @@ def test_one_more_is_allowed_iff_it_fits(limit: int, used: int, reserved: int, q
     assert decision.allowed == (used + reserved + quantity <= limit)
     assert decision.remaining == max(limit - used - reserved, 0)
     assert decision.reason == ("override" if decision.allowed else "limit_reached")
+
+
+COUNTERS: dict[str, tuple[dict[str, Any], Callable[[int, int, int], Detail]]] = {
+    # What the entitlement says, and what of `limit` is used and held in the counter that has a say.
+    "the hour": (
+        {"caps": (Cap(0, Recurrence("hour")),)},
+        lambda _, used, held: Detail(tallies={cap_slot(Recurrence("hour"), T0, T0)[0]: Tally(used, held)}),
+    ),
+    "the last minute": (
+        {"caps": (Cap(0, rolling_s=60),)},
+        lambda _, used, held: Detail(tallies={"rolling 60s": Tally(used, held, ((int(T0.timestamp()), used),))}),
+    ),
+    "a window that rolls": (
+        {"rolling_s": 60, "from_at": None, "resets_at": None},
+        lambda _, used, held: Detail(tallies={"rolling 60s": Tally(used, held, ((int(T0.timestamp()), used),))}),
+    ),
+    "the member's share": (
+        {"per_member": 0},
+        lambda _, used, held: Detail(tallies={member_slot(T0, "ann"): Tally(used, held)}),
+    ),
+    "a grant": (
+        {},
+        lambda limit, used, held: Detail(grants=(Grant("g", "purchase", limit, T0, used=used, reserved=held),)),
+    ),
+    "what was carried over": (
+        {"rollover": 1},
+        lambda limit, used, held: Detail(carried=Tally(used, held), carried_units=limit),
+    ),
+}
+
+
+def in_counter(counter: str, limit: int, used: int, held: int) -> Snapshot:
+    """Calls of which this counter has `limit`, and no other stands in the way."""
+    said, detail = COUNTERS[counter]
+    beside = counter in ("a grant", "what was carried over")
+    its = Entitlement(
+        "calls", "metered", True, "plan", limit=0 if beside else limit, from_at=T0, plain=False, anchor_at=T0
+    )
+    its = replace(its, **{key: value for key, value in said.items() if key not in ("caps", "per_member")})
+    if "caps" in said:
+        its = replace(its, limit=10**14, caps=tuple(replace(cap, units=limit) for cap in said["caps"]))
+    if "per_member" in said:
+        its = replace(its, limit=10**14, per_member=limit)
+    balance = Balance(0, 0, its.from_at, detail(limit, used, held))
+    until = T0 + timedelta(days=1)
+    return Snapshot("acme", "1.1", T0, until, (Segment(T0, until, {"calls": its}),), {"calls": balance})
+
+
+@given(units, units, st.integers(1, 10**12), st.sampled_from([-1, 0, 1]))
+def test_the_last_unit_is_allowed_and_one_more_is_not(used: int, reserved: int, quantity: int, over: int) -> None:
+    limit = used + reserved + quantity - over
+    account = account_with(facts=(operator_fact("override:seats", Override("seats", limit=limit)),))
+    held = replace(snapshot(account, CATALOG, T0), balances={"seats": Balance(used, reserved)})
+    assert decide(held, "seats", quantity, T0).allowed == (over <= 0)
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+@given(units, units, st.integers(1, 10**12), st.sampled_from([-1, 0, 1]))
+def test_so_it_is_in_every_counter(counter: str, used: int, reserved: int, quantity: int, over: int) -> None:
+    held = in_counter(counter, used + reserved + quantity - over, used, reserved)
+    decision = decide(held, "calls", quantity, T0, member="ann")
+    assert decision.allowed == (over <= 0), decision
+    assert decision.allowed or decision.reason == "limit_reached"
 
 
 @given(st.integers(0, 6_000_000))
@@ -109,6 +179,13 @@ def test_a_feature_with_roles_asks_who_it_is(member: str | None, reason: str) ->
 def test_what_is_not_known_is_denied_by_name() -> None:
     assert decide(snapshot(account_with(), CATALOG, T0), "teleport", 1, T0).reason == "unknown_feature"
     assert decide(snapshot(replay("nobody", ()), CATALOG, T0), "exports", 1, T0).reason == "unknown_account"
+
+
+def test_what_is_still_counted_of_a_feature_that_is_gone_makes_it_no_less_unknown() -> None:
+    counted = {"teleport": Balance(5, 2, detail=Detail(carried_units=7))}
+    for account in (account_with(), replay("nobody", ())):
+        decision = decide(msgspec.structs.replace(snapshot(account, CATALOG, T0), balances=counted), "teleport", 1, T0)
+        assert (decision.allowed, decision.limit, decision.used) == (False, None, None)
 
 
 def test_a_decision_says_on_which_version_and_instant_it_rests() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply, replay
 from paygrade.billing.facts import Block, Fact, Member, Override
-from paygrade.catalog.model import OVER_SEATS, BooleanFeature, Catalog, LevelFeature, OverSeats
+from paygrade.catalog.model import BooleanFeature, Catalog, LevelFeature, OverSeats
 from paygrade.decisions.decide import decide
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
@@ -106,7 +106,7 @@ def test_fewer_seats_and_as_many_again_restore_exactly_what_was(team: list[Fact]
     assert using(snapshot(back, SEATED, T0)) == using(snapshot(before, SEATED, T0))
 
 
-@given(teams, numbers, st.sampled_from(OVER_SEATS), activities)
+@given(teams, numbers, st.sampled_from(get_args(OverSeats)), activities)
 def test_as_many_lose_a_seat_as_are_over_and_nobody_twice(
     team: list[Fact], units: int, word: OverSeats, active_at: dict[str, datetime]
 ) -> None:

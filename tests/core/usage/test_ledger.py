@@ -125,6 +125,7 @@ def grants(draw: st.DrawFn) -> Grant:
 @given(grants(), instants)
 def test_a_grant_is_available_reserved_consumed_expired_and_voided_and_nothing_else(grant: Grant, at: datetime) -> None:
     found = share(grant, at)
+    assert found.available is not None
     assert found.granted == found.available + found.reserved + found.consumed + found.expired + found.voided
     assert min(found.available, found.expired) == 0
 
@@ -406,7 +407,7 @@ class Pool(RuleBasedStateMachine):
         balance = self.balances["calls"]
         assert balance.used + balance.reserved <= (self.its["calls"].limit or 0)
         for grant in balance.detail.grants if balance.detail else ():
-            assert grant.used + grant.reserved <= grant.units
+            assert grant.used + grant.reserved <= (grant.units or 0)
             assert min(grant.used, grant.reserved) >= 0
 
     @invariant()

@@ -218,9 +218,6 @@ def test_a_trial_of_an_old_version_goes_on_as_active() -> None:
         ({}, {"default_source": {"id": "card_1"}}),
         ({"collection_method": "send_invoice"}, {}),
         ({"collection_method": None, "billing": "send_invoice"}, {}),
-        ({"items": {"data": [line(price={"id": "free", "unit_amount": 0})]}}, {}),
-        ({"items": {"data": [line(price=None, plan={"id": "free", "amount": 0})]}}, {}),
-        ({"items": {"data": [line(quantity=0)]}}, {}),
     ],
 )
 def test_a_trial_that_can_be_paid_goes_on(own: dict[str, Any], customers: dict[str, Any]) -> None:
@@ -229,9 +226,17 @@ def test_a_trial_that_can_be_paid_goes_on(own: dict[str, Any], customers: dict[s
     assert translate.subscription({**shape, "customer": buyer(**customers)}).after_trial == "active"
 
 
-def test_a_price_in_tiers_is_not_taken_for_free() -> None:
-    tiered = line(price={"id": "tiered", "unit_amount": None, "tiers_mode": "volume"})
-    assert translate.subscription(trial(**ending("cancel"), items={"data": [tiered]})).after_trial == "canceled"
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"price": {"id": "free", "unit_amount": 0}},
+        {"price": {"id": "tiered", "unit_amount": None, "tiers_mode": "volume"}},
+        {"quantity": 0},
+    ],
+)
+def test_a_trial_without_a_payment_method_ends_as_set_whatever_it_costs(item: dict[str, Any]) -> None:
+    shape = trial(**ending("cancel"), items={"data": [line(**item)]})
+    assert translate.subscription(shape).after_trial == "canceled"
 
 
 def test_a_pause_tells_whether_the_trial_ran_out() -> None:

@@ -23,6 +23,7 @@ DESIGNED = {
     ("delete", "/v1/accounts/{account}"),
     ("get", "/v1/accounts/{account}/entitlements"),
     ("get", "/v1/accounts/{account}/timeline"),
+    ("post", "/v1/accounts/{account}/rebuild"),
     ("put", "/v1/accounts/{account}/overrides/{feature}"),
     ("delete", "/v1/accounts/{account}/overrides/{feature}"),
     ("put", "/v1/accounts/{account}/blocks/{block}"),
@@ -151,6 +152,21 @@ def test_an_account_key_that_cannot_be_printed_is_refused(api: Api, key: str) ->
     assert api.problem(400, "PUT", f"/v1/accounts/{quote(key)}", json={})["code"] == "invalid_key"
     told = api.problem(400, "POST", "/v1/check", json={"account": key, "feature": "seats"})
     assert told["code"] in ("invalid_key", "invalid_body")
+
+
+def test_every_answer_words_a_decision_alike_and_says_whether_its_counts_are_exact(api: Api, acme: str) -> None:
+    asked = {"account": acme, "feature": "api_calls", "quantity": 10**9}
+    here = {"feature": "api_calls", "quantity": 10**9}
+    checked = api.ok("POST", "/v1/check", json=asked)
+    used = api.ok("POST", "/v1/consume", json={**asked, "id": "too_many"})["decision"]
+    held = api.ok("POST", "/v1/reservations", json={**asked, "id": "held"})["decision"]
+    explained = api.ok("POST", f"/v1/accounts/{acme}/explain", json=here)["decision"]
+    every = api.ok("GET", f"/v1/accounts/{acme}/decisions")["decisions"]
+    said = f"{acme} can't use {10**9} api_calls: 0 of 1000 are in use"
+    assert [it["message"] for it in (checked, used, held, explained)] == [said] * 4
+    assert [it["exact"] for it in (checked, used, held, explained)] == [False, True, True, True]
+    assert (every["api_calls"]["exact"], every["retention"]["exact"]) == (False, True)
+    assert every["retention"]["message"] == f"{acme} can use retention: free@1 includes it"
 
 
 def test_a_path_that_is_not_utf_8_is_refused(api: Api) -> None:
@@ -429,8 +445,9 @@ def test_the_document_s_examples_fit_its_schemas(api: Api) -> None:
     assert checked > 100
 
 
-def test_every_example_body_is_taken_by_its_route(api: Api, acme: str) -> None:
-    told = api.ok("GET", "/openapi.json")["paths"]
+def test_every_example_body_is_taken_and_answered_with_what_the_document_names(api: Api, acme: str) -> None:
+    document = closed(api.ok("GET", "/openapi.json"))
+    told = document["paths"]
     names = {"account": acme, "feature": "api_calls", "block": "b", "member": "m", "subscription": "s", "plan": "pro"}
     api.ok("PUT", f"/v1/accounts/{acme}/subscriptions/first", json=subscription())
     # A block holds everything back, so it comes last.
@@ -445,4 +462,29 @@ def test_every_example_body_is_taken_by_its_route(api: Api, acme: str) -> None:
                         json={"plan": "business", "interval": "yearly"},
                     )
                     example = {"quote_id": made["id"]}
-                api.ok(method.upper(), path.format(**names), json=example)
+                answer = api.ok(method.upper(), path.format(**names), json=example)
+                check_answer(document, operations[method], answer)
+    for path, operations in told.items():
+        if "get" in operations and path.startswith("/v1/") and set(re.findall(r"{(\w+)}", path)) <= set(names):
+            check_answer(document, operations["get"], api.ok("GET", path.format(**names)))
+    (change, *_) = api.ok("GET", f"/v1/accounts/{acme}/plan-changes")["changes"]
+    found = api.ok("GET", f"/v1/accounts/{acme}/plan-changes/{change['id']}")
+    check_answer(document, told["/v1/accounts/{account}/plan-changes/{change}"]["get"], found)
+
+
+def closed(part: Any) -> Any:
+    """A document of which every object has the properties that are named, and no others."""
+    if isinstance(part, list):
+        return [closed(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        **({"additionalProperties": False} if "properties" in part else {}),
+        **{k: closed(v) for k, v in part.items()},
+    }
+
+
+def check_answer(document: Any, operation: Any, answer: Any) -> None:
+    (content,) = [its["content"] for status, its in operation["responses"].items() if status < "300"]
+    schema = {**content["application/json"]["schema"], "components": document["components"]}
+    jsonschema.validate(answer, schema)

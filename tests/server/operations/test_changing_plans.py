@@ -19,8 +19,10 @@ from paygrade.server.operations.accounts.transition import follow_due_transition
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.changes.plan_changes import act, carry_out, get_change, list_changes, revert, take_back
 from paygrade.server.operations.changes.quotes import quote_change
+from paygrade.server.operations.events.ingest import ingest
 from paygrade.server.operations.usage.grants import read_ledger, state_usage
 from paygrade.server.state.snapshots import Snapshots
+from paygrade.usage.meters import UsageEvent
 from paygrade.values.errors import Refused
 
 pytestmark = pytest.mark.anyio
@@ -361,3 +363,17 @@ async def test_only_a_reading_that_began_after_it_was_done_tells_of_a_change(des
             await tx.plan_changes.save(replace(held, done_fence=7))
             await follow_transition(tx, account, account, at=desk.at, read=(change.subject, fence))
         assert (await get_change(desk.store, account="acme", id=change.id)).change.state == state
+
+
+async def test_usage_goes_on_where_a_plan_change_prorated_what_nobody_had_used(desk: Desk) -> None:
+    await desk.open({"direction": "downgrade", "when": "now", "usage": "prorate"}, plan="scale")
+    await desk.change(plan="pro")
+    # Half of the month is over: 2,500 of the old units and 500 of the new ones are there, and 1,000 are the limit.
+    assert ((await desk.check("calls")).used, (await desk.check("calls")).remaining) == (-2000, 3000)
+    events = [
+        UsageEvent(id=str(n), account="acme", feature="calls", quantity=quantity)
+        for n, quantity in enumerate((3, 5, -9))
+    ]
+    told = await ingest(desk.store, Snapshots(), events, desk.at)
+    assert [(each.index, each.code) for each in told.rejected] == [(2, "below_zero")]
+    assert (await desk.check("calls")).remaining == 2992

@@ -19,9 +19,9 @@ from paygrade.server.operations.accounts.accounts import (
     get_account,
     list_accounts,
     put_account,
-    rebuild,
     timeline,
 )
+from paygrade.server.operations.accounts.rebuild import rebuild
 from paygrade.server.operations.accounts.statements import (
     delete_block,
     delete_member,
@@ -102,9 +102,9 @@ async def test_what_nobody_knows_is_refused_by_name(store: Store) -> None:
     asked: list[Callable[[], Awaitable[object]]] = [
         lambda: decisions(store, snapshots, account="nobody", at=T0),
         lambda: entitlements(store, account="nobody", as_of=T0, now=T0),
-        lambda: get_account(store, account="nobody"),
+        lambda: get_account(store, account="nobody", at=T0),
         lambda: timeline(store, account="nobody"),
-        lambda: rebuild(store, account="nobody"),
+        lambda: rebuild(store, account="nobody", at=T0),
         lambda: delete_account(store, account="nobody", at=T0),
         lambda: put_override(store, account="nobody", override=override, at=T0),
         lambda: put_block(store, account="nobody", block=block, at=T0),
@@ -145,7 +145,7 @@ async def test_an_override_that_cannot_work_is_refused(store: Store, override: O
     await publish(store)
     await state(store)
     assert await refused(put_override(store, account="acme", override=override, at=T0)) == code
-    assert (await get_account(store, account="acme")).version == 1
+    assert (await get_account(store, account="acme", at=T0)).version == 1
 
 
 async def test_an_override_holds_until_it_expires_or_is_withdrawn(store: Store) -> None:
@@ -211,10 +211,10 @@ async def test_accounts_are_listed_page_by_page(store: Store) -> None:
 async def test_a_customer_belongs_to_one_account_only(store: Store) -> None:
     await state(store, "acme", stripe=("cus_1", "cus_2"))
     assert await refused(state(store, "globex", stripe=("cus_2",))) == "link_taken"
-    assert await refused(get_account(store, account="globex")) == "unknown_account"
+    assert await refused(get_account(store, account="globex", at=T0)) == "unknown_account"
     await state(store, "acme", stripe=("cus_1",))
     await state(store, "globex", stripe=("cus_2",))
-    assert (await get_account(store, account="globex")).links == {"stripe": ("cus_2",)}
+    assert (await get_account(store, account="globex", at=T0)).links == {"stripe": ("cus_2",)}
 
 
 async def test_an_account_is_deleted_once_nothing_is_paid_for_it(store: Store) -> None:
@@ -225,7 +225,7 @@ async def test_an_account_is_deleted_once_nothing_is_paid_for_it(store: Store) -
     await bought(store, pro("canceled"), T0 + DAY)
     await delete_account(store, account="acme", at=T0 + DAY)
     assert (await may(store, "seats")).reason == "unknown_account"
-    assert await refused(get_account(store, account="acme")) == "unknown_account"
+    assert await refused(get_account(store, account="acme", at=T0)) == "unknown_account"
     assert (await list_accounts(store)).accounts == ()
     assert (await timeline(store, account="acme")).facts[0].summary == "account deleted"
     await state(store)
@@ -347,11 +347,11 @@ async def test_two_processes_stating_things_at_once_lose_nothing(store: Store, d
             await asyncio.wrap_future(done)
     facts = (await timeline(store, account="acme", limit=100)).facts
     assert [fact.number for fact in facts] == list(range(31, 0, -1))
-    view = await get_account(store, account="acme")
+    view = await get_account(store, account="acme", at=T0)
     assert {override.feature: override.limit for override in view.overrides} == {"seats": 15, "api_calls": 15}
     assert view.version == 31
-    assert (await rebuild(store, account="acme")).version == 31
-    assert await get_account(store, account="acme") == view
+    assert (await rebuild(store, account="acme", at=T0)).differences == ()
+    assert await get_account(store, account="acme", at=T0) == view
 
 
 async def test_a_manual_subscription_needs_a_status_we_know(store: Store) -> None:

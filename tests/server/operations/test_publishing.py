@@ -12,7 +12,8 @@ from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.changes.request import ChangeRequest
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import entitlements, explain
-from paygrade.server.operations.accounts.accounts import put_account, rebuild
+from paygrade.server.operations.accounts.accounts import put_account
+from paygrade.server.operations.accounts.rebuild import rebuild
 from paygrade.server.operations.catalog.publish import current_catalog
 from paygrade.server.operations.catalog.versions import delete_pin, put_pin, version_counts, version_holders
 from paygrade.server.operations.changes.quotes import quote_change
@@ -38,7 +39,7 @@ async def test_who_keeps_never_sees_the_new_terms_and_who_buys_later_does(store:
     await buyer(store, "late", T0 + 2 * DAY)
     assert await seats(store, "early", T0 + 2 * DAY) == (5, "pro@1")
     assert await seats(store, "late", T0 + 2 * DAY) == (9, "pro@2")
-    await rebuild(store, account="early")
+    await rebuild(store, account="early", at=T0)
     assert await seats(store, "early", T0 + 2 * DAY) == (5, "pro@1")
 
 

@@ -19,6 +19,7 @@ CATALOG: dict[str, Any] = {
         "capped": {"kind": "metered", "event": "capped"},
         "shared": {"kind": "metered", "event": "shared"},
         "seats": {"kind": "level"},
+        "blobs": {"kind": "metered", "event": "blob"},
         "tokens": {
             "kind": "metered",
             "event": "completion",
@@ -45,6 +46,7 @@ CATALOG: dict[str, Any] = {
                 "capped": {"limit": 100, "every": "month", "caps": [{"limit": 5, "every": "hour"}]},
                 "shared": {"limit": 10, "every": "month", "per_member": 4},
                 "seats": 3,
+                "blobs": "unlimited",
                 "ai_credits": {"grant": 10, "every": "month"},
             },
         }
@@ -388,3 +390,50 @@ def test_the_ledger_tells_what_each_entry_drew_and_how_it_burned_down(metered: A
     rest = metered.ok("GET", f"/v1/accounts/{acme}/ledger/calls", params={"before": first["next"]})
     assert [*first["entries"], *rest["entries"]] == page["entries"]
     assert metered.problem(400, "GET", f"/v1/accounts/{acme}/ledger/calls?before=x")["code"] == "invalid_query"
+
+
+def test_what_credits_pay_for_says_its_units_and_the_credits_apart(metered: Api, acme: str) -> None:
+    consume(metered, acme, "tokens", 2500)
+    told = metered.ok("GET", f"/v1/accounts/{acme}/balances/tokens")
+    assert (told["used"], told["limit"], told["grants"]) == (2500, None, [])
+    credits = told["credits"]
+    assert (credits["pool"], credits["used"], credits["limit"]) == ("ai_credits", 3, 10)
+    assert credits == metered.ok("GET", f"/v1/accounts/{acme}/balances/ai_credits")
+    assert metered.ok("GET", f"/v1/accounts/{acme}/alerts")["alerts"] == []
+
+
+def numbers(told: Any) -> Iterator[int]:
+    """Every number of an answer."""
+    if isinstance(told, dict | list):
+        for each in told.values() if isinstance(told, dict) else told:
+            yield from numbers(each)
+    elif isinstance(told, int):
+        yield told
+
+
+def test_what_is_unlimited_ends_where_counting_does_and_never_breaks(metered: Api, acme: str) -> None:
+    most = 2**53 - 1
+    for turn in range(2):
+        events = [
+            {"id": f"{turn}-{n}", "account": acme, "feature": "blobs", "quantity": most} for n in range(510 + 3 * turn)
+        ]
+        assert metered.ok("POST", "/v1/events", json=events)["accepted"] == len(events)
+
+    def use(number: int) -> Any:
+        body = {"account": acme, "feature": "blobs", "quantity": most, "id": f"use {number}"}
+        return metered.post("/v1/consume" if number % 2 else "/v1/reservations", json=body)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(use, range(8)))
+    assert {answer.status_code for answer in answers} <= {200, 400}
+    refused = [answer.json() for answer in answers if answer.status_code == 400]
+    assert {problem["code"] for problem in refused} == {"too_much_usage"}
+    assert len(refused) == 3, "1,024 uses of so much can be counted, and as many holds"
+    assert consume(metered, acme, "blobs", 0)["consumed"]
+    told = [
+        metered.ok("GET", f"/v1/accounts/{acme}/{path}")
+        for path in ("balances/blobs", "decisions", "usage", "ledger/blobs", "alerts")
+    ]
+    assert max(number for one in told for number in numbers(one)) == most
+    (window,) = told[0]["grants"]
+    assert (window["grant"]["units"], window["share"]["granted"], window["share"]["available"]) == (None, None, None)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from paygrade.billing.facts import Item, Subscription
 from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
+from paygrade.server.operations.accounts.access import check
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.statements import put_subscription
 from paygrade.server.operations.accounts.top_ups import list_top_ups
@@ -21,6 +22,7 @@ from paygrade.server.operations.events.ingest import EVENTS_MAX, Ingested, inges
 from paygrade.server.operations.usage.alerts import list_alerts
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import give
+from paygrade.server.operations.usage.history import read_usage
 from paygrade.server.operations.usage.requests import Reserve
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
@@ -378,14 +380,42 @@ async def test_an_amendment_recounts_what_does_not_add_up(sold: Store, database_
     assert now() == ({window: 8}, {window: 8}, {window: 2})
 
 
-async def test_a_balance_that_would_overflow_refuses_the_batch(sold: Store, database_url: str) -> None:
-    most = [event(str(n), quantity=QUANTITY_MAX) for n in range(1025)]
-    with pytest.raises(Refused) as refusal:
-        await send(sold, *most)
-    assert refusal.value.code == "too_much_usage"
-    with pytest.raises(Refused):
-        await send(sold, *most, event("minus", quantity=-1))
-    assert balances(database_url) == {}
+@pytest.mark.parametrize("other", [event("other", quantity=2), event("other", quantity=2, amends="0")])
+async def test_an_overflow_refuses_the_one_event_that_would_be_too_much(
+    sold: Store, database_url: str, other: UsageEvent
+) -> None:
+    most = [event(str(n), quantity=QUANTITY_MAX) for n in range(1024)]
+    await taken(sold, *most)
+    bolt = [event(id, quantity=3, account="bolt") for id in ("b1", "b2")]
+    sent = [bolt[0], event("too much", quantity=QUANTITY_MAX), other, bolt[1], event("more", quantity=5)]
+    told = await send(sold, *sent)
+    assert (told.accepted, codes(told)) == (4, [(1, "too_much_usage")])
+    kept = balances(database_url)
+    # Counted exactly, beyond what JSON readers can hold; shown as far as they can.
+    amended = QUANTITY_MAX if other.amends else 0
+    assert kept.pop(("acme", "api_calls", MONTH)) == 1024 * QUANTITY_MAX + 7 - amended
+    assert list(kept.values()) == [6]
+    (window,) = (await read_usage(sold, account="acme", feature="api_calls", at=T0)).windows
+    assert window.used == QUANTITY_MAX
+    decision = await check(sold, Snapshots(), account="acme", feature="api_calls", at=T0)
+    assert (decision.used, decision.remaining) == (QUANTITY_MAX, 0)
+
+
+def minutes(id: str, units: int, minute: int, **more: Any) -> UsageEvent:
+    return used(id, "minutes", units, time=T0 - timedelta(minutes=60 - minute), **more)
+
+
+async def test_events_of_one_batch_take_effect_in_the_order_of_their_times(sold: Store) -> None:
+    assert codes(await send(sold, minutes("back", -5, 2), minutes("used", 5, 1))) == []
+    assert codes(await send(sold, minutes("more", 5, 4), minutes("too early", -5, 3))) == [(1, "below_zero")]
+    assert codes(await send(sold, minutes("a", -5, 9), minutes("b", -1, 9))) == [(1, "below_zero")], "as they were sent"
+
+
+async def test_what_an_amendment_says_last_counts_whatever_its_time(sold: Store, database_url: str) -> None:
+    first, later = minutes("first", 3, 30), minutes("later", 7, 20, amends="first")
+    last = minutes("last", 4, 10, amends="first")
+    assert codes(await send(sold, minutes("ahead", 1, 40, amends="first"), first, later, last)) == [(0, "unknown_id")]
+    assert of(database_url, "minutes") == {"2026-03-01T00:00:00Z": 4}
 
 
 async def test_hostile_texts_come_back_as_they_were(sold: Store, database_url: str) -> None:

@@ -1,14 +1,16 @@
 """The clock, alone and following one that is set by a test."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import msgspec
 import pytest
 
 from paygrade.server.process.clock import Clock
+from paygrade.simulator.http.serve import Running, running
 from paygrade.values.errors import Unavailable
 from support.fake_provider import T0
 
@@ -148,3 +150,43 @@ async def test_a_followed_clock_that_is_set_back_does_not_take_time_back(followe
             while followed.answers < answers + 3:
                 await asyncio.sleep(0.01)
         assert clock.now() == T0
+
+
+@pytest.fixture
+def simulator() -> Iterator[Running]:
+    with running(start=T0) as simulator:
+        yield simulator
+
+
+async def test_whoever_moved_the_simulators_clock_sees_the_new_time_in_every_server(simulator: Running) -> None:
+    clocks = [Clock(simulator.url) for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        for clock in clocks:
+            await stack.enter_async_context(following(clock))
+        client = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False, timeout=60))
+        for day in range(1, 21):
+            answer = await client.post(f"{simulator.url}/_simulator/clock", json={"advance": "1d"})
+            readings = [clock.now() for clock in clocks]
+            assert readings == [T0 + timedelta(days=day)] * 3, answer.text
+
+
+async def test_a_clock_that_starts_to_run_runs_in_every_server(simulator: Running) -> None:
+    clock = Clock(simulator.url)
+    async with following(clock), httpx2.AsyncClient(trust_env=False, timeout=60) as client:
+        await client.post(f"{simulator.url}/_simulator/clock", json={"running": True})
+        first = clock.now()
+        await asyncio.sleep(0.01)
+        assert T0 <= first < clock.now()
+
+
+async def test_a_simulator_that_starts_anew_is_followed_again() -> None:
+    with running(start=T0) as first:
+        clock, port = Clock(first.url), int(first.url.rpartition(":")[2])
+        task = asyncio.create_task(clock.follow())
+        async with asyncio.timeout(10):
+            await until_told(clock)
+    later = T0 + timedelta(days=9)
+    with running(start=later, port=port):
+        await until_now(clock, later)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

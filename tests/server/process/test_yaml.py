@@ -37,7 +37,7 @@ def test_plain_words_and_decimals_are_the_only_other_scalars() -> None:
 
 def test_every_place_has_the_line_where_it_is_named() -> None:
     _, lines = read_yaml("# first\na:\n  b: 1\n  c/d~e: [x,\n    y]\n\nf:\n  - g: 1\n  - 2\n")
-    assert lines == {
+    assert {place: at.line for place, at in lines.items()} == {
         "": 2,
         "/a": 2,
         "/a/b": 3,
@@ -48,6 +48,21 @@ def test_every_place_has_the_line_where_it_is_named() -> None:
         "/f/0": 8,
         "/f/0/g": 8,
         "/f/1": 9,
+    }
+
+
+def test_every_place_has_the_column_where_it_is_named() -> None:
+    _, lines = read_yaml("a: { é: 1, b: [x, { c: 2 }] }\nd:\n  - 1\n")
+    assert {place: tuple(at) for place, at in lines.items()} == {
+        "": (1, 1),
+        "/a": (1, 1),
+        "/a/é": (1, 6),
+        "/a/b": (1, 12),
+        "/a/b/0": (1, 16),
+        "/a/b/1": (1, 19),
+        "/a/b/1/c": (1, 21),
+        "/d": (2, 1),
+        "/d/0": (3, 5),
     }
 
 

@@ -1,9 +1,11 @@
 """What a process remembers: cheaper, never different."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import permutations
 
 import psycopg
 import pytest
@@ -174,3 +176,28 @@ async def test_a_plain_count_is_heard_by_every_process(acme: Store, database_url
         assert len(await save_optimistically(acme, decide_optimistically(ours, asked, T0).counts)) == 1
         await use_together(acme, ours, asked, T0)
         await until_version(6, ours, theirs)
+
+
+async def test_of_a_balance_the_newest_version_counts_in_whatever_order_they_are_heard(
+    acme: Store, database_url: str
+) -> None:
+    await put_account(acme, account="bolt", name="", links={}, traits={}, at=T0)
+    for account in ("acme", "bolt"):
+        await use_together(acme, Snapshots(), [Consume(account, "seats", "first")], T0)
+
+    def known(account: str) -> tuple[int, int] | None:
+        found = snapshots.counted(account, "seats", T0)
+        return (found[2].used, found[3]) if found is not None else None
+
+    async with remembering(acme, Snapshots()) as snapshots:
+        await snapshots.load(acme, "bolt", T0)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            for turn, order in enumerate(permutations((1, 2, 3)), 1):
+                told = [("acme", "seats", "lifetime", each, 0, 10 * turn + each) for each in (*order, -9)]
+                # What is told is heard in its order: once the other account's is, so is all that came before.
+                for news in (*told, ("bolt", "seats", "lifetime", turn, 0, 10 * turn)):
+                    connection.execute("select pg_notify('paygrade_balance', %s)", (json.dumps([news]),))
+                async with asyncio.timeout(10):
+                    while known("bolt") != (turn, 10 * turn):
+                        await asyncio.sleep(0.01)
+                assert known("acme") == (3, 10 * turn + 3), order

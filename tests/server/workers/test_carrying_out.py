@@ -8,6 +8,7 @@ import pytest
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.request import ChangeRequest
+from paygrade.postgres.plan_changes import ClaimedChange
 from paygrade.postgres.store import Store
 from paygrade.server.operations.changes.plan_changes import carry_out, get_change, take_back
 from paygrade.server.operations.changes.quotes import quote_change
@@ -32,7 +33,7 @@ async def asked(store: Store, desk: Billing, price: str = "pro_monthly", plan: s
     return await carry_out(store, account="acme", quote_id=made.id, key="k", has_provider=True, at=desk.at)
 
 
-async def claim(store: Store, desk: Billing) -> PlanChange:
+async def claim(store: Store, desk: Billing) -> ClaimedChange:
     (claimed,) = await take(store, CHANGES, limit=9, at=desk.at)
     return claimed
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -308,6 +308,34 @@ async def test_one_that_breaks_is_given_back_and_stops_nobody(store: Store, wait
     with psycopg.connect(waiting) as connection:
         rows = connection.execute("select error from subjects where subject = 'stripe:cus_1'").fetchall()
     assert rows == [("ValueError: a bug of ours",)]
+
+
+class Bell(asyncio.Event):
+    """An event that says when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.waited_for.set()
+        return await super().wait()
+
+
+async def test_who_is_woken_and_told_to_end_at_once_ends(store: Store) -> None:
+    """`asyncio.wait_for` of Python 3.11 forgets the second of the two, and a server would not end."""
+
+    async def do(_: Any) -> str:
+        return "done"
+
+    bell = Bell()
+    working = asyncio.create_task(work(store, SetClock(), SUBJECTS, do, look_s=60, wake=bell))
+    await asyncio.wait_for(bell.waited_for.wait(), 30)
+    await asyncio.sleep(0)
+    bell.set()
+    working.cancel()
+    await asyncio.wait([working], timeout=10)
+    assert working.cancelled()
 
 
 async def test_who_cannot_save_gives_back_at_once(store: Store, waiting: str) -> None:

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import NO_CATALOG, TopUp
 from paygrade.postgres.store import Store
-from paygrade.postgres.top_ups import SavedTopUp
 from paygrade.providers.port import Charging
 from paygrade.providers.stripe.top_ups import KEY_TRIES
 from paygrade.server.operations.accounts.top_ups import list_top_ups, retry_top_up
@@ -24,7 +23,7 @@ from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.top_ups import GIVEN_UP, TOP_UPS, Outcome, buy_top_up, note
 from paygrade.usage.entries import derived
-from paygrade.usage.top_ups import Bill, Order
+from paygrade.usage.top_ups import Bill, Order, Returned, TopUpPurchase
 from support.billing import Billing, billing
 from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving
@@ -58,7 +57,7 @@ async def buy(store: Store, desk: Billing, provider: Charging | None = None) -> 
     return outcomes
 
 
-async def top_ups(store: Store) -> list[SavedTopUp]:
+async def top_ups(store: Store) -> list[TopUpPurchase]:
     async with store.transaction() as tx:
         return list(await tx.top_ups.of_account("acme", limit=100))
 
@@ -66,7 +65,7 @@ async def top_ups(store: Store) -> list[SavedTopUp]:
 async def granted(store: Store, desk: Billing) -> list[int]:
     """The units of each grant of a top-up."""
     balance = await read_balance(store, Snapshots(), account="acme", pool="ai_credits", at=desk.at)
-    return [view.grant.units for view in balance.grants if view.grant.kind == "top_up"]
+    return [view.grant.units or 0 for view in balance.grants if view.grant.kind == "top_up"]
 
 
 def charged(desk: Billing) -> list[int]:
@@ -231,6 +230,9 @@ class Stopping:
         if self._left == 0:
             raise Stopped
         return bill
+
+    def returned(self, order: Order) -> Returned:
+        return self._desk.commands.returned(order)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

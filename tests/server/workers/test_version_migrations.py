@@ -18,6 +18,7 @@ from paygrade.billing.facts import Pin
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.entitlements.sources import versions_had
+from paygrade.postgres.claims import HOLDERS_LOCK
 from paygrade.postgres.store import Store
 from paygrade.server.operations.catalog.migrations import (
     Migration,
@@ -238,12 +239,12 @@ async def test_a_move_that_is_stopped_at_any_step_is_whole_or_has_not_happened(
     names = [f"a{number:02}" for number in range(40)]
     await kept(store, *names)
     migration = await start(store)
-    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 10
+    assert await stop_at_every_step(store, monkeypatch, migration.id, names) >= 8
     let_pass(database_url, "plan_migration_accounts")
     await work(store)
     assert (await get_migration(store, id=migration.id)).done == 40
     await roll_back_migration(store, id=migration.id)
-    assert await stop_at_every_step(store, monkeypatch, migration.id, names) > 10
+    assert await stop_at_every_step(store, monkeypatch, migration.id, names) >= 8
     let_pass(database_url, "plan_migration_accounts")
     await work(store)
     assert (await get_migration(store, id=migration.id)).rolled_back == 40
@@ -254,7 +255,7 @@ async def stop_at_every_step(store: Store, monkeypatch: pytest.MonkeyPatch, id: 
     for stopped_at in itertools.count():
         (claimed,) = await take(store, MOVES, limit=1, at=AT)
         with monkeypatch.context() as patched:
-            patched.setattr(psycopg.AsyncConnection, "execute", _stopping(stopped_at))
+            patched.setattr(psycopg.AsyncConnection, "wait", _stopping(stopped_at))
             task = asyncio.create_task(migrate_account(store, claimed, at=AT))
             await asyncio.gather(task, return_exceptions=True)
         await whole(store, id, names)
@@ -265,14 +266,15 @@ async def stop_at_every_step(store: Store, monkeypatch: pytest.MonkeyPatch, id: 
 
 
 def _stopping(stopped_at: int) -> Any:
-    """The `execute` of a connection, during which whoever asks is cancelled at the statement of this number."""
-    execute, numbers = psycopg.AsyncConnection.execute, itertools.count()
+    """The `wait` of a connection, during which whoever waits is cancelled at the statement of this number; the
+    beginning and the end of a transaction are statements, too."""
+    wait, numbers = psycopg.AsyncConnection.wait, itertools.count()
 
     async def stopping(connection: Any, *args: Any, **named: Any) -> Any:  # Any: whatever psycopg takes
         task = asyncio.current_task()
         if next(numbers) == stopped_at and task is not None:
             task.cancel()
-        return await execute(connection, *args, **named)
+        return await wait(connection, *args, **named)
 
     return stopping
 
@@ -292,7 +294,12 @@ async def moved(store: Store, id: int, enough: int) -> bool:
 def _work_until_killed(database_url: str) -> None:
     async def run() -> None:
         async with Store(database_url) as store:
+            # As a server does: its leases end with the session that listens.
+            ready = asyncio.Event()
+            listening = asyncio.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
+            await ready.wait()
             await migrate_accounts(store, SetClock(AT))
+            await listening
 
     asyncio.run(run())
 
@@ -318,13 +325,17 @@ async def test_a_migration_goes_on_where_a_killed_process_left_it(store: Store, 
 
 
 async def gone(database_url: str) -> None:
-    """Wait until no transaction of a killed process is open: its connection ends when PostgreSQL notices."""
+    """Wait until PostgreSQL has noticed that a killed process is gone: none of its transactions is open, and the
+    session that held its leases has ended."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
 
         async def is_gone() -> bool:
             cursor = await connection.execute(
                 "select from pg_stat_activity where datname = current_database() and xact_start is not null "
-                "and pid <> pg_backend_pid() and state <> 'idle'"
+                "and pid <> pg_backend_pid() and state <> 'idle' "
+                "union all select from pg_locks where locktype = 'advisory' and classid = %s "
+                "and database = (select oid from pg_database where datname = current_database())",
+                (HOLDERS_LOCK,),
             )
             return await cursor.fetchone() is None
 

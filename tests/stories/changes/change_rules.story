@@ -201,6 +201,23 @@ catalog rules
   acme calls: denied limit_reached, used 1500, limit 1000
 
 
+story what nobody has used yet is prorated as well
+catalog rules
+
+2026-04-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to large_monthly
+2026-04-16T00:00Z
+  owner: acme would change to prorating: quoted downgrade, counts 0 calls as -1500
+  owner: acme changes to prorating: applied downgrade, counts 0 calls as -1500
+  acme calls: allowed plan, used -1500, limit 1000, remaining 2500
+  product: acme consumes 1 calls: allowed plan, used -1499, remaining 2499
+  product: acme consumes 2500 calls: denied limit_reached
+  product: acme consumes 2499 calls: allowed plan, used 1000, remaining 0
+2026-05-01T00:00Z
+  acme calls: allowed plan, used 0, limit 1000
+
+
 story what was used is forgotten where the rule says so
 catalog rules
 

@@ -140,6 +140,40 @@ catalog changing
   owner: acme looks at the change: canceled
 
 
+story a schedule released at the provider frees its change at once
+catalog changing
+
+2026-04-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to scale_monthly
++10d
+  owner: acme changes to pro: scheduled downgrade
+  owner: acme changes to 3 seats: refused change_scheduled
++5d
+  provider: acme's schedule is released
+  owner: acme looks at the change: failed downgrade
+  owner: acme changes to 3 seats: applied upgrade
+2026-05-02T00:00Z
+  acme audit_log: allowed plan, plan scale
+  acme seats 3: allowed plan, limit 3
+
+
+story a cancellation taken back at the provider frees its change at once
+catalog changing
+
+2026-04-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to scale_monthly
++10d
+  owner: acme changes to free: scheduled downgrade
++5d
+  provider: acme takes the cancellation back
+  owner: acme looks at the change: failed downgrade
+  owner: acme changes to 3 seats: applied upgrade
+2026-05-02T00:00Z
+  acme audit_log: allowed plan, plan scale
+
+
 story what was applied is not taken back but reverted, by the rule of that way
 catalog changing
 
@@ -184,6 +218,52 @@ catalog:
 2026-05-01T00:00Z
   owner: acme changes to pro: applied downgrade, from scale to pro
   acme exports: denied not_in_plan
+
+
+story whoever goes back and forth at the provider while a plan cools off is given nothing anew
+catalog:
+  version: 1
+  features: { calls: { kind: metered, event: call }, projects: { kind: level, unit: project } }
+  plans:
+    free: { default: true }
+    pro:
+      prices: { monthly: { amount: 3000, currency: usd, interval: month, stripe: pro_monthly } }
+      entitlements: { calls: { limit: 1000, every: month }, projects: 2 }
+    scale:
+      prices: { monthly: { amount: 9000, currency: usd, interval: month, stripe: scale_monthly } }
+      entitlements: { calls: { limit: 5000, every: month }, projects: 9 }
+  policies:
+    plan_change:
+      - { from: pro, to: scale, when: now, proration: charge_now, usage: reset, cooling_off: 30d }
+      - { when: now, over_limit: grace, grace: 3d }
+
+2026-04-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  product: acme consumes 900 calls: allowed plan
++4d
+  provider: acme changes pro_monthly to scale_monthly
+  acme calls: allowed plan, used 0, limit 5000
+  product: acme consumes 4000 calls: allowed plan
+  product: acme consumes 9 projects: allowed plan
++1d
+  owner: acme would change to pro: refused cooling_off
+  provider: acme changes scale_monthly to pro_monthly
+  owner: acme looks at the change: applied downgrade, from scale to pro
+  acme calls: allowed grace, plan pro, used 4000, limit 5000
+  acme projects: denied limit_reached, used 9, limit 9
++1d
+  provider: acme changes pro_monthly to scale_monthly
+  acme calls: allowed plan, used 4000, limit 5000
++1d
+  provider: acme changes scale_monthly to pro_monthly
+  acme calls: allowed grace, used 4000, limit 5000
+2026-04-09T00:00Z
+  acme calls: denied limit_reached, used 4000, limit 1000
+2026-05-20T00:00Z
+  product: acme consumes 900 calls: allowed plan
+  provider: acme changes pro_monthly to scale_monthly
+  acme calls: allowed plan, used 0, limit 5000
 
 
 story who cancels has access until the end of what is paid for

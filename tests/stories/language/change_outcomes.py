@@ -200,13 +200,13 @@ def over_nothing() -> Check:
     return lambda told: _unlike("over the limit", (), _of_both(told, "violations"))
 
 
-@details.say("counts <used> <feature> as <units>")
-def counts(used: int, feature: str, units: int) -> Check:
+@details.say("counts <used> <feature> as <counted>")
+def counts(used: int, feature: str, counted: int) -> Check:
     """What is used counts otherwise from now on."""
 
     def check(told: Found) -> Difference:
         carried: tuple[CarryOver, ...] = _of_both(told, "usage") or ()
-        return _among("usage", (feature, used, units), [(c.feature, c.used_before, c.used_after) for c in carried])
+        return _among("usage", (feature, used, counted), [(c.feature, c.used_before, c.used_after) for c in carried])
 
     return check
 
@@ -353,8 +353,6 @@ def _plain_change(change: PlanChange) -> PlanChange:
         pay_url=_named(change.pay_url),
         error=None,
         done_fence=None,
-        attempts=0,
-        fence=0,
     )
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Body, Customer, ManualSubscription, Subscription
 from paygrade.catalog.model import Catalog
-from paygrade.changes.impact import CarryOver
+from paygrade.changes.impact import CarryOver, Cooling
 from paygrade.changes.order import Progress
 from paygrade.changes.plan_change import (
     UNDER_WAY,
@@ -25,6 +25,8 @@ from paygrade.changes.plan_change import (
     asked_for,
     back,
     cooling_until,
+    coolings,
+    is_doubted,
     is_reversal,
     order_of,
     refuse_idle,
@@ -32,7 +34,7 @@ from paygrade.changes.plan_change import (
 from paygrade.changes.quote import Caveat, Quote, changed_subscription, quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.changes.transition import PlanTransition, bought, is_as_expected, transition
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.seats import losses, seats_at, without_seat
 from paygrade.providers.stripe.orders import StripeOrders
@@ -138,7 +140,8 @@ class Changes:
     def _quote(self, key: str, wanted: ChangeRequest, *, reverts: str | None = None) -> Quote:
         account, at = self._books.account(key), self._books.now
         active_at = self._books.ledger(key).active_at
-        made = quote(account, self._books.catalog, self._books.held(key), wanted, at, active_at=active_at)
+        held, cooling = self._books.held(key), self._coolings(account)
+        made = quote(account, self._books.catalog, held, wanted, at, active_at=active_at, coolings=cooling)
         self._refuse_cooling(account, made)
         caveats = []
         for change in self._under_way(key):
@@ -149,6 +152,11 @@ class Changes:
         made = replace(made, reverts=reverts, warnings=(*made.warnings, *caveats))
         self._quotes[key] = replace(made, id=f"quote_{next(self._numbers)}", expires_at=made.made_at + QUOTED_FOR)
         return self._quotes[key]
+
+    def _coolings(self, account: Account) -> tuple[Cooling, ...]:
+        applied = [change for change in self._of(account.key) if change.state == "applied"]
+        went = [c for c in applied if c.settlement and c.settlement.plan_before != c.settlement.plan_after]
+        return coolings(sorted(went, key=lambda c: (c.resolved_at or c.asked_at, c.asked_at), reverse=True), account)
 
     def _doubt(self, change: PlanChange) -> str:
         if change.state != "scheduled":
@@ -268,7 +276,9 @@ class Changes:
         if change.is_manual or change.done_fence is not None or change.state in ("failed", "canceled"):
             return False
         if change.state == "scheduled" and not change.undo:
-            return change.effective_at is not None and change.effective_at + LATE <= self._books.now
+            late = change.effective_at is not None and change.effective_at + LATE <= self._books.now
+            held = self._books.account(change.account).subscriptions
+            return late or any(s.id == change.subscription and is_doubted(change, s) for s in held)
         return change.state != "applied" or change.schedule is not None
 
     def _advance(self, id: str) -> None:
@@ -278,7 +288,7 @@ class Changes:
             if at_once and not held.undo and self._books.now - held.asked_at >= GIVEN_UP:
                 held = replace(held, undo=True, reason="it was not made, or not paid for, within a day")
             try:
-                progress = self._orders.advance(order_of(held))
+                progress = self._orders.advance(order_of(held, tries=0))
             except Refused as refused:
                 progress = Progress("failed", held.schedule, held.invoice, None, refused.detail)
             if not self._note(held, progress):
@@ -341,7 +351,8 @@ class Changes:
         key, at, catalog = before.key, self._books.now, self._books.catalog
         after, held, active_at = self._books.account(key), self._books.held(key), self._books.ledger(key).active_at
         id = self._id()
-        found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at)
+        cooling = self._coolings(after)
+        found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at, coolings=cooling)
         if found is None:
             return None
         now = bought(after, catalog, at)
@@ -371,10 +382,13 @@ class Changes:
         return id
 
     def _carry(self, key: str, held: Snapshot, carried: CarryOver) -> None:
-        balance = held.balances.get(carried.feature)
-        if carried.how != "new_window" and balance is not None:
-            more = carried.used_after - carried.used_before
-            self._books.ledger(key).carry_over(carried.feature, slot_of(balance.from_at), more, held, self._books.now)
+        if carried.how != "new_window":
+            more, from_at = carried.used_after - carried.used_before, self._from_at(held, carried.feature)
+            self._books.ledger(key).carry_over(carried.feature, slot_of(from_at), more, held, self._books.now)
+
+    def _from_at(self, held: Snapshot, feature: str) -> datetime | None:
+        """When the window that runs began."""
+        return entitlements_at(held, self._books.now)[feature].from_at
 
     def _resolve(
         self,

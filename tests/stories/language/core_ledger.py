@@ -15,7 +15,7 @@ from paygrade.decisions.decide import Decision, decide, decide_to_hold
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.usage.answers import Answer
-from paygrade.server.operations.usage.grants import BalanceView, GrantView
+from paygrade.server.operations.usage.grants import BalanceView, GrantView, view_balance
 from paygrade.server.operations.usage.requests import Commit, Consume, Extend, Release, Reserve
 from paygrade.server.operations.usage.use import view_of
 from paygrade.usage.balances import (
@@ -40,7 +40,6 @@ from paygrade.usage.ledger import (
     exact_price,
     grants_of,
     hold,
-    in_window,
     release,
     spend,
 )
@@ -236,10 +235,7 @@ class Ledger:
                 assert_never(request)
 
     def _view(self, pool: str, snapshot: Snapshot, at: datetime) -> BalanceView:
-        its = entitlements_at(snapshot, at)[pool]
-        balance = in_window(snapshot.balances.get(pool), its.from_at, at)
-        grants = tuple(_granted(grant, at) for grant in grants_of(its, balance, at))
-        return BalanceView(snapshot.account, pool, balance.used, balance.reserved, its.limit, its.resets_at, grants)
+        return view_balance(snapshot, pool, at)
 
     def _answer(self, id: str, request: Request, told: Made) -> Made:
         self._answered[id] = (request, told)

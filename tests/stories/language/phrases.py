@@ -98,6 +98,7 @@ BLANKS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "quantity": (r"[0-9]+", int),
     "units": (r"[0-9]+", int),
     "used": (r"[0-9]+", int),
+    "counted": (r"-?[0-9]+", int),
     "limit": (r"[0-9]+", int),
     "version": (r"[0-9]+", int),
     "number": (r"[0-9]+", int),

@@ -74,7 +74,9 @@ class Provider:
             if key not in self._sold:
                 raise ValueError(f"nothing is sold as `{key}`; sell it first with `provider: sells {key}`")
             price = self._sold[key]
-            recurring = {"interval": price.interval, "interval_count": price.interval_count}
+            recurring: Json = {"interval": price.interval, "interval_count": price.interval_count}
+            if price.part == "usage":
+                recurring["usage_type"] = "metered"
             self.put_on_sale(key, amount=price.amount, currency=price.currency, recurring=recurring)
         return self._prices[key]
 
@@ -88,6 +90,10 @@ class Provider:
         made = self.request("POST", "/v1/products", {"name": key, **naming})
         said = {"product": made["id"], "lookup_key": key, "unit_amount": amount, "currency": currency}
         self._prices[key] = self.request("POST", "/v1/prices", {**said, "recurring": recurring})["id"]
+
+    def rename(self, key: str, price: str) -> None:
+        """From here on this lookup key is the name of another price."""
+        self._prices[key] = price
 
     def items(self, said: ItemsSaid) -> list[Json]:
         return [{"price": self.price(key), **_quantity(quantity)} for key, quantity in said]
@@ -107,6 +113,21 @@ def sell(
     """Put a price on sale that the catalog does not describe."""
     recurring = {"interval": interval, "usage_type": "metered" if usage else "licensed"}
     stripe.put_on_sale(price, amount=units, currency="usd", recurring=recurring, product=product)
+
+
+@happenings.say("a new <price> for <units> takes the lookup key over")
+def renew_price(stripe: Provider, price: str, units: int) -> None:
+    """What Stripe advises for another amount: a new price, under the name of the old one."""
+    old = stripe.request("GET", f"/v1/prices/{stripe.price(price)}", {})
+    every = {key: old["recurring"][key] for key in ("interval", "interval_count")}
+    naming = {"product": old["product"], "lookup_key": price, "transfer_lookup_key": True}
+    made = {**naming, "unit_amount": units, "currency": old["currency"], "recurring": every}
+    stripe.rename(price, stripe.request("POST", "/v1/prices", made)["id"])
+
+
+@happenings.say("the price <price> loses its lookup key")
+def unname_price(stripe: Provider, price: str) -> None:
+    stripe.request("POST", f"/v1/prices/{stripe.price(price)}", {"lookup_key": ""})
 
 
 @happenings.say("dunning ends in <status:canceled|unpaid|past_due>")

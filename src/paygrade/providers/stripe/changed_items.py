@@ -65,12 +65,17 @@ def has_other_price(item: ItemChange) -> bool:
 
 
 def _item(item: ItemChange, ids: Mapping[str, str]) -> Json:
-    """One item of the change as Stripe takes it; quantities only where they change, as metered prices have none."""
+    """One item of the change as Stripe takes it. With another price it says how many, too: of what says nothing Stripe
+    may make one (https://docs.stripe.com/api/subscription_items/update#update_subscription_item-price)."""
     if item.how == "removed":
         return {"id": item.id, "deleted": True}
     said: dict[str, Any] = {} if item.id is None else {"id": item.id}
     if has_other_price(item):
         said["price"] = price_id(item, ids)
-    if item.quantity_after != (1 if item.id is None else item.quantity_before):
-        said["quantity"] = item.quantity_after
-    return said
+    return {**said, **quantity_after(item)}
+
+
+def quantity_after(item: ItemChange) -> dict[str, int]:
+    """How many of an item there are to be, where that is said; a metered price has no quantity."""
+    changes = item.quantity_after != item.quantity_before or has_other_price(item)
+    return {"quantity": item.quantity_after} if changes and item.part != "usage" else {}

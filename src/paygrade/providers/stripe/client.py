@@ -33,6 +33,18 @@ _CUSTOMERS = "customers:"
 """Where a sweep goes on after the last subscription, and the customer it goes on after."""
 
 
+_OWNED = (
+    ("sub_sched_", "subscription_schedules"),
+    ("sub_", "subscriptions"),
+    ("in_", "invoices"),
+    *((prefix, "charges") for prefix in ("ch_", "py_")),
+    *((prefix, "disputes") for prefix in ("du_", "dp_")),
+    *((prefix, "refunds") for prefix in ("re_", "pyr_")),
+)
+"""How ids begin of what belongs to a customer, and where it is found."""
+_OF_A_CHARGE = frozenset({"disputes", "refunds"})
+
+
 class Redirect(Struct, frozen=True):
     """The subject asked for belongs to this one: ask for it instead."""
 
@@ -61,8 +73,7 @@ class StripeProvider:
         self._planned = PlannedPrices(self._find)
 
     def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
-        """Read `stripe:cus_…` whole; `stripe:sub_…`, `stripe:sub_sched_…` and `stripe:in_…` give the Redirect to
-        their customer.
+        """Read `stripe:cus_…` whole; what else subjects are named after (`_OWNED`) gives the Redirect to its customer.
 
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
         without subscriptions or in arrears, and one for each price that a schedule brings and nobody has asked for yet.
@@ -70,12 +81,9 @@ class StripeProvider:
         customer, or that a subscription or invoice has none any more. Raises Unavailable.
         """
         id = subject.removeprefix("stripe:")
-        if id.startswith("sub_sched_"):
-            return self._owner_of(f"/v1/subscription_schedules/{_quoted(id)}")
-        if id.startswith("sub_"):
-            return self._owner_of(f"/v1/subscriptions/{_quoted(id)}")
-        if id.startswith("in_"):
-            return self._owner_of(f"/v1/invoices/{_quoted(id)}")
+        for prefix, place in _OWNED:
+            if id.startswith(prefix):
+                return self._owner_of(place, id)
         subscriptions = self._subscriptions_of(id, known_live)
         payload = _expanded_customer(subscriptions) or self._find(f"/v1/customers/{_quoted(id)}")
         if payload is None and not subscriptions:
@@ -144,9 +152,12 @@ class StripeProvider:
             except Refused as mistake:
                 raise not_understood(mistake.detail) from mistake
 
-    def _owner_of(self, path: str) -> Redirect | None:
-        payload = self._find(path)
-        owner = _owner(payload) if payload is not None else None
+    def _owner_of(self, place: str, id: str) -> Redirect | None:
+        through = {"expand": ["charge"]} if place in _OF_A_CHARGE else {}
+        payload = self._find(f"/v1/{place}/{_quoted(id)}", **through)
+        if payload is not None and through:
+            payload = payload.get("charge")
+        owner = _owner(payload) if isinstance(payload, Mapping) else None
         return Redirect(f"stripe:{owner}") if owner else None
 
     def _subscriptions_of(self, customer_id: str, known_live: Sequence[str]) -> list[Json]:

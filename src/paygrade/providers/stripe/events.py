@@ -12,7 +12,7 @@ from msgspec import Struct
 from paygrade.providers.stripe.fields import Payload
 from paygrade.providers.stripe.translate import Json
 
-_SUBJECTS = frozenset({"customer", "subscription", "subscription_schedule", "invoice"})
+_SUBJECTS = frozenset({"customer", "subscription", "subscription_schedule", "invoice", "charge", "dispute", "refund"})
 """The objects a subject can be named after (the client resolves all but the first to their customer)."""
 
 
@@ -33,6 +33,10 @@ TYPES = (
     "invoice.overdue",
     "invoice.marked_uncollectible",
     "invoice.voided",
+    "charge.refunded",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.closed",
 )
 """What a webhook endpoint has to send and a poll asks for (20 at most): docs/stripe.md says why each."""
 
@@ -40,8 +44,8 @@ TYPES = (
 class EventRef(Struct, frozen=True):
     """An event reduced to its references.
 
-    `subject` is `stripe:cus_…`; `stripe:sub_…`, `stripe:sub_sched_…` or `stripe:in_…` where no customer is named;
-    None where the event concerns no customer (products, prices, payouts…).
+    `subject` is `stripe:cus_…`; `stripe:sub_…`, `stripe:sub_sched_…`, `stripe:in_…`, and that of a charge, refund or
+    dispute where no customer is named; None where the event concerns no customer (products, prices, payouts…).
     """
 
     id: str

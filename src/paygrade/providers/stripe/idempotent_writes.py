@@ -17,7 +17,7 @@ from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.top_ups import Purchases
 from paygrade.providers.stripe.translate import Json
 from paygrade.usage.provider_reports import MeterEvent
-from paygrade.usage.top_ups import Bill, Order
+from paygrade.usage.top_ups import Bill, Order, Returned
 from paygrade.values.errors import Refused
 
 PAGE_SIZE = 100
@@ -46,6 +46,10 @@ class StripeCommands:
     def advance(self, order: Order) -> Bill:
         """Take the next step of a purchase. Refused and Unavailable."""
         return self._purchases.advance(order)
+
+    def returned(self, order: Order) -> Returned:
+        """What went back of the money of a purchase. Refused and Unavailable."""
+        return self._purchases.returned(order)
 
     def advance_change(self, order: ChangeOrder) -> Progress:
         """Take the next step of a plan change. Refused and Unavailable."""

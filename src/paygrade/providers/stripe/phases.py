@@ -10,7 +10,7 @@ from typing import Any
 
 from paygrade.changes.order import ChangeOrder
 from paygrade.changes.quote import ItemChange
-from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, has_other_price, price_id
+from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, has_other_price, price_id, quantity_after
 from paygrade.providers.stripe.fields import Payload
 
 MARK = "paygrade_change"
@@ -92,16 +92,14 @@ def _items_after(order: ChangeOrder, source: Payload, present: Payload, ids: Map
         line = lines.get(item.id_of("price"), item)
         after.append(_item(line) if change is None or change.how == "kept" else _changed(line, change, ids))
     added = [item for item in order.items if item.how == "added"]
-    return after + [{"price": price_id(item, ids), "quantity": item.quantity_after} for item in added]
+    return after + [{"price": price_id(item, ids), **quantity_after(item)} for item in added]
 
 
 def _changed(line: Payload, change: ItemChange, ids: Mapping[str, str]) -> dict[str, Any]:
     said = _item(line)
     if has_other_price(change):
         said["price"] = price_id(change, ids)
-    if change.quantity_after != change.quantity_before:
-        said["quantity"] = change.quantity_after
-    return said
+    return {**said, **quantity_after(change)}
 
 
 def _item(line: Payload) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """What Stripe says a plan change will cost: its preview of the invoices, in our words.
 
 Laws: nothing is made or changed at Stripe; what is asked for is the change of the quote, item by item, as of the
-instant of the quote; what Stripe cannot show of a change is left to the formula, and each invoice says which it is.
-(Stripe docs: create a preview invoice; prorations.)
+instant of the quote; what is shown as due now is charged now, so an invoice that Stripe would only make at a period's
+end is never taken for the change's own, whether or not the catalog knows its prices; what Stripe cannot show of a
+change is left to the formula, and each invoice says which it is. (Stripe docs: create a preview invoice; prorations.)
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from paygrade.changes.cost import CostPreview, Invoice
@@ -16,6 +17,10 @@ from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnectio
 from paygrade.providers.stripe.fields import Payload
 from paygrade.providers.stripe.translate import Json
 from paygrade.values.errors import Refused, Unavailable
+
+_ANSWERED_WITHIN = timedelta(minutes=2)
+"""How much later than the quote Stripe may date an invoice that it would make at once: requests take a while, and
+clocks differ."""
 
 
 class StripePreviewer:
@@ -52,14 +57,17 @@ class StripePreviewer:
 
     def _change_now(self, quote: Quote) -> CostPreview | None:
         rule, items = quote.matched.rule, changed_items(self._connection, quote.items)
-        anchor = {"billing_cycle_anchor": {"type": "now"}} if rule.anchor == "reset" and not _is_in_trial(quote) else {}
+        anchor = {"billing_cycle_anchor": {"type": "now"}} if _begins_anew(quote) else {}
         shown = self._ask(quote, items=items, proration_behavior=BEHAVIORS[rule.proration], **anchor)
         if shown is not None and _is_renewal(shown, quote):
-            return self._money(quote, None, shown)
+            return self._money(quote, None, None if _ends_unpaid(quote) else shown)
         return self._money(quote, shown, self._renewal(quote, items))
 
     def _renewal(self, quote: Quote, items: list[Json]) -> Json | None:
-        """The next invoice at a period's end; None where Stripe would bill the change itself instead."""
+        """The next invoice at a period's end; None where none will come, and where Stripe would show that of another
+        period, or bill the change itself instead."""
+        if _ends_unpaid(quote) or (quote.when == "now" and _begins_anew(quote)):
+            return None
         shown = self._ask(quote, items=items, proration_behavior="none")
         return shown if shown is not None and _is_renewal(shown, quote) else None
 
@@ -107,14 +115,27 @@ def _is_paused(quote: Quote) -> bool:
     return any(caveat.code == "not_active" for caveat in quote.warnings)
 
 
-def _is_in_trial(quote: Quote) -> bool:
-    return quote.trial is not None and quote.trial.effect == "goes_on"
+def _ends_unpaid(quote: Quote) -> bool:
+    """Whether the trial ends without a way to pay, so that the period that Stripe shows after it never begins."""
+    return any(caveat.code == "no_payment_method" for caveat in quote.warnings)
+
+
+def _begins_anew(quote: Quote) -> bool:
+    """Whether the change begins a period by itself; in a trial none does."""
+    in_trial = quote.trial is not None and quote.trial.effect == "goes_on"
+    return quote.matched.rule.anchor == "reset" and not in_trial
 
 
 def _is_renewal(shown: Json, quote: Quote) -> bool:
-    """Whether this is the invoice of a period's end, and not one of the change itself."""
-    following = quote.money.next_invoice
-    return following is not None and _at(Payload(shown, "invoice")) >= following.at
+    """Whether this is the invoice of a period's end, and not one of the change itself.
+
+    Its date tells. The formula's date of the next invoice tells even seconds before it comes, but there is none where
+    the formula cannot say whether a period follows.
+    """
+    made_at, following = _at(Payload(shown, "invoice")), quote.money.next_invoice
+    if following is not None and made_at >= following.at:
+        return True
+    return made_at > quote.made_at + _ANSWERED_WITHIN
 
 
 def _at(invoice: Payload) -> datetime:
@@ -139,6 +160,9 @@ def _money(quote: Quote, shown: Json | None, renewal: Json | None) -> CostPrevie
     if invoice is None:
         own = [line for line in own if line.kind != "period"]
     currency = Payload(shown if shown is not None else renewal, "invoice").text("currency")
+    if following is not None and following.source == "formula" and quote.money.currency != currency:
+        # The price that is paid is not the catalog's: sums of two currencies say nothing together.
+        following = None
     return CostPreview(
         source="provider",
         currency=currency,
@@ -182,5 +206,5 @@ def _what(id: str | None, credit: bool, quote: Quote) -> str | None:
     known = next((item for item in quote.items if item.id == id), None)
     if known is not None:
         return known.before if credit else known.after
-    added = [item.after for item in quote.items if item.how == "added"]
-    return added[0] if len(added) == 1 else None
+    added = {item.after for item in quote.items if item.how == "added"}
+    return added.pop() if len(added) == 1 else None

@@ -12,7 +12,7 @@ from typing import Any
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.fields import Payload
 from paygrade.providers.stripe.payments import failure, payment_of, worded
-from paygrade.usage.top_ups import Bill, Order
+from paygrade.usage.top_ups import Bill, Order, Returned
 from paygrade.values.errors import Refused
 
 MARK = "paygrade_top_up"
@@ -22,6 +22,10 @@ KEY_TRIES = 5
 failures in a row the next key is used. That is safe, since every step looks first."""
 _PAYMENT = "payments.data.payment.payment_intent"
 _PAGE = 100
+_TAKES_MONEY = frozenset({"needs_response", "under_review", "lost"})
+"""Statuses of a dispute under which the money is with the bank. An inquiry takes none, a dispute that is won gives it
+back, and what a status means that is not known yet, nobody can say (https://docs.stripe.com/disputes/how-disputes-work).
+"""
 
 
 class Purchases:
@@ -44,6 +48,25 @@ class Purchases:
         except Refused as refused:
             if refused.code == "purchase_refused":
                 raise
+            raise not_understood(refused.detail) from refused
+
+    def returned(self, order: Order) -> Returned:
+        """What went back of the money of an order that was paid: refunded, or disputed and not won.
+
+        Nothing where no card or account was charged. At most three requests. Raises Unavailable.
+        """
+        try:
+            invoice = self._read(order.invoice) if order.invoice else None
+            charge_id = payment_of(invoice).id_of("latest_charge") if invoice is not None else None
+            if charge_id is None:
+                return Returned()
+            charge = Payload(self._connection.get(f"/v1/charges/{charge_id}"), "charge")
+            page = Payload(self._connection.get("/v1/disputes", charge=charge_id, limit=_PAGE), "disputes")
+            disputed = [one.integer("amount") or 0 for one in page.listed("data") if one.text("status") in _TAKES_MONEY]
+            return Returned(charge.integer("amount_refunded") or 0, sum(disputed))
+        except Gone as gone:
+            raise not_understood(f"what `{order.invoice}` was paid with is gone: {gone}") from gone
+        except Refused as refused:
             raise not_understood(refused.detail) from refused
 
     def _advance(self, order: Order, invoice: Payload) -> Bill:

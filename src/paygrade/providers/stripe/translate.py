@@ -194,10 +194,11 @@ def _after_trial(source: Payload, payer: Payload | None) -> Status:
     """What Stripe makes of it at the trial's end with what is known now (docs.stripe.com/billing/subscriptions/trials).
 
     Where an invoice is created without a way to pay, it is attempted an hour later; until then it is active.
-    A discount of 100 % is not looked at: the reading at the trial's end tells.
+    What it costs is not looked at: Stripe documents `missing_payment_method` by the payment method alone, with no
+    word on prices of zero or discounts of 100 %. Should it spare them, the reading at the trial's end tells.
     """
     method = source.text("collection_method") or source.text("billing")
-    if method == "send_invoice" or _pays_by_itself(source, payer) or _is_free(source):
+    if method == "send_invoice" or _pays_by_itself(source, payer):
         return "active"
     behavior = source.child("trial_settings").child("end_behavior").text("missing_payment_method")
     return _WITHOUT_PAYMENT_METHOD.get(behavior, "active")
@@ -209,19 +210,6 @@ def _pays_by_itself(source: Payload, payer: Payload | None) -> bool:
         return own is not None
     settings = payer.child("invoice_settings")
     return (settings.id_of("default_payment_method") or payer.id_of("default_source")) is not None
-
-
-def _is_free(source: Payload) -> bool:
-    lines = source.listed("items") or (source,)
-    return all(line.integer("quantity") == 0 or _unit_amount(line) == 0 for line in lines)
-
-
-def _unit_amount(line: Payload) -> int | None:
-    price, plan = line.expanded("price"), line.expanded("plan")
-    if price is not None:
-        # Fractions of a cent stand in `unit_amount_decimal` alone, tiers elsewhere: both leave this null.
-        return price.integer("unit_amount")
-    return plan.integer("amount") if plan is not None else None
 
 
 def _trial_ran_out(

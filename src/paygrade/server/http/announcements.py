@@ -1,5 +1,5 @@
-"""Announcements: what repair found and did, limits that were passed, and how plan changes ended, in the log and in the
-metrics.
+"""Announcements: what needs a person's attention, what repair found and did, limits that were passed, and how plan
+changes ended, in the log and in the metrics.
 
 Law: only what is saved is announced, and by the process that saved it alone.
 """
@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from paygrade.server.operations.accounts.change_trail import PlanChangeNotice
+from paygrade.server.operations.accounts.finding_notices import FindingNotice
 from paygrade.server.operations.balances.alerts import ToldAlert
 from paygrade.server.operations.sync.repair import DriftNotice
 from paygrade.server.process.metrics import Metrics
@@ -25,6 +26,8 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
             _hear_alert(metrics, msgspec.json.decode(payload, type=ToldAlert))
         if channel == "paygrade_change":
             _hear_change(metrics, msgspec.json.decode(payload, type=PlanChangeNotice))
+        if channel == "paygrade_finding":
+            _hear_finding(metrics, msgspec.json.decode(payload, type=FindingNotice))
         if channel != "paygrade_repair":
             return
         told = msgspec.json.decode(payload, type=DriftNotice)
@@ -40,6 +43,12 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
                 log.info(told.what)
 
     return hear
+
+
+def _hear_finding(metrics: Metrics, told: FindingNotice) -> None:
+    metrics.findings.labels(what=told.what, code=told.code).inc()
+    note = log.warning if told.what == "found" else log.info
+    note(f"finding_{told.what}", account=told.account, code=told.code, subject=told.subject, detail=told.detail)
 
 
 def _hear_change(metrics: Metrics, told: PlanChangeNotice) -> None:

@@ -70,6 +70,7 @@ KEYED = [
     accounts.get_account,
     accounts.delete_account,
     accounts.timeline,
+    accounts.rebuild_account,
     statements.put_override,
     statements.delete_override,
     statements.put_block,
@@ -186,9 +187,8 @@ def create_app(
                 ("group commit", commits.run),
                 ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
+                *([] if first is None else [(FIRST, first)]),
             ]
-            if first is not None:
-                everything.append((FIRST, first))
             for name, start in everything:
                 tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
             try:
@@ -197,7 +197,7 @@ def create_app(
                 await _cancelled(tasks.values())
 
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key)]), *OPEN],
+        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key), refuse_odd_texts]), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[NameMethods, DecodePath],

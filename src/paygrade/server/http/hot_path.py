@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 
 from paygrade.decisions.decide import decide
+from paygrade.decisions.message import shown
 from paygrade.server.http.bodies import KEY_LENGTH_MAX
 from paygrade.server.http.context import Context
 from paygrade.server.http.edge import note_request
@@ -95,7 +96,7 @@ class HotPath:
             properties=question.properties,
         )
         self._note(decision)
-        return _encode(decision)
+        return _encode(shown(decision, counted=False))
 
     async def _used(self, wanted: Consume, started: int) -> Answer:
         try:

@@ -5,14 +5,16 @@ from typing import Any
 
 from paygrade.catalog.parse import parse
 from paygrade.server.process.yaml import read_json, read_yaml
+from paygrade.values.errors import Location
 
-Document = tuple[Any, dict[str, int]]
-"""A catalog's document as plain data, and the line of each place in it. Any: whoever publishes it parses it."""
+Document = tuple[Any, dict[str, Location]]
+"""A catalog's document as plain data, and where each place of it stands. Any: whoever publishes it parses it."""
 
 
-def read_catalog(path: Path) -> Document:
-    """Read a catalog's file, and parse it to be sure; Refused `catalog_invalid` with every mistake."""
-    raw = path.read_bytes()
+def read_catalog(path: Path, raw: bytes | None = None) -> Document:
+    """Read a catalog's file, or what was read of it already, and parse it to be sure; Refused `catalog_invalid` with
+    every mistake."""
+    raw = path.read_bytes() if raw is None else raw
     document, lines = read_json(raw) if path.suffix == ".json" else read_yaml(raw)
     parse(document, lines=lines)
     return document, lines

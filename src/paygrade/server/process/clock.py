@@ -1,10 +1,13 @@
 """The clock: the one source of time in the shell.
 
 Laws: time never moves backward; nothing but a clock that is followed shifts it; before a followed clock has
-answered once, there is no time to give.
+answered once, there is no time to give. Whoever moved the clock that is followed and has its answer finds
+the new time here: the followed clock holds our request until it moves, and our next one tells that we have
+seen it (`paygrade.simulator.http.followers`).
 """
 
 import asyncio
+import secrets
 from datetime import UTC, datetime, timedelta
 
 import httpx2
@@ -16,8 +19,11 @@ from paygrade.values.errors import Unavailable
 
 log = structlog.get_logger("paygrade.clock")
 
-POLL_S = 0.05
-"""How far a followed clock can be ahead of us."""
+RETRY_S = 0.05
+"""How long until the next request when the followed clock is away, or answers without news."""
+
+HELD_MAX_S = 30.0
+"""How long a request may be held; the simulator answers after 20 s at the latest."""
 
 
 class _Told(Struct, frozen=True):
@@ -25,6 +31,7 @@ class _Told(Struct, frozen=True):
 
     now: datetime
     running: bool
+    version: int = 0  # counts the moves; 0: a clock that holds no requests
 
 
 class Clock:
@@ -53,22 +60,30 @@ class Clock:
         if self._url is None:
             return
         failing = False
+        name, seen = secrets.token_hex(8), 0
         # Loading the certificates costs 50 ms, which a clock on loopback need not pay.
-        async with httpx2.AsyncClient(timeout=5, verify=self._url.startswith("https:")) as client:
+        timeout = httpx2.Timeout(5, read=HELD_MAX_S)
+        async with httpx2.AsyncClient(timeout=timeout, verify=self._url.startswith("https:")) as client:
             while True:
+                before = seen
                 try:
-                    await self._ask(client, self._url)
+                    seen = await self._ask(client, self._url, name=name, seen=seen)
                     failing = False
                 except (httpx2.HTTPError, msgspec.MsgspecError) as error:
                     if not failing:
                         log.warning("clock_unavailable", url=self._url, error=str(error))
                     failing = True
-                await asyncio.sleep(POLL_S)
+                    # Another simulator may come in its place, which counts its own moves.
+                    name, seen = secrets.token_hex(8), 0
+                if seen == before or failing:
+                    await asyncio.sleep(RETRY_S)
 
-    async def _ask(self, client: httpx2.AsyncClient, url: str) -> None:
-        answer = await client.get(url)
+    async def _ask(self, client: httpx2.AsyncClient, url: str, *, name: str, seen: int) -> int:
+        """Ask for the time once it has moved from what was seen, and give the version that is seen now."""
+        answer = await client.get(url, params={"follower": name, "after": seen})
         answer.raise_for_status()
         told = msgspec.json.decode(answer.content, type=_Told)
         self._frozen = None if told.running else told.now
         self._offset = told.now - datetime.now(UTC)
         self._answered = True
+        return told.version

@@ -82,6 +82,10 @@ class Metrics:
             "paygrade_drift", "Fields that differed from the provider, by what became of them.", ["what", "found_by"],
             registry=self.registry,
         )  # fmt: skip
+        self.findings = Counter(
+            "paygrade_findings", "What came to need a person's attention (found), and no longer does (gone).",
+            ["what", "code"], registry=self.registry,
+        )  # fmt: skip
         self.sweeps = Counter("paygrade_sweeps", "Sweeps started and finished.", ["what"], registry=self.registry)
 
         self.plan_changes = Counter(

@@ -16,7 +16,7 @@ import yaml
 
 from paygrade.catalog.parse import parse
 from paygrade.catalog.reader import refused
-from paygrade.values.errors import Mistake, Refused
+from paygrade.values.errors import Location, Mistake, Refused
 from paygrade.values.text import QUANTITY_MAX, describe
 
 BYTES_MAX = 1 << 20
@@ -30,8 +30,8 @@ _NO_FLOATS = "is a float; no floats: write minor units, as a whole number, or qu
 _DIGITS_MAX = len(str(QUANTITY_MAX))
 
 
-def read_yaml(text: str | bytes) -> tuple[object, dict[str, int]]:
-    """Read one YAML document: the plain data, and JSON Pointers into it with their lines, counted from 1.
+def read_yaml(text: str | bytes) -> tuple[object, dict[str, Location]]:
+    """Read one YAML document: the plain data, and JSON Pointers into it with where they stand.
 
     Raises Refused (`catalog_invalid`) with every mistake up to the first one that hides what follows: those of the
     text, and those of the catalog as far as it could be read.
@@ -47,15 +47,16 @@ def read_yaml(text: str | bytes) -> tuple[object, dict[str, int]]:
         builder.mistakes.append(_syntax_mistake(error, line_max=source.count("\n") + 1))
         builder.gave_up = True
     except yaml.reader.ReaderError as error:
-        line = source.encode()[: error.position].count(b"\n") + 1
-        builder.mistakes.append(Mistake("", f"{error.reason}; remove the character from the text", line))
+        before = source.encode()[: error.position].decode(errors="ignore")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        builder.mistakes.append(Mistake("", f"{error.reason}; remove the character from the text", line, column))
         builder.gave_up = True
     if builder.mistakes:
         raise refused([*builder.mistakes, *_further_mistakes(builder)])
     return builder.root, builder.lines
 
 
-def read_json(text: str | bytes) -> tuple[object, dict[str, int]]:
+def read_json(text: str | bytes) -> tuple[object, dict[str, Location]]:
     """Read one JSON document as strictly; JSON has no lines worth naming, so there are none.
 
     Raises Refused (`catalog_invalid`) with every mistake.
@@ -85,7 +86,7 @@ def read_json(text: str | bytes) -> tuple[object, dict[str, int]]:
             source, object_pairs_hook=mapping, parse_int=integer, parse_float=no_float, parse_constant=no_float
         )
     except json.JSONDecodeError as error:
-        raise refused([Mistake("", f"this is not JSON: {error.msg.lower()}", error.lineno)]) from None
+        raise refused([Mistake("", f"this is not JSON: {error.msg.lower()}", error.lineno, error.colno)]) from None
     except RecursionError:
         raise refused([Mistake("", "nested too deeply; write it flatter")]) from None
     try:
@@ -128,7 +129,8 @@ def _decode(text: str | bytes) -> str:
 def _syntax_mistake(error: yaml.MarkedYAMLError, *, line_max: int) -> Mistake:
     mark = error.problem_mark or error.context_mark
     context = f"{error.context}: " if error.context else ""
-    return Mistake("", f"this is not YAML: {context}{error.problem}", min(mark.line + 1, line_max) if mark else None)
+    message = f"this is not YAML: {context}{error.problem}"
+    return Mistake("", message, min(mark.line + 1, line_max), mark.column + 1) if mark else Mistake("", message)
 
 
 class _Open:
@@ -147,7 +149,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.root: object = None
-        self.lines: dict[str, int] = {"": 1}
+        self.lines: dict[str, Location] = {"": Location(1, 1)}
         self.mistakes: list[Mistake] = []
         self.gave_up = False
         self.unread: set[str] = set()
@@ -156,72 +158,73 @@ class _Builder:
         self._documents = 0
 
     def take(self, event: Any) -> None:  # PyYAML's events are untyped
-        line = event.start_mark.line + 1
+        at = Location(event.start_mark.line + 1, event.start_mark.column + 1)
         match event:
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    self._give_up("a second document starts here; write one document per file", line)
+                    self._give_up("a second document starts here; write one document per file", at)
             case yaml.AliasEvent():
-                self._wrong(f"`*{event.anchor}` refers to another place; write the value out", line)
-                self.unread.add(self._value(None, line))
+                self._wrong(f"`*{event.anchor}` refers to another place; write the value out", at)
+                self.unread.add(self._value(None, at))
             case yaml.ScalarEvent():
-                self._refuse_properties(event, line)
+                self._refuse_properties(event, at)
                 plain = event.implicit[0] and not event.style
                 if self._open and self._open[-1].awaits_key:
-                    self._key(event.value, line, plain=plain)
+                    self._key(event.value, at, plain=plain)
                 elif plain:
-                    self._plain_value(event.value, line)
+                    self._plain_value(event.value, at)
                 else:
-                    self._value(event.value, line)
+                    self._value(event.value, at)
             case yaml.MappingStartEvent():
-                self._start({}, event, line)
+                self._start({}, event, at)
             case yaml.SequenceStartEvent():
-                self._start([], event, line)
+                self._start([], event, at)
             case yaml.CollectionEndEvent():
                 self._open.pop()
 
-    def _plain_value(self, text: str, line: int) -> None:
+    def _plain_value(self, text: str, at: Location) -> None:
         known = len(self.mistakes)
-        pointer = self._value(self._scalar(text, line), line)
+        pointer = self._value(self._scalar(text, at), at)
         if len(self.mistakes) > known:
             self.unread.add(pointer)
 
-    def _start(self, container: dict[str, object] | list[object], event: Any, line: int) -> None:
-        self._refuse_properties(event, line)
+    def _start(self, container: dict[str, object] | list[object], event: Any, at: Location) -> None:
+        self._refuse_properties(event, at)
         if len(self._open) == DEPTH_MAX:
-            self._give_up(f"nested deeper than {DEPTH_MAX} levels; write it flatter", line)
+            self._give_up(f"nested deeper than {DEPTH_MAX} levels; write it flatter", at)
             return
         if self._open and self._open[-1].awaits_key:
-            self._wrong("a key is a text, not a mapping or a list; quote it if it starts with `{` or `[`", line)
-        self._open.append(_Open(container, self._value(container, line)))
+            self._wrong("a key is a text, not a mapping or a list; quote it if it starts with `{` or `[`", at)
+        self._open.append(_Open(container, self._value(container, at)))
 
-    def _key(self, name: str, line: int, *, plain: bool) -> None:
+    def _key(self, name: str, at: Location, *, plain: bool) -> None:
         mapping = self._open[-1]
         assert isinstance(mapping.container, dict)
         mapping.awaits_key, mapping.key = False, None
         pointer = _below(mapping.pointer, name)
         if plain and name == "<<":
-            self._wrong("`<<` merges another mapping in; write its keys out", line)
+            self._wrong("`<<` merges another mapping in; write its keys out", at)
         elif plain and (name in _WORDS or _NUMBER.fullmatch(name)):
-            self._wrong(f"a key is a text; quote `{name}` if you mean the text" if name else "a key is missing", line)
+            self._wrong(f"a key is a text; quote `{name}` if you mean the text" if name else "a key is missing", at)
         elif name in mapping.container:
-            self._wrong(f"{describe(name)} is here twice, first in line {self.lines[pointer]}; keep one of them", line)
+            first = self.lines[pointer].line
+            self._wrong(f"{describe(name)} is here twice, first in line {first}; keep one of them", at)
         else:
             mapping.key = name
-            self.lines[pointer] = line
+            self.lines[pointer] = at
 
-    def _value(self, value: object, line: int) -> str:
+    def _value(self, value: object, at: Location) -> str:
         """Put a value where it belongs and return its place."""
         if not self._open:
             self.root = value
-            self.lines[""] = line
+            self.lines[""] = at
             return ""
         parent = self._open[-1]
         if isinstance(parent.container, list):
             pointer = f"{parent.pointer}/{len(parent.container)}"
             parent.container.append(value)
-            self.lines[pointer] = line
+            self.lines[pointer] = at
             return pointer
         if parent.awaits_key:  # something that cannot be a key was used as one
             parent.awaits_key, parent.key = False, None
@@ -232,36 +235,36 @@ class _Builder:
         parent.container[parent.key] = value
         return _below(parent.pointer, parent.key)
 
-    def _scalar(self, text: str, line: int) -> object:
+    def _scalar(self, text: str, at: Location) -> object:
         if text in _WORDS:
             return _WORDS[text]
         if not _NUMBER.fullmatch(text):
             return text
         digits = text.lstrip("+-")
         if not digits.isdigit():
-            self._wrong(f"{describe(text)} {_NO_FLOATS}", line)
+            self._wrong(f"{describe(text)} {_NO_FLOATS}", at)
         elif not _INTEGER.fullmatch(text):
             self._wrong(
-                f"{describe(text)} can be read in two ways; write `{digits.lstrip('0') or '0'}` or quote it", line
+                f"{describe(text)} can be read in two ways; write `{digits.lstrip('0') or '0'}` or quote it", at
             )
         elif len(digits) > _DIGITS_MAX:
-            self._wrong(f"{describe(text)} is too large; write at most {QUANTITY_MAX} or quote it", line)
+            self._wrong(f"{describe(text)} is too large; write at most {QUANTITY_MAX} or quote it", at)
         else:
             return int(text)
         return None
 
-    def _refuse_properties(self, event: Any, line: int) -> None:
+    def _refuse_properties(self, event: Any, at: Location) -> None:
         if event.anchor is not None:
-            self._wrong(f"`&{event.anchor}` names this place to repeat it; remove it and write the value out", line)
+            self._wrong(f"`&{event.anchor}` names this place to repeat it; remove it and write the value out", at)
         if event.tag is not None:
-            self._wrong(f"{describe(event.tag)} is a tag; remove it, and quote what shall be a text", line)
+            self._wrong(f"{describe(event.tag)} is a tag; remove it, and quote what shall be a text", at)
 
-    def _give_up(self, message: str, line: int) -> None:
-        self._wrong(message, line)
+    def _give_up(self, message: str, at: Location) -> None:
+        self._wrong(message, at)
         self.gave_up = True
 
-    def _wrong(self, message: str, line: int) -> None:
-        self.mistakes.append(Mistake(self._open[-1].pointer if self._open else "", message, line))
+    def _wrong(self, message: str, at: Location) -> None:
+        self.mistakes.append(Mistake(self._open[-1].pointer if self._open else "", message, *at))
 
 
 def _below(pointer: str, key: str) -> str:

@@ -14,6 +14,7 @@ from paygrade.usage.balances import Balance, Grant, Hold, Row, SlotDetail, assem
 from paygrade.usage.entries import Kept, Key
 from paygrade.usage.history import fold
 from paygrade.usage.ledger import counters, release
+from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
@@ -158,4 +159,4 @@ async def _settle_carried(
 
 def counted_balance(balance: Balance | None, used: int, reserved: int, from_at: datetime | None) -> Balance:
     """A balance with the counts that were told of its window."""
-    return Balance(used, reserved, from_at, balance.detail if balance is not None else None)
+    return Balance(on_wire(used), on_wire(reserved), from_at, balance.detail if balance is not None else None)

@@ -14,7 +14,7 @@ from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 from paygrade.usage.balances import Row, carried_slot, slot_of
 from paygrade.usage.entries import Key
-from paygrade.usage.ledger import release
+from paygrade.usage.ledger import release, takes_rollover
 
 if TYPE_CHECKING:
     from paygrade.billing.accounts import Account
@@ -37,7 +37,7 @@ async def carried_into(tx: "Transaction", account: str, its: Entitlement, at: da
 async def _carried(
     tx: "Transaction", account: "Account", catalog: "Catalog", its: Entitlement, *, windows: int, at: datetime
 ) -> int:
-    if its.from_at is None or its.anchor_at is None or its.from_at <= its.anchor_at or not its.rollover or not windows:
+    if not takes_rollover(its) or its.from_at is None or not windows:
         return 0
     before = derive(account, catalog, its.from_at - _MOMENT).entitlements.get(its.feature)
     if before is None or not before.granted or before.limit is None or before.from_at is None:

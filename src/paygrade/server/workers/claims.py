@@ -33,14 +33,16 @@ LOOKS_MAX = 3
 
 
 class Queue(Struct, Generic[Row], frozen=True):
-    """Rows that wait to be worked on. `name` and the `shown` fields tell of one in the log. `lease_s`: longer than any
-    part of the work takes that is not saved in between. `values`: those that the table's conditions name."""
+    """Rows that wait to be worked on. `name` and the `shown` fields tell of one in the log; `quiet`: only of one that
+    goes wrong. `lease_s`: longer than any part of the work takes that is not saved in between. `values`: those that the
+    table's conditions name."""
 
     name: str
     rows: "Callable[[Transaction], Claims[Row]]"
     shown: tuple[str, ...]
     lease_s: float
     values: Mapping[str, object] = {}
+    quiet: bool = False
 
 
 Do = Callable[[Row], Awaitable[str]]
@@ -99,7 +101,7 @@ async def attempt(store: "Store", queue: Queue[Row], do: Do[Row], claimed: Row) 
         with suppress(Unavailable):
             await give_back(store, queue, claimed, error)
         return outcome
-    log.info(queue.name, **names, outcome=outcome)
+    (log.debug if queue.quiet else log.info)(queue.name, **names, outcome=outcome)
     return outcome
 
 
@@ -133,8 +135,10 @@ async def work(
         while True:
             wake.clear()
             await safely(look)
+            # Not `wait_for`: until Python 3.12 it forgets that it was cancelled when it is woken at the same moment.
             with suppress(TimeoutError):
-                await asyncio.wait_for(wake.wait(), look_s)
+                async with asyncio.timeout(look_s):
+                    await wake.wait()
     finally:
         for task in running:
             task.cancel()

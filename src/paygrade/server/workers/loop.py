@@ -47,7 +47,9 @@ LOOK_OFTEN_S, LOOK_RARELY_S = 0.1, 1.0
 MARK_REPORTS_S = 5.0
 PURGE_S = 3600.0
 
-MOVES: "Queue[SavedMove]" = Queue("account_migrated", lambda tx: tx.plan_migrations, ("account", "migration"), 30.0)
+MOVES: "Queue[SavedMove]" = Queue(
+    "account_migrated", lambda tx: tx.plan_migrations, ("account", "migration"), 30.0, quiet=True
+)
 """Accounts that are to be moved from one version to another, or back."""
 
 

@@ -25,6 +25,7 @@ from paygrade.server.workers.claims import Queue, give_back
 from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
+    from paygrade.postgres.plan_changes import ClaimedChange
     from paygrade.postgres.store import Store, Transaction
     from paygrade.server.process.clock import Clock
 
@@ -42,14 +43,14 @@ LATE = timedelta(minutes=2)
 """How long after its time a scheduled change is looked at, if no fact has told of it by then."""
 
 
-CHANGES: Queue[PlanChange] = Queue(
+CHANGES: "Queue[ClaimedChange]" = Queue(
     "plan_change", lambda tx: tx.plan_changes, ("account", "id"), LEASE_S, values={"late": LATE}
 )
 
 Outcome = Literal["done", "failed", "undone", "pending", "scheduled", "paused", "overtaken"]
 
 
-async def advance_change(store: "Store", provider: Changing, clock: "Clock", claimed: PlanChange) -> Outcome:
+async def advance_change(store: "Store", provider: Changing, clock: "Clock", claimed: "ClaimedChange") -> Outcome:
     """Advance a claimed change to its end, or to where it has to wait."""
     for _ in range(STEPS_MAX):
         async with store.transaction() as tx:
@@ -61,7 +62,7 @@ async def advance_change(store: "Store", provider: Changing, clock: "Clock", cla
                 await _step(tx, held, "given_up", held.reason or "", clock.now())
             await tx.plan_changes.save(held, lease_s=LEASE_S)
         try:
-            progress = await asyncio.to_thread(provider.advance_change, order_of(held))
+            progress = await asyncio.to_thread(provider.advance_change, order_of(held, tries=held.attempts))
         except Refused as refused:
             progress = Progress("failed", held.schedule, held.invoice, None, refused.detail)
         except Unavailable as error:
@@ -77,7 +78,7 @@ def _is_given_up(held: PlanChange, at: datetime) -> bool:
     return at_once and not held.undo and at - held.asked_at >= GIVEN_UP
 
 
-async def note(store: "Store", claimed: PlanChange, progress: Progress, *, at: datetime) -> Outcome | None:
+async def note(store: "Store", claimed: "ClaimedChange", progress: Progress, *, at: datetime) -> Outcome | None:
     """Save how the change stands at the provider; None: it goes on there."""
     async with store.transaction() as tx:
         # Subjects are locked before anything else, everywhere.
@@ -100,7 +101,7 @@ async def note(store: "Store", claimed: PlanChange, progress: Progress, *, at: d
 
 
 async def _noted(
-    tx: "Transaction", held: PlanChange, now: PlanChange, progress: Progress, fence: int, at: datetime
+    tx: "Transaction", held: "ClaimedChange", now: "ClaimedChange", progress: Progress, fence: int, at: datetime
 ) -> Outcome | None:
     if held.state == "applied":
         # A fact told of it before the provider's answer was saved; or it was only to let go of its schedule.
@@ -164,7 +165,7 @@ async def _account(tx: "Transaction", change: PlanChange) -> Account:
     return (await tx.accounts.find([change.account]))[change.account]
 
 
-async def _pause(store: "Store", claimed: PlanChange, error: Unavailable) -> Outcome:
+async def _pause(store: "Store", claimed: "ClaimedChange", error: Unavailable) -> Outcome:
     return "paused" if await give_back(store, CHANGES, claimed, error) else "overtaken"
 
 

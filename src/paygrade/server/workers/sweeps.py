@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from paygrade.server.process.clock import Clock
 
 LEASE_S = 60.0
-"""Longer than one page takes with all that is asked for it; a process that was killed is replaced after this long."""
+"""Longer than one page takes with all that is asked for it."""
 REPORT_LEASE_S = 600.0
 """Longer than deriving everybody's access before and after takes."""
 OVERLAP = timedelta(hours=1)
@@ -61,16 +61,10 @@ async def start_sweep_regularly(store: "Store", provider: str, *, every: timedel
 
 
 async def run_sweep(
-    store: "Store",
-    provider: Lister,
-    clock: "Clock",
-    sweep: "SavedSweep",
-    *,
-    lease_s: float = LEASE_S,
-    patience_s: float = PATIENCE_S,
+    store: "Store", provider: Lister, clock: "Clock", sweep: "SavedSweep", *, patience_s: float = PATIENCE_S
 ) -> SweepOutcome:
     """Go on with a sweep that was claimed, up to its end or a failure of the provider."""
-    going = _Sweeping(store, provider, clock, lease_s=lease_s, patience_s=patience_s)
+    going = _Sweeping(store, provider, clock, patience_s=patience_s)
     try:
         return await (going.rehearse(sweep) if sweep.dry_run else going.run(sweep))
     except Unavailable as error:
@@ -80,11 +74,10 @@ async def run_sweep(
 class _Sweeping:
     """One process's turn at a sweep."""
 
-    def __init__(self, store: "Store", provider: Lister, clock: "Clock", *, lease_s: float, patience_s: float) -> None:
+    def __init__(self, store: "Store", provider: Lister, clock: "Clock", *, patience_s: float) -> None:
         self._store = store
         self._provider = provider
         self._clock = clock
-        self._lease_s = lease_s
         self._patience_s = patience_s
         self._asked_at = clock.now()
 
@@ -117,7 +110,7 @@ class _Sweeping:
                     )
                     if page.after is None:
                         return await self._finish(tx, sweep)
-                    await tx.sweeps.save(sweep, lease_s=self._lease_s)
+                    await tx.sweeps.save(sweep, lease_s=LEASE_S)
         finally:
             asked.cancel()
 
@@ -141,7 +134,7 @@ class _Sweeping:
             async with self._store.transaction() as tx:
                 if not await tx.sweeps.hold(sweep):
                     return "overtaken"
-                await tx.sweeps.save(sweep, lease_s=self._lease_s if cursor else REPORT_LEASE_S)
+                await tx.sweeps.save(sweep, lease_s=LEASE_S if cursor else REPORT_LEASE_S)
             if cursor is None:
                 break
         report = await report_of(self._store, gathered, self._clock.now())

@@ -47,6 +47,12 @@ ENDED_TYPES = frozenset({"customer.subscription.deleted", "v1.customer.subscript
 """A subscription reached its end, told by a snapshot event or a thin one."""
 GONE_TYPES = frozenset({"customer.deleted", "v1.customer.deleted", "invoice.deleted", "v1.invoice.deleted"})
 """What an event was about exists no more."""
+REVERSED_TYPES = frozenset(
+    f"{version}{type}"
+    for version in ("", "v1.")
+    for type in ("charge.refunded", "refund.failed", "charge.dispute.created", "charge.dispute.closed")
+)
+"""Money went back to a customer, or came back from there: what was bought with it may be taken back."""
 CAUSES_MAX = 100
 
 SUBJECTS: "Queue[Claim]" = Queue("subject_read", lambda tx: tx.subjects, ("subject",), LEASE_S)
@@ -149,7 +155,10 @@ async def _save_customer(
         sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
     )  # fmt: skip
     await follow_transition(tx, accounts[key], told, at=at, read=(claim.subject, claim.fence))
-    doubted = _contradicted(claim, customer) and claim.rereads < len(REREADS_S)
+    # The event is handled once its top-ups were looked at, and they are looked at again then: answers may lag.
+    went_back = any(event.type in REVERSED_TYPES for event in claim.events) and claim.rereads <= 1
+    checking = went_back and await tx.top_ups.check(customer.id) and claim.rereads == 0
+    doubted = checking or (_contradicted(claim, customer) and claim.rereads < len(REREADS_S))
     if not doubted:
         await _handle(tx, claim, at)
     await tx.subjects.settle(

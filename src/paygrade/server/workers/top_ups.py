@@ -6,6 +6,9 @@ amount on it, finalize it, pay it. What a step found is saved before the next on
 saved is seen by the next look, and one that is taken twice has an idempotency key of the top-up's to be the same. An
 invoice is paid once, whoever asks; the units are granted in the transaction that notes it as paid.
 
+A purchase that was paid is looked at again when something happened to a payment of its customer: of what went back of
+its money the units are taken back that are left, as the policy says, and are given again when a dispute is won.
+
 Laws: the provider is asked only for an order that is written down; units are granted if and only if an invoice was
 paid, once for each top-up; a top-up that comes to nothing leaves no invoice behind that could still be paid.
 """
@@ -18,12 +21,12 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.providers.port import Charging
-from paygrade.server.operations.usage.grants import grant_units
+from paygrade.server.operations.usage.grants import grant_units, take_back
 from paygrade.server.workers.claims import Queue, give_back
 from paygrade.usage.balances import Grant
 from paygrade.usage.entries import digest
 from paygrade.usage.provider_reports import payer
-from paygrade.usage.top_ups import Bill, Order
+from paygrade.usage.top_ups import Bill, Order, to_take_back
 from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -43,11 +46,13 @@ STEPS_MAX = 12
 
 TOP_UPS: "Queue[SavedTopUp]" = Queue("top_up", lambda tx: tx.top_ups, ("account", "credit", "id"), LEASE_S)
 
-Outcome = Literal["paid", "failed", "waits", "paused", "overtaken"]
+Outcome = Literal["paid", "failed", "waits", "paused", "overtaken", "checked"]
 
 
 async def buy_top_up(store: "Store", provider: Charging, clock: "Clock", claimed: "SavedTopUp") -> Outcome:
-    """Advance a claimed top-up to its end, or to where it has to wait."""
+    """Advance a claimed top-up to its end, or to where it has to wait; one that was paid is looked at again."""
+    if claimed.state == "paid":
+        return await check_returned(store, provider, claimed, at=clock.now())
     for _ in range(STEPS_MAX):
         order = await prepare(store, claimed, at=clock.now())
         if not isinstance(order, Order):
@@ -80,11 +85,15 @@ async def prepare(store: "Store", claimed: "SavedTopUp", *, at: datetime) -> Ord
             held = replace(held, reason="not_charged_in_time")
         await tx.top_ups.save(held, lease_s=LEASE_S)
     assert held.customer is not None
+    return _order(held)
+
+
+def _order(held: "SavedTopUp") -> Order:
     return Order(
         id=held.id,
         round=held.round,
         account=held.account,
-        customer=held.customer,
+        customer=held.customer or "",
         description=f"{held.units} {held.credit}",
         amount=held.amount,
         currency=held.currency,
@@ -93,6 +102,33 @@ async def prepare(store: "Store", claimed: "SavedTopUp", *, at: datetime) -> Ord
         declined=held.reason is not None,
         tries=held.attempts,
     )
+
+
+async def check_returned(store: "Store", provider: Charging, claimed: "SavedTopUp", *, at: datetime) -> Outcome:
+    """Look what went back of the money of a purchase, and take units back or give them again."""
+    try:
+        returned = await asyncio.to_thread(provider.returned, _order(claimed))
+    except Unavailable as error:
+        return await _pause(store, claimed, error)
+    async with store.transaction() as tx:
+        held = await tx.top_ups.lock(claimed)
+        if held is None:
+            return "overtaken"
+        policy = (await tx.catalogs.in_force()).policies.top_ups.get(held.credit)
+        taken = await take_back(
+            tx,
+            account=held.account,
+            pool=held.credit,
+            id=held.id,
+            units=to_take_back(held, returned, policy),
+            taken=held.taken_back,
+            number=claimed.fence,
+            at=at,
+        )
+        gone = returned.refunded + returned.disputed
+        checked = replace(held, to_check=False, reversed=gone, taken_back=taken, error=None, attempts=0)
+        await tx.top_ups.save(checked)
+    return "checked"
 
 
 async def note(store: "Store", claimed: "SavedTopUp", bill: Bill, *, at: datetime) -> Outcome | None:

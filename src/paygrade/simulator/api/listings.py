@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paygrade.simulator import forms
+from paygrade.simulator import errors, forms
 from paygrade.simulator.api.reading import LIST_FIELDS, Test, filters, page
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import thin_events as thin
@@ -34,6 +34,17 @@ def retrieving(kind: str) -> HandlerOfOne:
         return world.get(kind, id)
 
     return retrieve
+
+
+def retrieve_account(world: World, params: Json) -> Json:
+    forms.check_known(params, frozenset({"expand"}))
+    return world.account
+
+
+def retrieve_account_by_id(world: World, id: str, params: Json) -> Json:
+    if id != world.account["id"]:
+        raise errors.missing(kind="account", id=id)
+    return retrieve_account(world, params)
 
 
 def listing(kind: str, path: str, names: dict[str, Callable[[Json], object]], *, owner: str | None = None) -> Handler:
@@ -174,7 +185,7 @@ def retrieve_thin_event(world: World, id: str, _params: Json) -> Json:
 
 def list_customer_payment_methods(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, LIST_FIELDS | {"type"})
-    world.live_customer(id)
+    world.live_customer(id, param="id")
     keep = _attached(id, params)
     url = f"/v1/customers/{id}/payment_methods"
     return page(world, f"payment_method/{id}", params, url=url, keep=keep)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
+
 from paygrade.simulator import errors, forms
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
@@ -103,7 +105,8 @@ def _expand(world: World, thing: Json, paths: list[list[str]]) -> Json:
         tails = [path[1:] for path in paths if path[0] == head and len(path) > 1]
         asked_itself = any(path == [head] for path in paths) or bool(tails)
         if extra := EXTRA_FIELDS.get((thing.get("object", ""), head)):
-            result[head] = _follow(world, extra(world, thing), tails)
+            if (value := extra(world, thing)) is not msgspec.UNSET:
+                result[head] = _follow(world, value, tails)
         elif head in result and asked_itself:
             result[head] = _follow(world, result[head], tails, name=head)
         elif "object" in thing:
@@ -164,11 +167,35 @@ def _tax(_world: World, _customer: Json) -> Json:
     }
 
 
+def _nothing(_world: World, _thing: Json) -> Any:
+    """A field that only other kinds of the object have, such as the tiers of tiered prices."""
+    return msgspec.UNSET
+
+
+def _in_its_currency(_world: World, price: Json) -> Json:
+    """Each currency of a price with what it costs in it; the simulator's prices have one."""
+    names = ("custom_unit_amount", "tax_behavior", "unit_amount", "unit_amount_decimal")
+    return {price["currency"]: {name: price[name] for name in names}}
+
+
+def _none_of_a_customer(what: str) -> Callable[[World, Json], Json]:
+    return lambda _world, customer: _list_of([], f"/v1/customers/{customer['id']}/{what}")
+
+
+# Fields an object has only when they are asked for (Stripe docs: expand, includable properties).
 EXTRA_FIELDS: dict[tuple[str, str], Callable[[World, Json], Any]] = {
     ("invoice", "payments"): _payments,
     ("invoice", "confirmation_secret"): _confirmation_secret,
     ("customer", "subscriptions"): _subscriptions,
     ("customer", "tax"): _tax,
     ("customer", "invoice_credit_balance"): lambda _world, _customer: {},
+    ("customer", "sources"): _none_of_a_customer("sources"),
+    ("customer", "tax_ids"): _none_of_a_customer("tax_ids"),
+    ("customer", "cash_balance"): lambda _world, _customer: None,
+    ("price", "currency_options"): _in_its_currency,
+    ("price", "tiers"): _nothing,
+    ("plan", "tiers"): _nothing,
+    ("coupon", "applies_to"): lambda _world, coupon: coupon.get("applies_to", msgspec.UNSET),
+    ("coupon", "currency_options"): _nothing,
     ("charge", "refunds"): _refunds,
 }

@@ -43,6 +43,7 @@ def _bound(handler: HandlerOfOne, id: str) -> Handler:
 
 
 OF_A_KIND: dict[tuple[str, str], Handler] = {
+    ("GET", "/v1/account"): listings.retrieve_account,
     ("GET", "/v1/customers"): listings.list_customers,
     ("POST", "/v1/customers"): customers.create_customer,
     ("GET", "/v1/payment_methods"): listings.list_payment_methods,
@@ -82,6 +83,7 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("GET", "/v1/events"): listings.list_events,
 }
 _ONE: list[tuple[str, str, HandlerOfOne]] = [
+    ("GET", "/v1/accounts/{id}", listings.retrieve_account_by_id),
     ("GET", "/v1/customers/{id}", listings.retrieving("customer")),
     ("POST", "/v1/customers/{id}", customers.update_customer),
     ("DELETE", "/v1/customers/{id}", customers.delete_customer),
@@ -113,6 +115,7 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("DELETE", "/v1/invoiceitems/{id}", invoice_items.delete),
     ("GET", "/v1/invoice_payments/{id}", listings.retrieving("invoice_payment")),
     ("GET", "/v1/payment_intents/{id}", listings.retrieving("payment_intent")),
+    ("POST", "/v1/payment_intents/{id}/confirm", invoice_requests.confirm_payment),
     ("GET", "/v1/charges/{id}", listings.retrieving("charge")),
     ("GET", "/v1/balance_transactions/{id}", listings.retrieving("balance_transaction")),
     ("GET", METERS + "/{id}", listings.retrieving(meters.KIND)),

@@ -121,6 +121,7 @@ def _set_plain_fields(subscription: Json, params: Json, *, payment_method: str |
         subscription["default_payment_method"] = payment_method
     subs.set_collection(subscription, params)
     subs.set_trial_settings(subscription, params)
+    subs.set_payment_settings(subscription, params)
     subs.set_cancellation_details(subscription, params)
     if "pause_collection" in params:
         subscription["pause_collection"] = _read_collection_pause(params)
@@ -274,6 +275,8 @@ def _place_on_grid(subscription: Json, before: list[Json], after: list[Json], *,
     """Give new items, and those with a new interval, the period around this instant as the anchor counts."""
     old = {item["id"]: item for item in before}
     anchor = subscription["billing_cycle_anchor"]
+    if any(item["current_period_end"] <= at for item in before):
+        at -= 1  # a phase that begins as the period ends: the renewal comes after it and bills what is new, too
     for item in after:
         known = old.get(item["id"])
         if known is not None and _every(item["price"]) == _every(known["price"]):
@@ -305,9 +308,8 @@ def _failure_ahead(
 
 
 def _bill(world: World, subscription: Json, change: Change, *, behavior: str) -> None:
-    waiting = world.pending_lines.setdefault(subscription["id"], [])
-    waiting.extend(change.lines)
-    if not change.bill_now or not waiting:
+    world.await_invoice(subscription["id"], change.lines)
+    if not change.bill_now or not world.pending_lines[subscription["id"]]:
         return
     invoice = _draft(world, subscription)
     if subscription["collection_method"] == "send_invoice":
@@ -323,7 +325,7 @@ def _bill(world: World, subscription: Json, change: Change, *, behavior: str) ->
 def _hold(world: World, subscription: Json, change: Change, params: Json, discounted: list[Json] | None) -> None:
     """Keep the change back until its invoice is paid: for 23 hours at most, and not into the next period."""
     debits = {item["id"]: debit for item in change.items if (debit := world.debits.get(item["id"]))}
-    world.pending_lines.setdefault(subscription["id"], []).extend(change.lines)
+    world.await_invoice(subscription["id"], change.lines)
     period_end = min(item["current_period_end"] for item in subscription["items"]["data"])
     expires_at = min(world.at + renewals.PAYMENT_WINDOW_S, period_end)
     subscription["pending_update"] = {

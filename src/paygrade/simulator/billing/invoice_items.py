@@ -38,7 +38,7 @@ def create(world: World, params: Json) -> Json:
         raise errors.invalid("invoice", "The invoice belongs to another customer.")
     forms.read_required(params, "amount")
     quantity = forms.read_int(params, "quantity") or 1
-    currency = forms.read_text(params, "currency") or customer["currency"]
+    currency = forms.read_currency(params) if params.get("currency") else customer["currency"]
     if currency is None:
         raise errors.missing_parameter("currency")
     if invoice is not None and invoice["currency"] != currency:
@@ -49,7 +49,7 @@ def create(world: World, params: Json) -> Json:
         at=world.at,
         customer=customer,
         amount=forms.read_int(params, "amount") or 0,
-        currency=currency.lower(),
+        currency=currency,
         quantity=quantity,
         description=forms.read_text(params, "description") or None,
         discountable=forms.read_bool(params, "discountable") is not False,

@@ -232,10 +232,21 @@ def set_paid(world: World, invoice: Json, *, attempted: bool, counts: bool = Fal
             amount_remaining=0,
         )
         invoice["status_transitions"]["paid_at"] = world.at
+    _save_payment_method(world, invoice)
     world.emit("invoice.paid", invoice)
     world.emit("invoice.payment_succeeded", invoice)
     _note_delinquency(world, invoice)
     lifecycle.follow_settled(world, invoice)
+
+
+def _save_payment_method(world: World, invoice: Json) -> None:
+    """Make the card that paid the subscription's own, if it asks for that (`save_default_payment_method`)."""
+    subscription, payment = lifecycle.subscription_of(world, invoice), payments.payment_of(world, invoice)
+    if subscription is None or payment is None or payment[1]["status"] != "succeeded":
+        return
+    if subscription["payment_settings"]["save_default_payment_method"] == "on_subscription":
+        with world.changing(subscription):
+            subscription["default_payment_method"] = payment[1]["payment_method"]
 
 
 def _note_failure(world: World, invoice: Json, *, automatic: bool) -> bool:

@@ -94,7 +94,7 @@ def end(world: World, subscription: Json, *, reason: str | None = None) -> None:
     subscription["status"] = "canceled"
     subscription["ended_at"] = world.at
     subscription["canceled_at"] = subscription["canceled_at"] or world.at
-    subscription["status_details"] = None
+    subscription.pop("status_details", None)
     if reason is not None and subscription["cancellation_details"]["reason"] is None:
         subscription["cancellation_details"]["reason"] = reason
     world.resumptions.pop(subscription["id"], None)
@@ -191,7 +191,7 @@ def adopt(world: World, subscription: Json, change: Change) -> None:
     elif change.trial_ends:
         subscription.update(status="active", trial_end=world.at)
     if subscription["cancel_at_period_end"]:
-        subscription["cancel_at"] = max(item["current_period_end"] for item in change.items)
+        subscription["cancel_at"] = min(item["current_period_end"] for item in change.items)
         world.schedule(subscription["cancel_at"], "cancel", subscription["id"])
     schedule_renewal(world, subscription)
 
@@ -219,7 +219,7 @@ def _follow_resumption(world: World, subscription: Json, *, settled: bool) -> No
 
 def _set_status(world: World, subscription: Json, status: str) -> None:
     subscription["status"] = status
-    subscription["status_details"] = None
+    subscription.pop("status_details", None)
     if status == "incomplete_expired":
         subscription["ended_at"] = world.at
 

@@ -79,7 +79,7 @@ def credit_line(world: World, subscription: Json, item: Json, *, at: int) -> Jso
     else:
         amount = _prorated(world, subscription, item, part=end - at, whole=end - start)
     line = _proration(world, item, amount=-amount, period=(at, end), word="Unused")
-    if debit is not None:
+    if debit is not None and debit.invoice is not None:
         details = line["parent"]["subscription_item_details"]["proration_details"]
         details["credited_items"] = {"invoice": debit.invoice, "invoice_line_items": [debit.line]}
     return line

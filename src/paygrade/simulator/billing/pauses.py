@@ -31,7 +31,7 @@ def pause(world: World, id: str, params: Json) -> Json:
         raise errors.invalid("subscription", f"A subscription that is {subscription['status']} cannot be paused.")
     credits = _unused(world, subscription, params)
     invoicing = forms.read_choice(params, "invoicing_behavior", ("invoice", "pending_invoice_item"))
-    world.pending_lines.setdefault(id, []).extend(credits)
+    world.await_invoice(id, credits)
     if invoicing == "invoice" and world.pending_lines[id]:
         waiting = world.pending_lines.pop(id)
         period = (subscription["items"]["data"][0]["current_period_start"], world.at)

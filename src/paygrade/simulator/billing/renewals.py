@@ -31,6 +31,7 @@ def end_trial(world: World, subscription: Json) -> None:
     customer = world.objects[subscription["customer"]]
     payer = payments.card_for(world, customer=customer, subscription=subscription)
     behavior = subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
+    # Stripe documents this setting by the payment method alone, with no word on prices of zero: they count alike here.
     if payer is None and subscription["collection_method"] == "charge_automatically":
         if behavior == "cancel":
             lifecycle.end(world, subscription, reason="payment_failed")

@@ -29,8 +29,11 @@ COLLECTION_METHODS = ("charge_automatically", "send_invoice")
 ITEM_FIELDS = frozenset({"price", "plan", "quantity", "metadata"})
 
 # Accepted and without effect here: they change how money is collected, not what the subscription is.
-IGNORED = frozenset({"off_session", "payment_settings", "automatic_tax", "invoice_settings", "expand"})
+IGNORED = frozenset({"off_session", "expand"})
 SHARED = IGNORED | {
+    "automatic_tax",
+    "invoice_settings",
+    "payment_settings",
     "cancel_at",
     "cancel_at_period_end",
     "collection_method",
@@ -95,7 +98,7 @@ def cancel(world: World, id: str, params: Json) -> Json:
     if prorate:
         items = subscription["items"]["data"]
         credits = [lines.credit_line(world, subscription, item, at=world.at) for item in items]
-        world.pending_lines.setdefault(id, []).extend(filter(None, credits))
+        world.await_invoice(id, list(filter(None, credits)))
     waiting = world.pending_lines.get(id)
     if invoice_now and waiting:
         del world.pending_lines[id]
@@ -170,13 +173,16 @@ def refuse_unlike_items(items: list[Json], *, flexible: bool) -> None:
 
 
 def set_cancellation(world: World, subscription: Json, params: Json) -> None:
-    """Read `cancel_at` and `cancel_at_period_end`; the end of the last item's period is the period's end."""
+    """Read `cancel_at` and `cancel_at_period_end`, which means the first item whose period ends.
+
+    (Stripe changelog 2025-07-30: with mixed intervals it "always resolves to the earliest item period end".)
+    """
     ends = [item["current_period_end"] for item in subscription["items"]["data"]]
     flag, moment = forms.read_bool(params, "cancel_at_period_end"), forms.read_text(params, "cancel_at")
     if flag and moment:
         raise errors.invalid("cancel_at", "Set either `cancel_at` or `cancel_at_period_end`.")
     if flag:
-        _plan_end(world, subscription, max(ends), at_period_end=True)
+        _plan_end(world, subscription, min(ends), at_period_end=True)
     elif moment in ("min_period_end", "max_period_end"):
         _plan_end(world, subscription, (min if moment.startswith("min") else max)(ends), at_period_end=False)
     elif moment:
@@ -210,7 +216,29 @@ def set_trial_settings(subscription: Json, params: Json) -> None:
     wanted = forms.read_object(forms.read_object(params, "trial_settings"), "end_behavior")
     choices = ("cancel", "create_invoice", "pause")
     if behavior := forms.read_choice(wanted, "missing_payment_method", choices):
-        subscription["trial_settings"] = {"end_behavior": {"missing_payment_method": behavior}}
+        subscription["trial_settings"] = subscription_shapes.trial_settings(behavior)
+
+
+def set_payment_settings(subscription: Json, params: Json) -> None:
+    """Set how invoices are paid and what is on them; what we lack is refused rather than left out in silence."""
+    if forms.read_bool(forms.read_object(params, "automatic_tax"), "enabled"):
+        raise errors.invalid("automatic_tax[enabled]", "The simulator has no taxes; leave `automatic_tax` out.")
+    paying = forms.read_object(params, "payment_settings")
+    forms.check_known(
+        paying, frozenset({"payment_method_types", "save_default_payment_method"}), within="payment_settings"
+    )
+    saving = forms.read_choice(paying, "save_default_payment_method", ("off", "on_subscription"))
+    if saving is not None:
+        subscription["payment_settings"]["save_default_payment_method"] = saving
+    if "payment_method_types" in paying:
+        types = forms.read_list(paying, "payment_method_types")
+        if set(types) - {"card"}:
+            raise errors.invalid("payment_settings[payment_method_types]", "The simulator takes cards only.")
+        subscription["payment_settings"]["payment_method_types"] = types or None
+    printed = forms.read_object(params, "invoice_settings")
+    forms.check_known(printed, frozenset({"description", "footer"}), within="invoice_settings")
+    for name in printed:
+        subscription["invoice_settings"][name] = forms.read_text(printed, name) or None
 
 
 def set_collection(subscription: Json, params: Json) -> None:
@@ -249,6 +277,7 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
     )
     set_collection(subscription, params)
     set_trial_settings(subscription, params)
+    set_payment_settings(subscription, params)
     return subscription
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import lifecycle
 from paygrade.simulator.forms import Json
@@ -10,6 +12,7 @@ from paygrade.simulator.shapes import customers as customer_shapes
 from paygrade.simulator.state.cards import magic_card
 from paygrade.simulator.world import World
 
+EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 TEXTS = ("name", "email", "description", "phone")
 CUSTOMER_FIELDS = frozenset(
     {*TEXTS, "address", "balance", "invoice_settings", "metadata", "preferred_locales", "shipping", "expand"}
@@ -20,6 +23,7 @@ PAYMENT_METHOD_FIELDS = frozenset({"type", "card", "metadata", "billing_details"
 
 def create_customer(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
+    _refuse_email(params)
     prefix = world.new_id("p", length=8)[2:].upper()
     clock = _read_clock(world, params)
     customer = customer_shapes.customer(id=world.new_id("cus", length=14), at=world.at, prefix=prefix, test_clock=clock)
@@ -34,6 +38,12 @@ def create_customer(world: World, params: Json) -> Json:
     return customer
 
 
+def _refuse_email(params: Json) -> None:
+    email = forms.read_text(params, "email")
+    if email and not EMAIL.fullmatch(email):
+        raise errors.invalid("email", f"Invalid email address: {email}", code="email_invalid")
+
+
 def _read_clock(world: World, params: Json) -> str | None:
     id = forms.read_text(params, "test_clock") or None
     return id and str(world.get("test_helpers.test_clock", id, param="test_clock")["id"])
@@ -41,7 +51,8 @@ def _read_clock(world: World, params: Json) -> str | None:
 
 def update_customer(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, CUSTOMER_FIELDS)
-    customer = world.live_customer(id)
+    _refuse_email(params)
+    customer = world.live_customer(id, param="id")
     with world.changing(customer):
         _set_customer(world, customer, params)
     return customer
@@ -50,7 +61,7 @@ def update_customer(world: World, id: str, params: Json) -> Json:
 def delete_customer(world: World, id: str, params: Json) -> Json:
     """Delete a customer: subscriptions end at once, and only a stub stays behind."""
     forms.check_known(params, frozenset({"expand"}))
-    customer = world.live_customer(id)
+    customer = world.live_customer(id, param="id")
     return lifecycle.delete_customer(world, customer)
 
 
@@ -94,7 +105,7 @@ def create_payment_method(world: World, params: Json) -> Json:
 def attach_payment_method(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, frozenset({"customer", "expand"}))
     customer = world.live_customer(forms.read_required(params, "customer"))
-    return payments.attach(world, id, customer=customer, param="payment_method")
+    return payments.attach(world, id, customer=customer, param="id")
 
 
 def detach_payment_method(world: World, id: str, params: Json) -> Json:

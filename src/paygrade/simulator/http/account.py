@@ -15,6 +15,7 @@ from paygrade.simulator.delivery.deliveries import Deliveries
 from paygrade.simulator.delivery.lag import Replica
 from paygrade.simulator.delivery.weather import Mishap, Skies, Weather
 from paygrade.simulator.engine import Engine
+from paygrade.simulator.http.followers import Followers
 
 CLOCK_ADVANCE_S = 0.2  # how long a test clock is seen advancing if nobody looks
 
@@ -29,6 +30,7 @@ class Account:
             now=lambda: self.now,
             note=lambda event, pending: self.engine.note_webhooks(event, pending=pending),
         )
+        self.followers = Followers()
         self.weather = Weather()
         self._skies = Skies(seed)
         self._replica = Replica()
@@ -49,10 +51,9 @@ class Account:
         self.hand_out()
 
     def advance_to(self, instant: datetime) -> None:
-        """Move the clock; raises ValueError if that is into the past."""
+        """Move the clock, and let all that falls due happen; raises ValueError if that is into the past."""
         self.engine.advance_to(instant)
         self._offset = self.engine.now - datetime.now(UTC)
-        self.catch_up()
         self._moved.set()
 
     def set_running(self, running: bool) -> None:
@@ -66,6 +67,7 @@ class Account:
         self._ticker = asyncio.create_task(self._tick(), name="simulator clock")
 
     async def close(self) -> None:
+        self.followers.close()
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)

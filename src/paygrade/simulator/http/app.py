@@ -1,7 +1,8 @@
 """The simulator over HTTP: Stripe's API under `/v1/`, its controls under `/_simulator/`, a page at `/`.
 
 Laws. Everything due has happened before a request is answered. Webhooks leave after the answer, never within
-it. The clock runs with real time plus what it was advanced by, or stands still if it was given a start.
+it. The clock runs with real time plus what it was advanced by, or stands still if it was given a start. No web page
+of another origin gets anything done.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from paygrade.simulator import errors, forms
 from paygrade.simulator.delivery.weather import RETRY_AFTER_S, Mishap
 from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
-from paygrade.simulator.http import controls, overview
+from paygrade.simulator.http import controls, origins, overview
 from paygrade.simulator.http.account import Account
+from paygrade.simulator.http.followers import Gone
 
 # The ASGI protocol's own types are open mappings.
 Scope = dict[str, Any]
@@ -69,6 +71,9 @@ class Simulator:
         path, method = scope["path"], scope["method"]
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
         query = scope["query_string"].decode()
+        if why := origins.refusal(headers):
+            await _send(send, status=403, content=controls.problem(why), type="application/json")
+            return
         if path == "/" and method == "GET":
             page = overview.render(self.account)
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")
@@ -76,7 +81,8 @@ class Simulator:
         if path.startswith("/_simulator/"):
             # Who has the answer to a request may flush before that request's own task comes to hand out its events.
             self.account.hand_out()
-            response = await controls.answer(self.account, method, path.removeprefix("/_simulator/"), body)
+            what = path.removeprefix("/_simulator/")
+            response = await controls.answer(self.account, method, what, query=query, body=body, gone=_gone(receive))
             status, content, extra = response.status, msgspec.json.encode(response.body), response.headers
         else:
             mishap = self.account.meet_weather()
@@ -145,14 +151,21 @@ async def _read_body(receive: Receive) -> bytes:
             return body
 
 
+def _gone(receive: Receive) -> Gone:
+    async def gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    return gone
+
+
 async def _hang(receive: Receive, send: Send, *, for_s: float) -> None:
     """Begin an answer that never comes, then leave it: the server closes the connection."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"1000000")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     try:
         async with asyncio.timeout(for_s):
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await _gone(receive)()
     except TimeoutError:
         return
 

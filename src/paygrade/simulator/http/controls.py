@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -13,15 +14,18 @@ from paygrade.simulator.delivery.weather import parse_weather
 from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
 from paygrade.simulator.http.account import Account
+from paygrade.simulator.http.followers import Gone
 from paygrade.values.periods import parse_duration, parse_instant
 
 
-async def answer(account: Account, method: str, what: str, body: bytes) -> Response:
+async def answer(account: Account, method: str, what: str, *, query: str, body: bytes, gone: Gone) -> Response:
     handler = CONTROLS.get((method, what))
     if handler is None:
         known = ", ".join(f"{m} /_simulator/{name}" for m, name in CONTROLS)
         return _told(404, f"no such control: {method} /_simulator/{what}; there are {known}")
     try:
+        if (method, what) == ("GET", "clock") and query:
+            await _wait_for_the_clock(account, dict(parse_qsl(query)), gone)
         wanted = msgspec.json.decode(body or b"{}", type=dict[str, Any])
         return Response(200, await handler(account, wanted))
     except (ValueError, msgspec.MsgspecError) as error:
@@ -37,7 +41,17 @@ async def show_clock(account: Account, _wanted: Json) -> Json:
         "now": text.replace("+00:00", "Z"),
         "running": account.running,
         "seed": account.seed,
+        "version": account.followers.version,
     }
+
+
+async def _wait_for_the_clock(account: Account, wanted: Json, gone: Gone) -> None:
+    """Hold a follower's request until the clock has moved on from the version it has seen."""
+    _check_keys(wanted, "follower", "after")
+    name, after = wanted.get("follower", ""), wanted.get("after", "")
+    if not 1 <= len(name) <= 64 or not after.isdecimal() or len(after) > 15:
+        raise ValueError("`follower` is a name of your own, `after` the version of the clock you have seen, or 0")
+    await account.followers.follow(name, after=int(after), gone=gone)
 
 
 async def move_clock(account: Account, wanted: Json) -> Json:
@@ -52,6 +66,8 @@ async def move_clock(account: Account, wanted: Json) -> Json:
         account.advance_to(parse_instant(str(wanted["to"])))
     if "running" in wanted:
         account.set_running(wanted["running"])
+    await account.followers.tell()
+    account.catch_up()
     return await show_clock(account, {})
 
 
@@ -131,6 +147,10 @@ CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
 def _check_keys(wanted: Json, *known: str) -> None:
     if unknown := set(wanted) - set(known):
         raise ValueError(f"unknown key `{min(unknown)}`; the keys are {', '.join(known)}")
+
+
+def problem(message: str) -> bytes:
+    return msgspec.json.encode(_told(400, message).body)
 
 
 def _told(status: int, message: str) -> Response:

@@ -30,7 +30,7 @@ def serve(
     app = create_app(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret, key=key)
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
     logging.getLogger("uvicorn.error").addFilter(_left_on_purpose)
-    uvicorn.Server(config).run()
+    _Server(config, app).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,13 @@ def running(
 ) -> Iterator[Running]:
     """Serve in a thread, on a free port unless told otherwise, until the block ends."""
     app = create_app(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret, key=key)
-    ready = threading.Event()
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
     logging.getLogger("uvicorn.error").addFilter(_left_on_purpose)
-    server = _Server(config, ready)
+    server = _Server(config, app)
     thread = threading.Thread(target=server.run, name="simulator", daemon=True)
     thread.start()
     try:
-        if not ready.wait(timeout=30) or not server.started:
+        if not server.ready.wait(timeout=30) or not server.started:
             raise RuntimeError(f"the simulator did not start on port {port}")
         bound = server.servers[0].sockets[0].getsockname()[1]
         yield Running(url=f"http://127.0.0.1:{bound}", key=key, secret=secret, simulator=app)
@@ -75,12 +74,18 @@ def _left_on_purpose(record: logging.LogRecord) -> bool:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
+    def __init__(self, config: uvicorn.Config, simulator: Simulator) -> None:
         super().__init__(config)
-        self._ready = ready
+        self.ready = threading.Event()
+        self._simulator = simulator
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         try:
             await super().startup(sockets)  # type: ignore[arg-type]
         finally:
-            self._ready.set()
+            self.ready.set()
+
+    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Let go of those who follow the clock first: uvicorn waits for requests under way."""
+        self._simulator.account.followers.close()
+        await super().shutdown(sockets)  # type: ignore[arg-type]

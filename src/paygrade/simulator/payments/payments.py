@@ -11,7 +11,7 @@ from paygrade.simulator import errors
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import customers as customer_shapes
 from paygrade.simulator.shapes import invoices as invoice_shapes
-from paygrade.simulator.state.cards import DECLINES, Card, magic_card
+from paygrade.simulator.state.cards import DECLINES, Card, is_of_another_kind, magic_card
 from paygrade.simulator.world import World
 
 NO_CARD_MESSAGE = (
@@ -26,6 +26,8 @@ def make_payment_method(world: World, card: Card, *, customer: str | None) -> Js
         last4=card.last4,
         fingerprint=f"simulated{card.last4:>07}",
         exp_year=world.now.year + 3,
+        country=card.country,
+        cvc_check=card.cvc_check,
     )
     payment_method = customer_shapes.payment_method(id=world.new_id("pm"), at=world.at, card=shape, customer=customer)
     world.cards[payment_method["id"]] = card
@@ -35,6 +37,8 @@ def make_payment_method(world: World, card: Card, *, customer: str | None) -> Js
 def attach(world: World, id: str, *, customer: Json, param: str) -> Json:
     """Attach a payment method; a magic id makes a new one for this customer, as at Stripe."""
     magic = magic_card(id)
+    if is_of_another_kind(id):
+        raise errors.invalid(param, f"The simulator knows cards only: `{id}` is a test id of another kind.")
     known = None if magic else world.get("payment_method", id, param=param)
     card = magic or world.cards[id]
     if not card.attaches:

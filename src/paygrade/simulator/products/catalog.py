@@ -45,7 +45,8 @@ PRICE_FIELDS = frozenset(
 PRICE_UPDATE_FIELDS = frozenset(
     ["active", "lookup_key", "transfer_lookup_key", "metadata", "nickname", "tax_behavior", "expand"]
 )
-INTERVALS = ("day", "week", "month", "year")
+INTERVALS_MAX = {"day": 1095, "week": 156, "month": 36, "year": 3}  # Stripe docs: create a price: three years
+INTERVALS = tuple(INTERVALS_MAX)
 USAGE_TYPES = ("licensed", "metered")
 
 
@@ -83,7 +84,7 @@ def _set_product(product: Json, params: Json) -> None:
 
 def create_price(world: World, params: Json) -> Json:
     forms.check_known(params, PRICE_FIELDS)
-    currency = forms.read_required(params, "currency").lower()
+    currency = forms.read_currency(params)
     amount = _read_amount(params)
     recurring = _read_recurring(world, params)
     product = _read_product(world, params)
@@ -154,6 +155,9 @@ def _read_recurring(world: World, params: Json) -> Json | None:
             raise errors.invalid("recurring[meter]", "A meter goes with `usage_type=metered`.")
     if count is not None and count < 1:
         raise errors.invalid("recurring[interval_count]", "This value must be greater than or equal to 1.")
+    if count is not None and count > INTERVALS_MAX[interval]:
+        message = f"The interval can be at most three years: {INTERVALS_MAX[interval]} × {interval}."
+        raise errors.invalid("recurring[interval_count]", message)
     return product_shapes.recurring(
         interval=interval,
         interval_count=count or 1,

@@ -48,7 +48,7 @@ def create_coupon(world: World, params: Json) -> Json:
         at=world.at,
         amount_off=amount,
         percent_off=percent,
-        currency=forms.read_required(params, "currency").lower() if amount is not None else None,
+        currency=forms.read_currency(params) if amount is not None else None,
         duration=duration,
         duration_in_months=months,
         max_redemptions=forms.read_int(params, "max_redemptions"),

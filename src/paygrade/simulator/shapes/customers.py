@@ -48,11 +48,11 @@ def customer(*, id: str, at: int, prefix: str, **known: Any) -> Json:
     }
 
 
-def card(*, brand: str, last4: str, fingerprint: str, exp_year: int) -> Json:
+def card(*, brand: str, last4: str, fingerprint: str, exp_year: int, country: str, cvc_check: str) -> Json:
     return {
         "brand": brand,
-        "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
-        "country": "US",
+        "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": cvc_check},
+        "country": country,
         "display_brand": brand,
         "exp_month": 12,
         "exp_year": exp_year,

@@ -261,6 +261,7 @@ def payment_intent(*, id: str, at: int, invoice: Json, secret: str, description:
     return {
         "id": id,
         "object": "payment_intent",
+        "allowed_payment_method_types": None,
         "amount": invoice["amount_due"],
         "amount_capturable": 0,
         "amount_details": {"tip": {}},
@@ -282,6 +283,7 @@ def payment_intent(*, id: str, at: int, invoice: Json, secret: str, description:
         "last_payment_error": None,
         "latest_charge": None,
         "livemode": False,
+        "managed_payments": None,
         "metadata": {},
         "next_action": None,
         "on_behalf_of": None,
@@ -297,6 +299,7 @@ def payment_intent(*, id: str, at: int, invoice: Json, secret: str, description:
             }
         },
         "payment_method_types": ["card"],
+        "payment_record": None,
         "processing": None,
         "receipt_email": None,
         "review": None,
@@ -390,6 +393,7 @@ def _charged_card(card: Json, *, amount: int | None) -> Json:
         "brand": card["brand"],
         "checks": card["checks"],
         "country": card["country"],
+        "electronic_commerce_indicator": None,
         "exp_month": card["exp_month"],
         "exp_year": card["exp_year"],
         "extended_authorization": {"status": "disabled"},
@@ -406,6 +410,7 @@ def _charged_card(card: Json, *, amount: int | None) -> Json:
         "overcapture": {"maximum_amount_capturable": amount or 0, "status": "unavailable"},
         "regulated_status": card["regulated_status"],
         "three_d_secure": None,
+        "transaction_link_id": None,
         "wallet": None,
     }
 

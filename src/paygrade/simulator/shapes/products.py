@@ -24,6 +24,7 @@ def product(*, id: str, at: int, name: str, **known: Any) -> Json:
         "shippable": None,
         "statement_descriptor": None,
         "tax_code": None,
+        "tax_details": None,
         "type": "service",
         "unit_label": None,
         "updated": at,

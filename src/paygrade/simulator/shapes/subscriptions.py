@@ -22,7 +22,7 @@ def subscription(*, id: str, at: int, customer: str, currency: str, billing_mode
         "cancel_at": None,
         "cancel_at_period_end": False,
         "canceled_at": None,
-        "cancellation_details": {"comment": None, "feedback": None, "reason": None},
+        "cancellation_details": {"comment": None, "feedback": None, "feedback_option": None, "reason": None},
         "collection_method": "charge_automatically",
         "created": at,
         "currency": currency,
@@ -35,7 +35,13 @@ def subscription(*, id: str, at: int, customer: str, currency: str, billing_mode
         "description": None,
         "discounts": [],
         "ended_at": None,
-        "invoice_settings": {"account_tax_ids": None, "issuer": {"type": "self"}},
+        "invoice_settings": {
+            "account_tax_ids": None,
+            "custom_fields": None,
+            "description": None,
+            "footer": None,
+            "issuer": {"type": "self"},
+        },
         "items": {
             "object": "list",
             "data": [],
@@ -62,14 +68,17 @@ def subscription(*, id: str, at: int, customer: str, currency: str, billing_mode
         "schedule": None,
         "start_date": at,
         "status": "incomplete",
-        "status_details": None,
         "test_clock": None,
         "transfer_data": None,
         "trial_end": None,
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        "trial_settings": trial_settings("create_invoice"),
         "trial_start": None,
         **known,
     }
+
+
+def trial_settings(missing_payment_method: str) -> Json:
+    return {"end_behavior": {"billing_cycle_anchor": "now", "missing_payment_method": missing_payment_method}}
 
 
 def billing_mode(*, type: str, at: int) -> Json:
@@ -79,7 +88,7 @@ def billing_mode(*, type: str, at: int) -> Json:
 
 
 def paused(*, at: int, reason: str) -> Json:
-    """A subscription's `status_details` while it is paused."""
+    """A subscription's `status_details` while it is paused; it has none in any other status."""
     return {"paused": {"subscription": {"type": reason}, "transitioned_at": at, "type": "subscription"}}
 
 

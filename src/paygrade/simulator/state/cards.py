@@ -14,29 +14,87 @@ class Card:
     authenticates: bool = False  # the customer must confirm every charge
     disputes_as: str | None = None  # the reason every charge is disputed for
     inquires: bool = False  # the dispute is only an inquiry
+    country: str = "US"
+    cvc_check: str = "pass"
 
 
 MAGIC_CARDS = {
     "visa": Card("visa", "4242"),
+    "us": Card("visa", "4242"),
+    "at": Card("visa", "0008", country="AT"),
+    "au": Card("visa", "0006", country="AU"),
+    "be": Card("visa", "0004", country="BE"),
+    "br": Card("visa", "0002", country="BR"),
+    "ca": Card("visa", "0000", country="CA"),
+    "ch": Card("visa", "0009", country="CH"),
+    "de": Card("visa", "0016", country="DE"),
+    "es": Card("visa", "0007", country="ES"),
+    "fr": Card("visa", "0003", country="FR"),
+    "gb": Card("visa", "0000", country="GB"),
+    "ie": Card("visa", "0005", country="IE"),
+    "in": Card("visa", "0008", country="IN"),
+    "it": Card("visa", "0008", country="IT"),
+    "jp": Card("visa", "0003", country="JP"),
+    "mx": Card("visa", "8001", country="MX"),
+    "nl": Card("visa", "0002", country="NL"),
+    "se": Card("visa", "0008", country="SE"),
     "visa_debit": Card("visa", "5556"),
     "mastercard": Card("mastercard", "4444"),
     "amex": Card("amex", "8431"),
     "discover": Card("discover", "1117"),
+    "mastercard_debit": Card("mastercard", "8210"),
+    "mastercard_prepaid": Card("mastercard", "5100"),
+    "diners": Card("diners", "0004"),
+    "jcb": Card("jcb", "0505"),
+    "unionpay": Card("unionpay", "0005"),
+    "bypassPending": Card("visa", "0077"),
+    "cvcCheckFail": Card("visa", "0101", cvc_check="fail"),
+    "refundFail": Card("visa", "5126"),
+    "riskLevelElevated": Card("visa", "9235"),
     "chargeCustomerFail": Card("visa", "0341", declines_with="generic_decline"),
     "chargeDeclined": Card("visa", "0002", declines_with="generic_decline", attaches=False),
     "chargeDeclinedInsufficientFunds": Card("visa", "9995", declines_with="insufficient_funds", attaches=False),
     "chargeDeclinedExpiredCard": Card("visa", "0069", declines_with="expired_card", attaches=False),
+    "chargeDeclinedLostCard": Card("visa", "9987", declines_with="lost_card", attaches=False),
+    "chargeDeclinedStolenCard": Card("visa", "9979", declines_with="stolen_card", attaches=False),
+    "chargeDeclinedIncorrectCvc": Card("visa", "0127", declines_with="incorrect_cvc", attaches=False),
+    "chargeDeclinedProcessingError": Card("visa", "0119", declines_with="processing_error", attaches=False),
+    "chargeDeclinedVelocityLimitExceeded": Card("visa", "6975", declines_with="card_velocity_exceeded", attaches=False),
+    "chargeDeclinedFraudulent": Card("visa", "0019", declines_with="fraudulent", attaches=False),
+    "threeDSecure2Required": Card("visa", "3220", authenticates=True),
+    "threeDSecureRequired": Card("visa", "3063", authenticates=True),
+    # Nobody sets cards up for later here, so this one asks for every charge.
+    "authenticationRequiredOnSetup": Card("visa", "3155", authenticates=True),
     "authenticationRequired": Card("visa", "3184", authenticates=True),
     "createDispute": Card("visa", "0259", disputes_as="fraudulent"),
     "createDisputeProductNotReceived": Card("visa", "2685", disputes_as="product_not_received"),
     "createDisputeInquiry": Card("visa", "1976", disputes_as="fraudulent", inquires=True),
 }
 
+OTHER_KINDS = frozenset({"usBankAccount", "acssDebit", "auBecsDebit", "bacsDebit", "sepaDebit"})
+
 DECLINES = {
     "generic_decline": ("card_declined", "Your card was declined."),
     "insufficient_funds": ("card_declined", "Your card has insufficient funds."),
     "expired_card": ("expired_card", "Your card has expired."),
+    "lost_card": ("card_declined", "Your card was declined."),
+    "stolen_card": ("card_declined", "Your card was declined."),
+    "fraudulent": ("card_declined", "Your card was declined."),
+    "card_velocity_exceeded": (
+        "card_declined",
+        "Your card was declined for making repeated attempts too frequently or exceeding its amount limit.",
+    ),
+    "incorrect_cvc": ("incorrect_cvc", "Your card's security code is incorrect."),
+    "processing_error": (
+        "processing_error",
+        "An error occurred while processing your card. Try again in a little bit.",
+    ),
 }
+
+
+def is_of_another_kind(id: str) -> bool:
+    """Tell whether an id is one of Stripe's for testing that is no card's: `pm_usBankAccount_success` and its like."""
+    return id.startswith("pm_") and id.split("_")[1] in OTHER_KINDS
 
 
 def magic_card(id: str) -> Card | None:

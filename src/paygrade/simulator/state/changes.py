@@ -15,7 +15,7 @@ class Debit:
     quantity: int
     period_start: int
     period_end: int
-    invoice: str
+    invoice: str | None  # None: the line still waits for its invoice
     line: str
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from litestar import delete, get, put
+from litestar import delete, get, post, put
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
@@ -12,6 +12,7 @@ from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
+from paygrade.server.operations.accounts.rebuild import Rebuilt, rebuild
 from paygrade.values import text as texts
 from paygrade.values.errors import Mistake, Refused
 
@@ -56,12 +57,21 @@ async def put_account(account: FromPath[str], request: HttpRequest, context: InC
 
 @get("/v1/accounts/{account:str}", opt=describe("accounts", accounts.get_account))
 async def get_account(account: FromPath[str], context: InContext) -> accounts.AccountView:
-    return await accounts.get_account(context.store, account=account)
+    return await accounts.get_account(context.store, account=account, at=context.clock.now())
 
 
 @delete("/v1/accounts/{account:str}", opt=describe("accounts", accounts.delete_account))
 async def delete_account(account: FromPath[str], context: InContext) -> None:
     await accounts.delete_account(context.store, account=account, at=context.clock.now())
+
+
+@post(
+    "/v1/accounts/{account:str}/rebuild",
+    status_code=200,
+    opt=describe("accounts", rebuild, example=examples.REBUILT),
+)
+async def rebuild_account(account: FromPath[str], context: InContext) -> Rebuilt:
+    return await rebuild(context.store, account=account, at=context.clock.now())
 
 
 @get("/v1/accounts/{account:str}/timeline", opt=describe("accounts", accounts.timeline))

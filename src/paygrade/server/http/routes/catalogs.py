@@ -1,6 +1,6 @@
 """The catalog: publish a version, read the current one, list them all."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from litestar import get, put
 from litestar.params import FromPath, QueryParameter
@@ -13,6 +13,7 @@ from paygrade.server.http.parameters import After, AtMost, flag, instant, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import publish as catalogs
 from paygrade.server.operations.catalog import versions
+from paygrade.server.process.catalog_file import Document
 from paygrade.server.process.yaml import read_json, read_yaml
 from paygrade.values.errors import Mistake, Refused
 
@@ -100,7 +101,7 @@ def _existing(text: str | None, at: str | None) -> Grandfathering:
     return Grandfathering(text == "keep", follow_at)
 
 
-def _read(content_type: str, raw: bytes) -> tuple[Any, dict[str, int]]:
+def _read(content_type: str, raw: bytes) -> Document:
     # Any: what is no mapping at all is for the parser to refuse, in its own words.
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in YAML_TYPES | JSON_TYPES:

@@ -7,7 +7,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from msgspec import Struct
 
-from paygrade.decisions.decide import Decision
+from paygrade.decisions.message import DecisionView
 from paygrade.server.http.bodies import read_body, read_instant, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -44,7 +44,7 @@ class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields
         problems=("invalid_key",),
     ),
 )
-async def check(request: HttpRequest, context: InContext) -> Decision:
+async def check(request: HttpRequest, context: InContext) -> DecisionView:
     question = read_body(Question, await request.body())
     now = context.clock.now()
     decision = await access.check(

@@ -37,7 +37,7 @@ async def tell_events(
     Tell what was used: up to 5,000 events, each taken or refused by itself; 200 means that those accepted are durable.
     Every event needs an `id`: it makes it count once, so a batch whose answer was lost is simply sent again. An event
     counts in the window its `time` falls in, over a limit too. A negative `quantity` takes back; `amends` takes the
-    place of an earlier event. Refused `body_too_large`, `unsupported_media_type`, `too_many_events`, `too_much_usage`.
+    place of an earlier event. Refused `body_too_large`, `unsupported_media_type`, `too_many_events`.
     """
     past = read_flag(backfill, name="backfill")
     raw = unpacked(await request.body(), request.headers.get("content-encoding", ""))
@@ -59,7 +59,7 @@ async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
     CloudEvents 1.0, as OpenMeter's clients send them: structured, a batch (`application/cloudevents-batch+json`), or
     binary with `ce-` headers; gzip too. `subject` is the account, `type` the event, `data` the properties; source and
     id together count once. Where some are refused, the others are taken all the same. Refused `events_rejected`,
-    `body_too_large`, `unsupported_media_type`, `too_many_events`, `too_much_usage`.
+    `body_too_large`, `unsupported_media_type`, `too_many_events`.
     """
     raw = unpacked(await request.body(), request.headers.get("content-encoding", ""))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

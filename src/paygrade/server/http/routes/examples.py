@@ -19,6 +19,8 @@ DECISION = {
     "version": "3.7",
     "stale": False,
     "limited_by": None,
+    "message": "acme can use exports: pro@1 includes it",
+    "exact": True,
 }
 
 DECISIONS = {
@@ -29,6 +31,8 @@ DECISIONS = {
 }
 
 ACCOUNT_STATEMENT = {"name": "Acme", "links": {"stripe": ["cus_P1"]}, "traits": {"region": "eu"}}
+
+REBUILT = {"account": "acme", "facts": 12, "entries": 840, "differences": [], "more": False}
 
 OVERRIDE = {"limit": 250000, "reason": "goodwill after the outage", "expires_at": "2026-12-31T00:00:00Z"}
 

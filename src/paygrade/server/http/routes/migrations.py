@@ -1,13 +1,13 @@
 """Migrations: move accounts from one version of a plan to another, watch it, pause it, roll it back."""
 
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 from litestar import get, post
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from paygrade.changes.version_migration import VersionMigration
+from paygrade.changes.version_migration import MoveStatus, VersionMigration
 from paygrade.server.http.bodies import invalid, read_body, read_flag
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -16,8 +16,7 @@ from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import migrations
 from paygrade.values.errors import Mistake, Refused
 
-Status = Literal["waiting", "done", "skipped", "rolled_back"]
-STATUSES: tuple[Status, ...] = get_args(Status)
+STATUSES: tuple[MoveStatus, ...] = get_args(MoveStatus)
 
 
 class MigrationRequest(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from litestar import delete, put
 from litestar.params import FromPath
 
 from paygrade.billing.facts import Block, Member, Override, Pin, Subscription
-from paygrade.decisions.decide import Decision
+from paygrade.decisions.message import DecisionView
 from paygrade.server.http.bodies import decode_object, invalid, read_body, read_object
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -29,7 +29,7 @@ from paygrade.values.text import QUANTITY_MAX
 )
 async def put_override(
     account: FromPath[str], feature: FromPath[str], request: HttpRequest, context: InContext
-) -> Decision:
+) -> DecisionView:
     override = read_body(Override, await request.body(), given={"feature": feature})
     return await statements.put_override(context.store, account=account, override=override, at=context.clock.now())
 
@@ -39,7 +39,7 @@ async def put_override(
     status_code=200,
     opt=describe("statements", statements.delete_override),
 )
-async def delete_override(account: FromPath[str], feature: FromPath[str], context: InContext) -> Decision:
+async def delete_override(account: FromPath[str], feature: FromPath[str], context: InContext) -> DecisionView:
     return await statements.delete_override(context.store, account=account, feature=feature, at=context.clock.now())
 
 

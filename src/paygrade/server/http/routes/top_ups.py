@@ -8,6 +8,7 @@ from paygrade.server.http.openapi import describe
 from paygrade.server.http.parameters import AtMost
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import top_ups
+from paygrade.usage.top_ups import TopUpPurchase
 
 
 @get(
@@ -28,6 +29,6 @@ async def list_top_ups(account: FromPath[str], context: InContext, limit: AtMost
         problems=("provider_not_configured",),
     ),
 )
-async def retry_top_up(account: FromPath[str], top_up: FromPath[str], context: InContext) -> top_ups.TopUpView:
+async def retry_top_up(account: FromPath[str], top_up: FromPath[str], context: InContext) -> TopUpPurchase:
     context.require_provider()
     return await top_ups.retry_top_up(context.store, account=account, id=top_up, at=context.clock.now())

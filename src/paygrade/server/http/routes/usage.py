@@ -7,7 +7,7 @@ from litestar import delete, get, post, put
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 
-from paygrade.decisions.decide import Decision
+from paygrade.decisions.message import DecisionView, shown
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -27,7 +27,7 @@ OF_THE_PATH = frozenset({"reservation"})
 class Used(Struct, frozen=True, gc=False):
     """The decision, and whether units were used. `replayed`: this id was asked before; this is its answer."""
 
-    decision: Decision
+    decision: DecisionView
     consumed: bool
     replayed: bool
 
@@ -35,7 +35,7 @@ class Used(Struct, frozen=True, gc=False):
 class Reserved(Struct, frozen=True):
     """The decision, and the reservation if it was allowed."""
 
-    decision: Decision
+    decision: DecisionView
     reservation: ReservationView | None
     replayed: bool
 
@@ -71,7 +71,7 @@ async def consume(request: HttpRequest, context: InContext) -> Used:
 
     Decide and use in one step: never over a hard limit, whatever else runs, and saved before it is answered. A denial
     is an answer (200), is kept under its id, and stays a denial. Refused `invalid_key`, `id_conflict`,
-    `not_countable`, `taken_by_members`. Unavailable `not_ready`.
+    `not_countable`, `taken_by_members`, `too_much_usage`. Unavailable `not_ready`.
     """
     return await use(context, read_body(Consume, await request.body()))
 
@@ -81,7 +81,7 @@ async def use(context: Context, asked: Consume) -> Used:
     _refuse_odd(asked)
     answer = await _asked(context, asked)
     context.metrics.note_decision(answer.decision)
-    return Used(answer.decision, answer.took_effect, answer.replayed)
+    return Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed)
 
 
 @post(
@@ -93,7 +93,8 @@ async def reserve(request: HttpRequest, context: InContext) -> Reserved:
     """Hold units.
 
     Set units aside before it is known how many will be used. What is held counts against the limit until it is
-    committed, released, or its time is up. Refused `invalid_key`, `id_conflict`, `not_countable`, `taken_by_members`.
+    committed, released, or its time is up. Refused `invalid_key`, `id_conflict`, `not_countable`,
+    `taken_by_members`, `too_much_usage`.
     Unavailable `not_ready`.
     """
     asked = read_body(Reserve, await request.body())
@@ -111,7 +112,7 @@ async def commit(reservation: FromPath[str], request: HttpRequest, context: InCo
 
     Use some or all of the units held. More than is held is used only if it is allowed. To commit several times, say
     `keep` and give each step an `id`. Refused `id_conflict`, `unknown_reservation`, `reservation_expired`,
-    `reservation_resolved`, `exceeds_reservation`. Unavailable `not_ready`.
+    `reservation_resolved`, `exceeds_reservation`, `too_much_usage`. Unavailable `not_ready`.
     """
     asked = read_body(Commit, await request.body(), given={"reservation": reservation})
     if asked.keep and asked.id is None:
@@ -269,4 +270,4 @@ async def _asked(context: Context, asked: Consume | Reserve) -> Answer:
 
 
 def _reserved(answer: Answer) -> Reserved:
-    return Reserved(answer.decision, answer.reservation, answer.replayed)
+    return Reserved(shown(answer.decision, counted=True), answer.reservation, answer.replayed)

@@ -11,6 +11,7 @@ from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version
 from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import Decision, decide, decide_unsure
+from paygrade.decisions.message import DecisionView, shown
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive, trace
@@ -32,7 +33,7 @@ class Decisions(Struct, frozen=True):
     account: str
     version: str
     as_of: datetime
-    decisions: dict[str, Decision]
+    decisions: dict[str, DecisionView]
 
 
 class Explanation(Struct, frozen=True):
@@ -43,7 +44,7 @@ class Explanation(Struct, frozen=True):
     those of what the account has, and why they count.
     """
 
-    decision: Decision
+    decision: DecisionView
     known_at: datetime
     catalog_version: int
     candidates: tuple[Candidate, ...]
@@ -77,7 +78,7 @@ async def check(
     properties: Mapping[str, object] | None = None,
     at: datetime,
     now: datetime | None = None,
-) -> Decision:
+) -> DecisionView:
     """Decide.
 
     May the account use `quantity` more units of the feature, now or `at` another instant? The answer is 200 whether
@@ -88,19 +89,19 @@ async def check(
     if now is not None and now != at:
         async with store.transaction() as tx:
             _, _, held = await _held(tx, account, at=at, now=now)
-        return decide(held, feature, quantity, at, member=member, properties=properties)
+        return shown(decide(held, feature, quantity, at, member=member, properties=properties), counted=True)
     try:
         found, lost = await snapshots.load_soon(store, account, at), None
     except Unavailable as error:
         found, lost = None, error
     if found is not None:
-        return decide(found, feature, quantity, at, member=member, properties=properties)
+        return shown(decide(found, feature, quantity, at, member=member, properties=properties), counted=False)
     unsure = last_decision(
         snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
     )
     if unsure is None:
         raise lost or Unavailable("database_unavailable", "the database does not answer in time")
-    return unsure
+    return shown(unsure, counted=False)
 
 
 def last_decision(
@@ -134,7 +135,7 @@ async def decisions(
     if not found.known:
         raise unknown_account(account)
     keys = offers(await snapshots.catalog(store))
-    decided = {key: decide(found, key, 1, at, member=member) for key in keys}
+    decided = {key: shown(decide(found, key, 1, at, member=member), counted=False) for key in keys}
     return Decisions(account=account, version=found.version, as_of=found.as_of, decisions=decided)
 
 
@@ -161,7 +162,7 @@ async def explain(
         facts = await tx.accounts.facts(account, numbers=numbers)
     topics = _topics(catalog, feature, member)
     return Explanation(
-        decision=decide(held, feature, quantity, at, member=member),
+        decision=shown(decide(held, feature, quantity, at, member=member), counted=True),
         known_at=min(at, now),
         catalog_version=catalog.version,
         candidates=trace(known, catalog, feature, at),

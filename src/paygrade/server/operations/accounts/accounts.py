@@ -5,16 +5,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from paygrade.billing.accounts import Account, replay
+from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
+from paygrade.entitlements.findings import Finding, findings
 from paygrade.server.operations.accounts.record import (
     TimelineEntry,
     entry,
     load_account,
     lock_account,
     record,
-    unknown_account,
 )
 from paygrade.values.errors import Refused
 from paygrade.values.states import TERMINAL
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 
 class AccountView(Struct, frozen=True):
-    """An account as it stands. `customers` are its customers at providers, by whichever way they were linked."""
+    """An account as it stands. `customers` are its customers at providers, by whichever way they were linked;
+    `findings` what of it needs a person's attention, where one account is asked for."""
 
     account: str
     name: str
@@ -37,6 +39,7 @@ class AccountView(Struct, frozen=True):
     blocks: tuple[Block, ...]
     members: tuple[Member, ...]
     since: datetime | None
+    findings: tuple[Finding, ...] = ()
 
 
 class AccountList(Struct, frozen=True):
@@ -66,8 +69,7 @@ async def put_account(
     """State an account.
 
     Create the account or state it anew. `links` say which customers of a provider it pays as. Refused
-    `link_taken` when another account links one of them.
-    Customers that are added or left out are read again.
+    `link_taken` when another account links one of them. Customers that are added or left out are read again.
     """
     clean = {provider: tuple(sorted(set(ids))) for provider, ids in sorted(links.items()) if ids}
     async with store.transaction() as tx:
@@ -89,13 +91,14 @@ async def put_account(
         return view(await record(tx, held, subject="profile", body=profile, at=at))
 
 
-async def get_account(store: "Store", *, account: str) -> AccountView:
+async def get_account(store: "Store", *, account: str, at: datetime) -> AccountView:
     """Read an account.
 
     All that is known of the account. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
-        return view((await load_account(tx, account)).account)
+        found, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
+    return replace(view(found), findings=findings(found, catalog, at))
 
 
 async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, search: str = "") -> AccountList:
@@ -142,18 +145,6 @@ async def timeline(store: "Store", *, account: str, limit: int = 100, before: in
         found = await tx.accounts.facts(account, before=before, limit=limit + 1)
     shown = tuple(entry(saved) for saved in found[:limit])
     return Timeline(account=account, facts=shown, next=shown[-1].number if len(found) > limit else None)
-
-
-async def rebuild(store: "Store", *, account: str) -> Account:
-    """Fold the account anew from its facts, as if nothing had been folded before."""
-    async with store.transaction() as tx:
-        if account not in await tx.accounts.lock([account]):
-            raise unknown_account(account)
-        facts = await tx.accounts.facts(account)
-        folded = replay(account, (saved.fact for saved in facts))
-        await tx.accounts.restore(folded)
-        await tx.tell("paygrade_account", account)
-        return folded
 
 
 def view(account: Account) -> AccountView:

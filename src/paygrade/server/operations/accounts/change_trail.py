@@ -112,6 +112,8 @@ def _followed(settlement: PlanTransition) -> list[tuple[str, str]]:
     """What followed for access, usage and limits, a line for each thing."""
     rule = settlement.matched
     lines = [("rule", f"rule {rule.number} of `plan_change`" if rule.number else "no rule")]
+    if settlement.cooling is not None:
+        lines.append(("cooling_off", f"`{settlement.cooling}` still cools off: nothing is handed out anew"))
     for delta in settlement.deltas:
         lines.append(("access", f"{delta.how} `{delta.feature}`: {delta.before} → {delta.after}"))
     for usage in settlement.usage:

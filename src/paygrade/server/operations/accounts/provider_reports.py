@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from paygrade.server.operations.accounts.record import load_account
+from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -102,7 +103,7 @@ def _view(saved: "SavedReport") -> UsageReport:
         feature=saved.pool,
         from_at=saved.from_at,
         until=saved.until,
-        used=saved.used,
+        used=on_wire(saved.used),
         reported=saved.reported,
         pending=saved.pending or 0,
         customer=saved.customer,

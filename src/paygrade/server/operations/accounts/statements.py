@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Subscription
 from paygrade.catalog.model import AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
-from paygrade.decisions.decide import Decision, decide
+from paygrade.decisions.decide import decide
+from paygrade.decisions.message import DecisionView, shown
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.merge import override_fits
 from paygrade.entitlements.model import Offer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Store
 
 
-async def put_override(store: "Store", *, account: str, override: Override, at: datetime) -> Decision:
+async def put_override(store: "Store", *, account: str, override: Override, at: datetime) -> DecisionView:
     """Override a feature.
 
     An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited`, `add`
@@ -40,7 +41,7 @@ async def put_override(store: "Store", *, account: str, override: Override, at: 
         return _decision(held, catalog, override.feature, at)
 
 
-async def delete_override(store: "Store", *, account: str, feature: str, at: datetime) -> Decision:
+async def delete_override(store: "Store", *, account: str, feature: str, at: datetime) -> DecisionView:
     """Withdraw an override.
 
     What is bought counts again. Refused `unknown_account`, `unknown_override`. Returns the decision without it.
@@ -130,8 +131,8 @@ async def put_subscription(
         return view(held)
 
 
-def _decision(account: Account, catalog: Catalog, feature: str, at: datetime) -> Decision:
-    return decide(snapshot(account, catalog, at), feature, 1, at)
+def _decision(account: Account, catalog: Catalog, feature: str, at: datetime) -> DecisionView:
+    return shown(decide(snapshot(account, catalog, at), feature, 1, at), counted=False)
 
 
 def _has_priced_overage(feature: str, catalog: Catalog) -> bool:

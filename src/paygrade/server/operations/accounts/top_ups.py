@@ -6,43 +6,17 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from paygrade.server.operations.accounts.record import load_account
-from paygrade.usage.top_ups import TopUpState
+from paygrade.usage.top_ups import TopUpPurchase
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
-    from paygrade.postgres.top_ups import SavedTopUp
-
-
-class TopUpView(Struct, frozen=True):
-    """A purchase of `units` of a credit for `amount` minor units, asked for when `balance` were left.
-
-    `asked`: it is being bought, and `error` says why that takes long. `failed`: for `reason`, in the provider's words
-    or one of `no_customer` (nobody with a live subscription pays) and `not_charged_in_time`. `round` counts how often
-    it was tried; `invoice` is the latest.
-    """
-
-    id: str
-    account: str
-    credit: str
-    units: int
-    amount: int
-    currency: str
-    state: TopUpState
-    balance: int
-    round: int
-    customer: str | None
-    invoice: str | None
-    reason: str | None
-    error: str | None
-    asked_at: datetime
-    resolved_at: datetime | None
 
 
 class TopUpList(Struct, frozen=True):
     """Top-ups, the latest first."""
 
-    top_ups: tuple[TopUpView, ...]
+    top_ups: tuple[TopUpPurchase, ...]
 
 
 async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList:
@@ -52,10 +26,10 @@ async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList
     """
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)
-        return TopUpList(tuple(map(_view, await tx.top_ups.of_account(account, limit=limit))))
+        return TopUpList(await tx.top_ups.of_account(account, limit=limit))
 
 
-async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -> TopUpView:
+async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -> TopUpPurchase:
     """Try a top-up again.
 
     Have a failed top-up bought after all, with a new invoice. Once it is paid, others may follow in its window.
@@ -71,24 +45,4 @@ async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -
             raise Refused("top_up_open", f"another top-up of `{found.credit}` is being bought; wait for how it ends")
         opened = await tx.top_ups.find(account, id)
     assert opened is not None
-    return _view(opened)
-
-
-def _view(saved: "SavedTopUp") -> TopUpView:
-    return TopUpView(
-        id=saved.id,
-        account=saved.account,
-        credit=saved.credit,
-        units=saved.units,
-        amount=saved.amount,
-        currency=saved.currency,
-        state=saved.state,
-        balance=saved.balance,
-        round=saved.round,
-        customer=saved.customer,
-        invoice=saved.invoice,
-        reason=saved.reason,
-        error=saved.error,
-        asked_at=saved.asked_at,
-        resolved_at=saved.resolved_at,
-    )
+    return opened

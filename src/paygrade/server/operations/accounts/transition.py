@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.changes.impact import CarryOver
-from paygrade.changes.plan_change import PlanChange
+from paygrade.changes.plan_change import PlanChange, coolings, is_doubted
 from paygrade.changes.transition import PlanTransition, bought, has_changed, is_as_expected, next_turn, transition
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.decisions.take import snapshot
 from paygrade.server.operations.accounts.change_trail import resolved, seen, subject_of
+from paygrade.server.operations.accounts.finding_notices import announce_findings
 from paygrade.server.operations.accounts.members import reconcile_seats
 from paygrade.server.operations.accounts.record import record
 from paygrade.server.operations.balances.unit_of_work import lock_balances, windows_of
@@ -47,9 +48,12 @@ async def follow_transition(
     # An account that was not known before begins as it is: it has not changed.
     known = since is not None or before.version > 0
     # Most readings say nothing new of what is bought, and need no catalog to know it.
-    if known and has_changed(before, since or at, after, NO_CATALOG, at):
+    if has_changed(before, since or at, after, NO_CATALOG, at) or _says_otherwise(before, after):
         catalog = await tx.catalogs.in_force()
-        after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
+        told = after
+        if known:
+            after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
+        await announce_findings(tx, before, since or at, told, catalog, at)
     for change in open_changes:
         if settled is not None and settled.id == change.id:
             continue
@@ -58,7 +62,34 @@ async def follow_transition(
         elif change.state == "pending" and read is not None and read[0] == change.subject:
             # Something happened to the customer: perhaps that the payment came to nothing, which no fact tells.
             await tx.plan_changes.hurry(change)
+        elif read is not None and any(
+            s.id == change.subscription and is_doubted(change, s) for s in after.subscriptions
+        ):
+            # Only the provider knows: what has a doubt is looked at there.
+            await tx.plan_changes.save(replace(change, error="nothing plans it any more; the provider is asked"))
     return after
+
+
+def _says_otherwise(before: Account, after: Account) -> bool:
+    """Whether a finding may have come of it that no change of what is bought shows."""
+    return before.customers != after.customers and _words(before) != _words(after)
+
+
+def _words(account: Account) -> tuple[object, ...]:
+    """What findings may be about beside what is bought: who is named, states, and what is planned."""
+    return tuple(
+        (
+            customer.id,
+            customer.account,
+            s.id,
+            s.status,
+            s.provider_status,
+            s.next,
+            tuple(item.price for item in s.items),
+        )
+        for customer in account.customers
+        for s in customer.subscriptions
+    )
 
 
 def _has_told(change: PlanChange, account: Account, read: tuple[str, int] | None) -> bool:
@@ -96,7 +127,8 @@ async def _settled(
     held = await _held(tx, after, catalog, at)
     id = _id(after, at)
     active_at = await tx.ledger.active_at(after.key, list(after.seated)) if after.seated else {}
-    found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at)
+    cooling = coolings(await tx.plan_changes.of_plans(after.key), after)
+    found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at, coolings=cooling)
     if found is None:
         return after, None
     change = _asked(open_changes, found, after, catalog, at)
@@ -140,7 +172,7 @@ async def _carry(
         for carried in usage
         if carried.how != "new_window" and carried.used_after != carried.used_before
     }
-    windows = windows_of(account, entitlements, [feature for feature in more if feature in held.balances])
+    windows = windows_of(account, entitlements, more)
     if not windows:
         return
     work = await lock_balances(tx, catalog, windows, windows, at, expire=False)

@@ -14,6 +14,7 @@ from paygrade.entitlements.model import Entitlement
 from paygrade.usage.balances import slot_of
 from paygrade.usage.entries import Alert
 from paygrade.usage.ledger import Level, edges
+from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
@@ -60,7 +61,7 @@ async def note_alerts(tx: "Transaction", passed: Iterable[Passed], at: datetime)
             if edge.resolved:
                 resolved.append(key)
             else:
-                raised.append(Alert(*key, used=one.after[0], units=one.after[1] or 0, raised_at=at))
+                raised.append(Alert(*key, used=on_wire(one.after[0]), units=one.after[1] or 0, raised_at=at))
     if raised:
         await tell_alerts(tx, await tx.alerts.raise_new(raised))
     if resolved:

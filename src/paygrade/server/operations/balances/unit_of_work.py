@@ -41,10 +41,14 @@ Pool = tuple[str, str]
 Entitlements = Mapping[str, Entitlement]
 News = tuple[str | int, ...]
 """What others must know of a balance, or of an account that is to be read anew."""
-USED_MAX = 2**63 - 1
-"""What a balance can hold."""
+COUNT_MAX = 2**63 - 1
+"""What a row of a balance can hold."""
 TRIES_MAX = 5
 """How often the same is tried when others are at the same rows, or took the same id."""
+
+
+def too_much(pool: str) -> Refused:
+    return Refused("too_much_usage", f"`{pool}` would go beyond what can be counted; is this quantity meant?")
 
 
 class Due(Exception):  # not an error: something has to be done first
@@ -196,10 +200,8 @@ class UnitOfWork:
     def put(self, key: Key, row: Row) -> None:
         """Let a slot be so."""
         before, pool = self.row(key), key[:2]
-        if abs(row.used) > USED_MAX:
-            raise Refused(
-                "too_much_usage", f"`{key[1]}` would go beyond what can be counted; are these quantities meant?"
-            )
+        if max(abs(row.used), abs(row.reserved)) > COUNT_MAX:
+            raise too_much(key[1])
         self._undo.append((key, before, key in self._touched))
         self._rows[key] = row
         self._touched[key] = None
@@ -210,6 +212,10 @@ class UnitOfWork:
     def savepoint(self) -> int:
         """Where `roll_back` may return to."""
         return len(self._undo)
+
+    def row_at(self, savepoint: int, key: Key) -> Row:
+        """A slot as it was then."""
+        return next((before for changed, before, _ in self._undo[savepoint:] if changed == key), self.row(key))
 
     def roll_back(self, savepoint: int) -> list[Key]:
         """Take back what was posted since; returns which slots that had changed."""
@@ -241,9 +247,9 @@ class UnitOfWork:
         self._grants.setdefault((account, pool), {})[grant.id] = grant
         self._stale[account].add(pool)
 
-    def void(self, account: str, pool: str, grant: Grant) -> Grant:
-        """Take back what is left of a grant; returns it without that."""
-        voided = self._grants[account, pool][grant.id] = replace(grant, voided=grant.voided + grant.left)
+    def void(self, account: str, pool: str, grant: Grant, units: int) -> Grant:
+        """Take back so many units of a grant, or (below 0) give back what was taken; returns it as it is then."""
+        voided = self._grants[account, pool][grant.id] = replace(grant, voided=grant.voided + units)
         self._touched[account, pool, grant.slot] = None
         self._stale[account].add(pool)
         return voided

@@ -23,7 +23,15 @@ from paygrade.billing.facts import Pin
 from paygrade.billing.versions import pin_subject, pinned
 from paygrade.catalog.model import Catalog, PlanChangeRule
 from paygrade.changes.impact import Violation, impact_of
-from paygrade.changes.version_migration import PriceDifference, VersionMigration, price_differences, stated_by, summed
+from paygrade.changes.version_migration import (
+    MovedAccount,
+    MoveStatus,
+    PriceDifference,
+    VersionMigration,
+    price_differences,
+    stated_by,
+    summed,
+)
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.sources import offers
@@ -36,7 +44,7 @@ from paygrade.values.text import PAGE_MAX
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
-    from paygrade.postgres.version_migrations import MoveStatus, SavedMigration, SavedMove
+    from paygrade.postgres.version_migrations import SavedMigration, SavedMove
 
 State = Literal["running", "paused", "finished", "rolling_back", "rolled_back"]
 
@@ -91,14 +99,6 @@ class PlannedMigration(Struct, frozen=True):
 
     preview: MigrationPreview
     migration: Migration | None
-
-
-class MovedAccount(Struct, frozen=True):
-    """How one account of a migration stands. `reason`: why it was skipped."""
-
-    account: str
-    status: "Literal['waiting', 'done', 'skipped', 'rolled_back']"
-    reason: str | None
 
 
 class MigrationList(Struct, frozen=True):
@@ -166,7 +166,7 @@ async def get_migration(store: "Store", *, id: int) -> Migration:
 
 
 async def moved_accounts(
-    store: "Store", *, id: int, status: "MoveStatus | None", after: str, limit: int
+    store: "Store", *, id: int, status: MoveStatus | None, after: str, limit: int
 ) -> MovedAccounts:
     """List a migration's accounts.
 
@@ -176,7 +176,7 @@ async def moved_accounts(
     async with store.transaction() as tx:
         await _view(tx, id)
         found = await tx.plan_migrations.accounts(id, status=status, after=after, limit=limit + 1)
-    page = tuple(MovedAccount(each.account, each.status, each.reason) for each in found[:limit])
+    page = found[:limit]
     return MovedAccounts(page, page[-1].account if len(found) > limit else None)
 
 
@@ -224,7 +224,7 @@ async def roll_back_migration(store: "Store", *, id: int) -> Migration:
         return await _view(tx, id)
 
 
-async def migrate_account(store: "Store", claimed: "SavedMove", *, at: datetime) -> "MoveStatus | Literal['overtaken']":
+async def migrate_account(store: "Store", claimed: "SavedMove", *, at: datetime) -> MoveStatus | Literal["overtaken"]:
     """Move a claimed account, or move it back; how it stands then. Nothing happens while its migration is paused."""
     async with store.transaction() as tx:
         held = await tx.plan_migrations.lock(claimed)

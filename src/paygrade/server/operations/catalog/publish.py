@@ -19,7 +19,7 @@ from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.catalog.parse import parse
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import offers, versions_had
-from paygrade.values.errors import Refused
+from paygrade.values.errors import Location, Refused
 from paygrade.values.text import PAGE_MAX
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ async def publish_catalog(
     store: "Store",
     *,
     document: dict[str, Any],
-    lines: Mapping[str, int],
+    lines: Mapping[str, Location],
     dry_run: bool,
     plan_id: str | None = None,
     existing: Grandfathering = FOLLOW,

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer
-from paygrade.changes.plan_change import PlanChange, cooling_until, is_reversal
+from paygrade.changes.plan_change import PlanChange, cooling_until, coolings, is_reversal
 from paygrade.changes.quote import Caveat, Quote, quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
@@ -26,7 +26,7 @@ from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store, Transaction
+    from paygrade.postgres.store import Store
 
 VALID_FOR = timedelta(hours=1)
 KEPT = timedelta(days=45)
@@ -55,8 +55,10 @@ async def quote_change(
         known, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
         held, _ = await with_balances(tx, snapshot(known, catalog, at), at)
         active_at = await tx.ledger.active_at(account, list(known.seated))
-        made = quote(known, catalog, held, wanted, at, active_at=active_at)
-        await _refuse_cooling(tx, known, made)
+        earlier = await tx.plan_changes.of_plans(account)
+        cooling = coolings(earlier, known)
+        made = quote(known, catalog, held, wanted, at, active_at=active_at, coolings=cooling)
+        _refuse_cooling(earlier, known, made)
         others = await tx.plan_changes.under_way(account, locked=False)
     made = replace(made, reverts=reverts, warnings=(*made.warnings, *_warnings(others, made)))
     if previewer is not None and _is_at_provider(known, made.subscription):
@@ -73,8 +75,8 @@ async def quote_change(
     return kept
 
 
-async def _refuse_cooling(tx: "Transaction", account: Account, made: Quote) -> None:
-    latest = await tx.plan_changes.latest_of_plan(account.key, made.subscription)
+def _refuse_cooling(earlier: Iterable[PlanChange], account: Account, made: Quote) -> None:
+    latest = next((change for change in earlier if change.subscription == made.subscription), None)
     if latest is None or not is_reversal(made, latest):
         return
     subscription = next(s for s in account.subscriptions if s.id == made.subscription)

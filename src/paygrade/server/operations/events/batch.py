@@ -1,6 +1,6 @@
 """A batch of usage events, read before anything is written.
 
-Laws: reading changes nothing but the batch; each event is taken or refused by itself, in the order they were sent; an
+Laws: reading changes nothing but the batch; each event is taken or refused by itself; an
 id sent twice in one batch is what it would be in two.
 """
 
@@ -146,8 +146,18 @@ class Batch:
         self._careful.update(accounts)
 
     def careful(self) -> list[Taken]:
-        """The events that are drawn one by one, in the order they were sent."""
-        return [each for each in self._taken.values() if each.event.account in self._careful] if self._careful else []
+        """The events that take effect one by one, in the order of their times; those of one time as they were sent. An
+        amendment comes after what it amends and after amendments that were sent before it, whatever its time: what
+        was said last counts."""
+        found = [each for each in self._taken.values() if each.event.account in self._careful] if self._careful else []
+        turns: dict[tuple[str, str], datetime] = {}
+        latest: dict[str, datetime] = {}
+        for each in found:
+            account, amends, turn = each.event.account, each.event.amends, each.time
+            if amends is not None:
+                latest[account] = turn = max(turn, latest.get(account, turn), turns.get((account, amends), turn))
+            turns[account, each.event.id] = turn
+        return sorted(found, key=lambda each: turns[each.event.account, each.event.id])
 
     def refuse(self, each: Taken, refusal: Refusal) -> None:
         """Give an event up that was taken, and with it whatever repeated it."""

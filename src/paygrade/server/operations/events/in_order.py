@@ -1,4 +1,4 @@
-"""Drawing: usage events whose effect depends on what is there, one by one and in the order they were sent.
+"""In-order ingest: usage events whose effect depends on what is there, one by one and in the order of their times.
 
 Laws: everything an event can change is locked before anything is read, in the order of its keys; what an entry says it
 changed is what it changed; an event that cannot be taken leaves nothing behind; what is used of a feature never falls
@@ -22,6 +22,7 @@ from paygrade.usage.balances import Row, SlotDetail, parse_slot
 from paygrade.usage.entries import Key, Posting
 from paygrade.usage.ledger import slots, spend
 from paygrade.usage.meters import Measured, Read, Refusal, Said, Total, fold, take
+from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
@@ -100,23 +101,31 @@ class InOrder:
         self._work = work
         self._chains = chains
         self._seen = seen
+        self._sent: dict[tuple[str, str], int] = {}
+        """The places of those that have had their turn, among what was sent."""
         self._new_values: set[tuple[Key, str]] = set()
         self._drawn: dict[tuple[str, str], tuple[Sequence[Posting], Read | None, str | None]] = {}
 
     async def take(self, each: Taken) -> Refusal | None:
         """Let one event take effect, or say why it cannot."""
         chain, priced, taken_back = None, tuple[Posting, ...](), tuple[Posting, ...]()
+        self._sent[each.event.account, each.event.id] = each.index
         if each.event.amends is not None:
-            chain = self._chains.get((each.event.account, each.event.amends))
-            if chain is None:
+            amended = (each.event.account, each.event.amends)
+            chain = self._chains.get(amended)
+            if chain is None or self._sent.get(amended, -1) > each.index:
                 return Refusal("unknown_id", f"there is no event `{each.event.amends}` of this account to amend")
             priced, taken_back = _taken_back(chain)
         savepoint = self._work.savepoint()
-        self._post(each, (*priced, *taken_back))
-        own = self._spend_sums(each)
-        recounted = await self._recount(each, chain)
-        others = self._post_others(each, recounted)
-        refusal = self._below_zero(each, recounted)
+        recounted: dict[Key, Recount] = {}
+        try:
+            self._post(each, (*priced, *taken_back))
+            own = self._spend_sums(each)
+            recounted = await self._recount(each, chain)
+            others = self._post_others(each, recounted)
+            refusal = self._below_zero(each, recounted, savepoint)
+        except Refused as refused:  # more than can be counted
+            refusal = Refusal(refused.code, refused.detail)
         if refusal is not None:
             self._work.roll_back(savepoint)
             return refusal
@@ -202,14 +211,15 @@ class InOrder:
                 self._seen.add((target.key, measured.value))
                 self._new_values.add((target.key, measured.value))
 
-    def _below_zero(self, each: Taken, recounted: "Iterable[Key]") -> Refusal | None:
+    def _below_zero(self, each: Taken, recounted: "Iterable[Key]", savepoint: int) -> Refusal | None:
+        """Whether more is taken back than was used. What a plan change prorated may be below zero without it."""
         account = each.event.account
         keys = {target.key for _, target in _pairs(each)} | set(recounted)
         keys |= {(account, *place) for place in self._places(each) if parse_slot(place[1]).kind == "window"}
         for key in sorted(keys):
-            granted = self._work.grants(account, key[1])
+            granted, before = self._work.grants(account, key[1]), self._work.row_at(savepoint, key).used
             used = self._work.row(key).used + sum(grant.used for grant in granted)
-            if used < 0:
+            if used < 0 and self._work.row(key).used < before:
                 window = "" if key[2] == "lifetime" else f" of the window from `{key[2]}`"
                 detail = f"that would leave {used} units of `{key[1]}`{window} used; take back no more than was counted"
                 return Refusal("below_zero", detail)

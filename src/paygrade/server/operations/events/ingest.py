@@ -8,6 +8,7 @@ window its time falls in; usage that happened counts, over a limit too.
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -48,8 +49,7 @@ async def ingest(
 ) -> Ingested:
     """Take usage events; a Refusal among them stands for one that could not be read.
 
-    `backfill`: older usage is taken too, in its own windows. Refused `too_many_events`, or `too_much_usage` if a
-    balance would overflow.
+    `backfill`: older usage is taken too, in its own windows. Refused `too_many_events`.
     """
     if len(events) > EVENTS_MAX:
         detail = f"these are {len(events)} events, and at most {EVENTS_MAX} go at once; send them in several requests"
@@ -57,16 +57,24 @@ async def ingest(
     catalog = await snapshots.catalog(store)
     accounts = {event.account for event in events if isinstance(event, UsageEvent)}
 
-    async def attempt() -> Ingested:
+    async def attempt(*, one_by_one: bool = False) -> Ingested:
         windows = await snapshots.windows.load(store, accounts, catalog, remember=snapshots.remembers(catalog))
         batch = Batch(catalog, windows, at, earliest=DAWN if backfill else at - PAST)
         for start in range(0, len(events), TURN):
             batch.read(events[start : start + TURN], start)
             await asyncio.sleep(0)
+        if one_by_one:
+            batch.take_care(batch.accounts())
         await _save(store, batch, at)
         return Ingested(*batch.outcome())
 
-    return await until_saved(store, attempt, at)
+    try:
+        return await until_saved(store, attempt, at)
+    except Refused as refused:
+        if refused.code != "too_much_usage":
+            raise
+    # All together some come to more than can be counted: one by one, only those are refused.
+    return await until_saved(store, partial(attempt, one_by_one=True), at)
 
 
 async def _save(store: "Store", batch: Batch, at: datetime) -> None:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from paygrade.billing.drift import Drift, compare
+from paygrade.billing.drift import Drift, Poll, compare
 from paygrade.billing.facts import Body, Customer
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
-    from paygrade.postgres.polls import SavedPoll
     from paygrade.postgres.store import Store, Transaction
     from paygrade.postgres.subjects import Claim
     from paygrade.postgres.sweeps import SavedSweep
@@ -64,18 +63,6 @@ class StartedSweep(Struct, frozen=True):
 
     started: bool
     sweep: Sweep
-
-
-class Poll(Struct, frozen=True):
-    """How the events poll stands: what was created until `watermark` was seen. `seen` and `missed` are of the latest
-    poll; missed ones should have come by webhook and had not."""
-
-    watermark: datetime | None
-    polled_at: datetime | None
-    every_s: int
-    seen: int
-    missed: int
-    error: str | None
 
 
 class DriftCount(Struct, frozen=True):
@@ -143,11 +130,11 @@ async def load_sweep(store: "Store", *, id: int) -> Sweep:
 
 
 async def repair_status(tx: "Transaction", provider: str, at: datetime) -> RepairStatus:
-    sweep, poll = await tx.sweeps.latest(provider), await tx.polls.load(provider)
+    sweep = await tx.sweeps.latest(provider)
     return RepairStatus(
         subscriptions=await tx.accounts.count_subscriptions(provider),
         sweep=view(sweep) if sweep else None,
-        poll=_polled(poll) if poll else None,
+        poll=await tx.polls.load(provider),
         drift=DriftCount(*await tx.drifts.count(since=at - RECENT)),
     )
 
@@ -209,7 +196,3 @@ def view(saved: "SavedSweep", *, report: bool = False) -> Sweep:
         error=saved.error,
         report=saved.report if report else None,
     )
-
-
-def _polled(saved: "SavedPoll") -> Poll:
-    return Poll(saved.watermark, saved.polled_at, saved.every_s, saved.seen, saved.missed, saved.error)

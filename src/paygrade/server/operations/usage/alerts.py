@@ -51,7 +51,7 @@ async def list_alerts(store: "Store", *, account: str, limit: int = 100) -> Aler
 
 def _holds(alert: Alert, snapshot: Snapshot, at: datetime) -> bool:
     its = entitlements_at(snapshot, at).get(alert.pool)
-    if its is None or slot_of(its.from_at) != alert.slot:
+    if its is None or its.credit is not None or slot_of(its.from_at) != alert.slot:
         return False
     decision = decide(snapshot, alert.pool, 0, at)
     return decision.limit is not None and (decision.used or 0) * 100 >= alert.percent * decision.limit > 0

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.derive import derive
@@ -17,6 +18,7 @@ from paygrade.usage.history import Stretch, burn_down
 from paygrade.usage.ledger import grants_of, in_window, slots
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_instant
+from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -31,7 +33,11 @@ class GrantView(Struct, frozen=True):
 
 
 class BalanceView(Struct, frozen=True):
-    """What an account has of one feature or credit, grant by grant in burn order."""
+    """What an account has of one feature or credit, grant by grant in burn order.
+
+    Of a feature that is paid in credits it says how many units were used, which no limit counts: `credits` is the
+    balance they are paid from.
+    """
 
     account: str
     pool: str
@@ -40,6 +46,7 @@ class BalanceView(Struct, frozen=True):
     limit: int | None
     resets_at: datetime | None
     grants: tuple[GrantView, ...]
+    credits: "BalanceView | None" = None
 
 
 async def give(
@@ -86,6 +93,7 @@ async def grant_units(
     tx: "Transaction", *, account: str, pool: str, grant: Grant, reason: str, mark: int, at: datetime
 ) -> None:
     """Add a grant with its entry, and tell it."""
+    assert grant.units is not None, "only a window has no end of units"
     await tx.ledger.touch(account, pool)
     work = await _lock_grants(tx, account, pool, at)
     work.grant(account, pool, grant, reason=reason)
@@ -106,11 +114,32 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
             raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` that could be spent")
         left = grant.left
         if left:
-            grant = work.void(account, pool, grant)
+            grant = work.void(account, pool, grant, left)
             mark = digest("void", pool, id)
             work.enter(Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark))
         await work.save(tx)
     return GrantView(grant, share(grant, at))
+
+
+async def take_back(
+    tx: "Transaction", *, account: str, pool: str, id: str, units: int, taken: int, number: int, at: datetime
+) -> int:
+    """Have `units` of a grant taken back, where `taken` are by now, as far as they are not used; returns how many are.
+
+    What is held of it is not lost to whoever holds it, and is gone when they give it back. `number` tells one taking
+    back of a grant from another.
+    """
+    work = await _lock_grants(tx, account, pool, at)
+    grant = next((g for g in work.grants(account, pool) if g.id == id), None)
+    if grant is None or grant.units is None:
+        return taken
+    wanted = max(0, min(units, grant.units - grant.used - (grant.voided - taken)))
+    if wanted != taken:
+        work.void(account, pool, grant, wanted - taken)
+        mark, its_id = digest("reversed", pool, id, number), derived("void", id, "reversed", number)
+        work.enter(Entry(account, its_id, "void", pool, wanted - taken, at, at, mark))
+    await work.save(tx)
+    return wanted
 
 
 async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime) -> UnitOfWork:
@@ -211,7 +240,7 @@ async def read_ledger(
 
 
 def _view_entry(entry: Entry, pool: str) -> EntryView:
-    draws = tuple(draw for draw in entry.draws if draw.pool == pool)
+    draws = tuple(replace(draw, used=on_wire(draw.used)) for draw in entry.draws if draw.pool == pool)
     return EntryView(
         entry.id,
         entry.kind,
@@ -239,6 +268,9 @@ def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
     """The balance of one pool, as a snapshot carries it."""
     its = entitlements_at(snapshot, at)[pool]
     balance = in_window(snapshot.balances.get(pool), its.from_at, at)
+    if its.credit is not None:
+        credits = view_balance(snapshot, its.credit, at)
+        return BalanceView(snapshot.account, pool, balance.used, balance.reserved, None, its.resets_at, (), credits)
     grants = tuple(GrantView(grant, share(grant, at)) for grant in grants_of(its, balance, at))
     return BalanceView(snapshot.account, pool, balance.used, balance.reserved, its.limit, its.resets_at, grants)
 

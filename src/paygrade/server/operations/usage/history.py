@@ -11,6 +11,7 @@ from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.usage.balances import slot_of
 from paygrade.values.errors import Mistake, Refused
+from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.billing.accounts import Account
@@ -101,11 +102,11 @@ def _window(
         kept.pool,
         kept.from_at,
         kept.until,
-        kept.used,
-        kept.reserved,
+        on_wire(kept.used),
+        on_wire(kept.reserved),
         its.limit if its is not None and counts else None,
         its.unlimited if its is not None and counts else False,
-        None if its_groups is None else tuple(UsageGroup(value, used) for value, used in its_groups),
+        None if its_groups is None else tuple(UsageGroup(value, on_wire(used)) for value, used in its_groups),
     )
 
 

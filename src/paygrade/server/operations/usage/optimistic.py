@@ -22,6 +22,7 @@ from paygrade.server.operations.usage.requests import Asked, Consume, digest_of
 from paygrade.usage.balances import Balance
 from paygrade.usage.entries import Entry, Key
 from paygrade.usage.ledger import edges, spend
+from paygrade.values.text import QUANTITY_MAX
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -103,9 +104,9 @@ def _use(count: OptimisticCount, asked: Consume, place: int, at: datetime) -> bo
         count.snapshot.balances[feature] = balance
     snapshot = count.snapshot
     decision = decide(snapshot, feature, quantity, at, member=asked.member, properties=asked.properties)
-    if not decision.allowed:
-        return False
     entitlements, used, limit = snapshot.segments[0].entitlements, balance.used + quantity, decision.limit
+    if not decision.allowed or used >= QUANTITY_MAX:  # what is remembered is no larger, whatever is kept
+        return False
     if limit is not None:
         warn = entitlements[feature].warn
         if used * 100 >= min(warn, default=100) * limit and edges(warn, (balance.used, limit), (used, limit)):

@@ -1,0 +1,76 @@
+"""Where units that nobody used will not be carried over, a quote says so."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from paygrade.billing.accounts import replay
+from paygrade.billing.facts import Customer, Fact, Item, Subscription
+from paygrade.catalog.parse import parse
+from paygrade.changes.quote import quote
+from paygrade.changes.request import ChangeRequest
+from paygrade.decisions.take import snapshot
+
+AT = datetime(2026, 3, 10, tzinfo=UTC)
+UNTIL = AT + timedelta(days=31)
+
+
+def told(wanted: ChangeRequest, rule: dict[str, Any], *, mode: Any = "flexible") -> list[str]:
+    def plan(key: str, calls: Any) -> dict[str, Any]:
+        prices = {
+            every: {"amount": 1000, "currency": "usd", "interval": every, "stripe": f"{key}_{every}"}
+            for every in ("month", "year")
+        }
+        return {"prices": prices, "entitlements": {"calls": calls}}
+
+    sold = parse(
+        {
+            "version": 1,
+            "features": {"calls": {"kind": "metered"}},
+            "plans": {
+                "free": {"default": True},
+                "saving": plan("saving", {"limit": 100, "every": "month", "rollover": 50}),
+                "more": plan("more", {"limit": 500, "every": "month", "rollover": 80}),
+                "less": plan("less", {"limit": 500, "every": "month", "rollover": 20}),
+                "lapsing": plan("lapsing", {"limit": 500, "every": "month"}),
+                "endless": plan("endless", "unlimited"),
+            },
+            "policies": {"plan_change": [rule]},
+        }
+    )
+    item = Item("si_1", 1, "price_1", "saving_month", period_from_at=AT, period_until=UNTIL)
+    bought = Subscription("sub_1", "active", (item,), AT, billing_mode=mode)
+    account = replay("acme", [Fact(1, "stripe:cus_1", 1, AT, Customer("cus_1", AT, (bought,)))])
+    at = AT + timedelta(days=9)
+    made = quote(account, sold, snapshot(account, sold, at), wanted, at)
+    return [caveat.detail for caveat in made.warnings if caveat.code == "rollover_lost"]
+
+
+NOW = {"when": "now", "proration": "charge_now"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rule", "said"),
+    [
+        (ChangeRequest(plan="more"), NOW, []),
+        (ChangeRequest(plan="endless"), NOW, []),
+        (
+            ChangeRequest(plan="less"),
+            NOW,
+            ["up to 50 units of `calls` that are not used are carried over now; up to 20"],
+        ),
+        (ChangeRequest(plan="lapsing"), NOW, ["carried over now; none is"]),
+        (ChangeRequest(plan="lapsing"), {"when": "period_end"}, ["carried over now; none is"]),
+        (ChangeRequest(plan="free"), NOW, ["carried over now; none is"]),
+    ],
+)
+def test_a_plan_that_carries_less_over_is_told(wanted: ChangeRequest, rule: dict[str, Any], said: list[str]) -> None:
+    found = told(wanted, rule)
+    assert len(found) == len(said)
+    assert all(text in detail for text, detail in zip(said, found, strict=True))
+
+
+def test_a_window_that_begins_anew_and_takes_nothing_over_is_told() -> None:
+    (detail,) = told(ChangeRequest(plan="more"), {**NOW, "anchor": "reset"})
+    assert "not carried into the window that begins with the change" in detail

@@ -1,0 +1,98 @@
+"""How a subscription's first invoice is paid by the customer, and what is remembered of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import stripe
+
+from .conftest import Simulated
+
+
+def incomplete(simulated: Simulated, **params: Any) -> tuple[Any, str]:
+    """A subscription that waits for its first payment, and the payment intent it waits for."""
+    subscription = simulated.subscribe(
+        simulated.customer(None),
+        payment_behavior="default_incomplete",
+        expand=["latest_invoice.payments"],
+        **params,
+    )
+    return subscription, subscription.latest_invoice.payments.data[0].payment.payment_intent
+
+
+def test_an_incomplete_subscription_begins_once_its_payment_is_confirmed(simulated: Simulated) -> None:
+    subscription, intent = incomplete(simulated)
+    paid = simulated.client.v1.payment_intents.confirm(intent, {"payment_method": "pm_card_visa"})
+    assert paid.status == "succeeded"
+    assert simulated.status(subscription.id) == "active"
+    assert simulated.latest_invoice(subscription.id).status == "paid"
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        simulated.client.v1.payment_intents.confirm(intent, {"payment_method": "pm_card_visa"})
+    assert refused.value.code == "payment_intent_unexpected_state"
+
+
+def test_a_confirmed_payment_that_is_declined_leaves_the_subscription_incomplete(simulated: Simulated) -> None:
+    subscription, intent = incomplete(simulated)
+    with pytest.raises(stripe.CardError):
+        simulated.client.v1.payment_intents.confirm(intent, {"payment_method": "pm_card_chargeCustomerFail"})
+    assert simulated.status(subscription.id) == "incomplete"
+    simulated.client.v1.payment_intents.confirm(intent, {"payment_method": "pm_card_visa"})
+    assert simulated.status(subscription.id) == "active"
+
+
+def test_a_confirmed_payment_may_ask_the_customer(simulated: Simulated) -> None:
+    subscription, intent = incomplete(simulated)
+    card = {"payment_method": "pm_card_threeDSecure2Required"}
+    assert simulated.client.raw_request("post", f"/v1/payment_intents/{intent}/confirm", **card) is not None
+    assert simulated.client.v1.payment_intents.retrieve(intent).status == "requires_action"
+    simulated.control("authenticate", {"payment_intent": intent})
+    assert simulated.status(subscription.id) == "active"
+
+
+def test_a_payment_is_not_confirmed_without_a_payment_method(simulated: Simulated) -> None:
+    _, intent = incomplete(simulated)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        simulated.client.v1.payment_intents.confirm(intent)
+    assert refused.value.param == "payment_method"
+
+
+@pytest.mark.parametrize("save", ["on_subscription", "off"])
+def test_the_card_that_paid_is_saved_where_that_is_asked_for(simulated: Simulated, save: str) -> None:
+    subscription, intent = incomplete(simulated, payment_settings={"save_default_payment_method": save})
+    simulated.client.v1.payment_intents.confirm(intent, {"payment_method": "pm_card_visa"})
+    [card] = simulated.client.v1.payment_methods.list({"customer": subscription.customer}).data
+    now = simulated.subscription(subscription.id)
+    assert now.payment_settings.save_default_payment_method == save
+    assert now.default_payment_method == (card.id if save == "on_subscription" else None)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"automatic_tax": {"enabled": True}},
+        {"payment_settings": {"payment_method_types": ["sepa_debit"]}},
+        {"payment_settings": {"payment_method_options": {"card": {"network": "visa"}}}},
+        {"invoice_settings": {"issuer": {"type": "account"}}},
+    ],
+)
+def test_what_the_simulator_lacks_is_refused_and_not_left_out(simulated: Simulated, params: dict[str, Any]) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match=r"[Ss]imulator"):
+        simulated.subscribe(**params)
+    subscription = simulated.subscribe(automatic_tax={"enabled": False})
+    with pytest.raises(stripe.InvalidRequestError, match=r"[Ss]imulator"):
+        simulated.update(subscription.id, **params)
+
+
+@pytest.mark.parametrize(("behavior", "status"), [("cancel", "canceled"), ("pause", "paused")])
+def test_a_trial_without_a_card_ends_as_set_whatever_the_price(
+    simulated: Simulated, behavior: str, status: str
+) -> None:
+    free = simulated.subscribe(
+        simulated.customer(None),
+        simulated.price(0),
+        trial_period_days=3,
+        trial_settings={"end_behavior": {"missing_payment_method": behavior}},
+    )
+    simulated.advance("3d")
+    assert simulated.status(free.id) == status
