@@ -147,6 +147,11 @@ def test_a_body_that_no_signature_covers_is_not_waited_for(billing: Billing, hea
     assert answer.status == 400
 
 
+def test_a_body_that_is_too_long_is_no_matter_of_its_signature(billing: Billing) -> None:
+    (answer,) = send(billing.api, [request("/webhooks/stripe", b" " * 9_000_000, key=None)[:5_000_000]])
+    assert (answer.status, answer.headers["content-type"]) == (413, "application/problem+json")
+
+
 def test_an_event_with_ids_of_any_length_is_no_outage(billing: Billing) -> None:
     for raw in (event("evt_" + os.urandom(20_000).hex()), event("evt_l", customer="cus_" + os.urandom(20_000).hex())):
         assert post(billing, raw).status_code in (200, 400)
