@@ -243,7 +243,7 @@ def _codes(told: Described, text: Text, route: HTTPRoute, *, has_query: bool) ->
     """The codes of all that may go wrong: what follows from how it is asked, and what the operation refuses."""
     by_itself = {
         ("request_timeout", "head_too_large", "not_ready"): True,
-        ("unauthenticated", "database_unavailable", "contended"): told.needs_key,
+        ("unauthenticated", "clock_unavailable", "database_unavailable", "contended"): told.needs_key,
         ("body_too_large",): told.sent is not None,
         ("malformed_json", "invalid_body"): told.sent is not None and told.sent.kind is not None,
         ("invalid_key",): bool(route.path_parameters) and told.needs_key,

@@ -19,7 +19,8 @@ from paygrade.values.errors import Refused, Unavailable
         sent=Sent(examples.BILLING_EVENT),
         example={"new": True},
         problems=("malformed_json", "invalid_body", "provider_payload_invalid", "signature_missing",
-                  "signature_invalid", "signature_expired", "webhooks_not_configured", "database_unavailable"),
+                  "signature_invalid", "signature_expired", "webhooks_not_configured", "clock_unavailable",
+                  "database_unavailable"),
         needs_key=False,
     ),
 )  # fmt: skip
