@@ -13,8 +13,10 @@ from support.server_process import Api
 
 METHODS = ("get", "put", "post", "delete")
 Operation = tuple[str, str, dict[str, Any]]
-ODD_TEXTS = ["\0", "a\0b", "x" * 201, "x" * 5000, " ", "\u202e", "\ud7ff\ue000", "\U0010ffff", "..", "a/b", "%00", "''",
-             "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-01-01", "-1", "9" * 30, "1e9", "NaN"]  # fmt: skip
+ODD_TEXTS = [
+    "\0", "a\0b", "x" * 201, "x" * 5000, " ", "\u202e", "\ud7ff\ue000", "\U0010ffff", "..", "a/b", "%00", "''", "1e9", "NaN",
+    "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-01-01", "-1", str(2**40), "9" * 30,
+]  # fmt: skip
 ODD_VALUES: list[Any] = [
     *ODD_TEXTS, None, True, 0, -1, 2**31, 2**53, 2**63, 2**64, 10**30, -(10**30), 1.5,
     [], {}, [[]], {"": ""}, {"\0": "\0"}, [None], ["\0"], [{"id": "\0"}], {"a": 2**64},
@@ -83,7 +85,39 @@ def test_what_may_befall_every_request_is_documented_with_each(operations: list[
         assert usual | ({"413"} if "requestBody" in told else set()) <= set(told["responses"]), (method, path)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+HARD_TEXTS = ["\0", "a\0b", str(2**40), "9" * 30, "-" + "9" * 30, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"]
+
+
+@pytest.mark.parametrize("odd", HARD_TEXTS)
+def test_no_parameter_of_any_route_is_an_outage(api: Api, operations: list[Operation], odd: str) -> None:
+    tried = 0
+    for method, path, told in operations:
+        for place, each in enumerate(told["parameters"]):
+            in_path = len([one for one in told["parameters"] if one["in"] == "path"])
+            named = ({place: odd}, {}) if each["in"] == "path" else ({}, {place - in_path: odd})
+            answer = api.request(method, address(path, told, *named), **sent(told, {}, ...))
+            refuse_an_outage(answer)
+            tried += 1
+    assert tried > 100
+
+
+@pytest.mark.parametrize("odd", ["\0", 2**53, 2**64, -(2**64), 1e300, HARD_TEXTS[-2], HARD_TEXTS[-1], [], {"a": "\0"}])
+def test_no_field_of_any_route_is_an_outage(api: Api, operations: list[Operation], odd: Any) -> None:
+    tried = 0
+    for method, path, told in operations:
+        for content in told.get("requestBody", {}).get("content", {}).values():
+            for place, _ in enumerate(content["schema"].get("properties", {})):
+                answer = api.request(method, address(path, told, {}, {}), **sent(told, {place: odd}, ...))
+                refuse_an_outage(answer)
+                tried += 1
+    assert tried > 80
+
+
+def refuse_an_outage(answer: Any) -> None:
+    assert answer.status_code < 500 or answer.json()["code"].endswith("_not_configured"), answer.text
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     number=st.integers(0, 10_000),
     in_path=st.dictionaries(PLACES, TEXTS, max_size=1),
@@ -99,7 +133,7 @@ def test_whatever_is_sent_the_answer_is_one_that_is_documented(
     # An odd key may make it another address, where there is nothing.
     documented = set(told["responses"]) | ({"404"} if in_path else set())
     assert str(answer.status_code) in documented, (answer.status_code, answer.text)
-    assert answer.status_code < 500 or answer.json()["code"].endswith("_not_configured"), answer.text
+    refuse_an_outage(answer)
     assert "x-request-id" in answer.headers
     if answer.status_code >= 400:
         assert answer.headers["content-type"] == "application/problem+json"
