@@ -87,3 +87,9 @@ def test_a_file_of_several_gzip_members_is_read_to_its_end(api: Api, acme: str) 
     for behind in (b"more", gzip.compress(b"more")[:-3]):
         told = api.problem(400, "POST", "/v1/events", content=packed + behind, headers=headers)
         assert told["code"] == "malformed_json"
+
+
+def test_a_file_of_very_many_gzip_members_is_not_unpacked(api: Api) -> None:
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    told = api.problem(400, "POST", "/v1/events", content=gzip.compress(b"") * 150_000, headers=headers)
+    assert "gzip members" in told["detail"]

@@ -134,7 +134,7 @@ def test_an_event_is_not_acknowledged_before_it_is_stored(billing: Billing) -> N
         asyncio.run(somebody_waits(billing.database_url))
         assert answers == []
         connection.rollback()
-        posting.join()
+        posting.join(30)
         assert answers[0].status_code == 200
         assert connection.execute("select count(*) from inbox where event_id = 'evt_kept'").fetchone() == (1,)
 
