@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from paygrade.server.http.bodies import invalid, read_body
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, text
+from paygrade.server.http.parameters import PageSize, number, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
 from paygrade.server.operations.accounts.rebuild import Rebuilt, rebuild
@@ -78,7 +78,7 @@ async def rebuild_account(account: FromPath[str], context: InContext) -> Rebuilt
 async def timeline(
     account: FromPath[str],
     context: InContext,
-    before: Annotated[int | None, text("Only facts with a smaller number than this.")] = None,
+    before: Annotated[int | None, number("Only facts with a smaller number than this.")] = None,
     limit: PageSize = 100,
 ) -> accounts.Timeline:
     return await accounts.timeline(context.store, account=account, before=before, limit=limit)

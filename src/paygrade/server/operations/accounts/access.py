@@ -91,15 +91,17 @@ async def check(
             _, _, held = await _held(tx, account, at=at, now=now)
         return shown(decide(held, feature, quantity, at, member=member, properties=properties), counted=True)
     try:
-        found = await snapshots.load(store, account, at)
-    except Unavailable:
-        unsure = last_decision(
-            snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
-        )
-        if unsure is None:
-            raise
-        return shown(unsure, counted=False)
-    return shown(decide(found, feature, quantity, at, member=member, properties=properties), counted=False)
+        found, lost = await snapshots.load_soon(store, account, at), None
+    except Unavailable as error:
+        found, lost = None, error
+    if found is not None:
+        return shown(decide(found, feature, quantity, at, member=member, properties=properties), counted=False)
+    unsure = last_decision(
+        snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
+    )
+    if unsure is None:
+        raise lost or Unavailable("database_unavailable", "the database does not answer in time")
+    return shown(unsure, counted=False)
 
 
 def last_decision(
