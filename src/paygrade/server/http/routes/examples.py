@@ -202,6 +202,8 @@ TOP_UP = {
     "error": None,
     "asked_at": "2026-11-21T09:00:00Z",
     "resolved_at": "2026-11-21T09:00:03Z",
+    "reversed": 0,
+    "taken_back": 0,
 }
 
 CONSUME = {"account": "acme", "feature": "api_calls", "quantity": 1, "id": "req_8231"}
