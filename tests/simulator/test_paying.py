@@ -96,3 +96,54 @@ def test_a_trial_without_a_card_ends_as_set_whatever_the_price(
     )
     simulated.advance("3d")
     assert simulated.status(free.id) == status
+
+
+def once(simulated: Simulated, amount: int) -> str:
+    return simulated.client.v1.prices.create(
+        {"currency": "usd", "unit_amount": amount, "product_data": {"name": "Set-up"}}
+    ).id
+
+
+def test_what_is_added_once_is_on_the_first_invoice_and_on_no_other(simulated: Simulated) -> None:
+    subscription = simulated.subscribe(add_invoice_items=[{"price": once(simulated, 700), "quantity": 2}])
+    first = simulated.latest_invoice(subscription.id)
+    assert (first.total, first.status) == (2500 + 1400, "paid")
+    (line,) = [line for line in first.lines.data if line.description == "Set-up"]
+    item = simulated.client.v1.invoice_items.retrieve(line.parent.invoice_item_details.invoice_item)
+    assert (item.invoice, item.amount, line.parent.invoice_item_details.subscription) == (
+        first.id,
+        1400,
+        subscription.id,
+    )
+    simulated.advance("32d")
+    assert simulated.latest_invoice(subscription.id).total == 2500
+
+
+def test_what_is_added_later_waits_for_the_next_invoice(simulated: Simulated) -> None:
+    subscription = simulated.subscribe()
+    simulated.update(subscription.id, add_invoice_items=[{"price": once(simulated, 700)}])
+    assert simulated.latest_invoice(subscription.id).total == 2500
+    by_hand = simulated.client.v1.invoices.create(
+        {"customer": subscription.customer, "pending_invoice_items_behavior": "include"}
+    )
+    assert by_hand.total == 0
+    simulated.advance("32d")
+    assert simulated.latest_invoice(subscription.id).total == 3200
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        {"price": "price_none"},
+        {"quantity": 1},
+        {"price": "recurring"},
+        {"price": "once", "discounts": [{"coupon": "x"}]},
+    ],
+)
+def test_what_cannot_be_added_once_is_refused_and_nothing_is_made(simulated: Simulated, added: dict[str, Any]) -> None:
+    prices = {"recurring": simulated.price(), "once": once(simulated, 1)}
+    wanted = {name: prices.get(value, value) if name == "price" else value for name, value in added.items()}
+    customer = simulated.customer()
+    with pytest.raises(stripe.InvalidRequestError):
+        simulated.subscribe(customer, add_invoice_items=[wanted])
+    assert simulated.client.v1.subscriptions.list({"customer": customer}).data == []

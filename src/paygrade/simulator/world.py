@@ -155,7 +155,7 @@ class World:
     def remember_debits(self, lines: list[Json]) -> None:
         for line in lines:
             details = line["parent"]["subscription_item_details"]
-            if line["amount"] >= 0 and line["quantity"] is not None:
+            if details is not None and line["amount"] >= 0 and line["quantity"] is not None:
                 self.debits[details["subscription_item"]] = Debit(
                     amount=line["amount"] - sum(off["amount"] for off in line["discount_amounts"]),
                     quantity=line["quantity"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import invoices, lifecycle, lines, renewals
+from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
@@ -59,7 +59,10 @@ def update(world: World, id: str, params: Json) -> Json:
         with world.changing(subscription):
             _hold(world, subscription, change, params, discounted)
         return subscription
+    added = invoice_items.read_added(world, world.objects[subscription["customer"]], subscription, params)
     with world.changing(subscription):
+        invoice_items.keep(world, added)
+        world.await_invoice(id, invoice_items.lines_of(world, added))
         _set_plain_fields(subscription, params, payment_method=payment_method)
         if discounted is not None:
             discounts.attach(world, subscription, discounted)

@@ -8,7 +8,7 @@ schedule (Stripe docs: the invoice object, attempt_count).
 from __future__ import annotations
 
 from paygrade.simulator import errors
-from paygrade.simulator.billing import lifecycle
+from paygrade.simulator.billing import invoice_items, lifecycle
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
 from paygrade.simulator.payments.payments import NO_CARD_MESSAGE
@@ -49,6 +49,7 @@ def draft(
         line["invoice"] = invoice["id"]
     invoice["lines"].update(data=lines, total_count=len(lines))
     world.put(invoice, customer["id"], subscription["id"])
+    invoice_items.note_invoice(world, invoice)
     world.remember_debits(lines)
     with world.changing(customer):
         customer["currency"] = customer["currency"] or invoice["currency"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import invoices, lifecycle, lines, renewals
+from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
 from paygrade.simulator.products import discounts
@@ -31,6 +31,7 @@ ITEM_FIELDS = frozenset({"price", "plan", "quantity", "metadata"})
 # Accepted and without effect here: they change how money is collected, not what the subscription is.
 IGNORED = frozenset({"off_session", "expand"})
 SHARED = IGNORED | {
+    "add_invoice_items",
     "automatic_tax",
     "invoice_settings",
     "payment_settings",
@@ -57,6 +58,8 @@ def create(world: World, params: Json, *, schedule: str | None = None) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     customer = world.live_customer(forms.read_required(params, "customer"))
     subscription, billed = prepare(world, customer, params)
+    added = invoice_items.read_added(world, customer, subscription, params)
+    billed += invoice_items.lines_of(world, added)
     subscription["schedule"] = schedule
     behavior = forms.read_choice(params, "payment_behavior", PAYMENT_BEHAVIORS) or "allow_incomplete"
     _refuse_unpayable(world, subscription, customer=customer, billed=billed, behavior=behavior)
@@ -64,6 +67,7 @@ def create(world: World, params: Json, *, schedule: str | None = None) -> Json:
         world.put(item, subscription["id"])
     world.put(subscription, customer["id"])
     with world.holding(subscription):
+        invoice_items.keep(world, added)
         discounts.attach(world, subscription, subscription["discounts"])
         _bill_first(world, subscription, billed, behavior=behavior)
     lifecycle.schedule_renewal(world, subscription)
