@@ -20,7 +20,6 @@ import httpx2
 import pytest
 
 from paygrade.cli.demo_run import KEY, House, furnish, standing
-
 from paygrade.server.process.yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,7 +135,9 @@ def test_what_cannot_run_here_is_still_written_somewhere() -> None:
         assert any(command.startswith(start) for command in left_out), f"no page says `{start}` any more"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_the_python_of_a_page_runs_in_its_order(page: Path, house: House) -> None:
     names: dict[str, object] = {
         "PAYGRADE_URL": house.api_url,

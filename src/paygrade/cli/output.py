@@ -35,13 +35,13 @@ MOMENT = _Moment()
 F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-yes = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")
+yes = click.option("--yes", "-y", is_flag=True, help="Don't ask for confirmation.")
 
 
 def page_limit(default: int = 100) -> Callable[[F], F]:
     """How long a list may be."""
     kind = click.IntRange(1, PAGE_MAX)
-    return click.option("--limit", type=kind, default=default, show_default=True, help="At most so many.")
+    return click.option("--limit", type=kind, default=default, show_default=True, help="How many to show.")
 
 
 def for_people() -> bool:

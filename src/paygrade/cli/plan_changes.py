@@ -45,7 +45,7 @@ def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], a
     "--trial-until", "trial_ends_at", type=MOMENT, metavar="TIME", help="Begin a trial, or extend it, until then."
 )
 @click.option("--subscription", help="Which one, where there are several; a quote says so itself.")
-@click.option("--key", help="Names the request: asked again under it, it is done once.")
+@click.option("--key", help="An idempotency key, so you can safely retry.")
 @yes
 @as_json
 def change(account: str, quote_id: str | None, act: str | None, trial_ends_at: str | None, subscription: str | None,
@@ -105,7 +105,7 @@ def changes(account: str, change: str | None, limit: int, as_json: bool) -> None
 @click.argument("change")
 @as_json
 def take_back(account: str, change: str, as_json: bool) -> None:
-    """Take back a CHANGE of ACCOUNT that is scheduled, or waits for its payment."""
+    """Cancel a CHANGE of ACCOUNT that is scheduled or waits for payment."""
     _show_outcome(call("DELETE", path("v1", "accounts", account, "plan-changes", change)), as_json=as_json)
 
 
@@ -114,14 +114,14 @@ def take_back(account: str, change: str, as_json: bool) -> None:
 @click.argument("change")
 @as_json
 def revert(account: str, change: str, as_json: bool) -> None:
-    """Quote what takes an applied CHANGE of ACCOUNT back, without doing it."""
+    """Quote a change that reverts an applied CHANGE of ACCOUNT; changes nothing yet."""
     _show_quote(call("POST", path("v1", "accounts", account, "plan-changes", change, "revert")), as_json=as_json)
 
 
 @click.command()
 @click.argument("account")
 @page_limit(50)
-@click.option("--before", help="Only what comes after this in the list, as the last page said.")
+@click.option("--before", help="The next page: the value that the page before printed.")
 @as_json
 def timeline(account: str, limit: int, before: str | None, as_json: bool) -> None:
     """Show what happened to ACCOUNT: facts, granted units and plan changes, the newest first."""

@@ -17,7 +17,7 @@ WAIT_S = 120.0
 
 @click.group()
 def usage() -> None:
-    """See and reconcile usage that is reported to the provider."""
+    """Show and check the usage reported to Stripe."""
 
 
 @usage.command()

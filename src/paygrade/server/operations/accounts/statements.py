@@ -123,7 +123,7 @@ async def put_subscription(
         if stated is not None and version == stated.sequence and body != stated.body:
             raise Refused(
                 "subscription_version_conflict",
-                f"version {version} of `{subscription.id}` was stated otherwise before; send a larger version",
+                f"version {version} of `{subscription.id}` was sent with other contents before; send a larger version",
             )
         if stated is None or version > stated.sequence:
             told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
@@ -152,7 +152,7 @@ def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
     numbers = (("limit", override.limit, 0), ("add", override.add, 1), ("spend_cap", override.spend_cap, 0))
     said = [override.value is not None, override.unlimited, *(number is not None for _, number, _ in numbers)]
     if sum(said) != 1:
-        raise Refused("invalid_override", "say exactly one of `value`, `limit`, `unlimited`, `add` and `spend_cap`")
+        raise Refused("invalid_override", "send exactly one of `value`, `limit`, `unlimited`, `add` and `spend_cap`")
     for name, units, least in numbers:
         if units is not None and not least <= units <= QUANTITY_MAX:
             raise Refused("invalid_override", f"`{name}` must be a whole number from {least} to {QUANTITY_MAX}")
@@ -176,4 +176,7 @@ def _fitting(offer: Offer) -> str:
 
 def _refuse_expired(expires_at: datetime | None, at: datetime) -> None:
     if expires_at is not None and expires_at <= at:
-        raise Refused("already_expired", f"`expires_at` {expires_at.isoformat()} is past; it would change nothing")
+        raise Refused(
+            "already_expired",
+            f"`expires_at` {expires_at.isoformat()} is in the past; choose a later time, or leave it out",
+        )
