@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim chaos proof bench clean
+.PHONY: help setup test check format lock demo sim chaos proof fuzz bench clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ chaos: setup ## Kill and restart real processes under load; RUNS=n times each, S
 
 proof: setup ## Use and hold units from many processes that are killed; RUNS=n times each, SEED=n
 	RUNS=$(or $(RUNS),5) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/proof $(ARGS)
+
+fuzz: setup ## Send every route what its description allows, and what not; EXAMPLES=n of each, SEED=n
+	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 bench: setup ## Measure the budgets of the design; ARGS passes options
 	$(BIN)/python bench/run.py $(ARGS)

@@ -8,8 +8,8 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -21,6 +21,7 @@ from paygrade.embedded_postgres import binaries as embedded_binaries
 from paygrade.embedded_postgres import cluster as embedded
 from paygrade.embedded_postgres.folder import default_data_dir
 from paygrade.values.errors import Unavailable
+from support.waiting import eventually
 
 FAST = {"fsync": "off"}
 # Elsewhere nothing tells PostgreSQL that its supervisor was killed (ADR 0001).
@@ -339,8 +340,44 @@ def supervisor_of(owner: int) -> int:
     return children[0]
 
 
-def eventually(claim: Callable[[], bool], *, within_s: float) -> None:
-    give_up_at = time.monotonic() + within_s
-    while not claim():
-        assert time.monotonic() < give_up_at, "did not come true in time"
-        time.sleep(0.05)
+def test_a_server_that_ended_by_itself_is_started_again_with_its_data(folder: Path) -> None:
+    with embedded.start(folder / "data") as server:
+        server.keep_alive(lost=lambda loss: pytest.fail(str(loss)), progress=lambda _: None)
+        for expected in ("1", "2", "3"):
+            assert remember_one_more(server.url) == expected
+            kill_server(folder / "data")
+            eventually(lambda: answers(server.url), within_s=60)
+    assert processes_of(folder / "data") == []
+
+
+def test_a_server_that_ends_again_and_again_is_given_up(folder: Path) -> None:
+    lost: list[Unavailable] = []
+    with embedded.start(folder / "data", settings=FAST) as server:
+        server.keep_alive(lost=lost.append, progress=lambda _: None)
+        # A kill may meet a server that is on its way out already, so there may have to be more of them.
+        for _ in range(10 * embedded.ENDS_MAX):
+            eventually(lambda: bool(lost) or answers(server.url), within_s=60)
+            if lost:
+                break
+            kill_server(folder / "data")
+    assert lost[0].code == "embedded_lost"
+
+
+def test_a_server_that_is_stopped_stays_so(folder: Path) -> None:
+    server = embedded.start(folder / "data", settings=FAST)
+    server.keep_alive(lost=lambda loss: pytest.fail(str(loss)), progress=lambda line: pytest.fail(line))
+    server.stop()
+    assert processes_of(folder / "data") == []
+
+
+def kill_server(data_dir: Path) -> None:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        os.kill(int((data_dir / "cluster" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+
+def answers(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True

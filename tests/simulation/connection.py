@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paygrade.providers.stripe.connection import NotTaken, StripeConnection
-from paygrade.providers.stripe.translate import Json
+from paygrade.providers.stripe.fields import Json
 from paygrade.values.errors import Unavailable
 
 from .provider import EngineProvider, Stripe

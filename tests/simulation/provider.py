@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.connection import Gone
+from paygrade.providers.stripe.fields import Json
 from paygrade.providers.stripe.planned_prices import PlannedPrices
-from paygrade.providers.stripe.translate import Json
 from paygrade.simulator.engine import Engine
 from paygrade.values.errors import Unavailable
 

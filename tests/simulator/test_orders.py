@@ -14,9 +14,9 @@ from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.quote import ItemChange
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.connection import StripeConnection
+from paygrade.providers.stripe.fields import Json
 from paygrade.providers.stripe.idempotent_writes import StripeCommands
 from paygrade.providers.stripe.orders import StripeOrders
-from paygrade.providers.stripe.translate import Json
 from paygrade.values.errors import Refused, Unavailable
 
 from .conftest import START, Simulated, instant

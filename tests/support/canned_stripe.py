@@ -46,6 +46,9 @@ class CannedStripe:
         for name in ("customer", "subscription"):
             if name in query:
                 entries = [entry for entry in entries if entry.get(name) == query[name][0]]
+        types = {value for name, values in query.items() if name.startswith("types[") for value in values}
+        if types:
+            entries = [entry for entry in entries if entry.get("type") in types]
         after = query.get("starting_after", [None])[0]
         start = next((index + 1 for index, entry in enumerate(entries) if entry["id"] == after), 0)
         size = min(self.page_size, int(query["limit"][0]))

@@ -43,9 +43,10 @@ class Event(Struct, frozen=True):
 
 
 class Elsewhere(Struct, frozen=True):
-    """The answer that another subject has what was asked for."""
+    """The answer that another subject has what was asked for, and `others`."""
 
     subject: str
+    others: tuple[str, ...] = ()
 
 
 Answer = Customer | Elsewhere | None

@@ -13,11 +13,11 @@ GIVE_UP_S = 30.0
 LOOK_S = 0.01
 
 
-def eventually(ask: Callable[[], T]) -> T:
+def eventually(ask: Callable[[], T], *, within_s: float = GIVE_UP_S) -> T:
     """Ask until the answer is true, and give it."""
-    give_up_at = time.monotonic() + GIVE_UP_S
+    give_up_at = time.monotonic() + within_s
     while not (answer := ask()):
-        assert time.monotonic() < give_up_at, f"after {GIVE_UP_S:.0f} s the answer still is {answer!r}"
+        assert time.monotonic() < give_up_at, f"after {within_s:.0f} s the answer still is {answer!r}"
         time.sleep(LOOK_S)
     return answer
 

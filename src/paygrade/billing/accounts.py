@@ -25,7 +25,7 @@ from paygrade.billing.facts import (
     Profile,
     Subscription,
 )
-from paygrade.values.states import TERMINAL
+from paygrade.values.states import NOT_LIVE, TERMINAL
 
 
 class Statement(Struct, frozen=True, omit_defaults=True):
@@ -59,13 +59,43 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     quantity: int = 1
 
 
+class Foreseen(Struct, frozen=True, array_like=True, gc=False):
+    """When the end of a trial would be billed, as it was stated at `stated_at`. None: it would not be."""
+
+    stated_at: datetime
+    billed_at: datetime | None
+
+
+class Anchored(Struct, frozen=True, array_like=True, gc=False):
+    """What was stated of a subscription while it had this anchor.
+
+    `begun`: a period that begins with the anchor, or on its days after it, was billed. `stub_from_at`: when a period
+    began that was billed up to the anchor; `free_from_at`: since when nothing is billed up to it (a trial), and
+    `foreseen` when something would be, as of when that was stated.
+    """
+
+    anchor_at: datetime
+    begun: bool = False
+    stub_from_at: datetime | None = None
+    free_from_at: datetime | None = None
+    foreseen: tuple[Foreseen, ...] = ()
+
+
+class Began(Struct, frozen=True, array_like=True, gc=False):
+    """The date of creation that was stated first, as of `seen_at`."""
+
+    seen_at: datetime
+    created_at: datetime
+
+
 class Account(Struct, frozen=True, omit_defaults=True):
     """The fold of an account's facts.
 
     `version` is the number of its newest fact. `statements` holds the latest word on each subject; `latched` the
     terminal sighting of each ended subscription; `understood` the latest sighting of each subscription whose
-    status we knew. `since` is the earliest creation date stated: it anchors the periods of the default plan.
-    `purchases` holds what each subscription ever bought, by its id.
+    status we knew. `since` is the earliest creation date stated, `began` the one stated first: it anchors what no
+    subscription does, and an older customer linked later moves nothing. `purchases` holds what each subscription ever
+    bought, `anchors` what its periods were aligned to, both by its id.
     """
 
     key: str
@@ -75,6 +105,8 @@ class Account(Struct, frozen=True, omit_defaults=True):
     latched: dict[str, Sighting] = {}
     understood: dict[str, Sighting] = {}
     purchases: dict[str, tuple[Purchase, ...]] = {}
+    began: Began | None = None
+    anchors: dict[str, tuple[Anchored, ...]] = {}
 
     @property
     def exists(self) -> bool:
@@ -104,6 +136,17 @@ class Account(Struct, frozen=True, omit_defaults=True):
     @property
     def customers(self) -> tuple[Customer, ...]:
         return tuple(s.body for s in self._ordered() if isinstance(s.body, Customer))
+
+    @property
+    def clock_at(self) -> datetime | None:
+        """What the test clock shows by which a customer of it lives; None: it lives in everybody's time."""
+        shown = (customer.clock_at for customer in self.customers if not customer.deleted)
+        return max((instant for instant in shown if instant is not None), default=None)
+
+    def time(self, at: datetime) -> datetime:
+        """What time it is for this account when it is `at` for everybody else. A test clock stands still until its
+        next reading tells that it was advanced (https://docs.stripe.com/billing/testing/test-clocks)."""
+        return self.clock_at or at
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
@@ -169,10 +212,11 @@ class Account(Struct, frozen=True, omit_defaults=True):
         """With the names its prices had before: a lookup key that another price has taken over says what is sold from
         then on, and nothing of those who bought before (https://docs.stripe.com/products-prices/manage-prices)."""
         items = tuple(map(self._item, subscription.items))
+        paid = None if subscription.paid_items is None else tuple(map(self._item, subscription.paid_items))
         later = tuple(replace(phase, items=tuple(map(self._item, phase.items))) for phase in subscription.next)
-        if items == subscription.items and later == subscription.next:
+        if (items, paid, later) == (subscription.items, subscription.paid_items, subscription.next):
             return subscription
-        return replace(subscription, items=items, next=later)
+        return replace(subscription, items=items, paid_items=paid, next=later)
 
     def _item(self, item: Item) -> Item:
         if item.price is None or (item.lookup_key is not None and item.product is not None):
@@ -208,6 +252,8 @@ def apply(account: Account, fact: Fact) -> Account:
         latched=_sighted(account.latched, fact, terminal=True),
         understood=_sighted(account.understood, fact, terminal=False),
         purchases=_purchased(account.purchases, fact),
+        began=_began(account.began, fact),
+        anchors=_anchored(account.anchors, fact),
     )
 
 
@@ -223,6 +269,72 @@ def _earliest(since: datetime | None, body: Body) -> datetime | None:
             return created_at if since is None else min(since, created_at)
         case _:
             return since
+
+
+def _began(began: Began | None, fact: Fact) -> Began | None:
+    match fact.body:
+        case Customer(deleted=False, created_at=created_at) | Profile(created_at=created_at):
+            stated = Began(fact.as_of, created_at)
+            return stated if began is None else min(stated, began, key=lambda one: (one.seen_at, one.created_at))
+        case _:
+            return began
+
+
+def _anchored(anchors: dict[str, tuple[Anchored, ...]], fact: Fact) -> dict[str, tuple[Anchored, ...]]:
+    """Which anchors a subscription has had, and what was billed under each: of all that was stated, in whatever order,
+    the first."""
+    changed: dict[str, tuple[Anchored, ...]] = {}
+    # What is billed by a test clock is told by what that shows.
+    as_of = (fact.body.clock_at if isinstance(fact.body, Customer) else None) or fact.as_of
+    for subscription in _subscriptions(fact.body):
+        stated = _anchor_of(subscription, as_of)
+        before = anchors.get(subscription.id, ())
+        known = {one.anchor_at: one for one in before}
+        if stated is None or known.get(stated.anchor_at) == stated:
+            continue
+        other = known.get(stated.anchor_at, stated)
+        known[stated.anchor_at] = Anchored(
+            stated.anchor_at,
+            stated.begun or other.begun,
+            min(filter(None, (stated.stub_from_at, other.stub_from_at)), default=None),
+            min(filter(None, (stated.free_from_at, other.free_from_at)), default=None),
+            tuple(sorted({*stated.foreseen, *other.foreseen}, key=lambda one: (one.stated_at, repr(one.billed_at)))),
+        )
+        after = tuple(known[anchor_at] for anchor_at in sorted(known))
+        if after != before:
+            changed[subscription.id] = after
+    return {**anchors, **changed} if changed else anchors
+
+
+def _anchor_of(subscription: Subscription, as_of: datetime) -> Anchored | None:
+    """What this statement says of its anchor; None: nothing is billed, or it is not known."""
+    anchor_at, from_at, unpaid_since = subscription.anchor_at, period_from(subscription), subscription.unpaid_since
+    match subscription.status:
+        case "trialing":
+            foreseen = (Foreseen(as_of, end_billed_at(subscription)),)
+            return Anchored(anchor_at, free_from_at=from_at or subscription.started_at, foreseen=foreseen)
+        case "past_due" | "unpaid" if from_at == anchor_at and unpaid_since is not None and unpaid_since <= from_at:
+            # A cycle begun by an invoice that nobody paid; a renewal is charged an hour after its period began.
+            return None
+        case "active" | "past_due" | "unpaid" if from_at is None or from_at >= anchor_at:
+            return Anchored(anchor_at, begun=True)
+        case "active" | "past_due" | "unpaid":
+            return Anchored(anchor_at, stub_from_at=from_at)
+        case _:
+            return None
+
+
+def end_billed_at(subscription: Subscription) -> datetime | None:
+    """When the end of the trial that it is in will be billed, as things stand; None: it will not be."""
+    if subscription.after_trial in (*NOT_LIVE, "paused"):
+        return None
+    billed_at = max(subscription.anchor_at, subscription.trial_ends_at or subscription.anchor_at)
+    return billed_at if subscription.ends_at is None or billed_at < subscription.ends_at else None
+
+
+def period_from(subscription: Subscription) -> datetime | None:
+    """When the period began that it is in, as it was read."""
+    return min((item.period_from_at for item in subscription.items if item.period_from_at is not None), default=None)
 
 
 def _sighted(sightings: dict[str, Sighting], fact: Fact, *, terminal: bool) -> dict[str, Sighting]:

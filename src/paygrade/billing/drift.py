@@ -14,7 +14,7 @@ from msgspec import Struct
 from paygrade.billing.facts import Customer, Item, Subscription
 
 IN_ARREARS = frozenset({"past_due", "unpaid"})
-"""Since when these are unpaid stands in their open invoices, which a listing of subscriptions does not have."""
+"""Since when these are unpaid, and what of them was paid, stands in invoices that no listing of subscriptions has."""
 
 
 class Difference(Struct, frozen=True):
@@ -70,14 +70,23 @@ def compare_listed(stored: Customer, listed: Customer) -> tuple[Difference, ...]
 
 
 def _differences(stored: Customer, said: Customer, *, whole: bool) -> Iterator[Difference]:
-    for field in ("account", "name", "deleted"):
+    for field in ("name", "deleted", *(("named_otherwise", "clock_at") if whole else ())):
         yield from _field(None, field, getattr(stored, field), getattr(said, field))
+    if whole or _tells_account(stored, said):
+        yield from _field(None, "account", stored.account, said.account)
     before, after = _by_id(stored), _by_id(said)
     for id in sorted(before.keys() | after.keys() if whole else after.keys()):
         if id in before and id in after:
             yield from _subscription(before[id], after[id], whole=whole)
         else:
             yield from _field(id, "subscription", _word(before.get(id)), _word(after.get(id)))
+
+
+def _tells_account(stored: Customer, listed: Customer) -> bool:
+    """Whether a listing says whose the customer is: what names its account may be a subscription on another page."""
+    if stored.account_of is None or stored.account_of in {subscription.id for subscription in listed.subscriptions}:
+        return True
+    return listed.account is not None and listed.account_of is None
 
 
 def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> Iterator[Difference]:
@@ -87,8 +96,12 @@ def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> I
     for field in ("anchor_at", "trial_ends_at", "after_trial", "ends_at", "ended_at", "trial_ran_out", "billing_mode",
                   "schedule", "next"):  # fmt: skip
         yield from _field(said.id, field, getattr(stored, field), getattr(said, field))
+    # What releases before this one stored has no start, and that is no drift.
+    if stored.started_at is not None:
+        yield from _field(said.id, "started_at", stored.started_at, said.started_at)
     if whole or (stored.status not in IN_ARREARS and said.status not in IN_ARREARS):
         yield from _field(said.id, "unpaid_since", stored.unpaid_since, said.unpaid_since)
+        yield from _field(said.id, "paid_items", stored.paid_items, said.paid_items)
     before, after = {item.id: item for item in stored.items}, {item.id: item for item in said.items}
     for id in sorted(before.keys() | after.keys()):
         if id in before and id in after:

@@ -52,9 +52,9 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     `status` None: the provider used a word we do not know (it is in `provider_status`); the last known status
     keeps deciding access. `anchor_at` fixes the days its periods turn. `after_trial` is what the provider will
     make of it when the trial ends with what is known now (card or no card). `ends_at` is a cancellation that is
-    set but not reached, `ended_at` one that is. `unpaid_since` is the date of the oldest unpaid invoice (its due
-    date where it has one): the anchor of the access ladder. `schedule` is what changes it by itself at the
-    provider, `next` what that will make of it, as far as it is told: phases, the soonest first.
+    set but not reached, `ended_at` one that is. `unpaid_since` is the date of the first unpaid invoice since the last
+    that was paid (its due date where it has one): the anchor of the access ladder. `schedule` is what changes it by
+    itself at the provider, `next` what that will make of it, as far as it is told: phases, the soonest first.
     """
 
     id: str
@@ -72,10 +72,19 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     billing_mode: BillingMode = "classic"
     schedule: str | None = None
     next: tuple[Phase, ...] = ()
+    started_at: datetime | None = None
+    """When it began. None: it was stated without that."""
+    paid_items: tuple[Item, ...] | None = None
+    """Of one in arrears: what was paid for last, where something that nobody paid has taken its place."""
 
 
 class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):
-    """Everything one provider customer buys. `account` is the account its metadata names, if any."""
+    """Everything one provider customer buys.
+
+    `account` is the account its metadata names, else that of one of its subscriptions, which is `account_of` then.
+    `named_otherwise`: by subscription, an account that its metadata names and that is another one. `clock_at`: what a
+    test clock of the provider shows by which it lives; None: it lives in everybody's time.
+    """
 
     id: str
     created_at: datetime
@@ -83,6 +92,14 @@ class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):
     account: str | None = None
     name: str = ""
     deleted: bool = False
+    account_of: str | None = None
+    named_otherwise: dict[str, str] = {}
+    clock_at: datetime | None = None
+
+    @property
+    def is_ownerless(self) -> bool:
+        """Whether it stands for a subscription that belongs to no customer."""
+        return any(subscription.id == self.id for subscription in self.subscriptions)
 
 
 class Departed(Struct, frozen=True, tag="departed"):

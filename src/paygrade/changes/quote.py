@@ -173,7 +173,7 @@ def quote(
         warnings=(
             *_warnings(resolved, matched.rule, request, when, effective_at),
             *_warnings_of_cooling(cooling),
-            *_warnings_of_rollover(what),
+            *_warnings_of_rollover(what, effective_at),
         ),
     )
 
@@ -319,8 +319,9 @@ def _warnings_of_cooling(cooling: Cooling | None) -> Iterable[Caveat]:
         )
 
 
-def _warnings_of_rollover(what: Impact) -> Iterable[Caveat]:
-    """Where units that nobody used would have been carried into the next window, and will not be."""
+def _warnings_of_rollover(what: Impact, at: datetime) -> Iterable[Caveat]:
+    """Where units that nobody used would have been carried into the next window, and will not be. Into a window that
+    begins with the change, since it is paid for, they are; not into another subscription's, which runs already."""
     before, after = what.entitled
     for feature, old in before.items():
         new = after.get(feature)
@@ -331,11 +332,9 @@ def _warnings_of_rollover(what: Impact) -> Iterable[Caveat]:
             then = f"up to {carried} are" if carried else "none is"
             detail = f"up to {old.rollover} units of `{feature}` that are not used are carried over now; {then} then"
             yield Caveat("rollover_lost", detail)
-        elif new is not None and new.from_at != old.from_at and not takes_rollover(new):
-            yield Caveat(
-                "rollover_lost",
-                f"units of `{feature}` that are not used are not carried into the window that begins with the change",
-            )
+        elif new is not None and new.from_at != old.from_at and not (new.from_at == at and takes_rollover(new)):
+            detail = f"units of `{feature}` that are not used are not carried into the window that counts then"
+            yield Caveat("rollover_lost", detail)
 
 
 def _warnings_of_prices(resolved: Resolved) -> Iterable[Caveat]:

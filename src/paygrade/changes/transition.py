@@ -75,11 +75,13 @@ def transition(
     active_at: Mapping[str, datetime],
     coolings: Iterable[Cooling] = (),
 ) -> PlanTransition | None:
-    """What follows from what changed between `before` as it stood at `since` and `after` at `at`; None: nothing did.
+    """What follows from what changed between `before` as it stood at `since` and `after` at `at`; None: nothing did. Of
+    an account that lives by a test clock, as that showed then.
 
     `snapshot` has the balances at `at`, `active_at` is when members were last active; `change` is the id under which
     it is remembered; `coolings` are those of what changed. Who loses a seat is left to whoever takes it away.
     """
+    since, at = before.time(since), after.time(at)
     old, new = bought(before, catalog, since), bought(after, catalog, at)
     changed = _differing(old, new)
     if not changed:
@@ -110,6 +112,7 @@ def transition(
 
 def has_changed(before: Account, since: datetime, after: Account, catalog: Catalog, at: datetime) -> bool:
     """Whether there is something to settle. With an empty catalog: whether there could be, whatever is sold."""
+    since, at = before.time(since), after.time(at)
     return bool(_differing(bought(before, catalog, since), bought(after, catalog, at)))
 
 
@@ -143,7 +146,9 @@ def _is_price(position: Position, name: str | None) -> bool:
 
 
 def next_turn(account: Account, at: datetime) -> datetime | None:
-    """The next instant at which what is bought changes by itself."""
+    """The next instant at which what is bought changes by itself; None by a test clock, whose readings tell."""
+    if account.clock_at is not None:
+        return None
     dates: list[datetime | None] = []
     for subscription in account.subscriptions:
         if subscription.status not in TERMINAL:

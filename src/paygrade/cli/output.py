@@ -31,7 +31,17 @@ class _Moment(click.ParamType[str]):
         return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+class _When(_Moment):
+    """An instant, or a word of the API for one."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value) if value in ("now", "period_end") else super().convert(value, param, ctx)
+
+
 MOMENT = _Moment()
+WHEN = _When()
 F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

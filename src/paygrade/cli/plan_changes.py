@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
+from paygrade.cli.output import MOMENT, WHEN, as_json, confirm, for_people, page_limit, say, show_json, table, yes
 from paygrade.cli.quote_page import page
 from paygrade.cli.wording import instant
 from paygrade.values.text import PAGE_MAX
@@ -23,7 +23,7 @@ _STYLES = {"applied": "green", "failed": "red", "canceled": "dim", "pending": "y
 @click.option("--quantity", "quantities", multiple=True, metavar="KEY=N", help="How many of the plan, or of its seats.")
 @click.option("--interval", help="A price's key, or how often it is paid, for example `yearly`.")
 @click.option("--coupon", help="A coupon of the provider's.")
-@click.option("--when", help="`now`, `period_end` or a time; the catalog's rule says otherwise.")
+@click.option("--when", type=WHEN, help="`now`, `period_end` or a time; the catalog's rule says otherwise.")
 @click.option("--subscription", help="Which one, where there are several.")
 @as_json
 def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], as_json: bool,
@@ -78,7 +78,7 @@ def changes(account: str, change: str | None, limit: int, as_json: bool) -> None
             show_json(told)
             return
         say(f"{told['change']['id']}  {headline(told['change'])}", style="bold")
-        table(("at", "step", ""), ((instant(s["at"]), s["step"], s["detail"] or None) for s in told["steps"]))
+        table(("at", "step", "what"), ((instant(s["at"]), s["step"], s["detail"] or None) for s in told["steps"]))
         return
     told = call("GET", path("v1", "accounts", account, "plan-changes"), query={"limit": str(limit)})
     if as_json:

@@ -39,7 +39,15 @@ def serve(host: str | None, port: int | None, no_migrate: bool, as_json: bool) -
     # uvicorn raises the signal again once it has ended gracefully; this turns it into an orderly way out.
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    with wiring.database(settings, progress=lambda line: click.echo(line, err=True)) as database_url:
+    losses: list[Unavailable] = []
+
+    def end_without_database(loss: Unavailable) -> None:
+        losses.append(loss)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with wiring.database(
+        settings, progress=lambda line: click.echo(line, err=True), lost=end_without_database
+    ) as database_url:
         if no_migrate:
             _refuse_an_empty_database(database_url)
         else:
@@ -51,7 +59,12 @@ def serve(host: str | None, port: int | None, no_migrate: bool, as_json: bool) -
         _announce(settings, key if made else None)
         collect_rarely()
         app = wiring.application(settings, database_url=database_url, key=key, document=document)
-        _run(app, settings)
+        try:
+            _run(app, settings)
+        except SystemExit:
+            if losses:
+                raise losses[0] from None
+            raise
 
 
 def _refuse_a_taken_port(settings: Settings) -> None:

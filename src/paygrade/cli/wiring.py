@@ -49,12 +49,19 @@ def data_dir(settings: Settings) -> Path:
 
 
 @contextmanager
-def database(settings: Settings, progress: Callable[[str], None] = lambda _: None) -> Iterator[str]:
-    """The database's address; an embedded one runs until the end of the block."""
+def database(
+    settings: Settings,
+    progress: Callable[[str], None] = lambda _: None,
+    lost: Callable[[Unavailable], None] | None = None,
+) -> Iterator[str]:
+    """The database's address; an embedded one runs until the end of the block. With `lost`, it is started again when it
+    ends by itself, and `lost` is called, in a thread, where that does not help."""
     if settings.database_url is not None:
         yield settings.database_url
         return
     with embedded.start(data_dir(settings), progress=progress) as running:
+        if lost is not None:
+            running.keep_alive(lost=lost, progress=progress)
         yield running.url
 
 

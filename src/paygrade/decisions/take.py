@@ -9,6 +9,7 @@ from paygrade.catalog.model import (
 )
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.derive import HORIZON, derive
+from paygrade.entitlements.model import Segment
 from paygrade.usage.balances import Balance
 
 SEGMENTS_MAX = 64
@@ -18,12 +19,19 @@ SEGMENTS_MAX = 64
 _NOBODY: dict[str, Any] = {}  # shared by all accounts without members, so that they cost nothing
 
 
-def snapshot(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
-    """What holds from `at` on, up to the horizon, assuming nothing but time happens."""
+def snapshot(account: Account, catalog: Catalog, at: datetime, *, own_time: bool = False) -> Snapshot:
+    """What holds from `at` on, up to the horizon, assuming nothing but time happens.
+
+    An account that lives by a test clock has what it has when that shows, and has it until that is advanced; with
+    `own_time` it is asked for an instant that the clock will show.
+    """
     version = f"{catalog.version}.{account.version}"
     if not account.exists:
         return Snapshot(account.key, version, at, at + HORIZON, (), known=False)
-    segments = [derive(account, catalog, at)]
+    stands_still = account.clock_at is not None and not own_time
+    segments = [derive(account, catalog, account.time(at) if stands_still else at)]
+    if stands_still:
+        segments = [Segment(at, at + HORIZON, segments[0].entitlements)]
     while segments[-1].until < at + HORIZON and len(segments) < SEGMENTS_MAX:
         segments.append(derive(account, catalog, segments[-1].until))
     until = segments[-1].until

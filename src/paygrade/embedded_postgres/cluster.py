@@ -22,9 +22,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -53,6 +54,8 @@ SOCKET_PATH_BYTES_MAX = 103  # macOS allows 103 bytes, Linux 107
 # For a server to answer: after a crash PostgreSQL first replays up to `max_wal_size` of its log.
 WAIT_S = 300.0
 WAIT_FOR_STOP_S = 60.0
+ENDS_MAX, ENDS_WITHIN_S = 5, 60.0
+"""A server that ends more often is not started again: whatever ends it would go on doing so."""
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "port": str(PORT),
@@ -77,6 +80,8 @@ class EmbeddedPostgres:
     def __init__(self, url: str, started: "_Started | None") -> None:
         self.url = url
         self._started = started
+        self._changing = threading.Lock()
+        self._stopped = False
 
     @property
     def attached(self) -> bool:
@@ -85,10 +90,38 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Disconnect everyone, write a checkpoint and end the server; leave alone one we only attached to."""
+        with self._changing:
+            self._stopped = True
+            if self._started is not None:
+                # First, so that nobody attaches to a server on its way out.
+                self._started.ownership.close()
+                _end(self._started.supervisor)
+
+    def keep_alive(self, *, lost: Callable[[Unavailable], None], progress: Callable[[str], None]) -> None:
+        """Start the server again, with its data, whenever it ends without having been stopped, as when the kernel takes
+        its memory. `lost` is called, in a thread, where that does not help; from then on it stays as it is."""
         if self._started is not None:
-            # First, so that nobody attaches to a server on its way out.
-            self._started.ownership.close()
-            _end(self._started.supervisor)
+            threading.Thread(target=self._keep_alive, args=(lost, progress), name="postgres", daemon=True).start()
+
+    def _keep_alive(self, lost: Callable[[Unavailable], None], progress: Callable[[str], None]) -> None:
+        assert self._started is not None
+        ends: list[float] = []
+        why = "`server.log` in its data folder may say why"
+        while True:
+            self._started.supervisor.wait()
+            with self._changing:
+                if self._stopped:
+                    return
+                now = time.monotonic()
+                ends = [*(end for end in ends if end > now - ENDS_WITHIN_S), now]
+                if len(ends) > ENDS_MAX:
+                    lost(Unavailable("embedded_lost", f"PostgreSQL has ended {len(ends)} times in short order; {why}"))
+                    return
+                progress("PostgreSQL has ended by itself; starting it again")
+                try:
+                    self._started = replace(self._started, supervisor=self._started.again())
+                except (Unavailable, OSError) as error:
+                    why = str(error)
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +136,8 @@ class EmbeddedPostgres:
 class _Started:
     supervisor: subprocess.Popen[bytes]
     ownership: IO[bytes]
+    again: Callable[[], subprocess.Popen[bytes]]
+    """Starts the same server once more, where it has ended."""
 
 
 def start(
@@ -288,27 +323,38 @@ def _launch(
     ownership = os.fdopen(open_ours(data_dir / "owner.lock", run_as), "rb")
     _take(ownership.fileno())
     socket_dir, leftover = _socket_dir(data_dir, run_as)
-    supervisor = _spawn(
-        data_dir,
-        run_as,
-        leftover=leftover,
-        command=[
-            str(programs.bin_dir / "postgres"),
-            "-D",
-            str(data_dir / "cluster"),
-            "-c",
-            f'unix_socket_directories="{socket_dir}"',
-            *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
-        ],
-    )
+    command = [
+        str(programs.bin_dir / "postgres"),
+        "-D",
+        str(data_dir / "cluster"),
+        "-c",
+        f'unix_socket_directories="{socket_dir}"',
+        *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+    ]
+
+    def spawn() -> subprocess.Popen[bytes]:
+        supervisor = _spawn(data_dir, run_as, leftover=leftover, command=command)
+        try:
+            _wait_until_it_answers(supervisor, data_dir, socket_dir)
+            _make_database(socket_dir, database)
+        except BaseException:
+            _end(supervisor)
+            raise
+        return supervisor
+
+    def again() -> subprocess.Popen[bytes]:
+        # Those of its processes that outlived it are waited for, and its record is removed.
+        _running_socket_dir(data_dir, run_as)
+        if leftover:
+            _make_socket_folder(Path(leftover), run_as)
+        return spawn()
+
     try:
-        _wait_until_it_answers(supervisor, data_dir, socket_dir)
-        _make_database(socket_dir, database)
+        started = _Started(supervisor=spawn(), ownership=ownership, again=again)
     except BaseException:
         ownership.close()
-        _end(supervisor)
         raise
-    return EmbeddedPostgres(_url(socket_dir, database), _Started(supervisor=supervisor, ownership=ownership))
+    return EmbeddedPostgres(_url(socket_dir, database), started)
 
 
 def _socket_dir(data_dir: Path, run_as: RunAs | None) -> tuple[str, str]:
@@ -318,9 +364,14 @@ def _socket_dir(data_dir: Path, run_as: RunAs | None) -> tuple[str, str]:
     if path_bytes <= SOCKET_PATH_BYTES_MAX and not {",", '"'} & set(str(data_dir)):
         return str(data_dir), ""
     folder = tempfile.mkdtemp(prefix="paygrade-", dir="/tmp")
+    _make_socket_folder(Path(folder), run_as)
+    return folder, folder
+
+
+def _make_socket_folder(folder: Path, run_as: RunAs | None) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
     if run_as is not None:
         os.chown(folder, run_as.uid, run_as.gid)
-    return folder, folder
 
 
 def _spawn(data_dir: Path, run_as: RunAs | None, *, leftover: str, command: list[str]) -> subprocess.Popen[bytes]:

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import Subscription
+from paygrade.billing.facts import Customer, Subscription
 from paygrade.billing.understanding import understood
 from paygrade.billing.versions import is_known
 from paygrade.catalog.model import Catalog
@@ -24,7 +24,15 @@ from paygrade.values.states import TERMINAL
 class Finding(Struct, frozen=True):
     """Something about an account that a person should look at."""
 
-    code: Literal["unmapped_price", "unknown_status", "revived_subscription", "override_ignored", "too_few_seats"]
+    code: Literal[
+        "unmapped_price",
+        "unknown_status",
+        "revived_subscription",
+        "account_conflict",
+        "no_owner",
+        "override_ignored",
+        "too_few_seats",
+    ]
     subject: str
     detail: str
 
@@ -37,6 +45,7 @@ def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding,
             continue
         found.extend(_unmapped(account, catalog, subscription))
     for customer in account.customers:
+        found.extend(_misnamed(account, customer))
         for subscription in customer.subscriptions:
             latched = account.latched.get(subscription.id)
             if subscription.status is None:
@@ -51,6 +60,16 @@ def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding,
             detail = f"the override of `{override.feature}` does not fit the catalog; it has no effect"
             found.append(Finding("override_ignored", override.feature, detail))
     return (*found, *_too_few_seats(account, catalog, at))
+
+
+def _misnamed(account: Account, customer: Customer) -> Iterator[Finding]:
+    """Whose it is, where that is doubtful."""
+    for id, other in customer.named_otherwise.items():
+        detail = f"its metadata names `{other}`, and its customer `{customer.id}` belongs to `{account.key}`"
+        yield Finding("account_conflict", id, f"{detail}, where it counts; make the metadata say the same")
+    if customer.is_ownerless and any(s.status not in TERMINAL for s in customer.subscriptions):
+        detail = f"`{customer.id}` belongs to no customer at the provider; it counts for `{account.key}`"
+        yield Finding("no_owner", customer.id, f"{detail}; name an account in its metadata, or link it to one")
 
 
 def _unmapped(account: Account, catalog: Catalog, subscription: Subscription) -> Iterator[Finding]:

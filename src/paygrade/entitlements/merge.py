@@ -54,7 +54,7 @@ from paygrade.entitlements.sources import (
     source_of,
     units_of,
 )
-from paygrade.entitlements.windows import anchor_of, usual_window, window_of
+from paygrade.entitlements.windows import paying, usual_window, window_of
 from paygrade.values.text import QUANTITY_MAX
 
 Allowances = list[tuple[Allowance, Holding]]
@@ -136,6 +136,7 @@ def _merge_units(view: View, offer: Offer, open_to: Allowances) -> tuple[Entitle
     bases, added = rank_units(open_to)
     base = bases[0] if bases else []
     leading, leader = (base or added)[0]
+    counting = _counting(bases) if bases else leader
     sources = [source_of(term, holding) for term, holding in (*base, *added)]
     candidates = [
         Candidate(source, "decides" if number < max(len(base), 1) else "adds") for number, source in enumerate(sources)
@@ -156,12 +157,37 @@ def _merge_units(view: View, offer: Offer, open_to: Allowances) -> tuple[Entitle
         rollover=leading.rollover,
         per_member=leading.per_member,
         caps=leading.caps,
-        anchor_at=anchor_of(view, leader) if leading.rollover or any(cap.recurrence for cap in leading.caps) else None,
+        **_aligned(view, leading, counting),
         priority=leading.priority,
-        **window_of(view, leading, leader),
+        **window_of(view, leading, counting),
         **_overage([term for term, _ in base], limit=None if unlimited else total),
     )
     return merged, tuple(candidates)
+
+
+def _counting(bases: list[Allowances]) -> Holding:
+    """Whose window all of it counts in: of those that give the most alike, the subscription that began first, however
+    it stands. `bases` are never empty, and each has its holdings in the order in which they began."""
+    leading, first = bases[0][0]
+    if len(bases) == len(bases[0]) == 1:
+        return first
+    alike = [base for base in bases if amount_of(base) == amount_of(bases[0])]
+    found = [holding for base in alike for term, holding in base if _counts_alike(term, leading)]
+    return min(found, key=lambda holding: holding.place)
+
+
+def _counts_alike(term: Allowance, other: Allowance) -> bool:
+    return (term.recurrence, term.rolling_s) == (other.recurrence, other.rolling_s)
+
+
+def _aligned(view: View, leading: Allowance, leader: Holding) -> dict[str, Any]:
+    """What shorter windows are aligned to and since when units are carried over, where there is either."""
+    found: dict[str, Any] = {}
+    if any(cap.recurrence for cap in leading.caps):
+        found["anchor_at"] = view.anchors.anchor_at(paying(leader), view.at)
+    if leading.rollover:
+        found["begun_at"] = view.anchors.begun_at(paying(leader))
+    return found
 
 
 def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
@@ -216,6 +242,7 @@ def _with_override(
         per_member=merged.per_member,
         caps=merged.caps,
         anchor_at=merged.anchor_at,
+        begun_at=merged.begun_at,
         priority=merged.priority,
         sources=(source,),
         **usual,
@@ -314,7 +341,9 @@ def rank_units(
 def leading_of(open_to: Iterable[tuple[Term, Holding]]) -> tuple[Term, Holding] | None:
     """The term whose window all units of a feature count in; None: nothing gives any."""
     bases, added = rank_units([(term, holding) for term, holding in open_to if isinstance(term, Allowance)])
-    return next(iter(bases[0] if bases else added), None)
+    if not bases:
+        return next(iter(added), None)
+    return bases[0][0][0], _counting(bases)
 
 
 def amount_of(base: list[tuple[Allowance, Holding]]) -> int | float:

@@ -81,7 +81,8 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     as far as the spend cap pays at `overage_price`; None: nowhere. `per_member`: what one member may use of the limit.
     `caps`: limits in other windows, all of which hold; those that recur are aligned to `anchor_at`, and none of them
     ends a segment. `seat`: the level of which a member needs a seat. `in_seats`: members take these units up.
-    `personal`: who asks matters, for one or the other. `rollover`: units carried to the next window. `priority`: where
+    `personal`: who asks matters, for one or the other. `rollover`: units carried to the next window,
+    none of them from before `begun_at`. `priority`: where
     these units stand in the burn order. `plain`: one count against one limit, and nothing else to look at.
     """
 
@@ -111,6 +112,7 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     per_member: int | None = None
     caps: tuple[Cap, ...] = ()
     anchor_at: datetime | None = None
+    begun_at: datetime | None = None
     rolling_s: int | None = None
     rollover: int = 0
     priority: int = PRIORITY

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
+from paygrade.billing.anchors import Anchors
 from paygrade.billing.facts import Block, DowngradeGrace, Item, Override
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.understanding import understood
@@ -29,7 +30,6 @@ from paygrade.catalog.model import (
     find_bought,
 )
 from paygrade.entitlements.model import Offer, Reason, Source
-from paygrade.values.periods import CALENDAR
 from paygrade.values.states import NOT_LIVE
 from paygrade.values.text import QUANTITY_MAX
 
@@ -48,6 +48,8 @@ class Holding(Struct, frozen=True):
     version: Version
     quantity: int
     standing: Standing | None
+    place: int = 0
+    """Among what the account has, by when it began."""
     stands_in: bool = False
     """It is what a subscription counts as instead of its own plan."""
 
@@ -61,14 +63,17 @@ class View(Struct, frozen=True):
     overrides: dict[str, Override]
     block: Block | None
     catalog: Catalog
-    anchor_at: datetime
+    anchors: Anchors
     at: datetime
     plan: str | None
     ends: tuple[datetime, ...]
 
 
 def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
-    stands = standings(account, catalog, at)
+    stands, anchors = standings(account, catalog, at), Anchors(account, catalog)
+    if len(stands) > 1:
+        places = {id: place for place, id in enumerate(anchors.in_order({s.subscription.id for s in stands}))}
+        stands = tuple(sorted(stands, key=lambda standing: places[standing.subscription.id]))
     granting = _granting(account, catalog, stands, at)
     bought_live = any(isinstance(h.bought, Plan) and h.standing is not None and not h.stands_in for h in granting)
     lapsed = [
@@ -84,6 +89,7 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
     leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until and not suspended}
     ends = [s.until for s in stands if s.until] + [d.expires_at for d in dated if d.expires_at and d.expires_at > at]
     ends += [leeway.until for leeway in leeways.values()]
+    ends += anchors.ends(at)
     ends += [holding.version.until for holding in (*granting, *lapsed) if holding.version.until]
     standing_blocks = [block for block in account.blocks.values() if block.stands(at)]
     return View(
@@ -93,18 +99,11 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
         overrides={key: o for key, o in account.overrides.items() if o.stands(at)},
         block=standing_blocks[0] if standing_blocks else None,
         catalog=catalog,
-        anchor_at=_anchor_of(account, stands),
+        anchors=anchors,
         at=at,
         plan=next((holding.bought.ref for holding in granting if isinstance(holding.bought, Plan)), None),
         ends=tuple(ends),
     )
-
-
-def _anchor_of(account: Account, stands: Iterable[Standing]) -> datetime:
-    """What windows are aligned to that come from no subscription of their own; the same at every instant."""
-    live = next((s.subscription.anchor_at for s in stands if s.state not in NOT_LIVE), None)
-    ended = (s.subscription.anchor_at for s in stands)
-    return live or account.since or min(ended, default=CALENDAR)
 
 
 def versions_had(account: Account, catalog: Catalog, at: datetime) -> tuple[Version, ...]:
@@ -118,7 +117,7 @@ def versions_had(account: Account, catalog: Catalog, at: datetime) -> tuple[Vers
 
 def _granting(account: Account, catalog: Catalog, stands: Iterable[Standing], at: datetime) -> list[Holding]:
     """What gives something at the moment; the default plan where no plan does."""
-    granting = [holding for s in stands for holding in _granted(account, s, catalog, at)]
+    granting = [h for place, s in enumerate(stands) for h in _granted(account, s, catalog, at, place)]
     default = catalog.default_plan
     if default is not None and not any(isinstance(holding.bought, Plan) for holding in granting):
         plan = unbought(account, catalog, default.key, at)
@@ -126,17 +125,17 @@ def _granting(account: Account, catalog: Catalog, stands: Iterable[Standing], at
     return granting
 
 
-def _granted(account: Account, standing: Standing, catalog: Catalog, at: datetime) -> list[Holding]:
+def _granted(account: Account, standing: Standing, catalog: Catalog, at: datetime, place: int) -> list[Holding]:
     """What this subscription gives at the moment: its own plans, the plan that stands in for them, or nothing."""
-    own = _own(account, standing, catalog, at)
+    own = _own(account, standing, catalog, at, place)
     if standing.plan is None:
         return own if standing.access != "none" else []
     plan = unbought(account, catalog, standing.plan, at)
     quantity = sum(holding.quantity for holding in own if isinstance(holding.bought, Plan))
-    return [Holding(plan.bought, plan.version, max(quantity, 1), standing, stands_in=True)]
+    return [Holding(plan.bought, plan.version, max(quantity, 1), standing, place, stands_in=True)]
 
 
-def _own(account: Account, standing: Standing, catalog: Catalog, at: datetime) -> list[Holding]:
+def _own(account: Account, standing: Standing, catalog: Catalog, at: datetime, place: int = 0) -> list[Holding]:
     """What the items buy. Several of one plan or add-on are parts of it, and buy it once."""
     id = standing.subscription.id
     found: dict[str, tuple[Counted, list[Item]]] = {}
@@ -145,7 +144,7 @@ def _own(account: Account, standing: Standing, catalog: Catalog, at: datetime) -
         if one is not None:
             found.setdefault(one.bought.key, (one, []))[1].append(item)
     return [
-        Holding(one.bought, one.version, quantity_of(one.bought, items, catalog), standing)
+        Holding(one.bought, one.version, quantity_of(one.bought, items, catalog), standing, place)
         for one, items in found.values()
         # An item whose quantity was set to 0 buys nothing.
         if any(item.quantity > 0 for item in items)
@@ -187,6 +186,7 @@ def source_of(term: Term, holding: Holding) -> Source:
         units=units,
         unlimited=unlimited,
         value=value,
+        note=standing.note if standing else "",
         until=_until(holding),
     )
 

@@ -1,11 +1,10 @@
 """Counting: the window that usage of a feature counts in, whether or not a term says so.
 
-Laws: windows follow from a recurrence and an anchor alone, so a change of plan or an override moves none; what one
+Laws: windows follow from a recurrence and what was billed when, so a change of plan or an override moves none; what one
 term counts in, all ways of using the feature count in.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from paygrade.catalog.model import AddOn, Allowance, Plan, Term
@@ -22,14 +21,14 @@ def window_of(view: View, term: Allowance, holding: Holding | None) -> dict[str,
         return {"rolling_s": term.rolling_s}
     if term.recurrence is None or term.recurrence.every == "lifetime":
         return {}
-    window = window_at(term.recurrence, anchor_of(view, holding), view.at)
+    window = view.anchors.window(term.recurrence, paying(holding), view.at)
     return {"from_at": window.from_at, "resets_at": window.until}
 
 
-def anchor_of(view: View, holding: Holding | None) -> datetime:
-    """What windows are aligned to: the subscription their units come from, else the account's own anchor."""
+def paying(holding: Holding | None) -> str | None:
+    """The subscription that units come from; None: from none."""
     standing = holding.standing if holding is not None else None
-    return standing.subscription.anchor_at if standing else view.anchor_at
+    return standing.subscription.id if standing is not None else None
 
 
 def usual_window(view: View, key: str, leading: tuple[Term, Holding] | None) -> dict[str, Any]:
@@ -44,7 +43,7 @@ def counting_window(view: View, key: str) -> Period:
     """The window usage counts in where no entitlement has one: as it is sold first, else the calendar month of UTC.
     `until` None: nothing resets it."""
     for term in _sold(view, key):
-        return window_at(term.recurrence or Recurrence("lifetime"), view.anchor_at, view.at)
+        return view.anchors.window(term.recurrence or Recurrence("lifetime"), None, view.at)
     return window_at(Recurrence("month", calendar=True), view.at, view.at)
 
 

@@ -4,7 +4,7 @@ Laws: facts are only ever added; an account's facts are numbered without gap in 
 their `recorded_at` never decreases; `state` and the subscriptions can be dropped and rebuilt from the facts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -301,16 +301,18 @@ class Accounts:
 
     async def _project(self, account: Account, subject: str, body: Body) -> None:
         match body:
-            case Customer(subscriptions=subscriptions):
-                await self._project_subscriptions(account, subject, subscriptions)
+            case Customer(subscriptions=subscriptions) as customer:
+                doubtful = {*customer.named_otherwise, *([customer.id] if customer.is_ownerless else [])}
+                await self._project_subscriptions(account, subject, subscriptions, doubtful)
             case ManualSubscription(subscription=subscription):
                 await self._project_subscriptions(account, subject, (subscription,) if subscription else ())
             case Departed():
                 await self._project_subscriptions(account, subject, ())
 
     async def _project_subscriptions(
-        self, account: Account, subject: str, subscriptions: tuple[Subscription, ...]
+        self, account: Account, subject: str, subscriptions: tuple[Subscription, ...], doubtful: Collection[str] = ()
     ) -> None:
+        # `revived` is whatever of one has to be looked at beside its status and its items.
         await self._connection.execute(
             "delete from subscriptions where account = %s and subject = %s", (account.key, subject)
         )
@@ -321,7 +323,8 @@ class Accounts:
                 subject,
                 subscription.status,
                 subscription.provider_status,
-                subscription.id in account.latched and subscription.status not in TERMINAL,
+                subscription.id in doubtful
+                or (subscription.id in account.latched and subscription.status not in TERMINAL),
                 msgspec.json.encode(
                     [*subscription.items, *(i for later in subscription.next for i in later.items)]
                 ).decode(),

@@ -7,7 +7,6 @@ after it is committed.
 
 import asyncio
 import secrets
-import select
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
@@ -19,12 +18,12 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.errors import DeadlockDetected, ProgramLimitExceeded, UniqueViolation
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.claims import HOLDERS_LOCK
+from paygrade.postgres.connections import Connections
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
@@ -60,23 +59,14 @@ TOLD_BYTES_MAX = 7900
 
 HEARTBEAT_S = 5.0
 ECHOES_MAX = 1000
-OPTIONS = "-c timezone=UTC"
-"""Instants come out of the database in UTC; nobody has to convert them."""
-BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
-"""Statements about many keys find each row by its key, and are planned once: a plan made while a table was empty would
-else read all of it for as long as the connection lives."""
-BATCHES_MAX = 3
-"""Batches of usage under way at a time: two of plain counts, and one of what takes more."""
 
 
 class Store:
-    """A pool of connections to one database. Open it before use, close it when done."""
+    """One database. Open it before use, close it when done."""
 
     def __init__(self, database_url: str, *, connections_max: int = 10) -> None:
         self._database_url = database_url
-        self._pool = _pool(database_url, connections_max, options=OPTIONS)
-        self._batches = _pool(database_url, BATCHES_MAX, options=f"{OPTIONS} {BY_KEY}")
-        """Connections for pipelined transactions: usage waits for no report."""
+        self._connections = Connections(database_url, connections_max=connections_max)
         self._holders: list[int] = []
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
@@ -84,15 +74,10 @@ class Store:
         """What was told of counts and heard here already, until PostgreSQL tells it, too."""
 
     async def open(self) -> None:
-        try:
-            await self._pool.open(wait=True, timeout=30)
-            await self._batches.open(wait=True, timeout=30)
-        except PoolTimeout as error:
-            raise Unavailable("database_unavailable", f"the database does not answer: {error}") from error
+        await self._connections.open()
 
     async def close(self) -> None:
-        await self._batches.close()
-        await self._pool.close()
+        await self._connections.close()
 
     async def __aenter__(self) -> "Store":
         await self.open()
@@ -113,7 +98,7 @@ class Store:
         """
         try:
             async with (
-                (self._batches if pipelined or single else self._pool).connection() as connection,
+                self._connections.taken(for_batches=pipelined or single) as connection,
                 nullcontext() if single else _pipelined(connection) if pipelined else connection.transaction(),
             ):
                 transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
@@ -128,7 +113,7 @@ class Store:
         except DeadlockDetected:
             # Rows that two transactions make at the same moment cannot be locked in order before they are there.
             raise Unavailable("contended", "other requests were changing the same rows; try again") from None
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
         for channel, payload in transaction.told:
@@ -164,6 +149,7 @@ class Store:
                     self._holders.remove(holder)
         except (psycopg.Error, OSError) as error:
             _stay_cancelled(error)
+            self._connections.doubt()
             raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error
 
     def _hear_others(self, hear: Callable[[Channel, str], None], told: psycopg.Notify) -> None:
@@ -231,18 +217,6 @@ class Transaction:
             self.counted += payloads
 
 
-def _pool(database_url: str, connections_max: int, *, options: str) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
-    return AsyncConnectionPool(
-        database_url,
-        min_size=1,
-        max_size=connections_max,
-        timeout=10,
-        open=False,
-        kwargs={"autocommit": True, "options": options},
-        check=_check,
-    )
-
-
 @asynccontextmanager
 async def _pipelined(connection: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
     """A transaction that waits once, at its end; psycopg's own, in a pipeline, would wait twice more."""
@@ -276,15 +250,6 @@ async def _hear(connection: AsyncConnection[TupleRow], hear: Callable[[psycopg.N
         # A connection that broke without a word would leave us deaf, and what we remember wrong.
         async with asyncio.timeout(HEARTBEAT_S):
             await connection.execute("select")
-
-
-async def _check(connection: AsyncConnection[TupleRow]) -> None:
-    """Ask a kept connection whether it lives, but only if it has something to say: a server that went away leaves
-    its farewell, or the end, to be read. Asking each time would cost every transaction a round trip."""
-    waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN)
-    if waiting.poll(0):
-        await AsyncConnectionPool.check_connection(connection)
 
 
 def _stay_cancelled(error: Exception) -> None:

@@ -31,10 +31,12 @@ class Named(Protocol):
 
 
 class Redirected(Protocol):
-    """The answer that a subject belongs to another one."""
+    """The answer that a subject belongs to another one, and to `others`."""
 
     @property
     def subject(self) -> str: ...
+    @property
+    def others(self) -> tuple[str, ...]: ...
 
 
 class Provider(Protocol):

@@ -255,8 +255,8 @@ def committed_price(
 
 def takes_rollover(entitlement: Entitlement) -> bool:
     """Whether units are carried into the window this counts in: nothing is from before the subscription's own first."""
-    window, anchor = entitlement.from_at, entitlement.anchor_at
-    return bool(entitlement.rollover) and window is not None and anchor is not None and window > anchor
+    window, begun = entitlement.from_at, entitlement.begun_at
+    return bool(entitlement.rollover) and window is not None and begun is not None and window > begun
 
 
 def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, elapsed: Fraction = Fraction(0)) -> int:

@@ -13,10 +13,17 @@ from paygrade.changes.request import ChangeRequest
 from paygrade.decisions.take import snapshot
 
 AT = datetime(2026, 3, 10, tzinfo=UTC)
-UNTIL = AT + timedelta(days=31)
 
 
-def told(wanted: ChangeRequest, rule: dict[str, Any], *, mode: Any = "flexible") -> list[str]:
+def held(id: str, price: str, *, since: datetime = AT) -> Subscription:
+    item = Item(f"si_{id}", 1, f"price_{price}", price, period_from_at=since, period_until=since + timedelta(days=31))
+    return Subscription(id, "active", (item,), since, billing_mode="flexible", started_at=since)
+
+
+SAVING = held("sub_1", "saving_month")
+
+
+def told(wanted: ChangeRequest, rule: dict[str, Any], *bought: Subscription) -> list[str]:
     def plan(key: str, calls: Any) -> dict[str, Any]:
         prices = {
             every: {"amount": 1000, "currency": "usd", "interval": every, "stripe": f"{key}_{every}"}
@@ -39,9 +46,7 @@ def told(wanted: ChangeRequest, rule: dict[str, Any], *, mode: Any = "flexible")
             "policies": {"plan_change": [rule]},
         }
     )
-    item = Item("si_1", 1, "price_1", "saving_month", period_from_at=AT, period_until=UNTIL)
-    bought = Subscription("sub_1", "active", (item,), AT, billing_mode=mode)
-    account = replay("acme", [Fact(1, "stripe:cus_1", 1, AT, Customer("cus_1", AT, (bought,)))])
+    account = replay("acme", [Fact(1, "stripe:cus_1", 1, AT, Customer("cus_1", AT, bought or (SAVING,)))])
     at = AT + timedelta(days=9)
     made = quote(account, sold, snapshot(account, sold, at), wanted, at)
     return [caveat.detail for caveat in made.warnings if caveat.code == "rollover_lost"]
@@ -71,6 +76,12 @@ def test_a_plan_that_carries_less_over_is_told(wanted: ChangeRequest, rule: dict
     assert all(text in detail for text, detail in zip(said, found, strict=True))
 
 
-def test_a_window_that_begins_anew_and_takes_nothing_over_is_told() -> None:
-    (detail,) = told(ChangeRequest(plan="more"), {**NOW, "anchor": "reset"})
-    assert "not carried into the window that begins with the change" in detail
+def test_into_a_window_that_begins_with_the_change_and_is_paid_for_units_are_carried() -> None:
+    assert told(ChangeRequest(plan="more"), {**NOW, "anchor": "reset"}) == []
+
+
+@pytest.mark.parametrize("since", [AT - timedelta(days=40), AT + timedelta(days=5)])
+def test_units_that_are_not_carried_into_the_window_of_another_subscription_are_told(since: datetime) -> None:
+    leading, other = held("sub_1", "less_month"), held("sub_2", "saving_month", since=since)
+    (detail,) = told(ChangeRequest(plan="free", subscription="sub_1"), NOW, leading, other)
+    assert "not carried into the window that counts then" in detail

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
-from paygrade.billing.facts import Block, Fact, Item, ManualSubscription, Override
+from paygrade.billing.facts import Block, Fact, Item, ManualSubscription, Override, Phase
 from paygrade.catalog.model import Allowance, Burn, Credit, MeteredFeature, OveragePrice, Rate
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.snapshots import Snapshot
@@ -50,6 +50,18 @@ def without_origin(decision: Decision) -> Decision:
     return replace(decision, as_of=T0, stale=False)
 
 
+# A trial that ends the subscription leaves nothing of its schedule.
+@example(
+    account_with(
+        replace(
+            subscription(item("archive", quantity=0), status="trialing", trial_ends_at=T0, after_trial="canceled"),
+            next=(Phase(T0 + timedelta(seconds=1), (item("pro"),)),),
+        )
+    ),
+    T0,
+    timedelta(seconds=1),
+    "ai_credits",
+)
 @given(accounts, instants, st.timedeltas(timedelta(), timedelta(days=60)), st.sampled_from(FEATURES))
 def test_a_snapshot_answers_the_future_as_a_fresh_one_would(
     account: Account, at: datetime, later: timedelta, feature: str

@@ -11,6 +11,7 @@ from paygrade.billing import facts
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.client import Redirect, StripeProvider
 from paygrade.providers.stripe.connection import API_VERSION
+from paygrade.providers.stripe.fields import Json
 from paygrade.values.errors import Unavailable
 from support.canned_stripe import CannedStripe, failing, missing, serve
 from support.stripe_shapes import FEB, JAN, MAR, buyer, endive, invoice, line, phase, schedule
@@ -86,7 +87,9 @@ def test_open_invoices_are_read_for_those_who_owe_and_only_then(canned: CannedSt
     ]
     (read,) = customer(canned).subscriptions
     assert read.unpaid_since == datetime.fromtimestamp(FEB, UTC)
-    assert canned.asked[-1][1]["status"] == ["open"]
+    (_, every_open, _), (_, last_paid, _) = canned.asked[-2:]
+    assert every_open["status"] == ["open"]
+    assert (last_paid["status"], last_paid["subscription"], last_paid["limit"]) == (["paid"], ["sub_1"], ["1"])
 
 
 def test_a_live_subscription_that_is_not_listed_is_asked_for_by_id(canned: CannedStripe) -> None:
@@ -205,15 +208,29 @@ def test_a_listing_goes_through_subscriptions_and_then_through_new_customers(can
         assert found == pages
 
 
+def event(number: int, type: str, about: Json) -> dict[str, object]:
+    return {"id": f"evt_{number}", "object": "event", "created": JAN + number, "type": type, "data": {"object": about}}
+
+
 def test_events_since_an_instant_are_reduced_to_references(canned: CannedStripe) -> None:
     canned.page_size = 1
-    canned.lists["/v1/events"] = [
-        {"id": f"evt_{number}", "object": "event", "created": JAN, "type": "any", "data": {"object": endive()}}
-        for number in range(3)
-    ]
+    changed = [event(number, "customer.subscription.updated", endive()) for number in (2, 1, 0)]
+    canned.lists["/v1/events"] = [event(3, "payout.paid", {"id": "po_1", "object": "payout"}), *changed]
     found = list(provider(canned).iter_events_since(datetime.fromtimestamp(JAN, UTC)))
-    assert [(ref.id, ref.subject) for ref in found] == [(f"evt_{number}", "stripe:cus_1") for number in range(3)]
+    assert [(ref.id, ref.subject) for ref in found] == [(f"evt_{number}", "stripe:cus_1") for number in (2, 1, 0)]
     assert canned.asked[0][1]["created[gte]"] == [str(JAN)]
+
+
+@pytest.mark.parametrize(("key", "numbers"), [("sk_test_1", [3, 2, 1, 0]), ("sk_live_1", [3, 1])])
+def test_in_test_mode_clocks_that_were_advanced_are_among_the_events_newest_first(
+    canned: CannedStripe, key: str, numbers: list[int]
+) -> None:
+    clock = {"id": "clock_1", "object": "test_helpers.test_clock"}
+    kinds = (("customer.subscription.updated", endive()), ("test_helpers.test_clock.ready", clock))
+    canned.lists["/v1/events"] = [event(number, *kinds[number % 2 == 0]) for number in (3, 2, 1, 0)]
+    found = list(provider(canned, key).iter_events_since(datetime.fromtimestamp(JAN, UTC)))
+    subjects = ("stripe:clock_1", "stripe:cus_1")
+    assert [(ref.id, ref.subject) for ref in found] == [(f"evt_{n}", subjects[n % 2]) for n in numbers]
 
 
 # When Stripe does not answer

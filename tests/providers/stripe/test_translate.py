@@ -44,7 +44,7 @@ PRO = facts.Item(
 
 def test_versions_before_and_after_basil_give_the_same_subscription() -> None:
     expected = facts.Subscription(
-        id="sub_1", status="active", items=(PRO,), anchor_at=at(JAN), provider_status="active"
+        id="sub_1", status="active", items=(PRO,), anchor_at=at(JAN), provider_status="active", started_at=at(JAN)
     )
     classic = {"type": "classic", "flexible": None}
     assert translate.subscription(endive(billing_mode=classic)) == expected
@@ -95,7 +95,7 @@ def test_every_item_is_bought_but_no_pending_one() -> None:
 
 def test_a_subscription_with_nothing_but_an_id_and_a_date_is_read() -> None:
     read = translate.subscription({"id": "sub_1", "created": JAN})
-    assert read == facts.Subscription(id="sub_1", status=None, items=(), anchor_at=at(JAN))
+    assert read == facts.Subscription(id="sub_1", status=None, items=(), anchor_at=at(JAN), started_at=at(JAN))
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
 """Connections: what a client may send, how long it may take, and in which order it is answered."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from paygrade.server.http import protocol
 from paygrade.server.http.protocol import HEAD_BYTES_MAX, HEADERS_MAX
 from paygrade.server.process.settings import Settings
-from support.raw_http import LAST, Answer, request, send
+from support.raw_http import LAST, Answer, parse, request, send
 from support.server_process import Api, empty_database, serving
+from support.waiting import somebody_waits
 
 EXPORTS = b'{"account":"acme","feature":"exports"}'
 
@@ -152,3 +155,28 @@ def test_a_body_over_the_limit_is_refused_by_its_length(api: Api) -> None:
 def test_an_answer_says_when_the_connection_ends(api: Api) -> None:
     (answer,) = send(api, [request("/v1/check", EXPORTS, more=b"Connection: close\r\n")])
     assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("more", [b"", b"X-Request-Id: mine\r\n"])  # the short way and the usual one
+def test_who_waits_for_an_answer_is_told_when_the_server_stops(postgres_url: str, more: bytes) -> None:
+    with empty_database(postgres_url) as database_url, psycopg.connect(database_url) as held:
+        with serving(Settings(), database_url, patience_s=1) as api:
+            api.ok("PUT", "/v1/accounts/acme", json={})
+            waiting, idle = open_to(api), open_to(api)
+            held.execute("lock table ledger in exclusive mode")
+            waiting.sendall(request("/v1/consume", use("waits"), more=more))
+            asyncio.run(somebody_waits(database_url))
+        # It has ended, and nobody was let pass meanwhile.
+        held.rollback()
+    with waiting, idle:
+        (answer,) = parse(read_all(waiting))
+        assert read_all(idle) == b""
+    assert (answer.status, answer.headers["connection"]) == (503, "close")
+    assert b'"code":"not_ready"' in answer.body
+
+
+def read_all(connection: socket.socket) -> bytes:
+    told = b""
+    while part := connection.recv(65536):
+        told += part
+    return told

@@ -1,10 +1,14 @@
 """Billing events come in: from the simulator, by the official stripe library, and from strangers."""
 
+import asyncio
+import os
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from paygrade.catalog.parse import parse
@@ -13,8 +17,9 @@ from paygrade.providers.stripe.signatures import sign
 from paygrade.server.process.settings import Settings
 from paygrade.server.process.yaml import read_yaml
 from paygrade.simulator.http.serve import Running, running
+from support.raw_http import request, send
 from support.server_process import SAMPLE, Api, empty_database, serving
-from support.waiting import eventually
+from support.waiting import eventually, somebody_waits
 
 SECRETS = ("whsec_simulator", "whsec_being_rolled_out")
 
@@ -22,8 +27,8 @@ SECRETS = ("whsec_simulator", "whsec_being_rolled_out")
 class Billing:
     """A server that follows a simulator, and the shop that acts there."""
 
-    def __init__(self, api: Api, simulator: Running) -> None:
-        self.api = api
+    def __init__(self, api: Api, simulator: Running, database_url: str) -> None:
+        self.api, self.database_url = api, database_url
         self.simulator = Api(f"{simulator.url}/_simulator", key=None)
         self.shop = Company(url=simulator.url, key=simulator.key)
         document, lines = read_yaml(SAMPLE.read_bytes())
@@ -51,7 +56,7 @@ def billing(postgres_url: str) -> Iterator[Billing]:
             sweep_every=None,
         )
         with serving(settings, database_url) as api:
-            found = Billing(api, simulator)
+            found = Billing(api, simulator, database_url)
             found.simulator.ok("POST", "/webhooks", json={"url": f"{api.url}/webhooks/stripe"})
             yield found
 
@@ -118,6 +123,38 @@ def test_the_second_delivery_of_an_event_is_no_news(billing: Billing) -> None:
     raw = event("evt_twice")
     assert post(billing, raw).json() == {"new": True}
     assert post(billing, raw).json() == {"new": False}
+
+
+def test_an_event_is_not_acknowledged_before_it_is_stored(billing: Billing) -> None:
+    answers: list[Any] = []
+    with psycopg.connect(billing.database_url) as connection:
+        connection.execute("lock table inbox in exclusive mode")
+        posting = threading.Thread(target=lambda: answers.append(post(billing, event("evt_kept"))))
+        posting.start()
+        asyncio.run(somebody_waits(billing.database_url))
+        assert answers == []
+        connection.rollback()
+        posting.join(30)
+        assert answers[0].status_code == 200
+        assert connection.execute("select count(*) from inbox where event_id = 'evt_kept'").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("header", [None, "", "t=now,v1=abc", "t=1,v1=abc"])
+def test_a_body_that_no_signature_covers_is_not_waited_for(billing: Billing, header: str | None) -> None:
+    lines = b"" if header is None else f"Stripe-Signature: {header}\r\n".encode()
+    asked = request("/webhooks/stripe", b" " * 4_000_000, more=lines, key=None)
+    (answer,) = send(billing.api, [asked[:2000]], quiet_s=1.0)
+    assert answer.status == 400
+
+
+def test_a_body_that_is_too_long_is_no_matter_of_its_signature(billing: Billing) -> None:
+    (answer,) = send(billing.api, [request("/webhooks/stripe", b" " * 9_000_000, key=None)[:5_000_000]], quiet_s=1.0)
+    assert (answer.status, answer.headers["content-type"]) == (413, "application/problem+json")
+
+
+def test_an_event_with_ids_of_any_length_is_no_outage(billing: Billing) -> None:
+    for raw in (event("evt_" + os.urandom(20_000).hex()), event("evt_l", customer="cus_" + os.urandom(20_000).hex())):
+        assert post(billing, raw).status_code in (200, 400)
 
 
 def test_any_of_the_secrets_will_do_while_one_is_rolled(billing: Billing) -> None:

@@ -155,3 +155,30 @@ story a role is needed where the catalog says so
   operator: member ann of acme leaves
   acme billing_admin by bo: allowed plan
   acme billing_admin by ann: denied role_not_permitted
+
+
+story an account that only the subscription names has what that buys
+
+2026-03-01T00:00Z
+  provider: shop signs up without an account, with a good card
+  provider: shop subscribes to pro_monthly
+  @shop editor: allowed plan
+  provider: shop is named for account acme
+  acme editor: allowed plan, plan pro
+  acme findings: none
+  @shop editor: denied unknown_account
+  weather: sweep
+  acme editor: allowed plan, plan pro
+
+
+story where customer and subscription name different accounts the customer's counts, and somebody is told
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  provider: acme is named for account globex
+  acme editor: allowed plan, plan pro
+  globex editor: denied unknown_account
+  acme findings: account_conflict
+  provider: acme is named for account acme
+  acme findings: none

@@ -141,7 +141,8 @@ class Changes:
         account, at = self._books.account(key), self._books.now
         active_at = self._books.ledger(key).active_at
         held, cooling = self._books.held(key), self._coolings(account)
-        made = quote(account, self._books.catalog, held, wanted, at, active_at=active_at, coolings=cooling)
+        now = account.time(at)
+        made = quote(account, self._books.catalog, held, wanted, now, active_at=active_at, coolings=cooling)
         self._refuse_cooling(account, made)
         caveats = []
         for change in self._under_way(key):
@@ -150,7 +151,7 @@ class Changes:
             elif change.subscription == made.subscription:
                 caveats.append(Caveat("another_scheduled", self._doubt(change)))
         made = replace(made, reverts=reverts, warnings=(*made.warnings, *caveats))
-        self._quotes[key] = replace(made, id=f"quote_{next(self._numbers)}", expires_at=made.made_at + QUOTED_FOR)
+        self._quotes[key] = replace(made, id=f"quote_{next(self._numbers)}", expires_at=at + QUOTED_FOR)
         return self._quotes[key]
 
     def _coolings(self, account: Account) -> tuple[Cooling, ...]:
@@ -194,10 +195,11 @@ class Changes:
             raise Refused("account_changed", made.id)
         if made.catalog_version != self._books.catalog.version:
             raise Refused("catalog_changed", made.id)
-        if made.when != "now" and made.effective_at <= at:
+        now = account.time(at)
+        if made.when != "now" and made.effective_at <= now:
             raise Refused("quote_expired", made.id)
         held, active_at = self._books.held(account.key), self._books.ledger(account.key).active_at
-        if not quote(account, self._books.catalog, held, made.wanted, at, active_at=active_at).executable:
+        if not quote(account, self._books.catalog, held, made.wanted, now, active_at=active_at).executable:
             raise Refused("change_refused", made.id)
 
     def _act(self, key: str, wanted: Do) -> PlanChange:
@@ -355,7 +357,7 @@ class Changes:
         found = transition(before, since, after, catalog, held, at, change=id, active_at=active_at, coolings=cooling)
         if found is None:
             return None
-        now = bought(after, catalog, at)
+        now = bought(after, catalog, after.time(at))
         for asked in self._under_way(key):
             its, expected = now.get(asked.subscription, ()), asked.expected
             if asked.subscription in found.subscriptions and expected is not None and is_as_expected(expected, its):
@@ -370,7 +372,7 @@ class Changes:
             self._books.record(key, f"leeway:{leeway.feature}", leeway, None)
         lost = losses(
             self._books.account(key),
-            seats_at(derive(self._books.account(key), catalog, at).entitlements),
+            seats_at(derive(self._books.account(key), catalog, after.time(at)).entitlements),
             found.matched.rule.seats,
             active_at,
         )

@@ -292,7 +292,7 @@ class Ledger:
         settled = self._carried.get((its.feature, slot_of(its.from_at)))
         if settled is not None:
             return settled
-        if its.from_at is None or its.anchor_at is None or its.from_at <= its.anchor_at:
+        if its.from_at is None or its.begun_at is None or its.from_at <= its.begun_at:
             return 0
         before = self._before(its.from_at - MOMENT).get(its.feature)
         if before is None or not before.granted or before.limit is None or before.from_at is None:

@@ -37,7 +37,7 @@ from stories.language.language import Story, Weather
 from stories.language.operator_phrases import Choice, Edition, Migrating, Statement
 from stories.language.owner_phrases import PlanChangeAsked
 from stories.language.product_phrases import Refusal, Request, Told
-from stories.language.provider_phrases import Declined, Json, Provider
+from stories.language.provider_phrases import CLOCKS, Declined, Json, Provider
 from stories.language.runner import Answer, play
 
 
@@ -100,7 +100,8 @@ class CoreWorld:
             else:
                 assert isinstance(statement.body, Member)
                 said = (stated(account, statement.body, at),)
-            refuse_more_than_there_are(account, said, seats_at(derive(account, self.catalog, at).entitlements))
+            there_are = seats_at(derive(account, self.catalog, account.time(at)).entitlements)
+            refuse_more_than_there_are(account, said, there_are)
         except Refused as refused:
             return Refusal(refused.code)
         for member in said:
@@ -171,18 +172,26 @@ class CoreWorld:
         return self._ledgers.setdefault(account, Ledger(before))
 
     def findings(self, account: str) -> tuple[str, ...]:
-        return tuple(sorted(finding.code for finding in findings(self.account(account), self.catalog, self.engine.now)))
+        known = self.account(account)
+        return tuple(sorted(one.code for one in findings(known, self.catalog, known.time(self.engine.now))))
 
     def account(self, key: str) -> Account:
         return self._accounts.get(key, Account(key=key))
 
     def _fetch(self, id: str) -> Customer:
         customer = self._get(f"/v1/customers/{id}")
+        clock = self._get(f"{CLOCKS}/{customer['test_clock']}") if customer["test_clock"] else None
         expand = ["data.latest_invoice", "data.schedule"]
         asked = {"customer": id, "status": "all", "limit": "100", "expand": expand}
-        subscriptions = PlannedPrices(self._get).filled_in(self._get("/v1/subscriptions", **asked)["data"])
+        listed = self._get("/v1/subscriptions", **asked)["data"]
         invoices = self._get("/v1/invoices", customer=id, status="open", limit="100")["data"]
-        return translate.customer(customer, subscriptions, invoices)
+        for entry in listed:
+            invoices = [
+                *invoices,
+                *self._get("/v1/invoices", subscription=entry["id"], status="paid", limit="1")["data"],
+            ]
+        prices = PlannedPrices(self._get)
+        return translate.customer(customer, prices.filled_in(listed), prices.with_prices(invoices, listed), clock)
 
     def _save(self, customer: Customer, fence: int) -> None:
         """The account is the one its metadata names, else the one that links it, else the customer's own."""

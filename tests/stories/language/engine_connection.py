@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection
-from paygrade.providers.stripe.translate import Json
+from paygrade.providers.stripe.fields import Json
 from paygrade.simulator.engine import Engine, Response
 
 

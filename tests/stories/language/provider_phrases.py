@@ -23,6 +23,12 @@ CARDS = {
     "a failing card": "pm_card_chargeCustomerFail",
     "a card that asks for confirmation": "pm_card_authenticationRequired",
 }
+BILLED: dict[str, Json] = {
+    "once it is paid": {"payment_behavior": "pending_if_incomplete", "proration_behavior": "always_invoice"},
+    "charged at once": {"proration_behavior": "always_invoice"},
+    "with a new cycle": {"billing_cycle_anchor": "now", "proration_behavior": "none"},
+}
+CLOCKS = "/v1/test_helpers/test_clocks"
 CARD_WORDS = "a good card|a failing card|no card"
 
 happenings: Phrases[None] = Phrases("provider")
@@ -53,6 +59,7 @@ class Provider:
         self.bought: dict[str, str] = {}
         """The id of each subscription."""
         self.payment_methods: dict[str, str] = {}
+        self.clocks: dict[str, str] = {}
         self._sold = {price.stripe: price for price in _prices(catalog) if price.stripe}
         self._prices: dict[str, str] = {}
 
@@ -146,10 +153,33 @@ def sign_up_without_account(stripe: Provider, customer: str, card: str) -> None:
     _create(stripe, customer, card, {})
 
 
-def _create(stripe: Provider, customer: str, card: str, metadata: Json) -> None:
-    stripe.ids[customer] = stripe.request("POST", "/v1/customers", {"name": customer, "metadata": metadata})["id"]
+@happenings.say(f"<customer> signs up on a test clock, with <card:{CARD_WORDS}>, when that shows <at>")
+def sign_up_on_a_clock(stripe: Provider, customer: str, card: str, at: datetime) -> None:
+    """It lives in the time of a test clock of its own, which stands still until it is advanced."""
+    clock = stripe.request("POST", CLOCKS, {"frozen_time": _seconds(at)})["id"]
+    stripe.clocks[customer] = clock
+    _create(stripe, customer, card, {"paygrade_account": customer}, test_clock=clock)
+
+
+@happenings.say("the test clock of <customer> is advanced to <at>")
+def advance_clock(stripe: Provider, customer: str, at: datetime) -> None:
+    place = f"{CLOCKS}/{stripe.clocks[customer]}"
+    stripe.request("POST", f"{place}/advance", {"frozen_time": _seconds(at)})
+    while stripe.request("GET", place, {})["status"] == "advancing":
+        pass  # it arrives after it was looked at twice
+
+
+def _create(stripe: Provider, customer: str, card: str, metadata: Json, **known: str) -> None:
+    made = stripe.request("POST", "/v1/customers", {"name": customer, "metadata": metadata, **known})
+    stripe.ids[customer] = made["id"]
     if card in CARDS:
         _use_card(stripe, customer, CARDS[card])
+
+
+@happenings.say("<subscription> is named for account <account>")
+def name_account(stripe: Provider, subscription: str, account: str) -> None:
+    """In the metadata of the subscription, as a checkout page does it."""
+    stripe.update(subscription, metadata={"paygrade_account": account})
 
 
 @happenings.say("<customer> moves to account <account>")
@@ -246,13 +276,12 @@ def ending(at: datetime) -> Json:
     return {"cancel_at": _seconds(at)}
 
 
-@happenings.say("<subscription> changes <old> to <items>[, once it is <paid:paid>]")
-def change_item(stripe: Provider, subscription: str, old: str, items: ItemsSaid, paid: str | None = None) -> None:
+@happenings.say(f"<subscription> changes <old> to <items>[, <billed:{'|'.join(BILLED)}>]")
+def change_item(stripe: Provider, subscription: str, old: str, items: ItemsSaid, billed: str | None = None) -> None:
     """Swap the price or quantity of an item; the item keeps its id."""
     held = _item_sold_as(stripe, subscription, old)
     change = [{"id": held["id"], **item} for item in stripe.items(items)]
-    behavior = {"payment_behavior": "pending_if_incomplete", "proration_behavior": "always_invoice"} if paid else {}
-    stripe.update(subscription, items=change, **behavior)
+    stripe.update(subscription, items=change, **(BILLED[billed] if billed is not None else {}))
 
 
 @happenings.say("<subscription> will be on <items> from <at>[, trial until <until>][ and ends <end>]")
@@ -297,9 +326,9 @@ def _as_sent(phase: Json) -> Json:
     return {"start_date": phase["start_date"], "end_date": phase["end_date"], "items": items, **trial}
 
 
-@happenings.say("<subscription> adds <items>")
-def add_items(stripe: Provider, subscription: str, items: ItemsSaid) -> None:
-    stripe.update(subscription, items=stripe.items(items))
+@happenings.say("<subscription> adds <items>[, charged at <once:once>]")
+def add_items(stripe: Provider, subscription: str, items: ItemsSaid, once: str | None = None) -> None:
+    stripe.update(subscription, items=stripe.items(items), **(BILLED["charged at once"] if once else {}))
 
 
 @happenings.say("<subscription> drops <price>")
@@ -327,6 +356,18 @@ def keep(stripe: Provider, subscription: str) -> None:
     flagged = stripe.read_subscription(subscription)["cancel_at_period_end"]
     change: Json = {"cancel_at_period_end": False} if flagged else {"cancel_at": ""}
     stripe.update(subscription, **change)
+
+
+@happenings.say("<subscription> moves its billing day to <until>")
+def move_billing_day(stripe: Provider, subscription: str, until: datetime) -> None:
+    """As Stripe's documentation does it: with a trial until then, and nothing prorated."""
+    stripe.update(subscription, trial_end=_seconds(until), proration_behavior="none")
+
+
+@happenings.say("<subscription> begins its billing cycle anew[, <prorated:prorated>]")
+def restart_cycle(stripe: Provider, subscription: str, prorated: str | None = None) -> None:
+    behavior = "create_prorations" if prorated else "none"
+    stripe.update(subscription, billing_cycle_anchor="now", proration_behavior=behavior)
 
 
 @happenings.say("<subscription> extends the trial until <until>")

@@ -5,6 +5,8 @@ from typing import Any
 import httpx2
 import msgspec
 
+from paygrade.decisions.decide import Decision
+from paygrade.decisions.message import DecisionView, shown
 from paygrade.server.http.routes.usage import Reserved, Used
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import BalanceView, GrantView
@@ -45,14 +47,21 @@ def told(request: Request, answer: httpx2.Response) -> Told | Refusal:
     match request:
         case Consume():
             used = msgspec.json.decode(answer.content, type=Used)
-            return Answer(used.decision, used.consumed, used.replayed)
+            return Answer(_bare(used.decision), used.consumed, used.replayed)
         case Give() | Void():
             return msgspec.json.decode(answer.content, type=GrantView)
         case Count():
             return msgspec.json.decode(answer.content, type=BalanceView)
         case _:
             held = msgspec.json.decode(answer.content, type=Reserved)
-            return Answer(held.decision, held.reservation is not None, held.replayed, held.reservation)
+            return Answer(_bare(held.decision), held.reservation is not None, held.replayed, held.reservation)
+
+
+def _bare(view: DecisionView) -> Decision:
+    """The decision without the words in which it is shown, which follow from it."""
+    bare = Decision(**{name: getattr(view, name) for name in Decision.__struct_fields__})
+    assert view == shown(bare, counted=True)
+    return bare
 
 
 def _body(request: msgspec.Struct, *in_path: str) -> dict[str, Any]:

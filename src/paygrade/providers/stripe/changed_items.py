@@ -10,8 +10,7 @@ from typing import Any
 from paygrade.catalog.model import Proration
 from paygrade.changes.quote import ItemChange
 from paygrade.providers.stripe.connection import StripeConnection
-from paygrade.providers.stripe.fields import Payload
-from paygrade.providers.stripe.translate import Json
+from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.values.errors import Refused
 
 BEHAVIORS: dict[Proration, str] = {

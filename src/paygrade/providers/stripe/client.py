@@ -6,6 +6,7 @@ answers is either understood whole or the call is Unavailable: nothing is half-r
 API version this release was written for, whatever the account's default is.
 """
 
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,11 +18,10 @@ from msgspec.structs import replace
 from paygrade.billing import facts
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.connection import Gone, StripeConnection, not_understood
-from paygrade.providers.stripe.events import TYPES, ListedEvent, listed_event
-from paygrade.providers.stripe.fields import Payload
+from paygrade.providers.stripe.events import TEST_TYPES, TYPES, ListedEvent, listed_event
+from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.providers.stripe.pages import Page, created_before, page_of, page_of_customers
 from paygrade.providers.stripe.planned_prices import PlannedPrices
-from paygrade.providers.stripe.translate import Json
 from paygrade.values.errors import Refused, Unavailable
 
 PAGE_SIZE = 100
@@ -29,6 +29,8 @@ PAGE_SIZE = 100
 _EXPANDED = ["customer", "latest_invoice", "schedule"]
 """What of a subscription is needed beyond itself. The prices of a schedule's phases lie deeper than Stripe expands in
 a list (https://docs.stripe.com/expand: four levels)."""
+_ACCOUNT = "acct_"
+"""How the id of an account begins that stands for a customer."""
 _CUSTOMERS = "customers:"
 """Where a sweep goes on after the last subscription, and the customer it goes on after."""
 
@@ -46,9 +48,10 @@ _OF_A_CHARGE = frozenset({"disputes", "refunds"})
 
 
 class Redirect(Struct, frozen=True):
-    """The subject asked for belongs to this one: ask for it instead."""
+    """The subject asked for belongs to this one, and to `others`: ask for them instead."""
 
     subject: str
+    others: tuple[str, ...] = ()
 
 
 class StripeProvider:
@@ -71,21 +74,31 @@ class StripeProvider:
             timeout_s=timeout_s,
         )
         self._planned = PlannedPrices(self._find)
+        self._is_test = "_test_" in api_key  # https://docs.stripe.com/keys#obtain-api-keys
 
     def fetch(self, subject: str, known_live: Sequence[str] = ()) -> facts.Customer | Redirect | None:
-        """Read `stripe:cus_…` whole; what else subjects are named after (`_OWNED`) gives the Redirect to its customer.
+        """Read `stripe:cus_…` whole; what else subjects are named after (`_OWNED`) gives the Redirect to its customer,
+        `stripe:clock_…` to all who live by this test clock.
 
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
-        without subscriptions or in arrears, and one for each price that a schedule brings and nobody has asked for yet.
-        A customer that Stripe deleted is a Customer with `deleted` set. None means that Stripe never heard of the
-        customer, or that a subscription or invoice has none any more. Raises Unavailable.
+        without subscriptions; in arrears one more, and one for each subscription that is; one for each price
+        that a schedule brings, or an unpaid change took away, and nobody has asked for yet.
+        A customer that Stripe deleted is a Customer with `deleted` set, a subscription that belongs to nobody one with
+        its own id. None means that Stripe never heard of the customer, or that an invoice has none. Raises Unavailable.
         """
         id = subject.removeprefix("stripe:")
+        if id.startswith("clock_"):
+            return self._living_by(id)
         for prefix, place in _OWNED:
             if id.startswith(prefix):
-                return self._owner_of(place, id)
+                owner = self._owner_of(place, id)
+                return self._ownerless(id) if owner is None and place == "subscriptions" else owner
         subscriptions = self._subscriptions_of(id, known_live)
-        payload = _expanded_customer(subscriptions) or self._find(f"/v1/customers/{_quoted(id)}")
+        payload = _expanded_customer(subscriptions)
+        if payload is None and id.startswith(_ACCOUNT):
+            payload = {"id": id} if subscriptions else None
+        elif payload is None:
+            payload = self._find(f"/v1/customers/{_quoted(id)}")
         if payload is None and not subscriptions:
             # Of a customer that was deleted Stripe still says so (docs.stripe.com/api/customers/delete). Knowing
             # nothing of it at all means that the answer is older than the customer, or that we ask the wrong Stripe
@@ -97,11 +110,17 @@ class StripeProvider:
                 f"Stripe knows neither `{id}` nor its live subscriptions; check that `PAYGRADE_STRIPE_API_KEY` is a "
                 "key of the Stripe account they were read from",
             )
-        owing = any(entry.get("status") in ("past_due", "unpaid") for entry in subscriptions)
-        open_invoices = list(self._pages("/v1/invoices", customer=id, status="open")) if owing else []
+        owing = [entry for entry in subscriptions if entry.get("status") in ("past_due", "unpaid")]
+        invoices = list(self._pages("/v1/invoices", **_belonging_to(id), status="open")) if owing else []
+        for entry in owing:
+            # Later than the last that was paid is what these arrears are about; the newest stands first.
+            paid, _ = self._page("/v1/invoices", None, subscription=entry.get("id"), status="paid", limit=1)
+            invoices += paid
         try:
             subscriptions = self._planned.filled_in(subscriptions)
-            return translate.customer(payload or {"id": id, "deleted": True}, subscriptions, open_invoices)
+            invoices = self._planned.with_prices(invoices, owing)
+            payload = payload or {"id": id, "deleted": True}
+            return translate.customer(payload, subscriptions, invoices, self._clock_of(payload))
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
 
@@ -146,7 +165,11 @@ class StripeProvider:
 
     def iter_events_since(self, since: datetime) -> Iterator[ListedEvent]:
         """Events that concern access, created at `since` or later, newest first. Stripe keeps them for 30 days."""
-        for event in self._pages("/v1/events", created={"gte": int(since.timestamp())}, types=TYPES):
+        listed = (self._events(since, types) for types in (TYPES, TEST_TYPES)[: 1 + self._is_test])
+        yield from heapq.merge(*listed, key=lambda event: event.created_at, reverse=True)
+
+    def _events(self, since: datetime, types: Sequence[str]) -> Iterator[ListedEvent]:
+        for event in self._pages("/v1/events", created={"gte": int(since.timestamp())}, types=types):
             try:
                 yield listed_event(event)
             except Refused as mistake:
@@ -160,9 +183,29 @@ class StripeProvider:
         owner = _owner(payload) if isinstance(payload, Mapping) else None
         return Redirect(f"stripe:{owner}") if owner else None
 
+    def _clock_of(self, payload: Json) -> Json | None:
+        """The test clock by which a customer lives. Only what is made for tests has one."""
+        clock = Payload(payload, "customer").id_of("test_clock")
+        return self._find(f"/v1/test_helpers/test_clocks/{_quoted(clock)}") if clock is not None else None
+
+    def _living_by(self, clock: str) -> Redirect | None:
+        """Who lives by this test clock; None: nobody."""
+        found = [f"stripe:{entry.get('id')}" for entry in self._pages("/v1/customers", test_clock=clock)]
+        return Redirect(found[0], tuple(found[1:])) if found else None
+
+    def _ownerless(self, id: str) -> facts.Customer | None:
+        """A subscription that belongs to nobody stands for a customer of its own; None: there is no such thing."""
+        entry = self._find(f"/v1/subscriptions/{_quoted(id)}", expand=_EXPANDED)
+        if entry is None or _owner(entry) is not None:
+            return None
+        try:
+            return translate.customer({"id": id}, self._planned.filled_in([self._with_all_items(entry)]))
+        except Refused as mistake:
+            raise not_understood(mistake.detail) from mistake
+
     def _subscriptions_of(self, customer_id: str, known_live: Sequence[str]) -> list[Json]:
         expand = [f"data.{field}" for field in _EXPANDED]
-        listed = self._pages("/v1/subscriptions", customer=customer_id, status="all", expand=expand)
+        listed = self._pages("/v1/subscriptions", **_belonging_to(customer_id), status="all", expand=expand)
         found = {str(entry.get("id")): entry for entry in listed}
         for id in known_live:
             if id not in found:
@@ -183,7 +226,7 @@ class StripeProvider:
     def _page(self, path: str, after: str | None, **params: Any) -> tuple[list[Json], str | None]:
         """The objects of one page, and where the next one begins."""
         start = {"starting_after": after} if after else {}
-        return _entries(path, self._get(path, limit=PAGE_SIZE, **params, **start), after)
+        return _entries(path, self._get(path, **{"limit": PAGE_SIZE, **params}, **start), after)
 
     def _find(self, path: str, **params: Any) -> Json | None:
         """The object at `path`, or None where Stripe says there is none."""
@@ -224,6 +267,10 @@ def _entries(path: str, page: Json, after: str | None) -> tuple[list[Json], str 
     return entries, last
 
 
+def _belonging_to(owner: str) -> dict[str, str]:
+    return {"customer_account" if owner.startswith(_ACCOUNT) else "customer": owner}
+
+
 def _expanded_customer(subscriptions: Sequence[Json]) -> Json | None:
     customers = (entry.get("customer") for entry in subscriptions)
     return next((customer for customer in customers if isinstance(customer, dict)), None)
@@ -231,7 +278,7 @@ def _expanded_customer(subscriptions: Sequence[Json]) -> Json | None:
 
 def _owner(payload: Json) -> str | None:
     try:
-        return Payload(payload, "object").id_of("customer")
+        return translate.owner_of(Payload(payload, "object"))
     except Refused as mistake:
         raise not_understood(mistake.detail) from mistake
 

@@ -7,8 +7,8 @@ Stripe has refused it (`NotTaken`: nothing happened) or whether that is in doubt
 
 from typing import TYPE_CHECKING, Any
 
+from paygrade.providers.stripe.fields import Json
 from paygrade.providers.stripe.rate_limiter import RateLimiter
-from paygrade.providers.stripe.translate import Json
 from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:

@@ -9,10 +9,21 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from paygrade.providers.stripe.fields import Payload
-from paygrade.providers.stripe.translate import Json
+from paygrade.providers.stripe.fields import Json, Payload
+from paygrade.providers.stripe.translate import owner_of
 
-_SUBJECTS = frozenset({"customer", "subscription", "subscription_schedule", "invoice", "charge", "dispute", "refund"})
+_SUBJECTS = frozenset(
+    {
+        "customer",
+        "subscription",
+        "subscription_schedule",
+        "invoice",
+        "charge",
+        "dispute",
+        "refund",
+        "test_helpers.test_clock",
+    }
+)
 """The objects a subject can be named after (the client resolves all but the first to their customer)."""
 
 
@@ -39,6 +50,8 @@ TYPES = (
     "charge.dispute.closed",
 )
 """What a webhook endpoint has to send and a poll asks for (20 at most): docs/stripe.md says why each."""
+TEST_TYPES = ("test_helpers.test_clock.ready",)
+"""The same in test mode alone."""
 
 
 class EventRef(Struct, frozen=True):
@@ -97,7 +110,7 @@ def _snapshot(data: Payload) -> tuple[str | None, str | None]:
     if concerned.text("object") == "customer":
         return object_id, object_id
     # A payment method that was detached names its customer among the previous values only.
-    customer = concerned.id_of("customer") or data.child("previous_attributes").id_of("customer")
+    customer = owner_of(concerned) or data.child("previous_attributes").id_of("customer")
     if customer is None and concerned.text("object") in _SUBJECTS:
         return object_id, object_id
     return object_id, customer or concerned.id_of("subscription") or concerned.id_of("invoice")

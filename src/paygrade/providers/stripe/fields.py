@@ -8,12 +8,15 @@ import re
 import reprlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.periods import parse_instant
 
 CUSTOMER_ID = re.compile(r"cus_[A-Za-z0-9_]{1,250}", re.ASCII)
+Json = Mapping[str, Any]
+"""A JSON object as received: nothing about it is trusted."""
+
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """PostgreSQL's text takes no NUL, and a lone surrogate is not UTF-8."""
 

@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
+from paygrade.providers.stripe.fields import Json
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.top_ups import Purchases
-from paygrade.providers.stripe.translate import Json
 from paygrade.usage.provider_reports import MeterEvent
 from paygrade.usage.top_ups import Bill, Order, Returned
 from paygrade.values.errors import Refused

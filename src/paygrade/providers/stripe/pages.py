@@ -11,8 +11,7 @@ from msgspec import Struct
 
 from paygrade.billing import facts
 from paygrade.providers.stripe import translate
-from paygrade.providers.stripe.fields import Payload
-from paygrade.providers.stripe.translate import Json
+from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.values.errors import Refused
 
 _IN_ARREARS = frozenset({"past_due", "unpaid"})
@@ -42,9 +41,9 @@ def page_of(entries: Sequence[Json], *, after: str | None) -> Page:
     """Sort a page's subscriptions by their customers, in the order in which they appear."""
     by_owner: dict[str, list[Json]] = {}
     for entry in entries:
-        owner = Payload(entry, "subscription").id_of("customer")
-        if owner is not None:
-            by_owner.setdefault(owner, []).append(entry)
+        source = Payload(entry, "subscription")
+        # What belongs to nobody stands for itself, so that it is not passed over.
+        by_owner.setdefault(translate.owner_of(source) or source.required_text("id"), []).append(entry)
     return Page(tuple(_listed(owner, bought) for owner, bought in by_owner.items()), after)
 
 
@@ -71,7 +70,9 @@ def _listed_alone(payload: Json) -> ListedCustomer:
 
 def _listed(owner: str, bought: Sequence[Json]) -> ListedCustomer:
     ids = tuple(str(entry.get("id")) for entry in bought)
-    payload = next((entry["customer"] for entry in bought if isinstance(entry.get("customer"), Mapping)), None)
+    expanded = (entry["customer"] for entry in bought if isinstance(entry.get("customer"), Mapping))
+    alone = {"id": owner} if not any(entry.get("customer") for entry in bought) else None
+    payload = next(expanded, alone)
     try:
         customer = translate.customer(payload, bought) if payload is not None else None
         email = Payload(payload, "customer").text("email") if payload is not None else None

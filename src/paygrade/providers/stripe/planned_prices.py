@@ -1,4 +1,4 @@
-"""The prices of what schedules bring: asked for by themselves, once each.
+"""The prices of what schedules bring, and of what unpaid changes took away: asked for by themselves, once each.
 
 Laws: a price that an item of the same subscription has is not asked for; what is given is never changed; a price that
 Stripe does not know stays an id, and a schedule that is not understood stays as it is, for whoever translates it.
@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from paygrade.providers.stripe.fields import Payload
-from paygrade.providers.stripe.translate import Json, later_phases
+from paygrade.providers.stripe.fields import Json, Payload
+from paygrade.providers.stripe.translate import later_phases
 from paygrade.values.errors import Refused
 
 PRICES_MAX = 10_000
@@ -30,6 +30,16 @@ class PlannedPrices:
         """The subscriptions with the prices of what their schedules bring."""
         return [self._with_prices(entry) if isinstance(entry.get("schedule"), Mapping) else entry
                 for entry in subscriptions]  # fmt: skip
+
+    def with_prices(self, invoices: Sequence[Json], subscriptions: Sequence[Json]) -> list[Json]:
+        """The invoices with the prices of their lines that no item of these subscriptions has."""
+        held = {
+            item.id_of("price") for entry in subscriptions for item in Payload(entry, "subscription").listed("items")
+        }
+        lines = [line for invoice in invoices for line in Payload(invoice, "invoice").listed("lines")]
+        named = {line.child("pricing").child("price_details").text("price") for line in lines}
+        prices = {id: price for id in sorted(id for id in named - held if id) if (price := self._price(id)) is not None}
+        return [_filled(invoice, prices) for invoice in invoices] if prices else list(invoices)
 
     def _with_prices(self, entry: Json) -> Json:
         try:

@@ -14,8 +14,7 @@ from paygrade.changes.proration import Line
 from paygrade.changes.quote import Quote
 from paygrade.providers.stripe.changed_items import BEHAVIORS, change_refused, changed_items, with_coupon
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
-from paygrade.providers.stripe.fields import Payload
-from paygrade.providers.stripe.translate import Json
+from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.values.errors import Refused, Unavailable
 
 _ANSWERED_WITHIN = timedelta(minutes=2)

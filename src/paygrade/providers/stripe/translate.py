@@ -15,19 +15,16 @@ of others no more is known than was expanded (docs.stripe.com/api/subscription_s
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from msgspec.structs import replace
 
 from paygrade.billing import facts
-from paygrade.providers.stripe.fields import Payload
+from paygrade.providers.stripe.arrears import Arrears
+from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.values.states import TERMINAL, Status
 
-Json = Mapping[str, Any]
-"""A JSON object as received: nothing about it is trusted."""
-
 ACCOUNT_KEY = "paygrade_account"
-"""The metadata key on a Stripe customer that names its account."""
+"""The metadata key on a Stripe customer that names its account; a subscription may have it, too."""
 
 UNKNOWN_AT = datetime(1970, 1, 1, tzinfo=UTC)
 """Stands for the creation of a customer of which Stripe keeps only the id (deleted ones)."""
@@ -43,30 +40,56 @@ _STATUSES: dict[str, Status] = {
     "canceled": "canceled",
 }
 _WITHOUT_PAYMENT_METHOD: dict[str | None, Status] = {"cancel": "canceled", "pause": "paused"}
-_SETTLED = frozenset({"paid", "void", "uncollectible", "deleted"})
 
 
-def customer(payload: Json, subscriptions: Iterable[Json], open_invoices: Sequence[Json] = ()) -> facts.Customer:
-    """Read a customer, all its subscriptions of any status, and the invoices it has not paid.
+def customer(
+    payload: Json, subscriptions: Iterable[Json], invoices: Sequence[Json] = (), clock: Json | None = None
+) -> facts.Customer:
+    """Read a customer, or what stands for one, all its subscriptions of any status, and of those in arrears the
+    invoices that are open, and the last one that was paid. `clock`: the test clock by which it lives.
 
     A deleted customer has lost everything but its id: `created_at` is then its oldest subscription's, or UNKNOWN_AT.
     """
     source = Payload(payload, "customer")
-    bought = [subscription(entry, open_invoices, customer=payload) for entry in subscriptions]
+    listed = list(subscriptions)
+    bought = [subscription(entry, invoices, customer=payload) for entry in listed]
+    account = _account_of(source)
+    named = {own.required_text("id"): name for own in (Payload(entry, "subscription") for entry in listed)
+             if (name := _account_of(own)) is not None}  # fmt: skip
+    leads = None
+    if account is None and named:
+        leads = min((entry for entry in bought if entry.id in named), key=_leads).id
+        account = named[leads]
     created_at = source.instant("created") or min((entry.anchor_at for entry in bought), default=UNKNOWN_AT)
     return facts.Customer(
         id=source.required_text("id"),
         created_at=created_at,
         subscriptions=tuple(sorted(bought, key=lambda entry: entry.id)),
-        account=(source.child("metadata").text(ACCOUNT_KEY) or "").strip() or None,
+        account=account,
         name=source.text("name") or "",
         deleted=source.flag("deleted"),
+        clock_at=Payload(clock, "test_clock").instant("frozen_time") if clock is not None else None,
+        account_of=leads,
+        named_otherwise={id: named[id] for id in sorted(named) if named[id] != account},
     )
 
 
-def subscription(
-    payload: Json, open_invoices: Sequence[Json] = (), *, customer: Json | None = None
-) -> facts.Subscription:
+def owner_of(payload: Payload) -> str | None:
+    """Whom a Stripe object belongs to: a customer, or an account that stands for one, which then has no customer
+    (https://docs.stripe.com/connect/use-accounts-as-customers). None: nobody."""
+    return payload.id_of("customer") or payload.id_of("customer_account")
+
+
+def _account_of(source: Payload) -> str | None:
+    return (source.child("metadata").text(ACCOUNT_KEY) or "").strip() or None
+
+
+def _leads(subscription: facts.Subscription) -> tuple[bool, datetime, str]:
+    """Of several that name accounts the first that lives: a later one takes nothing along."""
+    return subscription.status in TERMINAL, subscription.started_at or subscription.anchor_at, subscription.id
+
+
+def subscription(payload: Json, invoices: Sequence[Json] = (), *, customer: Json | None = None) -> facts.Subscription:
     """Read one subscription; `customer` tells what it would pay with, unless it is expanded inside."""
     source = Payload(payload, "subscription")
     word = source.text("status") or ""
@@ -74,6 +97,7 @@ def subscription(
     items = _items(source)
     trial_ends_at, ended_at = source.instant("trial_end"), source.instant("ended_at")
     live = status not in TERMINAL
+    owed = Arrears(source, invoices) if status in ("past_due", "unpaid") else None
     payer = Payload(customer, "customer") if customer is not None else source.expanded("customer")
     return facts.Subscription(
         id=source.required_text("id"),
@@ -85,11 +109,13 @@ def subscription(
         after_trial=_after_trial(source, payer) if status == "trialing" else "active",
         ends_at=_ends_at(source, items) if live else None,
         ended_at=ended_at,
-        unpaid_since=_unpaid_since(source, items, open_invoices) if status in ("past_due", "unpaid") else None,
+        unpaid_since=owed.unpaid_since(items) if owed is not None else None,
         trial_ran_out=_trial_ran_out(source, status, trial_ends_at=trial_ends_at, ended_at=ended_at),
         billing_mode="flexible" if source.child("billing_mode").text("type") == "flexible" else "classic",
         schedule=source.id_of("schedule"),
         next=_next(source.expanded("schedule"), items) if live else (),
+        paid_items=owed.paid_items(items) if owed is not None else None,
+        started_at=source.instant("start_date") or source.instant("start") or source.instant("created"),
     )
 
 
@@ -224,36 +250,3 @@ def _trial_ran_out(
         return paused.text("type") == "trial_end_without_payment_method"
     # Before `status_details` said why, the end of a trial was the one way to this status.
     return trial_ends_at is not None
-
-
-def _unpaid_since(source: Payload, items: tuple[facts.Item, ...], open_invoices: Sequence[Json]) -> datetime | None:
-    """The date of the oldest invoice still owed; else of the latest one if unpaid; else the period's start."""
-    own = source.required_text("id")
-    invoices = [Payload(entry, f"open_invoices[{index}]") for index, entry in enumerate(open_invoices)]
-    owed = [_invoice_at(invoice) for invoice in invoices if _subscription_of(invoice) == own and _is_open(invoice)]
-    latest = source.expanded("latest_invoice")
-    if not any(owed) and latest is not None and not _is_settled(latest):
-        owed = [_invoice_at(latest)]
-    known = [date for date in owed if date is not None]
-    return min(known or [item.period_from_at for item in items if item.period_from_at is not None], default=None)
-
-
-def _subscription_of(invoice: Payload) -> str | None:
-    details = invoice.child("parent").child("subscription_details")
-    return details.id_of("subscription") or invoice.id_of("subscription")
-
-
-def _invoice_at(invoice: Payload) -> datetime | None:
-    finalized_at = invoice.child("status_transitions").instant("finalized_at") or invoice.instant("finalized_at")
-    return invoice.instant("due_date") or finalized_at or invoice.instant("created") or invoice.instant("date")
-
-
-def _is_open(invoice: Payload) -> bool:
-    return invoice.text("status") == "open" if invoice.has("status") else not _is_settled(invoice)
-
-
-def _is_settled(invoice: Payload) -> bool:
-    # `paid`, `closed` and `forgiven` are what versions before 2018-11-08 have in place of a status.
-    if invoice.has("status"):
-        return invoice.text("status") in _SETTLED
-    return invoice.flag("paid") or invoice.flag("closed") or invoice.flag("forgiven")

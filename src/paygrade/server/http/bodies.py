@@ -57,6 +57,13 @@ def read_body(
     return read_object(kind, decode_object(raw), given=given, hidden=hidden)
 
 
+def refuse_long(request: HttpRequest) -> None:
+    """Refused `body_too_large` where the head says already that the body is more than its route takes."""
+    most = request.route_handler.resolve_request_max_body_size()
+    if most is not None and (request.content_length or 0) > most:
+        raise Refused("body_too_large", f"the body is longer than {most} bytes; send less at once")
+
+
 async def read_aside(request: HttpRequest) -> bytes:
     """A body of somebody we do not know yet: while it arrives, what is long of it is kept in a file."""
     with SpooledTemporaryFile(max_size=ASIDE_BYTES) as kept:

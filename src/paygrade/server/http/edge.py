@@ -4,6 +4,7 @@ Laws: every answer carries `X-Request-Id`; a path keeps the segments its sender 
 key is sent as `%2F` and stays inside its segment); what is counted and logged never holds a body or a key.
 """
 
+import asyncio
 import re
 import time
 from collections.abc import MutableMapping
@@ -14,7 +15,9 @@ from uuid import uuid4
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from msgspec.json import encode
 
+from paygrade.server.http.problems import MEDIA_TYPE, STOPPING, problem
 from paygrade.server.http.protocol import ShortWay
 from paygrade.server.process.metrics import Metrics
 from paygrade.values.errors import Refused
@@ -43,7 +46,7 @@ class Edge:
         state = cast("MutableMapping[str, Any]", scope.setdefault("state", {}))
         state["request_id"] = request_id
         started = time.perf_counter_ns()
-        status = 500
+        status = 0
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -54,9 +57,22 @@ class Edge:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # The server stops, and has waited for this request as long as it would.
+            if status:
+                raise
+            await _send_stopping(send_with_id, request_id)
         finally:
             note_request(self._metrics, scope["method"], scope["path"], str(scope.get("path_template") or "unmatched"),
                          status=status, request_id=request_id, ns=time.perf_counter_ns() - started)  # fmt: skip
+
+
+async def _send_stopping(send: Send, request_id: str) -> None:
+    body = encode(problem("not_ready", STOPPING, instance=request_id))
+    length = (b"content-length", str(len(body)).encode())
+    headers = [(b"content-type", MEDIA_TYPE.encode()), length, (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def note_request(

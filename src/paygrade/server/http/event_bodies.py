@@ -24,6 +24,8 @@ from paygrade.values.periods import parse_instant
 
 BYTES_MAX = 16 * 1024 * 1024
 """Of a body, and of what it unpacks to: 5,000 events of 3 KiB."""
+MEMBERS_MAX = 100
+"""Of a gzip body; what is behind a member is copied for each."""
 _ID_MISSING = "is missing: the id makes an event count once, however often it is sent"
 
 Events = list[UsageEvent | Refusal]
@@ -205,7 +207,7 @@ def _is_json(media_type: str) -> bool:
 
 def _gunzipped(raw: bytes) -> bytes:
     data, rest = b"", raw
-    while rest or not raw:
+    for _ in range(MEMBERS_MAX):
         # A file may have several members, one behind the other: RFC 1952, 2.2.
         unpacker = zlib.decompressobj(wbits=31)
         try:
@@ -217,7 +219,9 @@ def _gunzipped(raw: bytes) -> bytes:
         if not unpacker.eof:
             raise Refused("malformed_json", "the body is gzip without its end")
         rest = unpacker.unused_data
-    return data
+        if not rest:
+            return data
+    raise Refused("malformed_json", f"the body has more than {MEMBERS_MAX} gzip members; send it as one")
 
 
 def _has_nul(value: object) -> bool:

@@ -242,7 +242,9 @@ def _open_part(sent: Sent) -> Document:
 def _codes(told: Described, text: Text, route: HTTPRoute, *, has_query: bool) -> tuple[str, ...]:
     """The codes of all that may go wrong: what follows from how it is asked, and what the operation refuses."""
     by_itself = {
-        ("unauthenticated",): told.needs_key,
+        ("request_timeout", "head_too_large", "not_ready"): True,
+        ("unauthenticated", "clock_unavailable", "database_unavailable", "contended"): told.needs_key,
+        ("body_too_large",): told.sent is not None,
         ("malformed_json", "invalid_body"): told.sent is not None and told.sent.kind is not None,
         ("invalid_key",): bool(route.path_parameters) and told.needs_key,
         ("invalid_query",): has_query,

@@ -14,7 +14,7 @@ from litestar.params import QueryParameter
 
 from paygrade.server.http.bodies import invalid, read_key
 from paygrade.values.errors import Mistake
-from paygrade.values.text import PAGE_MAX
+from paygrade.values.text import PAGE_MAX, QUANTITY_MAX
 
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="Page size.")]
 AtMost = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="How many to show.")]
@@ -29,6 +29,11 @@ def flag(description: str) -> QueryParameter:
 def instant(description: str, *, name: str | None = None) -> QueryParameter:
     """An instant, read by `read_instant`."""
     return QueryParameter(name=name, description=description, schema_extra={"format": "date-time"})
+
+
+def number(description: str, *, least: int = 0) -> QueryParameter:
+    """An integer that JSON and the database can hold."""
+    return QueryParameter(ge=least, le=QUANTITY_MAX, description=description)
 
 
 def text(description: str, **more: Any) -> QueryParameter:

@@ -170,6 +170,9 @@ _headers = {
 }
 
 
+STOPPING = "the server is stopping; ask again"
+
+
 def written(code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...] = ()) -> tuple[int, bytes]:
     """The same where there is no framework: its status, and what follows the headers that every answer has."""
     stated = problem(code, detail, instance=instance, errors=errors)

@@ -19,7 +19,7 @@ import uvicorn
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from paygrade.server.http.problems import written
+from paygrade.server.http.problems import STOPPING, written
 
 HEAD_BYTES_MAX, HEADERS_MAX = 32 * 1024, 100
 HEAD_S, REQUEST_S = 10.0, 60.0
@@ -215,9 +215,8 @@ class Connection(HttpToolsProtocol):
     async def _answer_later(self, coming: Coroutine[Any, Any, Answer], cycle: _Awaited) -> None:
         try:
             answer = await coming
-        except BaseException:
-            self.transport.close()
-            raise
+        except asyncio.CancelledError:
+            answer, cycle.keep_alive = written("not_ready", STOPPING, instance=uuid4().hex), False
         self._write(answer, keep_alive=cycle.keep_alive)
         cycle.response_complete = True
         self.on_response_complete()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.snapshots")
 
 RECONNECT_S = 0.5
+PATIENCE_S = 0.5
+"""How long the database may take for what is known in an older form."""
 
 
 class Notification(Struct, frozen=True, array_like=True, gc=False):
@@ -109,6 +111,17 @@ class Snapshots:
     def last_catalog(self) -> Catalog:
         """The catalog as last known."""
         return self._catalog or self._last_catalog or NO_CATALOG
+
+    async def load_soon(self, store: "Store", account: str, at: datetime) -> Snapshot | None:
+        """The same as `load`; None when it takes longer than anybody should wait who may have what was last known."""
+        found = self.peek(account, at)
+        if found is not None:
+            return found
+        loading = asyncio.create_task(self.load(store, account, at))
+        # It goes on when we do not: a connection in the middle of a statement takes its time to let go.
+        loading.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        await asyncio.wait({loading}, timeout=PATIENCE_S if self.last_known(account) is not None else None)
+        return loading.result() if loading.done() else None
 
     async def load(self, store: "Store", account: str, at: datetime) -> Snapshot:
         """The account's snapshot that answers for `at`, which is now; one that is not known for an unknown account."""
@@ -214,8 +227,11 @@ class Snapshots:
 
     def _forget_all(self) -> None:
         self._changes += 1
-        if self._snapshots:
-            self._last = self._snapshots
+        for account, remembered in self._snapshots.items():
+            self._last[account] = remembered
+            self._last.move_to_end(account)
+        while len(self._last) > self._accounts_max:
+            self._last.popitem(last=False)
         if self._catalog is not None:
             self._last_catalog = self._catalog
         self._catalog = None

@@ -87,7 +87,9 @@ class AccountWindows:
         self._plans: dict[tuple[str | None, str | None], CountingPlan] = {}
 
     def segment(self, at: datetime) -> Segment:
-        """The segment `at` falls in; of each day, it is derived from midnight on."""
+        """The segment `at` falls in; of each day, it is derived from midnight on. By a test clock all that happens
+        happens when it shows."""
+        at = self.account.time(at)
         day = at.toordinal()
         segments = self._days.get(day)
         if segments is None:
@@ -125,6 +127,7 @@ class AccountWindows:
 
     def window(self, segment: Segment, feature: str, at: datetime) -> CountingWindow:
         """The window of this feature that contains `at`, an instant of `segment`."""
+        at = self.account.time(at)
         key = (segment.from_at, feature)
         found = self._windows.get(key)
         if found is None or (found.period is not None and not _contains(found.period, at)):

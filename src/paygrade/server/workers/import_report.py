@@ -99,7 +99,9 @@ class Gathered:
     def customer(self, subject: str) -> Customer:
         found = [_customers.decode(part) for part in self.parts[subject]]
         bought = {each.id: each for part in found for each in part.subscriptions}
-        return replace(found[0], subscriptions=tuple(bought[id] for id in sorted(bought)))
+        named = next((part for part in found if part.account is not None), found[0])
+        subscriptions = tuple(bought[id] for id in sorted(bought))
+        return replace(found[0], account=named.account, account_of=named.account_of, subscriptions=subscriptions)
 
 
 async def report_of(store: "Store", gathered: Gathered, at: datetime) -> ImportReport:

@@ -11,7 +11,7 @@ its mark is saved; an event is handled when such a reading is saved, and not bef
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -99,9 +99,13 @@ async def save_reading(store: "Store", reading: Reading, *, at: datetime) -> Out
             case None:
                 return await _save_nothing(tx, held, reading, at)
             case Customer() as customer:
+                known = await tx.accounts.subject_of(customer.id) if customer.is_ownerless else None
+                if known is not None and known != claim.subject:
+                    # It lost its owner, with whom it was read: there it still is.
+                    return await _save_redirect(tx, held, reading, [known], at)
                 return await _save_customer(tx, held, reading, customer, at)
             case redirected:
-                return await _save_redirect(tx, held, reading, redirected.subject, at)
+                return await _save_redirect(tx, held, reading, [redirected.subject, *redirected.others], at)
 
 
 async def _save_nothing(tx: "Transaction", held: "Claim", reading: Reading, at: datetime) -> Outcome:
@@ -116,13 +120,15 @@ async def _save_nothing(tx: "Transaction", held: "Claim", reading: Reading, at: 
     return "nothing" if reread_s is None else "doubted"
 
 
-async def _save_redirect(tx: "Transaction", held: "Claim", reading: Reading, target: str, at: datetime) -> Outcome:
-    """Let another subject answer for these events."""
+async def _save_redirect(
+    tx: "Transaction", held: "Claim", reading: Reading, targets: Sequence[str], at: datetime
+) -> Outcome:
+    """Let other subjects answer for these events."""
     claim = reading.claim
-    await tx.inbox.hand_on(claim.subject, [event.id for event in claim.events], to=target)
+    await tx.inbox.hand_on(claim.subject, [event.id for event in claim.events], to=targets[0])
     await _handle(tx, claim, at)
     await tx.subjects.settle(claim, account=held.account, read_at=reading.read_at)
-    await tx.subjects.mark([target])
+    await tx.subjects.mark(targets)
     await tx.tell("paygrade_subject")
     return "redirected"
 

@@ -112,7 +112,6 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", "/v1/invoices/{id}/void", invoice_requests.void_invoice),
     ("POST", "/v1/invoices/{id}/mark_uncollectible", invoice_requests.mark_invoice_uncollectible),
     ("GET", "/v1/invoiceitems/{id}", listings.retrieving("invoiceitem")),
-    ("GET", "/v1/invoiceitems/{id}", listings.retrieving(invoice_items.KIND)),
     ("DELETE", "/v1/invoiceitems/{id}", invoice_items.delete),
     ("GET", "/v1/invoice_payments/{id}", listings.retrieving("invoice_payment")),
     ("GET", "/v1/payment_intents/{id}", listings.retrieving("payment_intent")),

@@ -3,13 +3,13 @@
 from typing import Annotated
 
 from litestar import get, put
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath
 
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.server.http.bodies import invalid, read_flag, read_instant
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import After, AtMost, flag, instant, text
+from paygrade.server.http.parameters import After, AtMost, flag, instant, number, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import publish as catalogs
 from paygrade.server.operations.catalog import versions
@@ -82,7 +82,7 @@ async def count_versions(context: InContext) -> versions.VersionCounts:
 async def list_version_holders(
     plan: FromPath[str],
     context: InContext,
-    version: Annotated[int | None, QueryParameter(ge=1, description="Only accounts on this version.")] = None,
+    version: Annotated[int | None, number("Only accounts on this version.", least=1)] = None,
     after: After = "",
     limit: AtMost = 100,
 ) -> versions.VersionHolders:

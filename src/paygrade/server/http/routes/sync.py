@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from paygrade.server.http.bodies import read_body, read_flag
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, flag, text
+from paygrade.server.http.parameters import PageSize, flag, number
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.sync import inbox as sync
 from paygrade.server.operations.sync import repair
@@ -48,7 +48,7 @@ async def get_sweep(sweep: FromPath[str], context: InContext) -> repair.Sweep:
 async def list_drift(
     context: InContext,
     open: Annotated[str | None, flag("Only differences that remain.")] = None,
-    before: Annotated[int | None, text("Only rows with a smaller id; `next` of the page before.")] = None,
+    before: Annotated[int | None, number("Only rows with a smaller id; `next` of the page before.")] = None,
     limit: PageSize = 100,
 ) -> repair.DriftList:
     open_only = open is not None and read_flag(open, name="open")

@@ -71,7 +71,7 @@ async def consume(request: HttpRequest, context: InContext) -> Used:
 
     Decide and use in one step: never over a hard limit, whatever else runs, and saved before it is answered. A denial
     is an answer (200), is kept under its id, and stays a denial. Refused `invalid_key`, `id_conflict`,
-    `not_countable`, `taken_by_members`, `too_much_usage`. Unavailable `not_ready`.
+    `not_countable`, `taken_by_members`, `too_much_usage`.
     """
     return await use(context, read_body(Consume, await request.body()))
 
@@ -95,7 +95,6 @@ async def reserve(request: HttpRequest, context: InContext) -> Reserved:
     Set units aside before it is known how many will be used. What is held counts against the limit until it is
     committed, released, or its time is up. Refused `invalid_key`, `id_conflict`, `not_countable`,
     `taken_by_members`, `too_much_usage`.
-    Unavailable `not_ready`.
     """
     asked = read_body(Reserve, await request.body())
     _refuse_odd(asked)
@@ -112,7 +111,7 @@ async def commit(reservation: FromPath[str], request: HttpRequest, context: InCo
 
     Use some or all of the units held. More than is held is used only if it is allowed. To commit several times, say
     `keep` and give each step an `id`. Refused `id_conflict`, `unknown_reservation`, `reservation_expired`,
-    `reservation_resolved`, `exceeds_reservation`, `too_much_usage`. Unavailable `not_ready`.
+    `reservation_resolved`, `exceeds_reservation`, `too_much_usage`.
     """
     asked = read_body(Commit, await request.body(), given={"reservation": reservation})
     if asked.keep and asked.id is None:
@@ -131,7 +130,7 @@ async def release(reservation: FromPath[str], request: HttpRequest, context: InC
     """Give back what is held.
 
     Give back all that the reservation still holds. Refused `id_conflict`, `unknown_reservation`,
-    `reservation_expired`, `reservation_resolved`. Unavailable `not_ready`.
+    `reservation_expired`, `reservation_resolved`.
     """
     return await _step(context, read_body(Release, await request.body(), given={"reservation": reservation}))
 
@@ -145,7 +144,7 @@ async def extend(reservation: FromPath[str], request: HttpRequest, context: InCo
     """Hold for longer.
 
     Let the reservation end later (or sooner): `ttl_s` seconds from now. Refused `id_conflict`, `unknown_reservation`,
-    `reservation_expired`, `reservation_resolved`. Unavailable `not_ready`.
+    `reservation_expired`, `reservation_resolved`.
     """
     return await _step(context, read_body(Extend, await request.body(), given={"reservation": reservation}))
 

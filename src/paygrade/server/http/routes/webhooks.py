@@ -2,7 +2,7 @@
 
 from litestar import post
 
-from paygrade.server.http.bodies import read_aside
+from paygrade.server.http.bodies import read_aside, refuse_long
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.routes import examples
@@ -19,11 +19,13 @@ from paygrade.values.errors import Refused, Unavailable
         sent=Sent(examples.BILLING_EVENT),
         example={"new": True},
         problems=("malformed_json", "invalid_body", "provider_payload_invalid", "signature_missing",
-                  "signature_invalid", "signature_expired", "webhooks_not_configured"),
+                  "signature_invalid", "signature_expired", "webhooks_not_configured", "clock_unavailable",
+                  "database_unavailable"),
         needs_key=False,
     ),
 )  # fmt: skip
 async def stripe_webhook(request: HttpRequest, context: InContext) -> sync.Received:
+    refuse_long(request)
     if context.verify is None:
         detail = "no webhook secret is set here; put the endpoint's signing secret into PAYGRADE_STRIPE_WEBHOOK_SECRET"
         raise Unavailable("webhooks_not_configured", detail)

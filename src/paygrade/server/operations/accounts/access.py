@@ -92,15 +92,17 @@ async def check(
             _, _, held = await _held(tx, account, at=at, now=now)
         return shown(decide(held, feature, quantity, at, member=member, properties=properties), counted=True)
     try:
-        found = await snapshots.load(store, account, at)
-    except Unavailable:
-        unsure = last_decision(
-            snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
-        )
-        if unsure is None:
-            raise
-        return shown(unsure, counted=False)
-    return shown(decide(found, feature, quantity, at, member=member, properties=properties), counted=False)
+        found, lost = await snapshots.load_soon(store, account, at), None
+    except Unavailable as error:
+        found, lost = None, error
+    if found is not None:
+        return shown(decide(found, feature, quantity, at, member=member, properties=properties), counted=False)
+    unsure = last_decision(
+        snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
+    )
+    if unsure is None:
+        raise lost or Unavailable("database_unavailable", "the database does not answer in time")
+    return shown(unsure, counted=False)
 
 
 def last_decision(
@@ -160,17 +162,17 @@ async def explain(
         numbers = [statement.number for statement in known.statements.values()]
         facts = await tx.accounts.facts(account, numbers=numbers)
         replaced = await tx.accounts.replaced(account, numbers)
-    topics = _topics(catalog, feature, member)
+    topics, then = _topics(catalog, feature, member), _then(known, at, now)
     return Explanation(
         decision=shown(decide(held, feature, quantity, at, member=member), counted=True),
         known_at=min(at, now),
         catalog_version=catalog.version,
-        candidates=trace(known, catalog, feature, at),
+        candidates=trace(known, catalog, feature, then),
         facts=tuple(
             entry(saved, replaced.get(saved.fact.number)) for saved in facts if _about(saved.fact.subject, topics)
         ),
-        findings=findings(known, catalog, at),
-        versions=versions_had(known, catalog, at) if known.exists else (),
+        findings=findings(known, catalog, then),
+        versions=versions_had(known, catalog, then) if known.exists else (),
     )
 
 
@@ -184,6 +186,7 @@ async def entitlements(store: "Store", *, account: str, as_of: datetime, now: da
         known, catalog = await _known(tx, account, at=as_of, now=now)
     if not known.exists:
         raise unknown_account(account)
+    as_of = _then(known, as_of, now)
     segment = derive(known, catalog, as_of)
     return EntitlementsView(
         account=account,
@@ -201,7 +204,7 @@ async def entitlements(store: "Store", *, account: str, as_of: datetime, now: da
 async def _held(tx: "Transaction", account: str, *, at: datetime, now: datetime) -> tuple[Account, Catalog, Snapshot]:
     """The account, the catalog and what is had at `at`: of the past with the facts, catalog and balances of then."""
     known, catalog = await _known(tx, account, at=at, now=now)
-    held = snapshot(known, catalog, at)
+    held = snapshot(known, catalog, at, own_time=at > now)
     if at < now:
         return known, catalog, await with_balances_then(tx, held, at)
     return known, catalog, (await with_balances(tx, held, at))[0]
@@ -214,6 +217,11 @@ async def _known(tx: "Transaction", account: str, *, at: datetime, now: datetime
         return replay(account, (saved.fact for saved in facts)), await tx.catalogs.in_force(at=at)
     saved = await tx.accounts.load(account)
     return saved.account if saved else Account(key=account), await tx.catalogs.in_force()
+
+
+def _then(known: Account, at: datetime, now: datetime) -> datetime:
+    """What time that is for the account: until now everybody's, and what is to come as it will be there."""
+    return at if at > now else known.time(at)
 
 
 def _topics(catalog: Catalog, feature: str, member: str | None) -> frozenset[str]:

@@ -84,7 +84,7 @@ async def get_account(store: "Store", *, account: str, at: datetime) -> AccountV
     """
     async with store.transaction() as tx:
         found, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
-    return replace(view(found, at), findings=findings(found, catalog, at))
+    return replace(view(found, at), findings=findings(found, catalog, found.time(at)))
 
 
 async def list_accounts(
@@ -124,7 +124,7 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
 
 def view(account: Account, at: datetime) -> AccountView:
     """The account as it stands at `at`: what has ended by then is in its timeline, and no longer here."""
-    profile = account.profile
+    profile, then = account.profile, account.time(at)
     return AccountView(
         account=account.key,
         name=account.name,
@@ -133,8 +133,8 @@ def view(account: Account, at: datetime) -> AccountView:
         traits=profile.traits if profile else {},
         customers=tuple(customer.id for customer in account.customers),
         subscriptions=account.subscriptions,
-        overrides=tuple(override for override in account.overrides.values() if override.stands(at)),
-        blocks=tuple(block for block in account.blocks.values() if block.stands(at)),
+        overrides=tuple(override for override in account.overrides.values() if override.stands(then)),
+        blocks=tuple(block for block in account.blocks.values() if block.stands(then)),
         members=tuple(account.members.values()),
         since=account.since,
     )

@@ -32,8 +32,8 @@ async def announce_findings(
     tx: "Transaction", before: Account, since: datetime, after: Account, catalog: Catalog, at: datetime
 ) -> None:
     """Announce what `after` has at `at` and `before` did not have at `since`, and the other way round."""
-    old = {(one.code, one.subject): one for one in findings(before, catalog, since)}
-    new = {(one.code, one.subject): one for one in findings(after, catalog, at)}
+    old = {(one.code, one.subject): one for one in findings(before, catalog, before.time(since))}
+    new = {(one.code, one.subject): one for one in findings(after, catalog, after.time(at))}
     for key, finding in new.items():
         if key not in old:
             await _announce(tx, "found", after.key, finding)

@@ -116,7 +116,7 @@ async def reconcile_seats(
     if not account.seated:
         return Reconciled(account, ())
     active_at = await tx.ledger.active_at(account.key, list(account.seated)) if word == "release_least_active" else {}
-    lost = losses(account, seats_at(derive(account, catalog, at).entitlements), word, active_at)
+    lost = losses(account, seats_at(derive(account, catalog, account.time(at)).entitlements), word, active_at)
     for loss in lost:
         if loss.how == "released":
             body = without_seat(account, loss.member)
@@ -133,7 +133,7 @@ def taken_by_members(account: str, feature: str) -> Refused:
 
 
 async def _seats(tx: "Transaction", account: Account, at: datetime) -> Seats | None:
-    return seats_at(derive(account, await tx.catalogs.in_force(), at).entitlements)
+    return seats_at(derive(account, await tx.catalogs.in_force(), account.time(at)).entitlements)
 
 
 async def _view(tx: "Transaction", account: Account, at: datetime) -> MembersView:

@@ -80,7 +80,7 @@ def _words(account: Account) -> tuple[object, ...]:
     return tuple(
         (
             customer.id,
-            customer.account,
+            customer.named_otherwise,
             s.id,
             s.status,
             s.provider_status,

@@ -237,11 +237,11 @@ async def _refuse_outdated(tx: "Transaction", held: Account, made: Quote, at: da
     catalog = await tx.catalogs.in_force()
     if made.catalog_version != catalog.version:
         raise Refused("catalog_changed", f"the catalog has changed since `{made.id}` was made; ask for another quote")
-    if made.when != "now" and made.effective_at <= at:
+    if made.when != "now" and made.effective_at <= held.time(at):
         raise Refused("quote_expired", f"`{made.id}` was for {made.effective_at:%Y-%m-%d %H:%M} UTC, which is over")
     counted, _ = await with_balances(tx, snapshot(held, catalog, at), at)
     active_at = await tx.ledger.active_at(held.key, list(held.seated))
-    now = quote(held, catalog, counted, made.wanted, at, active_at=active_at)
+    now = quote(held, catalog, counted, made.wanted, held.time(at), active_at=active_at)
     if not now.executable:
         over = ", ".join(f"`{v.feature}` ({v.used}, {v.limit} allowed)" for v in now.violations if v.policy == "refuse")
         raise Refused("change_refused", f"the rule refuses it while something is over the new limits: {over}")

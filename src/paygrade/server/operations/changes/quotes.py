@@ -57,7 +57,7 @@ async def quote_change(
         active_at = await tx.ledger.active_at(account, list(known.seated))
         earlier = await tx.plan_changes.of_plans(account)
         cooling = coolings(earlier, known)
-        made = quote(known, catalog, held, wanted, at, active_at=active_at, coolings=cooling)
+        made = quote(known, catalog, held, wanted, known.time(at), active_at=active_at, coolings=cooling)
         _refuse_cooling(earlier, known, made)
         others = await tx.plan_changes.under_way(account, locked=False)
     made = replace(made, reverts=reverts, warnings=(*made.warnings, *_warnings(others, made)))

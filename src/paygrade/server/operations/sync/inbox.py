@@ -136,7 +136,7 @@ async def sync_status(store: "Store", provider: str, *, now: datetime) -> SyncSt
     found = [
         AccountFinding(finding.code, account.key, finding.subject, finding.detail)
         for account in doubted
-        for finding in findings(account, catalog, now)
+        for finding in findings(account, catalog, account.time(now))
     ]
     found += [
         AccountFinding(

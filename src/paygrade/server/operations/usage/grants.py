@@ -145,7 +145,7 @@ async def take_back(
 async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime) -> UnitOfWork:
     """The grants of a pool, and the window beside them. What has expired of holds on them is still in their counts."""
     saved, catalog = await tx.accounts.load(account), await tx.catalogs.in_force()
-    its = derive(saved.account, catalog, at).entitlements if saved else {}
+    its = derive(saved.account, catalog, saved.account.time(at)).entitlements if saved else {}
     windows = windows_of(account, its, [pool])
     return await lock_balances(tx, catalog, [(account, pool, "grant:")], windows, at, expire=False)
 

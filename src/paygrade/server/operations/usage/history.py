@@ -94,6 +94,7 @@ def _window(
     at: datetime,
 ) -> UsageWindow:
     # Of a window that is over, what it had at its end.
+    at = account.time(at)
     seen_at = at if kept.until is None or at < kept.until else kept.until - _MOMENT
     its = derive(account, catalog, seen_at).entitlements.get(kept.pool)
     counts = its is not None and its.granted and its.from_at == kept.from_at and its.credit is None

@@ -1,0 +1,151 @@
+"""Connections to the database, and the memory that it is gone.
+
+Laws: once the database is known to be gone, whoever asks for a connection, or waits for one, is told so at once; it
+counts as gone only after a connection of its own got no answer, and as back as soon as one did.
+"""
+
+import asyncio
+import select
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from paygrade.values.errors import Unavailable
+
+log = structlog.get_logger("paygrade.database")
+
+OPTIONS = "-c timezone=UTC"
+BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
+"""Statements about many keys find each row by its key, and are planned once: a plan made while a table was empty would
+else read all of it for as long as the connection lives."""
+BATCHES_MAX = 3
+"""Batches of usage under way at a time: two of plain counts, and one of what takes more."""
+OPEN_S, WAIT_S = 30.0, 10.0
+"""How long the database may take to be there at the start, and all connections to be taken."""
+DOUBT_S, ANSWER_S, LOOK_S = 1.0, 3.0, 0.1
+"""How long one waits for a connection before the database is asked whether it is there, how long that may take, and how
+often it is asked while it is not."""
+_Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
+class Connections:
+    """Two pools of connections to one database."""
+
+    def __init__(self, database_url: str, *, connections_max: int) -> None:
+        self._database_url, self._connections_max = database_url, connections_max
+        self._pools = self._made()
+        self._gone: str | None = None
+        """Why the database counts as gone."""
+        self._looking: asyncio.Task[None] | None = None
+
+    def _made(self) -> tuple[_Pool, _Pool]:
+        """What most things use, and what is for pipelined transactions: usage waits for no report."""
+        return (
+            _pool(self._database_url, self._connections_max, options=OPTIONS),
+            _pool(self._database_url, BATCHES_MAX, options=f"{OPTIONS} {BY_KEY}"),
+        )
+
+    async def open(self) -> None:
+        """Raises Unavailable if there is no database."""
+        try:
+            for pool in self._pools:
+                await pool.open(wait=True, timeout=OPEN_S)
+        except PoolTimeout as error:
+            raise Unavailable("database_unavailable", f"the database does not answer: {error}") from error
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        for pool in self._pools:
+            await pool.close()
+
+    @asynccontextmanager
+    async def taken(self, *, for_batches: bool) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        """A connection for as long as the block lasts. Raises Unavailable when the database is gone, or stays busy."""
+        pool = self._pools[for_batches]
+        connection = await self._taken_from(pool)
+        try:
+            async with connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            if connection.closed:
+                self.doubt()
+            raise
+        finally:
+            await pool.putconn(connection)
+
+    async def _taken_from(self, pool: _Pool) -> AsyncConnection[TupleRow]:
+        give_up_at = monotonic() + WAIT_S
+        while True:
+            if self._gone is not None:
+                raise Unavailable("database_unavailable", f"the database does not answer: {self._gone}")
+            try:
+                return await pool.getconn(timeout=DOUBT_S)
+            except PoolTimeout:
+                self.doubt()
+                if monotonic() > give_up_at:
+                    raise Unavailable("database_unavailable", "all connections to the database are busy") from None
+            except PoolClosed:
+                raise Unavailable("database_unavailable", "the database does not answer") from None
+
+    def doubt(self) -> None:
+        """Find out whether the database is still there, because something went wrong with a connection."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        why = await self._unanswered()
+        if why is None:
+            return
+        self._gone = why
+        log.warning("database_gone", detail=why)
+        # Whoever waits for a connection of these is told. They would take their time to connect anew.
+        for pool in self._pools:
+            await pool.close(timeout=LOOK_S)
+        while await self._unanswered() is not None:
+            await asyncio.sleep(LOOK_S)
+        self._pools = self._made()
+        for pool in self._pools:
+            await pool.open()
+        self._gone = None
+        log.info("database_back")
+
+    async def _unanswered(self) -> str | None:
+        """Why the database does not answer; None if it does, be it that it has no connection left."""
+        try:
+            async with (
+                asyncio.timeout(ANSWER_S),
+                await AsyncConnection.connect(self._database_url, autocommit=True) as connection,
+            ):
+                await connection.execute("select")
+        except (psycopg.Error, OSError) as error:
+            why = str(error) or type(error).__name__
+            return None if "too many" in why or "connection slots" in why else why
+        return None
+
+
+def _pool(database_url: str, connections_max: int, *, options: str) -> _Pool:
+    return AsyncConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=connections_max,
+        open=False,
+        kwargs={"autocommit": True, "options": options},
+        check=_check,
+    )
+
+
+async def _check(connection: AsyncConnection[TupleRow]) -> None:
+    """Ask a kept connection whether it lives, but only if it has something to say: a server that went away leaves
+    its farewell, or the end, to be read. Asking each time would cost every transaction a round trip."""
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
