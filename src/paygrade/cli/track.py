@@ -1,4 +1,4 @@
-"""`paygrade track`: tell what was used."""
+"""`paygrade track`: report usage."""
 
 import sys
 import uuid

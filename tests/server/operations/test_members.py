@@ -396,4 +396,4 @@ def test_the_command_line_lists_members_and_chooses_who_has_a_seat(team: Api, ow
     assert shell.run("accounts", "seats", owner, "bo").splitlines()[0] == f"{owner}: 1 of 1 seats taken"
     assert shell.json("accounts", "seats", owner, "--nobody")["taken"] == 0
     assert "--nobody" in shell.run("accounts", "seats", owner, code=2)
-    assert "takes a member with a seat" in shell.run("check", owner, "editor", "--member", "bo", code=1)
+    assert "only members with a seat can" in shell.run("check", owner, "editor", "--member", "bo", code=1)
