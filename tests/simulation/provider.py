@@ -166,6 +166,7 @@ class EngineProvider(StripeProvider):
         """How much Stripe puts on a page of all subscriptions or customers."""
         self._engine, self._loop, self._draw = stripe, loop, draw
         self._planned = PlannedPrices(self._find)
+        self._is_test = True
         self._began_s = self._reached_s = -1.0
         self._lag_s = 0.0
 
