@@ -97,7 +97,7 @@ def test_an_account_is_stated_shown_blocked_and_deleted(shell: Shell) -> None:
     shell.run("accounts", "block", "cli/account", "fraud", "--lift")
     shell.run("accounts", "member", "cli/account", "ann", "--role", "owner")
     shell.run("check", "cli/account", "billing_admin", "--member", "ann")
-    assert len(shell.run("accounts", "timeline", "cli/account").splitlines()) == 4
+    assert len(shell.run("accounts", "timeline", "cli/account").splitlines()) == 1 + 4
     shell.run("accounts", "delete", "cli/account")
     assert "unknown_account" in shell.run("accounts", "show", "cli/account", code=1)
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import pytest
 
 from paygrade.catalog.parse import parse
 from paygrade.cli.main import paygrade
+from paygrade.server.http.problems import KINDS
 from paygrade.server.process.settings import parse_settings, parse_target
 from paygrade.server.process.yaml import read_yaml
 
@@ -90,3 +92,35 @@ def test_every_decision_is_listed() -> None:
     records = [page.name for page in PAGES if page.parent.name == "decisions" and page.name != "README.md"]
     assert records
     assert [name for name in records if name not in listed] == []
+
+
+def test_every_command_is_in_the_page_on_the_command_line() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    named = {words.strip() for words in re.findall(r"`paygrade ((?:[a-z][a-z-]*[ `])+)", page.replace("`", "` "))}
+    missing = [name for name in _commands(paygrade) if not any(f"{words} ".startswith(f"{name} ") for words in named)]
+    assert missing == []
+
+
+def _commands(group: click.Group, before: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}"
+
+
+def test_every_setting_is_in_the_table_of_the_readme_and_of_the_command_line() -> None:
+    asked = _Asked()
+    parse_settings(asked)
+    parse_target(asked)
+    for page in (ROOT / "README.md", ROOT / "docs" / "cli.md"):
+        rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `PAYGRADE_")]
+        assert {name for row in rows for name in VARIABLE.findall(row.split("|")[1])} == asked.names, page.name
+
+
+def test_every_problem_is_in_the_table_with_its_status_and_title() -> None:
+    page = (ROOT / "docs" / "problems.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", page, re.MULTILINE)
+    assert rows == sorted(
+        ((code, str(kind.status), kind.title) for code, kind in KINDS.items()), key=lambda row: (row[1], row[0])
+    )

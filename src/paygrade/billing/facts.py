@@ -135,6 +135,9 @@ class Override(Struct, frozen=True, omit_defaults=True, tag="override"):
     def withdrawn(self) -> bool:
         return not self.unlimited and all(said is None for said in (self.value, self.limit, self.add, self.spend_cap))
 
+    def stands(self, at: datetime) -> bool:
+        return not self.withdrawn and (self.expires_at is None or at < self.expires_at)
+
 
 class Block(Struct, frozen=True, omit_defaults=True, tag="block"):
     """A reason that suspends all access of the account until `expires_at`; `lifted` means it no longer stands."""
@@ -143,6 +146,9 @@ class Block(Struct, frozen=True, omit_defaults=True, tag="block"):
     reason: str = ""
     expires_at: datetime | None = None
     lifted: bool = False
+
+    def stands(self, at: datetime) -> bool:
+        return not self.lifted and (self.expires_at is None or at < self.expires_at)
 
 
 class Member(Struct, frozen=True, omit_defaults=True, tag="member"):

@@ -91,7 +91,7 @@ def resolve(account: Account, catalog: Catalog, request: ChangeRequest, at: date
         had = {position.key for position in before if isinstance(position.bought, AddOn)}
         after = _counted(after, sold, plan_after, _quantities(catalog, plan_after, request, had), request)
     if after == before and request.coupon is None:
-        raise Refused("same_as_now", f"`{account.key}` has exactly this already; there is nothing to change")
+        raise Refused("same_as_now", f"`{account.key}` already has exactly this; there is nothing to change")
     direction = direction_of(plan_before, plan_after, before, after)
     return Resolved(standing, several, plan_before, plan_after, before, after, direction)
 

@@ -13,7 +13,7 @@ from paygrade.server.operations.usage.grants import GRANT_KINDS
 
 @click.group()
 def accounts() -> None:
-    """See and state accounts, overrides and blocks, and change plans."""
+    """Show and change accounts, overrides, blocks and plans."""
 
 
 for _command in (*plan_changes.COMMANDS, members.member, members.members, members.seats, rebuild.rebuild):
@@ -23,7 +23,7 @@ for _command in (*plan_changes.COMMANDS, members.member, members.members, member
 @accounts.command("list")
 @click.option("--search", default="", help="A part of the key or name, or a provider's customer id.")
 @page_limit()
-@click.option("--after", default="", help="Accounts with a larger key than this.")
+@click.option("--after", default="", help="Show accounts after this key.")
 @as_json
 def list_accounts(search: str, limit: int, after: str, as_json: bool) -> None:
     """List accounts by key, a page at a time."""
@@ -99,7 +99,7 @@ def show(account: str, as_json: bool) -> None:
 @click.option("--trait", "traits", multiple=True, metavar="NAME=VALUE", help="Anything worth knowing; repeatable.")
 @as_json
 def put(account: str, name: str, links: tuple[str, ...], traits: tuple[str, ...], as_json: bool) -> None:
-    """State ACCOUNT whole; what is left out is no longer so."""
+    """Create ACCOUNT or replace what you said about it; what you leave out is removed."""
     body: dict[str, Any] = {"name": name, "links": {"stripe": list(links)} if links else {}, "traits": _traits(traits)}
     _show_outcome(call("PUT", path("v1", "accounts", account), body=body), f"stated {account}", as_json=as_json)
 
@@ -109,7 +109,7 @@ def put(account: str, name: str, links: tuple[str, ...], traits: tuple[str, ...]
 @yes
 @as_json
 def delete(account: str, yes: bool, as_json: bool) -> None:
-    """Delete ACCOUNT; refused while it pays."""
+    """Delete ACCOUNT; refused while it has a live subscription."""
     confirm(f"Delete {account}? It loses everything it has.", yes=yes)
     call("DELETE", path("v1", "accounts", account))
     _show_outcome({"deleted": account}, f"deleted {account}", as_json=as_json)
@@ -144,9 +144,9 @@ def override(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Override FEATURE of ACCOUNT, above whatever is bought, or withdraw the override."""
+    """Override FEATURE for ACCOUNT, whatever it bought, or withdraw the override."""
     if withdraw or on is False or limit is not None:
-        confirm(f"{account} may have less of {feature} after this. Go on?", yes=yes)
+        confirm(f"{account} may lose access to part of {feature}. Continue?", yes=yes)
     where = path("v1", "accounts", account, "overrides", feature)
     if withdraw:
         decision = call("DELETE", where)
@@ -184,16 +184,16 @@ def block(account: str, key: str, reason: str, until: str | None, lift: bool, ye
 @accounts.command()
 @click.argument("account")
 @click.argument("plan")
-@click.option("--version", type=click.IntRange(min=1), help="The version to hold to; without it the newest.")
+@click.option("--version", type=click.IntRange(min=1), help="The version to keep; without it, the newest.")
 @click.option("--until", type=MOMENT, help="When it ends, for example 2026-12-31T00:00:00Z.")
 @click.option("--then", help="The version from then on, or `newest`; without it the catalog decides again.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
-@click.option("--withdraw", is_flag=True, help="Let the catalog decide again.")
+@click.option("--withdraw", is_flag=True, help="Remove the pin.")
 @yes
 @as_json
 def pin(account: str, plan: str, withdraw: bool, yes: bool, as_json: bool, **said: str | int | None) -> None:
-    """Hold ACCOUNT to a version of PLAN (or an add-on), or no longer."""
-    confirm(f"{account} may have less of what {plan} gives after this. Go on?", yes=yes)
+    """Pin ACCOUNT to a version of PLAN (or an add-on), or remove the pin."""
+    confirm(f"{account} may lose part of what {plan} gives. Continue?", yes=yes)
     where = path("v1", "accounts", account, "versions", plan)
     if withdraw:
         told = call("DELETE", where)
@@ -210,7 +210,7 @@ def pin(account: str, plan: str, withdraw: bool, yes: bool, as_json: bool, **sai
 @page_limit()
 @as_json
 def top_ups(account: str, retry: str | None, limit: int, as_json: bool) -> None:
-    """Show what was bought for ACCOUNT by itself when units ran low, or try a failed purchase again."""
+    """List ACCOUNT's automatic top-ups, or retry a failed one."""
     where = path("v1", "accounts", account, "top-ups")
     if retry is not None:
         _show_outcome(call("POST", where + path(retry, "retry")), f"{retry} is tried again", as_json=as_json)
@@ -268,7 +268,7 @@ def _traits(pairs: tuple[str, ...]) -> dict[str, int | str]:
 @click.argument("feature")
 @as_json
 def balance(account: str, feature: str, as_json: bool) -> None:
-    """Show what ACCOUNT has of FEATURE (or a credit), grant by grant in the order they are spent."""
+    """Show ACCOUNT's balance of FEATURE (or a credit), grant by grant in the order they are spent."""
     found = call("GET", path("v1", "accounts", account, "balances", feature))
     if as_json:
         show_json(found)
@@ -313,7 +313,7 @@ def _show_balance(found: dict[str, Any]) -> None:
 def show_usage(
     account: str, feature: str | None, from_at: str | None, until: str | None, group_by: str | None, as_json: bool
 ) -> None:
-    """What ACCOUNT used in each window, the newest first."""
+    """Show what ACCOUNT used in each window, newest first."""
     said = {"feature": feature, "from": from_at, "until": until, "group_by": group_by}
     query = {name: value for name, value in said.items() if value is not None}
     told = call("GET", path("v1", "accounts", account, "usage"), query=query)
@@ -340,10 +340,10 @@ def _usage_rows(window: dict[str, Any], *, grouped: bool) -> list[tuple[object, 
 @click.argument("account")
 @click.argument("feature")
 @page_limit(50)
-@click.option("--before", help="Only entries before this one.")
+@click.option("--before", help="The next page: the value that the page before printed.")
 @as_json
 def ledger(account: str, feature: str, limit: int, before: str | None, as_json: bool) -> None:
-    """Show the entries that explain what ACCOUNT has of FEATURE, the newest first."""
+    """Show the entries behind ACCOUNT's balance of FEATURE, newest first."""
     query = {"limit": str(limit), **({"before": before} if before else {})}
     page = call("GET", path("v1", "accounts", account, "ledger", feature), query=query)
     if as_json:
@@ -381,7 +381,7 @@ def ledger(account: str, feature: str, limit: int, before: str | None, as_json: 
 @click.argument("account")
 @click.argument("feature")
 @click.argument("units", type=click.IntRange(min=1))
-@click.option("--id", required=True, help="Grants once: say it again to be sure.")
+@click.option("--id", required=True, help="Grants once, so you can safely retry.")
 @click.option("--kind", type=click.Choice(GRANT_KINDS), default="promotion", show_default=True)
 @click.option("--reason", default="", help="Why.")
 @click.option("--until", type=MOMENT, help="When what is left of it expires, for example 2026-12-31T00:00:00Z.")
@@ -389,7 +389,7 @@ def ledger(account: str, feature: str, limit: int, before: str | None, as_json: 
 @as_json
 def grant(account: str, feature: str, units: int, id: str, kind: str, reason: str, until: str | None,
           priority: int, as_json: bool) -> None:  # fmt: skip
-    """Grant ACCOUNT that many UNITS of FEATURE (or a credit), beside what its plan allows."""
+    """Grant ACCOUNT UNITS of FEATURE (or a credit) on top of its plan."""
     body = {"feature": feature, "units": units, "id": id, "kind": kind, "reason": reason, "priority": priority}
     made = call(
         "POST", path("v1", "accounts", account, "grants"), body={**body, **({"expires_at": until} if until else {})}

@@ -76,7 +76,7 @@ def _failure(answer: httpx2.Response, found: Target) -> Refused | Unavailable:
         return Unavailable("server_strange", f"{found.url} answered {answer.status_code}, not as Paygrade does; "
                            "does PAYGRADE_URL name a Paygrade server?")  # fmt: skip
     if answer.status_code == 401:
-        return Refused(code, "the server wants a key; set PAYGRADE_API_KEY to the server's PAYGRADE_ADMIN_KEY")
+        return Refused(code, "the server requires a key; set PAYGRADE_API_KEY to the server's PAYGRADE_ADMIN_KEY")
     if answer.status_code >= 500:
         return Unavailable(code, detail)
     return Refused(code, detail, mistakes)

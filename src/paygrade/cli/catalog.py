@@ -22,7 +22,7 @@ _existing = click.option(
     type=click.Choice(["follow", "keep"]),
     default="follow",
     show_default=True,
-    help="Whether those who have what changes follow, or keep the version they have.",
+    help="Whether existing customers follow the change or keep their version.",
 )
 _at = click.option(
     "--at", type=MOMENT, help="With --existing follow: when, for example 2027-01-01; at once without it."
@@ -136,7 +136,7 @@ def push(what: str | None, file: Path | None, existing: str, at: str | None, yes
 
 @catalog.command()
 @click.argument("version", type=click.IntRange(min=1))
-@click.option("--plan", "plan_id", metavar="PLAN_ID", help="Publish exactly what was planned under this id.")
+@click.option("--plan", "plan_id", metavar="PLAN_ID", help="Publish exactly this plan.")
 @_existing
 @_at
 @as_json
@@ -156,7 +156,7 @@ def rollback(version: int, plan_id: str | None, existing: str, at: str | None, a
 @catalog.command()
 @click.argument("plan", required=False)
 @click.option("--version", type=click.IntRange(min=1), help="Only accounts on this version.")
-@click.option("--after", default="", help="Accounts with a larger key than this.")
+@click.option("--after", default="", help="Show accounts after this key.")
 @page_limit()
 @as_json
 def who(plan: str | None, version: int | None, after: str, limit: int, as_json: bool) -> None:

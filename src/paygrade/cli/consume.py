@@ -15,7 +15,7 @@ from paygrade.cli.wording import sentence
 @click.argument("account")
 @click.argument("feature")
 @click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many units.")
-@click.option("--id", help="Counts once: say it again to try again. Without one, each call is another use.")
+@click.option("--id", help="Counts once, so you can safely retry. Without it, each call counts.")
 @click.option("--member", help="The member who uses it.")
 @as_json
 def consume(account: str, feature: str, quantity: int, id: str | None, member: str | None, as_json: bool) -> None:

@@ -83,7 +83,7 @@ def run(*, once: bool) -> list[Any]:
     Raises Surprise or Unavailable. Any: decoded JSON.
     """
     with standing(key=KEY) as house:
-        _furnish(house)
+        furnish(house)
         play(house.stage, house.company)
         click.echo()
         click.secho("  The story came out as told.", fg="green", bold=True)
@@ -102,7 +102,7 @@ def _with_provider(settings: Settings, provider: simulator.Running) -> Settings:
     )
 
 
-def _furnish(house: House) -> None:
+def furnish(house: House) -> None:
     """Publish the catalog, stock the shop and let customers in."""
     house.publish((resources.files("paygrade.cli") / "sample" / "paygrade.yaml").read_bytes())
     company = house.company

@@ -34,7 +34,7 @@ def explain(account: str, feature: str, quantity: int, member: str | None, at: s
     _facts(told["facts"])
     for finding in told["findings"]:
         say()
-        say(f"look at this: {finding['detail']} ({finding['code']}, {finding['subject']})", style="yellow")
+        say(f"needs attention: {finding['detail']} ({finding['code']}, {finding['subject']})", style="yellow")
 
 
 # Any: decoded JSON, as the server sent it.

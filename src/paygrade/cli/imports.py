@@ -17,7 +17,7 @@ def imports() -> None:
 
 
 @imports.command()
-@click.option("--dry-run", is_flag=True, help="Only report what would happen; nothing is written.")
+@click.option("--dry-run", is_flag=True, help="Only report what would happen; change nothing.")
 @as_json
 def stripe(dry_run: bool, as_json: bool) -> None:
     """Read every customer of the Stripe account that the server has a key of."""
@@ -33,7 +33,7 @@ def stripe(dry_run: bool, as_json: bool) -> None:
 @imports.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--backfill", is_flag=True, help="Take usage older than 34 days too, in the windows it belongs to.")
-@click.option("--rejects", type=click.Path(dir_okay=False, path_type=Path), help="Where to tell the lines refused.")
+@click.option("--rejects", type=click.Path(dir_okay=False, path_type=Path), help="A file for refused lines.")
 @as_json
 def events(file: Path, backfill: bool, rejects: Path | None, as_json: bool) -> None:
     """Send every usage event of FILE, a CSV with a line of column names or JSON lines. Exit code 1: some are refused.

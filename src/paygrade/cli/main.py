@@ -17,21 +17,21 @@ OK, DENIED, USAGE, UNAVAILABLE = 0, 1, 2, 3
 
 _COMMANDS = {
     "init": "Write a starter catalog and settings.",
-    "dev": "Run all your app needs while you build it: server, simulator, prices.",
-    "demo": "See everything work: database, simulator, server and a story.",
+    "dev": "Run a server and a simulator to build your app against.",
+    "demo": "Run a demo: a database, a simulator, a server and a story.",
     "serve": "Run the server.",
     "migrate": "Bring the database to this release's schema.",
     "doctor": "Check settings, database, clock, provider and catalog.",
     "catalog": "Read, plan and publish the catalog.",
-    "check": "May they, now, and why?",
-    "consume": "Use units, if that is allowed.",
-    "track": "Tell what was used.",
-    "explain": "Tell a support person why, with sources and facts.",
-    "accounts": "See and state accounts, overrides and blocks.",
-    "sync": "See and repair billing sync.",
-    "usage": "See and reconcile usage that is reported to the provider.",
+    "check": "Check whether an account may use a feature now, and why.",
+    "consume": "Use units, if the limit allows it.",
+    "track": "Report usage.",
+    "explain": "Explain a decision to a support person.",
+    "accounts": "Show and change accounts, overrides and blocks.",
+    "sync": "Show and repair billing sync.",
+    "usage": "Show and check the usage reported to Stripe.",
     "import": "Take over an existing billing account, or past usage.",
-    "simulator": "Run a Stripe-shaped provider, move its clock.",
+    "simulator": "Run the Stripe simulator and move its clock.",
 }
 
 _MODULES = {"import": "imports"}
@@ -75,8 +75,8 @@ class _Lazy(click.Group):
 def paygrade() -> None:
     """Keep what customers can do in line with what they pay for.
 
-    Commands that talk to a server find it by PAYGRADE_URL (http://127.0.0.1:4710) and show PAYGRADE_API_KEY.
-    Exit codes: 0 ok, 1 denied or refused, 2 usage, 3 unavailable.
+    Commands that talk to a server use the address in PAYGRADE_URL (http://127.0.0.1:4710) and the key in
+    PAYGRADE_API_KEY. Exit codes: 0 ok, 1 denied or refused, 2 usage, 3 unavailable.
     """
 
 

@@ -11,7 +11,7 @@ from paygrade.server.process.settings import parse_settings
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only name what would be applied.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
 @as_json
 def migrate(dry_run: bool, as_json: bool) -> None:
     """Apply the migrations the database lacks, each whole or not at all."""

@@ -26,8 +26,8 @@ Migration = dict[str, Any]
 @click.option("--account", "accounts", multiple=True, help="Only this account; repeatable.")
 @click.option("--at", type=MOMENT, help="When it takes effect, for example 2027-01-01; at once without it.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
-@click.option("--dry-run", is_flag=True, help="Show what it would do, and do nothing.")
-@click.option("--no-wait", is_flag=True, help="Do not wait for its end.")
+@click.option("--dry-run", is_flag=True, help="Show what would happen; change nothing.")
+@click.option("--no-wait", is_flag=True, help="Don't wait until it finishes.")
 @yes
 @as_json
 def migrate(plan: str, accounts: tuple[str, ...], at: str | None, dry_run: bool, no_wait: bool, yes: bool,
@@ -77,8 +77,12 @@ def migrations(limit: int, as_json: bool) -> None:
 @click.option("--pause", "action", flag_value="pause", help="Move no further account until it is resumed.")
 @click.option("--resume", "action", flag_value="resume", help="Go on.")
 @click.option("--roll-back", "action", flag_value="roll-back", help="Restore what each account was held to before.")
-@click.option("--status", type=click.Choice(["waiting", "done", "skipped", "rolled_back"]), help="List who stands so.")
-@click.option("--after", default="", help="Accounts with a larger key than this.")
+@click.option(
+    "--status",
+    type=click.Choice(["waiting", "done", "skipped", "rolled_back"]),
+    help="List the accounts in this state.",
+)
+@click.option("--after", default="", help="Show accounts after this key.")
 @as_json
 def migration(id: int, action: str | None, status: str | None, after: str, as_json: bool) -> None:
     """Show migration ID, pause it, go on with it or roll it back; with --status, list its accounts."""

@@ -31,17 +31,27 @@ class _Moment(click.ParamType[str]):
         return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+class _When(_Moment):
+    """An instant, or a word of the API for one."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value) if value in ("now", "period_end") else super().convert(value, param, ctx)
+
+
 MOMENT = _Moment()
+WHEN = _When()
 F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-yes = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts.")
+yes = click.option("--yes", "-y", is_flag=True, help="Don't ask for confirmation.")
 
 
 def page_limit(default: int = 100) -> Callable[[F], F]:
     """How long a list may be."""
     kind = click.IntRange(1, PAGE_MAX)
-    return click.option("--limit", type=kind, default=default, show_default=True, help="At most so many.")
+    return click.option("--limit", type=kind, default=default, show_default=True, help="How many to show.")
 
 
 def for_people() -> bool:

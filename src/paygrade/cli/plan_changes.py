@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
+from paygrade.cli.output import MOMENT, WHEN, as_json, confirm, for_people, page_limit, say, show_json, table, yes
 from paygrade.cli.quote_page import page
 from paygrade.cli.wording import instant
 from paygrade.values.text import PAGE_MAX
@@ -23,7 +23,7 @@ _STYLES = {"applied": "green", "failed": "red", "canceled": "dim", "pending": "y
 @click.option("--quantity", "quantities", multiple=True, metavar="KEY=N", help="How many of the plan, or of its seats.")
 @click.option("--interval", help="A price's key, or how often it is paid, for example `yearly`.")
 @click.option("--coupon", help="A coupon of the provider's.")
-@click.option("--when", help="`now`, `period_end` or a time; the catalog's rule says otherwise.")
+@click.option("--when", type=WHEN, help="`now`, `period_end` or a time; the catalog's rule says otherwise.")
 @click.option("--subscription", help="Which one, where there are several.")
 @as_json
 def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], as_json: bool,
@@ -45,7 +45,7 @@ def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], a
     "--trial-until", "trial_ends_at", type=MOMENT, metavar="TIME", help="Begin a trial, or extend it, until then."
 )
 @click.option("--subscription", help="Which one, where there are several; a quote says so itself.")
-@click.option("--key", help="Names the request: asked again under it, it is done once.")
+@click.option("--key", help="An idempotency key, so you can safely retry.")
 @yes
 @as_json
 def change(account: str, quote_id: str | None, act: str | None, trial_ends_at: str | None, subscription: str | None,
@@ -78,7 +78,7 @@ def changes(account: str, change: str | None, limit: int, as_json: bool) -> None
             show_json(told)
             return
         say(f"{told['change']['id']}  {headline(told['change'])}", style="bold")
-        table(("at", "step", ""), ((instant(s["at"]), s["step"], s["detail"] or None) for s in told["steps"]))
+        table(("at", "step", "what"), ((instant(s["at"]), s["step"], s["detail"] or None) for s in told["steps"]))
         return
     told = call("GET", path("v1", "accounts", account, "plan-changes"), query={"limit": str(limit)})
     if as_json:
@@ -105,7 +105,7 @@ def changes(account: str, change: str | None, limit: int, as_json: bool) -> None
 @click.argument("change")
 @as_json
 def take_back(account: str, change: str, as_json: bool) -> None:
-    """Take back a CHANGE of ACCOUNT that is scheduled, or waits for its payment."""
+    """Cancel a CHANGE of ACCOUNT that is scheduled or waits for payment."""
     _show_outcome(call("DELETE", path("v1", "accounts", account, "plan-changes", change)), as_json=as_json)
 
 
@@ -114,29 +114,30 @@ def take_back(account: str, change: str, as_json: bool) -> None:
 @click.argument("change")
 @as_json
 def revert(account: str, change: str, as_json: bool) -> None:
-    """Quote what takes an applied CHANGE of ACCOUNT back, without doing it."""
+    """Quote a change that reverts an applied CHANGE of ACCOUNT; changes nothing yet."""
     _show_quote(call("POST", path("v1", "accounts", account, "plan-changes", change, "revert")), as_json=as_json)
 
 
 @click.command()
 @click.argument("account")
 @page_limit(50)
-@click.option("--before", type=int, help="Only facts with a smaller number than this.")
+@click.option("--before", help="The next page: the value that the page before printed.")
 @as_json
-def timeline(account: str, limit: int, before: int | None, as_json: bool) -> None:
-    """What became known of ACCOUNT and how its plan changed, the newest first."""
-    query = {"limit": str(limit)} | ({"before": str(before)} if before is not None else {})
+def timeline(account: str, limit: int, before: str | None, as_json: bool) -> None:
+    """Show what happened to ACCOUNT: facts, granted units and plan changes, the newest first."""
+    query = {"limit": str(limit)} | ({"before": before} if before is not None else {})
     told = call("GET", path("v1", "accounts", account, "timeline"), query=query)
     listed = call("GET", path("v1", "accounts", account, "plan-changes"), query={"limit": str(PAGE_MAX)})["changes"]
-    oldest = told["facts"][-1]["recorded_at"] if told["next"] is not None else ""
-    newest = told["facts"][0]["recorded_at"] if before is not None and told["facts"] else "~"
+    known = sorted(entry["recorded_at"] for entry in (*told["facts"], *told["units"]))
+    oldest = known[0] if told["next"] is not None else ""
+    newest = known[-1] if before is not None and known else "~"
     shown = [one for one in listed if oldest <= _happened_at(one) <= newest]
     if as_json:
         show_json({**told, "changes": shown})
         return
-    _draw(told["facts"], shown)
+    _draw([*told["facts"], *told["units"]], shown)
     if told["next"] is not None:
-        click.echo(f"more: --before {told['next']}", err=True)
+        click.echo(f"more: --before '{told['next']}'", err=True)
 
 
 COMMANDS = (quote, change, changes, take_back, revert, timeline)
@@ -156,23 +157,33 @@ def _happened_at(one: Json) -> str:
     return str(one["resolved_at"] or one["asked_at"])
 
 
-def _draw(facts: list[Any], listed: list[Any]) -> None:
-    """Facts and plan changes by their instants; on a terminal, what a change did stands below it."""
-    # A change stands above the facts it came of, which have the same instant.
-    entries: list[tuple[str, int, Json]] = [(fact["recorded_at"], 0, fact) for fact in facts]
-    entries += [(_happened_at(one), 1, one) for one in listed]
+def _draw(known: list[Any], listed: list[Any]) -> None:
+    """Facts, units and plan changes by their instants; on a terminal, what a change did stands below it."""
+    # A change stands above the facts it came of, which have the same instant, and those above units.
+    entries: list[tuple[str, int, int, Json]] = [
+        (one["recorded_at"], int("number" in one), one.get("number", 0), one) for one in known
+    ]
+    entries += [(_happened_at(one), 2, 0, one) for one in listed]
+    entries.sort(key=lambda e: e[:3], reverse=True)
+    if not for_people():
+        table(
+            ("at", "id", "state", "what"),
+            (
+                (instant(at), entry["id"], entry["state"], headline(entry))
+                if rank == 2
+                else (instant(at), entry.get("number", entry.get("id")), None, _fact(entry))
+                for at, rank, _, entry in entries
+            ),
+        )
+        return
     day = ""
-    for at, is_change, entry in sorted(entries, key=lambda e: e[:2], reverse=True):
-        if not for_people():
-            what = f"{entry['id']}\t{entry['state']}\t{headline(entry)}" if is_change else _fact(entry)
-            say(f"{instant(at)}\t{what}")
-            continue
+    for at, rank, number, entry in entries:
         date, _, clock = instant(at).partition(" ")
         if date != day:
             say(f"\n{date}" if day else date, style="bold")
             day = date
-        if not is_change:
-            say(f"  {clock:<13} {entry['number']:>4}  {_fact(entry)}")
+        if rank < 2:
+            say(f"  {clock:<13} {number or '':>4}  {_fact(entry)}")
             continue
         say(f"  {clock:<13}   ◆  {headline(entry)}: {entry['state']}", style=_STYLES.get(entry["state"], ""))
         for line in _did(entry):
@@ -180,7 +191,7 @@ def _draw(facts: list[Any], listed: list[Any]) -> None:
 
 
 def _fact(fact: Json) -> str:
-    cause = f"  ({', '.join(fact['cause'])})" if fact["cause"] else ""
+    cause = f"  ({', '.join(fact['cause'])})" if fact.get("cause") else ""
     return f"{fact['summary']}{cause}"
 
 

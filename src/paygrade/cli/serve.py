@@ -86,7 +86,7 @@ def _refuse_an_empty_database(database_url: str) -> None:
     missing = asyncio.run(wiring.pending_migrations(database_url))
     if missing:
         raise Refused("migration_pending", f"the database lacks {missing[0]}{' and more' if len(missing) > 1 else ''}; "
-                      "run `paygrade migrate`, or leave --no-migrate out")  # fmt: skip
+                      "run `paygrade migrate`, or omit --no-migrate")  # fmt: skip
 
 
 def _catalog(settings: Settings) -> tuple[Document | None, Refused | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import httpx2
 
-from paygrade.cli.output import as_json, say, show_json
+from paygrade.cli.output import MOMENT, as_json, say, show_json
 from paygrade.cli.wording import instant
 from paygrade.values.errors import Refused, Unavailable
 from paygrade.values.periods import parse_instant
@@ -25,7 +25,7 @@ _url = click.option(
 
 @click.group()
 def simulator() -> None:
-    """Run a Stripe-shaped provider, move its clock."""
+    """Run the Stripe simulator and move its clock."""
 
 
 @simulator.command()
@@ -33,7 +33,7 @@ def simulator() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=4711, show_default=True)
 @click.option("--webhook", "webhooks", multiple=True, metavar="URL", help="Where events are delivered; repeatable.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same ids and same weather.")
-@click.option("--start", metavar="INSTANT", help="Let the clock stand still there until it is moved.")
+@click.option("--start", type=MOMENT, help="Start the clock here, standing still until you move it.")
 @click.option("--key", default="sk_test_simulator", show_default=True, help="The API key it takes.")
 @click.option("--secret", default="whsec_simulator", show_default=True, help="What webhooks are signed with.")
 @as_json
@@ -50,10 +50,7 @@ def serve(
     """Serve the simulator until interrupted."""
     from paygrade.simulator.http.serve import serve as serve_simulator
 
-    try:
-        starts_at = parse_instant(start) if start is not None else None
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--start") from None
+    starts_at = parse_instant(start) if start is not None else None
     where = {"url": f"http://{host}:{port}", "key": key, "webhook_secret": secret, "seed": seed, "start": start}
     if as_json:
         show_json(where)

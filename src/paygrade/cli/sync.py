@@ -13,13 +13,16 @@ from paygrade.cli.wording import instant
 
 @click.group()
 def sync() -> None:
-    """See and repair billing sync."""
+    """Show and repair billing sync."""
 
 
 @sync.command()
 @as_json
 def status(as_json: bool) -> None:
-    """How billing sync stands. Exit code 1 if something needs attention: subjects that cannot be read, or findings."""
+    """Show the state of billing sync.
+
+    Exit code 1 if something needs attention: subjects that cannot be read, or findings.
+    """
     told = call("GET", "/v1/sync/status")
     if as_json:
         show_json(told)
@@ -29,7 +32,7 @@ def status(as_json: bool) -> None:
 
 
 @sync.command()
-@click.option("--detach", is_flag=True, help="Return at once; `paygrade sync status` tells how far it is.")
+@click.option("--detach", is_flag=True, help="Return at once; `paygrade sync status` shows the progress.")
 @as_json
 def sweep(detach: bool, as_json: bool) -> None:
     """Compare every subscription at the provider with what is stored, and read again what differs."""
@@ -45,9 +48,9 @@ def sweep(detach: bool, as_json: bool) -> None:
 
 
 @sync.command()
-@click.option("--open", "open_only", is_flag=True, help="Only what is not healed yet.")
+@click.option("--open", "open_only", is_flag=True, help="Only differences that remain.")
 @page_limit()
-@click.option("--before", type=int, help="Only older ones than this id, as the page before ended.")
+@click.option("--before", type=int, help="The next page: the value that the page before printed.")
 @as_json
 def drift(open_only: bool, limit: int, before: int | None, as_json: bool) -> None:
     """List fields in which the provider differed though no billing event had told. Exit code 1 if any differs still."""

@@ -1,4 +1,4 @@
-"""`paygrade track`: tell what was used."""
+"""`paygrade track`: report usage."""
 
 import sys
 import uuid
@@ -14,14 +14,19 @@ from paygrade.cli.output import MOMENT, as_json, say, show_json
 @click.argument("account")
 @click.argument("feature")
 @click.argument("quantity", type=int, required=False)
-@click.option("--event", "is_event", is_flag=True, help="FEATURE is an event's name: count whatever counts it.")
-@click.option("--id", help="Counts once: say it again to be sure. Without one, each call is other usage.")
+@click.option(
+    "--event",
+    "is_event",
+    is_flag=True,
+    help="FEATURE is an event name: count it for every feature that meters this event.",
+)
+@click.option("--id", help="Counts once, so you can safely retry. Without it, each call counts.")
 @click.option("--time", type=MOMENT, help="When it was used, for example 2026-01-31T10:00:00Z; now.")
 @click.option("--member", help="The member who used it.")
 @click.option(
-    "--property", "properties", multiple=True, metavar="NAME=VALUE", help="To read and to group by; repeatable."
+    "--property", "properties", multiple=True, metavar="NAME=VALUE", help="A property of the event; repeatable."
 )
-@click.option("--amends", metavar="ID", help="Take the place of what the event of that id said.")
+@click.option("--amends", metavar="ID", help="Replace the event with this id.")
 @as_json
 def track(
     account: str,
@@ -35,7 +40,10 @@ def track(
     amends: str | None,
     as_json: bool,
 ) -> None:
-    """Tell that ACCOUNT used FEATURE, one unit or QUANTITY; fewer than none takes back. Exit code 1: refused."""
+    """Report that ACCOUNT used FEATURE: one unit, or QUANTITY.
+
+    A negative QUANTITY corrects usage. Exit code 1: refused.
+    """
     said: dict[str, Any] = {
         "id": id or f"cli-{uuid.uuid4().hex}",
         "account": account,

@@ -17,7 +17,7 @@ WAIT_S = 120.0
 
 @click.group()
 def usage() -> None:
-    """See and reconcile usage that is reported to the provider."""
+    """Show and check the usage reported to Stripe."""
 
 
 @usage.command()
@@ -40,7 +40,7 @@ def reports(account: str | None, limit: int, as_json: bool) -> None:
 def reconcile(account: str | None, limit: int, as_json: bool) -> None:
     """Compare what was reported with the provider's own sums, of ACCOUNT or of all.
 
-    What is missing at the provider is told again by itself, once its sums had time to settle. Exit code 1 if anything
+    Usage missing at the provider is reported again automatically, once its sums have settled. Exit code 1 if anything
     differs.
     """
     call("POST", "/v1/usage/reconcile", body={"account": account})

@@ -56,7 +56,7 @@ def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding,
                 found.append(Finding("revived_subscription", subscription.id, detail))
     known = offers(catalog)
     for override in account.overrides.values():
-        if not override_fits(override, known.get(override.feature)):
+        if override.stands(at) and not override_fits(override, known.get(override.feature)):
             detail = f"the override of `{override.feature}` does not fit the catalog; it has no effect"
             found.append(Finding("override_ignored", override.feature, detail))
     return (*found, *_too_few_seats(account, catalog, at))

@@ -91,12 +91,12 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
     ends += [leeway.until for leeway in leeways.values()]
     ends += anchors.ends(at)
     ends += [holding.version.until for holding in (*granting, *lapsed) if holding.version.until]
-    standing_blocks = [block for block in account.blocks.values() if not _expired(block, at)]
+    standing_blocks = [block for block in account.blocks.values() if block.stands(at)]
     return View(
         terms=_by_feature(granting),
         lapsed=_by_feature(lapsed),
         leeways=leeways,
-        overrides={key: o for key, o in account.overrides.items() if not _expired(o, at)},
+        overrides={key: o for key, o in account.overrides.items() if o.stands(at)},
         block=standing_blocks[0] if standing_blocks else None,
         catalog=catalog,
         anchors=anchors,
@@ -259,7 +259,3 @@ def units_of(term: Allowance, holding: Holding) -> int | None:
     if term.units is None or not term.by_quantity:
         return term.units
     return min(term.units * holding.quantity, QUANTITY_MAX)
-
-
-def _expired(dated: Override | Block, at: datetime) -> bool:
-    return dated.expires_at is not None and at >= dated.expires_at

@@ -160,9 +160,11 @@ class Accounts:
         recorded_until: datetime | None = None,
         numbers: Iterable[int] | None = None,
         before: int | None = None,
+        recorded_before: datetime | None = None,
         limit: int | None = None,
     ) -> tuple[SavedFact, ...]:
-        """The account's facts, the newest first. `recorded_until` is inclusive, `before` is a number left out."""
+        """The account's facts, the newest first. `recorded_until` is inclusive, `recorded_before` is not, and `before`
+        is a number left out."""
         cursor = await self._connection.execute(
             """
             select number, subject, sequence, as_of, recorded_at, body::text, cause from facts
@@ -170,6 +172,7 @@ class Accounts:
               and (%(until)s::timestamptz is null or recorded_at <= %(until)s)
               and (%(numbers)s::bigint[] is null or number = any(%(numbers)s))
               and (%(before)s::bigint is null or number < %(before)s)
+              and (%(recorded_before)s::timestamptz is null or recorded_at < %(recorded_before)s)
             order by number desc limit %(limit)s
             """,
             {
@@ -177,10 +180,24 @@ class Accounts:
                 "until": recorded_until,
                 "numbers": None if numbers is None else sorted(numbers),
                 "before": before,
+                "recorded_before": recorded_before,
                 "limit": limit,
             },
         )
         return tuple([_fact(row) async for row in cursor])
+
+    async def replaced(self, account: str, numbers: Iterable[int]) -> dict[int, Body]:
+        """Of each of these facts that is not the first of its subject, by number: what the one before it said."""
+        cursor = await self._connection.execute(
+            """
+            select f.number, p.body::text from facts f, lateral (
+                select body from facts where account = f.account and subject = f.subject and number < f.number
+                order by number desc limit 1) p
+            where f.account = %s and f.number = any(%s)
+            """,
+            (account, sorted(numbers)),
+        )
+        return {number: _bodies.decode(body) async for number, body in cursor}
 
     async def hold_links(self, account: str) -> frozenset[str]:
         """Keep others from changing what this account links until the end of the transaction; returns the subjects."""

@@ -184,6 +184,33 @@ class Ledger:
         )
         return [_entry(account, row) async for row in cursor]
 
+    async def statements(self, account: str, *, until: tuple[datetime, str | None] | None, limit: int) -> list[Entry]:
+        """What was granted, taken back and stated of units, the newest first: recorded at that instant at the latest,
+        or where an id is named, before that entry."""
+        cursor = await self._connection.execute(
+            """
+            select id, kind, feature, quantity, time, recorded_at, digest, draws::text, denied, member from ledger
+            where account = %(account)s and kind in ('grant', 'void', 'set') and denied is null
+              and (%(at)s::timestamptz is null or recorded_at < %(at)s
+                   or recorded_at = %(at)s and (%(id)s::text is null or id < %(id)s))
+            order by recorded_at desc, id desc limit %(limit)s
+            """,
+            {"account": account, "at": until and until[0], "id": until and until[1], "limit": limit},
+        )
+        return [_entry(account, row) async for row in cursor]
+
+    async def grant_reasons(self, account: str, grants: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Why each of these (pool, id) was granted."""
+        cursor = await self._connection.execute(
+            """
+            select g.pool, g.id, g.reason from grants g
+            join unnest(%s::text[], %s::text[]) k (pool, id) on g.pool = k.pool and g.id = k.id
+            where g.account = %s
+            """,
+            (*columns.keys(grants, 2), account),
+        )
+        return {(pool, id): reason async for pool, id, reason in cursor}
+
     async def grants_known(self, account: str, until: datetime) -> dict[str, list[Grant]]:
         """By pool: the grants that were known at `until`, as they were granted, less what was voided by then."""
         cursor = await self._connection.execute(

@@ -106,13 +106,13 @@ class Store:
         except UniqueViolation as error:
             if error.diag.constraint_name != "ledger_pkey":
                 raise
-            raise Refused("id_taken", "another request took one of these ids at the same moment; ask again") from None
+            raise Refused("id_taken", "another request used one of these ids at the same moment; try again") from None
         except ProgramLimitExceeded:
             # Of a text that an index should hold. Sending it again would not help.
             raise Refused("text_too_long", "a text is too long to be kept; send a shorter one") from None
         except DeadlockDetected:
             # Rows that two transactions make at the same moment cannot be locked in order before they are there.
-            raise Unavailable("contended", "others were at the same rows; ask again") from None
+            raise Unavailable("contended", "other requests were changing the same rows; try again") from None
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error

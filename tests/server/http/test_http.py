@@ -329,6 +329,33 @@ def test_the_timeline_tells_every_fact_the_newest_first(api: Api, acme: str) -> 
     assert [fact["subject"] for fact in rest["facts"]] == ["profile"]
 
 
+def test_the_timeline_tells_what_was_granted_taken_back_and_stated_a_page_at_a_time(api: Api, acme: str) -> None:
+    where = f"/v1/accounts/{acme}"
+    grant = {"feature": "api_calls", "units": 500, "id": "welcome", "reason": "promised"}
+    api.ok("POST", f"{where}/grants", json=grant)
+    api.ok("PUT", f"{where}/usage/api_calls", json={"used": 20, "id": "s_1"})
+    api.ok("PUT", f"{where}/usage/api_calls", json={"used": 35, "id": "s_2"})
+    api.ok("DELETE", f"{where}/grants/api_calls/welcome")
+    told, before = [], None
+    while True:
+        page = api.ok("GET", f"{where}/timeline", params={"limit": 1, **({"before": before} if before else {})})
+        told += [one["summary"] for one in (*page["facts"], *page["units"])]
+        before = page["next"]
+        if before is None:
+            break
+    assert told[:4] == [
+        "took back 500 of `api_calls` from the grant `welcome`",
+        "stated usage of `api_calls`: 20 → 35",
+        "stated usage of `api_calls`: 0 → 20",
+        "granted 500 of `api_calls` as `welcome` (promised)",
+    ]
+    whole = api.ok("GET", f"{where}/timeline")
+    assert len(told) == len(set(told)) == len(whole["facts"]) + len(whole["units"])
+    assert whole["next"] is None
+    for odd in ("7", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z fact x", "x units y"):
+        assert api.problem(400, "GET", f"{where}/timeline", params={"before": odd})["code"] == "invalid_query"
+
+
 def test_sync_status_answers_without_a_provider(api: Api) -> None:
     told = api.ok("GET", "/v1/sync/status")
     assert (told["dirty"], told["failing"]) == (0, [])

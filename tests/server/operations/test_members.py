@@ -19,7 +19,7 @@ from paygrade.decisions.take import snapshot
 from paygrade.entitlements.seats import SeatLoss
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check, decisions, explain
-from paygrade.server.operations.accounts.accounts import put_account, timeline
+from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.members import (
     MembersView,
     Reconciled,
@@ -31,6 +31,7 @@ from paygrade.server.operations.accounts.members import (
 from paygrade.server.operations.accounts.rebuild import rebuild
 from paygrade.server.operations.accounts.record import lock_account
 from paygrade.server.operations.accounts.statements import delete_member, put_member, put_override, put_subscription
+from paygrade.server.operations.accounts.timeline import timeline
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.server.operations.usage.answers import Answer
@@ -167,7 +168,7 @@ async def test_what_becomes_of_seats_over_the_number_is_recorded_with_its_cause(
     assert {loss.level for loss in done.lost} == {"seats"}
     caused = [fact for fact in (await timeline(acme, account="acme")).facts if fact.cause == ("pc_1",)]
     assert [fact.body for fact in reversed(caused)] == [Member(name, "editor") for name in released]
-    assert all(fact.summary.endswith("is a member with role `editor`, without a seat") for fact in caused)
+    assert all(fact.summary.endswith("is a member with role `editor`, on a seat → without a seat") for fact in caused)
     assert await using(acme) == left
     again = await reconciled(acme, word)
     assert again.lost == (() if released else done.lost)

@@ -19,7 +19,6 @@ from paygrade.server.operations.accounts.accounts import (
     get_account,
     list_accounts,
     put_account,
-    timeline,
 )
 from paygrade.server.operations.accounts.rebuild import rebuild
 from paygrade.server.operations.accounts.statements import (
@@ -31,6 +30,7 @@ from paygrade.server.operations.accounts.statements import (
     put_override,
     put_subscription,
 )
+from paygrade.server.operations.accounts.timeline import timeline
 from paygrade.server.operations.catalog.publish import (
     CatalogPlan,
     catalog_version,
@@ -113,7 +113,7 @@ async def test_what_nobody_knows_is_refused_by_name(store: Store) -> None:
     ]
     for ask in asked:
         assert await refused(ask()) == "unknown_account"
-    assert (await list_accounts(store)).accounts == ()
+    assert (await list_accounts(store, at=T0)).accounts == ()
     await state(store)
     assert await refused(delete_override(store, account="acme", feature="exports", at=T0)) == "unknown_override"
     assert await refused(delete_block(store, account="acme", key="fraud", at=T0)) == "unknown_block"
@@ -202,9 +202,9 @@ async def test_a_manual_subscription_follows_its_version_not_its_arrival(store: 
 async def test_accounts_are_listed_page_by_page(store: Store) -> None:
     for key in ("a", "b", "c"):
         await state(store, key)
-    first = await list_accounts(store, limit=2)
+    first = await list_accounts(store, limit=2, at=T0)
     assert ([view.account for view in first.accounts], first.next) == (["a", "b"], "b")
-    second = await list_accounts(store, limit=2, after="b")
+    second = await list_accounts(store, limit=2, after="b", at=T0)
     assert ([view.account for view in second.accounts], second.next) == (["c"], None)
 
 
@@ -226,7 +226,7 @@ async def test_an_account_is_deleted_once_nothing_is_paid_for_it(store: Store) -
     await delete_account(store, account="acme", at=T0 + DAY)
     assert (await may(store, "seats")).reason == "unknown_account"
     assert await refused(get_account(store, account="acme", at=T0)) == "unknown_account"
-    assert (await list_accounts(store)).accounts == ()
+    assert (await list_accounts(store, at=T0)).accounts == ()
     assert (await timeline(store, account="acme")).facts[0].summary == "account deleted"
     await state(store)
     assert (await may(store, "seats")).reason == "plan"
@@ -358,3 +358,32 @@ async def test_a_manual_subscription_needs_a_status_we_know(store: Store) -> Non
     await state(store)
     stated = put_subscription(store, account="acme", subscription=pro(None), version=1, at=T0)
     assert await refused(stated) == "invalid_subscription"
+
+
+async def test_what_has_ended_is_no_longer_shown_as_standing(store: Store) -> None:
+    await publish(store)
+    await state(store)
+    ends = T0 + timedelta(days=1)
+    await put_override(store, account="acme", override=Override("seats", limit=5, expires_at=ends), at=T0)
+    await put_block(store, account="acme", block=Block("fraud", expires_at=ends), at=T0)
+    for at, standing in ((ends - timedelta(seconds=1), (["seats"], ["fraud"])), (ends, ([], []))):
+        listed = (await list_accounts(store, at=at)).accounts[0]
+        for view in (listed, await get_account(store, account="acme", at=at)):
+            assert ([o.feature for o in view.overrides], [b.key for b in view.blocks]) == standing
+    told = [fact.summary for fact in (await timeline(store, account="acme")).facts]
+    assert told[0].startswith("block `fraud` until")
+
+
+async def test_the_timeline_says_from_what_to_what_an_override_changed(store: Store) -> None:
+    await publish(store)
+    await state(store)
+    for override in (Override("seats", limit=5), Override("seats", limit=8, reason="pilot"), Override("seats", add=2)):
+        await put_override(store, account="acme", override=override, at=T0)
+    await delete_override(store, account="acme", feature="seats", at=T0)
+    told = [fact.summary for fact in (await timeline(store, account="acme")).facts][:4]
+    assert told == [
+        "override of `seats` withdrawn: was 2 more",
+        "override of `seats`: limit 8 → 2 more",
+        "override of `seats`: limit 5 → limit 8 (pilot)",
+        "override of `seats`: limit 5",
+    ]

@@ -161,7 +161,7 @@ class Changes:
 
     def _doubt(self, change: PlanChange) -> str:
         if change.state != "scheduled":
-            return f"`{change.id}` is {change.state}; wait for how it ends, or cancel it"
+            return f"`{change.id}` is {change.state}; wait until it finishes, or cancel it"
         when = f" for {change.effective_at:%Y-%m-%d %H:%M} UTC" if change.effective_at else ""
         return f"`{change.id}` is scheduled{when}; cancel it before this one is made"
 

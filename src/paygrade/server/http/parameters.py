@@ -17,8 +17,8 @@ from paygrade.values.errors import Mistake
 from paygrade.values.text import PAGE_MAX, QUANTITY_MAX
 
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="Page size.")]
-AtMost = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="At most so many.")]
-After = Annotated[str, QueryParameter(description="Accounts with a larger key than this.")]
+AtMost = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="How many to show.")]
+After = Annotated[str, QueryParameter(description="Show accounts after this key.")]
 
 
 def flag(description: str) -> QueryParameter:

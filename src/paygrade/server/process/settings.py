@@ -70,7 +70,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
     reader.mistakes.extend(_contradictions(settings, reader.bad))
     if reader.mistakes:
         listed = "; ".join(f"{mistake.pointer}: {mistake.message}" for mistake in reader.mistakes)
-        raise Refused("invalid_settings", f"the environment does not add up: {listed}", tuple(reader.mistakes))
+        raise Refused("invalid_settings", f"the settings have mistakes: {listed}", tuple(reader.mistakes))
     return settings
 
 

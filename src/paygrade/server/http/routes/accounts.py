@@ -9,10 +9,12 @@ from msgspec import Meta, Struct
 from paygrade.server.http.bodies import invalid, read_body
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, number, text
+from paygrade.server.http.parameters import PageSize, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
 from paygrade.server.operations.accounts.rebuild import Rebuilt, rebuild
+from paygrade.server.operations.accounts.timeline import Timeline
+from paygrade.server.operations.accounts.timeline import timeline as read_timeline
 from paygrade.values import text as texts
 from paygrade.values.errors import Mistake, Refused
 
@@ -35,7 +37,7 @@ async def list_accounts(
     limit: PageSize = 100,
     search: Annotated[str, text("A part of the key or name, or a provider's customer id.")] = "",
 ) -> accounts.AccountList:
-    return await accounts.list_accounts(context.store, after=after, limit=limit, search=search)
+    return await accounts.list_accounts(context.store, after=after, limit=limit, search=search, at=context.clock.now())
 
 
 @put(
@@ -74,14 +76,14 @@ async def rebuild_account(account: FromPath[str], context: InContext) -> Rebuilt
     return await rebuild(context.store, account=account, at=context.clock.now())
 
 
-@get("/v1/accounts/{account:str}/timeline", opt=describe("accounts", accounts.timeline))
+@get("/v1/accounts/{account:str}/timeline", opt=describe("accounts", read_timeline))
 async def timeline(
     account: FromPath[str],
     context: InContext,
-    before: Annotated[int | None, number("Only facts with a smaller number than this.")] = None,
+    before: Annotated[str | None, text("The `next` of the page before.")] = None,
     limit: PageSize = 100,
-) -> accounts.Timeline:
-    return await accounts.timeline(context.store, account=account, before=before, limit=limit)
+) -> Timeline:
+    return await read_timeline(context.store, account=account, before=before, limit=limit)
 
 
 def _refuse_odd_links(links: dict[str, tuple[str, ...]], context: Context) -> None:

@@ -47,7 +47,7 @@ async def get_sweep(sweep: FromPath[str], context: InContext) -> repair.Sweep:
 @get("/v1/sync/drift", opt=describe("billing", repair.list_drift, example=examples.DRIFT))
 async def list_drift(
     context: InContext,
-    open: Annotated[str | None, flag("Only what is not healed yet.")] = None,
+    open: Annotated[str | None, flag("Only differences that remain.")] = None,
     before: Annotated[int | None, number("Only rows with a smaller id; `next` of the page before.")] = None,
     limit: PageSize = 100,
 ) -> repair.DriftList:

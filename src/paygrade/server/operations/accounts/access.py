@@ -18,7 +18,8 @@ from paygrade.entitlements.derive import derive, trace
 from paygrade.entitlements.findings import Finding, findings
 from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.sources import Candidate, offers, versions_had
-from paygrade.server.operations.accounts.record import TimelineEntry, entry, unknown_account
+from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.accounts.timeline import TimelineEntry, entry
 from paygrade.server.state.balances import with_balances, with_balances_then
 from paygrade.values.errors import Unavailable
 
@@ -160,13 +161,16 @@ async def explain(
         known, catalog, held = await _held(tx, account, at=at, now=now)
         numbers = [statement.number for statement in known.statements.values()]
         facts = await tx.accounts.facts(account, numbers=numbers)
+        replaced = await tx.accounts.replaced(account, numbers)
     topics, then = _topics(catalog, feature, member), _then(known, at, now)
     return Explanation(
         decision=shown(decide(held, feature, quantity, at, member=member), counted=True),
         known_at=min(at, now),
         catalog_version=catalog.version,
         candidates=trace(known, catalog, feature, then),
-        facts=tuple(entry(saved) for saved in facts if _about(saved.fact.subject, topics)),
+        facts=tuple(
+            entry(saved, replaced.get(saved.fact.number)) for saved in facts if _about(saved.fact.subject, topics)
+        ),
         findings=findings(known, catalog, then),
         versions=versions_had(known, catalog, then) if known.exists else (),
     )

@@ -1,4 +1,4 @@
-"""Accounts: who they are, which provider's customers they have, and their story."""
+"""Accounts: who they are, and which provider's customers they have."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,13 +10,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
 from paygrade.entitlements.findings import Finding, findings
-from paygrade.server.operations.accounts.record import (
-    TimelineEntry,
-    entry,
-    load_account,
-    lock_account,
-    record,
-)
+from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.values.errors import Refused
 from paygrade.values.states import TERMINAL
 
@@ -47,14 +41,6 @@ class AccountList(Struct, frozen=True):
 
     accounts: tuple[AccountView, ...]
     next: str | None
-
-
-class Timeline(Struct, frozen=True):
-    """Facts of an account, the newest first. `next` is the `before` of the next page; None: this is the last one."""
-
-    account: str
-    facts: tuple[TimelineEntry, ...]
-    next: int | None
 
 
 async def put_account(
@@ -88,7 +74,7 @@ async def put_account(
         profile = Profile(
             created_at=stated.created_at if stated else at, name=name, links=clean, traits=dict(sorted(traits.items()))
         )
-        return view(await record(tx, held, subject="profile", body=profile, at=at))
+        return view(await record(tx, held, subject="profile", body=profile, at=at), at)
 
 
 async def get_account(store: "Store", *, account: str, at: datetime) -> AccountView:
@@ -98,10 +84,12 @@ async def get_account(store: "Store", *, account: str, at: datetime) -> AccountV
     """
     async with store.transaction() as tx:
         found, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
-    return replace(view(found), findings=findings(found, catalog, found.time(at)))
+    return replace(view(found, at), findings=findings(found, catalog, found.time(at)))
 
 
-async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, search: str = "") -> AccountList:
+async def list_accounts(
+    store: "Store", *, after: str = "", limit: int = 50, search: str = "", at: datetime
+) -> AccountList:
     """List accounts.
 
     Accounts by key, a page at a time.
@@ -110,7 +98,7 @@ async def list_accounts(store: "Store", *, after: str = "", limit: int = 50, sea
     """
     async with store.transaction() as tx:
         page = await tx.accounts.page(after=after, limit=limit + 1, search=search)
-    shown = tuple(view(saved.account) for saved in page[:limit])
+    shown = tuple(view(saved.account, at) for saved in page[:limit])
     return AccountList(accounts=shown, next=shown[-1].account if len(page) > limit else None)
 
 
@@ -134,21 +122,9 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
         await record(tx, held, subject="profile", body=gone, at=at)
 
 
-async def timeline(store: "Store", *, account: str, limit: int = 100, before: int | None = None) -> Timeline:
-    """Read an account's timeline.
-
-    What became known of the account, the newest first: each fact with its cause. Refused `unknown_account`. Only facts
-    below number `before`.
-    """
-    async with store.transaction() as tx:
-        await load_account(tx, account, deleted=True)
-        found = await tx.accounts.facts(account, before=before, limit=limit + 1)
-    shown = tuple(entry(saved) for saved in found[:limit])
-    return Timeline(account=account, facts=shown, next=shown[-1].number if len(found) > limit else None)
-
-
-def view(account: Account) -> AccountView:
-    profile = account.profile
+def view(account: Account, at: datetime) -> AccountView:
+    """The account as it stands at `at`: what has ended by then is in its timeline, and no longer here."""
+    profile, then = account.profile, account.time(at)
     return AccountView(
         account=account.key,
         name=account.name,
@@ -157,8 +133,8 @@ def view(account: Account) -> AccountView:
         traits=profile.traits if profile else {},
         customers=tuple(customer.id for customer in account.customers),
         subscriptions=account.subscriptions,
-        overrides=tuple(account.overrides.values()),
-        blocks=tuple(account.blocks.values()),
+        overrides=tuple(override for override in account.overrides.values() if override.stands(then)),
+        blocks=tuple(block for block in account.blocks.values() if block.stands(then)),
         members=tuple(account.members.values()),
         since=account.since,
     )

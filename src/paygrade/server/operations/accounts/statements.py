@@ -63,7 +63,7 @@ async def put_block(store: "Store", *, account: str, block: Block, at: datetime)
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         _refuse_expired(block.expires_at, at)
-        return view(await record(tx, held, subject=f"block:{block.key}", body=block, at=at))
+        return view(await record(tx, held, subject=f"block:{block.key}", body=block, at=at), at)
 
 
 async def delete_block(store: "Store", *, account: str, key: str, at: datetime) -> AccountView:
@@ -75,7 +75,7 @@ async def delete_block(store: "Store", *, account: str, key: str, at: datetime) 
         held = await lock_account(tx, account)
         if key not in held.blocks:
             raise Refused("unknown_block", f"`{account}` has no block `{key}`")
-        return view(await record(tx, held, subject=f"block:{key}", body=Block(key=key, lifted=True), at=at))
+        return view(await record(tx, held, subject=f"block:{key}", body=Block(key=key, lifted=True), at=at), at)
 
 
 async def put_member(store: "Store", *, account: str, member: Member, at: datetime) -> AccountView:
@@ -85,7 +85,7 @@ async def put_member(store: "Store", *, account: str, member: Member, at: dateti
     `unknown_account`, `no_seat_left`.
     """
     async with store.transaction() as tx:
-        return view(await state_members(tx, await lock_account(tx, account), (member,), at))
+        return view(await state_members(tx, await lock_account(tx, account), (member,), at), at)
 
 
 async def delete_member(store: "Store", *, account: str, member: str, at: datetime) -> AccountView:
@@ -98,7 +98,7 @@ async def delete_member(store: "Store", *, account: str, member: str, at: dateti
         if member not in held.members:
             raise Refused("unknown_member", f"`{account}` has no member `{member}`")
         gone = Member(key=member, role=None)
-        return view(await record(tx, held, subject=f"member:{member}", body=gone, at=at))
+        return view(await record(tx, held, subject=f"member:{member}", body=gone, at=at), at)
 
 
 async def put_subscription(
@@ -123,12 +123,12 @@ async def put_subscription(
         if stated is not None and version == stated.sequence and body != stated.body:
             raise Refused(
                 "subscription_version_conflict",
-                f"version {version} of `{subscription.id}` was stated otherwise before; send a larger version",
+                f"version {version} of `{subscription.id}` was sent with other contents before; send a larger version",
             )
         if stated is None or version > stated.sequence:
             told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
             held = await follow_transition(tx, held, told, at=at)
-        return view(held)
+        return view(held, at)
 
 
 def _decision(account: Account, catalog: Catalog, feature: str, at: datetime) -> DecisionView:
@@ -152,7 +152,7 @@ def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
     numbers = (("limit", override.limit, 0), ("add", override.add, 1), ("spend_cap", override.spend_cap, 0))
     said = [override.value is not None, override.unlimited, *(number is not None for _, number, _ in numbers)]
     if sum(said) != 1:
-        raise Refused("invalid_override", "say exactly one of `value`, `limit`, `unlimited`, `add` and `spend_cap`")
+        raise Refused("invalid_override", "send exactly one of `value`, `limit`, `unlimited`, `add` and `spend_cap`")
     for name, units, least in numbers:
         if units is not None and not least <= units <= QUANTITY_MAX:
             raise Refused("invalid_override", f"`{name}` must be a whole number from {least} to {QUANTITY_MAX}")
@@ -176,4 +176,7 @@ def _fitting(offer: Offer) -> str:
 
 def _refuse_expired(expires_at: datetime | None, at: datetime) -> None:
     if expires_at is not None and expires_at <= at:
-        raise Refused("already_expired", f"`expires_at` {expires_at.isoformat()} is past; it would change nothing")
+        raise Refused(
+            "already_expired",
+            f"`expires_at` {expires_at.isoformat()} is in the past; choose a later time, or leave it out",
+        )

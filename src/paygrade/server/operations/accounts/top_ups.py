@@ -38,11 +38,13 @@ async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -
     async with store.transaction() as tx:
         found = await tx.top_ups.find(account, id)
         if found is None:
-            raise Refused("unknown_top_up", f"`{account}` has no top-up `{id}`; its list of top-ups says which it has")
+            raise Refused(
+                "unknown_top_up", f"`{account}` has no top-up `{id}`; list its top-ups to see which there are"
+            )
         if found.state != "failed":
             raise Refused("top_up_not_failed", f"`{id}` is {found.state}; only failed top-ups are tried again")
         if not await tx.top_ups.ask_again(account, id, at=at):
-            raise Refused("top_up_open", f"another top-up of `{found.credit}` is being bought; wait for how it ends")
+            raise Refused("top_up_open", f"another top-up of `{found.credit}` is being bought; wait until it finishes")
         opened = await tx.top_ups.find(account, id)
     assert opened is not None
     return opened

@@ -129,7 +129,9 @@ async def start_migration(
         refuse_unknown_version(catalog, move.plan, move.from_version)
         refuse_unknown_version(catalog, move.plan, move.to_version)
         if move.at is not None and move.at <= at:
-            raise Refused("date_in_the_past", f"{move.at.isoformat()} is over; name a time to come, or no time")
+            raise Refused(
+                "date_in_the_past", f"{move.at.isoformat()} is in the past; choose a later time, or leave it out"
+            )
         id = None if dry_run else await tx.plan_migrations.start(move, by=by, at=at)
         if id is None and not dry_run:
             raise Refused("migration_running", f"another migration of `{move.plan}` is not finished; "

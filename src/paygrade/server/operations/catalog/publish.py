@@ -109,7 +109,9 @@ async def publish_catalog(
     with `dry_run` not at all. Looks at every account.
     """
     if existing.follow_at is not None and existing.follow_at <= at:
-        raise Refused("date_in_the_past", f"{existing.follow_at.isoformat()} is over; name a time to come, or no time")
+        raise Refused(
+            "date_in_the_past", f"{existing.follow_at.isoformat()} is in the past; choose a later time, or leave it out"
+        )
     async with store.transaction() as tx:
         if not dry_run:
             await tx.catalogs.hold()
@@ -134,7 +136,7 @@ async def publish_catalog(
             raise Refused(
                 "catalog_plan_outdated",
                 f"the plan `{plan_id}` no longer holds: the document, the catalog or the accounts have changed since; "
-                "run `paygrade catalog plan` again and look at what it says now",
+                "run `paygrade catalog plan` again and review the result",
             )
         if dry_run or wanted is base:
             return plan

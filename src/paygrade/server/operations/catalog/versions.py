@@ -71,7 +71,7 @@ async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> Ac
         refuse_unknown_version(catalog, pin.key, pin.version)
         refuse_unknown_version(catalog, pin.key, pin.then if isinstance(pin.then, int) else None)
         if pin.until is not None and pin.until <= at:
-            raise Refused("already_expired", f"`until` {pin.until.isoformat()} is past; name a time to come")
+            raise Refused("already_expired", f"`until` {pin.until.isoformat()} is in the past; choose a later time")
         held = await record(tx, held, subject=pin_subject(pin.key), body=pin, at=at)
     return AccountVersions(account, versions_had(held, catalog, at))
 
@@ -146,4 +146,4 @@ def refuse_unknown_version(catalog: Catalog, key: str, version: int | None) -> N
         raise Refused("unknown_plan", f"there is no plan or add-on `{key}`{names}")
     if version is not None and version not in known:
         listed = one_of([f"{key}@{number}" for number in known])
-        raise Refused("unknown_plan_version", f"`{key}@{version}` cannot be held to; there is {listed}")
+        raise Refused("unknown_plan_version", f"`{key}@{version}` does not exist; there is {listed}")

@@ -207,7 +207,8 @@ async def _begin(
     for other in await tx.plan_changes.under_way(held.key):
         if other.state != "scheduled":
             raise Refused(
-                "change_under_way", f"`{other.id}` of `{held.key}` is {other.state}; wait for how it ends, or cancel it"
+                "change_under_way",
+                f"`{other.id}` of `{held.key}` is {other.state}; wait until it finishes, or cancel it",
             )
         if other.subscription == change.subscription:
             raise Refused(
@@ -216,7 +217,7 @@ async def _begin(
     if not change.is_manual and not has_provider:
         raise Unavailable("provider_not_configured", "no provider is set here; set PAYGRADE_STRIPE_API_KEY")
     if not await tx.plan_changes.add(change):
-        raise Refused("change_under_way", f"`{held.key}` is being changed at this moment; ask again")
+        raise Refused("change_under_way", f"`{held.key}` is being changed right now; try again")
     await tx.plan_changes.step(held.key, change.id, "asked", detail, at)
     return change
 
@@ -301,13 +302,13 @@ def _one_of(held: Account, named: str | None) -> Subscription:
 
 def _same(known: PlanChange, is_same: bool) -> PlanChange:
     if not is_same:
-        raise Refused("key_conflict", f"this key asked for something else before (`{known.id}`); take another one")
+        raise Refused("key_conflict", f"this key was used for another request before (`{known.id}`); take another one")
     return known
 
 
 def _unknown(account: str, id: str) -> Refused:
     return Refused(
-        "unknown_change", f"`{account}` has no plan change `{id}`; its list of plan changes says which it has"
+        "unknown_change", f"`{account}` has no plan change `{id}`; list its plan changes to see which there are"
     )
 
 

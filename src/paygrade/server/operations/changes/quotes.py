@@ -95,7 +95,7 @@ def _warnings(others: Iterable[PlanChange], made: Quote) -> Iterator[Caveat]:
             when = f" for {change.effective_at:%Y-%m-%d %H:%M} UTC" if change.effective_at else ""
             yield Caveat("another_scheduled", f"`{change.id}` is scheduled{when}; cancel it before this one is made")
         elif change.state != "scheduled":
-            yield Caveat("another_under_way", f"`{change.id}` is {change.state}; wait for how it ends, or cancel it")
+            yield Caveat("another_under_way", f"`{change.id}` is {change.state}; wait until it finishes, or cancel it")
 
 
 async def get_quote(store: "Store", *, account: str, id: str) -> Quote:

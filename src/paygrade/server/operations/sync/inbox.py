@@ -52,7 +52,7 @@ class InboxCount(Struct, frozen=True):
 
 
 class SyncStatus(Struct, frozen=True):
-    """How billing sync stands. `oldest_dirty_s`: how long the longest waiting subject has been; None: none waits."""
+    """The state of billing sync. `oldest_dirty_s`: how long the longest waiting subject has been; None: none waits."""
 
     clock: datetime
     subjects: int

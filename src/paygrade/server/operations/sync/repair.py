@@ -113,7 +113,7 @@ async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datet
     if found.dry_run != dry_run:
         kind = "a dry run" if found.dry_run else "a sweep"
         raise Refused("sweep_running", f"{kind} is under way since {found.started_at:%Y-%m-%d %H:%M}; "
-                      "ask again when `GET /v1/sync/status` says that it is finished")  # fmt: skip
+                      "try again when `GET /v1/sync/status` says it has finished")  # fmt: skip
     return StartedSweep(started, view(found))
 
 

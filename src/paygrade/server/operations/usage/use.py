@@ -181,7 +181,7 @@ def _beyond(
         raise Refused(
             "exceeds_reservation",
             f"`{reservation.id}` holds {reservation.held.units}, and {more} more are not allowed "
-            f"[{decision.reason}]; commit what it holds, and tell the rest as a usage event if it was used",
+            f"[{decision.reason}]; commit what it holds, and report the rest as a usage event if it was used",
         )
     its = entitlements_at(snapshot, at)
     return spend(its, snapshot.balances, feature, more, at, member=member, properties=properties)
@@ -252,7 +252,7 @@ def _open(work: UnitOfWork, asked: Commit | Release | Extend) -> Reservation:
         raise Refused(
             "reservation_expired",
             f"`{asked.reservation}` ran out at {found.expires_at:%Y-%m-%dT%H:%M:%SZ} and holds nothing any more; "
-            "tell what was used as a usage event, and extend reservations in time",
+            "report the usage as a usage event, and extend reservations before they expire",
         )
     if found.state != "open":
         raise Refused("reservation_resolved", f"`{asked.reservation}` was {found.state} before; it holds nothing")
