@@ -324,22 +324,16 @@ def _counted(subscription: Subscription) -> tuple[object, ...]:
 
 
 def _translated(run: Run, id: str) -> Customer:
-    payload, subscriptions, open_invoices = run.stripe.truth(id)
-    return translate.customer(payload, subscriptions, open_invoices)
+    return translate.customer(*run.stripe.truth(id))
 
 
 def _since(expected: Account, stored: Account | None) -> Account:
-    """The store may know of an earlier beginning than the present truth does, never of a later one."""
+    """The store may know of an earlier beginning than the present truth does, never of a later one; and it knows of
+    which customer it heard first, whoever came later."""
     if stored is None or stored.since is None or (expected.since is not None and stored.since > expected.since):
         return expected
-    return Account(
-        key=expected.key,
-        version=expected.version,
-        since=stored.since,
-        statements=expected.statements,
-        latched=expected.latched,
-        understood=expected.understood,
-    )
+    assert stored.began is None or stored.began.created_at >= stored.since
+    return replace(expected, since=stored.since, began=stored.began)
 
 
 def _step(since: datetime, at: datetime) -> int:

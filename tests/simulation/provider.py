@@ -37,7 +37,7 @@ class Told(Struct, frozen=True):
     at_s: float
     customer: Json
     subscriptions: list[Json]
-    open_invoices: list[Json]
+    invoices: list[Json]
 
 
 class Stripe:
@@ -84,12 +84,18 @@ class Stripe:
         return None if due is None else (due - START).total_seconds()
 
     def truth(self, customer: str) -> tuple[Json, list[Json], list[Json]]:
-        """What Stripe says of a customer right now: itself, all subscriptions, all open invoices."""
+        """What Stripe says of a customer right now: itself, all subscriptions, all open invoices, and of those in
+        arrears the last that was paid."""
+        planned = PlannedPrices(lambda path: self._read(path))
         bought = self._listed("/v1/subscriptions", customer=customer, status="all", expand=EXPANDED)
+        owing = [entry for entry in bought if entry["status"] in ("past_due", "unpaid")]
+        invoices = self._listed("/v1/invoices", customer=customer, status="open")
+        for entry in owing:
+            invoices += self._read("/v1/invoices", subscription=entry["id"], status="paid", limit="1")["data"]
         return (
             self._read(f"/v1/customers/{customer}"),
-            PlannedPrices(lambda path: self._read(path)).filled_in(bought),
-            self._listed("/v1/invoices", customer=customer, status="open"),
+            planned.filled_in(bought),
+            planned.with_prices(invoices, owing),
         )
 
     def told(self, customer: str, at_s: float) -> Told | None:
@@ -195,8 +201,11 @@ class EngineProvider(StripeProvider):
                 return {"id": id, "customer": self._owner("invoice", id)}
             case "subscriptions", [] if "customer" in params:
                 return {"data": self._told(params["customer"]).subscriptions}
+            case "invoices", [] if "subscription" in params:
+                told = self._told(self._engine.owner("subscription", params["subscription"]))
+                return {"data": [one for one in told.invoices if _is_paid_of(one, params["subscription"])]}
             case "invoices", []:
-                return {"data": self._told(params["customer"]).open_invoices}
+                return {"data": [one for one in self._told(params["customer"]).invoices if one["status"] == "open"]}
             case "subscriptions", []:
                 return self._cut(self._engine.subscriptions(self._as_of_s), params, self.page_size)
             case "customers", []:
@@ -253,6 +262,11 @@ def concerned(event: Event) -> str | None:
     named = thing["id"] if thing["object"] == "customer" else thing.get("customer")
     found: str | None = named or event["data"].get("previous_attributes", {}).get("customer")
     return found
+
+
+def _is_paid_of(invoice: Json, subscription: str) -> bool:
+    made_for = (invoice["parent"] or {}).get("subscription_details") or {}
+    return bool(invoice["status"] == "paid" and made_for.get("subscription") == subscription)
 
 
 def _one(found: list[Json], id: str) -> Json:
