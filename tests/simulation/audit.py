@@ -4,10 +4,10 @@ It looks at Stripe's full state, at what the operator was told is so, at what th
 every committed statement. Each check returns what is wrong as text; nothing wrong is an empty list.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -18,13 +18,14 @@ from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import decide
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive
-from paygrade.providers.stripe import translate
 from paygrade.values.states import TERMINAL
 from simulation.merchant import DOCUMENT
 
 from .hostile import Committed
 from .run import CATALOG, Run
 from .tables import Dump
+
+T = TypeVar("T")
 
 FEATURES = tuple(DOCUMENT["features"])
 
@@ -60,16 +61,17 @@ def compare_access(stored: Account, expected: Account, at: datetime, catalog: Ca
 def expected_accounts(run: Run, dump: Dump) -> dict[str, Account]:
     """Every account as it should be, put together from what Stripe and the operator say and nothing else.
 
-    Three things no present truth can tell, and they are taken from the store after a look at whether they can be: in
+    Four things no present truth can tell, and they are taken from the store after a look at whether they can be: in
     which account a deleted customer is (its metadata is gone), since when there has been an account (its first
-    customer may have moved on), and what a subscription was known to buy before it went to a price nobody can name.
+    customer may have moved on), what a subscription was known to buy before it went to a price nobody can name, and
+    what it was anchored to before that moved.
     """
     said: dict[str, dict[str, Body]] = {}
     for account, statements in run.operator.stated.items():
         said.setdefault(account, {}).update(statements)
     for account, links in run.operator.linked.items():
-        stored = dump.accounts[account].profile
-        created_at = stored.created_at if stored else run.loop.now()
+        known = dump.accounts[account].profile
+        created_at = known.created_at if known else run.loop.now()
         profile = Profile(created_at, f"Account {account}", {"stripe": links} if links else {})
         said.setdefault(account, {})["profile"] = profile
     linking = {customer: account for account, links in run.operator.linked.items() for customer in links}
@@ -88,7 +90,8 @@ def expected_accounts(run: Run, dump: Dump) -> dict[str, Account]:
         facts = [Fact(n, subject, n, run.loop.now(), body) for n, (subject, body) in enumerate(bodies.items(), 1)]
         found = replay(key, facts)
         if found.exists:
-            expected[key] = _bought_before(_since(found, dump.accounts.get(key)), dump.accounts.get(key), run)
+            stored = dump.accounts.get(key)
+            expected[key] = _anchored(_bought_before(_since(found, stored), stored, run), stored, run)
     return expected
 
 
@@ -324,7 +327,7 @@ def _counted(subscription: Subscription) -> tuple[object, ...]:
 
 
 def _translated(run: Run, id: str) -> Customer:
-    return translate.customer(*run.stripe.truth(id))
+    return run.stripe.translated(id)
 
 
 def _since(expected: Account, stored: Account | None) -> Account:
@@ -334,6 +337,28 @@ def _since(expected: Account, stored: Account | None) -> Account:
         return expected
     assert stored.began is None or stored.began.created_at >= stored.since
     return replace(expected, since=stored.since, began=stored.began)
+
+
+def _anchored(expected: Account, stored: Account | None, run: Run) -> Account:
+    """With what its subscriptions were anchored to before, those that moved on among them: a window that began then
+    goes on. Each anchor is one that Stripe told of, and the present ones are among them."""
+    if stored is None:
+        return expected
+    for id, its in stored.anchors.items():
+        assert {one.anchor_at for one in its} <= run.stripe.anchors(id)
+        assert {one.anchor_at for one in expected.anchors.get(id, ())} <= {one.anchor_at for one in its}
+    gone = stored.anchors.keys() - {subscription.id for subscription in expected.subscriptions}
+    return replace(
+        expected,
+        anchors={**expected.anchors, **stored.anchors},
+        purchases={**_of(stored.purchases, gone), **expected.purchases},
+        latched={**_of(stored.latched, gone), **expected.latched},
+        understood={**_of(stored.understood, gone), **expected.understood},
+    )
+
+
+def _of(known: Mapping[str, T], ids: Collection[str]) -> dict[str, T]:
+    return {id: one for id, one in known.items() if id in ids}
 
 
 def _step(since: datetime, at: datetime) -> int:

@@ -10,11 +10,14 @@ is replaced by one that goes to the engine.
 import bisect
 import random
 from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from paygrade.billing.facts import Customer
+from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.connection import Gone
 from paygrade.providers.stripe.fields import Json
@@ -86,7 +89,6 @@ class Stripe:
     def truth(self, customer: str) -> tuple[Json, list[Json], list[Json]]:
         """What Stripe says of a customer right now: itself, all subscriptions, all open invoices, and of those in
         arrears the last that was paid."""
-        planned = PlannedPrices(lambda path: self._read(path))
         bought = self._listed("/v1/subscriptions", customer=customer, status="all", expand=EXPANDED)
         owing = [entry for entry in bought if entry["status"] in ("past_due", "unpaid")]
         invoices = self._listed("/v1/invoices", customer=customer, status="open")
@@ -94,9 +96,15 @@ class Stripe:
             invoices += self._read("/v1/invoices", subscription=entry["id"], status="paid", limit="1")["data"]
         return (
             self._read(f"/v1/customers/{customer}"),
-            planned.filled_in(bought),
-            planned.with_prices(invoices, owing),
+            PlannedPrices(lambda path: self._read(path)).filled_in(bought),
+            invoices,
         )
+
+    def translated(self, customer: str) -> Customer:
+        """The same, in our words."""
+        payload, bought, invoices = self.truth(customer)
+        invoices = PlannedPrices(lambda path: self._read(path)).with_prices(invoices, bought)
+        return translate.customer(payload, bought, invoices)
 
     def told(self, customer: str, at_s: float) -> Told | None:
         """What it would have said at that instant; None: there was no such customer yet."""
@@ -127,6 +135,11 @@ class Stripe:
         """A price; nobody in the shop gives one another lookup key."""
         found: Json = self._read(f"/v1/prices/{id}")
         return found
+
+    def anchors(self, subscription: str) -> set[datetime]:
+        """Every billing cycle anchor this subscription was ever told to have."""
+        told = (event["data"]["object"] for event in self.history if event["type"].startswith("customer.subscription."))
+        return {datetime.fromtimestamp(one["billing_cycle_anchor"], UTC) for one in told if one["id"] == subscription}
 
     def owner(self, kind: str, id: str) -> str | None:
         found = self.engine.world.find(kind, id)
