@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Body, Customer, Departed, Fact, Profile, Subscription
-from paygrade.billing.understanding import key_of
 from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import decide
 from paygrade.decisions.take import snapshot
@@ -96,19 +95,15 @@ def expected_accounts(run: Run, dump: Dump) -> dict[str, Account]:
 
 
 def _bought_before(expected: Account, stored: Account | None, run: Run) -> Account:
-    """With what was read of subscriptions that have a line of no name now: which readings there were depends on the
-    weather, but each can only have met a price that is sold."""
-    unnamed = {
-        subscription.id
-        for subscription in expected.subscriptions
-        for item in (*subscription.items, *(item for later in subscription.next for item in later.items))
-        if key_of(CATALOG, item) is None
-    }
-    if stored is None or not unnamed:
+    """With what was read of its subscriptions before: a line of no name keeps that, and whether one ever bought a plan
+    says whose windows go on when it ends. Which readings there were depends on the weather, but each can only have met
+    a price that is sold, and what is bought now is among them."""
+    if stored is None:
         return expected
-    before = {id: its for id, its in stored.purchases.items() if id in unnamed}
-    assert {one.price for its in before.values() for one in its} <= run.shop.sold
-    return replace(expected, purchases={**expected.purchases, **before})
+    for id, its in stored.purchases.items():
+        assert {one.price for one in its} <= run.shop.sold
+        assert {one.item for one in expected.purchases.get(id, ())} <= {one.item for one in its}
+    return replace(expected, purchases={**expected.purchases, **stored.purchases})
 
 
 def audit_differences(run: Run) -> list[str]:
@@ -351,7 +346,6 @@ def _anchored(expected: Account, stored: Account | None, run: Run) -> Account:
     return replace(
         expected,
         anchors={**expected.anchors, **stored.anchors},
-        purchases={**_of(stored.purchases, gone), **expected.purchases},
         latched={**_of(stored.latched, gone), **expected.latched},
         understood={**_of(stored.understood, gone), **expected.understood},
     )
