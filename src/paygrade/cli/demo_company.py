@@ -71,7 +71,11 @@ class Company:
         """Move the account's subscription to another price or quantity, as a billing page would."""
         id = self.subscriptions[account]
         item = self._stripe.v1.subscriptions.retrieve(id).items.data[0]
-        wanted: Any = {"items": [{"id": item.id, "price": self.prices[price], "quantity": quantity}]}
+        wanted: Any = {
+            "items": [{"id": item.id, "price": self.prices[price], "quantity": quantity}],
+            # What is more is paid for now: what nobody has paid for yet is not part of a grace period.
+            "proration_behavior": "always_invoice",
+        }
         self._stripe.v1.subscriptions.update(id, wanted)
 
     def use_card(self, account: str, card: str) -> None:

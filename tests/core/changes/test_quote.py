@@ -508,7 +508,7 @@ def test_a_subscription_billed_by_hand_is_quoted_by_the_same_formula() -> None:
         (ChangeRequest(plan="free", add_ons={"more_calls": 1}), "unknown_price", "the subscription would end"),
         (ChangeRequest(quantities={"projects": 5}), "quantity_not_sold", "`pro` counts no `projects` by quantity"),
         (ChangeRequest(quantities={"pro": 0}), "quantity_not_sold", "to leave it, name another plan"),
-        (ChangeRequest(), "same_as_now", "`acme` has exactly this already"),
+        (ChangeRequest(), "same_as_now", "`acme` already has exactly this"),
         (ChangeRequest(plan="pro", interval="month", quantities={"seats": 3}), "same_as_now", "nothing to change"),
         (
             ChangeRequest(plan="scale", subscription="sub_9"),
