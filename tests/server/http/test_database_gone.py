@@ -19,7 +19,7 @@ from paygrade.providers.stripe.signatures import sign
 from paygrade.server.process.settings import Settings
 from paygrade.values.errors import Unavailable
 from support.server_process import Api, serving
-from support.waiting import eventually, in_time
+from support.waiting import LOOK_S, eventually, in_time
 
 GONE = "database_unavailable"
 EVENT = b'{"id":"evt_1","object":"event","type":"a.b","created":1700000000,"data":{"object":{}}}'
@@ -80,9 +80,13 @@ async def test_whoever_waits_for_a_connection_is_told_when_the_database_goes(dat
         taken, let_go = asyncio.Event(), asyncio.Event()
 
         async def take() -> None:
-            async with store.transaction():
+            async with store.transaction() as tx:
                 taken.set()
                 await let_go.wait()
+                # A session notices a little later that its server is gone.
+                while True:
+                    await tx.catalogs.in_force()
+                    await asyncio.sleep(LOOK_S)
 
         holding = asyncio.create_task(take())
         await taken.wait()
