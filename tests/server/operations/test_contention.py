@@ -83,7 +83,7 @@ def test_who_takes_the_same_ids_in_another_order_does_not_wait_forever(metered: 
         eventually_waiting(watching)
         insert(other, "b")
         other.commit()
-        with pytest.raises(Refused, match="took one of these ids"):
+        with pytest.raises(Refused, match="used one of these ids"):
             writing.result()
 
 
