@@ -81,9 +81,9 @@ def bill(
         return _ended(before, terms, currency, effective_at, at), replace(subscription, ends_at=effective_at)
     costs = prorate(before, _billed(resolved.after, subscription, currency, at), terms, effective_at)
     # Whoever makes the change takes the place of what was planned before.
-    changed = replace(
-        subscription, items=tuple(_dated(p.item, costs) for p in resolved.after), anchor_at=costs.anchor_at, next=()
-    )
+    # A change waits for its payment, so that what it buys is paid for, whatever else is owed.
+    items = tuple(_dated(p.item, costs) for p in resolved.after)
+    changed = replace(subscription, items=items, paid_items=None, anchor_at=costs.anchor_at, next=())
     invoice = _invoice(effective_at, costs.lines) if costs.at_once and costs.lines else None
     if at_period_end and not costs.at_once:
         costs = replace(costs, items=tuple(_turning(item, effective_at) for item in costs.items))

@@ -23,6 +23,7 @@ from paygrade.values.errors import Refused
 from support.fake_provider import DOCUMENT
 from support.stack import START, House
 from support.stack import house as empty_house
+from support.waiting import eventually
 
 
 class Quoted(House):
@@ -118,7 +119,9 @@ def test_a_change_in_arrears_says_so(house: Quoted) -> None:
     client = stripe.StripeClient(house.provider.key, base_addresses={"api": house.provider.url})
     (item,) = client.v1.subscription_items.list({"subscription": house.shop.subscriptions["late"]}).data
     client.v1.subscription_items.update(item.id, {"quantity": 5, "proration_behavior": "always_invoice"})
-    house.api.eventually("late", "seats", allowed=True, quantity=5)
+    # What is not paid for yet is not given.
+    eventually(lambda: house.api.check("late", "exports")["reason"] == "grace")
+    assert not house.api.check("late", "seats", quantity=5)["allowed"]
     made = house.quote("late", plan="business")
     assert [caveat["code"] for caveat in made["warnings"]] == ["payment_overdue"]
     reasons = {delta["feature"]: delta["decision_after"]["reason"] for delta in made["deltas"]}

@@ -180,7 +180,7 @@ class CoreWorld:
 
     def _fetch(self, id: str) -> Customer:
         customer = self._get(f"/v1/customers/{id}")
-        clock = self._get(f"{CLOCKS}/{customer['test_clock']}") if customer["test_clock"] else None
+        clock = self._get(f"{CLOCKS}/{customer['test_clock']}") if customer.get("test_clock") else None
         expand = ["data.latest_invoice", "data.schedule"]
         asked = {"customer": id, "status": "all", "limit": "100", "expand": expand}
         listed = self._get("/v1/subscriptions", **asked)["data"]
