@@ -82,7 +82,12 @@ class Player:
         (folder / "bin" / "paygrade").chmod(0o755)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PAYGRADE_")}
         path = f"{folder / 'bin'}:{kept['PATH']}"
-        addresses = {"PAYGRADE_URL": house.api_url, "PAYGRADE_API_KEY": KEY, "PAYGRADE_CLOCK_URL": house.provider.url}
+        addresses = {
+            "PAYGRADE_URL": house.api_url,
+            "PAYGRADE_API_KEY": KEY,
+            "PAYGRADE_CLOCK_URL": house.provider.url,
+            "PAYGRADE_STRIPE_API_BASE": house.provider.url,
+        }
         self.environ = {**kept, **addresses, "PATH": path, "NO_PROXY": "*"}
 
     def run(self, command: str) -> None:
@@ -108,7 +113,7 @@ def here(text: str, house: House) -> str:
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
-    with standing(key=KEY) as house:
+    with standing(key=KEY, ports=(0, 0)) as house:
         furnish(house)
         yield house
 

@@ -57,16 +57,21 @@ class House(Struct, frozen=True):
 
 
 @contextmanager
-def standing(*, key: str, webhooks: Sequence[str] = ()) -> Iterator[House]:
-    """A database, a simulator that also delivers to `webhooks`, and the server, until the block ends."""
+def standing(
+    *, key: str, webhooks: Sequence[str] = (), ports: tuple[int, int] = (DEFAULT_PORT, simulator.DEFAULT_PORT)
+) -> Iterator[House]:
+    """A database, the server, and a simulator that also delivers to `webhooks`, until the block ends; on these ports,
+    or on others where they are taken. 0: on any."""
     began = time.monotonic()
     with ExitStack() as parts:
-        api_port, simulator_port = _port(DEFAULT_PORT, "the API"), _port(simulator.DEFAULT_PORT, "the simulator")
-        api_url = f"http://127.0.0.1:{api_port}"
-        settings = Settings(data_dir=parts.enter_context(_folder()), port=api_port, admin_key=key)
+        settings = Settings(data_dir=parts.enter_context(_folder()), admin_key=key)
         database_url = parts.enter_context(wiring.database(settings))
         names = asyncio.run(wiring.apply_migrations(database_url))
         _done(began, f"PostgreSQL in {settings.data_dir}, schema {names[-1] if names else 'as it was'}")
+        # Late, so that a port that was free still is.
+        api_port, simulator_port = _port(ports[0], "the API"), _port(ports[1], "the simulator")
+        api_url = f"http://127.0.0.1:{api_port}"
+        settings = replace(settings, port=api_port)
         provider = parts.enter_context(
             simulator.running(port=simulator_port, webhook_urls=[f"{api_url}/webhooks/stripe", *webhooks])
         )
@@ -145,10 +150,8 @@ def _port(wanted: int, what: str) -> int:
             probe.bind(("127.0.0.1", wanted))
         except OSError:
             probe.bind(("127.0.0.1", 0))
-            chosen = int(probe.getsockname()[1])
-            click.echo(f"port {wanted} is taken; {what} uses {chosen}")
-            return chosen
-    return wanted
+            click.echo(f"port {wanted} is taken; {what} uses {probe.getsockname()[1]}")
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
