@@ -107,7 +107,7 @@ def test_law_2_where_all_is_well_nothing_differs_and_what_is_lost_comes_back(dat
                 store,
                 "delete from balances where account = %(account)s and pool in ('calls', 'burst')",
                 "update balances set used = used + 5, reserved = 3 where account = %(account)s",
-                "update grants set used = 1, reserved = 2 where account = %(account)s",
+                "update grants set used = used + 1, reserved = reserved + 2 where account = %(account)s",
                 "update accounts set state = '{\"key\": 7}', name = '?' where account = %(account)s",
                 "delete from subscriptions where account = %(account)s",
                 account=account,
