@@ -26,8 +26,13 @@ class Polls(Claims[SavedPoll]):
 
     async def candidates(self, *, limit: int, **values: object) -> tuple[Candidate, ...]:
         """The provider's poll, if it is time; one of which there is nothing yet has never been polled."""
+        # Only where there is none: beside a row that somebody is claiming even `do nothing` waits for who does.
         await self._connection.execute(
-            "insert into polls (provider) values (%(provider)s) on conflict do nothing", values
+            """
+            insert into polls (provider) select %(provider)s::text
+            where not exists (select from polls where provider = %(provider)s) on conflict do nothing
+            """,
+            values,
         )
         return await super().candidates(limit=limit, **values)
 
