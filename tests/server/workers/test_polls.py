@@ -1,5 +1,6 @@
 """The watermark of the events poll: up to where everything is kept, whatever is shown, in whatever order."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -121,6 +122,17 @@ async def test_who_was_overtaken_moves_nothing(store: Store, shown: tuple[dateti
     late = await poll_events(store, Listed(*shown), SetClock(T0 + 5 * MINUTE), slow, webhooks=True)
     assert late == "overtaken"
     assert await watermark(store) == T0 + MINUTE
+
+
+async def test_whoever_looks_waits_for_nobody_who_claims(store: Store) -> None:
+    await begun(store)
+    known = {**polls_of("stripe").values, "at": T0 + 5 * MINUTE}
+    let_pass(store._database_url, "polls")
+    async with store.transaction() as claiming:
+        (seen,) = await claiming.polls.candidates(limit=1, **known)
+        assert await claiming.polls.take(seen, lease_s=60, **known) is not None
+        async with asyncio.timeout(10), store.transaction() as looking:
+            assert await looking.polls.candidates(limit=1, **known) == (seen,)
 
 
 if TYPE_CHECKING:
