@@ -29,7 +29,7 @@ from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.events.ingest import ingest
 from paygrade.server.state.snapshots import Snapshots
-from paygrade.usage.meters import UsageEvent
+from paygrade.usage.events import UsageEvent
 
 ACCOUNTS = 1000
 EVENTS, ROUNDS = 300_000, 3

@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -97,13 +98,14 @@ def serving(
     catalog: bool = True,
     around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     patience_s: int = 10,
+    port: int = 0,
 ) -> Iterator[Api]:
-    """The application these settings describe, in a thread, on a free port; `around` may wrap it, and `patience_s` is
-    how long it waits for requests when it ends."""
+    """The application these settings describe, in a thread, on a free port unless one is named; `around` may wrap it,
+    and `patience_s` is how long it waits for requests when it ends."""
     asyncio.run(wiring.apply_migrations(database_url))
     document = read_catalog(SAMPLE) if catalog else None
     app = wiring.application(settings, database_url=database_url, key=KEY, document=document)
-    server = uvicorn.Server(configure(around(app), patience_s=patience_s))
+    server = uvicorn.Server(configure(around(app), port=port, patience_s=patience_s))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -136,3 +138,33 @@ def acme(api: Api) -> str:
     key = f"acme-{uuid.uuid4().hex[:12]}"
     api.ok("PUT", f"/v1/accounts/{key}", json={"name": "Acme"})
     return key
+
+
+class Restartable:
+    """A server that can be stopped and started again at the same address, over a database that stays. `api` while it
+    runs."""
+
+    api: Api
+
+    def __init__(self, database_url: str, port: int) -> None:
+        self._database_url, self._port = database_url, port
+        self._running = ExitStack()
+        self.url = f"http://127.0.0.1:{port}"
+
+    def start(self) -> None:
+        self.api = self._running.enter_context(serving(Settings(), self._database_url, port=self._port, patience_s=2))
+
+    def stop(self) -> None:
+        self._running.close()
+
+
+@pytest.fixture
+def restartable(postgres_url: str) -> Iterator[Restartable]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with empty_database(postgres_url) as database_url:
+        made = Restartable(database_url, port)
+        made.start()
+        yield made
+        made.stop()

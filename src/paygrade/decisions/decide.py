@@ -59,12 +59,13 @@ def decide(
     *,
     member: str | None = None,
     properties: Mapping[str, object] | None = None,
+    kind: type[Decision] = Decision,
 ) -> Decision:
     """Whether this account may use `quantity` more units of `feature` at `at`.
 
     `quantity` 0 asks whether it has the feature at all, however much of it is used. A feature with roles needs a
     `member` who has one of them, and one that takes a seat a `member` who has one. `properties` are those of the usage,
-    where its price in credits depends on one.
+    where its price in credits depends on one. `kind`: what the decision is made as.
     """
     # The hot path of every product that asks: subscripts and comparisons, no call that need not be.
     try:
@@ -101,7 +102,7 @@ def decide(
     if allowed and entitlement.personal:
         allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
     # By position, here and nowhere else: by name it takes ten times as long.
-    return Decision(
+    return kind(
         allowed,
         reason,
         snapshot.account,
@@ -331,9 +332,10 @@ def decide_unsure(
     on_error: OnError,
     member: str | None = None,
     properties: Mapping[str, object] | None = None,
+    kind: type[Decision] = Decision,
 ) -> Decision:
     """The answer while balances cannot be read: as ever for what is not counted, as `on_error` says for the rest."""
-    decision = decide(snapshot, feature, quantity, at, member=member, properties=properties)
+    decision = decide(snapshot, feature, quantity, at, member=member, properties=properties, kind=kind)
     counted = decision.limit is not None
     if not counted or decision.reason not in (*_ALLOWING, "limit_reached", "insufficient_credit"):
         return replace(decision, stale=True)

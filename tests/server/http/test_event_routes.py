@@ -14,7 +14,7 @@ from openmeter import Client
 from openmeter.models import Event
 
 from paygrade.server.http.event_bodies import BYTES_MAX, ledger_id, parse_events
-from paygrade.usage.meters import ID_LENGTH_MAX, UsageEvent
+from paygrade.usage.events import ID_LENGTH_MAX, UsageEvent
 from support.server_process import KEY, Api
 
 JSON = {"Content-Type": "application/json"}

@@ -18,7 +18,7 @@ from paygrade.server.operations.usage.requests import Commit, Consume, Reserve
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.usage.balances import Grant
-from paygrade.usage.meters import UsageEvent
+from paygrade.usage.events import UsageEvent
 
 pytestmark = pytest.mark.anyio
 

@@ -22,7 +22,7 @@ from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.server.operations.events.ingest import ingest
 from paygrade.server.operations.usage.grants import read_ledger, state_usage
 from paygrade.server.state.snapshots import Snapshots
-from paygrade.usage.meters import UsageEvent
+from paygrade.usage.events import UsageEvent
 from paygrade.values.errors import Refused
 
 pytestmark = pytest.mark.anyio

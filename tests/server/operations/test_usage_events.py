@@ -28,8 +28,8 @@ from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.usage.balances import Grant
 from paygrade.usage.entries import Posting
+from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.usage.history import Drawn, fold
-from paygrade.usage.meters import Refusal, UsageEvent
 from paygrade.values.errors import Refused
 from paygrade.values.text import QUANTITY_MAX
 

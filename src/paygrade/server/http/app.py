@@ -28,6 +28,7 @@ from paygrade.server.http.routes import (
     catalogs,
     decisions,
     events,
+    following,
     health,
     members,
     migrations,
@@ -65,6 +66,8 @@ KEYED = [
     decisions.list_decisions,
     decisions.explain,
     decisions.entitlements,
+    following.read_snapshots,
+    following.stream,
     accounts.list_accounts,
     accounts.put_account,
     accounts.get_account,
@@ -159,6 +162,7 @@ def create_app(
     metrics = Metrics()
     commits = GroupCommit(store, snapshots, clock)
     store.hear_own(announcer(metrics))
+    clock.hear_moves(snapshots.broadcast.tell_time)
     tasks: dict[str, asyncio.Task[None]] = {}
 
     async def ready() -> tuple[str, ...]:
@@ -206,7 +210,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(app, metrics, short_way=HotPath(parts, admin_key))
+    return Edge(app, metrics, short_way=HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

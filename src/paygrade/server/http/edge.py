@@ -7,7 +7,7 @@ key is sent as `%2F` and stays inside its segment); what is counted and logged n
 import asyncio
 import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, cast
 from urllib.parse import unquote
 from uuid import uuid4
@@ -29,12 +29,14 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class Edge:
-    """Wraps the whole application. `short_way` is for the protocol that serves it, if that knows of it."""
+    """Wraps the whole application. `short_way` and `stop` are for the protocol that serves it, if that knows of them:
+    `stop` ends what would go on for ever, before requests under way are waited for."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, short_way: ShortWay) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, short_way: ShortWay, stop: Callable[[], None]) -> None:
         self._app = app
         self._metrics = metrics
         self.short_way = short_way
+        self.stop = stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:

@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from paygrade.server.operations.events.ingest import EVENTS_MAX
-from paygrade.usage.meters import ID_LENGTH_MAX, Refusal, UsageEvent
+from paygrade.usage.events import ID_LENGTH_MAX, Refusal, UsageEvent
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_instant
 

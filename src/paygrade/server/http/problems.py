@@ -119,6 +119,7 @@ KINDS: dict[str, Kind] = {
     "contended": Kind(503, "Others were at the same rows"),
     "database_unavailable": Kind(503, "The database does not answer"),
     "not_ready": Kind(503, "The server is not ready"),
+    "too_many_streams": Kind(503, "Too many streams are open"),
     "provider_not_configured": Kind(503, "No provider is set"),
     "webhooks_not_configured": Kind(503, "No webhook secret is set"),
 }

@@ -9,7 +9,7 @@ message is complete. It skips the scope, task, messages and timers of ASGI, and 
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 from uuid import uuid4
@@ -234,6 +234,12 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(LINGER_S, self.transport.close)
 
     # Waiting
+
+    def shutdown(self) -> None:
+        stop: Callable[[], None] | None = getattr(self.app, "stop", None)
+        if stop is not None:
+            stop()
+        super().shutdown()
 
     def on_response_complete(self) -> None:
         # Instead of uvicorn's own, which sets and cancels a timer for each answer.

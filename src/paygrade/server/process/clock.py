@@ -8,6 +8,7 @@ seen it (`paygrade.simulator.http.followers`).
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import httpx2
@@ -43,6 +44,16 @@ class Clock:
         self._offset = timedelta(0)
         self._frozen: datetime | None = None
         self._answered = url is None
+        self._hearers: list[Callable[[], None]] = []
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether time does not go on by itself: a simulator's clock that somebody moves."""
+        return self._frozen is not None
+
+    def hear_moves(self, hear: Callable[[], None]) -> None:
+        """Call `hear` whenever the clock that is followed was moved, before whoever moved it has its answer."""
+        self._hearers.append(hear)
 
     def now(self) -> datetime:
         """The present, in UTC. Unavailable while a followed clock has not answered yet."""
@@ -86,4 +97,6 @@ class Clock:
         self._frozen = None if told.running else told.now
         self._offset = told.now - datetime.now(UTC)
         self._answered = True
+        for hear in self._hearers:
+            hear()
         return told.version

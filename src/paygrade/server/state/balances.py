@@ -7,21 +7,17 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from paygrade.decisions.following import Versions
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.state.rollover import carried_into
-from paygrade.usage.balances import Balance, Grant, Hold, Row, SlotDetail, assemble, carried_slot, slot_of
+from paygrade.usage.balances import Grant, Hold, Row, SlotDetail, assemble, carried_slot, slot_of
 from paygrade.usage.entries import Kept, Key
 from paygrade.usage.history import fold
 from paygrade.usage.ledger import counters, release
-from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
-
-
-Versions = dict[str, tuple[str, int]]
-"""By pool: the slot of the window, and its version."""
 
 
 async def with_balances(tx: "Transaction", snapshot: Snapshot, at: datetime) -> tuple[Snapshot, Versions]:
@@ -157,8 +153,3 @@ async def _settle_carried(
         carried = await carried_into(tx, account, its, at)
         if carried or slot in rows:
             rows[slot] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
-
-
-def counted_balance(balance: Balance | None, used: int, reserved: int, from_at: datetime | None) -> Balance:
-    """A balance with the counts that were told of its window."""
-    return Balance(on_wire(used), on_wire(reserved), from_at, balance.detail if balance is not None else None)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import NO_CATALOG, Catalog
+from paygrade.catalog.model import NO_CATALOG, Catalog, OnError
+from paygrade.decisions.following import Notification, Remembered
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
-from paygrade.server.state.balances import Versions, counted_balance, with_balances_of_all
+from paygrade.server.state.balances import with_balances_of_all
+from paygrade.server.state.broadcast import Broadcast
 from paygrade.server.state.windows import Windows
 from paygrade.usage.balances import Balance
 from paygrade.usage.entries import Key
@@ -35,24 +36,6 @@ PATIENCE_S = 0.5
 """How long the database may take for what is known in an older form."""
 
 
-class Notification(Struct, frozen=True, array_like=True, gc=False):
-    """What a balance is now; without a slot: read the account anew."""
-
-    account: str
-    pool: str = ""
-    slot: str = ""
-    used: int = 0
-    reserved: int = 0
-    version: int = 0
-
-
-class Remembered(Struct):
-    """A snapshot, and by pool the slot and version of the window its balance counts in."""
-
-    snapshot: Snapshot
-    versions: Versions
-
-
 class Load:
     """A load under way, and what was told of the account meanwhile."""
 
@@ -66,6 +49,7 @@ class Snapshots:
     def __init__(self, *, accounts_max: int = 50_000) -> None:
         self._accounts_max = accounts_max
         self.windows = Windows()
+        self.broadcast = Broadcast()
         self._snapshots: OrderedDict[str, Remembered] = OrderedDict()
         self._catalog: Catalog | None = None
         self._topped_up: frozenset[str] = frozenset()
@@ -127,6 +111,15 @@ class Snapshots:
         """The account's snapshot that answers for `at`, which is now; one that is not known for an unknown account."""
         return (await self.load_all(store, [account], at))[account]
 
+    async def read_anew(
+        self, store: "Store", accounts: Sequence[str], at: datetime
+    ) -> tuple[list[Remembered], dict[str, OnError]]:
+        """These accounts as the database has them, whatever is remembered: news that another process told may not be
+        here yet. With them, what features answer while nobody can be asked, where that is not to deny."""
+        loaded = await self._load_missing(store, accounts, at)
+        offered = (await self.catalog(store)).features
+        return loaded, {key: its.on_error for key, its in offered.items() if its.on_error != "deny"}
+
     async def load_all(self, store: "Store", accounts: Iterable[str], at: datetime) -> dict[str, Snapshot]:
         """The same for many accounts: those that are not remembered are read together."""
         found = {account: self.peek(account, at) for account in accounts}
@@ -180,11 +173,13 @@ class Snapshots:
             finally:
                 self._listening = False
                 self._forget_all()
+                self.broadcast.interrupt()
             await asyncio.sleep(RECONNECT_S)
 
     def _ready(self) -> None:
         self._forget_all()
         self._listening = True
+        self.broadcast.begin_anew()
 
     def _hear(self, channel: str, payload: str) -> None:
         match channel:
@@ -192,13 +187,17 @@ class Snapshots:
                 self._changes += 1
                 self._forget(payload)
                 self.windows.forget(payload)
+                self.broadcast.tell_account(payload)
             case "paygrade_balance":
-                for told in _news.decode(payload):
+                news = _news.decode(payload)
+                for told in news:
                     if told.account in self._loading:
                         self._loading[told.account].told.append(told)
                     self._count(told)
+                self.broadcast.tell_balances(news)
             case "paygrade_catalog":
                 self._forget_all()
+                self.broadcast.tell_catalog(int(payload))
 
     def _count(self, told: Notification) -> None:
         """Take what was told of a balance into the snapshot that is remembered, if it is newer."""
@@ -207,19 +206,8 @@ class Snapshots:
             if not told.slot:
                 self._loading.pop(told.account, None)
             return
-        if not told.slot or told.pool not in found.versions:
+        if not found.take(told):
             self._forget(told.account)
-            return
-        slot, version = found.versions[told.pool]
-        if told.slot != slot:
-            # Late usage of an earlier window changes nothing now; a later window has begun elsewhere.
-            if told.slot > slot:
-                self._forget(told.account)
-            return
-        if told.version > version:
-            balances, from_at = found.snapshot.balances, found.snapshot.segments[0].entitlements[told.pool].from_at
-            balances[told.pool] = counted_balance(balances.get(told.pool), told.used, told.reserved, from_at)
-            found.versions[told.pool] = (slot, told.version)
 
     def _forget(self, account: str) -> None:
         self._snapshots.pop(account, None)

@@ -22,7 +22,8 @@ from paygrade.entitlements.sources import view_of
 from paygrade.entitlements.windows import counting_window
 from paygrade.usage.balances import slot_of
 from paygrade.usage.entries import Key
-from paygrade.usage.meters import Measured, UsageEvent
+from paygrade.usage.events import UsageEvent
+from paygrade.usage.meters import Measured
 from paygrade.values.periods import Period
 
 if TYPE_CHECKING:

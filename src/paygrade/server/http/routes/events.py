@@ -13,7 +13,7 @@ from paygrade.server.http.parameters import flag, instant, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.events import ingest as events
 from paygrade.server.operations.usage import history as usage_reading
-from paygrade.usage.meters import UsageEvent
+from paygrade.usage.events import UsageEvent
 from paygrade.values.errors import Mistake, Refused
 
 

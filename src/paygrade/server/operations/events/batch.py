@@ -13,11 +13,10 @@ from msgspec import Struct
 from paygrade.catalog.model import Catalog
 from paygrade.server.state.windows import AccountWindows, CountingPlan, CountingWindow
 from paygrade.usage.entries import Key
+from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.usage.meters import (
     EventEntry,
     Measured,
-    Refusal,
-    UsageEvent,
     digest,
     measure,
     meters_of,

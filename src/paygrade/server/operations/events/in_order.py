@@ -20,8 +20,9 @@ from paygrade.server.operations.events.batch import Taken
 from paygrade.server.state.windows import CountingWindow, Target
 from paygrade.usage.balances import Row, SlotDetail, parse_slot
 from paygrade.usage.entries import Key, Posting
+from paygrade.usage.events import Refusal
 from paygrade.usage.ledger import slots, spend
-from paygrade.usage.meters import Measured, Read, Refusal, Said, Total, fold, take
+from paygrade.usage.meters import Measured, Read, Said, Total, fold, take
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:

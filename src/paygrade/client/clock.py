@@ -1,0 +1,53 @@
+"""The server's time, as one process knows it: from what was last told, and how the wall clock went on since.
+
+Laws: time is the server's, whatever the machine's clock says; a clock that jumped, a process that slept and a server
+that fell silent are noticed by whoever asks first, not by a thread that may be asleep as well.
+"""
+
+from datetime import UTC, datetime, timedelta
+from math import inf
+
+from paygrade.decisions.following import Beat
+
+SILENCES = 2.5
+"""After so many beats without one, the server is not heard any more."""
+BACK_S = 1.0
+"""A clock that goes back further than this was set, not adjusted."""
+
+
+class ServerClock:
+    """Seconds are those of the wall clock, `time.time()`. What was told holds for instants in `[low, high)`."""
+
+    def __init__(self) -> None:
+        self.low, self.high = inf, -inf
+        self.ahead_s = 0.0
+        """How far the server's clock is ahead."""
+        self.standing: datetime | None = None
+        """The server's time where that does not go on by itself."""
+        self.beat_s = 5.0
+        self._heard_s = -inf
+
+    def hear(self, beat: Beat, now_s: float) -> None:
+        """The server said what time it is."""
+        self.ahead_s = beat.now.timestamp() - now_s
+        self.standing = beat.now if beat.stands_still else None
+        self.hear_something(now_s)
+
+    def hear_something(self, now_s: float) -> None:
+        """The server is there."""
+        self._heard_s = now_s
+        self.low, self.high = now_s - BACK_S, now_s + SILENCES * self.beat_s
+
+    def lose(self) -> None:
+        """The server is not heard any more; its time goes on as it did."""
+        self.low, self.high = inf, -inf
+
+    def now(self, now_s: float) -> datetime:
+        """The server's time."""
+        if self.standing is not None:
+            return self.standing
+        return datetime.fromtimestamp(now_s, UTC) + timedelta(seconds=self.ahead_s)
+
+    def age(self, now_s: float) -> float:
+        """For how many seconds nothing was heard."""
+        return max(0.0, now_s - self._heard_s)

@@ -1,0 +1,403 @@
+"""The connection of one process to the server: what is known, kept current by two threads of its own.
+
+One follows the stream; the other reads accounts that are asked for and sends what is buffered. Both are started by the
+first call that needs them, in whichever process that is.
+
+Laws: there is one stream a process; a fault takes nothing away that is known; no thread, connection, lock or event of a
+parent is used in its fork; whatever waits has a bound, also at exit.
+"""
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from math import inf
+from time import monotonic, time
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from paygrade.client.backoff import Backoff
+from paygrade.client.clock import SILENCES, ServerClock
+from paygrade.client.errors import PaygradeError
+from paygrade.client.events import Event, EventReader
+from paygrade.client.memory import Memory
+from paygrade.client.outbox import BATCH_MAX, GATHER_S, Outbox
+from paygrade.client.transport import Stream, Transport, Unreachable
+from paygrade.decisions.following import Beat, Hello, News, Views
+from paygrade.usage.events import UsageEvent
+
+T = TypeVar("T")
+READ_MAX = 200
+READ_S, SEND_S, EXIT_S, JOIN_S = 5.0, 10.0, 3.0, 0.5
+STARTED_S = 1.0
+
+log = logging.getLogger("paygrade")
+State = Literal["connected", "interrupted", "off"]
+
+
+class Status(Struct, frozen=True):
+    """How things stand. `connected`: changes are heard as they happen; `interrupted`: nothing was heard for `age`
+    seconds; `off`: nothing was asked yet, or it is closed. `since` is in seconds of `time.time()`.
+
+    `buffered` events are not sent yet, for `dropped` there was no room, `rejected` the server did not take.
+    """
+
+    state: State
+    since: float
+    age: float
+    accounts: int
+    buffered: int
+    dropped: int
+    rejected: int
+    detail: str = ""
+
+
+class _Ingested(Struct):
+    rejected: list[Any]  # Any: which one and why
+
+
+class Connection:
+    """`known` are the accounts by key. What is known holds without a further look while the wall clock is in
+    `[low, high)`."""
+
+    def __init__(self, transport: Transport, memory: Memory, events_max: int) -> None:
+        self.memory, self.known = memory, memory.accounts
+        self._transport, self._events_max = transport, events_max
+        self._listeners: list[Callable[[str], None]] = []
+        self._closed = False
+        self._begin()
+        _forked(weakref.WeakMethod(self._forget_parent))
+        _at_exit(weakref.WeakMethod(self.close))
+
+    def _begin(self) -> None:
+        """What no process shares with another."""
+        self.clock = ServerClock()
+        self.low, self.high = inf, -inf
+        self.outbox = Outbox(self._events_max)
+        self.reading_fails = False
+        """Whether the last time an account was to be read, nobody answered."""
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._sending = threading.Lock()
+        self._waiting: dict[str, list[Future[None]]] = {}
+        self._threads: list[threading.Thread] = []
+        self._stream: Stream | None = None
+        self._last_id: str | None = None
+        self._state: tuple[State, float, str] = ("off", time(), "")
+        self._closing = threading.Event()
+        self._send_at_s = inf
+
+    def _forget_parent(self) -> None:
+        """This is a fork, maybe about to become another program: nothing is closed, joined or waited for."""
+        clock = self.clock
+        self._begin()
+        # What time it is holds here as well, and how old what is known has become.
+        self.clock = clock
+        clock.lose()
+        self._transport.forget()
+        self.memory.forget_reading(time())
+
+    # For callers
+
+    def start(self) -> None:
+        """Have the threads run."""
+        if self._threads or self._closed:
+            return
+        with self._lock:
+            if self._threads or self._closed:
+                return
+            started = threading.Event()
+            self._threads = [
+                threading.Thread(target=self._follow_on, args=(started,), name="paygrade-stream", daemon=True),
+                threading.Thread(target=self._work_on, name="paygrade-work", daemon=True),
+            ]
+            for thread in self._threads:
+                thread.start()
+        if not started.wait(STARTED_S):
+            log.error("threads do not run in this process (uWSGI needs --enable-threads): nothing is kept current")
+
+    def ask(self, account: str) -> "Future[None]":
+        """Have the account read anew, after this call. What is given back is done when it was, successfully or not."""
+        self.start()
+        future: Future[None] = Future()
+        with self._changed:
+            if self._closed:
+                future.set_result(None)
+                return future
+            self.memory.want(account)
+            self._waiting.setdefault(account, []).append(future)
+            self._changed.notify_all()
+        return future
+
+    def ask_soon(self, account: str) -> None:
+        """The same, for those who do not wait."""
+        self.start()
+        if account not in self.memory.to_read:
+            with self._changed:
+                self.memory.want(account, anew=False)
+                self._changed.notify_all()
+
+    def post(self, path: str, body: object, kind: type[T], *, timeout_s: float) -> T:
+        """Ask the server. Sent once more where it may not have arrived, so the body has an id that makes it count
+        once. Unreachable; PaygradeError."""
+        self.start()
+        try:
+            return self._transport.post(path, body, kind, timeout_s=timeout_s)
+        except Unreachable:
+            if self.reading_fails:
+                raise
+            return self._transport.post(path, body, kind, timeout_s=timeout_s)
+
+    def put(self, event: UsageEvent) -> bool:
+        """Buffer an event; False: there is no room."""
+        self.start()
+        with self._changed:
+            fits = self.outbox.put(event)
+            is_full = len(self.outbox) >= BATCH_MAX
+            if self._send_at_s == inf or is_full:
+                self._send_at_s = monotonic() + (0 if is_full else GATHER_S)
+                self._changed.notify_all()
+        return fits
+
+    def flush(self, timeout_s: float) -> bool:
+        """Send what is buffered, in the calling thread; whether all of it was sent in time."""
+        until_s = monotonic() + timeout_s
+        while len(self.outbox) and (left_s := until_s - monotonic()) > 0:
+            if not self._sending.acquire(timeout=left_s):
+                break
+            try:
+                self._send(max(0.01, until_s - monotonic()))
+            except Unreachable:
+                self._closing.wait(min(0.05, max(0.0, until_s - monotonic())))
+            except PaygradeError:
+                break
+            finally:
+                self._sending.release()
+        return not len(self.outbox)
+
+    def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def status(self) -> Status:
+        state, since, detail = self._state
+        now_s, outbox = time(), self.outbox
+        if state == "connected" and not self.clock.low <= now_s < self.clock.high:
+            state, detail = "interrupted", "nothing was heard for too long"
+        age = 0.0 if state == "connected" else self.clock.age(now_s)
+        return Status(state, since, age, len(self.known), len(outbox), outbox.dropped, outbox.rejected, detail)
+
+    def close(self, timeout_s: float = EXIT_S) -> None:
+        """Send what is buffered and end the threads. What is known stays, and is stale from now on."""
+        if self._closed:
+            return
+        self._closed = True
+        self.flush(timeout_s)
+        self._closing.set()
+        with self._changed:
+            self._resolve(self._all_waiting())
+            self._changed.notify_all()
+        if self._stream is not None:
+            self._stream.end()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(JOIN_S)
+        self._lose("off", "closed")
+
+    # The stream
+
+    def _follow_on(self, started: threading.Event) -> None:
+        started.set()
+        backoff = Backoff()
+        while not self._closing.is_set():
+            asked_s, detail = None, "the stream ended"
+            try:
+                with self._transport.stream("/v1/stream", self._resuming(), silence_s=self._silence_s()) as stream:
+                    self._stream = stream
+                    self._read(stream, backoff)
+            except Unreachable as error:
+                asked_s, detail = error.retry_after_s, str(error)
+            except PaygradeError as error:
+                detail = error.detail
+            except (msgspec.MsgspecError, ValueError) as error:
+                self._last_id, detail = None, f"the stream cannot be read: {error}"
+            self._stream = None
+            if self._closing.is_set():
+                return
+            self._lose("interrupted", detail)
+            self._closing.wait(backoff.wait_s(asked_s))
+
+    def _read(self, stream: Stream, backoff: Backoff) -> None:
+        reader = EventReader()
+        for part in stream.parts():
+            for event in reader.read(part):
+                self._hear(event, backoff)
+            if self._closing.is_set():
+                return
+
+    def _hear(self, event: Event, backoff: Backoff) -> None:
+        now_s = time()
+        with self._changed:
+            match event.name:
+                case "hello":
+                    hello = _hello.decode(event.data)
+                    self.clock.beat_s = max(0.1, hello.beat_s)
+                    if hello.resumed == "full":
+                        self.memory.want_all(now_s)
+                    self.clock.hear(hello, now_s)
+                    self._state = ("connected", now_s, "")
+                    backoff.succeeded()
+                case "news":
+                    self.memory.hear(_news.decode(event.data), now_s)
+                    self.clock.hear_something(now_s)
+                case "beat":
+                    self.clock.hear(_beat.decode(event.data), now_s)
+                case _:
+                    return  # of a newer server
+            if event.id is not None:
+                self._last_id = event.id
+            self._look()
+            if self.memory.to_read:
+                self._changed.notify_all()
+
+    def _look(self) -> None:
+        """Whether all that is known holds without a further look."""
+        if self.memory.unsure:
+            self.low, self.high = inf, -inf
+        else:
+            self.low, self.high = self.clock.low, self.clock.high
+
+    def _lose(self, state: State, detail: str) -> None:
+        with self._changed:
+            if self._state[0] == "connected":
+                log.warning("%s: %s", state, detail)
+            if self._state[0] != state:
+                self._state = (state, time(), detail)
+            else:
+                self._state = (state, self._state[1], detail)
+            self.clock.lose()
+            self._look()
+
+    def _resuming(self) -> dict[str, str]:
+        headers = {"accept": "text/event-stream"}
+        return headers if self._last_id is None else {**headers, "last-event-id": self._last_id}
+
+    def _silence_s(self) -> float:
+        return SILENCES * self.clock.beat_s
+
+    # Reading and sending
+
+    def _work_on(self) -> None:
+        reading, sending, wait_s = Backoff(), Backoff(), 0.0
+        while not self._closing.is_set():
+            with self._changed:
+                due_s = self._send_at_s - monotonic()
+                if wait_s > 0 or (not self.memory.to_read and due_s > 0):
+                    # A failure is waited out, whatever else is asked for meanwhile: it would fail as well.
+                    self._changed.wait_for(self._closing.is_set, wait_s) if wait_s > 0 else self._changed.wait(
+                        None if due_s == inf else due_s
+                    )
+                asked = self.memory.begin(READ_MAX)
+                # Who asks from now on wants to know more than this reading will tell.
+                waiting = [future for account in asked for future in self._waiting.pop(account, ())]
+                due_s = self._send_at_s - monotonic()
+            if self._closing.is_set():
+                return
+            wait_s = 0.0
+            if asked:
+                wait_s = self._read_accounts(asked, waiting, reading)
+            if due_s <= 0:
+                with self._sending:
+                    wait_s = max(wait_s, self._send_soon(sending))
+
+    def _read_accounts(self, asked: list[str], waiting: "list[Future[None]]", backoff: Backoff) -> float:
+        """Read these; for how long to wait before the next."""
+        try:
+            views = self._transport.post("/v1/snapshots", {"accounts": asked}, Views, timeout_s=READ_S)
+        except (Unreachable, PaygradeError) as error:
+            with self._changed:
+                self.reading_fails = True
+                self.memory.give_up(asked, time())
+                self._look()
+                # Everyone is answered by what is known: nobody waits to learn the same again.
+                self._resolve([*waiting, *self._all_waiting()])
+            return backoff.wait_s(error.retry_after_s if isinstance(error, Unreachable) else None)
+        backoff.succeeded()
+        with self._changed:
+            self.reading_fails = False
+            if self._state[0] == "off":
+                self.clock.hear(views, time())
+                self.clock.lose()
+            changed = self.memory.take(asked, views)
+            self._look()
+            self._resolve(waiting)
+        for account in changed:
+            for listener in tuple(self._listeners):
+                try:
+                    listener(account)
+                except Exception:  # whatever a listener does, the others are called, and accounts are read
+                    log.exception("a listener failed for `%s`", account)
+        return 0.0
+
+    def _all_waiting(self) -> "list[Future[None]]":
+        found = [future for futures in self._waiting.values() for future in futures]
+        self._waiting.clear()
+        return found
+
+    def _resolve(self, futures: "list[Future[None]]") -> None:
+        for future in futures:
+            # Whoever asked may have given up, which cancels it.
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
+
+    def _send_soon(self, backoff: Backoff) -> float:
+        """Send one batch; for how long to wait before the next try."""
+        try:
+            self._send(SEND_S)
+        except (Unreachable, PaygradeError) as error:
+            log.warning("%d usage events wait to be sent: %s", len(self.outbox), error)
+            return backoff.wait_s(error.retry_after_s if isinstance(error, Unreachable) else None)
+        backoff.succeeded()
+        return 0.0
+
+    def _send(self, timeout_s: float) -> None:
+        """Send one batch, in whoever holds `_sending`. Unreachable; PaygradeError."""
+        body, count = self.outbox.next()
+        if count:
+            told = self._transport.send("/v1/events", body, _Ingested, timeout_s=timeout_s)
+            for refusal in told.rejected:
+                log.error("a usage event was not taken: %s", refusal)
+            self.outbox.sent(count, len(told.rejected))
+        with self._changed:
+            self._send_at_s = monotonic() + GATHER_S if len(self.outbox) else inf
+            if len(self.outbox) >= BATCH_MAX:
+                self._send_at_s = monotonic()
+
+
+_hello, _news, _beat = msgspec.json.Decoder(Hello), msgspec.json.Decoder(News), msgspec.json.Decoder(Beat)
+
+
+def _forked(forget: "weakref.WeakMethod[Callable[[], None]]") -> None:
+    """Hooks cannot be unregistered, so they hold on to nothing."""
+
+    def in_child() -> None:
+        found = forget()
+        if found is not None:
+            found()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=in_child)
+
+
+def _at_exit(close: "weakref.WeakMethod[Callable[[], None]]") -> None:
+    def at_exit() -> None:
+        found = close()
+        if found is not None:
+            found()
+
+    atexit.register(at_exit)

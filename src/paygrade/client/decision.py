@@ -1,0 +1,25 @@
+"""A decision as the SDK gives it."""
+
+from paygrade.decisions import decide
+from paygrade.decisions.message import message
+
+
+class Decision(decide.Decision, frozen=True, gc=False):
+    """The answer for `quantity` more units of `feature`; truthy when allowed.
+
+    `stale`: it could not be asked whether this still holds; `age` is then for how many seconds, infinitely many where
+    nothing was ever known of the account. `counted`: the server counted it in the transaction of this answer.
+    """
+
+    age: float = 0.0
+    counted: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether no other process can have counted more meanwhile."""
+        return not self.stale and (self.counted or self.limit is None)
+
+    @property
+    def message(self) -> str:
+        """Who can or can't use what, and why, in one plain sentence."""
+        return message(self)

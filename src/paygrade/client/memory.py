@@ -1,0 +1,122 @@
+"""What one process knows of accounts: taken in from what it read and what it is told. No socket, no clock, no lock.
+
+Laws: a fault never takes away what is known; what was told while an account was being read is not lost; an answer
+that is older than what was told is asked for again; what is known has a bound.
+"""
+
+from collections.abc import Collection
+
+from msgspec import Struct
+
+from paygrade.catalog.model import OnError
+from paygrade.decisions.following import News, Notification, Remembered, Views, versions_of
+
+
+class _Reading(Struct):
+    """An account being read: what was told of it meanwhile, and whether it has to be read once more."""
+
+    told: list[Notification]
+    again: bool = False
+
+
+class Memory:
+    """The accounts known, at most `accounts_max`: those known longest are forgotten first."""
+
+    def __init__(self, accounts_max: int) -> None:
+        self._accounts_max = accounts_max
+        self.accounts: dict[str, Remembered] = {}
+        self.on_error: dict[str, OnError] = {}
+        self.to_read: dict[str, None] = {}
+        """Accounts to be read, in the order they were asked for."""
+        self.unsure: dict[str, float] = {}
+        """Accounts of which it is not known what was missed, and since when, in seconds of the wall clock."""
+        self._reading: dict[str, _Reading] = {}
+        self._catalog = 0
+
+    def want(self, account: str, *, anew: bool = True) -> None:
+        """Have it read. Unless `anew`, a reading that is under way will do."""
+        if anew or account not in self._reading:
+            self._read_again(account)
+
+    def want_all(self, now_s: float) -> None:
+        """Have everything read anew: it is not known what was missed."""
+        for account in self.accounts:
+            self._read_again(account)
+            self.unsure.setdefault(account, now_s)
+        for reading in self._reading.values():
+            reading.again = True
+
+    def hear(self, news: News, now_s: float) -> None:
+        """Take in what changed."""
+        for account in news.accounts:
+            if account in self.accounts or account in self._reading:
+                self._read_again(account)
+        for told in news.balances:
+            reading = self._reading.get(told.account)
+            if reading is not None:
+                reading.told.append(told)
+            found = self.accounts.get(told.account)
+            if found is not None and not found.take(told):
+                self._read_again(told.account)
+        if news.catalog is not None:
+            self._catalog = max(self._catalog, news.catalog)
+            self.want_all(now_s)
+
+    def begin(self, at_most: int) -> list[str]:
+        """The accounts to be read now; `take` or `give_up` ends it."""
+        some = list(self.to_read)[:at_most]
+        for account in some:
+            del self.to_read[account]
+            self._reading[account] = _Reading([])
+        return some
+
+    def take(self, asked: Collection[str], views: Views) -> list[str]:
+        """Take in what was read; the accounts that are different now."""
+        self.on_error = dict(views.on_error)
+        changed = []
+        for made in views.accounts:
+            account = made.snapshot.account
+            reading = self._reading.pop(account, None) or _Reading([])
+            known = self.accounts.get(account)
+            # Another process may have read what was published a moment ago not yet.
+            is_old = versions_of(made.snapshot.version)[0] < self._catalog
+            missed = [told for told in reading.told if not made.take(told)]
+            if missed or reading.again or is_old:
+                self.to_read[account] = None
+            if known is None or known.snapshot.version != made.snapshot.version:
+                changed.append(account)
+            if account not in self.to_read:
+                self.unsure.pop(account, None)
+            self._keep(account, made)
+        for account in asked:
+            if self._reading.pop(account, None) is not None:
+                self.to_read[account] = None
+        return changed
+
+    def give_up(self, asked: Collection[str], now_s: float) -> None:
+        """They could not be read: they are asked for again with the next."""
+        for account in asked:
+            if self._reading.pop(account, None) is not None:
+                self.to_read[account] = None
+            if account in self.accounts:
+                self.unsure.setdefault(account, now_s)
+
+    def forget_reading(self, now_s: float) -> None:
+        """Whoever was reading is gone, with all that was told meanwhile."""
+        self._reading.clear()
+        self.want_all(now_s)
+
+    def _read_again(self, account: str) -> None:
+        reading = self._reading.get(account)
+        if reading is not None:
+            reading.again = True
+        else:
+            self.to_read[account] = None
+
+    def _keep(self, account: str, made: Remembered) -> None:
+        if account not in self.accounts and len(self.accounts) >= self._accounts_max:
+            forgotten = next(iter(self.accounts))
+            del self.accounts[forgotten]
+            self.unsure.pop(forgotten, None)
+            self.to_read.pop(forgotten, None)
+        self.accounts[account] = made

@@ -1,0 +1,321 @@
+"""The SDK: one object that knows what accounts may do, and answers in the caller's own process.
+
+Laws: a decision on a known account needs no I/O; inside a running event loop nothing here waits; a fault takes nothing
+away that is known, and is said; no thread, connection or event of a parent is used in its fork; whatever waits has a
+bound, also at exit.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import wait
+from datetime import UTC, datetime
+from math import inf
+from time import time
+from time import time as now
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from paygrade.catalog.model import OnError
+from paygrade.client.connection import EXIT_S, SEND_S, Connection, Status
+from paygrade.client.decision import Decision
+from paygrade.client.errors import PaygradeError
+from paygrade.client.memory import Memory
+from paygrade.client.transport import Transport, Unreachable
+from paygrade.decisions.decide import decide, decide_unsure
+from paygrade.decisions.following import Remembered, versions_of
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.usage.events import UsageEvent
+
+URL = "http://127.0.0.1:4710"
+ACCOUNTS_MAX, EVENTS_MAX = 100_000, 100_000
+Properties = Mapping[str, str | int | bool]
+
+
+class _Used(Struct):
+    decision: Decision
+    consumed: bool
+    replayed: bool = False
+
+
+class Paygrade:
+    """What accounts may do, known here and kept current by the server's stream.
+
+    `url` and `api_key`: where the server is and what is shown there (`PAYGRADE_URL`, `PAYGRADE_API_KEY`). `timeout_s`:
+    how long `check` waits for an account that is not known yet, outside of an event loop, and `acheck` anywhere.
+    `on_error`: what a feature answers while nobody can be asked, instead of what the catalog says. `prefetch`: accounts
+    to be known from the start. Nothing is connected before the first call. Raises PaygradeError `invalid_settings`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = 1.0,
+        on_error: Mapping[str, OnError] | None = None,
+        prefetch: Iterable[str] = (),
+        accounts_max: int = ACCOUNTS_MAX,
+        events_max: int = EVENTS_MAX,
+    ) -> None:
+        url = url or os.environ.get("PAYGRADE_URL") or URL
+        key = api_key or os.environ.get("PAYGRADE_API_KEY") or ""
+        if not url.startswith(("http://", "https://")):
+            raise PaygradeError("invalid_settings", f"`{url}` is not an address; write for example `{URL}`")
+        if not key or not key.isascii() or not key.isprintable():
+            raise PaygradeError("invalid_settings", "there is no API key; pass `api_key` or set PAYGRADE_API_KEY")
+        self._timeout_s = timeout_s
+        self._on_error = dict(on_error or {})
+        self._connection = Connection(Transport(url, key), Memory(accounts_max), events_max)
+        self._known = self._connection.known
+        for account in prefetch:
+            self._connection.memory.want(account)
+
+    # Decisions
+
+    def check(
+        self,
+        account: str,
+        feature: str,
+        quantity: int = 1,
+        *,
+        member: str | None = None,
+        properties: Properties | None = None,
+        at_least: str | None = None,
+    ) -> Decision:
+        """May the account use `quantity` more units of `feature`, now, and why?
+
+        Answered from what is known here. An account that is not known is read, which outside of an event loop is
+        waited for up to `timeout_s`; inside of one the feature's failure mode answers, and the account is read in the
+        background (`acheck` waits). `at_least`: the `version` that a write answered with; what is older is read anew.
+        """
+        found, now_s, its = self._known.get(account), time(), self._connection
+        if found is not None and its.low <= now_s < its.high and at_least is None:
+            clock = its.clock
+            at = clock.standing or datetime.fromtimestamp(now_s + clock.ahead_s, UTC)
+            decision: Decision = decide(  # type: ignore[assignment]  # made as this kind
+                found.snapshot, feature, quantity, at, member=member, properties=properties, kind=Decision
+            )
+            if not decision.stale:
+                return decision
+        if self._is_short_of(account, at_least, now_s):
+            self._read(account)
+        return self._decide(account, feature, quantity, member, properties)
+
+    async def acheck(
+        self,
+        account: str,
+        feature: str,
+        quantity: int = 1,
+        *,
+        member: str | None = None,
+        properties: Properties | None = None,
+        at_least: str | None = None,
+    ) -> Decision:
+        """The same, and waits up to `timeout_s` for an account that is not known yet, without holding the loop."""
+        if self._is_short_of(account, at_least, time()):
+            asked = asyncio.wrap_future(self._connection.ask(account))
+            await asyncio.wait({asked}, timeout=self._timeout_s)
+        return self._decide(account, feature, quantity, member, properties)
+
+    def decisions(self, account: str, *, member: str | None = None) -> dict[str, Decision]:
+        """The decision on one more unit of every feature; empty for an account that is not known."""
+        snapshot = self.snapshot(account)
+        if snapshot is None:
+            return {}
+        keys = entitlements_at(snapshot, self._connection.clock.now(time())) or snapshot.segments[-1].entitlements
+        return {key: self._decide(account, key, 1, member, None) for key in keys}
+
+    def snapshot(self, account: str) -> Snapshot | None:
+        """What is known of the account, with the dates it changes at; None: nothing yet. Waits as `check` does."""
+        if self._is_short_of(account, None, time()):
+            self._read(account)
+        found = self._known.get(account)
+        return found.snapshot if found is not None else None
+
+    def prefetch(self, accounts: Iterable[str], *, timeout_s: float | None = None) -> bool:
+        """Have these accounts known before they are asked about; whether they all are. Does not wait inside a running
+        event loop."""
+        missing = [account for account in dict.fromkeys(accounts) if account not in self._known]
+        asked = [self._connection.ask(account) for account in missing]
+        if not _in_loop():
+            wait(asked, self._timeout_s if timeout_s is None else timeout_s)
+        return all(account in self._known for account in missing)
+
+    # Usage
+
+    def consume(
+        self,
+        account: str,
+        feature: str,
+        quantity: int = 1,
+        *,
+        id: str | None = None,
+        member: str | None = None,
+        properties: Properties | None = None,
+    ) -> Decision:
+        """Use `quantity` units if that is allowed: decided and counted in one step, never over a hard limit.
+
+        `id` makes it count once however often it is asked; without one, each call counts. When the server does not
+        answer, the feature's failure mode does, and what it lets through is reported later under the same id. Raises
+        PaygradeError. Waits for the server: inside an event loop use `aconsume`.
+        """
+        id = id or uuid4().hex
+        body = {"account": account, "feature": feature, "quantity": quantity, "id": id,
+                "member": member, "properties": properties}  # fmt: skip
+        try:
+            used = self._connection.post("/v1/consume", body, _Used, timeout_s=self._timeout_s)
+        except Unreachable:
+            decision = self._unsure(account, feature, quantity, member, properties)
+            if decision.allowed and quantity:
+                self.track(account, feature, quantity, id=id, member=member, properties=properties)
+            return decision
+        return replace(used.decision, counted=True)
+
+    async def aconsume(
+        self,
+        account: str,
+        feature: str,
+        quantity: int = 1,
+        *,
+        id: str | None = None,
+        member: str | None = None,
+        properties: Properties | None = None,
+    ) -> Decision:
+        """The same, without holding the loop."""
+        return await asyncio.to_thread(
+            self.consume, account, feature, quantity, id=id, member=member, properties=properties
+        )
+
+    def track(
+        self,
+        account: str,
+        feature: str | None = None,
+        quantity: int | None = None,
+        *,
+        event: str | None = None,
+        id: str | None = None,
+        time: datetime | None = None,
+        member: str | None = None,
+        properties: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Report usage that happened: kept here and sent in batches, counted once each, over a limit too.
+
+        Names a `feature` or an `event`, as meters do. False: too much is waiting already, and this is not reported.
+        Raises PaygradeError `invalid_event`. Any: plain JSON.
+        """
+        if (feature is None) == (event is None):
+            raise PaygradeError("invalid_event", "say `feature` or `event`, and not both")
+        if time is not None and time.tzinfo is None:
+            raise PaygradeError("invalid_event", f"`time` has no time zone; write it with one, as {datetime.now(UTC)}")
+        told = UsageEvent(
+            id=id or uuid4().hex, account=account, feature=feature, event=event, quantity=quantity,
+            time=time or self._connection.clock.now(now()), member=member, properties=dict(properties or {}),
+        )  # fmt: skip
+        try:
+            msgspec.convert(msgspec.to_builtins(told), UsageEvent)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise PaygradeError("invalid_event", str(error)) from None
+        return self._connection.put(told)
+
+    def flush(self, timeout_s: float = SEND_S) -> bool:
+        """Send what is buffered; whether all of it was sent in time."""
+        return self._connection.flush(timeout_s)
+
+    # How things stand
+
+    def status(self) -> Status:
+        """Whether changes are heard, since when, and what is waiting to be sent."""
+        return self._connection.status()
+
+    def on_change(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call `listener` with an account when what it may do has changed, from a thread of ours; gives back what ends
+        that."""
+        return self._connection.listen(listener)
+
+    def close(self, timeout_s: float = EXIT_S) -> None:
+        """Send what is buffered and end the threads, within `timeout_s`. What is known stays, and is stale."""
+        self._connection.close(timeout_s)
+
+    def __enter__(self) -> "Paygrade":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Deciding when something is unusual
+
+    def _is_short_of(self, account: str, at_least: str | None, now_s: float) -> bool:
+        """Whether the account should be read before it is decided on: not where that has just failed."""
+        its, found = self._connection, self._known.get(account)
+        its.start()
+        if its.reading_fails:
+            return False
+        if found is None or (at_least is not None and not _reaches(found, at_least)):
+            return True
+        return its.clock.now(now_s) >= found.snapshot.until
+
+    def _decide(
+        self, account: str, feature: str, quantity: int, member: str | None, properties: Properties | None
+    ) -> Decision:
+        its, found, now_s = self._connection, self._known.get(account), time()
+        if found is None or not its.clock.low <= now_s < its.clock.high or account in its.memory.unsure:
+            if found is None:
+                its.ask_soon(account)
+            return self._unsure(account, feature, quantity, member, properties)
+        at = its.clock.now(now_s)
+        decision: Decision = decide(  # type: ignore[assignment]  # made as this kind
+            found.snapshot, feature, quantity, at, member=member, properties=properties, kind=Decision
+        )
+        if decision.stale:
+            its.ask_soon(account)
+        return decision
+
+    def _unsure(
+        self, account: str, feature: str, quantity: int, member: str | None, properties: Properties | None
+    ) -> Decision:
+        """What is decided while nobody can be asked: by what was last known, and the feature's failure mode."""
+        its, found, now_s = self._connection, self._known.get(account), time()
+        on_error = self._on_error.get(feature) or its.memory.on_error.get(feature, "deny")
+        at = its.clock.now(now_s)
+        if found is None:
+            return Decision(
+                on_error == "allow", "stale", account, feature, quantity, None, None, None, None, False, None, None,
+                None, (), at, "", True, age=inf,
+            )  # fmt: skip
+        decision: Decision = decide_unsure(  # type: ignore[assignment]  # made as this kind
+            found.snapshot, feature, quantity, at, on_error=on_error, member=member, properties=properties,
+            kind=Decision,
+        )  # fmt: skip
+        since_s = its.memory.unsure.get(account)
+        age = its.clock.age(now_s) if since_s is None else max(0.0, now_s - since_s)
+        return replace(decision, age=age)
+
+    def _read(self, account: str) -> None:
+        """Have the account read, and wait for it where that is allowed."""
+        asked = self._connection.ask(account)
+        if not _in_loop():
+            wait((asked,), self._timeout_s)
+
+
+def _reaches(found: Remembered, version: str) -> bool:
+    """Whether what is known is at least of this version."""
+    try:
+        wanted = versions_of(version)
+    except ValueError:
+        detail = f"`{version}` is not a version; pass the `version` a write answered with, for example `7.12`"
+        raise PaygradeError("invalid_version", detail) from None
+    return all(mine >= theirs for mine, theirs in zip(versions_of(found.snapshot.version), wanted, strict=True))
+
+
+def _in_loop() -> bool:
+    """Whether this is called from inside a running event loop, which must not wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""Memory: whatever is told and read in which order, in the end it knows what the server knows."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paygrade.client.memory import Memory
+from paygrade.decisions.following import News, Notification, Remembered, Views
+from paygrade.decisions.snapshots import Snapshot
+from paygrade.entitlements.model import Entitlement, Segment
+from paygrade.usage.balances import Balance
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+SLOT = "2026-11-01T00:00:00Z"
+ACCOUNTS = ("a", "b")
+
+
+class Server:
+    """What it knows, and what it tells whoever follows it."""
+
+    def __init__(self) -> None:
+        self.catalog = 1
+        self.accounts = dict.fromkeys(ACCOUNTS, 1)
+        self.used = dict.fromkeys(ACCOUNTS, (0, 0))
+        """How much, and its version."""
+        self.news: list[News] = []
+
+    def change(self, account: str) -> None:
+        self.accounts[account] += 1
+        self.news.append(News(accounts=(account,)))
+
+    def count(self, account: str) -> None:
+        used, version = self.used[account]
+        self.used[account] = (used + 1, version + 1)
+        told = Notification(account, "calls", SLOT, used + 1, 0, version + 1)
+        self.news.append(News(balances=(told,)))
+
+    def publish(self) -> None:
+        self.catalog += 1
+        self.news.append(News(catalog=self.catalog))
+
+    def read(self, accounts: list[str], *, catalog: int | None = None) -> Views:
+        return Views(now=AT, accounts=tuple(self._one(account, catalog or self.catalog) for account in accounts))
+
+    def _one(self, account: str, catalog: int) -> Remembered:
+        its = Entitlement("calls", "metered", granted=True, reason="plan", limit=10, from_at=AT)
+        used, version = self.used[account]
+        until = AT + timedelta(days=30)
+        snapshot = Snapshot(
+            account,
+            f"{catalog}.{self.accounts[account]}",
+            AT,
+            until,
+            (Segment(AT, until, {"calls": its}),),
+            {"calls": Balance(used, 0, AT)} if version else {},
+        )
+        return Remembered(snapshot, {"calls": (SLOT, version)})
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["change", "count", "want"]), st.sampled_from(ACCOUNTS)),
+        st.tuples(
+            st.sampled_from(["publish", "hear", "begin", "take", "take an old one", "fail", "lose"]), st.just("")
+        ),
+    ),
+    max_size=40,
+)
+
+
+@given(steps=STEPS)
+def test_in_the_end_it_knows_what_the_server_knows(steps: list[tuple[str, str]]) -> None:
+    server, memory, heard = Server(), Memory(10), 0
+    under_way: list[tuple[list[str], Views]] = []
+    for account in ACCOUNTS:
+        memory.want(account)
+    for step, account in steps:
+        match step:
+            case "change":
+                server.change(account)
+            case "count":
+                server.count(account)
+            case "publish":
+                server.publish()
+            case "want":
+                memory.want(account)
+            case "hear" if heard < len(server.news):
+                memory.hear(server.news[heard], 0.0)
+                heard += 1
+            case "begin" if not under_way:
+                asked = memory.begin(10)
+                under_way.append((asked, server.read(asked)))
+            case "take" if under_way:
+                memory.take(*under_way.pop())
+            case "take an old one" if under_way and server.catalog > 1:
+                # Read at a server that has not heard of the catalog.
+                asked, _ = under_way.pop()
+                memory.take(asked, server.read(asked, catalog=server.catalog - 1))
+            case "fail" if under_way:
+                memory.give_up(under_way.pop()[0], 1.0)
+            case "lose":
+                heard = len(server.news)
+                memory.want_all(2.0)
+    while heard < len(server.news):
+        memory.hear(server.news[heard], 0.0)
+        heard += 1
+    for asked, views in under_way:
+        memory.take(asked, views)
+    for _ in range(5):
+        asked = memory.begin(10)
+        memory.take(asked, server.read(asked))
+    assert not memory.to_read
+    assert not memory.unsure
+    wanted = {account: server.read([account]).accounts[0] for account in ACCOUNTS}
+    assert memory.accounts == wanted
+
+
+def test_what_is_known_has_a_bound() -> None:
+    server, memory = Server(), Memory(1)
+    for account in ACCOUNTS:
+        memory.want(account)
+    memory.take(asked := memory.begin(10), server.read(asked))
+    assert list(memory.accounts) == ["b"]
