@@ -243,6 +243,10 @@ class Connection:
     def _hear(self, event: Event, backoff: Backoff) -> None:
         now_s = time()
         with self._changed:
+            connected = self._state[0] == "connected"
+            if connected and not self.clock.low <= now_s < self.clock.high:
+                # This process slept, or its clock jumped: what is read now was sent long ago.
+                raise Unreachable("nothing was heard for too long")
             match event.name:
                 case "hello":
                     hello = _hello.decode(event.data)
@@ -253,9 +257,11 @@ class Connection:
                     self._state = ("connected", now_s, "")
                     backoff.succeeded()
                 case "news":
-                    self.memory.hear(_news.decode(event.data), now_s)
-                    self.clock.hear_something(now_s)
-                case "beat":
+                    # What was missed comes before the hello that says that all of it is here.
+                    self.memory.hear(_news.decode(event.data), now_s, late=not connected)
+                    if connected:
+                        self.clock.hear_something(now_s)
+                case "beat" if connected:
                     self.clock.hear(_beat.decode(event.data), now_s)
                 case _:
                     return  # of a newer server

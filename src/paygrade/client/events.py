@@ -22,7 +22,8 @@ class EventReader:
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        self._name, self._data, self._id = "message", bytearray(), None
+        self._name, self._data = "message", bytearray()
+        self._id: str | None = None
 
     def read(self, more: bytes) -> list[Event]:
         """The events that are complete by now. ValueError where a line has no end."""

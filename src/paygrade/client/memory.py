@@ -46,11 +46,14 @@ class Memory:
         for reading in self._reading.values():
             reading.again = True
 
-    def hear(self, news: News, now_s: float) -> None:
-        """Take in what changed."""
+    def hear(self, news: News, now_s: float, *, late: bool = False) -> None:
+        """Take in what changed. What is `late` was missed when it happened: what it is about is unsure until it was
+        read, while of what changes right now the last view counts for the moment that takes."""
         for account in news.accounts:
             if account in self.accounts or account in self._reading:
                 self._read_again(account)
+                if late and account in self.accounts:
+                    self.unsure.setdefault(account, now_s)
         for told in news.balances:
             reading = self._reading.get(told.account)
             if reading is not None:

@@ -4,6 +4,9 @@ Laws: what was sent and may have arrived is sent again only under the id that ma
 than said; no connection survives a fork.
 """
 
+# What a connection would import when it is made: a thread that did so while another one forks would leave the module's
+# lock held in the fork, for ever.
+import encodings.idna  # noqa: F401
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager

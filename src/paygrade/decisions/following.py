@@ -64,8 +64,8 @@ class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Hello(Beat, frozen=True, kw_only=True):
-    """How a stream begins. `resumed`: `none` and nothing was missed, `changes` and they follow, or `full`: read all
-    that is held anew. A beat comes every `beat_s` seconds."""
+    """How a stream begins. `resumed`: `none` and nothing was missed, `changes` and they came before this, or
+    `full`: read all that is held anew. A beat comes every `beat_s` seconds."""
 
     resumed: Literal["full", "changes", "none"]
     beat_s: float

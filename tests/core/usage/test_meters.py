@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from paygrade.catalog.model import Aggregate, MeteredFeature
+from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.usage.meters import (
     Measured,
     Meters,
-    Refusal,
     Said,
     Total,
-    UsageEvent,
     digest,
     fold,
     measure,

@@ -163,6 +163,7 @@ def create_app(
     commits = GroupCommit(store, snapshots, clock)
     store.hear_own(announcer(metrics))
     clock.hear_moves(snapshots.broadcast.tell_time)
+    metrics.streams.set_function(lambda: snapshots.broadcast.followers)
     tasks: dict[str, asyncio.Task[None]] = {}
 
     async def ready() -> tuple[str, ...]:

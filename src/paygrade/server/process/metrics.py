@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -91,6 +91,7 @@ class Metrics:
         self.plan_changes = Counter(
             "paygrade_plan_changes", "Plan changes, by how they ended.", ["state", "source"], registry=self.registry
         )
+        self.streams = Gauge("paygrade_streams", "Streams that are followed now.", registry=self.registry)
         self.alerts = Counter("paygrade_alerts", "Thresholds passed.", ["what"], registry=self.registry)
 
         self.usage_events = Counter(

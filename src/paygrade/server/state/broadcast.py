@@ -53,13 +53,21 @@ class Follower:
             self._woken.clear()
             # The event stays set however the wait ends, so nothing is lost with a wait that is given up.
             waiting = asyncio.ensure_future(self._woken.wait())
-            await asyncio.wait({waiting}, timeout=patience_s)
-            waiting.cancel()
+            try:
+                await asyncio.wait({waiting}, timeout=patience_s)
+            finally:
+                waiting.cancel()
         if self._waiting:
             return self._waiting.popleft()
         if self._ended:
             raise EOFError
         return None
+
+    def missed(self) -> list[bytes]:
+        """What is waiting now, all at once."""
+        found = [body for body, _ in self._waiting]
+        self._waiting.clear()
+        return found
 
     def take(self, piece: _Piece) -> None:
         news = piece.news if self._accounts is None else _of(self._accounts, piece.news)

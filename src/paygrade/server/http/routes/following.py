@@ -55,10 +55,10 @@ async def stream(
 ) -> Stream:
     """Follow changes.
 
-    Server-sent events, for as long as the connection lasts: `hello` (whether anything was missed), `news` (accounts to
-    be read anew, counts of balances, a new catalog), `beat` with the server's time every few seconds. Where accounts
-    are named, `views` shows each of them as it is now and whenever it has changed. With `Last-Event-ID` it goes on
-    after that event. Refused `invalid_key`, `invalid_query`. Unavailable `too_many_streams`.
+    Server-sent events, for as long as the connection lasts: `news` (accounts to be read anew, counts of balances, a new
+    catalog), `beat` with the server's time every few seconds. With `Last-Event-ID` it goes on after that event: what
+    was missed comes first, then `hello`. Where accounts are named, `views` shows each of them as it is now and whenever
+    it has changed. Refused `invalid_key`, `invalid_query`. Unavailable `too_many_streams`.
     """
     named = None
     if accounts is not None and accounts != "all":
@@ -76,9 +76,12 @@ async def _events(
 ) -> AsyncIterator[bytes]:
     broadcast = context.snapshots.broadcast
     try:
+        # Who hears `hello` has all that was missed.
+        for body in follower.missed():
+            yield body
         now, still = context.clock.now(), context.clock.stands_still
         hello = Hello(now=now, stands_still=still, resumed=resumed, beat_s=BEAT_S)
-        # Only who missed nothing keeps its place: the others are told where they stand by the news that follows.
+        # Who goes on keeps its place, or has it from what was missed.
         at = broadcast.position() if resumed == "full" else None
         yield b"retry: %d\n" % RETRY_MS + event("hello", _encode(hello), id=at)
         if named is not None:
