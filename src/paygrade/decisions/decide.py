@@ -73,10 +73,13 @@ def decide(
         if at >= segment.until:
             segment, stale = _segment_at(snapshot, at), at >= snapshot.until
         entitlement = segment.entitlements[feature]
-        balance = snapshot.balances.get(feature) if snapshot.balances else None
+        allowed, limit = entitlement.granted, entitlement.limit
+        # Nothing is counted of what is had without a limit.
+        balance = snapshot.balances.get(feature) if limit is not None or not allowed else None
     except (IndexError, KeyError):
         entitlement, balance, stale = _UNKNOWN[snapshot.known], None, at >= snapshot.until
-    allowed, reason, limit = entitlement.granted, entitlement.reason, entitlement.limit
+        allowed, limit = False, None
+    reason = entitlement.reason
     unlimited, resets_at = entitlement.unlimited, entitlement.resets_at
     used: int | None = None
     reserved: int | None = None

@@ -47,9 +47,14 @@ class DecisionView(Decision, frozen=True, gc=False):
 
 def shown(decision: Decision, *, counted: bool) -> DecisionView:
     """The decision with its words. `counted`: in a transaction that holds as long as the answer is true."""
-    exact = not decision.stale and (counted or decision.limit is None)
+    exact = is_exact(decision, counted=counted)
     fields: tuple[Any, ...] = (*structs.astuple(decision), message(decision), exact)  # Any: of every type
     return DecisionView(*fields)
+
+
+def is_exact(decision: Decision, *, counted: bool) -> bool:
+    """Whether no other process can have counted more meanwhile."""
+    return not decision.stale and (counted or decision.limit is None)
 
 
 def message(decision: Decision) -> str:
@@ -65,7 +70,7 @@ def _why(decision: Decision) -> str:
     if decision.reason == "insufficient_credit":
         left = decision.remaining or 0
         return f"the credits left cover only {left}" if 0 < left < decision.quantity else "not enough credits are left"
-    return _WHY[decision.reason].format(plan=decision.plan or "the plan")
+    return _WHY[decision.reason].replace("{plan}", decision.plan or "the plan")
 
 
 def _in_use(decision: Decision) -> str:

@@ -12,7 +12,7 @@ PAGE_MAX = 500
 
 def on_wire(count: int) -> int:
     """A count as JSON readers can hold it: what is more is shown as the most there is. The ledger keeps it exact."""
-    return max(-QUANTITY_MAX, min(count, QUANTITY_MAX))
+    return count if -QUANTITY_MAX <= count <= QUANTITY_MAX else QUANTITY_MAX if count > 0 else -QUANTITY_MAX
 
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*")

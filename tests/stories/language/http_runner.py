@@ -16,6 +16,7 @@ import httpx2
 import msgspec
 import stripe
 
+from paygrade import Paygrade
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Pin, Profile
 from paygrade.decisions.decide import Decision
 from paygrade.server.process.settings import Settings
@@ -31,13 +32,15 @@ from stories.language.product_phrases import Refusal, Request, Told
 from stories.language.provider_phrases import Declined, Json, Provider
 from stories.language.runner import Answer, play
 from stories.language.units_over_http import message, told
-from support.server_process import Api, serving
+from support.server_process import KEY, Api, serving
 
 SETTLE_S = 30.0
 LOOK_S = 0.04
 AT_ONCE = 16
 HELD_BACK_MS = 60_000
 """Longer than anybody waits; what is held back comes when it is asked for."""
+SDK_S = 10.0
+"""Longer than the SDK takes to hear of anything."""
 WEATHER: dict[str, Json] = {
     "calm": {},
     "doubled": {"duplicate": 1.0},
@@ -52,10 +55,11 @@ def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
         simulator.running(start=story.moments[0].at) as provider,
         serving(_settings(provider, database_url), database_url, catalog=False) as api,
         httpx2.Client(base_url=f"{provider.url}/_simulator", trust_env=False, timeout=60, verify=False) as control,
+        Paygrade(api.url, KEY, timeout_s=SDK_S) as sdk,
     ):
         _sent(control.post("/webhooks", json={"url": f"{api.url}/webhooks/stripe"}))
         _sent(api.put("/v1/catalog", content=story.catalog_text, headers={"Content-Type": "application/yaml"}))
-        answers = play(story, HttpWorld(story, api, control, provider))
+        answers = play(story, HttpWorld(story, api, control, provider, sdk))
         _ask_again(story, answers, api)
         return answers
 
@@ -92,10 +96,12 @@ class _Explanation(msgspec.Struct):
 
 
 class HttpWorld:
-    """A server and a simulator, as seen over HTTP."""
+    """A server and a simulator, as seen over HTTP; whatever is decided there, the SDK decides alike."""
 
-    def __init__(self, story: Story, api: Api, control: httpx2.Client, provider: simulator.Running) -> None:
-        self._api = api
+    def __init__(
+        self, story: Story, api: Api, control: httpx2.Client, provider: simulator.Running, sdk: Paygrade
+    ) -> None:
+        self._api, self._sdk = api, sdk
         self._control = control
         self._stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
         self.provider = Provider(self._request, self._set_dashboard, self._authenticate, story.catalog)
@@ -182,7 +188,22 @@ class HttpWorld:
             "properties": expected.properties,
         }
         answer = _sent(self._api.post("/v1/check", json=asked))
-        return msgspec.json.decode(answer.content, type=Decision)
+        decision = msgspec.json.decode(answer.content, type=Decision)
+        self._decide_in_process(decision, expected)
+        return decision
+
+    def _decide_in_process(self, decision: Decision, expected: DecisionExpected) -> None:
+        """The SDK hears of the same counts and the same time a moment later, and then says the same."""
+        wanted, give_up_at = _said(decision), time.monotonic() + SDK_S
+        while True:
+            mine = self._sdk.check(
+                decision.account, decision.feature, decision.quantity, member=expected.member,
+                properties=expected.properties, at_least=decision.version,
+            )  # fmt: skip
+            if not mine.stale and _said(mine) == wanted:
+                return
+            assert time.monotonic() < give_up_at, f"the SDK says {_said(mine)}\nand the server {wanted}"
+            time.sleep(LOOK_S)
 
     def run(self, errand: PlanChangeAsked) -> Found | Refusal:
         self._settled = False
@@ -260,6 +281,15 @@ def _body(stated: msgspec.Struct, key: str) -> Json:
     """A statement without its tag and without what the path says."""
     built: Any = msgspec.to_builtins(stated)  # Any: plain JSON
     return {name: value for name, value in built.items() if name not in ("type", key)}
+
+
+def _said(decision: Decision) -> Json:
+    """All that a decision says of the account, whenever and on whatever it rests."""
+    return {
+        name: getattr(decision, name)
+        for name in Decision.__struct_fields__
+        if name not in ("as_of", "version", "stale")
+    }  # fmt: skip
 
 
 def _sent(answer: httpx2.Response) -> httpx2.Response:

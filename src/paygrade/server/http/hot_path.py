@@ -14,7 +14,7 @@ from uuid import uuid4
 import msgspec
 
 from paygrade.decisions.decide import decide
-from paygrade.decisions.message import shown
+from paygrade.decisions.message import is_exact, message
 from paygrade.server.http.bodies import KEY_LENGTH_MAX
 from paygrade.server.http.context import Context
 from paygrade.server.http.edge import note_request
@@ -43,7 +43,7 @@ class HotPath:
         self._parts = parts
         self._now, self._peek, self._note = parts.clock.now, parts.snapshots.peek, parts.metrics.note_decision
         self._shown = f"Bearer {admin_key}".encode()
-        self._prefix, self._numbers = uuid4().hex[:16], count(1)
+        self._prefix, self._numbers = uuid4().hex[:16].encode(), count(1)
         self._checked, self._consumed = (
             parts.metrics.requests.of("POST", path.decode(), 200) for path in (CHECK, CONSUME)
         )
@@ -67,7 +67,7 @@ class HotPath:
         started = perf_counter_ns()
         if url == CONSUME:
             wanted = _read(_uses, body)
-            if wanted is None or not _usual(body, wanted.account, wanted.id):
+            if wanted is None or not _is_usual(wanted.account) or not _is_usual(wanted.id) or _NUL in body:
                 return None
             return self._used(wanted, started)
         decided = self._decided(body)
@@ -78,7 +78,7 @@ class HotPath:
 
     def _decided(self, raw: bytes) -> bytes | None:
         question = _read(_questions, raw)
-        if question is None or question.at is not None or not _usual(raw, question.account):
+        if question is None or question.at is not None or not _is_usual(question.account) or _NUL in raw:
             return None
         try:
             at = self._now()
@@ -96,13 +96,15 @@ class HotPath:
             properties=question.properties,
         )
         self._note(decision)
-        return _encode(shown(decision, counted=False))
+        # What `shown` comes to, without making it first.
+        exact = b"true" if is_exact(decision, counted=False) else b"false"
+        return b'%b,"message":%b,"exact":%b}' % (_encode(decision)[:-1], _encode(message(decision)), exact)
 
     async def _used(self, wanted: Consume, started: int) -> Answer:
         try:
             body = _encode(await use(self._parts, wanted))
         except Exception as error:  # noqa: BLE001  # whatever it was, it is answered as the routes do
-            path, request_id = CONSUME.decode(), self._id()
+            path, request_id = CONSUME.decode(), self._id().decode()
             code, detail, mistakes = of_failure(error, request_id=request_id, path=path)
             status, answer = written(code, detail, instance=request_id, errors=mistakes)
             ns = perf_counter_ns() - started
@@ -111,13 +113,14 @@ class HotPath:
         self._consumed.note(perf_counter_ns() - started)
         return 200, _whole(body, self._id())
 
-    def _id(self) -> str:
-        return f"{self._prefix}{next(self._numbers):016x}"
+    def _id(self) -> bytes:
+        return b"%b%016x" % (self._prefix, next(self._numbers))
 
 
-def _whole(body: bytes, request_id: str) -> bytes:
-    head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nx-request-id: {request_id}\r\n\r\n"
-    return head.encode() + body
+def _whole(body: bytes, request_id: bytes) -> bytes:
+    return b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (
+        len(body), request_id, body,
+    )  # fmt: skip
 
 
 def _read(decoder: "msgspec.json.Decoder[Any]", raw: bytes) -> Any:
@@ -128,6 +131,10 @@ def _read(decoder: "msgspec.json.Decoder[Any]", raw: bytes) -> Any:
         return None
 
 
-def _usual(raw: bytes, *keys: str) -> bool:
-    """Whether these are keys we can keep, and there is no NUL in any text: JSON can only write it so."""
-    return all(0 < len(key) <= KEY_LENGTH_MAX and key.isprintable() for key in keys) and b"\\u0000" not in raw
+_NUL = b"\\u0000"
+"""A NUL in any text: JSON can only write it so."""
+
+
+def _is_usual(key: str) -> bool:
+    """Whether this is a key we can keep."""
+    return 0 < len(key) <= KEY_LENGTH_MAX and key.isprintable()

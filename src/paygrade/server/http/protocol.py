@@ -10,7 +10,6 @@ message is complete. It skips the scope, task, messages and timers of ASGI, and 
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from functools import lru_cache
 from typing import Any, Literal, Protocol
 from uuid import uuid4
 
@@ -89,6 +88,8 @@ class Connection(HttpToolsProtocol):
         self._is_reading = self._in_head = self._is_deaf = False
         self._unread_bytes, self._since_s = 0, self.loop.time()
         """What came since the parser last had something; since when it is waited for what is waited for."""
+        self._part_bytes = self._first_bytes = 0
+        """What came last all at once, and with the beginning of the message that is being read."""
         self._look()
 
     # Reading
@@ -96,7 +97,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        self._unread_bytes += len(data)
+        self._part_bytes = len(data)
+        self._unread_bytes += self._part_bytes
         if self._is_deaf:
             if self._unread_bytes > LINGER_BYTES_MAX:
                 self.transport.close()
@@ -115,7 +117,7 @@ class Connection(HttpToolsProtocol):
             self._refuse("bad_request", f"this is not HTTP: {str(error).lower()}")
 
     def _feed(self, data: bytes) -> None:
-        rest = memoryview(data)
+        rest = data
         while rest:
             try:
                 self.parser.feed_data(rest)
@@ -136,6 +138,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self.url, self.headers = b"", []
         self._is_reading = self._in_head = True
+        self._first_bytes = self._part_bytes
         self._unread_bytes, self._since_s = 0, self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -150,13 +153,17 @@ class Connection(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise _NotTaken("bad_request", "this server is no proxy")
             return
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES_MAX:
+        # What came in few bytes has no long head.
+        if self._first_bytes + self._unread_bytes > HEAD_BYTES_MAX and self._head_bytes() > HEAD_BYTES_MAX:
             raise _too_large()
         self._in_head, self._unread_bytes = False, 0
         if self._is_short():
             self._short_body = []
         else:
             self._go_the_usual_way()
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
         self._unread_bytes = 0
@@ -225,8 +232,12 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         status, rest = answer
-        every = _every(tuple(self.server_state.default_headers))
-        self.transport.write(b"".join((STATUS_LINE[status], every, b"" if keep_alive else CLOSE, rest)))
+        every = self.server_state.default_headers
+        if every is not _written_last[0]:
+            # uvicorn makes them anew once a second, for all connections.
+            _written_last[:] = every, b"".join(b"%b: %b\r\n" % header for header in every)
+        close = b"" if keep_alive else CLOSE
+        self.transport.write(b"%b%b%b%b" % (STATUS_LINE[status], _written_last[1], close, rest))
         if not keep_alive:
             # What still comes is thrown away for a moment: closing at once could take the answer along (RFC 9112, 9.6).
             self._is_deaf = True
@@ -295,10 +306,8 @@ class Connection(HttpToolsProtocol):
 CLOSE = b"connection: close\r\n"
 
 
-@lru_cache(maxsize=8)
-def _every(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """The headers that every answer has: they change once a second."""
-    return b"".join(b"%b: %b\r\n" % header for header in headers)
+_written_last: list[Any] = [None, b""]
+"""The headers that every answer has, as uvicorn holds them (Any: a list of its own), and as they are written."""
 
 
 def _too_large() -> _NotTaken:

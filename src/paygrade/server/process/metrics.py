@@ -1,8 +1,8 @@
 """Metrics: a few honest numbers for Prometheus, with no account's name among the labels."""
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator
-from functools import cache
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 from paygrade.decisions.decide import Decision
+from paygrade.entitlements.model import Reason
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -63,6 +64,19 @@ class Requests(Collector):
         yield from (answered, took)
 
 
+class Decisions(Collector):
+    """Decisions made by check, by what came out."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[bool, Reason], int] = defaultdict(int)
+
+    def collect(self) -> Iterator[Metric]:
+        made = CounterMetricFamily("paygrade_decisions", "Decisions made by check.", labels=["allowed", "reason"])
+        for (allowed, reason), count in self.counts.items():
+            made.add_metric([str(allowed).lower(), reason], count)
+        yield made
+
+
 class Metrics:
     """The numbers of one application; each has its own registry, so several can live in one process."""
 
@@ -70,9 +84,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Requests()
         self.registry.register(self.requests)
-        self.decisions = Counter(
-            "paygrade_decisions", "Decisions made by check.", ["allowed", "reason"], registry=self.registry
-        )
+        self.decisions = Decisions()
+        self.registry.register(self.decisions)
         self.billing_events = Counter(
             "paygrade_billing_events", "Billing events received, by what became of them.", ["outcome"],
             registry=self.registry,
@@ -98,15 +111,13 @@ class Metrics:
             "paygrade_usage_events", "Usage events received, by what became of them.", ["outcome"],
             registry=self.registry,
         )  # fmt: skip
-        # Looked up for each request, and there are few.
-        self._decided = cache(lambda allowed, reason: self.decisions.labels(str(allowed).lower(), str(reason)))
 
     def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             self.usage_events.labels(outcome=outcome).inc(count)
 
     def note_decision(self, decision: Decision) -> None:
-        self._decided(decision.allowed, decision.reason).inc()
+        self.decisions.counts[decision.allowed, decision.reason] += 1
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
