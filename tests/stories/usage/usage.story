@@ -217,6 +217,7 @@ catalog metered
   product: acme consumes 1 calls: denied past_due
   product: acme consumes 5 reads: allowed grace, used 35, limit 100
   acme seats: denied past_due
+  acme calls: denied past_due
 2026-04-15T02:00Z
   acme calls: denied limit_reached, plan free, limit 10, used 30
   acme reads: denied limit_reached, plan free, limit 10, used 35
