@@ -97,13 +97,14 @@ def serving(
     catalog: bool = True,
     around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     patience_s: int = 10,
+    port: int = 0,
 ) -> Iterator[Api]:
-    """The application these settings describe, in a thread, on a free port; `around` may wrap it, and `patience_s` is
-    how long it waits for requests when it ends."""
+    """The application these settings describe, in a thread, on this port or a free one; `around` may wrap it, and
+    `patience_s` is how long it waits for requests when it ends."""
     asyncio.run(wiring.apply_migrations(database_url))
     document = read_catalog(SAMPLE) if catalog else None
     app = wiring.application(settings, database_url=database_url, key=KEY, document=document)
-    server = uvicorn.Server(configure(around(app), patience_s=patience_s))
+    server = uvicorn.Server(configure(around(app), port=port, patience_s=patience_s))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -15,6 +15,11 @@ from support.server_process import SAMPLE, Api, empty_database, serving
 YAML = {"Content-Type": "application/yaml"}
 DESIGNED = {
     ("post", "/v1/check"),
+    ("get", "/v1/authorize"),
+    ("post", "/v1/authorize"),
+    ("post", "/ofrep/v1/evaluate/flags"),
+    ("post", "/ofrep/v1/evaluate/flags/{key}"),
+    ("post", "/v1/accounts/{account}/refresh"),
     ("get", "/v1/accounts/{account}/decisions"),
     ("post", "/v1/accounts/{account}/explain"),
     ("get", "/v1/accounts"),
