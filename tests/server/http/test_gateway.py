@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import jsonschema
 import pytest
 
 from paygrade.server.process.settings import Settings
@@ -51,6 +52,18 @@ def test_what_is_had_is_let_through_and_says_why(api: Api, acme: str, method: st
     assert answer.headers["x-paygrade-plan"] == "free@1"
     assert (answer.headers["x-paygrade-limit"], answer.headers["x-paygrade-remaining"]) == ("2", "2")
     assert answer.json()["allowed"] is True
+
+
+def test_what_it_says_is_as_documented(api: Api, acme: str) -> None:
+    document = api.ok("GET", "/openapi.json")
+    told = document["paths"][ASK]["get"]
+    assert {each["name"] for each in told["parameters"] if each["in"] == "header"} == {
+        f"X-Paygrade-{name}" for name in ("Account", "Feature", "Member", "Quantity")
+    }
+    for feature, status in (("projects", "200"), ("exports", "402"), ("teleport", "403")):
+        (content,) = told["responses"][status]["content"].values()
+        answer = ask(api, acme, feature, status=int(status))
+        jsonschema.validate(answer.json(), {**content["schema"], "components": document["components"]})
 
 
 def test_what_another_plan_has_is_a_402(api: Api, acme: str) -> None:

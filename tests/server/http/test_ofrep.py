@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, get_args
 
+import jsonschema
 import pytest
 from openfeature import api as openfeature
 from openfeature.client import OpenFeatureClient
@@ -15,6 +16,7 @@ from openfeature.flag_evaluation import Reason as FlagReason
 
 from paygrade.entitlements.model import Reason
 from paygrade.server.http.routes.ofrep import REASONS
+from paygrade.server.http.routes.ofrep import FlagReason as ProtocolReason
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
 from support.server_process import KEY, Api, empty_database, serving
@@ -215,13 +217,14 @@ def test_every_feature_is_a_flag_and_every_count_of_one_too(api: Api, pro: str) 
     assert (found["seats.limit"]["value"], found["seats.used"]["value"], found["seats.remaining"]["value"]) == (3, 0, 3)
     assert "exports.limit" not in found
     assert all(flag["variant"] and flag["metadata"]["reasonCode"] for flag in found.values())
-    assert {flag["reason"] for flag in found.values()} <= set(get_args(type_of_reasons()))
+    assert {flag["reason"] for flag in found.values()} <= set(get_args(ProtocolReason))
 
 
-def type_of_reasons() -> Any:
-    from paygrade.server.http.routes.ofrep import FlagReason
-
-    return FlagReason
+def test_what_it_says_is_as_documented(api: Api, pro: str) -> None:
+    document = api.ok("GET", "/openapi.json")
+    for path, sent in ((FLAGS, FLAGS), (f"{FLAGS}/{{key}}", f"{FLAGS}/exports")):
+        schema = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema.validate(api.ok("POST", sent, json=body(pro)), {**schema, "components": document["components"]})
 
 
 def test_one_and_all_answer_alike(api: Api, pro: str) -> None:
