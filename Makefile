@@ -7,12 +7,14 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim chaos proof fuzz bench clean
+.PHONY: help setup test check format lock demo sim chaos proof fuzz judges bench clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to date)
+
+JUDGES := tests/judges/openfeature
 
 # A test that hangs is named and fails; the others go on.
 HANGS := -o faulthandler_timeout=420 -o faulthandler_exit_on_timeout=true
@@ -44,6 +46,11 @@ proof: setup ## Use and hold units from many processes that are killed; RUNS=n t
 
 fuzz: setup ## Send every route what its description allows, and what not; EXAMPLES=n of each, SEED=n
 	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz $(ARGS)
+
+judges: setup ## Ask the server by the stock OpenFeature providers for JavaScript, where there is Node
+	@if command -v node npm >/dev/null; then npm ci --prefix $(JUDGES) --no-audit --no-fund --silent; \
+	  else echo "Node (with npm) is not installed: the providers for JavaScript are left out"; fi
+	$(BIN)/python -m pytest tests/judges -rs $(ARGS)
 
 bench: setup ## Measure the budgets of the design; ARGS passes options
 	$(BIN)/python bench/run.py $(ARGS)

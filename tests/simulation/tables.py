@@ -211,7 +211,10 @@ class TablesTransaction(RepairTables, ChangeTables, ClaimTables):
                 stated = account.statements.get(subject) if account is not None else None
                 claimed = row.leased_until is not None and row.leased_until > now
                 said, waiting = stated.body if stated else None, row.dirty > row.synced
-                found[subject] = KnownSubject(row.account, said, row.read_at, claimed, waiting, row.dirty, row.fence)
+                error = "it did not answer" if row.failing else None
+                found[subject] = KnownSubject(
+                    row.account, said, row.read_at, claimed, waiting, row.dirty, row.fence, row.synced, error
+                )
         return found
 
     def _subjects_take(self, candidate: Candidate, *, lease_s: float, at: datetime) -> Claim | None:

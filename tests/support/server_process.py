@@ -100,8 +100,8 @@ def serving(
     patience_s: int = 10,
     port: int = 0,
 ) -> Iterator[Api]:
-    """The application these settings describe, in a thread, on a free port unless one is named; `around` may wrap it,
-    and `patience_s` is how long it waits for requests when it ends."""
+    """The application these settings describe, in a thread, on this port or a free one; `around` may wrap it, and
+    `patience_s` is how long it waits for requests when it ends."""
     asyncio.run(wiring.apply_migrations(database_url))
     document = read_catalog(SAMPLE) if catalog else None
     app = wiring.application(settings, database_url=database_url, key=KEY, document=document)

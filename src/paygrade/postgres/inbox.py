@@ -3,6 +3,7 @@
 Laws: an event id is stored once per subject; a stored event never changes, but that it was handled.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from psycopg import AsyncConnection
@@ -43,6 +44,17 @@ class Inbox:
             "update inbox set handled_at = %s where subject = %s and event_id = any(%s) and handled_at is null",
             (at, subject, event_ids),
         )
+
+    async def is_handled(self, subjects: Iterable[str], event_id: str) -> bool:
+        """Whether an event concerned one of these subjects, and each of those it did was read since."""
+        cursor = await self._connection.execute(
+            "select coalesce(bool_and(handled_at is not null), false) from inbox"
+            " where subject = any(%s) and event_id = %s",
+            (list(subjects), event_id),
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return bool(row[0])
 
     async def hand_on(self, subject: str, event_ids: list[str], *, to: str) -> None:
         """Let these events wait for another subject too. They stay with this one: it is how they are known again."""

@@ -55,7 +55,8 @@ class MarkedSubject(Struct, frozen=True):
 
 class KnownSubject(Struct, frozen=True):
     """What is stored of a subject: what it said last, and when it was read. `account` None: it never belonged to one.
-    `claimed`: it is being read, perhaps since before now; `waiting`: it will be, from a later instant on."""
+    `claimed`: it is being read, perhaps since before now; `waiting`: it will be, from a later instant on. `synced`: the
+    last mark that was answered. `error`: why the last try to read it failed."""
 
     account: str | None
     said: Body | None
@@ -64,6 +65,8 @@ class KnownSubject(Struct, frozen=True):
     waiting: bool
     dirty: int
     fence: int
+    synced: int
+    error: str | None
 
     def stood_still(self, marked: MarkedSubject) -> bool:
         """Whether nothing had happened to it since, when it was marked."""
@@ -84,12 +87,19 @@ class Subjects(Claims[Claim]):
     }
 
     async def mark(
-        self, subjects: Iterable[str], *, swept: bool = False, patient: Iterable[str] = (), patience_s: float = 0
+        self,
+        subjects: Iterable[str],
+        *,
+        swept: bool = False,
+        patient: Iterable[str] = (),
+        patience_s: float = 0,
+        asked: bool = False,
     ) -> dict[str, MarkedSubject]:
         """Say that these must be read again. One that was doubted is read at once; one that fails keeps its pause.
 
         `swept`: nothing says that they changed, so those of which something does go first. `patient`: those of them
-        that, if they did not wait yet, may wait `patience_s` for an event to say so.
+        that, if they did not wait yet, may wait `patience_s` for an event to say so. `asked`: somebody waits for it, so
+        that one that fails is tried at once, too.
         """
         cursor = await self._connection.execute(
             """
@@ -102,7 +112,8 @@ class Subjects(Claims[Claim]):
                 marked_at = case when subjects.dirty > subjects.synced and subjects.swept <= excluded.swept
                                  then subjects.marked_at else excluded.marked_at end,
                 swept = excluded.swept and (subjects.swept or subjects.dirty = subjects.synced),
-                retry_at = case when subjects.error is not null then subjects.retry_at
+                retry_at = case when %(asked)s then null
+                                when subjects.error is not null then subjects.retry_at
                                 when subjects.dirty = subjects.synced then excluded.retry_at end
             returning subject, dirty, fence, read_at
             """,
@@ -111,6 +122,7 @@ class Subjects(Claims[Claim]):
                 "subjects": sorted(set(subjects)),
                 "patient": list(patient),
                 "patience": timedelta(seconds=patience_s),
+                "asked": asked,
             },
         )
         return {subject: MarkedSubject(*row) async for subject, *row in cursor}
@@ -120,7 +132,8 @@ class Subjects(Claims[Claim]):
         cursor = await self._connection.execute(
             """
             select s.subject, s.account, a.state -> 'statements' -> s.subject ->> 'body', s.read_at,
-                   coalesce(s.leased_until > clock_timestamp(), false), s.dirty > s.synced, s.dirty, s.fence
+                   coalesce(s.leased_until > clock_timestamp(), false), s.dirty > s.synced, s.dirty, s.fence,
+                   s.synced, s.error
             from subjects s left join accounts a using (account) where s.subject = any(%s)
             """,
             (sorted(set(subjects)),),

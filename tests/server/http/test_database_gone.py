@@ -50,11 +50,22 @@ def test_checks_are_answered_from_memory_and_again_from_the_database(data_dir: P
         assert not api.check("acme", "projects")["stale"]
         kill(data_dir)
         eventually(lambda: api.get("/readyz").status_code == 503)
+        eventually(lambda: api.check("acme", "projects")["stale"])
         hasty.timeout = SOON_S
         for _ in range(3):
             assert hasty.check("acme", "projects")["stale"]
             use = {"account": "acme", "feature": "projects", "id": "lost"}
             assert not hasty.ok("POST", "/v1/consume", json=use)["consumed"]
+            flags = hasty.ok("POST", "/ofrep/v1/evaluate/flags", json={"context": {"targetingKey": "acme"}})["flags"]
+            assert all(flag["metadata"]["stale"] for flag in flags)
+            assert {flag["reason"] for flag in flags if flag["key"] == "projects"} == {"UNKNOWN"}
+            asked = {"X-Paygrade-Account": "acme", "X-Paygrade-Feature": "projects"}
+            denied = hasty.get("/v1/authorize", headers=asked)
+            assert (denied.status_code, denied.json()["code"], denied.headers["retry-after"]) == (
+                503,
+                "usage_unknown",
+                "1",
+            )
             assert hasty.get("/v1/accounts/acme").json()["code"] == GONE
             assert hasty.get("/healthz").is_success
         postgres.keep_alive(lost=lambda _: None, progress=lambda _: None)

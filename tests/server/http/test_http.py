@@ -15,6 +15,11 @@ from support.server_process import SAMPLE, Api, empty_database, serving
 YAML = {"Content-Type": "application/yaml"}
 DESIGNED = {
     ("post", "/v1/check"),
+    ("get", "/v1/authorize"),
+    ("post", "/v1/authorize"),
+    ("post", "/ofrep/v1/evaluate/flags"),
+    ("post", "/ofrep/v1/evaluate/flags/{key}"),
+    ("post", "/v1/accounts/{account}/refresh"),
     ("get", "/v1/accounts/{account}/decisions"),
     ("post", "/v1/accounts/{account}/explain"),
     ("get", "/v1/accounts"),
@@ -492,6 +497,9 @@ def test_every_example_body_is_taken_and_answered_with_what_the_document_names(a
                 answer = api.ok(method.upper(), path.format(**names), json=example)
                 check_answer(document, operations[method], answer)
     for path, operations in told.items():
+        # What is asked by headers is looked at where they are sent, in the tests of the gateway.
+        if any(each["in"] == "header" for each in operations.get("get", {}).get("parameters", [])):
+            continue
         if "get" in operations and path.startswith("/v1/") and set(re.findall(r"{(\w+)}", path)) <= set(names):
             check_answer(document, operations["get"], api.ok("GET", path.format(**names)))
     (change, *_) = api.ok("GET", f"/v1/accounts/{acme}/plan-changes")["changes"]

@@ -106,6 +106,8 @@ FIELDS: dict[str, list[Any]] = {
     "member": [None, "", "m", "a\u0000b", "x" * 201, 3, "\u202e"],
     "properties": [None, {}, {"model": "x"}, {"a": 1.5}, {"a": None}, {"a": {}}, {"a\u0000": 1}, [], {"": True}],
     "at": [None, "2026-01-01T00:00:00Z", "2026-01-01", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 3],
+    "at_least": [None, "0.0", "0.1", "soon", "", 3],
+    "wait_s": [0, 30, 31, -1, 1.5, "1", None],
     "feature": ["api_calls", "exports", "projects", "nothing", "", "a\u0000", "x" * 300, 3, None],
     "account": ["unseen", "", "a/b", "x" * 201, "a\u0000b", "\n", 3, None],
     "id": ["", "x" * 201, "a\u0000", 3, None],

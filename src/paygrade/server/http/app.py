@@ -19,6 +19,7 @@ from paygrade.providers.port import Previewer
 from paygrade.server.http.announcements import announcer
 from paygrade.server.http.auth import key_guard
 from paygrade.server.http.context import Context, Verify
+from paygrade.server.http.cross_origin import CrossOrigin
 from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
 from paygrade.server.http.parameters import refuse_odd_texts
@@ -29,9 +30,11 @@ from paygrade.server.http.routes import (
     decisions,
     events,
     following,
+    gateway,
     health,
     members,
     migrations,
+    ofrep,
     plan_changes,
     reports,
     statements,
@@ -40,6 +43,7 @@ from paygrade.server.http.routes import (
     usage,
     webhooks,
 )
+from paygrade.server.http.routes.gateway import AnyAddress
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
@@ -66,6 +70,7 @@ KEYED = [
     decisions.list_decisions,
     decisions.explain,
     decisions.entitlements,
+    decisions.refresh_account,
     following.read_snapshots,
     following.stream,
     accounts.list_accounts,
@@ -129,6 +134,10 @@ KEYED = [
     reports.reconcile,
     top_ups.list_top_ups,
     top_ups.retry_top_up,
+    gateway.authorize,
+    gateway.authorize_posted,
+    ofrep.evaluate_flag,
+    ofrep.evaluate_flags,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -211,7 +220,8 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(app, metrics, short_way=HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
+    inside = AnyAddress(CrossOrigin(app))
+    return Edge(inside, metrics, short_way=HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

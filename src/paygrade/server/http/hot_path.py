@@ -1,7 +1,8 @@
 """The hot path: check and consume without a framework, for requests that have nothing wrong with them.
 
 Law: it answers as the routes do, or leaves it to them: whatever is unusual (another key, a header that says more, a
-body that does not fit, another instant, an account not remembered) goes to the routes, which know what to say.
+body that does not fit, another instant, a version to wait for, an account not remembered) goes to the routes, which
+know what to say.
 """
 
 from collections.abc import Coroutine
@@ -78,7 +79,9 @@ class HotPath:
 
     def _decided(self, raw: bytes) -> bytes | None:
         question = _read(_questions, raw)
-        if question is None or question.at is not None or not _is_usual(question.account) or _NUL in raw:
+        if question is None or question.at is not None or question.at_least is not None:
+            return None
+        if not _is_usual(question.account) or _NUL in raw:
             return None
         try:
             at = self._now()

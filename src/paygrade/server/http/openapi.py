@@ -38,6 +38,7 @@ _PATH_PARAMETERS = {
     "member": "The member's key.",
     "subscription": "The subscription's id in the foreign or manual billing.",
     "code": "A problem's code.",
+    "key": "A flag's key: a feature's, or `<feature>.limit`, `.used` or `.remaining`.",
     "sweep": "The sweep's id.",
     "top_up": "The top-up's id.",
     "reservation": "The reservation's id.",
@@ -66,7 +67,8 @@ class Described(Struct, frozen=True):
     """What the document tells of a route beyond its signature.
 
     Texts and `problems` come from the docstring of the `operation` it calls (None: the handler's own); `problems` are
-    those that only HTTP knows of.
+    those that only HTTP knows of. `kind` is what the body of the answer is, where the handler returns a whole response,
+    and `others` are its further answers, by status. `headers` are those of the request it reads.
     """
 
     tag: str
@@ -76,6 +78,9 @@ class Described(Struct, frozen=True):
     problems: tuple[str, ...] = ()
     needs_key: bool = True
     media_type: str = "application/json"
+    kind: type[Struct] | None = None
+    others: dict[str, str] = {}
+    headers: dict[str, str] = {}
 
 
 class Text(Struct, frozen=True):
@@ -141,16 +146,18 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, D
     text = text_of(told.operation or handler.fn)
     method = next(iter(handler.http_methods - {"OPTIONS"}))
     hints = get_type_hints(handler.fn, include_extras=True)
-    kinds = [] if told.media_type != "application/json" or hints["return"] is type(None) else [hints["return"]]
+    returned = told.kind or hints["return"]
+    kinds = [] if told.media_type != "application/json" or returned is type(None) else [returned]
     in_path, in_query = _path_parameters(route), _query_parameters(handler.fn)
     operation: Document = {
         "operationId": handler.handler_name,
         "summary": text.summary,
         "description": text.description,
         "tags": [told.tag],
-        "parameters": in_path + in_query,
+        "parameters": in_path + in_query + _header_parameters(told),
         "responses": {
             str(handler.status_code): _answer(told, text.summary, kinds),
+            **{status: {"description": meaning} for status, meaning in told.others.items()},
             **_problem_answers(_codes(told, text, route, has_query=bool(in_query))),
         },
         "security": [{"key": []}] if told.needs_key else [],
@@ -185,6 +192,13 @@ def _query_parameters(handler: Operation) -> list[Document]:
             "schema": _query_schema(query.kind, query.parameter, query.default),
         }
         for query in queries(handler)
+    ]
+
+
+def _header_parameters(told: Described) -> list[Document]:
+    return [
+        {"name": name, "in": "header", "required": False, "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in told.headers.items()
     ]
 
 

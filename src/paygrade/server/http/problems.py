@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, Valida
 from msgspec import Struct
 from msgspec.json import encode
 
+from paygrade.decisions.denial import STATUSES
 from paygrade.server.http.context import HttpRequest
 from paygrade.values.errors import Mistake, Refused, Unavailable
 
@@ -48,6 +49,8 @@ KINDS: dict[str, Kind] = {
     "signature_missing": Kind(400, "The billing event is not signed"),
     "signature_invalid": Kind(400, "The signature does not match"),
     "signature_expired": Kind(400, "The signature is too old"),
+    "invalid_context": Kind(400, "The evaluation context is not as expected"),
+    "targeting_key_missing": Kind(400, "The evaluation context names no account"),
     "unauthenticated": Kind(401, "A key is needed"),
     "not_found": Kind(404, "There is nothing at this address"),
     "no_catalog": Kind(404, "No catalog is published"),
@@ -69,6 +72,7 @@ KINDS: dict[str, Kind] = {
     "purchase_refused": Kind(409, "The provider would not take the purchase"),
     "report_refused": Kind(409, "The provider would not take the report"),
     "raced": Kind(409, "This changed at the same moment"),
+    "not_yet": Kind(409, "What was asked for at least is not here yet"),
     "not_countable": Kind(409, "There is nothing to count"),
     "paid_in_credits": Kind(409, "Credits pay for this"),
     "unknown_reservation": Kind(404, "There is no such reservation"),
@@ -122,6 +126,7 @@ KINDS: dict[str, Kind] = {
     "too_many_streams": Kind(503, "Too many streams are open"),
     "provider_not_configured": Kind(503, "No provider is set"),
     "webhooks_not_configured": Kind(503, "No webhook secret is set"),
+    **{code: Kind(*its) for code, its in STATUSES.items()},
 }
 
 
@@ -161,14 +166,15 @@ def answer(request: HttpRequest, code: str, detail: str, errors: tuple[Mistake, 
     """The HTTP response for one problem."""
     stated = problem(code, detail, instance=request_id(request), errors=errors)
     return Response(
-        encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=_headers.get(stated.status)
+        encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=HEADERS.get(stated.status)
     )
 
 
-_headers = {
+HEADERS = {
     401: {"www-authenticate": 'Bearer realm="paygrade"'},  # RFC 6750, section 3
     503: {"retry-after": "1"},
 }
+"""What goes along with every problem of a status."""
 
 
 STOPPING = "the server is stopping; ask again"
@@ -182,7 +188,7 @@ def written(code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...
         "content-type": MEDIA_TYPE,
         "content-length": str(len(body)),
         "x-request-id": instance,
-        **_headers.get(stated.status, {}),
+        **HEADERS.get(stated.status, {}),
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return stated.status, f"{head}\r\n".encode() + body

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Annotated
 
 from litestar import get, post
-from litestar.params import FromPath
-from msgspec import Struct
+from litestar.params import FromPath, QueryParameter
+from msgspec import Meta, Struct
 
 from paygrade.decisions.message import DecisionView
 from paygrade.server.http.bodies import read_body, read_instant, read_key
@@ -14,7 +14,13 @@ from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import instant, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import access
+from paygrade.server.operations.sync.lookup import VERSION, WAIT_MAX_S, RefreshedView, refresh, see_at_least
 from paygrade.server.operations.usage.requests import Units
+
+Wait = Annotated[
+    int, QueryParameter(ge=0, le=WAIT_MAX_S, description="How long to wait at most until the provider has answered.")
+]
+AT_LEAST = rf"^({VERSION.pattern}|[A-Za-z]+_[A-Za-z0-9_]{{1,200}})$"
 
 
 class AccountQuestion(Struct, frozen=True):
@@ -28,9 +34,12 @@ class AccountQuestion(Struct, frozen=True):
 
 
 class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The same, of the account named here."""
+    """The same, of the account named here. `at_least`: a version (as a decision's `version`) that the answer must rest
+    on, or the id of a billing event that it must take in; it is waited for, at most `wait_s` seconds."""
 
     account: str
+    at_least: Annotated[str, Meta(pattern=AT_LEAST)] | None = None
+    wait_s: Annotated[int, Meta(ge=0, le=WAIT_MAX_S)] = 5
 
 
 @post(
@@ -41,16 +50,22 @@ class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields
         access.check,
         sent=Sent({"account": "acme", "feature": "exports"}, Question),
         example=examples.DECISION,
-        problems=("invalid_key",),
+        problems=("invalid_key", "not_yet"),
     ),
 )
 async def check(request: HttpRequest, context: InContext) -> DecisionView:
     question = read_body(Question, await request.body())
+    account = read_key(question.account, pointer="/account", noun="account")
+    if question.at_least is not None:
+        await see_at_least(
+            context.store, context.snapshots, context.clock,
+            account=account, at_least=question.at_least, wait_s=question.wait_s,
+        )  # fmt: skip
     now = context.clock.now()
     decision = await access.check(
         context.store,
         context.snapshots,
-        account=read_key(question.account, pointer="/account", noun="account"),
+        account=account,
         feature=question.feature,
         quantity=question.quantity,
         member=question.member,
@@ -106,3 +121,13 @@ async def entitlements(
     return await access.entitlements(
         context.store, account=account, as_of=read_instant(as_of, name="as_of") or now, now=now
     )
+
+
+@post(
+    "/v1/accounts/{account:str}/refresh",
+    status_code=200,
+    opt=describe("decisions", refresh, problems=("provider_not_configured",)),
+)
+async def refresh_account(account: FromPath[str], context: InContext, wait_s: Wait = 5) -> RefreshedView:
+    context.require_provider()
+    return await refresh(context.store, context.provider, context.clock, account=account, wait_s=wait_s)

@@ -209,3 +209,19 @@ TOP_UP = {
 CONSUME = {"account": "acme", "feature": "api_calls", "quantity": 1, "id": "req_8231"}
 
 RESERVE = {"account": "acme", "feature": "tokens", "quantity": 4000, "id": "chat_77"}
+
+EVALUATION_REQUEST = {"context": {"targetingKey": "acme", "member": "ann"}}
+
+EVALUATION = {
+    "key": "exports",
+    "reason": "TARGETING_MATCH",
+    "variant": "on",
+    "metadata": {
+        "reasonCode": "plan",
+        "message": "acme can use exports: pro@1 includes it",
+        "allowed": True,
+        "plan": "pro@1",
+        "version": "3.7",
+    },
+    "value": True,
+}

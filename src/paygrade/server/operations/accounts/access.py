@@ -9,14 +9,14 @@ from msgspec import Struct
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version
-from paygrade.catalog.model import Catalog
+from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.decisions.decide import Decision, decide, decide_unsure
 from paygrade.decisions.message import DecisionView, shown
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive, trace
 from paygrade.entitlements.findings import Finding, findings
-from paygrade.entitlements.model import Entitlement
+from paygrade.entitlements.model import Entitlement, Offer
 from paygrade.entitlements.sources import Candidate, offers, versions_had
 from paygrade.server.operations.accounts.record import unknown_account
 from paygrade.server.operations.accounts.timeline import TimelineEntry, entry
@@ -91,18 +91,51 @@ async def check(
         async with store.transaction() as tx:
             _, _, held = await _held(tx, account, at=at, now=now)
         return shown(decide(held, feature, quantity, at, member=member, properties=properties), counted=True)
+    asked = {feature: quantity}
+    return (await check_many(store, snapshots, account=account, asked=asked, member=member, properties=properties,
+                             at=at))[feature]  # fmt: skip
+
+
+async def check_many(
+    store: "Store",
+    snapshots: "Snapshots",
+    *,
+    account: str,
+    asked: Mapping[str, int],
+    member: str | None = None,
+    properties: Mapping[str, object] | None = None,
+    at: datetime,
+) -> dict[str, DecisionView]:
+    """Decide on so many more units of each of these features, now, all by one snapshot; with the database away, by what
+    was last known. Unavailable `database_unavailable` where nothing is."""
     try:
         found, lost = await snapshots.load_soon(store, account, at), None
     except Unavailable as error:
         found, lost = None, error
-    if found is not None:
-        return shown(decide(found, feature, quantity, at, member=member, properties=properties), counted=False)
-    unsure = last_decision(
-        snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties, at=at
-    )
-    if unsure is None:
-        raise lost or Unavailable("database_unavailable", "the database does not answer in time")
-    return shown(unsure, counted=False)
+    decided = {}
+    for feature, quantity in asked.items():
+        if found is not None:
+            decision: Decision | None = decide(found, feature, quantity, at, member=member, properties=properties)
+        else:
+            decision = last_decision(
+                snapshots, account=account, feature=feature, quantity=quantity, member=member, properties=properties,
+                at=at,
+            )  # fmt: skip
+        if decision is None:
+            raise lost or Unavailable("database_unavailable", "the database does not answer in time")
+        decided[feature] = shown(decision, counted=False)
+    return decided
+
+
+async def offered(store: "Store", snapshots: "Snapshots") -> dict[str, Offer]:
+    """What the catalog in force has to offer, or with the database away the one last known: features and credits."""
+    try:
+        return offers(await snapshots.catalog(store))
+    except Unavailable:
+        last = snapshots.last_catalog()
+        if last.version == NO_CATALOG.version:
+            raise
+        return offers(last)
 
 
 def last_decision(

@@ -1,0 +1,129 @@
+"""Live lookup: for whoever cannot wait for a webhook, and for whoever must see at least what they know of.
+
+Laws: what is read is read by the fenced fetch and nothing else; a wait ends; what did not come about in time is said,
+never made up.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from paygrade.billing.accounts import Account
+from paygrade.billing.facts import Customer
+from paygrade.server.operations.accounts.access import EntitlementsView, entitlements
+from paygrade.server.operations.accounts.record import load_account
+from paygrade.values.errors import Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+    from paygrade.postgres.subjects import MarkedSubject
+    from paygrade.server.process.clock import Clock
+    from paygrade.server.state.snapshots import Snapshots
+
+WAIT_MAX_S = 30
+LOOK_S = 0.05
+"""How often to look whether what others do is done."""
+PEEK_S = 0.01
+"""The same for what is in memory."""
+VERSION = re.compile(r"([0-9]{1,15})\.([0-9]{1,15})")
+
+Version = tuple[int, int]
+"""Of the catalog and of the account. A later view has neither of them smaller."""
+
+
+class RefreshedView(EntitlementsView, frozen=True, kw_only=True):
+    """What an account may use, as the provider just stated it.
+
+    `stale`: it did not state everything within the time to wait, so this is what was known before; `error` is what went
+    wrong, if something did.
+    """
+
+    stale: bool
+    error: str | None
+
+
+async def refresh(store: "Store", provider: str, clock: "Clock", *, account: str, wait_s: float) -> RefreshedView:
+    """Refresh an account.
+
+    Read the account's customers from the provider now, without waiting for a webhook, and answer the entitlements as
+    soon as that is saved. With `stale`, the provider did not answer in time: it is asked again, and this is what was
+    known before. Refused `unknown_account`.
+    """
+    async with store.transaction() as tx:
+        subjects = _customers((await load_account(tx, account)).account, provider)
+        marked = await tx.subjects.mark(subjects, asked=True) if subjects else {}
+        if marked:
+            await tx.tell("paygrade_subject")
+    unread, error = await _read_within(store, marked, seconds=wait_s)
+    now = clock.now()
+    view = await entitlements(store, account=account, as_of=now, now=now)
+    fields = {name: getattr(view, name) for name in view.__struct_fields__}
+    return RefreshedView(**fields, stale=unread, error=error)
+
+
+async def _read_within(
+    store: "Store", marked: "dict[str, MarkedSubject]", *, seconds: float
+) -> tuple[bool, str | None]:
+    """Wait until readings that began after these marks are saved; whether some are not, and what went wrong."""
+    until = time.monotonic() + seconds
+    while marked:
+        async with store.transaction() as tx:
+            stored = await tx.subjects.stored(marked)
+        unread = [known for subject, known in stored.items() if known.synced < marked[subject].dirty]
+        if not unread:
+            break
+        if time.monotonic() >= until:
+            return True, next((known.error for known in unread if known.error is not None), None)
+        await asyncio.sleep(LOOK_S)
+    return False, None
+
+
+async def see_at_least(
+    store: "Store", snapshots: "Snapshots", clock: "Clock", *, account: str, at_least: str, wait_s: float
+) -> None:
+    """Wait until what this process knows of the account is at least of this version, or has taken in this billing
+    event. Refused `not_yet`."""
+    until = time.monotonic() + wait_s
+    stated = VERSION.fullmatch(at_least)
+    version = (int(stated[1]), int(stated[2])) if stated else None
+    while True:
+        if version is None:
+            version = await _version_with(store, account, at_least)
+        if version is not None:
+            found = await snapshots.load(store, account, clock.now())
+            if all(have >= need for have, need in zip(_numbers(found.version), version, strict=True)):
+                return
+        if time.monotonic() >= until:
+            what = f"version `{at_least}`" if stated else f"billing event `{at_least}`"
+            raise Refused("not_yet", f"{what} of `{account}` is not here yet after {wait_s:g} seconds; ask again")
+        await asyncio.sleep(PEEK_S if version is not None else LOOK_S)
+
+
+async def _version_with(store: "Store", account: str, event_id: str) -> Version | None:
+    """A version of the account that has taken in this event; None: there is none yet."""
+    async with store.transaction() as tx:
+        saved = await tx.accounts.load(account)
+        if saved is None or not await tx.inbox.is_handled(_subjects(saved.account), event_id):
+            return None
+        # Read after the event was seen handled, which is saved together with what it led to.
+        saved = await tx.accounts.load(account)
+    return (0, saved.account.version) if saved is not None else None
+
+
+def _numbers(version: str) -> Version:
+    catalog, _, account = version.partition(".")
+    return int(catalog), int(account)
+
+
+def _customers(account: Account, provider: str) -> Iterable[str]:
+    """The subjects that the provider is asked about."""
+    return {subject for subject in _subjects(account) if subject.startswith(f"{provider}:")}
+
+
+def _subjects(account: Account) -> set[str]:
+    """All that billing events of the account may be about: its customers, read or linked and not read yet."""
+    read = {subject for subject, told in account.statements.items() if isinstance(told.body, Customer)}
+    links = account.profile.links if account.profile is not None else {}
+    return read | {f"{provider}:{id}" for provider, ids in links.items() for id in ids}
