@@ -15,7 +15,18 @@ from msgspec import Struct
 from paygrade.usage.balances import Row, SlotDetail, parse_slot
 
 EntryKind = Literal[
-    "event", "consume", "reserve", "commit", "release", "extend", "expire", "grant", "void", "set", "carry_over", "lease"
+    "event",
+    "consume",
+    "reserve",
+    "commit",
+    "release",
+    "extend",
+    "expire",
+    "grant",
+    "void",
+    "set",
+    "carry_over",
+    "lease",
 ]
 
 

@@ -38,8 +38,8 @@ class Leased(Struct, frozen=True):
 
 
 class LeaseResult(Struct, frozen=True):
-    """What came of one step: the lease as it stands, how many `units` more it holds and how many were to `claim` by this
-    step, and the decision on what was asked for. `problem`: the step was refused, and changed nothing."""
+    """What came of one step: the lease as it stands, how many `units` more this step was given to hold and how many to
+    `claim`, and the decision on what was asked for. `problem`: the step was refused, and changed nothing."""
 
     lease: LeaseView | None = None
     units: int = 0

@@ -43,11 +43,12 @@ LeaseEnd = Literal["ended", "denied", "reset", "expired", "not_leasable"]
 
 
 class LeaseView(Struct, frozen=True):
-    """A lease as it stands. `held` units are held and can be claimed; `claimed` ones count as used, whether they are yet
-    or not. What is claimed can be used until `resets_at`, when the window ends (null: it does not).
+    """A lease as it stands. `held` units are held and can be claimed; `claimed` ones count as used, whether they are or
+    not. What is claimed can be used until `resets_at`, when the window ends (None: it does not, or has ended).
 
     `over`: nothing more can be claimed or held, since the lease was `ended`, the account is `denied` the feature, the
-    window was `reset`, its time has `expired`, or the feature is `not_leasable` any more. Units can still be given back.
+    window was `reset`, its time has `expired`, or the feature is `not_leasable` any more. Units can be given back even
+    then.
     """
 
     id: str
@@ -92,9 +93,7 @@ _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(_Packed)
 
 
-def packed(
-    decision: Decision, reservation: ReservationView | None = None, lease: LeaseChange | None = None
-) -> bytes:
+def packed(decision: Decision, reservation: ReservationView | None = None, lease: LeaseChange | None = None) -> bytes:
     """The part of an answer that is kept, read back as `_Packed`: sources are left out, they are the entitlement's."""
     return _encode(
         (

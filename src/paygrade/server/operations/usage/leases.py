@@ -3,9 +3,9 @@
 So whoever dies loses at most what it had claimed, which stays counted, and what it held comes back when the lease
 expires, as of every reservation.
 
-Laws: every step is decided anew: on a lease that the account is denied, whose window is over or whose time is up nothing
-is claimed, and what it held is given back at once; what was claimed and not used can be given back whatever became of
-the lease, in the window it was counted in; a lease ends with its window at the latest.
+Laws: every step is decided anew: where the account is denied the feature, the window is over or the time is up, nothing
+is claimed, and what the lease held is given back at once; what was claimed and not used can be given back whatever has
+become of the lease, in the window it was counted in; a lease ends with its window at the latest.
 """
 
 from datetime import datetime, timedelta
@@ -102,7 +102,9 @@ def _moved(
     had = decide(work.snapshot(account), feature, 0, at)
     # Of what was given it is decided that it may be; of what was not, it is said whether anybody may have it.
     decision = (
-        replace(had, quantity=given) if given or not asked_for else decide(work.snapshot(account), feature, asked_for, at)
+        replace(had, quantity=given)
+        if given or not asked_for
+        else decide(work.snapshot(account), feature, asked_for, at)
     )
     resets_at = its.resets_at if its is not None and slot_of(its.from_at) == slot else None
     view = LeaseView(
