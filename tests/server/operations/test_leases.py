@@ -175,8 +175,10 @@ def test_whatever_processes_do_and_whoever_dies_no_more_is_allowed_than_the_limi
                 assert sum(process.allowed + process.unspent for process in processes) <= used
             later = at + 60 * SECOND
             assert (await rebuild(store, account=account, at=later)).differences == ()
-            used, reserved = await counts(store, account, later)
-            assert reserved == 0, "what was held has come back by itself"
+            balance = await read_balance(store, Snapshots(), account=account, pool="calls", at=later)
+            used, (window,) = balance.used, [grant.share for grant in balance.grants]
+            assert (window.granted, window.available, window.consumed) == (LIMIT, LIMIT - used, used)
+            assert balance.reserved == window.reserved == 0, "what was held has come back by itself"
             answer = await asked(store, Consume(account, "calls", "the rest", LIMIT - used), later)
             assert isinstance(answer, Answer)
             assert answer.took_effect

@@ -4,6 +4,7 @@ Law: one bad step keeps no other of its call out.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
@@ -91,10 +92,10 @@ async def step_leases(request: HttpRequest, context: InContext) -> LeaseResults:
 
 def _read_steps(raw: bytes) -> list[LeaseStep | Refused]:
     """The steps of a body; of those that are not as they should be, why. Refused `malformed_json`, `invalid_body`."""
-    try:
-        return [_checked(step) for step in _whole.decode(raw).steps]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        value = decode_object(raw)
+    if b"\\u0000" not in raw:  # JSON can only write a NUL so
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return [_checked(step) for step in _whole.decode(raw).steps]
+    value = decode_object(raw)
     steps = value.get("steps")
     fits = isinstance(steps, list) and len(steps) <= STEPS_MAX
     read_object(LeaseSteps, {**value, "steps": []} if fits else value)
