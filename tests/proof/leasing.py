@@ -75,7 +75,7 @@ class LeasingProcess:
     def _claim(self, *, end: bool) -> None:
         claim = random.randint(0, CLAIM_MAX - self._unspent)
         asked = {"units": random.randint(0, UNITS_MAX), "claim": claim, "ttl_s": TTL_S}
-        step = {"account": self._spec.account, "lease": self._lease, "id": uuid.uuid4().hex}
+        step: dict[str, Any] = {"account": self._spec.account, "lease": self._lease, "id": uuid.uuid4().hex}
         step |= {"unused": self._unspent, "end": True} if end else asked
         (result,) = self._ask("/v1/leases/steps", {"steps": [step]})["results"]
         assert result["problem"] is None, result

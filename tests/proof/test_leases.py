@@ -6,6 +6,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -60,7 +61,7 @@ def started(cluster: Cluster, folder: Path, account: str) -> "subprocess.Popen[b
     return subprocess.Popen(command, cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, env=os.environ)
 
 
-def consumed(cluster: Cluster, account: str, quantity: int) -> dict[str, object]:
+def consumed(cluster: Cluster, account: str, quantity: int) -> Any:
+    """The decision on a use of so much."""
     body = {"account": account, "feature": "calls", "quantity": quantity, "id": uuid.uuid4().hex}
-    decision: dict[str, object] = cluster.ask("POST", "/v1/consume", json=body)["decision"]
-    return decision
+    return cluster.ask("POST", "/v1/consume", json=body)["decision"]
