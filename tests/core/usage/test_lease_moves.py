@@ -93,6 +93,8 @@ def test_no_step_takes_a_window_further_over_its_limit_and_nothing_is_below_zero
     used_after, reserved_after = used + move.used, others + held + move.reserved
     assert used_after >= 0
     assert reserved_after == others + move.held
+    assert 0 <= move.units <= units
+    assert 0 <= move.claim <= claim
     assert move.held >= 0
     assert used_after + reserved_after <= max(limit, used + others - min(unused, used))
     if used - min(unused, used) + others >= limit:

@@ -261,10 +261,20 @@ async def test_a_lease_that_is_renewed_outlives_its_first_end(store: Store) -> N
     assert renewed.lease.expires_at == T0 + 50 * SECOND
     claimed = await changed(store, LeaseStep("acme", "one", "three", claim=6), T0 + 40 * SECOND)
     assert (claimed.claim, claimed.lease.held) == (6, 0)
+    async with store.transaction() as tx:
+        assert await tx.ledger.open_reservations(["acme"]) == [], "nothing is left behind that never ends"
     # Nothing is held of it now; more can be as long as it lasts.
     more = await changed(store, LeaseStep("acme", "one", "four", units=2), T0 + 45 * SECOND)
     assert (more.units, more.lease.held) == (2, 2)
     assert await counts(store, "acme", T0 + 50 * SECOND) == (6, 0)
+
+
+@pytest.mark.anyio
+async def test_a_lease_that_holds_nothing_ends_all_the_same_when_its_time_is_up(store: Store) -> None:
+    await opened(store)
+    await changed(store, Lease("acme", "calls", "one", 6, claim=6, ttl_s=30), T0)
+    late = await changed(store, LeaseStep("acme", "one", "two", units=2), T0 + 30 * SECOND)
+    assert (late.units, late.lease.over) == (0, "expired")
 
 
 @pytest.mark.anyio
