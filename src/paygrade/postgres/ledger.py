@@ -358,6 +358,14 @@ class Ledger:
             f"{query} for update of r" if lock else query, columns.keys(sorted(set(ids)), 2)
         )
 
+    async def next_ends(self, accounts: Iterable[str]) -> dict[str, datetime]:
+        """When the first open reservation of each of these accounts ends; accounts without one are left out."""
+        cursor = await self._connection.execute(
+            "select account, min(expires_at) from reservations where state = 'open' and account = any(%s) group by 1",
+            (sorted(set(accounts)),),
+        )
+        return dict(await cursor.fetchall())
+
     async def expired(self, accounts: Iterable[str], at: datetime, *, limit: int = 500) -> list[tuple[str, str]]:
         """Open reservations (account, id) of these accounts whose time is up."""
         cursor = await self._connection.execute(

@@ -15,7 +15,18 @@ from msgspec import Struct
 from paygrade.usage.balances import Row, SlotDetail, parse_slot
 
 EntryKind = Literal[
-    "event", "consume", "reserve", "commit", "release", "extend", "expire", "grant", "void", "set", "carry_over"
+    "event",
+    "consume",
+    "reserve",
+    "commit",
+    "release",
+    "extend",
+    "expire",
+    "grant",
+    "void",
+    "set",
+    "carry_over",
+    "lease",
 ]
 
 
@@ -38,7 +49,8 @@ class Held(Struct, frozen=True, omit_defaults=True):
     """What an open reservation holds.
 
     `units` of the feature; `paid` what they were taken from, in burn order; `counted` the other counters they are
-    in: by units of the feature, or, where `priced`, by credits. `properties` are those it was priced with.
+    in: by units of the feature, or, where `priced`, by credits. `properties` are those it was priced with. `leased`: it
+    is a lease, all of which counts in this slot.
     """
 
     units: int
@@ -47,6 +59,7 @@ class Held(Struct, frozen=True, omit_defaults=True):
     priced: tuple[tuple[str, str], ...] = ()
     properties: Mapping[str, Any] | None = None
     """Any: JSON as it was told."""
+    leased: str | None = None
 
     @property
     def credits(self) -> int:

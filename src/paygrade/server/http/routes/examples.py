@@ -225,3 +225,53 @@ EVALUATION = {
     },
     "value": True,
 }
+
+LEASE = {"account": "acme", "feature": "api_calls", "id": "worker_7_1", "units": 500, "claim": 100, "ttl_s": 60}
+
+_LEASE = {
+    "id": "worker_7_1",
+    "account": "acme",
+    "feature": "api_calls",
+    "held": 400,
+    "claimed": 100,
+    "expires_at": "2026-11-21T09:01:00Z",
+    "resets_at": "2026-12-01T00:00:00Z",
+    "over": None,
+}
+_LEASED = DECISION | {
+    "feature": "api_calls",
+    "quantity": 500,
+    "limit": 100_000,
+    "used": 2_100,
+    "reserved": 400,
+    "remaining": 97_500,
+    "resets_at": "2026-12-01T00:00:00Z",
+    "value": None,
+    "message": "acme can use 500 api_calls: pro@1 includes it",
+}
+
+LEASED = {"decision": _LEASED, "lease": _LEASE, "replayed": False}
+
+LEASE_STEPS = {
+    "steps": [{"account": "acme", "lease": "worker_7_1", "id": "worker_7_2", "claim": 100, "units": 300, "ttl_s": 60}]
+}
+
+LEASE_RESULTS = {
+    "results": [
+        {
+            "lease": _LEASE | {"held": 600, "claimed": 200, "expires_at": "2026-11-21T09:01:30Z"},
+            "units": 300,
+            "claim": 100,
+            "decision": _LEASED
+            | {
+                "quantity": 100,
+                "used": 2_200,
+                "reserved": 600,
+                "remaining": 97_200,
+                "message": "acme can use 100 api_calls: pro@1 includes it",
+            },
+            "replayed": False,
+            "problem": None,
+        }
+    ]
+}

@@ -112,8 +112,16 @@ async def lock_balances(
     # What a slot of a window knows of when it is given back, a grant does not: it may hold all of a reservation.
     due = {account for (account, _), its in taken.grants.items() if any(grant.reserved for grant in its)}
     due |= {key[0] for key, slot in taken.kept.items() if slot.expires_at is not None and slot.expires_at <= at}
-    if expire and due and await tx.ledger.expired(due, at):
-        raise Due(due)
+    if expire and due:
+        ends = await tx.ledger.next_ends(due)
+        if any(end <= at for end in ends.values()):
+            raise Due(due)
+        # None is over: what such a slot knows is of one that was extended or resolved.
+        taken.kept.update(
+            (key, slot._replace(expires_at=ends.get(key[0])))
+            for key, slot in taken.kept.items()
+            if slot.expires_at is not None and slot.expires_at <= at
+        )
     if others := [key for key in windows if key not in touched]:
         taken.kept.update(await tx.ledger.load(others))
     for key, entitlements in windows.items():

@@ -4,6 +4,7 @@ Law: who asks again gets what was decided the first time: allowed or denied, why
 """
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +21,7 @@ class Answer(Struct, frozen=True, gc=False):
     took_effect: bool
     replayed: bool = False
     reservation: "ReservationView | None" = None
+    lease: "LeaseChange | None" = None
 
 
 class ReservationView(Struct, frozen=True):
@@ -35,6 +37,36 @@ class ReservationView(Struct, frozen=True):
     held: int
     made_at: datetime
     expires_at: datetime
+
+
+LeaseEnd = Literal["ended", "denied", "reset", "expired", "not_leasable"]
+
+
+class LeaseView(Struct, frozen=True):
+    """A lease as it stands. `held` units are held and can be claimed; `claimed` ones count as used, whether they are or
+    not. What is claimed can be used until `resets_at`, when the window ends (None: it does not, or has ended).
+
+    `over`: nothing more can be claimed or held, since the lease was `ended`, the account is `denied` the feature, the
+    window was `reset`, its time has `expired`, or the feature is `not_leasable` any more. Units can be given back even
+    then.
+    """
+
+    id: str
+    account: str
+    feature: str
+    held: int
+    claimed: int
+    expires_at: datetime
+    resets_at: datetime | None
+    over: LeaseEnd | None = None
+
+
+class LeaseChange(Struct, frozen=True):
+    """A lease after a step, and how many `units` more it holds and how many were to `claim` by that step."""
+
+    lease: LeaseView
+    units: int
+    claim: int
 
 
 class _Packed(Struct, frozen=True, array_like=True):
@@ -54,13 +86,14 @@ class _Packed(Struct, frozen=True, array_like=True):
     version: str
     limited_by: str | None
     reservation: ReservationView | None
+    lease: LeaseChange | None = None
 
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(_Packed)
 
 
-def packed(decision: Decision, reservation: ReservationView | None = None) -> bytes:
+def packed(decision: Decision, reservation: ReservationView | None = None, lease: LeaseChange | None = None) -> bytes:
     """The part of an answer that is kept, read back as `_Packed`: sources are left out, they are the entitlement's."""
     return _encode(
         (
@@ -78,6 +111,7 @@ def packed(decision: Decision, reservation: ReservationView | None = None) -> by
             decision.version,
             decision.limited_by,
             reservation,
+            *(() if lease is None else (lease,)),
         )
     )
 
@@ -105,4 +139,4 @@ def unpacked(kept: bytes, *, account: str, feature: str, sources: tuple[Source, 
         False,
         was.limited_by,
     )
-    return Answer(decision, was.allowed, replayed=True, reservation=was.reservation)
+    return Answer(decision, was.allowed, replayed=True, reservation=was.reservation, lease=was.lease)

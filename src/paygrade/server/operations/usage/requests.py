@@ -71,18 +71,59 @@ class Extend(Struct, frozen=True):
     ttl_s: Seconds = 60
 
 
-Asked = Consume | Reserve | Commit | Release | Extend
+class Lease(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hold up to `units` units for one process, which claims them before it uses them: up to `claim` of them at once.
+
+    `id` names the lease and makes this count once. It lasts `ttl_s` seconds, and no longer than the window.
+    """
+
+    account: str
+    feature: str
+    id: str
+    units: Some
+    claim: Units = 0
+    ttl_s: Seconds = 60
+
+
+class LeaseStep(Struct, frozen=True, forbid_unknown_fields=True):
+    """One step of a lease; `id` makes it count once. In this order: `unused` of the units claimed were not used and go
+    back, up to `units` more are held, up to `claim` of what is held are claimed, and with `end` the rest is given back.
+    With `ttl_s` the lease lasts so many seconds from now.
+    """
+
+    account: str
+    lease: str
+    id: str
+    claim: Units = 0
+    unused: Units = 0
+    units: Units = 0
+    ttl_s: Seconds | None = None
+    end: bool = False
+
+
+Asked = Consume | Reserve | Commit | Release | Extend | Lease | LeaseStep
 
 
 def id_of(asked: Asked) -> str:
     """The id under which a request is kept in the ledger."""
     match asked:
-        case Consume() | Reserve():
+        case Consume() | Reserve() | Lease() | LeaseStep():
             return asked.id
         case Commit(id=str() as id):
             return id
         case _:
             return derived(asked.reservation, type(asked).__name__.lower())
+
+
+def reservation_of(asked: Asked) -> str | None:
+    """The id of the reservation or lease that a request is a step of; None: it is none."""
+    match asked:
+        case Commit() | Release() | Extend():
+            return asked.reservation
+        case LeaseStep():
+            return asked.lease
+        case _:
+            return None
 
 
 def digest_of(asked: Asked) -> int:
@@ -98,6 +139,11 @@ def digest_of(asked: Asked) -> int:
             return digest("commit", asked.reservation, asked.quantity, asked.keep, asked.properties)
         case Release() | Extend():
             return digest(type(asked).__name__, asked.reservation)
+        case Lease():
+            return digest("lease", asked.feature, asked.units, asked.claim, asked.ttl_s)
+        case LeaseStep():
+            said = (asked.claim, asked.unused, asked.units, asked.ttl_s, asked.end)
+            return digest("lease step", asked.lease, *said)
 
 
 @lru_cache(maxsize=1024)

@@ -18,7 +18,20 @@ from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.server.operations.usage.answers import Answer, ReservationView, packed, unpacked
-from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Release, Reserve, digest_of, id_of
+from paygrade.server.operations.usage.leases import step_lease, take_lease
+from paygrade.server.operations.usage.requests import (
+    Asked,
+    Commit,
+    Consume,
+    Extend,
+    Lease,
+    LeaseStep,
+    Release,
+    Reserve,
+    digest_of,
+    id_of,
+    reservation_of,
+)
 from paygrade.usage.balances import LIFETIME, parse_slot
 from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Key, Posting, Reservation, derived
 from paygrade.usage.ledger import commit, committed_price, exact_price, hold, release, slots, spend
@@ -35,7 +48,7 @@ async def use_together(
     """Decide and save these requests in one transaction; the answers, in their order."""
     accounts = await snapshots.load_all(store, {a.account for a in asked}, at)
     catalog = await snapshots.catalog(store)
-    steps = [(a.account, a.reservation) for a in asked if isinstance(a, Commit | Release | Extend)]
+    steps = [(a.account, step) for a in asked if (step := reservation_of(a)) is not None]
     ids = [(a.account, id_of(a)) for a in asked]
 
     async def attempt() -> list[Answer | Refused]:
@@ -72,12 +85,16 @@ def _touched(asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reser
             if feature not in entitlements:
                 return []
             return [(account, pool, slot) for pool, slot in slots(entitlements, feature, at, member=member)]
+        case Lease():
+            return _touched(Consume(account, asked.feature, asked.id), snapshot, held, at)
         case _:
-            reservation = held.get((account, asked.reservation))
+            reservation = held.get((account, reservation_of(asked) or ""))
             if reservation is None:
                 return []
             its = reservation.held
             pairs = [*((pool, slot) for pool, slot, _ in its.paid), *its.counted, *its.priced]
+            if its.leased is not None:
+                pairs.append((reservation.feature, its.leased))
             # Whatever was held, the answer says how things stand now.
             now = Consume(account, reservation.feature, "", member=reservation.member)
             return [*((account, pool, slot) for pool, slot in pairs), *_touched(now, snapshot, held, at)]
@@ -86,7 +103,7 @@ def _touched(asked: Asked, snapshot: Snapshot, held: dict[tuple[str, str], Reser
 def _one(work: UnitOfWork, asked: Asked) -> Answer | Refused:
     known = work.answered.get((asked.account, id_of(asked)))
     # A step that has no id of its own and says something else than before meets a reservation that is resolved.
-    named = isinstance(asked, Consume | Reserve) or (isinstance(asked, Commit) and asked.id is not None)
+    named = not isinstance(asked, Commit | Release | Extend) or (isinstance(asked, Commit) and asked.id is not None)
     if known is not None and (named or known.digest == digest_of(asked)):
         return _again(work, asked, known)
     savepoint = work.savepoint()
@@ -100,6 +117,10 @@ def _one(work: UnitOfWork, asked: Asked) -> Answer | Refused:
                 return _release(work, asked)
             case Extend():
                 return _extend(work, asked)
+            case Lease():
+                return take_lease(work, asked)
+            case LeaseStep():
+                return step_lease(work, asked)
     except Refused as refused:
         work.roll_back(savepoint)
         return refused
@@ -113,10 +134,10 @@ def _again(work: UnitOfWork, asked: Asked, known: Answered) -> Answer | Refused:
             "id_conflict",
             f"the id `{id}` was used before for something else; an id counts once: take another one for another use",
         )
-    if isinstance(asked, Consume | Reserve):
+    if isinstance(asked, Consume | Reserve | Lease):
         feature = asked.feature
     else:
-        feature = work.reservations[asked.account, asked.reservation].feature
+        feature = work.reservations[asked.account, reservation_of(asked) or ""].feature
     its = entitlements_at(work.snapshot(asked.account), work.at).get(feature)
     return unpacked(known.answer, account=asked.account, feature=feature, sources=its.sources if its else ())
 
@@ -248,6 +269,9 @@ def _open(work: UnitOfWork, asked: Commit | Release | Extend) -> Reservation:
         raise Refused(
             "unknown_reservation", f"`{asked.account}` has no reservation `{asked.reservation}`; reserve it first"
         )
+    if found.held.leased is not None:
+        detail = f"`{asked.reservation}` is a lease; `POST /v1/leases/steps` claims, extends and ends it"
+        raise Refused("unknown_reservation", detail)
     if found.state == "expired":
         raise Refused(
             "reservation_expired",
