@@ -91,7 +91,7 @@ def run(*, once: bool) -> list[Any]:
         furnish(house)
         play(house.stage, house.company)
         click.echo()
-        click.secho("  The story came out as told.", fg="green", bold=True)
+        click.secho("  The story went as expected.", fg="green", bold=True)
         if not once:
             _stay(house.api_url, house.provider.url)
         return house.stage.decisions

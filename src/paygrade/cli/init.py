@@ -27,7 +27,7 @@ PAYGRADE_API_KEY={DEV_KEY}
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 @as_json
 def init(folder: Path, as_json: bool) -> None:
-    """Write a starter catalog and a `.env` into FOLDER (this one), and say what to do next. Overwrites nothing."""
+    """Write a starter catalog and a `.env` into FOLDER (the current one by default). Overwrites nothing."""
     starter = resources.files("paygrade.cli") / "sample" / "starter.yaml"
     files = {folder / "paygrade.yaml": starter.read_text(), folder / ".env": _ENV}
     there = [str(path) for path in files if path.exists()]

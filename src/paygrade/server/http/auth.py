@@ -25,7 +25,7 @@ def key_guard(admin_key: str) -> Guard:
     def require_key(connection: Connection, _: BaseRouteHandler) -> None:
         shown = bearer(connection.headers.getall("authorization", []))
         if not compare_digest(shown.encode(), expected):
-            raise Refused("unauthenticated", "this key is not known here; PAYGRADE_ADMIN_KEY of the server holds it")
+            raise Refused("unauthenticated", "this key is not valid; use the server's PAYGRADE_ADMIN_KEY")
 
     return require_key
 

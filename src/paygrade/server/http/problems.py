@@ -170,7 +170,7 @@ _headers = {
 }
 
 
-STOPPING = "the server is stopping; ask again"
+STOPPING = "the server is stopping; try again"
 
 
 def written(code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...] = ()) -> tuple[int, bytes]:
@@ -197,7 +197,7 @@ def of_failure(error: Exception, *, request_id: str, path: str) -> tuple[str, st
             return error.code, error.detail, ()
         case _:
             log.error("unhandled", request_id=request_id, path=path, exc_info=error)
-            return "internal", "something went wrong on our side; the log has it under this instance", ()
+            return "internal", "something went wrong on our side; look for this instance in the log", ()
 
 
 def on_failure(request: HttpRequest, error: Exception) -> Response[bytes]:
@@ -208,15 +208,15 @@ def on_http(request: HttpRequest, error: HTTPException) -> Response[bytes]:
     """What Litestar refuses by itself: no such route, wrong method, bad query, too large."""
     if isinstance(error, ValidationException):
         mistakes = _query_mistakes(error)
-        detail = f"the query is not as expected: {mistakes[0].message}" if mistakes else error.detail.lower()
+        detail = f"the query is invalid: {mistakes[0].message}" if mistakes else error.detail.lower()
         return answer(request, "invalid_query", detail, mistakes)
     code = _CODES.get(error.status_code, "internal" if error.status_code >= 500 else "bad_request")
     path = request.scope["path"]
     details = {
         "not_found": f"there is nothing at `{path}`; `/openapi.json` lists what there is",
-        "method_not_allowed": f"`{path}` does not take {request.method}",
+        "method_not_allowed": f"`{path}` does not allow {request.method}",
         "body_too_large": "the body is too large; send less at once",
-        "internal": "something went wrong on our side; the log has it under this instance",
+        "internal": "something went wrong on our side; look for this instance in the log",
     }
     response = answer(request, code, details.get(code, error.detail.lower()))
     if isinstance(error, MethodNotAllowedException) and error.headers:

@@ -68,7 +68,7 @@ def read_json(text: str | bytes) -> tuple[object, dict[str, Location]]:
         read: dict[str, object] = {}
         for key, value in pairs:
             if key in read:
-                mistakes.append(Mistake("", f"{describe(key)} is twice in one mapping; keep one of them"))
+                mistakes.append(Mistake("", f"{describe(key)} is twice in one mapping; remove one of them"))
             read[key] = value
         return read
 
@@ -88,7 +88,7 @@ def read_json(text: str | bytes) -> tuple[object, dict[str, Location]]:
     except json.JSONDecodeError as error:
         raise refused([Mistake("", f"this is not JSON: {error.msg.lower()}", error.lineno, error.colno)]) from None
     except RecursionError:
-        raise refused([Mistake("", "nested too deeply; write it flatter")]) from None
+        raise refused([Mistake("", "nested too deeply; use fewer levels")]) from None
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -95,7 +95,7 @@ def _refuse_odd_links(links: dict[str, tuple[str, ...]], context: Context) -> No
     if foreign:
         raise Refused("unknown_provider", foreign[0].message, foreign)
     odd = tuple(
-        Mistake(f"/links/{provider}/{place}", f"{texts.describe(id)} is not the id of a customer there")
+        Mistake(f"/links/{provider}/{place}", f"{texts.describe(id)} is not the id of a customer at the provider")
         for provider, ids in links.items()
         for place, id in enumerate(ids)
         if not context.customer_id.fullmatch(id)

@@ -69,8 +69,8 @@ async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
         first = told.rejected[0]
         raise Refused(
             "events_rejected",
-            f"{len(told.rejected)} of {len(read)} events are refused, the first because {first.detail} [{first.code}]; "
-            "the others are taken",
+            f"{len(told.rejected)} of {len(read)} events were rejected, the first because {first.detail} "
+            f"[{first.code}]; the others were accepted",
             tuple(Mistake(f"/{each.index}", f"{each.code}: {each.detail}") for each in told.rejected),
         )
 

@@ -43,7 +43,7 @@ async def start_migration(
 ) -> migrations.PlannedMigration:
     wanted = read_body(MigrationRequest, await request.body())
     if wanted.accounts == ():
-        mistake = Mistake("/accounts", "names nobody; leave it out to mean everybody")
+        mistake = Mistake("/accounts", "is empty; leave it out to move all accounts")
         raise invalid("invalid_body", "the body", [mistake])
     return await migrations.start_migration(
         context.store,
@@ -81,7 +81,7 @@ async def list_moved_accounts(
 ) -> migrations.MovedAccounts:
     known = next((word for word in STATUSES if word == status), None)
     if known != status:
-        mistake = Mistake("", f"`status` is one of {', '.join(STATUSES)}, not `{status}`")
+        mistake = Mistake("", f"`status` must be one of {', '.join(STATUSES)}, not `{status}`")
         raise invalid("invalid_query", "the query", [mistake])
     return await migrations.moved_accounts(context.store, id=_id(migration), status=known, after=after, limit=limit)
 

@@ -148,10 +148,10 @@ async def revert_plan_change(account: FromPath[str], change: FromPath[str], cont
 
 def _act(said: ChangeAsked) -> Act:
     if said.act is None or said.quote_id is not None or said.act in ("change", "cancel"):
-        mistake = Mistake("", "say either `quote_id`, or `act`: keep_going, pause, resume, set_trial or end_trial")
+        mistake = Mistake("", "send either `quote_id` or `act`: keep_going, pause, resume, set_trial or end_trial")
         raise invalid("invalid_body", "the body", [mistake])
     if (said.act == "set_trial") != (said.trial_ends_at is not None):
-        mistake = Mistake("/trial_ends_at", "goes with `set_trial`, and with nothing else")
+        mistake = Mistake("/trial_ends_at", "is only allowed with `set_trial`")
         raise invalid("invalid_body", "the body", [mistake])
     return said.act
 
@@ -160,7 +160,7 @@ def _instant(text: str, pointer: str) -> datetime:
     try:
         return parse_instant(text)
     except (ValueError, OverflowError) as error:
-        raise invalid("invalid_body", "the body", [Mistake(pointer, f"is an instant; {error}")]) from None
+        raise invalid("invalid_body", "the body", [Mistake(pointer, f"must be an instant; {error}")]) from None
 
 
 def _wanted(said: QuoteRequest) -> ChangeRequest:
@@ -179,5 +179,5 @@ def _wanted(said: QuoteRequest) -> ChangeRequest:
             try:
                 return replace(wanted, date=parse_instant(text))
             except (ValueError, OverflowError) as error:
-                mistake = Mistake("/when", f"is `now`, `period_end` or an instant; {error}")
+                mistake = Mistake("/when", f"must be `now`, `period_end` or an instant; {error}")
                 raise invalid("invalid_body", "the body", [mistake]) from None

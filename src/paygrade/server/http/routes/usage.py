@@ -157,7 +157,7 @@ async def extend(reservation: FromPath[str], request: HttpRequest, context: InCo
 async def give(account: FromPath[str], request: HttpRequest, context: InContext) -> grants.GrantView:
     said = read_body(GrantStatement, await request.body())
     if said.kind not in grants.GRANT_KINDS:
-        raise invalid("invalid_body", "the body", [Mistake("/kind", f"is one of {', '.join(grants.GRANT_KINDS)}")])
+        raise invalid("invalid_body", "the body", [Mistake("/kind", f"must be one of {', '.join(grants.GRANT_KINDS)}")])
     now = context.clock.now()
     id = read_key(said.id, pointer="/id", noun="id")
     grant = Grant(id, said.kind, said.units, said.from_at or now, said.expires_at, said.priority)

@@ -115,7 +115,7 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
             listed = ", ".join(f"`{id}`" for id in live)
             raise Refused(
                 "account_has_live_subscription",
-                f"`{account}` still has {listed}; end it first, or move its customer to another account",
+                f"`{account}` still has {listed}; cancel it first, or move its customer to another account",
             )
         stated = held.profile or Profile(created_at=held.since or at)
         gone = Profile(created_at=stated.created_at, name=stated.name, links=stated.links, deleted=True)
@@ -142,4 +142,4 @@ def view(account: Account, at: datetime) -> AccountView:
 
 def _link_taken(taken: Mapping[str, str]) -> Refused:
     listed = ", ".join(f"`{subject}` is linked by `{other}`" for subject, other in taken.items())
-    return Refused("link_taken", f"{listed}; take the link away there first")
+    return Refused("link_taken", f"{listed}; remove that link first")

@@ -127,7 +127,7 @@ async def reconcile_seats(
 def taken_by_members(account: str, feature: str) -> Refused:
     return Refused(
         "taken_by_members",
-        f"members of `{account}` take up its `{feature}`, nobody else counts them; state who has a seat with "
+        f"members of `{account}` have its `{feature}`, so a number can't be reported; give and take seats with "
         f"`PUT /v1/accounts/{account}/members/{{member}}`",
     )
 

@@ -114,7 +114,7 @@ async def put_subscription(
         raise Refused("invalid_subscription", f"`status` must be one of {', '.join(f'`{s}`' for s in STATUSES)}")
     begin = [phase.from_at for phase in subscription.next]
     if begin != sorted(set(begin)) or any(not phase.items for phase in subscription.next):
-        raise Refused("invalid_subscription", "state the phases of `next` with items, the soonest first, one at a time")
+        raise Refused("invalid_subscription", "the phases of `next` need items and different times, the earliest first")
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         subject = f"subscription:{subscription.id}"
@@ -123,7 +123,7 @@ async def put_subscription(
         if stated is not None and version == stated.sequence and body != stated.body:
             raise Refused(
                 "subscription_version_conflict",
-                f"version {version} of `{subscription.id}` was sent with other contents before; send a larger version",
+                f"version {version} of `{subscription.id}` was sent with other content before; send a larger version",
             )
         if stated is None or version > stated.sequence:
             told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
@@ -159,7 +159,7 @@ def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
     if not override_fits(override, offer):
         raise Refused("invalid_override", f"`{override.feature}` {_fitting(offer)}")
     if override.spend_cap is not None and not _has_priced_overage(override.feature, catalog):
-        detail = f"nothing over the limit of `{override.feature}` has a price; say `limit`, or sell it with `overage`"
+        detail = f"overage of `{override.feature}` has no price; send `limit`, or price its `overage` in the catalog"
         raise Refused("invalid_override", detail)
     _refuse_expired(override.expires_at, at)
 

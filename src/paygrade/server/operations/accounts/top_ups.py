@@ -42,7 +42,7 @@ async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -
                 "unknown_top_up", f"`{account}` has no top-up `{id}`; list its top-ups to see which there are"
             )
         if found.state != "failed":
-            raise Refused("top_up_not_failed", f"`{id}` is {found.state}; only failed top-ups are tried again")
+            raise Refused("top_up_not_failed", f"`{id}` is {found.state}; only failed top-ups can be retried")
         if not await tx.top_ups.ask_again(account, id, at=at):
             raise Refused("top_up_open", f"another top-up of `{found.credit}` is being bought; wait until it finishes")
         opened = await tx.top_ups.find(account, id)

@@ -134,7 +134,7 @@ async def start_migration(
             )
         id = None if dry_run else await tx.plan_migrations.start(move, by=by, at=at)
         if id is None and not dry_run:
-            raise Refused("migration_running", f"another migration of `{move.plan}` is not finished; "
+            raise Refused("migration_running", f"another migration of `{move.plan}` is running; "
                           "see `GET /v1/catalog/migrations`, and wait for it or roll it back")  # fmt: skip
         sums = _Sums(tx, catalog, move, at)
         async for page in _pages(tx, accounts):
@@ -203,7 +203,7 @@ async def _pause(store: "Store", id: int, *, paused: bool) -> Migration:
     async with store.transaction() as tx:
         held = await _held(tx, id)
         if held.finished_at is not None:
-            raise Refused("migration_over", f"migration {id} is over; there is nothing to pause or to go on with")
+            raise Refused("migration_over", f"migration {id} has ended; it can't be paused or resumed")
         await tx.plan_migrations.pause(id, paused=paused)
         return await _view(tx, id)
 
@@ -220,7 +220,7 @@ async def roll_back_migration(store: "Store", *, id: int) -> Migration:
         if held.direction == "forward":
             others = await tx.plan_migrations.page(limit=PAGE_MAX)
             if any(o.id != id and o.move.plan == held.move.plan and o.finished_at is None for o in others):
-                raise Refused("migration_running", f"another migration of `{held.move.plan}` is not finished; "
+                raise Refused("migration_running", f"another migration of `{held.move.plan}` is running; "
                               "wait for it, or roll it back first")  # fmt: skip
             await tx.plan_migrations.turn_back(id)
         return await _view(tx, id)

@@ -135,7 +135,7 @@ async def publish_catalog(
         if plan_id is not None and plan_id != plan.plan_id:
             raise Refused(
                 "catalog_plan_outdated",
-                f"the plan `{plan_id}` no longer holds: the document, the catalog or the accounts have changed since; "
+                f"the plan `{plan_id}` is out of date: the document, the catalog or the accounts have changed since; "
                 "run `paygrade catalog plan` again and review the result",
             )
         if dry_run or wanted is base:

@@ -85,7 +85,7 @@ async def delete_pin(store: "Store", *, account: str, key: str, at: datetime) ->
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if key not in held.pins:
-            raise Refused("unknown_pin", f"`{account}` is held to no version of `{key}`")
+            raise Refused("unknown_pin", f"`{account}` has no pin for `{key}`")
         held = await record(tx, held, subject=pin_subject(key), body=Pin(key, withdrawn=True), at=at)
         return AccountVersions(account, versions_had(held, await tx.catalogs.in_force(), at))
 

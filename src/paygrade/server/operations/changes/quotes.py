@@ -84,8 +84,8 @@ def _refuse_cooling(earlier: Iterable[PlanChange], account: Account, made: Quote
     if until is not None and made.effective_at < until:
         raise Refused(
             "cooling_off",
-            f"`{latest.id}` went from `{made.plan_after}` at {latest.resolved_at:%Y-%m-%d %H:%M} UTC; the rule lets "
-            f"nobody go back before {until:%Y-%m-%d %H:%M} UTC",
+            f"`{latest.id}` changed from `{made.plan_after}` at {latest.resolved_at:%Y-%m-%d %H:%M} UTC; the rule "
+            f"allows no change back before {until:%Y-%m-%d %H:%M} UTC",
         )
 
 
@@ -106,7 +106,7 @@ async def get_quote(store: "Store", *, account: str, id: str) -> Quote:
     async with store.transaction() as tx:
         found = await tx.quotes.load(account, id)
     if found is None:
-        raise Refused("unknown_quote", f"`{account}` has no quote `{id}`; ask for one with `POST …/plan-changes/quote`")
+        raise Refused("unknown_quote", f"`{account}` has no quote `{id}`; create one with `POST …/plan-changes/quote`")
     return found
 
 

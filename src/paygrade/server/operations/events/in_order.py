@@ -114,7 +114,7 @@ class InOrder:
             amended = (each.event.account, each.event.amends)
             chain = self._chains.get(amended)
             if chain is None or self._sent.get(amended, -1) > each.index:
-                return Refusal("unknown_id", f"there is no event `{each.event.amends}` of this account to amend")
+                return Refusal("unknown_id", f"this account has no event `{each.event.amends}` to amend")
             priced, taken_back = _taken_back(chain)
         savepoint = self._work.savepoint()
         recounted: dict[Key, Recount] = {}
@@ -221,7 +221,7 @@ class InOrder:
             used = self._work.row(key).used + sum(grant.used for grant in granted)
             if used < 0 and self._work.row(key).used < before:
                 window = "" if key[2] == "lifetime" else f" of the window from `{key[2]}`"
-                detail = f"that would leave {used} units of `{key[1]}`{window} used; take back no more than was counted"
+                detail = f"{used} units of `{key[1]}` would be left as used{window}; take back no more than was counted"
                 return Refusal("below_zero", detail)
         return None
 

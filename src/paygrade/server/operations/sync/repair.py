@@ -112,7 +112,7 @@ async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datet
             await announce_drift(tx, DriftNotice("sweep_started"))
     if found.dry_run != dry_run:
         kind = "a dry run" if found.dry_run else "a sweep"
-        raise Refused("sweep_running", f"{kind} is under way since {found.started_at:%Y-%m-%d %H:%M}; "
+        raise Refused("sweep_running", f"{kind} has been running since {found.started_at:%Y-%m-%d %H:%M}; "
                       "try again when `GET /v1/sync/status` says it has finished")  # fmt: skip
     return StartedSweep(started, view(found))
 
@@ -125,7 +125,7 @@ async def load_sweep(store: "Store", *, id: int) -> Sweep:
     async with store.transaction() as tx:
         found = await tx.sweeps.load(id)
     if found is None:
-        raise Refused("unknown_sweep", f"there is no sweep `{id}`; `GET /v1/sync/status` names the latest")
+        raise Refused("unknown_sweep", f"there is no sweep `{id}`; `GET /v1/sync/status` shows the latest")
     return view(found, report=True)
 
 

@@ -63,7 +63,7 @@ async def give(
     if its.in_seats:
         raise Refused(
             "not_grantable",
-            f"`{pool}` is held by members and not spent; give more of it with an override: "
+            f"`{pool}` is held by members and not spent; add more with an override: "
             f"`PUT /v1/accounts/{account}/overrides/{pool}` with `add`",
         )
     given = partial(_given, store, its, account=account, grant=grant, reason=reason, at=at)
@@ -111,7 +111,7 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
         work = await _lock_grants(tx, account, pool, at)
         grant = next((g for g in work.grants(account, pool) if g.id == id), None)
         if grant is None:
-            raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` that could be spent")
+            raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` with units left")
         left = grant.left
         if left:
             grant = work.void(account, pool, grant, left)
@@ -261,7 +261,7 @@ def _place(before: str | None) -> tuple[datetime, str] | None:
     try:
         return parse_instant(text), id
     except ValueError as error:
-        raise Refused("invalid_query", f"`before` is the `next` of a page before: {error}") from None
+        raise Refused("invalid_query", f"`before` must be the `next` of an earlier page: {error}") from None
 
 
 def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
@@ -283,7 +283,7 @@ async def _known(snapshots: "Snapshots", store: "Store", account: str, pool: str
     if its is None:
         raise Refused("unknown_feature", f"the catalog has no feature or credit `{pool}`")
     if its.kind in ("boolean", "config"):
-        raise Refused("not_countable", f"`{pool}` is {its.kind}: there is nothing to count")
+        raise Refused("not_countable", f"`{pool}` is {its.kind} and is not counted")
     return found
 
 
@@ -294,7 +294,7 @@ def _refuse_ended(grant: Grant, at: datetime) -> None:
 
 def _refuse_other(known: int, mark: int, id: str) -> None:
     if known != mark:
-        raise Refused("id_conflict", f"the id `{id}` was used before for something else; take another one")
+        raise Refused("id_conflict", f"the id `{id}` was used for something else; use another one")
 
 
 GRANT_KINDS: tuple[GrantKind, ...] = ("purchase", "promotion", "trial", "adjustment")
