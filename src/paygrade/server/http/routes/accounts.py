@@ -33,7 +33,7 @@ class AccountStatement(Struct, frozen=True):
 @get("/v1/accounts", opt=describe("accounts", accounts.list_accounts))
 async def list_accounts(
     context: InContext,
-    after: Annotated[str, text("Accounts with a larger key than this; `next` of the page before.")] = "",
+    after: Annotated[str, text("Accounts after this key; the `next` of the page before.")] = "",
     limit: PageSize = 100,
     search: Annotated[str, text("A part of the key or name, or a provider's customer id.")] = "",
 ) -> accounts.AccountList:

@@ -20,7 +20,7 @@ from paygrade.values.errors import Mistake, Refused
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})  # the first: RFC 9512
 JSON_TYPES = frozenset({"application/json", ""})
 EXISTING = text(
-    "What becomes of those who have a plan or add-on that changes: they follow, or keep their version.",
+    "Whether existing customers of a changed plan or add-on follow, or keep their version.",
     enum=["follow", "keep"],
     default="follow",
 )
@@ -39,7 +39,7 @@ async def put_catalog(
     request: HttpRequest,
     context: InContext,
     dry_run: Annotated[str | None, flag("Say what would change, and publish nothing.")] = None,
-    plan: Annotated[str | None, text("The id of the plan that was read; refused if the world changed since.")] = None,
+    plan: Annotated[str | None, text("The id of the plan you reviewed; refused if anything has changed since.")] = None,
     existing: Annotated[str | None, EXISTING] = None,
     at: Annotated[str | None, instant("With `follow`: when they do. At once without it.")] = None,
 ) -> catalogs.CatalogPlan:

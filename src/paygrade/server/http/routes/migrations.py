@@ -75,7 +75,7 @@ async def get_migration(migration: FromPath[str], context: InContext) -> migrati
 async def list_moved_accounts(
     migration: FromPath[str],
     context: InContext,
-    status: Annotated[str | None, text("Only accounts that stand so.", enum=list(STATUSES))] = None,
+    status: Annotated[str | None, text("Only accounts in this status.", enum=list(STATUSES))] = None,
     after: After = "",
     limit: AtMost = 100,
 ) -> migrations.MovedAccounts:

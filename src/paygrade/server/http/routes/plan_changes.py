@@ -86,8 +86,8 @@ async def get_quote(account: FromPath[str], quote: FromPath[str], context: InCon
 async def change_plan(account: FromPath[str], request: HttpRequest, context: InContext, wait_s: Wait = 5) -> PlanChange:
     """Change a plan.
 
-    Carry a quote out, on the very state it was made on. The header `Idempotency-Key` names the request: asked again
-    under it, the answer is the same change. The state says how far it is: `pending` waits for the customer. Refused
+    Accept a quote, exactly as it was made. With the same header `Idempotency-Key`, the answer is the same change. The
+    `state` shows the progress: `pending` waits for the customer. Refused
     `unknown_account`, `unknown_quote`, `quote_expired`, `quote_used`, `account_changed`, `catalog_changed`,
     `change_refused`, `change_under_way`, `change_scheduled`, `key_conflict`, `no_subscription_to_change`,
     `not_possible_now`, `date_in_the_past`. Unavailable `provider_not_configured`.

@@ -122,9 +122,9 @@ async def act(
 
 
 async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> PlanChange:
-    """Take back a plan change.
+    """Cancel a plan change.
 
-    Take back a change that is scheduled or waits for a payment. One that was applied is reverted. Refused
+    Cancel a change that is scheduled or waits for a payment. To undo one that was applied, revert it. Refused
     `unknown_account`, `unknown_change`, `change_resolved`.
     """
     async with store.transaction() as tx:
@@ -151,7 +151,7 @@ async def revert(
 ) -> Quote:  # fmt: skip
     """Quote the way back.
 
-    What takes an applied change back, as a quote of its own; carrying that out links the two. Refused
+    A quote that undoes an applied change; accepting it links the two changes. Refused
     `unknown_account`, `unknown_change`, `not_revertible`, `cooling_off`, `no_subscription_to_change`, `same_as_now`,
     `change_refused`, `provider_refused_change`.
     """
@@ -165,9 +165,9 @@ async def revert(
 
 
 async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
-    """Read a plan change.
+    """Retrieve a plan change.
 
-    The change with its quote and what followed, and step by step what happened to it. Refused `unknown_change`.
+    The change with its quote, what followed, and its steps. Refused `unknown_change`.
     """
     async with store.transaction() as tx:
         change = await tx.plan_changes.find(account, id)
@@ -179,7 +179,7 @@ async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
 async def list_changes(store: "Store", *, account: str, limit: int) -> ChangeList:
     """List an account's plan changes.
 
-    Plan changes, the latest first, whoever made them. Refused `unknown_account`.
+    Plan changes, newest first, whoever made them. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)

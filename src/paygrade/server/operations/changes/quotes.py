@@ -44,8 +44,8 @@ async def quote_change(
 ) -> Quote:
     """Quote a plan change.
 
-    What the change would do to access, usage, members and money, and when. Nothing is changed; what was said is kept
-    under its id and can be carried out for an hour. Refused `unknown_account`, `no_subscription_to_change`,
+    Preview what the change does to access, usage, members and money, and when. Nothing changes; the quote can be
+    accepted for an hour. Refused `unknown_account`, `no_subscription_to_change`,
     `unknown_plan`, `unknown_add_on`, `unknown_price`, `ambiguous_price`, `quantity_not_sold`, `same_as_now`,
     `amount_too_large`, `change_refused`, `cooling_off`, `date_in_the_past`, `provider_refused_change`. `reverts`: the
     change it takes back.
@@ -99,9 +99,9 @@ def _warnings(others: Iterable[PlanChange], made: Quote) -> Iterator[Caveat]:
 
 
 async def get_quote(store: "Store", *, account: str, id: str) -> Quote:
-    """Read a quote.
+    """Retrieve a quote.
 
-    What was said a plan change would do, expired or not. Refused `unknown_quote`.
+    The quote as it was made, expired or not. Refused `unknown_quote`.
     """
     async with store.transaction() as tx:
         found = await tx.quotes.load(account, id)

@@ -54,7 +54,7 @@ async def give(
 ) -> GrantView:
     """Grant units.
 
-    Grant units of a feature or credit beside what the plan allows. The same grant sent again changes nothing. Refused
+    Grant units of a feature or credit besides what the plan allows. The same grant sent again changes nothing. Refused
     `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
     `already_expired`.
     """
@@ -104,7 +104,7 @@ async def grant_units(
 async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
     """Void a grant.
 
-    Take back what is left of a grant; what was used of it stays used. Refused `unknown_grant`. Doing it again changes
+    Take back what is left of a grant; used units stay used. Refused `unknown_grant`. Doing it again changes
     nothing.
     """
     async with store.transaction() as tx:
@@ -153,9 +153,9 @@ async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime)
 async def state_usage(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, used: int, id: str, reason: str, at: datetime
 ) -> BalanceView:
-    """State usage.
+    """Set usage.
 
-    Say how much is used in the present window, for example how many seats are taken. The difference is entered in the
+    Set how much is used in the current window, for example how many seats are taken. The difference is entered in the
     ledger. Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
     """
     snapshot = await _known(snapshots, store, account, pool, at)
@@ -186,7 +186,7 @@ async def state_usage(
 
 
 async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:
-    """Read a balance.
+    """Retrieve a balance.
 
     What is used, held and left of a feature or credit, grant by grant in the order they are spent. Refused
     `unknown_account`, `unknown_feature`, `not_countable`.
@@ -224,10 +224,10 @@ class LedgerPage(Struct, frozen=True):
 async def read_ledger(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, before: str | None, limit: int, at: datetime
 ) -> LedgerPage:
-    """Read the ledger.
+    """List ledger entries.
 
-    What explains a balance: each entry with what it drew, the newest first, denials too; and in which stretches they
-    burned the balance down. Refused `unknown_account`, `unknown_feature`, `not_countable`, `invalid_query`.
+    The entries behind a balance with what each posted, newest first, denials included; and how they burned the balance
+    down. Refused `unknown_account`, `unknown_feature`, `not_countable`, `invalid_query`.
     """
     await _known(snapshots, store, account, pool, at)
     async with store.transaction() as tx:

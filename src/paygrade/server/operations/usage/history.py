@@ -63,10 +63,10 @@ async def read_usage(
     group_by: str | None = None,
     at: datetime,
 ) -> UsageView:
-    """Read usage.
+    """Retrieve usage.
 
-    What was used and held in each window, the newest first, with the limit it has today, and by whom or by what
-    property if asked. Refused `unknown_account`, `unknown_feature`, `not_countable` or `invalid_query`. Windows that
+    What was used and held in each window, newest first, with today's limit; grouped by member or property if
+    you ask for it. Refused `unknown_account`, `unknown_feature`, `not_countable` or `invalid_query`. Windows that
     end after `from_at` and begin before `until`.
     """
     async with store.transaction() as tx:
