@@ -205,7 +205,7 @@ def impossible(act: Act, subscription: Subscription) -> str:
         "set_trial": "can't have a trial",
         "end_trial": "has no trial to end",
     }
-    return f"`{subscription.id}` is {subscription.status} and {needs.get(act, 'can't be changed like this')}"
+    return f"`{subscription.id}` is {subscription.status} and {needs.get(act, 'cannot be changed like this')}"
 
 
 def is_reversal(quote: Quote, latest: PlanChange) -> bool:

@@ -108,7 +108,10 @@ def measure(meters: Meters, event: UsageEvent) -> tuple[Measured, ...] | Refusal
         return Refusal("invalid_event", "send either `feature` or `event`")
     found = meters.features.get(event.feature or "") if named else meters.events.get(event.event or "")
     if found is None:
-        return Refusal("unknown_feature" if named else "unknown_event", f"there is no {'feature' if named else 'event'} `{event.name[:64]}`")
+        return Refusal(
+            "unknown_feature" if named else "unknown_event",
+            f"there is no {'feature' if named else 'event'} `{event.name[:64]}`",
+        )
     measures = []
     for meter in found:
         if meter.aggregate == "count" or (named and meter.value is None):

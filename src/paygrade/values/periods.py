@@ -150,8 +150,7 @@ def _zone(name: str) -> tzinfo:
         # A catalog names only zones there are, so it is this machine that lacks them.
         # https://docs.python.org/3/library/zoneinfo.html#data-sources
         raise LookupError(
-            f"this machine does not have the time zone `{name}`, which the catalog uses; "
-            "install the package `tzdata`"
+            f"this machine does not have the time zone `{name}`, which the catalog uses; install the package `tzdata`"
         ) from None
 
 

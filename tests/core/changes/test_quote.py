@@ -516,7 +516,11 @@ def test_a_subscription_billed_by_hand_is_quoted_by_the_same_formula() -> None:
             "no live subscription `sub_9`",
         ),
         (ChangeRequest(plan="scale", date=FEB14 - DAY), "date_in_the_past", "choose a later time"),
-        (ChangeRequest(plan="japan"), "change_refused", "rule 1 of `plan_change` refuses a change from `pro` to `japan`"),
+        (
+            ChangeRequest(plan="japan"),
+            "change_refused",
+            "rule 1 of `plan_change` refuses a change from `pro` to `japan`",
+        ),
     ],
 )
 def test_what_cannot_be_meant_or_may_not_be_is_refused(wanted: ChangeRequest, code: str, message: str) -> None:

@@ -263,7 +263,9 @@ def test_a_suspended_seat_is_a_finding_until_there_are_enough() -> None:
     team = seated("ann", "bo", "cy")
     (found,) = findings(acme(team, 1), CATALOG, T0)
     assert (found.code, found.subject) == ("too_few_seats", "seats")
-    assert found.detail.startswith("3 members have a seat, 1 allowed: `bo`, `cy` can't use theirs; choose who keeps one")
+    assert found.detail.startswith(
+        "3 members have a seat, 1 allowed: `bo`, `cy` can't use theirs; choose who keeps one"
+    )
     assert findings(acme(team, 3), CATALOG, T0) == ()
 
 

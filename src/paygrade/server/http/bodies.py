@@ -156,7 +156,7 @@ def read_flag(text: str | None, *, name: str) -> bool:
             return True
         case _:
             mistake = Mistake("", f"`{name}` must be `true` or `false`, not `{text}`")
-        raise invalid("invalid_query", "the query", [mistake])
+            raise invalid("invalid_query", "the query", [mistake])
 
 
 def invalid(code: str, what: str, mistakes: Sequence[Mistake]) -> Refused:
