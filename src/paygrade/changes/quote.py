@@ -315,7 +315,7 @@ def _warnings_of_cooling(cooling: Cooling | None) -> Iterable[Caveat]:
     if cooling is not None:
         yield Caveat(
             "cooling_off",
-            f"`{cooling.change}` has cooling off until {cooling.until:%Y-%m-%d %H:%M} UTC: used units stay used",
+            f"the cooling-off of `{cooling.change}` ends at {cooling.until:%Y-%m-%d %H:%M} UTC: used units stay used",
         )
 
 

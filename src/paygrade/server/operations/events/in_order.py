@@ -221,7 +221,7 @@ class InOrder:
             used = self._work.row(key).used + sum(grant.used for grant in granted)
             if used < 0 and self._work.row(key).used < before:
                 window = "" if key[2] == "lifetime" else f" of the window from `{key[2]}`"
-                detail = f"{used} units of `{key[1]}` would be left as used{window}; take back no more than was counted"
+                detail = f"that would leave {used} units of `{key[1]}`{window} used; take back no more than was counted"
                 return Refusal("below_zero", detail)
         return None
 
