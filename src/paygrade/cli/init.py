@@ -44,8 +44,8 @@ def init(folder: Path, as_json: bool) -> None:
     say()
     say("Next:")
     for command, why in (
-        ("paygrade dev", "a server, a Stripe simulator and what this catalog sells, for your app to talk to"),
+        ("paygrade dev", "run a server, and a Stripe simulator that sells this catalog"),
         ("paygrade catalog lint", "check the catalog after each edit"),
-        ("paygrade serve", "the real thing; `paygrade doctor` says what it still needs"),
+        ("paygrade serve", "run the server with your Stripe account; `paygrade doctor` says what is missing"),
     ):
         say(f"  {command:22}  {why}")
