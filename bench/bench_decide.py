@@ -1,7 +1,7 @@
 """`decide` per kind of feature, beside a bare lookup in a dict of dicts (the floor any answer in Python has).
 
 Rows are medians over rounds; the rounds of all rows are interleaved so that a slow moment of the machine touches all
-alike. Budget: 0.7 us (DESIGN: budgets).
+alike. Budget: 0.7 us.
 """
 
 from collections.abc import Callable

@@ -185,7 +185,7 @@ def test_a_document_named_is_what_is_pushed_and_a_plan_id_is_no_file(shell: Shel
     document.write_text(SAMPLE.read_text().replace("retention: 7", "retention: 6"))
     assert shell.json("catalog", "push", "sold.yaml")["published"]
     assert "there is no file `gone.yaml`" in shell.run("catalog", "push", "gone.yaml", code=2)
-    assert "name the document once" in shell.run("catalog", "push", "sold.yaml", "--file", "sold.yaml", code=2)
+    assert "name one document" in shell.run("catalog", "push", "sold.yaml", "--file", "sold.yaml", code=2)
     document.write_text(SAMPLE.read_text())
     shell.run("catalog", "push", "sold.yaml")
 

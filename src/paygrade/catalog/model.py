@@ -252,7 +252,7 @@ OverSeats = Literal["suspend", "owner_chooses", "release_newest", "release_least
 """What becomes of members with a seat over the new number of seats."""
 Anchor = Literal["keep", "reset"]
 Carry = Literal["keep", "prorate", "reset", "convert"]
-"""What becomes of what is used of a window whose units change."""
+"""What counts as used in a window whose limit changes."""
 
 
 class PlanChangeRule(Struct, frozen=True, omit_defaults=True):

@@ -115,7 +115,7 @@ class InOrder:
             amended = (each.event.account, each.event.amends)
             chain = self._chains.get(amended)
             if chain is None or self._sent.get(amended, -1) > each.index:
-                return Refusal("unknown_id", f"there is no event `{each.event.amends}` of this account to amend")
+                return Refusal("unknown_id", f"this account has no event `{each.event.amends}` to amend")
             priced, taken_back = _taken_back(chain)
         savepoint = self._work.savepoint()
         recounted: dict[Key, Recount] = {}
