@@ -299,5 +299,5 @@ def _quantity(name: str, value: object) -> int:
 def _invalid(name: str, what: str) -> Refused:
     pointer = f"/context/{name[:200]}".rstrip("/")
     return Refused(
-        "invalid_context", f"the evaluation context is not as expected: {pointer} {what}", (Mistake(pointer, what),)
+        "invalid_context", f"the evaluation context is invalid: {pointer} {what}", (Mistake(pointer, what),)
     )
