@@ -44,6 +44,8 @@ DESIGNED = {
     ("post", "/v1/reservations/{reservation}/commit"),
     ("post", "/v1/reservations/{reservation}/release"),
     ("post", "/v1/reservations/{reservation}/extend"),
+    ("post", "/v1/leases"),
+    ("post", "/v1/leases/steps"),
     ("post", "/v1/accounts/{account}/grants"),
     ("delete", "/v1/accounts/{account}/grants/{feature}/{grant}"),
     ("get", "/v1/accounts/{account}/balances/{feature}"),
