@@ -298,6 +298,4 @@ def _quantity(name: str, value: object) -> int:
 
 def _invalid(name: str, what: str) -> Refused:
     pointer = f"/context/{name[:200]}".rstrip("/")
-    return Refused(
-        "invalid_context", f"the evaluation context is invalid: {pointer} {what}", (Mistake(pointer, what),)
-    )
+    return Refused("invalid_context", f"the evaluation context is invalid: {pointer} {what}", (Mistake(pointer, what),))
