@@ -259,8 +259,8 @@ class Paygrade:
         member: str | None = None,
         properties: Properties | None = None,
     ) -> Reservation:
-        """Hold `quantity` units for `ttl_s` seconds at most, if that is allowed: for `with` or `async with`, whose block
-        commits what was used. Raises PaygradeError."""
+        """Hold `quantity` units for `ttl_s` seconds at most, if that is allowed: for `with` or `async with`, in whose
+        block is committed what was used. Raises PaygradeError."""
         asked = {"account": account, "feature": feature, "quantity": quantity, "ttl_s": ttl_s,
                  "member": member, "properties": properties}  # fmt: skip
         return Reservation(

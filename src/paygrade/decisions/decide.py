@@ -106,25 +106,10 @@ def decide(
         allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
     # By position, here and nowhere else: by name it takes ten times as long.
     return kind(
-        allowed,
-        reason,
-        snapshot.account,
-        feature,
-        quantity,
-        limit,
-        used,
-        reserved,
-        remaining,
-        unlimited,
-        resets_at,
-        entitlement.value if allowed else None,
-        entitlement.plan,
-        entitlement.sources,
-        snapshot.as_of,
-        snapshot.version,
-        stale,
-        limited_by,
-    )
+        allowed, reason, snapshot.account, feature, quantity, limit, used, reserved, remaining, unlimited, resets_at,
+        entitlement.value if allowed else None, entitlement.plan, entitlement.sources, snapshot.as_of,
+        snapshot.version, stale, limited_by,
+    )  # fmt: skip
 
 
 _UNKNOWN = {
