@@ -48,7 +48,7 @@ fuzz: setup ## Send every route what its description allows, and what not; EXAMP
 	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 judges: setup ## Ask the server by the stock OpenFeature providers for JavaScript, where there is Node
-	@if command -v node npm >/dev/null; then npm ci --prefix $(JUDGES) --no-audit --no-fund --silent; \
+	@if command -v npm >/dev/null; then npm ci --prefix $(JUDGES) --no-audit --no-fund --silent; \
 	  else echo "Node (with npm) is not installed: the providers for JavaScript are left out"; fi
 	$(BIN)/python -m pytest tests/judges -rs $(ARGS)
 

@@ -203,6 +203,8 @@ def test_what_envoy_sends_is_understood(api: Api, acme: str, method: str) -> Non
             assert method == "HEAD" or denied.json()["feature"] == "exports"
         api.ok("PUT", f"/v1/accounts/{acme}/subscriptions/main", json=PRO)
         assert envoy.request(method, f"{service['path_prefix']}/orders", headers=sent).status_code == 200
+        counted = sent | {"x-paygrade-feature": "seats"}
+        assert envoy.request(method, f"{service['path_prefix']}/?quantity=1000", headers=counted).status_code == 200
         assert envoy.get("/v1/authorizes").status_code == 404
 
 
