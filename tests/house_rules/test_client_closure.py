@@ -4,7 +4,14 @@ import ast
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src"
-NEEDED = ("decisions/decide.py", "decisions/snapshots.py", "decisions/following.py", "usage/balances.py", "usage/events.py")
+NEEDED = (
+    "decisions/decide.py",
+    "decisions/snapshots.py",
+    "decisions/following.py",
+    "decisions/denial.py",
+    "usage/balances.py",
+    "usage/events.py",
+)
 """What such a client calls; all else follows from their imports."""
 ALLOWED = ("values/", "catalog/model.py", "entitlements/model.py", "usage/", "decisions/")
 LINES_MAX = 2_200
