@@ -12,7 +12,8 @@ import msgspec
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Member
-from paygrade.catalog.model import BooleanFeature, Catalog, Switch
+from paygrade.catalog.model import Catalog, Switch
+from paygrade.catalog.offers import BooleanFeature
 from paygrade.decisions.decide import decide
 from paygrade.decisions.take import snapshot
 from paygrade.usage.balances import Balance

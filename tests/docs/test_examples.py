@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
+from paygrade import Paygrade
 from paygrade.cli.demo_run import KEY, House, furnish, standing
 from paygrade.server.process.yaml import read_yaml
 
@@ -143,7 +144,9 @@ def test_what_cannot_run_here_is_still_written_somewhere() -> None:
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_the_python_of_a_page_runs_in_its_order(page: Path, house: House) -> None:
+def test_the_python_of_a_page_runs_in_its_order(page: Path, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYGRADE_URL", house.api_url)
+    monkeypatch.setenv("PAYGRADE_API_KEY", KEY)
     names: dict[str, object] = {
         "PAYGRADE_URL": house.api_url,
         "PAYGRADE_API_KEY": KEY,
@@ -155,6 +158,8 @@ def test_the_python_of_a_page_runs_in_its_order(page: Path, house: House) -> Non
     httpx2.put(f"{house.api_url}/v1/accounts/ws_4711", json={}, headers=key, trust_env=False).raise_for_status()
     for number, text in enumerate(blocks(page, "python")):
         exec(compile(here(text, house), f"{page.name}, example {number + 1}", "exec"), names)
+    if isinstance(sdk := names.get("sdk"), Paygrade):
+        sdk.close()
     may = names.get("may")
     if callable(may):
         assert may("acme", "exports") is True

@@ -5,7 +5,8 @@ import json
 import psycopg
 import pytest
 
-from paygrade.catalog.model import Allowance, Catalog, MeteredFeature, Plan, Policies, Step
+from paygrade.catalog.model import Allowance, Catalog, Plan, Policies, Step
+from paygrade.catalog.offers import MeteredFeature
 from paygrade.postgres.migrate import migrate, migrations
 from paygrade.postgres.store import Store
 from paygrade.values.periods import Recurrence

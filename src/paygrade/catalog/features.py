@@ -6,7 +6,7 @@ Laws: every kind has the keys of all kinds and its own; a key of another kind's 
 from collections.abc import Collection
 from typing import Any
 
-from paygrade.catalog.model import (
+from paygrade.catalog.offers import (
     CONFIG_TYPES,
     BooleanFeature,
     Burn,

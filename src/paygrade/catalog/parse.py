@@ -11,18 +11,8 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from paygrade.catalog.features import CREDIT, FEATURE
-from paygrade.catalog.model import (
-    AddOn,
-    Allowance,
-    Catalog,
-    Credit,
-    Feature,
-    LevelFeature,
-    MeteredFeature,
-    Plan,
-    Price,
-    versions_of,
-)
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Price, versions_of
+from paygrade.catalog.offers import Credit, Feature, LevelFeature, MeteredFeature
 from paygrade.catalog.policies import COUNTED, POLICIES, policies_of
 from paygrade.catalog.reader import Mistakes, Node
 from paygrade.catalog.shapes import (

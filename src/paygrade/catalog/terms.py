@@ -8,18 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
-from paygrade.catalog.model import (
-    Allowance,
-    Cap,
-    ConfigFeature,
-    Credit,
-    Feature,
-    Overage,
-    OveragePrice,
-    Setting,
-    Switch,
-    Term,
-)
+from paygrade.catalog.model import Allowance, Overage, Setting, Switch, Term
+from paygrade.catalog.offers import Cap, ConfigFeature, Credit, Feature, OveragePrice
 from paygrade.catalog.reader import Node
 from paygrade.catalog.shapes import (
     FLAG,

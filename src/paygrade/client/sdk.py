@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.catalog.model import OnError
+from paygrade.catalog.offers import OnError
 from paygrade.client.connection import EXIT_S, SEND_S, Connection, Status
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.catalog.model import OnError
+from paygrade.catalog.offers import OnError
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement, Reason, Segment, Source, seats_of
 from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot

@@ -25,7 +25,8 @@ from difflib import get_close_matches
 import msgspec
 from msgspec import Struct
 
-from paygrade.catalog.model import Aggregate, Catalog, Credit, LevelFeature, MeteredFeature
+from paygrade.catalog.model import Catalog
+from paygrade.catalog.offers import Aggregate, Credit, LevelFeature, MeteredFeature
 from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.values.text import QUANTITY_MAX
 

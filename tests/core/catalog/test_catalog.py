@@ -9,21 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paygrade.catalog.model import (
-    Allowance,
-    Burn,
-    Cap,
-    Catalog,
-    MeteredFeature,
-    OveragePrice,
-    PlanChangeRule,
-    Rate,
-    Setting,
-    Step,
-    Switch,
-    TopUp,
-    find_bought,
-)
+from paygrade.catalog.model import Allowance, Catalog, PlanChangeRule, Setting, Step, Switch, TopUp, find_bought
+from paygrade.catalog.offers import Burn, Cap, MeteredFeature, OveragePrice, Rate
 from paygrade.catalog.parse import parse
 from paygrade.values.errors import Mistake, Refused
 from support.catalog_texts import MONTH, SAMPLE, SAMPLE_DOCUMENT, TOP_UP, mistakes, read, with_policies

@@ -2,7 +2,8 @@
 
 import pytest
 
-from paygrade.catalog.model import Allowance, Cap, OveragePrice, Setting, Switch
+from paygrade.catalog.model import Allowance, Setting, Switch
+from paygrade.catalog.offers import Cap, OveragePrice
 from paygrade.values.periods import Recurrence
 from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, with_plan
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply, replay
 from paygrade.billing.facts import Block, Fact, Member, Override
-from paygrade.catalog.model import BooleanFeature, Catalog, LevelFeature, OverSeats
+from paygrade.catalog.model import Catalog, OverSeats
+from paygrade.catalog.offers import BooleanFeature, LevelFeature
 from paygrade.decisions.decide import decide
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot

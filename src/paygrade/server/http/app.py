@@ -221,8 +221,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    short_way, stop = HotPath(parts, admin_key), snapshots.broadcast.stop
-    return Edge(AnyAddress(CrossOrigin(app)), metrics, short_way=short_way, stop=stop)
+    return Edge(AnyAddress(CrossOrigin(app)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

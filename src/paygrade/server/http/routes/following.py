@@ -8,7 +8,7 @@ from litestar import get, post
 from litestar.response import Stream
 from msgspec import Meta, Struct
 
-from paygrade.catalog.model import OnError
+from paygrade.catalog.offers import OnError
 from paygrade.decisions.following import Beat, Hello, Remembered, Views
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext

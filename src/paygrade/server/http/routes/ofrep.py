@@ -18,7 +18,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.json import decode, encode
 
-from paygrade.catalog.model import BooleanFeature, ConfigFeature
+from paygrade.catalog.offers import BooleanFeature, ConfigFeature
 from paygrade.decisions.message import DecisionView
 from paygrade.entitlements.model import Offer, Reason
 from paygrade.server.http.auth import KEY_HEADER

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Subscription
-from paygrade.catalog.model import AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan
+from paygrade.catalog.offers import BooleanFeature, ConfigFeature
 from paygrade.decisions.decide import decide
 from paygrade.decisions.message import DecisionView, shown
 from paygrade.decisions.take import snapshot

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.catalog.model import Aggregate, Catalog
+from paygrade.catalog.model import Catalog
+from paygrade.catalog.offers import Aggregate
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, windows_of
 from paygrade.server.operations.events.batch import Taken

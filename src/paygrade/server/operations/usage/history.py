@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.catalog.model import MeteredFeature
+from paygrade.catalog.offers import MeteredFeature
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.record import load_account
