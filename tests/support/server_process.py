@@ -39,6 +39,16 @@ class Api(httpx2.Client):
         super().__init__(base_url=url, headers=headers, trust_env=False, timeout=30, verify=False)
         self.url = url
 
+    def send(self, request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:
+        """Of an answer that goes on for ever, the beginning."""
+        answer = super().send(request, stream=True, **more)
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            answer._content = next(answer.iter_raw())  # what `read` would keep
+            answer.close()
+        elif not stream:
+            answer.read()
+        return answer
+
     def ok(self, method: str, path: str, **more: Any) -> Any:
         """The decoded answer of a request that must succeed."""
         answer = self.request(method, path, **more)

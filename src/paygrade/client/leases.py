@@ -18,7 +18,7 @@ from msgspec import Struct
 
 Key = tuple[str, str]
 """An account and a feature."""
-CLAIM_S, HOLD_S = 1.0, 5.0
+CLAIM_S, HOLD_S = 0.5, 5.0
 """For how long what is claimed, and what is held besides, should last at the present rate."""
 TTL_S, IDLE_S, LOOK_S = 60, 10.0, 0.25
 """How long a lease lasts from each step; when what is not used goes back; how often one looks."""

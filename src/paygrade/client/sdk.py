@@ -36,7 +36,7 @@ from paygrade.usage.events import UsageEvent
 
 URL = "http://127.0.0.1:4710"
 ACCOUNTS_MAX, EVENTS_MAX = 100_000, 100_000
-OFTEN_S, UNITS, CLAIM = 1.0, 50, 10
+OFTEN_S, UNITS, CLAIM = 1.0, 40, 4
 """What is used twice within this time is leased; how many times what is used now, and how much of that is claimed."""
 Properties = Mapping[str, str | int | bool]
 

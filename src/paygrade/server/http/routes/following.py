@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 class Wanted(Struct, frozen=True):
     """Accounts to be read."""
 
-    accounts: Annotated[list[str], Meta(min_length=1, max_length=READ_MAX)]
+    accounts: Annotated[tuple[str, ...], Meta(max_length=READ_MAX)]
 
 
 @post("/v1/snapshots", status_code=200, opt=describe("decisions", sent=Sent({"accounts": ["acme"]}, Wanted)))
