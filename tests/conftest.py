@@ -7,6 +7,7 @@ databases.
 """
 
 import fcntl
+import gc
 import os
 import shutil
 import tempfile
@@ -36,6 +37,12 @@ UNSAFE_BUT_FAST = {
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
 """Bytes that have to be free in memory for its folder to stand there; it takes a fourth of that at most."""
+
+
+def pytest_collection_finish() -> None:
+    # What was collected stays until the end: nobody need look through it again and again for what may go.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
