@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psycopg
 import pytest
 import uvicorn
 from litestar.types import ASGIApp
-from psycopg import conninfo, sql
 
 from paygrade.cli import wiring
 from paygrade.server.http.protocol import configure
 from paygrade.server.process.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
+from support.databases import migrated_database
 
 KEY = "sk_test_of_the_server"
 SAMPLE = Path(str(resources.files("paygrade.cli") / "sample" / "paygrade.yaml"))
@@ -92,15 +91,6 @@ class Api(httpx2.Client):
 
 
 @contextmanager
-def empty_database(postgres_url: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
-        yield conninfo.make_conninfo(postgres_url, dbname=name)
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-
-@contextmanager
 def serving(
     settings: Settings,
     database_url: str,
@@ -138,7 +128,7 @@ def serving(
 @pytest.fixture(scope="module")
 def api(postgres_url: str) -> Iterator[Api]:
     """A server with the sample catalog in force and no provider."""
-    with empty_database(postgres_url) as database_url, serving(Settings(), database_url) as running:
+    with migrated_database(postgres_url) as database_url, serving(Settings(), database_url) as running:
         yield running
 
 

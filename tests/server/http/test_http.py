@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 
 from paygrade.server.process.settings import Settings
-from support.server_process import SAMPLE, Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import SAMPLE, Api, serving
 
 YAML = {"Content-Type": "application/yaml"}
 DESIGNED = {
@@ -411,7 +412,7 @@ def test_metrics_count_each_request_once_by_either_way(api: Api, acme: str) -> N
 def test_a_catalog_is_planned_and_pushed_only_as_planned(postgres_url: str, tmp_path: Path) -> None:
     first = SAMPLE.read_bytes()
     second = first.replace(b"retention: 90", b"retention: 180")
-    with empty_database(postgres_url) as url, serving(Settings(), url, catalog=False) as api:
+    with migrated_database(postgres_url) as url, serving(Settings(), url, catalog=False) as api:
         assert api.problem(404, "GET", "/v1/catalog")["code"] == "no_catalog"
         assert api.ok("PUT", "/v1/catalog", content=first, headers=YAML)["published"]
         assert not api.ok("PUT", "/v1/catalog", content=first, headers=YAML)["published"]

@@ -42,8 +42,9 @@ from paygrade.server.process.settings import Settings
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.values.errors import Refused
 from support.cli_runner import Shell
+from support.databases import migrated_database
 from support.fake_provider import T0
-from support.server_process import KEY, Api, empty_database, serving
+from support.server_process import KEY, Api, serving
 
 HOUR = timedelta(hours=1)
 DOCUMENT: dict[str, Any] = {
@@ -308,7 +309,7 @@ async def test_choosing_keeps_places_and_takes_the_others(acme: Store) -> None:
 
 @pytest.fixture(scope="module")
 def team(postgres_url: str) -> Iterator[Api]:
-    with empty_database(postgres_url) as database_url, serving(Settings(), database_url, catalog=False) as api:
+    with migrated_database(postgres_url) as database_url, serving(Settings(), database_url, catalog=False) as api:
         api.ok("PUT", "/v1/catalog", json=DOCUMENT)
         yield api
 
