@@ -163,7 +163,7 @@ def restartable(postgres_url: str) -> Iterator[Restartable]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with empty_database(postgres_url) as database_url:
+    with migrated_database(postgres_url) as database_url:
         made = Restartable(database_url, port)
         made.start()
         yield made

@@ -19,7 +19,8 @@ import pytest
 
 from paygrade.server.process.settings import Settings
 from paygrade.server.process.yaml import read_yaml
-from support.server_process import KEY, Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import KEY, Api, serving
 from support.waiting import eventually
 
 PAGE = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text(encoding="utf-8")
@@ -273,7 +274,7 @@ def visit(url: str, path: str, account: str) -> httpx2.Response:
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed; `apt-get install nginx` lets this run")
 def test_nginx_lets_through_and_denies_and_survives_a_restart(postgres_url: str, tmp_path: Path) -> None:
-    with empty_database(postgres_url) as database_url:
+    with migrated_database(postgres_url) as database_url:
         with serving(Settings(), database_url) as api:
             port = int(api.url.rpartition(":")[2])
             for account in ("free", "pro", "banned"):
