@@ -30,7 +30,7 @@ def main() -> None:
         with server(url), Paygrade(URL, KEY, timeout_s=60, accounts_max=ACCOUNTS) as sdk:
             _show_checks(sdk)
             _show_changes(sdk)
-            _show_uses(sdk)
+            _show_uses()
 
 
 def _show_checks(sdk: Paygrade) -> None:
@@ -76,7 +76,7 @@ def _show_changes(sdk: Paygrade) -> None:
     print(f"  {'a change until it is seen, the write included':46} {median(waits_ms):9.1f} ms p50   {p99:7.1f} ms p99")
 
 
-def _show_uses(sdk: Paygrade) -> None:
+def _show_uses() -> None:
     print(f"  {'uses of leased units, one process':46} {_uses_per_s():9,.0f}/s")
     alone = [sys.executable, __file__]
     others = [subprocess.Popen(alone, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)]

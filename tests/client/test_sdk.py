@@ -77,8 +77,9 @@ def test_what_a_write_answered_with_is_there_at_once(api: Api, sdk: Paygrade, ac
     sdk.check(acme, "exports")
     for value in (True, False) * 5:
         written = api.ok("PUT", f"/v1/accounts/{acme}/overrides/exports", json={"value": value, "reason": "a test"})
-        version = written.get("version") or api.ok("GET", f"/v1/accounts/{acme}/decisions")["version"]
-        assert sdk.check(acme, "exports", at_least=str(version)).allowed is value
+        assert sdk.check(acme, "exports", at_least=written["version"]).allowed is value
+    blocked = api.ok("PUT", f"/v1/accounts/{acme}/blocks/fraud", json={"reason": "a test"})
+    assert sdk.check(acme, "api_calls", at_least=blocked["version"]).reason == "blocked"
     with pytest.raises(PaygradeError, match="is not a version"):
         sdk.check(acme, "exports", at_least="soon")
 

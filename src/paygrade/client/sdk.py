@@ -91,7 +91,7 @@ class Paygrade:
         *,
         member: str | None = None,
         properties: Properties | None = None,
-        at_least: str | None = None,
+        at_least: str | int | None = None,
     ) -> Decision:
         """May the account use `quantity` more units of `feature`, now, and why?
 
@@ -120,7 +120,7 @@ class Paygrade:
         *,
         member: str | None = None,
         properties: Properties | None = None,
-        at_least: str | None = None,
+        at_least: str | int | None = None,
     ) -> Decision:
         """The same, and waits up to `timeout_s` for an account that is not known yet, without holding the loop."""
         if self._is_short_of(account, at_least, time()):
@@ -329,7 +329,7 @@ class Paygrade:
 
     # Deciding when something is unusual
 
-    def _is_short_of(self, account: str, at_least: str | None, now_s: float) -> bool:
+    def _is_short_of(self, account: str, at_least: str | int | None, now_s: float) -> bool:
         """Whether the account should be read before it is decided on: not where that has just failed."""
         its, found = self._connection, self._known.get(account)
         its.start()
@@ -382,14 +382,15 @@ class Paygrade:
             wait((asked,), self._timeout_s)
 
 
-def _reaches(found: Remembered, version: str) -> bool:
-    """Whether what is known is at least of this version."""
+def _reaches(found: Remembered, version: str | int) -> bool:
+    """Whether what is known is at least of this version, of the account and, where that is said, of the catalog."""
+    catalog, account = versions_of(found.snapshot.version)
     try:
-        wanted = versions_of(version)
+        wanted = versions_of(version if isinstance(version, str) and "." in version else f"0.{version}")
     except ValueError:
         detail = f"`{version}` is not a version; pass the `version` a write answered with, for example `7.12`"
         raise PaygradeError("invalid_version", detail) from None
-    return all(mine >= theirs for mine, theirs in zip(versions_of(found.snapshot.version), wanted, strict=True))
+    return catalog >= wanted[0] and account >= wanted[1]
 
 
 def _in_loop() -> bool:
