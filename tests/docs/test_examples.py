@@ -143,7 +143,9 @@ def test_what_cannot_run_here_is_still_written_somewhere() -> None:
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_the_python_of_a_page_runs_in_its_order(page: Path, house: House) -> None:
+def test_the_python_of_a_page_runs_in_its_order(page: Path, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYGRADE_URL", house.api_url)
+    monkeypatch.setenv("PAYGRADE_API_KEY", KEY)
     names: dict[str, object] = {
         "PAYGRADE_URL": house.api_url,
         "PAYGRADE_API_KEY": KEY,
