@@ -50,7 +50,15 @@ def test_the_snippet_of_fastapi_denies_and_counts() -> None:
     app = play("FastAPI")["app"]
     denied = asyncio.run(asked(app, "GET", "/export"))
     assert (denied.status_code, denied.json()["upgrade_url"]) == (402, "https://example.com/billing")
-    assert asyncio.run(asked(app, "POST", "/calls")).json() == {"left": 999}
+    left = asyncio.run(asked(app, "POST", "/calls")).json()["left"]
+    assert asyncio.run(asked(app, "POST", "/calls")).json() == {"left": left - 1}
+
+
+def test_the_snippet_of_flask_denies_and_counts() -> None:
+    client = play("Flask")["flask_app"].test_client()
+    assert client.get("/export", headers=TOKEN).status_code == 402
+    left = client.post("/calls", headers=TOKEN).get_json()["left"]
+    assert client.post("/calls", headers=TOKEN).get_json() == {"left": left - 1}
 
 
 def test_the_snippet_of_an_asgi_application_denies() -> None:

@@ -138,7 +138,11 @@ class Fields:
             self.lines[name] = f"{self.lines[name]}, {value}" if name in self.lines else value
 
 
-def told(what: T | Callable[[R], T] | None, request: R) -> T | None:
+@overload
+def told(what: Callable[[R], T] | None, request: R) -> T | None: ...
+@overload
+def told(what: T | Callable[[R], T], request: R) -> T: ...
+def told(what: Any, request: Any) -> Any:  # Any: as the overloads say
     """What was given, or what it says of a request."""
     return what(request) if callable(what) else what
 
