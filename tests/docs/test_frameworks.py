@@ -1,7 +1,10 @@
 """The snippets of the page on web frameworks run as they are written, each beside a real Paygrade."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +62,67 @@ def test_the_snippet_of_flask_denies_and_counts() -> None:
     assert client.get("/export", headers=TOKEN).status_code == 402
     left = client.post("/calls", headers=TOKEN).get_json()["left"]
     assert client.post("/calls", headers=TOKEN).get_json() == {"left": left - 1}
+
+
+MORE_SETTINGS = """
+SECRET_KEY, ALLOWED_HOSTS, ROOT_URLCONF = "of a test", ["*"], "shop.urls"
+INSTALLED_APPS[:1] = ["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"]
+MIDDLEWARE[:1] = ["shop.urls.log_in"]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+"""
+"""In place of each `...`, what a project has."""
+URLS = """
+from types import SimpleNamespace
+from django.http import HttpResponse
+from django.template import engines
+from django.urls import path
+
+def log_in(get_response):
+    def logged_in(request):
+        request.user = SimpleNamespace(workspace=SimpleNamespace(key="acme"), is_active=True)
+        return get_response(request)
+    return logged_in
+
+def page(request):
+    return HttpResponse(engines["django"].from_string(PAGE).render({"request": request}))
+
+from shop import api, views
+urlpatterns = [path("export", views.export), path("call", views.call), path("page", page),
+               path("api/exports", api.Exports.as_view())]
+"""
+VISIT = """
+import django
+django.setup()
+from django.test import Client
+visitor = Client()
+for path in ("/export", "/api/exports"):
+    answer = visitor.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (402, "application/problem+json"), answer.content
+left = visitor.post("/call").json()["left"]
+assert visitor.post("/call").json() == {"left": left - 1}
+assert b"acme can&#x27;t use exports" in visitor.get("/page").content
+print("visited")
+"""
+
+
+def test_the_snippets_of_django_make_a_project_that_denies_and_counts(tmp_path: Path) -> None:
+    files = {text.partition("\n")[0].removeprefix("# "): text for text in snippets("Django")}
+    files |= {text.partition("\n")[0].removeprefix("# "): text for text in snippets("Django REST framework")}
+    (page,) = re.findall(r"^```html\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    files["shop/settings.py"] += MORE_SETTINGS
+    files["shop/urls.py"] = f"PAGE = {page!r}\n{URLS}"
+    (tmp_path / "shop").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    ended = subprocess.run(
+        [sys.executable, "-c", VISIT],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "shop.settings"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "visited\n"), ended.stderr
 
 
 def test_the_snippet_of_an_asgi_application_denies() -> None:
