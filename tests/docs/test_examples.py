@@ -20,7 +20,7 @@ import httpx2
 import pytest
 
 from paygrade.cli.demo_run import KEY, House, furnish, standing
-from paygrade.server.process.yaml import read_yaml
+from paygrade.documents.yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

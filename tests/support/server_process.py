@@ -20,8 +20,8 @@ from litestar.types import ASGIApp
 from psycopg import conninfo, sql
 
 from paygrade.cli import wiring
+from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.http.protocol import configure
-from paygrade.server.process.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
 
 KEY = "sk_test_of_the_server"
