@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from paygrade import Paygrade
-from support.server_process import KEY, Api
+from support.server_process import KEY, SAMPLE, Api
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "frameworks.md"
 TOKEN = {"authorization": "Bearer token_of_acme"}
@@ -129,6 +129,20 @@ def test_the_snippet_of_an_asgi_application_denies() -> None:
     app = play("FastAPI", "Any ASGI application")["asgi_app"]
     denied = asyncio.run(asked(app, "GET", "/"))
     assert denied.status_code == 402
+
+
+def test_the_snippet_of_a_products_own_tests_passes(tmp_path: Path) -> None:
+    (tmp_path / "paygrade.yaml").write_text(SAMPLE.read_text(encoding="utf-8"))
+    (tmp_path / "shop.py").write_text("\n".join(snippets("Flask")))
+    (tmp_path / "test_shop.py").write_text("\n".join(snippets("Your own tests")))
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "2 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_the_document_of_the_page_is_what_is_answered() -> None:

@@ -42,7 +42,7 @@ class TestAccounts:
 
     @classmethod
     def of(cls, path: Path | str, *, at: datetime = AT) -> "TestAccounts":
-        """By a catalog's file. Raises Refused `catalog_invalid` with every mistake; needs PyYAML for YAML."""
+        """By a catalog's file. Needs PyYAML. Raises Refused `catalog_invalid` with every mistake."""
         document, lines = read_catalog(Path(path))
         return cls(parse(document, lines=lines), at=at)
 
