@@ -18,8 +18,8 @@ import pytest
 from paygrade.catalog.parse import json_schema, parse
 from paygrade.cli import main as cli
 from paygrade.cli.demo_company import Company
+from paygrade.documents.yaml import read_yaml
 from paygrade.server.process.settings import Settings
-from paygrade.server.process.yaml import read_yaml
 from paygrade.simulator.http.serve import running
 from support.cli_runner import RUN, Shell
 from support.databases import migrated_database

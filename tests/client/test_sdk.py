@@ -52,6 +52,18 @@ def test_an_unknown_account_is_known_as_such_until_it_is_made(api: Api, sdk: Pay
     until(lambda: sdk.check(key, "api_calls").allowed)
 
 
+@pytest.mark.parametrize("key", ["", "x" * 300, "two\nlines", "\ud800"])
+def test_what_cannot_be_an_account_is_unknown_and_takes_nothing_from_others(
+    api: Api, sdk: Paygrade, acme: str, key: str
+) -> None:
+    assert sdk.check(key, "exports").reason == "unknown_account"
+    assert not sdk.prefetch([key])
+    assert asyncio.run(sdk.acheck(key, "api_calls")).reason == "unknown_account"
+    stand_by(sdk, acme)
+    found = sdk.check(acme, "api_calls")
+    assert (found.allowed, found.stale) == (True, False)
+
+
 def test_it_hears_what_changes_and_tells_who_listens(api: Api, sdk: Paygrade, acme: str) -> None:
     stand_by(sdk, acme)
     assert not sdk.check(acme, "exports")

@@ -21,7 +21,7 @@ import pytest
 
 from paygrade import Paygrade
 from paygrade.cli.demo_run import KEY, House, furnish, standing
-from paygrade.server.process.yaml import read_yaml
+from paygrade.documents.yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

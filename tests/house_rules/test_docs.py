@@ -10,9 +10,9 @@ import pytest
 
 from paygrade.catalog.parse import parse
 from paygrade.cli.main import paygrade
+from paygrade.documents.yaml import read_yaml
 from paygrade.server.http.problems import KINDS
 from paygrade.server.process.settings import parse_settings, parse_target
-from paygrade.server.process.yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(

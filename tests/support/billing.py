@@ -12,6 +12,7 @@ from paygrade.catalog.model import TopUp
 from paygrade.catalog.offers import Report
 from paygrade.catalog.parse import parse
 from paygrade.cli.demo_company import Company
+from paygrade.documents.yaml import read_yaml
 from paygrade.postgres.store import Store
 from paygrade.providers.port import Metering
 from paygrade.providers.stripe.client import StripeProvider
@@ -23,7 +24,6 @@ from paygrade.server.operations.usage.requests import Consume
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.settings import Settings
-from paygrade.server.process.yaml import read_yaml
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.sync import SUBJECTS, sync_subject

@@ -8,7 +8,7 @@ import pytest
 import paygrade.cli
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse
-from paygrade.server.process.yaml import read_yaml
+from paygrade.documents.yaml import read_yaml
 from paygrade.values.errors import Refused
 from paygrade.values.periods import Recurrence
 

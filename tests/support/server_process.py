@@ -18,8 +18,8 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from paygrade.cli import wiring
+from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.http.protocol import configure
-from paygrade.server.process.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
 from support.databases import migrated_database
 

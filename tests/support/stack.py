@@ -12,7 +12,7 @@ import stripe
 
 from paygrade.catalog.parse import parse
 from paygrade.cli.demo_company import Company
-from paygrade.server.process.catalog_file import read_catalog
+from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
 from support.databases import migrated_database

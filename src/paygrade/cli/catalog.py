@@ -13,7 +13,7 @@ from paygrade.cli.api import call, path
 from paygrade.cli.migrations import migrate, migration, migrations
 from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant
-from paygrade.server.process.catalog_file import read_catalog
+from paygrade.documents.catalog_file import read_catalog
 from paygrade.values.errors import Mistake, Refused
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -28,9 +28,9 @@ from paygrade.catalog.parse import parse
 from paygrade.cli import wiring
 from paygrade.cli.demo_company import Company
 from paygrade.cli.demo_story import Stage, play
+from paygrade.documents.yaml import read_yaml
 from paygrade.server.http.protocol import configure
 from paygrade.server.process.settings import DEFAULT_PORT, Settings
-from paygrade.server.process.yaml import read_yaml
 from paygrade.simulator.http import serve as simulator
 from paygrade.values.errors import Unavailable
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from paygrade.cli import wiring
 from paygrade.cli.api import target
 from paygrade.cli.output import as_json, say, show_json
-from paygrade.server.process.catalog_file import read_catalog
+from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings, parse_settings
 from paygrade.values.errors import Refused, Unavailable
 

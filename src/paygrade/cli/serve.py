@@ -14,8 +14,8 @@ from litestar.types import ASGIApp
 from msgspec.structs import replace
 
 from paygrade.cli import wiring
+from paygrade.documents.catalog_file import Document, read_catalog
 from paygrade.server.http.protocol import Loop, configure
-from paygrade.server.process.catalog_file import Document, read_catalog
 from paygrade.server.process.logs import configure_logs
 from paygrade.server.process.settings import Settings, parse_settings
 from paygrade.values.errors import Refused, Unavailable

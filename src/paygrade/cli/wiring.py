@@ -14,6 +14,7 @@ import psycopg
 import structlog
 from litestar.types import ASGIApp
 
+from paygrade.documents.catalog_file import Document
 from paygrade.embedded_postgres import cluster as embedded
 from paygrade.embedded_postgres.folder import default_data_dir
 from paygrade.postgres import migrate
@@ -23,7 +24,6 @@ from paygrade.server.http.app import create_app
 from paygrade.server.http.bodies import decode_object
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
 from paygrade.server.process.admin_key import kept_key
-from paygrade.server.process.catalog_file import Document
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.settings import Settings
 from paygrade.server.state.snapshots import Snapshots

@@ -32,6 +32,7 @@ from paygrade.client.outbox import BATCH_MAX, GATHER_S, Outbox
 from paygrade.client.transport import Stream, Transport, Unreachable
 from paygrade.decisions.following import Beat, Hello, News, Views
 from paygrade.usage.events import UsageEvent
+from paygrade.values.text import is_chosen_key
 
 T = TypeVar("T")
 READ_MAX, STEPS_MAX = 200, 1_000
@@ -133,7 +134,8 @@ class Connection:
         self.start()
         future: Future[None] = Future()
         with self._changed:
-            if self.closed:
+            # What cannot be an account is not asked about: the server would refuse those asked about with it, too.
+            if self.closed or not is_chosen_key(account):
                 future.set_result(None)
                 return future
             self.memory.want(account)
@@ -144,7 +146,7 @@ class Connection:
     def ask_soon(self, account: str) -> None:
         """The same, for those who do not wait."""
         self.start()
-        if account not in self.memory.to_read:
+        if account not in self.memory.to_read and is_chosen_key(account):
             with self._changed:
                 self.memory.want(account, anew=False)
                 self._changed.notify_all()

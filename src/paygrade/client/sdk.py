@@ -33,6 +33,7 @@ from paygrade.decisions.decide import decide, decide_unsure
 from paygrade.decisions.following import Remembered, versions_of
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.usage.events import UsageEvent
+from paygrade.values.text import is_chosen_key
 
 URL = "http://127.0.0.1:4710"
 ACCOUNTS_MAX, EVENTS_MAX = 100_000, 100_000
@@ -79,7 +80,8 @@ class Paygrade:
         self._known = self._connection.known
         self._used_at_s: dict[Key, float] = {}
         for account in prefetch:
-            self._connection.memory.want(account)
+            if is_chosen_key(account):
+                self._connection.memory.want(account)
 
     # Decisions
 
@@ -308,6 +310,10 @@ class Paygrade:
 
     # How things stand
 
+    def now(self) -> datetime:
+        """The server's time, as far as it is known here."""
+        return self._connection.clock.now(time())
+
     def status(self) -> Status:
         """Whether changes are heard, since when, and what is waiting to be sent."""
         return self._connection.status()
@@ -363,9 +369,11 @@ class Paygrade:
         on_error = self._on_error.get(feature) or its.memory.on_error.get(feature, "deny")
         at = its.clock.now(now_s)
         if found is None:
+            possible = is_chosen_key(account)
             return Decision(
-                on_error == "allow", "stale", account, feature, quantity, None, None, None, None, False, None, None,
-                None, (), at, "", True, age=inf,
+                possible and on_error == "allow", "stale" if possible else "unknown_account", account, feature,
+                quantity, None, None, None, None, False, None, None, None, (), at, "", possible,
+                age=inf if possible else 0.0,
             )  # fmt: skip
         decision: Decision = decide_unsure(  # type: ignore[assignment]  # made as this kind
             found.snapshot, feature, quantity, at, on_error=on_error, member=member, properties=properties,

@@ -6,6 +6,7 @@ from typing import TypeGuard
 
 QUANTITY_MAX = 2**53 - 1
 """The largest whole number that every JSON reader keeps exact (RFC 8259 §6)."""
+KEY_LENGTH_MAX = 200
 PAGE_MAX = 500
 """The most that a page of an answer lists, and how many rows whoever looks at all of them reads at a time."""
 
@@ -63,6 +64,12 @@ def one_of(words: Collection[str]) -> str:
 
 def is_key(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _KEY.fullmatch(value) is not None
+
+
+def is_chosen_key(value: object) -> TypeGuard[str]:
+    """Whether people may have chosen it as the key of an account, a member or an event: 1 to 200 printable characters,
+    case-sensitive."""
+    return isinstance(value, str) and 0 < len(value) <= KEY_LENGTH_MAX and value.isprintable()
 
 
 def is_integer(value: object) -> TypeGuard[int]:

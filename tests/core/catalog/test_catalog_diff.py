@@ -10,7 +10,7 @@ import paygrade.cli
 from paygrade.catalog.diff import Change, compare, render
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse
-from paygrade.server.process.yaml import read_yaml
+from paygrade.documents.yaml import read_yaml
 
 SAMPLE = (Path(paygrade.cli.__path__[0]) / "sample" / "paygrade.yaml").read_text()
 

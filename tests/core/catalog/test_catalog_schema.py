@@ -17,7 +17,7 @@ from paygrade.catalog.offers import BooleanFeature, ConfigFeature, Credit, Featu
 from paygrade.catalog.parse import json_schema, parse
 from paygrade.catalog.reader import Mistakes, Node
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS, Terms
-from paygrade.server.process.yaml import read_yaml
+from paygrade.documents.yaml import read_yaml
 from paygrade.values.errors import Mistake, Refused
 
 PAGE = (Path(__file__).parents[3] / "docs" / "catalog.md").read_text()

@@ -17,8 +17,8 @@ import httpx2
 import jsonschema
 import pytest
 
+from paygrade.documents.yaml import read_yaml
 from paygrade.server.process.settings import Settings
-from paygrade.server.process.yaml import read_yaml
 from support.databases import migrated_database
 from support.server_process import KEY, Api, serving
 from support.waiting import eventually

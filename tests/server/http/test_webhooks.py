@@ -13,9 +13,9 @@ import pytest
 
 from paygrade.catalog.parse import parse
 from paygrade.cli.demo_company import Company
+from paygrade.documents.yaml import read_yaml
 from paygrade.providers.stripe.signatures import sign
 from paygrade.server.process.settings import Settings
-from paygrade.server.process.yaml import read_yaml
 from paygrade.simulator.http.serve import Running, running
 from support.databases import migrated_database
 from support.raw_http import request, send

@@ -17,6 +17,7 @@ from paygrade.billing.drift import Drift
 from paygrade.billing.facts import Customer
 from paygrade.catalog.parse import parse
 from paygrade.cli.demo_company import Company
+from paygrade.documents.yaml import read_yaml
 from paygrade.postgres.store import Store
 from paygrade.providers.port import EventSource, Lister
 from paygrade.providers.stripe.client import StripeProvider
@@ -25,7 +26,6 @@ from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.sync.inbox import receive_event, sync_status
 from paygrade.server.operations.sync.repair import Sweep, list_drift, load_sweep, start_sweep
 from paygrade.server.process.clock import Clock
-from paygrade.server.process.yaml import read_yaml
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.polls import EVERY_MAX_S, EVERY_MIN_S, poll_events, polls_of
 from paygrade.server.workers.sweeps import PATIENCE_S, UNLISTED_MAX, run_sweep, start_sweep_regularly, sweeps_of

@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from paygrade.billing.facts import Member
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse as parse_catalog
-from paygrade.server.process.yaml import read_yaml
+from paygrade.documents.yaml import read_yaml
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_duration, parse_instant
 from stories.language import expectations, owner_phrases

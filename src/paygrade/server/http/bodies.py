@@ -19,7 +19,7 @@ from msgspec import Meta
 from paygrade.server.http.context import HttpRequest
 from paygrade.values.errors import MISTAKES_MAX, Mistake, Refused
 from paygrade.values.periods import parse_instant
-from paygrade.values.text import QUANTITY_MAX, describe
+from paygrade.values.text import KEY_LENGTH_MAX, QUANTITY_MAX, describe, is_chosen_key
 
 T = TypeVar("T")
 
@@ -39,7 +39,6 @@ class Mistakes:
             self.found.append(Mistake(pointer, message))
 
 
-KEY_LENGTH_MAX = 200
 TEXT_LENGTH_MAX = 2000
 VALUES_MAX, ENTRIES_MAX, TEXTS_MAX = 100_000, 100, 5000
 """So many values a body may have, so many entries a mapping or a list of objects, and so many a list of texts, unless
@@ -129,7 +128,7 @@ def _decode(raw: bytes, what: str) -> Any:
 
 def read_key(text: str, *, pointer: str, noun: str) -> str:
     """Check a key people chose: 1 to 200 printable characters, case-sensitive."""
-    if not text or len(text) > KEY_LENGTH_MAX or not text.isprintable():
+    if not is_chosen_key(text):
         message = f"a key of an {noun} is" if noun[0] in "aeiou" else f"a key of a {noun} is"
         mistake = Mistake(pointer, f"{message} 1 to {KEY_LENGTH_MAX} printable characters")
         raise invalid("invalid_key", "the key", [mistake])

@@ -16,7 +16,6 @@ import msgspec
 
 from paygrade.decisions.decide import decide
 from paygrade.decisions.message import is_exact, message
-from paygrade.server.http.bodies import KEY_LENGTH_MAX
 from paygrade.server.http.context import Context
 from paygrade.server.http.edge import note_request
 from paygrade.server.http.problems import of_failure, written
@@ -25,6 +24,7 @@ from paygrade.server.http.routes.decisions import Question
 from paygrade.server.http.routes.usage import use
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.values.errors import Unavailable
+from paygrade.values.text import is_chosen_key
 
 CHECK, CONSUME = b"/v1/check", b"/v1/consume"
 BODY_BYTES_MAX = 64 * 1024
@@ -68,7 +68,7 @@ class HotPath:
         started = perf_counter_ns()
         if url == CONSUME:
             wanted = _read(_uses, body)
-            if wanted is None or not _is_usual(wanted.account) or not _is_usual(wanted.id) or _NUL in body:
+            if wanted is None or not is_chosen_key(wanted.account) or not is_chosen_key(wanted.id) or _NUL in body:
                 return None
             return self._used(wanted, started)
         decided = self._decided(body)
@@ -81,7 +81,7 @@ class HotPath:
         question = _read(_questions, raw)
         if question is None or question.at is not None or question.at_least is not None:
             return None
-        if not _is_usual(question.account) or _NUL in raw:
+        if not is_chosen_key(question.account) or _NUL in raw:
             return None
         try:
             at = self._now()
@@ -136,8 +136,3 @@ def _read(decoder: "msgspec.json.Decoder[Any]", raw: bytes) -> Any:
 
 _NUL = b"\\u0000"
 """A NUL in any text: JSON can only write it so."""
-
-
-def _is_usual(key: str) -> bool:
-    """Whether this is a key we can keep."""
-    return 0 < len(key) <= KEY_LENGTH_MAX and key.isprintable()

@@ -18,9 +18,9 @@ from litestar.params import QueryParameter
 from litestar.routes import BaseRoute, HTTPRoute
 from msgspec import Struct
 
-from paygrade.server.http.bodies import KEY_LENGTH_MAX
 from paygrade.server.http.parameters import queries
 from paygrade.server.http.problems import KINDS, MEDIA_TYPE, Problem
+from paygrade.values.text import KEY_LENGTH_MAX
 
 # Any in this file: a piece of a JSON document.
 Document = dict[str, Any]

@@ -6,6 +6,8 @@ from litestar import get, put
 from litestar.params import FromPath
 
 from paygrade.catalog.grandfathering import Grandfathering
+from paygrade.documents.catalog_file import Document
+from paygrade.documents.yaml import read_json, read_yaml
 from paygrade.server.http.bodies import invalid, read_flag, read_instant
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -13,8 +15,6 @@ from paygrade.server.http.parameters import After, AtMost, flag, instant, number
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import publish as catalogs
 from paygrade.server.operations.catalog import versions
-from paygrade.server.process.catalog_file import Document
-from paygrade.server.process.yaml import read_json, read_yaml
 from paygrade.values.errors import Mistake, Refused
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})  # the first: RFC 9512

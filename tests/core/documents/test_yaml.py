@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paygrade.server.process.yaml import BYTES_MAX, DEPTH_MAX, read_json, read_yaml
+from paygrade.documents.yaml import BYTES_MAX, DEPTH_MAX, read_json, read_yaml
 from paygrade.values.errors import Refused
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from paygrade.catalog.parse import parse
-from paygrade.server.process.yaml import read_json, read_yaml
+from paygrade.documents.yaml import read_json, read_yaml
 from paygrade.values.errors import Location
 
 Document = tuple[Any, dict[str, Location]]
