@@ -17,12 +17,21 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import structlog
 
 from paygrade.embedded_postgres import cluster as embedded
 from paygrade.postgres.store import Store
 from support.databases import drop_template, empty_database, migrated_database
 
 pytest_plugins = ["support.server_process"]
+
+# As `configure_logs` has it: with every variable of every frame, one error takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # No test of this server is about crashes: those start their own, with the usual settings.
 UNSAFE_BUT_FAST = {

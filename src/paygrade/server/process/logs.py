@@ -14,7 +14,9 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    renderer: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
+    # With rich it would be the variables, too: secrets among them, and seconds until they are drawn.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer: list[structlog.typing.Processor] = [console]
     if as_json:
         renderer = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
