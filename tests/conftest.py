@@ -15,9 +15,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from paygrade.embedded_postgres import cluster as embedded
 from paygrade.postgres.store import Store
@@ -46,6 +48,23 @@ UNSAFE_BUT_FAST = {
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
 """Bytes that have to be free in memory for its folder to stand there; it takes a fourth of that at most."""
+
+
+TOGETHER = ("tests/chaos/", "tests/docs/", "tests/proof/")
+"""Folders whose tests run in one process: they share what is long in the making, or take all of the machine."""
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Spreads tests one by one, those of one of these folders together and before all others."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    # The marks of pytest-xdist 3.8 for this go unheard since pytest 9.2 keeps the ids of tests elsewhere.
+    return _Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_collection_finish() -> None:

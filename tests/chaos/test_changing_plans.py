@@ -17,7 +17,6 @@ from typing import Any
 
 import httpx2
 import psycopg
-import pytest
 import stripe
 from msgspec import Struct
 
@@ -25,8 +24,6 @@ from chaos.stack import ADMIN_KEY, House, house
 from paygrade.providers.stripe.phases import MARK
 from paygrade.simulator.http.app import DEFAULT_KEY
 from support.cluster import eventually
-
-pytestmark = pytest.mark.xdist_group("chaos")
 
 RUNS = int(os.environ.get("RUNS", "0"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 2**31)

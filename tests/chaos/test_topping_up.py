@@ -17,15 +17,12 @@ from typing import Any
 
 import httpx2
 import psycopg
-import pytest
 import stripe
 
 from chaos.stack import ADMIN_KEY, House, house
 from paygrade.providers.stripe.top_ups import MARK
 from paygrade.simulator.http.app import DEFAULT_KEY
 from support.cluster import eventually
-
-pytestmark = pytest.mark.xdist_group("chaos")
 
 RUNS = int(os.environ.get("RUNS", "0"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 2**31)

@@ -23,9 +23,6 @@ from paygrade import Paygrade
 from paygrade.cli.demo_run import KEY, House, furnish, standing
 from paygrade.documents.yaml import read_yaml
 
-# One house for all: to build and furnish it takes as long as many examples.
-pytestmark = pytest.mark.xdist_group("docs")
-
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -13,8 +13,6 @@ import pytest
 from proof.fold import Folded, read_ledger
 from support.cluster import Cluster, eventually
 
-pytestmark = pytest.mark.xdist_group("proof")
-
 AT_ONCE = 12
 
 # What the free plan of `proof.sold` leaves a fresh account: of n units each, so many consumes and so many holds.

@@ -22,8 +22,6 @@ from proof.fold import read_ledger
 from proof.load import Accounts, asking, made_accounts
 from support.cluster import Cluster, eventually
 
-pytestmark = pytest.mark.xdist_group("proof")
-
 RUNS = int(os.environ.get("RUNS", "0"))
 SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 2**31)
 SERVERS, MANY = (8, 10_000) if RUNS else (3, 200)
