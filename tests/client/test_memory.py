@@ -101,7 +101,7 @@ def test_in_the_end_it_knows_what_the_server_knows(steps: list[tuple[str, str]])
                 memory.give_up(under_way.pop()[0], 1.0)
             case "lose":
                 heard = len(server.news)
-                memory.want_all(2.0)
+                memory.want_all(2.0, server.catalog)
     while heard < len(server.news):
         memory.hear(server.news[heard], 0.0)
         heard += 1

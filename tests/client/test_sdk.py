@@ -159,6 +159,13 @@ def test_an_odd_event_is_refused_where_it_is_reported(sdk: Paygrade, told: dict[
         sdk.track("acme", **told)
 
 
+def test_without_a_server_it_says_so_at_once() -> None:
+    with Paygrade("http://127.0.0.1:9", KEY) as sdk:
+        decision = sdk.check("acme", "exports")
+        assert decision.message == "acme can't use exports: the server could not be asked about the account yet"
+        assert (sdk.status().state, "refused" in sdk.status().detail) == ("interrupted", True)
+
+
 def test_without_a_key_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PAYGRADE_API_KEY", raising=False)
     with pytest.raises(PaygradeError, match="PAYGRADE_API_KEY"):

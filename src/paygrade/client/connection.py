@@ -26,7 +26,7 @@ from paygrade.client.backoff import Backoff
 from paygrade.client.clock import SILENCES, ServerClock
 from paygrade.client.errors import PaygradeError
 from paygrade.client.events import Event, EventReader
-from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Key, Leased, LeaseResult, Leases
+from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Counts, Key, Leased, LeaseResult, Leases
 from paygrade.client.memory import Memory
 from paygrade.client.outbox import BATCH_MAX, GATHER_S, Outbox
 from paygrade.client.transport import Stream, Transport, Unreachable
@@ -178,12 +178,15 @@ class Connection:
             "claim": claim,
             "ttl_s": TTL_S,
         }
+        counts = Counts()
         try:
-            view, again_s = self.post("/v1/leases", body, Leased, timeout_s=timeout_s).lease, AGAIN_S
+            told = self.post("/v1/leases", body, Leased, timeout_s=timeout_s)
+            view, counts, again_s = told.lease, told.decision, AGAIN_S
         except PaygradeError:
             # What cannot be leased today is hardly leased in a minute.
             view, again_s = None, float(TTL_S)
         with self._changed:
+            self._count(account, feature, counts)
             self.leases.begin(key, view, time(), again_s=again_s)
             if view is not None and self._look_at_s == inf:
                 self._look_at_s = monotonic() + LOOK_S
@@ -202,7 +205,20 @@ class Connection:
             if steps:
                 told = self._transport.post("/v1/leases/steps", {"steps": steps}, _Results, timeout_s=timeout_s)
                 with self._lock:
+                    keys = {block.id: key for key, block in self.leases.blocks.items()}
+                    for step, result in zip(steps, told.results, strict=True):
+                        if step.lease in keys:
+                            self._count(*keys[step.lease], result.decision)
                     self.leases.took(steps, told.results, time())
+
+    def count(self, account: str, feature: str, counts: Counts) -> None:
+        """Take in what the server answered to a use of ours, before the news of it come."""
+        with self._lock:
+            self._count(account, feature, counts)
+
+    def _count(self, account: str, feature: str, counts: Counts | None) -> None:
+        if counts is not None:
+            self.memory.count(account, feature, counts.used, counts.reserved, self.clock.now(time()))
 
     def put(self, event: UsageEvent) -> bool:
         """Buffer an event; False: there is no room."""
@@ -309,7 +325,7 @@ class Connection:
                     hello = _hello.decode(event.data)
                     self.clock.beat_s = max(0.1, hello.beat_s)
                     if hello.resumed == "full":
-                        self.memory.want_all(now_s)
+                        self.memory.want_all(now_s, hello.catalog)
                     self.clock.hear(hello, now_s)
                     self._state = ("connected", now_s, "")
                     backoff.succeeded()
@@ -388,6 +404,8 @@ class Connection:
         except (Unreachable, PaygradeError) as error:
             with self._changed:
                 self.reading_fails = True
+                if self._state[0] == "off":
+                    self._state = ("interrupted", time(), str(error))
                 self.memory.give_up(asked, time())
                 self._look()
                 # Everyone is answered by what is known: nobody waits to learn the same again.

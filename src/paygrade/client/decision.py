@@ -1,5 +1,7 @@
 """A decision as the SDK gives it."""
 
+from math import inf
+
 from paygrade.decisions import decide
 from paygrade.decisions.message import message
 
@@ -22,4 +24,7 @@ class Decision(decide.Decision, frozen=True, gc=False):
     @property
     def message(self) -> str:
         """Who can or can't use what, and why, in one plain sentence."""
+        if self.age == inf:
+            can = "can" if self.allowed else "can't"
+            return f"{self.account} {can} use {self.feature}: the server could not be asked about the account yet"
         return message(self)

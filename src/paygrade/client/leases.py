@@ -41,9 +41,17 @@ class _Problem(Struct, frozen=True):
     code: str
 
 
+class Counts(Struct, frozen=True):
+    """Of a decision: how much was used and held when it was made."""
+
+    used: int | None = None
+    reserved: int | None = None
+
+
 class LeaseResult(Struct, frozen=True):
     """What came of one step."""
 
+    decision: Counts | None = None
     lease: LeaseView | None = None
     units: int = 0
     claim: int = 0
@@ -53,6 +61,7 @@ class LeaseResult(Struct, frozen=True):
 class Leased(Struct, frozen=True):
     """What came of asking for a lease."""
 
+    decision: Counts
     lease: LeaseView | None = None
 
 

@@ -5,11 +5,19 @@ that is older than what was told is asked for again; what is known has a bound.
 """
 
 from collections.abc import Collection
+from datetime import datetime
 
 from msgspec import Struct
 
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.following import News, Notification, Remembered, Views, versions_of
+from paygrade.decisions.following import (
+    News,
+    Notification,
+    Remembered,
+    Views,
+    counted_balance,
+    versions_of,
+)
 
 
 class _Reading(Struct):
@@ -38,8 +46,9 @@ class Memory:
         if anew or account not in self._reading:
             self._read_again(account)
 
-    def want_all(self, now_s: float) -> None:
-        """Have everything read anew: it is not known what was missed."""
+    def want_all(self, now_s: float, catalog: int = 0) -> None:
+        """Have everything read anew: it is not known what was missed, but that this catalog is in force."""
+        self._catalog = max(self._catalog, catalog)
         for account in self.accounts:
             self._read_again(account)
             self.unsure.setdefault(account, now_s)
@@ -62,8 +71,7 @@ class Memory:
             if found is not None and not found.take(told):
                 self._read_again(told.account)
         if news.catalog is not None:
-            self._catalog = max(self._catalog, news.catalog)
-            self.want_all(now_s)
+            self.want_all(now_s, news.catalog)
 
     def begin(self, at_most: int) -> list[str]:
         """The accounts to be read now; `take` or `give_up` ends it."""
@@ -108,6 +116,16 @@ class Memory:
         """Whoever was reading is gone, with all that was told meanwhile."""
         self._reading.clear()
         self.want_all(now_s)
+
+    def count(self, account: str, pool: str, used: int | None, reserved: int | None, at: datetime) -> None:
+        """Take in what the server answered to a use of ours, before the news of it come."""
+        found = self.accounts.get(account)
+        if found is None or used is None or pool not in found.versions:
+            return
+        segment, balances = found.snapshot.segments[0], found.snapshot.balances
+        its, known = segment.entitlements[pool], balances.get(pool)
+        if at < segment.until and its.plain and (known is None or known.from_at != its.from_at or known.used < used):
+            balances[pool] = counted_balance(known, used, reserved or 0, its.from_at)
 
     def _read_again(self, account: str) -> None:
         reading = self._reading.get(account)

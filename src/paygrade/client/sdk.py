@@ -25,7 +25,7 @@ from paygrade.catalog.offers import OnError
 from paygrade.client.connection import EXIT_S, SEND_S, Connection, Status
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
-from paygrade.client.leases import Key
+from paygrade.client.leases import Counts, Key
 from paygrade.client.memory import Memory
 from paygrade.client.reservation import Reservation
 from paygrade.client.transport import Transport, Unreachable
@@ -192,6 +192,7 @@ class Paygrade:
             if decision.allowed and quantity:
                 self.track(account, feature, quantity, id=id, member=member, properties=properties)
             return decision
+        its.count(account, feature, Counts(used.decision.used, used.decision.reserved))
         return replace(used.decision, counted=True)
 
     def _use_leased(self, account: str, feature: str, quantity: int) -> Decision | None:

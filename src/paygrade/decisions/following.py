@@ -69,6 +69,8 @@ class Hello(Beat, frozen=True, kw_only=True):
 
     resumed: Literal["full", "changes", "none"]
     beat_s: float
+    catalog: int
+    """The number of the catalog in force, as far as this server knows."""
 
 
 class News(Struct, frozen=True, omit_defaults=True):

@@ -55,7 +55,9 @@ class InProcess(Transport):
             raise Unreachable("the test says that nobody can be asked")
         made = InProcessStream()
         self._streams.append(made)
-        hello = Hello(now=self._ledger.at, stands_still=True, resumed="full", beat_s=BEAT_S)
+        hello = Hello(
+            now=self._ledger.at, stands_still=True, resumed="full", beat_s=BEAT_S, catalog=self._ledger.catalog.version
+        )
         made.tell("hello", hello)
         try:
             yield made

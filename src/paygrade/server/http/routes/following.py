@@ -80,7 +80,8 @@ async def _events(
         for body in follower.missed():
             yield body
         now, still = context.clock.now(), context.clock.stands_still
-        hello = Hello(now=now, stands_still=still, resumed=resumed, beat_s=BEAT_S)
+        catalog = (await context.snapshots.catalog(context.store)).version
+        hello = Hello(now=now, stands_still=still, resumed=resumed, beat_s=BEAT_S, catalog=catalog)
         # Who goes on keeps its place, or has it from what was missed.
         at = broadcast.position() if resumed == "full" else None
         yield b"retry: %d\n" % RETRY_MS + event("hello", _encode(hello), id=at)
