@@ -10,7 +10,7 @@ class Decision(decide.Decision, frozen=True, gc=False):
     """The answer for `quantity` more units of `feature`; truthy when allowed.
 
     `stale`: it could not be asked whether this still holds; `age` is then for how many seconds, infinitely many where
-    nothing was ever known of the account. `counted`: the server counted it in the transaction of this answer.
+    nothing was ever known of the account. `counted`: it is counted already, by the server or in units leased from it.
     """
 
     age: float = 0.0
@@ -18,7 +18,7 @@ class Decision(decide.Decision, frozen=True, gc=False):
 
     @property
     def exact(self) -> bool:
-        """Whether no other process can have counted more meanwhile."""
+        """Whether it holds whatever other processes use at this moment."""
         return not self.stale and (self.counted or self.limit is None)
 
     @property

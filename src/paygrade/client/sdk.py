@@ -202,21 +202,22 @@ class Paygrade:
         if found is None:
             its.ask_soon(account)
             return None
-        decision: Decision = decide(found.snapshot, feature, 0, its.clock.now(now_s), kind=Decision)  # type: ignore[assignment]  # made as this kind
+        at = its.clock.now(now_s)
+        decision: Decision = decide(found.snapshot, feature, 0, at, kind=Decision)  # type: ignore[assignment]  # made as this kind
         if not decision.allowed or decision.limit is None:
             return None
-        if not its.use(key, quantity, now_s) and not self._lease(key, quantity, now_s):
-            return None
-        # The server counts as used what is claimed and still free here.
+        if not its.use(key, quantity, now_s):
+            if not self._lease(key, quantity, now_s):
+                return None
+            found = self._known.get(account, found)
+            decision = decide(found.snapshot, feature, 0, at, kind=Decision)  # type: ignore[assignment]  # made as this kind
+        # The server counts what is claimed and still free here as used, and what else is leased as held.
         block = its.leases.blocks.get(key)
-        free = min(block.free if block is not None else 0, decision.used or 0)
-        return replace(
-            decision,
-            quantity=quantity,
-            used=(decision.used or 0) - free,
-            remaining=(decision.remaining or 0) + free,
-            counted=True,
-        )
+        used, reserved = decision.used or 0, decision.reserved or 0
+        free, held = (min(block.free, used), min(block.held, reserved)) if block is not None else (0, 0)
+        used, reserved = used - free, reserved - held
+        left = max(0, (decision.limit or 0) - used - reserved)
+        return replace(decision, quantity=quantity, used=used, reserved=reserved, remaining=left, counted=True)
 
     def _lease(self, key: Key, quantity: int, now_s: float) -> bool:
         """Have more units leased of what is used often, and use some."""

@@ -68,11 +68,12 @@ def test_everyone_is_told_what_changes(api: Api, acme: str) -> None:
 
 
 def test_who_resumes_is_told_what_was_missed_before_the_hello(api: Api, acme: str) -> None:
-    with followed(api) as stream:
-        _, at = stream.next("hello")
-    with followed(api, last=at) as stream:
-        hello, _ = stream.next("hello")
-        assert hello["resumed"] == "none"
+    # The account was made a moment ago, and that may be told still.
+    hello, at = {"resumed": "full"}, None
+    while hello["resumed"] != "none":
+        with followed(api, last=at) as stream:
+            hello, at_last = stream.next("hello")
+            at = at_last or at
     override(api, acme, value=True)
     with followed(api, last=at) as stream:
         news, at = stream.next("news")
