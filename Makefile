@@ -16,6 +16,9 @@ setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to dat
 
 JUDGES := tests/judges/openfeature
 
+# Whoever told Python to write no bytecode would have every process of the tests compile all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
 # A test that hangs is named and fails; the others go on.
 HANGS := -o faulthandler_timeout=420 -o faulthandler_exit_on_timeout=true
 
@@ -48,7 +51,7 @@ fuzz: setup ## Send every route what its description allows, and what not; EXAMP
 	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 judges: setup ## Ask the server by the stock OpenFeature providers for JavaScript, where there is Node
-	@if command -v node npm >/dev/null; then npm ci --prefix $(JUDGES) --no-audit --no-fund --silent; \
+	@if command -v npm >/dev/null; then npm ci --prefix $(JUDGES) --no-audit --no-fund --silent; \
 	  else echo "Node (with npm) is not installed: the providers for JavaScript are left out"; fi
 	$(BIN)/python -m pytest tests/judges -rs $(ARGS)
 
@@ -66,7 +69,7 @@ clean: ## Remove everything that was made, .venv too
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml | $(BIN)/python $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -1,7 +1,7 @@
 """`decide` per kind of feature, beside a bare lookup in a dict of dicts (the floor any answer in Python has).
 
 Rows are medians over rounds; the rounds of all rows are interleaved so that a slow moment of the machine touches all
-alike. Budget: 0.7 us (DESIGN: budgets).
+alike. Budget: 0.7 us.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ import msgspec
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Member
-from paygrade.catalog.model import BooleanFeature, Catalog, Switch
+from paygrade.catalog.model import Catalog, Switch
+from paygrade.catalog.offers import BooleanFeature
 from paygrade.decisions.decide import decide
 from paygrade.decisions.take import snapshot
 from paygrade.usage.balances import Balance

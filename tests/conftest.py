@@ -1,31 +1,48 @@
-"""Real PostgreSQL for every test that asks: one server for the whole run, an empty database for each test.
+"""Real PostgreSQL for every test that asks: one server for the whole run, a database for each test.
 
-Ask for `store` to get one over a database of one's own, for `database_url` to get that database empty, or for
-`postgres_url` to make databases oneself.
+Ask for `store` to get one over a database of one's own, for `database_url` to get that database, with its tables and
+nothing in them, for `empty_database_url` to get one without tables, or for `postgres_url` to make databases oneself.
 PAYGRADE_TEST_DATABASE_URL names a server to use instead of the embedded one; its user must be allowed to create
 databases.
 """
 
 import fcntl
+import gc
 import os
 import shutil
 import tempfile
-import uuid
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import conninfo, sql
 
 from paygrade.embedded_postgres import cluster as embedded
-from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
+from support.databases import drop_template, empty_database, migrated_database
 
 pytest_plugins = ["support.server_process"]
 
 # No test of this server is about crashes: those start their own, with the usual settings.
-UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+UNSAFE_BUT_FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "256MB",
+    "max_connections": "200",
+}
+MEMORY = Path("/dev/shm")
+ROOM = 4 * 2**30
+"""Bytes that have to be free in memory for its folder to stand there; it takes a fourth of that at most."""
+
+
+def pytest_collection_finish() -> None:
+    # What was collected stays until the end: nobody need look through it again and again for what may go.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +51,12 @@ def postgres_url(testrun_uid: str, tmp_path_factory: pytest.TempPathFactory) -> 
     given = os.environ.get("PAYGRADE_TEST_DATABASE_URL")
     if given:
         yield given
+        drop_template(given)
         return
     # Not below pytest's own folder: that one is private, and PostgreSQL runs as another user when we are root.
-    data_dir = Path(tempfile.gettempdir()) / f"paygrade-tests-{testrun_uid}"
+    folder = _roomy_folder()
+    _clear(folder)
+    data_dir = folder / f"paygrade-tests-{testrun_uid}"
     with (tmp_path_factory.getbasetemp().parent / f"postgres-users-{testrun_uid}").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         server = embedded.start(data_dir, settings=UNSAFE_BUT_FAST)
@@ -51,19 +71,21 @@ def postgres_url(testrun_uid: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
-    """Give the address of an empty database, dropped after the test whoever is still connected."""
-    name = f"test_{uuid.uuid4().hex}"
-    database = sql.Identifier(name)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {} template template0").format(database))
-        yield conninfo.make_conninfo(postgres_url, dbname=name)
-        connection.execute(sql.SQL("drop database {} with (force)").format(database))
+    """Give the address of a database that has its tables and nothing in them."""
+    with migrated_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """Give the address of a database with nothing in it."""
+    with empty_database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
-    """Give an open store over a migrated database."""
-    await migrate(database_url)
+    """Give an open store over a database of its own."""
     async with Store(database_url) as opened:
         yield opened
 
@@ -72,3 +94,19 @@ async def store(database_url: str) -> AsyncIterator[Store]:
 def anyio_backend() -> str:
     """Name the loop that tests marked `anyio` run on."""
     return "asyncio"
+
+
+def _roomy_folder() -> Path:
+    """Memory where there is enough of it: making a database copies a thousand files."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+        return MEMORY
+    return Path(tempfile.gettempdir())
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a run left behind that was killed more than an hour ago."""
+    for left in folder.glob("paygrade-tests-*"):
+        with suppress(OSError), (left / "owner.lock").open() as owner:
+            if left.stat().st_mtime < time.time() - 3600:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)

@@ -10,10 +10,17 @@ if TYPE_CHECKING:
     from paygrade.client.connection import Status as Status
     from paygrade.client.decision import Decision as Decision
     from paygrade.client.errors import PaygradeError as PaygradeError
+    from paygrade.client.reservation import Reservation as Reservation
     from paygrade.client.sdk import Paygrade as Paygrade
 
-_PLACES = {"Paygrade": "sdk", "Decision": "decision", "Status": "connection", "PaygradeError": "errors"}
-__all__ = ["Decision", "Paygrade", "PaygradeError", "Status"]
+_PLACES = {
+    "Paygrade": "sdk",
+    "Decision": "decision",
+    "Status": "connection",
+    "PaygradeError": "errors",
+    "Reservation": "reservation",
+}
+__all__ = ["Decision", "Paygrade", "PaygradeError", "Reservation", "Status"]
 
 
 def __getattr__(name: str) -> object:

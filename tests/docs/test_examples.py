@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
+from paygrade import Paygrade
 from paygrade.cli.demo_run import KEY, House, furnish, standing
 from paygrade.documents.yaml import read_yaml
 
@@ -157,6 +158,8 @@ def test_the_python_of_a_page_runs_in_its_order(page: Path, house: House, monkey
     httpx2.put(f"{house.api_url}/v1/accounts/ws_4711", json={}, headers=key, trust_env=False).raise_for_status()
     for number, text in enumerate(blocks(page, "python")):
         exec(compile(here(text, house), f"{page.name}, example {number + 1}", "exec"), names)
+    if isinstance(sdk := names.get("sdk"), Paygrade):
+        sdk.close()
     may = names.get("may")
     if callable(may):
         assert may("acme", "exports") is True

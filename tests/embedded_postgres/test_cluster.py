@@ -237,12 +237,12 @@ def test_default_folder_is_one_postgresql_can_reach(monkeypatch: pytest.MonkeyPa
     assert default_data_dir() == Path("/var/lib/paygrade/postgres" if AS_ROOT else "/data/paygrade/postgres")
 
 
-def test_each_test_has_an_empty_database_of_its_own(database_url: str) -> None:
-    assert remember_one_more(database_url) == "1"
+def test_each_test_has_an_empty_database_of_its_own(empty_database_url: str) -> None:
+    assert remember_one_more(empty_database_url) == "1"
 
 
-def test_databases_of_two_tests_do_not_meet(database_url: str) -> None:
-    assert remember_one_more(database_url) == "1"
+def test_databases_of_two_tests_do_not_meet(empty_database_url: str) -> None:
+    assert remember_one_more(empty_database_url) == "1"
 
 
 @dataclass

@@ -124,3 +124,13 @@ def test_every_problem_is_in_the_table_with_its_status_and_title() -> None:
     assert rows == sorted(
         ((code, str(kind.status), kind.title) for code, kind in KINDS.items()), key=lambda row: (row[1], row[0])
     )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_named_in_a_document_exists(page: Path) -> None:
+    named = re.findall(r"`(tests/[\w./*-]+)(?:::(\w+))?`", page.read_text(encoding="utf-8"))
+    missing = [path for path, _ in named if not any(ROOT.glob(path.rstrip("/")))]
+    missing += [
+        name for path, name in named if name and f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
+    assert not missing, f"{page.name} names {missing}"

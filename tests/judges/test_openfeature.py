@@ -13,7 +13,8 @@ import pytest
 
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
-from support.server_process import KEY, Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import KEY, Api, serving
 from support.waiting import eventually
 
 FOLDER = Path(__file__).parent / "openfeature"
@@ -73,7 +74,7 @@ def judge(kind: str, api: Api, account: str) -> Iterator[Judge]:
 def test_it_sees_flags_changes_limits_expiries_and_a_restart(postgres_url: str, kind: str) -> None:
     with (
         simulator.running(start=START) as provider,
-        empty_database(postgres_url) as database_url,
+        migrated_database(postgres_url) as database_url,
         ExitStack() as judges,
     ):
         settings = Settings(clock_url=provider.url)

@@ -5,7 +5,8 @@ import json
 import psycopg
 import pytest
 
-from paygrade.catalog.model import Allowance, Catalog, MeteredFeature, Plan, Policies, Step
+from paygrade.catalog.model import Allowance, Catalog, Plan, Policies, Step
+from paygrade.catalog.offers import MeteredFeature
 from paygrade.postgres.migrate import migrate, migrations
 from paygrade.postgres.store import Store
 from paygrade.values.periods import Recurrence
@@ -16,9 +17,9 @@ QUOTING = 'The text "every":"month" is not a term.'
 NOTHING = (Step(None, "none"),)
 
 
-async def test_a_catalog_published_before_recurrences_reads_the_same(database_url: str) -> None:
+async def test_a_catalog_published_before_recurrences_reads_the_same(empty_database_url: str) -> None:
     before = tuple(migration for migration in migrations() if migration.number < 6)
-    await migrate(database_url, before)
+    await migrate(empty_database_url, before)
     step = [{"until": None, "access": "none", "plan": None}]
     terms = {
         "calls": {"term": "allowance", "feature": "calls", "units": 5, "every": "month"},
@@ -33,13 +34,13 @@ async def test_a_catalog_published_before_recurrences_reads_the_same(database_ur
         "policies": {"past_due": step, "unpaid": step, "paused": step, "plan_change": []},
         "stripe": {},
     }
-    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+    async with await psycopg.AsyncConnection.connect(empty_database_url) as connection:
         await connection.execute(
             "insert into catalogs values (1, '{}', %s, 'digest', now(), 'ann')",
             (json.dumps(resolved, separators=(",", ":")),),
         )
-    await migrate(database_url)
-    async with Store(database_url) as store, store.transaction() as tx:
+    await migrate(empty_database_url)
+    async with Store(empty_database_url) as store, store.transaction() as tx:
         saved = await tx.catalogs.load()
     assert saved is not None
     assert saved.catalog == Catalog(

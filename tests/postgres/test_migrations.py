@@ -21,51 +21,51 @@ def tables(database_url: str) -> set[str]:
     return {name for (name,) in rows}
 
 
-async def test_an_empty_database_gets_every_migration_once(database_url: str) -> None:
+async def test_an_empty_database_gets_every_migration_once(empty_database_url: str) -> None:
     names = tuple(migration.name for migration in migrations())
-    assert await pending(database_url) == names
-    assert await migrate(database_url) == names
-    assert await migrate(database_url) == ()
-    assert await pending(database_url) == ()
-    assert {"accounts", "facts", "subjects", "inbox", "catalogs"} <= tables(database_url)
+    assert await pending(empty_database_url) == names
+    assert await migrate(empty_database_url) == names
+    assert await migrate(empty_database_url) == ()
+    assert await pending(empty_database_url) == ()
+    assert {"accounts", "facts", "subjects", "inbox", "catalogs"} <= tables(empty_database_url)
 
 
-async def test_only_what_is_missing_is_applied(database_url: str) -> None:
-    await migrate(database_url, (FIRST,))
-    assert await migrate(database_url, (FIRST, SECOND)) == ("0002_second",)
+async def test_only_what_is_missing_is_applied(empty_database_url: str) -> None:
+    await migrate(empty_database_url, (FIRST,))
+    assert await migrate(empty_database_url, (FIRST, SECOND)) == ("0002_second",)
 
 
-async def test_several_processes_may_migrate_at_once(database_url: str) -> None:
-    applied = await asyncio.gather(*(migrate(database_url) for _ in range(4)))
+async def test_several_processes_may_migrate_at_once(empty_database_url: str) -> None:
+    applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(4)))
     assert sorted(map(len, applied)) == [0, 0, 0, len(migrations())]
 
 
-async def test_a_migration_changed_after_it_was_applied_is_refused(database_url: str) -> None:
-    await migrate(database_url, (FIRST,))
+async def test_a_migration_changed_after_it_was_applied_is_refused(empty_database_url: str) -> None:
+    await migrate(empty_database_url, (FIRST,))
     with pytest.raises(Refused) as refused:
-        await migrate(database_url, (replace(FIRST, sql="create table other (id int)"), SECOND))
+        await migrate(empty_database_url, (replace(FIRST, sql="create table other (id int)"), SECOND))
     assert refused.value.code == "migration_changed"
-    assert "second" not in tables(database_url)
+    assert "second" not in tables(empty_database_url)
 
 
-async def test_a_database_newer_than_the_code_is_left_alone(database_url: str) -> None:
-    await migrate(database_url, (FIRST, SECOND))
+async def test_a_database_newer_than_the_code_is_left_alone(empty_database_url: str) -> None:
+    await migrate(empty_database_url, (FIRST, SECOND))
     with pytest.raises(Refused) as refused:
-        await migrate(database_url, (FIRST,))
+        await migrate(empty_database_url, (FIRST,))
     assert refused.value.code == "database_newer"
 
 
-async def test_a_migration_that_fails_leaves_nothing_of_itself(database_url: str) -> None:
+async def test_a_migration_that_fails_leaves_nothing_of_itself(empty_database_url: str) -> None:
     broken = replace(SECOND, sql="create table second (id int); select nonsense")
     with pytest.raises(psycopg.errors.UndefinedColumn):
-        await migrate(database_url, (FIRST, broken))
-    assert tables(database_url) == {"migrations", "first"}
-    assert await migrate(database_url, (FIRST, SECOND)) == ("0002_second",)
+        await migrate(empty_database_url, (FIRST, broken))
+    assert tables(empty_database_url) == {"migrations", "first"}
+    assert await migrate(empty_database_url, (FIRST, SECOND)) == ("0002_second",)
 
 
-def test_the_primary_key_of_every_table_begins_with_its_account_or_subject(database_url: str) -> None:
-    asyncio.run(migrate(database_url))
-    with psycopg.connect(database_url) as connection:
+def test_the_primary_key_of_every_table_begins_with_its_account_or_subject(empty_database_url: str) -> None:
+    asyncio.run(migrate(empty_database_url))
+    with psycopg.connect(empty_database_url) as connection:
         rows = connection.execute(
             """
             select c.relname, a.attname from pg_index i

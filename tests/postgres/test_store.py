@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Customer, Fact, Profile
-from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store, Transaction
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.sync import SUBJECTS
@@ -66,7 +65,6 @@ async def test_what_is_told_is_heard_once_it_is_committed(store: Store) -> None:
 
 
 async def test_a_database_that_is_away_is_unavailable(database_url: str) -> None:
-    await migrate(database_url)
     async with Store(database_url) as store:
         await store.close()
         with pytest.raises(Unavailable):
@@ -91,7 +89,6 @@ async def test_facts_are_read_back_as_they_were_written(store: Store) -> None:
 @given(facts=fact_lists())
 def test_law_2_what_is_folded_can_be_dropped_and_rebuilt(database_url: str, facts: list[Fact]) -> None:
     async def story() -> None:
-        await migrate(database_url)
         async with Store(database_url) as store, store.transaction() as tx:
             account = uuid.uuid4().hex
             folded = await save(tx, account, *facts)

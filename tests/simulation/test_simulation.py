@@ -26,19 +26,19 @@ BLOCK = 25
 POSTGRES_EVERY = 100
 POSTGRES_ALSO = {31} & {*range(SEED, SEED + RUNS)}
 """A world in which many changes are asked for, and end in many ways."""
-SEEDS_TRIED: dict[Rule, int] = {
-    "last_arrival": 20,
-    "created_after": 20,
-    "created_from": 40,
-    "blind_refetch": 60,
-    "terminal_shortcut": 200,
+SEEDS_TRIED: dict[Rule, range] = {
+    "last_arrival": range(1, 21),
+    "created_after": range(1, 21),
+    "created_from": range(1, 41),
+    "blind_refetch": range(1, 61),
+    "terminal_shortcut": range(151, 351),
 }
-"""Within how many seeds each wrong rule is caught."""
+"""Among which seeds each wrong rule is caught; they begin shortly before the first one that does."""
 CHANGES_TRIED: dict[change_rules.Rule, range] = {
-    "hasty_take_back": range(600, 701),
-    "settled_unlocked": range(1, 201),
+    "hasty_take_back": range(676, 777),
+    "settled_unlocked": range(111, 311),
 }
-"""Among which seeds each wrong rule of changing plans is caught."""
+"""Among which seeds each wrong rule of changing plans is caught, likewise."""
 
 
 @pytest.mark.parametrize("first", range(SEED, SEED + RUNS, BLOCK))
@@ -71,10 +71,10 @@ def test_the_tables_in_memory_behave_as_postgresql_does(seed: int, database_url:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_each_wrong_rule_is_caught(rule: Rule) -> None:
-    for seed in range(1, SEEDS_TRIED[rule] + 1):
+    for seed in SEEDS_TRIED[rule]:
         if audit_subscriptions(tried(seed, rule)):
             return
-    pytest.fail(f"{SEEDS_TRIED[rule]} seeds ended right under the rule: {RULES[rule]}")
+    pytest.fail(f"{len(SEEDS_TRIED[rule])} seeds ended right under the rule: {RULES[rule]}")
 
 
 @pytest.mark.parametrize("rule", change_rules.RULES)

@@ -325,7 +325,7 @@ def test_a_schedule_of_somebody_else_s_is_left_alone(desk: Desk) -> None:
         },
     )
     for order in (desk.order(), desk.order(effective_at=FEB28), desk.order("cancel"), desk.order("pause")):
-        with pytest.raises(Refused, match="release that schedule first"):
+        with pytest.raises(Refused, match="release it first"):
             desk.finish(order)
         assert desk.subscription.schedule == made.id
     desk.simulated.client.v1.subscription_schedules.release(made.id)

@@ -1,20 +1,17 @@
 """A database for the stories of one worker: made once, emptied before each of them."""
 
-import asyncio
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from paygrade.cli import wiring
-from support.server_process import empty_database
+from support.databases import migrated_database
 
 
 @pytest.fixture(scope="module")
 def kept_database(postgres_url: str) -> Iterator[str]:
-    with empty_database(postgres_url) as url:
-        asyncio.run(wiring.apply_migrations(url))
+    with migrated_database(postgres_url) as url:
         yield url
 
 

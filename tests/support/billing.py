@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg
 
-from paygrade.catalog.model import Report, TopUp
+from paygrade.catalog.model import TopUp
+from paygrade.catalog.offers import Report
 from paygrade.catalog.parse import parse
 from paygrade.cli.demo_company import Company
 from paygrade.documents.yaml import read_yaml

@@ -23,24 +23,17 @@ from paygrade.billing.facts import (
     Profile,
     Subscription,
 )
-from paygrade.catalog.model import (
-    AddOn,
-    Allowance,
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Policies, Setting, Step, Switch
+from paygrade.catalog.offers import (
     BooleanFeature,
     Burn,
     Cap,
-    Catalog,
     ConfigFeature,
     Credit,
     LevelFeature,
     MeteredFeature,
     OveragePrice,
-    Plan,
-    Policies,
     Rate,
-    Setting,
-    Step,
-    Switch,
 )
 from paygrade.values.periods import Recurrence
 from paygrade.values.states import Status

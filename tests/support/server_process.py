@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psycopg
 import pytest
 import uvicorn
 from litestar.types import ASGIApp
-from psycopg import conninfo, sql
 
 from paygrade.cli import wiring
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.http.protocol import configure
 from paygrade.server.process.settings import Settings
+from support.databases import migrated_database
 
 KEY = "sk_test_of_the_server"
 SAMPLE = Path(str(resources.files("paygrade.cli") / "sample" / "paygrade.yaml"))
@@ -38,6 +37,16 @@ class Api(httpx2.Client):
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         super().__init__(base_url=url, headers=headers, trust_env=False, timeout=30, verify=False)
         self.url = url
+
+    def send(self, request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:
+        """Of an answer that goes on for ever, the beginning."""
+        answer = super().send(request, stream=True, **more)
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            answer._content = next(answer.iter_raw())  # what `read` would keep
+            answer.close()
+        elif not stream:
+            answer.read()
+        return answer
 
     def ok(self, method: str, path: str, **more: Any) -> Any:
         """The decoded answer of a request that must succeed."""
@@ -82,15 +91,6 @@ class Api(httpx2.Client):
 
 
 @contextmanager
-def empty_database(postgres_url: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
-        yield conninfo.make_conninfo(postgres_url, dbname=name)
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-
-@contextmanager
 def serving(
     settings: Settings,
     database_url: str,
@@ -128,7 +128,7 @@ def serving(
 @pytest.fixture(scope="module")
 def api(postgres_url: str) -> Iterator[Api]:
     """A server with the sample catalog in force and no provider."""
-    with empty_database(postgres_url) as database_url, serving(Settings(), database_url) as running:
+    with migrated_database(postgres_url) as database_url, serving(Settings(), database_url) as running:
         yield running
 
 
@@ -163,7 +163,7 @@ def restartable(postgres_url: str) -> Iterator[Restartable]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with empty_database(postgres_url) as database_url:
+    with migrated_database(postgres_url) as database_url:
         made = Restartable(database_url, port)
         made.start()
         yield made

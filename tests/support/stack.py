@@ -15,7 +15,8 @@ from paygrade.cli.demo_company import Company
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
-from support.server_process import KEY, SAMPLE, Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import KEY, SAMPLE, Api, serving
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 RUN = [sys.executable, "-c", "from paygrade.cli.main import main; main()"]
@@ -49,7 +50,7 @@ def house(postgres_url: str) -> Iterator[House]:
     document, _ = read_catalog(SAMPLE)
     with (
         simulator.running(start=START) as provider,
-        empty_database(postgres_url) as database_url,
+        migrated_database(postgres_url) as database_url,
         serving(
             Settings(
                 stripe_api_key=provider.key,

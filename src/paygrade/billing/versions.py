@@ -26,9 +26,7 @@ from paygrade.billing.facts import Fact, Item, Pin
 from paygrade.catalog.model import (
     AddOn,
     Allowance,
-    BooleanFeature,
     Catalog,
-    ConfigFeature,
     Part,
     Plan,
     Price,
@@ -41,6 +39,7 @@ from paygrade.catalog.model import (
     newest,
     versions_of,
 )
+from paygrade.catalog.offers import BooleanFeature, ConfigFeature
 
 
 class Version(Struct, frozen=True, omit_defaults=True):

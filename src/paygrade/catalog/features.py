@@ -6,7 +6,7 @@ Laws: every kind has the keys of all kinds and its own; a key of another kind's 
 from collections.abc import Collection
 from typing import Any
 
-from paygrade.catalog.model import (
+from paygrade.catalog.offers import (
     CONFIG_TYPES,
     BooleanFeature,
     Burn,
@@ -97,7 +97,7 @@ _OWN: dict[str, Fields] = {
         "stripe": Group(
             {
                 "meter": need("$key", text("the event name of a meter at Stripe"), of="stripe_meter"),
-                "report": may(about="What is over the limit, or all usage."),
+                "report": may(about="Usage over the limit, or all usage."),
             },
             "The meter at Stripe that usage is reported to.",
         ),
@@ -116,7 +116,7 @@ _COMMON: Fields = {
         "The members' roles that may use it; empty: every role.",
     ),
     "seat": may(text("the key of a level that counts seats"), "The level of which a member needs a seat to use it."),
-    "on_error": may(about="What a client answers that knows nothing about the account."),
+    "on_error": may(about="The answer while nothing is known of the account, or its counts can't be read."),
     "description": may(),
 }
 

@@ -11,18 +11,8 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from paygrade.catalog.features import CREDIT, FEATURE
-from paygrade.catalog.model import (
-    AddOn,
-    Allowance,
-    Catalog,
-    Credit,
-    Feature,
-    LevelFeature,
-    MeteredFeature,
-    Plan,
-    Price,
-    versions_of,
-)
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Price, versions_of
+from paygrade.catalog.offers import Credit, Feature, LevelFeature, MeteredFeature
 from paygrade.catalog.policies import COUNTED, POLICIES, policies_of
 from paygrade.catalog.reader import Mistakes, Node
 from paygrade.catalog.shapes import (
@@ -53,7 +43,7 @@ def _is_no_price(node: Node, product: str) -> None:
 
 def _is_called_something(node: Node, plan: Plan) -> None:
     if plan.key == "none":
-        node.wrong("a plan cannot be called `none`: ladders use the word for no plan at all")
+        node.wrong("a plan can't be called `none`: in ladders it means no plan")
 
 
 PRICE = Record(
@@ -63,7 +53,7 @@ PRICE = Record(
         "currency": need("usd", CURRENCY),
         "interval": need("month"),
         "interval_count": may(POSITIVE),
-        "part": may(about="What it is paid for: each of the quantity, once whatever the quantity, or what is used."),
+        "part": may(about="What it pays for: each unit of the quantity, the plan once, or what is used."),
         "stripe": may(text("the lookup key or id of a price at Stripe")),
     },
     keyed=True,
@@ -77,7 +67,7 @@ _SOLD: Fields = {
 PLAN = Record(
     Plan,
     {
-        "default": may(about="Accounts without a plan have this one; at most one plan."),
+        "default": may(about="The plan of accounts that have no other; at most one plan."),
         "trial": Group({"days": need("14", POSITIVE, of="trial_days")}),
         **_SOLD,
         "entitlements": may(PLAN_TERMS, of="terms"),

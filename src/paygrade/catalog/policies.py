@@ -61,7 +61,7 @@ def _span(at_most: timedelta) -> Shape[timedelta]:
 
     def check(node: Node, duration: timedelta | None) -> None:
         if duration == timedelta():
-            node.wrong("a step lasts longer than nothing; write for example `7d` or remove it")
+            node.wrong("a step must last longer than 0; write for example `7d` or remove it")
 
     return Via(DURATION, lambda duration: min(duration or timedelta(), at_most), check=check)
 
@@ -96,7 +96,7 @@ class _Ladder(Shape[Ladder], frozen=True):
             else:
                 steps.append(self._dated(step, steps[-1] if steps and steps[-1].until else None))
         if isinstance(node.value, list | tuple) and (not steps or steps[-1].until is not None):
-            node.wrong("the last step must say what remains; end with `{ then: none }` or `then` and a plan")
+            node.wrong("the last step must say which access is left; end with `{ then: none }` or `then` and a plan")
         return tuple(steps)
 
     def _dated(self, node: Node, earlier: Step | None) -> Step:
@@ -107,7 +107,7 @@ class _Ladder(Shape[Ladder], frozen=True):
         access: LadderAccess = values["access"]
         before = earlier.access if earlier and node.raw("access") in LADDER_ACCESS else "full"
         if LADDER_ACCESS.index(access) < LADDER_ACCESS.index(before):
-            node.wrong(f"a ladder only narrows: after `{before}` it cannot open `{access}` again; reorder the steps")
+            node.wrong(f"a ladder only narrows: after `{before}` it can't give `{access}` again; reorder the steps")
         until = (earlier.until if earlier and earlier.until else timedelta()) + values["for"]
         if until > _LADDER_MAX:
             node.wrong(f"a ladder lasts at most {_LADDER_MAX.days}d before its `then` step; shorten the steps")
@@ -159,8 +159,8 @@ _MATCHED: dict[str, Field] = {
 }
 _OF_ALLOWED: dict[str, Field] = {
     "proration": may(),
-    "anchor": may(about="Whether billing periods begin anew."),
-    "usage": may(about="What becomes of what is used of a window whose units change."),
+    "anchor": may(about="`reset`: new billing periods begin with the change."),
+    "usage": may(about="What counts as used in a window whose limit changes."),
     "over_limit": may(
         Or(
             {said: (said, {}) for said in _OVER_LIMIT},
@@ -171,13 +171,13 @@ _OF_ALLOWED: dict[str, Field] = {
             ),
             is_mapping,
         ),
-        "What happens to what is over the new limit: one word, or words by feature, `*` for the others.",
+        "What happens to units over the new limit: one word, or a word for each feature, `*` for the others.",
         of=("over_limit", "over_limits"),
     ),
-    "grace": may(_SPAN, "How long `grace` lasts; mandatory with that word."),
+    "grace": may(_SPAN, "How long the grace lasts; required with `over_limit: grace`."),
     "cooling_off": may(
         Or({"period": (None, True)}, Via(_SPAN, lambda span: (span, False), lambda cooling: cooling[0])),
-        "For how long the plan cannot be changed back: a duration, or the period that is paid for then.",
+        "For how long the plan can't be changed back: a duration, or the period that is paid for then.",
         of=("cooling_off", "cools_for_period"),
     ),
     "seats": may(about="Who loses a seat when there are fewer."),
@@ -204,7 +204,7 @@ class _Rules(Items[PlanChangeRule], frozen=True):
             rule = self.item.read(item)
             earlier = [places[match] for match in _wider(rule) if match in places]
             if earlier:
-                item.wrong(f"this rule can never match, rule {min(earlier)} comes first; move it up or remove it")
+                item.wrong(f"this rule can never match: rule {min(earlier)} comes first; move it up or remove it")
             places.setdefault((rule.from_plan, rule.to_plan, rule.direction), place)
             rules.append(rule)
         if isinstance(node.value, list | tuple) and ("*", "*", None) not in places:
@@ -227,21 +227,21 @@ def _wider(rule: PlanChangeRule) -> Iterator[_Match]:
 _TOP_UP = Record(
     TopUp,
     {
-        "below": need("500", POSITIVE, "Fewer credits than these are too few."),
-        "add": need("5000", POSITIVE, "The credits bought at once."),
-        "at_most": need("3", POSITIVE, "Times in each period."),
+        "below": need("500", POSITIVE, "More are bought when fewer credits than these are left."),
+        "add": need("5000", POSITIVE, "How many credits are bought."),
+        "at_most": need("3", POSITIVE, "How many times at most in each period."),
         "every": need("month", word(_TOP_UP_EVERY)),
         "price": Group(
             {"amount": need("2000", POSITIVE, "In minor units, for `add` credits."), "currency": need("usd", CURRENCY)},
             example="{ amount: 2000, currency: usd }",
         ),
-        "refund": may(about="What becomes of the credits that are left when the payment is refunded."),
+        "refund": may(about="What happens to the remaining credits when the payment is refunded."),
         "dispute": may(about="The same when it is disputed, until the dispute is won."),
     },
     keyed=True,
 )
 
-_DATED = "Steps from the date of the oldest unpaid invoice; the last one says what remains."
+_DATED = "Steps from the date of the oldest unpaid invoice; the last one says which access is left."
 POLICIES: Record[Any] = Record(
     dict[str, Any],
     {

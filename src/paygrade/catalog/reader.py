@@ -132,7 +132,7 @@ class Node:
     def entries(self) -> dict[str, "Node"]:
         """Read a mapping whose keys are chosen by people."""
         if not isinstance(self.value, Mapping):
-            self.expected("a mapping (`{}` when there is nothing to say)")
+            self.expected("a mapping (`{}` if it is empty)")
             return {}
         entries = {}
         for key in self.value:
@@ -155,7 +155,7 @@ class Node:
             if isinstance(key, str) and key.strip() and not _UNPRINTABLE.search(key):
                 named[key] = child
             else:
-                child.wrong(f"{describe(key)} is no name; write a text without control characters")
+                child.wrong(f"{describe(key)} is not a name; write a string without control characters")
         return named
 
     def items(self) -> list["Node"]:
@@ -179,7 +179,7 @@ class Node:
             self.expected("a text")
             return ""
         if _UNPRINTABLE.search(self.value):
-            self.wrong("a text cannot hold control characters; remove them")
+            self.wrong("a string can't contain control characters; remove them")
         return self.value
 
     def flag(self) -> bool:

@@ -8,18 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
-from paygrade.catalog.model import (
-    Allowance,
-    Cap,
-    ConfigFeature,
-    Credit,
-    Feature,
-    Overage,
-    OveragePrice,
-    Setting,
-    Switch,
-    Term,
-)
+from paygrade.catalog.model import Allowance, Overage, Setting, Switch, Term
+from paygrade.catalog.offers import Cap, ConfigFeature, Credit, Feature, OveragePrice
 from paygrade.catalog.reader import Node
 from paygrade.catalog.shapes import (
     FLAG,
@@ -50,7 +40,7 @@ from paygrade.values.text import QUANTITY_MAX, describe, is_integer
 _USED_UP = ("every", "rolling", "rollover", "per_member", "caps", "priority")
 _HELD = {word: f"a level is held, not used up over time; remove `{word}`" for word in _USED_UP}
 _OF_PLANS = {
-    word: f"only a plan says this, for what an add-on adds as well; remove `{word}`"
+    word: f"only a plan can set this, for what an add-on adds as well; remove `{word}`"
     for word in ("overage", "warn", "rollover", "per_member", "caps", "priority")
 }
 _ONLY_ADD_ON = {"add": "only an add-on can `add`; write `limit` for a feature or `grant` for a credit"}
@@ -92,7 +82,7 @@ def _unlimited(node: Node) -> tuple[None, bool]:
 
 
 def _unpriced(node: Node) -> Overage:
-    node.wrong("what is held has no period to pay for; write `soft` or `hard`")
+    node.wrong("a level has no period to bill; write `soft` or `hard`")
     return "soft"
 
 
@@ -144,7 +134,7 @@ def _bar_unwindowed(node: Node) -> Collection[str]:
         skipped = ()
     if node.has("rolling") and isinstance(node.raw("overage"), Mapping):
         node.at("overage").wrong(
-            "what is over is paid by the period; write `every` instead of `rolling`, or `overage: soft`"
+            "overage is billed by the period; write `every` instead of `rolling`, or `overage: soft`"
         )
         return (*skipped, "overage")
     return skipped
@@ -154,7 +144,7 @@ _NOTHING_OF_UNLIMITED = barred(
     {
         "overage": "nobody goes over `unlimited`; remove `overage`",
         "warn": "nobody goes over `unlimited`; remove `warn`",
-        "rollover": "of `unlimited` nothing is left over; remove `rollover`",
+        "rollover": "`unlimited` leaves nothing to carry over; remove `rollover`",
     },
     where="limit",
     says="unlimited",
@@ -227,8 +217,8 @@ _WARN = may(
 )
 _USE = {
     "rollover": may(QUANTITY, "Units carried into the next window."),
-    "per_member": may(POSITIVE, "What one member may use of the units."),
-    "caps": may(Via(Items(_CAP), law={"uniqueItems": True}), "Limits in other windows; all of them hold."),
+    "per_member": may(POSITIVE, "How many of the units one member can use."),
+    "caps": may(Via(Items(_CAP), law={"uniqueItems": True}), "Further limits in other windows; all of them apply."),
     "priority": may(whole(0, 100), "The burn order: lower first."),
 }
 _EVERY = {"every": need("month", PERIODIC, EVERY_ABOUT, of="recurrence")}
@@ -263,7 +253,7 @@ _METERED = Brief(
             **WINDOW,
             "overage": may(
                 _OVERAGE,
-                "What happens over the limit: nothing more, or more, perhaps for a price.",
+                "Whether usage can go over the limit, and at what price.",
                 of=("overage", "overage_price", "spend_max"),
             ),
             "warn": _WARN,

@@ -105,7 +105,7 @@ def _is_currency(node: Node, code: str) -> None:
 def _bar_the_calendar(node: Node) -> Collection[str]:
     """A word that would change nothing."""
     period = node.raw("period")
-    keys, why = ["align", "zone"], "a length of your own has no place in the calendar"
+    keys, why = ["align", "zone"], "a length of your own can't be aligned to the calendar"
     if period == "lifetime":
         why = "`lifetime` never begins again"
     elif period == "hour" and node.raw("align") != "calendar":
@@ -149,10 +149,10 @@ _ALIGNED = Record(
 )
 PERIODIC = _Sound(Brief(_ALIGNED, "period", _PERIOD))
 ROLLING = _Sound(_length(_ROLLING_MAX))
-EVERY_ABOUT = "How often a window begins anew: aligned to the subscription, or to the calendar of a time zone."
+EVERY_ABOUT = "How often a new window begins: aligned to the subscription, or to the calendar of a time zone."
 WINDOW = {
     "every": may(PERIODIC, EVERY_ABOUT, of="recurrence"),
-    "rolling": may(ROLLING, "The last so much time, from 1m to 34d.", of="rolling_s"),
+    "rolling": may(ROLLING, "Counts what was used in the last period of this length, from 1m to 34d.", of="rolling_s"),
 }
 
 
@@ -167,5 +167,5 @@ def bar_two(node: Node, example: str) -> Collection[str]:
         node.need("every", example)
         return ()
     if node.has("every"):
-        node.at("rolling").wrong("units count by the period or by what came last; remove `every` or `rolling`")
+        node.at("rolling").wrong("units count either by `every` or by `rolling`; remove one of them")
     return ("every",)

@@ -169,9 +169,7 @@ def _money(
     told = [invoice for invoice in (invoice, following) if invoice is not None]
     amounts = [line.amount for line in (*lines, *(line for invoice in told for line in invoice.lines))]
     if any(abs(amount) > QUANTITY_MAX for amount in (*amounts, *(invoice.total for invoice in told))):
-        detail = (
-            f"this would cost more than {QUANTITY_MAX} minor units, which nobody bills; are these quantities meant?"
-        )
+        detail = f"this would cost more than {QUANTITY_MAX} minor units, the most there can be; check the quantities"
         raise Refused("amount_too_large", detail)
     credits = -sum(line.amount for line in lines if line.kind == "credit")
     charges = sum(line.amount for line in lines if line.kind != "credit")

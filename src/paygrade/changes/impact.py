@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Subscription
-from paygrade.catalog.model import Carry, Catalog, Direction, OverLimit, OverSeats, Plan, PlanChangeRule
+from paygrade.catalog.model import Catalog, Direction, OverLimit, OverSeats, Plan, PlanChangeRule
+from paygrade.catalog.offers import Carry
 from paygrade.changes.proration import period_at
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.diff import effects, for_whoever_may

@@ -71,13 +71,13 @@ def of_quantity(its: Sequence[Position], quantity: int) -> tuple[Position, ...]:
     if not counted:
         if quantity == 1:
             return tuple(its)
-        raise Refused("quantity_not_sold", f"`{its[0].key}` is bought once and paid by use or flat; there is no more")
+        raise Refused("quantity_not_sold", f"`{its[0].key}` has no price per unit, so its quantity is always 1")
     rest = quantity - sum(p.item.quantity for p in counted)
     if rest > 0 and len(counted) > 1 and counted[0].item.quantity == counted[1].item.quantity:
         listed = one_of([p.item.lookup_key or p.item.price or p.item.id for p in counted])
         raise Refused(
             "ambiguous_price",
-            f"`{its[0].key}` is paid by {listed}; say in the catalog which of them is `part: flat`",
+            f"`{its[0].key}` is paid with {listed}; mark one of them `part: flat` in the catalog",
         )
     changed = {}
     for position in counted:
@@ -115,7 +115,7 @@ def _choose(sold: Sold, part: Part, interval: str | None, like: Price | None) ->
         found = [p for p in found if p.key == like.key] or found
     if len(found) > 1:
         listed = one_of([price.key for price in found])
-        raise Refused("ambiguous_price", f"`{sold.key}` has more than one price; say the interval: {listed}")
+        raise Refused("ambiguous_price", f"`{sold.key}` has more than one price; choose an interval: {listed}")
     return found[0] if found else None
 
 

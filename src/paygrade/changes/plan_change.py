@@ -143,7 +143,7 @@ def back(change: PlanChange) -> ChangeRequest:
     quote = change.quoted
     if change.state != "applied" or quote is None or quote.ends:
         why = "ended the subscription" if quote is not None and quote.ends else f"is {change.state}"
-        raise Refused("not_revertible", f"`{change.id}` {why}; ask for a quote of what is wanted now instead")
+        raise Refused("not_revertible", f"`{change.id}` {why}; quote a new change instead")
     plan_key = quote.plan_before.partition("@")[0] if quote.plan_before else None
     plan_after = quote.plan_after.partition("@")[0] if quote.plan_after else None
     changed = [item for item in quote.items if item.how != "kept"]
@@ -199,13 +199,13 @@ def refuse_idle(subscription: Subscription, act: Act) -> None:
 
 def impossible(act: Act, subscription: Subscription) -> str:
     needs = {
-        "keep_going": "is not canceled, so it goes on anyway",
-        "pause": "is not active, so there is nothing to pause",
-        "resume": "is not paused",
-        "set_trial": "is neither active nor on trial",
-        "end_trial": "is not on trial",
+        "keep_going": "has no cancellation to remove",
+        "pause": "can't be paused",
+        "resume": "can't be resumed",
+        "set_trial": "can't have a trial",
+        "end_trial": "has no trial to end",
     }
-    return f"`{subscription.id}` is {subscription.status} and {needs.get(act, 'cannot be changed so')}"
+    return f"`{subscription.id}` is {subscription.status} and {needs.get(act, 'cannot be changed like this')}"
 
 
 def is_reversal(quote: Quote, latest: PlanChange) -> bool:

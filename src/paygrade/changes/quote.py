@@ -181,7 +181,7 @@ def quote(
 def _refusal(resolved: Resolved, matched: Matched) -> str:
     before = resolved.plan_before.key if resolved.plan_before else "*"
     after = resolved.plan_after.key if resolved.plan_after else "*"
-    return f"rule {matched.number} of `plan_change` refuses to go from `{before}` to `{after}`"
+    return f"rule {matched.number} of `plan_change` refuses a change from `{before}` to `{after}`"
 
 
 def changed_account(account: Account, subscription: Subscription, at: datetime) -> Account:
@@ -216,7 +216,7 @@ def _effective(
     if request.date is not None:
         date = request.date.replace(microsecond=0)
         if date < at:
-            raise Refused("date_in_the_past", f"{request.date.isoformat()} is over; name a time that is still to come")
+            raise Refused("date_in_the_past", f"{request.date.isoformat()} is in the past; choose a later time")
         return "date", date
     when = request.when or ("period_end" if rule.when == "period_end" else "now")
     return when, at if when == "now" else period_end(resolved.subscription, resolved.before, resolved.after, at)
@@ -285,37 +285,37 @@ def _warnings(
     if subscription.ends_at is not None:
         over = " before the change" if subscription.ends_at <= effective_at else ""
         yield Caveat(
-            "pending_cancellation", f"`{subscription.id}` is canceled and ends {subscription.ends_at:%Y-%m-%d}{over}"
+            "pending_cancellation", f"`{subscription.id}` is set to cancel on {subscription.ends_at:%Y-%m-%d}{over}"
         )
     if state in ("grace", "past_due", "unpaid"):
-        yield Caveat("payment_overdue", f"`{subscription.id}` is {subscription.status}; what is owed stays owed")
+        yield Caveat("payment_overdue", f"`{subscription.id}` is {subscription.status}; its open invoices stay open")
     elif state == "paused":
-        yield Caveat("not_active", f"`{subscription.id}` is paused; nothing is billed before it is resumed")
+        yield Caveat("not_active", f"`{subscription.id}` is paused; nothing is billed until it is resumed")
     if subscription.status == "trialing" and subscription.after_trial != "active" and resolved.after:
         yield Caveat(
             "no_payment_method",
-            f"there is no way to pay for `{subscription.id}`: it is {subscription.after_trial} once its trial ends",
+            f"`{subscription.id}` has no payment method: it becomes {subscription.after_trial} when its trial ends",
         )
     if subscription.schedule is not None:
         yield Caveat(
-            "scheduled_elsewhere", f"`{subscription.schedule}` changes `{subscription.id}` by itself at the provider"
+            "scheduled_elsewhere", f"`{subscription.schedule}` will change `{subscription.id}` at the provider"
         )
     if resolved.several:
         yield Caveat(
-            "several_subscriptions", f"there are others beside `{subscription.id}`; name one as `subscription`"
+            "several_subscriptions", f"there are others besides `{subscription.id}`; choose one with `subscription`"
         )
     if when != ("period_end" if rule.when == "period_end" else "now"):
         yield Caveat("other_than_policy", f"the catalog's rule says `{rule.when}`")
     yield from _warnings_of_prices(resolved)
     if request.coupon is not None:
-        yield Caveat("coupon_not_counted", f"the formula does not know what `{request.coupon}` takes off")
+        yield Caveat("coupon_not_counted", f"the formula doesn't include the coupon `{request.coupon}`")
 
 
 def _warnings_of_cooling(cooling: Cooling | None) -> Iterable[Caveat]:
     if cooling is not None:
         yield Caveat(
             "cooling_off",
-            f"`{cooling.change}` cools off until {cooling.until:%Y-%m-%d %H:%M} UTC: what is used stays used",
+            f"the cooling-off of `{cooling.change}` ends at {cooling.until:%Y-%m-%d %H:%M} UTC: used units stay used",
         )
 
 
@@ -329,20 +329,20 @@ def _warnings_of_rollover(what: Impact, at: datetime) -> Iterable[Caveat]:
             continue
         carried = new.rollover if new is not None and new.granted and new.credit is None else 0
         if carried < old.rollover:
-            then = f"up to {carried} are" if carried else "none is"
-            detail = f"up to {old.rollover} units of `{feature}` that are not used are carried over now; {then} then"
+            then = f"up to {carried} will be" if carried else "none will be"
+            detail = f"up to {old.rollover} unused units of `{feature}` are carried over now; {then} after the change"
             yield Caveat("rollover_lost", detail)
         elif new is not None and new.from_at != old.from_at and not (new.from_at == at and takes_rollover(new)):
-            detail = f"units of `{feature}` that are not used are not carried into the window that counts then"
+            detail = f"unused units of `{feature}` are not carried into the window that counts after the change"
             yield Caveat("rollover_lost", detail)
 
 
 def _warnings_of_prices(resolved: Resolved) -> Iterable[Caveat]:
     both = (*resolved.before, *resolved.after)
     for key in dict.fromkeys(p.key for p in both if p.price is None and p.item.quantity):
-        yield Caveat("price_unknown", f"the catalog knows no price for `{key}`; it is not in the sums")
+        yield Caveat("price_unknown", f"the catalog has no price for `{key}`; the amounts don't include it")
     for key in dict.fromkeys(p.key for p in resolved.after if p.item.metered):
-        yield Caveat("metered_not_counted", f"`{key}` is paid by use, which is not in the sums")
+        yield Caveat("metered_not_counted", f"`{key}` is billed by usage, which the amounts don't include")
     old, new = currency_of(resolved.before), currency_of(resolved.after)
     if old is not None and new is not None and {p.price.currency for p in both if p.price} != {old}:
-        yield Caveat("currency_mismatch", f"this is paid in `{old}`; a subscription is billed in one currency")
+        yield Caveat("currency_mismatch", f"this is billed in `{old}`, and a subscription has one currency")

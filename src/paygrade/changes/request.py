@@ -81,7 +81,7 @@ def resolve(account: Account, catalog: Catalog, request: ChangeRequest, at: date
         after: tuple[Position, ...] = ()
         if request.add_ons or request.quantities:
             parts.refuse_price(
-                plan_after, "has no price, so the subscription would end; leave add-ons and quantities out"
+                plan_after, "has no price, so the subscription would be canceled; leave out add-ons and quantities"
             )
     else:
         manual = any(position.item.plan is not None for position in before)
@@ -91,7 +91,7 @@ def resolve(account: Account, catalog: Catalog, request: ChangeRequest, at: date
         had = {position.key for position in before if isinstance(position.bought, AddOn)}
         after = _counted(after, sold, plan_after, _quantities(catalog, plan_after, request, had), request)
     if after == before and request.coupon is None:
-        raise Refused("same_as_now", f"`{account.key}` already has exactly this; there is nothing to change")
+        raise Refused("same_as_now", f"`{account.key}` already has this; there is nothing to change")
     direction = direction_of(plan_before, plan_after, before, after)
     return Resolved(standing, several, plan_before, plan_after, before, after, direction)
 
@@ -104,7 +104,7 @@ def _subscription(account: Account, catalog: Catalog, request: ChangeRequest, at
         which = f"no live subscription `{request.subscription}`" if request.subscription else "no live subscription"
         raise Refused(
             "no_subscription_to_change",
-            f"`{account.key}` has {which}; a first one is bought at the provider, or stated for manual billing",
+            f"`{account.key}` has {which}; create one at the provider, or state one for manual billing",
         )
     found = max(named, key=lambda s: (_rank(account, s, catalog, at), s.access == "full"))
     return found, len(live) > 1 and len(named) > 1
@@ -166,7 +166,7 @@ def _replaced(
         return before
     other = not own or plan != own[0].bought
     if not manual and not plan.prices and other:
-        parts.refuse_price(plan, "has no price, so the provider cannot sell it; give it one in the catalog")
+        parts.refuse_price(plan, "has no price; add one in the catalog")
     its: tuple[Position, ...] = ()
     if other:
         like = before[0].price if before and not own else None
@@ -208,7 +208,7 @@ def _quantities(catalog: Catalog, plan: Plan | None, request: ChangeRequest, had
         elif key in catalog.add_ons or key in had:
             found[key] = quantity
         else:
-            named = f"`{plan.key}` counts no `{key}` by quantity" if plan is not None else "there is no plan"
+            named = f"`{plan.key}` does not sell `{key}` by quantity" if plan is not None else "there is no plan"
             raise Refused("quantity_not_sold", f"{named}; name a plan, an add-on, or a feature with `limit: quantity`")
     return found
 
@@ -225,7 +225,7 @@ def _counted(
         if plan is not None and key == plan.key and (not its or quantity == 0):
             raise Refused(
                 "quantity_not_sold",
-                f"there must be at least 1 of `{key}` and it must be bought; to leave it, name another plan",
+                f"the quantity of `{key}` must be at least 1; to cancel it, choose another plan",
             )
         if its:
             after = _in_place(after, its, parts.of_quantity(its, quantity))

@@ -54,7 +54,7 @@ def list_accounts(search: str, limit: int, after: str, as_json: bool) -> None:
 @click.argument("account")
 @as_json
 def show(account: str, as_json: bool) -> None:
-    """Show ACCOUNT and what it may use now."""
+    """Show ACCOUNT and what it can use now."""
     found = call("GET", path("v1", "accounts", account))
     decided = call("GET", path("v1", "accounts", account, "decisions"))
     if as_json:
@@ -94,9 +94,9 @@ def show(account: str, as_json: bool) -> None:
 
 @accounts.command()
 @click.argument("account")
-@click.option("--name", default="", help="What people call it.")
-@click.option("--link", "links", multiple=True, metavar="CUSTOMER", help="A Stripe customer it pays as; repeatable.")
-@click.option("--trait", "traits", multiple=True, metavar="NAME=VALUE", help="Anything worth knowing; repeatable.")
+@click.option("--name", default="", help="A name for people.")
+@click.option("--link", "links", multiple=True, metavar="CUSTOMER", help="A Stripe customer it pays with; repeatable.")
+@click.option("--trait", "traits", multiple=True, metavar="NAME=VALUE", help="Any other information; repeatable.")
 @as_json
 def put(account: str, name: str, links: tuple[str, ...], traits: tuple[str, ...], as_json: bool) -> None:
     """Create ACCOUNT or replace what you said about it; what you leave out is removed."""
@@ -110,7 +110,7 @@ def put(account: str, name: str, links: tuple[str, ...], traits: tuple[str, ...]
 @as_json
 def delete(account: str, yes: bool, as_json: bool) -> None:
     """Delete ACCOUNT; refused while it has a live subscription."""
-    confirm(f"Delete {account}? It loses everything it has.", yes=yes)
+    confirm(f"Delete {account}? It loses all access.", yes=yes)
     call("DELETE", path("v1", "accounts", account))
     _show_outcome({"deleted": account}, f"deleted {account}", as_json=as_json)
 
@@ -118,15 +118,15 @@ def delete(account: str, yes: bool, as_json: bool) -> None:
 @accounts.command()
 @click.argument("account")
 @click.argument("feature")
-@click.option("--on/--off", "on", default=None, help="Allow or deny it.")
+@click.option("--on/--off", "on", default=None, help="Allow or deny the feature.")
 @click.option("--value", help="The value of a config feature.")
-@click.option("--limit", type=int, help="Units instead of what is bought.")
-@click.option("--add", type=int, help="Units on top of what is bought.")
+@click.option("--limit", type=int, help="A limit instead of that of the plan.")
+@click.option("--add", type=int, help="Units in addition to the plan's.")
 @click.option("--unlimited", is_flag=True, help="No limit.")
-@click.option("--spend-cap", type=int, help="Minor units that overage may cost in a window, instead of the plan's.")
+@click.option("--spend-cap", type=int, help="The spend cap on overage, in minor units, instead of the plan's.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
 @click.option("--until", type=MOMENT, help="When it ends, for example 2026-12-31T00:00:00Z.")
-@click.option("--withdraw", is_flag=True, help="Take the override back.")
+@click.option("--withdraw", is_flag=True, help="Remove the override.")
 @yes
 @as_json
 def override(
@@ -144,7 +144,7 @@ def override(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Override FEATURE for ACCOUNT, whatever it bought, or withdraw the override."""
+    """Override FEATURE for ACCOUNT, whatever it bought, or remove the override."""
     if withdraw or on is False or limit is not None:
         confirm(f"{account} may lose access to part of {feature}. Continue?", yes=yes)
     where = path("v1", "accounts", account, "overrides", feature)
@@ -166,7 +166,7 @@ def override(
 @click.argument("account")
 @click.argument("key")
 @click.option("--reason", default="", help="Why; shown in explanations.")
-@click.option("--until", type=MOMENT, help="When it ends by itself, for example 2026-12-31T00:00:00Z.")
+@click.option("--until", type=MOMENT, help="When it ends, for example 2026-12-31T00:00:00Z.")
 @click.option("--lift", is_flag=True, help="Lift the block.")
 @yes
 @as_json
@@ -381,7 +381,7 @@ def ledger(account: str, feature: str, limit: int, before: str | None, as_json: 
 @click.argument("account")
 @click.argument("feature")
 @click.argument("units", type=click.IntRange(min=1))
-@click.option("--id", required=True, help="Grants once, so you can safely retry.")
+@click.option("--id", required=True, help="Each id grants once, so you can safely retry.")
 @click.option("--kind", type=click.Choice(GRANT_KINDS), default="promotion", show_default=True)
 @click.option("--reason", default="", help="Why.")
 @click.option("--until", type=MOMENT, help="When what is left of it expires, for example 2026-12-31T00:00:00Z.")

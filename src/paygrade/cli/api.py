@@ -73,8 +73,8 @@ def _failure(answer: httpx2.Response, found: Target) -> Refused | Unavailable:
         code, detail = str(told["code"]), str(told["detail"])
         mistakes = msgspec.convert(told.get("errors", ()), tuple[Mistake, ...])
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-        return Unavailable("server_strange", f"{found.url} answered {answer.status_code}, not as Paygrade does; "
-                           "does PAYGRADE_URL name a Paygrade server?")  # fmt: skip
+        return Unavailable("server_strange", f"{found.url} answered {answer.status_code}, but not like Paygrade; "
+                           "is PAYGRADE_URL the address of a Paygrade server?")  # fmt: skip
     if answer.status_code == 401:
         return Refused(code, "the server requires a key; set PAYGRADE_API_KEY to the server's PAYGRADE_ADMIN_KEY")
     if answer.status_code >= 500:

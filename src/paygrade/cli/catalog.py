@@ -25,7 +25,7 @@ _existing = click.option(
     help="Whether existing customers follow the change or keep their version.",
 )
 _at = click.option(
-    "--at", type=MOMENT, help="With --existing follow: when, for example 2027-01-01; at once without it."
+    "--at", type=MOMENT, help="With --existing follow: when, for example 2027-01-01; at once by default."
 )
 
 
@@ -102,7 +102,7 @@ def plan(file: Path, existing: str, at: str | None, as_json: bool) -> None:
 
 @catalog.command()
 @click.argument("what", required=False, metavar="[FILE|PLAN_ID]")
-@click.option("--file", type=_file, help="With PLAN_ID: the document that was planned; paygrade.yaml without it.")
+@click.option("--file", type=_file, help="With PLAN_ID: the document that was planned; paygrade.yaml by default.")
 @_existing
 @_at
 @yes
@@ -116,7 +116,7 @@ def push(what: str | None, file: Path | None, existing: str, at: str | None, yes
     becomes = _becomes(existing, at)
     given = Path(what) if what is not None and Path(what).is_file() else None
     if given is not None and file is not None:
-        raise click.UsageError(f"name the document once: `{what}` or --file {file}")
+        raise click.UsageError(f"name one document: `{what}` or --file {file}")
     plan_id = what if given is None else None
     if plan_id is not None and Path(plan_id).suffix:
         raise click.UsageError(f"there is no file `{plan_id}`")
@@ -141,7 +141,7 @@ def push(what: str | None, file: Path | None, existing: str, at: str | None, yes
 @_at
 @as_json
 def rollback(version: int, plan_id: str | None, existing: str, at: str | None, as_json: bool) -> None:
-    """Publish the document of VERSION again as the newest one; without --plan only show what that would change."""
+    """Publish the document of VERSION again as the newest; without --plan, only show what that would change."""
     document = call("GET", path("v1", "catalog", "versions", str(version)))["document"]
     becomes = _becomes(existing, at)
     if plan_id is not None:
@@ -160,7 +160,7 @@ def rollback(version: int, plan_id: str | None, existing: str, at: str | None, a
 @page_limit()
 @as_json
 def who(plan: str | None, version: int | None, after: str, limit: int, as_json: bool) -> None:
-    """Count who is on which version of everything, or of PLAN (or an add-on) with a page of the accounts."""
+    """Count the accounts on each version of every plan and add-on, or of PLAN with a list of its accounts."""
     if plan is None:
         told = call("GET", "/v1/catalog/plans")
     else:
@@ -203,7 +203,7 @@ def _send(file: Path, query: dict[str, str]) -> Any:
 
 def _show(planned: dict[str, Any]) -> None:
     if planned["version"] == planned["base_version"]:
-        say(f"the document says what version {planned['version']} says")
+        say(f"the document is the same as version {planned['version']}")
         return
     say(f"version {planned['base_version']} → {planned['version']}", style="bold")
     for change in planned["changes"]:
@@ -248,13 +248,13 @@ def _show_pushed(pushed: dict[str, Any], *, as_json: bool) -> None:
     if pushed["published"]:
         say(f"published version {pushed['version']}", style="green")
     else:
-        say(f"version {pushed['version']} says the same; nothing to publish")
+        say(f"version {pushed['version']} is the same; nothing to publish")
 
 
 def _becomes(existing: str, at: str | None) -> dict[str, str]:
     """What is to become of those who have what changes, as the query says it."""
     if at is not None and existing == "keep":
-        raise click.UsageError("who keeps a version never follows: leave --at out, or say --existing follow")
+        raise click.UsageError("--at goes with --existing follow; kept versions never change")
     return {**({"existing": existing} if existing != "follow" else {}), **({"at": at} if at else {})}
 
 

@@ -13,12 +13,12 @@ from paygrade.cli.wording import sentence
 @click.command()
 @click.argument("account")
 @click.argument("feature")
-@click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many more units.")
+@click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many units.")
 @click.option("--member", help="The member who asks, for features with roles or seats.")
 @click.option("--at", type=MOMENT, help="Another instant, for example 2026-01-31T10:00:00Z.")
 @as_json
 def check(account: str, feature: str, quantity: int, member: str | None, at: str | None, as_json: bool) -> None:
-    """May ACCOUNT use FEATURE? Exit code 0: yes, 1: no."""
+    """Check whether ACCOUNT can use FEATURE. Exit code 0: yes, 1: no."""
     decision = call("POST", "/v1/check", body={"account": account, **question(feature, quantity, member, at)})
     if as_json:
         show_json(decision)

@@ -19,7 +19,7 @@ from paygrade.cli.wording import sentence
 @click.option("--member", help="The member who uses it.")
 @as_json
 def consume(account: str, feature: str, quantity: int, id: str | None, member: str | None, as_json: bool) -> None:
-    """Use FEATURE for ACCOUNT, if it may. Exit code 0: used, 1: denied, and nothing was used."""
+    """Check and count usage of FEATURE by ACCOUNT. Exit code 0: counted, 1: denied, and nothing was counted."""
     body = {"account": account, **question(feature, quantity, member, None), "id": id or f"cli-{uuid.uuid4().hex}"}
     used = call("POST", "/v1/consume", body=body)
     if as_json:

@@ -17,9 +17,9 @@ from paygrade.server.process.logs import configure_logs
 @click.option("--once", is_flag=True, help="Play the story and end; ONCE=1, and without a terminal.")
 @as_json
 def demo(once: bool, as_json: bool) -> None:
-    """Start database, simulator and server, play a story, and stay up to be tried out.
+    """Start database, simulator and server, play a story, and stay up for you to try.
 
-    Exit code 0: the story came out as told.
+    Exit code 0: the story went as expected.
     """
     from paygrade.cli import demo_run as house
     from paygrade.cli.demo_story import Surprise
@@ -33,7 +33,7 @@ def demo(once: bool, as_json: bool) -> None:
         if as_json:
             show_json(decisions)
     except Surprise as surprise:
-        click.secho(f"the story did not come out as told: {surprise}", fg="red", err=True)
+        click.secho(f"the story did not go as expected: {surprise}", fg="red", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         click.echo("\nstopped")

@@ -91,7 +91,7 @@ def run(*, once: bool) -> list[Any]:
         furnish(house)
         play(house.stage, house.company)
         click.echo()
-        click.secho("  The story came out as told.", fg="green", bold=True)
+        click.secho("  The story went as expected.", fg="green", bold=True)
         if not once:
             _stay(house.api_url, house.provider.url)
         return house.stage.decisions
@@ -192,12 +192,12 @@ def _stay(api_url: str, simulator_url: str) -> None:
     ask = '{"account": "acme", "feature": "exports"}'
     click.echo()
     click.echo(f"  API        {api_url}        key {KEY}        {api_url}/openapi.json")
-    click.echo(f"  simulator  {simulator_url}        customers, subscriptions and deliveries at a glance")
+    click.echo(f"  simulator  {simulator_url}        open it to see customers, subscriptions and deliveries")
     click.echo()
     click.secho("  Try, in another terminal:", bold=True)
     click.echo(f"    curl -s {api_url}/v1/check -H 'Authorization: Bearer {KEY}' -d '{ask}'")
     click.echo(f"    {where}PAYGRADE_API_KEY={KEY} {paygrade} explain acme audit_log")
-    click.echo(f"    {paygrade} simulator advance 31d{url}        # a month passes, renewals happen")
+    click.echo(f"    {paygrade} simulator advance 31d{url}        # advance a month; subscriptions renew")
     click.echo()
     click.echo("  Ctrl-C stops everything.")
     threading.Event().wait()

@@ -50,7 +50,7 @@ class Stage:
         click.secho(f"  {self._chapter}. {what}", bold=True)
 
     def advance(self, duration: str, what: str) -> None:
-        self.happens(f"{what} (the clock moves by {duration})")
+        self.happens(f"{what} (the clock advances by {duration})")
         self.control("clock", advance=duration)
         self.control("flush")
 
@@ -80,7 +80,7 @@ class Stage:
             time.sleep(LOOK_S)
         self.decisions.append(decision)
         units = f" ×{quantity}" if quantity != 1 else ""
-        click.echo(f"     asked: may {account} use {feature}{units}?")
+        click.echo(f"     can {account} use {feature}{units}?")
         mark = click.style("  yes", fg="green") if decision["allowed"] else click.style("  no ", fg="red")
         click.echo(f"   {mark}  {sentence(decision)}  {click.style(f'after {took_s * 1000:.0f} ms', dim=True)}")
 
@@ -104,13 +104,13 @@ def _upgrade(stage: Stage, company: Company) -> None:
 
 def _change(stage: Stage) -> None:
     path = "/v1/accounts/globex/plan-changes"
-    stage.happens("globex asks what Business would cost, and takes it")
+    stage.happens("globex quotes Business, and changes to it")
     quote = stage.call("POST", f"{path}/quote", json={"plan": "business"})
     click.echo(f"     quoted: {amount(quote['money']['due_now'], quote['money']['currency'])} now, "
                f"{', '.join(delta['feature'] for delta in quote['deltas'])} change")  # fmt: skip
     _carry_out(stage, path, quote)
     stage.expect("globex", "audit_log", "allowed", "plan")
-    stage.happens("globex goes back to Pro at the end of the month, and changes its mind")
+    stage.happens("globex schedules a change back to Pro, and cancels it")
     quote = stage.call("POST", f"{path}/quote", json={"plan": "pro"})
     change = _carry_out(stage, path, quote)
     stage.call("DELETE", f"{path}/{change['id']}")
@@ -126,22 +126,22 @@ def _carry_out(stage: Stage, path: str, quote: Any) -> Any:
 def _arrears(stage: Stage, company: Company) -> None:
     stage.control("settings", after_retries="unpaid")
     company.use_card("acme", FAILING_CARD)
-    stage.advance("32d", "acme's card has stopped working; the renewal fails")
+    stage.advance("32d", "acme's card is declined; the renewal fails")
     stage.expect("acme", "audit_log", "allowed", "grace")
     stage.expect("acme", "projects", "allowed", "grace")
-    stage.advance("8d", "a week later: reading still works, changing things does not")
+    stage.advance("8d", "a week later: acme can still read, but change nothing")
     stage.expect("acme", "audit_log", "allowed", "grace")
     stage.expect("acme", "projects", "denied", "past_due")
-    stage.advance("10d", "Stripe has given up trying the card")
+    stage.advance("10d", "Stripe has stopped retrying; the subscription is unpaid")
     stage.expect("acme", "audit_log", "denied", "unpaid")
-    stage.happens("acme brings a new card and pays")
+    stage.happens("acme adds a new card and pays")
     company.use_card("acme", GOOD_CARD)
     company.pay("acme")
     stage.expect("acme", "audit_log", "allowed", "plan")
 
 
 def _weather(stage: Stage, company: Company) -> None:
-    stage.happens("foul weather: every webhook is doubled and out of order, while globex changes its mind a lot")
+    stage.happens("every webhook arrives twice and out of order, while globex changes plans again and again")
     stage.control("weather", duplicate=1.0, reorder=1.0, delay_ms=[0, 150])
     company.change("globex", "business_monthly", quantity=2)
     company.change("globex", "pro_monthly", quantity=9)
@@ -152,12 +152,12 @@ def _weather(stage: Stage, company: Company) -> None:
     stage.expect("globex", "seats", "allowed", "plan", quantity=7)
     stage.expect("globex", "seats", "denied", "limit_reached", quantity=8)
     stage.expect("globex", "audit_log", "denied", "not_in_plan")
-    stage.happens("worse: every webhook is lost while globex upgrades")
+    stage.happens("every webhook is lost while globex upgrades")
     stage.control("weather", drop=1.0)
     company.change("globex", "business_monthly", quantity=7)
     stage.control("flush")
     stage.expect("globex", "audit_log", "denied", "not_in_plan")
-    stage.happens("a sweep reads everything anew")
+    stage.happens("a sweep compares everything with Stripe")
     stage.call("POST", "/v1/sync/sweep")
     stage.expect("globex", "audit_log", "allowed", "plan")
     stage.control("weather")

@@ -27,7 +27,7 @@ LOOK_S = 0.5
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     default="paygrade.yaml",
     show_default=True,
-    help="What is sold; each time you save it, it is published again.",
+    help="The catalog; each time you save it, it is published again.",
 )
 @click.option(
     "--webhook", "webhooks", multiple=True, metavar="URL", help="Where your app gets Stripe's events; repeatable."
@@ -36,7 +36,7 @@ LOOK_S = 0.5
 def dev(file: Path, webhooks: tuple[str, ...], as_json: bool) -> None:
     """Run a server and a Stripe simulator that sells what the catalog says, until Ctrl-C.
 
-    Nothing is kept: the next start is a fresh world. `paygrade simulator advance 31d` moves its time.
+    Nothing is kept: each start begins empty. `paygrade simulator advance 31d` advances its clock.
     """
     from paygrade.cli.demo_run import standing
 
@@ -53,7 +53,7 @@ def dev(file: Path, webhooks: tuple[str, ...], as_json: bool) -> None:
             say()
             say(f"  Paygrade    {house.api_url}      key {DEV_KEY}", style="bold")
             say(f"  Stripe      {provider.url}      key {provider.key}   webhook secret {provider.secret}")
-            say(f"  prices      {', '.join(house.company.prices) or 'none has a `stripe` name'}")
+            say(f"  prices      {', '.join(house.company.prices) or 'none has a `stripe` key'}")
             say()
             say("  Your app: stripe.api_base and PAYGRADE_URL as above. Ctrl-C stops everything.")
             _follow(file, house.publish)

@@ -51,7 +51,7 @@ def _examine() -> Iterator[Symptom]:
     except Refused as error:
         yield from (Symptom("settings", "wrong", f"{each.pointer}: {each.message}") for each in error.mistakes)
         return
-    yield Symptom("settings", "ok", "every variable can be read")
+    yield Symptom("settings", "ok", "every variable is valid")
     yield _admin_key(settings)
     yield from _database(settings)
     yield _clock(settings)
@@ -61,7 +61,7 @@ def _examine() -> Iterator[Symptom]:
 
 def _admin_key(settings: Settings) -> Symptom:
     if settings.admin_key is None:
-        return Symptom("key", "ok", f"made at the first start, kept in {wiring.data_dir(settings)}/admin_key")
+        return Symptom("key", "ok", f"created at the first start, in {wiring.data_dir(settings)}/admin_key")
     if len(settings.admin_key) < 20 or not settings.admin_key.startswith("sk_"):
         return Symptom("key", "note", "PAYGRADE_ADMIN_KEY is easy to guess; use `sk_` and 32 random characters")
     return Symptom("key", "ok", "PAYGRADE_ADMIN_KEY is set")
@@ -70,7 +70,7 @@ def _admin_key(settings: Settings) -> Symptom:
 def _database(settings: Settings) -> Iterator[Symptom]:
     folder = wiring.data_dir(settings)
     if settings.database_url is None and not any(folder.glob("*")):
-        yield Symptom("database", "ok", f"none yet; `paygrade serve` makes one in {folder}")
+        yield Symptom("database", "ok", f"none yet; `paygrade serve` creates one in {folder}")
         yield from _catalog_file(settings, None)
         return
     try:
@@ -81,7 +81,7 @@ def _database(settings: Settings) -> Iterator[Symptom]:
             if missing:
                 yield Symptom("schema", "wrong", f"lacks {', '.join(missing)}; run `paygrade migrate`")
                 return
-            yield Symptom("schema", "ok", "is that of this release")
+            yield Symptom("schema", "ok", "is up to date")
             in_force = asyncio.run(wiring.catalog_in_force(database_url))
             if in_force is not None:
                 published = (
@@ -106,7 +106,7 @@ def _clock(settings: Settings) -> Symptom:
         )
     except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
         advice = "start it with `paygrade simulator serve`, or unset PAYGRADE_CLOCK_URL"
-        return Symptom("clock", "wrong", f"nothing at {settings.clock_url} tells the time ({error}); {advice}")
+        return Symptom("clock", "wrong", f"no clock answers at {settings.clock_url} ({error}); {advice}")
 
 
 def _provider(settings: Settings) -> Iterator[Symptom]:
@@ -116,14 +116,14 @@ def _provider(settings: Settings) -> Iterator[Symptom]:
         return
     try:
         provider.list_page(None, since=None)
-        yield Symptom("provider", "ok", f"{settings.stripe_api_base or 'Stripe'} takes the key")
+        yield Symptom("provider", "ok", f"{settings.stripe_api_base or 'Stripe'} accepts the key")
     except Unavailable as error:
         yield Symptom("provider", "wrong", error.detail)
     if not settings.webhook_secrets:
-        advice = "changes are seen by the poll only, up to a minute late; set it to the endpoint's signing secret"
+        advice = "changes arrive only by the poll, up to a minute late; set it to the endpoint's signing secret"
         yield Symptom("webhooks", "wrong", f"no PAYGRADE_STRIPE_WEBHOOK_SECRET: {advice}")
     else:
-        yield Symptom("webhooks", "ok", "a signing secret is set; Stripe posts to `/webhooks/stripe`")
+        yield Symptom("webhooks", "ok", "a signing secret is set; Stripe sends to `/webhooks/stripe`")
 
 
 def _catalog_file(settings: Settings, in_force: "SavedCatalog | None") -> Iterator[Symptom]:
@@ -131,7 +131,7 @@ def _catalog_file(settings: Settings, in_force: "SavedCatalog | None") -> Iterat
     if settings.catalog is None:
         if in_force is None:
             advice = "set PAYGRADE_CATALOG, or publish one with `paygrade catalog push FILE`"
-            yield Symptom("catalog", "ok", f"none yet, so nothing is sold; {advice}")
+            yield Symptom("catalog", "ok", f"none yet; {advice}")
         return
     try:
         content, _ = read_catalog(settings.catalog)
@@ -141,9 +141,9 @@ def _catalog_file(settings: Settings, in_force: "SavedCatalog | None") -> Iterat
         return
     if in_force is not None and in_force.document != content:
         advice = f"`paygrade catalog plan {settings.catalog}` shows how"
-        yield Symptom("catalog", "note", f"{settings.catalog} differs from what is in force; {advice}")
+        yield Symptom("catalog", "note", f"{settings.catalog} differs from the catalog in force; {advice}")
     else:
-        same = "is published at the first start" if in_force is None else "says what is in force"
+        same = "is published at the first start" if in_force is None else "is in force"
         yield Symptom("catalog", "ok", f"{settings.catalog} has no mistakes and {same}")
 
 

@@ -107,7 +107,7 @@ def _csv_lines(source: BinaryIO) -> Iterator[Line]:
     rows = csv.DictReader(texts(), strict=True)
     columns = rows.fieldnames or []
     if "id" not in columns or "account" not in columns:
-        raise click.UsageError("the first line names the columns, among them `id` and `account`")
+        raise click.UsageError("the first line must name the columns, with `id` and `account`")
     while True:
         try:
             row = next(rows)
@@ -127,7 +127,7 @@ def _csv_lines(source: BinaryIO) -> Iterator[Line]:
 def _event(row: dict[str | None, Any]) -> dict[str, Any]:
     # Any: cells, and plain JSON. A cell too many has no column: csv gives it the key None.
     if None in row:
-        raise ValueError("there are more cells than columns")
+        raise ValueError("the line has more cells than columns")
     event: dict[str, Any] = {}
     properties: dict[str, Any] = {}
     for name, cell in row.items():
@@ -141,7 +141,7 @@ def _event(row: dict[str | None, Any]) -> dict[str, Any]:
             try:
                 properties |= msgspec.json.decode(cell, type=dict[str, Any])
             except msgspec.DecodeError as error:
-                raise ValueError(f"`properties` is no JSON object: {error}") from None
+                raise ValueError(f"`properties` is not a JSON object: {error}") from None
         else:
             properties[name] = property_of(cell)
     return {**event, "properties": properties} if properties else event

@@ -13,19 +13,19 @@ from paygrade.cli.wording import held, instant, sentence
 @click.command()
 @click.argument("account")
 @click.argument("feature")
-@click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many more units.")
+@click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many units.")
 @click.option("--member", help="The member who asks, for features with roles or seats.")
-@click.option("--at", type=MOMENT, help="An instant, for example 2026-01-31T10:00:00Z: why was it so then?")
+@click.option("--at", type=MOMENT, help="Another instant, for example 2026-01-31T10:00:00Z.")
 @as_json
 def explain(account: str, feature: str, quantity: int, member: str | None, at: str | None, as_json: bool) -> None:
-    """Why ACCOUNT may or may not use FEATURE: the sources that count, and the facts with their billing events."""
+    """Explain why ACCOUNT can or can't use FEATURE: the sources, and the facts with their billing events."""
     told = call("POST", path("v1", "accounts", account, "explain"), body=question(feature, quantity, member, at))
     if as_json:
         show_json(told)
         return
     decision = told["decision"]
     say(sentence(decision), style="green" if decision["allowed"] else "red")
-    say(f"asked for {instant(decision['as_of'])}, with what was known {instant(told['known_at'])} "
+    say(f"decided as of {instant(decision['as_of'])}, with what was known at {instant(told['known_at'])} "
         f"and catalog version {told['catalog_version']}", style="dim")  # fmt: skip
     for version in told["versions"]:
         if version["why"] != "newest":
@@ -41,7 +41,7 @@ def explain(account: str, feature: str, quantity: int, member: str | None, at: s
 def _sources(candidates: list[dict[str, Any]]) -> None:
     say()
     if not candidates:
-        say("No source says anything about this feature.", style="bold")
+        say("Nothing gives or denies this feature.", style="bold")
         return
     say("Sources, those that count first:", style="bold")
     table(
@@ -64,7 +64,7 @@ def _sources(candidates: list[dict[str, Any]]) -> None:
 
 def _facts(facts: list[dict[str, Any]]) -> None:
     say()
-    say("Facts behind it, the newest first:" if facts else "No facts are known of this account.", style="bold")
+    say("Facts behind it, the newest first:" if facts else "There are no facts about this account.", style="bold")
     if facts:
         table(
             ("no.", "as of", "what", "because of"),

@@ -20,7 +20,7 @@ def imports() -> None:
 @click.option("--dry-run", is_flag=True, help="Only report what would happen; change nothing.")
 @as_json
 def stripe(dry_run: bool, as_json: bool) -> None:
-    """Read every customer of the Stripe account that the server has a key of."""
+    """Read every customer of the Stripe account whose key the server has."""
     told = follow_sweep(start_sweep(dry_run=dry_run), quiet=as_json)
     if as_json:
         show_json(told)
@@ -36,10 +36,10 @@ def stripe(dry_run: bool, as_json: bool) -> None:
 @click.option("--rejects", type=click.Path(dir_okay=False, path_type=Path), help="A file for refused lines.")
 @as_json
 def events(file: Path, backfill: bool, rejects: Path | None, as_json: bool) -> None:
-    """Send every usage event of FILE, a CSV with a line of column names or JSON lines. Exit code 1: some are refused.
+    """Send every usage event of FILE, a CSV with column names or JSON lines. Exit code 1: some are refused.
 
     Columns and fields are those of an event (id, account, feature or event, quantity, time, member, amends); any
-    other column of a CSV is a property. An event counts once, so an interrupted import is simply started again.
+    other column of a CSV is a property. An event counts once, so you can start an interrupted import again.
     """
     where = rejects or file.with_name(f"{file.name}.rejects.jsonl")
     done = import_events(file, where, backfill=backfill, quiet=as_json)
@@ -56,18 +56,18 @@ def _show(report: dict[str, Any]) -> None:
     states = ", ".join(f"{count} {state}" for state, count in report["subscriptions"].items()) or "none"
     matched = report["matched"]
     say(f"customers: {report['customers']}, subscriptions: {states}")
-    say(f"accounts: {report['accounts']}, {report['new_accounts']} of them new; customers find theirs by metadata "
+    say(f"accounts: {report['accounts']}, {report['new_accounts']} of them new; customers matched by metadata "
         f"({matched['metadata']}), by a link ({matched['link']}), as before ({matched['known']}), "
-        f"as an account of their own id ({matched['customer_id']})")  # fmt: skip
+        f"by their own id ({matched['customer_id']})")  # fmt: skip
     say(f"access: {report['gaining']} accounts would gain, {report['losing']} would lose")
     _section(
-        "Prices that nothing in the catalog is sold at:",
+        "Prices that the catalog doesn't have:",
         ("price", "lookup key", "product", "subscriptions", "some of them"),
         ((each["price"], each["lookup_key"], each["product"], each["subscriptions"], each["sample"])
          for each in report["unmapped_prices"]),
     )  # fmt: skip
     _section(
-        "Customers that may be one:",
+        "Customers that may be the same:",
         ("same", "name", "customers"),
         ((each["by"], each["name"], each["customers"]) for each in report["duplicates"]),
     )
@@ -76,7 +76,7 @@ def _show(report: dict[str, Any]) -> None:
         ("account", "feature", "how", "before", "after"),
         ((each["account"], each["feature"], each["how"], each["before"], each["after"]) for each in report["effects"]),
     )
-    _section("Not understood:", ("subject",), ((each,) for each in report["not_understood"]))
+    _section("Can't be read:", ("subject",), ((each,) for each in report["not_understood"]))
 
 
 def _section(title: str, columns: tuple[str, ...], rows: Any) -> None:

@@ -27,7 +27,7 @@ PAYGRADE_API_KEY={DEV_KEY}
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 @as_json
 def init(folder: Path, as_json: bool) -> None:
-    """Write a starter catalog and a `.env` into FOLDER (this one), and say what to do next. Overwrites nothing."""
+    """Write a starter catalog and a `.env` into FOLDER (the current one by default). Overwrites nothing."""
     starter = resources.files("paygrade.cli") / "sample" / "starter.yaml"
     files = {folder / "paygrade.yaml": starter.read_text(), folder / ".env": _ENV}
     there = [str(path) for path in files if path.exists()]
@@ -44,8 +44,8 @@ def init(folder: Path, as_json: bool) -> None:
     say()
     say("Next:")
     for command, why in (
-        ("paygrade dev", "a server, a Stripe simulator and what this catalog sells, for your app to talk to"),
+        ("paygrade dev", "run a server, and a Stripe simulator that sells this catalog"),
         ("paygrade catalog lint", "check the catalog after each edit"),
-        ("paygrade serve", "the real thing; `paygrade doctor` says what it still needs"),
+        ("paygrade serve", "run the server with your Stripe account; `paygrade doctor` says what is missing"),
     ):
         say(f"  {command:22}  {why}")

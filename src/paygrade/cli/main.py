@@ -20,18 +20,18 @@ _COMMANDS = {
     "dev": "Run a server and a simulator to build your app against.",
     "demo": "Run a demo: a database, a simulator, a server and a story.",
     "serve": "Run the server.",
-    "migrate": "Bring the database to this release's schema.",
+    "migrate": "Apply pending migrations to the database.",
     "doctor": "Check settings, database, clock, provider and catalog.",
     "catalog": "Read, plan and publish the catalog.",
-    "check": "Check whether an account may use a feature now, and why.",
-    "consume": "Use units, if the limit allows it.",
+    "check": "Check whether an account can use a feature, and why.",
+    "consume": "Check and count usage in one step.",
     "track": "Report usage.",
-    "explain": "Explain a decision to a support person.",
+    "explain": "Explain a decision.",
     "accounts": "Show and change accounts, overrides and blocks.",
     "sync": "Show and repair billing sync.",
     "usage": "Show and check the usage reported to Stripe.",
     "import": "Take over an existing billing account, or past usage.",
-    "simulator": "Run the Stripe simulator and move its clock.",
+    "simulator": "Run the Stripe simulator and advance its clock.",
 }
 
 _MODULES = {"import": "imports"}

@@ -18,10 +18,10 @@ from paygrade.cli.wording import instant
 @yes
 @as_json
 def member(account: str, key: str, role: str | None, seat: bool, remove: bool, yes: bool, as_json: bool) -> None:
-    """State member KEY of ACCOUNT, or remove them; 1 if there is no seat left."""
+    """Add or change member KEY of ACCOUNT, or remove them. Exit code 1: no seat is free."""
     where = path("v1", "accounts", account, "members", key)
     if role is None and not remove:
-        raise click.UsageError("say the member's --role, or --remove")
+        raise click.UsageError("give the member's --role, or --remove")
     if remove:
         confirm(f"Remove {key} from {account}?", yes=yes)
     told = call("DELETE", where) if remove else call("PUT", where, body={"role": role, "seat": seat})
@@ -35,7 +35,7 @@ def member(account: str, key: str, role: str | None, seat: bool, remove: bool, y
 @click.argument("account")
 @as_json
 def members(account: str, as_json: bool) -> None:
-    """List the members of ACCOUNT: who has a seat since when, who may not use theirs, who was last active when."""
+    """List the members of ACCOUNT with their seats and last activity."""
     _show(call("GET", path("v1", "accounts", account, "members")), as_json=as_json)
 
 
@@ -46,10 +46,10 @@ def members(account: str, as_json: bool) -> None:
 @yes
 @as_json
 def seats(account: str, members: tuple[str, ...], nobody: bool, yes: bool, as_json: bool) -> None:
-    """Let MEMBERS of ACCOUNT have a seat, and nobody else; 1 if there are not so many."""
+    """Give MEMBERS of ACCOUNT a seat, and nobody else. Exit code 1: there are too few seats."""
     if nobody is bool(members):
-        raise click.UsageError("name the members who have a seat, or say --nobody")
-    confirm(f"Everybody else in {account} loses their seat. Go on?", yes=yes)
+        raise click.UsageError("name the members who get a seat, or use --nobody")
+    confirm(f"Everybody else in {account} loses their seat. Continue?", yes=yes)
     told = call("PUT", path("v1", "accounts", account, "seats"), body={"members": list(members)})
     _show(told, as_json=as_json)
 

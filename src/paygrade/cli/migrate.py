@@ -14,7 +14,7 @@ from paygrade.server.process.settings import parse_settings
 @click.option("--dry-run", is_flag=True, help="Only list what would be applied.")
 @as_json
 def migrate(dry_run: bool, as_json: bool) -> None:
-    """Apply the migrations the database lacks, each whole or not at all."""
+    """Apply pending migrations to the database, each in one transaction."""
     settings = parse_settings(os.environ)
     with wiring.database(settings) as url:
         names = asyncio.run(wiring.pending_migrations(url) if dry_run else wiring.apply_migrations(url))
@@ -24,4 +24,4 @@ def migrate(dry_run: bool, as_json: bool) -> None:
     for name in names:
         say(f"{'would apply' if dry_run else 'applied'} {name}")
     if not names:
-        say("nothing to apply; the schema is that of this release")
+        say("nothing to apply; the schema is up to date")

@@ -22,9 +22,9 @@ Migration = dict[str, Any]
 @click.command()
 @click.argument("plan")
 @click.option("--from", "from_version", type=click.IntRange(min=1), help="Only accounts on this version.")
-@click.option("--to", "to_version", type=click.IntRange(min=1), help="The version to go to; without it the newest.")
+@click.option("--to", "to_version", type=click.IntRange(min=1), help="The version to move to; the newest by default.")
 @click.option("--account", "accounts", multiple=True, help="Only this account; repeatable.")
-@click.option("--at", type=MOMENT, help="When it takes effect, for example 2027-01-01; at once without it.")
+@click.option("--at", type=MOMENT, help="When it takes effect, for example 2027-01-01; at once by default.")
 @click.option("--reason", default="", help="Why; shown in explanations.")
 @click.option("--dry-run", is_flag=True, help="Show what would happen; change nothing.")
 @click.option("--no-wait", is_flag=True, help="Don't wait until it finishes.")
@@ -32,7 +32,7 @@ Migration = dict[str, Any]
 @as_json
 def migrate(plan: str, accounts: tuple[str, ...], at: str | None, dry_run: bool, no_wait: bool, yes: bool,
             as_json: bool, **said: int | str | None) -> None:  # fmt: skip
-    """Move accounts to another version of PLAN (or an add-on), all that have it or those named."""
+    """Move accounts to another version of PLAN (or an add-on): all that have it, or those you name."""
     wanted = {"plan": plan, "accounts": accounts, "at": at, **said}
     body = {name: what for name, what in wanted.items() if what}
     asked = not (dry_run or yes or as_json) and for_people()
@@ -74,9 +74,9 @@ def migrations(limit: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("id", type=click.IntRange(min=1))
-@click.option("--pause", "action", flag_value="pause", help="Move no further account until it is resumed.")
-@click.option("--resume", "action", flag_value="resume", help="Go on.")
-@click.option("--roll-back", "action", flag_value="roll-back", help="Restore what each account was held to before.")
+@click.option("--pause", "action", flag_value="pause", help="Move no more accounts until you resume it.")
+@click.option("--resume", "action", flag_value="resume", help="Continue a paused migration.")
+@click.option("--roll-back", "action", flag_value="roll-back", help="Restore each account's earlier pin.")
 @click.option(
     "--status",
     type=click.Choice(["waiting", "done", "skipped", "rolled_back"]),
@@ -85,7 +85,7 @@ def migrations(limit: int, as_json: bool) -> None:
 @click.option("--after", default="", help="Show accounts after this key.")
 @as_json
 def migration(id: int, action: str | None, status: str | None, after: str, as_json: bool) -> None:
-    """Show migration ID, pause it, go on with it or roll it back; with --status, list its accounts."""
+    """Show migration ID, pause, resume or roll it back; with --status, list its accounts."""
     where = path("v1", "catalog", "migrations", str(id))
     if status is not None:
         told = call("GET", f"{where}/accounts", query={"status": status, **({"after": after} if after else {})})
@@ -171,7 +171,7 @@ def _show_preview(preview: dict[str, Any]) -> None:
     say(f"{preview['accounts']} accounts{skipped}", style="bold")
     say(
         f"{preview['affected']} affected: {preview['gaining']} gain, {preview['losing']} lose, "
-        f"{preview['changing']} see another value; {preview['exceeded']} use more than they would be allowed"
+        f"{preview['changing']} see another value; {preview['exceeded']} use more than the new limit"
     )
     if preview["sample"]:
         rows = ((e["account"], e["feature"], e["how"], e["before"], e["after"]) for e in preview["sample"])
@@ -181,11 +181,11 @@ def _show_preview(preview: dict[str, Any]) -> None:
         say(f"over the limit: {each['account']} {over['feature']}: {over['used']} used, {over['limit']} allowed")
     for price in preview["prices"]:
         if price["unknown"]:
-            say(f"{price['unknown']} accounts: the price is not known in both versions", style="yellow")
+            say(f"{price['unknown']} accounts: the price is unknown in one of the versions", style="yellow")
             continue
         every = price["interval"] if price["interval_count"] == 1 else f"{price['interval_count']} {price['interval']}s"
         paid = amount(price["before"], price["currency"])
         say(
-            f"prices: {price['accounts']} accounts pay {paid} each {every}; in the other version it is "
-            f"{amount(price['after'], price['currency'])}. Nothing is billed by this"
+            f"prices: {price['accounts']} accounts pay {paid} each {every}; in the other version it would be "
+            f"{amount(price['after'], price['currency'])}. A migration bills nothing"
         )

@@ -18,17 +18,17 @@ _STYLES = {"applied": "green", "failed": "red", "canceled": "dim", "pending": "y
 
 @click.command()
 @click.argument("account")
-@click.option("--plan", help="The plan to go to.")
-@click.option("--add-on", "add_ons", multiple=True, metavar="KEY=N", help="How many of an add-on; 0 drops it.")
-@click.option("--quantity", "quantities", multiple=True, metavar="KEY=N", help="How many of the plan, or of its seats.")
-@click.option("--interval", help="A price's key, or how often it is paid, for example `yearly`.")
-@click.option("--coupon", help="A coupon of the provider's.")
-@click.option("--when", type=WHEN, help="`now`, `period_end` or a time; the catalog's rule says otherwise.")
-@click.option("--subscription", help="Which one, where there are several.")
+@click.option("--plan", help="The plan to change to.")
+@click.option("--add-on", "add_ons", multiple=True, metavar="KEY=N", help="The number of an add-on; 0 drops it.")
+@click.option("--quantity", "quantities", multiple=True, metavar="KEY=N", help="The quantity of the plan or of seats.")
+@click.option("--interval", help="A price's key or a billing interval, for example `yearly`.")
+@click.option("--coupon", help="A coupon of the provider.")
+@click.option("--when", type=WHEN, help="`now`, `period_end` or a time; by default, the catalog's rule decides.")
+@click.option("--subscription", help="Which subscription, if there are several.")
 @as_json
 def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], as_json: bool,
           **said: str | None) -> None:  # fmt: skip
-    """Show what a plan change of ACCOUNT would do, without doing it; 1 if it would be refused as things are."""
+    """Preview a plan change of ACCOUNT. Exit code 1: it would be refused."""
     wanted = {"add_ons": _counts(add_ons), "quantities": _counts(quantities), **said}
     body = {name: what for name, what in wanted.items() if what}
     _show_quote(call("POST", path("v1", "accounts", account, "plan-changes", "quote"), body=body), as_json=as_json)
@@ -36,28 +36,28 @@ def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], a
 
 @click.command()
 @click.argument("account")
-@click.option("--quote", "quote_id", help="The quote to carry out.")
-@click.option("--keep-going", "act", flag_value="keep_going", help="Take a cancellation back.")
+@click.option("--quote", "quote_id", help="The quote to accept.")
+@click.option("--keep-going", "act", flag_value="keep_going", help="Remove a scheduled cancellation.")
 @click.option("--pause", "act", flag_value="pause", help="Pause the subscription.")
 @click.option("--resume", "act", flag_value="resume", help="Resume the subscription.")
 @click.option("--end-trial", "act", flag_value="end_trial", help="End the trial now.")
 @click.option(
-    "--trial-until", "trial_ends_at", type=MOMENT, metavar="TIME", help="Begin a trial, or extend it, until then."
+    "--trial-until", "trial_ends_at", type=MOMENT, metavar="TIME", help="Start a trial, or extend it, until then."
 )
-@click.option("--subscription", help="Which one, where there are several; a quote says so itself.")
+@click.option("--subscription", help="Which subscription, if there are several; a quote already names one.")
 @click.option("--key", help="An idempotency key, so you can safely retry.")
 @yes
 @as_json
 def change(account: str, quote_id: str | None, act: str | None, trial_ends_at: str | None, subscription: str | None,
            key: str | None, yes: bool, as_json: bool) -> None:  # fmt: skip
-    """Change what ACCOUNT buys, as a quote says, or do something to its subscription."""
+    """Make the plan change of a quote, or cancel, pause, resume or extend a subscription."""
     if trial_ends_at is not None:
         act = act or "set_trial"
     if (quote_id is None) == (act is None):
-        raise click.UsageError("say either --quote, or one of the others; `paygrade accounts quote` makes quotes")
+        raise click.UsageError("use --quote or one other option; `paygrade accounts quote` creates quotes")
     if act not in ("keep_going", "resume"):
         what = f"what {quote_id} says" if quote_id else str(act).replace("_", " ")
-        confirm(f"Do {what} to the subscription of {account}? It may cost money or access.", yes=yes)
+        confirm(f"Do {what} to the subscription of {account}? It can cost money or access.", yes=yes)
     said = {"quote_id": quote_id, "act": act, "trial_ends_at": trial_ends_at, "subscription": subscription}
     body = {name: what for name, what in said.items() if what is not None}
     headers = {"Idempotency-Key": key} if key is not None else {}

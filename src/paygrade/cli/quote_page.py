@@ -37,7 +37,7 @@ def page(quote: Mapping[str, Any]) -> Iterator[Row]:
     for violation in quote["violations"]:
         yield "over the limit", _violation(violation), "yellow"
     if quote["trial"] is not None:
-        effect = {"goes_on": "goes on until", "is_over": "is over by then; it ends", "ends": "ends"}[
+        effect = {"goes_on": "goes on until", "is_over": "is over by then, at", "ends": "ends"}[
             quote["trial"]["effect"]
         ]
         yield "trial", f"{effect} {instant(quote['trial']['ends_at'])}", ""
@@ -48,7 +48,7 @@ def page(quote: Mapping[str, Any]) -> Iterator[Row]:
     yield "quote", f"{quote['id']}, good until {instant(quote['expires_at'])}", "dim"
 
 
-_WHEN = {"now": "now", "period_end": "at the end of the period", "date": "on the date asked for"}
+_WHEN = {"now": "now", "period_end": "at the end of the period", "date": "on the date you asked for"}
 
 
 def _headline(quote: Mapping[str, Any]) -> str:
@@ -94,7 +94,7 @@ def _money(money: Mapping[str, Any], effective_at: str) -> Iterator[Row]:
     yield "due now", f"{amount(money['due_now'], currency)} (by the {money['source']})", "bold"
     if money["credit"] or money["charge"]:
         credit, charge = amount(money["credit"], currency), amount(money["charge"], currency)
-        yield "", f"credit for time not used {credit}, charge {charge}", ""
+        yield "", f"credit for unused time {credit}, charge {charge}", ""
     if money["invoice"] is not None and money["invoice"]["at"] == effective_at and not money["due_now"]:
         yield "invoice", _invoice(money["invoice"], currency), ""
     if money["next_invoice"] is not None:
@@ -123,8 +123,8 @@ def _violation(violation: Mapping[str, Any]) -> str:
     what = "members with a seat" if violation["kind"] == "members" else "in use"
     until = instant(violation["until"]) if violation["until"] else ""
     consequence = {
-        "refuse": "the change is refused before there is room",
-        "block_new": "what is there stays, nothing comes on top",
+        "refuse": "the change is refused until there is room",
+        "block_new": "what is there stays, and nothing can be added",
         "grace": f"as before until {until}, then blocked",
         "keep": f"as before until {until}",
     }[violation["policy"]]
@@ -136,10 +136,10 @@ def _violation(violation: Mapping[str, Any]) -> str:
 def _losing(violation: Mapping[str, Any], until: str) -> str:
     then = f"as before until {until}, then " if until else ""
     how = {
-        "suspend": "may not use theirs",
-        "owner_chooses": "may not use theirs before the owner chooses",
-        "release_newest": "lose theirs, as they came last",
-        "release_least_active": "lose theirs, as they are least active",
+        "suspend": "can't use theirs",
+        "owner_chooses": "can't use theirs until the owner chooses",
+        "release_newest": "lose theirs (the newest)",
+        "release_least_active": "lose theirs (the least active)",
     }[violation["seats"]]
     return f"{then}{', '.join(violation['members'][:NAMED_MAX])}{_more(violation['members'])} {how}"
 

@@ -12,15 +12,15 @@ from paygrade.values.text import PAGE_MAX
 
 @click.command()
 @click.argument("accounts", nargs=-1, metavar="[ACCOUNT]…")
-@click.option("--all", "everybody", is_flag=True, help="All accounts there are.")
+@click.option("--all", "everybody", is_flag=True, help="All accounts.")
 @as_json
 def rebuild(accounts: tuple[str, ...], everybody: bool, as_json: bool) -> None:
-    """Fold accounts anew from their facts, and their balances from the ledger; 1 if anything was kept otherwise.
+    """Rebuild accounts from their facts and balances from the ledger. Exit code 1: something stored was different.
 
-    Nothing that is asked meanwhile is answered wrongly, and where all is well nothing changes.
+    Requests get right answers meanwhile. If nothing differs, nothing changes.
     """
     if bool(accounts) == everybody:
-        raise click.UsageError("name accounts, or say --all")
+        raise click.UsageError("name accounts, or use --all")
     keys = _all_keys() if everybody else list(accounts)
     rebuilt = []
     with click.progressbar(keys, label="rebuilding", file=sys.stderr, hidden=len(keys) < 2 or not for_people()) as bar:

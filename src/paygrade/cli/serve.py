@@ -24,12 +24,12 @@ from paygrade.values.errors import Refused, Unavailable
 @click.command()
 @click.option("--host", help="Address to listen on; PAYGRADE_HOST, 127.0.0.1.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port; PAYGRADE_PORT, 4710.")
-@click.option("--no-migrate", is_flag=True, help="Leave the database's schema alone.")
-@click.option("--json", "as_json", is_flag=True, help="Log JSON, on a terminal too.")
+@click.option("--no-migrate", is_flag=True, help="Don't migrate the database.")
+@click.option("--json", "as_json", is_flag=True, help="Log JSON, even on a terminal.")
 def serve(host: str | None, port: int | None, no_migrate: bool, as_json: bool) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
-    Everything it needs comes from the environment; `paygrade doctor` says what is set and what is missing.
+    Set it up with environment variables; `paygrade doctor` says what is missing.
     """
     configure_logs(as_json=as_json or not sys.stderr.isatty())
     settings = parse_settings(os.environ)
@@ -104,7 +104,7 @@ def _warn_or_refuse(broken: Refused, database_url: str, settings: Settings) -> N
     in_force = asyncio.run(wiring.catalog_in_force(database_url))
     if in_force is None:
         raise broken
-    click.echo(f"{settings.catalog} is not used, and has mistakes: {broken.detail} "
+    click.echo(f"{settings.catalog} has mistakes and is not used: {broken.detail} "
                f"(catalog version {in_force.catalog.version} is in force)", err=True)  # fmt: skip
 
 

@@ -25,17 +25,17 @@ _url = click.option(
 
 @click.group()
 def simulator() -> None:
-    """Run the Stripe simulator and move its clock."""
+    """Run the Stripe simulator and advance its clock."""
 
 
 @simulator.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=4711, show_default=True)
 @click.option("--webhook", "webhooks", multiple=True, metavar="URL", help="Where events are delivered; repeatable.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same ids and same weather.")
-@click.option("--start", type=MOMENT, help="Start the clock here, standing still until you move it.")
-@click.option("--key", default="sk_test_simulator", show_default=True, help="The API key it takes.")
-@click.option("--secret", default="whsec_simulator", show_default=True, help="What webhooks are signed with.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same ids and weather.")
+@click.option("--start", type=MOMENT, help="Stop the clock at this time; it stands still until you advance it.")
+@click.option("--key", default="sk_test_simulator", show_default=True, help="The API key it accepts.")
+@click.option("--secret", default="whsec_simulator", show_default=True, help="The secret that signs webhooks.")
 @as_json
 def serve(
     host: str,
@@ -47,7 +47,7 @@ def serve(
     secret: str,
     as_json: bool,
 ) -> None:
-    """Serve the simulator until interrupted."""
+    """Run the simulator until Ctrl-C."""
     from paygrade.simulator.http.serve import serve as serve_simulator
 
     starts_at = parse_instant(start) if start is not None else None
@@ -66,7 +66,7 @@ def serve(
 @_url
 @as_json
 def advance(duration: str, url: str, as_json: bool) -> None:
-    """Move the clock by DURATION (`3d`, `12h`); renewals, retries and trial ends happen on the way."""
+    """Advance the clock by DURATION (`3d`, `12h`); renewals, retries and trial ends happen on the way."""
     told = control("POST", url, "clock", {"advance": duration})
     if as_json:
         show_json(told)

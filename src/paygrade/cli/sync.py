@@ -21,7 +21,7 @@ def sync() -> None:
 def status(as_json: bool) -> None:
     """Show the state of billing sync.
 
-    Exit code 1 if something needs attention: subjects that cannot be read, or findings.
+    Exit code 1 if something needs attention: customers that can't be read, or findings.
     """
     told = call("GET", "/v1/sync/status")
     if as_json:
@@ -35,14 +35,14 @@ def status(as_json: bool) -> None:
 @click.option("--detach", is_flag=True, help="Return at once; `paygrade sync status` shows the progress.")
 @as_json
 def sweep(detach: bool, as_json: bool) -> None:
-    """Compare every subscription at the provider with what is stored, and read again what differs."""
+    """Compare every subscription at the provider with what is stored, and read those that differ again."""
     told = start_sweep(dry_run=False)
     if not detach:
         told = follow_sweep(told, quiet=as_json)
     if as_json:
         show_json(told)
     elif detach:
-        say(f"sweep {told['id']} is under way")
+        say(f"sweep {told['id']} is running")
     else:
         say(summary(told))
 
@@ -53,7 +53,7 @@ def sweep(detach: bool, as_json: bool) -> None:
 @click.option("--before", type=int, help="The next page: the value that the page before printed.")
 @as_json
 def drift(open_only: bool, limit: int, before: int | None, as_json: bool) -> None:
-    """List fields in which the provider differed though no billing event had told. Exit code 1 if any differs still."""
+    """List fields that differed at the provider without a billing event. Exit code 1 if any still differs."""
     query = {"open": str(open_only).lower(), "limit": str(limit)} | ({"before": str(before)} if before else {})
     told = call("GET", "/v1/sync/drift", query=query)
     if as_json:
@@ -77,13 +77,13 @@ def drift(open_only: bool, limit: int, before: int | None, as_json: bool) -> Non
 def _show(told: dict[str, Any]) -> None:
     say(f"clock: {instant(told['clock'])}")
     waits = f", the longest for {told['oldest_dirty_s']:.1f} s" if told["oldest_dirty_s"] is not None else ""
-    say(f"subjects: {told['subjects']}, {told['dirty']} wait to be read{waits}")
+    say(f"subjects: {told['subjects']}, {told['dirty']} waiting to be read{waits}")
     last = f", the last at {instant(told['last_event_at'])}" if told["last_event_at"] else ""
     say(f"billing events: {told['inbox']['received']} kept, {told['inbox']['unhandled']} not handled{last}")
     _show_repair(told["repair"])
     if told["failing"]:
         say()
-        say("Cannot be read:", style="red")
+        say("Can't be read:", style="red")
         table(
             ("subject", "attempts", "next try", "error"),
             (
@@ -94,7 +94,7 @@ def _show(told: dict[str, Any]) -> None:
         )  # fmt: skip
     if told["findings"]:
         say()
-        say("Look at these:", style="yellow")
+        say("Needs attention:", style="yellow")
         table(
             ("account", "what", "subject", "detail"),
             ((each["account"], each["code"], each["subject"], each["detail"]) for each in told["findings"]),

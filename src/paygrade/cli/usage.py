@@ -25,9 +25,9 @@ def usage() -> None:
 @page_limit()
 @as_json
 def reports(account: str | None, limit: int, as_json: bool) -> None:
-    """Show what was reported of ACCOUNT's usage; of all accounts only what a person should look at.
+    """Show what was reported of ACCOUNT's usage; for all accounts, only what needs attention.
 
-    Exit code 1 if anything fails, is not told, or differs from what the provider says.
+    Exit code 1 if anything fails, is not reported, or differs at the provider.
     """
     told = _reports(account, limit)
     _show(told, as_json=as_json)
@@ -48,7 +48,7 @@ def reconcile(account: str | None, limit: int, as_json: bool) -> None:
     while (told := _reports(account, limit))["unchecked"]:
         if time.monotonic() > give_up_at:
             raise Unavailable("provider_unreachable", f"{told['unchecked']} windows could not be compared yet; "
-                              "`paygrade usage reports` tells what they wait for")  # fmt: skip
+                              "`paygrade usage reports` says why")  # fmt: skip
         time.sleep(LOOK_S)
     _show(told, as_json=as_json)
 

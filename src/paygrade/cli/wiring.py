@@ -88,7 +88,7 @@ def _as_unavailable() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise Unavailable("database_unavailable", f"the database does not answer: {error}") from error
+        raise Unavailable("database_unavailable", f"the database can't be reached: {error}") from error
 
 
 def admin_key(settings: Settings) -> tuple[str, bool]:
@@ -190,7 +190,7 @@ async def _publish_first(store: Store, clock: Clock, document: Document) -> None
         log.info("catalog_published", version=plan.version)
         return
     if saved.document != content:
-        advice = "the file of PAYGRADE_CATALOG is not what is in force; run `paygrade catalog plan`"
+        advice = "the file in PAYGRADE_CATALOG differs from the catalog in force; run `paygrade catalog plan`"
         log.warning("catalog_differs", in_force=saved.version, advice=advice)
 
 

@@ -35,7 +35,7 @@ def held(version: Mapping[str, Any]) -> str:
     bought = "bought before" if version["why"] == "kept" else "pinned by an operator since"
     until = f", until {instant(version['until'])}" if version.get("until") else ""
     reason = f" ({version['reason']})" if version.get("reason") else ""
-    newest = "it is sold no more" if version["newest"] is None else f"the newest is {version['newest']}"
+    newest = "it is no longer sold" if version["newest"] is None else f"the newest is {version['newest']}"
     ref = f"{version['key']}@{version['version']}"
     return f"on {ref}: {bought} {instant(version['since'])}{until}{reason}; {newest}"
 

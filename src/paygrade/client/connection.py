@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from math import inf
 from time import monotonic, time
 from typing import Any, Literal, TypeVar
+from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +26,7 @@ from paygrade.client.backoff import Backoff
 from paygrade.client.clock import SILENCES, ServerClock
 from paygrade.client.errors import PaygradeError
 from paygrade.client.events import Event, EventReader
+from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Key, Leased, LeaseResult, Leases
 from paygrade.client.memory import Memory
 from paygrade.client.outbox import BATCH_MAX, GATHER_S, Outbox
 from paygrade.client.transport import Stream, Transport, Unreachable
@@ -33,7 +35,7 @@ from paygrade.usage.events import UsageEvent
 from paygrade.values.text import is_chosen_key
 
 T = TypeVar("T")
-READ_MAX = 200
+READ_MAX, STEPS_MAX = 200, 1_000
 READ_S, SEND_S, EXIT_S, JOIN_S = 5.0, 10.0, 3.0, 0.5
 STARTED_S = 1.0
 
@@ -58,6 +60,10 @@ class Status(Struct, frozen=True):
     detail: str = ""
 
 
+class _Results(Struct):
+    results: list[LeaseResult]
+
+
 class _Ingested(Struct):
     rejected: list[Any]  # Any: which one and why
 
@@ -70,7 +76,7 @@ class Connection:
         self.memory, self.known = memory, memory.accounts
         self._transport, self._events_max = transport, events_max
         self._listeners: list[Callable[[str], None]] = []
-        self._closed = False
+        self.closed = False
         self._begin()
         _forked(weakref.WeakMethod(self._forget_parent))
         _at_exit(weakref.WeakMethod(self.close))
@@ -80,18 +86,19 @@ class Connection:
         self.clock = ServerClock()
         self.low, self.high = inf, -inf
         self.outbox = Outbox(self._events_max)
+        self.leases = Leases()
         self.reading_fails = False
         """Whether the last time an account was to be read, nobody answered."""
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._sending = threading.Lock()
+        self._sending, self._stepping = threading.Lock(), threading.Lock()
         self._waiting: dict[str, list[Future[None]]] = {}
         self._threads: list[threading.Thread] = []
         self._stream: Stream | None = None
         self._last_id: str | None = None
         self._state: tuple[State, float, str] = ("off", time(), "")
         self._closing = threading.Event()
-        self._send_at_s = inf
+        self._send_at_s = self._look_at_s = inf
 
     def _forget_parent(self) -> None:
         """This is a fork, maybe about to become another program: nothing is closed, joined or waited for."""
@@ -107,10 +114,10 @@ class Connection:
 
     def start(self) -> None:
         """Have the threads run."""
-        if self._threads or self._closed:
+        if self._threads or self.closed:
             return
         with self._lock:
-            if self._threads or self._closed:
+            if self._threads or self.closed:
                 return
             started = threading.Event()
             self._threads = [
@@ -128,7 +135,7 @@ class Connection:
         future: Future[None] = Future()
         with self._changed:
             # What cannot be an account is not asked about: the server would refuse those asked about with it, too.
-            if self._closed or not is_chosen_key(account):
+            if self.closed or not is_chosen_key(account):
                 future.set_result(None)
                 return future
             self.memory.want(account)
@@ -154,6 +161,48 @@ class Connection:
             if self.reading_fails:
                 raise
             return self._transport.post(path, body, kind, timeout_s=timeout_s)
+
+    def use(self, key: Key, quantity: int, now_s: float) -> bool:
+        """Use units that this process has leased."""
+        with self._lock:
+            return self.leases.use(key, quantity, self.clock.now(now_s), now_s)
+
+    def lease(self, key: Key, units: int, claim: int, *, timeout_s: float) -> bool:
+        """Ask for units to be leased; whether there are some now. Unreachable."""
+        account, feature = key
+        body = {
+            "account": account,
+            "feature": feature,
+            "id": uuid4().hex,
+            "units": units,
+            "claim": claim,
+            "ttl_s": TTL_S,
+        }
+        try:
+            view, again_s = self.post("/v1/leases", body, Leased, timeout_s=timeout_s).lease, AGAIN_S
+        except PaygradeError:
+            # What cannot be leased today is hardly leased in a minute.
+            view, again_s = None, float(TTL_S)
+        with self._changed:
+            self.leases.begin(key, view, time(), again_s=again_s)
+            if view is not None and self._look_at_s == inf:
+                self._look_at_s = monotonic() + LOOK_S
+                self._changed.notify_all()
+        return view is not None
+
+    def step_leases(self, *, timeout_s: float, closing: bool = False, only: Key | None = None) -> None:
+        """Claim more of what is used, and give back what is not: one call for all leases, or for one that ends.
+        Unreachable."""
+        with self._stepping:
+            with self._lock:
+                now_s = time()
+                if only is not None and (block := self.leases.blocks.get(only)) is not None:
+                    block.ends = True
+                steps = self.leases.look(self.clock.now(now_s), now_s, closing=closing)[:STEPS_MAX]
+            if steps:
+                told = self._transport.post("/v1/leases/steps", {"steps": steps}, _Results, timeout_s=timeout_s)
+                with self._lock:
+                    self.leases.took(steps, told.results, time())
 
     def put(self, event: UsageEvent) -> bool:
         """Buffer an event; False: there is no room."""
@@ -196,10 +245,16 @@ class Connection:
 
     def close(self, timeout_s: float = EXIT_S) -> None:
         """Send what is buffered and end the threads. What is known stays, and is stale from now on."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
-        self.flush(timeout_s)
+        self.closed = True
+        until_s = monotonic() + timeout_s
+        if self.leases.blocks:
+            try:
+                self.step_leases(timeout_s=timeout_s / 2, closing=True)
+            except (Unreachable, PaygradeError) as error:
+                log.warning("what was leased and not used comes back by itself, or stays counted: %s", error)
+        self.flush(until_s - monotonic())
         self._closing.set()
         with self._changed:
             self._resolve(self._all_waiting())
@@ -301,25 +356,28 @@ class Connection:
     # Reading and sending
 
     def _work_on(self) -> None:
-        reading, sending, wait_s = Backoff(), Backoff(), 0.0
+        reading, sending, leasing, wait_s = Backoff(), Backoff(), Backoff(), 0.0
         while not self._closing.is_set():
             with self._changed:
-                due_s = self._send_at_s - monotonic()
-                if wait_s > 0 or (not self.memory.to_read and due_s > 0):
+                due_s = min(self._send_at_s, self._look_at_s) - monotonic()
+                if wait_s > 0:
                     # A failure is waited out, whatever else is asked for meanwhile: it would fail as well.
-                    self._changed.wait_for(self._closing.is_set, wait_s) if wait_s > 0 else self._changed.wait(
-                        None if due_s == inf else due_s
-                    )
+                    self._changed.wait_for(self._closing.is_set, wait_s)
+                elif not self.memory.to_read and due_s > 0:
+                    self._changed.wait(None if due_s == inf else due_s)
                 asked = self.memory.begin(READ_MAX)
                 # Who asks from now on wants to know more than this reading will tell.
                 waiting = [future for account in asked for future in self._waiting.pop(account, ())]
-                due_s = self._send_at_s - monotonic()
+                now_s = monotonic()
+                sends, looks = self._send_at_s <= now_s, self._look_at_s <= now_s
             if self._closing.is_set():
                 return
             wait_s = 0.0
             if asked:
                 wait_s = self._read_accounts(asked, waiting, reading)
-            if due_s <= 0:
+            if looks:
+                wait_s = max(wait_s, self._look_after_leases(leasing))
+            if sends:
                 with self._sending:
                     wait_s = max(wait_s, self._send_soon(sending))
 
@@ -362,6 +420,18 @@ class Connection:
             # Whoever asked may have given up, which cancels it.
             if future.set_running_or_notify_cancel():
                 future.set_result(None)
+
+    def _look_after_leases(self, backoff: Backoff) -> float:
+        """Claim more and give back; for how long to wait before the next try."""
+        try:
+            self.step_leases(timeout_s=READ_S)
+        except (Unreachable, PaygradeError) as error:
+            log.warning("leases wait to be told to the server: %s", error)
+            return backoff.wait_s(error.retry_after_s if isinstance(error, Unreachable) else None)
+        backoff.succeeded()
+        with self._lock:
+            self._look_at_s = monotonic() + LOOK_S if self.leases.blocks else inf
+        return 0.0
 
     def _send_soon(self, backoff: Backoff) -> float:
         """Send one batch; for how long to wait before the next try."""

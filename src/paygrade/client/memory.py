@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
-from paygrade.catalog.model import OnError
+from paygrade.catalog.offers import OnError
 from paygrade.decisions.following import News, Notification, Remembered, Views, versions_of
 
 

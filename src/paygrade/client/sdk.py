@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import wait
+from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf
 from time import time
@@ -20,11 +21,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.catalog.model import OnError
+from paygrade.catalog.offers import OnError
 from paygrade.client.connection import EXIT_S, SEND_S, Connection, Status
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
+from paygrade.client.leases import Key
 from paygrade.client.memory import Memory
+from paygrade.client.reservation import Reservation
 from paygrade.client.transport import Transport, Unreachable
 from paygrade.decisions.decide import decide, decide_unsure
 from paygrade.decisions.following import Remembered, versions_of
@@ -34,6 +37,8 @@ from paygrade.values.text import is_chosen_key
 
 URL = "http://127.0.0.1:4710"
 ACCOUNTS_MAX, EVENTS_MAX = 100_000, 100_000
+OFTEN_S, UNITS, CLAIM = 1.0, 40, 4
+"""What is used twice within this time is leased; how many times what is used now, and how much of that is claimed."""
 Properties = Mapping[str, str | int | bool]
 
 
@@ -73,6 +78,7 @@ class Paygrade:
         self._on_error = dict(on_error or {})
         self._connection = Connection(Transport(url, key), Memory(accounts_max), events_max)
         self._known = self._connection.known
+        self._used_at_s: dict[Key, float] = {}
         for account in prefetch:
             if is_chosen_key(account):
                 self._connection.memory.want(account)
@@ -162,21 +168,73 @@ class Paygrade:
     ) -> Decision:
         """Use `quantity` units if that is allowed: decided and counted in one step, never over a hard limit.
 
-        `id` makes it count once however often it is asked; without one, each call counts. When the server does not
-        answer, the feature's failure mode does, and what it lets through is reported later under the same id. Raises
-        PaygradeError. Waits for the server: inside an event loop use `aconsume`.
+        `id` makes it count once however often it is asked; without one, each call counts. What is used often is leased:
+        the server sets units aside for this process, which then uses them without asking, and gives back what is left.
+        When the server does not answer, the feature's failure mode does, and what it lets through is reported later
+        under the same id. Raises PaygradeError. May wait for the server: inside an event loop use `aconsume`.
         """
+        its = self._connection
+        if id is None and member is None and properties is None and quantity > 0 and not its.closed:
+            decision = self._use_leased(account, feature, quantity)
+            if decision is not None:
+                return decision
+        if (account, feature) in its.leases.blocks and id is None:
+            # What this process has leased and does not suffice goes back first: it may be what is missing.
+            with suppress(Unreachable):
+                its.step_leases(timeout_s=self._timeout_s, only=(account, feature))
         id = id or uuid4().hex
         body = {"account": account, "feature": feature, "quantity": quantity, "id": id,
                 "member": member, "properties": properties}  # fmt: skip
         try:
-            used = self._connection.post("/v1/consume", body, _Used, timeout_s=self._timeout_s)
+            used = its.post("/v1/consume", body, _Used, timeout_s=self._timeout_s)
         except Unreachable:
             decision = self._unsure(account, feature, quantity, member, properties)
             if decision.allowed and quantity:
                 self.track(account, feature, quantity, id=id, member=member, properties=properties)
             return decision
         return replace(used.decision, counted=True)
+
+    def _use_leased(self, account: str, feature: str, quantity: int) -> Decision | None:
+        """Use units leased to this process; None: the server is to be asked."""
+        its, key, now_s = self._connection, (account, feature), time()
+        found = self._known.get(account)
+        if found is None:
+            its.ask_soon(account)
+            return None
+        decision: Decision = decide(found.snapshot, feature, 0, its.clock.now(now_s), kind=Decision)  # type: ignore[assignment]  # made as this kind
+        if not decision.allowed or decision.limit is None:
+            return None
+        if not its.use(key, quantity, now_s) and not self._lease(key, quantity, now_s):
+            return None
+        # The server counts as used what is claimed and still free here.
+        block = its.leases.blocks.get(key)
+        free = min(block.free if block is not None else 0, decision.used or 0)
+        return replace(
+            decision,
+            quantity=quantity,
+            used=(decision.used or 0) - free,
+            remaining=(decision.remaining or 0) + free,
+            counted=True,
+        )
+
+    def _lease(self, key: Key, quantity: int, now_s: float) -> bool:
+        """Have more units leased of what is used often, and use some."""
+        its = self._connection
+        often, self._used_at_s[key] = now_s - self._used_at_s.get(key, 0.0) < OFTEN_S, now_s
+        if len(self._used_at_s) > ACCOUNTS_MAX:
+            self._used_at_s.clear()
+        if its.reading_fails or not often:
+            return False
+        try:
+            if key in its.leases.blocks:
+                its.step_leases(timeout_s=self._timeout_s)
+            elif not its.leases.is_worth_asking(key, now_s) or not its.lease(
+                key, UNITS * quantity, CLAIM * quantity, timeout_s=self._timeout_s
+            ):
+                return False
+        except Unreachable:
+            return False
+        return its.use(key, quantity, time())
 
     async def aconsume(
         self,
@@ -191,6 +249,28 @@ class Paygrade:
         """The same, without holding the loop."""
         return await asyncio.to_thread(
             self.consume, account, feature, quantity, id=id, member=member, properties=properties
+        )
+
+    def reserve(
+        self,
+        account: str,
+        feature: str,
+        quantity: int,
+        *,
+        ttl_s: int = 60,
+        member: str | None = None,
+        properties: Properties | None = None,
+    ) -> Reservation:
+        """Hold `quantity` units for `ttl_s` seconds at most, if that is allowed: for `with` or `async with`, in whose
+        block is committed what was used. Raises PaygradeError."""
+        asked = {"account": account, "feature": feature, "quantity": quantity, "ttl_s": ttl_s,
+                 "member": member, "properties": properties}  # fmt: skip
+        return Reservation(
+            self._connection,
+            asked,
+            timeout_s=self._timeout_s,
+            unsure=lambda: self._unsure(account, feature, quantity, member, properties),
+            track=lambda units: self.track(account, feature, units, member=member, properties=properties),
         )
 
     def track(

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.catalog.model import OnError
+from paygrade.catalog.offers import OnError
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement, Reason, Segment, Source, seats_of
 from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot
@@ -106,25 +106,10 @@ def decide(
         allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
     # By position, here and nowhere else: by name it takes ten times as long.
     return kind(
-        allowed,
-        reason,
-        snapshot.account,
-        feature,
-        quantity,
-        limit,
-        used,
-        reserved,
-        remaining,
-        unlimited,
-        resets_at,
-        entitlement.value if allowed else None,
-        entitlement.plan,
-        entitlement.sources,
-        snapshot.as_of,
-        snapshot.version,
-        stale,
-        limited_by,
-    )
+        allowed, reason, snapshot.account, feature, quantity, limit, used, reserved, remaining, unlimited, resets_at,
+        entitlement.value if allowed else None, entitlement.plan, entitlement.sources, snapshot.as_of,
+        snapshot.version, stale, limited_by,
+    )  # fmt: skip
 
 
 _UNKNOWN = {

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from paygrade.catalog.model import OnError
+from paygrade.catalog.offers import OnError
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.usage.balances import Balance
 from paygrade.values.text import on_wire

@@ -4,9 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import (
-    Catalog,
-)
+from paygrade.catalog.model import Catalog
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.derive import HORIZON, derive
 from paygrade.entitlements.model import Segment

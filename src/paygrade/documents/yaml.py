@@ -26,7 +26,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser whe
 _WORDS: dict[str, object] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_NO_FLOATS = "is a float; no floats: write minor units, as a whole number, or quote it if it is a text"
+_NO_FLOATS = "is a float; no floats: write minor units, as a whole number, or quote it if it is a string"
 _DIGITS_MAX = len(str(QUANTITY_MAX))
 
 
@@ -68,7 +68,7 @@ def read_json(text: str | bytes) -> tuple[object, dict[str, Location]]:
         read: dict[str, object] = {}
         for key, value in pairs:
             if key in read:
-                mistakes.append(Mistake("", f"{describe(key)} is twice in one mapping; keep one of them"))
+                mistakes.append(Mistake("", f"{describe(key)} is twice in one mapping; remove one of them"))
             read[key] = value
         return read
 
@@ -88,7 +88,7 @@ def read_json(text: str | bytes) -> tuple[object, dict[str, Location]]:
     except json.JSONDecodeError as error:
         raise refused([Mistake("", f"this is not JSON: {error.msg.lower()}", error.lineno, error.colno)]) from None
     except RecursionError:
-        raise refused([Mistake("", "nested too deeply; write it flatter")]) from None
+        raise refused([Mistake("", "nested too deeply; use fewer levels")]) from None
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -192,7 +192,7 @@ class _Builder:
     def _start(self, container: dict[str, object] | list[object], event: Any, at: Location) -> None:
         self._refuse_properties(event, at)
         if len(self._open) == DEPTH_MAX:
-            self._give_up(f"nested deeper than {DEPTH_MAX} levels; write it flatter", at)
+            self._give_up(f"nested deeper than {DEPTH_MAX} levels; use fewer levels", at)
             return
         if self._open and self._open[-1].awaits_key:
             self._wrong("a key is a text, not a mapping or a list; quote it if it starts with `{` or `[`", at)
@@ -257,7 +257,7 @@ class _Builder:
         if event.anchor is not None:
             self._wrong(f"`&{event.anchor}` names this place to repeat it; remove it and write the value out", at)
         if event.tag is not None:
-            self._wrong(f"{describe(event.tag)} is a tag; remove it, and quote what shall be a text", at)
+            self._wrong(f"{describe(event.tag)} is a tag; remove it, and quote what should be a string", at)
 
     def _give_up(self, message: str, at: Location) -> None:
         self._wrong(message, at)

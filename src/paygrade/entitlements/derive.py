@@ -11,10 +11,8 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import (
-    Catalog,
-    MeteredFeature,
-)
+from paygrade.catalog.model import Catalog
+from paygrade.catalog.offers import MeteredFeature
 from paygrade.entitlements.merge import merge
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.entitlements.sources import Candidate, View, offers, view_of

@@ -49,10 +49,10 @@ def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding,
         for subscription in customer.subscriptions:
             latched = account.latched.get(subscription.id)
             if subscription.status is None:
-                detail = f"the provider says `{subscription.provider_status}`, which this release does not know"
+                detail = f"the provider reports the status `{subscription.provider_status}`, which is unknown here"
                 found.append(Finding("unknown_status", subscription.id, f"{detail}; access stays as it was"))
             elif latched is not None and subscription.status not in TERMINAL:
-                detail = f"seen ended before, now reported `{subscription.status}`; it stays ended"
+                detail = f"it had ended and is now reported as `{subscription.status}`; it stays ended"
                 found.append(Finding("revived_subscription", subscription.id, detail))
     known = offers(catalog)
     for override in account.overrides.values():
@@ -65,10 +65,10 @@ def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding,
 def _misnamed(account: Account, customer: Customer) -> Iterator[Finding]:
     """Whose it is, where that is doubtful."""
     for id, other in customer.named_otherwise.items():
-        detail = f"its metadata names `{other}`, and its customer `{customer.id}` belongs to `{account.key}`"
-        yield Finding("account_conflict", id, f"{detail}, where it counts; make the metadata say the same")
+        detail = f"its metadata names `{other}`, but its customer `{customer.id}` belongs to `{account.key}`"
+        yield Finding("account_conflict", id, f"{detail}, for which it counts; make both name the same account")
     if customer.is_ownerless and any(s.status not in TERMINAL for s in customer.subscriptions):
-        detail = f"`{customer.id}` belongs to no customer at the provider; it counts for `{account.key}`"
+        detail = f"`{customer.id}` has no customer at the provider and counts for `{account.key}`"
         yield Finding("no_owner", customer.id, f"{detail}; name an account in its metadata, or link it to one")
 
 
@@ -83,9 +83,9 @@ def _unmapped(account: Account, catalog: Catalog, subscription: Subscription) ->
                 continue
             told.add((item.price, item.lookup_key, item.product, item.plan))
             name = item.plan or item.lookup_key or item.price or item.product or item.id
-            detail = f"nothing in the catalog is sold as `{name}` (price `{item.price}`, product `{item.product}`)"
+            detail = f"no plan or add-on of the catalog is `{name}` (price `{item.price}`, product `{item.product}`)"
             if from_at is not None:
-                detail += f", which is planned from {from_at:%Y-%m-%d %H:%M} UTC on"
+                detail += f", which is scheduled from {from_at:%Y-%m-%d %H:%M} UTC"
             advice = "access stays as it was; " if stays else ""
             yield Finding("unmapped_price", subscription.id, f"{detail}; {advice}add it to a plan's `prices`")
 
@@ -97,6 +97,7 @@ def _too_few_seats(account: Account, catalog: Catalog, at: datetime) -> Iterator
     over = suspended(seated, seats)
     if seats is not None and over:
         detail = (
-            f"{len(seated)} members have one of {seats.units}: {named(over)} may not use theirs; choose who keeps one"
+            f"{len(seated)} members have a seat, {seats.units} allowed: {named(over)} can't use theirs; "
+            f"choose who keeps one, or add more `{seats.level}`"
         )
-        yield Finding("too_few_seats", seats.level, f"{detail}, or have more of `{seats.level}`")
+        yield Finding("too_few_seats", seats.level, detail)

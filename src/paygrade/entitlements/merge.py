@@ -30,18 +30,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from paygrade.billing.facts import DowngradeGrace, Override
-from paygrade.catalog.model import (
-    AddOn,
-    Allowance,
-    BooleanFeature,
-    Catalog,
-    ConfigFeature,
-    Credit,
-    LevelFeature,
-    OveragePrice,
-    Plan,
-    Term,
-)
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Term
+from paygrade.catalog.offers import BooleanFeature, ConfigFeature, Credit, LevelFeature, OveragePrice
 from paygrade.entitlements.model import Entitlement, Kind, Offer, Reason, Source
 from paygrade.entitlements.sources import (
     Candidate,

@@ -5,14 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from paygrade.catalog.model import (
-    PRIORITY,
-    Cap,
-    Credit,
-    Feature,
-    OveragePrice,
-    Rate,
-)
+from paygrade.catalog.offers import PRIORITY, Cap, Credit, Feature, OveragePrice, Rate
 from paygrade.values.states import State
 
 Reason = Literal[

@@ -98,7 +98,7 @@ def chosen(account: Account, keeping: Collection[str], at: datetime) -> tuple[Me
     members = account.members
     for key in keeping:
         if key not in members:
-            raise Refused("unknown_member", f"`{account.key}` has no member `{key}`; state who it is first")
+            raise Refused("unknown_member", f"`{account.key}` has no member `{key}`; add the member first")
     return tuple(stated(account, replace(one, seat=one.key in keeping), at) for one in members.values())
 
 
@@ -119,14 +119,14 @@ def refuse_more_than_there_are(account: Account, members: Iterable[Member], seat
     if seats.closed is not None:
         raise Refused(
             "no_seat_left",
-            f"`{account.key}` has no `{seats.level}` to give away at the moment [{seats.closed}]; "
+            f"`{account.key}` has no access to its `{seats.level}` at the moment [{seats.closed}]; "
             f"`paygrade explain {account.key} {seats.level}` says why",
         )
     if seats.units is not None and len(after) > seats.units:
         raise Refused(
             "no_seat_left",
-            f"`{account.key}` has {seats.units} of `{seats.level}`, and with {named(given)} {len(after)} would be "
-            f"taken; {_held(before)}: take one away (`seat` false), or have more of `{seats.level}`",
+            f"`{account.key}` has {seats.units} `{seats.level}`, and with {named(given)} it would need "
+            f"{len(after)}; {_held(before)}: take one away (`seat` false), or add more `{seats.level}`",
         )
 
 

@@ -18,17 +18,8 @@ from paygrade.billing.facts import Block, DowngradeGrace, Item, Override
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.understanding import understood
 from paygrade.billing.versions import Counted, Version, counted, quantity_of, unbought
-from paygrade.catalog.model import (
-    AddOn,
-    Allowance,
-    Catalog,
-    Credit,
-    Plan,
-    Setting,
-    Switch,
-    Term,
-    find_bought,
-)
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Setting, Switch, Term, find_bought
+from paygrade.catalog.offers import Credit
 from paygrade.entitlements.model import Offer, Reason, Source
 from paygrade.values.states import NOT_LIVE
 from paygrade.values.text import QUANTITY_MAX

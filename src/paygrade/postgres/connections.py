@@ -57,7 +57,7 @@ class Connections:
             for pool in self._pools:
                 await pool.open(wait=True, timeout=OPEN_S)
         except PoolTimeout as error:
-            raise Unavailable("database_unavailable", f"the database does not answer: {error}") from error
+            raise Unavailable("database_unavailable", f"the database can't be reached: {error}") from error
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -85,7 +85,7 @@ class Connections:
         give_up_at = monotonic() + WAIT_S
         while True:
             if self._gone is not None:
-                raise Unavailable("database_unavailable", f"the database does not answer: {self._gone}")
+                raise Unavailable("database_unavailable", f"the database can't be reached: {self._gone}")
             try:
                 return await pool.getconn(timeout=DOUBT_S)
             except PoolTimeout:
@@ -93,7 +93,7 @@ class Connections:
                 if monotonic() > give_up_at:
                     raise Unavailable("database_unavailable", "all connections to the database are busy") from None
             except PoolClosed:
-                raise Unavailable("database_unavailable", "the database does not answer") from None
+                raise Unavailable("database_unavailable", "the database can't be reached") from None
 
     def doubt(self) -> None:
         """Find out whether the database is still there, because something went wrong with a connection."""

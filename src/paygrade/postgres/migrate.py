@@ -81,12 +81,12 @@ def _missing(wanted: tuple[Migration, ...], applied: dict[int, tuple[str, str]])
         if migration is None:
             raise Refused(
                 "database_newer",
-                f"the database has migration `{name}`, which this release does not know; run the newer release",
+                f"the database has migration `{name}`, which is newer than this release; run the newer release",
             )
         if migration.digest != digest:
             raise Refused(
                 "migration_changed",
-                f"migration `{name}` was applied with another text; restore the file and write a new migration",
+                f"migration `{name}` was applied with different content; restore the file and write a new migration",
             )
     return [migration for migration in wanted if migration.number not in applied]
 

@@ -109,7 +109,7 @@ class Store:
             raise Refused("id_taken", "another request used one of these ids at the same moment; try again") from None
         except ProgramLimitExceeded:
             # Of a text that an index should hold. Sending it again would not help.
-            raise Refused("text_too_long", "a text is too long to be kept; send a shorter one") from None
+            raise Refused("text_too_long", "a text is too long; send a shorter one") from None
         except DeadlockDetected:
             # Rows that two transactions make at the same moment cannot be locked in order before they are there.
             raise Unavailable("contended", "other requests were changing the same rows; try again") from None
@@ -150,7 +150,7 @@ class Store:
         except (psycopg.Error, OSError) as error:
             _stay_cancelled(error)
             self._connections.doubt()
-            raise Unavailable("database_unavailable", f"the database stopped telling changes: {error}") from error
+            raise Unavailable("database_unavailable", f"notifications from the database stopped: {error}") from error
 
     def _hear_others(self, hear: Callable[[Channel, str], None], told: psycopg.Notify) -> None:
         """Pass on what was told, but for counts that this hearer has heard from us: each is told with its version, so

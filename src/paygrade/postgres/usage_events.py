@@ -129,7 +129,7 @@ class Events:
             )
             row = await cursor.fetchone()
         except NumericValueOutOfRange:
-            raise Refused("too_much_usage", "together these are more than can be counted") from None
+            raise Refused("too_much_usage", "together these events are more than can be counted") from None
         assert row is not None
         return _changes.decode(row[0])
 

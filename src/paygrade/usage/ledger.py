@@ -13,7 +13,7 @@ from fractions import Fraction
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.catalog.model import Carry
+from paygrade.catalog.offers import Carry
 from paygrade.entitlements.model import Entitlement
 from paygrade.usage.balances import (
     NOTHING_MORE,

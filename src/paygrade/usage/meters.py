@@ -25,7 +25,8 @@ from difflib import get_close_matches
 import msgspec
 from msgspec import Struct
 
-from paygrade.catalog.model import Aggregate, Catalog, Credit, LevelFeature, MeteredFeature
+from paygrade.catalog.model import Catalog
+from paygrade.catalog.offers import Aggregate, Credit, LevelFeature, MeteredFeature
 from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.values.text import QUANTITY_MAX
 
@@ -69,10 +70,13 @@ def measure(meters: Meters, event: UsageEvent) -> tuple[Measured, ...] | Refusal
     """What every meter the event concerns reads of it; a refusal if one of them cannot."""
     named = event.feature is not None
     if named is (event.event is not None):
-        return Refusal("invalid_event", "say either which `feature` was used or which `event` happened")
+        return Refusal("invalid_event", "send either `feature` or `event`")
     found = meters.features.get(event.feature or "") if named else meters.events.get(event.event or "")
     if found is None:
-        return Refusal("unknown_feature" if named else "unknown_event", f"nothing counts `{event.name[:64]}`")
+        return Refusal(
+            "unknown_feature" if named else "unknown_event",
+            f"there is no {'feature' if named else 'event'} `{event.name[:64]}`",
+        )
     measures = []
     for meter in found:
         if meter.aggregate == "count" or (named and meter.value is None):
@@ -190,7 +194,7 @@ def _read(meter: Meter, event: UsageEvent, *, named: bool) -> Measured | Refusal
     if meter.aggregate == "unique":
         text = _text(value)
         if text is None:
-            return _invalid(meter, name, value, "a text or a number that tells one from another")
+            return _invalid(meter, name, value, "a string or a number")
         return _reading(meter, 1, text)
     if named and event.quantity is not None:
         units: int | None = event.quantity
@@ -201,7 +205,7 @@ def _read(meter: Meter, event: UsageEvent, *, named: bool) -> Measured | Refusal
     if units is None:
         return _invalid(meter, name, value, f"a whole number up to {QUANTITY_MAX}")
     if units < 0 and meter.aggregate != "sum":
-        return Refusal("invalid_value", f"`{meter.feature}` takes the {_WORDS[meter.aggregate]}: it is at least 0")
+        return Refusal("invalid_value", f"`{meter.feature}` takes the {_WORDS[meter.aggregate]}; it must be at least 0")
     return _reading(meter, units)
 
 

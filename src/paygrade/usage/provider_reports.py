@@ -14,7 +14,8 @@ from msgspec import Struct
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer
 from paygrade.billing.standing import Standing, standing_at
-from paygrade.catalog.model import Catalog, MeteredFeature, Plan
+from paygrade.catalog.model import Catalog, Plan
+from paygrade.catalog.offers import MeteredFeature
 from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.sources import bought_by
 from paygrade.values.periods import Period

@@ -80,7 +80,7 @@ def parse_instant(text: str) -> datetime:
         raise ValueError(f"{describe(text)} has no offset; add `Z` for UTC")
     if not EARLIEST <= instant < LATEST:
         raise ValueError(
-            f"{describe(text)} is not in the years {EARLIEST.year} to {LATEST.year - 1}; leave out what never ends"
+            f"{describe(text)} is not in the years {EARLIEST.year} to {LATEST.year - 1}; to set no end, leave it out"
         )
     return instant.astimezone(UTC)
 
@@ -150,8 +150,7 @@ def _zone(name: str) -> tzinfo:
         # A catalog names only zones there are, so it is this machine that lacks them.
         # https://docs.python.org/3/library/zoneinfo.html#data-sources
         raise LookupError(
-            f"this machine does not know the time zone `{name}`, in which something is counted; "
-            "install the package `tzdata` here"
+            f"this machine does not have the time zone `{name}`, which the catalog uses; install the package `tzdata`"
         ) from None
 
 

@@ -9,21 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paygrade.catalog.model import (
-    Allowance,
-    Burn,
-    Cap,
-    Catalog,
-    MeteredFeature,
-    OveragePrice,
-    PlanChangeRule,
-    Rate,
-    Setting,
-    Step,
-    Switch,
-    TopUp,
-    find_bought,
-)
+from paygrade.catalog.model import Allowance, Catalog, PlanChangeRule, Setting, Step, Switch, TopUp, find_bought
+from paygrade.catalog.offers import Burn, Cap, MeteredFeature, OveragePrice, Rate
 from paygrade.catalog.parse import parse
 from paygrade.values.errors import Mistake, Refused
 from support.catalog_texts import MONTH, SAMPLE, SAMPLE_DOCUMENT, TOP_UP, mistakes, read, with_policies
@@ -96,7 +83,7 @@ def test_the_sample_has_every_kind_of_feature_and_term() -> None:
         ),
         (
             "{ kind: metered, burns: { coins: { rate: 1, by: { property: m, rates: { ' ': { rate: 1 } } } } } }",
-            "no name",
+            "not a name",
         ),
         (
             "{ kind: metered, burns: { coins: { rate: 1, by: { property: m, rates: { a: { per: 9 } } } } } }",
@@ -142,7 +129,7 @@ def test_a_seat_is_one_of_a_level_that_members_take_up() -> None:
 @pytest.mark.parametrize(
     ("sold", "message"),
     [
-        ("plans:\n  none: {}", "a plan cannot be called `none`"),
+        ("plans:\n  none: {}", "a plan can't be called `none`"),
         ("plans:\n  Pro Plan: {}", "`Pro Plan` is not a key; use a-z, 0-9 and `_`"),
         ("plans:\n  a: { default: true }\n  b: { default: true }", "`a` is the default plan already"),
         ("plans:\n  a: { trial: {} }", "`days` is missing"),
@@ -273,19 +260,19 @@ def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> No
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ("past_due: []", "the last step must say what remains"),
-        ("past_due: [{ for: 7d, access: full }]", "the last step must say what remains"),
+        ("past_due: []", "the last step must say which access is left"),
+        ("past_due: [{ for: 7d, access: full }]", "the last step must say which access is left"),
         ("past_due: [{ then: none }, { then: free }]", "`then` lasts for good; make it the last step"),
         ("past_due: [{ then: fre }]", "unknown plan `fre`; did you mean `free`?"),
         ("past_due: [{ for: 3d, access: full, then: free }]", "`then` lasts for good; remove `for`"),
-        ("past_due: [{ for: 0d, access: full }, { then: none }]", "a step lasts longer than nothing"),
+        ("past_due: [{ for: 0d, access: full }, { then: none }]", "a step must last longer than 0"),
         ("past_due: [{ for: 7, access: full }, { then: none }]", "expected a duration such as `7d` or `12h`, not `7`"),
         ("past_due: [{ for: 9999w, access: full }, { then: none }]", "a ladder lasts at most 3650d"),
         (f"past_due: [{{ for: {'999999w' * 200}, access: full }}, {{ then: none }}]", "a ladder lasts at most 3650d"),
         ("past_due: [{ for: 7d }, { then: none }]", "`access` is missing"),
         (
             "past_due: [{ for: 7d, access: read }, { for: 7d, access: full }, { then: none }]",
-            "after `read` it cannot open `full` again",
+            "after `read` it can't give `full` again",
         ),
         ("past_due: [{ for: 7d, access: read }, { for: 7d, access: ful }, { then: none }]", "did you mean `full`?"),
         ("paused: [{ for: 7d, access: full }, { then: none }]", "Stripe gives a pause no date to count from"),
@@ -299,7 +286,7 @@ def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> No
         ("plan_change: [{ when: refuse, usage: reset }]", "a change that is refused has no `usage`"),
         ("plan_change: [{ when: now, over_limit: grace }]", "`grace` is missing; add for example `grace: 14d`"),
         ("plan_change: [{ when: now, over_limit: keep, grace: 3d }]", "nothing here has grace"),
-        ("plan_change: [{ when: now, over_limit: { calls: grace }, grace: 0d }]", "lasts longer than nothing"),
+        ("plan_change: [{ when: now, over_limit: { calls: grace }, grace: 0d }]", "must last longer than 0"),
         ("plan_change: [{ when: now, over_limit: { cals: keep } }]", "counted `cals`; did you mean `calls`?"),
         (
             "plan_change: [{ when: now, over_limit: { exports: keep } }]",

@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 import paygrade.cli
-from paygrade.catalog.model import (
-    BooleanFeature,
-    ConfigFeature,
-    Credit,
-    Feature,
-    LevelFeature,
-    MeteredFeature,
-)
+from paygrade.catalog.offers import BooleanFeature, ConfigFeature, Credit, Feature, LevelFeature, MeteredFeature
 from paygrade.catalog.parse import json_schema, parse
 from paygrade.catalog.reader import Mistakes, Node
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS, Terms

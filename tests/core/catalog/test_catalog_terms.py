@@ -2,7 +2,8 @@
 
 import pytest
 
-from paygrade.catalog.model import Allowance, Cap, OveragePrice, Setting, Switch
+from paygrade.catalog.model import Allowance, Setting, Switch
+from paygrade.catalog.offers import Cap, OveragePrice
 from paygrade.values.periods import Recurrence
 from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, with_plan
 
@@ -115,7 +116,7 @@ def test_a_window_comes_again_as_it_says(every: str, recurrence: Recurrence) -> 
         ("{ period: month, zone: Europe/Berln }", "unknown zone `Europe/Berln`; did you mean `Europe/Berlin`?"),
         ("{ period: month, zone: 'on my watch' }", "write an IANA time zone such as `Europe/Berlin`"),
         ("{ period: month, zone: 1 }", "expected an IANA time zone such as `Europe/Berlin`, not `1`"),
-        ("{ period: 10d, align: calendar }", "a length of your own has no place in the calendar; remove `align`"),
+        ("{ period: 10d, align: calendar }", "a length of your own can't be aligned to the calendar; remove `align`"),
         ("{ period: lifetime, zone: UTC }", "`lifetime` never begins again; remove `zone`"),
         ("{ period: hour, zone: UTC }", "are the same in every zone; remove `zone`"),
         ("{ period: month, of: calendar }", "unknown key `of`"),
@@ -155,7 +156,7 @@ def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning
         ("exprts: true", "unknown feature or credit `exprts`; did you mean `exports`?"),
         ("retention: ninety", "expected a whole number, at least -9007199254740991, not `ninety`"),
         ("support: 5", "expected a text, not `5`"),
-        ('support: "a\\0"', "a text cannot hold control characters; remove them"),
+        ('support: "a\\0"', "a string can't contain control characters; remove them"),
         ("seats: -1", "expected a whole number, at least 0, not `-1`"),
         ("seats: quantity", "`{limit: quantity}`"),
         ("seats: { limit: 5, every: month }", "a level is held, not used up over time; remove `every`"),
@@ -168,13 +169,13 @@ def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning
         ("calls: { limit: 5, every: fortnight }", "unknown word `fortnight`"),
         ("calls: { limit: 5, every: month, overage: sft }", "unknown word `sft`; did you mean `soft`?"),
         ("calls: { limit: 5, every: month, grant: 1 }", "`grant` is for credits; a feature has a `limit`"),
-        ("calls: { limit: 5, every: month, rolling: 1h }", "remove `every` or `rolling`"),
+        ("calls: { limit: 5, every: month, rolling: 1h }", "units count either by `every` or by `rolling`"),
         ("calls: { limit: 5, rolling: 30s }", "a window lasts from `1m` to `34d`"),
         ("calls: { limit: 5, rolling: 35d }", "a window lasts from `1m` to `34d`"),
         ("calls: { limit: 5, rolling: 60 }", "expected a duration such as `7d` or `12h`, not `60`"),
         ("calls: { limit: 5, rolling: 1h, rollover: 1 }", "a window that rolls on has no next one"),
         ("calls: { limit: 5, every: lifetime, rollover: 1 }", "a window that lasts for good has no next one"),
-        ("calls: { limit: unlimited, every: day, rollover: 1 }", "of `unlimited` nothing is left over"),
+        ("calls: { limit: unlimited, every: day, rollover: 1 }", "`unlimited` leaves nothing to carry over"),
         ("calls: { limit: unlimited, overage: { price: { amount: 1, currency: usd } } }", "nobody goes over"),
         ("calls: { limit: unlimited, per_member: 5 }", "`every` is missing"),
         ("calls: { limit: 5, every: day, per_member: 0 }", "expected a whole number, at least 1, not `0`"),
@@ -184,7 +185,7 @@ def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning
         ("calls: { limit: 5, every: day, overage: { price: { amount: 1, currency: US } } }", "three lower-case"),
         (
             "calls: { limit: 5, rolling: 1h, overage: { price: { amount: 1, currency: usd } } }",
-            "what is over is paid by the period; write `every` instead of `rolling`",
+            "overage is billed by the period; write `every` instead of `rolling`",
         ),
         ("calls: { limit: 5, every: day, caps: { limit: 1, every: hour } }", "expected a list, not a mapping"),
         ("calls: { limit: 5, every: day, caps: [{ limit: 1 }] }", "`every` is missing; add for example `every: hour`"),
@@ -205,7 +206,7 @@ def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning
         ("seats: { limit: 5, caps: [] }", "a level is held, not used up over time; remove `caps`"),
         (
             "seats: { limit: 5, overage: { price: {} } }",
-            "what is held has no period to pay for; write `soft` or `hard`",
+            "a level has no period to bill; write `soft` or `hard`",
         ),
         ("coins: { grant: 5, rolling: 1h }", "credits are granted by the period; write `every`"),
         ("coins: { grant: 5, every: month, overage: soft }", "credits are spent until they are gone; remove `overage`"),
@@ -235,7 +236,7 @@ def test_a_wrong_plan_term_is_told_what_to_write(term: str, message: str) -> Non
         ),
         ("calls: { add: 1, rolling: 1h }", "write `every: month` here as well"),
         ("calls: { add: 1, every: { period: month, align: calendar } }", "write `every: month` here as well"),
-        ("calls: { add: 1, every: month, rollover: 1 }", "only a plan says this"),
+        ("calls: { add: 1, every: month, rollover: 1 }", "only a plan can set this"),
         ("seats: { add: 1, priority: 1 }", "remove `priority`"),
         ("coins: { add: 1, every: month, rolling: 1h }", "credits are granted by the period; write `every`"),
     ],

@@ -63,11 +63,11 @@ NOW = {"when": "now", "proration": "charge_now"}
         (
             ChangeRequest(plan="less"),
             NOW,
-            ["up to 50 units of `calls` that are not used are carried over now; up to 20"],
+            ["up to 50 unused units of `calls` are carried over now; up to 20"],
         ),
-        (ChangeRequest(plan="lapsing"), NOW, ["carried over now; none is"]),
-        (ChangeRequest(plan="lapsing"), {"when": "period_end"}, ["carried over now; none is"]),
-        (ChangeRequest(plan="free"), NOW, ["carried over now; none is"]),
+        (ChangeRequest(plan="lapsing"), NOW, ["carried over now; none will be"]),
+        (ChangeRequest(plan="lapsing"), {"when": "period_end"}, ["carried over now; none will be"]),
+        (ChangeRequest(plan="free"), NOW, ["carried over now; none will be"]),
     ],
 )
 def test_a_plan_that_carries_less_over_is_told(wanted: ChangeRequest, rule: dict[str, Any], said: list[str]) -> None:
@@ -84,4 +84,4 @@ def test_into_a_window_that_begins_with_the_change_and_is_paid_for_units_are_car
 def test_units_that_are_not_carried_into_the_window_of_another_subscription_are_told(since: datetime) -> None:
     leading, other = held("sub_1", "less_month"), held("sub_2", "saving_month", since=since)
     (detail,) = told(ChangeRequest(plan="free", subscription="sub_1"), NOW, leading, other)
-    assert "not carried into the window that counts then" in detail
+    assert "not carried into the window that counts after the change" in detail

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from paygrade.catalog.model import Allowance, Cap, Catalog, MeteredFeature, OveragePrice, Rate
+from paygrade.catalog.model import Allowance, Catalog
+from paygrade.catalog.offers import Cap, MeteredFeature, OveragePrice, Rate
 from paygrade.decisions.diff import Effect, effects, today
 from support.samples import CATALOG, MONTH, T0, account_with, subscription
 

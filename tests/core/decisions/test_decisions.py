@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Member, Override
-from paygrade.catalog.model import Cap
+from paygrade.catalog.offers import Cap
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot

@@ -149,7 +149,7 @@ def test_nesting_up_to_the_limit_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ('{"a": 1, "a": 2}', "document: `a` is twice in one mapping; keep one of them"),
+        ('{"a": 1, "a": 2}', "document: `a` is twice in one mapping; remove one of them"),
         ('{"a": 9.99}', "document: `9.99` is a float; no floats"),
         ('{"a": NaN}', "document: `NaN` is a float; no floats"),
         ('{"a": 1e400}', "document: `1e400` is a float; no floats"),

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Block, Fact, Item, ManualSubscription, Override, Phase
-from paygrade.catalog.model import Allowance, Burn, Credit, MeteredFeature, OveragePrice, Rate
+from paygrade.catalog.model import Allowance
+from paygrade.catalog.offers import Burn, Credit, MeteredFeature, OveragePrice, Rate
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply, replay
 from paygrade.billing.facts import Block, Fact, Member, Override
-from paygrade.catalog.model import BooleanFeature, Catalog, LevelFeature, OverSeats
+from paygrade.catalog.model import Catalog, OverSeats
+from paygrade.catalog.offers import BooleanFeature, LevelFeature
 from paygrade.decisions.decide import decide
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
@@ -229,8 +230,8 @@ def test_a_refusal_names_who_has_a_seat_and_what_to_do() -> None:
     account = acme(seated("ann", "bo"))
     told = refused(account, Member("cy", "editor", seat=True), seats=Seats("seats", 2))
     assert told.detail == (
-        "`acme` has 2 of `seats`, and with `cy` 3 would be taken; `ann`, `bo` have one now: take one away "
-        "(`seat` false), or have more of `seats`"
+        "`acme` has 2 `seats`, and with `cy` it would need 3; `ann`, `bo` have one now: take one away "
+        "(`seat` false), or add more `seats`"
     )
     closed = refused(account, Member("cy", "editor", seat=True), seats=Seats("seats", None, "past_due"))
     assert "at the moment [past_due]; `paygrade explain acme seats` says why" in closed.detail
@@ -263,7 +264,9 @@ def test_a_suspended_seat_is_a_finding_until_there_are_enough() -> None:
     team = seated("ann", "bo", "cy")
     (found,) = findings(acme(team, 1), CATALOG, T0)
     assert (found.code, found.subject) == ("too_few_seats", "seats")
-    assert found.detail.startswith("3 members have one of 1: `bo`, `cy` may not use theirs; choose who keeps one")
+    assert found.detail.startswith(
+        "3 members have a seat, 1 allowed: `bo`, `cy` can't use theirs; choose who keeps one"
+    )
     assert findings(acme(team, 3), CATALOG, T0) == ()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from paygrade.catalog.model import Carry, Rate
+from paygrade.catalog.offers import Carry, Rate
 from paygrade.decisions.decide import decide
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Entitlement, Segment

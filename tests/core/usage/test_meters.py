@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from paygrade.catalog.model import Aggregate, MeteredFeature
+from paygrade.catalog.offers import Aggregate, MeteredFeature
 from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.usage.meters import (
     Measured,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, Statement
 from paygrade.billing.facts import Customer
-from paygrade.catalog.model import MeteredFeature, Report
+from paygrade.catalog.offers import MeteredFeature, Report
 from paygrade.catalog.parse import parse
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement, Source

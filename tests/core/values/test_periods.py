@@ -134,6 +134,6 @@ def test_a_time_zone_this_machine_lacks_is_named_with_what_to_install() -> None:
     found = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
     assert found.stdout == "2026-03-02 00:00:00+00:00\n"
     assert found.stderr.splitlines()[-1] == (
-        "LookupError: this machine does not know the time zone `Europe/Berlin`, in which something is counted; "
-        "install the package `tzdata` here"
+        "LookupError: this machine does not have the time zone `Europe/Berlin`, which the catalog uses; "
+        "install the package `tzdata`"
     )

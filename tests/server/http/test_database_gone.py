@@ -56,11 +56,11 @@ def test_checks_are_answered_from_memory_and_again_from_the_database(data_dir: P
             assert hasty.check("acme", "projects")["stale"]
             use = {"account": "acme", "feature": "projects", "id": "lost"}
             assert not hasty.ok("POST", "/v1/consume", json=use)["consumed"]
-            flags = hasty.ok("POST", "/ofrep/v1/evaluate/flags", json={"context": {"targetingKey": "acme"}})["flags"]
+            flags = api.ok("POST", "/ofrep/v1/evaluate/flags", json={"context": {"targetingKey": "acme"}})["flags"]
             assert all(flag["metadata"]["stale"] for flag in flags)
             assert {flag["reason"] for flag in flags if flag["key"] == "projects"} == {"UNKNOWN"}
             asked = {"X-Paygrade-Account": "acme", "X-Paygrade-Feature": "projects"}
-            denied = hasty.get("/v1/authorize", headers=asked)
+            denied = api.get("/v1/authorize", headers=asked)
             assert (denied.status_code, denied.json()["code"], denied.headers["retry-after"]) == (
                 503,
                 "usage_unknown",

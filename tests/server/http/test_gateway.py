@@ -19,7 +19,8 @@ import pytest
 
 from paygrade.documents.yaml import read_yaml
 from paygrade.server.process.settings import Settings
-from support.server_process import KEY, Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import KEY, Api, serving
 from support.waiting import eventually
 
 PAGE = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text(encoding="utf-8")
@@ -203,6 +204,8 @@ def test_what_envoy_sends_is_understood(api: Api, acme: str, method: str) -> Non
             assert method == "HEAD" or denied.json()["feature"] == "exports"
         api.ok("PUT", f"/v1/accounts/{acme}/subscriptions/main", json=PRO)
         assert envoy.request(method, f"{service['path_prefix']}/orders", headers=sent).status_code == 200
+        counted = sent | {"x-paygrade-feature": "seats"}
+        assert envoy.request(method, f"{service['path_prefix']}/?quantity=1000", headers=counted).status_code == 200
         assert envoy.get("/v1/authorizes").status_code == 404
 
 
@@ -271,7 +274,7 @@ def visit(url: str, path: str, account: str) -> httpx2.Response:
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed; `apt-get install nginx` lets this run")
 def test_nginx_lets_through_and_denies_and_survives_a_restart(postgres_url: str, tmp_path: Path) -> None:
-    with empty_database(postgres_url) as database_url:
+    with migrated_database(postgres_url) as database_url:
         with serving(Settings(), database_url) as api:
             port = int(api.url.rpartition(":")[2])
             for account in ("free", "pro", "banned"):

@@ -10,11 +10,14 @@ import jsonschema
 import pytest
 
 from paygrade.server.process.settings import Settings
-from support.server_process import SAMPLE, Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import SAMPLE, Api, serving
 
 YAML = {"Content-Type": "application/yaml"}
 DESIGNED = {
     ("post", "/v1/check"),
+    ("get", "/v1/stream"),
+    ("post", "/v1/snapshots"),
     ("get", "/v1/authorize"),
     ("post", "/v1/authorize"),
     ("post", "/ofrep/v1/evaluate/flags"),
@@ -44,6 +47,8 @@ DESIGNED = {
     ("post", "/v1/reservations/{reservation}/commit"),
     ("post", "/v1/reservations/{reservation}/release"),
     ("post", "/v1/reservations/{reservation}/extend"),
+    ("post", "/v1/leases"),
+    ("post", "/v1/leases/steps"),
     ("post", "/v1/accounts/{account}/grants"),
     ("delete", "/v1/accounts/{account}/grants/{feature}/{grant}"),
     ("get", "/v1/accounts/{account}/balances/{feature}"),
@@ -407,7 +412,7 @@ def test_metrics_count_each_request_once_by_either_way(api: Api, acme: str) -> N
 def test_a_catalog_is_planned_and_pushed_only_as_planned(postgres_url: str, tmp_path: Path) -> None:
     first = SAMPLE.read_bytes()
     second = first.replace(b"retention: 90", b"retention: 180")
-    with empty_database(postgres_url) as url, serving(Settings(), url, catalog=False) as api:
+    with migrated_database(postgres_url) as url, serving(Settings(), url, catalog=False) as api:
         assert api.problem(404, "GET", "/v1/catalog")["code"] == "no_catalog"
         assert api.ok("PUT", "/v1/catalog", content=first, headers=YAML)["published"]
         assert not api.ok("PUT", "/v1/catalog", content=first, headers=YAML)["published"]
@@ -500,6 +505,8 @@ def test_every_example_body_is_taken_and_answered_with_what_the_document_names(a
         # What is asked by headers is looked at where they are sent, in the tests of the gateway.
         if any(each["in"] == "header" for each in operations.get("get", {}).get("parameters", [])):
             continue
+        if path == "/v1/stream":
+            continue  # no JSON; its events are looked at in tests of their own
         if "get" in operations and path.startswith("/v1/") and set(re.findall(r"{(\w+)}", path)) <= set(names):
             check_answer(document, operations["get"], api.ok("GET", path.format(**names)))
     (change, *_) = api.ok("GET", f"/v1/accounts/{acme}/plan-changes")["changes"]

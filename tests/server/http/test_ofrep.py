@@ -19,7 +19,8 @@ from paygrade.server.http.routes.ofrep import REASONS
 from paygrade.server.http.routes.ofrep import FlagReason as ProtocolReason
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
-from support.server_process import KEY, Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import KEY, Api, serving
 from support.waiting import eventually
 
 FLAGS = "/ofrep/v1/evaluate/flags"
@@ -155,7 +156,7 @@ def test_with_another_key_the_client_has_its_default(api: Api, acme: str) -> Non
 
 
 def test_a_client_goes_on_after_the_server_was_restarted(postgres_url: str) -> None:
-    with empty_database(postgres_url) as database_url:
+    with migrated_database(postgres_url) as database_url:
         with serving(Settings(), database_url) as api:
             api.ok("PUT", "/v1/accounts/acme", json={})
             api.ok("PUT", "/v1/accounts/acme/subscriptions/main", json=PRO)
@@ -175,7 +176,7 @@ def timed(postgres_url: str) -> Iterator[tuple[Api, simulator.Running]]:
     """A server that lives by a clock that can be moved."""
     with (
         simulator.running(start=datetime.fromisoformat("2026-02-01T00:00:00Z")) as provider,
-        empty_database(postgres_url) as database_url,
+        migrated_database(postgres_url) as database_url,
         serving(Settings(clock_url=provider.url), database_url) as api,
     ):
         yield api, provider

@@ -11,8 +11,9 @@ import pytest
 from paygrade.server.http import protocol
 from paygrade.server.http.protocol import HEAD_BYTES_MAX, HEADERS_MAX
 from paygrade.server.process.settings import Settings
+from support.databases import migrated_database
 from support.raw_http import LAST, Answer, parse, request, send
-from support.server_process import Api, empty_database, serving
+from support.server_process import Api, serving
 from support.waiting import somebody_waits
 
 EXPORTS = b'{"account":"acme","feature":"exports"}'
@@ -21,7 +22,7 @@ EXPORTS = b'{"account":"acme","feature":"exports"}'
 @pytest.fixture(scope="module")
 def api(postgres_url: str) -> Iterator[Api]:
     """A server with an account it remembers."""
-    with empty_database(postgres_url) as database_url, serving(Settings(), database_url) as running:
+    with migrated_database(postgres_url) as database_url, serving(Settings(), database_url) as running:
         running.ok("PUT", "/v1/accounts/acme", json={})
         running.check("acme", "exports")
         yield running
@@ -159,7 +160,7 @@ def test_an_answer_says_when_the_connection_ends(api: Api) -> None:
 
 @pytest.mark.parametrize("more", [b"", b"X-Request-Id: mine\r\n"])  # the short way and the usual one
 def test_who_waits_for_an_answer_is_told_when_the_server_stops(postgres_url: str, more: bytes) -> None:
-    with empty_database(postgres_url) as database_url, psycopg.connect(database_url) as held:
+    with migrated_database(postgres_url) as database_url, psycopg.connect(database_url) as held:
         with serving(Settings(), database_url, patience_s=1) as api:
             api.ok("PUT", "/v1/accounts/acme", json={})
             waiting, idle = open_to(api), open_to(api)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from litestar.types import ASGIApp
 
 from paygrade.server.process.settings import Settings
+from support.databases import migrated_database
 from support.raw_http import LAST, Answer, send
-from support.server_process import KEY, Api, empty_database, serving
+from support.server_process import KEY, Api, serving
 
 SHOWN = b"Authorization: Bearer " + KEY.encode() + b"\r\n"
 numbers = count(1)
@@ -60,7 +61,7 @@ def both(postgres_url: str) -> Iterator[Both]:
         made.append(Switch(app))
         return made[0]
 
-    with empty_database(postgres_url) as url, serving(Settings(), url, around=around) as api:
+    with migrated_database(postgres_url) as url, serving(Settings(), url, around=around) as api:
         for account in ("seen_s", "seen_r", "rare_s", "rare_r"):
             api.ok("PUT", f"/v1/accounts/{account}", json={})
             api.check(account, "api_calls")

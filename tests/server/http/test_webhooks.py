@@ -17,8 +17,9 @@ from paygrade.documents.yaml import read_yaml
 from paygrade.providers.stripe.signatures import sign
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http.serve import Running, running
+from support.databases import migrated_database
 from support.raw_http import request, send
-from support.server_process import SAMPLE, Api, empty_database, serving
+from support.server_process import SAMPLE, Api, serving
 from support.waiting import eventually, somebody_waits
 
 CLOSE = b"Connection: close\r\n"
@@ -48,7 +49,7 @@ class Billing:
 
 @pytest.fixture(scope="module")
 def billing(postgres_url: str) -> Iterator[Billing]:
-    with running() as simulator, empty_database(postgres_url) as database_url:
+    with running() as simulator, migrated_database(postgres_url) as database_url:
         settings = Settings(
             stripe_api_key=simulator.key,
             stripe_api_base=simulator.url,

@@ -8,7 +8,6 @@ import pytest
 
 from paygrade.billing.facts import Override
 from paygrade.decisions.decide import Decision
-from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check, explain
 from paygrade.server.operations.accounts.accounts import put_account
@@ -247,7 +246,6 @@ async def test_with_the_database_away_booleans_answer_and_counted_features_do_as
                 "lenient": {"kind": "metered", "event": "lenient", "on_error": "allow"}}  # fmt: skip
     sold = {**DOCUMENT["plans"]["free"]["entitlements"], "exports": True, "lenient": {"limit": 1, "every": "month"}}
     plans = {"free": {"default": True, "entitlements": sold}}
-    await migrate(database_url)
     snapshots, store = Snapshots(), Store(database_url)
     async with store:
         await publish_catalog(

@@ -295,7 +295,7 @@ async def test_a_change_that_was_applied_is_reverted_by_a_quote_linked_to_it(des
     assert (other.state, other.reverts) == ("applied", change.id)
     view = await get_change(desk.store, account="acme", id=change.id)
     assert view.change.reverted_by == other.id
-    with pytest.raises(Refused, match="was taken back"):
+    with pytest.raises(Refused, match="was already reverted"):
         await revert(desk.store, None, account="acme", id=change.id, at=desk.at)
 
 

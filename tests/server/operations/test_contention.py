@@ -16,7 +16,8 @@ from paygrade.postgres.store import Store
 from paygrade.server.process.settings import Settings
 from paygrade.usage.entries import Entry
 from paygrade.values.errors import Refused
-from support.server_process import Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import Api, serving
 
 CATALOG = {
     "version": 1,
@@ -33,7 +34,7 @@ Connection = psycopg.Connection[Any]  # Any: rows as they are asked for
 
 @pytest.fixture(scope="module")
 def database(postgres_url: str) -> Iterator[str]:
-    with empty_database(postgres_url) as database_url:
+    with migrated_database(postgres_url) as database_url:
         yield database_url
 
 

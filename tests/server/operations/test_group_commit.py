@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.catalog.publish import publish_catalog
@@ -108,7 +107,6 @@ asked_of_two = st.lists(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_plain_uses_are_saved_and_answered_as_locked_ones_are(database_url: str, asked: list[Consume]) -> None:
     async def both() -> None:
-        await migrate(database_url)
         run = uuid.uuid4().hex
         async with Store(database_url) as store:
             await publish_catalog(store, document=DOCUMENT, lines={}, dry_run=False, at=NOW, by="ann")

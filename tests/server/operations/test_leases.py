@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paygrade.billing.facts import Block, Override
-from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.rebuild import rebuild
@@ -27,7 +26,8 @@ from paygrade.server.state.snapshots import Snapshots
 from paygrade.usage.balances import Row, slot_of
 from paygrade.usage.entries import Kept
 from paygrade.values.errors import Refused
-from support.server_process import Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import Api, serving
 
 LIMIT = 24
 DOCUMENT: dict[str, Any] = {
@@ -158,7 +158,6 @@ HOW = st.lists(
 @given(how=HOW)
 def test_whatever_processes_do_and_whoever_dies_no_more_is_allowed_than_the_limit(database_url: str, how: Any) -> None:
     async def run() -> None:
-        await migrate(database_url)
         async with Store(database_url) as store:
             account = f"acme {uuid.uuid4().hex}"
             await opened(store, account)
@@ -349,7 +348,7 @@ async def test_a_lease_is_no_reservation_to_those_who_do_not_know_it(store: Stor
 @pytest.fixture(scope="module")
 def leasing(postgres_url: str) -> Iterator[Api]:
     """A server that sells one plan with every kind of limit."""
-    with empty_database(postgres_url) as database_url, serving(Settings(), database_url, catalog=False) as api:
+    with migrated_database(postgres_url) as database_url, serving(Settings(), database_url, catalog=False) as api:
         api.ok("PUT", "/v1/catalog", json=DOCUMENT)
         yield api
 

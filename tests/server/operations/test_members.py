@@ -42,8 +42,9 @@ from paygrade.server.process.settings import Settings
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.values.errors import Refused
 from support.cli_runner import Shell
+from support.databases import migrated_database
 from support.fake_provider import T0
-from support.server_process import KEY, Api, empty_database, serving
+from support.server_process import KEY, Api, serving
 
 HOUR = timedelta(hours=1)
 DOCUMENT: dict[str, Any] = {
@@ -129,7 +130,7 @@ async def test_the_last_seat_is_given_to_one_of_many_who_ask_at_once(acme: Store
 @pytest.mark.anyio
 async def test_of_many_members_all_are_stated_or_none(acme: Store) -> None:
     many = [Member(name, "editor", seat=True) for name in ("ann", "bo", "cy", "dee")]
-    with pytest.raises(Refused, match="`acme` has 3 of `seats`, and with `ann`, `bo`, `cy`, `dee` 4 would be taken"):
+    with pytest.raises(Refused, match="`acme` has 3 `seats`, and with `ann`, `bo`, `cy`, `dee` it would need 4"):
         await put_members(acme, account="acme", members=many, at=T0)
     assert (await list_members(acme, account="acme", at=T0)).members == ()
     stated = await put_members(acme, account="acme", members=many[:3], at=T0)
@@ -279,7 +280,7 @@ async def test_a_quote_names_who_would_lose_a_seat(acme: Store) -> None:
     assert (violation.kind, violation.used, violation.limit) == ("members", 3, 2)
     assert (violation.seats, violation.members) == ("release_least_active", ("bo",))
     (row,) = [text for head, text, _ in page(msgspec.to_builtins(made)) if head == "over the limit"]
-    assert row == "seats: 3 members with a seat, 2 allowed: bo lose theirs, as they are least active"
+    assert row == "seats: 3 members with a seat, 2 allowed: bo lose theirs (the least active)"
     assert snapshot(await _stored(acme), (await _catalog(acme)), T0).seats == {"ann": 0, "bo": 1, "cy": 2}
 
 
@@ -308,7 +309,7 @@ async def test_choosing_keeps_places_and_takes_the_others(acme: Store) -> None:
 
 @pytest.fixture(scope="module")
 def team(postgres_url: str) -> Iterator[Api]:
-    with empty_database(postgres_url) as database_url, serving(Settings(), database_url, catalog=False) as api:
+    with migrated_database(postgres_url) as database_url, serving(Settings(), database_url, catalog=False) as api:
         api.ok("PUT", "/v1/catalog", json=DOCUMENT)
         yield api
 

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paygrade.billing.facts import Override
-from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.accounts import get_account, put_account
 from paygrade.server.operations.accounts.rebuild import Rebuilt, rebuild
@@ -95,7 +94,6 @@ async def broken(store: Store, *statements: str, account: str) -> None:
 @given(uses=USES)
 def test_law_2_where_all_is_well_nothing_differs_and_what_is_lost_comes_back(database_url: str, uses: Any) -> None:
     async def run() -> None:
-        await migrate(database_url)
         async with Store(database_url) as store:
             account = f"acme {datetime.now(UTC).timestamp()}"
             await opened(store, account)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from paygrade.server.process.settings import Settings
-from support.server_process import Api, empty_database, serving
+from support.databases import migrated_database
+from support.server_process import Api, serving
 
 CATALOG: dict[str, Any] = {
     "version": 1,
@@ -57,7 +58,7 @@ CATALOG: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def metered(postgres_url: str) -> Iterator[Api]:
     """A server that sells one plan with every kind of limit."""
-    with empty_database(postgres_url) as database_url, serving(Settings(), database_url, catalog=False) as api:
+    with migrated_database(postgres_url) as database_url, serving(Settings(), database_url, catalog=False) as api:
         api.ok("PUT", "/v1/catalog", json=CATALOG)
         yield api
 

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from paygrade.billing.facts import Item, Subscription
-from paygrade.postgres.migrate import migrate
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check
 from paygrade.server.operations.accounts.accounts import put_account
@@ -615,7 +614,6 @@ def test_splitting_a_batch_or_sending_it_again_changes_no_balance(
         return stored, accepted
 
     async def both() -> None:
-        await migrate(database_url)
         assert await after(events[:cut], events[cut:]) == await after(events)
 
     asyncio.run(both())

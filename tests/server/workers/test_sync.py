@@ -386,6 +386,10 @@ async def test_a_provider_that_fails_is_asked_again_and_shows_until_then(store: 
     assert "stripe did not answer" in failing.error
     await receive(store, "evt_2")
     assert await sync(store, world) == [], "an event does not shorten the pause the provider asked for"
+    world.before = lambda subject: None
+    async with store.transaction() as tx:
+        await tx.subjects.mark([CUS], asked=True)
+    assert await sync(store, world) == ["saved"], "somebody who waits does"
 
 
 async def test_after_a_failure_nothing_is_lost(store: Store) -> None:

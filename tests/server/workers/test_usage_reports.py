@@ -287,7 +287,7 @@ async def test_a_meter_that_does_not_sum_is_refused(store: Store, desk: Billing)
         {"display_name": "Calls", "event_name": "counted", "default_aggregation": {"formula": "count"}}
     )
     event = MeterEvent("pg_1", "counted", "cus_1", 5, desk.at)
-    with pytest.raises(Refused, match="has to be `sum`"):
+    with pytest.raises(Refused, match="must be `sum`"):
         desk.commands.report_usage(event)
 
 

@@ -83,7 +83,7 @@ catalog changing
   owner: acme changes to scale: pending upgrade
 # Before Stripe gives up by itself, after 23 hours.
 +22h30m
-  owner: acme looks at the change: failed, because "it was not made, or not paid for, within a day"
+  owner: acme looks at the change: failed, because "it was not made or not paid within a day"
   acme audit_log: denied not_in_plan, plan pro
   acme exports: allowed plan, state active
   owner: acme would change to scale: quoted upgrade, warns of nothing

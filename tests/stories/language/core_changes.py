@@ -288,7 +288,7 @@ class Changes:
             held = self._changes[id]
             at_once = held.effective_at is None and held.state in ("asked", "pending")
             if at_once and not held.undo and self._books.now - held.asked_at >= GIVEN_UP:
-                held = replace(held, undo=True, reason="it was not made, or not paid for, within a day")
+                held = replace(held, undo=True, reason="it was not made or not paid within a day")
             try:
                 progress = self._orders.advance(order_of(held, tries=0))
             except Refused as refused:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from paygrade.billing.facts import Block, Body, Item, ManualSubscription, Member, Override, Profile, Subscription
-from paygrade.catalog.model import Catalog, Credit, LevelFeature, MeteredFeature
+from paygrade.catalog.model import Catalog
+from paygrade.catalog.offers import Credit, LevelFeature, MeteredFeature
 from paygrade.catalog.parse import parse
 from paygrade.client.errors import PaygradeError
 from paygrade.client.sdk import Paygrade

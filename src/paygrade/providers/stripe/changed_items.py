@@ -21,7 +21,7 @@ BEHAVIORS: dict[Proration, str] = {
 
 
 def change_refused(message: str) -> Refused:
-    return Refused("provider_refused_change", f"Stripe would not make this change: {message}")
+    return Refused("provider_refused_change", f"Stripe refuses this change: {message}")
 
 
 def changed_items(connection: StripeConnection, items: Iterable[ItemChange]) -> list[Json]:
@@ -48,7 +48,7 @@ def price_ids(connection: StripeConnection, items: Iterable[ItemChange]) -> Mapp
 def price_id(item: ItemChange, ids: Mapping[str, str]) -> str:
     """The id of the price an item has after the change; `ids` are those of `price_ids`."""
     if item.price_after is None:
-        raise change_refused(f"the catalog names no price of Stripe's for `{item.after}`")
+        raise change_refused(f"the catalog has no Stripe price for `{item.after}`")
     return ids.get(item.price_after, item.price_after)
 
 

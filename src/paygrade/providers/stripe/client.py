@@ -107,7 +107,7 @@ class StripeProvider:
                 return None
             raise Unavailable(
                 "provider_refused_key",
-                f"Stripe knows neither `{id}` nor its live subscriptions; check that `PAYGRADE_STRIPE_API_KEY` is a "
+                f"Stripe has neither `{id}` nor its live subscriptions; check that `PAYGRADE_STRIPE_API_KEY` is a "
                 "key of the Stripe account they were read from",
             )
         owing = [entry for entry in subscriptions if entry.get("status") in ("past_due", "unpaid")]

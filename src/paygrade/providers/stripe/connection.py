@@ -130,11 +130,11 @@ def _explained(error: "stripe.StripeError") -> Exception:
     if isinstance(error, stripe.RateLimitError) or status == 429:
         return Unavailable(
             "provider_rate_limited",
-            "Stripe asks to go slower; this is tried again",
+            "Stripe asks for fewer requests; this is retried",
             retry_after_s=_retry_after_s(error),
         )
     if status >= 500:
-        return Unavailable("provider_unreachable", f"Stripe answered {status}; this is tried again")
+        return Unavailable("provider_unreachable", f"Stripe answered {status}; this is retried")
     # The object exists, but not for this key: taking it for deleted would close every account.
     if error.code == "resource_missing" and "similar object exists in" in message:
         return Unavailable("provider_refused_key", f"{message} Set `PAYGRADE_STRIPE_API_KEY` to the key of that mode")

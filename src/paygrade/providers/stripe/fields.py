@@ -120,7 +120,7 @@ def _refuse(path: str, *, value: object, expected: str) -> NoReturn:
     shown = "missing" if value is None else f"`{reprlib.repr(value)}`"
     raise Refused(
         "provider_payload_invalid",
-        f"`{path}` is {shown} where Stripe has {expected}; check what lies between Stripe and here",
+        f"`{path}` is {shown} where Stripe sends {expected}; check proxies between Stripe and this server",
         (Mistake(pointer=_pointer(path), message=f"expected {expected}"),),
     )
 

@@ -76,7 +76,7 @@ class StripeCommands:
                 return
             with self._lock:
                 self._meters.pop(event.meter, None)
-            raise Refused("report_refused", f"Stripe did not take the usage: {refused.message}") from refused
+            raise Refused("report_refused", f"Stripe refused the usage: {refused.message}") from refused
 
     def reported_usage(self, *, customer: str, meter: str, from_at: datetime, until: datetime) -> int:
         """What Stripe has been told of a customer within `[from_at, until)`, which are whole minutes.
@@ -107,7 +107,7 @@ class StripeCommands:
         formula = _inner(payload, "default_aggregation").get("formula")
         if formula != "sum":
             # Deltas are told, which only a sum puts together again.
-            raise Refused("report_refused", f"the meter `{event_name}` aggregates by `{formula}`; it has to be `sum`")
+            raise Refused("report_refused", f"the meter `{event_name}` aggregates by `{formula}`; it must be `sum`")
         meter = _Meter(
             id=str(payload.get("id")),
             customer_key=str(_inner(payload, "customer_mapping").get("event_payload_key")),

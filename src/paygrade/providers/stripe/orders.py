@@ -97,7 +97,7 @@ class StripeOrders:
         if order.act == "change" and order.effective_at is not None:
             return self._plan(order, source, schedule)
         if order.effective_at is not None and order.act != "cancel":
-            raise change_refused(f"`{order.act}` takes effect at once and cannot be put off")
+            raise change_refused(f"`{order.act}` takes effect at once and can't be scheduled")
         if _is_in_the_way(order, schedule):
             self._release(order, schedule)
             return Progress("open")
@@ -128,7 +128,7 @@ class StripeOrders:
                 trial_end = int(order.trial_ends_at.timestamp())
                 return self._update(order, trial_end=trial_end, proration_behavior=BEHAVIORS[order.proration])
             case "set_trial":
-                raise change_refused("it does not say when the trial is to end")
+                raise change_refused("the end of the trial is missing")
             case "end_trial":
                 return self._update(order, trial_end="now", **_gated(source))
             case "change":
@@ -309,7 +309,7 @@ def _is_in_the_way(order: ChangeOrder, schedule: Payload | None) -> bool:
 
 
 def _foreign(schedule: Payload) -> Refused:
-    return change_refused(f"`{schedule.text('id')}` changes the subscription by itself; release that schedule first")
+    return change_refused(f"`{schedule.text('id')}` is a schedule that changes the subscription; release it first")
 
 
 def _is_ours(schedule: Payload) -> bool:

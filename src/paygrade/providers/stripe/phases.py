@@ -24,7 +24,7 @@ def planned(order: ChangeOrder, source: Payload, schedule: Payload, ids: Mapping
     at, ends_at = int(order.effective_at.timestamp()), source.integer("cancel_at")
     present = present_phase(schedule)
     if ends_at is not None and ends_at <= at:
-        raise change_refused("the subscription ends before")
+        raise change_refused("the subscription ends before the change")
     last = {"duration": {"interval": "month", "interval_count": 1}} if ends_at is None else {"end_date": ends_at}
     settings = _settings(present)
     trial_end, trials = present.integer("trial_end"), {}

@@ -19,7 +19,7 @@ _SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 def look(header: str | None, at: datetime, tolerance_s: int = 300) -> None:
     """What can be said before the body is there: Refused where no body could fit this header."""
     if not header:
-        raise Refused("signature_missing", "no `Stripe-Signature` header; only Stripe may post here, and it signs")
+        raise Refused("signature_missing", "no `Stripe-Signature` header; only Stripe can send webhooks here")
     _refuse_old(_parse(header)[0], at, tolerance_s)
 
 
@@ -29,10 +29,10 @@ def verify(raw: bytes, header: str | None, secrets: Sequence[str], at: datetime,
     Several secrets are live while one is being rolled, and then one header carries several signatures.
     """
     if not header:
-        raise Refused("signature_missing", "no `Stripe-Signature` header; only Stripe may post here, and it signs")
+        raise Refused("signature_missing", "no `Stripe-Signature` header; only Stripe can send webhooks here")
     usable = [secret.strip() for secret in secrets if secret.strip()]
     if not usable:
-        raise Refused("signature_invalid", "no webhook secret is set; put it into `PAYGRADE_STRIPE_WEBHOOK_SECRET`")
+        raise Refused("signature_invalid", "no webhook secret is set; set `PAYGRADE_STRIPE_WEBHOOK_SECRET`")
     signed_text, signatures = _parse(header)
     expected = [sign(raw, secret, signed_text).encode() for secret in usable]
     # All pairs are compared, so that the time taken tells nothing about which one matched.
@@ -51,7 +51,7 @@ def _refuse_old(signed_text: str, at: datetime, tolerance_s: int) -> None:
     if age_s > tolerance_s:
         raise Refused(
             "signature_expired",
-            f"signed {age_s} s ago, {tolerance_s} s are allowed; set this machine's clock, or let Stripe send it again",
+            f"signed {age_s} s ago, {tolerance_s} s are allowed; check this machine's clock, or resend the event",
         )
 
 
@@ -66,6 +66,6 @@ def _parse(header: str) -> tuple[str, list[str]]:
     signatures = [value for key, _, value in fields if key == "v1"]
     if not times or not signatures or not _SECONDS.fullmatch(times[0]):
         raise Refused(
-            "signature_invalid", "the `Stripe-Signature` header lacks a usable `t` or `v1`; pass it unchanged"
+            "signature_invalid", "the `Stripe-Signature` header has no valid `t` or `v1`; pass it on unchanged"
         )
     return times[0], signatures

@@ -173,9 +173,7 @@ def create_app(
     """
     metrics = Metrics()
     commits = GroupCommit(store, snapshots, clock)
-    store.hear_own(announcer(metrics))
-    clock.hear_moves(snapshots.broadcast.tell_time)
-    metrics.streams.set_function(lambda: snapshots.broadcast.followers)
+    _announce(store, clock, snapshots, metrics)
     tasks: dict[str, asyncio.Task[None]] = {}
 
     async def ready() -> tuple[str, ...]:
@@ -223,8 +221,14 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    inside = AnyAddress(CrossOrigin(app))
-    return Edge(inside, metrics, short_way=HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
+    return Edge(AnyAddress(CrossOrigin(app)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
+
+
+def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:
+    """Who hears of what."""
+    store.hear_own(announcer(metrics))
+    clock.hear_moves(snapshots.broadcast.tell_time)
+    metrics.streams.set_function(lambda: snapshots.broadcast.followers)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -30,7 +30,7 @@ def key_guard(admin_key: str) -> Guard:
         keys = connection.headers.getall(own, []) if own is not None else []
         shown = _only(keys, own) if keys else bearer(connection.headers.getall("authorization", []))
         if not compare_digest(shown.encode(), expected):
-            raise Refused("unauthenticated", "this key is not known here; PAYGRADE_ADMIN_KEY of the server holds it")
+            raise Refused("unauthenticated", "this key is not valid; use the server's PAYGRADE_ADMIN_KEY")
 
     return require_key
 

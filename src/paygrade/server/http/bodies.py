@@ -154,7 +154,8 @@ def read_flag(text: str | None, *, name: str) -> bool:
         case "" | "true" | "1":
             return True
         case _:
-            raise invalid("invalid_query", "the query", [Mistake("", f"`{name}` is `true` or `false`, not `{text}`")])
+            mistake = Mistake("", f"`{name}` must be `true` or `false`, not `{text}`")
+            raise invalid("invalid_query", "the query", [mistake])
 
 
 def invalid(code: str, what: str, mistakes: Sequence[Mistake]) -> Refused:
@@ -162,7 +163,7 @@ def invalid(code: str, what: str, mistakes: Sequence[Mistake]) -> Refused:
     first = f"{mistakes[0].pointer}: {mistakes[0].message}" if mistakes[0].pointer else mistakes[0].message
     least = "at least " if len(mistakes) >= MISTAKES_MAX else ""
     more = f" (and {least}{len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-    return Refused(code, f"{what} is not as expected: {first}{more}", tuple(mistakes))
+    return Refused(code, f"{what} is invalid: {first}{more}", tuple(mistakes))
 
 
 def _object(

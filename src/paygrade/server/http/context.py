@@ -55,7 +55,7 @@ class Context(Struct, frozen=True):
     def require_provider(self) -> None:
         """Unavailable `provider_not_configured`."""
         if not self.has_provider:
-            raise Unavailable("provider_not_configured", "no provider is set here; set PAYGRADE_STRIPE_API_KEY")
+            raise Unavailable("provider_not_configured", "no provider is configured; set PAYGRADE_STRIPE_API_KEY")
 
 
 InContext = NamedDependency[SkipValidation[Context]]

@@ -32,7 +32,7 @@ class Edge:
     """Wraps the whole application. `short_way` and `stop` are for the protocol that serves it, if that knows of them:
     `stop` ends what would go on for ever, before requests under way are waited for."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, short_way: ShortWay, stop: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, short_way: ShortWay, *, stop: Callable[[], None]) -> None:
         self._app = app
         self._metrics = metrics
         self.short_way = short_way

@@ -54,7 +54,7 @@ def unpacked(raw: bytes, encoding: str) -> bytes:
             return _gunzipped(raw)
         case other:
             raise Refused(
-                "unsupported_media_type", f"the content encoding `{other}` is not read here; send `gzip` or none"
+                "unsupported_media_type", f"the content encoding `{other}` is not supported; send `gzip` or none"
             )
 
 
@@ -84,7 +84,7 @@ def parse_cloud_events(raw: bytes, media_type: str, headers: Mapping[str, str]) 
         case "application/cloudevents+json" | "application/json":
             parts = _parts(raw) if batch and media_type == "application/json" else [msgspec.Raw(raw)]
         case _:
-            detail = f"`{media_type}` is not read here; send `application/cloudevents+json` or `…-batch+json`"
+            detail = f"`{media_type}` is not supported; send `application/cloudevents+json` or `…-batch+json`"
             raise Refused("unsupported_media_type", detail)
     return [_cloud_event(part, nul=nul) for part in parts]
 
@@ -112,7 +112,7 @@ def _parts(raw: bytes) -> list[msgspec.Raw]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from None
     if len(parts) > EVENTS_MAX:
-        detail = f"these are {len(parts)} events, and at most {EVENTS_MAX} go at once; send them in several requests"
+        detail = f"the batch has {len(parts)} events, at most {EVENTS_MAX} are allowed; send several batches"
         raise Refused("too_many_events", detail)
     return parts
 
@@ -131,14 +131,14 @@ def _checked(event: UsageEvent, *, nul: bool) -> UsageEvent | Refusal:
     for name in ("account", "id", "member", "amends"):
         text = getattr(event, name)
         if text is not None and not text.isprintable():
-            return Refusal("invalid_event", f"/{name}: a key is printable")
+            return Refusal("invalid_event", f"/{name}: must be printable")
     if nul and _has_nul(event.properties):
         return Refusal("invalid_event", "/properties: contains a NUL character; remove it")
     if event.time is not None and event.time.tzinfo is not UTC:
         try:
             return replace(event, time=event.time.astimezone(UTC))
         except OverflowError:
-            return Refusal("invalid_event", "/time: is not in the range of years that there are")
+            return Refusal("invalid_event", "/time: the year is out of range")
     return event
 
 
@@ -155,7 +155,7 @@ def _binary(raw: bytes, media_type: str, headers: Mapping[str, str], *, nul: boo
     """The HTTP binding's binary mode: attributes in `ce-` headers, percent-encoded, and the data as the body."""
     attributes = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
     if raw.strip() and not _is_json(media_type):
-        raise Refused("unsupported_media_type", f"data of the type `{media_type}` is not read here; send JSON")
+        raise Refused("unsupported_media_type", f"data of the type `{media_type}` is not supported; send JSON")
     try:
         data = msgspec.json.decode(raw) if raw.strip() else None
         return _translated(msgspec.convert({**attributes, "data": data}, CloudEvent), nul=nul)
@@ -167,9 +167,9 @@ def _binary(raw: bytes, media_type: str, headers: Mapping[str, str], *, nul: boo
 
 def _translated(event: CloudEvent, *, nul: bool) -> UsageEvent | Refusal:
     if event.specversion != "1.0":
-        return Refusal("invalid_event", f"/specversion: is `1.0`, not `{event.specversion[:16]}`")
+        return Refusal("invalid_event", f"/specversion: must be `1.0`, not `{event.specversion[:16]}`")
     if not event.source.isprintable():
-        return Refusal("invalid_event", "/source: is printable")
+        return Refusal("invalid_event", "/source: must be printable")
     try:
         time = parse_instant(event.time) if event.time is not None else None
     except (ValueError, OverflowError) as error:
@@ -178,14 +178,14 @@ def _translated(event: CloudEvent, *, nul: bool) -> UsageEvent | Refusal:
     if event.data_base64 is not None or isinstance(data, str):
         data = _decoded(event)
     if data is not None and not isinstance(data, dict):
-        return Refusal("invalid_event", "/data: is a JSON object, whose members are the event's properties")
+        return Refusal("invalid_event", "/data: must be a JSON object with the event's properties")
     return _read(event, time, data or {}, nul=nul)
 
 
 def _read(event: CloudEvent, time: datetime | None, data: dict[str, Any], *, nul: bool) -> UsageEvent | Refusal:
     # Any: plain JSON.
     if len(event.subject) > 200:
-        return Refusal("invalid_event", "/subject: is an account's key, at most 200 characters")
+        return Refusal("invalid_event", "/subject: must be an account's key, at most 200 characters")
     found = UsageEvent(
         id=ledger_id(event.source, event.id), account=event.subject, event=event.type, time=time, properties=data
     )
@@ -213,11 +213,11 @@ def _gunzipped(raw: bytes) -> bytes:
         try:
             data += unpacker.decompress(rest, BYTES_MAX + 1 - len(data))
         except zlib.error:
-            raise Refused("malformed_json", "the body says it is gzip and is not, or not to its end") from None
+            raise Refused("malformed_json", "the body is not valid gzip") from None
         if len(data) > BYTES_MAX:
             raise Refused("body_too_large", "the body unpacks to more than 16 MiB; send less at once")
         if not unpacker.eof:
-            raise Refused("malformed_json", "the body is gzip without its end")
+            raise Refused("malformed_json", "the gzip body is incomplete")
         rest = unpacker.unused_data
         if not rest:
             return data

@@ -114,7 +114,7 @@ class Connection(HttpToolsProtocol):
                 raise
             self._refuse(*error.__context__.args)
         except httptools.HttpParserError as error:
-            self._refuse("bad_request", f"this is not HTTP: {str(error).lower()}")
+            self._refuse("bad_request", f"this is not valid HTTP: {str(error).lower()}")
 
     def _feed(self, data: bytes) -> None:
         rest = data

@@ -110,12 +110,12 @@ def _contradictions(settings: Settings, bad: frozenset[str]) -> list[Mistake]:
     found = []
     if settings.database_url and settings.admin_key is None and not bad & {"PAYGRADE_ADMIN_KEY"}:
         found.append(Mistake("PAYGRADE_ADMIN_KEY", "is missing; a server with its own database needs one: "
-                             "set it to a long random text that starts with `sk_`"))  # fmt: skip
+                             "set it to a long random string that starts with `sk_`"))  # fmt: skip
     if settings.stripe_api_base and settings.stripe_api_key is None and not bad & {"PAYGRADE_STRIPE_API_KEY"}:
         found.append(Mistake("PAYGRADE_STRIPE_API_KEY", "is missing although PAYGRADE_STRIPE_API_BASE is set; "
                              "the simulator's key is `sk_test_simulator`"))  # fmt: skip
     if settings.clock_url and settings.stripe_api_key and "_live_" in settings.stripe_api_key:
-        found.append(Mistake("PAYGRADE_CLOCK_URL", "follows a simulator's clock and cannot go with a live Stripe key; "
+        found.append(Mistake("PAYGRADE_CLOCK_URL", "is a simulator's clock and can't be used with a live Stripe key; "
                              "unset one of them"))  # fmt: skip
     return found
 
@@ -123,7 +123,7 @@ def _contradictions(settings: Settings, bad: frozenset[str]) -> list[Mistake]:
 def _database_url(text: str) -> str:
     # libpq takes an address or `key=value` pairs: postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
     if not text.startswith(("postgresql://", "postgres://")) and ("://" in text or "=" not in text):
-        raise ValueError("is not a PostgreSQL address; write `postgresql://user:password@host:5432/database`")
+        raise ValueError("is not a PostgreSQL address; use for example `postgresql://user:password@host:5432/database`")
     return text
 
 

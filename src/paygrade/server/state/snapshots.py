@@ -15,7 +15,8 @@ import msgspec
 import structlog
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import NO_CATALOG, Catalog, OnError
+from paygrade.catalog.model import NO_CATALOG, Catalog
+from paygrade.catalog.offers import OnError
 from paygrade.decisions.following import Notification, Remembered
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot

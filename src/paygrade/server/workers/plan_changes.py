@@ -58,7 +58,7 @@ async def advance_change(store: "Store", provider: Changing, clock: "Clock", cla
             if held is None:
                 return "overtaken"
             if _is_given_up(held, clock.now()):
-                held = replace(held, undo=True, reason="it was not made, or not paid for, within a day")
+                held = replace(held, undo=True, reason="it was not made or not paid within a day")
                 await _step(tx, held, "given_up", held.reason or "", clock.now())
             await tx.plan_changes.save(held, lease_s=LEASE_S)
         try:
@@ -70,7 +70,7 @@ async def advance_change(store: "Store", provider: Changing, clock: "Clock", cla
         outcome = await note(store, claimed, progress, at=clock.now())
         if outcome is not None:
             return outcome
-    return await _pause(store, claimed, Unavailable("provider_answer_invalid", "the change comes to no end"))
+    return await _pause(store, claimed, Unavailable("provider_answer_invalid", "the change does not finish"))
 
 
 def _is_given_up(held: PlanChange, at: datetime) -> bool:
@@ -120,7 +120,7 @@ async def _noted(
             pause_s = min(max(waited_s, WAIT_FIRST_S), WAIT_MAX_S)
             await tx.plan_changes.save(replace(now, state="pending"), retry_s=pause_s)
             if held.state != "pending":
-                await _step(tx, now, "pending", progress.detail or f"invoice {now.invoice} is to be paid", at)
+                await _step(tx, now, "pending", progress.detail or f"invoice {now.invoice} must be paid", at)
             return "pending"
         case "scheduled":
             # Where its time is over, whoever bills is behind with it.
@@ -131,7 +131,7 @@ async def _noted(
                 await _step(tx, now, "scheduled", f"{when} {_names(now)}".strip(), at)
             return "scheduled"
         case "done":
-            await _step(tx, now, "done", f"the provider says so {_names(now)}".strip(), at)
+            await _step(tx, now, "done", f"confirmed by the provider {_names(now)}".strip(), at)
             account = await _account(tx, now)
             if subject_of(account, now.subscription) is None:
                 # The subscription is another account's by now: no reading will tell this one.

@@ -66,7 +66,7 @@ async def buy_top_up(store: "Store", provider: Charging, clock: "Clock", claimed
         outcome = await note(store, claimed, bill, at=clock.now())
         if outcome is not None:
             return outcome
-    return await _pause(store, claimed, Unavailable("provider_answer_invalid", "its invoice comes to no end"))
+    return await _pause(store, claimed, Unavailable("provider_answer_invalid", "its invoice does not finish"))
 
 
 async def prepare(store: "Store", claimed: "SavedTopUp", *, at: datetime) -> Order | Outcome:

@@ -19,7 +19,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
-from paygrade.catalog.model import Catalog, MeteredFeature
+from paygrade.catalog.model import Catalog
+from paygrade.catalog.offers import MeteredFeature
 from paygrade.entitlements.derive import derive
 from paygrade.providers.port import Metering
 from paygrade.server.operations.sync.repair import DriftNotice, announce_drift

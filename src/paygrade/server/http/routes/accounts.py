@@ -33,7 +33,7 @@ class AccountStatement(Struct, frozen=True):
 @get("/v1/accounts", opt=describe("accounts", accounts.list_accounts))
 async def list_accounts(
     context: InContext,
-    after: Annotated[str, text("Accounts with a larger key than this; `next` of the page before.")] = "",
+    after: Annotated[str, text("Accounts after this key; the `next` of the page before.")] = "",
     limit: PageSize = 100,
     search: Annotated[str, text("A part of the key or name, or a provider's customer id.")] = "",
 ) -> accounts.AccountList:
@@ -95,7 +95,7 @@ def _refuse_odd_links(links: dict[str, tuple[str, ...]], context: Context) -> No
     if foreign:
         raise Refused("unknown_provider", foreign[0].message, foreign)
     odd = tuple(
-        Mistake(f"/links/{provider}/{place}", f"{texts.describe(id)} is not the id of a customer there")
+        Mistake(f"/links/{provider}/{place}", f"{texts.describe(id)} is not the id of a customer at the provider")
         for provider, ids in links.items()
         for place, id in enumerate(ids)
         if not context.customer_id.fullmatch(id)

@@ -20,7 +20,7 @@ from paygrade.values.errors import Mistake, Refused
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})  # the first: RFC 9512
 JSON_TYPES = frozenset({"application/json", ""})
 EXISTING = text(
-    "What becomes of those who have a plan or add-on that changes: they follow, or keep their version.",
+    "Whether existing customers of a changed plan or add-on follow, or keep their version.",
     enum=["follow", "keep"],
     default="follow",
 )
@@ -39,7 +39,7 @@ async def put_catalog(
     request: HttpRequest,
     context: InContext,
     dry_run: Annotated[str | None, flag("Say what would change, and publish nothing.")] = None,
-    plan: Annotated[str | None, text("The id of the plan that was read; refused if the world changed since.")] = None,
+    plan: Annotated[str | None, text("The id of the plan you reviewed; refused if anything has changed since.")] = None,
     existing: Annotated[str | None, EXISTING] = None,
     at: Annotated[str | None, instant("With `follow`: when they do. At once without it.")] = None,
 ) -> catalogs.CatalogPlan:
@@ -94,9 +94,10 @@ async def list_version_holders(
 def _existing(text: str | None, at: str | None) -> Grandfathering:
     follow_at = read_instant(at, name="at")
     if text not in (None, "follow", "keep"):
-        raise invalid("invalid_query", "the query", [Mistake("", f"`existing` is `follow` or `keep`, not `{text}`")])
+        mistake = Mistake("", f"`existing` must be `follow` or `keep`, not `{text}`")
+        raise invalid("invalid_query", "the query", [mistake])
     if text == "keep" and follow_at is not None:
-        mistake = Mistake("", "`at` is when those who have it follow; with `existing=keep` they never do")
+        mistake = Mistake("", "`at` needs `existing=follow`; kept versions never change")
         raise invalid("invalid_query", "the query", [mistake])
     return Grandfathering(text == "keep", follow_at)
 
@@ -105,6 +106,6 @@ def _read(content_type: str, raw: bytes) -> Document:
     # Any: what is no mapping at all is for the parser to refuse, in its own words.
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in YAML_TYPES | JSON_TYPES:
-        detail = f"`{media_type}` is not read here; send `application/yaml` or `application/json`"
+        detail = f"`{media_type}` is not supported; send `application/yaml` or `application/json`"
         raise Refused("unsupported_media_type", detail)
     return read_yaml(raw) if media_type in YAML_TYPES else read_json(raw)

@@ -84,7 +84,7 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
 async def list_decisions(
     account: FromPath[str],
     context: InContext,
-    member: Annotated[str | None, text("Who asks, for features with roles or seats.")] = None,
+    member: Annotated[str | None, text("The member who asks, for features with roles or seats.")] = None,
 ) -> access.Decisions:
     at = context.clock.now()
     return await access.decisions(context.store, context.snapshots, account=account, member=member, at=at)

@@ -32,12 +32,12 @@ async def tell_events(
     context: InContext,
     backfill: Annotated[str | None, flag("Take usage older than 34 days, in its window.")] = None,
 ) -> events.Ingested:
-    """Tell usage events.
+    """Report usage events.
 
-    Tell what was used: up to 5,000 events, each taken or refused by itself; 200 means that those accepted are durable.
-    Every event needs an `id`: it makes it count once, so a batch whose answer was lost is simply sent again. An event
-    counts in the window its `time` falls in, over a limit too. A negative `quantity` takes back; `amends` takes the
-    place of an earlier event. Refused `body_too_large`, `unsupported_media_type`, `too_many_events`.
+    Report up to 5,000 events, each accepted or refused on its own; 200 means that the accepted ones are durable.
+    Every event needs an `id`, which makes it count once, so you can safely send a batch again. An event
+    counts in the window its `time` falls in, even over a limit. A negative `quantity` takes back; `amends` replaces
+    an earlier event. Refused `body_too_large`, `unsupported_media_type`, `too_many_events`.
     """
     past = read_flag(backfill, name="backfill")
     raw = unpacked(await request.body(), request.headers.get("content-encoding", ""))
@@ -54,11 +54,11 @@ async def tell_events(
     ),
 )
 async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
-    """Tell usage as CloudEvents.
+    """Report usage as CloudEvents.
 
     CloudEvents 1.0, as OpenMeter's clients send them: structured, a batch (`application/cloudevents-batch+json`), or
     binary with `ce-` headers; gzip too. `subject` is the account, `type` the event, `data` the properties; source and
-    id together count once. Where some are refused, the others are taken all the same. Refused `events_rejected`,
+    id together count once. If some are refused, the others are accepted all the same. Refused `events_rejected`,
     `body_too_large`, `unsupported_media_type`, `too_many_events`.
     """
     raw = unpacked(await request.body(), request.headers.get("content-encoding", ""))
@@ -69,8 +69,8 @@ async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
         first = told.rejected[0]
         raise Refused(
             "events_rejected",
-            f"{len(told.rejected)} of {len(read)} events are refused, the first because {first.detail} [{first.code}]; "
-            "the others are taken",
+            f"{len(told.rejected)} of {len(read)} events were rejected, the first because {first.detail} "
+            f"[{first.code}]; the others were accepted",
             tuple(Mistake(f"/{each.index}", f"{each.code}: {each.detail}") for each in told.rejected),
         )
 
@@ -79,7 +79,7 @@ async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
 async def read_usage(
     account: FromPath[str],
     context: InContext,
-    feature: Annotated[str | None, text("A feature's or credit's key; absent: all that is counted.")] = None,
+    feature: Annotated[str | None, text("A feature's or credit's key; by default, everything that is counted.")] = None,
     from_at: Annotated[str | None, instant("Windows that end after this; 92 days ago.", name="from")] = None,
     until: Annotated[str | None, instant("Windows that begin before this; now.")] = None,
     group_by: Annotated[str | None, text("`member`, or a property of usage events; needs `feature`.")] = None,

@@ -103,7 +103,7 @@ USAGE_EVENTS = [
 INGESTED = {
     "accepted": 1,
     "duplicates": 0,
-    "rejected": [{"index": 1, "code": "unknown_event", "detail": "nothing counts `completions`"}],
+    "rejected": [{"index": 1, "code": "unknown_event", "detail": "there is no event `completions`"}],
 }
 
 CLOUD_EVENT = {

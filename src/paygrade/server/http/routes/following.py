@@ -8,7 +8,7 @@ from litestar import get, post
 from litestar.response import Stream
 from msgspec import Meta, Struct
 
-from paygrade.catalog.model import OnError
+from paygrade.catalog.offers import OnError
 from paygrade.decisions.following import Beat, Hello, Remembered, Views
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 class Wanted(Struct, frozen=True):
     """Accounts to be read."""
 
-    accounts: Annotated[list[str], Meta(min_length=1, max_length=READ_MAX)]
+    accounts: Annotated[tuple[str, ...], Meta(max_length=READ_MAX)]
 
 
 @post("/v1/snapshots", status_code=200, opt=describe("decisions", sent=Sent({"accounts": ["acme"]}, Wanted)))

@@ -30,18 +30,18 @@ class ProblemKind(Struct, frozen=True):
 
 @get("/healthz", opt=describe("health", needs_key=False, example={"status": "ok"}))
 async def healthz() -> Health:
-    """Is the process alive?
+    """Check that the process runs.
 
-    The process answers. Says nothing of the database: a restart would not mend that.
+    The process answers. This doesn't check the database, because a restart would not repair that.
     """
     return Health()
 
 
 @get("/readyz", opt=describe("health", needs_key=False, example={"status": "ok"}))
 async def readyz(context: InContext) -> Health:
-    """Is the server ready?
+    """Check that the server is ready.
 
-    The database answers and has this release's schema, the clock is known, and the workers run. Unavailable
+    The database can be reached and has this release's schema, the clock is known, and the workers run. Unavailable
     `not_ready`.
     """
     missing = await context.ready()
@@ -52,7 +52,7 @@ async def readyz(context: InContext) -> Health:
 
 @get("/metrics", opt=describe("health", needs_key=False, media_type="text/plain"))
 async def metrics(context: InContext) -> Response[bytes]:
-    """Read the numbers.
+    """Retrieve metrics.
 
     Counters and histograms in the text format of Prometheus.
     """
@@ -61,7 +61,7 @@ async def metrics(context: InContext) -> Response[bytes]:
 
 @get("/openapi.json", opt=describe("health", needs_key=False))
 async def openapi(request: HttpRequest) -> dict[str, Any]:
-    """Read this document.
+    """Retrieve this document.
 
     This document, OpenAPI 3.1. Any: a JSON document.
     """
@@ -77,9 +77,9 @@ async def openapi(request: HttpRequest) -> dict[str, Any]:
     ),
 )
 async def problem_kind(code: FromPath[str]) -> ProblemKind:
-    """Read about a problem.
+    """Describe a problem code.
 
-    Where a problem's `type` leads. Refused `not_found`.
+    The address in a problem's `type`. Refused `not_found`.
     """
     kind = KINDS.get(code)
     if kind is None:

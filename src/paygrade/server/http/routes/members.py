@@ -71,9 +71,9 @@ def _refuse_odd(said: list[MemberStatement]) -> None:
     mistakes, seen = [], set[str]()
     for place, one in enumerate(said):
         if not one.role:
-            mistakes.append(Mistake(f"/{place}/role", "is empty; to remove a member send DELETE"))
+            mistakes.append(Mistake(f"/{place}/role", "is empty; to remove a member, send DELETE"))
         if one.member in seen:
-            mistakes.append(Mistake(f"/{place}/member", f"`{one.member}` is here twice; state each member once"))
+            mistakes.append(Mistake(f"/{place}/member", f"`{one.member}` is listed twice; list each member once"))
         seen.add(one.member)
     if mistakes:
         raise invalid("invalid_body", "the body", mistakes)

@@ -43,7 +43,7 @@ async def start_migration(
 ) -> migrations.PlannedMigration:
     wanted = read_body(MigrationRequest, await request.body())
     if wanted.accounts == ():
-        mistake = Mistake("/accounts", "names nobody; leave it out to mean everybody")
+        mistake = Mistake("/accounts", "is empty; leave it out to move all accounts")
         raise invalid("invalid_body", "the body", [mistake])
     return await migrations.start_migration(
         context.store,
@@ -75,13 +75,13 @@ async def get_migration(migration: FromPath[str], context: InContext) -> migrati
 async def list_moved_accounts(
     migration: FromPath[str],
     context: InContext,
-    status: Annotated[str | None, text("Only accounts that stand so.", enum=list(STATUSES))] = None,
+    status: Annotated[str | None, text("Only accounts in this status.", enum=list(STATUSES))] = None,
     after: After = "",
     limit: AtMost = 100,
 ) -> migrations.MovedAccounts:
     known = next((word for word in STATUSES if word == status), None)
     if known != status:
-        mistake = Mistake("", f"`status` is one of {', '.join(STATUSES)}, not `{status}`")
+        mistake = Mistake("", f"`status` must be one of {', '.join(STATUSES)}, not `{status}`")
         raise invalid("invalid_query", "the query", [mistake])
     return await migrations.moved_accounts(context.store, id=_id(migration), status=known, after=after, limit=limit)
 

@@ -18,7 +18,7 @@ from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.json import decode, encode
 
-from paygrade.catalog.model import BooleanFeature, ConfigFeature
+from paygrade.catalog.offers import BooleanFeature, ConfigFeature
 from paygrade.decisions.message import DecisionView
 from paygrade.entitlements.model import Offer, Reason
 from paygrade.server.http.auth import KEY_HEADER
@@ -298,6 +298,4 @@ def _quantity(name: str, value: object) -> int:
 
 def _invalid(name: str, what: str) -> Refused:
     pointer = f"/context/{name[:200]}".rstrip("/")
-    return Refused(
-        "invalid_context", f"the evaluation context is not as expected: {pointer} {what}", (Mistake(pointer, what),)
-    )
+    return Refused("invalid_context", f"the evaluation context is invalid: {pointer} {what}", (Mistake(pointer, what),))

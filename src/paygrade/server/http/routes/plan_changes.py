@@ -86,8 +86,8 @@ async def get_quote(account: FromPath[str], quote: FromPath[str], context: InCon
 async def change_plan(account: FromPath[str], request: HttpRequest, context: InContext, wait_s: Wait = 5) -> PlanChange:
     """Change a plan.
 
-    Carry a quote out, on the very state it was made on. The header `Idempotency-Key` names the request: asked again
-    under it, the answer is the same change. The state says how far it is: `pending` waits for the customer. Refused
+    Accept a quote, exactly as it was made. With the same header `Idempotency-Key`, the answer is the same change. The
+    `state` shows the progress: `pending` waits for the customer. Refused
     `unknown_account`, `unknown_quote`, `quote_expired`, `quote_used`, `account_changed`, `catalog_changed`,
     `change_refused`, `change_under_way`, `change_scheduled`, `key_conflict`, `no_subscription_to_change`,
     `not_possible_now`, `date_in_the_past`. Unavailable `provider_not_configured`.
@@ -148,10 +148,10 @@ async def revert_plan_change(account: FromPath[str], change: FromPath[str], cont
 
 def _act(said: ChangeAsked) -> Act:
     if said.act is None or said.quote_id is not None or said.act in ("change", "cancel"):
-        mistake = Mistake("", "say either `quote_id`, or `act`: keep_going, pause, resume, set_trial or end_trial")
+        mistake = Mistake("", "send either `quote_id` or `act`: keep_going, pause, resume, set_trial or end_trial")
         raise invalid("invalid_body", "the body", [mistake])
     if (said.act == "set_trial") != (said.trial_ends_at is not None):
-        mistake = Mistake("/trial_ends_at", "goes with `set_trial`, and with nothing else")
+        mistake = Mistake("/trial_ends_at", "is only allowed with `set_trial`")
         raise invalid("invalid_body", "the body", [mistake])
     return said.act
 
@@ -160,7 +160,7 @@ def _instant(text: str, pointer: str) -> datetime:
     try:
         return parse_instant(text)
     except (ValueError, OverflowError) as error:
-        raise invalid("invalid_body", "the body", [Mistake(pointer, f"is an instant; {error}")]) from None
+        raise invalid("invalid_body", "the body", [Mistake(pointer, f"must be an instant; {error}")]) from None
 
 
 def _wanted(said: QuoteRequest) -> ChangeRequest:
@@ -179,5 +179,5 @@ def _wanted(said: QuoteRequest) -> ChangeRequest:
             try:
                 return replace(wanted, date=parse_instant(text))
             except (ValueError, OverflowError) as error:
-                mistake = Mistake("/when", f"is `now`, `period_end` or an instant; {error}")
+                mistake = Mistake("/when", f"must be `now`, `period_end` or an instant; {error}")
                 raise invalid("invalid_body", "the body", [mistake]) from None

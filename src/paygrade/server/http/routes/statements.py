@@ -76,7 +76,7 @@ async def put_member(
 ) -> AccountView:
     stated = read_body(Member, await request.body(), given={"key": member}, hidden={"seated_at"})
     if not stated.role:
-        mistake = Mistake("/role", "is empty; to remove a member send DELETE")
+        mistake = Mistake("/role", "is empty; to remove a member, send DELETE")
         raise invalid("invalid_body", "the body", [mistake])
     return await statements.put_member(context.store, account=account, member=stated, at=context.clock.now())
 
@@ -123,7 +123,7 @@ async def put_pin(
 ) -> versions.AccountVersions:
     pin = read_body(Pin, await request.body() or b"{}", given={"key": plan}, hidden={"withdrawn"})
     if pin.then is not None and pin.until is None:
-        raise invalid("invalid_body", "the body", [Mistake("/then", "needs `until`: since when it counts")])
+        raise invalid("invalid_body", "the body", [Mistake("/then", "needs `until`, the instant from which it counts")])
     return await versions.put_pin(context.store, account=account, pin=pin, at=context.clock.now())
 
 

@@ -67,10 +67,10 @@ class UsageStatement(Struct, frozen=True, kw_only=True):
     opt=describe("usage", sent=Sent(examples.CONSUME, Consume)),
 )
 async def consume(request: HttpRequest, context: InContext) -> Used:
-    """Use units.
+    """Consume units.
 
-    Decide and use in one step: never over a hard limit, whatever else runs, and saved before it is answered. A denial
-    is an answer (200), is kept under its id, and stays a denial. Refused `invalid_key`, `id_conflict`,
+    Check and count in one step: never over a hard limit, and saved before the answer. A denial
+    is an answer (200), is stored with its id, and stays a denial. Refused `invalid_key`, `id_conflict`,
     `not_countable`, `taken_by_members`, `too_much_usage`.
     """
     return await use(context, read_body(Consume, await request.body()))
@@ -90,10 +90,10 @@ async def use(context: Context, asked: Consume) -> Used:
     opt=describe("usage", sent=Sent(examples.RESERVE, Reserve)),
 )
 async def reserve(request: HttpRequest, context: InContext) -> Reserved:
-    """Hold units.
+    """Reserve units.
 
-    Set units aside before it is known how many will be used. What is held counts against the limit until it is
-    committed, released, or its time is up. Refused `invalid_key`, `id_conflict`, `not_countable`,
+    Hold units before you know how many you need. Held units count against the limit until they are
+    committed, released, or expire. Refused `invalid_key`, `id_conflict`, `not_countable`,
     `taken_by_members`, `too_much_usage`.
     """
     asked = read_body(Reserve, await request.body())
@@ -107,9 +107,9 @@ async def reserve(request: HttpRequest, context: InContext) -> Reserved:
     opt=describe("usage", sent=Sent({"account": "acme", "quantity": 3120}, Commit, closed=OF_THE_PATH)),
 )
 async def commit(reservation: FromPath[str], request: HttpRequest, context: InContext) -> Reserved:
-    """Use what is held.
+    """Commit a reservation.
 
-    Use some or all of the units held. More than is held is used only if it is allowed. To commit several times, say
+    Use some or all of the held units. More than that is used only if the limit allows it. To commit several times, set
     `keep` and give each step an `id`. Refused `id_conflict`, `unknown_reservation`, `reservation_expired`,
     `reservation_resolved`, `exceeds_reservation`, `too_much_usage`.
     """
@@ -127,9 +127,9 @@ async def commit(reservation: FromPath[str], request: HttpRequest, context: InCo
     opt=describe("usage", sent=Sent({"account": "acme"}, Release, closed=OF_THE_PATH)),
 )
 async def release(reservation: FromPath[str], request: HttpRequest, context: InContext) -> Reserved:
-    """Give back what is held.
+    """Release a reservation.
 
-    Give back all that the reservation still holds. Refused `id_conflict`, `unknown_reservation`,
+    Give back all units that the reservation still holds. Refused `id_conflict`, `unknown_reservation`,
     `reservation_expired`, `reservation_resolved`.
     """
     return await _step(context, read_body(Release, await request.body(), given={"reservation": reservation}))
@@ -141,10 +141,10 @@ async def release(reservation: FromPath[str], request: HttpRequest, context: InC
     opt=describe("usage", sent=Sent({"account": "acme", "ttl_s": 60}, Extend, closed=OF_THE_PATH)),
 )
 async def extend(reservation: FromPath[str], request: HttpRequest, context: InContext) -> Reserved:
-    """Hold for longer.
+    """Extend a reservation.
 
-    Let the reservation end later (or sooner): `ttl_s` seconds from now. Refused `id_conflict`, `unknown_reservation`,
-    `reservation_expired`, `reservation_resolved`.
+    Let the reservation expire later (or sooner): `ttl_s` seconds from now. Refused `id_conflict`,
+    `unknown_reservation`, `reservation_expired`, `reservation_resolved`.
     """
     return await _step(context, read_body(Extend, await request.body(), given={"reservation": reservation}))
 
@@ -157,7 +157,7 @@ async def extend(reservation: FromPath[str], request: HttpRequest, context: InCo
 async def give(account: FromPath[str], request: HttpRequest, context: InContext) -> grants.GrantView:
     said = read_body(GrantStatement, await request.body())
     if said.kind not in grants.GRANT_KINDS:
-        raise invalid("invalid_body", "the body", [Mistake("/kind", f"is one of {', '.join(grants.GRANT_KINDS)}")])
+        raise invalid("invalid_body", "the body", [Mistake("/kind", f"must be one of {', '.join(grants.GRANT_KINDS)}")])
     now = context.clock.now()
     id = read_key(said.id, pointer="/id", noun="id")
     grant = Grant(id, said.kind, said.units, said.from_at or now, said.expires_at, said.priority)
@@ -194,7 +194,7 @@ async def ledger(
     account: FromPath[str],
     feature: FromPath[str],
     context: InContext,
-    before: Annotated[str | None, text("Only entries before this; `next` of the page before.")] = None,
+    before: Annotated[str | None, text("Only entries before this; the `next` of the page before.")] = None,
     limit: PageSize = 100,
 ) -> grants.LedgerPage:
     return await grants.read_ledger(

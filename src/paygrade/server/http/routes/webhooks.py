@@ -27,7 +27,7 @@ from paygrade.values.errors import Refused, Unavailable
 async def stripe_webhook(request: HttpRequest, context: InContext) -> sync.Received:
     refuse_long(request)
     if context.verify is None:
-        detail = "no webhook secret is set here; put the endpoint's signing secret into PAYGRADE_STRIPE_WEBHOOK_SECRET"
+        detail = "no webhook secret is configured; set PAYGRADE_STRIPE_WEBHOOK_SECRET to the endpoint's signing secret"
         raise Unavailable("webhooks_not_configured", detail)
     now = context.clock.now()
     header = request.headers.get("stripe-signature")

@@ -80,10 +80,10 @@ async def check(
     at: datetime,
     now: datetime | None = None,
 ) -> DecisionView:
-    """Decide.
+    """Check access.
 
-    May the account use `quantity` more units of the feature, now or `at` another instant? The answer is 200 whether
-    allowed or denied, and carries the reason.
+    Check whether the account can use `quantity` more units of the feature, now or `at` another instant. The answer is
+    200 whether access is allowed or denied, and has the reason.
 
     For an `at` that is not `now` the answer is the one `explain` gives.
     """
@@ -160,7 +160,7 @@ def last_decision(
 async def decisions(
     store: "Store", snapshots: "Snapshots", *, account: str, member: str | None = None, at: datetime
 ) -> Decisions:
-    """Decide everything.
+    """List all decisions.
 
     The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on. Refused
     `unknown_account`.
@@ -185,7 +185,7 @@ async def explain(
 ) -> Explanation:
     """Explain a decision.
 
-    Why the decision is, or at an earlier instant was, as it is: a sentence, the sources in the order they count, and
+    Why access is, or was at an earlier instant, allowed or denied: a sentence, the sources in the order they count, and
     the facts with the billing events behind them.
 
     Decides again: for an `at` before `now` with the facts and the catalog known at `at`.
@@ -210,10 +210,10 @@ async def explain(
 
 
 async def entitlements(store: "Store", *, account: str, as_of: datetime, now: datetime) -> EntitlementsView:
-    """Read entitlements.
+    """List entitlements.
 
-    What the account may use, with its sources, as of an instant. Refused `unknown_account`. A
-    past one: as known then.
+    What the account can use at an instant, with its sources. A past one is as known then. Refused
+    `unknown_account`.
     """
     async with store.transaction() as tx:
         known, catalog = await _known(tx, account, at=as_of, now=now)

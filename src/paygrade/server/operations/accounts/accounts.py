@@ -52,10 +52,10 @@ async def put_account(
     traits: Mapping[str, str | int | bool],
     at: datetime,
 ) -> AccountView:
-    """State an account.
+    """Create or update an account.
 
-    Create the account or state it anew. `links` say which customers of a provider it pays as. Refused
-    `link_taken` when another account links one of them. Customers that are added or left out are read again.
+    Create the account, or replace what was stated of it. `links` name its customers at the provider. Customers that are
+    added or removed are read again. Refused `link_taken` when another account links one of them.
     """
     clean = {provider: tuple(sorted(set(ids))) for provider, ids in sorted(links.items()) if ids}
     async with store.transaction() as tx:
@@ -78,9 +78,9 @@ async def put_account(
 
 
 async def get_account(store: "Store", *, account: str, at: datetime) -> AccountView:
-    """Read an account.
+    """Retrieve an account.
 
-    All that is known of the account. Refused `unknown_account`.
+    Everything that is known of the account. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
         found, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
@@ -92,9 +92,8 @@ async def list_accounts(
 ) -> AccountList:
     """List accounts.
 
-    Accounts by key, a page at a time.
-
-    Those with a key above `after`; `search` finds parts of a key or name, or a customer's id.
+    Accounts by key, a page at a time. `after` continues after a key; `search` finds parts of a key or name, or a
+    customer's id.
     """
     async with store.transaction() as tx:
         page = await tx.accounts.page(after=after, limit=limit + 1, search=search)
@@ -105,8 +104,8 @@ async def list_accounts(
 async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
     """Delete an account.
 
-    The account is no longer one; its facts stay. Refused while a subscription of it lives: who pays has access.
-    Refused `unknown_account`, `account_has_live_subscription`.
+    Delete the account; its facts stay. An account with a live subscription can't be deleted. Refused
+    `unknown_account`, `account_has_live_subscription`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -115,7 +114,7 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
             listed = ", ".join(f"`{id}`" for id in live)
             raise Refused(
                 "account_has_live_subscription",
-                f"`{account}` still has {listed}; end it first, or move its customer to another account",
+                f"`{account}` still has {listed}; cancel it first, or move its customer to another account",
             )
         stated = held.profile or Profile(created_at=held.since or at)
         gone = Profile(created_at=stated.created_at, name=stated.name, links=stated.links, deleted=True)
@@ -142,4 +141,4 @@ def view(account: Account, at: datetime) -> AccountView:
 
 def _link_taken(taken: Mapping[str, str]) -> Refused:
     listed = ", ".join(f"`{subject}` is linked by `{other}`" for subject, other in taken.items())
-    return Refused("link_taken", f"{listed}; take the link away there first")
+    return Refused("link_taken", f"{listed}; remove that link first")

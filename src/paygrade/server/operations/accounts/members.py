@@ -67,7 +67,7 @@ class Reconciled(Struct, frozen=True):
 async def list_members(store: "Store", *, account: str, at: datetime) -> MembersView:
     """List members.
 
-    Who is a member, with which role, who has a seat since when and may use it, and who was last active when. Refused
+    The members with their role, their seat and since when, whether it is suspended, and their last activity. Refused
     `unknown_account`.
     """
     async with store.transaction() as tx:
@@ -75,10 +75,10 @@ async def list_members(store: "Store", *, account: str, at: datetime) -> Members
 
 
 async def put_members(store: "Store", *, account: str, members: Sequence[Member], at: datetime) -> MembersView:
-    """State many members.
+    """Add or update many members.
 
-    State many members at once, all of them or none: each as a whole, and whoever is not among them stays as they are.
-    Refused where somebody would get a seat that is not there. Refused `unknown_account`, `no_seat_left`.
+    Replace many members at once, all or none; others stay as they are. If a member would get a seat that is not free,
+    nothing changes. Refused `unknown_account`, `no_seat_left`.
     """
     async with store.transaction() as tx:
         return await _view(tx, await state_members(tx, await lock_account(tx, account), members, at), at)
@@ -87,8 +87,8 @@ async def put_members(store: "Store", *, account: str, members: Sequence[Member]
 async def choose_seats(store: "Store", *, account: str, members: Sequence[str], at: datetime) -> MembersView:
     """Choose who has a seat.
 
-    Who of the members has a seat, whole: those left out have none. Whoever has one keeps its place, whoever is new
-    comes behind them. Refused `unknown_account`, `unknown_member`, `no_seat_left`.
+    Give these members a seat, and take it from all others. Members who already have one keep their rank, new ones come
+    after them. Refused `unknown_account`, `unknown_member`, `no_seat_left`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -127,7 +127,7 @@ async def reconcile_seats(
 def taken_by_members(account: str, feature: str) -> Refused:
     return Refused(
         "taken_by_members",
-        f"members of `{account}` take up its `{feature}`, nobody else counts them; state who has a seat with "
+        f"members of `{account}` have its `{feature}`, so a number can't be reported; give and take seats with "
         f"`PUT /v1/accounts/{account}/members/{{member}}`",
     )
 

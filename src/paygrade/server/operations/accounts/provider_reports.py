@@ -65,7 +65,7 @@ async def purge_reports(store: "Store", *, at: datetime) -> None:
 async def list_usage_reports(store: "Store", *, account: str, limit: int, at: datetime) -> UsageReports:
     """List an account's usage reports.
 
-    What the provider was told of the account's usage, by window, the latest first. Refused `unknown_account`.
+    What was reported of the account's usage to the provider, by window, newest first. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)
@@ -74,9 +74,9 @@ async def list_usage_reports(store: "Store", *, account: str, limit: int, at: da
 
 
 async def list_open_usage_reports(store: "Store", *, limit: int, at: datetime) -> UsageReports:
-    """List usage reports to look at.
+    """List usage reports that need attention.
 
-    Windows of all accounts whose usage could not be told, is not told, or differs from what the provider says.
+    Windows of all accounts whose usage can't be reported, is not reported, or differs at the provider.
     """
     async with store.transaction() as tx:
         found = await tx.reports.page(limit=limit)
@@ -84,11 +84,11 @@ async def list_open_usage_reports(store: "Store", *, limit: int, at: datetime) -
 
 
 async def reconcile(store: "Store", *, account: str | None, at: datetime) -> UsageReports:
-    """Compare usage with the provider.
+    """Reconcile usage with the provider.
 
-    Have what was told compared with the provider's own sums, of one account or of all. `unchecked` of the lists tells
-    how many windows still wait for it. What is missing at the provider for longer than it needs to add up is told
-    again by itself. Refused `unknown_account`.
+    Compare what was reported with the provider's own sums, for one account or for all. `unchecked` in the lists counts
+    the windows that still wait for it. Usage that is missing once the provider has had time to add up is reported
+    again. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
         if account is not None:

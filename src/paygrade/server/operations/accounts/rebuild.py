@@ -51,9 +51,9 @@ class Rebuilt(Struct, frozen=True):
 async def rebuild(store: "Store", *, account: str, at: datetime) -> Rebuilt:
     """Rebuild an account.
 
-    Drop what is folded from the account's facts and from its ledger, and fold it anew: how it stands, its subscriptions
-    and its balances. The answer says what differed, which nothing ever should. Refused `unknown_account`. A deleted
-    account will do. Reads all facts and entries of the account.
+    Calculate the account's state, its subscriptions and its balances again from its facts and its ledger. The answer
+    lists what differed; normally nothing does. Refused `unknown_account`. A deleted account will do. Reads all facts
+    and entries of the account.
     """
     async with store.transaction() as tx:
         before = await tx.accounts.lock_kept(account)

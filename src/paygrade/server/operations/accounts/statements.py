@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Subscription
-from paygrade.catalog.model import AddOn, Allowance, BooleanFeature, Catalog, ConfigFeature, Plan
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan
+from paygrade.catalog.offers import BooleanFeature, ConfigFeature
 from paygrade.decisions.decide import decide
 from paygrade.decisions.message import DecisionView, shown
 from paygrade.decisions.take import snapshot
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
 async def put_override(store: "Store", *, account: str, override: Override, at: datetime) -> DecisionView:
     """Override a feature.
 
-    An operator's word on one feature, above whatever is bought: exactly one of `value`, `limit`, `unlimited`, `add`
-    and `spend_cap` (minor units that overage with a price may cost), a `reason` to be read by people, and an end where
-    it has one. Answers with the decision it leads to. Refused `unknown_account`, `unknown_feature`,
-    `invalid_override`, `already_expired`.
+    Set one feature of the account, whatever it bought: exactly one of `value`, `limit`, `unlimited`, `add` and
+    `spend_cap` (the minor units that priced overage may cost), with an optional `reason` and end. Returns the resulting
+    decision. Refused `unknown_account`, `unknown_feature`, `invalid_override`, `already_expired`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -42,9 +42,9 @@ async def put_override(store: "Store", *, account: str, override: Override, at: 
 
 
 async def delete_override(store: "Store", *, account: str, feature: str, at: datetime) -> DecisionView:
-    """Withdraw an override.
+    """Remove an override.
 
-    What is bought counts again. Refused `unknown_account`, `unknown_override`. Returns the decision without it.
+    What was bought counts again. Returns the resulting decision. Refused `unknown_account`, `unknown_override`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -57,7 +57,7 @@ async def delete_override(store: "Store", *, account: str, feature: str, at: dat
 async def put_block(store: "Store", *, account: str, block: Block, at: datetime) -> AccountView:
     """Block an account.
 
-    Suspend all access of the account for a reason, until the block is lifted or ends by itself. Refused
+    Suspend all access of the account for a reason, until the block is lifted or expires. Refused
     `unknown_account`, `already_expired`.
     """
     async with store.transaction() as tx:
@@ -79,10 +79,10 @@ async def delete_block(store: "Store", *, account: str, key: str, at: datetime) 
 
 
 async def put_member(store: "Store", *, account: str, member: Member, at: datetime) -> AccountView:
-    """State a member.
+    """Add or update a member.
 
-    A person in the account, with a role and perhaps a seat, if one is left. Whoever has one keeps its place. Refused
-    `unknown_account`, `no_seat_left`.
+    A person in the account, with a role and, if one is free, a seat. Members who already have a seat keep their rank.
+    Refused `unknown_account`, `no_seat_left`.
     """
     async with store.transaction() as tx:
         return view(await state_members(tx, await lock_account(tx, account), (member,), at), at)
@@ -91,7 +91,7 @@ async def put_member(store: "Store", *, account: str, member: Member, at: dateti
 async def delete_member(store: "Store", *, account: str, member: str, at: datetime) -> AccountView:
     """Remove a member.
 
-    No longer a person in the account. Refused `unknown_account`, `unknown_member`.
+    Remove the person from the account; their seat is free. Refused `unknown_account`, `unknown_member`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -104,17 +104,17 @@ async def delete_member(store: "Store", *, account: str, member: str, at: dateti
 async def put_subscription(
     store: "Store", *, account: str, subscription: Subscription, version: int, at: datetime
 ) -> AccountView:
-    """State a subscription.
+    """Create or update a manual subscription.
 
-    A subscription of manual or foreign billing, whole, with a `version` that grows with each change there. A version
-    older than the one known is taken and changes nothing. Refused `unknown_account`, `invalid_subscription`, or
+    A subscription of manual billing as a whole, with a `version` that grows with each change. An older version is
+    accepted and changes nothing. Refused `unknown_account`, `invalid_subscription`, or
     `subscription_version_conflict` for a known version with another body.
     """
     if subscription.status is None:
         raise Refused("invalid_subscription", f"`status` must be one of {', '.join(f'`{s}`' for s in STATUSES)}")
     begin = [phase.from_at for phase in subscription.next]
     if begin != sorted(set(begin)) or any(not phase.items for phase in subscription.next):
-        raise Refused("invalid_subscription", "state the phases of `next` with items, the soonest first, one at a time")
+        raise Refused("invalid_subscription", "the phases of `next` need items and different times, the earliest first")
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         subject = f"subscription:{subscription.id}"
@@ -123,7 +123,7 @@ async def put_subscription(
         if stated is not None and version == stated.sequence and body != stated.body:
             raise Refused(
                 "subscription_version_conflict",
-                f"version {version} of `{subscription.id}` was sent with other contents before; send a larger version",
+                f"version {version} of `{subscription.id}` was sent with other content before; send a larger version",
             )
         if stated is None or version > stated.sequence:
             told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
@@ -159,7 +159,7 @@ def _refuse_misfit(override: Override, catalog: Catalog, at: datetime) -> None:
     if not override_fits(override, offer):
         raise Refused("invalid_override", f"`{override.feature}` {_fitting(offer)}")
     if override.spend_cap is not None and not _has_priced_overage(override.feature, catalog):
-        detail = f"nothing over the limit of `{override.feature}` has a price; say `limit`, or sell it with `overage`"
+        detail = f"overage of `{override.feature}` has no price; send `limit`, or price its `overage` in the catalog"
         raise Refused("invalid_override", detail)
     _refuse_expired(override.expires_at, at)
 

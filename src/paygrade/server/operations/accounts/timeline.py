@@ -69,10 +69,10 @@ class Timeline(Struct, frozen=True):
 
 
 async def timeline(store: "Store", *, account: str, limit: int = 100, before: str | None = None) -> Timeline:
-    """Read an account's timeline.
+    """Retrieve an account's timeline.
 
-    What became known of the account, the newest first: each fact with what it changed and its cause, and the units that
-    were granted, taken back or stated. `limit` counts both together. Refused `unknown_account`, `invalid_query`.
+    What happened to the account, newest first: each fact with what it changed and its cause, and the units that were
+    granted, taken back or set. `limit` counts both together. Refused `unknown_account`, `invalid_query`.
     """
     at, number, id = _place(before)
     async with store.transaction() as tx:

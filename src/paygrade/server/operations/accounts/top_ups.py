@@ -22,7 +22,7 @@ class TopUpList(Struct, frozen=True):
 async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList:
     """List an account's top-ups.
 
-    What was bought by itself when units ran low, the latest first, and why what failed did. Refused `unknown_account`.
+    Top-ups that were bought automatically, newest first, with the reason of each failure. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)
@@ -30,9 +30,9 @@ async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList
 
 
 async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -> TopUpPurchase:
-    """Try a top-up again.
+    """Retry a top-up.
 
-    Have a failed top-up bought after all, with a new invoice. Once it is paid, others may follow in its window.
+    Buy a failed top-up again, with a new invoice. Once it is paid, others may follow in its window.
     Refused `unknown_top_up`, `top_up_not_failed`, or `top_up_open` when its credit is being topped up already.
     """
     async with store.transaction() as tx:
@@ -42,7 +42,7 @@ async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -
                 "unknown_top_up", f"`{account}` has no top-up `{id}`; list its top-ups to see which there are"
             )
         if found.state != "failed":
-            raise Refused("top_up_not_failed", f"`{id}` is {found.state}; only failed top-ups are tried again")
+            raise Refused("top_up_not_failed", f"`{id}` is {found.state}; only failed top-ups can be retried")
         if not await tx.top_ups.ask_again(account, id, at=at):
             raise Refused("top_up_open", f"another top-up of `{found.credit}` is being bought; wait until it finishes")
         opened = await tx.top_ups.find(account, id)

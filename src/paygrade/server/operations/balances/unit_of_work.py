@@ -48,7 +48,7 @@ TRIES_MAX = 5
 
 
 def too_much(pool: str) -> Refused:
-    return Refused("too_much_usage", f"`{pool}` would go beyond what can be counted; is this quantity meant?")
+    return Refused("too_much_usage", f"`{pool}` would be more than can be counted; check the quantity")
 
 
 class Due(Exception):  # not an error: something has to be done first

@@ -117,12 +117,13 @@ class MovedAccounts(Struct, frozen=True):
 async def start_migration(
     store: "Store", *, move: VersionMigration, accounts: tuple[str, ...] | None, dry_run: bool, at: datetime, by: str
 ) -> PlannedMigration:
-    """Migrate accounts to another version.
+    """Move accounts to another version.
 
-    Hold accounts to another version of a plan or add-on, all or those named, an account at a time. The answer says who
-    gains and loses what, who uses more than the new limits, and how prices compare. Nothing is billed: what is paid at
-    the provider changes only by a plan change. Refused `unknown_plan`, `unknown_plan_version`, `date_in_the_past`,
-    `unknown_account`, `migration_running`. `accounts` None: everybody there is. With `dry_run` nothing is begun.
+    Pin accounts to another version of a plan or add-on: all that have it, or those you name, an account at a time. The
+    answer says who gains and loses what, who uses more than the new limits, and how prices compare. A migration bills
+    nothing: what customers pay changes only by a plan change. Refused `unknown_plan`, `unknown_plan_version`,
+    `date_in_the_past`, `unknown_account`, `migration_running`. `accounts` None: everybody there is. With `dry_run`
+    nothing is begun.
     """
     async with store.transaction() as tx:
         catalog = await tx.catalogs.in_force()
@@ -134,7 +135,7 @@ async def start_migration(
             )
         id = None if dry_run else await tx.plan_migrations.start(move, by=by, at=at)
         if id is None and not dry_run:
-            raise Refused("migration_running", f"another migration of `{move.plan}` is not finished; "
+            raise Refused("migration_running", f"another migration of `{move.plan}` is running; "
                           "see `GET /v1/catalog/migrations`, and wait for it or roll it back")  # fmt: skip
         sums = _Sums(tx, catalog, move, at)
         async for page in _pages(tx, accounts):
@@ -150,7 +151,7 @@ async def start_migration(
 async def list_migrations(store: "Store", *, limit: int) -> MigrationList:
     """List migrations.
 
-    The latest first, with how far each is.
+    Newest first, with the progress of each.
     """
     async with store.transaction() as tx:
         page = await tx.plan_migrations.page(limit=limit)
@@ -159,9 +160,9 @@ async def list_migrations(store: "Store", *, limit: int) -> MigrationList:
 
 
 async def get_migration(store: "Store", *, id: int) -> Migration:
-    """Read a migration.
+    """Retrieve a migration.
 
-    How far it is: how many accounts wait, are done, were skipped or rolled back. Refused `unknown_migration`.
+    Its progress: how many accounts are waiting, done, skipped or rolled back. Refused `unknown_migration`.
     """
     async with store.transaction() as tx:
         return await _view(tx, id)
@@ -172,8 +173,8 @@ async def moved_accounts(
 ) -> MovedAccounts:
     """List a migration's accounts.
 
-    How each account stands, by key, and why those that were skipped were. Refused `unknown_migration`. With `status`
-    only those that stand so.
+    The status of each account, by key, and why it was skipped. Refused `unknown_migration`. With `status` only those
+    in this status.
     """
     async with store.transaction() as tx:
         await _view(tx, id)
@@ -185,7 +186,7 @@ async def moved_accounts(
 async def pause_migration(store: "Store", *, id: int) -> Migration:
     """Pause a migration.
 
-    No further account is moved until it is resumed; those that were moved stay so. Refused `unknown_migration`,
+    Move no more accounts until the migration is resumed; moved ones stay moved. Refused `unknown_migration`,
     `migration_over`.
     """
     return await _pause(store, id, paused=True)
@@ -194,7 +195,7 @@ async def pause_migration(store: "Store", *, id: int) -> Migration:
 async def resume_migration(store: "Store", *, id: int) -> Migration:
     """Resume a migration.
 
-    Go on with a migration, or its way back, that was paused. Refused `unknown_migration`, `migration_over`.
+    Continue a paused migration, or its roll-back. Refused `unknown_migration`, `migration_over`.
     """
     return await _pause(store, id, paused=False)
 
@@ -203,7 +204,7 @@ async def _pause(store: "Store", id: int, *, paused: bool) -> Migration:
     async with store.transaction() as tx:
         held = await _held(tx, id)
         if held.finished_at is not None:
-            raise Refused("migration_over", f"migration {id} is over; there is nothing to pause or to go on with")
+            raise Refused("migration_over", f"migration {id} has ended; it can't be paused or resumed")
         await tx.plan_migrations.pause(id, paused=paused)
         return await _view(tx, id)
 
@@ -211,16 +212,16 @@ async def _pause(store: "Store", id: int, *, paused: bool) -> Migration:
 async def roll_back_migration(store: "Store", *, id: int) -> Migration:
     """Roll a migration back.
 
-    Restore what each account was held to before, an account at a time; whoever waits is not moved any more. An account
-    of which something else was said since is left as it is. Refused `unknown_migration`, or `migration_running` while
-    another one of the plan is under way. Finished or not; once asked for it goes on, asked again too.
+    Restore each account's earlier pin, an account at a time; waiting accounts are no longer moved. A pin that was
+    changed since is left as it is. Refused `unknown_migration`, or `migration_running` while another one of the plan is
+    under way. Finished or not; once asked for it goes on, asked again too.
     """
     async with store.transaction() as tx:
         held = await _held(tx, id)
         if held.direction == "forward":
             others = await tx.plan_migrations.page(limit=PAGE_MAX)
             if any(o.id != id and o.move.plan == held.move.plan and o.finished_at is None for o in others):
-                raise Refused("migration_running", f"another migration of `{held.move.plan}` is not finished; "
+                raise Refused("migration_running", f"another migration of `{held.move.plan}` is running; "
                               "wait for it, or roll it back first")  # fmt: skip
             await tx.plan_migrations.turn_back(id)
         return await _view(tx, id)

@@ -102,11 +102,11 @@ async def publish_catalog(
 ) -> CatalogPlan:
     """Publish the catalog.
 
-    Read the document, compare it with the version in force and publish it as a new one. A document that says nothing
-    new changes nothing. `existing` says what becomes of those who have what changes. Every mistake in a document is
-    named at once, with its line where it is YAML. Refused `catalog_invalid`,
-    `date_in_the_past`, `catalog_plan_outdated`. With `plan_id` it is published only if the same plan would be made now,
-    with `dry_run` not at all. Looks at every account.
+    Read the document, compare it with the version in force and publish it as a new one. A document without changes
+    publishes nothing. `existing` says whether existing customers follow or keep their version. All mistakes of a
+    document are returned at once, with their lines if it is YAML. Refused `catalog_invalid`, `date_in_the_past`,
+    `catalog_plan_outdated`. With `plan_id` it is published only if the same plan would be made now, with `dry_run` not
+    at all. Looks at every account.
     """
     if existing.follow_at is not None and existing.follow_at <= at:
         raise Refused(
@@ -135,7 +135,7 @@ async def publish_catalog(
         if plan_id is not None and plan_id != plan.plan_id:
             raise Refused(
                 "catalog_plan_outdated",
-                f"the plan `{plan_id}` no longer holds: the document, the catalog or the accounts have changed since; "
+                f"the plan `{plan_id}` is out of date: the document, the catalog or the accounts have changed since; "
                 "run `paygrade catalog plan` again and review the result",
             )
         if dry_run or wanted is base:
@@ -147,7 +147,7 @@ async def publish_catalog(
 
 
 async def current_catalog(store: "Store") -> PublishedCatalog:
-    """Read the catalog.
+    """Retrieve the catalog.
 
     The version in force, as the document that was published. Refused `no_catalog` before the first is published.
     """
@@ -159,7 +159,7 @@ async def current_catalog(store: "Store") -> PublishedCatalog:
 
 
 async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
-    """Read a version of the catalog.
+    """Retrieve a version of the catalog.
 
     One published version, as the document that was published. It never changes. Refused `unknown_catalog_version`.
     """
@@ -173,7 +173,7 @@ async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
 async def catalog_versions(store: "Store") -> tuple[CatalogVersion, ...]:
     """List the catalog's versions.
 
-    Every published version with its date, the newest first.
+    Every published version with its date, newest first.
     """
     async with store.transaction() as tx:
         return tuple(CatalogVersion(*row) for row in await tx.catalogs.versions())

@@ -59,10 +59,10 @@ class VersionHolders(Struct, frozen=True):
 
 
 async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> AccountVersions:
-    """Hold an account to a version.
+    """Pin an account to a version.
 
-    An operator's word on which version of a plan or add-on counts, above whatever the catalog keeps: `version`, or the
-    newest without one. From `until` on `then` counts, a version or `newest`; without it the catalog decides again.
+    Keep the account on a `version` of a plan or add-on, or on the newest if you leave it out, whatever the catalog
+    keeps. From `until` on, `then` counts: a version or `newest`; without it the catalog decides again.
     Refused `unknown_account`, `unknown_plan`, `unknown_plan_version`, `already_expired`.
     """
     async with store.transaction() as tx:
@@ -77,23 +77,23 @@ async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> Ac
 
 
 async def delete_pin(store: "Store", *, account: str, key: str, at: datetime) -> AccountVersions:
-    """Hold an account no longer.
+    """Remove a pin.
 
-    The catalog decides again: what it keeps for those who bought early, else the newest version. Refused
+    The catalog decides again: the version it keeps for earlier customers, otherwise the newest. Refused
     `unknown_account`, `unknown_pin`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if key not in held.pins:
-            raise Refused("unknown_pin", f"`{account}` is held to no version of `{key}`")
+            raise Refused("unknown_pin", f"`{account}` has no pin for `{key}`")
         held = await record(tx, held, subject=pin_subject(key), body=Pin(key, withdrawn=True), at=at)
         return AccountVersions(account, versions_had(held, await tx.catalogs.in_force(), at))
 
 
 async def version_counts(store: "Store", *, at: datetime) -> VersionCounts:
-    """Count who is on which version.
+    """Count accounts by version.
 
-    How many accounts are on which version of each plan and add-on, and whether it is the newest, kept or pinned.
+    How many accounts are on each version of each plan and add-on, and whether it is the newest, kept or pinned.
 
     Looks at every account.
     """
@@ -103,9 +103,9 @@ async def version_counts(store: "Store", *, at: datetime) -> VersionCounts:
 async def version_holders(
     store: "Store", *, key: str, version: int | None, after: str, limit: int, at: datetime
 ) -> VersionHolders:
-    """List who is on which version.
+    """List accounts by version.
 
-    How many accounts are on which version of a plan or add-on, and a page of them by key. Refused `unknown_plan`,
+    How many accounts are on each version of a plan or add-on, and a page of them by key. Refused `unknown_plan`,
     `unknown_plan_version`. With `version` only those on this one. Looks at every account.
     """
     async with store.transaction() as tx:

@@ -64,7 +64,7 @@ async def carry_out(
             return _same(known, known.quote == quote_id)
         made = await tx.quotes.load(account, quote_id)
         if made is None:
-            raise Refused("unknown_quote", f"`{account}` has no quote `{quote_id}`; ask for one first")
+            raise Refused("unknown_quote", f"`{account}` has no quote `{quote_id}`; create one first")
         await _refuse_outdated(tx, held, made, at)
         change = asked_for(
             made, id=_id(), key=key, subject=subject_of(held, made.subscription) or "", at=at
@@ -100,7 +100,7 @@ async def act(
         its = _one_of(held, subscription)
         refuse_idle(its, act)
         if trial_ends_at is not None and trial_ends_at <= at:
-            raise Refused("date_in_the_past", f"{trial_ends_at.isoformat()} is over; name a time that is still to come")
+            raise Refused("date_in_the_past", f"{trial_ends_at.isoformat()} is in the past; choose a later time")
         id = _id()
         change = PlanChange(
             account=account,
@@ -122,9 +122,9 @@ async def act(
 
 
 async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> PlanChange:
-    """Take back a plan change.
+    """Cancel a plan change.
 
-    Take back a change that is scheduled or waits for a payment. One that was applied is reverted. Refused
+    Cancel a change that is scheduled or waits for a payment. To undo one that was applied, revert it. Refused
     `unknown_account`, `unknown_change`, `change_resolved`.
     """
     async with store.transaction() as tx:
@@ -137,7 +137,7 @@ async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> P
         if change.state not in UNDER_WAY:
             raise Refused(
                 "change_resolved",
-                f"`{id}` is {change.state}; what was applied is taken back by a change of its own: `POST …/revert`",
+                f"`{id}` is {change.state}; to undo an applied change, use `POST …/revert`",
             )
         await tx.plan_changes.step(account, id, "taken_back", f"it was {change.state}", at)
         if not change.is_manual:
@@ -151,7 +151,7 @@ async def revert(
 ) -> Quote:  # fmt: skip
     """Quote the way back.
 
-    What takes an applied change back, as a quote of its own; carrying that out links the two. Refused
+    A quote that undoes an applied change; accepting it links the two changes. Refused
     `unknown_account`, `unknown_change`, `not_revertible`, `cooling_off`, `no_subscription_to_change`, `same_as_now`,
     `change_refused`, `provider_refused_change`.
     """
@@ -160,14 +160,14 @@ async def revert(
         if change is None:
             raise _unknown(account, id)
         if change.reverted_by is not None:
-            raise Refused("not_revertible", f"`{id}` was taken back by `{change.reverted_by}`")
+            raise Refused("not_revertible", f"`{id}` was already reverted by `{change.reverted_by}`")
     return await quote_change(store, previewer, account=account, wanted=back(change), reverts=id, at=at)
 
 
 async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
-    """Read a plan change.
+    """Retrieve a plan change.
 
-    The change with its quote and what followed, and step by step what happened to it. Refused `unknown_change`.
+    The change with its quote, what followed, and its steps. Refused `unknown_change`.
     """
     async with store.transaction() as tx:
         change = await tx.plan_changes.find(account, id)
@@ -179,7 +179,7 @@ async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
 async def list_changes(store: "Store", *, account: str, limit: int) -> ChangeList:
     """List an account's plan changes.
 
-    Plan changes, the latest first, whoever made them. Refused `unknown_account`.
+    Plan changes, newest first, whoever made them. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)
@@ -215,7 +215,7 @@ async def _begin(
                 "change_scheduled", f"`{other.id}` is scheduled for `{other.subscription}`; cancel it with DELETE first"
             )
     if not change.is_manual and not has_provider:
-        raise Unavailable("provider_not_configured", "no provider is set here; set PAYGRADE_STRIPE_API_KEY")
+        raise Unavailable("provider_not_configured", "no provider is configured; set PAYGRADE_STRIPE_API_KEY")
     if not await tx.plan_changes.add(change):
         raise Refused("change_under_way", f"`{held.key}` is being changed right now; try again")
     await tx.plan_changes.step(held.key, change.id, "asked", detail, at)
@@ -225,26 +225,26 @@ async def _begin(
 async def _refuse_outdated(tx: "Transaction", held: Account, made: Quote, at: datetime) -> None:
     used = await tx.plan_changes.of_quote(held.key, made.id)
     if used is not None:
-        raise Refused("quote_used", f"`{made.id}` was carried out as `{used.id}`; ask for another quote")
+        raise Refused("quote_used", f"`{made.id}` was used for `{used.id}`; create another quote")
     if made.expires_at is not None and made.expires_at <= at:
-        raise Refused("quote_expired", f"`{made.id}` expired at {made.expires_at:%H:%M} UTC; ask for another quote")
+        raise Refused("quote_expired", f"`{made.id}` expired at {made.expires_at:%H:%M} UTC; create another quote")
     if made.account_version != held.version:
         raise Refused(
             "account_changed",
             f"`{held.key}` has changed since `{made.id}` was made (version {made.account_version}, now "
-            f"{held.version}); ask for another quote",
+            f"{held.version}); create another quote",
         )
     catalog = await tx.catalogs.in_force()
     if made.catalog_version != catalog.version:
-        raise Refused("catalog_changed", f"the catalog has changed since `{made.id}` was made; ask for another quote")
+        raise Refused("catalog_changed", f"the catalog has changed since `{made.id}` was made; create another quote")
     if made.when != "now" and made.effective_at <= held.time(at):
-        raise Refused("quote_expired", f"`{made.id}` was for {made.effective_at:%Y-%m-%d %H:%M} UTC, which is over")
+        raise Refused("quote_expired", f"`{made.id}` was for {made.effective_at:%Y-%m-%d %H:%M} UTC, which is past")
     counted, _ = await with_balances(tx, snapshot(held, catalog, at), at)
     active_at = await tx.ledger.active_at(held.key, list(held.seated))
     now = quote(held, catalog, counted, made.wanted, held.time(at), active_at=active_at)
     if not now.executable:
         over = ", ".join(f"`{v.feature}` ({v.used}, {v.limit} allowed)" for v in now.violations if v.policy == "refuse")
-        raise Refused("change_refused", f"the rule refuses it while something is over the new limits: {over}")
+        raise Refused("change_refused", f"the rule refuses the change while something is over the new limits: {over}")
 
 
 async def _stated(

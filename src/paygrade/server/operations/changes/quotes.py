@@ -44,8 +44,8 @@ async def quote_change(
 ) -> Quote:
     """Quote a plan change.
 
-    What the change would do to access, usage, members and money, and when. Nothing is changed; what was said is kept
-    under its id and can be carried out for an hour. Refused `unknown_account`, `no_subscription_to_change`,
+    Preview what the change does to access, usage, members and money, and when. Nothing changes; the quote can be
+    accepted for an hour. Refused `unknown_account`, `no_subscription_to_change`,
     `unknown_plan`, `unknown_add_on`, `unknown_price`, `ambiguous_price`, `quantity_not_sold`, `same_as_now`,
     `amount_too_large`, `change_refused`, `cooling_off`, `date_in_the_past`, `provider_refused_change`. `reverts`: the
     change it takes back.
@@ -84,8 +84,8 @@ def _refuse_cooling(earlier: Iterable[PlanChange], account: Account, made: Quote
     if until is not None and made.effective_at < until:
         raise Refused(
             "cooling_off",
-            f"`{latest.id}` went from `{made.plan_after}` at {latest.resolved_at:%Y-%m-%d %H:%M} UTC; the rule lets "
-            f"nobody go back before {until:%Y-%m-%d %H:%M} UTC",
+            f"`{latest.id}` changed from `{made.plan_after}` at {latest.resolved_at:%Y-%m-%d %H:%M} UTC; the rule "
+            f"allows no change back before {until:%Y-%m-%d %H:%M} UTC",
         )
 
 
@@ -99,14 +99,14 @@ def _warnings(others: Iterable[PlanChange], made: Quote) -> Iterator[Caveat]:
 
 
 async def get_quote(store: "Store", *, account: str, id: str) -> Quote:
-    """Read a quote.
+    """Retrieve a quote.
 
-    What was said a plan change would do, expired or not. Refused `unknown_quote`.
+    The quote as it was made, expired or not. Refused `unknown_quote`.
     """
     async with store.transaction() as tx:
         found = await tx.quotes.load(account, id)
     if found is None:
-        raise Refused("unknown_quote", f"`{account}` has no quote `{id}`; ask for one with `POST …/plan-changes/quote`")
+        raise Refused("unknown_quote", f"`{account}` has no quote `{id}`; create one with `POST …/plan-changes/quote`")
     return found
 
 

@@ -100,7 +100,7 @@ class Batch:
             plan = windows.plan(event, measures, time)
             properties = _encode(event.properties).decode() if event.properties else None
             if properties is not None and len(properties) > PROPERTIES_BYTES_MAX:
-                self._reject(index, Refusal("invalid_event", "the properties are larger than 16 KiB; send less"))
+                self._reject(index, Refusal("invalid_event", "the properties are larger than 16 KiB; send fewer"))
                 continue
             if not plan.plain or event.amends is not None or _takes_back(measures):
                 self._careful.add(event.account)
@@ -199,14 +199,14 @@ class Batch:
         if same:
             self._same.setdefault(key, []).append(index)
         else:
-            detail = f"`{key[1]}` was sent before and said something else; send what is new under an id of its own"
+            detail = f"`{key[1]}` was sent with other content before; use another id for another event"
             self._reject(index, Refusal("id_conflict", detail))
 
     def _out_of_time(self, time: datetime) -> Refusal:
         if time > self._at:
             return Refusal("in_the_future", f"`{_text(time)}` is more than 5 minutes ahead of `{_text(self._at)}`")
         advice = (
-            "an import with `--backfill` takes older usage" if self._earliest.year > 2000 else "nothing that old is"
+            "import older usage with `--backfill`" if self._earliest.year > 2000 else "no usage that old is accepted"
         )
         return Refusal("too_old", f"`{_text(time)}` is before `{_text(self._earliest)}`; {advice}")
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.catalog.model import Aggregate, Catalog
+from paygrade.catalog.model import Catalog
+from paygrade.catalog.offers import Aggregate
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, windows_of
 from paygrade.server.operations.events.batch import Taken
@@ -115,7 +116,7 @@ class InOrder:
             amended = (each.event.account, each.event.amends)
             chain = self._chains.get(amended)
             if chain is None or self._sent.get(amended, -1) > each.index:
-                return Refusal("unknown_id", f"there is no event `{each.event.amends}` of this account to amend")
+                return Refusal("unknown_id", f"this account has no event `{each.event.amends}` to amend")
             priced, taken_back = _taken_back(chain)
         savepoint = self._work.savepoint()
         recounted: dict[Key, Recount] = {}

@@ -52,7 +52,7 @@ async def ingest(
     `backfill`: older usage is taken too, in its own windows. Refused `too_many_events`.
     """
     if len(events) > EVENTS_MAX:
-        detail = f"these are {len(events)} events, and at most {EVENTS_MAX} go at once; send them in several requests"
+        detail = f"the batch has {len(events)} events, at most {EVENTS_MAX} are allowed; send several batches"
         raise Refused("too_many_events", detail)
     catalog = await snapshots.catalog(store)
     accounts = {event.account for event in events if isinstance(event, UsageEvent)}

@@ -68,8 +68,8 @@ class SyncStatus(Struct, frozen=True):
 async def receive_event(store: "Store", *, ref: EventRef, body: bytes, at: datetime) -> Received:
     """Receive a billing event of Stripe.
 
-    Keep the event and mark its subject for reading; 200 means both are durable. The event's content is never applied.
-    Types that concern no access are kept as well.
+    Store the event and mark its customer to be read; 200 means both are durable. The event's content is never applied.
+    Types that don't concern access are stored as well.
 
     The event is verified. Once this returns, neither can be lost.
     """
@@ -116,10 +116,10 @@ async def purge_inbox(store: "Store", *, at: datetime) -> int:
 
 
 async def sync_status(store: "Store", provider: str, *, now: datetime) -> SyncStatus:
-    """Read how billing sync stands.
+    """Retrieve the state of billing sync.
 
-    How many subjects wait to be read and for how long, which fail and why, how the latest sweep and the events poll
-    stand, how many fields differ, and what a person should look at.
+    How many customers wait to be read and for how long, which fail and why, the state of the latest sweep and of the
+    poll, how many fields differ, and what needs attention.
 
     Lists at most 100 of each.
     """

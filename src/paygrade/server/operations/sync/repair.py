@@ -100,9 +100,10 @@ class DriftNotice(Struct, frozen=True):
 async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datetime) -> StartedSweep:
     """Compare everything with the provider.
 
-    Start comparing every subscription at the provider, and customers it has not met yet, with what is stored, or find
-    that it is under way. What differs is recorded as drift and read again. `GET /v1/sync/status` tells how far it is.
-    A dry run writes nothing and leaves a report. Refused `sweep_running` when the one under way is of the other kind.
+    Start a sweep, or find the one that is running: it compares every subscription at the provider, and customers that
+    are not stored yet, with what is stored. What differs is recorded as drift and read again. `GET /v1/sync/status`
+    shows the progress. A dry run changes nothing and leaves a report. Refused `sweep_running` when the one under way is
+    of the other kind.
     """
     async with store.transaction() as tx:
         started = await tx.sweeps.start(provider, dry_run=dry_run, at=at)
@@ -112,20 +113,20 @@ async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datet
             await announce_drift(tx, DriftNotice("sweep_started"))
     if found.dry_run != dry_run:
         kind = "a dry run" if found.dry_run else "a sweep"
-        raise Refused("sweep_running", f"{kind} is under way since {found.started_at:%Y-%m-%d %H:%M}; "
+        raise Refused("sweep_running", f"{kind} has been running since {found.started_at:%Y-%m-%d %H:%M}; "
                       "try again when `GET /v1/sync/status` says it has finished")  # fmt: skip
     return StartedSweep(started, view(found))
 
 
 async def load_sweep(store: "Store", *, id: int) -> Sweep:
-    """Read a sweep.
+    """Retrieve a sweep.
 
-    How far a sweep is or what it met, with the report of a dry run. Refused `unknown_sweep`.
+    The progress or the result of a sweep, with the report of a dry run. Refused `unknown_sweep`.
     """
     async with store.transaction() as tx:
         found = await tx.sweeps.load(id)
     if found is None:
-        raise Refused("unknown_sweep", f"there is no sweep `{id}`; `GET /v1/sync/status` names the latest")
+        raise Refused("unknown_sweep", f"there is no sweep `{id}`; `GET /v1/sync/status` shows the latest")
     return view(found, report=True)
 
 
@@ -142,7 +143,7 @@ async def repair_status(tx: "Transaction", provider: str, at: datetime) -> Repai
 async def list_drift(store: "Store", *, open_only: bool, before: int | None, limit: int) -> DriftList:
     """List drift.
 
-    Fields in which the provider differed from what was stored though no billing event had told, the newest first.
+    Fields that differed at the provider although no billing event had reported it, newest first.
     """
     async with store.transaction() as tx:
         page = await tx.drifts.page(open_only=open_only, before=before, limit=limit + 1)

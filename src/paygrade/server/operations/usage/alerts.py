@@ -43,7 +43,7 @@ async def look_again(store: "Store", snapshots: "Snapshots", at: datetime) -> in
 async def list_alerts(store: "Store", *, account: str, limit: int = 100) -> AlertList:
     """List alerts.
 
-    Thresholds that usage has passed: those that stand, then those that were resolved, the newest first.
+    Thresholds that usage has passed: open ones first, then resolved ones, newest first.
     """
     async with store.transaction() as tx:
         return AlertList(account, tuple(await tx.alerts.of(account, limit=limit)))

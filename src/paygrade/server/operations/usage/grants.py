@@ -54,7 +54,7 @@ async def give(
 ) -> GrantView:
     """Grant units.
 
-    Grant units of a feature or credit beside what the plan allows. The same grant sent again changes nothing. Refused
+    Grant units of a feature or credit besides what the plan allows. The same grant sent again changes nothing. Refused
     `unknown_account`, `unknown_feature`, `not_countable`, `not_grantable`, `paid_in_credits`, `id_conflict`,
     `already_expired`.
     """
@@ -63,7 +63,7 @@ async def give(
     if its.in_seats:
         raise Refused(
             "not_grantable",
-            f"`{pool}` is held by members and not spent; give more of it with an override: "
+            f"`{pool}` is held by members and not spent; add more with an override: "
             f"`PUT /v1/accounts/{account}/overrides/{pool}` with `add`",
         )
     given = partial(_given, store, its, account=account, grant=grant, reason=reason, at=at)
@@ -104,14 +104,14 @@ async def grant_units(
 async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
     """Void a grant.
 
-    Take back what is left of a grant; what was used of it stays used. Refused `unknown_grant`. Doing it again changes
+    Take back what is left of a grant; used units stay used. Refused `unknown_grant`. Doing it again changes
     nothing.
     """
     async with store.transaction() as tx:
         work = await _lock_grants(tx, account, pool, at)
         grant = next((g for g in work.grants(account, pool) if g.id == id), None)
         if grant is None:
-            raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` that could be spent")
+            raise Refused("unknown_grant", f"`{account}` has no grant `{id}` of `{pool}` with units left")
         left = grant.left
         if left:
             grant = work.void(account, pool, grant, left)
@@ -153,9 +153,9 @@ async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime)
 async def state_usage(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, used: int, id: str, reason: str, at: datetime
 ) -> BalanceView:
-    """State usage.
+    """Set usage.
 
-    Say how much is used in the present window, for example how many seats are taken. The difference is entered in the
+    Set how much is used in the current window, for example how many seats are taken. The difference is entered in the
     ledger. Refused `unknown_account`, `unknown_feature`, `not_countable`, `taken_by_members`, `id_conflict`.
     """
     snapshot = await _known(snapshots, store, account, pool, at)
@@ -186,7 +186,7 @@ async def state_usage(
 
 
 async def read_balance(store: "Store", snapshots: "Snapshots", *, account: str, pool: str, at: datetime) -> BalanceView:
-    """Read a balance.
+    """Retrieve a balance.
 
     What is used, held and left of a feature or credit, grant by grant in the order they are spent. Refused
     `unknown_account`, `unknown_feature`, `not_countable`.
@@ -224,10 +224,10 @@ class LedgerPage(Struct, frozen=True):
 async def read_ledger(
     store: "Store", snapshots: "Snapshots", *, account: str, pool: str, before: str | None, limit: int, at: datetime
 ) -> LedgerPage:
-    """Read the ledger.
+    """List ledger entries.
 
-    What explains a balance: each entry with what it drew, the newest first, denials too; and in which stretches they
-    burned the balance down. Refused `unknown_account`, `unknown_feature`, `not_countable`, `invalid_query`.
+    The entries behind a balance with what each posted, newest first, denials included; and how they burned the balance
+    down. Refused `unknown_account`, `unknown_feature`, `not_countable`, `invalid_query`.
     """
     await _known(snapshots, store, account, pool, at)
     async with store.transaction() as tx:
@@ -261,7 +261,7 @@ def _place(before: str | None) -> tuple[datetime, str] | None:
     try:
         return parse_instant(text), id
     except ValueError as error:
-        raise Refused("invalid_query", f"`before` is the `next` of a page before: {error}") from None
+        raise Refused("invalid_query", f"`before` must be the `next` of an earlier page: {error}") from None
 
 
 def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
@@ -283,7 +283,7 @@ async def _known(snapshots: "Snapshots", store: "Store", account: str, pool: str
     if its is None:
         raise Refused("unknown_feature", f"the catalog has no feature or credit `{pool}`")
     if its.kind in ("boolean", "config"):
-        raise Refused("not_countable", f"`{pool}` is {its.kind}: there is nothing to count")
+        raise Refused("not_countable", f"`{pool}` is {its.kind} and is not counted")
     return found
 
 
@@ -294,7 +294,7 @@ def _refuse_ended(grant: Grant, at: datetime) -> None:
 
 def _refuse_other(known: int, mark: int, id: str) -> None:
     if known != mark:
-        raise Refused("id_conflict", f"the id `{id}` was used before for something else; take another one")
+        raise Refused("id_conflict", f"the id `{id}` was used for something else; use another one")
 
 
 GRANT_KINDS: tuple[GrantKind, ...] = ("purchase", "promotion", "trial", "adjustment")

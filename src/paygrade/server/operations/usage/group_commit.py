@@ -69,7 +69,7 @@ class GroupCommit:
     async def ask(self, asked: Asked) -> Answer:
         """The answer, once it is saved. Raises Refused or Unavailable."""
         if not self._running:
-            raise Unavailable("not_ready", "the server is starting or stopping; ask again")
+            raise Unavailable("not_ready", "the server is starting or stopping; try again")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._quick.waiting.append((asked, future))
         self._wake.set()
@@ -91,7 +91,7 @@ class GroupCommit:
                             await asyncio.sleep(0)
         finally:
             self._running = False
-            gone = Unavailable("not_ready", "the server is stopping; ask again under the same id")
+            gone = Unavailable("not_ready", "the server is stopping; retry with the same id")
             for lane in (self._quick, self._locked):
                 _tell(lane.waiting, gone)
                 lane.waiting.clear()
@@ -250,4 +250,4 @@ def _answer(future: "asyncio.Future[Answer]", answer: Answer | Refused | Unavail
 
 
 def _broken(error: BaseException) -> Unavailable:
-    return Unavailable("not_ready", f"this request was not saved ({type(error).__name__}); ask again under the same id")
+    return Unavailable("not_ready", f"this request was not saved ({type(error).__name__}); retry with the same id")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.catalog.model import MeteredFeature
+from paygrade.catalog.offers import MeteredFeature
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.record import load_account
@@ -63,10 +63,10 @@ async def read_usage(
     group_by: str | None = None,
     at: datetime,
 ) -> UsageView:
-    """Read usage.
+    """Retrieve usage.
 
-    What was used and held in each window, the newest first, with the limit it has today, and by whom or by what
-    property if asked. Refused `unknown_account`, `unknown_feature`, `not_countable` or `invalid_query`. Windows that
+    What was used and held in each window, newest first, with today's limit; grouped by member or property if
+    you ask for it. Refused `unknown_account`, `unknown_feature`, `not_countable` or `invalid_query`. Windows that
     end after `from_at` and begin before `until`.
     """
     async with store.transaction() as tx:
@@ -114,16 +114,16 @@ def _window(
 def _refuse_uncounted(catalog: "Catalog", feature: str | None, group_by: str | None) -> None:
     if feature is None:
         if group_by is not None:
-            raise _invalid("`group_by` needs `feature`: whose usage shall be grouped")
+            raise _invalid("`group_by` needs a `feature`")
         return
     offer = offers(catalog).get(feature)
     if offer is None:
         raise Refused("unknown_feature", f"the catalog has no feature or credit `{feature}`")
     if offer.__struct_config__.tag in ("boolean", "config"):
-        raise Refused("not_countable", f"`{feature}` is {offer.__struct_config__.tag}: there is nothing to count")
+        raise Refused("not_countable", f"`{feature}` is {offer.__struct_config__.tag} and is not counted")
     if group_by is not None and isinstance(offer, MeteredFeature) and offer.aggregate not in ("count", "sum"):
-        raise _invalid(f"`{feature}` takes the {offer.aggregate} of its events: parts of that do not add up to it")
+        raise _invalid(f"`{feature}` aggregates by {offer.aggregate}, which can't be grouped")
 
 
 def _invalid(detail: str) -> Refused:
-    return Refused("invalid_query", f"the query is not as expected: {detail}", (Mistake("", detail),))
+    return Refused("invalid_query", f"the query is invalid: {detail}", (Mistake("", detail),))

@@ -132,7 +132,7 @@ def _again(work: UnitOfWork, asked: Asked, known: Answered) -> Answer | Refused:
         id = id_of(asked)
         return Refused(
             "id_conflict",
-            f"the id `{id}` was used before for something else; an id counts once: take another one for another use",
+            f"the id `{id}` was used for something else; use another id for another use",
         )
     if isinstance(asked, Consume | Reserve | Lease):
         feature = asked.feature
@@ -275,11 +275,11 @@ def _open(work: UnitOfWork, asked: Commit | Release | Extend) -> Reservation:
     if found.state == "expired":
         raise Refused(
             "reservation_expired",
-            f"`{asked.reservation}` ran out at {found.expires_at:%Y-%m-%dT%H:%M:%SZ} and holds nothing any more; "
+            f"`{asked.reservation}` expired at {found.expires_at:%Y-%m-%dT%H:%M:%SZ} and holds nothing any more; "
             "report the usage as a usage event, and extend reservations before they expire",
         )
     if found.state != "open":
-        raise Refused("reservation_resolved", f"`{asked.reservation}` was {found.state} before; it holds nothing")
+        raise Refused("reservation_resolved", f"`{asked.reservation}` is already {found.state} and holds nothing")
     return found
 
 
@@ -328,6 +328,6 @@ _UNKNOWN = frozenset({"unknown_account", "unknown_feature"})
 def _refuse_uncountable(snapshot: Snapshot, feature: str, at: datetime) -> None:
     its = entitlements_at(snapshot, at)[feature]
     if its.kind in ("boolean", "config"):
-        raise Refused("not_countable", f"`{feature}` is {its.kind}: there is nothing to use up; `check` answers for it")
+        raise Refused("not_countable", f"`{feature}` is {its.kind} and is not counted; use `check`")
     if its.in_seats and snapshot.seats:
         raise taken_by_members(snapshot.account, feature)
