@@ -40,7 +40,14 @@ def export(_: HttpRequest) -> HttpResponse:
     return HttpResponse("a file")
 
 
-@gate.require("exports")
+def counted_rows(_: HttpRequest) -> int:
+    # As above: only outside of a loop.
+    with connection.cursor() as cursor:
+        cursor.execute("select 1")
+        return int(cursor.fetchone()[0])
+
+
+@gate.require("exports", counted_rows)
 async def export_in_loop(_: HttpRequest) -> HttpResponse:
     return HttpResponse("a file")
 
