@@ -216,18 +216,19 @@ def is_reversal(quote: Quote, latest: PlanChange) -> bool:
 
 
 def cooling_until(latest: PlanChange, subscription: Subscription) -> datetime | None:
-    """Until when the rule of the latest change keeps it from being taken back; None: it does not."""
-    if latest.settlement is None or latest.resolved_at is None:
+    """Until when the rule of the latest change keeps it from being taken back, in the account's time; None: it does
+    not."""
+    if latest.settlement is None:
         return None
-    rule = latest.settlement.matched.rule
+    rule, applied_at = latest.settlement.matched.rule, latest.settlement.at
     if rule.cooling_off is not None:
-        return latest.resolved_at + rule.cooling_off
+        return applied_at + rule.cooling_off
     if not rule.cools_for_period:
         return None
     running = [
         item.period_until
         for item in subscription.items
-        if item.period_until is not None and (item.period_from_at or latest.resolved_at) <= latest.resolved_at
+        if item.period_until is not None and (item.period_from_at or applied_at) <= applied_at
     ]
     return max(running, default=None)
 

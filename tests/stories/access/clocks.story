@@ -59,3 +59,34 @@ catalog money
   provider: the test clock of acme is advanced to 2027-04-16T00:00Z
   owner: acme changes to 3 extra_calls: applied upgrade, credit 0, charge 900
   acme calls: allowed plan, limit 2500
+
+
+story a plan cools off by the test clock
+catalog:
+  version: 1
+  features: { exports: { kind: boolean } }
+  plans:
+    free: { default: true }
+    pro: { prices: { monthly: { amount: 3000, currency: usd, interval: month, stripe: pro_monthly } } }
+    scale:
+      prices: { monthly: { amount: 9000, currency: usd, interval: month, stripe: scale_monthly } }
+      entitlements: { exports: true }
+  policies:
+    plan_change:
+      - { from: pro, to: scale, when: now, proration: charge_now, cooling_off: 10d }
+      - { when: now }
+
+2026-03-05T00:00Z
+  provider: acme signs up on a test clock, with a good card, when that shows 2027-04-01T00:00Z
+  provider: acme subscribes to pro_monthly
+  provider: the test clock of acme is advanced to 2027-04-16T00:00Z
+  owner: acme changes to scale: applied upgrade
+  owner: acme changes to pro: refused cooling_off
+  provider: the test clock of acme is advanced to 2027-04-25T00:00Z
+  owner: acme changes to pro: refused cooling_off
+# Everybody else's ten days are over.
+2026-04-05T00:00Z
+  owner: acme changes to pro: refused cooling_off
+  provider: the test clock of acme is advanced to 2027-04-26T00:00Z
+  owner: acme changes to pro: applied downgrade, from scale to pro
+  acme exports: denied not_in_plan

@@ -81,10 +81,10 @@ def _refuse_cooling(earlier: Iterable[PlanChange], account: Account, made: Quote
         return
     subscription = next(s for s in account.subscriptions if s.id == made.subscription)
     until = cooling_until(latest, subscription)
-    if until is not None and made.effective_at < until:
+    if until is not None and latest.settlement is not None and made.effective_at < until:
         raise Refused(
             "cooling_off",
-            f"`{latest.id}` changed from `{made.plan_after}` at {latest.resolved_at:%Y-%m-%d %H:%M} UTC; the rule "
+            f"`{latest.id}` changed from `{made.plan_after}` at {latest.settlement.at:%Y-%m-%d %H:%M} UTC; the rule "
             f"allows no change back before {until:%Y-%m-%d %H:%M} UTC",
         )
 
