@@ -52,6 +52,15 @@ class Both:
     def ask(self, account: str, pieces: list[bytes], *, quiet_s: float) -> list[Any]:
         return [told(each, account) for each in send(self.api, pieces, quiet_s=quiet_s, pause_s=0.003)]
 
+    def compare_use(self) -> None:
+        """After all of it, as much was used both ways; and the short way was taken at all."""
+        assert self.switch.taken > 50
+        for known in ("seen", "rare"):
+            short, routes = (
+                self.api.ok("GET", f"/v1/accounts/{known}_{way}/balances/api_calls")["used"] for way in "sr"
+            )
+            assert short == routes > 0
+
 
 @pytest.fixture(scope="module")
 def both(postgres_url: str) -> Iterator[Both]:
@@ -65,7 +74,9 @@ def both(postgres_url: str) -> Iterator[Both]:
         for account in ("seen_s", "seen_r", "rare_s", "rare_r"):
             api.ok("PUT", f"/v1/accounts/{account}", json={})
             api.check(account, "api_calls")
-        yield Both(api, made[0])
+        both = Both(api, made[0])
+        yield both
+        both.compare_use()
 
 
 def told(answer: Answer, account: str) -> Any:
@@ -176,11 +187,3 @@ def test_both_ways_answer_alike(both: Both, attempt: Any, known: str) -> None:
         both.switch.is_on = is_on
         answers.append(both.ask(account, written(attempt, account, number), quiet_s=0.2 if lies else 5.0))
     assert answers[0] == answers[1]
-
-
-def test_what_both_ways_used_is_the_same(both: Both) -> None:
-    """After all of the above; and that the short way was taken at all."""
-    assert both.switch.taken > 50
-    for known in ("seen", "rare"):
-        short, routes = (both.api.ok("GET", f"/v1/accounts/{known}_{way}/balances/api_calls")["used"] for way in "sr")
-        assert short == routes > 0
