@@ -353,7 +353,7 @@ class Connection:
 
     def _lose(self, state: State, detail: str) -> None:
         with self._changed:
-            if self._state[0] == "connected":
+            if self._state[0] == "connected" and state != "off":
                 log.warning("%s: %s", state, detail)
             if self._state[0] != state:
                 self._state = (state, time(), detail)
