@@ -142,7 +142,8 @@ def test_a_quantity_may_be_read_from_the_request_and_any_answer_has_the_fields(
 
 
 def test_a_quantity_that_is_none_is_a_fault_of_the_application(client: httpx2.Client, acme: str) -> None:
-    assert client.get("/seats/-7", headers=by(acme)).status_code == 500
+    # uvicorn ends the connection after it, which the next test should not be in the middle of.
+    assert client.get("/seats/-7", headers=by(acme, connection="close")).status_code == 500
 
 
 def test_what_has_one_id_counts_once(api: Api, client: httpx2.Client, acme: str) -> None:
