@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from paygrade.client.memory import Memory
@@ -22,6 +22,7 @@ class Server:
     def __init__(self) -> None:
         self.catalog = 1
         self.accounts = dict.fromkeys(ACCOUNTS, 1)
+        self.slots = dict.fromkeys(ACCOUNTS, SLOT)
         self.used = dict.fromkeys(ACCOUNTS, (0, 0))
         """How much, and its version."""
         self.news: list[News] = []
@@ -33,8 +34,14 @@ class Server:
     def count(self, account: str) -> None:
         used, version = self.used[account]
         self.used[account] = (used + 1, version + 1)
-        told = Notification(account, "calls", SLOT, used + 1, 0, version + 1)
+        told = Notification(account, "calls", self.slots[account], used + 1, 0, version + 1)
         self.news.append(News(balances=(told,)))
+
+    def turn(self, account: str) -> None:
+        """Another window begins, and is used."""
+        self.slots[account] = f"2026-11-{1 + int(self.slots[account][8:10]):02}T00:00:00Z"
+        self.used[account] = (1, 1)
+        self.news.append(News(balances=(Notification(account, "calls", self.slots[account], 1, 0, 1),)))
 
     def publish(self) -> None:
         self.catalog += 1
@@ -55,12 +62,12 @@ class Server:
             (Segment(AT, until, {"calls": its}),),
             {"calls": Balance(used, 0, AT)} if version else {},
         )
-        return Remembered(snapshot, {"calls": (SLOT, version)})
+        return Remembered(snapshot, {"calls": (self.slots[account], version)})
 
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(["change", "count", "want"]), st.sampled_from(ACCOUNTS)),
+        st.tuples(st.sampled_from(["change", "count", "turn", "want"]), st.sampled_from(ACCOUNTS)),
         st.tuples(
             st.sampled_from(["publish", "hear", "begin", "take", "take an old one", "fail", "lose"]), st.just("")
         ),
@@ -70,6 +77,10 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
+@example([("publish", ""), ("lose", ""), ("begin", ""), ("take an old one", "")])
+@example([("begin", ""), ("take", ""), ("begin", ""), ("change", "a"), ("hear", ""), ("take", "")])
+@example([("begin", ""), ("take", ""), ("turn", "a"), ("hear", "")])
+@example([("begin", ""), ("turn", "a"), ("hear", ""), ("take", "")])
 def test_in_the_end_it_knows_what_the_server_knows(steps: list[tuple[str, str]]) -> None:
     server, memory, heard = Server(), Memory(10), 0
     under_way: list[tuple[list[str], Views]] = []
@@ -81,6 +92,8 @@ def test_in_the_end_it_knows_what_the_server_knows(steps: list[tuple[str, str]])
                 server.change(account)
             case "count":
                 server.count(account)
+            case "turn" if server.slots[account] < "2026-11-28":
+                server.turn(account)
             case "publish":
                 server.publish()
             case "want":
