@@ -178,10 +178,10 @@ class Paygrade:
             decision = self._use_leased(account, feature, quantity)
             if decision is not None:
                 return decision
-        if (account, feature) in its.leases.blocks and id is None:
-            # What this process has leased and does not suffice goes back first: it may be what is missing.
-            with suppress(Unreachable):
-                its.step_leases(timeout_s=self._timeout_s, only=(account, feature))
+            if (account, feature) in its.leases.blocks:
+                # What this process has leased and does not suffice goes back first: it may be what is missing.
+                with suppress(Unreachable):
+                    its.step_leases(timeout_s=self._timeout_s, only=(account, feature))
         id = id or uuid4().hex
         body = {"account": account, "feature": feature, "quantity": quantity, "id": id,
                 "member": member, "properties": properties}  # fmt: skip
