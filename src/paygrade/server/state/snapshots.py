@@ -23,7 +23,7 @@ from paygrade.decisions.take import snapshot
 from paygrade.server.state.balances import with_balances_of_all
 from paygrade.server.state.broadcast import Broadcast
 from paygrade.server.state.windows import Windows
-from paygrade.usage.balances import Balance
+from paygrade.usage.balances import Balance, slot_of
 from paygrade.usage.entries import Key
 from paygrade.values.errors import Unavailable
 
@@ -76,17 +76,19 @@ class Snapshots:
         """A plain count as it was last told, with the snapshot it is in and its version. None: there may be more to
         it, like a top-up to be asked for when little is left."""
         found = self._snapshots.get(account)
-        if found is None or not found.snapshot.segments or not found.snapshot.as_of <= at:
+        if found is None or not found.snapshot.as_of <= at:
             return None
-        segment, balance = found.snapshot.segments[0], found.snapshot.balances.get(pool)
-        its = segment.entitlements.get(pool)
-        if its is None or not its.plain or at >= segment.until or balance is None or balance.detail is not None:
+        snapshot, balance = found.snapshot, found.snapshot.balances.get(pool)
+        place = snapshot.shape.pools.get(pool)
+        if balance is None or balance.detail is not None or place is None or found.versions[place] <= 0:
             return None
-        slot, version = found.versions.get(pool, ("", 0))
-        if not version or balance.from_at != its.from_at or pool in self._topped_up:
+        shape, from_at = snapshot.shape, found.window(pool)
+        if not shape.terms[pool].its.plain or at >= snapshot.dates[shape.until]:  # type: ignore[operator]  # a segment has an end
+            return None
+        if balance.from_at != from_at or pool in self._topped_up:
             return None
         self._snapshots.move_to_end(account)
-        return found.snapshot, (account, pool, slot), balance, version
+        return snapshot, (account, pool, slot_of(from_at)), balance, found.versions[place]
 
     def last_known(self, account: str) -> Snapshot | None:
         """What was known of the account before the database went away; only for answers that say so."""
