@@ -128,7 +128,7 @@ def remembered(sent: Views) -> Iterator[Remembered]:
         for pool, (used, reserved) in its.counts.items():
             balances[pool] = Balance(used, reserved, dates[shape.terms[pool].from_at])
         snapshot = Snapshot(
-            its.account, version, as_of, its.until or ends_at, shape, dates, its.names, balances,
+            its.account, version, as_of, its.until or ends_at, shape, dates, its.names, balances,  # type: ignore[arg-type]  # as_of and ends_at are dates
             its.roles or NOBODY, its.seats or NOBODY, its.known,
         )  # fmt: skip
         yield Remembered(snapshot, its.versions)
