@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paygrade.client.events import Event, EventReader
-from paygrade.server.http.routes import following
+from paygrade.server.http import streams
 from paygrade.server.state import broadcast
 from support.server_process import Api, Restartable
 
@@ -126,7 +126,7 @@ def test_a_new_catalog_is_told_with_its_number(api: Api) -> None:
 
 
 def test_the_time_is_told_again_and_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "BEAT_S", 0.05)
+    monkeypatch.setattr(streams, "BEAT_S", 0.05)
     with followed(api) as stream:
         first, second = (stream.next("beat")[0]["now"] for _ in range(2))
         assert second > first

@@ -40,6 +40,7 @@ from paygrade.server.http.routes import (
     reports,
     statements,
     sync,
+    tokens,
     top_ups,
     usage,
     webhooks,
@@ -48,6 +49,7 @@ from paygrade.server.http.routes.gateway import AnyAddress
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
 from paygrade.values.errors import Unavailable
@@ -141,6 +143,8 @@ KEYED = [
     gateway.authorize_posted,
     ofrep.evaluate_flag,
     ofrep.evaluate_flags,
+    tokens.issue_token,
+    tokens.rotate_signing_key,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -149,6 +153,7 @@ OPEN = [
     health.metrics,
     health.openapi,
     health.problem_kind,
+    tokens.jwks,
 ]
 
 
@@ -185,6 +190,7 @@ def create_app(
         clock=clock,
         commits=commits,
         metrics=metrics,
+        signing_keys=SigningKeys(),
         verify=verify,
         provider=provider,
         customer_id=customer_id,
@@ -212,7 +218,10 @@ def create_app(
                 await _cancelled(tasks.values())
 
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key), refuse_odd_texts]), *OPEN],
+        route_handlers=[
+            Router("/", route_handlers=KEYED, guards=[key_guard(admin_key, parts), refuse_odd_texts]),
+            *OPEN,
+        ],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[NameMethods, DecodePath],
@@ -221,7 +230,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(AnyAddress(CrossOrigin(app)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
+    return Edge(AnyAddress(CrossOrigin(app, KEYED)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

@@ -14,6 +14,7 @@ from paygrade.providers.port import EventRef, Previewer
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.values.errors import Unavailable
 
@@ -44,6 +45,7 @@ class Context(Struct, frozen=True):
     clock: Clock
     commits: GroupCommit
     metrics: Metrics
+    signing_keys: SigningKeys
     verify: Verify | None
     provider: str
     customer_id: Pattern[str]

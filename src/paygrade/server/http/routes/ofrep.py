@@ -15,13 +15,13 @@ from typing import Any, Literal
 from litestar import Response, post
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.json import decode, encode
 
 from paygrade.catalog.offers import BooleanFeature, ConfigFeature
 from paygrade.decisions.message import DecisionView
 from paygrade.entitlements.model import Offer, Reason
-from paygrade.server.http.auth import KEY_HEADER
+from paygrade.server.http.auth import KEY_HEADER, allowed_member, open_to
 from paygrade.server.http.bodies import decode_object, read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -124,7 +124,7 @@ def _answer_failure(request: HttpRequest, error: Exception) -> Response[bytes]:
 
 _FAILURES: dict[int | type[Exception], Any] = {HTTPException: _answer_failure, Exception: _answer_failure}
 """Any: as Litestar has it."""
-_CLIENT = {KEY_HEADER: "x-api-key"}
+_CLIENT = {KEY_HEADER: "x-api-key", **open_to("decisions:read")}
 _PROBLEMS = ("malformed_json", "invalid_body", "targeting_key_missing", "invalid_context")
 
 
@@ -147,7 +147,7 @@ async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InCon
     problem also has the protocol's `errorCode` and `errorDetails`. The key may come as `X-API-Key`, too. Refused
     `unknown_feature`.
     """
-    target = _target(await request.body())
+    target = await _asked_of(request)
     offers = await access.offered(context.store, context.snapshots)
     feature, number = _read_flag(key, offers)
     asked = {feature: target.units(feature)}
@@ -177,7 +177,7 @@ async def evaluate_flags(request: HttpRequest, context: InContext) -> Response[b
     Every flag of OpenFeature (OFREP), for clients that keep them: all features for one account. The answer's `ETag`
     changes when any of them does.
     """
-    target = _target(await request.body())
+    target = await _asked_of(request)
     offers = await access.offered(context.store, context.snapshots)
     decided = await _decide(context, target, {feature: target.units(feature) for feature in offers})
     flags = [flag for feature, decision in decided.items() for flag in _flags(offers[feature], decision)]
@@ -186,6 +186,12 @@ async def evaluate_flags(request: HttpRequest, context: InContext) -> Response[b
     if _is_known(headers["etag"], request.headers.getall("if-none-match", [])):
         return Response(b"", status_code=304, headers=headers)
     return Response(body, media_type="application/json", headers=headers)
+
+
+async def _asked_of(request: HttpRequest) -> Target:
+    """Whom it is about, as far as who asks may know of them."""
+    target = _target(await request.body())
+    return structs.replace(target, member=allowed_member(request, target.account, target.member))
 
 
 async def _decide(context: Context, target: Target, asked: Mapping[str, int]) -> dict[str, DecisionView]:
