@@ -36,6 +36,7 @@ from paygrade.server.http.routes import (
     members,
     migrations,
     ofrep,
+    ofrep_stream,
     plan_changes,
     reports,
     statements,
@@ -51,6 +52,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
+from paygrade.server.state.stream_tokens import StreamTokens
 from paygrade.server.workers.loop import look_regularly
 from paygrade.values.errors import Unavailable
 
@@ -143,6 +145,7 @@ KEYED = [
     gateway.authorize_posted,
     ofrep.evaluate_flag,
     ofrep.evaluate_flags,
+    ofrep_stream.follow_flags,
     tokens.issue_token,
     tokens.rotate_signing_key,
 ]
@@ -191,6 +194,7 @@ def create_app(
         commits=commits,
         metrics=metrics,
         signing_keys=SigningKeys(),
+        stream_tokens=StreamTokens(),
         verify=verify,
         provider=provider,
         customer_id=customer_id,

@@ -16,6 +16,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
+from paygrade.server.state.stream_tokens import StreamTokens
 from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Context(Struct, frozen=True):
     commits: GroupCommit
     metrics: Metrics
     signing_keys: SigningKeys
+    stream_tokens: StreamTokens
     verify: Verify | None
     provider: str
     customer_id: Pattern[str]

@@ -20,6 +20,7 @@ from paygrade.server.process.account_tokens import (
     make_private_key,
     sign,
 )
+from paygrade.server.state.stream_tokens import StreamToken, StreamTokens
 
 if TYPE_CHECKING:
     from paygrade.postgres.signing_keys import SavedSigningKey
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from paygrade.server.state.signing_keys import SigningKeys
     from paygrade.server.state.snapshots import Snapshots
 
-TTL_S = 15 * 60
+TTL_S, STREAM_TTL_S = 15 * 60, 60 * 60
 AHEAD = timedelta(hours=1)
 """How long a new key is published before it signs: by then every process and whoever keeps the key set knows it."""
 
@@ -70,23 +71,26 @@ async def issue(
     """
     if not (await snapshots.load(store, account, at)).known:
         raise unknown_account(account)
-    return await signed(
-        store, keys, account=account, member=asked.member, scopes=asked.scopes, ttl_s=asked.ttl_s, at=at
-    )
+    key = await _signing_key(store, keys, at)
+    return _signed(key, account=account, member=asked.member, scopes=asked.scopes, ttl_s=asked.ttl_s, at=at)
 
 
-async def signed(
-    store: "Store",
-    keys: "SigningKeys",
-    *,
-    account: str,
-    member: str | None,
-    scopes: tuple[Scope, ...],
-    ttl_s: int,
-    at: datetime,
+async def stream_token(
+    store: "Store", keys: "SigningKeys", given: StreamTokens, *, account: str, member: str | None, at: datetime
+) -> StreamToken:
+    """A token to stand in the address of a stream: the one given out before, for the first half of its time."""
+    key = await _signing_key(store, keys, at)
+    found = given.find(account, member, kid=key.kid, at=at)
+    if found is None:
+        made = _signed(key, account=account, member=member, scopes=("stream:read",), ttl_s=STREAM_TTL_S, at=at)
+        found = StreamToken(made.token, key.kid, made.expires_at, at + timedelta(seconds=STREAM_TTL_S // 2))
+        given.keep(account, member, found)
+    return found
+
+
+def _signed(
+    key: SigningKey, *, account: str, member: str | None, scopes: tuple[Scope, ...], ttl_s: int, at: datetime
 ) -> IssuedToken:
-    """A token for whoever may have it."""
-    key = await keys.signing(store, at) or await _first_key(store, keys, at)
     issued_at = at.replace(microsecond=0)
     said = AccountToken(
         account=account,
@@ -117,11 +121,14 @@ async def rotate(store: "Store", keys: "SigningKeys", *, revoke: bool, at: datet
     return PublishedKeys(tuple([PublishedKey(key.kid, key.signs_from, key.verifies_until) for key in published]))
 
 
-async def _first_key(store: "Store", keys: "SigningKeys", at: datetime) -> SigningKey:
-    async with store.transaction() as tx:
-        known = await tx.signing_keys.load() or await _with_next(tx, (), signs_from=at)
-    keys.take(known)
+async def _signing_key(store: "Store", keys: "SigningKeys", at: datetime) -> SigningKey:
+    """The key that signs now; the first one is made here."""
     found = await keys.signing(store, at)
+    if found is None:
+        async with store.transaction() as tx:
+            known = await tx.signing_keys.load() or await _with_next(tx, (), signs_from=at)
+        keys.take(known)
+        found = await keys.signing(store, at)
     assert found is not None
     return found
 

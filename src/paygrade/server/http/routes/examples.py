@@ -302,3 +302,15 @@ KEY_SET = {
         }
     ]
 }
+
+EVALUATIONS = {
+    "flags": [EVALUATION],
+    "metadata": {"account": "acme"},
+    "eventStreams": [
+        {
+            "type": "sse",
+            "endpoint": {"requestUri": "/ofrep/v1/stream?token=eyJhbGciOiJFUzI1NiIs…"},
+            "inactivityDelaySec": 120,
+        }
+    ],
+}
