@@ -61,7 +61,9 @@ def judge(kind: str, api: Api, account: str) -> Iterator[Judge]:
     assert NODE is not None
     # What browsers have, Node has behind a switch (from 20.18 and 22.3 on).
     switches = ["--experimental-eventsource"] if kind == "page" else []
-    shown = KEY if kind == "server" else api.ok("POST", f"/v1/accounts/{account}/tokens", json={"ttl_s": 86_400})["token"]
+    shown = (
+        KEY if kind == "server" else api.ok("POST", f"/v1/accounts/{account}/tokens", json={"ttl_s": 86_400})["token"]
+    )
     command = [NODE, *switches, str(FOLDER / "flags.mjs"), kind, api.url, shown, account]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=FOLDER, stdin=pipe, stdout=pipe, text=True) as running:

@@ -50,9 +50,7 @@ from paygrade.server.http.routes.gateway import AnyAddress
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
-from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
-from paygrade.server.state.stream_tokens import StreamTokens
 from paygrade.server.workers.loop import look_regularly
 from paygrade.values.errors import Unavailable
 
@@ -193,8 +191,6 @@ def create_app(
         clock=clock,
         commits=commits,
         metrics=metrics,
-        signing_keys=SigningKeys(),
-        stream_tokens=StreamTokens(),
         verify=verify,
         provider=provider,
         customer_id=customer_id,
@@ -221,11 +217,9 @@ def create_app(
             finally:
                 await _cancelled(tasks.values())
 
+    guards = [key_guard(admin_key, parts), refuse_odd_texts]
     app = Litestar(
-        route_handlers=[
-            Router("/", route_handlers=KEYED, guards=[key_guard(admin_key, parts), refuse_odd_texts]),
-            *OPEN,
-        ],
+        route_handlers=[Router("/", route_handlers=KEYED, guards=guards), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[NameMethods, DecodePath],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
-from msgspec import Struct
+from msgspec import Struct, field
 
 from paygrade.providers.port import EventRef, Previewer
 from paygrade.server.operations.usage.group_commit import GroupCommit
@@ -46,8 +46,6 @@ class Context(Struct, frozen=True):
     clock: Clock
     commits: GroupCommit
     metrics: Metrics
-    signing_keys: SigningKeys
-    stream_tokens: StreamTokens
     verify: Verify | None
     provider: str
     customer_id: Pattern[str]
@@ -55,6 +53,8 @@ class Context(Struct, frozen=True):
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
+    signing_keys: SigningKeys = field(default_factory=SigningKeys)
+    stream_tokens: StreamTokens = field(default_factory=StreamTokens)
 
     def require_provider(self) -> None:
         """Unavailable `provider_not_configured`."""
