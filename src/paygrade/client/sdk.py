@@ -22,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.catalog.offers import OnError
-from paygrade.client.connection import EXIT_S, SEND_S, Connection, Status
+from paygrade.client.connection import EXIT_S, SEND_S, Connection, State, Status
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
 from paygrade.client.leases import Counts, Key
@@ -324,6 +324,11 @@ class Paygrade:
         """Call `listener` with an account when what it may do has changed, from a thread of ours; gives back what ends
         that."""
         return self._connection.listen(listener)
+
+    def on_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
+        """Call `listener` with `connected` or `interrupted` when that begins, from a thread of ours; gives back what
+        ends that. Connects."""
+        return self._connection.listen_to_state(listener)
 
     def close(self, timeout_s: float = EXIT_S) -> None:
         """Send what is buffered and end the threads, within `timeout_s`. What is known stays, and is stale."""
