@@ -8,6 +8,7 @@ parent is used in its fork; whatever waits has a bound, also at exit.
 """
 
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from paygrade.client.events import Event, EventReader
 from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Counts, Key, Leased, LeaseResult, Leases
 from paygrade.client.memory import Memory
 from paygrade.client.outbox import BATCH_MAX, GATHER_S, Outbox
-from paygrade.client.process_hooks import at_exit, in_forks
+from paygrade.client.process_hooks import at_exit, in_forks, lacks_threads
 from paygrade.client.transport import Stream, Transport, Unreachable
 from paygrade.decisions.following import Beat, Hello, News, Views
 from paygrade.usage.events import UsageEvent
@@ -83,6 +84,7 @@ class Connection:
 
     def _begin(self) -> None:
         """What no process shares with another."""
+        self._pid = os.getpid()
         self.clock = ServerClock()
         self.low, self.high = inf, -inf
         self.outbox = Outbox(self._events_max)
@@ -102,6 +104,8 @@ class Connection:
 
     def _forget_parent(self) -> None:
         """This is a fork, maybe about to become another program: nothing is closed, joined or waited for."""
+        if self._pid == os.getpid():
+            return  # told twice, and at work already
         clock = self.clock
         self._begin()
         # What time it is holds here as well, and how old what is known has become.
@@ -126,7 +130,7 @@ class Connection:
             ]
             for thread in self._threads:
                 thread.start()
-        if not started.wait(STARTED_S):
+        if lacks_threads() or not started.wait(STARTED_S):
             log.error("threads do not run in this process (uWSGI needs --enable-threads): nothing is kept current")
 
     def ask(self, account: str) -> "Future[None]":
