@@ -54,7 +54,7 @@ class Shop(httpx2.Client):
     """A visitor of a shop that is served by two workers."""
 
     def __init__(self, url: str, running: "subprocess.Popen[bytes]", log: Path) -> None:
-        # No connection is kept: the next visitor comes to whichever worker is free, and uWSGI closes them without a word.
+        # No connection is kept: the next visitor comes to whichever worker is free, and uWSGI closes without a word.
         super().__init__(base_url=url, trust_env=False, timeout=20, limits=httpx2.Limits(max_keepalive_connections=0))
         self._running, self._log = running, log
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from support.server_process import Api
 
-JUDGES_BIN = str(Path(__file__).parents[1] / "judges" / "python" / ".venv" / "bin")
-"""Programs that are too large, or take too long to build, for everybody's environment; `make judges` installs them."""
+JUDGES = Path(__file__).parents[1] / "judges" / "python"
+"""Where `make judges` installs what is too large, or takes too long to build, for everybody's environment."""
+JUDGES_BIN = str(JUDGES / ".venv" / "bin")
 
 
 def streams(api: Api) -> int:
