@@ -58,7 +58,8 @@ judges: setup ## Test beside what is too large for all: Node's OpenFeature provi
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python $(PYTHONS)/.venv
 	$(UV) pip install --quiet --python $(PYTHONS)/.venv/bin/python --require-hashes -r $(PYTHONS)/requirements.txt
 	@for version in 3.12 3.13; do \
-	  if $(UV) venv --quiet --allow-existing --python $$version $(PYTHONS)/.venv-$$version; \
+	  found=$$(ls $(HOME)/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
+	  if $(UV) venv --quiet --allow-existing --python $${found:-$$version} $(PYTHONS)/.venv-$$version; \
 	  then $(UV) pip install --quiet --python $(PYTHONS)/.venv-$$version/bin/python msgspec urllib3; \
 	  else echo "Python $$version cannot be had: it is left out"; fi; done
 	$(BIN)/python -m pytest tests/judges tests/client/test_processes_of_servers.py tests/client/test_processes_around.py \

@@ -80,7 +80,6 @@ class Connection:
         self.closed = False
         self._begin()
         in_forks(weakref.WeakMethod(self._forget_parent))
-        at_exit(weakref.WeakMethod(self.close))
 
     def _begin(self) -> None:
         """What no process shares with another."""
@@ -123,6 +122,7 @@ class Connection:
         with self._lock:
             if self._threads or self.closed:
                 return
+            at_exit(weakref.WeakMethod(self.close))
             started = threading.Event()
             self._threads = [
                 threading.Thread(target=self._follow_on, args=(started,), name="paygrade-stream", daemon=True),

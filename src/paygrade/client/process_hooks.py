@@ -27,7 +27,12 @@ def in_forks(hook: Hook) -> None:
 
 
 def at_exit(hook: Hook) -> None:
+    """Have it called at the end of this process, once or twice. Children of `multiprocessing` clear what was registered
+    before them, and end without `atexit` before Python 3.13."""
     atexit.register(_call, hook)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and sys.modules["multiprocessing.process"].parent_process() is not None:
+        util.Finalize(None, _call, (hook,), exitpriority=0)
 
 
 def lacks_threads() -> bool:
