@@ -135,7 +135,7 @@ def test_whatever_is_asked_both_providers_answer_alike(
     api: Api, client: OpenFeatureClient, remote: OpenFeatureClient, pro: str
 ) -> None:
     keys = ("exports", "retention", "support", "projects.limit", "projects.owner", "exports.limit", "teleport")
-    asked = [(key, kind, {}) for key in keys for kind in DEFAULTS]
+    asked: list[tuple[str, str, dict[str, Any]]] = [(key, kind, {}) for key in keys for kind in DEFAULTS]
     for key, kind, context in [*asked, *(("projects", "boolean", odd) for odd in ODD)]:
         here, there = (
             getattr(each, f"get_{kind}_details")(key, DEFAULTS[kind], about(pro, **context))
