@@ -1,0 +1,164 @@
+"""LiteLLM, the real one in a Python of its own, with models that are made up: tokens are held, committed, given back.
+`make judges` installs it."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.server_process import KEY, Api
+from support.worlds import JUDGES
+
+PYTHON = JUDGES / ".venv" / "bin" / "python"
+SOURCE = Path(__file__).parents[2] / "src"
+BEFORE = """
+import asyncio, json, sys
+import litellm
+from paygrade import Paygrade
+from paygrade.client.integrations.litellm import PaygradeLogger, TokensDenied
+
+litellm.suppress_debug_info = True
+account = sys.argv[1]
+sdk = Paygrade(timeout_s=10)
+named = lambda request: (request.get("metadata") or {}).get("account")
+logger = PaygradeLogger(sdk, account=named)
+litellm.callbacks = [logger]
+broken = litellm.InternalServerError("broken", "openai", "gpt-4o")
+asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "How are you?"}], "metadata": {"account": account}}
+
+def counts():
+    # By the server: with a use of nothing, which is exact.
+    found = sdk.consume(account, "tokens", 0)
+    return found.used, found.reserved
+
+async def settled(*expected):
+    # LiteLLM calls its loggers in the background.
+    for _ in range(1000):
+        if await asyncio.to_thread(counts) == expected: return
+        await asyncio.sleep(0.01)
+    raise AssertionError((counts(), expected))
+"""
+
+pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="LiteLLM is not there; `make judges` installs it")
+
+
+@pytest.fixture
+def tokens(api: Api, acme: str) -> str:
+    """An account with tokens of its own."""
+    api.ok("PUT", f"/v1/accounts/{acme}/overrides/tokens", json={"limit": 10_000, "reason": "a promise"})
+    return acme
+
+
+def run(api: Api, account: str, program: str) -> Any:
+    environ = {
+        **os.environ,
+        "PAYGRADE_URL": api.url,
+        "PAYGRADE_API_KEY": KEY,
+        "PYTHONPATH": str(SOURCE),
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "NO_PROXY": "*",
+    }
+    ended = subprocess.run(
+        [PYTHON, "-c", BEFORE + program, account], env=environ, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def test_a_program_holds_commits_and_gives_back_tokens(api: Api, tokens: str) -> None:
+    spent, streamed = run(api, tokens, """
+async def main():
+    answer = await litellm.acompletion(**asked, mock_response="Very well, thank you.")
+    spent = answer.usage.total_tokens
+    await settled(spent, 0)
+
+    stream = await litellm.acompletion(**asked, mock_response="Very well, thank you.", stream=True,
+                                       stream_options={"include_usage": True})
+    held = (await asyncio.to_thread(counts))[1]
+    streamed = [part.usage.total_tokens async for part in stream if getattr(part, "usage", None)][-1]
+    assert held > streamed, held
+    await settled(spent + streamed, 0)
+
+    try:
+        await litellm.acompletion(**asked, mock_response=broken)
+        raise AssertionError("it did not fail")
+    except litellm.InternalServerError: pass
+    await settled(spent + streamed, 0)
+
+    try:
+        await litellm.acompletion(**asked, mock_response="never said", max_tokens=20_000)
+        raise AssertionError("it was not denied")
+    except TokensDenied as denied:
+        assert denied.status_code == 402, denied.problem
+        assert denied.problem["reason"] == "limit_reached"
+    for metadata in ({}, None):
+        try:
+            await litellm.acompletion(**{**asked, "metadata": metadata}, mock_response="never said")
+            raise AssertionError("it was not denied")
+        except TokensDenied as denied:
+            assert denied.status_code == 403
+    await settled(spent + streamed, 0)
+    assert not logger._held
+    print(json.dumps([spent, streamed]))
+asyncio.run(main())
+""")  # fmt: skip
+    assert min(spent, streamed) > 10
+    assert api.check(tokens, "tokens")["used"] == spent + streamed
+
+
+def test_a_call_that_takes_more_than_was_held_is_counted_in_full(api: Api, tokens: str) -> None:
+    spent = run(api, tokens, """
+litellm.callbacks = [PaygradeLogger(sdk, account=named, estimate=lambda request: 3)]
+async def main():
+    answer = await litellm.acompletion(**asked, mock_response="Very well, thank you.")
+    await asyncio.sleep(0)
+    for _ in range(1000):
+        sdk.flush()
+        if counts() == (answer.usage.total_tokens, 0): break
+        await asyncio.sleep(0.01)
+    print(answer.usage.total_tokens)
+asyncio.run(main())
+""")  # fmt: skip
+    assert api.check(tokens, "tokens")["used"] == spent > 3
+
+
+def test_the_proxy_holds_once_however_many_deployments_are_tried(api: Api, tokens: str) -> None:
+    spent = run(api, tokens, """
+from litellm.proxy._types import UserAPIKeyAuth
+async def main():
+    key = UserAPIKeyAuth(api_key="sk-1")
+    sent = {**asked, "litellm_call_id": "chosen by a client"}
+    request, again = [await logger.async_pre_call_hook(key, None, dict(sent), "acompletion") for _ in range(2)]
+    assert request["litellm_call_id"] != again["litellm_call_id"]
+    held = counts()[1] // 2
+    for _ in range(2):
+        try:
+            await litellm.acompletion(**request, mock_response=broken)
+        except litellm.InternalServerError: pass
+    await settled(0, 2 * held)
+    answer = await litellm.acompletion(**request, mock_response="Very well, thank you.")
+    await settled(answer.usage.total_tokens, held)
+    await logger.async_post_call_failure_hook(again, RuntimeError("broken"), key)
+    await settled(answer.usage.total_tokens, 0)
+    try:
+        await logger.async_pre_call_hook(key, None, {**asked, "max_tokens": 20_000}, "acompletion")
+        raise AssertionError("it was not denied")
+    except TokensDenied as denied:
+        assert (denied.status_code, denied.message) == (402, denied.problem["message"])
+    print(answer.usage.total_tokens)
+asyncio.run(main())
+""")  # fmt: skip
+    assert api.check(tokens, "tokens")["used"] == spent
+
+
+def test_calls_that_nobody_can_hold_back_are_reported(api: Api, tokens: str) -> None:
+    spent = run(api, tokens, """
+answer = litellm.completion(**asked, mock_response="Very well, thank you.")
+import time
+while not sdk.status().buffered: time.sleep(0.01)  # LiteLLM calls its loggers in a thread
+print(answer.usage.total_tokens)
+""")  # fmt: skip
+    assert api.check(tokens, "tokens")["used"] == spent
