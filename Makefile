@@ -56,7 +56,8 @@ judges: setup ## Test beside what is too large for all: Node's OpenFeature provi
 	@if command -v npm >/dev/null; then npm ci --prefix $(JUDGES) --no-audit --no-fund --silent; \
 	  else echo "Node (with npm) is not installed: the providers for JavaScript are left out"; fi
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python $(PYTHONS)/.venv
-	$(UV) pip install --quiet --python $(PYTHONS)/.venv/bin/python --require-hashes -r $(PYTHONS)/requirements.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(PYTHONS)/.venv/bin/python \
+	  --require-hashes -r $(PYTHONS)/requirements.txt
 	@for version in 3.12 3.13; do \
 	  found=$$(ls $(HOME)/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
 	  if $(UV) venv --quiet --allow-existing --python $${found:-$$version} $(PYTHONS)/.venv-$$version; \

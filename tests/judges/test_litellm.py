@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,19 @@ from support.worlds import JUDGES
 
 PYTHON = JUDGES / ".venv" / "bin" / "python"
 SOURCE = Path(__file__).parents[2] / "src"
-BEFORE = """
-import asyncio, json, sys
+PLAYER = """
+import asyncio, json, sys, time, traceback
 import litellm
 from paygrade import Paygrade
-from paygrade.client.integrations.litellm import PaygradeLogger, TokensDenied
+from paygrade.client.integrations.litellm import PaygradeLogger, TokensDenied, estimated_tokens
 
 litellm.suppress_debug_info = True
-account = sys.argv[1]
 sdk = Paygrade(timeout_s=10)
 named = lambda request: (request.get("metadata") or {}).get("account")
-logger = PaygradeLogger(sdk, account=named)
+fixed = None
+logger = PaygradeLogger(sdk, account=named, estimate=lambda request: fixed or estimated_tokens(request))
 litellm.callbacks = [logger]
 broken = litellm.InternalServerError("broken", "openai", "gpt-4o")
-asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "How are you?"}], "metadata": {"account": account}}
 
 def counts():
     # By the server: with a use of nothing, which is exact.
@@ -37,9 +37,20 @@ def counts():
 async def settled(*expected):
     # LiteLLM calls its loggers in the background.
     for _ in range(1000):
+        sdk.flush()
         if await asyncio.to_thread(counts) == expected: return
         await asyncio.sleep(0.01)
     raise AssertionError((counts(), expected))
+
+for line in sys.stdin:
+    fixed, (account, program) = None, json.loads(line)
+    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "How are you?"}],
+             "metadata": {"account": account}}
+    try:
+        exec(program)
+    except BaseException:
+        told = traceback.format_exc()
+    print(json.dumps(told), flush=True)
 """
 
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="LiteLLM is not there; `make judges` installs it")
@@ -52,24 +63,37 @@ def tokens(api: Api, acme: str) -> str:
     return acme
 
 
-def run(api: Api, account: str, program: str) -> Any:
-    environ = {
-        **os.environ,
-        "PAYGRADE_URL": api.url,
-        "PAYGRADE_API_KEY": KEY,
-        "PYTHONPATH": str(SOURCE),
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "NO_PROXY": "*",
-    }
-    ended = subprocess.run(
-        [PYTHON, "-c", BEFORE + program, account], env=environ, capture_output=True, text=True, timeout=120
-    )
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout.splitlines()[-1])
+class Player:
+    """LiteLLM takes long to import: one process plays all scenes, each with an account of its own."""
+
+    def __init__(self, running: "subprocess.Popen[str]") -> None:
+        self._running = running
+
+    def play(self, account: str, scene: str) -> Any:
+        """What the scene left in `told`."""
+        assert self._running.stdin is not None
+        assert self._running.stdout is not None
+        self._running.stdin.write(json.dumps([account, scene]) + "\n")
+        self._running.stdin.flush()
+        told = json.loads(self._running.stdout.readline())
+        assert not isinstance(told, str), told
+        return told
 
 
-def test_a_program_holds_commits_and_gives_back_tokens(api: Api, tokens: str) -> None:
-    spent, streamed = run(api, tokens, """
+@pytest.fixture(scope="module")
+def player(api: Api) -> Iterator[Player]:
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environ |= {"PAYGRADE_URL": api.url, "PAYGRADE_API_KEY": KEY, "PYTHONPATH": str(SOURCE)}
+    environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
+    with subprocess.Popen(
+        [PYTHON, "-c", PLAYER], env=environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        yield Player(running)
+        running.kill()
+
+
+def test_a_program_holds_commits_and_gives_back_tokens(api: Api, tokens: str, player: Player) -> None:
+    spent, streamed = player.play(tokens, """
 async def main():
     answer = await litellm.acompletion(**asked, mock_response="Very well, thank you.")
     spent = answer.usage.total_tokens
@@ -102,31 +126,27 @@ async def main():
             assert denied.status_code == 403
     await settled(spent + streamed, 0)
     assert not logger._held
-    print(json.dumps([spent, streamed]))
-asyncio.run(main())
+    return spent, streamed
+told = asyncio.run(main())
 """)  # fmt: skip
     assert min(spent, streamed) > 10
     assert api.check(tokens, "tokens")["used"] == spent + streamed
 
 
-def test_a_call_that_takes_more_than_was_held_is_counted_in_full(api: Api, tokens: str) -> None:
-    spent = run(api, tokens, """
-litellm.callbacks = [PaygradeLogger(sdk, account=named, estimate=lambda request: 3)]
+def test_a_call_that_takes_more_than_was_held_is_counted_in_full(api: Api, tokens: str, player: Player) -> None:
+    spent = player.play(tokens, """
+fixed = 3
 async def main():
     answer = await litellm.acompletion(**asked, mock_response="Very well, thank you.")
-    await asyncio.sleep(0)
-    for _ in range(1000):
-        sdk.flush()
-        if counts() == (answer.usage.total_tokens, 0): break
-        await asyncio.sleep(0.01)
-    print(answer.usage.total_tokens)
-asyncio.run(main())
+    await settled(answer.usage.total_tokens, 0)
+    return answer.usage.total_tokens
+told = asyncio.run(main())
 """)  # fmt: skip
     assert api.check(tokens, "tokens")["used"] == spent > 3
 
 
-def test_the_proxy_holds_once_however_many_deployments_are_tried(api: Api, tokens: str) -> None:
-    spent = run(api, tokens, """
+def test_the_proxy_holds_once_however_many_deployments_are_tried(api: Api, tokens: str, player: Player) -> None:
+    spent = player.play(tokens, """
 from litellm.proxy._types import UserAPIKeyAuth
 async def main():
     key = UserAPIKeyAuth(api_key="sk-1")
@@ -148,17 +168,17 @@ async def main():
         raise AssertionError("it was not denied")
     except TokensDenied as denied:
         assert (denied.status_code, denied.message) == (402, denied.problem["message"])
-    print(answer.usage.total_tokens)
-asyncio.run(main())
+    return answer.usage.total_tokens
+told = asyncio.run(main())
 """)  # fmt: skip
     assert api.check(tokens, "tokens")["used"] == spent
 
 
-def test_calls_that_nobody_can_hold_back_are_reported(api: Api, tokens: str) -> None:
-    spent = run(api, tokens, """
+def test_calls_that_nobody_can_hold_back_are_reported(api: Api, tokens: str, player: Player) -> None:
+    spent = player.play(tokens, """
 answer = litellm.completion(**asked, mock_response="Very well, thank you.")
-import time
 while not sdk.status().buffered: time.sleep(0.01)  # LiteLLM calls its loggers in a thread
-print(answer.usage.total_tokens)
+assert sdk.flush()
+told = answer.usage.total_tokens
 """)  # fmt: skip
     assert api.check(tokens, "tokens")["used"] == spent
