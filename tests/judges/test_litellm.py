@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,3 +183,9 @@ assert sdk.flush()
 told = answer.usage.total_tokens
 """)  # fmt: skip
     assert api.check(tokens, "tokens")["used"] == spent
+
+
+def test_the_snippet_of_the_page_takes_its_place(tokens: str, player: Player) -> None:
+    page = (SOURCE.parent / "docs" / "frameworks.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"^## LiteLLM\n\n```py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert player.play(tokens, f"{snippet}\ntold = [litellm.callbacks == [token_gate]]") == [True]
