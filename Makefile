@@ -15,7 +15,6 @@ help: ## List what can be made
 setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to date)
 
 JUDGES := tests/judges/openfeature
-PYTHONS := tests/judges/python
 
 # Whoever told Python to write no bytecode would have every process of the tests compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
@@ -55,13 +54,13 @@ fuzz: setup ## Send every route what its description allows, and what not; EXAMP
 judges: setup ## Test beside what is too large for all: Node's OpenFeature providers, LiteLLM, uWSGI, other Pythons
 	@if command -v npm >/dev/null; then npm ci --prefix $(JUDGES) --no-audit --no-fund --silent; \
 	  else echo "Node (with npm) is not installed: the providers for JavaScript are left out"; fi
-	$(UV) venv --quiet --allow-existing --python $(BIN)/python $(PYTHONS)/.venv
-	$(UV) pip install --quiet --compile-bytecode --python $(PYTHONS)/.venv/bin/python \
-	  --require-hashes -r $(PYTHONS)/requirements.txt
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-judges
+	$(UV) pip install --quiet --compile-bytecode --python .venv-judges/bin/python \
+	  --require-hashes -r tests/judges/requirements.txt
 	@for version in 3.12 3.13; do \
 	  found=$$(ls $(HOME)/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
-	  if $(UV) venv --quiet --allow-existing --python $${found:-$$version} $(PYTHONS)/.venv-$$version; \
-	  then $(UV) pip install --quiet --python $(PYTHONS)/.venv-$$version/bin/python msgspec urllib3; \
+	  if $(UV) venv --quiet --allow-existing --python $${found:-$$version} .venv-$$version; \
+	  then $(UV) pip install --quiet --python .venv-$$version/bin/python msgspec urllib3; \
 	  else echo "Python $$version cannot be had: it is left out"; fi; done
 	$(BIN)/python -m pytest tests/judges tests/client/test_processes_of_servers.py tests/client/test_processes_around.py \
 	  -rs $(ARGS)
@@ -77,10 +76,10 @@ lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrad
 	$(UV) pip compile pyproject.toml --group judges \
 	  --universal --python-version 3.11 --generate-hashes \
 	  --no-config --no-emit-index-url --no-emit-find-links --no-annotate \
-	  --custom-compile-command "make lock" --quiet --output-file $(PYTHONS)/requirements.txt $(ARGS)
+	  --custom-compile-command "make lock" --quiet --output-file tests/judges/requirements.txt $(ARGS)
 
 clean: ## Remove everything that was made, .venv too
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml | $(BIN)/python $(UV)

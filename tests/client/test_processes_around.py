@@ -19,7 +19,7 @@ from support.cluster import free_ports
 from support.nginx import needs_nginx, nginx
 from support.server_process import KEY, Api, serving
 from support.waiting import eventually
-from support.worlds import JUDGES, streams
+from support.worlds import ROOT, streams
 
 PROMISE = {"value": True, "reason": "a promise"}
 
@@ -104,11 +104,10 @@ print("%d.%d" % sys.version_info[:2])
 
 @pytest.mark.parametrize("version", ["3.12", "3.13"])
 def test_what_is_buffered_at_exit_is_sent_by_other_pythons_too(api: Api, acme: str, version: str) -> None:
-    python = JUDGES / f".venv-{version}" / "bin" / "python"
+    python = ROOT / f".venv-{version}" / "bin" / "python"
     if not python.exists():
         pytest.skip(f"Python {version} is not there; `make judges` installs it where it can be had")
-    source = Path(__file__).parents[2] / "src"
-    environ = {**os.environ, "PAYGRADE_URL": api.url, "PAYGRADE_API_KEY": KEY, "PYTHONPATH": str(source)}
+    environ = {**os.environ, "PAYGRADE_URL": api.url, "PAYGRADE_API_KEY": KEY, "PYTHONPATH": str(ROOT / "src")}
     ended = subprocess.run([python, "-c", EXIT, acme], env=environ, capture_output=True, text=True, timeout=30)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{version}\n", "")
     assert api.check(acme, "api_calls")["used"] == 100

@@ -16,7 +16,7 @@ import pytest
 from support.cluster import free_ports
 from support.server_process import KEY, Api
 from support.waiting import eventually
-from support.worlds import JUDGES_BIN, streams
+from support.worlds import JUDGES, streams
 
 SHOP = """
 import os, time
@@ -47,7 +47,7 @@ def report():
     assert sdk.track(ACCOUNT, "api_calls", 5)
     return {"buffered": sdk.status().buffered}
 """
-UWSGI = shutil.which("uwsgi") or shutil.which("uwsgi", path=JUDGES_BIN)
+UWSGI = shutil.which("uwsgi") or shutil.which("uwsgi", path=str(JUDGES / "bin"))
 
 
 class Shop(httpx2.Client):

@@ -6,16 +6,14 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.server_process import KEY, Api
-from support.worlds import JUDGES
+from support.worlds import JUDGES, ROOT
 
-PYTHON = JUDGES / ".venv" / "bin" / "python"
-SOURCE = Path(__file__).parents[2] / "src"
+PYTHON = JUDGES / "bin" / "python"
 PLAYER = """
 import asyncio, json, sys, time, traceback
 import litellm
@@ -84,7 +82,7 @@ class Player:
 @pytest.fixture(scope="module")
 def player(api: Api) -> Iterator[Player]:
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environ |= {"PAYGRADE_URL": api.url, "PAYGRADE_API_KEY": KEY, "PYTHONPATH": str(SOURCE)}
+    environ |= {"PAYGRADE_URL": api.url, "PAYGRADE_API_KEY": KEY, "PYTHONPATH": str(ROOT / "src")}
     environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
     with subprocess.Popen(
         [PYTHON, "-c", PLAYER], env=environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -186,6 +184,6 @@ told = answer.usage.total_tokens
 
 
 def test_the_snippet_of_the_page_takes_its_place(tokens: str, player: Player) -> None:
-    page = (SOURCE.parent / "docs" / "frameworks.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"^## LiteLLM\n\n```py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert player.play(tokens, f"{snippet}\ntold = [litellm.callbacks == [token_gate]]") == [True]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from support.server_process import Api
 
-JUDGES = Path(__file__).parents[1] / "judges" / "python"
+ROOT = Path(__file__).parents[2]
+JUDGES = ROOT / ".venv-judges"
 """Where `make judges` installs what is too large, or takes too long to build, for everybody's environment."""
-JUDGES_BIN = str(JUDGES / ".venv" / "bin")
 
 
 def streams(api: Api) -> int:
