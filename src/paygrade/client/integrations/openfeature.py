@@ -29,7 +29,7 @@ from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
 from paygrade.client.sdk import Paygrade
 from paygrade.decisions.flags import Evaluation, Target, flag, number_flag, read_flag, read_target
-from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Kind
 from paygrade.values.errors import Refused
 
@@ -164,9 +164,8 @@ class PaygradeProvider(AbstractProvider):
     ) -> FlagResolutionDetails[Any]:
         if found is None:
             raise GeneralError(f"nothing is known of `{target.account}` yet: {self.sdk.status().detail or 'ask again'}")
-        if found.segments:
-            its = entitlements_at(found, found.as_of)
-            self._kinds = {feature: entitlement.kind for feature, entitlement in its.items()}
+        if found.shape.terms:
+            self._kinds = {feature: terms.its.kind for feature, terms in found.shape.terms.items()}
         # An account that nobody knows has nothing, and does not even say what there is.
         kinds = self._kinds or ({key: "boolean"} if kind is bool else {})
         feature, number = _read(read_flag, key, kinds)
