@@ -7,7 +7,6 @@ Laws: there is one stream a process; a fault takes nothing away that is known; n
 parent is used in its fork; whatever waits has a bound, also at exit.
 """
 
-import atexit
 import logging
 import os
 import threading
@@ -29,6 +28,7 @@ from paygrade.client.events import Event, EventReader
 from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Counts, Key, Leased, LeaseResult, Leases
 from paygrade.client.memory import Memory
 from paygrade.client.outbox import BATCH_MAX, GATHER_S, Outbox
+from paygrade.client.process_hooks import at_exit, in_forks, lacks_threads
 from paygrade.client.transport import Stream, Transport, Unreachable
 from paygrade.decisions.following import Beat, Hello, News, Views
 from paygrade.usage.events import UsageEvent
@@ -76,13 +76,14 @@ class Connection:
         self.memory, self.known = memory, memory.accounts
         self._transport, self._events_max = transport, events_max
         self._listeners: list[Callable[[str], None]] = []
+        self._state_listeners: list[Callable[[State], None]] = []
         self.closed = False
         self._begin()
-        _forked(weakref.WeakMethod(self._forget_parent))
-        _at_exit(weakref.WeakMethod(self.close))
+        in_forks(weakref.WeakMethod(self._forget_parent))
 
     def _begin(self) -> None:
         """What no process shares with another."""
+        self._pid = os.getpid()
         self.clock = ServerClock()
         self.low, self.high = inf, -inf
         self.outbox = Outbox(self._events_max)
@@ -102,6 +103,8 @@ class Connection:
 
     def _forget_parent(self) -> None:
         """This is a fork, maybe about to become another program: nothing is closed, joined or waited for."""
+        if self._pid == os.getpid():
+            return  # told twice, and at work already
         clock = self.clock
         self._begin()
         # What time it is holds here as well, and how old what is known has become.
@@ -119,6 +122,7 @@ class Connection:
         with self._lock:
             if self._threads or self.closed:
                 return
+            at_exit(weakref.WeakMethod(self.close))
             started = threading.Event()
             self._threads = [
                 threading.Thread(target=self._follow_on, args=(started,), name="paygrade-stream", daemon=True),
@@ -126,7 +130,7 @@ class Connection:
             ]
             for thread in self._threads:
                 thread.start()
-        if not started.wait(STARTED_S):
+        if lacks_threads() or not started.wait(STARTED_S):
             log.error("threads do not run in this process (uWSGI needs --enable-threads): nothing is kept current")
 
     def ask(self, account: str) -> "Future[None]":
@@ -248,8 +252,11 @@ class Connection:
         return not len(self.outbox)
 
     def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        return _listen(self._listeners, listener)
+
+    def listen_to_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
+        self.start()
+        return _listen(self._state_listeners, listener)
 
     def status(self) -> Status:
         state, since, detail = self._state
@@ -302,7 +309,8 @@ class Connection:
             self._stream = None
             if self._closing.is_set():
                 return
-            self._lose("interrupted", detail)
+            if self._lose("interrupted", detail):
+                _tell(self._state_listeners, self._state[0])
             self._closing.wait(backoff.wait_s(asked_s))
 
     def _read(self, stream: Stream, backoff: Backoff) -> None:
@@ -310,6 +318,8 @@ class Connection:
         for part in stream.parts():
             for event in reader.read(part):
                 self._hear(event, backoff)
+                if event.name == "hello":
+                    _tell(self._state_listeners, self._state[0])
             if self._closing.is_set():
                 return
 
@@ -351,16 +361,16 @@ class Connection:
         else:
             self.low, self.high = self.clock.low, self.clock.high
 
-    def _lose(self, state: State, detail: str) -> None:
+    def _lose(self, state: State, detail: str) -> bool:
+        """Nothing is heard from now on; whether that is news."""
         with self._changed:
-            if self._state[0] == "connected" and state != "off":
+            before, since_s, _ = self._state
+            if before == "connected" and state != "off":
                 log.warning("%s: %s", state, detail)
-            if self._state[0] != state:
-                self._state = (state, time(), detail)
-            else:
-                self._state = (state, self._state[1], detail)
+            self._state = (state, since_s if before == state else time(), detail)
             self.clock.lose()
             self._look()
+        return before != state
 
     def _resuming(self) -> dict[str, str]:
         headers = {"accept": "text/event-stream"}
@@ -421,11 +431,7 @@ class Connection:
             self._look()
             self._resolve(waiting)
         for account in changed:
-            for listener in tuple(self._listeners):
-                try:
-                    listener(account)
-                except Exception:  # whatever a listener does, the others are called, and accounts are read
-                    log.exception("a listener failed for `%s`", account)
+            _tell(self._listeners, account)
         return 0.0
 
     def _all_waiting(self) -> "list[Future[None]]":
@@ -478,22 +484,14 @@ class Connection:
 _hello, _news, _beat = msgspec.json.Decoder(Hello), msgspec.json.Decoder(News), msgspec.json.Decoder(Beat)
 
 
-def _forked(forget: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    """Hooks cannot be unregistered, so they hold on to nothing."""
-
-    def in_child() -> None:
-        found = forget()
-        if found is not None:
-            found()
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=in_child)
+def _listen(listeners: list[Callable[[T], None]], listener: Callable[[T], None]) -> Callable[[], None]:
+    listeners.append(listener)
+    return lambda: listeners.remove(listener) if listener in listeners else None
 
 
-def _at_exit(close: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    def at_exit() -> None:
-        found = close()
-        if found is not None:
-            found()
-
-    atexit.register(at_exit)
+def _tell(listeners: list[Callable[[T], None]], told: T) -> None:
+    for listener in tuple(listeners):
+        try:
+            listener(told)
+        except Exception:  # whatever a listener does, the others are called, and this thread goes on
+            log.exception("a listener failed for `%s`", told)
