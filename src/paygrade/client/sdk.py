@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import wait
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
+from pathlib import Path
 from time import time
 from time import time as now
 from typing import Any
@@ -22,12 +24,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.catalog.offers import OnError
-from paygrade.client.connection import EXIT_S, SEND_S, Connection, Status
+from paygrade.client.chores import Chore
+from paygrade.client.connection import EXIT_S, Connection, Status
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
 from paygrade.client.leases import Counts, Key
 from paygrade.client.memory import Memory
+from paygrade.client.outbox import EVENT_BYTES_MAX, Outbox, Waiting
 from paygrade.client.reservation import Reservation
+from paygrade.client.sending import ADOPT_EVERY_S, SEND_S
 from paygrade.client.transport import Transport, Unreachable
 from paygrade.decisions.decide import decide, decide_unsure
 from paygrade.decisions.following import Remembered, versions_of
@@ -54,7 +59,8 @@ class Paygrade:
     `url` and `api_key`: where the server is and what is shown there (`PAYGRADE_URL`, `PAYGRADE_API_KEY`). `timeout_s`:
     how long `check` waits for an account that is not known yet, outside of an event loop, and `acheck` anywhere.
     `on_error`: what a feature answers while nobody can be asked, instead of what the catalog says. `prefetch`: accounts
-    to be known from the start. Nothing is connected before the first call. Raises PaygradeError `invalid_settings`.
+    to be known from the start. `spool`: a folder in which reported usage is kept until the server has it, so that it
+    survives this process. Nothing is connected before the first call. Raises PaygradeError `invalid_settings`.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Paygrade:
         prefetch: Iterable[str] = (),
         accounts_max: int = ACCOUNTS_MAX,
         events_max: int = EVENTS_MAX,
+        spool: str | Path | None = None,
     ) -> None:
         url = url or os.environ.get("PAYGRADE_URL") or URL
         key = api_key or os.environ.get("PAYGRADE_API_KEY") or ""
@@ -76,7 +83,10 @@ class Paygrade:
             raise PaygradeError("invalid_settings", "there is no API key; pass `api_key` or set PAYGRADE_API_KEY")
         self._timeout_s = timeout_s
         self._on_error = dict(on_error or {})
-        self._connection = Connection(Transport(url, key), Memory(accounts_max), events_max)
+        outbox = partial(Outbox, events_max) if spool is None else _spooled(spool)
+        its = self._connection = Connection(Transport(url, key), Memory(accounts_max), outbox)
+        if spool is not None:
+            its.chores.append(Chore(lambda: its.sender.adopt(), ADOPT_EVERY_S))
         self._known = self._connection.known
         self._used_at_s: dict[Key, float] = {}
         for account in prefetch:
@@ -301,14 +311,18 @@ class Paygrade:
             time=time or self._connection.clock.now(now()), member=member, properties=dict(properties or {}),
         )  # fmt: skip
         try:
-            msgspec.convert(msgspec.to_builtins(told), UsageEvent)
-        except (msgspec.ValidationError, TypeError) as error:
+            line = msgspec.json.encode(told)
+            msgspec.json.decode(line, type=UsageEvent)
+        except (msgspec.ValidationError, TypeError, UnicodeEncodeError, RecursionError) as error:
             raise PaygradeError("invalid_event", str(error)) from None
-        return self._connection.put(told)
+        if len(line) > EVENT_BYTES_MAX:
+            detail = f"the event has {len(line):,} bytes, {EVENT_BYTES_MAX:,} at most: report less in `properties`"
+            raise PaygradeError("invalid_event", detail)
+        return self._connection.put(line)
 
     def flush(self, timeout_s: float = SEND_S) -> bool:
         """Send what is buffered; whether all of it was sent in time."""
-        return self._connection.flush(timeout_s)
+        return self._connection.sender.flush(timeout_s)
 
     # How things stand
 
@@ -390,6 +404,14 @@ class Paygrade:
         asked = self._connection.ask(account)
         if not _in_loop():
             wait((asked,), self._timeout_s)
+
+
+def _spooled(folder: str | Path) -> Callable[[], Waiting]:
+    try:
+        from paygrade.client.spool import Spool, made_folder
+    except ImportError:
+        raise PaygradeError("invalid_settings", "this system has no file locks (fcntl), so no spool") from None
+    return partial(Spool, made_folder(folder))
 
 
 def _reaches(found: Remembered, version: str | int) -> bool:
