@@ -9,10 +9,12 @@ log = logging.getLogger("paygrade")
 
 
 class Chore(Struct):
-    """`what` is done every so many seconds, first when the thread begins. `due_s` is of `time.monotonic()`."""
+    """`what` is done every so many seconds, first when the thread begins, and maybe once more at the end. `due_s` is of
+    `time.monotonic()`."""
 
     what: Callable[[], object]
     every_s: float
+    at_end: bool = False
     due_s: float = 0.0
 
     def do(self, now_s: float) -> None:

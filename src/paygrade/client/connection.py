@@ -25,6 +25,7 @@ from msgspec import Struct
 from paygrade.client.backoff import Backoff
 from paygrade.client.chores import Chore
 from paygrade.client.clock import SILENCES, ServerClock
+from paygrade.client.cold_start import ColdStart, SnapshotFile
 from paygrade.client.errors import PaygradeError
 from paygrade.client.events import Event, EventReader
 from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Counts, Key, Leased, LeaseResult, Leases
@@ -59,6 +60,7 @@ class Status(Struct, frozen=True):
     dropped: int
     rejected: int
     detail: str = ""
+    file: SnapshotFile = SnapshotFile()
 
 
 class _Results(Struct):
@@ -72,6 +74,7 @@ class Connection:
     def __init__(self, transport: Transport, memory: Memory, make_outbox: Callable[[], Waiting]) -> None:
         self.memory, self.known = memory, memory.accounts
         self.chores: list[Chore] = []
+        self.cold: ColdStart | None = None
         self._transport, self._make_outbox = transport, make_outbox
         self._listeners: list[Callable[[str], None]] = []
         self.closed = False
@@ -150,14 +153,14 @@ class Connection:
                 self.memory.want(account, anew=False)
                 self._changed.notify_all()
 
-    def post(self, path: str, body: object, kind: type[T], *, timeout_s: float) -> T:
-        """Ask the server. Sent once more where it may not have arrived, so the body has an id that makes it count
-        once. Unreachable; PaygradeError."""
+    def post(self, path: str, body: object, kind: type[T], *, timeout_s: float, again: bool = True) -> T:
+        """Ask the server. Sent once more where it may not have arrived (`again`), so the body has an id that makes it
+        count once. Unreachable; PaygradeError."""
         self.start()
         try:
             return self._transport.post(path, body, kind, timeout_s=timeout_s)
         except Unreachable:
-            if self.reading_fails:
+            if self.reading_fails or not again:
                 raise
             return self._transport.post(path, body, kind, timeout_s=timeout_s)
 
@@ -224,6 +227,12 @@ class Connection:
         self.start()
         return self.sender.put(event)
 
+    def end_file(self, now_s: float) -> None:
+        """Forget what is from a snapshot file that has ended."""
+        if self.cold is not None and self.cold.is_over(now_s):
+            with self._changed:
+                self.cold.end()
+
     def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
@@ -231,10 +240,12 @@ class Connection:
     def status(self) -> Status:
         state, since, detail = self._state
         now_s, outbox = time(), self.sender.outbox
+        self.end_file(now_s)
+        file = self.cold.file if self.cold is not None else SnapshotFile()
         if state == "connected" and not self.clock.low <= now_s < self.clock.high:
             state, detail = "interrupted", "nothing was heard for too long"
         age = 0.0 if state == "connected" else self.clock.age(now_s)
-        return Status(state, since, age, len(self.known), len(outbox), outbox.dropped, outbox.rejected, detail)
+        return Status(state, since, age, len(self.known), len(outbox), outbox.dropped, outbox.rejected, detail, file)
 
     def close(self, timeout_s: float = EXIT_S) -> None:
         """Send what is buffered and end the threads. What is known stays, and is stale from now on."""
@@ -248,6 +259,9 @@ class Connection:
             except (Unreachable, PaygradeError) as error:
                 log.warning("what was leased and not used comes back by itself, or stays counted: %s", error)
         self.sender.flush(until_s - monotonic())
+        for chore in self.chores:
+            if chore.at_end:
+                chore.do(inf)
         self._closing.set()
         with self._changed:
             self._resolve(self._all_waiting())

@@ -4,7 +4,7 @@ Laws: a fault never takes away what is known; what was told while an account was
 that is older than what was told is asked for again; what is known has a bound.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -111,6 +111,21 @@ class Memory:
                 self.to_read[account] = None
             if account in self.accounts:
                 self.unsure.setdefault(account, now_s)
+
+    def restore(self, accounts: Iterable[Remembered], on_error: Mapping[str, OnError], since_s: float) -> None:
+        """Take in what was known elsewhere and is unsure since then, as far as there is room."""
+        self.on_error = {**on_error, **self.on_error}
+        for made in accounts:
+            account = made.snapshot.account
+            if account not in self.accounts and len(self.accounts) < self._accounts_max:
+                self._keep(account, made)
+                self.unsure[account] = since_s
+
+    def forget_restored(self, since_s: float) -> None:
+        """Forget what is still only known as it was then."""
+        for account in [account for account, unsure_s in self.unsure.items() if unsure_s == since_s]:
+            del self.unsure[account]
+            self.accounts.pop(account, None)
 
     def forget_reading(self, now_s: float) -> None:
         """Whoever was reading is gone, with all that was told meanwhile."""
