@@ -101,7 +101,7 @@ class Paygrade:
         if spool is not None:
             its.chores.append(Chore(lambda: its.sender.adopt(), ADOPT_EVERY_S))
         if snapshot_file is not None:
-            its.cold = ColdStart(Path(snapshot_file), file_key or Secret(key), its.memory, its.clock)
+            its.cold = ColdStart(Path(snapshot_file).absolute(), file_key or Secret(key), its.memory, its.clock)
             if snapshot_every_s is not None:
                 if isinstance(file_key, KeyPair):
                     detail = "`snapshot_every_s` needs a secret as `snapshot_key`: this key is for files made elsewhere"
