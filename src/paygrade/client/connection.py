@@ -99,6 +99,7 @@ class Connection:
         self._state: tuple[State, float, str] = ("off", time(), "")
         self._closing = threading.Event()
         self._look_at_s = inf
+        self._came_back = False
         self.sender = Sender(self._make_outbox(), self._send_events, self._changed, self._closing)
 
     def _forget_parent(self) -> None:
@@ -321,6 +322,8 @@ class Connection:
                     self.clock.hear(hello, now_s)
                     self._state = ("connected", now_s, "")
                     backoff.succeeded()
+                    self._came_back = True
+                    self._changed.notify_all()
                 case "news":
                     # What was missed comes before the hello that says that all of it is here.
                     self.memory.hear(_news.decode(event.data), now_s, late=not connected)
@@ -369,10 +372,12 @@ class Connection:
             with self._changed:
                 due_s = min(self.sender.due_s, self._look_at_s, *(its.due_s for its in self.chores)) - monotonic()
                 if wait_s > 0:
-                    # A failure is waited out, whatever else is asked for meanwhile: it would fail as well.
-                    self._changed.wait_for(self._closing.is_set, wait_s)
+                    # A failure is waited out, whatever else is asked for meanwhile: it would fail as well, until the
+                    # server is heard again.
+                    self._changed.wait_for(lambda: self._closing.is_set() or self._came_back, wait_s)
                 elif not self.memory.to_read and due_s > 0:
                     self._changed.wait(None if due_s == inf else due_s)
+                self._came_back = False
                 asked = self.memory.begin(READ_MAX)
                 # Who asks from now on wants to know more than this reading will tell.
                 waiting = [future for account in asked for future in self._waiting.pop(account, ())]
