@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from paygrade import Decision, Paygrade, PaygradeError
+from paygrade.client.at_least import version_with
+from paygrade.decisions.following import versions_of
 from support.server_process import KEY, Api
 from support.stack import House
 from support.stack import house as empty_house
@@ -50,6 +52,16 @@ def test_a_billing_event_is_waited_for(house: House) -> None:
         assert (found.allowed, found.stale) == (True, False)
         # And from then on without a word.
         assert sdk.check(account, "exports").allowed
+
+
+def test_a_billing_event_is_a_version_that_has_taken_it_in(house: House) -> None:
+    account = customer(house)
+    _, before = versions_of(house.api.check(account, "exports")["version"])
+    with Paygrade(house.api.url, KEY, timeout_s=20) as sdk:
+        version = version_with(sdk._connection, account, "exports", bought(house, account), timeout_s=20)
+        assert version is not None
+        assert version > (0, before)
+        assert house.api.check(account, "exports", at_least=f"{version[0]}.{version[1]}")["allowed"]
 
 
 def test_a_billing_event_is_waited_for_without_holding_the_loop(house: House) -> None:
