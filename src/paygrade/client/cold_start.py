@@ -75,8 +75,8 @@ class ColdStart:
     def end(self) -> None:
         """Forget what is still from the file."""
         self.file = replace(self.file, state="ended")
-        self._memory.forget_restored(self._made_s)
-        log.error("`%s` has ended: what is not known from the server is unknown now", self._path)
+        if count := self._memory.forget_restored(self._made_s):
+            log.error("`%s` has ended, and %d accounts with it: they are unknown now", self._path, count)
 
     def is_all_that_is_known(self, account: str) -> bool:
         """Whether nothing but the file says how this account is."""

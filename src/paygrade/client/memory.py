@@ -121,11 +121,13 @@ class Memory:
                 self._keep(account, made)
                 self.unsure[account] = since_s
 
-    def forget_restored(self, since_s: float) -> None:
-        """Forget what is still only known as it was then."""
-        for account in [account for account, unsure_s in self.unsure.items() if unsure_s == since_s]:
+    def forget_restored(self, since_s: float) -> int:
+        """Forget what is still only known as it was then; how many accounts that were."""
+        still = [account for account, unsure_s in self.unsure.items() if unsure_s == since_s]
+        for account in still:
             del self.unsure[account]
             self.accounts.pop(account, None)
+        return len(still)
 
     def forget_reading(self, now_s: float) -> None:
         """Whoever was reading is gone, with all that was told meanwhile."""
