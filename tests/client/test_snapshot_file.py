@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paygrade import Decision, Paygrade, PaygradeError
+from paygrade.catalog.offers import OnError
 from paygrade.client import snapshot_file
 from paygrade.client.snapshot_file import VALID_MAX, Head, Key, Secret, Unusable, key_of, make_pair
-from paygrade.decisions.following import Remembered
+from paygrade.decisions.following import Remembered, Views
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.derive import HORIZON
 from paygrade.entitlements.model import Entitlement, Segment
@@ -42,13 +43,20 @@ def account(key: str, at: datetime, *, trial: timedelta = 10 * MINUTE) -> Rememb
     return Remembered(Snapshot(key, "3.7", at, until, segments), {"calls": ("2026-11-01T00:00:00Z", 0)})
 
 
+def signed(head: Head, accounts: Sequence[Remembered], key: Key, **on_error: OnError) -> bytes:
+    """Two accounts a line."""
+    lines = (Views(now=head.made_at, accounts=tuple(accounts[at : at + 2]), on_error=on_error)
+             for at in range(0, len(accounts), 2))  # fmt: skip
+    return snapshot_file.encode(head, lines, key)
+
+
 def written(
     path: Path, key: Key, *, made_ago: timedelta = MINUTE, valid_for: timedelta = timedelta(days=30), **more: Any
 ) -> Path:
     made_at = datetime.now(UTC) - made_ago
     some = [account("acme", made_at, **more), account("globex", made_at, **more)]
-    head = Head(made_at, made_at + valid_for, len(some), {"calls": "allow"})
-    snapshot_file.write(path, snapshot_file.encode(head, some, key))
+    head = Head(made_at, made_at + valid_for, len(some))
+    snapshot_file.write(path, signed(head, some, key, calls="allow"))
     return path
 
 
@@ -120,7 +128,7 @@ def test_a_clock_that_was_set_back_brings_nothing_back(
     made_at = datetime.now(UTC) + timedelta(hours=1)
     some = account("acme", made_at - 11 * MINUTE)
     head = Head(made_at, made_at + MINUTE, 1)
-    snapshot_file.write(tmp_path / "file", snapshot_file.encode(head, [some], Secret(KEY)))
+    snapshot_file.write(tmp_path / "file", signed(head, [some], Secret(KEY)))
     sdk = made(tmp_path / "file")
     assert sdk.check("acme", "exports").reason == "not_in_plan"
     assert "behind" in caplog.text
@@ -139,7 +147,7 @@ def test_the_server_takes_the_place_of_the_file_at_once(api: Api, acme: str, tmp
     made_at = datetime.now(UTC) - MINUTE
     head = Head(made_at, made_at + timedelta(days=1), 2)
     some = [account(acme, made_at), account("gone", made_at)]
-    snapshot_file.write(tmp_path / "file", snapshot_file.encode(head, some, Secret(KEY)))
+    snapshot_file.write(tmp_path / "file", signed(head, some, Secret(KEY)))
     with Paygrade(api.url, KEY, timeout_s=10, snapshot_file=tmp_path / "file") as sdk:
         assert not sdk.check(acme, "exports").allowed
         until(lambda: sdk.check("gone", "exports").reason == "unknown_account")
@@ -205,11 +213,11 @@ def test_a_public_key_signs_nothing(tmp_path: Path) -> None:
         written(tmp_path / "licence", key_of(PUBLIC))
 
 
-@pytest.mark.parametrize("signed", [SECRET, PRIVATE], ids=["secret", "pair"])
+@pytest.mark.parametrize("shown", [SECRET, PRIVATE], ids=["secret", "pair"])
 @given(where=st.integers(0, 10_000), how=st.sampled_from(["flip", "cut", "add", "insert"]))
-def test_a_file_that_was_touched_anywhere_is_none(signed: str, where: int, how: str) -> None:
+def test_a_file_that_was_touched_anywhere_is_none(shown: str, where: int, how: str) -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
-    data = snapshot_file.encode(Head(at, at + MINUTE, 1), [account("acme", at)], key_of(signed))
+    data = signed(Head(at, at + MINUTE, 1), [account("acme", at)], key_of(shown))
     where %= len(data)
     match how:
         case "flip":
@@ -221,11 +229,11 @@ def test_a_file_that_was_touched_anywhere_is_none(signed: str, where: int, how: 
         case _:
             touched = data[:where] + b"x" + data[where:]
     with pytest.raises(Unusable):
-        snapshot_file.decode(touched, key_of(PUBLIC if signed == PRIVATE else SECRET))
+        snapshot_file.decode(touched, key_of(PUBLIC if shown == PRIVATE else SECRET))
 
 
 @pytest.mark.parametrize(
-    ("signed", "shown", "why"),
+    ("maker", "shown", "why"),
     [
         (SECRET, "another secret of it", "with another key"),
         (SECRET, PUBLIC, "in another way"),  # whoever has the secret of a cache can't make a licence with it
@@ -235,9 +243,9 @@ def test_a_file_that_was_touched_anywhere_is_none(signed: str, where: int, how: 
     ],
 )
 def test_a_file_signed_with_another_key_is_refused_and_nobody_is_kept_from_starting(
-    tmp_path: Path, made: Made, caplog: pytest.LogCaptureFixture, signed: str, shown: str, why: str
+    tmp_path: Path, made: Made, caplog: pytest.LogCaptureFixture, maker: str, shown: str, why: str
 ) -> None:
-    path = written(tmp_path / "file", Secret(signed) if signed == PUBLIC else key_of(signed))
+    path = written(tmp_path / "file", Secret(maker) if maker == PUBLIC else key_of(maker))
     with caplog.at_level(logging.ERROR, "paygrade"):
         sdk = made(path, snapshot_key=shown)
     assert sdk.status().file.state == "refused"
@@ -257,13 +265,13 @@ def test_a_folder_is_no_snapshot_file(tmp_path: Path, made: Made) -> None:
     assert made(tmp_path).status().file.state == "refused"
 
 
-@pytest.mark.parametrize("count", [0, 1, 200, 401])
+@pytest.mark.parametrize("count", [0, 1, 401])
 def test_all_accounts_come_back_as_they_were(count: int) -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
     some = [account(f"account {number}", at) for number in range(count)]
-    data = snapshot_file.encode(Head(at, at + MINUTE, count), some, Secret(SECRET))
+    data = signed(Head(at, at + MINUTE, count), some, Secret(SECRET))
     head, lines = snapshot_file.decode(data, Secret(SECRET))
-    back = [its for line in lines for its in line]
+    back = [its for views in lines for its in views.accounts]
     assert head.accounts == len(back)
     assert msgspec.to_builtins(back) == msgspec.to_builtins(some)
 

@@ -1,20 +1,20 @@
 """`paygrade snapshot`: files that say what accounts may do, for an SDK that finds no server."""
 
 import os
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import click
 import msgspec
 
-from paygrade.catalog.offers import OnError
 from paygrade.cli.api import call, target
 from paygrade.cli.output import as_json, say, show_json, table
 from paygrade.client import snapshot_file
 from paygrade.client.errors import PaygradeError
 from paygrade.client.snapshot_file import VALID_MAX, Head, Key, Secret, Unusable, key_of, make_pair
-from paygrade.decisions.following import Remembered, Views
+from paygrade.decisions.following import Views
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_duration, render_duration
 from paygrade.values.text import PAGE_MAX
@@ -69,22 +69,20 @@ def write(
         raise click.UsageError("name accounts with --account, or say --all")
     lasts, signs = _duration(valid_for), _signing(key)
     keys = list(_all_accounts()) if everybody else list(dict.fromkeys(accounts))
-    made_at: datetime | None = None
-    some: list[Remembered] = []
-    on_error: Mapping[str, OnError] = {}
-    for begin in range(0, len(keys), READ_MAX):
-        told = call("POST", "/v1/snapshots", body={"accounts": keys[begin : begin + READ_MAX]})
-        views = msgspec.convert(told, Views)
-        # What is read later may be newer than the file says, which harms nobody.
-        made_at = made_at or views.now
-        some += views.accounts
-        on_error = views.on_error
-    unknown = [its.snapshot.account for its in some if not its.snapshot.known]
-    if made_at is None or (unknown and not everybody):
-        raise Refused("unknown_account", f"there is no account `{unknown[0]}`" if unknown else "there are no accounts")
-    head = Head(made_at, made_at + lasts, len(some), on_error)
+    lines = [
+        msgspec.convert(call("POST", "/v1/snapshots", body={"accounts": keys[begin : begin + READ_MAX]}), Views)
+        for begin in range(0, len(keys), READ_MAX)
+    ]
+    unknown = [its.account for its in _snapshots(lines) if not its.known]
+    if unknown and not everybody:
+        raise Refused("unknown_account", f"there is no account `{unknown[0]}`")
+    if not lines:
+        raise Refused("unknown_account", "there are no accounts")
+    # What was read later may be newer than the file says, which harms nobody.
+    made_at = lines[0].now
+    head = Head(made_at, made_at + lasts, len(keys))
     try:
-        snapshot_file.write(file, snapshot_file.encode(head, some, signs))
+        snapshot_file.write(file, snapshot_file.encode(head, lines, signs))
     except PaygradeError as error:
         raise Refused(error.code, error.detail) from None
     except OSError as error:
@@ -92,7 +90,7 @@ def write(
     if as_json:
         show_json(head)
     else:
-        say(f"{file}: {len(some)} accounts as of {made_at:%Y-%m-%d %H:%M:%S}Z, until {head.ends_at:%Y-%m-%d %H:%M:%S}Z")
+        say(f"{file}: {len(keys)} accounts as of {made_at:%Y-%m-%d %H:%M:%S}Z, until {head.ends_at:%Y-%m-%d %H:%M:%S}Z")
 
 
 @snapshot.command()
@@ -103,7 +101,7 @@ def show(file: Path, key: Path | None, as_json: bool) -> None:
     """Check the signature of FILE, and show what is in it."""
     try:
         head, lines = snapshot_file.read(file, _signing(key))
-        accounts = [its.snapshot for line in lines for its in line]
+        accounts = list(_snapshots(lines))
     except (Unusable, FileNotFoundError, msgspec.MsgspecError) as error:
         raise Refused("unusable_snapshot_file", f"`{file}` can't be used: {error}") from None
     if as_json:
@@ -112,6 +110,10 @@ def show(file: Path, key: Path | None, as_json: bool) -> None:
     say(f"made at {head.made_at:%Y-%m-%d %H:%M:%S}Z, ends at {head.ends_at:%Y-%m-%d %H:%M:%S}Z")
     rows = ((its.account, its.version, len(its.segments[0].entitlements) if its.segments else 0) for its in accounts)
     table(("account", "version", "features"), rows)
+
+
+def _snapshots(lines: Iterable[Views]) -> Iterator[Snapshot]:
+    return (its.snapshot for views in lines for its in views.accounts)
 
 
 def _signing(path: Path | None) -> Key:

@@ -5,6 +5,7 @@ file's end nothing of it answers; what is wrong with a file keeps nobody from st
 """
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import inf
 from pathlib import Path
@@ -19,10 +20,12 @@ from paygrade.client import snapshot_file
 from paygrade.client.clock import ServerClock
 from paygrade.client.memory import Memory
 from paygrade.client.snapshot_file import Head, Key, Unusable
-from paygrade.decisions.following import Remembered
+from paygrade.decisions.following import Views
 
 KEPT_FOR = timedelta(days=7)
 """For how long a file answers that the SDK keeps itself."""
+SOME = 200
+"""How many accounts are on a line."""
 BEHIND_S = 60.0
 """How far two machines' clocks may be apart without a word."""
 
@@ -49,22 +52,23 @@ class ColdStart:
         self._made_s = inf
         """When the file was made, in seconds of the wall clock: since then its accounts are unsure."""
         try:
-            head, accounts = snapshot_file.read(path, key)
-            self._take(head, [its for some in accounts for its in some])
+            self._take(*snapshot_file.read(path, key))
         except FileNotFoundError:
             return  # there will be one
         except (Unusable, msgspec.MsgspecError, StopIteration) as error:
             self.file = SnapshotFile("refused", detail=str(error))
             log.error("`%s` is not used, accounts are unknown until the server is heard: %s", path, error)
 
-    def _take(self, head: Head, accounts: list[Remembered]) -> None:
+    def _take(self, head: Head, lines: Iterable[Views]) -> None:
+        lines = list(lines)  # all of it can be read, or nothing of it counts
         now_s, self._made_s = time(), head.made_at.timestamp()
         if now_s < self._made_s - BEHIND_S:
             log.warning(
                 "this machine's clock is %.0f s behind the time `%s` was made at", self._made_s - now_s, self._path
             )
         self._clock.floor = head.made_at
-        self._memory.restore(accounts, head.on_error, self._made_s)
+        for views in lines:
+            self._memory.restore(views, self._made_s)
         self.file = SnapshotFile("valid", head.made_at, head.ends_at)
 
     def is_over(self, now_s: float) -> bool:
@@ -89,6 +93,10 @@ class ColdStart:
         if not accounts or memory.unsure or not self._clock.low <= now_s < self._clock.high:
             return
         at = self._clock.now(now_s)
-        head = Head(at, at + KEPT_FOR, len(accounts), memory.on_error)
-        snapshot_file.write(self._path, snapshot_file.encode(head, accounts, self._key))
+        head = Head(at, at + KEPT_FOR, len(accounts))
+        lines = (
+            Views(now=at, accounts=tuple(accounts[begin : begin + SOME]), on_error=memory.on_error)
+            for begin in range(0, len(accounts), SOME)
+        )
+        snapshot_file.write(self._path, snapshot_file.encode(head, lines, self._key))
         self.file = SnapshotFile("valid", head.made_at, head.ends_at)

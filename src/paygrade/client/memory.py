@@ -4,7 +4,7 @@ Laws: a fault never takes away what is known; what was told while an account was
 that is older than what was told is asked for again; what is known has a bound.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from datetime import datetime
 
 from msgspec import Struct
@@ -112,10 +112,10 @@ class Memory:
             if account in self.accounts:
                 self.unsure.setdefault(account, now_s)
 
-    def restore(self, accounts: Iterable[Remembered], on_error: Mapping[str, OnError], since_s: float) -> None:
-        """Take in what was known elsewhere and is unsure since then, as far as there is room."""
-        self.on_error = {**on_error, **self.on_error}
-        for made in accounts:
+    def restore(self, views: Views, since_s: float) -> None:
+        """Take in what was read elsewhere and is unsure since then, as far as there is room."""
+        self.on_error = {**views.on_error, **self.on_error}
+        for made in views.accounts:
             account = made.snapshot.account
             if account not in self.accounts and len(self.accounts) < self._accounts_max:
                 self._keep(account, made)

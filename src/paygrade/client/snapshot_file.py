@@ -1,7 +1,7 @@
 """Snapshot files: what accounts may do, signed, for answers before a server was heard, or without one.
 
 A file is a line and a body. The line names the format, how it is signed, and the signature of the body; the body is
-JSON in lines, compressed: first the head, then accounts, some a line.
+JSON in lines, compressed: first the head, then accounts, some a line, as `POST /v1/snapshots` answers them.
 
 Laws: nothing of a body is read before its signature was found right; the key says how a file must be signed, not the
 file; a file is whole or it is none.
@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,28 +23,24 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from paygrade.catalog.offers import OnError
 from paygrade.client.errors import PaygradeError
-from paygrade.decisions.following import Remembered
+from paygrade.decisions.following import Views
 
 FORMAT = b"paygrade-snapshot-1"
 VALID_MAX = timedelta(days=35)
 """How far ahead snapshots know the dates at which something changes by itself."""
 FILE_BYTES_MAX = 1024 * 1024 * 1024
 SECRET_LENGTH_MIN = 16
-SOME = 200
-"""How many accounts are on a line."""
 NO_LIBRARY = "keys of snapshot files need a library: pip install 'paygrade[licence]'"
 
 
 class Head(Struct, frozen=True):
     """What a file says of itself. It answers for nothing outside of `[made_at, ends_at)`, which are the server's
-    time. `on_error`: what features answer while nobody can be asked, where that is not `deny`."""
+    time."""
 
     made_at: datetime
     ends_at: datetime
     accounts: int
-    on_error: Mapping[str, OnError] = {}
 
 
 class Unusable(Exception):
@@ -136,23 +132,17 @@ def key_of(text: str) -> Secret | KeyPair:
     return Secret(text)
 
 
-def encode(head: Head, accounts: Iterable[Remembered], key: Key) -> bytes:
+def encode(head: Head, lines: Iterable[Views], key: Key) -> bytes:
     """A file with these accounts."""
     squeeze = zlib.compressobj(level=1, wbits=31)  # as gzip does, so that people can look into it
     parts = [squeeze.compress(_encode(head) + b"\n")]
-    some: list[Remembered] = []
-    for account in accounts:
-        some.append(account)
-        if len(some) == SOME:
-            parts.append(squeeze.compress(_encode(some) + b"\n"))
-            some = []
-    parts.append(squeeze.compress(_encode(some) + b"\n"))
+    parts += [squeeze.compress(_encode(line) + b"\n") for line in lines]
     body = b"".join((*parts, squeeze.flush()))
     signature = base64.b64encode(key.sign(_signed(body, key)))
     return b" ".join((FORMAT, key.kind, signature)) + b"\n" + body
 
 
-def decode(data: bytes, key: Key) -> tuple[Head, Iterator[list[Remembered]]]:
+def decode(data: bytes, key: Key) -> tuple[Head, Iterator[Views]]:
     """What a file says, and the accounts in it. Unusable, before anything of it is given."""
     line, newline, body = data[:1000].partition(b"\n")
     words = line.split(b" ")
@@ -169,10 +159,10 @@ def decode(data: bytes, key: Key) -> tuple[Head, Iterator[list[Remembered]]]:
     if not key.fits(signature, _signed(body, key)):
         raise Unusable("it was signed with another key, changed after it was signed, or is cut short")
     lines = _lines(body)
-    return _head.decode(next(lines)), (_accounts.decode(line) for line in lines)
+    return _head.decode(next(lines)), (_views.decode(line) for line in lines)
 
 
-def read(path: Path, key: Key) -> tuple[Head, Iterator[list[Remembered]]]:
+def read(path: Path, key: Key) -> tuple[Head, Iterator[Views]]:
     """The same of a file on disk. Unusable; FileNotFoundError."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
@@ -212,4 +202,4 @@ def _lines(body: bytes) -> Iterator[bytes]:
 
 
 _encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-_head, _accounts = msgspec.json.Decoder(Head), msgspec.json.Decoder(list[Remembered])
+_head, _views = msgspec.json.Decoder(Head), msgspec.json.Decoder(Views)
