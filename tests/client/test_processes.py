@@ -18,7 +18,8 @@ import pytest
 
 from paygrade import Paygrade
 from paygrade.decisions.following import Hello, Remembered, Views
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.sending import views
+from paygrade.decisions.take import snapshot_of
 from paygrade.server.http.routes import following
 from support.server_process import KEY, Api
 
@@ -276,8 +277,9 @@ def test_whoever_hears_the_server_again_asks_it_at_once() -> None:
             asked.append(self.path)
             self.rfile.read(int(self.headers["content-length"]))
             now = datetime.now(UTC)
-            nobody = Remembered(Snapshot("acme", "1.1", now, now + timedelta(days=1), (), known=False), {})
-            body = msgspec.json.encode(Views(now=now, accounts=(nobody,)))
+            nobody = Remembered(snapshot_of("acme", "1.1", now, now + timedelta(days=1), (), known=False), ())
+            shapes, accounts = views([nobody])
+            body = msgspec.json.encode(Views(now=now, shapes=shapes, accounts=accounts))
             self.send_response(503 if len(asked) == 1 else 200)
             self.send_header("retry-after", "300")
             self.send_header("content-length", str(len(body)))

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +16,9 @@ from paygrade import Decision, Paygrade, PaygradeError
 from paygrade.catalog.offers import OnError
 from paygrade.client import snapshot_file
 from paygrade.client.snapshot_file import VALID_MAX, Head, Key, Secret, Unusable, key_of, make_pair
-from paygrade.decisions.following import Remembered, Views
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.following import Remembered, Views, remembered
+from paygrade.decisions.sending import views
+from paygrade.decisions.take import snapshot_of
 from paygrade.entitlements.derive import HORIZON
 from paygrade.entitlements.model import Entitlement, Segment
 from support.server_process import KEY, Api, Restartable
@@ -40,13 +40,13 @@ def account(key: str, at: datetime, *, trial: timedelta = 10 * MINUTE) -> Rememb
         Segment(at, trial_ends, {"exports": had, "calls": calls}),
         Segment(trial_ends, until, {"exports": over, "calls": calls}),
     )
-    return Remembered(Snapshot(key, "3.7", at, until, segments), {"calls": ("2026-11-01T00:00:00Z", 0)})
+    return Remembered(snapshot_of(key, "3.7", at, until, segments), (0,))
 
 
 def signed(head: Head, accounts: Sequence[Remembered], key: Key, **on_error: OnError) -> bytes:
     """Two accounts a line."""
-    lines = (Views(now=head.made_at, accounts=tuple(accounts[at : at + 2]), on_error=on_error)
-             for at in range(0, len(accounts), 2))  # fmt: skip
+    sent = (views(accounts[at : at + 2]) for at in range(0, len(accounts), 2))
+    lines = (Views(now=head.made_at, shapes=shapes, accounts=some, on_error=on_error) for shapes, some in sent)
     return snapshot_file.encode(head, lines, key)
 
 
@@ -271,9 +271,9 @@ def test_all_accounts_come_back_as_they_were(count: int) -> None:
     some = [account(f"account {number}", at) for number in range(count)]
     data = signed(Head(at, at + MINUTE, count), some, Secret(SECRET))
     head, lines = snapshot_file.decode(data, Secret(SECRET))
-    back = [its for views in lines for its in views.accounts]
+    back = [its for line in lines for its in remembered(line)]
     assert head.accounts == len(back)
-    assert msgspec.to_builtins(back) == msgspec.to_builtins(some)
+    assert [(its.snapshot, its.versions) for its in back] == [(its.snapshot, its.versions) for its in some]
 
 
 def test_no_file_is_valid_for_longer_than_its_dates_reach() -> None:

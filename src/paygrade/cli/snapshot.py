@@ -13,8 +13,7 @@ from paygrade.cli.output import as_json, say, show_json, table
 from paygrade.client import snapshot_file
 from paygrade.client.errors import PaygradeError
 from paygrade.client.snapshot_file import VALID_MAX, Head, Key, Secret, Unusable, key_of, make_pair
-from paygrade.decisions.following import Views
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.following import View, Views
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_duration, render_duration
 from paygrade.values.text import PAGE_MAX
@@ -70,7 +69,7 @@ def write(
     lasts, signs = _duration(valid_for), _signing(key)
     keys = list(_all_accounts()) if everybody else list(dict.fromkeys(accounts))
     lines = [_read(keys[begin : begin + READ_MAX]) for begin in range(0, len(keys), READ_MAX)]
-    unknown = [its.account for its in _snapshots(lines) if not its.known]
+    unknown = [its.account for its in _accounts_of(lines) if not its.known]
     if unknown and not everybody:
         raise Refused("unknown_account", f"there is no account `{unknown[0]}`")
     if not lines:
@@ -98,7 +97,7 @@ def show(file: Path, key: Path | None, as_json: bool) -> None:
     """Check the signature of FILE, and show what is in it."""
     try:
         head, lines = snapshot_file.read(file, _signing(key))
-        accounts = list(_snapshots(lines))
+        accounts = list(_accounts_of(lines))
     except (Unusable, FileNotFoundError, msgspec.MsgspecError) as error:
         raise Refused("unusable_snapshot_file", f"`{file}` can't be used: {error}") from None
     if as_json:
@@ -113,8 +112,8 @@ def _read(accounts: list[str]) -> Views:
     return msgspec.json.decode(msgspec.json.encode(told), type=Views)
 
 
-def _snapshots(lines: Iterable[Views]) -> Iterator[Snapshot]:
-    return (its.snapshot for views in lines for its in views.accounts)
+def _accounts_of(lines: Iterable[Views]) -> Iterator[View]:
+    return (its for views in lines for its in views.accounts)
 
 
 def _signing(path: Path | None) -> Key:

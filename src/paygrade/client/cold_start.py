@@ -21,6 +21,7 @@ from paygrade.client.clock import ServerClock
 from paygrade.client.memory import Memory
 from paygrade.client.snapshot_file import Head, Key, Unusable
 from paygrade.decisions.following import Views
+from paygrade.decisions.sending import views
 
 KEPT_FOR = timedelta(days=7)
 """For how long a file answers that the SDK keeps itself."""
@@ -67,8 +68,8 @@ class ColdStart:
                 "this machine's clock is %.0f s behind the time `%s` was made at", self._made_s - now_s, self._path
             )
         self._clock.floor = head.made_at
-        for views in lines:
-            self._memory.restore(views, self._made_s)
+        for line in lines:
+            self._memory.restore(line, self._made_s)
         self.file = SnapshotFile("valid", head.made_at, head.ends_at)
 
     def is_over(self, now_s: float) -> bool:
@@ -94,9 +95,7 @@ class ColdStart:
             return
         at = self._clock.now(now_s)
         head = Head(at, at + KEPT_FOR, len(accounts))
-        lines = (
-            Views(now=at, accounts=tuple(accounts[begin : begin + SOME]), on_error=memory.on_error)
-            for begin in range(0, len(accounts), SOME)
-        )
+        sent = (views(accounts[begin : begin + SOME]) for begin in range(0, len(accounts), SOME))
+        lines = (Views(now=at, shapes=shapes, accounts=some, on_error=memory.on_error) for shapes, some in sent)
         snapshot_file.write(self._path, snapshot_file.encode(head, lines, self._key))
         self.file = SnapshotFile("valid", head.made_at, head.ends_at)

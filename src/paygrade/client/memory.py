@@ -116,7 +116,7 @@ class Memory:
     def restore(self, views: Views, since_s: float) -> None:
         """Take in what was read elsewhere and is unsure since then, as far as there is room."""
         self.on_error = {**views.on_error, **self.on_error}
-        for made in views.accounts:
+        for made in remembered(views):
             account = made.snapshot.account
             if account not in self.accounts and len(self.accounts) < self._accounts_max:
                 self._keep(account, made)
