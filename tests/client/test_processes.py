@@ -94,6 +94,22 @@ if __name__ == "__main__":
     assert 40 <= used(api, acme) <= 40 + 4 * 20
 
 
+def test_what_a_child_of_multiprocessing_has_not_sent_is_sent_when_it_ends(api: Api, acme: str) -> None:
+    run(api, acme, """
+import multiprocessing
+def report():
+    for _ in range(10): sdk.track(account, "api_calls")
+if __name__ == "__main__":
+    sdk.check(account, "api_calls")
+    for _ in range(2):
+        child = multiprocessing.get_context("fork").Process(target=report)
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+""")  # fmt: skip
+    assert used(api, acme) == 20
+
+
 def test_fifty_event_loops_one_after_the_other_ask_one_sdk(api: Api, acme: str) -> None:
     told = run(api, acme, """
 async def ask():

@@ -23,6 +23,7 @@ _COMMANDS = {
     "migrate": "Apply pending migrations to the database.",
     "doctor": "Check settings, database, clock, provider and catalog.",
     "catalog": "Read, plan and publish the catalog.",
+    "gen": "Make type definitions for your app from the catalog.",
     "check": "Check whether an account can use a feature, and why.",
     "consume": "Check and count usage in one step.",
     "track": "Report usage.",

@@ -7,7 +7,6 @@ Laws: there is one stream a process; a fault takes nothing away that is known; n
 parent is used in its fork; whatever waits has a bound, also at exit.
 """
 
-import atexit
 import logging
 import os
 import threading
@@ -31,6 +30,7 @@ from paygrade.client.events import Event, EventReader
 from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Counts, Key, Leased, LeaseResult, Leases
 from paygrade.client.memory import Memory
 from paygrade.client.outbox import Waiting
+from paygrade.client.process_hooks import at_exit, in_forks, lacks_threads
 from paygrade.client.sending import Ingested, Sender
 from paygrade.client.transport import Stream, Transport, Unreachable
 from paygrade.decisions.following import Beat, Hello, News, Views
@@ -77,13 +77,14 @@ class Connection:
         self.cold: ColdStart | None = None
         self._transport, self._make_outbox = transport, make_outbox
         self._listeners: list[Callable[[str], None]] = []
+        self._state_listeners: list[Callable[[State], None]] = []
         self.closed = False
         self._begin()
-        _forked(weakref.WeakMethod(self._forget_parent))
-        _at_exit(weakref.WeakMethod(self.close))
+        in_forks(weakref.WeakMethod(self._forget_parent))
 
     def _begin(self) -> None:
         """What no process shares with another."""
+        self._pid = os.getpid()
         self.clock = ServerClock()
         self.low, self.high = inf, -inf
         self.leases = Leases()
@@ -104,6 +105,8 @@ class Connection:
 
     def _forget_parent(self) -> None:
         """This is a fork, maybe about to become another program: nothing is closed, joined or waited for."""
+        if self._pid == os.getpid():
+            return  # told twice, and at work already
         clock = self.clock
         self.sender.outbox.forget()
         self._begin()
@@ -122,6 +125,7 @@ class Connection:
         with self._lock:
             if self._threads or self.closed:
                 return
+            at_exit(weakref.WeakMethod(self.close))
             started = threading.Event()
             self._threads = [
                 threading.Thread(target=self._follow_on, args=(started,), name="paygrade-stream", daemon=True),
@@ -129,7 +133,7 @@ class Connection:
             ]
             for thread in self._threads:
                 thread.start()
-        if not started.wait(STARTED_S):
+        if lacks_threads() or not started.wait(STARTED_S):
             log.error("threads do not run in this process (uWSGI needs --enable-threads): nothing is kept current")
 
     def ask(self, account: str) -> "Future[None]":
@@ -235,8 +239,11 @@ class Connection:
                 self.cold.end()
 
     def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        return _listen(self._listeners, listener)
+
+    def listen_to_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
+        self.start()
+        return _listen(self._state_listeners, listener)
 
     def status(self) -> Status:
         state, since, detail = self._state
@@ -295,7 +302,8 @@ class Connection:
             self._stream = None
             if self._closing.is_set():
                 return
-            self._lose("interrupted", detail)
+            if self._lose("interrupted", detail):
+                _tell(self._state_listeners, self._state[0])
             self._closing.wait(backoff.wait_s(asked_s))
 
     def _read(self, stream: Stream, backoff: Backoff) -> None:
@@ -303,6 +311,8 @@ class Connection:
         for part in stream.parts():
             for event in reader.read(part):
                 self._hear(event, backoff)
+                if event.name == "hello":
+                    _tell(self._state_listeners, self._state[0])
             if self._closing.is_set():
                 return
 
@@ -346,16 +356,16 @@ class Connection:
         else:
             self.low, self.high = self.clock.low, self.clock.high
 
-    def _lose(self, state: State, detail: str) -> None:
+    def _lose(self, state: State, detail: str) -> bool:
+        """Nothing is heard from now on; whether that is news."""
         with self._changed:
-            if self._state[0] == "connected" and state != "off":
+            before, since_s, _ = self._state
+            if before == "connected" and state != "off":
                 log.warning("%s: %s", state, detail)
-            if self._state[0] != state:
-                self._state = (state, time(), detail)
-            else:
-                self._state = (state, self._state[1], detail)
+            self._state = (state, since_s if before == state else time(), detail)
             self.clock.lose()
             self._look()
+        return before != state
 
     def _resuming(self) -> dict[str, str]:
         headers = {"accept": "text/event-stream"}
@@ -419,11 +429,7 @@ class Connection:
             self._look()
             self._resolve(waiting)
         for account in changed:
-            for listener in tuple(self._listeners):
-                try:
-                    listener(account)
-                except Exception:  # whatever a listener does, the others are called, and accounts are read
-                    log.exception("a listener failed for `%s`", account)
+            _tell(self._listeners, account)
         return 0.0
 
     def _all_waiting(self) -> "list[Future[None]]":
@@ -465,22 +471,14 @@ class Connection:
 _hello, _news, _beat = msgspec.json.Decoder(Hello), msgspec.json.Decoder(News), msgspec.json.Decoder(Beat)
 
 
-def _forked(forget: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    """Hooks cannot be unregistered, so they hold on to nothing."""
-
-    def in_child() -> None:
-        found = forget()
-        if found is not None:
-            found()
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=in_child)
+def _listen(listeners: list[Callable[[T], None]], listener: Callable[[T], None]) -> Callable[[], None]:
+    listeners.append(listener)
+    return lambda: listeners.remove(listener) if listener in listeners else None
 
 
-def _at_exit(close: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    def at_exit() -> None:
-        found = close()
-        if found is not None:
-            found()
-
-    atexit.register(at_exit)
+def _tell(listeners: list[Callable[[T], None]], told: T) -> None:
+    for listener in tuple(listeners):
+        try:
+            listener(told)
+        except Exception:  # whatever a listener does, the others are called, and this thread goes on
+            log.exception("a listener failed for `%s`", told)

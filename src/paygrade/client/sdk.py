@@ -27,7 +27,7 @@ from paygrade.catalog.offers import OnError
 from paygrade.client.at_least import version_stated, version_with
 from paygrade.client.chores import Chore
 from paygrade.client.cold_start import ColdStart
-from paygrade.client.connection import EXIT_S, Connection, Status
+from paygrade.client.connection import EXIT_S, Connection, State, Status
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
 from paygrade.client.leases import Counts, Key
@@ -52,8 +52,6 @@ Properties = Mapping[str, str | int | bool]
 
 class _Used(Struct):
     decision: Decision
-    consumed: bool
-    replayed: bool = False
 
 
 class Paygrade:
@@ -224,14 +222,16 @@ class Paygrade:
         body = {"account": account, "feature": feature, "quantity": quantity, "id": id,
                 "member": member, "properties": properties}  # fmt: skip
         try:
-            used = its.post("/v1/consume", body, _Used, timeout_s=self._timeout_s)
+            decision = its.post("/v1/consume", body, _Used, timeout_s=self._timeout_s).decision
         except Unreachable:
             decision = self._unsure(account, feature, quantity, member, properties)
+        if decision.stale:
+            # Nobody has counted it: the server did not answer, or answered without its database.
             if decision.allowed and quantity:
                 self.track(account, feature, quantity, id=id, member=member, properties=properties)
             return decision
-        its.count(account, feature, Counts(used.decision.used, used.decision.reserved))
-        return replace(used.decision, counted=True)
+        its.count(account, feature, Counts(decision.used, decision.reserved))
+        return replace(decision, counted=True)
 
     def _use_leased(self, account: str, feature: str, quantity: int) -> Decision | None:
         """Use units leased to this process; None: the server is to be asked."""
@@ -366,6 +366,11 @@ class Paygrade:
         """Call `listener` with an account when what it may do has changed, from a thread of ours; gives back what ends
         that."""
         return self._connection.listen(listener)
+
+    def on_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
+        """Call `listener` with `connected` or `interrupted` when that begins, from a thread of ours; gives back what
+        ends that. Connects."""
+        return self._connection.listen_to_state(listener)
 
     def close(self, timeout_s: float = EXIT_S) -> None:
         """Send what is buffered and end the threads, within `timeout_s`. What is known stays, and is stale."""
