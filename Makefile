@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim chaos proof fuzz judges bench clean
+.PHONY: help setup test check format lock demo sim chaos proof fuzz judges bench peers clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ judges: setup ## Test beside what is too large for all: Node's OpenFeature provi
 
 bench: setup ## Measure the budgets of the design; ARGS passes options
 	$(BIN)/python bench/run.py $(ARGS)
+
+peers: setup ## Install beside whom `make bench ARGS=peers` measures, in a folder of their own
+	$(UV) pip install --quiet --python $(BIN)/python --target $(VENV)/peers --group bench
 
 lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrade" takes new versions
 	$(UV) pip compile pyproject.toml --extra server --extra embedded --group dev \

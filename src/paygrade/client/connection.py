@@ -15,28 +15,30 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from math import inf
 from time import monotonic, time
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
 
 from paygrade.client.backoff import Backoff
+from paygrade.client.chores import Chore
 from paygrade.client.clock import SILENCES, ServerClock
+from paygrade.client.cold_start import ColdStart, SnapshotFile
 from paygrade.client.errors import PaygradeError
 from paygrade.client.events import Event, EventReader
 from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Counts, Key, Leased, LeaseResult, Leases
 from paygrade.client.memory import Memory
-from paygrade.client.outbox import BATCH_MAX, GATHER_S, Outbox
+from paygrade.client.outbox import Waiting
 from paygrade.client.process_hooks import at_exit, in_forks, lacks_threads
+from paygrade.client.sending import Ingested, Sender
 from paygrade.client.transport import Stream, Transport, Unreachable
 from paygrade.decisions.following import Beat, Hello, News, Views
-from paygrade.usage.events import UsageEvent
 from paygrade.values.text import is_chosen_key
 
 T = TypeVar("T")
 READ_MAX, STEPS_MAX = 200, 1_000
-READ_S, SEND_S, EXIT_S, JOIN_S = 5.0, 10.0, 3.0, 0.5
+READ_S, EXIT_S, JOIN_S = 5.0, 3.0, 0.5
 STARTED_S = 1.0
 
 log = logging.getLogger("paygrade")
@@ -58,23 +60,22 @@ class Status(Struct, frozen=True):
     dropped: int
     rejected: int
     detail: str = ""
+    file: SnapshotFile = SnapshotFile()
 
 
 class _Results(Struct):
     results: list[LeaseResult]
 
 
-class _Ingested(Struct):
-    rejected: list[Any]  # Any: which one and why
-
-
 class Connection:
     """`known` are the accounts by key. What is known holds without a further look while the wall clock is in
     `[low, high)`."""
 
-    def __init__(self, transport: Transport, memory: Memory, events_max: int) -> None:
+    def __init__(self, transport: Transport, memory: Memory, make_outbox: Callable[[], Waiting]) -> None:
         self.memory, self.known = memory, memory.accounts
-        self._transport, self._events_max = transport, events_max
+        self.chores: list[Chore] = []
+        self.cold: ColdStart | None = None
+        self._transport, self._make_outbox = transport, make_outbox
         self._listeners: list[Callable[[str], None]] = []
         self._state_listeners: list[Callable[[State], None]] = []
         self.closed = False
@@ -86,26 +87,28 @@ class Connection:
         self._pid = os.getpid()
         self.clock = ServerClock()
         self.low, self.high = inf, -inf
-        self.outbox = Outbox(self._events_max)
         self.leases = Leases()
         self.reading_fails = False
         """Whether the last time an account was to be read, nobody answered."""
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._sending, self._stepping = threading.Lock(), threading.Lock()
+        self._stepping = threading.Lock()
         self._waiting: dict[str, list[Future[None]]] = {}
         self._threads: list[threading.Thread] = []
         self._stream: Stream | None = None
         self._last_id: str | None = None
         self._state: tuple[State, float, str] = ("off", time(), "")
         self._closing = threading.Event()
-        self._send_at_s = self._look_at_s = inf
+        self._look_at_s = inf
+        self._came_back = False
+        self.sender = Sender(self._make_outbox(), self._send_events, self._changed, self._closing)
 
     def _forget_parent(self) -> None:
         """This is a fork, maybe about to become another program: nothing is closed, joined or waited for."""
         if self._pid == os.getpid():
             return  # told twice, and at work already
         clock = self.clock
+        self.sender.outbox.forget()
         self._begin()
         # What time it is holds here as well, and how old what is known has become.
         self.clock = clock
@@ -155,14 +158,14 @@ class Connection:
                 self.memory.want(account, anew=False)
                 self._changed.notify_all()
 
-    def post(self, path: str, body: object, kind: type[T], *, timeout_s: float) -> T:
-        """Ask the server. Sent once more where it may not have arrived, so the body has an id that makes it count
-        once. Unreachable; PaygradeError."""
+    def post(self, path: str, body: object, kind: type[T], *, timeout_s: float, again: bool = True) -> T:
+        """Ask the server. Sent once more where it may not have arrived (`again`), so the body has an id that makes it
+        count once. Unreachable; PaygradeError."""
         self.start()
         try:
             return self._transport.post(path, body, kind, timeout_s=timeout_s)
         except Unreachable:
-            if self.reading_fails:
+            if self.reading_fails or not again:
                 raise
             return self._transport.post(path, body, kind, timeout_s=timeout_s)
 
@@ -224,32 +227,16 @@ class Connection:
         if counts is not None:
             self.memory.count(account, feature, counts.used, counts.reserved, self.clock.now(time()))
 
-    def put(self, event: UsageEvent) -> bool:
-        """Buffer an event; False: there is no room."""
+    def put(self, event: bytes) -> bool:
+        """Have a usage event sent, in JSON; False: there is no room."""
         self.start()
-        with self._changed:
-            fits = self.outbox.put(event)
-            is_full = len(self.outbox) >= BATCH_MAX
-            if self._send_at_s == inf or is_full:
-                self._send_at_s = monotonic() + (0 if is_full else GATHER_S)
-                self._changed.notify_all()
-        return fits
+        return self.sender.put(event)
 
-    def flush(self, timeout_s: float) -> bool:
-        """Send what is buffered, in the calling thread; whether all of it was sent in time."""
-        until_s = monotonic() + timeout_s
-        while len(self.outbox) and (left_s := until_s - monotonic()) > 0:
-            if not self._sending.acquire(timeout=left_s):
-                break
-            try:
-                self._send(max(0.01, until_s - monotonic()))
-            except Unreachable:
-                self._closing.wait(min(0.05, max(0.0, until_s - monotonic())))
-            except PaygradeError:
-                break
-            finally:
-                self._sending.release()
-        return not len(self.outbox)
+    def end_file(self, now_s: float) -> None:
+        """Forget what is from a snapshot file that has ended."""
+        if self.cold is not None and self.cold.is_over(now_s):
+            with self._changed:
+                self.cold.end()
 
     def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
         return _listen(self._listeners, listener)
@@ -260,11 +247,13 @@ class Connection:
 
     def status(self) -> Status:
         state, since, detail = self._state
-        now_s, outbox = time(), self.outbox
+        now_s, outbox = time(), self.sender.outbox
+        self.end_file(now_s)
+        file = self.cold.file if self.cold is not None else SnapshotFile()
         if state == "connected" and not self.clock.low <= now_s < self.clock.high:
             state, detail = "interrupted", "nothing was heard for too long"
         age = 0.0 if state == "connected" else self.clock.age(now_s)
-        return Status(state, since, age, len(self.known), len(outbox), outbox.dropped, outbox.rejected, detail)
+        return Status(state, since, age, len(self.known), len(outbox), outbox.dropped, outbox.rejected, detail, file)
 
     def close(self, timeout_s: float = EXIT_S) -> None:
         """Send what is buffered and end the threads. What is known stays, and is stale from now on."""
@@ -277,7 +266,10 @@ class Connection:
                 self.step_leases(timeout_s=timeout_s / 2, closing=True)
             except (Unreachable, PaygradeError) as error:
                 log.warning("what was leased and not used comes back by itself, or stays counted: %s", error)
-        self.flush(until_s - monotonic())
+        self.sender.flush(until_s - monotonic())
+        for chore in self.chores:
+            if chore.at_end:
+                chore.do(inf)
         self._closing.set()
         with self._changed:
             self._resolve(self._all_waiting())
@@ -287,6 +279,7 @@ class Connection:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(JOIN_S)
+        self.sender.outbox.close()
         self._lose("off", "closed")
 
     # The stream
@@ -339,6 +332,8 @@ class Connection:
                     self.clock.hear(hello, now_s)
                     self._state = ("connected", now_s, "")
                     backoff.succeeded()
+                    self._came_back = True
+                    self._changed.notify_all()
                 case "news":
                     # What was missed comes before the hello that says that all of it is here.
                     self.memory.hear(_news.decode(event.data), now_s, late=not connected)
@@ -385,17 +380,19 @@ class Connection:
         reading, sending, leasing, wait_s = Backoff(), Backoff(), Backoff(), 0.0
         while not self._closing.is_set():
             with self._changed:
-                due_s = min(self._send_at_s, self._look_at_s) - monotonic()
+                due_s = min(self.sender.due_s, self._look_at_s, *(its.due_s for its in self.chores)) - monotonic()
                 if wait_s > 0:
-                    # A failure is waited out, whatever else is asked for meanwhile: it would fail as well.
-                    self._changed.wait_for(self._closing.is_set, wait_s)
+                    # A failure is waited out, whatever else is asked for meanwhile: it would fail as well, until the
+                    # server is heard again.
+                    self._changed.wait_for(lambda: self._closing.is_set() or self._came_back, wait_s)
                 elif not self.memory.to_read and due_s > 0:
                     self._changed.wait(None if due_s == inf else due_s)
+                self._came_back = False
                 asked = self.memory.begin(READ_MAX)
                 # Who asks from now on wants to know more than this reading will tell.
                 waiting = [future for account in asked for future in self._waiting.pop(account, ())]
                 now_s = monotonic()
-                sends, looks = self._send_at_s <= now_s, self._look_at_s <= now_s
+                sends, looks = self.sender.due_s <= now_s, self._look_at_s <= now_s
             if self._closing.is_set():
                 return
             wait_s = 0.0
@@ -404,8 +401,9 @@ class Connection:
             if looks:
                 wait_s = max(wait_s, self._look_after_leases(leasing))
             if sends:
-                with self._sending:
-                    wait_s = max(wait_s, self._send_soon(sending))
+                wait_s = max(wait_s, self._send(sending))
+            for chore in self.chores:
+                chore.do(monotonic())
 
     def _read_accounts(self, asked: list[str], waiting: "list[Future[None]]", backoff: Backoff) -> float:
         """Read these; for how long to wait before the next."""
@@ -457,28 +455,17 @@ class Connection:
             self._look_at_s = monotonic() + LOOK_S if self.leases.blocks else inf
         return 0.0
 
-    def _send_soon(self, backoff: Backoff) -> float:
+    def _send(self, backoff: Backoff) -> float:
         """Send one batch; for how long to wait before the next try."""
         try:
-            self._send(SEND_S)
+            self.sender.send()
         except (Unreachable, PaygradeError) as error:
-            log.warning("%d usage events wait to be sent: %s", len(self.outbox), error)
             return backoff.wait_s(error.retry_after_s if isinstance(error, Unreachable) else None)
         backoff.succeeded()
         return 0.0
 
-    def _send(self, timeout_s: float) -> None:
-        """Send one batch, in whoever holds `_sending`. Unreachable; PaygradeError."""
-        body, count = self.outbox.next()
-        if count:
-            told = self._transport.send("/v1/events", body, _Ingested, timeout_s=timeout_s)
-            for refusal in told.rejected:
-                log.error("a usage event was not taken: %s", refusal)
-            self.outbox.sent(count, len(told.rejected))
-        with self._changed:
-            self._send_at_s = monotonic() + GATHER_S if len(self.outbox) else inf
-            if len(self.outbox) >= BATCH_MAX:
-                self._send_at_s = monotonic()
+    def _send_events(self, body: bytes, timeout_s: float) -> Ingested:
+        return self._transport.send("/v1/events", body, Ingested, timeout_s=timeout_s)
 
 
 _hello, _news, _beat = msgspec.json.Decoder(Hello), msgspec.json.Decoder(News), msgspec.json.Decoder(Beat)
