@@ -4,7 +4,7 @@ Law: what is started here is stopped here, in reverse.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -99,8 +99,17 @@ def admin_key(settings: Settings) -> tuple[str, bool]:
     return kept_key(data_dir(settings))
 
 
-def application(settings: Settings, *, database_url: str, key: str, document: Document | None = None) -> ASGIApp:
-    """The application these settings describe. `document` is published if no catalog is."""
+def application(
+    settings: Settings,
+    *,
+    database_url: str,
+    key: str,
+    document: Document | None = None,
+    worker: int | None = None,
+    other_metrics: Callable[[], Awaitable[Sequence[bytes]]] | None = None,
+) -> ASGIApp:
+    """The application these settings describe. `document` is published if no catalog is. `worker`: which of the
+    processes behind one port this is, and `other_metrics` the numbers of the others."""
     store, clock, snapshots = Store(database_url), Clock(settings.clock_url), Snapshots()
     provider = stripe_provider(settings)
 
@@ -135,6 +144,8 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work)],
+        worker=worker,
+        other_metrics=other_metrics,
     )
 
 
@@ -187,7 +198,8 @@ async def _publish_first(store: Store, clock: Clock, document: Document) -> None
         saved = await current_catalog(store)
     except Refused:
         plan = await publish_catalog(store, document=content, lines=lines, dry_run=False, at=at, by="PAYGRADE_CATALOG")
-        log.info("catalog_published", version=plan.version)
+        if plan.published:  # else another server was quicker
+            log.info("catalog_published", version=plan.version)
         return
     if saved.document != content:
         advice = "the file in PAYGRADE_CATALOG differs from the catalog in force; run `paygrade catalog plan`"

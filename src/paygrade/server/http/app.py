@@ -59,6 +59,7 @@ log = structlog.get_logger("paygrade.server")
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 RESTART_S = 1.0
+HEARS_S, LOOK_S = 2.0, 0.01
 CANCEL_AGAIN_S, CANCEL_TIMES = 0.5, 10
 
 FIRST = "first catalog"
@@ -166,12 +167,15 @@ def create_app(
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
+    worker: int | None = None,
+    other_metrics: Callable[[], Awaitable[Sequence[bytes]]] | None = None,
 ) -> ASGIApp:
     """The ASGI application. `store` is opened and closed with it; `work` runs beside it, each under its name.
 
-    `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
+    `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready. `worker`:
+    which of the processes behind one port this is, and `other_metrics` the numbers of the others.
     """
-    metrics = Metrics()
+    metrics = Metrics(worker=worker)
     commits = GroupCommit(store, snapshots, clock)
     _announce(store, clock, snapshots, metrics)
     tasks: dict[str, asyncio.Task[None]] = {}
@@ -191,6 +195,7 @@ def create_app(
         has_provider=has_provider,
         previewer=previewer,
         ready=ready,
+        other_metrics=other_metrics or _alone,
     )
 
     @asynccontextmanager
@@ -207,6 +212,7 @@ def create_app(
             for name, start in everything:
                 tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
             try:
+                await _until(lambda: snapshots.broadcast.hears)
                 yield
             finally:
                 await _cancelled(tasks.values())
@@ -224,11 +230,23 @@ def create_app(
     return Edge(AnyAddress(CrossOrigin(app)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
 
 
+async def _alone() -> Sequence[bytes]:
+    return ()
+
+
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:
     """Who hears of what."""
     store.hear_own(announcer(metrics))
     clock.hear_moves(snapshots.broadcast.tell_time)
     metrics.streams.set_function(lambda: snapshots.broadcast.followers)
+
+
+async def _until(hears: Callable[[], bool]) -> None:
+    """Wait until changes are heard, so that the first who wants to follow them can; but not for long."""
+    for _ in range(round(HEARS_S / LOOK_S)):
+        if hears():
+            return
+        await asyncio.sleep(LOOK_S)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
