@@ -50,7 +50,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
-from paygrade.values.errors import Unavailable
+from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -289,6 +289,8 @@ async def _missing(
         # Anyone may ask whether we are ready; what exactly is wrong with the database is for the log.
         log.warning("not_ready", code=error.code, detail=error.detail)
         missing.append(error.detail.partition(":")[0])
+    except Refused as error:  # the database and this release disagree
+        missing.append(error.detail)
     if FIRST in tasks and not tasks[FIRST].done():
         missing.append("the first catalog is not published yet")
     missing.extend(
