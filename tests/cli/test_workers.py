@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +31,13 @@ PACE_S = 0.02
 """Between the uses of one client: steady, and room for a worker to start."""
 
 
+NONE: Mapping[str, str] = {}
+
+
 class Served:
     """`paygrade serve --workers`."""
 
-    def __init__(self, folder: Path, database_url: str, *, workers: int = 2, **environ: str) -> None:
+    def __init__(self, folder: Path, database_url: str, environ: Mapping[str, str] = NONE, *, workers: int = 2) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -91,7 +94,7 @@ def shop() -> Iterator[simulator.Running]:
 def served(postgres_url: str, tmp_path_factory: pytest.TempPathFactory, shop: simulator.Running) -> Iterator[Served]:
     stripe = {"PAYGRADE_STRIPE_API_KEY": shop.key, "PAYGRADE_STRIPE_API_BASE": shop.url}
     with migrated_database(postgres_url) as url:
-        made = Served(tmp_path_factory.mktemp("workers"), url, PAYGRADE_CATALOG=str(SAMPLE), **stripe)
+        made = Served(tmp_path_factory.mktemp("workers"), url, {"PAYGRADE_CATALOG": str(SAMPLE), **stripe})
         try:
             made.says('"worker_ready"', times=2)
             yield made
@@ -267,9 +270,9 @@ def test_a_worker_that_does_not_become_ready_takes_no_others_place(served: Serve
 def test_a_worker_that_ends_again_and_again_is_told_of_and_the_other_goes_on(served: Served, api: Api) -> None:
     survivor = served.workers()[1]
     while '"worker_keeps_ending"' not in served.log():
-        dead = eventually(lambda: served.workers().get(2), within_s=PATIENCE_S)
-        os.kill(dead[0], signal.SIGKILL)
-        eventually(lambda: served.workers().get(2) != dead, within_s=PATIENCE_S)
+        eventually(lambda: 2 in served.workers(), within_s=PATIENCE_S)
+        dead = served.kill(2)
+        eventually(lambda: dead not in served.processes(), within_s=PATIENCE_S)  # noqa: B023  # it is asked at once
     assert api.get("/healthz").is_success
     assert served.workers()[1] == survivor
     served.says('"worker_ready"', times=served.log().count('"worker_ready"') + 1)

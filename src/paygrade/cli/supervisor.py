@@ -1,7 +1,7 @@
 """The supervisor: keeps several server processes, workers, that share one port. It serves nothing itself.
 
-Theory of operation. The supervisor opens the port, and each worker inherits it open: who connects waits in one queue that
-no worker owns, so none of them takes a waiting connection along when it ends. To restart a worker, another one is
+Theory of operation. The supervisor opens the port, and each worker inherits it open: who connects waits in one queue
+that no worker owns, so none of them takes a waiting connection along when it ends. To restart a worker, another one is
 started for it first, and the old one ends when that is ready.
 
 Laws: a worker that ends unasked is started again, after a pause that grows while it ends at once; one that does not
@@ -38,8 +38,8 @@ TOLD_FROM = 3
 
 
 def supervise(count: int, port: socket.socket, environ: Mapping[str, str], *, as_json: bool) -> None:
-    """Keep so many workers on this port, which is bound, until SIGTERM or SIGINT. Unavailable `server_not_started` if one
-    ends before any was ready."""
+    """Keep so many workers on this port, which is bound, until SIGTERM or SIGINT. Unavailable `server_not_started` if
+    one ends before any was ready."""
     with tempfile.TemporaryDirectory(prefix="paygrade-") as folder:
         asyncio.run(Supervisor(count, port, Path(folder), environ, as_json=as_json).run())
 
@@ -61,8 +61,8 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps `count` workers. `folder`: for the sockets on which each is asked by itself; `N` there leads to the one that
-    is worker N now."""
+    """Keeps `count` workers. `folder`: for the sockets on which each is asked by itself; `N` there leads to the one
+    that is worker N now."""
 
     def __init__(
         self, count: int, port: socket.socket, folder: Path, environ: Mapping[str, str], *, as_json: bool
@@ -102,11 +102,12 @@ class Supervisor:
 
     async def _start(self, number: int, *, failures: int = 0) -> Worker:
         """Start a worker. `failures`: how often in a row the one before it has ended at once."""
-        command = [sys.executable, "-m", "paygrade.cli.worker", str(number), str(self._port.fileno()), str(self._folder)]
+        port = self._port.fileno()
+        told = [str(number), str(port), str(self._folder), *(["--json"] if self._as_json else [])]
         # A group of its own: Ctrl-C and the end of a terminal are for the supervisor. What it reads ends with us.
         process = await asyncio.create_subprocess_exec(
-            *command, *(["--json"] if self._as_json else []),
-            stdin=PIPE, env=self._environ, pass_fds=[self._port.fileno()], process_group=0,
+            sys.executable, "-m", "paygrade.cli.worker", *told,
+            stdin=PIPE, env=self._environ, pass_fds=[port], process_group=0,
         )  # fmt: skip
         worker = Worker(number, process, self._folder)
         task = asyncio.create_task(self._watch(worker, failures))

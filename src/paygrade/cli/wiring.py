@@ -4,7 +4,7 @@ Law: what is started here is stopped here, in reverse.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from paygrade.server.http.bodies import decode_object
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
 from paygrade.server.process.admin_key import kept_key
 from paygrade.server.process.clock import Clock
+from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.settings import Settings
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import run_workers
@@ -105,11 +106,10 @@ def application(
     database_url: str,
     key: str,
     document: Document | None = None,
-    worker: int | None = None,
-    other_metrics: Callable[[], Awaitable[Sequence[bytes]]] | None = None,
+    metrics: Metrics | None = None,
 ) -> ASGIApp:
-    """The application these settings describe. `document` is published if no catalog is. `worker`: which of the
-    processes behind one port this is, and `other_metrics` the numbers of the others."""
+    """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
+    process behind its port."""
     store, clock, snapshots = Store(database_url), Clock(settings.clock_url), Snapshots()
     provider = stripe_provider(settings)
 
@@ -144,8 +144,7 @@ def application(
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work)],
-        worker=worker,
-        other_metrics=other_metrics,
+        metrics=metrics or Metrics(),
     )
 
 

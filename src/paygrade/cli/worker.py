@@ -21,6 +21,7 @@ from paygrade.cli import wiring
 from paygrade.cli.serve import collect_rarely, end, server_of
 from paygrade.documents.catalog_file import Document, read_catalog
 from paygrade.server.process.logs import configure_logs
+from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.settings import Settings, parse_settings
 from paygrade.values.errors import Refused
 
@@ -49,8 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         database_url=settings.database_url,
         key=settings.admin_key,
         document=_document(settings),
-        worker=number,
-        other_metrics=OtherWorkers(number, folder),
+        metrics=Metrics(worker=number, others=OtherWorkers(number, folder)),
     )
     collect_rarely()
     with socket.socket(fileno=descriptor) as port, socket.socket(socket.AF_UNIX) as own:

@@ -7,6 +7,7 @@ and said so; readiness is measured when asked, never assumed.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from re import Pattern
 from typing import TYPE_CHECKING
 
@@ -167,21 +168,15 @@ def create_app(
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
-    worker: int | None = None,
-    other_metrics: Callable[[], Awaitable[Sequence[bytes]]] | None = None,
+    metrics: Metrics,
 ) -> ASGIApp:
     """The ASGI application. `store` is opened and closed with it; `work` runs beside it, each under its name.
 
-    `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready. `worker`:
-    which of the processes behind one port this is, and `other_metrics` the numbers of the others.
+    `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
     """
-    metrics = Metrics(worker=worker)
     commits = GroupCommit(store, snapshots, clock)
     _announce(store, clock, snapshots, metrics)
     tasks: dict[str, asyncio.Task[None]] = {}
-
-    async def ready() -> tuple[str, ...]:
-        return await _missing(clock, schema_pending, tasks)
 
     parts = Context(
         store=store,
@@ -194,8 +189,7 @@ def create_app(
         customer_id=customer_id,
         has_provider=has_provider,
         previewer=previewer,
-        ready=ready,
-        other_metrics=other_metrics or _alone,
+        ready=partial(_missing, clock, schema_pending, tasks),
     )
 
     @asynccontextmanager
@@ -228,10 +222,6 @@ def create_app(
         request_max_body_size=BODY_BYTES_MAX,
     )
     return Edge(AnyAddress(CrossOrigin(app)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
-
-
-async def _alone() -> Sequence[bytes]:
-    return ()
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

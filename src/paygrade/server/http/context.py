@@ -1,6 +1,6 @@
 """What of a running server the routes see; the command line alone decides what they are."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from re import Pattern
 from typing import TYPE_CHECKING, Any, Protocol
@@ -51,8 +51,6 @@ class Context(Struct, frozen=True):
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
-    other_metrics: Callable[[], Awaitable[Sequence[bytes]]]
-    """The numbers of the other processes behind the same port."""
 
     def require_provider(self) -> None:
         """Unavailable `provider_not_configured`."""

@@ -6,7 +6,7 @@ sum over processes would fall when one of them begins anew, and what Prometheus 
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -21,6 +21,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _BOUNDS_NS = [round(bound * 1e9) for bound in BOUNDS_S]
+
+
+Others = Callable[[], Awaitable[Sequence[bytes]]]
 
 
 class Tally:
@@ -83,10 +86,10 @@ class Decisions(Collector):
 
 class Metrics:
     """The numbers of one application; each has its own registry, so several can live in one process. `worker`: which
-    of the processes behind one port this is."""
+    of the processes behind one port this is, and `others` what the others have rendered."""
 
-    def __init__(self, *, worker: int | None = None) -> None:
-        self._worker = worker
+    def __init__(self, *, worker: int | None = None, others: Others | None = None) -> None:
+        self._worker, self._others = worker, others
         self.registry = CollectorRegistry()
         self.requests = Requests()
         self.registry.register(self.requests)
@@ -126,7 +129,12 @@ class Metrics:
         self.decisions.counts[decision.allowed, decision.reason] += 1
 
     def render(self) -> bytes:
+        """The numbers of this process."""
         return generate_latest(self.registry if self._worker is None else _Named(self.registry, self._worker))
+
+    async def render_all(self) -> bytes:
+        """The numbers of all processes behind this port."""
+        return together([self.render(), *await self._others()]) if self._others is not None else self.render()
 
 
 class _Named(CollectorRegistry):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import describe, document
 from paygrade.server.http.problems import KINDS
-from paygrade.server.process.metrics import CONTENT_TYPE, together
+from paygrade.server.process.metrics import CONTENT_TYPE
 from paygrade.values.errors import Refused, Unavailable
 
 
@@ -57,9 +57,10 @@ async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
     Counters and histograms in the text format of Prometheus. With several workers on one port, those of all of them,
     each with its `worker`.
     """
-    # Who has no address came by this process's own socket: another worker, which asks all of them for its scrape.
-    others = await context.other_metrics() if request.client is not None else ()
-    return Response(together([context.metrics.render(), *others]), headers={"Content-Type": CONTENT_TYPE})
+    # Who has no address came by this process's own socket: another worker, which asks each of them for its scrape.
+    its = context.metrics
+    shown = its.render() if request.client is None else await its.render_all()
+    return Response(shown, headers={"Content-Type": CONTENT_TYPE})
 
 
 @get("/openapi.json", opt=describe("health", needs_key=False))
