@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +220,27 @@ def test_one_scrape_has_the_numbers_of_every_worker_and_every_log_line_its_name(
     asked_lines = [line for line in served.log().splitlines() if '"request"' in line]
     assert asked_lines
     assert all('"worker": 1' in line or '"worker": 2' in line for line in asked_lines)
+
+
+def test_connections_are_spread_over_the_workers(served: Served) -> None:
+    with ExitStack() as open_ones, served.each() as (one, two):
+        before = [healths(each) for each in (one, two)]
+        for _ in range(40):
+            asked = open_ones.enter_context(Api(served.url))
+            assert asked.get("/healthz").is_success
+        counts = [healths(each) - its for each, its in zip((one, two), before, strict=True)]
+    assert sum(counts) == 40
+    assert min(counts) >= 10, counts
+
+
+def healths(worker: Api) -> int:
+    """How often a worker was asked for its health."""
+    counted = [
+        line
+        for line in worker.get("/metrics").text.splitlines()
+        if 'requests_total{method="GET",route="/healthz' in line
+    ]
+    return int(float(counted[0].split()[-1])) if counted else 0
 
 
 def test_workers_are_restarted_one_after_another_and_no_request_fails(served: Served, api: Api) -> None:

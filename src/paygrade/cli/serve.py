@@ -133,13 +133,13 @@ def collect_rarely() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def server_of(app: ASGIApp, settings: Settings) -> uvicorn.Server:
+def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     loop: Loop = "uvloop" if sys.platform != "win32" else "asyncio"
-    return uvicorn.Server(configure(app, host=settings.host, port=settings.port, loop=loop))
+    return configure(app, host=settings.host, port=settings.port, loop=loop)
 
 
 def _run(app: ASGIApp, settings: Settings) -> None:
-    server = server_of(app, settings)
+    server = uvicorn.Server(configured(app, settings))
     try:
         server.run()
     except SystemExit as ended:

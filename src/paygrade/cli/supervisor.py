@@ -22,6 +22,7 @@ from pathlib import Path
 import httpx2
 import structlog
 
+from paygrade.cli.acceptor import Shares
 from paygrade.server.process.retries import pause_s
 from paygrade.values.errors import Unavailable
 
@@ -68,7 +69,7 @@ class Supervisor:
         self, count: int, port: socket.socket, folder: Path, environ: Mapping[str, str], *, as_json: bool
     ) -> None:
         self._port, self._folder, self._environ, self._as_json = port, folder, environ, as_json
-        self._count = count
+        self._count, self._shares = count, Shares(folder)
         self._workers: dict[int, Worker] = {}
         """The worker of each number; others that live are on their way in or out."""
         self._watched: dict[asyncio.Task[None], Worker] = {}
@@ -123,6 +124,7 @@ class Supervisor:
         worker.own.unlink(missing_ok=True)
         if self._end.is_set() or self._workers.get(worker.number) is not worker:
             return
+        self._shares[worker.number] = None
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         if not self._has_served:
             detail = f"worker {worker.number} ended before it was ready ({how}); the log above says why"

@@ -18,7 +18,8 @@ import httpx2
 import structlog
 
 from paygrade.cli import wiring
-from paygrade.cli.serve import collect_rarely, end, server_of
+from paygrade.cli.acceptor import Shares, SharingServer
+from paygrade.cli.serve import collect_rarely, configured, end
 from paygrade.documents.catalog_file import Document, read_catalog
 from paygrade.server.process.logs import configure_logs
 from paygrade.server.process.metrics import Metrics
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
     collect_rarely()
     with socket.socket(fileno=descriptor) as port, socket.socket(socket.AF_UNIX) as own:
         own.bind(str(folder / f"{number}.{os.getpid()}"))
-        server_of(app, settings).run(sockets=[port, own])
+        SharingServer(configured(app, settings), port, Shares(folder), number).run(sockets=[own])
 
 
 def _document(settings: Settings) -> Document | None:
