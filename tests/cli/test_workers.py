@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from paygrade.catalog.parse import parse
+from paygrade.cli.acceptor import Shares
 from paygrade.cli.demo_company import Company
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.simulator.http import serve as simulator
@@ -231,6 +232,25 @@ def test_connections_are_spread_over_the_workers(served: Served) -> None:
         counts = [healths(each) - its for each, its in zip((one, two), before, strict=True)]
     assert sum(counts) == 40
     assert min(counts) >= 10, counts
+
+
+def test_whoever_connects_is_taken_though_one_that_is_gone_had_fewer(served: Served) -> None:
+    shares = Shares(served.workers()[1][1])
+    shares[3] = 0
+    with ExitStack() as open_ones:
+        for _ in range(5):
+            asked = open_ones.enter_context(Api(served.url))
+            # After 5 s those who took the first ones would have fewer again.
+            assert asked.get("/healthz", timeout=4).is_success
+    shares[3] = None
+
+
+def test_a_worker_takes_at_once_only_while_no_other_has_fewer_connections(tmp_path: Path) -> None:
+    ours, theirs = Shares(tmp_path), Shares(tmp_path)
+    ours[1], theirs[2] = 3, 2
+    assert [each.is_least(number) for each in (ours, theirs) for number in (1, 2)] == [False, True] * 2
+    theirs[2] = None
+    assert ours.is_least(1)
 
 
 def healths(worker: Api) -> int:

@@ -75,8 +75,17 @@ class SharingServer(uvicorn.Server):
     def _look(self) -> None:
         asyncio.get_running_loop().add_reader(self._port, self._woken)
 
-    def _woken(self) -> None:
+    async def on_tick(self, counter: int) -> bool:
+        # Nobody says when a connection has ended; ten times a second is soon enough.
+        if not self.should_exit:
+            self._count()
+        return await super().on_tick(counter)
+
+    def _count(self) -> None:
         self._shares[self._number] = len(self.server_state.connections) + len(self._taking)
+
+    def _woken(self) -> None:
+        self._count()
         if self._shares.is_least(self._number):
             self._take()
         else:
@@ -106,6 +115,7 @@ class SharingServer(uvicorn.Server):
         task: asyncio.Task[object] = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
         self._taking.add(task)
         task.add_done_callback(self._taken)
+        self._count()
 
     def _taken(self, task: "asyncio.Task[object]") -> None:
         self._taking.discard(task)
