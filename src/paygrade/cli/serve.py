@@ -39,8 +39,10 @@ def serve(host: str | None, port: int | None, workers: int | None, no_migrate: b
     settings = replace(
         settings, host=host or settings.host, port=port or settings.port, workers=workers or settings.workers
     )
-    if settings.workers is not None and sys.platform == "win32":
-        raise click.UsageError("workers need Linux or macOS: run the server without --workers and PAYGRADE_WORKERS")
+    if settings.workers is not None:
+        if sys.platform == "win32":
+            raise click.UsageError("workers need Linux or macOS: run the server without --workers and PAYGRADE_WORKERS")
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to restart yet; it must not end us
     opened = _opened_port(settings)
     document, broken = _catalog(settings)
     # uvicorn raises the signal again once it has ended gracefully; this turns it into an orderly way out.

@@ -41,7 +41,7 @@ async def healthz() -> Health:
 async def readyz(context: InContext) -> Health:
     """Check that the server is ready.
 
-    The database can be reached and has this release's schema, the clock is known, and the workers run. Unavailable
+    The database can be reached and has this release's schema, the clock is known, and background work runs. Unavailable
     `not_ready`.
     """
     missing = await context.ready()
