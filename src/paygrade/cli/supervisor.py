@@ -114,6 +114,7 @@ class Supervisor:
         task = asyncio.create_task(self._watch(worker, failures))
         self._watched[task] = worker
         task.add_done_callback(self._watched.pop)
+        log.info("worker_started", worker=number, process=process.pid)
         return worker
 
     async def _watch(self, worker: Worker, failures: int) -> None:

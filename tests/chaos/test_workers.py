@@ -1,6 +1,7 @@
 """`paygrade serve --workers`: several processes answer as one server, whichever of them ends, however and when."""
 
 import itertools
+import json
 import os
 import signal
 import socket
@@ -28,7 +29,7 @@ from support.server_process import KEY, SAMPLE, Api
 from support.waiting import eventually
 
 PATIENCE_S = 90.0
-PACE_S = 0.02
+PACE_S = 0.05
 """Between the uses of one client: steady, and room for a worker to start."""
 
 
@@ -72,8 +73,14 @@ class Served:
         named = [(row[0], row[row.index("paygrade.cli.worker") + 1 :]) for row in ours]
         return [(int(its[0]), int(pid), Path(its[2])) for pid, its in named]
 
+    def started(self) -> list[tuple[int, int]]:
+        """The number and the process of every worker that was ever started."""
+        told = [json.loads(line) for line in self.log().splitlines() if '"worker_started"' in line]
+        return [(its["worker"], its["process"]) for its in told]
+
     def kill(self, number: int) -> int:
-        pid, _ = self.workers()[number]
+        """Kill the worker of this number that was started last."""
+        pid = next(pid for its, pid in reversed(self.started()) if its == number)
         os.kill(pid, signal.SIGKILL)
         return pid
 
@@ -295,12 +302,14 @@ def test_a_worker_that_does_not_become_ready_takes_no_others_place(served: Serve
     before = served.processes()
     with psycopg.connect(served.database_url, autocommit=True) as connection:
         connection.execute("insert into migrations (number, name, digest) values (9999, '9999_to_come', '')")
+        started = len(served.started())
         served.process.send_signal(signal.SIGHUP)
-        (new,) = eventually(lambda: served.processes() - before, within_s=PATIENCE_S)
+        served.says('"worker_started"', times=started + 1)
+        (new,) = served.processes() - before
         _, folder = served.workers()[1]
-        with Api("http://new", own=folder / f"1.{new}") as started:
-            eventually(lambda: is_answered(started), within_s=PATIENCE_S)
-            assert "9999_to_come" in started.problem(503, "GET", "/readyz")["detail"]
+        with Api("http://new", own=folder / f"1.{new}") as itself:
+            eventually(lambda: is_answered(itself), within_s=PATIENCE_S)
+            assert "9999_to_come" in itself.problem(503, "GET", "/readyz")["detail"]
         assert before < served.processes()
         os.kill(new, signal.SIGKILL)
         served.says('"restart_given_up"')
@@ -311,12 +320,12 @@ def test_a_worker_that_does_not_become_ready_takes_no_others_place(served: Serve
 def test_a_worker_that_ends_again_and_again_is_told_of_and_the_other_goes_on(served: Served, api: Api) -> None:
     survivor = served.workers()[1]
     while '"worker_keeps_ending"' not in served.log():
-        eventually(lambda: 2 in served.workers(), within_s=PATIENCE_S)
-        dead = served.kill(2)
-        eventually(lambda: dead not in served.processes(), within_s=PATIENCE_S)  # noqa: B023  # it is asked at once
-    assert api.get("/healthz").is_success
+        ended, started = served.log().count('"worker_ended"'), len(served.started())
+        served.kill(2)
+        served.says('"worker_ended"', times=ended + 1)
+        assert api.get("/healthz").is_success
+        served.says('"worker_started"', times=started + 1)
     assert served.workers()[1] == survivor
-    served.says('"worker_ready"', times=served.log().count('"worker_ready"') + 1)
 
 
 def test_a_worker_ends_with_its_supervisor(served: Served, tmp_path: Path) -> None:
@@ -330,8 +339,8 @@ def test_a_worker_ends_with_its_supervisor(served: Served, tmp_path: Path) -> No
 
 def test_a_server_whose_first_worker_fails_ends_and_says_so(served: Served, tmp_path: Path) -> None:
     failing = Served(tmp_path, served.database_url, workers=1)
-    (pid,) = eventually(failing.processes, within_s=PATIENCE_S)
-    os.kill(pid, signal.SIGKILL)
+    failing.says('"worker_started"')
+    failing.kill(1)
     assert failing.process.wait(PATIENCE_S) == 3
     assert "worker 1 ended before it was ready (signal 9)" in failing.log()
 
