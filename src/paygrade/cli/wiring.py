@@ -110,7 +110,8 @@ def application(
 ) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
     process behind its port."""
-    store, clock, snapshots = Store(database_url), Clock(settings.clock_url), Snapshots()
+    store, clock = Store(database_url), Clock(settings.clock_url)
+    snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
 
     async def work() -> None:

@@ -37,10 +37,12 @@ from paygrade.server.http.routes import (
     members,
     migrations,
     ofrep,
+    ofrep_stream,
     plan_changes,
     reports,
     statements,
     sync,
+    tokens,
     top_ups,
     usage,
     webhooks,
@@ -143,6 +145,9 @@ KEYED = [
     gateway.authorize_posted,
     ofrep.evaluate_flag,
     ofrep.evaluate_flags,
+    ofrep_stream.follow_flags,
+    tokens.issue_token,
+    tokens.rotate_signing_key,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -151,6 +156,7 @@ OPEN = [
     health.metrics,
     health.openapi,
     health.problem_kind,
+    tokens.jwks,
 ]
 
 
@@ -174,7 +180,6 @@ def create_app(
 
     `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
     """
-    commits = GroupCommit(store, snapshots, clock)
     _announce(store, clock, snapshots, metrics)
     tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -182,7 +187,7 @@ def create_app(
         store=store,
         snapshots=snapshots,
         clock=clock,
-        commits=commits,
+        commits=GroupCommit(store, snapshots, clock),
         metrics=metrics,
         verify=verify,
         provider=provider,
@@ -198,7 +203,7 @@ def create_app(
             everything = [
                 ("clock", clock.follow),
                 ("snapshots", lambda: snapshots.follow(store)),
-                ("group commit", commits.run),
+                ("group commit", parts.commits.run),
                 ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
                 *([] if first is None else [(FIRST, first)]),
@@ -211,8 +216,9 @@ def create_app(
             finally:
                 await _cancelled(tasks.values())
 
+    guards = [key_guard(admin_key, parts), refuse_odd_texts]
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key), refuse_odd_texts]), *OPEN],
+        route_handlers=[Router("/", route_handlers=KEYED, guards=guards), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[NameMethods, DecodePath],
@@ -221,7 +227,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(AnyAddress(CrossOrigin(app)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
+    return Edge(AnyAddress(CrossOrigin(app, KEYED)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

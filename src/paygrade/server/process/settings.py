@@ -20,6 +20,7 @@ T = TypeVar("T")
 DEFAULT_PORT = 4710
 SWEEP_EVERY = timedelta(days=1)
 WORKERS_MAX = 64
+MEMORY_MB = 512
 _NEVER = timedelta(0)
 
 
@@ -45,6 +46,8 @@ class Settings(Struct, frozen=True):
     """None: neither sweeps nor polls happen unless they are asked for."""
     workers: int | None = None
     """Processes that serve one port, kept by one that serves nothing itself; None: the only process serves."""
+    memory_mb: int = MEMORY_MB
+    """How much memory the accounts may take that are remembered, in MB."""
 
 
 class Target(Struct, frozen=True):
@@ -70,6 +73,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         clock_url=reader.take("PAYGRADE_CLOCK_URL", _http_url),
         sweep_every=_unless_never(reader.take("PAYGRADE_SWEEP_EVERY", _pause)),
         workers=reader.take("PAYGRADE_WORKERS", _workers),
+        memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
     if reader.mistakes:
@@ -172,6 +176,12 @@ def _unless_never(pause: timedelta | None) -> timedelta | None:
 def _workers(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= WORKERS_MAX:
         raise ValueError(f"`{text}` is not a number of workers; write a number from 1 to {WORKERS_MAX}")
+    return int(text)
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise ValueError(f"`{text}` is no number of megabytes; write for example `{MEMORY_MB}`")
     return int(text)
 
 
