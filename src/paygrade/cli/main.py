@@ -30,6 +30,7 @@ _COMMANDS = {
     "accounts": "Show and change accounts, overrides and blocks.",
     "sync": "Show and repair billing sync.",
     "usage": "Show and check the usage reported to Stripe.",
+    "tokens": "Issue account tokens and rotate their key.",
     "import": "Take over an existing billing account, or past usage.",
     "simulator": "Run the Stripe simulator and advance its clock.",
 }

@@ -31,6 +31,7 @@ from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
+from paygrade.postgres.signing_keys import SigningKeys
 from paygrade.postgres.subjects import Subjects
 from paygrade.postgres.sweeps import Sweeps
 from paygrade.postgres.top_ups import TopUps
@@ -183,6 +184,7 @@ class Transaction:
         self.plan_changes = PlanChanges(connection, holder=holder)
         self.plan_migrations = PlanMigrations(connection, holder=holder)
         self.events = Events(connection)
+        self.signing_keys = SigningKeys(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""

@@ -1,6 +1,7 @@
 // Answers what it is asked on its standard input, a flag a line, by a stock provider of OpenFeature.
 //
-//   node flags.mjs web|server ADDRESS KEY ACCOUNT
+//   node flags.mjs web|page|server ADDRESS KEY ACCOUNT
+//   page: the web provider without polling, which hears of changes by the event stream alone
 //   {"key": "exports", "type": "boolean", "default": false}  →  the evaluation's details
 import { createInterface } from 'node:readline';
 
@@ -15,10 +16,11 @@ async function connect() {
     await OpenFeature.setProviderAndWait(new OFREPProvider({ baseUrl, headers }));
     return OpenFeature.getClient();
   }
+  const polling = kind === 'page' ? {} : { pollInterval: 100, changeDetection: 'polling' };
   const { OpenFeature } = await import('@openfeature/web-sdk');
   const { OFREPWebProvider } = await import('@openfeature/ofrep-web-provider');
   await OpenFeature.setContext(context);
-  await OpenFeature.setProviderAndWait(new OFREPWebProvider({ baseUrl, headers, pollInterval: 100 }));
+  await OpenFeature.setProviderAndWait(new OFREPWebProvider({ baseUrl, headers, ...polling }));
   return OpenFeature.getClient();
 }
 

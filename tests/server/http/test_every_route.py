@@ -1,7 +1,6 @@
 """What holds of every route, tried on all of them: the OpenAPI document says which there are."""
 
 import json
-import re
 from typing import Any
 from urllib.parse import quote
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.openapi import example_of, plain_address
 from support.server_process import Api
 
 METHODS = ("get", "put", "post", "delete")
@@ -29,10 +29,6 @@ def operations(api: Api) -> list[Operation]:
     api.ok("PUT", "/v1/accounts/acme", json={})
     paths = api.ok("GET", "/openapi.json")["paths"]
     return [(method.upper(), path, told) for path, each in paths.items() for method, told in each.items()]
-
-
-def plain_address(path: str, key: str = "acme") -> str:
-    return re.sub(r"{\w+}", key, path)
 
 
 def counted(api: Api) -> str:
@@ -60,11 +56,6 @@ def test_without_the_key_no_route_answers_and_nothing_is_counted(
     assert tried > 60
     assert counted(api) == before
     assert api.ok("GET", f"/v1/accounts/{acme}/ledger/api_calls")["entries"] == []
-
-
-def example_of(told: dict[str, Any]) -> Any:
-    content = told.get("requestBody", {}).get("content", {})
-    return next((each["example"] for each in content.values()), {})
 
 
 def test_options_names_every_method_of_a_path(api: Api, operations: list[Operation]) -> None:

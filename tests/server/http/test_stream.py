@@ -1,56 +1,13 @@
 """The stream: what is told to whom, in which order, and how it ends."""
 
-import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
-from paygrade.client.events import Event, EventReader
-from paygrade.server.http.routes import following
+from paygrade.server.http import streams
 from paygrade.server.state import broadcast
 from support.server_process import Api, Restartable
-
-
-class Following:
-    """A stream that is being read."""
-
-    def __init__(self, parts: Iterator[bytes]) -> None:
-        self._parts, self._reader = parts, EventReader()
-        self._told: list[Event] = []
-
-    def next(self, name: str) -> tuple[Any, str | None]:
-        """The data and the id of the next event of this name; others before it are passed over."""
-        while True:
-            while self._told:
-                event = self._told.pop(0)
-                if event.name == name:
-                    return json.loads(event.data), event.id
-            self._told += self._reader.read(next(self._parts))
-
-    def rest(self) -> list[Event]:
-        """All that comes until it ends."""
-        for part in self._parts:
-            self._told += self._reader.read(part)
-        return self._told
-
-
-@contextmanager
-def followed(api: Api, query: str = "", *, last: str | None = None) -> Iterator[Following]:
-    headers = {"last-event-id": last} if last else {}
-    request = api.build_request("GET", f"/v1/stream{query}", headers=headers)
-    answer = super(Api, api).send(request, stream=True)
-    try:
-        assert answer.is_success, answer.read()
-        yield Following(answer.iter_raw())
-    finally:
-        answer.close()
-
-
-def override(api: Api, account: str, value: bool) -> None:
-    api.ok("PUT", f"/v1/accounts/{account}/overrides/exports", json={"value": value, "reason": "a test"})
+from support.streams import followed, override
 
 
 def test_everyone_is_told_what_changes(api: Api, acme: str) -> None:
@@ -126,7 +83,7 @@ def test_a_new_catalog_is_told_with_its_number(api: Api) -> None:
 
 
 def test_the_time_is_told_again_and_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "BEAT_S", 0.05)
+    monkeypatch.setattr(streams, "BEAT_S", 0.05)
     with followed(api) as stream:
         first, second = (stream.next("beat")[0]["now"] for _ in range(2))
         assert second > first

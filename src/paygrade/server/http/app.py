@@ -36,10 +36,12 @@ from paygrade.server.http.routes import (
     members,
     migrations,
     ofrep,
+    ofrep_stream,
     plan_changes,
     reports,
     statements,
     sync,
+    tokens,
     top_ups,
     usage,
     webhooks,
@@ -141,6 +143,9 @@ KEYED = [
     gateway.authorize_posted,
     ofrep.evaluate_flag,
     ofrep.evaluate_flags,
+    ofrep_stream.follow_flags,
+    tokens.issue_token,
+    tokens.rotate_signing_key,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -149,6 +154,7 @@ OPEN = [
     health.metrics,
     health.openapi,
     health.problem_kind,
+    tokens.jwks,
 ]
 
 
@@ -211,8 +217,9 @@ def create_app(
             finally:
                 await _cancelled(tasks.values())
 
+    guards = [key_guard(admin_key, parts), refuse_odd_texts]
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=[key_guard(admin_key), refuse_odd_texts]), *OPEN],
+        route_handlers=[Router("/", route_handlers=KEYED, guards=guards), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[NameMethods, DecodePath],
@@ -221,7 +228,7 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(AnyAddress(CrossOrigin(app)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
+    return Edge(AnyAddress(CrossOrigin(app, KEYED)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
-from msgspec import Struct
+from msgspec import Struct, field
 
 from paygrade.providers.port import EventRef, Previewer
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
+from paygrade.server.state.stream_tokens import StreamTokens
 from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Context(Struct, frozen=True):
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
+    signing_keys: SigningKeys = field(default_factory=SigningKeys)
+    stream_tokens: StreamTokens = field(default_factory=StreamTokens)
 
     def require_provider(self) -> None:
         """Unavailable `provider_not_configured`."""

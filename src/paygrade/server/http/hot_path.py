@@ -28,7 +28,7 @@ from paygrade.values.text import is_chosen_key
 
 CHECK, CONSUME = b"/v1/check", b"/v1/consume"
 BODY_BYTES_MAX = 64 * 1024
-_UNUSUAL = frozenset({b"content-encoding", b"expect", b"x-request-id"})
+_UNUSUAL = frozenset({b"content-encoding", b"expect", b"origin", b"x-request-id"})
 """Headers that change how a body is read, or what is answered. What has no length is no less unusual."""
 
 

@@ -18,6 +18,7 @@ from litestar.params import QueryParameter
 from litestar.routes import BaseRoute, HTTPRoute
 from msgspec import Struct
 
+from paygrade.server.http.auth import SCOPES
 from paygrade.server.http.parameters import queries
 from paygrade.server.http.problems import KINDS, MEDIA_TYPE, Problem
 from paygrade.values.text import KEY_LENGTH_MAX
@@ -126,7 +127,15 @@ def document(routes: tuple[BaseRoute, ...]) -> Document:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.items())),
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`sk_…`"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "`sk_…`"},
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "An account token.",
+                },
+            },
         },
     }
 
@@ -160,13 +169,18 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, D
             **{status: {"description": meaning} for status, meaning in told.others.items()},
             **_problem_answers(_codes(told, text, route, has_query=bool(in_query))),
         },
-        "security": [{"key": []}] if told.needs_key else [],
+        "security": _security(handler) if told.needs_key else [],
     }
     if told.sent is not None:
         operation["requestBody"] = _body(told.sent)
         if told.sent.kind is not None:
             kinds.append(told.sent.kind)
     return route.path_format, method, operation, kinds
+
+
+def _security(handler: HTTPRouteHandler) -> list[Document]:
+    """Who opens a route, either of them: the key, and an account token where it says so."""
+    return [{"key": []}, *([{"token": []}] if handler.opt.get(SCOPES) else [])]
 
 
 def _path_parameters(route: HTTPRoute) -> list[Document]:
@@ -257,7 +271,13 @@ def _codes(told: Described, text: Text, route: HTTPRoute, *, has_query: bool) ->
     """The codes of all that may go wrong: what follows from how it is asked, and what the operation refuses."""
     by_itself = {
         ("request_timeout", "head_too_large", "not_ready"): True,
-        ("unauthenticated", "clock_unavailable", "database_unavailable", "contended"): told.needs_key,
+        (
+            "unauthenticated",
+            "insufficient_scope",
+            "clock_unavailable",
+            "database_unavailable",
+            "contended",
+        ): told.needs_key,
         ("body_too_large",): told.sent is not None,
         ("malformed_json", "invalid_body"): told.sent is not None and told.sent.kind is not None,
         ("invalid_key",): bool(route.path_parameters) and told.needs_key,

@@ -50,6 +50,7 @@ KINDS: dict[str, Kind] = {
     "signature_invalid": Kind(400, "The signature does not match"),
     "signature_expired": Kind(400, "The signature is too old"),
     "unauthenticated": Kind(401, "An API key is required"),
+    "insufficient_scope": Kind(403, "The token does not open this"),
     "invalid_context": Kind(400, "The evaluation context is invalid"),
     "targeting_key_missing": Kind(400, "The evaluation context names no account"),
     "not_found": Kind(404, "There is nothing at this address"),

@@ -21,7 +21,8 @@ GATHER_S = 0.005
 """How long counts are gathered, so that a busy account is one piece of news, not hundreds. Changes go out at once."""
 KEPT_MAX, WAITING_MAX = 5_000, 2_000
 """Pieces of news kept for those who resume, and waiting for one follower."""
-FOLLOWERS_MAX = 2_000
+FOLLOWERS_MAX, PAGES_MAX = 2_000, 100
+"""Streams in all, and of pages of one account: nobody who holds a token may take the room of all."""
 BUSY_S = 5
 """When to come back, to those for whom there is no room."""
 
@@ -38,9 +39,10 @@ class _Piece(Struct, frozen=True):
 
 
 class Follower:
-    """One who follows: `accounts`, or all (None)."""
+    """One who follows: `accounts`, or all (None). `is_of_page`: by an account token."""
 
-    def __init__(self, accounts: Collection[str] | None) -> None:
+    def __init__(self, accounts: Collection[str] | None, *, is_of_page: bool = False) -> None:
+        self.page = tuple(accounts or ()) if is_of_page else None
         self._accounts = frozenset(accounts) if accounts is not None else None
         self._waiting: deque[tuple[bytes, tuple[str, ...]]] = deque()
         self._ended = False
@@ -103,7 +105,9 @@ class Broadcast:
         self._balances: dict[tuple[str, str, str], Notification] = {}
         self._is_gathering = self._hears = self._stopped = False
 
-    def follow(self, accounts: Collection[str] | None, last: str | None) -> tuple[Follower, Resumed]:
+    def follow(
+        self, accounts: Collection[str] | None, last: str | None, *, is_of_page: bool = False
+    ) -> tuple[Follower, Resumed]:
         """Follow from now on, after the event `last`. Unavailable `too_many_streams`, `not_ready`."""
         if self._stopped:
             raise Unavailable("not_ready", "this server is stopping; connect again", retry_after_s=1)
@@ -112,7 +116,10 @@ class Broadcast:
         if len(self._followers) >= FOLLOWERS_MAX:
             raise Unavailable("too_many_streams", f"{FOLLOWERS_MAX} streams are open here; connect again later",
                               retry_after_s=BUSY_S)  # fmt: skip
-        follower = Follower(accounts)
+        follower = Follower(accounts, is_of_page=is_of_page)
+        if is_of_page and sum(each.page == follower.page for each in self._followers) >= PAGES_MAX:
+            raise Unavailable("too_many_streams", f"{PAGES_MAX} pages of this account follow here; connect again later",
+                              retry_after_s=BUSY_S)  # fmt: skip
         self._flush()
         missed = self._since(last)
         for piece in missed or ():

@@ -8,6 +8,7 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from paygrade.decisions.message import DecisionView
+from paygrade.server.http.auth import allowed_member, open_to
 from paygrade.server.http.bodies import read_body, read_instant, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -45,7 +46,8 @@ class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields
 @post(
     "/v1/check",
     status_code=200,
-    opt=describe(
+    opt=open_to("decisions:read")
+    | describe(
         "decisions",
         access.check,
         sent=Sent({"account": "acme", "feature": "exports"}, Question),
@@ -56,6 +58,7 @@ class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields
 async def check(request: HttpRequest, context: InContext) -> DecisionView:
     question = read_body(Question, await request.body())
     account = read_key(question.account, pointer="/account", noun="account")
+    member = allowed_member(request, account, question.member)
     if question.at_least is not None:
         await see_at_least(
             context.store, context.snapshots, context.clock,
@@ -68,7 +71,7 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
         account=account,
         feature=question.feature,
         quantity=question.quantity,
-        member=question.member,
+        member=member,
         properties=question.properties,
         at=question.at or now,
         now=now,
@@ -79,14 +82,15 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
 
 @get(
     "/v1/accounts/{account:str}/decisions",
-    opt=describe("decisions", access.decisions, example=examples.DECISIONS),
+    opt=open_to("decisions:read") | describe("decisions", access.decisions, example=examples.DECISIONS),
 )
 async def list_decisions(
     account: FromPath[str],
+    request: HttpRequest,
     context: InContext,
     member: Annotated[str | None, text("The member who asks, for features with roles or seats.")] = None,
 ) -> access.Decisions:
-    at = context.clock.now()
+    member, at = allowed_member(request, account, member), context.clock.now()
     return await access.decisions(context.store, context.snapshots, account=account, member=member, at=at)
 
 

@@ -276,3 +276,42 @@ LEASE_RESULTS = {
         }
     ]
 }
+
+TOKEN = {
+    "token": "eyJhbGciOiJFUzI1NiIsImtpZCI6…",
+    "account": "acme",
+    "member": "ann",
+    "scopes": ["decisions:read"],
+    "issued_at": "2026-11-21T09:00:00Z",
+    "expires_at": "2026-11-21T09:15:00Z",
+}
+
+_KID = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+PUBLISHED_KEYS = {"keys": [{"kid": _KID, "signs_from": "2026-11-21T10:00:00Z", "verifies_until": None}]}
+
+KEY_SET = {
+    "keys": [
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            "kid": _KID,
+            "use": "sig",
+            "alg": "ES256",
+        }
+    ]
+}
+
+EVALUATIONS = {
+    "flags": [EVALUATION],
+    "metadata": {"account": "acme"},
+    "eventStreams": [
+        {
+            "type": "sse",
+            "endpoint": {"requestUri": "/ofrep/v1/stream?token=eyJhbGciOiJFUzI1NiIs…"},
+            "inactivityDelaySec": 120,
+        }
+    ],
+}

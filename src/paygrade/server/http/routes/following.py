@@ -1,6 +1,7 @@
 """Following accounts: the stream of what changes, and accounts as they are now, for those who decide by themselves."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -9,22 +10,19 @@ from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.following import Beat, Hello, Remembered, Views
+from paygrade.decisions.following import Beat, Hello, News, Remembered, Views
+from paygrade.server.http import streams
+from paygrade.server.http.auth import allowed_member, open_to, token_of
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import text
+from paygrade.server.http.streams import HEADERS, RETRY_MS, Listening, next_date
 from paygrade.server.state.broadcast import Follower, Resumed, event
-from paygrade.values.errors import Mistake
+from paygrade.values.errors import Mistake, Refused, Unavailable
 
-BEAT_S = 5.0
-"""How often the time is told. Whoever hears nothing for 2.5 times that has lost the stream."""
-RETRY_MS = 1_000
-"""How long a client should wait before it connects again, about: it spreads that by chance."""
 NAMED_MAX, READ_MAX = 100, 200
 """Accounts that a stream may name, and that one call may read."""
-HEADERS = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
-"""Nothing on the way may keep events back."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -35,19 +33,28 @@ class Wanted(Struct, frozen=True):
     accounts: Annotated[tuple[str, ...], Meta(max_length=READ_MAX)]
 
 
-@post("/v1/snapshots", status_code=200, opt=describe("decisions", sent=Sent({"accounts": ["acme"]}, Wanted)))
+@post(
+    "/v1/snapshots",
+    status_code=200,
+    opt=open_to("decisions:read") | describe("decisions", sent=Sent({"accounts": ["acme"]}, Wanted)),
+)
 async def read_snapshots(request: HttpRequest, context: InContext) -> Views:
     """Read accounts for deciding by oneself.
 
     Each account with its entitlements and balances, and with the dates at which they change by themselves: what an SDK
-    keeps, and keeps current by `GET /v1/stream`. An unknown account is one with `known: false`. Refused `invalid_key`.
+    keeps, and keeps current by `GET /v1/stream`. An unknown account is one with `known: false`. A token for a member
+    does not open whole accounts. Refused `invalid_key`.
     """
     wanted = read_body(Wanted, await request.body())
     accounts = list(dict.fromkeys(read_key(key, pointer="/accounts", noun="account") for key in wanted.accounts))
+    for account in accounts:
+        allowed_member(request, account, None)
+    if _is_for_a_member(request):
+        raise Refused("insufficient_scope", "a token for a member does not open whole accounts; ask for decisions")
     return await _read(context, accounts)
 
 
-@get("/v1/stream", opt=describe("decisions", media_type="text/event-stream"))
+@get("/v1/stream", opt=open_to("decisions:read") | describe("decisions", media_type="text/event-stream"))
 async def stream(
     request: HttpRequest,
     context: InContext,
@@ -57,22 +64,47 @@ async def stream(
 
     Server-sent events, for as long as the connection lasts: `news` (accounts to be read anew, counts of balances, a new
     catalog), `beat` with the server's time every few seconds. With `Last-Event-ID` it goes on after that event: what
-    was missed comes first, then `hello`. Where accounts are named, `views` shows each of them as it is now and whenever
-    it has changed. Refused `invalid_key`, `invalid_query`. Unavailable `too_many_streams`.
+    was missed comes first, then `hello`. Accounts that are named are news when a date changes what they have, too, and
+    `views` shows each of them as it is now and whenever it has changed. With an account token it follows that account,
+    without `views` if the token is for a member, and ends with the token. Refused `invalid_key`, `invalid_query`.
+    Unavailable `too_many_streams`.
     """
-    named = None
+    token, named = token_of(request), None
     if accounts is not None and accounts != "all":
-        named = accounts.split(",", NAMED_MAX)
-        if len(named) > NAMED_MAX:
-            mistake = Mistake("", f"`accounts` names more than {NAMED_MAX}; follow `all`")
-            raise invalid("invalid_query", "the query", [mistake])
-        named = [read_key(key, pointer="", noun="account") for key in dict.fromkeys(named)]
-    follower, resumed = context.snapshots.broadcast.follow(named, request.headers.get("last-event-id"))
-    return Stream(_events(context, follower, resumed, named), media_type="text/event-stream", headers=HEADERS)
+        named = _read_names(accounts)
+    if token is not None:
+        for account in named or ():
+            allowed_member(request, account, None)
+        named = [token.account]
+    follower, resumed = context.snapshots.broadcast.follow(
+        named, request.headers.get("last-event-id"), is_of_page=token is not None
+    )
+    listening = Listening(follower, context.clock, until=token.expires_at if token is not None else None)
+    events = _events(context, follower, listening, resumed, named, with_views=not _is_for_a_member(request))
+    return Stream(events, media_type="text/event-stream", headers=HEADERS)
+
+
+def _read_names(accounts: str) -> list[str]:
+    named = accounts.split(",", NAMED_MAX)
+    if len(named) > NAMED_MAX:
+        mistake = Mistake("", f"`accounts` names more than {NAMED_MAX}; follow `all`")
+        raise invalid("invalid_query", "the query", [mistake])
+    return [read_key(key, pointer="", noun="account") for key in dict.fromkeys(named)]
+
+
+def _is_for_a_member(request: HttpRequest) -> bool:
+    token = token_of(request)
+    return token is not None and token.member is not None
 
 
 async def _events(
-    context: Context, follower: Follower, resumed: Resumed, named: list[str] | None
+    context: Context,
+    follower: Follower,
+    listening: Listening,
+    resumed: Resumed,
+    named: list[str] | None,
+    *,
+    with_views: bool,
 ) -> AsyncIterator[bytes]:
     broadcast = context.snapshots.broadcast
     try:
@@ -81,25 +113,35 @@ async def _events(
             yield body
         now, still = context.clock.now(), context.clock.stands_still
         catalog = (await context.snapshots.catalog(context.store)).version
-        hello = Hello(now=now, stands_still=still, resumed=resumed, beat_s=BEAT_S, catalog=catalog)
+        hello = Hello(now=now, stands_still=still, resumed=resumed, beat_s=streams.BEAT_S, catalog=catalog)
         # Who goes on keeps its place, or has it from what was missed.
         at = broadcast.position() if resumed == "full" else None
         yield b"retry: %d\n" % RETRY_MS + event("hello", _encode(hello), id=at)
-        if named is not None:
+        if named is not None and with_views:
             yield event("views", _encode(await _read(context, named)))
         while True:
-            told = await follower.next(BEAT_S)
-            if told is None or not told[0]:
-                yield event("beat", _encode(Beat(now=context.clock.now(), stands_still=context.clock.stands_still)))
-                continue
-            body, changed = told
-            yield body
-            if named is not None and changed:
+            dates = await _next_dates(context, named or (), context.clock.now())
+            told = await listening.next(min(dates.values(), default=None))
+            now = context.clock.now()
+            changed = told[1] if told is not None else tuple([account for account in dates if dates[account] <= now])
+            if told is not None:
+                yield told[0]
+            elif changed:
+                yield event("news", _encode(News(accounts=changed)))
+            else:
+                yield event("beat", _encode(Beat(now=now, stands_still=context.clock.stands_still)))
+            if named is not None and changed and with_views:
                 yield event("views", _encode(await _read(context, list(changed))))
-    except EOFError:
+    except (EOFError, Unavailable):
         return
     finally:
         broadcast.leave(follower)
+
+
+async def _next_dates(context: Context, accounts: Sequence[str], at: datetime) -> dict[str, datetime]:
+    """When a date changes next what each of these has."""
+    found = await context.snapshots.load_all(context.store, accounts, at)
+    return {account: next_date(snapshot, at) for account, snapshot in found.items()}
 
 
 async def _read(context: Context, accounts: list[str]) -> Views:

@@ -8,27 +8,32 @@ https://github.com/open-feature/protocol: service/openapi.yaml, and ADR 6 for fl
 default counts. What stock providers need beyond it: `variant` and `errorDetails` always, reasons of the protocol only.
 """
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from litestar import Response, post
 from litestar.exceptions import HTTPException
-from litestar.params import FromPath
-from msgspec import Struct
+from litestar.params import FromPath, QueryParameter
+from msgspec import Struct, structs
 from msgspec.json import decode, encode
 
 from paygrade.catalog.offers import BooleanFeature, ConfigFeature
 from paygrade.decisions.message import DecisionView
 from paygrade.entitlements.model import Offer, Reason
-from paygrade.server.http.auth import KEY_HEADER
+from paygrade.server.http.auth import KEY_HEADER, allowed_member, open_to
 from paygrade.server.http.bodies import decode_object, read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.problems import on_failure, on_http
 from paygrade.server.http.routes import examples
+from paygrade.server.http.routes.ofrep_stream import EventStream, stream_of
 from paygrade.server.operations.accounts import access
-from paygrade.values.errors import Mistake, Refused
+from paygrade.server.operations.sync.lookup import VERSION, see_at_least
+from paygrade.values.errors import Mistake, Refused, Unavailable
 from paygrade.values.text import QUANTITY_MAX, is_integer
 from paygrade.values.text import describe as in_words
 
@@ -72,6 +77,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
 NUMBERS: tuple[Number, ...] = ("limit", "used", "remaining")
 """What of a counted feature is a flag of its own, `<feature>.limit`."""
 
+HEAR_S = 1
+"""How long to wait for what a notice has told of; it is known after milliseconds, or the database is away."""
+_END = re.compile(r"[0-9a-f]{1,12}")
+
 Metadata = dict[str, bool | int | str]
 
 
@@ -98,6 +107,7 @@ class Evaluations(Struct, frozen=True):
 
     flags: list[Evaluation]
     metadata: Metadata
+    eventStreams: list[EventStream]  # the protocol's own name
 
 
 class Target(Struct, frozen=True):
@@ -124,7 +134,7 @@ def _answer_failure(request: HttpRequest, error: Exception) -> Response[bytes]:
 
 _FAILURES: dict[int | type[Exception], Any] = {HTTPException: _answer_failure, Exception: _answer_failure}
 """Any: as Litestar has it."""
-_CLIENT = {KEY_HEADER: "x-api-key"}
+_CLIENT = {KEY_HEADER: "x-api-key", **open_to("decisions:read")}
 _PROBLEMS = ("malformed_json", "invalid_body", "targeting_key_missing", "invalid_context")
 
 
@@ -147,7 +157,7 @@ async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InCon
     problem also has the protocol's `errorCode` and `errorDetails`. The key may come as `X-API-Key`, too. Refused
     `unknown_feature`.
     """
-    target = _target(await request.body())
+    target = await _asked_of(request)
     offers = await access.offered(context.store, context.snapshots)
     feature, number = _read_flag(key, offers)
     asked = {feature: target.units(feature)}
@@ -164,28 +174,55 @@ async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InCon
     | describe(
         "openfeature",
         sent=Sent(examples.EVALUATION_REQUEST, EvaluationRequest),
-        example={"flags": [examples.EVALUATION], "metadata": {"account": "acme"}},
+        example=examples.EVALUATIONS,
         problems=_PROBLEMS,
         kind=Evaluations,
         others={"304": "Nothing has changed since the answer with the ETag of `If-None-Match`."},
         headers={"If-None-Match": "ETags of earlier answers."},
     ),
 )
-async def evaluate_flags(request: HttpRequest, context: InContext) -> Response[bytes]:
+async def evaluate_flags(
+    request: HttpRequest,
+    context: InContext,
+    refetched: Annotated[
+        str | None, QueryParameter(name="flagConfigEtag", description="The `etag` of the notice that led to this.")
+    ] = None,
+) -> Response[bytes]:
     """Evaluate all flags.
 
     Every flag of OpenFeature (OFREP), for clients that keep them: all features for one account. The answer's `ETag`
-    changes when any of them does.
+    changes when any of them does, and before the address in `eventStreams` ends, where changes are told.
     """
-    target = _target(await request.body())
+    target = await _asked_of(request)
+    if refetched is not None:
+        await _hear_of_it(context, target.account, refetched)
     offers = await access.offered(context.store, context.snapshots)
     decided = await _decide(context, target, {feature: target.units(feature) for feature in offers})
     flags = [flag for feature, decision in decided.items() for flag in _flags(offers[feature], decision)]
-    body = encode(Evaluations(flags, {"account": target.account}))
-    headers = {"etag": f'"{sha256(body).hexdigest()[:32]}"'}
-    if _is_known(headers["etag"], request.headers.getall("if-none-match", [])):
-        return Response(b"", status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    stream = await stream_of(context, target.account, target.member)
+    kid, end = (stream.token.kid, int(stream.token.expires_at.timestamp())) if stream is not None else ("", 0)
+    digest = sha256(encode([flags, kid])).hexdigest()[:32]
+    known = _known_end(digest, end, request.headers.getall("if-none-match", []), at=context.clock.now())
+    if known is not None:
+        return Response(b"", status_code=304, headers={"etag": _etag(digest, known)})
+    streams = [stream.event_stream] if stream is not None else []
+    body = encode(Evaluations(flags, {"account": target.account}, streams))
+    return Response(body, media_type="application/json", headers={"etag": _etag(digest, end)})
+
+
+async def _hear_of_it(context: Context, account: str, version: str) -> None:
+    """Take in what another process may have told of before this one has heard of it."""
+    with suppress(Refused, Unavailable):
+        await context.snapshots.read_anew(context.store, [account], context.clock.now())
+        if VERSION.fullmatch(version):
+            await see_at_least(context.store, context.snapshots, context.clock, account=account, at_least=version,
+                               wait_s=HEAR_S)  # fmt: skip
+
+
+async def _asked_of(request: HttpRequest) -> Target:
+    """Whom it is about, as far as who asks may know of them."""
+    target = _target(await request.body())
+    return structs.replace(target, member=allowed_member(request, target.account, target.member))
 
 
 async def _decide(context: Context, target: Target, asked: Mapping[str, int]) -> dict[str, DecisionView]:
@@ -259,10 +296,21 @@ def _is_counted(offer: Offer) -> bool:
     return not isinstance(offer, BooleanFeature | ConfigFeature)
 
 
-def _is_known(etag: str, sent: list[str]) -> bool:
-    """Whether `If-None-Match` names this ETag (RFC 9110, 13.1.2: compared weakly)."""
-    named = [each.strip().removeprefix("W/") for line in sent for each in line.split(",")]
-    return etag in named or "*" in named
+def _etag(digest: str, end: int) -> str:
+    """With the end of the address that goes along, in seconds: after it, the answer has to be given again."""
+    return f'"{digest}.{end:x}"'
+
+
+def _known_end(digest: str, end: int, sent: list[str], *, at: datetime) -> int | None:
+    """When the address ends that came with what `If-None-Match` names, if that is this answer and the address counts
+    still (RFC 9110, 13.1.2: compared weakly)."""
+    for named in [each.strip().removeprefix("W/").strip('"') for line in sent for each in line.split(",")]:
+        its, _, until = named.partition(".")
+        if named == "*":
+            return end
+        if its == digest and _END.fullmatch(until) and (until == "0" or int(until, 16) > at.timestamp()):
+            return int(until, 16)
+    return None
 
 
 def _target(raw: bytes) -> Target:
