@@ -3,13 +3,22 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
-import { after, before, test } from "node:test";
-import { Paygrade } from "@paygrade/client";
-import { eventually, goTo, Relay, Server } from "./support.js";
+import { after, afterEach, before, test } from "node:test";
+import { Paygrade, type Options } from "@paygrade/client";
+import { eventually, goTo, Server } from "./support.js";
 
 let server: Server;
 before(async () => (server = await Server.begin({ simulated: true })));
 after(() => server.kill());
+
+const clients: Paygrade[] = [];
+afterEach(() => clients.splice(0).forEach((client) => client.close()));
+
+function made(account: string, getToken: () => Promise<string>, more: Partial<Options> = {}): Paygrade {
+  const client = new Paygrade({ url: server.url, account, getToken, ...more });
+  clients.push(client);
+  return client;
+}
 
 test("a token that ends is renewed, the stream goes on, and nothing changes that is not missed", async () => {
   const account = await server.account();
@@ -18,7 +27,7 @@ test("a token that ends is renewed, the stream goes on, and nothing changes that
     tokens += 1;
     return server.token(account, { ttl_s: 60 });
   };
-  const client = new Paygrade({ url: server.url, account, getToken });
+  const client = made(account, getToken);
   await client.ready();
   assert.equal(client.decision("projects").allowed, true);
   await eventually(() => client.status.state === "connected");
@@ -32,55 +41,44 @@ test("a token that ends is renewed, the stream goes on, and nothing changes that
   // The date is the simulator's: it comes when the clock is moved there.
   await goTo(new Date(Date.parse(as_of) + 7_200_000));
   await eventually(() => client.decision("exports").reason === "not_in_plan");
-  client.close();
 });
 
 test("a token that is refused is replaced once, and then the refusal stands", async () => {
   const account = await server.account();
-  const relay = await Relay.begin(server.url);
   const given: string[] = [];
-  let good = true;
-  const client = new Paygrade({
-    url: relay.url,
-    account,
-    getToken: async () => {
-      given.push(good && given.length > 0 ? await server.token(account) : "of.nobody.here");
-      return given.at(-1)!;
-    },
+  const client = made(account, async () => {
+    given.push(given.length === 0 ? "of.nobody.here" : await server.token(account));
+    return given.at(-1)!;
   });
   await client.refresh();
   assert.equal(given.length, 2);
   assert.equal(client.decision("projects").allowed, true);
 
-  good = false;
-  const other = new Paygrade({ url: relay.url, account, getToken: async () => (given.push("no"), "of.nobody.here") });
-  given.length = 0;
+  let asked = 0;
+  const other = made(account, async () => (asked++, "of.nobody.here"));
   await assert.rejects(other.refresh(), { status: 401, code: "unauthenticated" });
-  assert.equal(given.length, 2);
-  relay.end();
+  assert.equal(asked, 2);
 });
 
 test("one token is asked for at a time, and whoever can't get one is told", async () => {
   const account = await server.account();
   let asked = 0;
-  const client = new Paygrade({ url: server.url, account, getToken: async () => (asked++, server.token(account)) });
+  const client = made(account, async () => (asked++, server.token(account)));
   await Promise.all([client.check("projects"), client.check("exports"), client.refresh()]);
   assert.equal(asked, 1);
 
-  const without = new Paygrade({ url: server.url, account, getToken: () => Promise.reject(new Error("log in first")) });
+  const without = made(account, () => Promise.reject(new Error("log in first")));
   await without.ready();
   assert.equal(without.status.detail, "there is no token: log in first");
   assert.equal(without.decision("projects").stale, true);
-  without.close();
 });
 
 test("another account's token opens nothing", async () => {
   const [own, other] = [await server.account(), await server.account()];
-  const client = new Paygrade({ url: server.url, account: other, getToken: () => server.token(own) });
-  await assert.rejects(client.refresh(), { status: 403, code: "insufficient_scope" });
+  await assert.rejects(made(other, () => server.token(own)).refresh(), { status: 403, code: "insufficient_scope" });
 });
 
-test("the stream gets its new token before the old one ends, without a fault", async () => {
+test("the stream gets its new token before the old one ends, without a fault", async (context) => {
   // A server of its own: none issues tokens that end so soon.
   const shown: string[] = [];
   let number = 0;
@@ -91,6 +89,7 @@ test("the stream gets its new token before the old one ends, without a fault", a
     response.writeHead(200, { "content-type": "text/event-stream" }).write(`event: hello\ndata: ${JSON.stringify(hello)}\n\n`);
   });
   soon.listen(0, "127.0.0.1");
+  context.after(() => (soon.close(), soon.closeAllConnections()));
   await eventually(() => soon.listening);
   const getToken = async () => {
     const now = Math.floor(Date.now() / 1_000);
@@ -98,13 +97,10 @@ test("the stream gets its new token before the old one ends, without a fault", a
   };
   const { port } = soon.address() as AddressInfo;
   const initial = { account: "acme", version: "1.1", as_of: "", decisions: {}, until: {} };
-  const client = new Paygrade({ url: `http://127.0.0.1:${port}`, account: "acme", getToken, initial });
+  const client = made("acme", getToken, { url: `http://127.0.0.1:${port}`, initial });
   const states = new Set<string>();
   client.subscribe(() => states.add(client.status.state));
   await eventually(() => shown.length >= 2);
   assert.notEqual(shown[0], shown[1]);
   assert.deepEqual([...states], ["connected"]);
-  client.close();
-  soon.close();
-  soon.closeAllConnections();
 });
