@@ -221,6 +221,18 @@ def test_on_a_terminal_nothing_is_taken_from_an_account_without_a_yes(
     assert shell.json("accounts", "show", acme)["version"] == before["version"]
 
 
+def test_a_token_is_issued_for_a_page_and_their_key_is_rotated(shell: Shell, api: Api, acme: str) -> None:
+    with Api(api.url, key=shell.run("tokens", "create", acme, "--member", "ann").strip().splitlines()[-1]) as page:
+        assert page.ok("GET", f"/v1/accounts/{acme}/decisions")["account"] == acme
+        shell.run("tokens", "rotate")
+        page.ok("GET", f"/v1/accounts/{acme}/decisions")
+        shell.on_terminal("tokens", "rotate", "--revoke", typing="n\n", code=130)
+        page.ok("GET", f"/v1/accounts/{acme}/decisions")
+        (key,) = json.loads(shell.run("tokens", "rotate", "--revoke", "--json"))["keys"]
+        assert key["verifies_until"] is None
+        page.problem(401, "GET", f"/v1/accounts/{acme}/decisions")
+
+
 def test_a_day_alone_is_its_midnight_for_every_command(shell: Shell, acme: str) -> None:
     assert shell.json("check", acme, "exports", "--at", "2031-02-03", code=1)["as_of"] == "2031-02-03T00:00:00Z"
     assert shell.json("explain", acme, "exports", "--at", "2031-02-03T04:00:00+01:00")["decision"]["as_of"] == (

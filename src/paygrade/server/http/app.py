@@ -178,7 +178,6 @@ def create_app(
     `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
     """
     metrics = Metrics()
-    commits = GroupCommit(store, snapshots, clock)
     _announce(store, clock, snapshots, metrics)
     tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -189,7 +188,7 @@ def create_app(
         store=store,
         snapshots=snapshots,
         clock=clock,
-        commits=commits,
+        commits=GroupCommit(store, snapshots, clock),
         metrics=metrics,
         verify=verify,
         provider=provider,
@@ -205,7 +204,7 @@ def create_app(
             everything = [
                 ("clock", clock.follow),
                 ("snapshots", lambda: snapshots.follow(store)),
-                ("group commit", commits.run),
+                ("group commit", parts.commits.run),
                 ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
                 *([] if first is None else [(FIRST, first)]),
