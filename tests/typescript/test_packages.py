@@ -57,7 +57,7 @@ def test_the_packages_hold_beside_a_real_server(postgres_url: str, name: str) ->
             "PAYGRADE_TEST_DATABASE": database_url,
             "PAYGRADE_TEST_SIMULATOR": provider.url,
         }
-        limits = ["--test-timeout=120000", "--test-force-exit"]
+        limits = ["--test-timeout=240000", "--test-force-exit"]
         command = [NODE, "--test", *limits, "--test-reporter=spec", str(FOLDER / "build" / f"{name}.test.js")]
         ended = subprocess.run(
             command, env=kept | given, cwd=FOLDER, capture_output=True, text=True, timeout=GIVE_UP_S, check=False
