@@ -26,11 +26,12 @@ def holds_until(snapshot: Snapshot, feature: str, at: datetime, *, member: str |
 def _dates(snapshot: Snapshot, feature: str) -> Iterator[datetime]:
     """Every instant at which the decision could turn."""
     pools = {feature}
-    for segment in snapshot.segments:
-        yield segment.until
-        entitlement = segment.entitlements.get(feature)
-        if entitlement is not None and entitlement.credit is not None:
-            pools.add(entitlement.credit)
+    for span in snapshot.shape.spans:
+        until, terms = snapshot.dates[span.until], span.terms.get(feature)
+        if until is not None:
+            yield until
+        if terms is not None and terms.its.credit is not None:
+            pools.add(terms.its.credit)
     for pool in pools:
         balance = snapshot.balances.get(pool)
         if balance is None or balance.detail is None:

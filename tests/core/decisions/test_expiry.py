@@ -14,7 +14,7 @@ from paygrade.catalog.offers import Cap
 from paygrade.decisions.decide import decide
 from paygrade.decisions.expiry import holds_until
 from paygrade.decisions.snapshots import Snapshot
-from paygrade.decisions.take import snapshot
+from paygrade.decisions.take import snapshot, snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.entitlements.sources import offers
 from paygrade.usage.balances import Balance, Detail, Grant, Hold, Tally, cap_slot, slot_of
@@ -96,5 +96,5 @@ def test_grants_holds_and_shorter_windows_end_it_too(
     its = Entitlement("api_calls", "metered", True, "plan", limit=100, plain=False, anchor_at=T0, **fields)
     segment = Segment(T0, T0 + 30 * DAY, {"api_calls": its})
     balances = {"api_calls": Balance(0, reserved, None, detail)}
-    found = Snapshot("acme", "1.1", T0, T0 + 30 * DAY, (segment,), balances)
+    found = snapshot_of("acme", "1.1", T0, T0 + 30 * DAY, [segment], balances)
     assert holds_until(found, "api_calls", T0) == T0 + later
