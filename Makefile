@@ -7,14 +7,15 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim chaos proof fuzz judges bench peers clean
+.PHONY: help setup test check format lock demo sim chaos proof fuzz judges typescript bench peers clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to date)
 
 JUDGES := tests/judges/openfeature
+TYPESCRIPT := packages/typescript
 
 # Whoever told Python to write no bytecode would have every process of the tests compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
@@ -65,6 +66,15 @@ judges: setup ## Test beside what is too large for all: Node's OpenFeature provi
 	$(BIN)/python -m pytest tests/judges tests/client/test_processes_of_servers.py tests/client/test_processes_around.py \
 	  -rs $(ARGS)
 
+typescript: setup ## Build the packages for TypeScript and test them beside real servers, where there is Node
+	@if ! command -v npm >/dev/null; then \
+	  echo "Node (with npm) is not installed: the packages for TypeScript are left out"; \
+	elif ! npm ci --prefix $(TYPESCRIPT) --no-audit --no-fund --loglevel error; then \
+	  echo "npm can't install what they need: the packages for TypeScript are left out"; \
+	else \
+	  npm run --prefix $(TYPESCRIPT) --silent build && $(BIN)/python -m pytest tests/typescript -rs $(ARGS); \
+	fi
+
 bench: setup ## Measure the budgets of the design; ARGS passes options
 	$(BIN)/python bench/run.py $(ARGS)
 
@@ -82,7 +92,8 @@ lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrad
 	  --custom-compile-command "make lock" --quiet --output-file tests/judges/requirements.txt $(ARGS)
 
 clean: ## Remove everything that was made, .venv too
-	rm -rf $(VENV) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* build dist $(TYPESCRIPT)/build $(TYPESCRIPT)/*/dist \
+	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml | $(BIN)/python $(UV)

@@ -170,7 +170,9 @@ def _what_counts(snapshot: Snapshot, decision: Decision, at: datetime) -> tuple[
     its = entitlements_at(snapshot, at).get(decision.feature)
     # Of a window that rolls, units come back all the time.
     resets_at = decision.resets_at if its is not None and its.rolling_s is None else None
+    # What credits buy is another number after each use, by what is rounded; the credit's own limit tells of more.
+    limit = decision.limit if its is not None and its.credit is None else None
     used = (decision.used or 0) + (decision.reserved or 0)
     step = used * STEPS // decision.limit if decision.limit else 0
-    told = decision.allowed, decision.reason, decision.value, decision.plan, decision.limit
+    told = decision.allowed, decision.reason, decision.value, decision.plan, limit
     return (decision.feature, *told, resets_at, step)
