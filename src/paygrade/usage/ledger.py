@@ -30,6 +30,7 @@ from paygrade.usage.balances import (
     slot_of,
 )
 from paygrade.usage.entries import Held, Posting
+from paygrade.values.text import as_text
 
 
 def slots(
@@ -215,7 +216,8 @@ def _burn(entitlement: Entitlement, pool: str, balance: Balance | None, amount: 
 def rate_of(entitlement: Entitlement, properties: Mapping[str, object] | None) -> tuple[int, int]:
     """How many credits how many units cost, for usage with these properties."""
     if entitlement.rates and properties and entitlement.property is not None:
-        rate = entitlement.rates.get(str(properties.get(entitlement.property)))
+        text = as_text(properties.get(entitlement.property))
+        rate = entitlement.rates.get(text) if text is not None else None
         if rate is not None:
             return rate.rate, rate.per
     return entitlement.rate, entitlement.per

@@ -48,6 +48,7 @@ from paygrade.usage.ledger import (
     exact_price,
     grants_of,
     hold,
+    rate_of,
     release,
     spend,
 )
@@ -425,3 +426,13 @@ class Pool(RuleBasedStateMachine):
 
 
 TestPool = Pool.TestCase
+
+
+@pytest.mark.parametrize(
+    ("value", "rate"),
+    [("large", (5, 7)), (True, (2, 1)), ("true", (2, 1)), (4, (3, 1)), (4.0, (3, 1)), (False, (1, 3)), (None, (1, 3))],
+)
+def test_a_price_by_a_property_is_found_as_json_writes_the_value(value: object, rate: tuple[int, int]) -> None:
+    rates = {"large": Rate(5, 7), "true": Rate(2), "4": Rate(3), "None": Rate(9), "True": Rate(9)}
+    tokens = replace(credits()["tokens"], rates=rates)
+    assert rate_of(tokens, {"model": value}) == rate
