@@ -293,6 +293,12 @@ def test_the_last_piece_of_a_reservation_uses_up_the_fraction_that_the_first_one
     assert metered.check(acme, "ai_credits")["used"] == 2
 
 
+def test_more_than_was_held_costs_what_was_held_costs(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "tokens", 1000, properties={"model": "large"})["reservation"]["id"]
+    commit(metered, acme, held, quantity=3000)
+    assert metered.check(acme, "ai_credits")["used"] == 9
+
+
 def test_more_than_was_held_is_decided_after_what_was_held_is_paid(metered: Api, acme: str) -> None:
     consume(metered, acme, "tokens", 9000)
     held = reserve(metered, acme, "tokens", 500)["reservation"]["id"]
