@@ -275,6 +275,16 @@ def commit(api: Api, account: str, reservation: str, **more: Any) -> Any:
     return api.ok("POST", f"/v1/reservations/{reservation}/commit", json=body)
 
 
+def test_a_commit_sent_again_says_the_same_in_every_field(metered: Api, acme: str) -> None:
+    path = f"/v1/reservations/{reserve(metered, acme, 'calls', 4)['reservation']['id']}/commit"
+    body = {"account": acme, "id": "step", "quantity": 1, "keep": True}
+    first = metered.ok("POST", path, json=body)
+    for other in ({"quantity": 2}, {"keep": False}, {"properties": {"model": "large"}}):
+        assert metered.problem(409, "POST", path, json={**body, **other})["code"] == "id_conflict"
+    assert metered.ok("POST", path, json=body)["reservation"] == first["reservation"]
+    assert counts(metered.check(acme, "calls")) == (10, 1, 3, 6)
+
+
 def test_credits_are_not_held_beyond_the_last_though_a_fraction_is_paid_ahead(metered: Api, acme: str) -> None:
     consume(metered, acme, "tokens", 9500)
     denied = reserve(metered, acme, "tokens", 400)
