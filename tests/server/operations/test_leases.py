@@ -415,8 +415,10 @@ def test_a_step_sent_again_counts_once_and_another_one_under_its_id_is_a_conflic
     step = {"account": acme, "lease": "one", "id": "two", "claim": 3}
     (once,), (twice,) = steps(leasing, step), steps(leasing, step)
     assert (twice["lease"], twice["claim"], twice["replayed"]) == (once["lease"], 3, True)
-    (conflict,) = steps(leasing, {**step, "claim": 4})
-    assert (conflict["problem"]["code"], conflict["problem"]["status"], conflict["lease"]) == ("id_conflict", 409, None)
+    for other in ({"claim": 4}, {"unused": 1}, {"units": 1}, {"ttl_s": 9}, {"end": True}):
+        (conflict,) = steps(leasing, {**step, **other})
+        problem = conflict["problem"]
+        assert (problem["code"], problem["status"], conflict["lease"]) == ("id_conflict", 409, None)
     assert leasing.check(acme, "calls")["used"] == 3
 
 

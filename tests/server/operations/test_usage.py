@@ -275,6 +275,14 @@ def commit(api: Api, account: str, reservation: str, **more: Any) -> Any:
     return api.ok("POST", f"/v1/reservations/{reservation}/commit", json=body)
 
 
+def test_a_reservation_sent_again_says_the_same_in_every_field(metered: Api, acme: str) -> None:
+    body = {"account": acme, "feature": "calls", "quantity": 2, "id": "job", "ttl_s": 60}
+    metered.ok("POST", "/v1/reservations", json=body)
+    for other in ({"quantity": 3}, {"ttl_s": 61}, {"member": "ann"}, {"properties": {"model": "large"}}):
+        assert metered.problem(409, "POST", "/v1/reservations", json={**body, **other})["code"] == "id_conflict"
+    assert counts(metered.check(acme, "calls")) == (10, 0, 2, 8)
+
+
 def test_a_commit_sent_again_says_the_same_in_every_field(metered: Api, acme: str) -> None:
     path = f"/v1/reservations/{reserve(metered, acme, 'calls', 4)['reservation']['id']}/commit"
     body = {"account": acme, "id": "step", "quantity": 1, "keep": True}
