@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Member, Override
 from paygrade.catalog.offers import Cap, OnError
-from paygrade.decisions.decide import Decision, decide, decide_unsure
+from paygrade.decisions.decide import Decision, bound, decide, decide_unsure
 from paygrade.decisions.snapshots import Snapshot
-from paygrade.decisions.take import snapshot
+from paygrade.decisions.take import snapshot, snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.entitlements.sources import offers
 from paygrade.usage.balances import Balance, Detail, Grant, Tally, cap_slot, member_slot
@@ -52,7 +52,9 @@ def test_a_decision_is_total_and_never_raises(
     assert decision.allowed == (decision.reason in ALLOWED)
     assert bool(decision) == decision.allowed
     assert decision.account == "acme"
-    assert msgspec.json.decode(msgspec.json.encode(decision), type=Decision) == decision
+    written = bound(decision)
+    assert msgspec.json.decode(msgspec.json.encode(written), type=Decision) == written
+    assert written.sources == decision.sources
 
 
 @given(units, units, units, st.integers(1, 10**12))
@@ -108,7 +110,7 @@ def in_counter(counter: str, limit: int, used: int, held: int) -> Snapshot:
         its = replace(its, limit=10**14, per_member=limit)
     balance = Balance(0, 0, its.from_at, detail(limit, used, held))
     until = T0 + timedelta(days=1)
-    return Snapshot("acme", "1.1", T0, until, (Segment(T0, until, {"calls": its}),), {"calls": balance})
+    return snapshot_of("acme", "1.1", T0, until, [Segment(T0, until, {"calls": its})], {"calls": balance})
 
 
 @given(units, units, st.integers(1, 10**12), st.sampled_from([-1, 0, 1]))
@@ -179,8 +181,9 @@ def test_a_feature_with_roles_asks_who_it_is(member: str | None, reason: str) ->
 @pytest.mark.parametrize("used", [0, 10])
 def test_while_counts_cannot_be_read_only_what_they_decide_is_left_to_the_failure_mode(used: int) -> None:
     its = Entitlement("calls", "metered", True, "plan", limit=10, from_at=T0, roles=("owner",), personal=True)
-    held = Snapshot("acme", "1.1", T0, T0 + timedelta(days=1), (Segment(T0, T0 + timedelta(days=1), {"calls": its}),),
-                    {"calls": Balance(used, 0, T0)}, roles={"ann": "owner", "bo": "viewer"})  # fmt: skip
+    until = T0 + timedelta(days=1)
+    held = snapshot_of("acme", "1.1", T0, until, [Segment(T0, until, {"calls": its})], {"calls": Balance(used, 0, T0)},
+                       roles={"ann": "owner", "bo": "viewer"})  # fmt: skip
     modes: tuple[tuple[OnError, tuple[bool, str, bool]], ...]
     modes = ("allow", (True, "plan", True)), ("deny", (False, "stale", True))
     for on_error, said in modes:

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from paygrade.catalog.offers import OnError
 from paygrade.decisions.following import Beat, Hello, Remembered, Views
+from paygrade.decisions.sending import views
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -109,4 +110,5 @@ async def _read(context: Context, accounts: list[str]) -> Views:
     for begin in range(0, len(accounts), READ_MAX):
         some, on_error = await context.snapshots.read_anew(context.store, accounts[begin : begin + READ_MAX], at)
         found += some
-    return Views(now=at, stands_still=context.clock.stands_still, accounts=tuple(found), on_error=on_error)
+    shapes, seen = views(found)
+    return Views(now=at, stands_still=context.clock.stands_still, shapes=shapes, accounts=seen, on_error=on_error)
