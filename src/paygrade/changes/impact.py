@@ -26,8 +26,8 @@ from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.seats import Seats, losses
 from paygrade.entitlements.sources import offers
-from paygrade.usage.balances import Balance
-from paygrade.usage.ledger import carried_over, in_window
+from paygrade.usage.balances import Balance, in_window
+from paygrade.usage.ledger import carried_over
 from paygrade.values.periods import soonest
 
 

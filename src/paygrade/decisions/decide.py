@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from paygrade.catalog.offers import OnError
 from paygrade.decisions.snapshots import Dates, Snapshot, Terms, entitlements_at, sources_of
 from paygrade.entitlements.model import Entitlement, Reason, Source, seats_of
-from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot
-from paygrade.usage.ledger import in_window, price, rate_of, set_aside
+from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, in_window, member_slot, rolled, rolling_slot
+from paygrade.usage.prices import price, rate_of, set_aside
 from paygrade.values.text import on_wire
 
 

@@ -244,6 +244,18 @@ def assemble(
     return Balance(on_wire(kept.used), on_wire(kept.reserved), from_at, None if detail == NOTHING_MORE else detail)
 
 
+def in_window(balance: Balance | None, from_at: datetime | None, at: datetime) -> Balance:
+    """What counts at `at` in the window that began at `from_at`: of an earlier window only the grants are left."""
+    if balance is None:
+        return Balance(0, from_at=from_at)
+    if balance.from_at == from_at:
+        return expire_holds(balance, at)
+    if balance.detail is None:
+        return Balance(0, from_at=from_at)
+    kept = replace(expire_holds(balance, at).detail or NOTHING_MORE, carried=NOTHING_MORE.carried, carried_units=0)
+    return Balance(0, 0, from_at, kept)
+
+
 def expire_holds(balance: Balance, at: datetime) -> Balance:
     """The balance without what reservations held that have expired by `at`."""
     detail = balance.detail

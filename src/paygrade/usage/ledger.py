@@ -1,9 +1,8 @@
 """The ledger: what using, holding and giving back draws, and from which slots.
 
-Laws: every function is pure; burn order is total (priority, expiry, id) and written here alone; what a credit-paid
-feature costs is rounded on the running sum, so that splitting or batching usage never changes the total; a commit
-takes from what its reservation holds, so it never goes over a limit; each unit held is committed, released or expired
-exactly once; a recurring grant's identity is (account, feature, window), never the plan.
+Laws: every function is pure; burn order is total (priority, expiry, id) and written here alone; a commit takes from
+what its reservation holds, so it never goes over a limit; each unit held is committed, released or expired exactly
+once; a recurring grant's identity is (account, feature, window), never the plan.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,14 +22,13 @@ from paygrade.usage.balances import (
     burn_order,
     cap_slot,
     carried_slot,
-    expire_holds,
     member_slot,
     rolled,
     rolling_slot,
     slot_of,
 )
 from paygrade.usage.entries import Held, Posting
-from paygrade.values.text import as_text
+from paygrade.usage.prices import exact_price, price, set_aside
 
 
 def slots(
@@ -160,18 +158,6 @@ def _move(held: Held, units: int, amount: int, *, used: int, reserved: int) -> t
     return tuple(d for d in draws if d.used or d.reserved)
 
 
-def in_window(balance: Balance | None, from_at: datetime | None, at: datetime) -> Balance:
-    """What counts at `at` in the window that began at `from_at`: of an earlier window only the grants are left."""
-    if balance is None:
-        return Balance(0, from_at=from_at)
-    if balance.from_at == from_at:
-        return expire_holds(balance, at)
-    if balance.detail is None:
-        return Balance(0, from_at=from_at)
-    kept = replace(expire_holds(balance, at).detail or NOTHING_MORE, carried=NOTHING_MORE.carried, carried_units=0)
-    return Balance(0, 0, from_at, kept)
-
-
 def counted(entitlement: Entitlement, balance: Balance, at: datetime) -> tuple[int, int]:
     """What counts as used and as held in the window at `at`."""
     if entitlement.rolling_s is None:
@@ -226,37 +212,6 @@ def _burn(entitlement: Entitlement, pool: str, balance: Balance | None, amount: 
     if left:
         drawn[window] = drawn.get(window, 0) + left
     return [Posting(pool, slot, taken) for slot, taken in drawn.items()]
-
-
-def rate_of(entitlement: Entitlement, properties: Mapping[str, object] | None) -> tuple[int, int]:
-    """How many credits how many units cost, for usage with these properties."""
-    if entitlement.rates and properties and entitlement.property is not None:
-        text = as_text(properties.get(entitlement.property))
-        rate = entitlement.rates.get(text) if text is not None else None
-        if rate is not None:
-            return rate.rate, rate.per
-    return entitlement.rate, entitlement.per
-
-
-def exact_price(entitlement: Entitlement, quantity: int, properties: Mapping[str, object] | None) -> Fraction:
-    rate, per = rate_of(entitlement, properties)
-    return Fraction(quantity * rate, per)
-
-
-def price(entitlement: Entitlement, own: Balance | None, quantity: int, properties: Mapping[str, object] | None) -> int:
-    """What `quantity` more units cost in whole credits, less what is paid ahead. None at all cost nothing, whatever is
-    owed."""
-    rate, per = rate_of(entitlement, properties)
-    ahead, den = own.detail.ahead if own is not None and own.detail is not None else (0, 1)
-    return -(-(quantity * rate * den - ahead * per) // (per * den)) if quantity else 0
-
-
-def set_aside(entitlement: Entitlement, quantity: int, properties: Mapping[str, object] | None) -> int:
-    """How many units of what pays are held for `quantity` units: credits rounded up on their own."""
-    if entitlement.credit is None:
-        return quantity
-    rate, per = rate_of(entitlement, properties)
-    return -(-quantity * rate // per)
 
 
 def committed_price(

@@ -40,19 +40,8 @@ from paygrade.usage.balances import (
 )
 from paygrade.usage.entries import Held, Posting
 from paygrade.usage.history import Drawn, burn_down, fold, post
-from paygrade.usage.ledger import (
-    Edge,
-    carried_over,
-    commit,
-    committed_price,
-    edges,
-    exact_price,
-    grants_of,
-    hold,
-    rate_of,
-    release,
-    spend,
-)
+from paygrade.usage.ledger import Edge, carried_over, commit, committed_price, edges, grants_of, hold, release, spend
+from paygrade.usage.prices import exact_price, rate_of
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 T1 = datetime(2026, 12, 1, tzinfo=UTC)

@@ -33,17 +33,8 @@ from paygrade.usage.balances import (
 )
 from paygrade.usage.entries import Held, Posting, Reservation
 from paygrade.usage.history import Drawn, fold
-from paygrade.usage.ledger import (
-    commit,
-    committed_price,
-    counters,
-    exact_price,
-    grants_of,
-    hold,
-    release,
-    restate,
-    spend,
-)
+from paygrade.usage.ledger import commit, committed_price, counters, grants_of, hold, release, restate, spend
+from paygrade.usage.prices import exact_price
 from paygrade.values.errors import Refused
 from stories.language.operator_phrases import NOT_YET
 from stories.language.product_phrases import Count, Give, Request, Told, Void

@@ -34,7 +34,8 @@ from paygrade.server.operations.usage.requests import (
 )
 from paygrade.usage.balances import LIFETIME, parse_slot
 from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Key, Posting, Reservation, derived
-from paygrade.usage.ledger import commit, committed_price, exact_price, hold, release, slots, spend
+from paygrade.usage.ledger import commit, committed_price, hold, release, slots, spend
+from paygrade.usage.prices import exact_price
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
