@@ -1,5 +1,6 @@
 """Memory: whatever is told and read in which order, in the end it knows what the server knows."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import example, given
@@ -7,7 +8,8 @@ from hypothesis import strategies as st
 
 from paygrade.client.memory import Memory
 from paygrade.decisions.following import News, Notification, Remembered, Views
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.sending import views
+from paygrade.decisions.take import snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.usage.balances import Balance
 
@@ -48,21 +50,26 @@ class Server:
         self.news.append(News(catalog=self.catalog))
 
     def read(self, accounts: list[str], *, catalog: int | None = None) -> Views:
-        return Views(now=AT, accounts=tuple(self._one(account, catalog or self.catalog) for account in accounts))
+        shapes, seen = views(self.known(accounts, catalog=catalog))
+        return Views(now=AT, shapes=shapes, accounts=seen)
+
+    def known(self, accounts: Iterable[str], *, catalog: int | None = None) -> list[Remembered]:
+        return [self._one(account, catalog or self.catalog) for account in accounts]
 
     def _one(self, account: str, catalog: int) -> Remembered:
-        its = Entitlement("calls", "metered", granted=True, reason="plan", limit=10, from_at=AT)
+        from_at = datetime.fromisoformat(self.slots[account])
+        its = Entitlement("calls", "metered", granted=True, reason="plan", limit=10, from_at=from_at)
         used, version = self.used[account]
         until = AT + timedelta(days=30)
-        snapshot = Snapshot(
+        snapshot = snapshot_of(
             account,
             f"{catalog}.{self.accounts[account]}",
             AT,
             until,
-            (Segment(AT, until, {"calls": its}),),
-            {"calls": Balance(used, 0, AT)} if version else {},
+            [Segment(AT, until, {"calls": its})],
+            {"calls": Balance(used, 0, from_at)} if version else {},
         )
-        return Remembered(snapshot, {"calls": (self.slots[account], version)})
+        return Remembered(snapshot, (version,))
 
 
 STEPS = st.lists(
@@ -118,15 +125,14 @@ def test_in_the_end_it_knows_what_the_server_knows(steps: list[tuple[str, str]])
     while heard < len(server.news):
         memory.hear(server.news[heard], 0.0)
         heard += 1
-    for asked, views in under_way:
-        memory.take(asked, views)
+    for asked, read in under_way:
+        memory.take(asked, read)
     for _ in range(5):
         asked = memory.begin(10)
         memory.take(asked, server.read(asked))
     assert not memory.to_read
     assert not memory.unsure
-    wanted = {account: server.read([account]).accounts[0] for account in ACCOUNTS}
-    assert memory.accounts == wanted
+    assert memory.accounts == dict(zip(ACCOUNTS, server.known(ACCOUNTS), strict=True))
 
 
 def test_what_is_known_has_a_bound() -> None:

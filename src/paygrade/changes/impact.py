@@ -18,9 +18,10 @@ from paygrade.billing.facts import Subscription
 from paygrade.catalog.model import Catalog, Direction, OverLimit, OverSeats, Plan, PlanChangeRule
 from paygrade.catalog.offers import Carry
 from paygrade.changes.proration import period_at
-from paygrade.decisions.decide import Decision, decide
+from paygrade.decisions.decide import Decision, bound, decide
 from paygrade.decisions.diff import effects, for_whoever_may
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.decisions.take import with_segments
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.seats import Seats, losses
@@ -150,11 +151,11 @@ def impact_of(
 def _view(account: Account, catalog: Catalog, snapshot: Snapshot, at: datetime) -> Snapshot:
     """What the account may use at `at`, with what was used as `snapshot` has it."""
     segment = derive(account, catalog, at)
-    return replace(snapshot, as_of=at, until=segment.until, segments=(segment,))
+    return with_segments(replace(snapshot, as_of=at, until=segment.until), [segment])
 
 
 def _entitlements(view: Snapshot) -> Mapping[str, Entitlement]:
-    return view.segments[0].entitlements
+    return entitlements_at(view, view.as_of)
 
 
 def _deltas(old: Snapshot, new: Snapshot, catalog: Catalog, at: datetime) -> tuple[Delta, ...]:
@@ -162,16 +163,20 @@ def _deltas(old: Snapshot, new: Snapshot, catalog: Catalog, at: datetime) -> tup
     unused = replace(old, balances={}), replace(new, balances={})
     before, after = for_whoever_may(old), for_whoever_may(new)
     return tuple(
-        Delta(e.feature, e.how, e.before, e.after, decide(before, e.feature, 1, at), decide(after, e.feature, 1, at))
+        Delta(e.feature, e.how, e.before, e.after, _one_more(before, e.feature, at), _one_more(after, e.feature, at))
         for e in effects(*unused, offers(catalog), at)
     )
 
 
+def _one_more(view: Snapshot, feature: str, at: datetime) -> Decision:
+    return bound(decide(view, feature, 1, at))
+
+
 def _carried(old: Snapshot, new: Snapshot, rule: PlanChangeRule, at: datetime) -> tuple[CarryOver, ...]:
     """What counts as used otherwise than it was used: by the rule, or since a window begins anew."""
-    found = []
+    found, had = [], _entitlements(old)
     for feature, after in _entitlements(new).items():
-        before, balance = _entitlements(old).get(feature), new.balances.get(feature)
+        before, balance = had.get(feature), new.balances.get(feature)
         if before is None or before.from_at is None or before.credit is not None or after.credit is not None:
             continue
         used = in_window(balance, before.from_at, at).used
@@ -203,9 +208,9 @@ def _elapsed(entitlement: Entitlement, at: datetime) -> Fraction:
 
 def _counted(view: Snapshot, usage: Iterable[CarryOver], at: datetime) -> dict[str, Balance]:
     """The balances with what counts as used after the change."""
-    balances = dict(view.balances)
+    balances, entitlements = dict(view.balances), _entitlements(view)
     for one in usage:
-        from_at = _entitlements(view)[one.feature].from_at
+        from_at = entitlements[one.feature].from_at
         balances[one.feature] = replace(in_window(balances.get(one.feature), from_at, at), used=one.used_after)
     return balances
 
@@ -220,13 +225,13 @@ def _violations(
     at: datetime,
 ) -> tuple[Violation, ...]:
     """What the new limits do not cover, where they are lower than before."""
-    found = []
+    found, had = [], _entitlements(old)
     for feature, after in _entitlements(new).items():
         if after.kind in ("boolean", "config") or after.credit is not None:
             continue
         was, now = decide(old, feature, 0, at), decide(new, feature, 0, at)
         limit = _ceiling(after, now)
-        if limit is None or not _is_lower(limit, _entitlements(old).get(feature), was):
+        if limit is None or not _is_lower(limit, had.get(feature), was):
             continue
         held = in_window(new.balances.get(feature), after.from_at, at)
         policy = rule.over_limits.get(feature, rule.over_limit or "block_new")

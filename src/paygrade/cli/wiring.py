@@ -101,7 +101,8 @@ def admin_key(settings: Settings) -> tuple[str, bool]:
 
 def application(settings: Settings, *, database_url: str, key: str, document: Document | None = None) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is."""
-    store, clock, snapshots = Store(database_url), Clock(settings.clock_url), Snapshots()
+    store, clock = Store(database_url), Clock(settings.clock_url)
+    snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
 
     async def work() -> None:

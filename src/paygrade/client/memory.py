@@ -16,6 +16,7 @@ from paygrade.decisions.following import (
     Remembered,
     Views,
     counted_balance,
+    remembered,
     versions_of,
 )
 
@@ -85,7 +86,7 @@ class Memory:
         """Take in what was read; the accounts that are different now."""
         self.on_error = dict(views.on_error)
         changed = []
-        for made in views.accounts:
+        for made in remembered(views):
             account = made.snapshot.account
             reading = self._reading.pop(account, None) or _Reading([])
             known = self.accounts.get(account)
@@ -120,12 +121,14 @@ class Memory:
     def count(self, account: str, pool: str, used: int | None, reserved: int | None, at: datetime) -> None:
         """Take in what the server answered to a use of ours, before the news of it come."""
         found = self.accounts.get(account)
-        if found is None or used is None or pool not in found.versions:
+        place = found.snapshot.shape.pools.get(pool) if found is not None else None
+        if found is None or used is None or place is None or found.versions[place] < 0:
             return
-        segment, balances = found.snapshot.segments[0], found.snapshot.balances
-        its, known = segment.entitlements[pool], balances.get(pool)
-        if at < segment.until and its.plain and (known is None or known.from_at != its.from_at or known.used < used):
-            balances[pool] = counted_balance(known, used, reserved or 0, its.from_at)
+        snapshot, from_at = found.snapshot, found.window(pool)
+        shape, known = snapshot.shape, snapshot.balances.get(pool)
+        is_news = known is None or known.from_at != from_at or known.used < used
+        if is_news and shape.terms[pool].its.plain and at < snapshot.dates[shape.until]:  # type: ignore[operator]  # a segment has an end
+            snapshot.balances[pool] = counted_balance(known, used, reserved or 0, from_at)
 
     def _read_again(self, account: str) -> None:
         reading = self._reading.get(account)

@@ -135,7 +135,7 @@ class Paygrade:
         snapshot = self.snapshot(account)
         if snapshot is None:
             return {}
-        keys = entitlements_at(snapshot, self._connection.clock.now(time())) or snapshot.segments[-1].entitlements
+        keys = entitlements_at(snapshot, self._connection.clock.now(time())) or snapshot.shape.spans[-1].terms
         return {key: self._decide(account, key, 1, member, None) for key in keys}
 
     def snapshot(self, account: str) -> Snapshot | None:

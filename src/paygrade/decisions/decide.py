@@ -7,13 +7,14 @@ decision names its reason and its sources, and the instant and version it was ma
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.structs import replace
 
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.snapshots import Snapshot, entitlements_at
-from paygrade.entitlements.model import Entitlement, Reason, Segment, Source, seats_of
+from paygrade.decisions.snapshots import Dates, Snapshot, Terms, entitlements_at, sources_of
+from paygrade.entitlements.model import Entitlement, Reason, Source, seats_of
 from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, member_slot, rolled, rolling_slot
 from paygrade.usage.ledger import in_window, price, rate_of, set_aside
 from paygrade.values.text import on_wire
@@ -25,7 +26,8 @@ class Decision(Struct, frozen=True, gc=False):
     `limit`, `used`, `reserved` and `remaining` are units of the feature (for a feature paid in credits: what the
     credits buy, rounded down); None where nothing is counted. They are those of the counter that stands in the way:
     `limited_by` names it where that is not the limit itself (`hour`, `rolling 60s`, `member`, `spend_cap`). `as_of`
-    is when the snapshot it rests on was taken; `stale` says that the snapshot's time had run out.
+    is when the snapshot it rests on was taken; `stale` says that the snapshot's time had run out. `sources` are worked
+    out when they are asked for: whoever writes a decision down takes `bound(decision)`.
     """
 
     allowed: bool
@@ -41,14 +43,31 @@ class Decision(Struct, frozen=True, gc=False):
     resets_at: datetime | None
     value: bool | int | str | None
     plan: str | None
-    sources: tuple[Source, ...]
+    origin: tuple[Source, ...] | Terms = field(name="sources")
     as_of: datetime
     version: str
     stale: bool
     limited_by: str | None = None
+    snapshot: Snapshot | UnsetType = UNSET
+    """Of whose dates and subscriptions `origin` speaks, where it is terms."""
 
     def __bool__(self) -> bool:
         return self.allowed
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where it comes from, what decides first."""
+        if isinstance(self.origin, Terms):
+            return sources_of(self.snapshot, self.origin) if self.snapshot is not UNSET else ()
+        return self.origin
+
+
+AnyDecision = TypeVar("AnyDecision", bound=Decision)
+
+
+def bound(decision: AnyDecision) -> AnyDecision:
+    """The same decision on its own, as it is written down."""
+    return replace(decision, origin=decision.sources, snapshot=UNSET)
 
 
 def decide(
@@ -68,66 +87,67 @@ def decide(
     where its price in credits depends on one. `kind`: what the decision is made as.
     """
     # The hot path of every product that asks: subscripts and comparisons, no call that need not be.
+    dates, shape = snapshot.dates, snapshot.shape
+    all_terms, stale = shape.terms, False
     try:
-        segment, stale = snapshot.segments[0], False
-        if at >= segment.until:
-            segment, stale = _segment_at(snapshot, at), at >= snapshot.until
-        entitlement = segment.entitlements[feature]
-        allowed, limit = entitlement.granted, entitlement.limit
+        if at >= dates[shape.until]:  # type: ignore[operator]  # a segment has an end
+            all_terms, stale = _terms_at(snapshot, at), at >= snapshot.until
+        terms = all_terms[feature]
+        its = terms.its
+        allowed, limit = its.granted, its.limit
         # Nothing is counted of what is had without a limit.
         balance = snapshot.balances.get(feature) if limit is not None or not allowed else None
-    except (IndexError, KeyError):
-        entitlement, balance, stale = _UNKNOWN[snapshot.known], None, at >= snapshot.until
-        allowed, limit = False, None
-    reason = entitlement.reason
-    unlimited, resets_at = entitlement.unlimited, entitlement.resets_at
+    except KeyError:
+        terms, balance, stale = _UNKNOWN[snapshot.known], None, at >= snapshot.until
+        its, allowed, limit = terms.its, False, None
+    reason, unlimited, resets_at = its.reason, its.unlimited, dates[terms.resets_at]
     used: int | None = None
     reserved: int | None = None
     remaining: int | None = None
     limited_by: str | None = None
-    if not entitlement.plain or (balance is not None and balance.detail is not None):
+    if not its.plain or (balance is not None and balance.detail is not None):
         allowed, reason, limit, used, reserved, remaining, unlimited, resets_at, limited_by = _decide_in_every_counter(
-            snapshot, segment, entitlement, quantity, at, member, properties
+            snapshot, all_terms, terms, quantity, at, member, properties
         )
     elif limit is not None:
         used, reserved = 0, 0
         # A balance of another period says nothing about this one.
-        if balance is not None and balance.from_at == entitlement.from_at:
+        if balance is not None and balance.from_at == dates[terms.from_at]:
             used, reserved = balance.used, balance.reserved
         total = used + reserved
         remaining = limit - total if limit > total else 0
         if allowed:
             asked = total + quantity
-            if asked > limit and quantity and not entitlement.soft:
+            if asked > limit and quantity and not its.soft:
                 allowed, reason = False, "limit_reached"
-            elif entitlement.tiers and asked > entitlement.tiers[0][0]:
-                reason = _tier(entitlement, asked)
-    if allowed and entitlement.personal:
-        allowed, reason = _personally(snapshot, segment, entitlement, member, reason)
+            elif its.tiers and asked > its.tiers[0][0]:
+                reason = _tier(its, asked)
+    if allowed and its.personal:
+        allowed, reason = _personally(snapshot, all_terms, its, member, reason)
     # By position, here and nowhere else: by name it takes ten times as long.
     return kind(
         allowed, reason, snapshot.account, feature, quantity, limit, used, reserved, remaining, unlimited, resets_at,
-        entitlement.value if allowed else None, entitlement.plan, entitlement.sources, snapshot.as_of,
-        snapshot.version, stale, limited_by,
+        its.value if allowed else None, its.plan, terms, snapshot.as_of, snapshot.version, stale, limited_by,
+        snapshot,
     )  # fmt: skip
 
 
 _UNKNOWN = {
-    True: Entitlement("", "boolean", granted=False, reason="unknown_feature"),
-    False: Entitlement("", "boolean", granted=False, reason="unknown_account"),
+    True: Terms(Entitlement("", "boolean", granted=False, reason="unknown_feature"), 0, 0, 0, 0, ()),
+    False: Terms(Entitlement("", "boolean", granted=False, reason="unknown_account"), 0, 0, 0, 0, ()),
 }
 """What is had of a feature that nobody knows, by whether the account is known."""
 
 
 def _personally(
-    snapshot: Snapshot, segment: Segment, entitlement: Entitlement, member: str | None, reason: Reason
+    snapshot: Snapshot, all_terms: Mapping[str, Terms], entitlement: Entitlement, member: str | None, reason: Reason
 ) -> tuple[bool, Reason]:
     """Whether this member may use what the account may; `reason` is why the account may."""
     if entitlement.roles and snapshot.roles.get(member or "") not in entitlement.roles:
         return False, "role_not_permitted"
     if entitlement.seat is not None:
-        place, level = snapshot.seats.get(member or ""), segment.entitlements.get(entitlement.seat)
-        there_are = seats_of(level) if level is not None else 0
+        place, level = snapshot.seats.get(member or ""), all_terms.get(entitlement.seat)
+        there_are = seats_of(level.its) if level is not None else 0
         if place is None or (there_are is not None and place >= there_are):
             return False, "no_seat"
     return True, reason
@@ -158,31 +178,33 @@ _Counts = tuple[
 
 def _decide_in_every_counter(
     snapshot: Snapshot,
-    segment: Segment,
-    entitlement: Entitlement,
+    all_terms: Mapping[str, Terms],
+    terms: Terms,
     quantity: int,
     at: datetime,
     member: str | None,
     properties: Mapping[str, object] | None,
 ) -> _Counts:
     """What is decided where more than one counter has a say: grants, credits, shorter windows, members."""
+    dates, entitlement = snapshot.dates, terms.its
     feature, credit = entitlement.feature, entitlement.credit
-    payer = entitlement if credit is None else segment.entitlements.get(credit, entitlement)
-    balance = in_window(snapshot.balances.get(feature), entitlement.from_at, at)
-    paying = balance if credit is None else in_window(snapshot.balances.get(credit), payer.from_at, at)
+    paid_by = terms if credit is None else all_terms.get(credit, terms)
+    payer = paid_by.its
+    balance = in_window(snapshot.balances.get(feature), dates[terms.from_at], at)
+    paying = balance if credit is None else in_window(snapshot.balances.get(credit), dates[paid_by.from_at], at)
     amount = quantity if credit is None else price(entitlement, balance, quantity, properties)
     allowed, reason = _granted(entitlement, paying, at)
-    own, beside = _rooms(payer, paying, at)
+    own, beside = _rooms(paid_by, dates, paying, at)
     room = ceiling = _together(own, beside)
     if payer.soft:
         over = payer.units_max
         ceiling = replace(room, limit=None if over is None else over + (beside.limit or 0), name="spend_cap")
     # Nothing is counted of what is not had at all, whatever is still held of it.
-    shown, priced = (room if allowed else Room(None, 0, 0, entitlement.resets_at)), True
+    shown, priced = (room if allowed else Room(None, 0, 0, dates[terms.resets_at])), True
     if allowed:
-        counted = [(ceiling, amount, True), *((r, amount, True) for r in _beside(payer, paying, at, member))]
+        counted = [(ceiling, amount, True), *((r, amount, True) for r in _beside(paid_by, dates, paying, at, member))]
         if credit is not None:
-            counted += [(r, quantity, False) for r in _beside(entitlement, balance, at, member)]
+            counted += [(r, quantity, False) for r in _beside(terms, dates, balance, at, member)]
         tight = next((found for found in counted if not found[0].fits(found[1])), None)
         if tight is not None:
             shown, _, priced = tight
@@ -229,22 +251,22 @@ def _granted(entitlement: Entitlement, paying: Balance, at: datetime) -> tuple[b
     return False, entitlement.reason
 
 
-def _rooms(payer: Entitlement, paying: Balance, at: datetime) -> tuple[Room, Room]:
+def _rooms(terms: Terms, dates: Dates, paying: Balance, at: datetime) -> tuple[Room, Room]:
     """What the window has, and what units carried into it and grants have beside it."""
-    detail = paying.detail
+    payer, detail = terms.its, paying.detail
     if payer.rolling_s is not None:
         name = rolling_slot(payer.rolling_s)
         tally = detail.tallies.get(name, _NONE) if detail is not None else _NONE
         used, reserved = rolled(tally, payer.rolling_s, at), tally.reserved
         resets_at = freed_at(tally, payer.rolling_s)
     else:
-        used, reserved, resets_at = paying.used, paying.reserved, payer.resets_at
+        used, reserved, resets_at = paying.used, paying.reserved, dates[terms.resets_at]
     own = Room((payer.limit if payer.granted else 0), used, reserved, resets_at)
     if detail is None or own.limit is None:
         return own, Room(0, 0, 0, None)
     carried = detail.carried
     # What was given before this window and is spent is over; where nothing begins anew, it is part of what is held.
-    begun_at = payer.from_at if payer.rolling_s is None else at - timedelta(seconds=payer.rolling_s)
+    begun_at = dates[terms.from_at] if payer.rolling_s is None else at - timedelta(seconds=payer.rolling_s)
     extra = [
         grant
         for grant in detail.grants
@@ -267,8 +289,9 @@ def _together(own: Room, beside: Room) -> Room:
     return Room(limit, own.used + beside.used, own.reserved + beside.reserved, own.resets_at)
 
 
-def _beside(entitlement: Entitlement, balance: Balance, at: datetime, member: str | None) -> list[Room]:
+def _beside(terms: Terms, dates: Dates, balance: Balance, at: datetime, member: str | None) -> list[Room]:
     """The counters beside the limit: shorter windows and the member's own share."""
+    entitlement = terms.its
     tallies = balance.detail.tallies if balance.detail is not None else {}
     found = []
     for cap in entitlement.caps:
@@ -277,12 +300,12 @@ def _beside(entitlement: Entitlement, balance: Balance, at: datetime, member: st
             tally = tallies.get(slot, _NONE)
             found.append(Room(cap.units, rolled(tally, length_s, at), tally.reserved, freed_at(tally, length_s), slot))
         else:
-            slot, until = cap_slot(cap.recurrence, entitlement.anchor_at or at, at)
+            slot, until = cap_slot(cap.recurrence, dates[terms.anchor_at] or at, at)
             tally = tallies.get(slot, _NONE)
             found.append(Room(cap.units, tally.used, tally.reserved, until, slot.partition(" ")[0]))
     if entitlement.per_member is not None and member is not None:
-        tally = tallies.get(member_slot(entitlement.from_at, member), _NONE)
-        found.append(Room(entitlement.per_member, tally.used, tally.reserved, entitlement.resets_at, "member"))
+        tally = tallies.get(member_slot(dates[terms.from_at], member), _NONE)
+        found.append(Room(entitlement.per_member, tally.used, tally.reserved, dates[terms.resets_at], "member"))
     return found
 
 
@@ -337,12 +360,13 @@ def decide_unsure(
 _ALLOWING: tuple[Reason, ...] = ("plan", "add_on", "override", "trial", "credit", "grace")
 
 
-def _segment_at(snapshot: Snapshot, at: datetime) -> Segment:
-    """The segment `at` falls in; the last one when time has run past them all."""
-    for segment in snapshot.segments:
-        if at < segment.until:
-            return segment
-    return snapshot.segments[-1]
+def _terms_at(snapshot: Snapshot, at: datetime) -> dict[str, Terms]:
+    """Those of the segment `at` falls in; of the last one when time has run past them all."""
+    spans = snapshot.shape.spans
+    for span in spans:
+        if at < snapshot.dates[span.until]:  # type: ignore[operator]  # a segment has an end
+            return span.terms
+    return spans[-1].terms if spans else {}
 
 
 def _tier(entitlement: Entitlement, total: int) -> Reason:

@@ -11,6 +11,7 @@ from paygrade.billing.accounts import Account
 from paygrade.catalog.model import Catalog
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.take import snapshot_of, with_segments
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 
@@ -43,9 +44,11 @@ def effects(before: Snapshot, after: Snapshot, features: Iterable[str], at: date
 
 def for_whoever_may(snapshot: Snapshot) -> Snapshot:
     """The same as a member sees it who has every role and a seat: what the account gains and loses is not about one."""
-    return replace(
+    if not any(terms.its.personal for span in snapshot.shape.spans for terms in span.terms.values()):
+        return snapshot
+    return with_segments(
         snapshot,
-        segments=tuple(
+        [
             replace(
                 segment,
                 entitlements={
@@ -54,20 +57,21 @@ def for_whoever_may(snapshot: Snapshot) -> Snapshot:
                 },
             )
             for segment in snapshot.segments
-        ),
+        ],
     )
 
 
 def today(account: Account, catalog: Catalog, at: datetime) -> Snapshot:
     """A snapshot that looks no further than the next change, as there may be many accounts to look at."""
     if not account.exists:
-        return Snapshot(account.key, "", at, at, (), known=False)
+        return snapshot_of(account.key, "", at, at, (), known=False)
     segment = derive(account, catalog, at)
-    return Snapshot(account.key, "", at, segment.until, (segment,))
+    return snapshot_of(account.key, "", at, segment.until, (segment,))
 
 
 def _entitlement(snapshot: Snapshot, feature: str) -> Entitlement | None:
-    return snapshot.segments[0].entitlements.get(feature) if snapshot.segments else None
+    terms = snapshot.shape.terms.get(feature)
+    return terms.its if terms is not None else None
 
 
 def _other_use(before: Entitlement | None, after: Entitlement | None) -> str:

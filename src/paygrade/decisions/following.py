@@ -4,19 +4,16 @@ Laws: of a balance the newest version told counts, in whatever order they are he
 account be read anew, so that nothing told is ever lost; who resumes is told all it missed, or to read all it has anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.snapshots import Snapshot
-from paygrade.usage.balances import Balance
+from paygrade.decisions.snapshots import NOBODY, Dates, Names, Snapshot, shape_of
+from paygrade.usage.balances import Balance, slot_of
 from paygrade.values.text import on_wire
-
-Versions = dict[str, tuple[str, int]]
-"""By pool: the slot of the window, and its version."""
 
 
 class Notification(Struct, frozen=True, array_like=True, gc=False):
@@ -30,25 +27,33 @@ class Notification(Struct, frozen=True, array_like=True, gc=False):
     version: int = 0
 
 
-class Remembered(Struct):
-    """A snapshot, and by pool the slot and version of the window its balance counts in."""
+class Remembered(Struct, gc=False):
+    """A snapshot, and the versions of the windows that run, by the place of their pool (`Shape.pools`); -1 where a
+    balance is none of the ledger's. Versions begin with 1."""
 
     snapshot: Snapshot
-    versions: Versions
+    versions: tuple[int, ...]
 
     def take(self, told: Notification) -> bool:
         """Take in what was told of a balance, if it is newer. False: the account has to be read anew."""
-        if not told.slot or told.pool not in self.versions:
+        place = self.snapshot.shape.pools.get(told.pool)
+        if not told.slot or place is None or self.versions[place] < 0:
             return False
-        slot, version = self.versions[told.pool]
+        from_at, version = self.window(told.pool), self.versions[place]
+        slot = slot_of(from_at)
         if told.slot != slot:
             # Late usage of an earlier window changes nothing now; a later window has begun elsewhere.
             return told.slot < slot
         if told.version > version:
-            balances, from_at = self.snapshot.balances, self.snapshot.segments[0].entitlements[told.pool].from_at
+            balances = self.snapshot.balances
             balances[told.pool] = counted_balance(balances.get(told.pool), told.used, told.reserved, from_at)
-            self.versions[told.pool] = (slot, told.version)
+            self.versions = (*self.versions[:place], told.version, *self.versions[place + 1 :])
         return True
+
+    def window(self, pool: str) -> datetime | None:
+        """When the window began that usage of this pool counts in; None: it never begins anew."""
+        its = self.snapshot
+        return its.dates[its.shape.terms[pool].from_at]
 
 
 def counted_balance(balance: Balance | None, used: int, reserved: int, from_at: datetime | None) -> Balance:
@@ -81,12 +86,52 @@ class News(Struct, frozen=True, omit_defaults=True):
     catalog: int | None = None
 
 
+class View(Struct, frozen=True, array_like=True, gc=False):
+    """One account as it is sent: its snapshot, of whose shape there is only the place among those sent with it.
+
+    `counts` are balances that are plain, in the windows that run: what is used and what is held; `balances` the rest.
+    """
+
+    account: str
+    version: str
+    until: datetime | None
+    """None: as long as its segments last."""
+    shape: int
+    dates: Dates
+    names: Names
+    versions: tuple[int, ...]
+    counts: dict[str, tuple[int, int]] = {}
+    balances: dict[str, Balance] = {}
+    roles: dict[str, str] = {}
+    seats: dict[str, int] = {}
+    known: bool = True
+
+
 class Views(Beat, frozen=True, kw_only=True):
     """Accounts as they are now, an unknown one among them as one that is not known, and what features answer while
     nobody can be asked, where that is not `deny`."""
 
-    accounts: tuple[Remembered, ...]
+    shapes: tuple[Raw, ...]
+    accounts: tuple[View, ...]
     on_error: Mapping[str, OnError] = {}
+
+
+def remembered(sent: Views) -> Iterator[Remembered]:
+    """The accounts that were sent, for what they have alike to be kept once."""
+    shapes = [shape_of(bytes(written)) for written in sent.shapes]
+    alike: dict[Any, Any] = {}  # Any: dates and versions
+    for its in sent.accounts:
+        shape, balances = shapes[its.shape], its.balances
+        version = alike.setdefault(its.version, its.version)
+        as_of, ends_at = (alike.setdefault(date, date) for date in its.dates[1:3])
+        dates = (None, as_of, ends_at, *its.dates[3:])
+        for pool, (used, reserved) in its.counts.items():
+            balances[pool] = Balance(used, reserved, dates[shape.terms[pool].from_at])
+        snapshot = Snapshot(
+            its.account, version, as_of, its.until or ends_at, shape, dates, its.names, balances,  # type: ignore[arg-type]  # as_of and ends_at are dates
+            its.roles or NOBODY, its.seats or NOBODY, its.known,
+        )  # fmt: skip
+        yield Remembered(snapshot, its.versions)
 
 
 def versions_of(version: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import structs
 
-from paygrade.decisions.decide import Decision
+from paygrade.decisions.decide import Decision, bound
 
 _WHY = {
     "plan": "{plan} includes it",
@@ -48,7 +48,7 @@ class DecisionView(Decision, frozen=True, gc=False):
 def shown(decision: Decision, *, counted: bool) -> DecisionView:
     """The decision with its words. `counted`: in a transaction that holds as long as the answer is true."""
     exact = is_exact(decision, counted=counted)
-    fields: tuple[Any, ...] = (*structs.astuple(decision), message(decision), exact)  # Any: of every type
+    fields: tuple[Any, ...] = (*structs.astuple(bound(decision)), message(decision), exact)  # Any: of every type
     return DecisionView(*fields)
 
 

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Member, Override
 from paygrade.catalog.offers import Cap
-from paygrade.decisions.decide import Decision, decide
+from paygrade.decisions.decide import Decision, bound, decide
 from paygrade.decisions.snapshots import Snapshot
-from paygrade.decisions.take import snapshot
+from paygrade.decisions.take import snapshot, snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.entitlements.sources import offers
 from paygrade.usage.balances import Balance, Detail, Grant, Tally, cap_slot, member_slot
@@ -52,7 +52,9 @@ def test_a_decision_is_total_and_never_raises(
     assert decision.allowed == (decision.reason in ALLOWED)
     assert bool(decision) == decision.allowed
     assert decision.account == "acme"
-    assert msgspec.json.decode(msgspec.json.encode(decision), type=Decision) == decision
+    written = bound(decision)
+    assert msgspec.json.decode(msgspec.json.encode(written), type=Decision) == written
+    assert written.sources == decision.sources
 
 
 @given(units, units, units, st.integers(1, 10**12))
@@ -108,7 +110,7 @@ def in_counter(counter: str, limit: int, used: int, held: int) -> Snapshot:
         its = replace(its, limit=10**14, per_member=limit)
     balance = Balance(0, 0, its.from_at, detail(limit, used, held))
     until = T0 + timedelta(days=1)
-    return Snapshot("acme", "1.1", T0, until, (Segment(T0, until, {"calls": its}),), {"calls": balance})
+    return snapshot_of("acme", "1.1", T0, until, [Segment(T0, until, {"calls": its})], {"calls": balance})
 
 
 @given(units, units, st.integers(1, 10**12), st.sampled_from([-1, 0, 1]))

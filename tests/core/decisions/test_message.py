@@ -10,7 +10,7 @@ from msgspec import json, structs
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Override
-from paygrade.decisions.decide import Decision, decide
+from paygrade.decisions.decide import Decision, bound, decide
 from paygrade.decisions.message import DecisionView, message, shown
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.model import Reason
@@ -69,7 +69,7 @@ def test_a_full_team_reads_as_support_would_say_it() -> None:
 
 def test_a_view_is_the_decision_with_its_words() -> None:
     seen = shown(SEATS, counted=True)
-    assert json.decode(json.encode(seen), type=Decision) == SEATS
+    assert json.decode(json.encode(seen), type=Decision) == bound(SEATS)
     assert json.decode(json.encode(seen), type=DecisionView) == seen
     assert seen.message == message(SEATS)
     assert bool(seen) is bool(SEATS)

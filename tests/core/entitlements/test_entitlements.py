@@ -12,9 +12,11 @@ from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Block, Fact, Item, ManualSubscription, Override, Phase
 from paygrade.catalog.model import Allowance
 from paygrade.catalog.offers import Burn, Credit, MeteredFeature, OveragePrice, Rate
-from paygrade.decisions.decide import Decision, decide
-from paygrade.decisions.snapshots import Snapshot
-from paygrade.decisions.take import snapshot
+from paygrade.decisions.decide import Decision, bound, decide
+from paygrade.decisions.following import Remembered, Views, remembered
+from paygrade.decisions.sending import views
+from paygrade.decisions.snapshots import entitlements_at
+from paygrade.decisions.take import snapshot, snapshot_of, with_segments
 from paygrade.entitlements.derive import HORIZON, derive, trace
 from paygrade.entitlements.findings import findings
 from paygrade.entitlements.model import Entitlement
@@ -48,7 +50,7 @@ def override(said: Override, number: int = 50) -> Fact:
 
 
 def without_origin(decision: Decision) -> Decision:
-    return replace(decision, as_of=T0, stale=False)
+    return replace(bound(decision), as_of=T0, stale=False)
 
 
 # A trial that ends the subscription leaves nothing of its schedule.
@@ -105,7 +107,19 @@ def test_what_grants_is_named_and_leads_the_trace(account: Account, at: datetime
 @given(accounts, instants)
 def test_a_snapshot_survives_the_wire(account: Account, at: datetime) -> None:
     held = snapshot(account, CATALOG, at)
-    assert msgspec.json.decode(msgspec.json.encode(held), type=Snapshot) == held
+    shapes, sent = views([Remembered(held, (1,) * len(held.shape.pools))])
+    read = msgspec.json.decode(msgspec.json.encode(Views(now=at, shapes=shapes, accounts=sent)), type=Views)
+    assert [one.snapshot for one in remembered(read)] == [held]
+
+
+@given(accounts, instants)
+def test_a_snapshot_gives_back_the_segments_it_was_made_of(account: Account, at: datetime) -> None:
+    segments = [derive(account, CATALOG, at)]
+    segments.append(derive(account, CATALOG, segments[0].until))
+    made = snapshot_of("acme", "7.1", at, segments[-1].until, segments)
+    assert made.segments == tuple(segments)
+    assert entitlements_at(made, segments[0].until) == segments[1].entitlements
+    assert with_segments(made, segments[1:]).segments == (segments[1],)
 
 
 def test_row_1_a_block_outranks_everything() -> None:

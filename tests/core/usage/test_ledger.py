@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from paygrade.catalog.offers import Carry, Rate
 from paygrade.decisions.decide import decide
 from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.take import snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.usage.balances import (
     Balance,
@@ -100,7 +101,7 @@ class Counted:
 
 
 def snapshot(entitlements: dict[str, Entitlement], balances: dict[str, Balance]) -> Snapshot:
-    return Snapshot("acme", "1.1", T0, T1, (Segment(T0, T1, entitlements),), balances)
+    return snapshot_of("acme", "1.1", T0, T1, [Segment(T0, T1, entitlements)], balances)
 
 
 @st.composite

@@ -1,13 +1,22 @@
 """The stream: what is told to whom, in which order, and how it ends."""
 
 import time
+from typing import Any
 
+import msgspec
 import pytest
 
+from paygrade.decisions.following import Views, remembered
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.server.http import streams
 from paygrade.server.state import broadcast
 from support.server_process import Api, Restartable
 from support.streams import followed, override
+
+
+def seen(views: Any) -> list[Snapshot]:
+    """The accounts of an answer. Any: JSON."""
+    return [each.snapshot for each in remembered(msgspec.json.decode(msgspec.json.encode(views), type=Views))]
 
 
 def test_everyone_is_told_what_changes(api: Api, acme: str) -> None:
@@ -61,14 +70,14 @@ def test_who_names_accounts_sees_them_and_nothing_else(api: Api, acme: str) -> N
     with followed(api, f"?accounts={acme}") as stream:
         stream.next("hello")
         views, _ = stream.next("views")
-        assert [each["snapshot"]["account"] for each in views["accounts"]] == [acme]
+        assert [each.account for each in seen(views)] == [acme]
         api.ok("PUT", f"/v1/accounts/{other}", json={})
         override(api, acme, value=True)
         news, _ = stream.next("news")
         assert news["accounts"] == [acme]
         views, _ = stream.next("views")
-        (segment, *_) = views["accounts"][0]["snapshot"]["segments"]
-        assert segment["entitlements"]["exports"]["reason"] == "override"
+        (its,) = seen(views)
+        assert its.segments[0].entitlements["exports"].reason == "override"
 
 
 def test_a_new_catalog_is_told_with_its_number(api: Api) -> None:
@@ -122,10 +131,7 @@ def test_a_server_that_stops_ends_its_streams_at_once(restartable: Restartable) 
 
 def test_snapshots_are_read_as_they_are_in_the_database(api: Api, acme: str) -> None:
     told = api.ok("POST", "/v1/snapshots", json={"accounts": [acme, "nobody", acme]})
-    assert [(each["snapshot"]["account"], each["snapshot"].get("known", True)) for each in told["accounts"]] == [
-        (acme, True),
-        ("nobody", False),
-    ]
+    assert [(each.account, each.known) for each in seen(told)] == [(acme, True), ("nobody", False)]
     assert told["on_error"] == {"api_calls": "allow"}
     assert api.ok("POST", "/v1/snapshots", json={"accounts": []})["accounts"] == []
     many = {"accounts": [f"a{number}" for number in range(201)]}

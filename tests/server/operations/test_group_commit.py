@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from paygrade.decisions.decide import bound
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.catalog.publish import publish_catalog
@@ -142,7 +143,7 @@ def test_plain_uses_are_saved_and_answered_as_locked_ones_are(database_url: str,
 def anonymous(answer: object) -> object:
     if not isinstance(answer, Answer):
         return str(answer)
-    return replace(answer, decision=replace(answer.decision, account=""))
+    return replace(answer, decision=replace(bound(answer.decision), account=""))
 
 
 def kept(database_url: str, prefix: str) -> list[object]:

@@ -40,6 +40,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "PAYGRADE_ADMIN_KEY": "sk_admin",
             "PAYGRADE_HOST": "0.0.0.0",
             "PAYGRADE_SWEEP_EVERY": "12h",
+            "PAYGRADE_MEMORY_MB": "2000",
             "PAYGRADE_PORT": "80",
             "PAYGRADE_DATA_DIR": "/var/lib/x",
             "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711",
@@ -57,6 +58,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         data_dir=Path("/var/lib/x"),
         clock_url="http://127.0.0.1:4711",
         sweep_every=timedelta(hours=12),
+        memory_mb=2000,
     )
 
 
@@ -73,6 +75,7 @@ def test_every_bad_variable_is_named_at_once() -> None:
         "PAYGRADE_PORT": "70000",
         "PAYGRADE_CLOCK_URL": "soon",
         "PAYGRADE_SWEEP_EVERY": "30s",
+        "PAYGRADE_MEMORY_MB": "lots",
     }
     assert mistakes(bad) == set(bad)
 

@@ -19,6 +19,7 @@ from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.usage.optimistic import decide_optimistically, save_optimistically
 from paygrade.server.operations.usage.requests import Consume, Reserve
 from paygrade.server.operations.usage.use import use_together
+from paygrade.server.state.remembered import RememberedAccounts
 from paygrade.server.state.snapshots import Snapshots
 from support.fake_provider import DOCUMENT, T0
 from support.waiting import somebody_waits
@@ -131,8 +132,16 @@ async def test_a_question_about_another_time_does_not_answer_for_the_present(acm
         assert (await check(acme, snapshots, account="acme", feature="seats", at=T0)).as_of == T0
 
 
+async def two_of(store: Store) -> int:
+    """How much `a`, `acme` and what they have alike weigh, where the next is one too many."""
+    known = RememberedAccounts(10**9)
+    for made in (await Snapshots().read_anew(store, ["a", "acme"], T0))[0]:
+        known.keep(made)
+    return known.bytes
+
+
 async def test_no_more_accounts_are_remembered_than_allowed(acme: Store) -> None:
-    async with remembering(acme, Snapshots(accounts_max=2)) as snapshots:
+    async with remembering(acme, Snapshots(bytes_max=await two_of(acme))) as snapshots:
         for account in ("a", "acme", "b"):
             await snapshots.load(acme, account, T0)
         assert [snapshots.peek(account, T0) is not None for account in ("a", "acme", "b")] == [False, True, True]

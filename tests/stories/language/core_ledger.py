@@ -11,7 +11,7 @@ from typing import TypeVar, assert_never
 
 from msgspec.structs import replace
 
-from paygrade.decisions.decide import Decision, decide, decide_to_hold
+from paygrade.decisions.decide import Decision, bound, decide, decide_to_hold
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.usage.answers import Answer
@@ -106,7 +106,7 @@ class Ledger:
         if asked != request or not isinstance(told, Answer):
             raise Refused("id_conflict", id)
         its = entitlements_at(snapshot, snapshot.as_of).get(told.decision.feature)
-        decision = replace(told.decision, value=None, sources=its.sources if its else ())
+        decision = replace(bound(told.decision), value=None, origin=its.sources if its else ())
         return replace(told, decision=decision, replayed=True)
 
     def _use(self, request: Consume | Reserve, snapshot: Snapshot, at: datetime) -> Answer:

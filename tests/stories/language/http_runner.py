@@ -18,7 +18,7 @@ import stripe
 
 from paygrade import Paygrade
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Pin, Profile
-from paygrade.decisions.decide import Decision
+from paygrade.decisions.decide import Decision, bound
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
 from stories.language.change_outcomes import Found
@@ -285,8 +285,9 @@ def _body(stated: msgspec.Struct, key: str) -> Json:
 
 def _said(decision: Decision) -> Json:
     """All that a decision says of the account, whenever and on whatever it rests."""
+    its = bound(decision)
     return {
-        name: getattr(decision, name)
+        name: getattr(its, name)
         for name in Decision.__struct_fields__
         if name not in ("as_of", "version", "stale")
     }  # fmt: skip

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from paygrade.billing.facts import Profile
-from paygrade.decisions.decide import Decision
+from paygrade.decisions.decide import Decision, bound
 from paygrade.server.operations.usage.answers import Answer as Used
 from stories.language.change_outcomes import Changed, Quoted
 from stories.language.change_outcomes import differences as unlike_expected
@@ -166,7 +166,7 @@ def _unlike_before(asking: Asking, request: str, told: Used, given: Given) -> li
     """Who asks again gets the same answer, sources aside, which are those of today; nobody else gets an old one."""
     if told.replayed != asking.again:
         return ["this was asked before: say `again`" if told.replayed else "this was not taken for the same request"]
-    kept = replace(told, replayed=False, decision=replace(told.decision, sources=(), value=None))
+    kept = replace(told, replayed=False, decision=replace(bound(told.decision), origin=(), value=None))
     said = msgspec.json.encode(kept).decode()
     before = given.setdefault(request, said)
     return [f"expected the same answer as before, {before}"] if asking.again and said != before else []

@@ -17,7 +17,8 @@ from paygrade.catalog.model import Catalog
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
 from paygrade.decisions.decide import decide
-from paygrade.decisions.following import Remembered, Versions, Views
+from paygrade.decisions.following import Remembered, Views
+from paygrade.decisions.sending import views
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.model import Entitlement
@@ -59,9 +60,9 @@ class TestLedger:
     def views(self, accounts: list[str]) -> Views:
         """These accounts as they are now."""
         with self._lock:
-            seen = tuple(Remembered(*self._snapshot(key, self.at)) for key in accounts)
+            shapes, seen = views(Remembered(*self._snapshot(key, self.at)) for key in accounts)
         on_error = {key: its.on_error for key, its in self.catalog.features.items() if its.on_error != "deny"}
-        return Views(now=self.at, stands_still=True, accounts=seen, on_error=on_error)
+        return Views(now=self.at, stands_still=True, shapes=shapes, accounts=seen, on_error=on_error)
 
     def use(
         self,
@@ -135,7 +136,7 @@ class TestLedger:
         draws = spend(entitlements, held.balances, feature, quantity, at, member=member, properties=properties)
         self._drawn[account].append(Drawn(at, draws))
 
-    def _snapshot(self, account: str, at: datetime) -> tuple[Snapshot, Versions]:
+    def _snapshot(self, account: str, at: datetime) -> tuple[Snapshot, tuple[int, ...]]:
         """What holds from `at` on, with what was used by now."""
         taken = snapshot(self._accounts.get(account) or Account(key=account), self.catalog, at)
         drawn = self._drawn.get(account, [])
@@ -146,7 +147,7 @@ class TestLedger:
             found = {slot: row for (its_pool, slot), row in rows.items() if its_pool == pool}
             if found:
                 balances[pool] = assemble(found, its.from_at)
-        versions = {pool: (slot_of(its.from_at), len(drawn)) for pool, its in counted.items()}
+        versions = tuple(-1 if pool in taken.balances else len(drawn) for pool in taken.shape.pools)
         # What members take up the snapshot has already.
         return replace(taken, balances=balances | taken.balances), versions
 

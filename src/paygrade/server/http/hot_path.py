@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
-from paygrade.decisions.decide import decide
+from paygrade.decisions.decide import bound, decide
 from paygrade.decisions.message import is_exact, message
 from paygrade.server.http.context import Context
 from paygrade.server.http.edge import note_request
@@ -101,7 +101,7 @@ class HotPath:
         self._note(decision)
         # What `shown` comes to, without making it first.
         exact = b"true" if is_exact(decision, counted=False) else b"false"
-        return b'%b,"message":%b,"exact":%b}' % (_encode(decision)[:-1], _encode(message(decision)), exact)
+        return b'%b,"message":%b,"exact":%b}' % (_encode(bound(decision))[:-1], _encode(message(decision)), exact)
 
     async def _used(self, wanted: Consume, started: int) -> Answer:
         try:

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 DEFAULT_PORT = 4710
 SWEEP_EVERY = timedelta(days=1)
+MEMORY_MB = 512
 _NEVER = timedelta(0)
 
 
@@ -42,6 +43,8 @@ class Settings(Struct, frozen=True):
     clock_url: str | None = None
     sweep_every: timedelta | None = SWEEP_EVERY
     """None: neither sweeps nor polls happen unless they are asked for."""
+    memory_mb: int = MEMORY_MB
+    """How much memory the accounts may take that are remembered, in MB."""
 
 
 class Target(Struct, frozen=True):
@@ -66,6 +69,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         data_dir=reader.take("PAYGRADE_DATA_DIR", Path),
         clock_url=reader.take("PAYGRADE_CLOCK_URL", _http_url),
         sweep_every=_unless_never(reader.take("PAYGRADE_SWEEP_EVERY", _pause)),
+        memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
     if reader.mistakes:
@@ -163,6 +167,12 @@ def _pause(text: str) -> timedelta:
 
 def _unless_never(pause: timedelta | None) -> timedelta | None:
     return None if pause == _NEVER else pause or SWEEP_EVERY
+
+
+def _megabytes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise ValueError(f"`{text}` is no number of megabytes; write for example `{MEMORY_MB}`")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from paygrade.decisions.following import Versions
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.state.rollover import carried_into
@@ -18,6 +17,10 @@ from paygrade.usage.ledger import counters, release
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
+
+
+Versions = tuple[int, ...]
+"""As `Remembered` has them."""
 
 
 async def with_balances(tx: "Transaction", snapshot: Snapshot, at: datetime) -> tuple[Snapshot, Versions]:
@@ -32,7 +35,7 @@ async def with_balances_of_all(
     counted = {snapshot.account: _counted(snapshot, at) for snapshot in snapshots}
     pools = [(account, pool) for account, its in counted.items() for pool in its]
     if not pools:
-        return [(snapshot, {}) for snapshot in snapshots]
+        return [(snapshot, ()) for snapshot in snapshots]
     kept = await tx.ledger.load([(*pool, slot) for pool in pools for slot in _slots(counted[pool[0]][pool[1]], at)])
     grants = await tx.ledger.grants(pools, at)
     rows: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
@@ -50,7 +53,7 @@ async def with_balances_of_all(
     for snapshot in snapshots:
         account, its = snapshot.account, counted[snapshot.account]
         if not its:
-            made.append((snapshot, {}))
+            made.append((snapshot, ()))
             continue
         balances = {
             pool: assemble(
@@ -65,9 +68,10 @@ async def with_balances_of_all(
         # What members take up the snapshot has already: that is no business of the ledger's.
         taken = snapshot.balances
         held = replace(snapshot, balances=balances | taken, until=_known_until(snapshot))
-        versions = {
-            pool: _version(kept, account, entitlement) for pool, entitlement in its.items() if pool not in taken
-        }
+        versions = tuple(
+            -1 if pool in taken or pool not in its else _version(kept, account, its[pool])
+            for pool in snapshot.shape.pools
+        )
         made.append((held, versions))
     return made
 
@@ -89,10 +93,9 @@ async def _add_members(
             rows[account, pool][slot] = row
 
 
-def _version(kept: Mapping[Key, Kept], account: str, its: Entitlement) -> tuple[str, int]:
-    slot = slot_of(its.from_at)
-    found = kept.get((account, its.feature, slot))
-    return slot, found.version if found is not None else 0
+def _version(kept: Mapping[Key, Kept], account: str, its: Entitlement) -> int:
+    found = kept.get((account, its.feature, slot_of(its.from_at)))
+    return found.version if found is not None else 0
 
 
 def _known_until(snapshot: Snapshot) -> datetime:

@@ -6,7 +6,6 @@ they are heard. What was last known is kept apart, for answers that say they are
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -22,8 +21,9 @@ from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
 from paygrade.server.state.balances import with_balances_of_all
 from paygrade.server.state.broadcast import Broadcast
+from paygrade.server.state.remembered import RememberedAccounts, newest
 from paygrade.server.state.windows import Windows
-from paygrade.usage.balances import Balance
+from paygrade.usage.balances import Balance, slot_of
 from paygrade.usage.entries import Key
 from paygrade.values.errors import Unavailable
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.snapshots")
 
 RECONNECT_S = 0.5
+BYTES_MAX = 512_000_000
 PATIENCE_S = 0.5
 """How long the database may take for what is known in an older form."""
 
@@ -45,18 +46,17 @@ class Load:
 
 
 class Snapshots:
-    """The snapshots used last, at most `accounts_max` of them. Run `follow` for as long as it is used."""
+    """The snapshots used last, as many as `bytes_max` can hold. Run `follow` for as long as it is used."""
 
-    def __init__(self, *, accounts_max: int = 50_000) -> None:
-        self._accounts_max = accounts_max
+    def __init__(self, *, bytes_max: int = BYTES_MAX) -> None:
         self.windows = Windows()
         self.broadcast = Broadcast()
-        self._snapshots: OrderedDict[str, Remembered] = OrderedDict()
+        self._snapshots = RememberedAccounts(bytes_max)
         self._catalog: Catalog | None = None
         self._topped_up: frozenset[str] = frozenset()
         """The pools that are topped up when few units are left, by the catalog in force."""
-        self._last: OrderedDict[str, Remembered] = OrderedDict()
-        """What was remembered when hearing was interrupted."""
+        self._last = RememberedAccounts(bytes_max)
+        """What was remembered when hearing was interrupted, and is not known anew."""
         self._last_catalog: Catalog | None = None
         self._listening = False
         self._changes = 0
@@ -69,24 +69,26 @@ class Snapshots:
         found = self._snapshots.get(account)
         if found is None or not found.snapshot.as_of <= at < found.snapshot.until:
             return None
-        self._snapshots.move_to_end(account)
+        self._snapshots.use(account)
         return found.snapshot
 
     def counted(self, account: str, pool: str, at: datetime) -> tuple[Snapshot, Key, Balance, int] | None:
         """A plain count as it was last told, with the snapshot it is in and its version. None: there may be more to
         it, like a top-up to be asked for when little is left."""
         found = self._snapshots.get(account)
-        if found is None or not found.snapshot.segments or not found.snapshot.as_of <= at:
+        if found is None or not found.snapshot.as_of <= at:
             return None
-        segment, balance = found.snapshot.segments[0], found.snapshot.balances.get(pool)
-        its = segment.entitlements.get(pool)
-        if its is None or not its.plain or at >= segment.until or balance is None or balance.detail is not None:
+        snapshot, balance = found.snapshot, found.snapshot.balances.get(pool)
+        place = snapshot.shape.pools.get(pool)
+        if balance is None or balance.detail is not None or place is None or found.versions[place] <= 0:
             return None
-        slot, version = found.versions.get(pool, ("", 0))
-        if not version or balance.from_at != its.from_at or pool in self._topped_up:
+        shape, from_at = snapshot.shape, found.window(pool)
+        if not shape.terms[pool].its.plain or at >= snapshot.dates[shape.until]:  # type: ignore[operator]  # a segment has an end
             return None
-        self._snapshots.move_to_end(account)
-        return found.snapshot, (account, pool, slot), balance, version
+        if balance.from_at != from_at or pool in self._topped_up:
+            return None
+        self._snapshots.use(account)
+        return snapshot, (account, pool, slot_of(from_at)), balance, found.versions[place]
 
     def last_known(self, account: str) -> Snapshot | None:
         """What was known of the account before the database went away; only for answers that say so."""
@@ -211,28 +213,22 @@ class Snapshots:
             self._forget(told.account)
 
     def _forget(self, account: str) -> None:
-        self._snapshots.pop(account, None)
+        self._snapshots.forget(account)
         self._loading.pop(account, None)
 
     def _forget_all(self) -> None:
         self._changes += 1
-        for account, remembered in self._snapshots.items():
-            self._last[account] = remembered
-            self._last.move_to_end(account)
-        while len(self._last) > self._accounts_max:
-            self._last.popitem(last=False)
+        self._last = newest(self._last, self._snapshots)
         if self._catalog is not None:
             self._last_catalog = self._catalog
         self._catalog = None
-        self._snapshots = OrderedDict()
+        self._snapshots = RememberedAccounts(self._snapshots.bytes_max)
         self._loading.clear()
         self.windows.forget_all()
 
     def _remember(self, made: Remembered) -> None:
-        self._snapshots[made.snapshot.account] = made
-        self._snapshots.move_to_end(made.snapshot.account)
-        if len(self._snapshots) > self._accounts_max:
-            self._snapshots.popitem(last=False)
+        self._snapshots.keep(made)
+        self._last.forget(made.snapshot.account)
 
 
 async def _make(store: "Store", catalog: Catalog, accounts: Sequence[str], at: datetime) -> list[Remembered]:

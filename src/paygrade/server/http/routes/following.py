@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from paygrade.catalog.offers import OnError
 from paygrade.decisions.following import Beat, Hello, News, Remembered, Views
+from paygrade.decisions.sending import views
 from paygrade.server.http import streams
 from paygrade.server.http.auth import allowed_member, open_to, token_of
 from paygrade.server.http.bodies import invalid, read_body, read_key
@@ -151,4 +152,5 @@ async def _read(context: Context, accounts: list[str]) -> Views:
     for begin in range(0, len(accounts), READ_MAX):
         some, on_error = await context.snapshots.read_anew(context.store, accounts[begin : begin + READ_MAX], at)
         found += some
-    return Views(now=at, stands_still=context.clock.stands_still, accounts=tuple(found), on_error=on_error)
+    shapes, seen = views(found)
+    return Views(now=at, stands_still=context.clock.stands_still, shapes=shapes, accounts=seen, on_error=on_error)

@@ -157,7 +157,7 @@ async def _held(tx: "Transaction", account: Account, catalog: Catalog, at: datet
     """The account with its balances, which stay as they are until the end of the transaction."""
     now = snapshot(account, catalog, at)
     if any(rule.usage != "keep" for rule in catalog.policies.plan_change):
-        windows = [(key, slot_of(its.from_at)) for key, its in now.segments[0].entitlements.items() if its.from_at]
+        windows = [(key, slot_of(its.from_at)) for key, its in entitlements_at(now, at).items() if its.from_at]
         await tx.ledger.take([(account.key, *window) for window in windows], [], [], [], at)
     return (await with_balances(tx, now, at))[0]
 

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.decisions.take import snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.server.operations.balances.alerts import Passed, is_present, is_watched, note_alerts
 from paygrade.server.state.rollover import carried_into
@@ -340,9 +341,8 @@ class UnitOfWork:
         entitlements = self._present[pool]
         balance = self._assembled(pool, entitlements[pool[1]].from_at, rows, grants)
         segment = Segment(self.at, self.at + timedelta(days=1), dict(entitlements))
-        return decide(
-            Snapshot(pool[0], "", self.at, segment.until, (segment,), {pool[1]: balance}), pool[1], 0, self.at
-        )
+        held = snapshot_of(pool[0], "", self.at, segment.until, [segment], {pool[1]: balance})
+        return decide(held, pool[1], 0, self.at)
 
     def _assembled(
         self, pool: Pool, from_at: datetime | None, rows: Mapping[Key, Row], grants: Mapping[Pool, Mapping[str, Grant]]

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.decisions.decide import decide
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.server.operations.usage.answers import Answer, packed
 from paygrade.server.operations.usage.requests import Asked, Consume, digest_of
 from paygrade.usage.balances import Balance
@@ -104,7 +104,7 @@ def _use(count: OptimisticCount, asked: Consume, place: int, at: datetime) -> bo
         count.snapshot.balances[feature] = balance
     snapshot = count.snapshot
     decision = decide(snapshot, feature, quantity, at, member=asked.member, properties=asked.properties)
-    entitlements, used, limit = snapshot.segments[0].entitlements, balance.used + quantity, decision.limit
+    entitlements, used, limit = entitlements_at(snapshot, at), balance.used + quantity, decision.limit
     if not decision.allowed or used >= QUANTITY_MAX:  # what is remembered is no larger, whatever is kept
         return False
     if limit is not None:
