@@ -199,7 +199,7 @@ def test_an_expiry_is_told_when_its_date_comes(timed: tuple[Api, Api]) -> None:
         page.hear(stream)
         assert page.flag("exports") is False
         assert sdk.next("news")[0] == {"accounts": ["acme"]}
-        assert sdk.next("views")[0]["accounts"][0]["snapshot"]["account"] == "acme"
+        assert sdk.next("views")[0]["accounts"][0][0] == "acme"
 
 
 def test_an_expiry_is_told_while_time_goes_on_by_itself(api: Api, acme: str, monkeypatch: pytest.MonkeyPatch) -> None:
