@@ -7,14 +7,15 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim chaos proof fuzz judges bench clean
+.PHONY: help setup test check format lock demo sim chaos proof fuzz judges typescript bench peers clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to date)
 
 JUDGES := tests/judges/openfeature
+TYPESCRIPT := packages/typescript
 
 # Whoever told Python to write no bytecode would have every process of the tests compile all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
@@ -51,22 +52,48 @@ proof: setup ## Use and hold units from many processes that are killed; RUNS=n t
 fuzz: setup ## Send every route what its description allows, and what not; EXAMPLES=n of each, SEED=n
 	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
-judges: setup ## Ask the server by the stock OpenFeature providers for JavaScript, where there is Node
+judges: setup ## Test beside what is too large for all: Node's OpenFeature providers, LiteLLM, uWSGI, other Pythons
 	@if command -v npm >/dev/null; then npm ci --prefix $(JUDGES) --no-audit --no-fund --silent; \
 	  else echo "Node (with npm) is not installed: the providers for JavaScript are left out"; fi
-	$(BIN)/python -m pytest tests/judges -rs $(ARGS)
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-judges
+	$(UV) pip install --quiet --compile-bytecode --python .venv-judges/bin/python \
+	  --require-hashes -r tests/judges/requirements.txt
+	@for version in 3.12 3.13; do \
+	  found=$$(ls $(HOME)/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
+	  if $(UV) venv --quiet --allow-existing --python $${found:-$$version} .venv-$$version; \
+	  then $(UV) pip install --quiet --python .venv-$$version/bin/python msgspec urllib3; \
+	  else echo "Python $$version cannot be had: it is left out"; fi; done
+	$(BIN)/python -m pytest tests/judges tests/client/test_processes_of_servers.py tests/client/test_processes_around.py \
+	  -rs $(ARGS)
+
+typescript: setup ## Build the packages for TypeScript and test them beside real servers, where there is Node
+	@if ! command -v npm >/dev/null; then \
+	  echo "Node (with npm) is not installed: the packages for TypeScript are left out"; \
+	elif ! npm ci --prefix $(TYPESCRIPT) --no-audit --no-fund --loglevel error; then \
+	  echo "npm can't install what they need: the packages for TypeScript are left out"; \
+	else \
+	  npm run --prefix $(TYPESCRIPT) --silent build && $(BIN)/python -m pytest tests/typescript -rs $(ARGS); \
+	fi
 
 bench: setup ## Measure the budgets of the design; ARGS passes options
 	$(BIN)/python bench/run.py $(ARGS)
+
+peers: setup ## Install beside whom `make bench ARGS=peers` measures, in a folder of their own
+	$(UV) pip install --quiet --python $(BIN)/python --target $(VENV)/peers --group bench
 
 lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrade" takes new versions
 	$(UV) pip compile pyproject.toml --extra server --extra embedded --group dev \
 	  --universal --python-version 3.11 --generate-hashes \
 	  --no-config --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --custom-compile-command "make lock" --quiet --output-file requirements.txt $(ARGS)
+	$(UV) pip compile pyproject.toml --group judges \
+	  --universal --python-version 3.11 --generate-hashes \
+	  --no-config --no-emit-index-url --no-emit-find-links --no-annotate \
+	  --custom-compile-command "make lock" --quiet --output-file tests/judges/requirements.txt $(ARGS)
 
 clean: ## Remove everything that was made, .venv too
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* build dist $(TYPESCRIPT)/build $(TYPESCRIPT)/*/dist \
+	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml | $(BIN)/python $(UV)

@@ -121,31 +121,36 @@ def _calls() -> Entitlement:
 
 
 @contextmanager
-def server(url: str) -> Iterator[int]:
-    """A `paygrade serve` of its own over this database; its process id."""
+def server(url: str, *, workers: int | None = None) -> Iterator[int]:
+    """A `paygrade serve` of its own over this database, of so many workers or of one process; its process id."""
     environment = {
         **os.environ,
         "PAYGRADE_DATABASE_URL": url,
         "PAYGRADE_ADMIN_KEY": KEY,
         "PAYGRADE_PORT": str(PORT),
+        "PAYGRADE_WORKERS": str(workers or ""),
     }
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / "paygrade"), "serve"], env=environment, stdout=log, stderr=log
         )
         try:
-            _wait_until_ready()
+            _wait_until_ready(workers or 1)
             yield process.pid
         finally:
             process.terminate()
             process.wait(timeout=20)
 
 
-def _wait_until_ready() -> None:
+def _wait_until_ready(workers: int) -> None:
     with httpx2.Client(trust_env=False, verify=False) as http:
         for _ in range(600):
             try:
-                if http.get(f"http://127.0.0.1:{PORT}/readyz").is_success:
+                # With several, a scrape has the numbers of those that are ready.
+                shown = http.get(f"http://127.0.0.1:{PORT}/metrics").text if workers > 1 else ""
+                if http.get(f"http://127.0.0.1:{PORT}/readyz").is_success and all(
+                    f'worker="{number}"' in shown for number in range(1, workers + 1) if workers > 1
+                ):
                     return
             except httpx2.TransportError:
                 pass

@@ -1,7 +1,7 @@
 """Run every benchmark of this folder, one after the other, and print what machine it was.
 
-Each `bench_*.py` has `main()`, which prints its rows; some have more of them with `--long`. Never run two at once: they
-would measure each other.
+Each `bench_*.py` has `main()`, which prints its rows; some have more of them with `--long`, and some are run only when
+they are named. Never run two at once: they would measure each other.
 """
 
 import os
@@ -10,6 +10,9 @@ import runpy
 import sys
 from pathlib import Path
 
+ONLY_NAMED = ("soak", "storm")
+"""They take minutes, or all of the machine."""
+
 
 def main(names: list[str]) -> None:
     folder = Path(__file__).parent
@@ -17,8 +20,9 @@ def main(names: list[str]) -> None:
     sys.path.insert(0, str(tests))
     print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}")
     for path in sorted(folder.glob("bench_*.py")):
-        if not names or path.stem.removeprefix("bench_") in names:
-            print(f"\n{path.stem.removeprefix('bench_')}")
+        name = path.stem.removeprefix("bench_")
+        if name in names or (not names and name not in ONLY_NAMED):
+            print(f"\n{name}")
             runpy.run_path(str(path))["main"]()
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from paygrade.embedded_postgres import cluster as embedded
@@ -26,6 +27,10 @@ from paygrade.postgres.store import Store
 from support.databases import drop_template, empty_database, migrated_database
 
 pytest_plugins = ["support.server_process"]
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("paygrade", deadline=None)
+settings.load_profile("paygrade")
 
 # As `configure_logs` has it: with every variable of every frame, one error takes seconds.
 structlog.configure(

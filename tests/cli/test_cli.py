@@ -379,3 +379,21 @@ def _answers(url: str) -> bool:
         return httpx2.get(url, trust_env=False).is_success
     except httpx2.TransportError:
         return False
+
+
+def test_a_snapshot_file_is_written_checked_and_shown(shell: Shell, acme: str) -> None:
+    assert shell.json("snapshot", "write", "cache", "--account", acme, "--valid-for", "30d")["accounts"] == 1
+    assert shell.json("snapshot", "show", "cache")["accounts"] == [acme]
+    shell.run("snapshot", "write", "cache", "--all")
+    assert acme in shell.json("snapshot", "show", "cache")["accounts"]
+    shell.run("snapshot", "key", "licence.key")
+    assert "exists" in shell.run("snapshot", "key", "licence.key", code=1)
+    shell.run("snapshot", "write", "licence", "--account", acme, "--key", "licence.key")
+    assert acme in shell.run("snapshot", "show", "licence", "--key", "licence.key.pub")
+    assert "another way" in shell.run("snapshot", "show", "licence", code=1)
+    assert "signs nothing" in shell.run(
+        "snapshot", "write", "licence", "--account", acme, "--key", "licence.key.pub", code=2
+    )
+    assert "there is no account" in shell.run("snapshot", "write", "cache", "--account", "nobody", code=1)
+    assert "at most 35d" in shell.run("snapshot", "write", "cache", "--all", "--valid-for", "36d", code=2)
+    assert "or say --all" in shell.run("snapshot", "write", "cache", code=2)

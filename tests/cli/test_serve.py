@@ -32,10 +32,10 @@ class Served:
         self._shell = Shell(folder, PAYGRADE_PORT=str(port), PAYGRADE_DATA_DIR=str(self.data_dir))
         self._folder = folder
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [*RUN, "serve"], cwd=self._folder, env=self._shell.environ, stdout=log, stderr=log
+                [*RUN, "serve", *options], cwd=self._folder, env=self._shell.environ, stdout=log, stderr=log
             )
         eventually(lambda: self.process.poll() is not None or self.is_ready(), within_s=PATIENCE_S)
         assert self.process.poll() is None, self.log.read_text()
@@ -78,7 +78,7 @@ def served(folder: Path) -> Iterator[Served]:
 def test_the_admin_key_is_shown_once_when_it_is_made(served: Served) -> None:
     key = (served.data_dir / "admin_key").read_text().strip()
     assert served.stop() == 0
-    served.start()
+    served.start("--workers", "1")
     assert (served.data_dir / "admin_key").read_text().strip() == key
     assert served.log.read_text().count(key) == 1
 

@@ -10,10 +10,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import msgspec
 import pytest
 
 from paygrade import Paygrade
+from paygrade.decisions.following import Hello, Remembered, Views
+from paygrade.decisions.sending import views
+from paygrade.decisions.take import snapshot_of
 from paygrade.server.http.routes import following
 from support.server_process import KEY, Api
 
@@ -86,6 +92,22 @@ if __name__ == "__main__":
     assert told == "40\n"
     # The pool ends its workers by a signal: what they had claimed and not used stays counted, and that is little.
     assert 40 <= used(api, acme) <= 40 + 4 * 20
+
+
+def test_what_a_child_of_multiprocessing_has_not_sent_is_sent_when_it_ends(api: Api, acme: str) -> None:
+    run(api, acme, """
+import multiprocessing
+def report():
+    for _ in range(10): sdk.track(account, "api_calls")
+if __name__ == "__main__":
+    sdk.check(account, "api_calls")
+    for _ in range(2):
+        child = multiprocessing.get_context("fork").Process(target=report)
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+""")  # fmt: skip
+    assert used(api, acme) == 20
 
 
 def test_fifty_event_loops_one_after_the_other_ask_one_sdk(api: Api, acme: str) -> None:
@@ -259,6 +281,44 @@ def test_garbage_instead_of_an_answer_is_no_answer(garbage: bytes) -> None:
             assert sdk.status().state != "connected"
             sdk.flush(0.1)
         listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_whoever_hears_the_server_again_asks_it_at_once() -> None:
+    asked: list[str] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        """Asks to be left alone for five minutes, and then is there: its streams begin, and end again."""
+
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers["content-length"]))
+            now = datetime.now(UTC)
+            nobody = Remembered(snapshot_of("acme", "1.1", now, now + timedelta(days=1), (), known=False), ())
+            shapes, accounts = views([nobody])
+            body = msgspec.json.encode(Views(now=now, shapes=shapes, accounts=accounts))
+            self.send_response(503 if len(asked) == 1 else 200)
+            self.send_header("retry-after", "300")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            hello = Hello(now=datetime.now(UTC), resumed="full", beat_s=5, catalog=1)
+            self.wfile.write(b"event: hello\ndata: " + msgspec.json.encode(hello) + b"\n\n")
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Paygrade(f"http://127.0.0.1:{server.server_port}", KEY, timeout_s=5) as sdk:
+            sdk.prefetch(["acme"])
+            until(lambda: sdk.status().accounts == 1)
+        server.shutdown()
+    assert len(asked) >= 2
 
 
 def until(what: object) -> None:

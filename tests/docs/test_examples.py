@@ -146,7 +146,10 @@ def test_what_cannot_run_here_is_still_written_somewhere() -> None:
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_the_python_of_a_page_runs_in_its_order(page: Path, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_of_a_page_runs_in_its_order(
+    page: Path, house: House, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("PAYGRADE_URL", house.api_url)
     monkeypatch.setenv("PAYGRADE_API_KEY", KEY)
     names: dict[str, object] = {
@@ -160,8 +163,9 @@ def test_the_python_of_a_page_runs_in_its_order(page: Path, house: House, monkey
     httpx2.put(f"{house.api_url}/v1/accounts/ws_4711", json={}, headers=key, trust_env=False).raise_for_status()
     for number, text in enumerate(blocks(page, "python")):
         exec(compile(here(text, house), f"{page.name}, example {number + 1}", "exec"), names)
-    if isinstance(sdk := names.get("sdk"), Paygrade):
-        sdk.close()
+    for made in names.values():
+        if isinstance(made, Paygrade):
+            made.close()
     may = names.get("may")
     if callable(may):
         assert may("acme", "exports") is True

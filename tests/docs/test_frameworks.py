@@ -1,4 +1,4 @@
-"""The snippets of the page on web frameworks run as they are written, each beside a real Paygrade."""
+"""The snippets of the page on frameworks run as they are written, each beside a real Paygrade."""
 
 import asyncio
 import os
@@ -11,8 +11,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from openfeature import api as openfeature
+from openfeature.evaluation_context import EvaluationContext
 
 from paygrade import Paygrade
+from paygrade.client.integrations.celery import TaskDenied
 from support.server_process import KEY, SAMPLE, Api
 from support.waiting import eventually
 
@@ -141,6 +144,25 @@ def test_the_snippet_of_an_asgi_application_denies() -> None:
     app = play("FastAPI", "Any ASGI application")["asgi_app"]
     denied = asyncio.run(asked(app, "GET", "/"))
     assert denied.status_code == 402
+
+
+def test_the_snippet_of_celery_denies_and_counts(api: Api) -> None:
+    names = play("FastAPI", "Celery")
+    denied = names["export_rows"].apply(args=["acme"])
+    assert isinstance(denied.result, TaskDenied)
+    assert denied.result.problem["status"] == 402
+    before = used(api)
+    assert names["sync_rows"].apply(kwargs={"workspace": "acme"}).successful()
+    assert used(api) > before
+
+
+def test_the_snippet_of_openfeature_decides() -> None:
+    try:
+        flags = play("FastAPI", "OpenFeature")["flags"]
+        found = flags.get_boolean_details("exports", True, EvaluationContext("acme"))
+        assert (found.value, found.error_code) == (False, None)
+    finally:
+        openfeature.clear_providers()
 
 
 def test_the_snippet_of_a_products_own_tests_passes(tmp_path: Path) -> None:

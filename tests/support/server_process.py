@@ -31,11 +31,12 @@ _paths: dict[str, Any] = {}
 
 
 class Api(httpx2.Client):
-    """A client that shows the key, with the address of its server."""
+    """A client that shows the key, with the address of its server, or with the socket of one of its workers."""
 
-    def __init__(self, url: str, key: str | None = KEY) -> None:
+    def __init__(self, url: str, key: str | None = KEY, *, own: Path | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        super().__init__(base_url=url, headers=headers, trust_env=False, timeout=30, verify=False)
+        way = httpx2.HTTPTransport(uds=str(own)) if own is not None else None
+        super().__init__(base_url=url, headers=headers, trust_env=False, timeout=30, verify=False, transport=way)
         self.url = url
 
     def send(self, request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:

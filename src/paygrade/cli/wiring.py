@@ -25,6 +25,7 @@ from paygrade.server.http.bodies import decode_object
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
 from paygrade.server.process.admin_key import kept_key
 from paygrade.server.process.clock import Clock
+from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.settings import Settings
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import run_workers
@@ -99,8 +100,16 @@ def admin_key(settings: Settings) -> tuple[str, bool]:
     return kept_key(data_dir(settings))
 
 
-def application(settings: Settings, *, database_url: str, key: str, document: Document | None = None) -> ASGIApp:
-    """The application these settings describe. `document` is published if no catalog is."""
+def application(
+    settings: Settings,
+    *,
+    database_url: str,
+    key: str,
+    document: Document | None = None,
+    metrics: Metrics | None = None,
+) -> ASGIApp:
+    """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
+    process behind its port."""
     store, clock = Store(database_url), Clock(settings.clock_url)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
@@ -136,6 +145,7 @@ def application(settings: Settings, *, database_url: str, key: str, document: Do
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work)],
+        metrics=metrics or Metrics(),
     )
 
 
@@ -188,7 +198,8 @@ async def _publish_first(store: Store, clock: Clock, document: Document) -> None
         saved = await current_catalog(store)
     except Refused:
         plan = await publish_catalog(store, document=content, lines=lines, dry_run=False, at=at, by="PAYGRADE_CATALOG")
-        log.info("catalog_published", version=plan.version)
+        if plan.published:  # else another server was quicker
+            log.info("catalog_published", version=plan.version)
         return
     if saved.document != content:
         advice = "the file in PAYGRADE_CATALOG differs from the catalog in force; run `paygrade catalog plan`"

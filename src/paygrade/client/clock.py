@@ -24,11 +24,14 @@ class ServerClock:
         """How far the server's clock is ahead."""
         self.standing: datetime | None = None
         """The server's time where that does not go on by itself."""
+        self.floor: datetime | None = None
+        """Until the server is heard, a time that has been: it is not earlier, whatever this machine's clock says."""
         self.beat_s = 5.0
         self._heard_s = -inf
 
     def hear(self, beat: Beat, now_s: float) -> None:
         """The server said what time it is."""
+        self.floor = None
         self.ahead_s = beat.now.timestamp() - now_s
         self.standing = beat.now if beat.stands_still else None
         self.hear_something(now_s)
@@ -46,7 +49,10 @@ class ServerClock:
         """The server's time."""
         if self.standing is not None:
             return self.standing
-        return datetime.fromtimestamp(now_s, UTC) + timedelta(seconds=self.ahead_s)
+        found = datetime.fromtimestamp(now_s, UTC) + timedelta(seconds=self.ahead_s)
+        if self.floor is not None:
+            self.floor = found = max(found, self.floor)
+        return found
 
     def age(self, now_s: float) -> float:
         """For how many seconds nothing was heard."""

@@ -7,7 +7,6 @@ Laws: there is one stream a process; a fault takes nothing away that is known; n
 parent is used in its fork; whatever waits has a bound, also at exit.
 """
 
-import atexit
 import logging
 import os
 import threading
@@ -16,27 +15,30 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from math import inf
 from time import monotonic, time
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 from uuid import uuid4
 
 import msgspec
 from msgspec import Struct
 
 from paygrade.client.backoff import Backoff
+from paygrade.client.chores import Chore
 from paygrade.client.clock import SILENCES, ServerClock
+from paygrade.client.cold_start import ColdStart, SnapshotFile
 from paygrade.client.errors import PaygradeError
 from paygrade.client.events import Event, EventReader
 from paygrade.client.leases import AGAIN_S, LOOK_S, TTL_S, Counts, Key, Leased, LeaseResult, Leases
 from paygrade.client.memory import Memory
-from paygrade.client.outbox import BATCH_MAX, GATHER_S, Outbox
+from paygrade.client.outbox import Waiting
+from paygrade.client.process_hooks import at_exit, in_forks, lacks_threads
+from paygrade.client.sending import Ingested, Sender
 from paygrade.client.transport import Stream, Transport, Unreachable
 from paygrade.decisions.following import Beat, Hello, News, Views
-from paygrade.usage.events import UsageEvent
 from paygrade.values.text import is_chosen_key
 
 T = TypeVar("T")
 READ_MAX, STEPS_MAX = 200, 1_000
-READ_S, SEND_S, EXIT_S, JOIN_S = 5.0, 10.0, 3.0, 0.5
+READ_S, EXIT_S, JOIN_S = 5.0, 3.0, 0.5
 STARTED_S = 1.0
 
 log = logging.getLogger("paygrade")
@@ -58,51 +60,55 @@ class Status(Struct, frozen=True):
     dropped: int
     rejected: int
     detail: str = ""
+    file: SnapshotFile = SnapshotFile()
 
 
 class _Results(Struct):
     results: list[LeaseResult]
 
 
-class _Ingested(Struct):
-    rejected: list[Any]  # Any: which one and why
-
-
 class Connection:
     """`known` are the accounts by key. What is known holds without a further look while the wall clock is in
     `[low, high)`."""
 
-    def __init__(self, transport: Transport, memory: Memory, events_max: int) -> None:
+    def __init__(self, transport: Transport, memory: Memory, make_outbox: Callable[[], Waiting]) -> None:
         self.memory, self.known = memory, memory.accounts
-        self._transport, self._events_max = transport, events_max
+        self.chores: list[Chore] = []
+        self.cold: ColdStart | None = None
+        self._transport, self._make_outbox = transport, make_outbox
         self._listeners: list[Callable[[str], None]] = []
+        self._state_listeners: list[Callable[[State], None]] = []
         self.closed = False
         self._begin()
-        _forked(weakref.WeakMethod(self._forget_parent))
-        _at_exit(weakref.WeakMethod(self.close))
+        in_forks(weakref.WeakMethod(self._forget_parent))
 
     def _begin(self) -> None:
         """What no process shares with another."""
+        self._pid = os.getpid()
         self.clock = ServerClock()
         self.low, self.high = inf, -inf
-        self.outbox = Outbox(self._events_max)
         self.leases = Leases()
         self.reading_fails = False
         """Whether the last time an account was to be read, nobody answered."""
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._sending, self._stepping = threading.Lock(), threading.Lock()
+        self._stepping = threading.Lock()
         self._waiting: dict[str, list[Future[None]]] = {}
         self._threads: list[threading.Thread] = []
         self._stream: Stream | None = None
         self._last_id: str | None = None
         self._state: tuple[State, float, str] = ("off", time(), "")
         self._closing = threading.Event()
-        self._send_at_s = self._look_at_s = inf
+        self._look_at_s = inf
+        self._came_back = False
+        self.sender = Sender(self._make_outbox(), self._send_events, self._changed, self._closing)
 
     def _forget_parent(self) -> None:
         """This is a fork, maybe about to become another program: nothing is closed, joined or waited for."""
+        if self._pid == os.getpid():
+            return  # told twice, and at work already
         clock = self.clock
+        self.sender.outbox.forget()
         self._begin()
         # What time it is holds here as well, and how old what is known has become.
         self.clock = clock
@@ -119,6 +125,7 @@ class Connection:
         with self._lock:
             if self._threads or self.closed:
                 return
+            at_exit(weakref.WeakMethod(self.close))
             started = threading.Event()
             self._threads = [
                 threading.Thread(target=self._follow_on, args=(started,), name="paygrade-stream", daemon=True),
@@ -126,7 +133,7 @@ class Connection:
             ]
             for thread in self._threads:
                 thread.start()
-        if not started.wait(STARTED_S):
+        if lacks_threads() or not started.wait(STARTED_S):
             log.error("threads do not run in this process (uWSGI needs --enable-threads): nothing is kept current")
 
     def ask(self, account: str) -> "Future[None]":
@@ -151,14 +158,14 @@ class Connection:
                 self.memory.want(account, anew=False)
                 self._changed.notify_all()
 
-    def post(self, path: str, body: object, kind: type[T], *, timeout_s: float) -> T:
-        """Ask the server. Sent once more where it may not have arrived, so the body has an id that makes it count
-        once. Unreachable; PaygradeError."""
+    def post(self, path: str, body: object, kind: type[T], *, timeout_s: float, again: bool = True) -> T:
+        """Ask the server. Sent once more where it may not have arrived (`again`), so the body has an id that makes it
+        count once. Unreachable; PaygradeError."""
         self.start()
         try:
             return self._transport.post(path, body, kind, timeout_s=timeout_s)
         except Unreachable:
-            if self.reading_fails:
+            if self.reading_fails or not again:
                 raise
             return self._transport.post(path, body, kind, timeout_s=timeout_s)
 
@@ -220,44 +227,33 @@ class Connection:
         if counts is not None:
             self.memory.count(account, feature, counts.used, counts.reserved, self.clock.now(time()))
 
-    def put(self, event: UsageEvent) -> bool:
-        """Buffer an event; False: there is no room."""
+    def put(self, event: bytes) -> bool:
+        """Have a usage event sent, in JSON; False: there is no room."""
         self.start()
-        with self._changed:
-            fits = self.outbox.put(event)
-            is_full = len(self.outbox) >= BATCH_MAX
-            if self._send_at_s == inf or is_full:
-                self._send_at_s = monotonic() + (0 if is_full else GATHER_S)
-                self._changed.notify_all()
-        return fits
+        return self.sender.put(event)
 
-    def flush(self, timeout_s: float) -> bool:
-        """Send what is buffered, in the calling thread; whether all of it was sent in time."""
-        until_s = monotonic() + timeout_s
-        while len(self.outbox) and (left_s := until_s - monotonic()) > 0:
-            if not self._sending.acquire(timeout=left_s):
-                break
-            try:
-                self._send(max(0.01, until_s - monotonic()))
-            except Unreachable:
-                self._closing.wait(min(0.05, max(0.0, until_s - monotonic())))
-            except PaygradeError:
-                break
-            finally:
-                self._sending.release()
-        return not len(self.outbox)
+    def end_file(self, now_s: float) -> None:
+        """Forget what is from a snapshot file that has ended."""
+        if self.cold is not None and self.cold.is_over(now_s):
+            with self._changed:
+                self.cold.end()
 
     def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        return _listen(self._listeners, listener)
+
+    def listen_to_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
+        self.start()
+        return _listen(self._state_listeners, listener)
 
     def status(self) -> Status:
         state, since, detail = self._state
-        now_s, outbox = time(), self.outbox
+        now_s, outbox = time(), self.sender.outbox
+        self.end_file(now_s)
+        file = self.cold.file if self.cold is not None else SnapshotFile()
         if state == "connected" and not self.clock.low <= now_s < self.clock.high:
             state, detail = "interrupted", "nothing was heard for too long"
         age = 0.0 if state == "connected" else self.clock.age(now_s)
-        return Status(state, since, age, len(self.known), len(outbox), outbox.dropped, outbox.rejected, detail)
+        return Status(state, since, age, len(self.known), len(outbox), outbox.dropped, outbox.rejected, detail, file)
 
     def close(self, timeout_s: float = EXIT_S) -> None:
         """Send what is buffered and end the threads. What is known stays, and is stale from now on."""
@@ -270,7 +266,10 @@ class Connection:
                 self.step_leases(timeout_s=timeout_s / 2, closing=True)
             except (Unreachable, PaygradeError) as error:
                 log.warning("what was leased and not used comes back by itself, or stays counted: %s", error)
-        self.flush(until_s - monotonic())
+        self.sender.flush(until_s - monotonic())
+        for chore in self.chores:
+            if chore.at_end:
+                chore.do(inf)
         self._closing.set()
         with self._changed:
             self._resolve(self._all_waiting())
@@ -280,6 +279,7 @@ class Connection:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(JOIN_S)
+        self.sender.outbox.close()
         self._lose("off", "closed")
 
     # The stream
@@ -302,7 +302,8 @@ class Connection:
             self._stream = None
             if self._closing.is_set():
                 return
-            self._lose("interrupted", detail)
+            if self._lose("interrupted", detail):
+                _tell(self._state_listeners, self._state[0])
             self._closing.wait(backoff.wait_s(asked_s))
 
     def _read(self, stream: Stream, backoff: Backoff) -> None:
@@ -310,6 +311,8 @@ class Connection:
         for part in stream.parts():
             for event in reader.read(part):
                 self._hear(event, backoff)
+                if event.name == "hello":
+                    _tell(self._state_listeners, self._state[0])
             if self._closing.is_set():
                 return
 
@@ -329,6 +332,8 @@ class Connection:
                     self.clock.hear(hello, now_s)
                     self._state = ("connected", now_s, "")
                     backoff.succeeded()
+                    self._came_back = True
+                    self._changed.notify_all()
                 case "news":
                     # What was missed comes before the hello that says that all of it is here.
                     self.memory.hear(_news.decode(event.data), now_s, late=not connected)
@@ -351,16 +356,16 @@ class Connection:
         else:
             self.low, self.high = self.clock.low, self.clock.high
 
-    def _lose(self, state: State, detail: str) -> None:
+    def _lose(self, state: State, detail: str) -> bool:
+        """Nothing is heard from now on; whether that is news."""
         with self._changed:
-            if self._state[0] == "connected" and state != "off":
+            before, since_s, _ = self._state
+            if before == "connected" and state != "off":
                 log.warning("%s: %s", state, detail)
-            if self._state[0] != state:
-                self._state = (state, time(), detail)
-            else:
-                self._state = (state, self._state[1], detail)
+            self._state = (state, since_s if before == state else time(), detail)
             self.clock.lose()
             self._look()
+        return before != state
 
     def _resuming(self) -> dict[str, str]:
         headers = {"accept": "text/event-stream"}
@@ -375,17 +380,19 @@ class Connection:
         reading, sending, leasing, wait_s = Backoff(), Backoff(), Backoff(), 0.0
         while not self._closing.is_set():
             with self._changed:
-                due_s = min(self._send_at_s, self._look_at_s) - monotonic()
+                due_s = min(self.sender.due_s, self._look_at_s, *(its.due_s for its in self.chores)) - monotonic()
                 if wait_s > 0:
-                    # A failure is waited out, whatever else is asked for meanwhile: it would fail as well.
-                    self._changed.wait_for(self._closing.is_set, wait_s)
+                    # A failure is waited out, whatever else is asked for meanwhile: it would fail as well, until the
+                    # server is heard again.
+                    self._changed.wait_for(lambda: self._closing.is_set() or self._came_back, wait_s)
                 elif not self.memory.to_read and due_s > 0:
                     self._changed.wait(None if due_s == inf else due_s)
+                self._came_back = False
                 asked = self.memory.begin(READ_MAX)
                 # Who asks from now on wants to know more than this reading will tell.
                 waiting = [future for account in asked for future in self._waiting.pop(account, ())]
                 now_s = monotonic()
-                sends, looks = self._send_at_s <= now_s, self._look_at_s <= now_s
+                sends, looks = self.sender.due_s <= now_s, self._look_at_s <= now_s
             if self._closing.is_set():
                 return
             wait_s = 0.0
@@ -394,8 +401,9 @@ class Connection:
             if looks:
                 wait_s = max(wait_s, self._look_after_leases(leasing))
             if sends:
-                with self._sending:
-                    wait_s = max(wait_s, self._send_soon(sending))
+                wait_s = max(wait_s, self._send(sending))
+            for chore in self.chores:
+                chore.do(monotonic())
 
     def _read_accounts(self, asked: list[str], waiting: "list[Future[None]]", backoff: Backoff) -> float:
         """Read these; for how long to wait before the next."""
@@ -421,11 +429,7 @@ class Connection:
             self._look()
             self._resolve(waiting)
         for account in changed:
-            for listener in tuple(self._listeners):
-                try:
-                    listener(account)
-                except Exception:  # whatever a listener does, the others are called, and accounts are read
-                    log.exception("a listener failed for `%s`", account)
+            _tell(self._listeners, account)
         return 0.0
 
     def _all_waiting(self) -> "list[Future[None]]":
@@ -451,49 +455,30 @@ class Connection:
             self._look_at_s = monotonic() + LOOK_S if self.leases.blocks else inf
         return 0.0
 
-    def _send_soon(self, backoff: Backoff) -> float:
+    def _send(self, backoff: Backoff) -> float:
         """Send one batch; for how long to wait before the next try."""
         try:
-            self._send(SEND_S)
+            self.sender.send()
         except (Unreachable, PaygradeError) as error:
-            log.warning("%d usage events wait to be sent: %s", len(self.outbox), error)
             return backoff.wait_s(error.retry_after_s if isinstance(error, Unreachable) else None)
         backoff.succeeded()
         return 0.0
 
-    def _send(self, timeout_s: float) -> None:
-        """Send one batch, in whoever holds `_sending`. Unreachable; PaygradeError."""
-        body, count = self.outbox.next()
-        if count:
-            told = self._transport.send("/v1/events", body, _Ingested, timeout_s=timeout_s)
-            for refusal in told.rejected:
-                log.error("a usage event was not taken: %s", refusal)
-            self.outbox.sent(count, len(told.rejected))
-        with self._changed:
-            self._send_at_s = monotonic() + GATHER_S if len(self.outbox) else inf
-            if len(self.outbox) >= BATCH_MAX:
-                self._send_at_s = monotonic()
+    def _send_events(self, body: bytes, timeout_s: float) -> Ingested:
+        return self._transport.send("/v1/events", body, Ingested, timeout_s=timeout_s)
 
 
 _hello, _news, _beat = msgspec.json.Decoder(Hello), msgspec.json.Decoder(News), msgspec.json.Decoder(Beat)
 
 
-def _forked(forget: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    """Hooks cannot be unregistered, so they hold on to nothing."""
-
-    def in_child() -> None:
-        found = forget()
-        if found is not None:
-            found()
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=in_child)
+def _listen(listeners: list[Callable[[T], None]], listener: Callable[[T], None]) -> Callable[[], None]:
+    listeners.append(listener)
+    return lambda: listeners.remove(listener) if listener in listeners else None
 
 
-def _at_exit(close: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    def at_exit() -> None:
-        found = close()
-        if found is not None:
-            found()
-
-    atexit.register(at_exit)
+def _tell(listeners: list[Callable[[T], None]], told: T) -> None:
+    for listener in tuple(listeners):
+        try:
+            listener(told)
+        except Exception:  # whatever a listener does, the others are called, and this thread goes on
+            log.exception("a listener failed for `%s`", told)

@@ -113,6 +113,23 @@ class Memory:
             if account in self.accounts:
                 self.unsure.setdefault(account, now_s)
 
+    def restore(self, views: Views, since_s: float) -> None:
+        """Take in what was read elsewhere and is unsure since then, as far as there is room."""
+        self.on_error = {**views.on_error, **self.on_error}
+        for made in remembered(views):
+            account = made.snapshot.account
+            if account not in self.accounts and len(self.accounts) < self._accounts_max:
+                self._keep(account, made)
+                self.unsure[account] = since_s
+
+    def forget_restored(self, since_s: float) -> int:
+        """Forget what is still only known as it was then; how many accounts that were."""
+        still = [account for account, unsure_s in self.unsure.items() if unsure_s == since_s]
+        for account in still:
+            del self.unsure[account]
+            self.accounts.pop(account, None)
+        return len(still)
+
     def forget_reading(self, now_s: float) -> None:
         """Whoever was reading is gone, with all that was told meanwhile."""
         self._reading.clear()

@@ -6,44 +6,81 @@ has taken leaves, and nothing else does, except what finds no room.
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Protocol
 
-import msgspec
-
-from paygrade.usage.events import UsageEvent
-
-BATCH_MAX, GATHER_S = 1_000, 0.5
-"""How many are sent at once, and how long fewer are waited for."""
-
-_encode = msgspec.json.Encoder().encode
+BATCH_MAX, EVENT_BYTES_MAX = 1_000, 16 * 1024
+"""How many events are sent at once, which is no more than the server takes of the largest."""
 
 
-class Outbox:
-    """At most `events_max` events."""
+class Waiting(Protocol):
+    """Where events wait to be sent: in memory, or on disk (`spool.py`)."""
+
+    dropped: int
+    """For how many there was no room."""
+    rejected: int
+    """How many the server did not take."""
+
+    def __len__(self) -> int: ...
+
+    def put(self, event: bytes) -> bool:
+        """Keep an event, in JSON. False: there is no room for it."""
+
+    def next(self) -> tuple[bytes, int]:
+        """The body of the next request, and how many events are in it."""
+
+    def sent(self, rejected: int) -> None:
+        """The server has what `next` gave last, but for some that it does not take."""
+
+    def save(self) -> None:
+        """Have the disk hold what could not be sent."""
+
+    def adopt(self) -> bool:
+        """Take over what processes left that are gone; whether there was anything."""
+
+    def forget(self) -> None:
+        """This is a fork: what waits here is the parent's."""
+
+    def close(self) -> None:
+        """Let go of what waits, for others to send."""
+
+
+class Outbox(Waiting):
+    """At most `events_max` events, for as long as the process lives."""
 
     def __init__(self, events_max: int) -> None:
         self._events_max = events_max
         self._waiting: deque[bytes] = deque()
-        self.dropped = 0
-        self.rejected = 0
+        self._under_way = 0
+        self.dropped = self.rejected = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, event: UsageEvent) -> bool:
-        """False: there is no room for it."""
+    def put(self, event: bytes) -> bool:
         if len(self._waiting) >= self._events_max:
             self.dropped += 1
             return False
-        self._waiting.append(_encode(event))
+        self._waiting.append(event)
         return True
 
     def next(self) -> tuple[bytes, int]:
-        """The body of the next request, and how many events are in it."""
         some: Sequence[bytes] = [self._waiting[place] for place in range(min(BATCH_MAX, len(self._waiting)))]
+        self._under_way = len(some)
         return b"[" + b",".join(some) + b"]", len(some)
 
-    def sent(self, count: int, rejected: int) -> None:
-        """The server has the first `count`, but for some that it does not take."""
-        for _ in range(count):
+    def sent(self, rejected: int) -> None:
+        for _ in range(self._under_way):
             self._waiting.popleft()
         self.rejected += rejected
+
+    def save(self) -> None:
+        return
+
+    def adopt(self) -> bool:
+        return False
+
+    def forget(self) -> None:
+        return
+
+    def close(self) -> None:
+        return

@@ -20,6 +20,7 @@ log = logging.getLogger("paygrade")
 
 class _Reserved(Struct):
     decision: Decision
+    reservation: Any = None  # Any: what is held; None: nothing, although it may be allowed
 
 
 class Reservation:
@@ -77,8 +78,9 @@ class Reservation:
         except Unreachable:
             self.decision = self._unsure()
         else:
-            self.decision = replace(reserved.decision, counted=True)
-            self._is_open = self.decision.allowed
+            # Without its database the server answers as the feature's failure mode says, and holds nothing.
+            self._is_open = reserved.reservation is not None
+            self.decision = replace(reserved.decision, counted=not reserved.decision.stale)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

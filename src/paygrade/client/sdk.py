@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import wait
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
-from time import time
+from pathlib import Path
+from time import monotonic, time
 from time import time as now
 from typing import Any
 from uuid import uuid4
@@ -22,15 +24,21 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.catalog.offers import OnError
-from paygrade.client.connection import EXIT_S, SEND_S, Connection, Status
+from paygrade.client.at_least import version_stated, version_with
+from paygrade.client.chores import Chore
+from paygrade.client.cold_start import ColdStart
+from paygrade.client.connection import EXIT_S, Connection, State, Status
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
 from paygrade.client.leases import Counts, Key
 from paygrade.client.memory import Memory
+from paygrade.client.outbox import EVENT_BYTES_MAX, Outbox, Waiting
 from paygrade.client.reservation import Reservation
-from paygrade.client.transport import Transport, Unreachable
+from paygrade.client.sending import ADOPT_EVERY_S, SEND_S
+from paygrade.client.snapshot_file import KeyPair, Secret, key_of
+from paygrade.client.transport import NoServer, Transport, Unreachable
 from paygrade.decisions.decide import decide, decide_unsure
-from paygrade.decisions.following import Remembered, versions_of
+from paygrade.decisions.following import versions_of
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.usage.events import UsageEvent
 from paygrade.values.text import is_chosen_key
@@ -44,8 +52,6 @@ Properties = Mapping[str, str | int | bool]
 
 class _Used(Struct):
     decision: Decision
-    consumed: bool
-    replayed: bool = False
 
 
 class Paygrade:
@@ -54,7 +60,12 @@ class Paygrade:
     `url` and `api_key`: where the server is and what is shown there (`PAYGRADE_URL`, `PAYGRADE_API_KEY`). `timeout_s`:
     how long `check` waits for an account that is not known yet, outside of an event loop, and `acheck` anywhere.
     `on_error`: what a feature answers while nobody can be asked, instead of what the catalog says. `prefetch`: accounts
-    to be known from the start. Nothing is connected before the first call. Raises PaygradeError `invalid_settings`.
+    to be known from the start. Nothing is connected before the first call.
+
+    `spool`: a folder in which reported usage is kept until the server has it, so that it survives this process.
+    `snapshot_file`: accounts to be known, as of when the file was made, until the server is heard; signed with
+    `snapshot_key`, a secret (the API key if absent) or the public key in PEM of whoever made it, with which no API key
+    is needed. `snapshot_every_s`: write the file so often, and at the end. Raises PaygradeError `invalid_settings`.
     """
 
     def __init__(
@@ -67,16 +78,33 @@ class Paygrade:
         prefetch: Iterable[str] = (),
         accounts_max: int = ACCOUNTS_MAX,
         events_max: int = EVENTS_MAX,
+        spool: str | Path | None = None,
+        snapshot_file: str | Path | None = None,
+        snapshot_key: str | None = None,
+        snapshot_every_s: float | None = None,
     ) -> None:
         url = url or os.environ.get("PAYGRADE_URL") or URL
         key = api_key or os.environ.get("PAYGRADE_API_KEY") or ""
         if not url.startswith(("http://", "https://")):
             raise PaygradeError("invalid_settings", f"`{url}` is not an address; write for example `{URL}`")
-        if not key or not key.isascii() or not key.isprintable():
+        file_key = key_of(snapshot_key) if snapshot_key else None
+        has_server = bool(key) or not isinstance(file_key, KeyPair)
+        if has_server and (not key or not key.isascii() or not key.isprintable()):
             raise PaygradeError("invalid_settings", "there is no API key; pass `api_key` or set PAYGRADE_API_KEY")
         self._timeout_s = timeout_s
         self._on_error = dict(on_error or {})
-        self._connection = Connection(Transport(url, key), Memory(accounts_max), events_max)
+        outbox = partial(Outbox, events_max) if spool is None else _spooled(spool)
+        transport = Transport(url, key) if has_server else NoServer()
+        its = self._connection = Connection(transport, Memory(accounts_max), outbox)
+        if spool is not None:
+            its.chores.append(Chore(lambda: its.sender.adopt(), ADOPT_EVERY_S))
+        if snapshot_file is not None:
+            its.cold = ColdStart(Path(snapshot_file).absolute(), file_key or Secret(key), its.memory, its.clock)
+            if snapshot_every_s is not None:
+                if isinstance(file_key, KeyPair):
+                    detail = "`snapshot_every_s` needs a secret as `snapshot_key`: this key is for files made elsewhere"
+                    raise PaygradeError("invalid_settings", detail)
+                its.chores.append(Chore(its.cold.keep, snapshot_every_s, at_end=True))
         self._known = self._connection.known
         self._used_at_s: dict[Key, float] = {}
         for account in prefetch:
@@ -99,7 +127,9 @@ class Paygrade:
 
         Answered from what is known here. An account that is not known is read, which outside of an event loop is
         waited for up to `timeout_s`; inside of one the feature's failure mode answers, and the account is read in the
-        background (`acheck` waits). `at_least`: the `version` that a write answered with; what is older is read anew.
+        background (`acheck` waits). `at_least`: a `version`, as a write answers with it, or the id of a billing event,
+        as a webhook brings it; what is older is read anew. Where that is not there within `timeout_s`, or nothing may
+        be waited for, the answer is as if the server were away, `stale`. Raises PaygradeError `invalid_version`.
         """
         found, now_s, its = self._known.get(account), time(), self._connection
         if found is not None and its.low <= now_s < its.high and at_least is None:
@@ -110,7 +140,9 @@ class Paygrade:
             )
             if not decision.stale:
                 return decision
-        if self._is_short_of(account, at_least, now_s):
+        if at_least is not None:
+            return self._decide_at_least(account, feature, quantity, member, properties, at_least)
+        if self._is_short_of(account, now_s):
             self._read(account)
         return self._decide(account, feature, quantity, member, properties)
 
@@ -125,7 +157,11 @@ class Paygrade:
         at_least: str | int | None = None,
     ) -> Decision:
         """The same, and waits up to `timeout_s` for an account that is not known yet, without holding the loop."""
-        if self._is_short_of(account, at_least, time()):
+        if at_least is not None:
+            return await asyncio.to_thread(
+                self._decide_at_least, account, feature, quantity, member, properties, at_least
+            )
+        if self._is_short_of(account, time()):
             asked = asyncio.wrap_future(self._connection.ask(account))
             await asyncio.wait({asked}, timeout=self._timeout_s)
         return self._decide(account, feature, quantity, member, properties)
@@ -140,7 +176,7 @@ class Paygrade:
 
     def snapshot(self, account: str) -> Snapshot | None:
         """What is known of the account, with the dates it changes at; None: nothing yet. Waits as `check` does."""
-        if self._is_short_of(account, None, time()):
+        if self._is_short_of(account, time()):
             self._read(account)
         found = self._known.get(account)
         return found.snapshot if found is not None else None
@@ -186,14 +222,16 @@ class Paygrade:
         body = {"account": account, "feature": feature, "quantity": quantity, "id": id,
                 "member": member, "properties": properties}  # fmt: skip
         try:
-            used = its.post("/v1/consume", body, _Used, timeout_s=self._timeout_s)
+            decision = its.post("/v1/consume", body, _Used, timeout_s=self._timeout_s).decision
         except Unreachable:
             decision = self._unsure(account, feature, quantity, member, properties)
+        if decision.stale:
+            # Nobody has counted it: the server did not answer, or answered without its database.
             if decision.allowed and quantity:
                 self.track(account, feature, quantity, id=id, member=member, properties=properties)
             return decision
-        its.count(account, feature, Counts(used.decision.used, used.decision.reserved))
-        return replace(used.decision, counted=True)
+        its.count(account, feature, Counts(decision.used, decision.reserved))
+        return replace(decision, counted=True)
 
     def _use_leased(self, account: str, feature: str, quantity: int) -> Decision | None:
         """Use units leased to this process; None: the server is to be asked."""
@@ -301,14 +339,18 @@ class Paygrade:
             time=time or self._connection.clock.now(now()), member=member, properties=dict(properties or {}),
         )  # fmt: skip
         try:
-            msgspec.convert(msgspec.to_builtins(told), UsageEvent)
-        except (msgspec.ValidationError, TypeError) as error:
+            line = msgspec.json.encode(told)
+            msgspec.json.decode(line, type=UsageEvent)
+        except (msgspec.ValidationError, TypeError, UnicodeEncodeError, RecursionError) as error:
             raise PaygradeError("invalid_event", str(error)) from None
-        return self._connection.put(told)
+        if len(line) > EVENT_BYTES_MAX:
+            detail = f"the event has {len(line):,} bytes, {EVENT_BYTES_MAX:,} at most: report less in `properties`"
+            raise PaygradeError("invalid_event", detail)
+        return self._connection.put(line)
 
     def flush(self, timeout_s: float = SEND_S) -> bool:
         """Send what is buffered; whether all of it was sent in time."""
-        return self._connection.flush(timeout_s)
+        return self._connection.sender.flush(timeout_s)
 
     # How things stand
 
@@ -325,6 +367,11 @@ class Paygrade:
         that."""
         return self._connection.listen(listener)
 
+    def on_state(self, listener: Callable[[State], None]) -> Callable[[], None]:
+        """Call `listener` with `connected` or `interrupted` when that begins, from a thread of ours; gives back what
+        ends that. Connects."""
+        return self._connection.listen_to_state(listener)
+
     def close(self, timeout_s: float = EXIT_S) -> None:
         """Send what is buffered and end the threads, within `timeout_s`. What is known stays, and is stale."""
         self._connection.close(timeout_s)
@@ -337,15 +384,45 @@ class Paygrade:
 
     # Deciding when something is unusual
 
-    def _is_short_of(self, account: str, at_least: str | int | None, now_s: float) -> bool:
+    def _is_short_of(self, account: str, now_s: float) -> bool:
         """Whether the account should be read before it is decided on: not where that has just failed."""
-        its, found = self._connection, self._known.get(account)
+        its = self._connection
         its.start()
+        its.end_file(now_s)
+        found = self._known.get(account)
         if its.reading_fails:
             return False
-        if found is None or (at_least is not None and not _reaches(found, at_least)):
+        if found is None or (its.cold is not None and its.cold.is_all_that_is_known(account)):
             return True
         return its.clock.now(now_s) >= found.snapshot.until
+
+    def _decide_at_least(
+        self,
+        account: str,
+        feature: str,
+        quantity: int,
+        member: str | None,
+        properties: Properties | None,
+        at_least: str | int,
+    ) -> Decision:
+        """What is decided on at least this; where that is not known in time, as if nobody could be asked."""
+        its = self._connection
+        its.start()
+        until_s, version = monotonic() + self._timeout_s, version_stated(at_least)
+        if version is None and not _in_loop() and not its.reading_fails and is_chosen_key(account):
+            version = version_with(its, account, feature, str(at_least), timeout_s=self._timeout_s)
+        if not self._reaches(account, version) and not its.reading_fails:
+            self._read(account, until_s - monotonic())
+        if self._reaches(account, version):
+            return self._decide(account, feature, quantity, member, properties)
+        return self._unsure(account, feature, quantity, member, properties)
+
+    def _reaches(self, account: str, version: tuple[int, int] | None) -> bool:
+        """Whether what is known is at least of this version; None is not known of any."""
+        found = self._known.get(account)
+        if found is None or version is None:
+            return False
+        return all(have >= need for have, need in zip(versions_of(found.snapshot.version), version, strict=True))
 
     def _decide(
         self, account: str, feature: str, quantity: int, member: str | None, properties: Properties | None
@@ -367,7 +444,9 @@ class Paygrade:
         self, account: str, feature: str, quantity: int, member: str | None, properties: Properties | None
     ) -> Decision:
         """What is decided while nobody can be asked: by what was last known, and the feature's failure mode."""
-        its, found, now_s = self._connection, self._known.get(account), time()
+        its, now_s = self._connection, time()
+        its.end_file(now_s)
+        found = self._known.get(account)
         on_error = self._on_error.get(feature) or its.memory.on_error.get(feature, "deny")
         at = its.clock.now(now_s)
         if found is None:
@@ -385,22 +464,19 @@ class Paygrade:
         age = its.clock.age(now_s) if since_s is None else max(0.0, now_s - since_s)
         return replace(decision, age=age)
 
-    def _read(self, account: str) -> None:
+    def _read(self, account: str, timeout_s: float | None = None) -> None:
         """Have the account read, and wait for it where that is allowed."""
         asked = self._connection.ask(account)
         if not _in_loop():
-            wait((asked,), self._timeout_s)
+            wait((asked,), self._timeout_s if timeout_s is None else max(0.0, timeout_s))
 
 
-def _reaches(found: Remembered, version: str | int) -> bool:
-    """Whether what is known is at least of this version, of the account and, where that is said, of the catalog."""
-    catalog, account = versions_of(found.snapshot.version)
+def _spooled(folder: str | Path) -> Callable[[], Waiting]:
     try:
-        wanted = versions_of(version if isinstance(version, str) and "." in version else f"0.{version}")
-    except ValueError:
-        detail = f"`{version}` is not a version; pass the `version` a write answered with, for example `7.12`"
-        raise PaygradeError("invalid_version", detail) from None
-    return catalog >= wanted[0] and account >= wanted[1]
+        from paygrade.client.spool import Spool, made_folder
+    except ImportError:
+        raise PaygradeError("invalid_settings", "this system has no file locks (fcntl), so no spool") from None
+    return partial(Spool, made_folder(folder))
 
 
 def _in_loop() -> bool:

@@ -10,7 +10,7 @@ import encodings.idna  # noqa: F401
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import urllib3
@@ -22,6 +22,7 @@ from paygrade.client.errors import PaygradeError
 T = TypeVar("T")
 CONNECT_S = 2.0
 CONNECTIONS_MAX = 8
+NO_SERVER = "there is no API key, so no server is asked: a snapshot file answers"
 
 
 class Unreachable(Exception):
@@ -92,6 +93,19 @@ class Transport:
         finally:
             # What is left of it will never come: the connection is of no more use.
             answer.close()
+
+
+class NoServer(Transport):
+    """Where there is none: everything is answered by what is known from a file."""
+
+    def __init__(self) -> None:
+        super().__init__("http://nowhere.invalid", "")
+
+    def send(self, path: str, body: bytes, kind: type[T], *, timeout_s: float) -> T:  # noqa: ARG002  # nobody is asked
+        raise Unreachable(NO_SERVER)
+
+    def stream(self, path: str, headers: dict[str, str], *, silence_s: float) -> NoReturn:  # noqa: ARG002  # nobody is asked
+        raise Unreachable(NO_SERVER)
 
 
 class Stream:

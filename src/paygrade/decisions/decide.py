@@ -347,17 +347,15 @@ def decide_unsure(
 ) -> Decision:
     """The answer while balances cannot be read: as ever for what is not counted, as `on_error` says for the rest."""
     decision = decide(snapshot, feature, quantity, at, member=member, properties=properties, kind=kind)
-    counted = decision.limit is not None
-    if not counted or decision.reason not in (*_ALLOWING, "limit_reached", "insufficient_credit"):
+    if decision.limit is None:
         return replace(decision, stale=True)
+    asked_nothing = decide(snapshot, feature, 0, at, member=member, properties=properties)
+    if not asked_nothing.allowed:
+        # Counts aside it is denied, to this member: whatever is known of them, that stays.
+        return replace(decision, allowed=False, reason=asked_nothing.reason, stale=True)
     if on_error == "deny":
         return replace(decision, allowed=False, reason="stale", stale=True)
-    asked_nothing = decide(snapshot, feature, 0, at, member=member, properties=properties)
-    reason = asked_nothing.reason if asked_nothing.allowed else "plan"
-    return replace(decision, allowed=True, reason=reason, stale=True)
-
-
-_ALLOWING: tuple[Reason, ...] = ("plan", "add_on", "override", "trial", "credit", "grace")
+    return replace(decision, allowed=True, reason=asked_nothing.reason, stale=True)
 
 
 def _terms_at(snapshot: Snapshot, at: datetime) -> dict[str, Terms]:

@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from paygrade.billing.facts import DowngradeGrace, Override
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Term
 from paygrade.catalog.offers import BooleanFeature, ConfigFeature, Credit, LevelFeature, OveragePrice
-from paygrade.entitlements.model import Entitlement, Kind, Offer, Reason, Source
+from paygrade.entitlements.model import Entitlement, Offer, Reason, Source, kind_of
 from paygrade.entitlements.sources import (
     Candidate,
     Holding,
@@ -305,11 +305,10 @@ LEFT_BY: frozenset[Reason] = frozenset({"not_in_plan", "no_subscription", "cance
 
 def _entitle(offer: Offer, *, granted: bool, reason: Reason, **known: Any) -> Entitlement:
     """An entitlement with what the catalog says of the feature; `known` are Entitlement's own fields."""
-    kind: Kind = offer.__struct_config__.tag  # type: ignore[assignment]  # the tags of Offer are the kinds
     if not isinstance(offer, Credit) and (offer.roles or offer.seat):
         known |= {"roles": offer.roles, "seat": offer.seat, "personal": True}
     in_seats = isinstance(offer, LevelFeature) and offer.counts_seats
-    return Entitlement(offer.key, kind, granted, reason, in_seats=in_seats, **known)
+    return Entitlement(offer.key, kind_of(offer), granted, reason, in_seats=in_seats, **known)
 
 
 def _outranked(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

@@ -61,6 +61,10 @@ class Source(Struct, frozen=True, omit_defaults=True):
 Kind = Literal["boolean", "config", "metered", "level", "credit"]
 
 
+def kind_of(offer: Offer) -> Kind:
+    return offer.__struct_config__.tag  # type: ignore[return-value]  # the tags of Offer are the kinds
+
+
 class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     """What may be used of one feature during a segment, before counting.
 

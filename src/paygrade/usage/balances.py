@@ -280,13 +280,18 @@ def _let_go(balance: Balance, stored: str, units: int) -> Balance:
 
 
 def put(buckets: tuple[tuple[int, int], ...], used: int, length_s: int, at: datetime) -> tuple[tuple[int, int], ...]:
-    """Add to the bucket `at` falls in, and let go of those that have left the window."""
-    width = max(1, length_s // BUCKETS)
-    second = int(at.timestamp()) // width * width
+    """Add to the bucket `at` falls in, and let go of those that have left the window. Below zero, what comes back is
+    taken for the oldest that still counts: so it is gone when that would be, and is not missed once more then."""
+    width, second = max(1, length_s // BUCKETS), int(at.timestamp())
     kept = {begins: units for begins, units in buckets if begins + width > second - length_s}
-    if used:
-        kept[second] = kept.get(second, 0) + used
-    return tuple(sorted(kept.items()))
+    if used > 0:
+        latest = second // width * width
+        kept[latest] = kept.get(latest, 0) + used
+    for begins in sorted(kept) if used < 0 else ():
+        back = min(-used, max(0, kept[begins]))
+        kept[begins] -= back
+        used += back
+    return tuple(sorted((begins, units) for begins, units in kept.items() if units))
 
 
 def rolled(tally: Tally, length_s: int, at: datetime) -> int:

@@ -30,6 +30,7 @@ from paygrade.usage.balances import (
     slot_of,
 )
 from paygrade.usage.entries import Held, Posting
+from paygrade.values.text import as_text
 
 
 def slots(
@@ -171,18 +172,33 @@ def in_window(balance: Balance | None, from_at: datetime | None, at: datetime) -
     return Balance(0, 0, from_at, kept)
 
 
+def counted(entitlement: Entitlement, balance: Balance, at: datetime) -> tuple[int, int]:
+    """What counts as used and as held in the window at `at`."""
+    if entitlement.rolling_s is None:
+        return balance.used, balance.reserved
+    # Of a rolling window that is what was used lately, not all that ever was.
+    tallies = (balance.detail or NOTHING_MORE).tallies
+    tally = tallies.get(rolling_slot(entitlement.rolling_s), Tally())
+    return rolled(tally, entitlement.rolling_s, at), tally.reserved
+
+
+def restate(entitlement: Entitlement, balance: Balance, used: int, at: datetime) -> tuple[Posting, ...]:
+    """What stating that so many are used draws: the difference, in the window and, where that rolls, of its seconds."""
+    more = used - counted(entitlement, balance, at)[0]
+    places = [slot_of(entitlement.from_at)]
+    if entitlement.rolling_s is not None:
+        places.append(rolling_slot(entitlement.rolling_s))
+    return tuple(Posting(entitlement.feature, place, more) for place in places) if more else ()
+
+
 def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[Grant]:
     """What can be spent at `at` of a feature or credit, in burn order: window, carried units, grants of their own.
 
     An unlimited window has all there is.
     """
     found: list[Grant] = []
-    used, reserved, detail = balance.used, balance.reserved, balance.detail or NOTHING_MORE
-    from_at = balance.from_at or at
-    if entitlement.rolling_s is not None:
-        # What is left of a rolling window depends on what was used lately, not on all that ever was.
-        tally = detail.tallies.get(rolling_slot(entitlement.rolling_s), Tally())
-        used, reserved = rolled(tally, entitlement.rolling_s, at), tally.reserved
+    used, reserved = counted(entitlement, balance, at)
+    detail, from_at = balance.detail or NOTHING_MORE, balance.from_at or at
     if entitlement.granted:
         units, until, priority = entitlement.limit, entitlement.resets_at, entitlement.priority
         found.append(Grant(slot_of(balance.from_at), "window", units, from_at, until, priority, max(0, used), reserved))
@@ -215,7 +231,8 @@ def _burn(entitlement: Entitlement, pool: str, balance: Balance | None, amount: 
 def rate_of(entitlement: Entitlement, properties: Mapping[str, object] | None) -> tuple[int, int]:
     """How many credits how many units cost, for usage with these properties."""
     if entitlement.rates and properties and entitlement.property is not None:
-        rate = entitlement.rates.get(str(properties.get(entitlement.property)))
+        text = as_text(properties.get(entitlement.property))
+        rate = entitlement.rates.get(text) if text is not None else None
         if rate is not None:
             return rate.rate, rate.per
     return entitlement.rate, entitlement.per

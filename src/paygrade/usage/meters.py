@@ -28,7 +28,7 @@ from msgspec import Struct
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.offers import Aggregate, Credit, LevelFeature, MeteredFeature
 from paygrade.usage.events import Refusal, UsageEvent
-from paygrade.values.text import QUANTITY_MAX
+from paygrade.values.text import QUANTITY_MAX, as_text
 
 
 class Measured(Struct, frozen=True, gc=False):
@@ -245,15 +245,9 @@ def _whole(value: object) -> int | None:
 
 def _text(value: object) -> str | None:
     """What tells a value from others; a long one is known by its hash."""
-    match value:
-        case bool():
-            text = "true" if value else "false"
-        case float() if value.is_integer():
-            text = str(int(value))
-        case str() | int() | float():
-            text = str(value)
-        case _:
-            return None
+    text = as_text(value)
+    if text is None:
+        return None
     if len(text) <= _TEXT_LENGTH_MAX:
         return text or None
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

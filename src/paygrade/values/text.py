@@ -44,6 +44,20 @@ def describe(value: object) -> str:
             return f"a {type(value).__name__}"
 
 
+def as_text(value: object) -> str | None:
+    """A property's value as JSON writes it, a whole number without a fraction; None: it is no text, number or
+    boolean."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return str(int(value))
+        case str() | int() | float():
+            return str(value)
+        case _:
+            return None
+
+
 def flow(value: object) -> str:
     """Write plain data on one line, as flow-style YAML looks."""
     match value:

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply, replay
 from paygrade.billing.anchors import Anchors
-from paygrade.billing.facts import Fact, Item, Profile, Subscription
+from paygrade.billing.facts import Departed, Fact, Item, Profile, Subscription
+from paygrade.catalog.parse import parse
 from paygrade.providers.stripe import translate
 from paygrade.simulator.engine import Engine
 from paygrade.values.periods import Period, Recurrence, add_months
@@ -166,3 +167,26 @@ def test_of_two_subscriptions_the_first_leads_and_never_the_smaller_id() -> None
     for first, second in (("sub_a", "sub_b"), ("sub_b", "sub_a")):
         account = replay("acme", [customer_fact(bought(first, 0), bought(second, 3))])
         assert Anchors(account, CATALOG).in_order(["sub_a", "sub_b"]) == [first, second]
+
+
+def test_of_two_that_began_at_once_the_dearer_leads_whatever_it_is_called() -> None:
+    sold = parse({
+        "version": 1, "features": {"exports": {"kind": "boolean"}},
+        "plans": {
+            key: {"prices": {"monthly": {"amount": amount, "currency": "usd", "interval": "month", "stripe": key}}}
+            for key, amount in (("cheap", 900), ("dear", 9900))
+        },
+    })  # fmt: skip
+    for cheap, dear in (("sub_a", "sub_b"), ("sub_b", "sub_a")):
+        both = (replace(subscription(Item("si", lookup_key=key), id=id), started_at=T0) for key, id in
+                (("cheap", cheap), ("dear", dear)))  # fmt: skip
+        account = replay("acme", [customer_fact(*both)])
+        assert Anchors(account, sold).in_order(["sub_a", "sub_b"]) == [dear, cheap]
+
+
+def test_a_subscription_that_goes_to_another_account_leaves_its_windows_here() -> None:
+    its = replace(subscription(Item("si", lookup_key="pro_monthly", created_at=T0)), started_at=T0)
+    facts = [customer_fact(its), Fact(2, "stripe:cus_1", 2, T0 + 5 * DAY, Departed("other"))]
+    later = T0 + 6 * DAY
+    before, after = (Anchors(replay("acme", known), CATALOG).window(MONTH, None, later) for known in (facts[:1], facts))
+    assert before == after == Period(T0, add_months(T0, 1))

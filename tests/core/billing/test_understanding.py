@@ -50,6 +50,13 @@ def test_a_line_that_was_dropped_is_gone_where_all_that_is_left_is_understood() 
     assert units(account_of((item("pro"), item("extra_calls")), (item("extra_calls"),))) == 51_000
 
 
+def test_what_was_dropped_while_all_was_understood_does_not_come_back_with_the_plan() -> None:
+    account = account_of((item("pro"), item("extra_calls")), (item("pro"),), (replace(UNKNOWN, id="si_new"),))
+    assert units(account) == 100_000
+    account = account_of((item("pro"), item("extra_calls")), (replace(UNKNOWN, id="si_new"),))
+    assert units(account) == 150_000
+
+
 def test_beside_a_plan_that_is_understood_an_unknown_line_brings_nothing_back() -> None:
     account = account_of((item("scale"),), (item("pro"), replace(UNKNOWN, id="si_fee")))
     assert units(account) == 100_000

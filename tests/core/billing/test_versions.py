@@ -12,6 +12,7 @@ from paygrade.billing.facts import Customer, Fact, Item, ManualSubscription, Pin
 from paygrade.billing.versions import pinned
 from paygrade.catalog.grandfathering import FOLLOW, Grandfathering, succeed
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Grandfathered, Plan, Setting, Switch, Term, find_bought
+from paygrade.catalog.offers import ConfigFeature
 from paygrade.catalog.parse import parse
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.findings import findings
@@ -223,15 +224,22 @@ def test_a_price_sold_no_more_still_buys_its_plan_unless_another_takes_it() -> N
     wanted = replace(CATALOG, plans={**CATALOG.plans, "pro": replace(CATALOG.plans["pro"], version=4)})
     after = succeed(CATALOG, replace(wanted, stripe={"pro_2027": "pro"}), FOLLOW, PUBLISHED)
     assert find_bought(after, **named) == after.plans["pro"]
+    twice = succeed(after, replace(wanted, stripe={"pro_2028": "pro"}), FOLLOW, PUBLISHED + DAY)
+    assert find_bought(twice, **named) == twice.plans["pro"]
     taken = succeed(CATALOG, replace(wanted, stripe={"pro_monthly": "scale"}), FOLLOW, PUBLISHED)
     assert find_bought(taken, **named) == taken.plans["scale"]
 
 
 def test_what_is_kept_of_a_feature_that_became_another_kind_is_left_out() -> None:
-    features = {**CATALOG.features, "exports": replace(CATALOG.features["seats"], key="exports")}
+    features = {
+        **CATALOG.features,
+        "exports": replace(CATALOG.features["seats"], key="exports"),
+        "retention": ConfigFeature("retention", type="string"),
+    }
     turned = replace(edited(CATALOG, {"pro": 4}, KEEP, PUBLISHED), features=features)
     found = derive(account_with(subscription(item("pro"))), turned, T0).entitlements
     assert not found["exports"].granted
+    assert (found["retention"].granted, found["retention"].value) == (False, None)
     assert found["editor"].granted
     assert found["editor"].plan == "pro@3"
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from test_quote import DAY, FEB14, NOW, account, asked, bought, catalog
+from test_quote import DAY, FEB14, FEB28, NOW, account, asked, bought, catalog
 
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Fact
 from paygrade.catalog.model import Catalog
-from paygrade.changes.plan_change import PlanChange, coolings
+from paygrade.changes.plan_change import PlanChange, cooling_until, coolings
 from paygrade.changes.request import ChangeRequest
 from paygrade.changes.transition import PlanTransition, transition
 from paygrade.decisions.take import snapshot
@@ -79,6 +79,15 @@ def test_when_it_has_cooled_off_the_rule_counts_again() -> None:
     portal.used = 700
     found = portal.go("pro", after=timedelta(days=2))
     assert (found.cooling, portal.used) == (None, 0)
+
+
+def test_what_cools_for_the_period_has_cooled_off_once_that_is_over() -> None:
+    portal = Portal(catalog({**NOW, "usage": "reset", "cooling_off": "period"}), "pro")
+    portal.go("scale")
+    (its,) = portal.account("scale").subscriptions
+    assert cooling_until(portal.changes[0], its) == FEB28
+    renewed = replace(its.items[0], period_from_at=FEB28, period_until=FEB28 + 31 * DAY)
+    assert cooling_until(portal.changes[0], replace(its, items=(renewed,))) is None
 
 
 def test_a_plan_that_was_not_had_is_no_way_back() -> None:

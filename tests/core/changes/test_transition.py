@@ -165,3 +165,17 @@ def test_a_rule_that_refuses_is_passed_over_for_what_has_happened() -> None:
     assert found is not None
     assert found.matched.number == 2
     assert [(u.feature, u.used_after) for u in found.usage] == [("calls", 0)]
+
+
+def test_a_change_is_there_with_the_price_that_was_asked_for_as_far_as_both_are_known() -> None:
+    monthly, yearly, unknown = (
+        bought(account(one), USUAL, FEB14)["sub_1"]
+        for one in (
+            item_of("pro"),
+            item_of("pro", interval="year"),
+            replace(item_of("pro"), lookup_key=None, plan="pro"),
+        )
+    )
+    wanted = (("pro", 1, "pro_year"),)
+    assert [is_as_expected(wanted, found) for found in (monthly, yearly, unknown)] == [False, True, True]
+    assert is_as_expected((("pro", 1, None),), monthly)

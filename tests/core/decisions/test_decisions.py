@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Member, Override
-from paygrade.catalog.offers import Cap
-from paygrade.decisions.decide import Decision, bound, decide
+from paygrade.catalog.offers import Cap, OnError
+from paygrade.decisions.decide import Decision, bound, decide, decide_unsure
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot, snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
@@ -176,6 +176,19 @@ def test_a_feature_with_roles_asks_who_it_is(member: str | None, reason: str) ->
     )
     held = snapshot(account_with(subscription(), facts=facts), CATALOG, T0)
     assert decide(held, "billing_admin", 1, T0, member=member).reason == reason
+
+
+@pytest.mark.parametrize("used", [0, 10])
+def test_while_counts_cannot_be_read_only_what_they_decide_is_left_to_the_failure_mode(used: int) -> None:
+    its = Entitlement("calls", "metered", True, "plan", limit=10, from_at=T0, roles=("owner",), personal=True)
+    until = T0 + timedelta(days=1)
+    held = snapshot_of("acme", "1.1", T0, until, [Segment(T0, until, {"calls": its})], {"calls": Balance(used, 0, T0)},
+                       roles={"ann": "owner", "bo": "viewer"})  # fmt: skip
+    modes: tuple[tuple[OnError, tuple[bool, str, bool]], ...]
+    modes = ("allow", (True, "plan", True)), ("deny", (False, "stale", True))
+    for on_error, said in modes:
+        told = [decide_unsure(held, "calls", 1, T0, on_error=on_error, member=member) for member in ("ann", "bo")]
+        assert [(one.allowed, one.reason, one.stale) for one in told] == [said, (False, "role_not_permitted", True)]
 
 
 def test_what_is_not_known_is_denied_by_name() -> None:

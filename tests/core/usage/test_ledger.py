@@ -49,6 +49,7 @@ from paygrade.usage.ledger import (
     exact_price,
     grants_of,
     hold,
+    rate_of,
     release,
     spend,
 )
@@ -249,6 +250,29 @@ def test_a_rolling_window_never_counts_less_than_was_used_in_it(uses: list[tuple
         assert rolled(tally, length_s, at) >= sum(n for s, n in seen if s > second - length_s)
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 7200), st.integers(1, 9), st.booleans()), max_size=40),
+    st.sampled_from([60, 61, 3600]),
+    st.data(),
+)
+def test_what_is_taken_back_of_a_rolling_window_is_not_taken_back_once_more_when_it_leaves(
+    steps: list[tuple[int, int, bool]], length_s: int, data: st.DataObject
+) -> None:
+    tally, seen = Tally(), list[list[int]]()
+    for second, units, takes_back in sorted(steps):
+        at, before = T0 + timedelta(seconds=second), rolled(tally, length_s, T0 + timedelta(seconds=second))
+        lately = [use for use in seen if use[0] > second - length_s]
+        if takes_back and lately:
+            use = data.draw(st.sampled_from(lately))
+            units, use[1] = use[1], 0
+            tally = replace(tally, buckets=put(tally.buckets, -units, length_s, at))
+            assert rolled(tally, length_s, at) == max(0, before - units)
+        else:
+            tally = replace(tally, buckets=put(tally.buckets, units, length_s, at))
+            seen.append([second, units])
+        assert rolled(tally, length_s, at) >= sum(n for s, n in seen if s > second - length_s)
+
+
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 1000), st.fractions(0, 1))
 def test_carrying_over_a_plan_change_stays_between_nothing_and_what_was_used(
     used: int, before: int, after_units: int, elapsed: Fraction
@@ -426,3 +450,13 @@ class Pool(RuleBasedStateMachine):
 
 
 TestPool = Pool.TestCase
+
+
+@pytest.mark.parametrize(
+    ("value", "rate"),
+    [("large", (5, 7)), (True, (2, 1)), ("true", (2, 1)), (4, (3, 1)), (4.0, (3, 1)), (False, (1, 3)), (None, (1, 3))],
+)
+def test_a_price_by_a_property_is_found_as_json_writes_the_value(value: object, rate: tuple[int, int]) -> None:
+    rates = {"large": Rate(5, 7), "true": Rate(2), "4": Rate(3), "None": Rate(9), "True": Rate(9)}
+    tokens = replace(credits()["tokens"], rates=rates)
+    assert rate_of(tokens, {"model": value}) == rate

@@ -1,11 +1,7 @@
 """The gateway: proxies ask it before they let a request through; nginx does so here, configured as the manual says."""
 
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +15,12 @@ import pytest
 
 from paygrade.documents.yaml import read_yaml
 from paygrade.server.process.settings import Settings
+from support.cluster import free_ports
 from support.databases import migrated_database
+from support.nginx import needs_nginx, nginx
 from support.server_process import KEY, Api, serving
-from support.waiting import eventually
 
 PAGE = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text(encoding="utf-8")
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 ASK = "/v1/authorize"
 PRO = {
     "version": 1,
@@ -221,50 +217,23 @@ class Backend(BaseHTTPRequestHandler):
         pass
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @contextmanager
-def nginx(folder: Path, *, paygrade: int) -> Iterator[str]:
-    """Debian's nginx with what the manual says, in front of a service; gives its address."""
-    assert NGINX is not None
+def gated(folder: Path, *, paygrade: int) -> Iterator[str]:
+    """nginx with what the manual says, in front of a service; gives its address."""
     service = ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=service.serve_forever, daemon=True).start()
-    port = free_port()
+    (port,) = free_ports(1)
     said = snippet("nginx").replace("127.0.0.1:4710", f"127.0.0.1:{paygrade}").replace("sk_demo", KEY)
     said = said.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace(
         "127.0.0.1:8000", f"127.0.0.1:{service.server_port}"
     )
     said = said.replace('"Bearer token_of_acme"  acme;', "~^Bearer.token_of_(?<its>.+)$  $its;")
-    paths = "".join(
-        f"{name}_temp_path {folder / name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    user = "user root;" if os.geteuid() == 0 else ""
-    config = folder / "nginx.conf"
-    config.write_text(f"{user} daemon off; pid {folder / 'pid'}; error_log {folder / 'log'} info; worker_processes 1;"
-                      f"events {{}} http {{ access_log off; {paths}\n{said}\n}}")  # fmt: skip
-    running = subprocess.Popen([NGINX, "-p", str(folder), "-e", str(folder / "log"), "-c", str(config)])
     try:
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: is_up(url, running))
-        yield url
+        with nginx(folder, said, port=port):
+            yield f"http://127.0.0.1:{port}"
     finally:
-        running.terminate()
-        running.wait(timeout=10)
         service.shutdown()
         service.server_close()
-
-
-def is_up(url: str, running: "subprocess.Popen[bytes]") -> bool:
-    assert running.poll() is None, "nginx did not start"
-    try:
-        httpx2.get(url, trust_env=False)
-    except httpx2.TransportError:
-        return False
-    return True
 
 
 def visit(url: str, path: str, account: str) -> httpx2.Response:
@@ -272,7 +241,7 @@ def visit(url: str, path: str, account: str) -> httpx2.Response:
     return httpx2.get(f"{url}{path}?feature=projects", headers=sent, trust_env=False, timeout=20)
 
 
-@pytest.mark.skipif(NGINX is None, reason="nginx is not installed; `apt-get install nginx` lets this run")
+@needs_nginx
 def test_nginx_lets_through_and_denies_and_survives_a_restart(postgres_url: str, tmp_path: Path) -> None:
     with migrated_database(postgres_url) as database_url:
         with serving(Settings(), database_url) as api:
@@ -282,7 +251,7 @@ def test_nginx_lets_through_and_denies_and_survives_a_restart(postgres_url: str,
             api.ok("PUT", "/v1/accounts/pro/subscriptions/main", json=PRO)
             api.ok("PUT", "/v1/accounts/banned/blocks/fraud", json={})
             use(api, "free", "api_calls", 1000)
-        with nginx(tmp_path, paygrade=port) as url:
+        with gated(tmp_path, paygrade=port) as url:
             assert visit(url, "/exports", "pro").status_code == 503
             with serving(Settings(), database_url, port=port):
                 look_at_every_answer(url)

@@ -14,9 +14,9 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason as FlagReason
 
+from paygrade.decisions.flags import REASONS
+from paygrade.decisions.flags import FlagReason as ProtocolReason
 from paygrade.entitlements.model import Reason
-from paygrade.server.http.routes.ofrep import REASONS
-from paygrade.server.http.routes.ofrep import FlagReason as ProtocolReason
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
 from support.databases import migrated_database

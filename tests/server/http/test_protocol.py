@@ -4,6 +4,8 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -14,7 +16,7 @@ from paygrade.server.process.settings import Settings
 from support.databases import migrated_database
 from support.raw_http import LAST, Answer, parse, request, send
 from support.server_process import Api, serving
-from support.waiting import somebody_waits
+from support.waiting import eventually, somebody_waits
 
 EXPORTS = b'{"account":"acme","feature":"exports"}'
 
@@ -174,6 +176,33 @@ def test_who_waits_for_an_answer_is_told_when_the_server_stops(postgres_url: str
         assert read_all(idle) == b""
     assert (answer.status, answer.headers["connection"]) == (503, "close")
     assert b'"code":"not_ready"' in answer.body
+
+
+@pytest.mark.parametrize("more", [b"", b"X-Request-Id: mine\r\n"])  # the short way and the usual one
+def test_a_server_that_ends_answers_who_asks_on_an_open_connection_and_says_that_it_closes(
+    postgres_url: str, more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LEAVE_S", 8.0)
+    with migrated_database(postgres_url) as database_url, ExitStack() as running, ThreadPoolExecutor(1) as thread:
+        api = running.enter_context(serving(Settings(), database_url))
+        api.ok("PUT", "/v1/accounts/acme", json={})
+        with open_to(api) as kept:
+            kept.sendall(request("/v1/check", EXPORTS, more=more))
+            assert b"200 OK" in kept.recv(65536)
+            ending = thread.submit(running.close)
+            eventually(lambda: is_refused(api))
+            kept.sendall(request("/v1/check", EXPORTS, more=more))
+            (answer,) = parse(read_all(kept))
+        ending.result()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+def is_refused(api: Api) -> bool:
+    try:
+        open_to(api).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def read_all(connection: socket.socket) -> bytes:

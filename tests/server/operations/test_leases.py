@@ -277,6 +277,16 @@ async def test_a_lease_that_holds_nothing_ends_all_the_same_when_its_time_is_up(
 
 
 @pytest.mark.anyio
+async def test_a_lease_that_was_ended_stays_so(store: Store) -> None:
+    await opened(store)
+    await changed(store, Lease("acme", "calls", "one", 6, claim=2), T0)
+    await changed(store, LeaseStep("acme", "one", "two", unused=2, end=True), T0 + SECOND)
+    late = await changed(store, LeaseStep("acme", "one", "three", units=2, claim=1, ttl_s=30), T0 + 2 * SECOND)
+    assert (late.units, late.claim, late.lease.held, late.lease.over) == (0, 0, 0, "ended")
+    assert await counts(store, "acme", T0 + 2 * SECOND) == (0, 0)
+
+
+@pytest.mark.anyio
 async def test_a_block_stops_claims_and_releases_what_is_held(store: Store) -> None:
     await opened(store)
     await changed(store, Lease("acme", "calls", "one", 6, claim=2), T0)
@@ -405,8 +415,10 @@ def test_a_step_sent_again_counts_once_and_another_one_under_its_id_is_a_conflic
     step = {"account": acme, "lease": "one", "id": "two", "claim": 3}
     (once,), (twice,) = steps(leasing, step), steps(leasing, step)
     assert (twice["lease"], twice["claim"], twice["replayed"]) == (once["lease"], 3, True)
-    (conflict,) = steps(leasing, {**step, "claim": 4})
-    assert (conflict["problem"]["code"], conflict["problem"]["status"], conflict["lease"]) == ("id_conflict", 409, None)
+    for other in ({"claim": 4}, {"unused": 1}, {"units": 1}, {"ttl_s": 9}, {"end": True}):
+        (conflict,) = steps(leasing, {**step, **other})
+        problem = conflict["problem"]
+        assert (problem["code"], problem["status"], conflict["lease"]) == ("id_conflict", 409, None)
     assert leasing.check(acme, "calls")["used"] == 3
 
 
@@ -470,6 +482,8 @@ def test_granted_units_are_not_leased_until_they_are_spent(leasing: Api, acme: s
     body = {"account": acme, "feature": "calls", "units": 4, "id": "one"}
     assert leasing.problem(409, "POST", "/v1/leases", json=body)["code"] == "not_leasable"
     leasing.ok("POST", "/v1/consume", json={"account": acme, "feature": "calls", "quantity": 5, "id": "spent"})
+    later = {**grant, "id": "g2", "from_at": (datetime.now(UTC) + DAY).isoformat()}
+    leasing.ok("POST", f"/v1/accounts/{acme}/grants", json=later)
     assert leasing.ok("POST", "/v1/leases", json=body)["lease"]["held"] == 4
 
 

@@ -275,6 +275,24 @@ def commit(api: Api, account: str, reservation: str, **more: Any) -> Any:
     return api.ok("POST", f"/v1/reservations/{reservation}/commit", json=body)
 
 
+def test_a_reservation_sent_again_says_the_same_in_every_field(metered: Api, acme: str) -> None:
+    body = {"account": acme, "feature": "calls", "quantity": 2, "id": "job", "ttl_s": 60}
+    metered.ok("POST", "/v1/reservations", json=body)
+    for other in ({"quantity": 3}, {"ttl_s": 61}, {"member": "ann"}, {"properties": {"model": "large"}}):
+        assert metered.problem(409, "POST", "/v1/reservations", json={**body, **other})["code"] == "id_conflict"
+    assert counts(metered.check(acme, "calls")) == (10, 0, 2, 8)
+
+
+def test_a_commit_sent_again_says_the_same_in_every_field(metered: Api, acme: str) -> None:
+    path = f"/v1/reservations/{reserve(metered, acme, 'calls', 4)['reservation']['id']}/commit"
+    body = {"account": acme, "id": "step", "quantity": 1, "keep": True}
+    first = metered.ok("POST", path, json=body)
+    for other in ({"quantity": 2}, {"keep": False}, {"properties": {"model": "large"}}):
+        assert metered.problem(409, "POST", path, json={**body, **other})["code"] == "id_conflict"
+    assert metered.ok("POST", path, json=body)["reservation"] == first["reservation"]
+    assert counts(metered.check(acme, "calls")) == (10, 1, 3, 6)
+
+
 def test_credits_are_not_held_beyond_the_last_though_a_fraction_is_paid_ahead(metered: Api, acme: str) -> None:
     consume(metered, acme, "tokens", 9500)
     denied = reserve(metered, acme, "tokens", 400)
@@ -291,6 +309,12 @@ def test_the_last_piece_of_a_reservation_uses_up_the_fraction_that_the_first_one
     assert metered.check(acme, "ai_credits")["used"] == 1
     consume(metered, acme, "tokens", 1)
     assert metered.check(acme, "ai_credits")["used"] == 2
+
+
+def test_more_than_was_held_costs_what_was_held_costs(metered: Api, acme: str) -> None:
+    held = reserve(metered, acme, "tokens", 1000, properties={"model": "large"})["reservation"]["id"]
+    commit(metered, acme, held, quantity=3000)
+    assert metered.check(acme, "ai_credits")["used"] == 9
 
 
 def test_more_than_was_held_is_decided_after_what_was_held_is_paid(metered: Api, acme: str) -> None:

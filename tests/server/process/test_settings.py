@@ -44,6 +44,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "PAYGRADE_PORT": "80",
             "PAYGRADE_DATA_DIR": "/var/lib/x",
             "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711",
+            "PAYGRADE_WORKERS": "4",
         }
     )
     assert settings == Settings(
@@ -58,6 +59,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         data_dir=Path("/var/lib/x"),
         clock_url="http://127.0.0.1:4711",
         sweep_every=timedelta(hours=12),
+        workers=4,
         memory_mb=2000,
     )
 
@@ -75,6 +77,7 @@ def test_every_bad_variable_is_named_at_once() -> None:
         "PAYGRADE_PORT": "70000",
         "PAYGRADE_CLOCK_URL": "soon",
         "PAYGRADE_SWEEP_EVERY": "30s",
+        "PAYGRADE_WORKERS": "0",
         "PAYGRADE_MEMORY_MB": "lots",
     }
     assert mistakes(bad) == set(bad)

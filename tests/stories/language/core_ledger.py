@@ -41,6 +41,7 @@ from paygrade.usage.ledger import (
     grants_of,
     hold,
     release,
+    restate,
     spend,
 )
 from paygrade.values.errors import Refused
@@ -227,8 +228,7 @@ class Ledger:
                 if id in self._answered and self._answered[id][0] != request:
                     raise Refused("id_conflict", id)
                 if id not in self._answered:
-                    more = used - snapshot.balances[pool].used
-                    self._enter((Posting(pool, slot_of(its[pool].from_at), more),), its, at)
+                    self._enter(restate(its[pool], snapshot.balances[pool], used, at), its, at)
                 told = self._view(pool, self.with_balances(snapshot, at), at)
                 return self._answer(id, request, told)
             case _:

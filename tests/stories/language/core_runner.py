@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from paygrade.billing.accounts import Account, apply, replay, says_something_new
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Member, Pin, Profile
 from paygrade.billing.versions import pin_subject
 from paygrade.catalog.grandfathering import succeed
 from paygrade.catalog.parse import parse
 from paygrade.changes.version_migration import stated_by
-from paygrade.decisions.decide import Decision, decide
+from paygrade.decisions.decide import Decision, bound, decide
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive
@@ -25,6 +27,7 @@ from paygrade.entitlements.seats import chosen, refuse_more_than_there_are, seat
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.planned_prices import PlannedPrices
+from paygrade.server.operations.usage.answers import Answer as Used
 from paygrade.simulator.engine import Engine
 from paygrade.values.errors import Refused
 from stories.language.change_outcomes import Found
@@ -143,9 +146,8 @@ class CoreWorld:
     def decide(self, account: str, feature: str, expected: DecisionExpected) -> Decision:
         known, at = self.account(account), self.engine.now
         assert replay(account, reversed(self._facts[account])) == known, "facts must replay in any order"
-        return decide(
-            self.held(account), feature, expected.quantity, at, member=expected.member, properties=expected.properties
-        )
+        held, quantity, member = self.held(account), expected.quantity, expected.member
+        return bound(decide(held, feature, quantity, at, member=member, properties=expected.properties))
 
     def run(self, errand: PlanChangeAsked) -> Found | Refusal:
         return self._changes.run(errand)
@@ -155,9 +157,10 @@ class CoreWorld:
 
     def _ask(self, request: Request) -> Told | Refusal:
         try:
-            return self.ledger(request.account).ask(request, self._snapshot(request.account), self.engine.now)
+            told = self.ledger(request.account).ask(request, self._snapshot(request.account), self.engine.now)
         except Refused as refused:
             return Refusal(refused.code)
+        return replace(told, decision=bound(told.decision)) if isinstance(told, Used) else told
 
     def held(self, key: str) -> Snapshot:
         return self.ledger(key).with_balances(self._snapshot(key), self.engine.now)

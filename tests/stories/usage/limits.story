@@ -159,6 +159,28 @@ catalog metered
   acme ai_credits: allowed plan, used 40, remaining 10
 
 
+story what was used lately and counted wrong is stated as it should have been, and leaves the window in time
+catalog metered
+
+2026-03-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly
+  product: acme consumes 6 messages: allowed plan, used 6
++30s
+  product: acme consumes 4 messages: allowed plan, used 10
+  acme messages: denied limit_reached
+  operator: acme uses 4 messages as recount
+  acme messages: allowed plan, used 4, remaining 6
+  product: acme consumes 6 messages: allowed plan, used 10, remaining 0
++31s
+  acme messages: denied limit_reached, used 10, remaining 0
+  operator: acme uses 7 messages as again
++28s
+  acme messages: allowed plan, used 7, remaining 3
++4s
+  acme messages: allowed plan, used 0, remaining 10
+
+
 story a window's usage is of the window, though plans with other windows come between
 catalog:
   version: 1

@@ -80,22 +80,22 @@ class Gate:
 
     def allow(self, asked: Asked) -> Decision:
         """The decision where it allows. Raises Refusal."""
-        return self._allowed(self.sdk.check(asked.account, asked.feature, asked.quantity, member=asked.member))
+        return self.allowed(self.sdk.check(asked.account, asked.feature, asked.quantity, member=asked.member))
 
     async def aallow(self, asked: Asked) -> Decision:
         """The same, without holding the loop."""
         decision = await self.sdk.acheck(asked.account, asked.feature, asked.quantity, member=asked.member)
-        return self._allowed(decision)
+        return self.allowed(decision)
 
     def take(self, asked: Asked) -> Decision:
         """Use the units, and give the decision where it allows that. Raises Refusal, PaygradeError."""
-        return self._allowed(
+        return self.allowed(
             self.sdk.consume(asked.account, asked.feature, asked.quantity, id=asked.id, member=asked.member)
         )
 
     async def atake(self, asked: Asked) -> Decision:
         """The same, without holding the loop."""
-        return self._allowed(
+        return self.allowed(
             await self.sdk.aconsume(asked.account, asked.feature, asked.quantity, id=asked.id, member=asked.member)
         )
 
@@ -109,7 +109,8 @@ class Gate:
         """The fields of a decision; none where nothing is counted that resets."""
         return rate_limit(decision, self.sdk.now())
 
-    def _allowed(self, decision: Decision) -> Decision:
+    def allowed(self, decision: Decision) -> Decision:
+        """The decision where it allows. Raises Refusal."""
         told = denial(decision, self.sdk.now())
         if told is None:
             return decision

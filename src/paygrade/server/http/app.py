@@ -7,6 +7,7 @@ and said so; readiness is measured when asked, never assumed.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from re import Pattern
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
-from paygrade.values.errors import Unavailable
+from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -61,6 +62,7 @@ log = structlog.get_logger("paygrade.server")
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 RESTART_S = 1.0
+HEARS_S, LOOK_S = 2.0, 0.01
 CANCEL_AGAIN_S, CANCEL_TIMES = 0.5, 10
 
 FIRST = "first catalog"
@@ -172,17 +174,14 @@ def create_app(
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
+    metrics: Metrics,
 ) -> ASGIApp:
     """The ASGI application. `store` is opened and closed with it; `work` runs beside it, each under its name.
 
     `schema_pending` tells which migrations the database lacks. `first` has to be done before it is ready.
     """
-    metrics = Metrics()
     _announce(store, clock, snapshots, metrics)
     tasks: dict[str, asyncio.Task[None]] = {}
-
-    async def ready() -> tuple[str, ...]:
-        return await _missing(clock, schema_pending, tasks)
 
     parts = Context(
         store=store,
@@ -195,7 +194,7 @@ def create_app(
         customer_id=customer_id,
         has_provider=has_provider,
         previewer=previewer,
-        ready=ready,
+        ready=partial(_missing, clock, schema_pending, tasks),
     )
 
     @asynccontextmanager
@@ -212,6 +211,7 @@ def create_app(
             for name, start in everything:
                 tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
             try:
+                await _until(lambda: snapshots.broadcast.hears)
                 yield
             finally:
                 await _cancelled(tasks.values())
@@ -235,6 +235,14 @@ def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metri
     store.hear_own(announcer(metrics))
     clock.hear_moves(snapshots.broadcast.tell_time)
     metrics.streams.set_function(lambda: snapshots.broadcast.followers)
+
+
+async def _until(hears: Callable[[], bool]) -> None:
+    """Wait until changes are heard, so that the first who wants to follow them can; but not for long."""
+    for _ in range(round(HEARS_S / LOOK_S)):
+        if hears():
+            return
+        await asyncio.sleep(LOOK_S)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
@@ -277,6 +285,8 @@ async def _missing(
         # Anyone may ask whether we are ready; what exactly is wrong with the database is for the log.
         log.warning("not_ready", code=error.code, detail=error.detail)
         missing.append(error.detail.partition(":")[0])
+    except Refused as error:  # the database and this release disagree
+        missing.append(error.detail)
     if FIRST in tasks and not tasks[FIRST].done():
         missing.append("the first catalog is not published yet")
     missing.extend(

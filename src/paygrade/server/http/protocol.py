@@ -2,7 +2,8 @@
 
 Laws: httptools alone reads requests (ADR 13); what cannot be read, is too large or comes too slowly is answered with a
 problem, and the connection is closed; a wish to upgrade changes nothing (RFC 9110, 7.8); answers come in the order of
-their requests; a request that is cut off is none.
+their requests; a request that is cut off is none; a server that ends still answers who just asked on an open
+connection, and says that it is the last answer there.
 
 The short way: what the application's `short_way` takes by its head is answered as soon as httptools says that the
 message is complete. It skips the scope, task, messages and timers of ASGI, and nothing that comes before them.
@@ -12,11 +13,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, Protocol
 from uuid import uuid4
+from weakref import WeakSet
 
 import httptools
 import uvicorn
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from paygrade.server.http.problems import STOPPING, written
 
@@ -25,6 +28,9 @@ HEAD_S, REQUEST_S = 10.0, 60.0
 """How long a head, and a whole request, may take to arrive."""
 LINGER_S, LINGER_BYTES_MAX, LOOK_S = 1.0, 1 << 20, 5.0
 """How long and how much a connection that ends is still read; how often one looks for a client that had its time."""
+LEAVE_S = 1.0
+"""How long a connection on which nothing is asked stays open when the server ends: whoever sends a request at that
+moment gets its answer (RFC 9112, 9.6), and learns by it that the connection ends."""
 
 Answer = tuple[int, bytes]
 """A status, and what follows the headers that every answer has: further headers, an empty line, the body."""
@@ -77,6 +83,10 @@ class _Awaited:
         return asyncio.Event()
 
 
+_ending: "WeakSet[ServerState]" = WeakSet()
+"""Servers that take no more connections."""
+
+
 class Connection(HttpToolsProtocol):
     """One connection."""
 
@@ -85,12 +95,14 @@ class Connection(HttpToolsProtocol):
         self._short_way: ShortWay | None = getattr(self.app, "short_way", None)
         self._short_body: list[bytes] | None = None
         """What is here of the body of a request that takes the short way."""
-        self._is_reading = self._in_head = self._is_deaf = False
+        self._is_reading = self._in_head = self._is_deaf = self._is_last = False
         self._unread_bytes, self._since_s = 0, self.loop.time()
         """What came since the parser last had something; since when it is waited for what is waited for."""
         self._part_bytes = self._first_bytes = 0
         """What came last all at once, and with the beginning of the message that is being read."""
         self._look()
+        if self.server_state in _ending:  # it was taken just before
+            self.shutdown()
 
     # Reading
 
@@ -187,6 +199,8 @@ class Connection(HttpToolsProtocol):
         self.headers += headers
         self.expect_100_continue = (b"expect", b"100-continue") in ((name, value.lower()) for name, value in headers)
         super().on_headers_complete()
+        if self._is_last:
+            self.cycle.keep_alive = False
 
     # The short way
 
@@ -209,11 +223,12 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
             super().on_message_complete()
         elif isinstance(answer, tuple):
-            self._write(answer)
+            self._write(answer, keep_alive=not self._is_last)
             self._since_s = self.loop.time()
             self.server_state.total_requests += 1
         else:
             cycle: Any = _Awaited()  # Any: all that is asked of uvicorn's own
+            cycle.keep_alive = not self._is_last
             self.cycle = cycle
             task = self.loop.create_task(self._answer_later(answer, cycle))
             self.tasks.add(task)
@@ -250,7 +265,20 @@ class Connection(HttpToolsProtocol):
         stop: Callable[[], None] | None = getattr(self.app, "stop", None)
         if stop is not None:
             stop()
-        super().shutdown()
+        _ending.add(self.server_state)
+        self._is_last = True
+        if self._is_pending():
+            self.cycle.keep_alive = False
+        self.loop.call_later(LEAVE_S, self._leave)
+
+    def _leave(self) -> None:
+        """Close the connection once nothing is asked on it."""
+        if self.transport.is_closing():
+            return
+        if self._is_reading or self._is_pending():
+            self.loop.call_later(LEAVE_S, self._leave)
+        else:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         # Instead of uvicorn's own, which sets and cancels a timer for each answer.

@@ -2,15 +2,22 @@
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 
 
-def configure_logs(*, as_json: bool, level: int = logging.INFO) -> None:
-    """Send our events and those of the libraries to standard error, in one form."""
+def configure_logs(*, as_json: bool, level: int = logging.INFO, worker: int | None = None) -> None:
+    """Send our events and those of the libraries to standard error, in one form. `worker`: which of those that share
+    a port this process is, for every line to name it."""
+
+    def name_worker(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return event if worker is None else {**event, "worker": worker}
+
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        name_worker,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]

@@ -1,8 +1,12 @@
-"""Metrics: a few honest numbers for Prometheus, with no account's name among the labels."""
+"""Metrics: a few honest numbers for Prometheus, with no account's name among the labels.
+
+Law: of several processes behind one port, each counts under its own name (`worker`) and one scrape shows them all: a
+sum over processes would fall when one of them begins anew, and what Prometheus takes for a restart would count twice.
+"""
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -17,6 +21,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _BOUNDS_NS = [round(bound * 1e9) for bound in BOUNDS_S]
+
+
+Others = Callable[[], Awaitable[Sequence[bytes]]]
 
 
 class Tally:
@@ -78,9 +85,11 @@ class Decisions(Collector):
 
 
 class Metrics:
-    """The numbers of one application; each has its own registry, so several can live in one process."""
+    """The numbers of one application; each has its own registry, so several can live in one process. `worker`: which
+    of the processes behind one port this is, and `others` what the others have rendered."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, worker: int | None = None, others: Others | None = None) -> None:
+        self._worker, self._others = worker, others
         self.registry = CollectorRegistry()
         self.requests = Requests()
         self.registry.register(self.requests)
@@ -120,4 +129,35 @@ class Metrics:
         self.decisions.counts[decision.allowed, decision.reason] += 1
 
     def render(self) -> bytes:
-        return generate_latest(self.registry)
+        """The numbers of this process."""
+        return generate_latest(self.registry if self._worker is None else _Named(self.registry, self._worker))
+
+    async def render_all(self) -> bytes:
+        """The numbers of all processes behind this port."""
+        return together([self.render(), *await self._others()]) if self._others is not None else self.render()
+
+
+class _Named(CollectorRegistry):
+    """What a registry has, under the name of a worker."""
+
+    def __init__(self, registry: CollectorRegistry, worker: int) -> None:
+        super().__init__()
+        self._named, self._worker = registry, str(worker)
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._named.collect():
+            metric.samples = [
+                sample._replace(labels={**sample.labels, "worker": self._worker}) for sample in metric.samples
+            ]
+            yield metric
+
+
+def together(rendered: Iterable[bytes]) -> bytes:
+    """What several processes have rendered, as one: the lines of a metric stand together (Prometheus' text format)."""
+    found: dict[bytes, tuple[bytes, list[bytes]]] = {}
+    for text in rendered:
+        for part in text.split(b"# HELP ")[1:]:
+            first, second, lines = part.split(b"\n", 2)
+            _, parts = found.setdefault(first, (b"# HELP %b\n%b\n" % (first, second), []))
+            parts.append(lines)
+    return b"".join(head + b"".join(parts) for head, parts in found.values())

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 DEFAULT_PORT = 4710
 SWEEP_EVERY = timedelta(days=1)
+WORKERS_MAX = 64
 MEMORY_MB = 512
 _NEVER = timedelta(0)
 
@@ -43,6 +44,8 @@ class Settings(Struct, frozen=True):
     clock_url: str | None = None
     sweep_every: timedelta | None = SWEEP_EVERY
     """None: neither sweeps nor polls happen unless they are asked for."""
+    workers: int | None = None
+    """Processes that serve one port, kept by one that serves nothing itself; None: the only process serves."""
     memory_mb: int = MEMORY_MB
     """How much memory the accounts may take that are remembered, in MB."""
 
@@ -69,6 +72,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         data_dir=reader.take("PAYGRADE_DATA_DIR", Path),
         clock_url=reader.take("PAYGRADE_CLOCK_URL", _http_url),
         sweep_every=_unless_never(reader.take("PAYGRADE_SWEEP_EVERY", _pause)),
+        workers=reader.take("PAYGRADE_WORKERS", _workers),
         memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
@@ -167,6 +171,12 @@ def _pause(text: str) -> timedelta:
 
 def _unless_never(pause: timedelta | None) -> timedelta | None:
     return None if pause == _NEVER else pause or SWEEP_EVERY
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= WORKERS_MAX:
+        raise ValueError(f"`{text}` is not a number of workers; write a number from 1 to {WORKERS_MAX}")
+    return int(text)
 
 
 def _megabytes(text: str) -> int:

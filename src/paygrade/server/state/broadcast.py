@@ -135,6 +135,11 @@ class Broadcast:
         self._followers.discard(follower)
 
     @property
+    def hears(self) -> bool:
+        """Whether it can be followed now."""
+        return self._hears
+
+    @property
     def followers(self) -> int:
         return len(self._followers)
 

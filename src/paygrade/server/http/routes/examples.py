@@ -28,6 +28,7 @@ DECISIONS = {
     "version": "3.7",
     "as_of": "2026-11-21T09:00:00Z",
     "decisions": {"exports": DECISION},
+    "until": {"exports": "2026-12-21T09:00:00Z"},
 }
 
 ACCOUNT_STATEMENT = {"name": "Acme", "links": {"stripe": ["cus_P1"]}, "traits": {"region": "eu"}}

@@ -41,7 +41,7 @@ async def healthz() -> Health:
 async def readyz(context: InContext) -> Health:
     """Check that the server is ready.
 
-    The database can be reached and has this release's schema, the clock is known, and the workers run. Unavailable
+    The database can be reached and has this release's schema, the clock is known, and background work runs. Unavailable
     `not_ready`.
     """
     missing = await context.ready()
@@ -51,12 +51,16 @@ async def readyz(context: InContext) -> Health:
 
 
 @get("/metrics", opt=describe("health", needs_key=False, media_type="text/plain"))
-async def metrics(context: InContext) -> Response[bytes]:
+async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
     """Retrieve metrics.
 
-    Counters and histograms in the text format of Prometheus.
+    Counters and histograms in the text format of Prometheus. With several workers on one port, those of all of them,
+    each with its `worker`.
     """
-    return Response(context.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+    # Who has no address came by this process's own socket: another worker, which asks each of them for its scrape.
+    its = context.metrics
+    shown = its.render() if request.client is None else await its.render_all()
+    return Response(shown, headers={"Content-Type": CONTENT_TYPE})
 
 
 @get("/openapi.json", opt=describe("health", needs_key=False))

@@ -11,6 +11,7 @@ from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version
 from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.decisions.decide import Decision, decide, decide_unsure
+from paygrade.decisions.expiry import holds_until
 from paygrade.decisions.message import DecisionView, shown
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
 
 
 class Decisions(Struct, frozen=True):
-    """A decision on one more unit of every feature."""
+    """A decision on one more unit of every feature, and until when each stays as it is if nothing but time happens."""
 
     account: str
     version: str
     as_of: datetime
     decisions: dict[str, DecisionView]
+    until: dict[str, datetime]
 
 
 class Explanation(Struct, frozen=True):
@@ -162,7 +164,8 @@ async def decisions(
 ) -> Decisions:
     """List all decisions.
 
-    The decision for one unit of every feature in the catalog, and the version of the snapshot they rest on. Refused
+    The decision for one unit of every feature in the catalog, the version of the snapshot they rest on, and until when
+    each stays as it is if nothing but time happens: ask again then, or when the stream tells of the account. Refused
     `unknown_account`.
     """
     found = await snapshots.load(store, account, at)
@@ -170,7 +173,8 @@ async def decisions(
         raise unknown_account(account)
     keys = offers(await snapshots.catalog(store))
     decided = {key: shown(decide(found, key, 1, at, member=member), counted=False) for key in keys}
-    return Decisions(account=account, version=found.version, as_of=found.as_of, decisions=decided)
+    until = {key: holds_until(found, key, at, member=member) for key in keys}
+    return Decisions(account=account, version=found.version, as_of=found.as_of, decisions=decided, until=until)
 
 
 async def explain(

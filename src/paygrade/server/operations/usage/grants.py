@@ -12,10 +12,10 @@ from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
-from paygrade.usage.balances import Grant, GrantKind, Share, share, slot_of
+from paygrade.usage.balances import Grant, GrantKind, Share, share
 from paygrade.usage.entries import Entry, EntryKind, Posting, derived, digest
 from paygrade.usage.history import Stretch, burn_down
-from paygrade.usage.ledger import grants_of, in_window, slots
+from paygrade.usage.ledger import counted, grants_of, in_window, restate, slots
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_instant
 from paygrade.values.text import on_wire
@@ -164,7 +164,7 @@ async def state_usage(
         raise taken_by_members(account, pool)
     keys = [(account, *pair) for pair in slots(entitlements, pool, at)]
     windows = windows_of(account, entitlements, {key[1] for key in keys})
-    slot, mark = slot_of(entitlements[pool].from_at), digest("set", pool, used, reason)
+    its, mark = entitlements[pool], digest("set", pool, used, reason)
 
     async def stated() -> BalanceView:
         async with store.transaction() as tx:
@@ -175,8 +175,8 @@ async def state_usage(
             if known is not None:
                 _refuse_other(known.digest, mark, id)
             else:
-                more = used - work.row((account, pool, slot)).used
-                postings = (Posting(pool, slot, more),) if more else ()
+                balance = in_window(work.balance(account, pool, its.from_at), its.from_at, at)
+                postings = restate(its, balance, used, at)
                 work.post(account, postings, at)
                 work.enter(Entry(account, id, "set", pool, used, at, at, mark, postings))
                 await work.save(tx)
@@ -272,7 +272,8 @@ def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
         credits = view_balance(snapshot, its.credit, at)
         return BalanceView(snapshot.account, pool, balance.used, balance.reserved, None, its.resets_at, (), credits)
     grants = tuple(GrantView(grant, share(grant, at)) for grant in grants_of(its, balance, at))
-    return BalanceView(snapshot.account, pool, balance.used, balance.reserved, its.limit, its.resets_at, grants)
+    used, reserved = counted(its, balance, at)
+    return BalanceView(snapshot.account, pool, used, reserved, its.limit, its.resets_at, grants)
 
 
 async def _known(snapshots: "Snapshots", store: "Store", account: str, pool: str, at: datetime) -> Snapshot:
