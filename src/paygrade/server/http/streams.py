@@ -30,16 +30,17 @@ class Listening:
         """The next event, and which accounts changed by it. None: it is time to look at the time, since this date has
         come, the clock was moved, or `BEAT_S` has passed. Raises EOFError where the stream ends."""
         now, patience_s = self._clock.now(), BEAT_S
-        if self._until is not None and now >= self._until:
+        if self._until is not None and now >= self._until and (date is None or now < date):
             raise EOFError
-        if not self._clock.stands_still:
-            for instant in (date, self._until):
-                if instant is not None:
-                    patience_s = min(patience_s, max((instant - now).total_seconds(), 0) + _EPSILON_S)
+        for instant in (date, self._until):
+            # A clock that stands still brings no date by itself, but may have been moved meanwhile.
+            if instant is not None and (instant <= now or not self._clock.stands_still):
+                patience_s = min(patience_s, max((instant - now).total_seconds() + _EPSILON_S, 0))
         told = await self._follower.next(patience_s)
         return told if told is not None and told[0] else None
 
 
 def next_date(snapshot: Snapshot, at: datetime) -> datetime:
     """When a date changes what is had, or a new snapshot has to be taken to know."""
-    return next((segment.until for segment in snapshot.segments if segment.until > at), snapshot.until)
+    ends = [snapshot.dates[span.until] for span in snapshot.shape.spans]
+    return next((end for end in ends if end is not None and end > at), snapshot.until)

@@ -118,21 +118,24 @@ async def _events(
         # Who goes on keeps its place, or has it from what was missed.
         at = broadcast.position() if resumed == "full" else None
         yield b"retry: %d\n" % RETRY_MS + event("hello", _encode(hello), id=at)
+        # Before the accounts are read: a date that comes meanwhile is still one to be told.
+        dates = await _next_dates(context, named or (), now)
         if named is not None and with_views:
             yield event("views", _encode(await _read(context, named)))
         while True:
-            dates = await _next_dates(context, named or (), context.clock.now())
             told = await listening.next(min(dates.values(), default=None))
             now = context.clock.now()
-            changed = told[1] if told is not None else tuple([account for account in dates if dates[account] <= now])
+            due = tuple([account for account in dates if dates[account] <= now])
             if told is not None:
                 yield told[0]
-            elif changed:
-                yield event("news", _encode(News(accounts=changed)))
-            else:
+            if due:
+                yield event("news", _encode(News(accounts=due)))
+            elif told is None:
                 yield event("beat", _encode(Beat(now=now, stands_still=context.clock.stands_still)))
+            dates = await _next_dates(context, named or (), now)
+            changed = list(dict.fromkeys([*(told[1] if told is not None else ()), *due]))
             if named is not None and changed and with_views:
-                yield event("views", _encode(await _read(context, list(changed))))
+                yield event("views", _encode(await _read(context, changed)))
     except (EOFError, Unavailable):
         return
     finally:

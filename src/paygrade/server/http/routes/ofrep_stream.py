@@ -18,7 +18,8 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from paygrade.decisions.decide import Decision, decide
-from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.decisions.snapshots import entitlements_at
+from paygrade.entitlements.model import Entitlement
 from paygrade.server.http.auth import KEY_HEADER, allowed_member, open_to, token_of
 from paygrade.server.http.bodies import read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
@@ -156,7 +157,8 @@ async def _look(context: Context, account: str, member: str | None) -> _Seen:
     features = await access.offered(context.store, context.snapshots)
     found = await context.snapshots.load(context.store, account, at)
     decided = [decide(found, feature, 1, at, member=member) for feature in features]
-    flags = tuple([_what_counts(found, decision, at) for decision in decided])
+    held = entitlements_at(found, at)
+    flags = tuple([_what_counts(held.get(decision.feature), decision) for decision in decided])
     return _Seen(found.version, flags, min([next_date(found, at), *_returns(decided, at)]))
 
 
@@ -165,9 +167,8 @@ def _returns(decided: Iterable[Decision], at: datetime) -> list[datetime]:
     return [its.resets_at for its in decided if not its.allowed and its.resets_at is not None and its.resets_at > at]
 
 
-def _what_counts(snapshot: Snapshot, decision: Decision, at: datetime) -> tuple[Any, ...]:
+def _what_counts(its: Entitlement | None, decision: Decision) -> tuple[Any, ...]:
     """What of a decision is told when it changes. Any: of every type."""
-    its = entitlements_at(snapshot, at).get(decision.feature)
     # Of a window that rolls, units come back all the time.
     resets_at = decision.resets_at if its is not None and its.rolling_s is None else None
     # What credits buy is another number after each use, by what is rounded; the credit's own limit tells of more.
