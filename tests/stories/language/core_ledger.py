@@ -32,7 +32,7 @@ from paygrade.usage.balances import (
     slot_of,
 )
 from paygrade.usage.entries import Held, Posting, Reservation
-from paygrade.usage.history import Drawn, fold
+from paygrade.usage.history import Drawn, fold, restate
 from paygrade.usage.ledger import (
     commit,
     committed_price,
@@ -41,7 +41,6 @@ from paygrade.usage.ledger import (
     grants_of,
     hold,
     release,
-    restate,
     spend,
 )
 from paygrade.values.errors import Refused
