@@ -13,8 +13,10 @@ from itertools import groupby
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.usage.balances import Row, SlotDetail, parse_slot, put
+from paygrade.entitlements.model import Entitlement
+from paygrade.usage.balances import Balance, Row, SlotDetail, parse_slot, put, rolling_slot, slot_of
 from paygrade.usage.entries import Posting
+from paygrade.usage.ledger import counted
 from paygrade.values.text import on_wire
 
 
@@ -52,6 +54,15 @@ def _paid_ahead(detail: SlotDetail | None, more: Fraction) -> SlotDetail | None:
     ahead = Fraction(*(before.ahead or (0, 1))) + more
     changed = replace(before, ahead=(ahead.numerator, ahead.denominator) if ahead else None)
     return None if changed == SlotDetail() else changed
+
+
+def restate(entitlement: Entitlement, balance: Balance, used: int, at: datetime) -> tuple[Posting, ...]:
+    """What stating that so many are used draws: the difference, in the window and, where that rolls, of its seconds."""
+    more = used - counted(entitlement, balance, at)[0]
+    places = [slot_of(entitlement.from_at)]
+    if entitlement.rolling_s is not None:
+        places.append(rolling_slot(entitlement.rolling_s))
+    return tuple(Posting(entitlement.feature, place, more) for place in places) if more else ()
 
 
 def fold(entries: Iterable[Drawn]) -> dict[tuple[str, str], Row]:

@@ -168,15 +168,6 @@ def counted(entitlement: Entitlement, balance: Balance, at: datetime) -> tuple[i
     return rolled(tally, entitlement.rolling_s, at), tally.reserved
 
 
-def restate(entitlement: Entitlement, balance: Balance, used: int, at: datetime) -> tuple[Posting, ...]:
-    """What stating that so many are used draws: the difference, in the window and, where that rolls, of its seconds."""
-    more = used - counted(entitlement, balance, at)[0]
-    places = [slot_of(entitlement.from_at)]
-    if entitlement.rolling_s is not None:
-        places.append(rolling_slot(entitlement.rolling_s))
-    return tuple(Posting(entitlement.feature, place, more) for place in places) if more else ()
-
-
 def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[Grant]:
     """What can be spent at `at` of a feature or credit, in burn order: window, carried units, grants of their own.
 

@@ -45,17 +45,12 @@ def describe(value: object) -> str:
 
 
 def as_text(value: object) -> str | None:
-    """A property's value as JSON writes it, a whole number without a fraction; None: it is no text, number or
-    boolean."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float() if value.is_integer():
-            return str(int(value))
-        case str() | int() | float():
-            return str(value)
-        case _:
-            return None
+    """A property's value as JSON writes it, whole numbers without a fraction; None: no text, number or boolean."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 def flow(value: object) -> str:

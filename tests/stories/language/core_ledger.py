@@ -32,8 +32,8 @@ from paygrade.usage.balances import (
     slot_of,
 )
 from paygrade.usage.entries import Held, Posting, Reservation
-from paygrade.usage.history import Drawn, fold
-from paygrade.usage.ledger import commit, committed_price, counters, grants_of, hold, release, restate, spend
+from paygrade.usage.history import Drawn, fold, restate
+from paygrade.usage.ledger import commit, committed_price, counters, grants_of, hold, release, spend
 from paygrade.usage.prices import exact_price
 from paygrade.values.errors import Refused
 from stories.language.operator_phrases import NOT_YET

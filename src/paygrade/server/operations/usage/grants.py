@@ -14,8 +14,8 @@ from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.usage.balances import Grant, GrantKind, Share, in_window, share
 from paygrade.usage.entries import Entry, EntryKind, Posting, derived, digest
-from paygrade.usage.history import Stretch, burn_down
-from paygrade.usage.ledger import counted, grants_of, restate, slots
+from paygrade.usage.history import Stretch, burn_down, restate
+from paygrade.usage.ledger import counted, grants_of, slots
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_instant
 from paygrade.values.text import on_wire
