@@ -20,7 +20,7 @@ from paygrade import Paygrade
 from paygrade.decisions.following import Hello, Remembered, Views
 from paygrade.decisions.sending import views
 from paygrade.decisions.take import snapshot_of
-from paygrade.server.http.routes import following
+from paygrade.server.http import streams as http_streams
 from support.server_process import KEY, Api
 
 WAIT_S = 30.0
@@ -160,7 +160,7 @@ def test_there_is_one_stream_a_process_and_none_when_it_ends(api: Api, acme: str
 
 
 def test_a_process_that_slept_knows_that_it_knows_nothing(api: Api, acme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "BEAT_S", 0.1)
+    monkeypatch.setattr(http_streams, "BEAT_S", 0.1)
     api.ok("PUT", f"/v1/accounts/{acme}/overrides/exports", json={"value": True, "reason": "a promise"})
     environ = {**os.environ, "PAYGRADE_URL": api.url, "PAYGRADE_API_KEY": KEY}
     program = (
@@ -236,7 +236,7 @@ def relayed(api: Api) -> Iterator[Relay]:
 def test_a_network_that_swallows_everything_is_noticed_and_survived(
     api: Api, acme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "BEAT_S", 0.1)
+    monkeypatch.setattr(http_streams, "BEAT_S", 0.1)
     api.ok("PUT", f"/v1/accounts/{acme}/overrides/exports", json={"value": True, "reason": "a promise"})
     with relayed(api) as relay, Paygrade(relay.url, KEY, timeout_s=1) as sdk:
         sdk.check(acme, "exports")

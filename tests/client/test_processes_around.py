@@ -13,7 +13,7 @@ import pytest
 
 from paygrade import Paygrade
 from paygrade.embedded_postgres import cluster as embedded
-from paygrade.server.http.routes import following
+from paygrade.server.http import streams as http_streams
 from paygrade.server.process.settings import Settings
 from support.cluster import free_ports
 from support.nginx import needs_nginx, nginx
@@ -38,7 +38,7 @@ def test_nginx_passes_a_stream_on_as_it_comes_and_may_reload(
         with httpx2.stream("GET", f"http://127.0.0.1:{port}/v1/stream", headers=api.headers) as answer:
             # The server says nothing more for five seconds: what is there now came through by itself.
             assert b"event: hello" in next(answer.iter_raw())
-        monkeypatch.setattr(following, "BEAT_S", 0.1)
+        monkeypatch.setattr(http_streams, "BEAT_S", 0.1)
         with Paygrade(f"http://127.0.0.1:{port}", KEY, timeout_s=10) as sdk:
             assert not sdk.check(acme, "exports")
             eventually(lambda: sdk.status().state == "connected")

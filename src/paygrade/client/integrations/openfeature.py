@@ -28,6 +28,7 @@ from paygrade.client.connection import State
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
 from paygrade.client.sdk import Paygrade
+from paygrade.decisions.decide import bound
 from paygrade.decisions.flags import Evaluation, Target, flag, number_flag, read_flag, read_target
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Kind
@@ -199,7 +200,7 @@ def _details(kind: type, told: Evaluation, value: Any) -> FlagResolutionDetails[
 
 
 def _decision(decision: Decision) -> dict[str, Any]:  # Any: plain JSON
-    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(decision))
+    told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(bound(decision)))
     return {**told, "message": decision.message, "exact": decision.exact}
 
 
