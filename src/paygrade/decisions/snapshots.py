@@ -100,16 +100,16 @@ NOBODY: dict[str, Any] = {}
 class Dated(Mapping[str, Entitlement]):
     """The entitlements of one segment of an account, with its dates: made when they are asked for."""
 
-    __slots__ = ("_made", "_snapshot", "_terms")
+    __slots__ = ("_made", "_snapshot", "terms")
 
     def __init__(self, snapshot: Snapshot, span: Span) -> None:
-        self._snapshot, self._terms = snapshot, span.terms
+        self._snapshot, self.terms = snapshot, span.terms
         self._made: dict[str, Entitlement] = {}
 
     def __getitem__(self, key: str) -> Entitlement:
         made = self._made.get(key)
         if made is None:
-            terms, dates = self._terms[key], self._snapshot.dates
+            terms, dates = self.terms[key], self._snapshot.dates
             made = self._made[key] = replace(
                 terms.its, sources=sources_of(self._snapshot, terms),
                 from_at=dates[terms.from_at], resets_at=dates[terms.resets_at],
@@ -118,13 +118,13 @@ class Dated(Mapping[str, Entitlement]):
         return made
 
     def __contains__(self, key: object) -> bool:
-        return key in self._terms
+        return key in self.terms
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._terms)
+        return iter(self.terms)
 
     def __len__(self) -> int:
-        return len(self._terms)
+        return len(self.terms)
 
 
 def entitlements_at(snapshot: Snapshot, at: datetime) -> Mapping[str, Entitlement]:

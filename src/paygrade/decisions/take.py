@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -53,13 +53,15 @@ def snapshot_of(
     known: bool = True,
 ) -> Snapshot:
     """The snapshot that these segments make."""
-    dates: dict[datetime | None, int] = {None: 0, as_of: 1, until: 2}
-    names: dict[str | None, int] = {None: 0}
+    # The first and the last instant have places of their own, even where they are one.
+    dates: list[datetime | None] = [None, as_of, until]
+    names: list[str | None] = [None]
+    places: dict[object, int] = {None: 0, until: 2, as_of: 1}
     spans = tuple(
         Span(
-            _place(dates, segment.from_at),
-            _place(dates, segment.until),
-            {key: _undated(its, dates, names) for key, its in segment.entitlements.items()},
+            _place(places, dates, segment.from_at),
+            _place(places, dates, segment.until),
+            {key: _undated(its, places, dates, names) for key, its in segment.entitlements.items()},
         )
         for segment in segments
     )
@@ -79,29 +81,36 @@ def with_segments(snapshot: Snapshot, segments: Iterable[Segment]) -> Snapshot:
     )  # fmt: skip
 
 
-def _place(places: dict[Any, int], what: object) -> int:  # Any: dates, or names
-    found = places.get(what)
+Kept = TypeVar("Kept")
+
+
+def _place(places: dict[object, int], kept: list[Kept], one: Kept) -> int:
+    """Which of those that are kept this is: dates, or names."""
+    found = places.get(one)
     if found is None:
-        found = places[what] = len(places)
+        found = places[one] = len(kept)
+        kept.append(one)
     return found
 
 
-def _undated(its: Entitlement, dates: dict[datetime | None, int], names: dict[str | None, int]) -> Terms:
+def _undated(
+    its: Entitlement, places: dict[object, int], dates: list[datetime | None], names: list[str | None]
+) -> Terms:
     sources = tuple(
         SourceTerms(
             replace(one, subscription=None, until=None) if one.subscription or one.until else one,
-            _place(names, one.subscription),
-            _place(dates, one.until),
+            _place(places, names, one.subscription),
+            _place(places, dates, one.until),
         )
         for one in its.sources
     )
     bare = replace(its, from_at=None, resets_at=None, anchor_at=None, begun_at=None, sources=())
     return Terms(
         bare,
-        _place(dates, its.from_at),
-        _place(dates, its.resets_at),
-        _place(dates, its.anchor_at),
-        _place(dates, its.begun_at),
+        _place(places, dates, its.from_at),
+        _place(places, dates, its.resets_at),
+        _place(places, dates, its.anchor_at),
+        _place(places, dates, its.begun_at),
         sources,
     )
 

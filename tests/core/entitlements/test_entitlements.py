@@ -113,6 +113,15 @@ def test_a_snapshot_survives_the_wire(account: Account, at: datetime) -> None:
 
 
 @given(accounts, instants)
+def test_a_snapshot_of_one_instant_can_be_asked(account: Account, at: datetime) -> None:
+    segment = derive(account, CATALOG, at)
+    assert decide(snapshot_of("acme", "7.1", at, at, ()), "exports", 1, at).stale
+    of_one, whole = (snapshot_of("acme", "7.1", at, until, [segment]) for until in (at, segment.until))
+    assert of_one.segments == whole.segments
+    assert decide(of_one, "exports", 1, segment.until).stale
+
+
+@given(accounts, instants)
 def test_a_snapshot_gives_back_the_segments_it_was_made_of(account: Account, at: datetime) -> None:
     segments = [derive(account, CATALOG, at)]
     segments.append(derive(account, CATALOG, segments[0].until))

@@ -10,7 +10,7 @@ from paygrade.server.state.remembered import RememberedAccounts, newest, weight
 from paygrade.usage.balances import Balance, Detail, Tally
 from support.samples import CATALOG, T0, account_with, item, subscription
 
-PLANS = {plan: snapshot(account_with(subscription(item(plan))), CATALOG, T0) for plan in ("pro", "free")}
+PLANS = {plan: snapshot(account_with(subscription(item(plan))), CATALOG, T0) for plan in ("pro", "archive")}
 NAMES = [f"a{number}" for number in range(8)]
 
 
@@ -57,10 +57,10 @@ def test_of_two_memories_the_newer_counts(old: list[str], new: list[str]) -> Non
     for name in old:
         older.keep(account(name))
     for name in new:
-        newer.keep(account(name, "free"))
+        newer.keep(account(name, "archive"))
     both = newest(older, newer)
     plans = {one.snapshot.account: one.snapshot.shape for one in both}
     assert plans == {
         **dict.fromkeys(old, PLANS["pro"].shape),
-        **dict.fromkeys(new, PLANS["free"].shape),
+        **dict.fromkeys(new, PLANS["archive"].shape),
     }

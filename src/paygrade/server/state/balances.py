@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.decisions.snapshots import Dated, Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.state.rollover import carried_into
 from paygrade.usage.balances import Grant, Hold, Row, SlotDetail, assemble, carried_slot, parse_slot, slot_of
@@ -101,31 +101,31 @@ def _version(kept: Mapping[Key, Kept], account: str, its: Entitlement) -> int:
 def _known_until(snapshot: Snapshot) -> datetime:
     """Until when these balances are all there is to know: what is carried into the next window is known when that
     begins, not before, and what another plan counts in a window that runs already is not among them."""
-    first = snapshot.segments[0].entitlements
-    for segment in snapshot.segments:
-        resets = (its.resets_at for its in segment.entitlements.values() if its.rollover)
+    dates, (first, *later) = snapshot.dates, snapshot.shape.spans
+    for span in (first, *later):
+        resets = (dates[terms.resets_at] for terms in span.terms.values() if terms.its.rollover)
         # What a test clock shows may lie before everybody's time.
         turns = [instant for instant in resets if instant is not None and instant > snapshot.as_of]
         if turns:
             return min(snapshot.until, *turns)
-        if any(_counts_elsewhere(first.get(key), its, snapshot.as_of) for key, its in segment.entitlements.items()):
-            return segment.from_at
+        if span is not first and _counts_elsewhere(Dated(snapshot, first), Dated(snapshot, span), snapshot.as_of):
+            return dates[span.from_at] or snapshot.until
     return snapshot.until
 
 
-def _counts_elsewhere(before: Entitlement | None, its: Entitlement, as_of: datetime) -> bool:
-    """Whether this counts in a slot that may have been used by `as_of` and was none of those looked at then."""
-    if its is before or its.kind in ("boolean", "config") or not _has_counts(its):
-        return False
-    if its.plain and its.from_at is not None and its.from_at >= as_of:
-        return False
-    looked_at = _slots(before, as_of) if before is not None else []
-    begun = [slot for slot in _slots(its, as_of) if (at := parse_slot(slot).at) is None or at < as_of]
-    return any(slot not in looked_at for slot in begun)
-
-
-def _has_counts(its: Entitlement) -> bool:
-    return its.limit is not None or not its.plain
+def _counts_elsewhere(first: Mapping[str, Entitlement], then: Dated, as_of: datetime) -> bool:
+    """Whether anything counts then in a slot that may have been used by `as_of` and was none of those looked at."""
+    for key, terms in then.terms.items():
+        if terms.its.kind in ("boolean", "config") or (terms.its.limit is None and terms.its.plain):
+            continue
+        its, before = then[key], first.get(key)
+        if its.plain and its.from_at is not None and its.from_at >= as_of:
+            continue
+        looked_at = _slots(before, as_of) if before is not None else []
+        begun = [slot for slot in _slots(its, as_of) if (at := parse_slot(slot).at) is None or at < as_of]
+        if any(slot not in looked_at for slot in begun):
+            return True
+    return False
 
 
 async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime) -> Snapshot:
