@@ -12,7 +12,7 @@ from typing import TypeVar, assert_never
 from msgspec.structs import replace
 
 from paygrade.decisions.decide import Decision, bound, decide, decide_to_hold
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import BalanceView, GrantView, view_balance
@@ -290,11 +290,6 @@ class Ledger:
             return 0
         granted = grants_of(before, self._balance(before, at), at)
         return min(its.rollover, sum(grant.left for grant in granted if grant.kind in ("window", "carried")))
-
-
-def entitlements_at(snapshot: Snapshot, at: datetime) -> Entitlements:
-    """The entitlements in force at `at`."""
-    return next((segment.entitlements for segment in snapshot.segments if at < segment.until), {})
 
 
 def _committed(

@@ -15,6 +15,7 @@ from paygrade.billing.accounts import Account, apply, replay, says_something_new
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Member, Pin, Profile
 from paygrade.billing.versions import pin_subject
 from paygrade.catalog.grandfathering import succeed
+from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse
 from paygrade.changes.version_migration import stated_by
 from paygrade.decisions.decide import Decision, bound, decide
@@ -58,6 +59,7 @@ class CoreWorld:
         self.catalog = story.catalog
         self._document = story.document
         self._ledgers: dict[str, Ledger] = {}
+        self._taken: dict[str, tuple[tuple[Account, Catalog, datetime], Snapshot]] = {}
         self._accounts: dict[str, Account] = {}
         self._facts: dict[str, list[Fact]] = defaultdict(list)
         self._owners: dict[str, str] = {}
@@ -166,7 +168,12 @@ class CoreWorld:
         return self.ledger(key).with_balances(self._snapshot(key), self.engine.now)
 
     def _snapshot(self, account: str) -> Snapshot:
-        return snapshot(self.account(account), self.catalog, self.engine.now)
+        """Taken once for as long as nothing happens: much is asked at one instant."""
+        rests_on = (self.account(account), self.catalog, self.engine.now)
+        before = self._taken.get(account)
+        if before is None or any(was is not now for was, now in zip(before[0], rests_on, strict=True)):
+            before = self._taken[account] = (rests_on, snapshot(*rests_on))
+        return before[1]
 
     def ledger(self, account: str) -> Ledger:
         def before(at: datetime) -> dict[str, Entitlement]:
