@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import datetime
 from math import inf
 from time import monotonic, time
 from typing import Literal, TypeVar
@@ -169,10 +170,10 @@ class Connection:
                 raise
             return self._transport.post(path, body, kind, timeout_s=timeout_s)
 
-    def use(self, key: Key, quantity: int, now_s: float) -> bool:
+    def use(self, key: Key, quantity: int, at: datetime, now_s: float) -> bool:
         """Use units that this process has leased."""
         with self._lock:
-            return self.leases.use(key, quantity, self.clock.now(now_s), now_s)
+            return self.leases.use(key, quantity, at, now_s)
 
     def lease(self, key: Key, units: int, claim: int, *, timeout_s: float) -> bool:
         """Ask for units to be leased; whether there are some now. Unreachable."""

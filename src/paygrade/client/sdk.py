@@ -244,7 +244,7 @@ class Paygrade:
         decision: Decision = decide(found.snapshot, feature, 0, at, kind=Decision)  # type: ignore[assignment]  # made as this kind
         if not decision.allowed or decision.limit is None:
             return None
-        if not its.use(key, quantity, now_s):
+        if not its.use(key, quantity, at, now_s):
             if not self._lease(key, quantity, now_s):
                 return None
             found = self._known.get(account, found)
@@ -274,7 +274,8 @@ class Paygrade:
                 return False
         except Unreachable:
             return False
-        return its.use(key, quantity, time())
+        now_s = time()
+        return its.use(key, quantity, its.clock.now(now_s), now_s)
 
     async def aconsume(
         self,

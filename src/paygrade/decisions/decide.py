@@ -15,7 +15,17 @@ from msgspec.structs import replace
 from paygrade.catalog.offers import OnError
 from paygrade.decisions.snapshots import Dates, Snapshot, Terms, entitlements_at, sources_of
 from paygrade.entitlements.model import Entitlement, Reason, Source, seats_of
-from paygrade.usage.balances import Balance, Tally, cap_slot, freed_at, in_window, member_slot, rolled, rolling_slot
+from paygrade.usage.balances import (
+    Balance,
+    Detail,
+    Tally,
+    cap_slot,
+    freed_at,
+    in_window,
+    member_slot,
+    rolled,
+    rolling_slot,
+)
 from paygrade.usage.prices import price, rate_of, set_aside
 from paygrade.values.text import on_wire
 
@@ -105,7 +115,8 @@ def decide(
     reserved: int | None = None
     remaining: int | None = None
     limited_by: str | None = None
-    if not its.plain or (balance is not None and balance.detail is not None):
+    detail = balance.detail if balance is not None else None
+    if not its.plain or (detail is not None and not (allowed and _only_holds(detail, at))):
         allowed, reason, limit, used, reserved, remaining, unlimited, resets_at, limited_by = _decide_in_every_counter(
             snapshot, all_terms, terms, quantity, at, member, properties
         )
@@ -130,6 +141,12 @@ def decide(
         its.value if allowed else None, its.plan, terms, snapshot.as_of, snapshot.version, stale, limited_by,
         snapshot,
     )  # fmt: skip
+
+
+def _only_holds(detail: Detail, at: datetime) -> bool:
+    """Whether all there is beside the count are units that are held still, which it has counted."""
+    more = detail.grants or detail.tallies or detail.carried_units or detail.ahead[0] or detail.carried != _NONE
+    return not more and (not detail.holds or at < detail.holds[0].until)
 
 
 _UNKNOWN = {

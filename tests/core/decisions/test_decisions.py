@@ -18,7 +18,7 @@ from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot, snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.entitlements.sources import offers
-from paygrade.usage.balances import Balance, Detail, Grant, Tally, cap_slot, member_slot
+from paygrade.usage.balances import Balance, Detail, Grant, Hold, Tally, cap_slot, member_slot
 from paygrade.values.periods import Recurrence
 from support.samples import (
     CATALOG,
@@ -55,6 +55,32 @@ def test_a_decision_is_total_and_never_raises(
     written = bound(decision)
     assert msgspec.json.decode(msgspec.json.encode(written), type=Decision) == written
     assert written.sources == decision.sources
+
+
+holds = st.lists(st.builds(Hold, instants, st.just("2026-03-10T12:00:00Z"), st.integers(1, 50)), max_size=3)
+details = st.builds(
+    Detail,
+    holds=holds.map(lambda found: tuple(sorted(found, key=lambda hold: hold.until))),
+    ahead=st.sampled_from([(0, 1), (1, 2)]),
+    carried_units=st.sampled_from([0, 5]),
+    tallies=st.sampled_from([{}, {"hour 2026-03-10T12:00:00Z": Tally(1)}]),
+)
+
+
+@given(st.none() | units, units, st.integers(0, 200), details, instants, st.integers(0, 10**6), st.booleans())
+def test_what_is_held_alone_is_decided_by_the_short_way_as_by_the_long_one(
+    limit: int | None, used: int, reserved: int, detail: Detail, at: datetime, quantity: int, granted: bool
+) -> None:
+    until = T0 + timedelta(days=120)
+    its = Entitlement("calls", "metered", granted=granted, reason="plan" if granted else "unpaid", limit=limit,
+                      unlimited=granted and limit is None, from_at=T0, resets_at=until)  # fmt: skip
+    balance = Balance(used, reserved, T0, detail)
+
+    def decided(one: Entitlement) -> Decision:
+        held = snapshot_of("acme", "1.1", T0, until, [Segment(T0, until, {"calls": one})], {"calls": balance})
+        return replace(bound(decide(held, "calls", quantity, at)), origin=())
+
+    assert decided(its) == decided(replace(its, plain=False))
 
 
 @given(units, units, units, st.integers(1, 10**12))
