@@ -144,8 +144,9 @@ def decide(
 
 
 def _only_holds(detail: Detail, at: datetime) -> bool:
-    """Whether all there is beside the count are units that are held still, which it has counted."""
-    more = detail.grants or detail.tallies or detail.carried_units or detail.ahead[0] or detail.carried != _NONE
+    """Whether all there is beside a plain count are units that are held still, which it has counted. Other counters
+    beside it say nothing where only one is looked at, and credits paid ahead nothing where none are paid."""
+    more = detail.grants or detail.carried_units or detail.carried != _NONE
     return not more and (not detail.holds or at < detail.holds[0].until)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -58,27 +58,43 @@ def test_a_decision_is_total_and_never_raises(
 
 
 holds = st.lists(st.builds(Hold, instants, st.just("2026-03-10T12:00:00Z"), st.integers(1, 50)), max_size=3)
-details = st.builds(
-    Detail,
-    holds=holds.map(lambda found: tuple(sorted(found, key=lambda hold: hold.until))),
-    ahead=st.sampled_from([(0, 1), (1, 2)]),
-    carried_units=st.sampled_from([0, 5]),
-    tallies=st.sampled_from([{}, {"hour 2026-03-10T12:00:00Z": Tally(1)}]),
+beside = st.sampled_from(
+    [
+        Detail(),
+        Detail(),
+        Detail(ahead=(1, 2)),
+        Detail(carried_units=5),
+        Detail(carried=Tally(3)),
+        Detail(tallies={"hour 2026-03-10T12:00:00Z": Tally(1)}),
+        Detail(grants=(Grant("g", "promotion", 7, T0),)),
+    ]
 )
 
 
-@given(st.none() | units, units, st.integers(0, 200), details, instants, st.integers(0, 10**6), st.booleans())
+@settings(max_examples=500)
+@given(
+    st.sampled_from([None, 0, 90, 100, 10**12]), st.integers(0, 120), st.integers(0, 200), holds, beside, instants,
+    st.integers(0, 20), st.sampled_from([True, True, True, False]),
+)  # fmt: skip
 def test_what_is_held_alone_is_decided_by_the_short_way_as_by_the_long_one(
-    limit: int | None, used: int, reserved: int, detail: Detail, at: datetime, quantity: int, granted: bool
+    limit: int | None,
+    used: int,
+    reserved: int,
+    held: list[Hold],
+    more: Detail,
+    at: datetime,
+    quantity: int,
+    granted: bool,
 ) -> None:
+    detail = replace(more, holds=tuple(sorted(held, key=lambda hold: hold.until)))
     until = T0 + timedelta(days=120)
     its = Entitlement("calls", "metered", granted=granted, reason="plan" if granted else "unpaid", limit=limit,
                       unlimited=granted and limit is None, from_at=T0, resets_at=until)  # fmt: skip
     balance = Balance(used, reserved, T0, detail)
 
     def decided(one: Entitlement) -> Decision:
-        held = snapshot_of("acme", "1.1", T0, until, [Segment(T0, until, {"calls": one})], {"calls": balance})
-        return replace(bound(decide(held, "calls", quantity, at)), origin=())
+        taken = snapshot_of("acme", "1.1", T0, until, [Segment(T0, until, {"calls": one})], {"calls": balance})
+        return replace(bound(decide(taken, "calls", quantity, at)), origin=())
 
     assert decided(its) == decided(replace(its, plain=False))
 
