@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import ValidationError, structs
 
 from paygrade.client.memory import Memory
-from paygrade.decisions.following import News, Notification, Remembered, Views
+from paygrade.decisions.following import News, Notification, Remembered, View, Views
 from paygrade.decisions.sending import views
 from paygrade.decisions.take import snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
@@ -141,3 +143,20 @@ def test_what_is_known_has_a_bound() -> None:
         memory.want(account)
     memory.take(asked := memory.begin(10), server.read(asked))
     assert list(memory.accounts) == ["b"]
+
+
+def test_what_does_not_fit_together_is_not_taken_in_and_is_read_again() -> None:
+    server, memory = Server(), Memory(10)
+    memory.want("a")
+    read = server.read(asked := memory.begin(10))
+    (view,) = read.accounts
+    for broken in (structs.replace(view, shape=1), structs.replace(view, dates=()), replace_counts(view)):
+        with pytest.raises(ValidationError):
+            memory.take(asked, structs.replace(read, accounts=(broken,)))
+    memory.give_up(asked, 1.0)
+    assert memory.begin(10) == ["a"]
+    assert not memory.accounts
+
+
+def replace_counts(view: View) -> View:
+    return structs.replace(view, counts={"nothing": (1, 0)})

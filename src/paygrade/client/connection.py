@@ -410,7 +410,15 @@ class Connection:
         """Read these; for how long to wait before the next."""
         try:
             views = self._transport.post("/v1/snapshots", {"accounts": asked}, Views, timeout_s=READ_S)
-        except (Unreachable, PaygradeError) as error:
+            with self._changed:
+                if self._state[0] == "off":
+                    self.clock.hear(views, time())
+                    self.clock.lose()
+                changed = self.memory.take(asked, views)
+                self.reading_fails = False
+                self._look()
+                self._resolve(waiting)
+        except (Unreachable, PaygradeError, msgspec.ValidationError) as error:
             with self._changed:
                 self.reading_fails = True
                 if self._state[0] == "off":
@@ -421,14 +429,6 @@ class Connection:
                 self._resolve([*waiting, *self._all_waiting()])
             return backoff.wait_s(error.retry_after_s if isinstance(error, Unreachable) else None)
         backoff.succeeded()
-        with self._changed:
-            self.reading_fails = False
-            if self._state[0] == "off":
-                self.clock.hear(views, time())
-                self.clock.lose()
-            changed = self.memory.take(asked, views)
-            self._look()
-            self._resolve(waiting)
         for account in changed:
             _tell(self._listeners, account)
         return 0.0

@@ -83,10 +83,11 @@ class Memory:
         return some
 
     def take(self, asked: Collection[str], views: Views) -> list[str]:
-        """Take in what was read; the accounts that are different now."""
+        """Take in what was read; the accounts that are different now. ValidationError, and nothing is taken in, where
+        it cannot be read."""
+        read, changed = remembered(views), []
         self.on_error = dict(views.on_error)
-        changed = []
-        for made in remembered(views):
+        for made in read:
             account = made.snapshot.account
             reading = self._reading.pop(account, None) or _Reading([])
             known = self.accounts.get(account)

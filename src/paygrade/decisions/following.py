@@ -4,14 +4,14 @@ Laws: of a balance the newest version told counts, in whatever order they are he
 account be read anew, so that nothing told is ever lost; who resumes is told all it missed, or to read all it has anew.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, ValidationError
 
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.snapshots import NOBODY, Dates, Names, Snapshot, shape_of
+from paygrade.decisions.snapshots import NOBODY, Dates, Names, Shape, Snapshot, shape_of
 from paygrade.usage.balances import Balance, slot_of
 from paygrade.values.text import on_wire
 
@@ -116,22 +116,28 @@ class Views(Beat, frozen=True, kw_only=True):
     on_error: Mapping[str, OnError] = {}
 
 
-def remembered(sent: Views) -> Iterator[Remembered]:
-    """The accounts that were sent, for what they have alike to be kept once."""
-    shapes = [shape_of(bytes(written)) for written in sent.shapes]
-    alike: dict[Any, Any] = {}  # Any: dates and versions
-    for its in sent.accounts:
-        shape, balances = shapes[its.shape], its.balances
-        version = alike.setdefault(its.version, its.version)
-        as_of, ends_at = (alike.setdefault(date, date) for date in its.dates[1:3])
-        dates = (None, as_of, ends_at, *its.dates[3:])
-        for pool, (used, reserved) in its.counts.items():
-            balances[pool] = Balance(used, reserved, dates[shape.terms[pool].from_at])
-        snapshot = Snapshot(
-            its.account, version, as_of, its.until or ends_at, shape, dates, its.names, balances,  # type: ignore[arg-type]  # as_of and ends_at are dates
-            its.roles or NOBODY, its.seats or NOBODY, its.known,
-        )  # fmt: skip
-        yield Remembered(snapshot, its.versions)
+def remembered(sent: Views) -> list[Remembered]:
+    """The accounts that were sent, for what they have alike to be kept once. ValidationError if their parts do not
+    belong together."""
+    try:
+        shapes = [shape_of(bytes(written)) for written in sent.shapes]
+        alike: dict[Any, Any] = {}  # Any: dates and versions
+        return [_remembered(its, shapes[its.shape], alike) for its in sent.accounts]
+    except (LookupError, ValueError) as error:
+        raise ValidationError(f"the accounts sent do not fit their shapes: {error!r}") from error
+
+
+def _remembered(its: View, shape: Shape, alike: dict[Any, Any]) -> Remembered:  # Any: as above
+    balances, version = its.balances, alike.setdefault(its.version, its.version)
+    as_of, ends_at = (alike.setdefault(date, date) for date in its.dates[1:3])
+    dates = (None, as_of, ends_at, *its.dates[3:])
+    for pool, (used, reserved) in its.counts.items():
+        balances[pool] = Balance(used, reserved, dates[shape.terms[pool].from_at])
+    snapshot = Snapshot(
+        its.account, version, as_of, its.until or ends_at, shape, dates, its.names, balances,  # type: ignore[arg-type]  # as_of and ends_at are dates
+        its.roles or NOBODY, its.seats or NOBODY, its.known,
+    )  # fmt: skip
+    return Remembered(snapshot, its.versions)
 
 
 def versions_of(version: str) -> tuple[int, int]:

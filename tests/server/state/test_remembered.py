@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from paygrade.decisions.following import Remembered
 from paygrade.decisions.take import snapshot
-from paygrade.server.state.remembered import RememberedAccounts, newest, weight
+from paygrade.server.state.remembered import SHAPE_FACTOR, RememberedAccounts, newest, weight
 from paygrade.usage.balances import Balance, Detail, Tally
 from support.samples import CATALOG, T0, account_with, item, subscription
 
@@ -38,12 +38,12 @@ def test_what_is_remembered_never_weighs_more_than_it_may(steps: list[Remembered
             known.keep(step)
         assert 0 <= known.bytes <= bytes_max
         shapes = {one.snapshot.shape for one in known}
-        assert known.bytes == sum(map(weight, known)) + 6 * sum(len(shape.written) for shape in shapes)
+        assert known.bytes == sum(map(weight, known)) + SHAPE_FACTOR * sum(len(shape.written) for shape in shapes)
 
 
 def test_what_was_used_longest_ago_is_forgotten_first() -> None:
     first, second, third = map(account, NAMES[:3])
-    known = RememberedAccounts(2 * weight(first) + 6 * len(first.snapshot.shape.written))
+    known = RememberedAccounts(2 * weight(first) + SHAPE_FACTOR * len(first.snapshot.shape.written))
     known.keep(first)
     known.keep(second)
     known.use("a0")

@@ -19,6 +19,7 @@ from paygrade.catalog.offers import OnError
 from paygrade.decisions.following import Notification, Remembered
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot
+from paygrade.server.process.settings import MEMORY_MB
 from paygrade.server.state.balances import with_balances_of_all
 from paygrade.server.state.broadcast import Broadcast
 from paygrade.server.state.remembered import RememberedAccounts, newest
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.snapshots")
 
 RECONNECT_S = 0.5
-BYTES_MAX = 512_000_000
+BYTES_MAX = MEMORY_MB * 1_000_000
 PATIENCE_S = 0.5
 """How long the database may take for what is known in an older form."""
 
