@@ -221,11 +221,11 @@ def receiver() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.open.wait(10)
             answer = receiver.answers.pop(0) if receiver.answers else 200
+            if answer == 200:  # noted before the sender can hear of it
+                receiver.received.append((body, self.headers["stripe-signature"]))
             self.send_response(answer)
             self.send_header("content-length", "0")
             self.end_headers()
-            if answer == 200:
-                receiver.received.append((body, self.headers["stripe-signature"]))
 
         def log_message(self, format: str, *args: object) -> None:
             pass
