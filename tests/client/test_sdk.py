@@ -30,9 +30,9 @@ def sdk(api: Api) -> Iterator[Paygrade]:
 
 
 def stand_by(sdk: Paygrade, account: str) -> None:
-    """Have the account known, and the stream connected."""
+    """Have the account known, and the stream connected: what was read before that is read once more."""
     sdk.check(account, "exports")
-    until(lambda: sdk.status().state == "connected")
+    until(lambda: sdk.status().state == "connected" and not sdk.check(account, "exports").stale)
 
 
 def test_it_decides_as_the_server_does(api: Api, sdk: Paygrade, acme: str) -> None:
