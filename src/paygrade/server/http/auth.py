@@ -18,6 +18,7 @@ from litestar.handlers import BaseRouteHandler
 from paygrade.server.http.context import Context, HttpRequest
 from paygrade.server.process import account_tokens
 from paygrade.server.process.account_tokens import AccountToken, Scope
+from paygrade.server.process.acting import Acting, Actor, set_acting
 from paygrade.values.errors import Refused
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -28,6 +29,7 @@ KEY_HEADER = "key_header"
 SCOPES, TOKEN_PARAMETER = "scopes", "token_parameter"
 """The `opt` of one that account tokens open; and of one that takes the token in its address, too: the parameter."""
 _TOKEN = "account_token"
+_ADMIN = Actor("key", "admin", "the server's admin key")
 
 
 def open_to(*scopes: Scope, parameter: str | None = None) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def key_guard(admin_key: str, context: Context) -> Guard:
         else:
             shown = _only(keys, f"{own} header") if keys else bearer(headers)
         if compare_digest(shown.encode(), expected) and not in_address:
+            set_acting(_acting(connection, _ADMIN))
             return
         if not account_tokens.looks_like_one(shown):
             raise Refused("unauthenticated", "this key is not valid; use the server's PAYGRADE_ADMIN_KEY")
@@ -57,6 +60,7 @@ def key_guard(admin_key: str, context: Context) -> Guard:
         if connection.path_params.get("account", token.account) != token.account:
             raise _of_another_account()
         connection.scope["state"][_TOKEN] = token
+        set_acting(_acting(connection, Actor("account_token", token.account, token.member or "")))
 
     return require_key
 
@@ -86,6 +90,11 @@ def bearer(headers: Sequence[str]) -> str:
     if scheme.lower() != "bearer" or not key.strip():
         raise Refused("unauthenticated", "send a key as `Authorization: Bearer sk_…`")
     return key.strip()
+
+
+def _acting(connection: Connection, actor: Actor) -> Acting:
+    client = connection.client
+    return Acting(actor, client.host if client is not None else None, connection.scope["state"].get("request_id"))
 
 
 async def _verified(text: str, context: Context) -> AccountToken:
