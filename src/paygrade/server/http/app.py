@@ -197,10 +197,6 @@ def create_app(
         ready=partial(_missing, clock, schema_pending, tasks),
     )
 
-    async def alerts() -> None:
-        await clock.first()
-        await look_regularly(store, snapshots, clock)
-
     @asynccontextmanager
     async def running(_: Litestar) -> AsyncIterator[None]:
         async with store:
@@ -208,7 +204,7 @@ def create_app(
                 ("clock", clock.follow),
                 ("snapshots", lambda: snapshots.follow(store)),
                 ("group commit", parts.commits.run),
-                ("alerts", alerts),
+                ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
                 *([] if first is None else [(FIRST, first)]),
             ]
