@@ -87,26 +87,14 @@ class Claims(Generic[Row]):
 
     async def candidates(self, *, limit: int, **values: object) -> tuple[Candidate, ...]:
         """Rows that wait and that nobody has, in their order; `values` are those that the conditions name."""
-        found: list[Candidate] = []
-        living = await self._living()
-        for condition, (waits, order) in enumerate(self.WAITING):
-            cursor = await self._connection.execute(
-                f"""
-                select {", ".join(self.KEY)}, fence, leased_until,
-                       case when leased_until > clock_timestamp() then leased_by end
-                from {self.TABLE} where {waits} and (retry_at is null or retry_at <= clock_timestamp())
-                  and (leased_until is null or leased_until <= clock_timestamp()
-                       or leased_by is not null and leased_by <> all(%(living)s))
-                order by {order} limit %(limit)s
-                """,
-                {**values, "living": living, "limit": limit - len(found)},
-            )
-            async for *key, fence, leased_until, dead in cursor:
-                found.append(Candidate(tuple(key), fence, leased_until, condition, dead))
+        found = await self._waiting(self._own, limit=limit, **values)
         if any(candidate.holder is not None for candidate in found):
+            # Where nobody else has a lease, nobody need be asked who lives.
+            found = await self._waiting(await self._living(), limit=limit, **values)
             # Who began to listen since then lives, too.
             living = await self._living()
-        return tuple([candidate for candidate in found if candidate.holder not in living])
+            found = [candidate for candidate in found if candidate.holder not in living]
+        return tuple(found)
 
     async def take(self, candidate: Candidate, *, lease_s: float, **values: object) -> Row | None:
         """Claim a row, if it still is as it was seen; None: somebody else was there first, or it waits no more."""
@@ -166,6 +154,30 @@ class Claims(Generic[Row]):
             {**self._key(claimed), "error": error.replace("\0", ""), **given_back(retry_s=retry_s)},
         )
         return cursor.rowcount == 1
+
+    @property
+    def _own(self) -> list[int]:
+        """The one session that is known to live without asking."""
+        return [] if self._holder is None else [self._holder]
+
+    async def _waiting(self, living: list[int], *, limit: int, **values: object) -> list[Candidate]:
+        """Rows that wait and that none of these has, in their order."""
+        found: list[Candidate] = []
+        for condition, (waits, order) in enumerate(self.WAITING):
+            cursor = await self._connection.execute(
+                f"""
+                select {", ".join(self.KEY)}, fence, leased_until,
+                       case when leased_until > clock_timestamp() then leased_by end
+                from {self.TABLE} where {waits} and (retry_at is null or retry_at <= clock_timestamp())
+                  and (leased_until is null or leased_until <= clock_timestamp()
+                       or leased_by is not null and leased_by <> all(%(living)s))
+                order by {order} limit %(limit)s
+                """,
+                {**values, "living": living, "limit": limit - len(found)},
+            )
+            async for *key, fence, leased_until, dead in cursor:
+                found.append(Candidate(tuple(key), fence, leased_until, condition, dead))
+        return found
 
     async def _living(self) -> list[int]:
         """The numbers of the sessions that show that they live."""
