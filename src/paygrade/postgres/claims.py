@@ -28,8 +28,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-HOLDERS_LOCK = 4710_0004
-"""First key of the advisory locks by which a session shows that it lives; the second is its number, in `leased_by`."""
+from paygrade.postgres.session_locks import HOLDERS, held
 
 
 class Claimed(Protocol):
@@ -90,9 +89,9 @@ class Claims(Generic[Row]):
         found = await self._waiting(self._own, limit=limit, **values)
         if any(candidate.holder is not None for candidate in found):
             # Where nobody else has a lease, nobody need be asked who lives.
-            found = await self._waiting(await self._living(), limit=limit, **values)
+            found = await self._waiting(list(await held(self._connection, HOLDERS)), limit=limit, **values)
             # Who began to listen since then lives, too.
-            living = await self._living()
+            living = await held(self._connection, HOLDERS)
             found = [candidate for candidate in found if candidate.holder not in living]
         return tuple(found)
 
@@ -178,19 +177,6 @@ class Claims(Generic[Row]):
             async for *key, fence, leased_until, dead in cursor:
                 found.append(Candidate(tuple(key), fence, leased_until, condition, dead))
         return found
-
-    async def _living(self) -> list[int]:
-        """The numbers of the sessions that show that they live."""
-        # Not within a statement about rows: locks are known to the one server that is asked.
-        cursor = await self._connection.execute(
-            """
-            select objid::bigint from pg_locks
-            where locktype = 'advisory' and classid = %s and objsubid = 2 and granted
-              and database = (select oid from pg_database where datname = current_database())
-            """,
-            (HOLDERS_LOCK,),
-        )
-        return [holder async for (holder,) in cursor]
 
     async def _one(self, which: str, values: Values) -> Row | None:
         found = await self._many(which, values)
