@@ -1,7 +1,7 @@
 """The edge: what happens to every request before routing and after the answer.
 
-Laws: every answer carries `X-Request-Id`; a path keeps the segments its sender wrote (a slash in an account's
-key is sent as `%2F` and stays inside its segment); what is counted and logged never holds a body or a key.
+Laws: every answer carries `X-Request-Id` and `Paygrade-Version`; a path keeps the segments its sender wrote (a slash in
+an account's key is sent as `%2F` and stays inside its segment); what is counted and logged never holds a body or a key.
 """
 
 import asyncio
@@ -19,12 +19,14 @@ from msgspec.json import encode
 
 from paygrade.server.http.problems import MEDIA_TYPE, STOPPING, problem
 from paygrade.server.http.protocol import ShortWay
+from paygrade.server.http.version import HEADER, version_of
 from paygrade.server.process.metrics import Metrics
 from paygrade.values.errors import Refused
 
 log = structlog.get_logger("paygrade.http")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_VERSION = HEADER.encode()
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -54,7 +56,8 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                its_own = [(b"x-request-id", request_id.encode()), (_VERSION, version_of(scope).encode())]
+                message["headers"] = [*message.get("headers", []), *its_own]
             await send(message)
 
         try:

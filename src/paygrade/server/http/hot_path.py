@@ -22,13 +22,16 @@ from paygrade.server.http.problems import of_failure, written
 from paygrade.server.http.protocol import Answer, Headers
 from paygrade.server.http.routes.decisions import Question
 from paygrade.server.http.routes.usage import use
+from paygrade.server.http.version import VERSION_LINE
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.values.errors import Unavailable
 from paygrade.values.text import is_chosen_key
 
 CHECK, CONSUME = b"/v1/check", b"/v1/consume"
 BODY_BYTES_MAX = 64 * 1024
-_UNUSUAL = frozenset({b"content-encoding", b"expect", b"origin", b"x-request-id"})
+_UNUSUAL = frozenset(
+    {b"content-encoding", b"expect", b"idempotency-key", b"origin", b"paygrade-version", b"x-request-id"}
+)
 """Headers that change how a body is read, or what is answered. What has no length is no less unusual."""
 
 
@@ -121,8 +124,8 @@ class HotPath:
 
 
 def _whole(body: bytes, request_id: bytes) -> bytes:
-    return b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (
-        len(body), request_id, body,
+    return b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b" % (
+        len(body), request_id, VERSION_LINE, body,
     )  # fmt: skip
 
 

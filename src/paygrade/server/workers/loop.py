@@ -16,6 +16,7 @@ from paygrade.server.operations.accounts.provider_reports import purge_reports
 from paygrade.server.operations.accounts.transition import TO_SETTLE_MAX, follow_due_transitions
 from paygrade.server.operations.catalog.migrations import finish_migrations, migrate_account
 from paygrade.server.operations.changes.quotes import purge_quotes
+from paygrade.server.operations.idempotency import purge_idempotency_keys
 from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
@@ -152,7 +153,7 @@ async def _mark_reports(store: "Store", provider: str, clock: "Clock") -> None:
 
 async def _purge(store: "Store", clock: "Clock") -> None:
     """Keep what is kept for a while only from growing without end."""
-    for purge in (purge_inbox, purge_repair, purge_quotes, purge_reports):
+    for purge in (purge_inbox, purge_repair, purge_quotes, purge_reports, purge_idempotency_keys):
         await purge(store, at=clock.now())
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import describe, document
 from paygrade.server.http.problems import KINDS
+from paygrade.server.http.version import version_of
 from paygrade.server.process.metrics import CONTENT_TYPE
 from paygrade.values.errors import Refused, Unavailable
 
@@ -67,9 +68,9 @@ async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
 async def openapi(request: HttpRequest) -> dict[str, Any]:
     """Retrieve this document.
 
-    This document, OpenAPI 3.1. Any: a JSON document.
+    This document, OpenAPI 3.1, of the version of the API that `Paygrade-Version` names. Any: a JSON document.
     """
-    return await asyncio.to_thread(document, tuple(request.app.routes))
+    return await asyncio.to_thread(document, tuple(request.app.routes), version_of(request.scope))
 
 
 @get(

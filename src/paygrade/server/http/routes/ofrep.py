@@ -99,6 +99,7 @@ _PROBLEMS = ("malformed_json", "invalid_body", "targeting_key_missing", "invalid
     opt=_CLIENT
     | describe(
         "openfeature",
+        repeating="reads",
         sent=Sent(examples.EVALUATION_REQUEST, EvaluationRequest),
         example=examples.EVALUATION,
         problems=_PROBLEMS,
@@ -129,6 +130,7 @@ async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InCon
     opt=_CLIENT
     | describe(
         "openfeature",
+        repeating="reads",
         sent=Sent(examples.EVALUATION_REQUEST, EvaluationRequest),
         example=examples.EVALUATIONS,
         problems=_PROBLEMS,
