@@ -29,6 +29,7 @@ from paygrade.postgres.drift import Drifts
 from paygrade.postgres.idempotency import KeyedRequests
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
+from paygrade.postgres.measures import Measures
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
@@ -209,6 +210,7 @@ class Transaction:
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
         self.keyed_requests = KeyedRequests(connection, holder=holder)
+        self.measures = Measures(connection)
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:

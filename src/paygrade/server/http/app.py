@@ -191,7 +191,7 @@ def create_app(
         store=store,
         snapshots=snapshots,
         clock=clock,
-        commits=GroupCommit(store, snapshots, clock),
+        commits=GroupCommit(store, snapshots, clock, note_batch=metrics.batches.note),
         metrics=metrics,
         verify=verify,
         provider=provider,
@@ -239,6 +239,7 @@ def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metri
     store.hear_own(announcer(metrics))
     clock.hear_moves(snapshots.broadcast.tell_time)
     metrics.streams.set_function(lambda: snapshots.broadcast.followers)
+    metrics.snapshot_age.set_function(snapshots.age_s)
 
 
 async def _until(hears: Callable[[], bool]) -> None:

@@ -1,6 +1,7 @@
 """What machines ask: is it alive, is it ready, what are its numbers, what does it speak."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Literal
 
 from litestar import Response, get
@@ -11,6 +12,7 @@ from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import describe, document
 from paygrade.server.http.problems import KINDS
 from paygrade.server.http.version import version_of
+from paygrade.server.operations.measures import measure
 from paygrade.server.process.metrics import CONTENT_TYPE
 from paygrade.values.errors import Refused, Unavailable
 
@@ -55,12 +57,17 @@ async def readyz(context: InContext) -> Health:
 async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
     """Retrieve metrics.
 
-    Counters and histograms in the text format of Prometheus. With several workers on one port, those of all of them,
-    each with its `worker`.
+    Counters, gauges and histograms in the text format of Prometheus. With several workers on one port, those of all of
+    them, each with its `worker`; what is measured of the database has none.
     """
     # Who has no address came by this process's own socket: another worker, which asks each of them for its scrape.
     its = context.metrics
-    shown = its.render() if request.client is None else await its.render_all()
+    if request.client is None:
+        shown = its.render()
+    else:
+        with suppress(Unavailable):
+            await measure(context.store, its, context.clock.now())
+        shown = await its.render_all()
     return Response(shown, headers={"Content-Type": CONTENT_TYPE})
 
 
