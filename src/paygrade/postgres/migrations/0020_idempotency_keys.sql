@@ -18,3 +18,7 @@ create table idempotency_keys (
     primary key (actor, key)
 );
 create index idempotency_keys_begun_at on idempotency_keys (begun_at);
+
+-- The span in which a billing event came, as W3C Trace Context writes it: reading its subject is linked to it. Null: nobody
+-- took traces.
+alter table inbox add column traceparent text;

@@ -77,7 +77,7 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
         at=question.at or now,
         now=now,
     )
-    context.metrics.note_decision(decision)
+    context.note_decision(decision)
     return decision
 
 

@@ -112,7 +112,7 @@ async def _authorize(
         member=_said(request, "member"),
         at=at,
     )
-    context.metrics.note_decision(decision)
+    context.note_decision(decision)
     headers, denied = _headers(decision) | rate_limit(decision, at), denial(decision, at)
     if denied is None:
         return Response(encode(decision), media_type="application/json", headers=headers)

@@ -117,7 +117,7 @@ async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InCon
     feature, number = read_flag(key, kinds)
     asked = {feature: target.units(feature)}
     decision = (await _decide(context, target, asked))[feature]
-    context.metrics.note_decision(decision)
+    context.note_decision(decision)
     if number is not None:
         return number_flag(decision, number, decision.message)
     return flag(decision, kinds[feature], decision.message)

@@ -80,7 +80,7 @@ async def use(context: Context, asked: Consume) -> Used:
     """The same for a body that is read already."""
     refuse_odd(asked)
     answer = await _asked(context, asked)
-    context.metrics.note_decision(answer.decision)
+    context.note_decision(answer.decision)
     return Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed)
 
 
