@@ -18,6 +18,7 @@ from paygrade.documents.catalog_file import Document
 from paygrade.embedded_postgres import cluster as embedded
 from paygrade.embedded_postgres.folder import default_data_dir
 from paygrade.postgres import migrate
+from paygrade.postgres.server_facts import ServerFacts, look_at_server, shares_sessions
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.fields import CUSTOMER_ID
 from paygrade.server.http.app import create_app
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.server")
 
 LOOK_S = 0.05
+POOLER_ADVICE = (
+    "a transaction pooler answers here, which keeps no session; set PAYGRADE_DATABASE_DIRECT_URL to the "
+    "PostgreSQL behind it, and leave the pooler in PAYGRADE_DATABASE_URL"
+)
 PROVIDER = "stripe"
 """Whoever bills, as links and subjects name them."""
 
@@ -55,10 +60,11 @@ def database(
     progress: Callable[[str], None] = lambda _: None,
     lost: Callable[[Unavailable], None] | None = None,
 ) -> Iterator[str]:
-    """The database's address; an embedded one runs until the end of the block. With `lost`, it is started again when it
-    ends by itself, and `lost` is called, in a thread, where that does not help."""
+    """The database's address, without a pooler where there is one; an embedded one runs until the end of the block.
+    With `lost`, it is started again when it ends by itself, and `lost` is called, in a thread, where that does not
+    help."""
     if settings.database_url is not None:
-        yield settings.database_url
+        yield settings.database_direct_url or settings.database_url
         return
     with embedded.start(data_dir(settings), progress=progress) as running:
         if lost is not None:
@@ -110,7 +116,7 @@ def application(
 ) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
     process behind its port."""
-    store, clock = Store(database_url), Clock(settings.clock_url)
+    store, clock = store_of(settings, database_url), Clock(settings.clock_url)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
 
@@ -147,6 +153,30 @@ def application(
         work=[("workers", work)],
         metrics=metrics or Metrics(),
     )
+
+
+def store_of(settings: Settings, database_url: str) -> Store:
+    """The store these settings describe; `database_url` leads to it without a pooler."""
+    return Store(
+        settings.database_url or database_url,
+        direct_url=database_url,
+        replica_url=settings.database_replica_url,
+    )
+
+
+async def refuse_shared_sessions(database_url: str) -> None:
+    """Refused `pooler_in_between` where a transaction pooler stands before what needs a session of its own: changes
+    would go unheard, and leases would belong to nobody."""
+    with _as_unavailable():
+        shared = await shares_sessions(database_url)
+    if shared:
+        raise Refused("pooler_in_between", POOLER_ADVICE)
+
+
+async def server_facts(database_url: str) -> ServerFacts:
+    """What the PostgreSQL at this address is like. Unavailable."""
+    with _as_unavailable():
+        return await look_at_server(database_url)
 
 
 def stripe_provider(settings: Settings) -> "StripeProvider | None":

@@ -9,9 +9,9 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, LiteralString, get_args
 
 import msgspec
 import psycopg
@@ -23,7 +23,7 @@ from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.claims import HOLDERS_LOCK
-from paygrade.postgres.connections import Connections
+from paygrade.postgres.connections import BY_KEY_ONCE, Connections
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
@@ -31,6 +31,7 @@ from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
+from paygrade.postgres.replica import Replica
 from paygrade.postgres.signing_keys import SigningKeys
 from paygrade.postgres.subjects import Subjects
 from paygrade.postgres.sweeps import Sweeps
@@ -63,11 +64,24 @@ ECHOES_MAX = 1000
 
 
 class Store:
-    """One database. Open it before use, close it when done."""
+    """One database. Open it before use, close it when done.
 
-    def __init__(self, database_url: str, *, connections_max: int = 10) -> None:
-        self._database_url = database_url
-        self._connections = Connections(database_url, connections_max=connections_max)
+    `direct_url` is the way to it without the pooler that `database_url` leads to, `replica_url` a copy of it that reads
+    may be asked of.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        direct_url: str | None = None,
+        replica_url: str | None = None,
+        connections_max: int = 10,
+    ) -> None:
+        self._database_url = direct_url or database_url
+        pooled = self._database_url != database_url
+        self._connections = Connections(database_url, connections_max=connections_max, pooled=pooled)
+        self._replica = Replica(replica_url, self._connections) if replica_url else None
         self._holders: list[int] = []
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
@@ -76,8 +90,12 @@ class Store:
 
     async def open(self) -> None:
         await self._connections.open()
+        if self._replica is not None:
+            await self._replica.open()
 
     async def close(self) -> None:
+        if self._replica is not None:
+            await self._replica.close()
         await self._connections.close()
 
     async def __aenter__(self) -> "Store":
@@ -100,7 +118,7 @@ class Store:
         try:
             async with (
                 self._connections.taken(for_batches=pipelined or single) as connection,
-                nullcontext() if single else _pipelined(connection) if pipelined else connection.transaction(),
+                self._begun(connection, pipelined=pipelined, single=single),
             ):
                 transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
                 yield transaction
@@ -124,6 +142,29 @@ class Store:
             self._echoes[payload] = None
             if len(self._echoes) > ECHOES_MAX:
                 self._echoes.popitem(last=False)
+
+    def _begun(
+        self, connection: AsyncConnection[TupleRow], *, pipelined: bool, single: bool
+    ) -> AbstractAsyncContextManager[object]:
+        if self._connections.pooled and (pipelined or single):
+            return _pipelined(connection, first=BY_KEY_ONCE)
+        if single:
+            return nullcontext()
+        return _pipelined(connection) if pipelined else connection.transaction()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator["Transaction"]:
+        """A transaction that only reads, of everything that was committed before: at the replica if there is one that
+        has all of that by now, else here. Unavailable also when a replica is lost on the way; asking again helps.
+        """
+        if self._replica is not None:
+            async with self._replica.caught_up() as connection:
+                if connection is not None:
+                    async with _read_only(connection):
+                        yield Transaction(connection, holder=None)
+                    return
+        async with self.transaction() as tx:
+            yield tx
 
     def hear_own(self, hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
@@ -220,11 +261,25 @@ class Transaction:
 
 
 @asynccontextmanager
-async def _pipelined(connection: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
-    """A transaction that waits once, at its end; psycopg's own, in a pipeline, would wait twice more."""
+async def _read_only(connection: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
+    """A transaction at a replica. Unavailable when it is lost on the way."""
+    try:
+        async with connection.transaction():
+            yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        _stay_cancelled(error)
+        raise Unavailable("database_unavailable", f"the replica did not answer: {error}") from error
+
+
+@asynccontextmanager
+async def _pipelined(connection: AsyncConnection[TupleRow], *, first: LiteralString = "") -> AsyncIterator[None]:
+    """A transaction that waits once, at its end; psycopg's own, in a pipeline, would wait twice more. `first` is said
+    at its beginning."""
     try:
         async with connection.pipeline():
             await connection.execute("begin")
+            if first:
+                await connection.execute(first)
             yield
             await connection.execute("commit")
     except BaseException:

@@ -6,7 +6,7 @@ the API; nothing is read from the inside.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import msgspec
 import stripe
+from msgspec.structs import replace
 
 from paygrade import Paygrade
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Pin, Profile
@@ -49,11 +50,12 @@ WEATHER: dict[str, Json] = {
 }
 
 
-def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
-    """Play a story on a database with nothing in it. AssertionError if a line does not hold."""
+def play_through_http(story: Story, database_url: str, ways: Mapping[str, str] | None = None) -> tuple[Answer, ...]:
+    """Play a story on a database with nothing in it. `ways` are other addresses of it, by their settings.
+    AssertionError if a line does not hold."""
     with (
         simulator.running(start=story.moments[0].at) as provider,
-        serving(_settings(provider, database_url), database_url, catalog=False) as api,
+        serving(replace(_settings(provider, database_url), **(ways or {})), database_url, catalog=False) as api,
         httpx2.Client(base_url=f"{provider.url}/_simulator", trust_env=False, timeout=60, verify=False) as control,
         Paygrade(api.url, KEY, timeout_s=SDK_S) as sdk,
     ):

@@ -67,7 +67,7 @@ async def list_usage_reports(store: "Store", *, account: str, limit: int, at: da
 
     What was reported of the account's usage to the provider, by window, newest first. Refused `unknown_account`.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
         found = await tx.reports.of_account(account, limit=limit)
         return UsageReports(tuple(map(_view, found)), await tx.reports.unchecked(account, at=at))
@@ -78,7 +78,7 @@ async def list_open_usage_reports(store: "Store", *, limit: int, at: datetime) -
 
     Windows of all accounts whose usage can't be reported, is not reported, or differs at the provider.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         found = await tx.reports.page(limit=limit)
         return UsageReports(tuple(map(_view, found)), await tx.reports.unchecked(None, at=at))
 

@@ -24,7 +24,7 @@ async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList
 
     Top-ups that were bought automatically, newest first, with the reason of each failure. Refused `unknown_account`.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
         return TopUpList(await tx.top_ups.of_account(account, limit=limit))
 

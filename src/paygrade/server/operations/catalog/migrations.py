@@ -153,7 +153,7 @@ async def list_migrations(store: "Store", *, limit: int) -> MigrationList:
 
     Newest first, with the progress of each.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         page = await tx.plan_migrations.page(limit=limit)
         counts = await tx.plan_migrations.counts(each.id for each in page)
     return MigrationList(tuple(_shown(each, counts.get(each.id, {})) for each in page))
@@ -176,7 +176,7 @@ async def moved_accounts(
     The status of each account, by key, and why it was skipped. Refused `unknown_migration`. With `status` only those
     in this status.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         await _view(tx, id)
         found = await tx.plan_migrations.accounts(id, status=status, after=after, limit=limit + 1)
     page = found[:limit]

@@ -163,7 +163,7 @@ async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
 
     One published version, as the document that was published. It never changes. Refused `unknown_catalog_version`.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         saved = await tx.catalogs.load(version=version)
     if saved is None:
         raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
@@ -175,7 +175,7 @@ async def catalog_versions(store: "Store") -> tuple[CatalogVersion, ...]:
 
     Every published version with its date, newest first.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         return tuple(CatalogVersion(*row) for row in await tx.catalogs.versions())
 
 

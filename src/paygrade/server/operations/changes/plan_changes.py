@@ -181,7 +181,7 @@ async def list_changes(store: "Store", *, account: str, limit: int) -> ChangeLis
 
     Plan changes, newest first, whoever made them. Refused `unknown_account`.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
         return ChangeList(await tx.plan_changes.of_account(account, limit=limit))
 

@@ -45,7 +45,7 @@ async def list_alerts(store: "Store", *, account: str, limit: int = 100) -> Aler
 
     Thresholds that usage has passed: open ones first, then resolved ones, newest first.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         return AlertList(account, tuple(await tx.alerts.of(account, limit=limit)))
 
 
