@@ -50,8 +50,8 @@ def test_the_tests_of_the_release_before_pass_on_this_schema(older: Path, postgr
     }
     stories = "outlives or zero or passed or covers or fraction"
     chosen = f"test_store or rows or (through_http and ({stories}))"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "on_newer_schema", "-k", chosen, "tests/postgres/test_store.py",
-               "tests/postgres/test_ledger_rows.py", "tests/postgres/test_catalog_rows.py", "tests/stories"]  # fmt: skip
+    files = [f"tests/postgres/test_{name}.py" for name in ("store", "ledger_rows", "catalog_rows")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "on_newer_schema", "-k", chosen, *files, "tests/stories"]
     ended = subprocess.run(command, cwd=older, env=environ, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
     assert ended.stdout.count(".") > 20, ended.stdout

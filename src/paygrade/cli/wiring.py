@@ -6,7 +6,7 @@ Law: what is started here is stopped here, in reverse.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from paygrade.providers.stripe.fields import CUSTOMER_ID
 from paygrade.server.http.app import create_app
 from paygrade.server.http.bodies import decode_object
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
+from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
 from paygrade.server.process.admin_key import kept_key
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
@@ -167,10 +168,20 @@ def store_of(settings: Settings, database_url: str) -> Store:
 async def refuse_shared_sessions(database_url: str) -> None:
     """Refused `pooler_in_between` where a transaction pooler stands before what needs a session of its own: changes
     would go unheard, and leases would belong to nobody."""
-    with _as_unavailable():
-        shared = await shares_sessions(database_url)
-    if shared:
+    if await shares_sessions_at(database_url):
         raise Refused("pooler_in_between", POOLER_ADVICE)
+
+
+async def shares_sessions_at(database_url: str) -> bool:
+    """Whether a transaction pooler answers at this address. Unavailable."""
+    with _as_unavailable():
+        return await shares_sessions(database_url)
+
+
+async def sync_state(database_url: str) -> SyncStatus:
+    """What billing sync has found. Unavailable."""
+    async with Store(database_url) as store:
+        return await sync_status(store, PROVIDER, now=datetime.now(UTC))
 
 
 async def server_facts(database_url: str) -> ServerFacts:
