@@ -1,13 +1,30 @@
 """A primary lost under load: servers follow to the replica that takes its place, and lose nothing they acknowledged
 as long as commits wait for it."""
 
+import socket
 from pathlib import Path
 
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
 from operate.servers import Load, entered, environ_of, new_account, servers, used
+from paygrade.postgres.connections import Connections
 from support.postgres_nodes import Node, Nodes, nodes
 from support.waiting import eventually
 
 WAITED_FOR = {"synchronous_standby_names": "replica", "synchronous_commit": "on"}
+
+
+@pytest.mark.anyio
+async def test_a_host_that_is_silent_hides_no_other(database_url: str) -> None:
+    parts = conninfo_to_dict(database_url)
+    with socket.socket() as silent:
+        # As a machine that is gone without a word: whoever connects is not answered.
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        hosts = f"127.0.0.1,{parts['host']}"
+        url = make_conninfo(database_url, host=hosts, port=f"{silent.getsockname()[1]},{parts.get('port', 5432)}")
+        assert await Connections(url, connections_max=1)._unanswered() is None
 
 
 def either(one: Node, other: Node) -> str:

@@ -14,6 +14,7 @@ from time import monotonic
 import psycopg
 import structlog
 from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -32,9 +33,9 @@ BATCHES_MAX = 3
 """Batches of usage under way at a time: two of plain counts, and one of what takes more."""
 OPEN_S, WAIT_S = 30.0, 10.0
 """How long the database may take to be there at the start, and all connections to be taken."""
-DOUBT_S, ANSWER_S, LOOK_S = 1.0, 3.0, 0.1
+DOUBT_S, ANSWER_S, HOST_S, LOOK_S = 1.0, 3.0, 2, 0.1
 """How long one waits for a connection before the database is asked whether it is there, how long that may take, and how
-often it is asked while it is not."""
+often it is asked while it is not; `HOST_S` of that is for one host to be silent before the next is tried."""
 _Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 
@@ -51,6 +52,9 @@ class Connections:
     ) -> None:
         self._database_url, self._connections_max = database_url, connections_max
         self.pooled, self._name = pooled, name
+        hosts = str(conninfo_to_dict(database_url).get("host") or "")
+        self._hosts = hosts.count(",") + 1
+        """How many there are, of which one may be the database now. They are asked one after the other."""
         self._pools = self._made()
         self._gone: str | None = None
         """Why the database counts as gone."""
@@ -145,8 +149,10 @@ class Connections:
         """Why the database does not answer; None if it does, be it that it has no connection left."""
         try:
             async with (
-                asyncio.timeout(ANSWER_S),
-                await AsyncConnection.connect(self._database_url, autocommit=True) as connection,
+                asyncio.timeout(ANSWER_S * self._hosts),
+                await AsyncConnection.connect(
+                    self._database_url, autocommit=True, connect_timeout=HOST_S
+                ) as connection,
             ):
                 # A pooler may be there when PostgreSQL is not: only a statement finds out.
                 await connection.execute("select")
