@@ -25,7 +25,7 @@ HANGS := -o faulthandler_timeout=420 -o faulthandler_exit_on_timeout=true
 
 # Three processes on two cores: the tests wait for others about a third of their time.
 test: setup ## Run the tests; ARGS="-k claim" passes options to pytest
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(HANGS) $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/operate $(HANGS) $(ARGS)
 
 check: setup ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
@@ -69,7 +69,7 @@ judges: setup ## Test beside what is too large for all: Node's OpenFeature provi
 operate: setup ## Test what runs it: PgBouncer, replicas, failover, backups, the image, the chart; says what is missing
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-operate
 	$(UV) pip install --quiet --python .venv-operate --require-hashes -r tests/operate/requirements.txt
-	$(BIN)/python -m pytest tests/operate -rs $(ARGS)
+	$(BIN)/python -m pytest tests/operate -rs -n 2 --dist loadfile $(HANGS) $(ARGS)
 
 typescript: setup ## Build the packages for TypeScript and test them beside real servers, where there is Node
 	@if ! command -v npm >/dev/null; then \

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from paygrade.postgres.server_facts import ServerFacts
     from paygrade.server.operations.sync.inbox import SyncStatus
 
-CONNECTIONS_OF_A_WORKER = 14
+CONNECTIONS_OF_A_WORKER = 16
+"""Ten for requests, three for batches of usage, two that listen and one that tells of counts."""
 SKEW_NOTED_S, SKEW_WRONG_S = 2.0, 30.0
 """Dates take effect by the machine's clock and leases by the database's. Stripe signs webhooks for 5 minutes."""
 ROOM_NOTED, ROOM_WRONG = 2 * 2**30, 256 * 2**20
