@@ -105,6 +105,16 @@ def test_a_pooler_without_a_direct_way_is_refused_before_anything_happens(betwee
     found = {symptom["what"]: symptom for symptom in shell.json("doctor", code=1)}
     assert found["pooler"]["state"] == "wrong"
     assert "PAYGRADE_DATABASE_DIRECT_URL" in found["pooler"]["detail"]
+    assert not {"catalog", "postgres"} & set(found)
+
+
+def test_a_pooler_with_a_direct_way_is_fine(migrated: str, between: Pooler, tmp_path: Path) -> None:
+    ways = environ_of(database_url=between.url, database_direct_url=migrated)
+    found = {
+        symptom["what"]: symptom for symptom in Shell(tmp_path, PAYGRADE_ADMIN_KEY=KEY, **ways).json("doctor", code=1)
+    }
+    assert found["pooler"]["state"] == "ok"
+    assert found["schema"]["state"] == "ok"
 
 
 @pytest.mark.anyio

@@ -32,9 +32,18 @@ BUSY = 0.9
 WAITING_NOTED_S = 60.0
 
 
+def examine_pooler(settings: Settings, database_url: str) -> Symptom | None:
+    """What stands before the PostgreSQL at this address, which is to be reached without a pooler."""
+    if asyncio.run(wiring.shares_sessions_at(database_url)):
+        return Symptom("pooler", "wrong", wiring.POOLER_ADVICE)
+    if settings.database_direct_url is None or settings.database_url is None:
+        return None
+    asyncio.run(wiring.shares_sessions_at(settings.database_url))
+    return Symptom("pooler", "ok", "PAYGRADE_DATABASE_URL answers, and PAYGRADE_DATABASE_DIRECT_URL goes around it")
+
+
 def examine_server(settings: Settings, database_url: str) -> Iterator[Symptom]:
     """The PostgreSQL at this address, which is to be reached without a pooler, and what else the settings name."""
-    yield from _pooler(settings, database_url)
     before = datetime.now(UTC)
     facts = asyncio.run(wiring.server_facts(database_url))
     yield _version(facts)
@@ -78,14 +87,6 @@ def clock_beside(whose: str, theirs: datetime, before: datetime, after: datetime
     return Symptom("clock", "wrong" if skew_s > SKEW_WRONG_S else "note",
                    f"this machine's clock is {skew_s:.0f} s {ahead} that of {whose}; dates take effect by it: let "
                    "chrony or systemd-timesyncd set both clocks")  # fmt: skip
-
-
-def _pooler(settings: Settings, database_url: str) -> Iterator[Symptom]:
-    if asyncio.run(wiring.shares_sessions_at(database_url)):
-        yield Symptom("pooler", "wrong", wiring.POOLER_ADVICE)
-    elif settings.database_direct_url is not None and settings.database_url is not None:
-        asyncio.run(wiring.shares_sessions_at(settings.database_url))
-        yield Symptom("pooler", "ok", "PAYGRADE_DATABASE_URL answers, and PAYGRADE_DATABASE_DIRECT_URL goes around it")
 
 
 def _version(facts: "ServerFacts") -> Symptom:

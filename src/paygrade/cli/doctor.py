@@ -11,7 +11,7 @@ import httpx2
 
 from paygrade.cli import wiring
 from paygrade.cli.api import target
-from paygrade.cli.database_symptoms import examine_server, examine_sync
+from paygrade.cli.database_symptoms import examine_pooler, examine_server, examine_sync
 from paygrade.cli.output import as_json, say, show_json
 from paygrade.cli.provider_symptoms import examine_provider
 from paygrade.cli.symptoms import Symptom
@@ -77,6 +77,10 @@ def _database(settings: Settings) -> Generator[Symptom, None, "SavedCatalog | No
             where = "PAYGRADE_DATABASE_URL" if settings.database_url else f"embedded in {wiring.data_dir(settings)}"
             missing = asyncio.run(wiring.pending_migrations(database_url))
             yield Symptom("database", "ok", f"answers ({where})")
+            if (pooler := examine_pooler(settings, database_url)) is not None:
+                yield pooler
+                if pooler.state == "wrong":
+                    return None  # nothing else is as it seems
             yield from examine_server(settings, database_url)
             if missing:
                 yield Symptom("schema", "wrong", f"lacks {', '.join(missing)}; run `paygrade migrate`")
