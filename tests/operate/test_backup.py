@@ -1,8 +1,9 @@
 """What is backed up can be restored: another PostgreSQL takes it, a server starts on it, and nothing is missing."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from support.postgres_nodes import Node, Nodes, nodes
 from support.server_process import KEY, SAMPLE, Api
 from support.waiting import eventually
 
+
+def commands(page: Path) -> list[str]:
+    """The commands of a page, each with the lines that continue it, without remarks."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    joined = re.sub(r"\s*\\\n\s*", " ", "".join(blocks))
+    return [re.sub(r"\s+# .*$", "", line) for line in joined.splitlines()]
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 SHOWN = ("", "/entitlements", "/timeline", "/members", "/ledger/api_calls", "/balances/api_calls", "/usage")
 ACCOUNTS = ("paying", "leaving", "granted")
 
@@ -44,9 +54,7 @@ class House(Struct):
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with nodes() as made, simulator.running() as provider:
         archive = made.folder_for("archive")
-        primary = made.primary(
-            {"archive_mode": "on", "archive_command": f"test ! -f {archive}/%f && cp %p {archive}/%f"}
-        )
+        primary = made.primary()
         house = House(made, primary, archive, provider)
         with servers(tmp_path_factory.mktemp("first"), house.environ(primary), count=1) as running:
             furnish(running, provider)
@@ -100,43 +108,52 @@ def whole(house: House, restored: Node, tmp_path: Path) -> dict[str, Any]:
             return shown(api)
 
 
+def documented(begins: str, **places: Path) -> str:
+    """The command of the manual that begins so, with our folders in place of its own."""
+    (found,) = [command for command in commands(PAGE) if command.startswith(begins)]
+    for name, place in places.items():
+        found = found.replace(f"/{name}", str(place))
+    return found
+
+
 def test_a_dump_restored_into_another_server_has_everything_and_no_drift(house: House, tmp_path: Path) -> None:
-    dump = house.made.folder_for("dumps") / "paygrade.dump"
-    house.primary.run("pg_dump", "--format=custom", f"--file={dump}", house.primary.database_url)
+    house.primary.shell(documented("pg_dump"))
     (tmp_path / "before").mkdir()
     with servers(tmp_path / "before", house.environ(house.primary), count=1) as running, Api(running.urls[0]) as api:
         before = shown(api)
     restored = house.made.node("restored")
     restored.create({})
-    restored.run("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={restored.database_url}", str(dump))
+    restored.sql("drop database paygrade")
+    restored.shell(documented("createdb"))
+    restored.shell(documented("pg_restore"))
     (tmp_path / "after").mkdir()
     assert whole(house, restored, tmp_path / "after") == before
     restored.stop()
 
 
 def test_a_point_in_time_is_restored_from_the_archive_without_what_came_after(house: House, tmp_path: Path) -> None:
-    base = house.made.node("recovered")
-    base.run("pg_basebackup", "-D", str(base.data), "-d", house.primary.url, "-X", "stream", "-c", "fast")
+    house.primary.shell(documented("psql", archive=house.archive))
+    house.primary.stop()
+    house.primary.start()
+    backup = house.made.folder_for("backup")
+    house.primary.shell(documented("pg_basebackup", backup=backup))
     (before := tmp_path / "before").mkdir()
     with servers(before, house.environ(house.primary), count=1) as running, Api(running.urls[0]) as api:
         said(api, "before")
         (moment,) = house.primary.sql("select clock_timestamp()")[0]
-        assert isinstance(moment, datetime)
         said(api, "a mistake")
     # A segment is archived when it is full, or when one asks for it.
     ((last,),) = house.primary.sql("select pg_walfile_name(pg_switch_wal())")
     eventually(lambda: (house.archive / str(last)).exists())
-    (base.data / "recovery.signal").touch()
-    base.start(
-        {
-            "restore_command": f"cp {house.archive}/%f %p",
-            "recovery_target_time": moment.isoformat(),
-            "recovery_target_action": "promote",
-        }
-    )
-    eventually(lambda: base.sql("select pg_is_in_recovery()") == [(False,)])
+    recovered = house.made.node("recovered")
+    house.primary.shell(f"cp -a {backup}/base {recovered.data}")
+    recovered.shell(documented("touch", restored=recovered.data))
+    options = shlex.split(documented("postgres", archive=house.archive, restored=recovered.data))
+    settings = dict(each.split("=", 1) for each in options if "=" in each)
+    recovered.start(settings | {"recovery_target_time": str(moment)})
+    eventually(lambda: recovered.sql("select pg_is_in_recovery()") == [(False,)])
     (after := tmp_path / "after").mkdir()
-    found = whole(house, base, after)
+    found = whole(house, recovered, after)
     assert found["granted"]["overrides"][0]["reason"] == "before"
 
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -60,9 +61,7 @@ class Node:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                user=None if self._run_as is None else self._run_as.uid,
-                group=None if self._run_as is None else self._run_as.gid,
-                extra_groups=None if self._run_as is None else [],
+                **self._as_user(),
             )
         eventually(self.answers)
 
@@ -100,6 +99,27 @@ class Node:
         ended = run_program([str(self._programs.bin_dir / program), *arguments], self._run_as)
         assert ended.returncode == 0, ended.stdout
         return ended.stdout
+
+    def shell(self, commands: str) -> str:
+        """Run these as who runs the server, with PostgreSQL's programs at hand that talk to it."""
+        environ = {
+            "PATH": f"{self._programs.bin_dir}:{os.environ['PATH']}",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.port),
+            "PGUSER": USER,
+            "PGDATABASE": "postgres",
+            "PAYGRADE_DATABASE_URL": self.database_url,
+        }
+        ended = subprocess.run(
+            ["bash", "-ec", commands], cwd=self.folder, env=environ, capture_output=True, text=True, **self._as_user()
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return str(ended.stdout)
+
+    def _as_user(self) -> dict[str, Any]:
+        if self._run_as is None:
+            return {}
+        return {"user": self._run_as.uid, "group": self._run_as.gid, "extra_groups": []}
 
     def _end(self, how: signal.Signals) -> None:
         if self._running is None:
