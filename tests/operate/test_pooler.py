@@ -61,7 +61,7 @@ def test_units_are_counted_exactly_though_servers_and_the_pooler_are_killed(
     migrated: str, between: Pooler, tmp_path: Path
 ) -> None:
     environ = environ_of(database_url=between.url, database_direct_url=migrated)
-    with servers(tmp_path, environ) as running:
+    with servers(tmp_path, environ | {"PAYGRADE_WORKERS": "1"}) as running:
         account = new_account(running.urls[0], "counted", 1_000_000)
         with Load(running.urls, account, again=True).running() as asking:
             asking.more(50)

@@ -54,6 +54,7 @@ class Replica:
             connection = await taken.enter_async_context(self._connections.taken(for_batches=False))
             if await _reaches(connection, position):
                 return connection
+            log.info("replica_behind", position=position)
         except (Unavailable, psycopg.Error) as error:
             log.warning("replica_unusable", detail=str(error))
         self._again_at = monotonic() + AGAIN_S
