@@ -37,7 +37,13 @@ READS = (
     "/v1/catalog/plans/free/accounts",
 )
 """What a replica is asked."""
-SETTINGS = {**UNSAFE_BUT_FAST, "wal_level": "replica", "max_wal_senders": "4", "max_connections": "100"}
+SETTINGS = {
+    **UNSAFE_BUT_FAST,
+    "synchronous_commit": "on",
+    "wal_level": "replica",
+    "max_wal_senders": "4",
+    "max_connections": "100",
+}
 OWN = ("pg_last_wal_replay_lsn", "set timezone", "select 1", "BEGIN", "COMMIT", "ROLLBACK", "parameters: ")
 
 

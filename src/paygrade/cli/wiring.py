@@ -117,6 +117,7 @@ def application(
 ) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
     process behind its port."""
+    metrics = metrics or Metrics()
     store, clock = store_of(settings, database_url), Clock(settings.clock_url)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
@@ -130,6 +131,7 @@ def application(
             commands=stripe_commands(provider) if provider is not None else None,
             webhooks=bool(settings.webhook_secrets),
             sweep_every=settings.sweep_every,
+            note=metrics.note_claim,
         )
 
     async def first_catalog() -> None:
@@ -152,7 +154,7 @@ def application(
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work)],
-        metrics=metrics or Metrics(),
+        metrics=metrics,
     )
 
 

@@ -9,8 +9,9 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from functools import partial
-from typing import Literal, LiteralString, get_args
+from typing import Any, Literal, LiteralString, get_args
 
 import msgspec
 import psycopg
@@ -24,8 +25,10 @@ from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.connections import BY_KEY_ONCE, Connections
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.gathered import CHANNEL, GatheredCounts, Tellers, packets
+from paygrade.postgres.idempotency import KeyedRequests
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
+from paygrade.postgres.measures import Measures
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
@@ -114,6 +117,11 @@ class Store:
         transaction by itself.
         """
         try:
+            joined = self._joined() if not (pipelined or single) else None
+            if joined is not None:
+                async with joined.part():
+                    yield joined
+                return
             async with (
                 self._connections.taken(for_batches=pipelined or single) as connection,
                 self._begun(connection, pipelined=pipelined, single=single),
@@ -152,7 +160,7 @@ class Store:
         """A transaction that only reads, of everything that was committed before: at the replica if there is one that
         has all of that by now, else here. Unavailable also when a replica is lost on the way; asking again helps.
         """
-        if self._replica is not None:
+        if self._replica is not None and self._joined() is None:
             async with self._replica.caught_up() as connection:
                 if connection is not None:
                     async with _read_only(connection):
@@ -160,6 +168,22 @@ class Store:
                     return
         async with self.transaction() as tx:
             yield tx
+
+    @asynccontextmanager
+    async def whole(self) -> AsyncIterator["Transaction"]:
+        """All that this task does in transactions of this store inside is one: saved at the end, or not at all. Tasks
+        that it starts have transactions of their own, and so have batches of usage."""
+        async with self.transaction() as transaction:
+            token = _whole.set((self, asyncio.current_task(), transaction))
+            try:
+                yield transaction
+            finally:
+                _whole.reset(token)
+
+    def _joined(self) -> "Transaction | None":
+        """What this task's transactions are a part of, if of anything."""
+        store, task, transaction = _whole.get()
+        return transaction if store is self and task is asyncio.current_task() else None
 
     def hear_own(self, hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
@@ -227,6 +251,19 @@ class Transaction:
         self.plan_migrations = PlanMigrations(connection, holder=holder)
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
+        self.keyed_requests = KeyedRequests(connection, holder=holder)
+        self.measures = Measures(connection)
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """What is inside is undone, and not told, if it fails; the rest stays."""
+        told, counted = len(self.told), len(self.counted)
+        try:
+            async with self._connection.transaction():
+                yield
+        except BaseException:
+            del self.told[told:], self.counted[counted:]
+            raise
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""
@@ -259,6 +296,11 @@ class Transaction:
             await self._counts.begin()
             self.counted += counts
             self.told.append(("paygrade_balance", _written(counts)))
+
+
+_Whole = tuple[Store | None, "asyncio.Task[Any] | None", Transaction | None]
+"""A store, the task whose transactions of it are one, and that one. Any: whatever the task returns."""
+_whole: ContextVar[_Whole] = ContextVar("whole", default=(None, None, None))
 
 
 @asynccontextmanager
