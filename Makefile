@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim chaos proof fuzz judges typescript bench peers clean
+.PHONY: help setup test check format lock demo sim chaos proof fuzz judges operate typescript bench peers clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -25,7 +25,7 @@ HANGS := -o faulthandler_timeout=420 -o faulthandler_exit_on_timeout=true
 
 # Three processes on two cores: the tests wait for others about a third of their time.
 test: setup ## Run the tests; ARGS="-k claim" passes options to pytest
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(HANGS) $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/operate $(HANGS) $(ARGS)
 
 check: setup ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
@@ -66,6 +66,11 @@ judges: setup ## Test beside what is too large for all: Node's OpenFeature provi
 	$(BIN)/python -m pytest tests/judges tests/client/test_processes_of_servers.py tests/client/test_processes_around.py \
 	  -rs $(ARGS)
 
+operate: setup ## Test what runs it: PgBouncer, replicas, failover, backups, the image, the chart; says what is missing
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-operate
+	$(UV) pip install --quiet --python .venv-operate --require-hashes -r tests/operate/requirements.txt
+	$(BIN)/python -m pytest tests/operate -rs -n 2 --dist loadfile $(HANGS) $(ARGS)
+
 typescript: setup ## Build the packages for TypeScript and test them beside real servers, where there is Node
 	@if ! command -v npm >/dev/null; then \
 	  echo "Node (with npm) is not installed: the packages for TypeScript are left out"; \
@@ -81,6 +86,9 @@ bench: setup ## Measure the budgets of the design; ARGS passes options
 peers: setup ## Install beside whom `make bench ARGS=peers` measures, in a folder of their own
 	$(UV) pip install --quiet --python $(BIN)/python --target $(VENV)/peers --group bench
 
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-config --no-emit-index-url --no-emit-find-links \
+  --no-annotate --custom-compile-command "make lock" --quiet
+
 lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrade" takes new versions
 	$(UV) pip compile pyproject.toml --extra server --extra embedded --group dev \
 	  --universal --python-version 3.11 --generate-hashes \
@@ -90,6 +98,9 @@ lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrad
 	  --universal --python-version 3.11 --generate-hashes \
 	  --no-config --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --custom-compile-command "make lock" --quiet --output-file tests/judges/requirements.txt $(ARGS)
+	$(UV) pip compile --group operate $(LOCKED) --output-file tests/operate/requirements.txt $(ARGS)
+	$(UV) pip compile pyproject.toml --extra server --constraint requirements.txt $(LOCKED) --output-file deploy/requirements.txt $(ARGS)
+	$(UV) pip compile --group image $(LOCKED) --output-file deploy/requirements-build.txt $(ARGS)
 
 clean: ## Remove everything that was made, .venv too
 	rm -rf $(VENV) .venv-* build dist $(TYPESCRIPT)/build $(TYPESCRIPT)/*/dist \

@@ -301,7 +301,9 @@ def test_a_worker_that_is_killed_takes_nothing_along_and_comes_back(served: Serv
 def test_a_worker_that_does_not_become_ready_takes_no_others_place(served: Served, api: Api) -> None:
     before = served.processes()
     with psycopg.connect(served.database_url, autocommit=True) as connection:
-        connection.execute("insert into migrations (number, name, digest) values (9999, '9999_to_come', '')")
+        connection.execute(
+            "insert into migrations (number, name, digest, needs) values (9999, '9999_to_come', '', 9999)"
+        )
         started = len(served.started())
         served.process.send_signal(signal.SIGHUP)
         served.says('"worker_started"', times=started + 1)

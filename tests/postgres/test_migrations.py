@@ -1,6 +1,7 @@
 """Migrations on real PostgreSQL."""
 
 import asyncio
+import re
 
 import psycopg
 import pytest
@@ -48,8 +49,85 @@ async def test_a_migration_changed_after_it_was_applied_is_refused(empty_databas
     assert "second" not in tables(empty_database_url)
 
 
-async def test_a_database_newer_than_the_code_is_left_alone(empty_database_url: str) -> None:
+async def test_who_knows_an_older_schema_goes_on_while_a_newer_one_only_adds(empty_database_url: str) -> None:
     await migrate(empty_database_url, (FIRST, SECOND))
+    assert await migrate(empty_database_url, (FIRST,)) == ()
+    assert "second" in tables(empty_database_url)
+
+
+async def test_who_still_uses_what_a_newer_migration_takes_away_is_refused(empty_database_url: str) -> None:
+    third = Migration(3, "0003_third", "-- needs: 0002\ndrop table first")
+    await migrate(empty_database_url, (FIRST, SECOND))
+    await migrate(empty_database_url, (FIRST, SECOND, third))
+    assert await migrate(empty_database_url, (FIRST, SECOND)) == ()
+    with pytest.raises(Refused) as refused:
+        await migrate(empty_database_url, (FIRST,))
+    assert refused.value.code == "database_newer"
+    assert "0003_third" in refused.value.detail
+
+
+async def test_a_migration_of_another_branch_is_refused(empty_database_url: str) -> None:
+    await migrate(empty_database_url, (FIRST,))
+    with pytest.raises(Refused) as refused:
+        await migrate(empty_database_url, (SECOND,))
+    assert refused.value.code == "database_newer"
+
+
+async def test_a_database_that_an_older_release_migrated_learns_what_its_migrations_need(
+    empty_database_url: str,
+) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(
+            "create table migrations (number integer primary key, name text not null,"
+            " applied_at timestamptz not null default now(), digest text not null)"
+        )
+        connection.execute(
+            "insert into migrations (number, name, digest) values (1, '0001_first', %s)", (FIRST.digest,)
+        )
+    assert await migrate(empty_database_url, (FIRST, SECOND)) == ("0002_second",)
+
+
+TAKES_AWAY = re.compile(
+    r"\bdrop\s+(table|column|constraint|not\s+null|default|type)|\brename\b|\bset\s+not\s+null|\balter\s+(column\s+)?\w+\s+type|"
+    r"\badd\s+column\s+(?!if\b)[^,;]*\bnot\s+null(?![^,;]*\bdefault\b)(?![^,;]*\bgenerated\b)",
+    re.IGNORECASE,
+)
+RELEASED_WITH = 15
+"""Nobody runs a release that knows fewer migrations than this."""
+
+
+def takes_away(migration: Migration) -> bool:
+    return TAKES_AWAY.search(re.sub(r"--[^\n]*", "", migration.sql)) is not None
+
+
+def test_a_migration_that_takes_something_away_says_who_does_without_it() -> None:
+    silent = [its.name for its in migrations() if its.number > RELEASED_WITH and takes_away(its) and its.needs is None]
+    assert not silent, "begin it with `-- needs: NNNN`, the migration since which nothing uses it (docs/deploy.md)"
+    for its in migrations():
+        assert its.needs is None or its.needs < its.number
+
+
+@pytest.mark.parametrize(
+    ("statement", "takes"),
+    [
+        ("alter table accounts drop column name", True),
+        ("alter table accounts rename column name to title", True),
+        ("alter table accounts add column size int not null", True),
+        ("alter table accounts alter size type bigint", True),
+        ("alter table accounts alter size set not null", True),
+        ("drop table accounts", True),
+        ("alter table accounts add column size int not null default 0", False),
+        ("alter table accounts add column size int", False),
+        ("create table sizes (size int not null)", False),
+        ("create index on accounts (size) -- drop table", False),
+    ],
+)
+def test_what_takes_something_away_is_told_from_what_adds(statement: str, takes: bool) -> None:
+    assert takes_away(Migration(99, "0099_some", statement)) is takes
+
+
+async def test_a_database_newer_than_the_code_is_left_alone(empty_database_url: str) -> None:
+    await migrate(empty_database_url, (FIRST, replace(SECOND, sql=f"-- needs: 0002\n{SECOND.sql}")))
     with pytest.raises(Refused) as refused:
         await migrate(empty_database_url, (FIRST,))
     assert refused.value.code == "database_newer"

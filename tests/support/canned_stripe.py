@@ -23,6 +23,8 @@ class CannedStripe:
         self.connections: set[int] = set()
         self.page_size = 100
         self.instead: Callable[[str], Answer | None] = lambda path: None
+        self.date: str | None = None
+        """What it says that the time is; None: what it is."""
         self._lock = threading.Lock()
 
     @property
@@ -89,6 +91,14 @@ def serve() -> Iterator[CannedStripe]:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(raw)
+
+        def do_POST(self) -> None:
+            """Nothing can be changed here: what is sent is read, and answered as if it had been asked for."""
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            self.do_GET()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return canned.date or super().date_time_string(timestamp)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

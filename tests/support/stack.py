@@ -26,8 +26,8 @@ RUN = [sys.executable, "-c", "from paygrade.cli.main import main; main()"]
 class House:
     """The API, the simulator with what the sample catalog sells, and the shop that buys there."""
 
-    def __init__(self, api: Api, provider: simulator.Running) -> None:
-        self.api, self.provider = api, provider
+    def __init__(self, api: Api, provider: simulator.Running, database_url: str = "") -> None:
+        self.api, self.provider, self.database_url = api, provider, database_url
         self.shop = Company(url=provider.url, key=provider.key)
         self.stripe = stripe.StripeClient(provider.key, base_addresses={"api": provider.url})
 
@@ -63,7 +63,7 @@ def house(postgres_url: str) -> Iterator[House]:
             database_url,
         ) as api,
     ):
-        made = House(api, provider)
+        made = House(api, provider, database_url)
         made.control("webhooks", {"url": f"{api.url}/webhooks/stripe"})
         made.shop.stock(parse(document))
         yield made

@@ -3,16 +3,18 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import click
 import httpx2
-from msgspec import Struct
 
 from paygrade.cli import wiring
 from paygrade.cli.api import target
+from paygrade.cli.database_symptoms import examine_pooler, examine_server, examine_sync
 from paygrade.cli.output import as_json, say, show_json
+from paygrade.cli.provider_symptoms import examine_provider
+from paygrade.cli.symptoms import Symptom
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings, parse_settings
 from paygrade.values.errors import Refused, Unavailable
@@ -23,23 +25,18 @@ if TYPE_CHECKING:
 _STYLES = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
-class Symptom(Struct, frozen=True):
-    """One thing looked at. `note` is worth knowing, `wrong` keeps the server from doing its work."""
-
-    what: str
-    state: Literal["ok", "note", "wrong"]
-    detail: str
-
-
 @click.command()
 @as_json
 def doctor(as_json: bool) -> None:
-    """Check settings, database, schema, clock, provider and catalog. Exit code 1 if something is wrong."""
+    """Check settings, database, schema, catalog, sync, clock, provider and webhooks. Changes nothing.
+
+    Each line says what to do. Exit code 1 if something is wrong.
+    """
     symptoms: list[Symptom] = []
     for symptom in _examine():
         symptoms.append(symptom)
         if not as_json:
-            say(f"{symptom.state:5}  {symptom.what:9}  {symptom.detail}", style=_STYLES[symptom.state])
+            say(f"{symptom.state:5}  {symptom.what:11}  {symptom.detail}", style=_STYLES[symptom.state])
     if as_json:
         show_json(symptoms)
     sys.exit(1 if any(symptom.state == "wrong" for symptom in symptoms) else 0)
@@ -53,9 +50,10 @@ def _examine() -> Iterator[Symptom]:
         return
     yield Symptom("settings", "ok", "every variable is valid")
     yield _admin_key(settings)
-    yield from _database(settings)
-    yield _clock(settings)
-    yield from _provider(settings)
+    in_force = yield from _database(settings)
+    if settings.clock_url is not None:
+        yield _clock(settings.clock_url)
+    yield from examine_provider(settings, in_force.catalog if in_force is not None else None)
     yield _server()
 
 
@@ -67,20 +65,26 @@ def _admin_key(settings: Settings) -> Symptom:
     return Symptom("key", "ok", "PAYGRADE_ADMIN_KEY is set")
 
 
-def _database(settings: Settings) -> Iterator[Symptom]:
+def _database(settings: Settings) -> Generator[Symptom, None, "SavedCatalog | None"]:
+    """What there is to say of the database; the catalog in force comes of it."""
     folder = wiring.data_dir(settings)
     if settings.database_url is None and not any(folder.glob("*")):
         yield Symptom("database", "ok", f"none yet; `paygrade serve` creates one in {folder}")
         yield from _catalog_file(settings, None)
-        return
+        return None
     try:
         with wiring.database(settings) as database_url:
             where = "PAYGRADE_DATABASE_URL" if settings.database_url else f"embedded in {wiring.data_dir(settings)}"
             missing = asyncio.run(wiring.pending_migrations(database_url))
             yield Symptom("database", "ok", f"answers ({where})")
+            if (pooler := examine_pooler(settings, database_url)) is not None:
+                yield pooler
+                if pooler.state == "wrong":
+                    return None  # nothing else is as it seems
+            yield from examine_server(settings, database_url)
             if missing:
                 yield Symptom("schema", "wrong", f"lacks {', '.join(missing)}; run `paygrade migrate`")
-                return
+                return None
             yield Symptom("schema", "ok", "is up to date")
             in_force = asyncio.run(wiring.catalog_in_force(database_url))
             if in_force is not None:
@@ -89,41 +93,24 @@ def _database(settings: Settings) -> Iterator[Symptom]:
                 )
                 yield Symptom("catalog", "ok", published)
             yield from _catalog_file(settings, in_force)
+            if settings.stripe_api_key is not None:
+                yield from examine_sync(database_url)
+            return in_force
     except Unavailable as error:
         yield Symptom("database", "wrong", error.detail)
     except Refused as error:
         yield Symptom("schema", "wrong", error.detail)
+    return None
 
 
-def _clock(settings: Settings) -> Symptom:
-    if settings.clock_url is None:
-        return Symptom("clock", "ok", "the machine's own")
+def _clock(url: str) -> Symptom:
     try:
-        answer = httpx2.get(f"{settings.clock_url}/_simulator/clock", timeout=5, trust_env=False)
+        answer = httpx2.get(f"{url}/_simulator/clock", timeout=5, trust_env=False)
         answer.raise_for_status()
-        return Symptom(
-            "clock", "note", f"follows the simulator at {settings.clock_url}, where it is {answer.json()['now']}"
-        )
+        return Symptom("clock", "note", f"follows the simulator at {url}, where it is {answer.json()['now']}")
     except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
         advice = "start it with `paygrade simulator serve`, or unset PAYGRADE_CLOCK_URL"
-        return Symptom("clock", "wrong", f"no clock answers at {settings.clock_url} ({error}); {advice}")
-
-
-def _provider(settings: Settings) -> Iterator[Symptom]:
-    provider = wiring.stripe_provider(settings)
-    if provider is None:
-        yield Symptom("provider", "ok", "none: without PAYGRADE_STRIPE_API_KEY subscriptions are stated by hand")
-        return
-    try:
-        provider.list_page(None, since=None)
-        yield Symptom("provider", "ok", f"{settings.stripe_api_base or 'Stripe'} accepts the key")
-    except Unavailable as error:
-        yield Symptom("provider", "wrong", error.detail)
-    if not settings.webhook_secrets:
-        advice = "changes arrive only by the poll, up to a minute late; set it to the endpoint's signing secret"
-        yield Symptom("webhooks", "wrong", f"no PAYGRADE_STRIPE_WEBHOOK_SECRET: {advice}")
-    else:
-        yield Symptom("webhooks", "ok", "a signing secret is set; Stripe sends to `/webhooks/stripe`")
+        return Symptom("clock", "wrong", f"no clock answers at {url} ({error}); {advice}")
 
 
 def _catalog_file(settings: Settings, in_force: "SavedCatalog | None") -> Iterator[Symptom]:

@@ -17,6 +17,7 @@ def migrate(dry_run: bool, as_json: bool) -> None:
     """Apply pending migrations to the database, each in one transaction."""
     settings = parse_settings(os.environ)
     with wiring.database(settings) as url:
+        asyncio.run(wiring.refuse_shared_sessions(url))
         names = asyncio.run(wiring.pending_migrations(url) if dry_run else wiring.apply_migrations(url))
     if as_json:
         show_json({"pending" if dry_run else "applied": names})

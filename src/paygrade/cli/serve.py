@@ -57,6 +57,7 @@ def serve(host: str | None, port: int | None, workers: int | None, no_migrate: b
     with wiring.database(
         settings, progress=lambda line: click.echo(line, err=True), lost=end_without_database
     ) as database_url:
+        asyncio.run(wiring.refuse_shared_sessions(database_url))
         if no_migrate:
             _refuse_an_empty_database(database_url)
         else:
@@ -97,7 +98,7 @@ def _opened_port(settings: Settings) -> socket.socket:
 
 def _of_a_worker(settings: Settings, *, database_url: str, key: str) -> dict[str, str]:
     """The environment of a worker: ours, with what was found out for all of them."""
-    found = {"PAYGRADE_DATABASE_URL": database_url, "PAYGRADE_ADMIN_KEY": key}
+    found = {"PAYGRADE_DATABASE_URL": settings.database_url or database_url, "PAYGRADE_ADMIN_KEY": key}
     return {**os.environ, **found, "PAYGRADE_HOST": settings.host, "PAYGRADE_PORT": str(settings.port)}
 
 

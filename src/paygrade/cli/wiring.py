@@ -5,7 +5,7 @@ Law: what is started here is stopped here, in reverse.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,13 @@ from paygrade.documents.catalog_file import Document
 from paygrade.embedded_postgres import cluster as embedded
 from paygrade.embedded_postgres.folder import default_data_dir
 from paygrade.postgres import migrate
+from paygrade.postgres.server_facts import ServerFacts, look_at_server, shares_sessions
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.fields import CUSTOMER_ID
 from paygrade.server.http.app import create_app
 from paygrade.server.http.bodies import decode_object
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
+from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
 from paygrade.server.process.admin_key import kept_key
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("paygrade.server")
 
+POOLER_ADVICE = (
+    "a transaction pooler answers here, which keeps no session; set PAYGRADE_DATABASE_DIRECT_URL to the "
+    "PostgreSQL behind it, and leave the pooler in PAYGRADE_DATABASE_URL"
+)
 PROVIDER = "stripe"
 """Whoever bills, as links and subjects name them."""
 
@@ -53,10 +59,11 @@ def database(
     progress: Callable[[str], None] = lambda _: None,
     lost: Callable[[Unavailable], None] | None = None,
 ) -> Iterator[str]:
-    """The database's address; an embedded one runs until the end of the block. With `lost`, it is started again when it
-    ends by itself, and `lost` is called, in a thread, where that does not help."""
+    """The database's address, without a pooler where there is one; an embedded one runs until the end of the block.
+    With `lost`, it is started again when it ends by itself, and `lost` is called, in a thread, where that does not
+    help."""
     if settings.database_url is not None:
-        yield settings.database_url
+        yield settings.database_direct_url or settings.database_url
         return
     with embedded.start(data_dir(settings), progress=progress) as running:
         if lost is not None:
@@ -109,7 +116,7 @@ def application(
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
     process behind its port."""
     metrics = metrics or Metrics()
-    store, clock = Store(database_url), Clock(settings.clock_url)
+    store, clock = store_of(settings, database_url), Clock(settings.clock_url)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
 
@@ -147,6 +154,40 @@ def application(
         work=[("workers", work)],
         metrics=metrics,
     )
+
+
+def store_of(settings: Settings, database_url: str) -> Store:
+    """The store these settings describe; `database_url` leads to it without a pooler."""
+    return Store(
+        settings.database_url or database_url,
+        direct_url=database_url,
+        replica_url=settings.database_replica_url,
+    )
+
+
+async def refuse_shared_sessions(database_url: str) -> None:
+    """Refused `pooler_in_between` where a transaction pooler stands before what needs a session of its own: changes
+    would go unheard, and leases would belong to nobody."""
+    if await shares_sessions_at(database_url):
+        raise Refused("pooler_in_between", POOLER_ADVICE)
+
+
+async def shares_sessions_at(database_url: str) -> bool:
+    """Whether a transaction pooler answers at this address. Unavailable."""
+    with _as_unavailable():
+        return await shares_sessions(database_url)
+
+
+async def sync_state(database_url: str) -> SyncStatus:
+    """What billing sync has found. Unavailable."""
+    async with Store(database_url) as store:
+        return await sync_status(store, PROVIDER, now=datetime.now(UTC))
+
+
+async def server_facts(database_url: str) -> ServerFacts:
+    """What the PostgreSQL at this address is like. Unavailable."""
+    with _as_unavailable():
+        return await look_at_server(database_url)
 
 
 def stripe_provider(settings: Settings) -> "StripeProvider | None":

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     assert settings.admin_key is not None, "the supervisor says the key"
     app = wiring.application(
         settings,
-        database_url=settings.database_url,
+        database_url=settings.database_direct_url or settings.database_url,
         key=settings.admin_key,
         document=_document(settings),
         metrics=Metrics(worker=number, others=OtherWorkers(number, folder)),

@@ -8,10 +8,10 @@ after it is committed.
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, LiteralString, get_args
 
 import msgspec
 import psycopg
@@ -22,7 +22,7 @@ from psycopg.rows import TupleRow
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.catalogs import Catalogs
-from paygrade.postgres.connections import Connections
+from paygrade.postgres.connections import BY_KEY_ONCE, Connections
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.gathered import CHANNEL, GatheredCounts, Tellers, packets
 from paygrade.postgres.idempotency import KeyedRequests
@@ -33,6 +33,7 @@ from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
+from paygrade.postgres.replica import Replica
 from paygrade.postgres.session_locks import HOLDERS, hold
 from paygrade.postgres.signing_keys import SigningKeys
 from paygrade.postgres.subjects import Subjects
@@ -64,21 +65,38 @@ HEARTBEAT_S, LOOK_S = 5.0, 1.0
 
 
 class Store:
-    """One database. Open it before use, close it when done."""
+    """One database. Open it before use, close it when done.
 
-    def __init__(self, database_url: str, *, connections_max: int = 10) -> None:
-        self._database_url = database_url
-        self._connections = Connections(database_url, connections_max=connections_max)
+    `direct_url` is the way to it without the pooler that `database_url` leads to, `replica_url` a copy of it that reads
+    may be asked of.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        direct_url: str | None = None,
+        replica_url: str | None = None,
+        connections_max: int = 10,
+    ) -> None:
+        self._database_url = direct_url or database_url
+        pooled = self._database_url != database_url
+        self._connections = Connections(database_url, connections_max=connections_max, pooled=pooled)
+        self._replica = Replica(replica_url, self._connections) if replica_url else None
         self._holders: list[int] = []
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
-        self._counts = GatheredCounts(database_url)
+        self._counts = GatheredCounts(self._database_url)
 
     async def open(self) -> None:
         await self._connections.open()
+        if self._replica is not None:
+            await self._replica.open()
 
     async def close(self) -> None:
         await self._counts.close()
+        if self._replica is not None:
+            await self._replica.close()
         await self._connections.close()
 
     async def __aenter__(self) -> "Store":
@@ -106,7 +124,7 @@ class Store:
                 return
             async with (
                 self._connections.taken(for_batches=pipelined or single) as connection,
-                nullcontext() if single else _pipelined(connection) if pipelined else connection.transaction(),
+                self._begun(connection, pipelined=pipelined, single=single),
             ):
                 transaction = Transaction(connection, self._counts, holder=self._holders[-1] if self._holders else None)
                 yield transaction
@@ -127,6 +145,29 @@ class Store:
         for channel, payload in transaction.told:
             for hear in self._hearers:
                 hear(channel, payload)
+
+    def _begun(
+        self, connection: AsyncConnection[TupleRow], *, pipelined: bool, single: bool
+    ) -> AbstractAsyncContextManager[object]:
+        if self._connections.pooled and (pipelined or single):
+            return _pipelined(connection, first=BY_KEY_ONCE)
+        if single:
+            return nullcontext()
+        return _pipelined(connection) if pipelined else connection.transaction()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator["Transaction"]:
+        """A transaction that only reads, of everything that was committed before: at the replica if there is one that
+        has all of that by now, else here. Unavailable also when a replica is lost on the way; asking again helps.
+        """
+        if self._replica is not None and self._joined() is None:
+            async with self._replica.caught_up() as connection:
+                if connection is not None:
+                    async with _read_only(connection):
+                        yield Transaction(connection, self._counts, holder=None)
+                    return
+        async with self.transaction() as tx:
+            yield tx
 
     @asynccontextmanager
     async def whole(self) -> AsyncIterator["Transaction"]:
@@ -263,11 +304,25 @@ _whole: ContextVar[_Whole] = ContextVar("whole", default=(None, None, None))
 
 
 @asynccontextmanager
-async def _pipelined(connection: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
-    """A transaction that waits once, at its end; psycopg's own, in a pipeline, would wait twice more."""
+async def _read_only(connection: AsyncConnection[TupleRow]) -> AsyncIterator[None]:
+    """A transaction at a replica. Unavailable when it is lost on the way."""
+    try:
+        async with connection.transaction():
+            yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        _stay_cancelled(error)
+        raise Unavailable("database_unavailable", f"the replica did not answer: {error}") from error
+
+
+@asynccontextmanager
+async def _pipelined(connection: AsyncConnection[TupleRow], *, first: LiteralString = "") -> AsyncIterator[None]:
+    """A transaction that waits once, at its end; psycopg's own, in a pipeline, would wait twice more. `first` is said
+    at its beginning."""
     try:
         async with connection.pipeline():
             await connection.execute("begin")
+            if first:
+                await connection.execute(first)
             yield
             await connection.execute("commit")
     except BaseException:

@@ -87,6 +87,14 @@ def test_a_database_of_ones_own_needs_a_key() -> None:
     assert mistakes({"PAYGRADE_DATABASE_URL": "postgresql://db/paygrade"}) == {"PAYGRADE_ADMIN_KEY"}
 
 
+@pytest.mark.parametrize("name", ["PAYGRADE_DATABASE_DIRECT_URL", "PAYGRADE_DATABASE_REPLICA_URL"])
+def test_other_ways_to_a_database_need_the_first(name: str) -> None:
+    assert mistakes({name: "postgresql://db/paygrade"}) == {name}
+    assert mistakes({name: "db", "PAYGRADE_DATABASE_URL": "also none"}) == {name, "PAYGRADE_DATABASE_URL"}
+    environ = {"PAYGRADE_DATABASE_URL": "postgresql://db/paygrade", "PAYGRADE_ADMIN_KEY": "sk_a"}
+    assert parse_settings({**environ, name: "postgresql://other/paygrade"}).database_url == "postgresql://db/paygrade"
+
+
 def test_a_simulated_clock_does_not_go_with_a_live_key() -> None:
     environ = {"PAYGRADE_STRIPE_API_KEY": "sk_live_1", "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711"}
     assert mistakes(environ) == {"PAYGRADE_CLOCK_URL"}

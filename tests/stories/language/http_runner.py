@@ -6,7 +6,7 @@ the API; nothing is read from the inside.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import msgspec
 import stripe
+from msgspec.structs import replace
 
 from paygrade import Paygrade
 from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Pin, Profile
@@ -49,12 +50,13 @@ WEATHER: dict[str, Json] = {
 }
 
 
-def play_through_http(story: Story, database_url: str) -> tuple[Answer, ...]:
-    """Play a story on a database with nothing in it. AssertionError if a line does not hold."""
+def play_through_http(story: Story, database_url: str, ways: Mapping[str, str] | None = None) -> tuple[Answer, ...]:
+    """Play a story on a database with nothing in it. `ways` are other addresses of it, by their settings.
+    AssertionError if a line does not hold."""
     with ExitStack() as while_needed:
         provider = while_needed.enter_context(simulator.running(start=story.moments[0].at))
         with (
-            serving(_settings(provider, database_url), database_url, catalog=False) as api,
+            serving(replace(_settings(provider, database_url), **(ways or {})), database_url, catalog=False) as api,
             httpx2.Client(base_url=f"{provider.url}/_simulator", trust_env=False, timeout=60, verify=False) as control,
             Paygrade(api.url, KEY, timeout_s=SDK_S) as sdk,
         ):

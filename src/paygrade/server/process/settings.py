@@ -33,6 +33,10 @@ class Settings(Struct, frozen=True):
     """
 
     database_url: str | None = None
+    database_direct_url: str | None = None
+    """The same database without the transaction pooler that `database_url` leads to; None: there is none between."""
+    database_replica_url: str | None = None
+    """A streaming replica that lists, histories and reports are read from."""
     stripe_api_key: str | None = None
     webhook_secrets: tuple[str, ...] = ()
     stripe_api_base: str | None = None
@@ -62,6 +66,8 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
     reader = _Reader(environ)
     settings = Settings(
         database_url=reader.take("PAYGRADE_DATABASE_URL", _database_url),
+        database_direct_url=reader.take("PAYGRADE_DATABASE_DIRECT_URL", _database_url),
+        database_replica_url=reader.take("PAYGRADE_DATABASE_REPLICA_URL", _database_url),
         stripe_api_key=reader.take("PAYGRADE_STRIPE_API_KEY", _secret),
         webhook_secrets=reader.take("PAYGRADE_STRIPE_WEBHOOK_SECRET", _secrets) or (),
         stripe_api_base=reader.take("PAYGRADE_STRIPE_API_BASE", _http_url),
@@ -116,6 +122,16 @@ class _Reader:
 def _contradictions(settings: Settings, bad: frozenset[str]) -> list[Mistake]:
     """What is wrong between variables; those already found bad are not blamed twice."""
     found = []
+    if settings.database_url is None and "PAYGRADE_DATABASE_URL" not in bad:
+        others = {
+            "PAYGRADE_DATABASE_DIRECT_URL": settings.database_direct_url,
+            "PAYGRADE_DATABASE_REPLICA_URL": settings.database_replica_url,
+        }
+        found += [
+            Mistake(name, "needs PAYGRADE_DATABASE_URL; set that too, or unset this")
+            for name, url in others.items()
+            if url is not None
+        ]
     if settings.database_url and settings.admin_key is None and not bad & {"PAYGRADE_ADMIN_KEY"}:
         found.append(Mistake("PAYGRADE_ADMIN_KEY", "is missing; a server with its own database needs one: "
                              "set it to a long random string that starts with `sk_`"))  # fmt: skip

@@ -102,7 +102,7 @@ async def list_accounts(
     Accounts by key, a page at a time. `after` continues after a key; `search` finds parts of a key or name, or a
     customer's id.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         page = await tx.accounts.page(after=after, limit=limit + 1, search=search)
     shown = tuple(view(saved.account, at) for saved in page[:limit])
     return AccountList(accounts=shown, next=shown[-1].account if len(page) > limit else None)

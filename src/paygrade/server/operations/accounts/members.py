@@ -70,7 +70,7 @@ async def list_members(store: "Store", *, account: str, at: datetime) -> Members
     The members with their role, their seat and since when, whether it is suspended, and their last activity. Refused
     `unknown_account`.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         return await _view(tx, (await load_account(tx, account)).account, at)
 
 

@@ -74,7 +74,7 @@ async def list_usage_reports(
     `invalid_query`.
     """
     place = read_place(before, tuple[datetime, str, str], name="before")
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
         found = await tx.reports.of_account(account, before=place, limit=limit + 1)
         unchecked = await tx.reports.unchecked(account, at=at)
@@ -91,7 +91,7 @@ async def list_open_usage_reports(
     Refused `invalid_query`.
     """
     place = read_place(after, tuple[str, str, str], name="after")
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         found = await tx.reports.page(after=place, limit=limit + 1)
         unchecked = await tx.reports.unchecked(None, at=at)
     page, following = cut(found, limit, lambda saved: (saved.account, saved.pool, saved.slot))

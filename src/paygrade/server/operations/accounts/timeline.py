@@ -75,7 +75,7 @@ async def timeline(store: "Store", *, account: str, limit: int = 100, before: st
     granted, taken back or set. `limit` counts both together. Refused `unknown_account`, `invalid_query`.
     """
     at, number, id = _place(before)
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
         # Of one instant, facts stand above units: below an entry there are no more of them.
         facts = await tx.accounts.facts(account, before=number, recorded_before=at if id else None, limit=limit + 1)

@@ -28,7 +28,7 @@ async def list_top_ups(store: "Store", *, account: str, before: str | None = Non
     `invalid_query`.
     """
     place = read_place(before, tuple[datetime, str], name="before")
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
         found = await tx.top_ups.of_account(account, before=place, limit=limit + 1)
     return TopUpList(*cut(found, limit, lambda top_up: (top_up.asked_at, top_up.id)))

@@ -154,7 +154,7 @@ async def list_migrations(store: "Store", *, before: int | None = None, limit: i
 
     Newest first, with the progress of each.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         found = await tx.plan_migrations.page(before=before, limit=limit + 1)
         page = found[:limit]
         counts = await tx.plan_migrations.counts(each.id for each in page)
@@ -179,7 +179,7 @@ async def moved_accounts(
     The status of each account, by key, and why it was skipped. Refused `unknown_migration`. With `status` only those
     in this status.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         await _view(tx, id)
         found = await tx.plan_migrations.accounts(id, status=status, after=after, limit=limit + 1)
     page = found[:limit]

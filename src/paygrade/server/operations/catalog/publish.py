@@ -170,7 +170,7 @@ async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
 
     One published version, as the document that was published. It never changes. Refused `unknown_catalog_version`.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         saved = await tx.catalogs.load(version=version)
     if saved is None:
         raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
@@ -182,7 +182,7 @@ async def catalog_versions(store: "Store", *, before: int | None = None, limit: 
 
     Published versions with their dates, newest first.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         found = await tx.catalogs.versions(before=before, limit=limit + 1)
     shown = tuple(CatalogVersion(*row) for row in found[:limit])
     return CatalogVersions(shown, shown[-1].version if len(found) > limit else None)

@@ -108,7 +108,7 @@ async def version_holders(
     How many accounts are on each version of a plan or add-on, and a page of them by key. Refused `unknown_plan`,
     `unknown_plan_version`. With `version` only those on this one. Looks at every account.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         refuse_unknown_version(await tx.catalogs.in_force(), key, version)
     counts, found = await _look(store, key=key, version=version, after=after, limit=limit, at=at)
     page = found[:limit]
@@ -122,7 +122,7 @@ async def _look(
     counts: Counter[tuple[str, int, int | None, Literal["newest", "kept", "pinned"]]] = Counter()
     found: list[VersionHolder] = []
     last = ""
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         catalog = await tx.catalogs.in_force()
         while page := await tx.accounts.page(after=last, limit=PAGE_MAX):
             last = page[-1].account.key

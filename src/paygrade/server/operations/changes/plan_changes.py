@@ -184,7 +184,7 @@ async def list_changes(store: "Store", *, account: str, before: str | None = Non
     Plan changes, newest first, whoever made them. Refused `unknown_account`, `invalid_query`.
     """
     place = read_place(before, tuple[datetime, str], name="before")
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
         found = await tx.plan_changes.of_account(account, before=place, limit=limit + 1)
     return ChangeList(*cut(found, limit, lambda change: (change.asked_at, change.id)))

@@ -125,7 +125,7 @@ async def sync_status(store: "Store", provider: str, *, now: datetime) -> SyncSt
 
     Lists at most 100 of each.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         # First of all: whoever sees a sweep finished must see what it marked.
         repair = await repair_status(tx, provider, now)
         subjects, dirty, oldest_dirty_s = await tx.subjects.queue()

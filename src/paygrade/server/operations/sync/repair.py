@@ -145,7 +145,7 @@ async def list_drift(store: "Store", *, open_only: bool, before: int | None, lim
 
     Fields that differed at the provider although no billing event had reported it, newest first.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         page = await tx.drifts.page(open_only=open_only, before=before, limit=limit + 1)
     return DriftList(page[:limit], page[limit - 1].id if len(page) > limit else None)
 

@@ -49,7 +49,7 @@ async def list_alerts(store: "Store", *, account: str, after: str | None = None,
     Thresholds that usage has passed: open ones first, then resolved ones, newest first. Refused `invalid_query`.
     """
     place = read_place(after, tuple[bool, datetime, str, str, Percent], name="after")
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         found = await tx.alerts.of(account, after=place, limit=limit + 1)
     return AlertList(account, *cut(found, limit, _place))
 

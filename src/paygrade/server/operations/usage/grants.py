@@ -230,7 +230,7 @@ async def read_ledger(
     down. Refused `unknown_account`, `unknown_feature`, `not_countable`, `invalid_query`.
     """
     await _known(snapshots, store, account, pool, at)
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         found = await tx.ledger.entries(account, pool, before=_place(before), limit=limit + 1)
     shown = [_view_entry(entry, pool) for entry in found[:limit]]
     drawn = [(entry.recorded_at, draw) for entry in reversed(shown) for draw in entry.draws]

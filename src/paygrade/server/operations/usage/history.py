@@ -69,7 +69,7 @@ async def read_usage(
     you ask for it. Refused `unknown_account`, `unknown_feature`, `not_countable` or `invalid_query`. Windows that
     end after `from_at` and begin before `until`.
     """
-    async with store.transaction() as tx:
+    async with store.reading() as tx:
         saved, catalog = await load_account(tx, account), await tx.catalogs.in_force()
         _refuse_uncounted(catalog, feature, group_by)
         kept = await tx.events.windows(

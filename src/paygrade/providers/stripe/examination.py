@@ -1,0 +1,78 @@
+"""What the key may do at Stripe, and where Stripe sends its events: for a person who sets it up.
+
+Law: nothing is changed by looking. Whether something may be changed is asked of an object that cannot exist.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection
+from paygrade.providers.stripe.events import TYPES
+from paygrade.values.errors import Unavailable
+
+NOBODY = "paygrade_doctor"
+"""Part of an id that Stripe gives to nothing."""
+READ = (
+    ("Customers", "/v1/customers"),
+    ("Subscriptions", "/v1/subscriptions"),
+    ("Invoices", "/v1/invoices"),
+    ("Prices", "/v1/prices"),
+    ("Products", "/v1/products"),
+    ("Events", "/v1/events"),
+)
+READ_FOR_REPORTS = (("Billing meters", "/v1/billing/meters"),)
+READ_FOR_TOP_UPS = (("Charges and Refunds", "/v1/charges"), ("Disputes", "/v1/disputes"))
+WRITE = (("Subscriptions", f"/v1/subscriptions/sub_{NOBODY}"), ("Invoices", f"/v1/invoices/in_{NOBODY}"))
+
+
+class Lack(Struct, frozen=True):
+    """A permission that the key lacks: `read` or `write` on what."""
+
+    verb: str
+    what: str
+
+
+class Endpoint(Struct, frozen=True):
+    """A webhook endpoint of the account; `missing`: types of events that it is not sent."""
+
+    url: str
+    is_enabled: bool
+    missing: tuple[str, ...]
+
+
+def lacking(connection: StripeConnection, *, reports: bool, top_ups: bool) -> tuple[Lack, ...]:
+    """What the key may not do of what is needed, to read and to change plans. Unavailable if Stripe can't be asked."""
+    read = [*READ, *(READ_FOR_REPORTS if reports else ()), *(READ_FOR_TOP_UPS if top_ups else ())]
+    unread = [Lack("read", what) for what, path in read if not _may(partial(connection.get, path, limit=1))]
+    ask = partial(connection.post, idempotency_key=None)
+    return (*unread, *(Lack("write", what) for what, path in WRITE if not _may(partial(ask, path))))
+
+
+def endpoints(connection: StripeConnection, path: str) -> tuple[Endpoint, ...] | None:
+    """The webhook endpoints whose address ends with `path`; None: the key may not look, or there is no such list."""
+    listed: dict[str, Any] = {}
+    if not _may(lambda: listed.update(connection.get("/v1/webhook_endpoints", limit=100))) or not listed:
+        return None
+    ours = [each for each in listed.get("data", ()) if str(each.get("url", "")).rstrip("/").endswith(path)]
+    return tuple(_endpoint(each) for each in ours)
+
+
+def _may(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except (Gone, NotTaken):
+        pass  # it was looked for, so the key may
+    except Unavailable as error:
+        if error.code != "provider_refused_key":
+            raise
+        return False
+    return True
+
+
+def _endpoint(listed: dict[str, Any]) -> Endpoint:
+    sent = {str(type) for type in listed.get("enabled_events", ())}
+    missing = () if "*" in sent else tuple(type for type in TYPES if type not in sent)
+    return Endpoint(str(listed["url"]), listed.get("status") == "enabled", missing)
