@@ -21,6 +21,7 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
+from paygrade.postgres.api_keys import ApiKeys
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.claims import HOLDERS_LOCK
 from paygrade.postgres.connections import Connections
@@ -47,13 +48,15 @@ Channel = Literal[
     "paygrade_balance",
     "paygrade_catalog",
     "paygrade_change",
+    "paygrade_key",
     "paygrade_repair",
     "paygrade_finding",
     "paygrade_subject",
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
-reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark; or,
-told as JSON, how a plan change has ended, what repair found or asks for, a threshold that was passed, or a finding."""
+reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), an API key (its id), a
+subject's dirty mark; or, told as JSON, how a plan change has ended, what repair found or asks for, a threshold that was
+passed, or a finding."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""
@@ -185,6 +188,7 @@ class Transaction:
         self.plan_migrations = PlanMigrations(connection, holder=holder)
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
+        self.api_keys = ApiKeys(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""

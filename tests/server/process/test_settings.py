@@ -83,10 +83,6 @@ def test_every_bad_variable_is_named_at_once() -> None:
     assert mistakes(bad) == set(bad)
 
 
-def test_a_database_of_ones_own_needs_a_key() -> None:
-    assert mistakes({"PAYGRADE_DATABASE_URL": "postgresql://db/paygrade"}) == {"PAYGRADE_ADMIN_KEY"}
-
-
 def test_a_simulated_clock_does_not_go_with_a_live_key() -> None:
     environ = {"PAYGRADE_STRIPE_API_KEY": "sk_live_1", "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711"}
     assert mistakes(environ) == {"PAYGRADE_CLOCK_URL"}

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp
 
 from paygrade.providers.port import Previewer
 from paygrade.server.http.announcements import announcer
-from paygrade.server.http.auth import key_guard
+from paygrade.server.http.auth import key_guard, scope_of
 from paygrade.server.http.context import Context, Verify
 from paygrade.server.http.cross_origin import CrossOrigin
 from paygrade.server.http.edge import DecodePath, Edge, NameMethods
@@ -27,6 +27,7 @@ from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
+    api_keys,
     catalogs,
     decisions,
     events,
@@ -51,6 +52,7 @@ from paygrade.server.http.routes.gateway import AnyAddress
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
 from paygrade.values.errors import Refused, Unavailable
@@ -148,6 +150,11 @@ KEYED = [
     ofrep_stream.follow_flags,
     tokens.issue_token,
     tokens.rotate_signing_key,
+    api_keys.create_key,
+    api_keys.list_keys,
+    api_keys.get_key,
+    api_keys.rotate_key,
+    api_keys.revoke_key,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -165,7 +172,7 @@ def create_app(
     store: "Store",
     clock: Clock,
     snapshots: Snapshots,
-    admin_key: str,
+    keys: ApiKeys,
     provider: str,
     customer_id: Pattern[str],
     verify: Verify | None = None,
@@ -188,6 +195,7 @@ def create_app(
         snapshots=snapshots,
         clock=clock,
         commits=GroupCommit(store, snapshots, clock),
+        keys=keys,
         metrics=metrics,
         verify=verify,
         provider=provider,
@@ -202,7 +210,8 @@ def create_app(
         async with store:
             everything = [
                 ("clock", clock.follow),
-                ("snapshots", lambda: snapshots.follow(store)),
+                ("snapshots", lambda: snapshots.follow(store, others=[keys.hear])),
+                ("keys", lambda: keys.follow(store, clock)),
                 ("group commit", parts.commits.run),
                 ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
@@ -216,9 +225,8 @@ def create_app(
             finally:
                 await _cancelled(tasks.values())
 
-    guards = [key_guard(admin_key, parts), refuse_odd_texts]
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=guards), *OPEN],
+        route_handlers=[_keyed(parts), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[NameMethods, DecodePath],
@@ -227,7 +235,14 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(AnyAddress(CrossOrigin(app, KEYED)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
+    return Edge(AnyAddress(CrossOrigin(app, KEYED)), metrics, HotPath(parts), stop=snapshots.broadcast.stop)
+
+
+def _keyed(parts: Context) -> Router:
+    """The routes that need a key. One that says no scope is refused here, so that nothing starts with it."""
+    for handler in KEYED:
+        scope_of(handler)
+    return Router("/", route_handlers=KEYED, guards=[key_guard(parts), refuse_odd_texts])
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

@@ -14,6 +14,7 @@ from paygrade.providers.port import EventRef, Previewer
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.state.stream_tokens import StreamTokens
@@ -45,6 +46,7 @@ class Context(Struct, frozen=True):
     snapshots: Snapshots
     clock: Clock
     commits: GroupCommit
+    keys: ApiKeys
     metrics: Metrics
     verify: Verify | None
     provider: str

@@ -17,7 +17,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from msgspec.json import encode
 
-from paygrade.server.http.problems import MEDIA_TYPE, STOPPING, problem
+from paygrade.server.http.problems import MEDIA_TYPE, STOPPING, TOLD, problem
 from paygrade.server.http.protocol import ShortWay
 from paygrade.server.process.metrics import Metrics
 from paygrade.values.errors import Refused
@@ -54,7 +54,11 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    *state.get(TOLD, ()),
+                    (b"x-request-id", request_id.encode()),
+                ]
             await send(message)
 
         try:

@@ -1,12 +1,12 @@
 """The hot path: check and consume without a framework, for requests that have nothing wrong with them.
 
-Law: it answers as the routes do, or leaves it to them: whatever is unusual (another key, a header that says more, a
+Law: it answers as the routes do, or leaves it to them: whatever is unusual (a key that is not remembered, or
+counts from some addresses only, or so many times a minute; a header that says more, a
 body that does not fit, another instant, a version to wait for, an account not remembered) goes to the routes, which
 know what to say.
 """
 
 from collections.abc import Coroutine
-from hmac import compare_digest
 from itertools import count
 from time import perf_counter_ns
 from typing import Any
@@ -16,17 +16,20 @@ import msgspec
 
 from paygrade.decisions.decide import bound, decide
 from paygrade.decisions.message import is_exact, message
+from paygrade.server.http.auth import scope_of
 from paygrade.server.http.context import Context
 from paygrade.server.http.edge import note_request
 from paygrade.server.http.problems import of_failure, written
 from paygrade.server.http.protocol import Answer, Headers
-from paygrade.server.http.routes.decisions import Question
-from paygrade.server.http.routes.usage import use
+from paygrade.server.http.routes.decisions import Question, check
+from paygrade.server.http.routes.usage import consume, use
 from paygrade.server.operations.usage.requests import Consume
+from paygrade.server.process.scopes import Scope
 from paygrade.values.errors import Unavailable
 from paygrade.values.text import is_chosen_key
 
 CHECK, CONSUME = b"/v1/check", b"/v1/consume"
+SCOPES: dict[bytes, Scope] = {CHECK: scope_of(check), CONSUME: scope_of(consume)}
 BODY_BYTES_MAX = 64 * 1024
 _UNUSUAL = frozenset({b"content-encoding", b"expect", b"origin", b"x-request-id"})
 """Headers that change how a body is read, or what is answered. What has no length is no less unusual."""
@@ -40,17 +43,18 @@ _encode = msgspec.json.Encoder().encode
 class HotPath:
     """What takes the short way; `parts` are those the routes use."""
 
-    def __init__(self, parts: Context, admin_key: str) -> None:
+    def __init__(self, parts: Context) -> None:
         self._parts = parts
         self._now, self._peek, self._note = parts.clock.now, parts.snapshots.peek, parts.metrics.note_decision
-        self._shown = f"Bearer {admin_key}".encode()
+        self._opens = parts.keys.opens
         self._prefix, self._numbers = uuid4().hex[:16].encode(), count(1)
         self._checked, self._consumed = (
             parts.metrics.requests.of("POST", path.decode(), 200) for path in (CHECK, CONSUME)
         )
 
     def takes(self, url: bytes, headers: Headers) -> bool:
-        """Whether a POST with this head is one of ours: to these very paths, with the key, shown once."""
+        """Whether a POST with this head is one of ours: to these very paths, with a key that opens it, shown
+        once."""
         if url not in (CHECK, CONSUME):
             return False
         shown, length = [], -1
@@ -61,7 +65,7 @@ class HotPath:
                 length = int(value)
             elif name in _UNUSUAL:
                 return False
-        return 0 <= length <= BODY_BYTES_MAX and len(shown) == 1 and compare_digest(shown[0], self._shown)
+        return 0 <= length <= BODY_BYTES_MAX and len(shown) == 1 and self._opens(shown[0], SCOPES[url], self._now)
 
     def answer(self, url: bytes, body: bytes) -> Answer | Coroutine[Any, Any, Answer] | None:
         """What is decided now, or what a use comes to once it is saved; None: the routes have the words for it."""

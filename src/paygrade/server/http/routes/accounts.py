@@ -30,7 +30,7 @@ class AccountStatement(Struct, frozen=True):
     traits: dict[str, str | int | bool] = {}
 
 
-@get("/v1/accounts", opt=describe("accounts", accounts.list_accounts))
+@get("/v1/accounts", opt=describe("accounts", accounts.list_accounts, scope="accounts:read"))
 async def list_accounts(
     context: InContext,
     after: Annotated[str, text("Accounts after this key; the `next` of the page before.")] = "",
@@ -47,6 +47,7 @@ async def list_accounts(
         accounts.put_account,
         sent=Sent(examples.ACCOUNT_STATEMENT, AccountStatement),
         problems=("unknown_provider",),
+        scope="accounts:write",
     ),
 )
 async def put_account(account: FromPath[str], request: HttpRequest, context: InContext) -> accounts.AccountView:
@@ -57,12 +58,12 @@ async def put_account(account: FromPath[str], request: HttpRequest, context: InC
     )
 
 
-@get("/v1/accounts/{account:str}", opt=describe("accounts", accounts.get_account))
+@get("/v1/accounts/{account:str}", opt=describe("accounts", accounts.get_account, scope="accounts:read"))
 async def get_account(account: FromPath[str], context: InContext) -> accounts.AccountView:
     return await accounts.get_account(context.store, account=account, at=context.clock.now())
 
 
-@delete("/v1/accounts/{account:str}", opt=describe("accounts", accounts.delete_account))
+@delete("/v1/accounts/{account:str}", opt=describe("accounts", accounts.delete_account, scope="accounts:write"))
 async def delete_account(account: FromPath[str], context: InContext) -> None:
     await accounts.delete_account(context.store, account=account, at=context.clock.now())
 
@@ -70,13 +71,13 @@ async def delete_account(account: FromPath[str], context: InContext) -> None:
 @post(
     "/v1/accounts/{account:str}/rebuild",
     status_code=200,
-    opt=describe("accounts", rebuild, example=examples.REBUILT),
+    opt=describe("accounts", rebuild, example=examples.REBUILT, scope="accounts:write"),
 )
 async def rebuild_account(account: FromPath[str], context: InContext) -> Rebuilt:
     return await rebuild(context.store, account=account, at=context.clock.now())
 
 
-@get("/v1/accounts/{account:str}/timeline", opt=describe("accounts", read_timeline))
+@get("/v1/accounts/{account:str}/timeline", opt=describe("accounts", read_timeline, scope="accounts:read"))
 async def timeline(
     account: FromPath[str],
     context: InContext,

@@ -25,6 +25,7 @@ from paygrade.values.errors import Mistake, Refused
         "usage",
         sent=Sent(examples.USAGE_EVENTS, UsageEvent, many=events.EVENTS_MAX),
         example=examples.INGESTED,
+        scope="usage:write",
     ),
 )
 async def tell_events(
@@ -51,6 +52,7 @@ async def tell_events(
     opt=describe(
         "usage",
         sent=Sent(examples.CLOUD_EVENT, CloudEvent, media_types=("application/cloudevents+json", "application/json")),
+        scope="usage:write",
     ),
 )
 async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
@@ -75,7 +77,7 @@ async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
         )
 
 
-@get("/v1/accounts/{account:str}/usage", opt=describe("usage", usage_reading.read_usage))
+@get("/v1/accounts/{account:str}/usage", opt=describe("usage", usage_reading.read_usage, scope="usage:read"))
 async def read_usage(
     account: FromPath[str],
     context: InContext,

@@ -40,6 +40,7 @@ _TOLD: dict[str, Any] = {
     KEY_HEADER: "x-paygrade-key",
     **describe(
         "decisions",
+        scope="decisions:read",
         example=examples.DECISION,
         kind=DecisionView,
         headers=_HEADERS,

@@ -28,7 +28,7 @@ class ProblemKind(Struct, frozen=True):
     title: str
 
 
-@get("/healthz", opt=describe("health", needs_key=False, example={"status": "ok"}))
+@get("/healthz", opt=describe("health", scope=None, example={"status": "ok"}))
 async def healthz() -> Health:
     """Check that the process runs.
 
@@ -37,7 +37,7 @@ async def healthz() -> Health:
     return Health()
 
 
-@get("/readyz", opt=describe("health", needs_key=False, example={"status": "ok"}))
+@get("/readyz", opt=describe("health", scope=None, example={"status": "ok"}))
 async def readyz(context: InContext) -> Health:
     """Check that the server is ready.
 
@@ -50,7 +50,7 @@ async def readyz(context: InContext) -> Health:
     return Health()
 
 
-@get("/metrics", opt=describe("health", needs_key=False, media_type="text/plain"))
+@get("/metrics", opt=describe("health", scope=None, media_type="text/plain"))
 async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
     """Retrieve metrics.
 
@@ -63,7 +63,7 @@ async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
     return Response(shown, headers={"Content-Type": CONTENT_TYPE})
 
 
-@get("/openapi.json", opt=describe("health", needs_key=False))
+@get("/openapi.json", opt=describe("health", scope=None))
 async def openapi(request: HttpRequest) -> dict[str, Any]:
     """Retrieve this document.
 
@@ -76,7 +76,7 @@ async def openapi(request: HttpRequest) -> dict[str, Any]:
     "/problems/{code:str}",
     opt=describe(
         "health",
-        needs_key=False,
+        scope=None,
         example={"code": "unknown_account", "status": 404, "title": "There is no such account"},
     ),
 )

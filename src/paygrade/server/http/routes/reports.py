@@ -13,13 +13,16 @@ from paygrade.server.operations.accounts import provider_reports as reports
 
 @get(
     "/v1/accounts/{account:str}/usage/reports",
-    opt=describe("billing", reports.list_usage_reports, example=examples.USAGE_REPORTS),
+    opt=describe("billing", reports.list_usage_reports, example=examples.USAGE_REPORTS, scope="billing:read"),
 )
 async def list_usage_reports(account: FromPath[str], context: InContext, limit: AtMost = 100) -> reports.UsageReports:
     return await reports.list_usage_reports(context.store, account=account, limit=limit, at=context.clock.now())
 
 
-@get("/v1/usage/reports", opt=describe("billing", reports.list_open_usage_reports, example=examples.USAGE_REPORTS))
+@get(
+    "/v1/usage/reports",
+    opt=describe("billing", reports.list_open_usage_reports, example=examples.USAGE_REPORTS, scope="billing:read"),
+)
 async def list_open_usage_reports(context: InContext, limit: AtMost = 100) -> reports.UsageReports:
     return await reports.list_open_usage_reports(context.store, limit=limit, at=context.clock.now())
 
@@ -33,6 +36,7 @@ async def list_open_usage_reports(context: InContext, limit: AtMost = 100) -> re
         sent=Sent({"account": "acme"}, reports.ReconcileRequest),
         example={"reports": [], "unchecked": 3},
         problems=("invalid_key", "provider_not_configured"),
+        scope="billing:sync",
     ),
 )
 async def reconcile(request: HttpRequest, context: InContext) -> reports.UsageReports:
