@@ -34,7 +34,8 @@ async def made(store: Store) -> CreatedKey:
 
 
 async def test_what_was_read_before_a_key_was_revoked_does_not_bring_it_back(database_url: str) -> None:
-    async with Interrupted(database_url) as store:
+    store = Interrupted(database_url)
+    async with store:
         keys, key = ApiKeys(), await made(store)
         store.hear_own(keys.hear)
 
@@ -59,7 +60,8 @@ async def test_a_key_is_known_to_whoever_asks_right_after_it_was_made(store: Sto
 
 
 async def test_what_is_no_key_is_looked_for_once(database_url: str) -> None:
-    async with Interrupted(database_url) as store:
+    store = Interrupted(database_url)
+    async with store:
         keys, key = ApiKeys(), await made(store)
         await revoke(store, id=key.id, at=AT)
         assert await keys.find(store, key.key, lambda: AT) is None
