@@ -256,6 +256,24 @@ def test_a_key_is_made_listed_rotated_and_revoked(shell: Shell, api: Api, acme: 
     assert "is not one of" in shell.run("keys", "create", "odd", "--scope", "accounts:all", code=2)
 
 
+def test_people_are_added_given_roles_reset_and_removed(shell: Shell, api: Api) -> None:
+    def logs_in(password: str) -> bool:
+        said = {"email": "dana@example.com", "password": password}
+        with Api(api.url, key=None) as client:
+            return client.post("/v1/login", json=said, headers={"origin": api.url}).is_success
+
+    first = shell.run("people", "add", "dana@example.com", "--role", "support").strip()
+    assert logs_in(first)
+    (row,) = [line.split("\t") for line in shell.run("people", "list").splitlines() if "dana" in line]
+    assert (row[1], row[3], row[4]) == ("dana@example.com", "support", "no")
+    assert shell.json("people", "role", row[0], "viewer")["role"] == "viewer"
+    second = shell.json("people", "reset", row[0])
+    assert (logs_in(first), logs_in(second["password"])) == (False, True)
+    assert shell.json("people", "reset", row[0], "--totp")["totp_address"].startswith("otpauth://totp/")
+    assert "removed" in shell.run("people", "remove", row[0], "--yes")
+    assert "dana" not in shell.run("people", "list")
+
+
 def test_a_command_says_what_its_key_lacks(shell: Shell, api: Api, acme: str) -> None:
     viewer = shell.run("keys", "create", "viewer", "--role", "viewer").strip()
     restricted = Shell(shell.folder, PAYGRADE_URL=api.url, PAYGRADE_API_KEY=viewer)

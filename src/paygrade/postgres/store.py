@@ -28,6 +28,7 @@ from paygrade.postgres.gathered import CHANNEL, GatheredCounts, Tellers, packets
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
+from paygrade.postgres.people import People
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
@@ -55,8 +56,8 @@ Channel = Literal[
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
 reserved, version]`, or `[account]` for one to be read anew; `gathered` says how others hear of counts), the catalog
-(its version), an API key (its id), a subject's dirty mark; or, told as JSON, how a plan change has ended, what repair
-found or asks for, a threshold that was passed, or a finding."""
+(its version), an API key or a person (its id), a subject's dirty mark; or, told as JSON, how a plan change has ended,
+what repair found or asks for, a threshold that was passed, or a finding."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 HEARTBEAT_S, LOOK_S = 5.0, 1.0
 """How long a connection may take to answer, and how often it is asked: whether it lives, and who tells of counts."""
@@ -189,6 +190,7 @@ class Transaction:
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
         self.api_keys = ApiKeys(connection)
+        self.people = People(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""

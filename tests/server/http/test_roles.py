@@ -122,6 +122,24 @@ def test_what_a_role_is_not_allowed_is_refused_and_nothing_has_happened(
     assert contents(database) == before
 
 
+def test_a_person_is_refused_what_their_role_lacks_and_nothing_has_happened(
+    api: Api, database: str, operations: list[Operation]
+) -> None:
+    asked = {"email": "dana@example.com", "name": "Dana", "role": "support"}
+    password = api.ok("POST", "/v1/people", json=asked)["password"]
+    with Api(api.url, key=None) as client:
+        client.headers["origin"] = api.url
+        client.ok("POST", "/v1/login", json={"email": "dana@example.com", "password": password})
+        before, refused = contents(database), 0
+        for method, path, told in operations:
+            if (scope := needed(told)) not in ROLES["support"]:
+                answer = client.request(method, plain_address(path), **sent(told))
+                assert (answer.status_code, answer.json()["scope"]) == (403, scope), (method, path)
+                refused += 1
+    assert refused > 30
+    assert contents(database) == before
+
+
 @pytest.mark.parametrize(
     ("name", "status", "code"),
     [

@@ -39,6 +39,7 @@ from paygrade.server.http.routes import (
     migrations,
     ofrep,
     ofrep_stream,
+    people,
     plan_changes,
     reports,
     statements,
@@ -155,6 +156,11 @@ KEYED = [
     api_keys.get_key,
     api_keys.rotate_key,
     api_keys.revoke_key,
+    people.list_people,
+    people.add_person,
+    people.set_role,
+    people.reset_person,
+    people.remove_person,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -164,6 +170,9 @@ OPEN = [
     health.openapi,
     health.problem_kind,
     tokens.jwks,
+    people.log_in,
+    people.log_out,
+    people.me,
 ]
 
 

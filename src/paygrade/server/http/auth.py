@@ -1,21 +1,25 @@
-"""Who may ask: whoever holds a key (`Authorization: Bearer sk_…`) or an account token, for what its scopes open.
+"""Who may ask: whoever holds a key (`Authorization: Bearer sk_…`), an account token or a session, for what it opens.
 
 Laws: each route needs one scope, which it says itself; a key is looked up by its hash, never compared letter by letter;
 two keys are none; without a valid key nothing of the request but its head is read. A route may name a header of its own
 for the key, which goes first (`key_header`): what a gateway passes on as `Authorization` is its visitors'. Pages, with
 an account token or a publishable key, open no route that does not say so (`for_pages`), a token its own account alone
 (`allowed_member`). In an address only a token counts that opens nothing but streams: addresses are written down on the
-way.
+way. A person's session stands in a cookie, which counts where no key is shown, and changes things from our own pages
+alone.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from paygrade.server.http.context import Context, HttpRequest
 from paygrade.server.http.problems import LACKING, TOLD
+from paygrade.server.operations import people
+from paygrade.server.operations.people import SignedIn
 from paygrade.server.process import account_tokens
 from paygrade.server.process.account_tokens import AccountToken
 from paygrade.server.process.acting import Acting, Actor, set_acting
@@ -30,7 +34,10 @@ KEY_HEADER = "key_header"
 """The `opt` of a route handler that names its own header."""
 FOR_PAGES, TOKEN_PARAMETER = "for_pages", "token_parameter"
 """The `opt` of one that pages open; and of one that takes the token in its address, too: the parameter."""
+SESSION = "paygrade_session"
+"""The cookie of a person who has logged in."""
 _CALLER = "caller"
+Caller = KnownKey | AccountToken | SignedIn
 
 
 def for_pages(*, parameter: str | None = None) -> dict[str, Any]:
@@ -39,26 +46,39 @@ def for_pages(*, parameter: str | None = None) -> dict[str, Any]:
 
 
 def key_guard(context: Context) -> Guard:
-    """A guard for the routes that need a key; the others are simply not given it."""
+    """A guard for the routes that need a key or a session; the others are simply not given it."""
 
     async def require_key(connection: Connection, handler: BaseRouteHandler) -> None:
-        shown, in_address = _shown(connection, handler)
-        key = await context.keys.find(context.store, shown, context.clock.now) if not in_address else None
-        if key is not None:
-            caller: KnownKey | AccountToken = key
-            _require_valid(key, connection, context)
-        elif account_tokens.looks_like_one(shown):
-            caller = await _verified(shown, context)
-        else:
-            raise Refused("unauthenticated", "this key is not valid; create one with `paygrade keys create`")
+        caller, in_address = await _caller(connection, handler, context)
         _require_scope(caller, handler, connection, in_address=in_address)
         account = connection.path_params.get("account")
         if isinstance(caller, AccountToken) and account not in (None, caller.account):
             raise _of_another_account()
         connection.scope["state"][_CALLER] = caller
-        set_acting(_acting(connection, caller))
+        set_acting(Acting(_actor(caller), _address(connection), connection.scope["state"].get("request_id")))
 
     return require_key
+
+
+async def caller_of(request: HttpRequest, context: Context) -> tuple[Caller, Actor, frozenset[Scope]]:
+    """Who asks a route that needs no scope, and what they may do. Refused `unauthenticated`."""
+    caller, _ = await _caller(request, request.route_handler, context)
+    return caller, _actor(caller), _scopes(caller)
+
+
+async def _caller(connection: Connection, handler: BaseRouteHandler, context: Context) -> tuple[Caller, bool]:
+    """Who asks, and whether they say so in the address."""
+    held = connection.cookies.get(SESSION)
+    if held is not None and not _shows_a_key(connection, handler):
+        return await _signed_in(held, connection, context), False
+    shown, in_address = _shown(connection, handler)
+    key = await context.keys.find(context.store, shown, context.clock.now) if not in_address else None
+    if key is not None:
+        _require_valid(key, connection, context)
+        return key, False
+    if account_tokens.looks_like_one(shown):
+        return await _verified(shown, context), in_address
+    raise Refused("unauthenticated", "this key is not valid; create one with `paygrade keys create`")
 
 
 def scope_of(handler: BaseRouteHandler) -> Scope:
@@ -87,16 +107,20 @@ def is_page(request: HttpRequest) -> bool:
 def sees_whole_accounts(request: HttpRequest) -> bool:
     """Whether whoever asks may see an account with all its members: not with a token for one member, nor with a key
     that everybody can read."""
-    caller: KnownKey | AccountToken = request.scope["state"][_CALLER]
-    return caller.member is None if isinstance(caller, AccountToken) else not caller.publishable
+    caller: Caller = request.scope["state"][_CALLER]
+    return caller.member is None if isinstance(caller, AccountToken) else not _is_page(caller)
 
 
 def still_counts(request: HttpRequest, context: Context) -> Callable[[], bool]:
     """Whether the key that a request was let in with counts still, for answers that go on. A token only ends."""
-    caller: KnownKey | AccountToken = request.scope["state"][_CALLER]
+    caller: Caller = request.scope["state"][_CALLER]
     if isinstance(caller, AccountToken):
         return lambda: True
-    return lambda: context.keys.still(caller, context.clock.now())
+    if isinstance(caller, KnownKey):
+        return lambda: context.keys.still(caller, context.clock.now())
+    id, ends_at = caller.person.id, caller.ends_at
+    changed = context.keys.last_change(id)
+    return lambda: context.clock.now() < ends_at and context.keys.last_change(id) == changed
 
 
 def allowed_member(request: HttpRequest, account: str, member: str | None) -> str | None:
@@ -131,20 +155,43 @@ def _shown(connection: Connection, handler: BaseRouteHandler) -> tuple[str, bool
     return _only(keys, f"{own} header") if keys else bearer(headers), False
 
 
-def _acting(connection: Connection, caller: KnownKey | AccountToken) -> Acting:
+def _shows_a_key(connection: Connection, handler: BaseRouteHandler) -> bool:
+    """Whether there is something else than a session to look at, which goes first."""
+    own, parameter = handler.opt.get(KEY_HEADER), handler.opt.get(TOKEN_PARAMETER)
+    named = any(connection.headers.get(name) is not None for name in ("authorization", own) if name)
+    return named or (parameter is not None and connection.query_params.get(parameter) is not None)
+
+
+async def _signed_in(held: str, connection: Connection, context: Context) -> SignedIn:
+    if connection.scope.get("method") not in ("GET", "HEAD", "OPTIONS"):
+        refuse_other_origin(connection)
+    found = await people.signed_in(context.store, held, context.clock.now())
+    if found is None:
+        raise Refused("unauthenticated", "your session has ended; log in again")
+    return found
+
+
+def refuse_other_origin(connection: Connection) -> None:
+    """Refused `cross_site` unless one of our own pages asks: browsers say so themselves, and no page can make them lie
+    (https://fetch.spec.whatwg.org/#origin-header)."""
+    origin, host = connection.headers.get("origin", ""), connection.headers.get("host", "")
+    if not host or urlsplit(origin).netloc != host:
+        raise Refused("cross_site", "log in from a page of this server, and change things there; programs use a key "
+                      "(or send `Origin` with this server's address)")  # fmt: skip
+
+
+def _actor(caller: Caller) -> Actor:
     if isinstance(caller, AccountToken):
-        actor = Actor("account_token", caller.account, caller.member or "")
-    else:
-        actor = caller.actor
-    return Acting(actor, _address(connection), connection.scope["state"].get("request_id"))
+        return Actor("account_token", caller.account, caller.member or "")
+    return caller.actor
 
 
-def _scopes(caller: KnownKey | AccountToken) -> frozenset[Scope]:
-    return caller.scopes if isinstance(caller, KnownKey) else opened_by(caller.scopes)
+def _scopes(caller: Caller) -> frozenset[Scope]:
+    return opened_by(caller.scopes) if isinstance(caller, AccountToken) else caller.scopes
 
 
-def _is_page(caller: KnownKey | AccountToken) -> bool:
-    return isinstance(caller, AccountToken) or caller.publishable
+def _is_page(caller: Caller) -> bool:
+    return isinstance(caller, AccountToken) or (isinstance(caller, KnownKey) and caller.publishable)
 
 
 def _address(connection: Connection) -> str | None:
@@ -188,7 +235,7 @@ async def _verified(text: str, context: Context) -> AccountToken:
 
 
 def _require_scope(
-    caller: KnownKey | AccountToken,
+    caller: Caller,
     handler: BaseRouteHandler,
     connection: Connection,
     *,
@@ -199,6 +246,9 @@ def _require_scope(
     needed = scope_of(handler)
     if needed not in _scopes(caller):
         connection.scope["state"][LACKING] = needed
+        if isinstance(caller, SignedIn):
+            raise Refused("insufficient_scope", f"your role `{caller.person.role}` lacks the scope `{needed}`; ask "
+                          "an admin for another role")  # fmt: skip
         what = "token" if isinstance(caller, AccountToken) else "key"
         raise Refused("insufficient_scope", f"this {what} lacks the scope `{needed}`; use a key that has it")
     if _is_page(caller) and not handler.opt.get(FOR_PAGES):

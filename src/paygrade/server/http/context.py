@@ -11,9 +11,11 @@ from litestar.params import SkipValidation
 from msgspec import Struct, field
 
 from paygrade.providers.port import EventRef, Previewer
+from paygrade.server.operations.people import Attempts
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.process.passwords import Passwords
 from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
@@ -55,6 +57,8 @@ class Context(Struct, frozen=True):
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
+    passwords: Passwords = field(default_factory=Passwords)
+    attempts: Attempts = field(default_factory=Attempts)
     signing_keys: SigningKeys = field(default_factory=SigningKeys)
     stream_tokens: StreamTokens = field(default_factory=StreamTokens)
 

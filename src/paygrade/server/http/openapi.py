@@ -18,7 +18,7 @@ from litestar.params import QueryParameter
 from litestar.routes import BaseRoute, HTTPRoute
 from msgspec import Struct
 
-from paygrade.server.http.auth import FOR_PAGES
+from paygrade.server.http.auth import FOR_PAGES, SESSION
 from paygrade.server.http.parameters import queries
 from paygrade.server.http.problems import KINDS, MEDIA_TYPE, Problem
 from paygrade.server.process.scopes import Scope
@@ -40,6 +40,7 @@ _PATH_PARAMETERS = {
     "member": "The member's key.",
     "subscription": "The subscription's id in the foreign or manual billing.",
     "api_key": "The API key's id.",
+    "person": "The person's id.",
     "code": "A problem's code.",
     "key": "A flag's key: a feature's, or `<feature>.limit`, `.used` or `.remaining`.",
     "sweep": "The sweep's id.",
@@ -132,6 +133,12 @@ def document(routes: tuple[BaseRoute, ...]) -> Document:
             "schemas": dict(sorted(components.items())),
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: `sk_…`, or `pk_…` in a page."},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": SESSION,
+                    "description": "A person's session, from our own pages.",
+                },
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
@@ -182,9 +189,9 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, D
 
 
 def _security(handler: HTTPRouteHandler, scope: Scope) -> list[Document]:
-    """Who opens a route, either of them: a key, and an account token where it says so. Both need the scope (OpenAPI
-    3.1 lets a bearer scheme name what is required)."""
-    return [{"key": [scope]}, *([{"token": [scope]}] if handler.opt.get(FOR_PAGES) else [])]
+    """Who opens a route, each of them: a key, a person's session, and an account token where it says so. All need the
+    scope (OpenAPI 3.1 lets any scheme name what is required)."""
+    return [{"key": [scope]}, {"session": [scope]}, *([{"token": [scope]}] if handler.opt.get(FOR_PAGES) else [])]
 
 
 def _path_parameters(route: HTTPRoute) -> list[Document]:
@@ -280,6 +287,7 @@ def _codes(told: Described, text: Text, route: HTTPRoute, *, has_query: bool) ->
             "insufficient_scope",
             "address_not_allowed",
             "rate_limited",
+            "cross_site",
             "clock_unavailable",
             "database_unavailable",
             "contended",

@@ -32,6 +32,8 @@ Scope = Literal[
     "tokens:write",
     "keys:read",
     "keys:write",
+    "people:read",
+    "people:write",
 ]
 Role = Literal["viewer", "support", "finance", "developer", "admin"]
 
@@ -58,6 +60,8 @@ SCOPES: Final[dict[Scope, str]] = {
     "tokens:write": "Issue account tokens.",
     "keys:read": "List keys. No secret is ever shown again.",
     "keys:write": "Create, rotate and revoke keys, and rotate the key that signs account tokens.",
+    "people:read": "List the people who may log in.",
+    "people:write": "Add and remove people, change their roles, reset how they log in.",
 }
 """Every scope, and what it opens."""
 

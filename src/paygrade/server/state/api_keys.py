@@ -112,6 +112,8 @@ class ApiKeys:
         """A read that has not begun yet: whoever asks now may wait for it."""
         self._began_s: float | None = None
         self._changes = 0
+        self._told: OrderedDict[str, int] = OrderedDict()
+        """When a key or a person changed last, by what was counted then."""
 
     def opens(self, header: bytes, scope: Scope, now: Callable[[], datetime]) -> bool:
         """Whether a plain key that is remembered stands in this header and opens this: the way without waiting."""
@@ -145,10 +147,17 @@ class ApiKeys:
         found = self._known.get(key.digest)
         return found is not None and (found.ends_at is None or at < found.ends_at)
 
+    def last_change(self, id: str) -> int:
+        """Grows with each change of this key or person that is heard."""
+        return self._told.get(id, 0)
+
     def hear(self, channel: str, payload: str) -> None:
         """Hear what a transaction has told: a key that was changed is read again when it is shown next."""
         if channel == "paygrade_key":
             self._changes += 1
+            self._told[payload] = self._changes
+            if len(self._told) > 2 * KEYS_MAX:
+                self._told.popitem(last=False)
             self._take({its: key for its, key in self._known.items() if key.id != payload})
 
     async def follow(self, store: "Store", clock: "Clock") -> None:

@@ -345,3 +345,30 @@ ROTATED_KEY = {
     "key": "sk_test_… (shown this once)",
 }
 REVOKED_KEY = {**KEY, "state": "revoked", "revoked_at": "2026-11-30T10:15:00Z"}
+
+LOG_IN = {"email": "dana@example.com", "password": "correct horse battery staple", "code": "123456"}
+PERSON_REQUEST = {"email": "dana@example.com", "name": "Dana", "role": "support", "totp": True}
+PERSON = {
+    "id": "person_019aa4c3f80a1b2c3d4",
+    "email": "dana@example.com",
+    "name": "Dana",
+    "role": "support",
+    "totp": True,
+    "created_at": "2026-11-01T09:00:00Z",
+    "created_by": "admin",
+    "seen_at": "2026-11-30T10:12:00Z",
+}
+PEOPLE = {"people": [PERSON], "next": None}
+ADDED_PERSON = {
+    **PERSON,
+    "seen_at": None,
+    "password": "… (shown this once)",
+    "totp_address": "otpauth://totp/Paygrade:dana%40example.com?secret=…&issuer=Paygrade",
+}
+ME = {
+    "kind": "person",
+    "id": "person_019aa4c3f80a1b2c3d4",
+    "name": "Dana",
+    "scopes": ["accounts:read", "decisions:read"],
+    "person": PERSON,
+}
