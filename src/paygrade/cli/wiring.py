@@ -97,14 +97,14 @@ def _as_unavailable() -> Iterator[None]:
 
 def admin_key(settings: Settings, database_url: str) -> tuple[str | None, bool]:
     """The admin key, and whether it was made just now, so that nobody has seen it; call it once the embedded database
-    has its folder. None: there is none, since somebody has another key that makes keys; Refused `admin_key_missing`
+    has its folder. None: there is none, since somebody has another key that makes keys; Refused `server_has_no_key`
     where nobody has."""
     if settings.admin_key is not None:
         return settings.admin_key, False
     if settings.database_url is None:
         return kept_key(data_dir(settings))
     if not asyncio.run(_can_make_keys(database_url)):
-        raise Refused("admin_key_missing", "no key in the database can create others; set PAYGRADE_ADMIN_KEY to a "
+        raise Refused("server_has_no_key", "no key in the database can create others; set PAYGRADE_ADMIN_KEY to a "
                       "long random string that starts with `sk_` until you have created an admin's key")  # fmt: skip
     return None, False
 
