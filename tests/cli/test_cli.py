@@ -233,6 +233,85 @@ def test_a_token_is_issued_for_a_page_and_their_key_is_rotated(shell: Shell, api
         page.problem(401, "GET", f"/v1/accounts/{acme}/decisions")
 
 
+def test_a_key_is_made_listed_rotated_and_revoked(shell: Shell, api: Api, acme: str) -> None:
+    def opens(secret: str) -> bool:
+        with Api(api.url, key=secret) as client:
+            return client.get(f"/v1/accounts/{acme}").is_success
+
+    first = shell.run("keys", "create", "backend", "--scope", "accounts:read", "--expires", "2999-01-01").strip()
+    assert opens(first)
+    made = shell.json("keys", "create", "desk", "--role", "support", "--never-expires", "--ip", "127.0.0.0/8")
+    assert (made["role"], made["expires_at"], made["ip_ranges"]) == ("support", None, ["127.0.0.0/8"])
+    row = next(line.split("\t") for line in shell.run("keys", "list").splitlines() if "backend" in line)
+    assert (row[2], row[3]) == (f"sk_test_…{first[-4:]}", "accounts:read")
+    second = shell.run("keys", "rotate", row[0], "--overlap", "0").strip()
+    assert (opens(first), opens(second)) == (False, True)
+    shell.on_terminal("keys", "revoke", row[0], typing="n\n", code=130)
+    assert opens(second)
+    assert "revoked" in shell.run("keys", "revoke", row[0])
+    assert not opens(second)
+    assert row[0] not in shell.run("keys", "list")
+    assert "127.0.0.0/8" in shell.run("keys", "show", made["id"])
+    assert "scopes" in shell.run("keys", "create", "nothing", code=1)
+    assert "is not one of" in shell.run("keys", "create", "odd", "--scope", "accounts:all", code=2)
+
+
+def test_people_are_added_given_roles_reset_and_removed(shell: Shell, api: Api) -> None:
+    def logs_in(password: str) -> bool:
+        said = {"email": "dana@example.com", "password": password}
+        with Api(api.url, key=None) as client:
+            return client.post("/v1/login", json=said, headers={"origin": api.url}).is_success
+
+    first = shell.run("people", "add", "dana@example.com", "--role", "support").strip()
+    assert logs_in(first)
+    (row,) = [line.split("\t") for line in shell.run("people", "list").splitlines() if "dana" in line]
+    assert (row[1], row[3], row[4]) == ("dana@example.com", "support", "no")
+    assert shell.json("people", "role", row[0], "viewer")["role"] == "viewer"
+    second = shell.json("people", "reset", row[0])
+    assert (logs_in(first), logs_in(second["password"])) == (False, True)
+    assert shell.json("people", "reset", row[0], "--totp")["totp_address"].startswith("otpauth://totp/")
+    assert "removed" in shell.run("people", "remove", row[0], "--yes")
+    assert "dana" not in shell.run("people", "list")
+
+
+def test_a_command_says_what_its_key_lacks(shell: Shell, api: Api, acme: str) -> None:
+    viewer = shell.run("keys", "create", "viewer", "--role", "viewer").strip()
+    restricted = Shell(shell.folder, PAYGRADE_URL=api.url, PAYGRADE_API_KEY=viewer)
+    assert restricted.json("accounts", "show", acme)["account"] == acme
+    assert "`overrides:write`" in restricted.run("accounts", "block", acme, "fraud", code=1)
+    wrong = Shell(shell.folder, PAYGRADE_URL=api.url, PAYGRADE_API_KEY="sk_wrong")
+    assert "this key is not valid" in wrong.run("accounts", "show", acme, code=1)
+
+
+def test_a_server_without_the_admin_key_starts_once_somebody_can_make_keys(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shell = Shell(tmp_path, PAYGRADE_DATABASE_URL=empty_database_url, PAYGRADE_PORT=str(port))
+    assert "PAYGRADE_ADMIN_KEY" in shell.run("serve", code=1)
+    with serving(Settings(), empty_database_url) as first:
+        admin = first.ok("POST", "/v1/keys", json={"name": "operations", "role": "admin"})["key"]
+    with (tmp_path / "log").open("w") as log:
+        command = [*RUN, "serve", "--workers", "1"]
+        server = subprocess.Popen(command, cwd=tmp_path, env=shell.environ, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        give_up_at = time.monotonic() + START_S
+        while not _answers(f"{url}/readyz"):
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)
+        with Api(url, key=admin) as client:
+            assert client.ok("GET", "/v1/accounts")["accounts"] == []
+        with Api(url, key="admin") as stranger:
+            stranger.problem(401, "GET", "/v1/accounts")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(START_S) == 0
+
+
 def test_a_day_alone_is_its_midnight_for_every_command(shell: Shell, acme: str) -> None:
     assert shell.json("check", acme, "exports", "--at", "2031-02-03", code=1)["as_of"] == "2031-02-03T00:00:00Z"
     assert shell.json("explain", acme, "exports", "--at", "2031-02-03T04:00:00+01:00")["decision"]["as_of"] == (

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(GET|PUT|POST|DELETE) (/[^\s`]+) ({[^`…]*})`")
-ID = re.compile(r"\b(quote|plan|chg)_[0-9a-f]+…?")
+ID = re.compile(r"\b(quote|plan|chg|key|person)_[0-9a-f]+…?")
 DENIED = {"paygrade check acme seats --quantity 8": "shows a denial"}
 VARIES = {
     r"\b(quote|plan|chg)_[0-9a-f]+…?": r"\1_…",

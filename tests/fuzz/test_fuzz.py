@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from paygrade.server.process.scopes import ROLES
 from support.server_process import KEY, Api
 from support.stack import house
 
@@ -32,9 +33,19 @@ def api(postgres_url: str) -> Iterator[Api]:
 
 @pytest.mark.parametrize("phases", PHASES)
 def test_every_answer_is_as_documented(api: Api, tmp_path: Path, phases: str) -> None:
+    fuzz(api, tmp_path, phases, key=KEY, examples=EXAMPLES or "5")
+
+
+@pytest.mark.parametrize("role", ROLES if EXAMPLES else ["support"])
+def test_every_answer_to_a_role_is_as_documented(api: Api, tmp_path: Path, role: str) -> None:
+    key = api.ok("POST", "/v1/keys", json={"name": role, "role": role})["key"]
+    fuzz(api, tmp_path, "examples,fuzzing", key=key, examples=EXAMPLES or "1")
+
+
+def fuzz(api: Api, tmp_path: Path, phases: str, *, key: str, examples: str) -> None:
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "run", f"{api.url}/openapi.json", f"--phases={phases}",
-        f"--checks={','.join(CHECKS)}", f"--header=Authorization: Bearer {KEY}", f"--max-examples={EXAMPLES or 5}",
+        f"--checks={','.join(CHECKS)}", f"--header=Authorization: Bearer {key}", f"--max-examples={examples}",
         f"--seed={SEED}", "--no-color", "--warnings=off", "--continue-on-failure",
         "--exclude-path=/v1/stream",  # the answers of these have no end
         "--exclude-path=/ofrep/v1/stream",

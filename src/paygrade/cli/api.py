@@ -76,7 +76,11 @@ def _failure(answer: httpx2.Response, found: Target) -> Refused | Unavailable:
         return Unavailable("server_strange", f"{found.url} answered {answer.status_code}, but not like Paygrade; "
                            "is PAYGRADE_URL the address of a Paygrade server?")  # fmt: skip
     if answer.status_code == 401:
-        return Refused(code, "the server requires a key; set PAYGRADE_API_KEY to the server's PAYGRADE_ADMIN_KEY")
+        whose = f"{detail}; the command shows the key in PAYGRADE_API_KEY" if found.key else (
+            "the server requires a key; set PAYGRADE_API_KEY to one that `paygrade keys create` made, or to the "
+            "server's PAYGRADE_ADMIN_KEY"
+        )  # fmt: skip
+        return Refused(code, whose)
     if answer.status_code >= 500:
         return Unavailable(code, detail)
     return Refused(code, detail, mistakes)

@@ -58,6 +58,8 @@ def _examine() -> Iterator[Symptom]:
 
 
 def _admin_key(settings: Settings) -> Symptom:
+    if settings.admin_key is None and settings.database_url is not None:
+        return Symptom("key", "ok", "PAYGRADE_ADMIN_KEY is not set: keys are those that `paygrade keys` created")
     if settings.admin_key is None:
         return Symptom("key", "ok", f"created at the first start, in {wiring.data_dir(settings)}/admin_key")
     if len(settings.admin_key) < 20 or not settings.admin_key.startswith("sk_"):

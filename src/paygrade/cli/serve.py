@@ -65,7 +65,7 @@ def serve(host: str | None, port: int | None, workers: int | None, no_migrate: b
                 click.echo(f"migrated: {name}", err=True)
         if broken is not None:
             _warn_or_refuse(broken, database_url, settings)
-        key, made = wiring.admin_key(settings)
+        key, made = wiring.admin_key(settings, database_url)
         _announce(settings, key if made else None)
         try:
             if settings.workers is None:
@@ -96,9 +96,9 @@ def _opened_port(settings: Settings) -> socket.socket:
     return opened
 
 
-def _of_a_worker(settings: Settings, *, database_url: str, key: str) -> dict[str, str]:
+def _of_a_worker(settings: Settings, *, database_url: str, key: str | None) -> dict[str, str]:
     """The environment of a worker: ours, with what was found out for all of them."""
-    found = {"PAYGRADE_DATABASE_URL": settings.database_url or database_url, "PAYGRADE_ADMIN_KEY": key}
+    found = {"PAYGRADE_DATABASE_URL": settings.database_url or database_url, "PAYGRADE_ADMIN_KEY": key or ""}
     return {**os.environ, **found, "PAYGRADE_HOST": settings.host, "PAYGRADE_PORT": str(settings.port)}
 
 

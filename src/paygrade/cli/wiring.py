@@ -3,6 +3,7 @@
 Law: what is started here is stopped here, in reverse.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,9 +26,12 @@ from paygrade.server.http.bodies import decode_object
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
 from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
 from paygrade.server.process.admin_key import kept_key
+from paygrade.server.process.api_keys import Mode
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.process.scopes import opened_by
 from paygrade.server.process.settings import Settings
+from paygrade.server.state.api_keys import KEYS_MAX, ApiKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import run_workers
 from paygrade.values.errors import Refused, Unavailable
@@ -97,19 +101,31 @@ def _as_unavailable() -> Iterator[None]:
         raise Unavailable("database_unavailable", f"the database can't be reached: {error}") from error
 
 
-def admin_key(settings: Settings) -> tuple[str, bool]:
+def admin_key(settings: Settings, database_url: str) -> tuple[str | None, bool]:
     """The admin key, and whether it was made just now, so that nobody has seen it; call it once the embedded database
-    has its folder."""
+    has its folder. None: there is none, since somebody has another key that makes keys; Refused `server_has_no_key`
+    where nobody has."""
     if settings.admin_key is not None:
         return settings.admin_key, False
-    return kept_key(data_dir(settings))
+    if settings.database_url is None:
+        return kept_key(data_dir(settings))
+    if not asyncio.run(_can_make_keys(database_url)):
+        raise Refused("server_has_no_key", "no key in the database can create others; set PAYGRADE_ADMIN_KEY to a "
+                      "long random string that starts with `sk_` until you have created an admin's key")  # fmt: skip
+    return None, False
+
+
+async def _can_make_keys(database_url: str) -> bool:
+    async with Store(database_url) as store, store.transaction() as tx:
+        live = await tx.api_keys.live(since=datetime.now(UTC), limit=KEYS_MAX)
+    return any("keys:write" in opened_by(key.scopes, key.role) for key in live)
 
 
 def application(
     settings: Settings,
     *,
     database_url: str,
-    key: str,
+    key: str | None,
     document: Document | None = None,
     metrics: Metrics | None = None,
 ) -> ASGIApp:
@@ -143,7 +159,7 @@ def application(
         store=store,
         clock=clock,
         snapshots=snapshots,
-        admin_key=key,
+        keys=ApiKeys(key, mode_of(settings)),
         verify=StripeVerify(settings.webhook_secrets) if settings.webhook_secrets else None,
         provider=PROVIDER,
         customer_id=CUSTOMER_ID,
@@ -188,6 +204,13 @@ async def server_facts(database_url: str) -> ServerFacts:
     """What the PostgreSQL at this address is like. Unavailable."""
     with _as_unavailable():
         return await look_at_server(database_url)
+
+
+def mode_of(settings: Settings) -> Mode | None:
+    """Whether this deployment takes real money, by the provider's key; None: nobody says."""
+    if settings.stripe_api_key is None:
+        return None
+    return "live" if "_live_" in settings.stripe_api_key else "test"
 
 
 def stripe_provider(settings: Settings) -> "StripeProvider | None":

@@ -45,7 +45,6 @@ def main(arguments: Sequence[str]) -> None:
         log.error("worker_not_started", code=error.code, detail=error.detail)
         raise SystemExit(2) from None
     assert settings.database_url is not None, "the supervisor says where the database is"
-    assert settings.admin_key is not None, "the supervisor says the key"
     app = wiring.application(
         settings,
         database_url=settings.database_direct_url or settings.database_url,

@@ -21,6 +21,7 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
+from paygrade.postgres.api_keys import ApiKeys
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.connections import BY_KEY_ONCE, Connections
 from paygrade.postgres.drift import Drifts
@@ -30,6 +31,7 @@ from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.measures import Measures
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
+from paygrade.postgres.people import People
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
@@ -51,14 +53,15 @@ Channel = Literal[
     "paygrade_balance",
     "paygrade_catalog",
     "paygrade_change",
+    "paygrade_key",
     "paygrade_repair",
     "paygrade_finding",
     "paygrade_subject",
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
 reserved, version]`, or `[account]` for one to be read anew; `gathered` says how others hear of counts), the catalog
-(its version), a subject's dirty mark; or, told as JSON, how a plan change has ended, what repair found or asks for, a
-threshold that was passed, or a finding."""
+(its version), an API key or a person (its id), a subject's dirty mark; or, told as JSON, how a plan change has ended,
+what repair found or asks for, a threshold that was passed, or a finding."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 HEARTBEAT_S, LOOK_S = 5.0, 1.0
 """How long a connection may take to answer, and how often it is asked: whether it lives, and who tells of counts."""
@@ -251,6 +254,8 @@ class Transaction:
         self.plan_migrations = PlanMigrations(connection, holder=holder)
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
+        self.api_keys = ApiKeys(connection)
+        self.people = People(connection)
         self.keyed_requests = KeyedRequests(connection, holder=holder)
         self.measures = Measures(connection)
 

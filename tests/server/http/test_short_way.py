@@ -47,7 +47,7 @@ class Both:
     """A server asked both ways."""
 
     def __init__(self, api: Api, switch: Switch) -> None:
-        self.api, self.switch = api, switch
+        self.api, self.switch, self.compared = api, switch, 0
 
     def ask(self, account: str, pieces: list[bytes], *, quiet_s: float) -> list[Any]:
         return [told(each, account) for each in send(self.api, pieces, quiet_s=quiet_s, pause_s=0.003)]
@@ -62,6 +62,31 @@ class Both:
             assert short == routes > 0
 
 
+KEYS = {"admin": KEY}
+"""What an attempt may show, by name."""
+MADE: dict[str, dict[str, Any]] = {
+    "all": {"role": "admin"},
+    "checks": {"scopes": ["decisions:read"], "never_expires": True},
+    "uses": {"scopes": ["usage:write"]},
+    "reads": {"scopes": ["accounts:read"]},
+    "page": {"publishable": True},
+    "here": {"role": "admin", "ip_ranges": ["127.0.0.0/8"]},
+    "elsewhere": {"role": "admin", "ip_ranges": ["203.0.113.0/24"]},
+    "limited": {"role": "admin", "rate_limit": 1_000_000},
+    "revoked": {"role": "admin"},
+    "rotated": {"role": "admin"},
+    "rotated at once": {"role": "admin"},
+}
+
+
+def make_keys(api: Api) -> None:
+    made = {name: api.ok("POST", "/v1/keys", json={"name": name, **asked}) for name, asked in MADE.items()}
+    KEYS.update({name: each["key"] for name, each in made.items()})
+    api.ok("POST", f"/v1/keys/{made['revoked']['id']}/revoke")
+    api.ok("POST", f"/v1/keys/{made['rotated']['id']}/rotate", json={})
+    api.ok("POST", f"/v1/keys/{made['rotated at once']['id']}/rotate", json={"overlap_s": 0})
+
+
 @pytest.fixture(scope="module")
 def both(postgres_url: str) -> Iterator[Both]:
     made: list[Switch] = []
@@ -74,9 +99,11 @@ def both(postgres_url: str) -> Iterator[Both]:
         for account in ("seen_s", "seen_r", "rare_s", "rare_r"):
             api.ok("PUT", f"/v1/accounts/{account}", json={})
             api.check(account, "api_calls")
+        make_keys(api)
         both = Both(api, made[0])
         yield both
-        both.compare_use()
+        if both.compared:
+            both.compare_use()
 
 
 def told(answer: Answer, account: str) -> Any:
@@ -132,8 +159,8 @@ ODD_BODIES = [
 
 
 PLAIN: dict[str, Any] = {
-    "target": None, "fields": {}, "raw": None, "lines": [], "method": "POST", "version": "1.1", "key": True, "off": 0,
-    "cuts": [], "twice": False,
+    "target": None, "fields": {}, "raw": None, "lines": [], "method": "POST", "version": "1.1", "key": "admin",
+    "off": 0, "cuts": [], "twice": False,
 }  # fmt: skip
 """An attempt with nothing odd about it."""
 ODD: dict[str, st.SearchStrategy[Any]] = {
@@ -143,7 +170,7 @@ ODD: dict[str, st.SearchStrategy[Any]] = {
     "lines": st.lists(st.sampled_from(ODD_LINES), min_size=1, max_size=2),
     "method": st.sampled_from(["GET", "HEAD", "OPTIONS", "PUT", "CONNECT", "post"]),
     "version": st.sampled_from(["1.0", "2.0", "1.2"]),
-    "key": st.just(False),
+    "key": st.sampled_from([None, *MADE]),
     "off": st.sampled_from([-3, 3, None]),
     "cuts": st.lists(st.integers(0, 300), min_size=1, max_size=3),
     "twice": st.just(True),
@@ -165,7 +192,9 @@ def written(attempt: Any, account: str, number: int) -> list[bytes]:
     if raw is None:
         raw = json.dumps(fields | attempt["fields"]).replace('"seen"', f'"{account}"').encode()
     head = f"{attempt['method']} {attempt['target']} HTTP/{attempt['version']}\r\nHost: x\r\n".encode()
-    head += (SHOWN if attempt["key"] else b"") + b"".join(attempt["lines"])
+    head += (b"Authorization: Bearer %b\r\n" % KEYS[attempt["key"]].encode() if attempt["key"] else b"") + b"".join(
+        attempt["lines"]
+    )
     if b"Transfer-Encoding: chunked\r\n" in attempt["lines"]:
         raw = (b"%x\r\n%b\r\n" % (len(raw), raw) if raw else b"") + b"0\r\nAuthorization: Bearer other\r\n\r\n"
     elif attempt["off"] is not None:
@@ -178,6 +207,9 @@ def written(attempt: Any, account: str, number: int) -> list[bytes]:
 @given(attempt=attempts(), known=st.sampled_from(["seen", "rare"]))
 @example(PLAIN | {"target": "/v1/check", "twice": True}, "seen")
 @example(PLAIN | {"target": "/v1/consume", "twice": True}, "seen")
+@example(PLAIN | {"target": "/v1/check", "key": "checks", "twice": True}, "seen")
+@example(PLAIN | {"target": "/v1/consume", "key": "checks", "twice": True}, "seen")
+@example(PLAIN | {"target": "/v1/check", "key": "page", "twice": True}, "seen")
 def test_both_ways_answer_alike(both: Both, attempt: Any, known: str) -> None:
     number = next(numbers)
     # Where the length is wrong, nothing may ever come back: one waits for silence.
@@ -187,3 +219,24 @@ def test_both_ways_answer_alike(both: Both, attempt: Any, known: str) -> None:
         both.switch.is_on = is_on
         answers.append(both.ask(account, written(attempt, account, number), quiet_s=0.2 if lies else 5.0))
     assert answers[0] == answers[1]
+    both.compared += 1
+
+
+@pytest.mark.parametrize("name", ["admin", "all", "checks", "rotated"])
+def test_a_key_takes_the_short_way_as_soon_as_it_is_known(both: Both, name: str) -> None:
+    both.switch.is_on = True
+    attempt = PLAIN | {"target": "/v1/check", "key": name}
+    both.ask("seen_s", written(attempt, "seen_s", 0), quiet_s=5.0)
+    before = both.switch.taken
+    assert both.ask("seen_s", written(attempt, "seen_s", 0), quiet_s=5.0)[0][0] == 200
+    assert both.switch.taken == before + 1
+
+
+@pytest.mark.parametrize("name", ["page", "here", "limited", "elsewhere", "revoked", "rotated at once", "uses"])
+def test_the_short_way_leaves_to_the_routes_whatever_else_has_a_say(both: Both, name: str) -> None:
+    both.switch.is_on = True
+    before = both.switch.taken
+    attempt = PLAIN | {"target": "/v1/check", "key": name}
+    for _ in range(2):
+        both.ask("seen_s", written(attempt, "seen_s", 0), quiet_s=5.0)
+    assert both.switch.taken == before

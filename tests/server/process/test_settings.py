@@ -83,10 +83,6 @@ def test_every_bad_variable_is_named_at_once() -> None:
     assert mistakes(bad) == set(bad)
 
 
-def test_a_database_of_ones_own_needs_a_key() -> None:
-    assert mistakes({"PAYGRADE_DATABASE_URL": "postgresql://db/paygrade"}) == {"PAYGRADE_ADMIN_KEY"}
-
-
 @pytest.mark.parametrize("name", ["PAYGRADE_DATABASE_DIRECT_URL", "PAYGRADE_DATABASE_REPLICA_URL"])
 def test_other_ways_to_a_database_need_the_first(name: str) -> None:
     assert mistakes({name: "postgresql://db/paygrade"}) == {name}

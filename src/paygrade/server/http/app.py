@@ -19,7 +19,7 @@ from litestar.types import ASGIApp
 
 from paygrade.providers.port import Previewer
 from paygrade.server.http.announcements import announcer
-from paygrade.server.http.auth import key_guard
+from paygrade.server.http.auth import key_guard, scope_of
 from paygrade.server.http.conditional import Conditional
 from paygrade.server.http.context import Context, Verify
 from paygrade.server.http.cross_origin import CrossOrigin
@@ -30,6 +30,7 @@ from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
+    api_keys,
     catalogs,
     decisions,
     events,
@@ -41,6 +42,7 @@ from paygrade.server.http.routes import (
     migrations,
     ofrep,
     ofrep_stream,
+    people,
     plan_changes,
     reports,
     statements,
@@ -55,6 +57,7 @@ from paygrade.server.http.version import Versioned
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
 from paygrade.values.errors import Refused, Unavailable
@@ -152,6 +155,16 @@ KEYED = [
     ofrep_stream.follow_flags,
     tokens.issue_token,
     tokens.rotate_signing_key,
+    api_keys.create_key,
+    api_keys.list_keys,
+    api_keys.get_key,
+    api_keys.rotate_key,
+    api_keys.revoke_key,
+    people.list_people,
+    people.add_person,
+    people.set_role,
+    people.reset_person,
+    people.remove_person,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -161,6 +174,9 @@ OPEN = [
     health.openapi,
     health.problem_kind,
     tokens.jwks,
+    people.log_in,
+    people.log_out,
+    people.me,
 ]
 
 
@@ -169,7 +185,7 @@ def create_app(
     store: "Store",
     clock: Clock,
     snapshots: Snapshots,
-    admin_key: str,
+    keys: ApiKeys,
     provider: str,
     customer_id: Pattern[str],
     verify: Verify | None = None,
@@ -192,6 +208,7 @@ def create_app(
         snapshots=snapshots,
         clock=clock,
         commits=GroupCommit(store, snapshots, clock, note_batch=metrics.batches.note),
+        keys=keys,
         metrics=metrics,
         verify=verify,
         provider=provider,
@@ -206,7 +223,8 @@ def create_app(
         async with store:
             everything = [
                 ("clock", clock.follow),
-                ("snapshots", lambda: snapshots.follow(store)),
+                ("snapshots", lambda: snapshots.follow(store, others=[keys.hear])),
+                ("keys", lambda: keys.follow(store, clock)),
                 ("group commit", parts.commits.run),
                 ("alerts", lambda: look_regularly(store, snapshots, clock)),
                 *work,
@@ -220,9 +238,8 @@ def create_app(
             finally:
                 await _cancelled(tasks.values())
 
-    guards = [key_guard(admin_key, parts), refuse_odd_texts]
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=guards, before_request=recall), *OPEN],
+        route_handlers=[_keyed(parts), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[NameMethods, DecodePath, Conditional, Versioned, DefineMiddleware(KeyedRequests, context=parts)],
@@ -231,7 +248,15 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(AnyAddress(CrossOrigin(app, KEYED)), metrics, HotPath(parts, admin_key), stop=snapshots.broadcast.stop)
+    return Edge(AnyAddress(CrossOrigin(app, KEYED)), metrics, HotPath(parts), stop=snapshots.broadcast.stop)
+
+
+def _keyed(parts: Context) -> Router:
+    """The routes that need a key. One that says no scope is refused here, so that nothing starts with it."""
+    for handler in KEYED:
+        scope_of(handler)
+    guards = [key_guard(parts), refuse_odd_texts]
+    return Router("/", route_handlers=KEYED, guards=guards, before_request=recall)
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

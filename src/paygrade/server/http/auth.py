@@ -1,24 +1,30 @@
-"""Who may ask: the holder of the admin key, shown as `Authorization: Bearer sk_…`, and of an account token what its
-scopes open.
+"""Who may ask: whoever holds a key (`Authorization: Bearer sk_…`), an account token or a session, for what it opens.
 
-Laws: keys are compared in constant time; two keys are none; without a valid key nothing of the request but its head is
-read. A route may name a header of its own for the key, which goes first (`key_header`): what a gateway passes on as
-`Authorization` is its visitors'. A token opens no route that does not say so (`open_to`), and there its own account
-alone (`allowed_member`). In an address only a token counts that opens nothing but streams: addresses are written down
-on the way.
+Laws: each route needs one scope, which it says itself; a key is looked up by its hash, never compared letter by letter;
+two keys are none; without a valid key nothing of the request but its head is read. A route may name a header of its own
+for the key, which goes first (`key_header`): what a gateway passes on as `Authorization` is its visitors'. Pages, with
+an account token or a publishable key, open no route that does not say so (`for_pages`), a token its own account alone
+(`allowed_member`). In an address only a token counts that opens nothing but streams: addresses are written down on the
+way. A person's session stands in a cookie, which counts where no key is shown, and changes things from our own pages
+alone.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from hmac import compare_digest
 from typing import Any
+from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from paygrade.server.http.context import Context, HttpRequest
+from paygrade.server.http.problems import LACKING, TOLD
+from paygrade.server.operations import people
+from paygrade.server.operations.people import SignedIn
 from paygrade.server.process import account_tokens
-from paygrade.server.process.account_tokens import AccountToken, Scope
+from paygrade.server.process.account_tokens import AccountToken
 from paygrade.server.process.acting import Acting, Actor, set_acting
+from paygrade.server.process.scopes import Scope, opened_by
+from paygrade.server.state.api_keys import Bucket, KnownKey
 from paygrade.values.errors import Refused
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -26,49 +32,95 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 KEY_HEADER = "key_header"
 """The `opt` of a route handler that names its own header."""
-SCOPES, TOKEN_PARAMETER = "scopes", "token_parameter"
-"""The `opt` of one that account tokens open; and of one that takes the token in its address, too: the parameter."""
-_TOKEN = "account_token"
-_ADMIN = Actor("key", "admin", "the server's admin key")
+FOR_PAGES, TOKEN_PARAMETER = "for_pages", "token_parameter"
+"""The `opt` of one that pages open; and of one that takes the token in its address, too: the parameter."""
+SESSION = "paygrade_session"
+"""The cookie of a person who has logged in."""
+_CALLER = "caller"
+Caller = KnownKey | AccountToken | SignedIn
 
 
-def open_to(*scopes: Scope, parameter: str | None = None) -> dict[str, Any]:
-    """The `opt` of a route that a token with any of these scopes opens. Any: of every kind."""
-    return {SCOPES: frozenset(scopes), TOKEN_PARAMETER: parameter}
+def for_pages(*, parameter: str | None = None) -> dict[str, Any]:
+    """The `opt` of a route that pages open, with a token or key that has its scope. Any: of every kind."""
+    return {FOR_PAGES: True, TOKEN_PARAMETER: parameter}
 
 
-def key_guard(admin_key: str, context: Context) -> Guard:
-    """A guard for the routes that need a key; the others are simply not given it."""
-    expected = admin_key.encode()
+def key_guard(context: Context) -> Guard:
+    """A guard for the routes that need a key or a session; the others are simply not given it."""
 
     async def require_key(connection: Connection, handler: BaseRouteHandler) -> None:
-        own, parameter = handler.opt.get(KEY_HEADER), handler.opt.get(TOKEN_PARAMETER)
-        keys = connection.headers.getall(own, []) if own is not None else []
-        headers = connection.headers.getall("authorization", [])
-        in_address = connection.query_params.getall(parameter, []) if parameter and not keys and not headers else []
-        if in_address:
-            shown = _only(in_address, f"`{parameter}`")
-        else:
-            shown = _only(keys, f"{own} header") if keys else bearer(headers)
-        if compare_digest(shown.encode(), expected) and not in_address:
-            set_acting(_acting(connection, _ADMIN))
-            return
-        if not account_tokens.looks_like_one(shown):
-            raise Refused("unauthenticated", "this key is not valid; use the server's PAYGRADE_ADMIN_KEY")
-        token = await _verified(shown, context)
-        _require_scope(token, handler, in_address=bool(in_address))
-        if connection.path_params.get("account", token.account) != token.account:
+        caller, in_address = await _caller(connection, handler, context)
+        _require_scope(caller, handler, connection, in_address=in_address)
+        account = connection.path_params.get("account")
+        if isinstance(caller, AccountToken) and account not in (None, caller.account):
             raise _of_another_account()
-        connection.scope["state"][_TOKEN] = token
-        set_acting(_acting(connection, Actor("account_token", token.account, token.member or "")))
+        connection.scope["state"][_CALLER] = caller
+        set_acting(Acting(_actor(caller), _address(connection), connection.scope["state"].get("request_id")))
 
     return require_key
 
 
+async def caller_of(request: HttpRequest, context: Context) -> tuple[Caller, Actor, frozenset[Scope]]:
+    """Who asks a route that needs no scope, and what they may do. Refused `unauthenticated`."""
+    caller, _ = await _caller(request, request.route_handler, context)
+    return caller, _actor(caller), _scopes(caller)
+
+
+async def _caller(connection: Connection, handler: BaseRouteHandler, context: Context) -> tuple[Caller, bool]:
+    """Who asks, and whether they say so in the address."""
+    held = connection.cookies.get(SESSION)
+    if held is not None and not _shows_a_key(connection, handler):
+        return await _signed_in(held, connection, context), False
+    shown, in_address = _shown(connection, handler)
+    key = await context.keys.find(context.store, shown, context.clock.now) if not in_address else None
+    if key is not None:
+        _require_valid(key, connection, context)
+        return key, False
+    if account_tokens.looks_like_one(shown):
+        return await _verified(shown, context), in_address
+    raise Refused("unauthenticated", "this key is not valid; create one with `paygrade keys create`")
+
+
+def scope_of(handler: BaseRouteHandler) -> Scope:
+    """What whoever calls this route must have: its `describe` says it."""
+    needed: Scope | None = handler.opt["described"].scope
+    assert needed is not None, f"`{handler.handler_name}` says no scope, and so is for everyone"
+    return needed
+
+
 def token_of(request: HttpRequest) -> AccountToken | None:
-    """The account token that was shown; None: it was the admin key."""
-    token: AccountToken | None = request.scope["state"].get(_TOKEN)
-    return token
+    """The account token that was shown; None: it was a key."""
+    caller = request.scope["state"].get(_CALLER)
+    return caller if isinstance(caller, AccountToken) else None
+
+
+def scopes_of(request: HttpRequest) -> frozenset[Scope]:
+    """All that whoever asks may do."""
+    return _scopes(request.scope["state"][_CALLER])
+
+
+def is_page(request: HttpRequest) -> bool:
+    """Whether a page asks, with an account token or a publishable key."""
+    return _is_page(request.scope["state"][_CALLER])
+
+
+def sees_whole_accounts(request: HttpRequest) -> bool:
+    """Whether whoever asks may see an account with all its members: not with a token for one member, nor with a key
+    that everybody can read."""
+    caller: Caller = request.scope["state"][_CALLER]
+    return caller.member is None if isinstance(caller, AccountToken) else not _is_page(caller)
+
+
+def still_counts(request: HttpRequest, context: Context) -> Callable[[], bool]:
+    """Whether the key that a request was let in with counts still, for answers that go on. A token only ends."""
+    caller: Caller = request.scope["state"][_CALLER]
+    if isinstance(caller, AccountToken):
+        return lambda: True
+    if isinstance(caller, KnownKey):
+        return lambda: context.keys.still(caller, context.clock.now())
+    id, ends_at = caller.person.id, caller.ends_at
+    changed = context.keys.last_change(id)
+    return lambda: context.clock.now() < ends_at and context.keys.last_change(id) == changed
 
 
 def allowed_member(request: HttpRequest, account: str, member: str | None) -> str | None:
@@ -92,9 +144,89 @@ def bearer(headers: Sequence[str]) -> str:
     return key.strip()
 
 
-def _acting(connection: Connection, actor: Actor) -> Acting:
-    client = connection.client
-    return Acting(actor, client.host if client is not None else None, connection.scope["state"].get("request_id"))
+def _shown(connection: Connection, handler: BaseRouteHandler) -> tuple[str, bool]:
+    """The key or token, and whether it stands in the address."""
+    own, parameter = handler.opt.get(KEY_HEADER), handler.opt.get(TOKEN_PARAMETER)
+    keys = connection.headers.getall(own, []) if own is not None else []
+    headers = connection.headers.getall("authorization", [])
+    in_address = connection.query_params.getall(parameter, []) if parameter and not keys and not headers else []
+    if in_address:
+        return _only(in_address, f"`{parameter}`"), True
+    return _only(keys, f"{own} header") if keys else bearer(headers), False
+
+
+def _shows_a_key(connection: Connection, handler: BaseRouteHandler) -> bool:
+    """Whether there is something else than a session to look at, which goes first."""
+    own, parameter = handler.opt.get(KEY_HEADER), handler.opt.get(TOKEN_PARAMETER)
+    named = any(connection.headers.get(name) is not None for name in ("authorization", own) if name)
+    return named or (parameter is not None and connection.query_params.get(parameter) is not None)
+
+
+async def _signed_in(held: str, connection: Connection, context: Context) -> SignedIn:
+    if connection.scope.get("method") not in ("GET", "HEAD", "OPTIONS"):
+        refuse_other_origin(connection)
+    found = await people.signed_in(context.store, held, context.clock.now())
+    if found is None:
+        raise Refused("unauthenticated", "your session has ended; log in again")
+    return found
+
+
+def refuse_other_origin(connection: Connection) -> None:
+    """Refused `cross_site` unless one of our own pages asks: browsers say so themselves, and no page can make them lie
+    (https://fetch.spec.whatwg.org/#origin-header)."""
+    origin, host = connection.headers.get("origin", ""), connection.headers.get("host", "")
+    if not host or urlsplit(origin).netloc != host:
+        raise Refused("cross_site", "log in from a page of this server, and change things there; programs use a key "
+                      "(or send `Origin` with this server's address)")  # fmt: skip
+
+
+def _actor(caller: Caller) -> Actor:
+    if isinstance(caller, AccountToken):
+        return Actor("account_token", caller.account, caller.member or "")
+    return caller.actor
+
+
+def _scopes(caller: Caller) -> frozenset[Scope]:
+    return opened_by(caller.scopes) if isinstance(caller, AccountToken) else caller.scopes
+
+
+def _is_page(caller: Caller) -> bool:
+    return isinstance(caller, AccountToken) or (isinstance(caller, KnownKey) and caller.publishable)
+
+
+def _address(connection: Connection) -> str | None:
+    return connection.client.host if connection.client is not None else None
+
+
+def _require_valid(key: KnownKey, connection: Connection, context: Context) -> None:
+    """Refused unless this key counts now, here, and from where it is shown, and is not shown too often."""
+    if key.ends_at is not None and context.clock.now() >= key.ends_at:
+        raise Refused("unauthenticated", f"this key ended at {key.ends_at:%Y-%m-%dT%H:%M:%SZ}; use its successor, "
+                      "or create one with `paygrade keys create`")  # fmt: skip
+    if not key.of_this_mode:
+        raise Refused("unauthenticated", f"this is a {key.mode} key, and this deployment is {context.keys.mode}; use "
+                      "one that was created here")  # fmt: skip
+    address = _address(connection)
+    if not key.allows(address):
+        raise Refused("address_not_allowed", f"this key does not count from `{address}`; send the request from one of "
+                      "its `ip_ranges`, or create a key for this address")  # fmt: skip
+    if key.bucket is not None:
+        _take(key.bucket, connection)
+
+
+def _take(bucket: Bucket, connection: Connection) -> None:
+    """Count this request; Refused `rate_limited`. Its answer says how many are left
+    (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/)."""
+    taken, left, wait_s = bucket.take()
+    told = {
+        "ratelimit-policy": f'"key";q={bucket.rate_limit};w=60',
+        "ratelimit": f'"key";r={left};t={wait_s}',
+        **({} if taken else {"retry-after": str(wait_s)}),
+    }
+    connection.scope["state"][TOLD] = [(name.encode(), value.encode()) for name, value in told.items()]
+    if not taken:
+        raise Refused("rate_limited", f"this key makes at most {bucket.rate_limit} requests a minute; try again in "
+                      f"{wait_s} seconds")  # fmt: skip
 
 
 async def _verified(text: str, context: Context) -> AccountToken:
@@ -102,14 +234,27 @@ async def _verified(text: str, context: Context) -> AccountToken:
     return account_tokens.verify(text, key, context.clock.now())
 
 
-def _require_scope(token: AccountToken, handler: BaseRouteHandler, *, in_address: bool) -> None:
-    opening: frozenset[Scope] = handler.opt.get(SCOPES, frozenset())
-    if not opening:
-        raise Refused("insufficient_scope", "account tokens don't open this; use the server's key")
-    if not opening.intersection(token.scopes):
-        needed = " or ".join(f"`{scope}`" for scope in sorted(opening))
-        raise Refused("insufficient_scope", f"this token lacks the scope {needed}")
-    if in_address and token.scopes != ("stream:read",):
+def _require_scope(
+    caller: Caller,
+    handler: BaseRouteHandler,
+    connection: Connection,
+    *,
+    in_address: bool,
+) -> None:
+    if connection.scope.get("method") == "OPTIONS":
+        return  # it only says which methods an address has
+    needed = scope_of(handler)
+    if needed not in _scopes(caller):
+        connection.scope["state"][LACKING] = needed
+        if isinstance(caller, SignedIn):
+            raise Refused("insufficient_scope", f"your role `{caller.person.role}` lacks the scope `{needed}`; ask "
+                          "an admin for another role")  # fmt: skip
+        what = "token" if isinstance(caller, AccountToken) else "key"
+        raise Refused("insufficient_scope", f"this {what} lacks the scope `{needed}`; use a key that has it")
+    if _is_page(caller) and not handler.opt.get(FOR_PAGES):
+        connection.scope["state"][LACKING] = needed
+        raise Refused("insufficient_scope", f"pages don't open this; use a secret key with the scope `{needed}`")
+    if in_address and isinstance(caller, AccountToken) and caller.scopes != ("stream:read",):
         raise Refused("insufficient_scope", "only a token for `stream:read` alone may stand in an address; "
                       "send this one as `Authorization: Bearer …`")  # fmt: skip
 

@@ -12,10 +12,13 @@ from msgspec import Struct, field
 
 from paygrade.decisions.decide import Decision
 from paygrade.providers.port import EventRef, Previewer
+from paygrade.server.operations.people import Attempts
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process import tracing
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.process.passwords import Passwords
+from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.state.stream_tokens import StreamTokens
@@ -47,6 +50,7 @@ class Context(Struct, frozen=True):
     snapshots: Snapshots
     clock: Clock
     commits: GroupCommit
+    keys: ApiKeys
     metrics: Metrics
     verify: Verify | None
     provider: str
@@ -55,6 +59,8 @@ class Context(Struct, frozen=True):
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
+    passwords: Passwords = field(default_factory=Passwords)
+    attempts: Attempts = field(default_factory=Attempts)
     signing_keys: SigningKeys = field(default_factory=SigningKeys)
     stream_tokens: StreamTokens = field(default_factory=StreamTokens)
 

@@ -11,12 +11,15 @@ from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from paygrade.server.http.auth import SCOPES
+from paygrade.server.http.auth import FOR_PAGES
 
 OPEN_PREFIX = "/ofrep/"
 _EVERY = [
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"ETag, Paygrade-Version, Retry-After, X-Request-Id"),
+    (
+        b"access-control-expose-headers",
+        b"ETag, Paygrade-Version, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id",
+    ),
 ]
 _PREFLIGHT = [
     *_EVERY,
@@ -34,7 +37,7 @@ class CrossOrigin:
 
     def __init__(self, app: ASGIApp, handlers: Iterable[HTTPRouteHandler]) -> None:
         self._app = app
-        paths = {path for handler in handlers if handler.opt.get(SCOPES) for path in handler.paths}
+        paths = {path for handler in handlers if handler.opt.get(FOR_PAGES) for path in handler.paths}
         parts = [re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(path)) for path in sorted(paths)]
         self._open = re.compile("|".join([f"{OPEN_PREFIX}.*", *parts]))
 

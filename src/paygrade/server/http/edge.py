@@ -18,7 +18,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from msgspec.json import encode
 from opentelemetry.trace import StatusCode
 
-from paygrade.server.http.problems import MEDIA_TYPE, STOPPING, problem
+from paygrade.server.http.problems import MEDIA_TYPE, STOPPING, TOLD, problem
 from paygrade.server.http.protocol import ShortWay
 from paygrade.server.http.version import HEADER, version_of
 from paygrade.server.process import tracing
@@ -59,7 +59,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 its_own = [(b"x-request-id", request_id.encode()), (_VERSION, version_of(scope).encode())]
-                message["headers"] = [*message.get("headers", []), *its_own]
+                message["headers"] = [*message.get("headers", []), *state.get(TOLD, ()), *its_own]
             await send(message)
 
         try:

@@ -1,13 +1,12 @@
 """The hot path: check and consume without a framework, for requests that have nothing wrong with them.
 
-Law: it answers as the routes do, or leaves it to them: whatever is unusual (another key, a header that says more, a
-body that does not fit, another instant, a version to wait for, an account not remembered) goes to the routes, which
-know what to say.
+Law: it answers as the routes do, or leaves it to them: whatever is unusual (a key that is not remembered, or counts
+from some addresses only, or so many times a minute; a header that says more, a body that does not fit, another instant,
+a version to wait for, an account not remembered) goes to the routes, which know what to say.
 """
 
 from asyncio import Future
 from functools import partial
-from hmac import compare_digest
 from itertools import count
 from time import perf_counter_ns
 from typing import Any
@@ -17,20 +16,23 @@ import msgspec
 
 from paygrade.decisions.decide import decide
 from paygrade.decisions.message import shown
+from paygrade.server.http.auth import scope_of
 from paygrade.server.http.context import Context
 from paygrade.server.http.edge import note_request
 from paygrade.server.http.problems import of_failure, written
 from paygrade.server.http.protocol import Answer, Coming, Headers
-from paygrade.server.http.routes.decisions import Question
-from paygrade.server.http.routes.usage import Used, refuse_odd, without_database
+from paygrade.server.http.routes.decisions import Question, check
+from paygrade.server.http.routes.usage import Used, consume, refuse_odd, without_database
 from paygrade.server.http.version import VERSION_LINE
 from paygrade.server.operations.usage import answers
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.server.process import tracing
+from paygrade.server.process.scopes import Scope
 from paygrade.values.errors import Unavailable
 from paygrade.values.text import is_chosen_key
 
 CHECK, CONSUME = b"/v1/check", b"/v1/consume"
+SCOPES: dict[bytes, Scope] = {CHECK: scope_of(check), CONSUME: scope_of(consume)}
 BODY_BYTES_MAX = 64 * 1024
 _UNUSUAL = frozenset(
     {b"content-encoding", b"expect", b"idempotency-key", b"origin", b"paygrade-version", b"x-request-id"}
@@ -46,19 +48,20 @@ _encode = msgspec.json.Encoder().encode
 class HotPath:
     """What takes the short way; `parts` are those the routes use."""
 
-    def __init__(self, parts: Context, admin_key: str) -> None:
+    def __init__(self, parts: Context) -> None:
         self._parts = parts
         # A request of a trace goes where spans are made.
         self._unusual = _UNUSUAL | {b"traceparent"} if tracing.is_on() else _UNUSUAL
         self._now, self._peek, self._note = parts.clock.now, parts.snapshots.peek, parts.metrics.note_decision
-        self._shown = f"Bearer {admin_key}".encode()
+        self._opens = parts.keys.opens
         self._prefix, self._numbers = uuid4().hex[:16].encode(), count(1)
         self._checked, self._consumed = (
             parts.metrics.requests.of("POST", path.decode(), 200) for path in (CHECK, CONSUME)
         )
 
     def takes(self, url: bytes, headers: Headers) -> bool:
-        """Whether a POST with this head is one of ours: to these very paths, with the key, shown once."""
+        """Whether a POST with this head is one of ours: to these very paths, with a key that opens it,
+        shown once."""
         if url not in (CHECK, CONSUME):
             return False
         shown, length = [], -1
@@ -69,7 +72,7 @@ class HotPath:
                 length = int(value)
             elif name in self._unusual:
                 return False
-        return 0 <= length <= BODY_BYTES_MAX and len(shown) == 1 and compare_digest(shown[0], self._shown)
+        return 0 <= length <= BODY_BYTES_MAX and len(shown) == 1 and self._opens(shown[0], SCOPES[url], self._now)
 
     def answer(self, url: bytes, body: bytes) -> Answer | Coming | None:
         """What is decided now, or what a use comes to once it is saved; None: the routes have the words for it."""

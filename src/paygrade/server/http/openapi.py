@@ -18,10 +18,11 @@ from litestar.params import QueryParameter
 from litestar.routes import BaseRoute, HTTPRoute
 from msgspec import Struct
 
-from paygrade.server.http.auth import SCOPES
+from paygrade.server.http.auth import FOR_PAGES, SESSION
 from paygrade.server.http.parameters import queries
 from paygrade.server.http.problems import KINDS, MEDIA_TYPE, Problem
 from paygrade.server.http.version import CURRENT, VERSIONS, older_of
+from paygrade.server.process.scopes import Scope
 from paygrade.values.text import KEY_LENGTH_MAX
 
 # Any in this file: a piece of a JSON document.
@@ -50,6 +51,8 @@ _PATH_PARAMETERS = {
     "block": "The block's key: what suspends access, for example `fraud`.",
     "member": "The member's key.",
     "subscription": "The subscription's id in the foreign or manual billing.",
+    "api_key": "The API key's id.",
+    "person": "The person's id.",
     "code": "A problem's code.",
     "key": "A flag's key: a feature's, or `<feature>.limit`, `.used` or `.remaining`.",
     "sweep": "The sweep's id.",
@@ -92,11 +95,12 @@ class Described(Struct, frozen=True):
     """
 
     tag: str
-    operation: Operation | None = None
+    operation: Operation | None
+    scope: Scope | None
+    """What whoever calls it must have; None: it is open to everyone."""
     example: Any = None
     sent: Sent | None = None
     problems: tuple[str, ...] = ()
-    needs_key: bool = True
     media_type: str = "application/json"
     kind: type[Struct] | None = None
     others: dict[str, str] = {}
@@ -112,9 +116,9 @@ class Text(Struct, frozen=True):
     problems: tuple[str, ...]
 
 
-def describe(tag: str, operation: Operation | None = None, **more: Any) -> dict[str, Any]:
+def describe(tag: str, operation: Operation | None = None, *, scope: Scope | None, **more: Any) -> dict[str, Any]:
     """The `opt` of a route handler. Any: fields of Described."""
-    return {"described": Described(tag, operation, **more)}
+    return {"described": Described(tag, operation, scope, **more)}
 
 
 def text_of(operation: Operation) -> Text:
@@ -150,7 +154,13 @@ def document(routes: tuple[BaseRoute, ...], version: str = CURRENT) -> Document:
         "components": {
             "schemas": dict(sorted(components.items())),
             "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "description": "`sk_…`"},
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key: `sk_…`, or `pk_…` in a page."},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": SESSION,
+                    "description": "A person's session, from our own pages.",
+                },
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
@@ -192,7 +202,7 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler, version: str) -> tup
             **{status: {"description": meaning} for status, meaning in told.others.items()},
             **_problem_answers(_codes(told, text, route, method, has_query=bool(in_query))),
         },
-        "security": _security(handler) if told.needs_key else [],
+        "security": _security(handler, told.scope) if told.scope is not None else [],
     }
     if told.sent is not None:
         operation["requestBody"] = _body(told.sent)
@@ -201,9 +211,10 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler, version: str) -> tup
     return route.path_format, method, operation, kinds
 
 
-def _security(handler: HTTPRouteHandler) -> list[Document]:
-    """Who opens a route, either of them: the key, and an account token where it says so."""
-    return [{"key": []}, *([{"token": []}] if handler.opt.get(SCOPES) else [])]
+def _security(handler: HTTPRouteHandler, scope: Scope) -> list[Document]:
+    """Who opens a route, each of them: a key, a person's session, and an account token where it says so. All need the
+    scope (OpenAPI 3.1 lets any scheme name what is required)."""
+    return [{"key": [scope]}, {"session": [scope]}, *([{"token": [scope]}] if handler.opt.get(FOR_PAGES) else [])]
 
 
 def _path_parameters(route: HTTPRoute) -> list[Document]:
@@ -242,7 +253,7 @@ def _header_parameters(told: Described, method: str) -> list[Document]:
 
 
 def _is_keyed(told: Described, method: str) -> bool:
-    return method == "POST" and told.needs_key and told.repeating != "reads"
+    return method == "POST" and told.scope is not None and told.repeating != "reads"
 
 
 def _query_schema(kind: Any, query: QueryParameter, default: object) -> Document:
@@ -303,13 +314,16 @@ def _codes(told: Described, text: Text, route: HTTPRoute, method: str, *, has_qu
         (
             "unauthenticated",
             "insufficient_scope",
+            "address_not_allowed",
+            "rate_limited",
+            "cross_site",
             "clock_unavailable",
             "database_unavailable",
             "contended",
-        ): told.needs_key,
+        ): (told.scope is not None),
         ("body_too_large",): told.sent is not None,
         ("malformed_json", "invalid_body"): told.sent is not None and told.sent.kind is not None,
-        ("invalid_key",): bool(route.path_parameters) and told.needs_key,
+        ("invalid_key",): bool(route.path_parameters) and told.scope is not None,
         ("invalid_key", *_OF_KEYS): _is_keyed(told, method),
         ("invalid_query",): has_query,
     }

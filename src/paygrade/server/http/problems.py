@@ -52,7 +52,18 @@ KINDS: dict[str, Kind] = {
     "signature_invalid": Kind(400, "The signature does not match"),
     "signature_expired": Kind(400, "The signature is too old"),
     "unauthenticated": Kind(401, "An API key is required"),
-    "insufficient_scope": Kind(403, "The token does not open this"),
+    "insufficient_scope": Kind(403, "The key or token does not open this"),
+    "address_not_allowed": Kind(403, "The key does not count from this address"),
+    "rate_limited": Kind(429, "The key has made too many requests"),
+    "log_in_refused": Kind(401, "The log-in is wrong"),
+    "code_required": Kind(401, "The code of the authenticator app is missing"),
+    "cross_site": Kind(403, "The request came from another site"),
+    "unknown_person": Kind(404, "There is no such person"),
+    "email_taken": Kind(409, "Somebody has this e-mail address"),
+    "unknown_api_key": Kind(404, "There is no such API key"),
+    "api_key_over": Kind(409, "The API key has ended"),
+    "too_many_api_keys": Kind(409, "There are too many API keys"),
+    "other_mode": Kind(409, "This deployment is of the other mode"),
     "invalid_context": Kind(400, "The evaluation context is invalid"),
     "targeting_key_missing": Kind(400, "The evaluation context names no account"),
     "not_found": Kind(404, "There is nothing at this address"),
@@ -151,6 +162,8 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     code: str
     instance: str
     errors: tuple[Mistake, ...] = ()
+    scope: str | None = None
+    """What would have opened it."""
 
 
 # Litestar's own refusals, by status.
@@ -164,9 +177,11 @@ _CODES = {
 }
 
 
-def problem(code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...] = ()) -> Problem:
+def problem(
+    code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...] = (), scope: str | None = None
+) -> Problem:
     kind = KINDS[code]
-    return Problem(f"/problems/{code}", kind.title, kind.status, detail, code, instance, errors)
+    return Problem(f"/problems/{code}", kind.title, kind.status, detail, code, instance, errors, scope)
 
 
 def request_id(request: HttpRequest) -> str:
@@ -175,10 +190,17 @@ def request_id(request: HttpRequest) -> str:
 
 def answer(request: HttpRequest, code: str, detail: str, errors: tuple[Mistake, ...] = ()) -> Response[bytes]:
     """The HTTP response for one problem."""
-    stated = problem(code, detail, instance=request_id(request), errors=errors)
-    return Response(encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=_headers(stated))
+    scope = request.scope["state"].get(LACKING)
+    stated = problem(code, detail, instance=request_id(request), errors=errors, scope=scope)
+    headers = _headers(stated)
+    if scope is not None:
+        # RFC 6750, section 3.1
+        headers = {"www-authenticate": f'Bearer realm="paygrade", error="insufficient_scope", scope="{scope}"'}
+    return Response(encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=headers)
 
 
+LACKING, TOLD = "lacking", "told"
+"""In the state of a request: the scope that whoever asks lacks; headers that its answer has, whatever it is."""
 HEADERS = {
     401: {"www-authenticate": 'Bearer realm="paygrade"'},  # RFC 6750, section 3
     503: {"retry-after": "1"},

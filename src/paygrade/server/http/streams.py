@@ -1,9 +1,10 @@
 """Streams: how what a process is told goes on to whoever holds a connection open.
 
 Laws: nothing on the way may keep an event back; a date is told when it comes, by the clock that is followed; a stream
-ends with the token that opened it, and what has come by then is told before.
+ends with the token that opened it, and what has come by then is told before, or with the key, a beat later at most.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 from paygrade.decisions.snapshots import Snapshot
@@ -21,10 +22,13 @@ _EPSILON_S = 0.002
 
 
 class Listening:
-    """What a stream waits for: what its follower is told, and dates. `until`: its end; None: there is none."""
+    """What a stream waits for: what its follower is told, and dates. `until`: its end; None: there is none. `counts`:
+    whether the key it was opened with counts still."""
 
-    def __init__(self, follower: Follower, clock: Clock, *, until: datetime | None) -> None:
-        self._follower, self._clock, self._until = follower, clock, until
+    def __init__(
+        self, follower: Follower, clock: Clock, *, until: datetime | None, counts: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._follower, self._clock, self._until, self._counts = follower, clock, until, counts
 
     async def next(self, date: datetime | None) -> tuple[bytes, tuple[str, ...]] | None:
         """The next event, and which accounts changed by it. None: it is time to look at the time, since this date has
@@ -37,6 +41,8 @@ class Listening:
             if instant is not None and (instant <= now or not self._clock.stands_still):
                 patience_s = min(patience_s, max((instant - now).total_seconds() + _EPSILON_S, 0))
         told = await self._follower.next(patience_s)
+        if not self._counts():
+            raise EOFError
         return told if told is not None and told[0] else None
 
 

@@ -15,11 +15,11 @@ from paygrade.server.process.account_tokens import (
     TTL_MAX,
     TTL_MAX_S,
     AccountToken,
-    Scope,
     SigningKey,
     make_private_key,
     sign,
 )
+from paygrade.server.process.scopes import PublicScope
 from paygrade.server.state.stream_tokens import StreamToken, StreamTokens
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ AHEAD = timedelta(hours=1)
 class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """What a token is to open, for a `member` alone where one is named, and for how many seconds."""
 
-    scopes: tuple[Scope, ...] = ("decisions:read",)
+    scopes: tuple[PublicScope, ...] = ("decisions:read",)
     member: str | None = None
     ttl_s: Annotated[int, Meta(ge=60, le=TTL_MAX_S)] = TTL_S
 
@@ -89,7 +89,7 @@ async def stream_token(
 
 
 def _signed(
-    key: SigningKey, *, account: str, member: str | None, scopes: tuple[Scope, ...], ttl_s: int, at: datetime
+    key: SigningKey, *, account: str, member: str | None, scopes: tuple[PublicScope, ...], ttl_s: int, at: datetime
 ) -> IssuedToken:
     issued_at = at.replace(microsecond=0)
     said = AccountToken(

@@ -7,7 +7,7 @@ end by the clock it is given; a private key is shown nowhere.
 import base64
 import hashlib
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import jwt
 import msgspec
@@ -16,11 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 from msgspec import Struct
 
+from paygrade.server.process.scopes import PublicScope
 from paygrade.values.errors import Refused
-
-Scope = Literal["decisions:read", "stream:read"]
-"""`decisions:read` opens whatever reads the account's decisions; `stream:read` opens OFREP's event stream and nothing
-else, so that it may stand in an address."""
 
 ISSUER = AUDIENCE = "paygrade"
 ALGORITHM = "ES256"
@@ -33,7 +30,7 @@ class AccountToken(Struct, frozen=True, kw_only=True):
 
     account: str
     member: str | None = None
-    scopes: tuple[Scope, ...]
+    scopes: tuple[PublicScope, ...]
     issued_at: datetime
     expires_at: datetime
 
@@ -49,7 +46,7 @@ class SigningKey(Struct, frozen=True):
 
 class _Claims(Struct, frozen=True):
     sub: str
-    scopes: tuple[Scope, ...]
+    scopes: tuple[PublicScope, ...]
     iat: int
     exp: int
     member: str | None = None

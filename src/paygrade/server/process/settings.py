@@ -29,7 +29,7 @@ class Settings(Struct, frozen=True):
     usual place).
 
     `webhook_secrets` holds several while a secret is being rolled (comma-separated in the variable). `admin_key`
-    None: only possible with an embedded database, which gets a generated one.
+    None: an embedded database gets a generated one; with one of your own, somebody has another key that makes keys.
     """
 
     database_url: str | None = None
@@ -132,9 +132,6 @@ def _contradictions(settings: Settings, bad: frozenset[str]) -> list[Mistake]:
             for name, url in others.items()
             if url is not None
         ]
-    if settings.database_url and settings.admin_key is None and not bad & {"PAYGRADE_ADMIN_KEY"}:
-        found.append(Mistake("PAYGRADE_ADMIN_KEY", "is missing; a server with its own database needs one: "
-                             "set it to a long random string that starts with `sk_`"))  # fmt: skip
     if settings.stripe_api_base and settings.stripe_api_key is None and not bad & {"PAYGRADE_STRIPE_API_KEY"}:
         found.append(Mistake("PAYGRADE_STRIPE_API_KEY", "is missing although PAYGRADE_STRIPE_API_BASE is set; "
                              "the simulator's key is `sk_test_simulator`"))  # fmt: skip

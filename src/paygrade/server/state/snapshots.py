@@ -7,7 +7,7 @@ they are heard. What was last known is kept apart, for answers that say they are
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -167,12 +167,20 @@ class Snapshots:
         """Whether changes are being heard, so that what is made with this catalog may be remembered."""
         return self._catalog is catalog
 
-    async def follow(self, store: "Store") -> None:
-        """Hear every change until cancelled; what is remembered is dropped whenever hearing is interrupted."""
-        store.hear_own(self._hear)
+    async def follow(self, store: "Store", *, others: Sequence[Callable[[str, str], None]] = ()) -> None:
+        """Hear every change until cancelled; what is remembered is dropped whenever hearing is interrupted. `others`
+        hear the same."""
+
+        hearers = (self._hear, *others)
+
+        def hear(channel: str, payload: str) -> None:
+            for each in hearers:
+                each(channel, payload)
+
+        store.hear_own(hear)
         while True:
             try:
-                await store.listen(ready=self._ready, hear=self._hear)
+                await store.listen(ready=self._ready, hear=hear)
             except Unavailable as error:
                 log.warning("listening_interrupted", error=error.detail)
             finally:

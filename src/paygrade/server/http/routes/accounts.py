@@ -33,7 +33,7 @@ class AccountStatement(Struct, frozen=True):
     traits: dict[str, str | int | bool] = {}
 
 
-@get("/v1/accounts", opt=describe("accounts", accounts.list_accounts))
+@get("/v1/accounts", opt=describe("accounts", accounts.list_accounts, scope="accounts:read"))
 async def list_accounts(
     context: InContext,
     after: Annotated[str, text("Accounts after this key; the `next` of the page before.")] = "",
@@ -51,6 +51,7 @@ async def list_accounts(
         sent=Sent(examples.ACCOUNT_STATEMENT, AccountStatement),
         problems=("unknown_provider",),
         headers={"If-Match": "The `ETag` of the account as you read it: 412 if it has changed since."},
+        scope="accounts:write",
     ),
 )
 async def put_account(account: FromPath[str], request: HttpRequest, context: InContext) -> accounts.AccountView:
@@ -68,12 +69,12 @@ async def put_account(account: FromPath[str], request: HttpRequest, context: InC
     )
 
 
-@get("/v1/accounts/{account:str}", opt=describe("accounts", accounts.get_account))
+@get("/v1/accounts/{account:str}", opt=describe("accounts", accounts.get_account, scope="accounts:read"))
 async def get_account(account: FromPath[str], context: InContext) -> accounts.AccountView:
     return await accounts.get_account(context.store, account=account, at=context.clock.now())
 
 
-@delete("/v1/accounts/{account:str}", opt=describe("accounts", accounts.delete_account))
+@delete("/v1/accounts/{account:str}", opt=describe("accounts", accounts.delete_account, scope="accounts:write"))
 async def delete_account(account: FromPath[str], context: InContext) -> None:
     await accounts.delete_account(context.store, account=account, at=context.clock.now())
 
@@ -81,13 +82,13 @@ async def delete_account(account: FromPath[str], context: InContext) -> None:
 @post(
     "/v1/accounts/{account:str}/rebuild",
     status_code=200,
-    opt=describe("accounts", rebuild, example=examples.REBUILT),
+    opt=describe("accounts", rebuild, example=examples.REBUILT, scope="accounts:write"),
 )
 async def rebuild_account(account: FromPath[str], context: InContext) -> Rebuilt:
     return await rebuild(context.store, account=account, at=context.clock.now())
 
 
-@get("/v1/accounts/{account:str}/timeline", opt=describe("accounts", read_timeline))
+@get("/v1/accounts/{account:str}/timeline", opt=describe("accounts", read_timeline, scope="accounts:read"))
 async def timeline(
     account: FromPath[str],
     context: InContext,

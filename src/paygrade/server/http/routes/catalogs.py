@@ -35,6 +35,7 @@ EXISTING = text(
         catalogs.publish_catalog,
         sent=Sent(examples.CATALOG, media_types=("application/json", "application/yaml")),
         problems=("unsupported_media_type",),
+        scope="catalog:publish",
     ),
 )
 async def put_catalog(
@@ -58,14 +59,14 @@ async def put_catalog(
     )
 
 
-@get("/v1/catalog", opt=describe("catalog", catalogs.current_catalog))
+@get("/v1/catalog", opt=describe("catalog", catalogs.current_catalog, scope="catalog:read"))
 async def get_catalog(context: InContext) -> catalogs.PublishedCatalog:
     return await catalogs.current_catalog(context.store)
 
 
 @get(
     "/v1/catalog/versions",
-    opt=describe("catalog", catalogs.catalog_versions)
+    opt=describe("catalog", catalogs.catalog_versions, scope="catalog:read")
     | answered_before("2026-11-30", tuple[catalogs.CatalogVersion, ...], lambda said: said["versions"]),
 )
 async def list_catalog_versions(
@@ -76,19 +77,19 @@ async def list_catalog_versions(
     return await catalogs.catalog_versions(context.store, before=before, limit=limit)
 
 
-@get("/v1/catalog/versions/{version:str}", opt=describe("catalog", catalogs.catalog_version))
+@get("/v1/catalog/versions/{version:str}", opt=describe("catalog", catalogs.catalog_version, scope="catalog:read"))
 async def get_catalog_version(version: FromPath[str], context: InContext) -> catalogs.PublishedCatalog:
     if not version.isdecimal() or len(version) > 9:
         raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
     return await catalogs.catalog_version(context.store, version=int(version))
 
 
-@get("/v1/catalog/plans", opt=describe("catalog", versions.version_counts))
+@get("/v1/catalog/plans", opt=describe("catalog", versions.version_counts, scope="catalog:read"))
 async def count_versions(context: InContext) -> versions.VersionCounts:
     return await versions.version_counts(context.store, at=context.clock.now())
 
 
-@get("/v1/catalog/plans/{plan:str}/accounts", opt=describe("catalog", versions.version_holders))
+@get("/v1/catalog/plans/{plan:str}/accounts", opt=describe("catalog", versions.version_holders, scope="accounts:read"))
 async def list_version_holders(
     plan: FromPath[str],
     context: InContext,

@@ -8,7 +8,7 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from paygrade.decisions.message import DecisionView
-from paygrade.server.http.auth import allowed_member, open_to
+from paygrade.server.http.auth import allowed_member, for_pages
 from paygrade.server.http.bodies import read_body, read_instant, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -46,7 +46,7 @@ class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields
 @post(
     "/v1/check",
     status_code=200,
-    opt=open_to("decisions:read")
+    opt=for_pages()
     | describe(
         "decisions",
         access.check,
@@ -54,6 +54,7 @@ class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields
         example=examples.DECISION,
         problems=("invalid_key", "not_yet"),
         repeating="reads",
+        scope="decisions:read",
     ),
 )
 async def check(request: HttpRequest, context: InContext) -> DecisionView:
@@ -83,7 +84,7 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
 
 @get(
     "/v1/accounts/{account:str}/decisions",
-    opt=open_to("decisions:read") | describe("decisions", access.decisions, example=examples.DECISIONS),
+    opt=for_pages() | describe("decisions", access.decisions, example=examples.DECISIONS, scope="decisions:read"),
 )
 async def list_decisions(
     account: FromPath[str],
@@ -103,6 +104,7 @@ async def list_decisions(
         access.explain,
         sent=Sent({"feature": "exports", "at": "2026-11-14T14:02:00Z"}, AccountQuestion),
         repeating="reads",
+        scope="decisions:read",
     ),
 )
 async def explain(account: FromPath[str], request: HttpRequest, context: InContext) -> access.Explanation:
@@ -119,7 +121,7 @@ async def explain(account: FromPath[str], request: HttpRequest, context: InConte
     )
 
 
-@get("/v1/accounts/{account:str}/entitlements", opt=describe("decisions", access.entitlements))
+@get("/v1/accounts/{account:str}/entitlements", opt=describe("decisions", access.entitlements, scope="decisions:read"))
 async def entitlements(
     account: FromPath[str],
     context: InContext,
@@ -134,7 +136,7 @@ async def entitlements(
 @post(
     "/v1/accounts/{account:str}/refresh",
     status_code=200,
-    opt=describe("decisions", refresh, problems=("provider_not_configured",), repeating="safe"),
+    opt=describe("decisions", refresh, problems=("provider_not_configured",), repeating="safe", scope="billing:sync"),
 )
 async def refresh_account(account: FromPath[str], context: InContext, wait_s: Wait = 5) -> RefreshedView:
     context.require_provider()

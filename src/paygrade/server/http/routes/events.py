@@ -26,6 +26,7 @@ from paygrade.values.errors import Mistake, Refused
         repeating="safe",
         sent=Sent(examples.USAGE_EVENTS, UsageEvent, many=events.EVENTS_MAX),
         example=examples.INGESTED,
+        scope="usage:write",
     ),
 )
 async def tell_events(
@@ -53,6 +54,7 @@ async def tell_events(
         "usage",
         repeating="safe",
         sent=Sent(examples.CLOUD_EVENT, CloudEvent, media_types=("application/cloudevents+json", "application/json")),
+        scope="usage:write",
     ),
 )
 async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
@@ -77,7 +79,7 @@ async def tell_cloud_events(request: HttpRequest, context: InContext) -> None:
         )
 
 
-@get("/v1/accounts/{account:str}/usage", opt=describe("usage", usage_reading.read_usage))
+@get("/v1/accounts/{account:str}/usage", opt=describe("usage", usage_reading.read_usage, scope="usage:read"))
 async def read_usage(
     account: FromPath[str],
     context: InContext,

@@ -315,3 +315,60 @@ EVALUATIONS = {
         }
     ],
 }
+
+KEY_REQUEST = {"name": "the product's backend", "scopes": ["decisions:read", "usage:write"], "mode": "test"}
+KEY = {
+    "id": "key_019aa4c3f80a1b2c3d4",
+    "name": "the product's backend",
+    "state": "active",
+    "publishable": False,
+    "mode": "test",
+    "scopes": ["decisions:read", "usage:write"],
+    "role": None,
+    "ip_ranges": [],
+    "rate_limit": None,
+    "created_at": "2026-11-01T09:00:00Z",
+    "created_by": "admin",
+    "expires_at": "2027-11-01T09:00:00Z",
+    "revoked_at": None,
+    "last_used_at": "2026-11-30T10:12:00Z",
+    "secrets": [{"hint": "sk_test_…4fQz", "created_at": "2026-11-01T09:00:00Z", "ends_at": None}],
+}
+CREATED_KEY = {**KEY, "last_used_at": None, "key": "sk_test_… (shown this once)"}
+ROTATED_KEY = {
+    **KEY,
+    "expires_at": "2027-11-30T10:00:00Z",
+    "secrets": [
+        {"hint": "sk_test_…4fQz", "created_at": "2026-11-01T09:00:00Z", "ends_at": "2026-12-01T10:00:00Z"},
+        {"hint": "sk_test_…b7Xe", "created_at": "2026-11-30T10:00:00Z", "ends_at": None},
+    ],
+    "key": "sk_test_… (shown this once)",
+}
+REVOKED_KEY = {**KEY, "state": "revoked", "revoked_at": "2026-11-30T10:15:00Z"}
+
+LOG_IN = {"email": "dana@example.com", "password": "correct horse battery staple", "code": "123456"}
+PERSON_REQUEST = {"email": "dana@example.com", "name": "Dana", "role": "support", "totp": True}
+PERSON = {
+    "id": "person_019aa4c3f80a1b2c3d4",
+    "email": "dana@example.com",
+    "name": "Dana",
+    "role": "support",
+    "totp": True,
+    "created_at": "2026-11-01T09:00:00Z",
+    "created_by": "admin",
+    "seen_at": "2026-11-30T10:12:00Z",
+}
+PEOPLE = {"people": [PERSON], "next": None}
+ADDED_PERSON = {
+    **PERSON,
+    "seen_at": None,
+    "password": "… (shown this once)",
+    "totp_address": "otpauth://totp/Paygrade:dana%40example.com?secret=…&issuer=Paygrade",
+}
+ME = {
+    "kind": "person",
+    "id": "person_019aa4c3f80a1b2c3d4",
+    "name": "Dana",
+    "scopes": ["accounts:read", "decisions:read"],
+    "person": PERSON,
+}

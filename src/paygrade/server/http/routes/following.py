@@ -14,7 +14,7 @@ from paygrade.decisions.following import Beat, Hello, News, Views
 from paygrade.decisions.sending import views
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.server.http import streams
-from paygrade.server.http.auth import allowed_member, open_to, token_of
+from paygrade.server.http.auth import allowed_member, for_pages, is_page, sees_whole_accounts, still_counts, token_of
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -38,25 +38,30 @@ class Wanted(Struct, frozen=True):
 @post(
     "/v1/snapshots",
     status_code=200,
-    opt=open_to("decisions:read") | describe("decisions", sent=Sent({"accounts": ["acme"]}, Wanted), repeating="reads"),
+    opt=for_pages()
+    | describe("decisions", sent=Sent({"accounts": ["acme"]}, Wanted), repeating="reads", scope="decisions:read"),
 )
 async def read_snapshots(request: HttpRequest, context: InContext) -> Views:
     """Read accounts for deciding by oneself.
 
     Each account with its entitlements and balances, and with the dates at which they change by themselves: what an SDK
-    keeps, and keeps current by `GET /v1/stream`. An unknown account is one with `known: false`. A token for a member
-    does not open whole accounts. Refused `invalid_key`.
+    keeps, and keeps current by `GET /v1/stream`. An unknown account is one with `known: false`. A token for a member,
+    or a publishable key, does not open whole accounts. Refused `invalid_key`.
     """
     wanted = read_body(Wanted, await request.body())
     accounts = list(dict.fromkeys(read_key(key, pointer="/accounts", noun="account") for key in wanted.accounts))
     for account in accounts:
         allowed_member(request, account, None)
-    if _is_for_a_member(request):
-        raise Refused("insufficient_scope", "a token for a member does not open whole accounts; ask for decisions")
+    if not sees_whole_accounts(request):
+        raise Refused("insufficient_scope", "a token for a member, or a publishable key, does not open whole accounts; "
+                      "ask for decisions")  # fmt: skip
     return await _read(context, accounts)
 
 
-@get("/v1/stream", opt=open_to("decisions:read") | describe("decisions", media_type="text/event-stream"))
+@get(
+    "/v1/stream",
+    opt=for_pages() | describe("decisions", media_type="text/event-stream", scope="decisions:read"),
+)
 async def stream(
     request: HttpRequest,
     context: InContext,
@@ -68,7 +73,8 @@ async def stream(
     catalog), `beat` with the server's time every few seconds. With `Last-Event-ID` it goes on after that event: what
     was missed comes first, then `hello`. Accounts that are named are news when a date changes what they have, too, and
     `views` shows each of them as it is now and whenever it has changed. With an account token it follows that account,
-    without `views` if the token is for a member, and ends with the token. Refused `invalid_key`, `invalid_query`.
+    without `views` if the token is for a member, and ends with the token. A publishable key names its accounts, and has
+    no `views` either. Refused `invalid_key`, `invalid_query`.
     Unavailable `too_many_streams`.
     """
     token, named = token_of(request), None
@@ -78,11 +84,14 @@ async def stream(
         for account in named or ():
             allowed_member(request, account, None)
         named = [token.account]
+    elif named is None and is_page(request):
+        raise Refused("insufficient_scope", "a publishable key follows the accounts it names; add `?accounts=`")
     follower, resumed = context.snapshots.broadcast.follow(
-        named, request.headers.get("last-event-id"), is_of_page=token is not None
+        named, request.headers.get("last-event-id"), is_of_page=is_page(request)
     )
-    listening = Listening(follower, context.clock, until=token.expires_at if token is not None else None)
-    events = _events(context, follower, listening, resumed, named, with_views=not _is_for_a_member(request))
+    until = token.expires_at if token is not None else None
+    listening = Listening(follower, context.clock, until=until, counts=still_counts(request, context))
+    events = _events(context, follower, listening, resumed, named, with_views=sees_whole_accounts(request))
     return Stream(events, media_type="text/event-stream", headers=HEADERS)
 
 
@@ -92,11 +101,6 @@ def _read_names(accounts: str) -> list[str]:
         mistake = Mistake("", f"`accounts` names more than {NAMED_MAX}; follow `all`")
         raise invalid("invalid_query", "the query", [mistake])
     return [read_key(key, pointer="", noun="account") for key in dict.fromkeys(named)]
-
-
-def _is_for_a_member(request: HttpRequest) -> bool:
-    token = token_of(request)
-    return token is not None and token.member is not None
 
 
 async def _events(

@@ -41,6 +41,7 @@ _TOLD: dict[str, Any] = {
     **describe(
         "decisions",
         repeating="reads",
+        scope="decisions:read",
         example=examples.DECISION,
         kind=DecisionView,
         headers=_HEADERS,

@@ -31,7 +31,7 @@ class ProblemKind(Struct, frozen=True):
     title: str
 
 
-@get("/healthz", opt=describe("health", needs_key=False, example={"status": "ok"}))
+@get("/healthz", opt=describe("health", scope=None, example={"status": "ok"}))
 async def healthz() -> Health:
     """Check that the process runs.
 
@@ -40,7 +40,7 @@ async def healthz() -> Health:
     return Health()
 
 
-@get("/readyz", opt=describe("health", needs_key=False, example={"status": "ok"}))
+@get("/readyz", opt=describe("health", scope=None, example={"status": "ok"}))
 async def readyz(context: InContext) -> Health:
     """Check that the server is ready.
 
@@ -53,7 +53,7 @@ async def readyz(context: InContext) -> Health:
     return Health()
 
 
-@get("/metrics", opt=describe("health", needs_key=False, media_type="text/plain"))
+@get("/metrics", opt=describe("health", scope=None, media_type="text/plain"))
 async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
     """Retrieve metrics.
 
@@ -71,7 +71,7 @@ async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
     return Response(shown, headers={"Content-Type": CONTENT_TYPE})
 
 
-@get("/openapi.json", opt=describe("health", needs_key=False))
+@get("/openapi.json", opt=describe("health", scope=None))
 async def openapi(request: HttpRequest) -> dict[str, Any]:
     """Retrieve this document.
 
@@ -84,7 +84,7 @@ async def openapi(request: HttpRequest) -> dict[str, Any]:
     "/problems/{code:str}",
     opt=describe(
         "health",
-        needs_key=False,
+        scope=None,
         example={"code": "unknown_account", "status": 404, "title": "There is no such account"},
     ),
 )

@@ -59,7 +59,9 @@ class LeaseResults(Struct, frozen=True):
 @post(
     "/v1/leases",
     status_code=200,
-    opt=describe("usage", sent=Sent(examples.LEASE, Lease), example=examples.LEASED, repeating="safe"),
+    opt=describe(
+        "usage", sent=Sent(examples.LEASE, Lease), example=examples.LEASED, repeating="safe", scope="usage:write"
+    ),
 )
 async def take_lease(request: HttpRequest, context: InContext) -> Leased:
     """Lease units.
@@ -84,6 +86,7 @@ async def take_lease(request: HttpRequest, context: InContext) -> Leased:
         sent=Sent(examples.LEASE_STEPS, LeaseSteps),
         example=examples.LEASE_RESULTS,
         repeating="safe",
+        scope="usage:write",
     ),
 )
 async def step_leases(request: HttpRequest, context: InContext) -> LeaseResults:

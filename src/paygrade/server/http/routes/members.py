@@ -31,7 +31,7 @@ class SeatHolders(Struct, frozen=True):
 
 @get(
     "/v1/accounts/{account:str}/members",
-    opt=describe("statements", seats.list_members, example=examples.MEMBERS),
+    opt=describe("statements", seats.list_members, example=examples.MEMBERS, scope="accounts:read"),
 )
 async def list_members(account: FromPath[str], context: InContext) -> seats.MembersView:
     return await seats.list_members(context.store, account=account, at=context.clock.now())
@@ -44,6 +44,7 @@ async def list_members(account: FromPath[str], context: InContext) -> seats.Memb
         seats.put_members,
         sent=Sent(examples.MEMBER_STATEMENTS, MemberStatement, many=MEMBERS_MAX),
         example=examples.MEMBERS,
+        scope="members:write",
     ),
 )
 async def put_members(account: FromPath[str], request: HttpRequest, context: InContext) -> seats.MembersView:
@@ -60,6 +61,7 @@ async def put_members(account: FromPath[str], request: HttpRequest, context: InC
         seats.choose_seats,
         sent=Sent({"members": ["ann", "bo"]}, SeatHolders),
         example=examples.MEMBERS,
+        scope="members:write",
     ),
 )
 async def choose_seats(account: FromPath[str], request: HttpRequest, context: InContext) -> seats.MembersView:

@@ -34,7 +34,12 @@ class MigrationRequest(Struct, frozen=True, kw_only=True):
 @post(
     "/v1/catalog/migrations",
     status_code=200,
-    opt=describe("catalog", migrations.start_migration, sent=Sent(examples.MIGRATION_REQUEST, MigrationRequest)),
+    opt=describe(
+        "catalog",
+        migrations.start_migration,
+        sent=Sent(examples.MIGRATION_REQUEST, MigrationRequest),
+        scope="catalog:migrate",
+    ),
 )
 async def start_migration(
     request: HttpRequest,
@@ -61,7 +66,7 @@ async def start_migration(
     )
 
 
-@get("/v1/catalog/migrations", opt=describe("catalog", migrations.list_migrations))
+@get("/v1/catalog/migrations", opt=describe("catalog", migrations.list_migrations, scope="catalog:read"))
 async def list_migrations(
     context: InContext,
     before: Annotated[int | None, number("Only migrations with a smaller id; the `next` of the page before.")] = None,
@@ -70,12 +75,15 @@ async def list_migrations(
     return await migrations.list_migrations(context.store, before=before, limit=limit)
 
 
-@get("/v1/catalog/migrations/{migration:str}", opt=describe("catalog", migrations.get_migration))
+@get("/v1/catalog/migrations/{migration:str}", opt=describe("catalog", migrations.get_migration, scope="catalog:read"))
 async def get_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
     return await migrations.get_migration(context.store, id=_id(migration))
 
 
-@get("/v1/catalog/migrations/{migration:str}/accounts", opt=describe("catalog", migrations.moved_accounts))
+@get(
+    "/v1/catalog/migrations/{migration:str}/accounts",
+    opt=describe("catalog", migrations.moved_accounts, scope="accounts:read"),
+)
 async def list_moved_accounts(
     migration: FromPath[str],
     context: InContext,
@@ -93,7 +101,7 @@ async def list_moved_accounts(
 @post(
     "/v1/catalog/migrations/{migration:str}/pause",
     status_code=200,
-    opt=describe("catalog", migrations.pause_migration),
+    opt=describe("catalog", migrations.pause_migration, scope="catalog:migrate"),
 )
 async def pause_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
     return await migrations.pause_migration(context.store, id=_id(migration))
@@ -102,7 +110,7 @@ async def pause_migration(migration: FromPath[str], context: InContext) -> migra
 @post(
     "/v1/catalog/migrations/{migration:str}/resume",
     status_code=200,
-    opt=describe("catalog", migrations.resume_migration),
+    opt=describe("catalog", migrations.resume_migration, scope="catalog:migrate"),
 )
 async def resume_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
     return await migrations.resume_migration(context.store, id=_id(migration))
@@ -111,7 +119,7 @@ async def resume_migration(migration: FromPath[str], context: InContext) -> migr
 @post(
     "/v1/catalog/migrations/{migration:str}/roll-back",
     status_code=200,
-    opt=describe("catalog", migrations.roll_back_migration),
+    opt=describe("catalog", migrations.roll_back_migration, scope="catalog:migrate"),
 )
 async def roll_back_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
     return await migrations.roll_back_migration(context.store, id=_id(migration))

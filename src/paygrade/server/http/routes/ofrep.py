@@ -34,7 +34,7 @@ from paygrade.decisions.flags import (
 )
 from paygrade.decisions.message import DecisionView
 from paygrade.entitlements.model import Kind, kind_of
-from paygrade.server.http.auth import KEY_HEADER, allowed_member, open_to
+from paygrade.server.http.auth import KEY_HEADER, allowed_member, for_pages
 from paygrade.server.http.bodies import decode_object
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
@@ -88,7 +88,7 @@ def _answer_failure(request: HttpRequest, error: Exception) -> Response[bytes]:
 
 _FAILURES: dict[int | type[Exception], Any] = {HTTPException: _answer_failure, Exception: _answer_failure}
 """Any: as Litestar has it."""
-_CLIENT = {KEY_HEADER: "x-api-key", **open_to("decisions:read")}
+_CLIENT = {KEY_HEADER: "x-api-key", **for_pages()}
 _PROBLEMS = ("malformed_json", "invalid_body", "targeting_key_missing", "invalid_context")
 
 
@@ -103,6 +103,7 @@ _PROBLEMS = ("malformed_json", "invalid_body", "targeting_key_missing", "invalid
         sent=Sent(examples.EVALUATION_REQUEST, EvaluationRequest),
         example=examples.EVALUATION,
         problems=_PROBLEMS,
+        scope="decisions:read",
     ),
 )
 async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InContext) -> Evaluation:
@@ -137,6 +138,7 @@ async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InCon
         kind=Evaluations,
         others={"304": "Nothing has changed since the answer with the ETag of `If-None-Match`."},
         headers={"If-None-Match": "ETags of earlier answers."},
+        scope="decisions:read",
     ),
 )
 async def evaluate_flags(

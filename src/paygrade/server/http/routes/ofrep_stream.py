@@ -20,7 +20,7 @@ from msgspec.json import encode
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.snapshots import entitlements_at
 from paygrade.entitlements.model import Entitlement
-from paygrade.server.http.auth import KEY_HEADER, allowed_member, open_to, token_of
+from paygrade.server.http.auth import KEY_HEADER, allowed_member, for_pages, is_page, still_counts, token_of
 from paygrade.server.http.bodies import read_key
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import describe
@@ -89,8 +89,8 @@ async def stream_of(context: Context, account: str, member: str | None) -> Addre
 
 @get(
     ADDRESS,
-    opt={KEY_HEADER: "x-api-key", **open_to("decisions:read", "stream:read", parameter="token")}
-    | describe("openfeature", media_type="text/event-stream", problems=("targeting_key_missing",)),
+    opt={KEY_HEADER: "x-api-key", **for_pages(parameter="token")}
+    | describe("openfeature", media_type="text/event-stream", problems=("targeting_key_missing",), scope="stream:read"),
 )
 async def follow_flags(
     request: HttpRequest,
@@ -111,9 +111,10 @@ async def follow_flags(
         raise Refused("targeting_key_missing", "name the account as `account` in the query")
     member = allowed_member(request, read_key(account, pointer="", noun="account"), member)
     follower, resumed = context.snapshots.broadcast.follow(
-        [account], request.headers.get("last-event-id"), is_of_page=shown is not None
+        [account], request.headers.get("last-event-id"), is_of_page=is_page(request)
     )
-    listening = Listening(follower, context.clock, until=shown.expires_at if shown is not None else None)
+    until = shown.expires_at if shown is not None else None
+    listening = Listening(follower, context.clock, until=until, counts=still_counts(request, context))
     notices = _notices(context, follower, listening, resumed, account, member)
     return Stream(notices, media_type="text/event-stream", headers=HEADERS)
 

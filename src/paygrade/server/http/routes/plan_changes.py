@@ -63,7 +63,11 @@ class ChangeAsked(Struct, frozen=True, kw_only=True):
     "/v1/accounts/{account:str}/plan-changes/quote",
     status_code=200,
     opt=describe(
-        "plan changes", quotes.quote_change, sent=Sent(examples.QUOTE_REQUEST, QuoteRequest), repeating="safe"
+        "plan changes",
+        quotes.quote_change,
+        sent=Sent(examples.QUOTE_REQUEST, QuoteRequest),
+        repeating="safe",
+        scope="plan_changes:quote",
     ),
 )
 async def quote_plan_change(account: FromPath[str], request: HttpRequest, context: InContext) -> Quote:
@@ -74,7 +78,7 @@ async def quote_plan_change(account: FromPath[str], request: HttpRequest, contex
 
 @get(
     "/v1/accounts/{account:str}/plan-changes/quotes/{quote:str}",
-    opt=describe("plan changes", quotes.get_quote),
+    opt=describe("plan changes", quotes.get_quote, scope="plan_changes:read"),
 )
 async def get_quote(account: FromPath[str], quote: FromPath[str], context: InContext) -> Quote:
     return await quotes.get_quote(context.store, account=account, id=quote)
@@ -83,7 +87,9 @@ async def get_quote(account: FromPath[str], quote: FromPath[str], context: InCon
 @post(
     "/v1/accounts/{account:str}/plan-changes",
     status_code=200,
-    opt=describe("plan changes", sent=Sent(examples.CHANGE_ASKED, ChangeAsked), repeating="safe"),
+    opt=describe(
+        "plan changes", sent=Sent(examples.CHANGE_ASKED, ChangeAsked), repeating="safe", scope="plan_changes:write"
+    ),
 )
 async def change_plan(account: FromPath[str], request: HttpRequest, context: InContext, wait_s: Wait = 5) -> PlanChange:
     """Change a plan.
@@ -116,14 +122,20 @@ async def change_plan(account: FromPath[str], request: HttpRequest, context: InC
     return await plan_changes.settled_within(context.store, change, seconds=wait_s)
 
 
-@get("/v1/accounts/{account:str}/plan-changes", opt=describe("plan changes", plan_changes.list_changes))
+@get(
+    "/v1/accounts/{account:str}/plan-changes",
+    opt=describe("plan changes", plan_changes.list_changes, scope="plan_changes:read"),
+)
 async def list_plan_changes(
     account: FromPath[str], context: InContext, before: Before = None, limit: PageSize = 100
 ) -> plan_changes.ChangeList:
     return await plan_changes.list_changes(context.store, account=account, before=before, limit=limit)
 
 
-@get("/v1/accounts/{account:str}/plan-changes/{change:str}", opt=describe("plan changes", plan_changes.get_change))
+@get(
+    "/v1/accounts/{account:str}/plan-changes/{change:str}",
+    opt=describe("plan changes", plan_changes.get_change, scope="plan_changes:read"),
+)
 async def get_plan_change(account: FromPath[str], change: FromPath[str], context: InContext) -> plan_changes.ChangeView:
     return await plan_changes.get_change(context.store, account=account, id=change)
 
@@ -131,7 +143,7 @@ async def get_plan_change(account: FromPath[str], change: FromPath[str], context
 @delete(
     "/v1/accounts/{account:str}/plan-changes/{change:str}",
     status_code=200,
-    opt=describe("plan changes", plan_changes.take_back),
+    opt=describe("plan changes", plan_changes.take_back, scope="plan_changes:write"),
 )
 async def take_back_plan_change(
     account: FromPath[str], change: FromPath[str], context: InContext, wait_s: Wait = 5
@@ -143,7 +155,7 @@ async def take_back_plan_change(
 @post(
     "/v1/accounts/{account:str}/plan-changes/{change:str}/revert",
     status_code=200,
-    opt=describe("plan changes", plan_changes.revert, repeating="safe"),
+    opt=describe("plan changes", plan_changes.revert, repeating="safe", scope="plan_changes:quote"),
 )
 async def revert_plan_change(account: FromPath[str], change: FromPath[str], context: InContext) -> Quote:
     at = context.clock.now()

@@ -15,7 +15,7 @@ from paygrade.server.operations.accounts import provider_reports as reports
 
 @get(
     "/v1/accounts/{account:str}/usage/reports",
-    opt=describe("billing", reports.list_usage_reports, example=examples.USAGE_REPORTS),
+    opt=describe("billing", reports.list_usage_reports, example=examples.USAGE_REPORTS, scope="billing:read"),
 )
 async def list_usage_reports(
     account: FromPath[str], context: InContext, before: Before = None, limit: PageSize = 100
@@ -24,7 +24,10 @@ async def list_usage_reports(
     return await reports.list_usage_reports(context.store, account=account, before=before, limit=limit, at=at)
 
 
-@get("/v1/usage/reports", opt=describe("billing", reports.list_open_usage_reports, example=examples.USAGE_REPORTS))
+@get(
+    "/v1/usage/reports",
+    opt=describe("billing", reports.list_open_usage_reports, scope="billing:read", example=examples.USAGE_REPORTS),
+)
 async def list_open_usage_reports(
     context: InContext,
     after: Annotated[str | None, text("The `next` of the page before.")] = None,
@@ -42,6 +45,7 @@ async def list_open_usage_reports(
         sent=Sent({"account": "acme"}, reports.ReconcileRequest),
         example={"reports": [], "unchecked": 3},
         problems=("invalid_key", "provider_not_configured"),
+        scope="billing:sync",
     ),
 )
 async def reconcile(request: HttpRequest, context: InContext) -> reports.UsageReports:

@@ -24,7 +24,10 @@ from paygrade.values.text import QUANTITY_MAX
 @put(
     "/v1/accounts/{account:str}/overrides/{feature:str}",
     opt=describe(
-        "statements", statements.put_override, sent=Sent(examples.OVERRIDE, Override, closed=frozenset({"feature"}))
+        "statements",
+        statements.put_override,
+        sent=Sent(examples.OVERRIDE, Override, closed=frozenset({"feature"})),
+        scope="overrides:write",
     ),
 )
 async def put_override(
@@ -37,7 +40,7 @@ async def put_override(
 @delete(
     "/v1/accounts/{account:str}/overrides/{feature:str}",
     status_code=200,
-    opt=describe("statements", statements.delete_override),
+    opt=describe("statements", statements.delete_override, scope="overrides:write"),
 )
 async def delete_override(account: FromPath[str], feature: FromPath[str], context: InContext) -> DecisionView:
     return await statements.delete_override(context.store, account=account, feature=feature, at=context.clock.now())
@@ -46,7 +49,10 @@ async def delete_override(account: FromPath[str], feature: FromPath[str], contex
 @put(
     "/v1/accounts/{account:str}/blocks/{block:str}",
     opt=describe(
-        "statements", statements.put_block, sent=Sent(examples.BLOCK, Block, closed=frozenset({"key", "lifted"}))
+        "statements",
+        statements.put_block,
+        sent=Sent(examples.BLOCK, Block, closed=frozenset({"key", "lifted"})),
+        scope="overrides:write",
     ),
 )
 async def put_block(
@@ -59,7 +65,7 @@ async def put_block(
 @delete(
     "/v1/accounts/{account:str}/blocks/{block:str}",
     status_code=200,
-    opt=describe("statements", statements.delete_block),
+    opt=describe("statements", statements.delete_block, scope="overrides:write"),
 )
 async def delete_block(account: FromPath[str], block: FromPath[str], context: InContext) -> AccountView:
     return await statements.delete_block(context.store, account=account, key=block, at=context.clock.now())
@@ -68,7 +74,10 @@ async def delete_block(account: FromPath[str], block: FromPath[str], context: In
 @put(
     "/v1/accounts/{account:str}/members/{member:str}",
     opt=describe(
-        "statements", statements.put_member, sent=Sent(examples.MEMBER, Member, closed=frozenset({"key", "seated_at"}))
+        "statements",
+        statements.put_member,
+        sent=Sent(examples.MEMBER, Member, closed=frozenset({"key", "seated_at"})),
+        scope="members:write",
     ),
 )
 async def put_member(
@@ -84,7 +93,7 @@ async def put_member(
 @delete(
     "/v1/accounts/{account:str}/members/{member:str}",
     status_code=200,
-    opt=describe("statements", statements.delete_member),
+    opt=describe("statements", statements.delete_member, scope="members:write"),
 )
 async def delete_member(account: FromPath[str], member: FromPath[str], context: InContext) -> AccountView:
     return await statements.delete_member(context.store, account=account, member=member, at=context.clock.now())
@@ -101,6 +110,7 @@ async def delete_member(account: FromPath[str], member: FromPath[str], context: 
             closed=frozenset({"id"}),
             extra={"version": {"type": "integer", "minimum": 0, "maximum": QUANTITY_MAX}},
         ),
+        scope="subscriptions:write",
     ),
 )
 async def put_subscription(
@@ -116,7 +126,12 @@ async def put_subscription(
 
 @put(
     "/v1/accounts/{account:str}/versions/{plan:str}",
-    opt=describe("statements", versions.put_pin, sent=Sent(examples.PIN, Pin, closed=frozenset({"key", "withdrawn"}))),
+    opt=describe(
+        "statements",
+        versions.put_pin,
+        sent=Sent(examples.PIN, Pin, closed=frozenset({"key", "withdrawn"})),
+        scope="overrides:write",
+    ),
 )
 async def put_pin(
     account: FromPath[str], plan: FromPath[str], request: HttpRequest, context: InContext
@@ -130,7 +145,7 @@ async def put_pin(
 @delete(
     "/v1/accounts/{account:str}/versions/{plan:str}",
     status_code=200,
-    opt=describe("statements", versions.delete_pin),
+    opt=describe("statements", versions.delete_pin, scope="overrides:write"),
 )
 async def delete_pin(account: FromPath[str], plan: FromPath[str], context: InContext) -> versions.AccountVersions:
     return await versions.delete_pin(context.store, account=account, key=plan, at=context.clock.now())

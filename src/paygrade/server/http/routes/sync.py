@@ -17,7 +17,7 @@ from paygrade.server.operations.sync import repair
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-@get("/v1/sync/status", opt=describe("billing", sync.sync_status))
+@get("/v1/sync/status", opt=describe("billing", sync.sync_status, scope="billing:read"))
 async def sync_status(context: InContext) -> sync.SyncStatus:
     return await sync.sync_status(context.store, context.provider, now=context.clock.now())
 
@@ -31,6 +31,7 @@ async def sync_status(context: InContext) -> sync.SyncStatus:
         sent=Sent({"dry_run": False}, repair.SweepRequest),
         example=examples.STARTED_SWEEP,
         problems=("provider_not_configured",),
+        scope="billing:sync",
     ),
 )
 async def sweep(request: HttpRequest, context: InContext) -> repair.StartedSweep:
@@ -39,12 +40,15 @@ async def sweep(request: HttpRequest, context: InContext) -> repair.StartedSweep
     return await repair.start_sweep(context.store, context.provider, dry_run=wanted.dry_run, at=context.clock.now())
 
 
-@get("/v1/sync/sweeps/{sweep:str}", opt=describe("billing", repair.load_sweep, example=examples.SWEEP))
+@get(
+    "/v1/sync/sweeps/{sweep:str}",
+    opt=describe("billing", repair.load_sweep, example=examples.SWEEP, scope="billing:read"),
+)
 async def get_sweep(sweep: FromPath[str], context: InContext) -> repair.Sweep:
     return await repair.load_sweep(context.store, id=int(sweep) if _NUMBER.fullmatch(sweep) else 0)
 
 
-@get("/v1/sync/drift", opt=describe("billing", repair.list_drift, example=examples.DRIFT))
+@get("/v1/sync/drift", opt=describe("billing", repair.list_drift, example=examples.DRIFT, scope="billing:read"))
 async def list_drift(
     context: InContext,
     open: Annotated[str | None, flag("Only differences that remain.")] = None,

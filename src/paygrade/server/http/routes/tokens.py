@@ -40,6 +40,7 @@ class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
         sent=Sent({"member": "ann", "ttl_s": 900}, TokenRequest),
         example=examples.TOKEN,
         repeating="safe",
+        scope="tokens:write",
     ),
 )
 async def issue_token(account: FromPath[str], request: HttpRequest, context: InContext) -> IssuedToken:
@@ -55,7 +56,9 @@ async def issue_token(account: FromPath[str], request: HttpRequest, context: InC
 @post(
     "/v1/tokens/rotate",
     status_code=200,
-    opt=describe("tokens", rotate, sent=Sent({"revoke": False}, Rotation), example=examples.PUBLISHED_KEYS),
+    opt=describe(
+        "tokens", rotate, sent=Sent({"revoke": False}, Rotation), example=examples.PUBLISHED_KEYS, scope="keys:write"
+    ),
 )
 async def rotate_signing_key(request: HttpRequest, context: InContext) -> PublishedKeys:
     wanted = read_body(Rotation, await request.body())
@@ -67,7 +70,7 @@ async def rotate_signing_key(request: HttpRequest, context: InContext) -> Publis
     response_headers={"cache-control": f"public, max-age={KEY_SET_AGE_S}", "access-control-allow-origin": "*"},
     opt=describe(
         "tokens",
-        needs_key=False,
+        scope=None,
         problems=("database_unavailable", "clock_unavailable", "contended"),
         example=examples.KEY_SET,
     ),

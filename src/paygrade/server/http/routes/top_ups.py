@@ -13,7 +13,7 @@ from paygrade.usage.top_ups import TopUpPurchase
 
 @get(
     "/v1/accounts/{account:str}/top-ups",
-    opt=describe("billing", top_ups.list_top_ups, example={"top_ups": [examples.TOP_UP]}),
+    opt=describe("billing", top_ups.list_top_ups, example={"top_ups": [examples.TOP_UP]}, scope="billing:read"),
 )
 async def list_top_ups(
     account: FromPath[str], context: InContext, before: Before = None, limit: PageSize = 100
@@ -29,6 +29,7 @@ async def list_top_ups(
         top_ups.retry_top_up,
         example={**examples.TOP_UP, "state": "asked", "round": 2, "reason": None, "resolved_at": None},
         problems=("provider_not_configured",),
+        scope="billing:write",
     ),
 )
 async def retry_top_up(account: FromPath[str], top_up: FromPath[str], context: InContext) -> TopUpPurchase:

@@ -64,7 +64,7 @@ class UsageStatement(Struct, frozen=True, kw_only=True):
 @post(
     "/v1/consume",
     status_code=200,
-    opt=describe("usage", sent=Sent(examples.CONSUME, Consume), repeating="safe"),
+    opt=describe("usage", sent=Sent(examples.CONSUME, Consume), repeating="safe", scope="usage:write"),
 )
 async def consume(request: HttpRequest, context: InContext) -> Used:
     """Consume units.
@@ -87,7 +87,7 @@ async def use(context: Context, asked: Consume) -> Used:
 @post(
     "/v1/reservations",
     status_code=200,
-    opt=describe("usage", sent=Sent(examples.RESERVE, Reserve), repeating="safe"),
+    opt=describe("usage", sent=Sent(examples.RESERVE, Reserve), repeating="safe", scope="usage:write"),
 )
 async def reserve(request: HttpRequest, context: InContext) -> Reserved:
     """Reserve units.
@@ -108,6 +108,7 @@ async def reserve(request: HttpRequest, context: InContext) -> Reserved:
         "usage",
         sent=Sent({"account": "acme", "quantity": 3120}, Commit, closed=OF_THE_PATH),
         repeating="safe",
+        scope="usage:write",
     ),
 )
 async def commit(reservation: FromPath[str], request: HttpRequest, context: InContext) -> Reserved:
@@ -128,7 +129,9 @@ async def commit(reservation: FromPath[str], request: HttpRequest, context: InCo
 @post(
     "/v1/reservations/{reservation:str}/release",
     status_code=200,
-    opt=describe("usage", sent=Sent({"account": "acme"}, Release, closed=OF_THE_PATH), repeating="safe"),
+    opt=describe(
+        "usage", sent=Sent({"account": "acme"}, Release, closed=OF_THE_PATH), repeating="safe", scope="usage:write"
+    ),
 )
 async def release(reservation: FromPath[str], request: HttpRequest, context: InContext) -> Reserved:
     """Release a reservation.
@@ -142,7 +145,12 @@ async def release(reservation: FromPath[str], request: HttpRequest, context: InC
 @post(
     "/v1/reservations/{reservation:str}/extend",
     status_code=200,
-    opt=describe("usage", sent=Sent({"account": "acme", "ttl_s": 60}, Extend, closed=OF_THE_PATH), repeating="safe"),
+    opt=describe(
+        "usage",
+        sent=Sent({"account": "acme", "ttl_s": 60}, Extend, closed=OF_THE_PATH),
+        repeating="safe",
+        scope="usage:write",
+    ),
 )
 async def extend(reservation: FromPath[str], request: HttpRequest, context: InContext) -> Reserved:
     """Extend a reservation.
@@ -156,7 +164,7 @@ async def extend(reservation: FromPath[str], request: HttpRequest, context: InCo
 @post(
     "/v1/accounts/{account:str}/grants",
     status_code=201,
-    opt=describe("usage", grants.give, sent=Sent(examples.GRANT, GrantStatement)),
+    opt=describe("usage", grants.give, sent=Sent(examples.GRANT, GrantStatement), scope="usage:adjust"),
 )
 async def give(account: FromPath[str], request: HttpRequest, context: InContext) -> grants.GrantView:
     said = read_body(GrantStatement, await request.body())
@@ -179,7 +187,7 @@ async def give(account: FromPath[str], request: HttpRequest, context: InContext)
 @delete(
     "/v1/accounts/{account:str}/grants/{feature:str}/{grant:str}",
     status_code=200,
-    opt=describe("usage", grants.void),
+    opt=describe("usage", grants.void, scope="usage:adjust"),
 )
 async def void(
     account: FromPath[str], feature: FromPath[str], grant: FromPath[str], context: InContext
@@ -187,13 +195,15 @@ async def void(
     return await grants.void(context.store, account=account, pool=feature, id=grant, at=context.clock.now())
 
 
-@get("/v1/accounts/{account:str}/balances/{feature:str}", opt=describe("usage", grants.read_balance))
+@get(
+    "/v1/accounts/{account:str}/balances/{feature:str}", opt=describe("usage", grants.read_balance, scope="usage:read")
+)
 async def balance(account: FromPath[str], feature: FromPath[str], context: InContext) -> grants.BalanceView:
     at = context.clock.now()
     return await grants.read_balance(context.store, context.snapshots, account=account, pool=feature, at=at)
 
 
-@get("/v1/accounts/{account:str}/ledger/{feature:str}", opt=describe("usage", grants.read_ledger))
+@get("/v1/accounts/{account:str}/ledger/{feature:str}", opt=describe("usage", grants.read_ledger, scope="usage:read"))
 async def ledger(
     account: FromPath[str],
     feature: FromPath[str],
@@ -218,6 +228,7 @@ async def ledger(
         "usage",
         grants.state_usage,
         sent=Sent({"used": 3, "id": "recount_2026_11", "reason": "counted by hand"}, UsageStatement),
+        scope="usage:adjust",
     ),
 )
 async def state_usage(
@@ -236,7 +247,7 @@ async def state_usage(
     )
 
 
-@get("/v1/accounts/{account:str}/alerts", opt=describe("usage", list_alerts))
+@get("/v1/accounts/{account:str}/alerts", opt=describe("usage", list_alerts, scope="usage:read"))
 async def alerts(
     account: FromPath[str],
     context: InContext,

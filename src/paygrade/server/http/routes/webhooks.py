@@ -21,7 +21,7 @@ from paygrade.values.errors import Refused, Unavailable
         problems=("malformed_json", "invalid_body", "provider_payload_invalid", "signature_missing",
                   "signature_invalid", "signature_expired", "webhooks_not_configured", "clock_unavailable",
                   "database_unavailable"),
-        needs_key=False,
+        scope=None,
     ),
 )  # fmt: skip
 async def stripe_webhook(request: HttpRequest, context: InContext) -> sync.Received:

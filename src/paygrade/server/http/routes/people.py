@@ -1,0 +1,145 @@
+"""People: log in and out, who one is, and who may log in.
+
+Laws: a browser holds its session in a cookie that no script reads and no other site sends; log-in and log-out count
+from our own pages alone.
+"""
+
+from typing import Annotated
+
+from litestar import Response, delete, get, post, put
+from litestar.params import FromPath
+from msgspec import Struct
+from msgspec.json import encode
+
+from paygrade.server.http.auth import SESSION, caller_of, refuse_other_origin, scopes_of
+from paygrade.server.http.bodies import read_body
+from paygrade.server.http.context import HttpRequest, InContext
+from paygrade.server.http.openapi import Sent, describe
+from paygrade.server.http.parameters import PageSize, text
+from paygrade.server.http.problems import TOLD
+from paygrade.server.http.routes import examples
+from paygrade.server.operations import people
+from paygrade.server.operations.people import (
+    LogIn,
+    PersonList,
+    PersonRequest,
+    PersonView,
+    PersonWithPassword,
+    Reset,
+    RoleRequest,
+    SignedIn,
+    TooSoon,
+)
+from paygrade.values.errors import Refused
+
+_ONCE = {"cache-control": "no-store"}
+_DATABASE = ("clock_unavailable", "database_unavailable", "contended")
+
+
+class Me(Struct, frozen=True):
+    """Who asks: the kind (`key`, `person` or `account_token`), their id and name, and what they may do. `person`: them,
+    if it is a person."""
+
+    kind: str
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    person: PersonView | None = None
+
+
+@post(
+    "/v1/login",
+    status_code=200,
+    opt=describe(
+        "people", people.log_in, scope=None, sent=Sent(examples.LOG_IN, LogIn), example=examples.PERSON,
+        kind=PersonView, problems=("cross_site", *_DATABASE),
+    ),
+)  # fmt: skip
+async def log_in(request: HttpRequest, context: InContext) -> Response[bytes]:
+    refuse_other_origin(request)
+    asked, at = read_body(LogIn, await request.body()), context.clock.now()
+    try:
+        context.attempts.take(request.client.host if request.client is not None else "")
+        session = await people.log_in(context.store, context.passwords, asked, at)
+    except TooSoon as error:
+        request.scope["state"][TOLD] = [(b"retry-after", str(error.wait_s).encode())]
+        raise Refused("rate_limited", f"there were too many attempts; try again in {error.wait_s} seconds") from None
+    secure = "; Secure" if request.headers.get("origin", "").startswith("https:") else ""
+    left_s = int((session.ends_at - at).total_seconds())
+    cookie = f"{SESSION}={session.secret}; Path=/; Max-Age={left_s}; HttpOnly; SameSite=Lax{secure}"
+    return Response(encode(session.person), media_type="application/json", headers={**_ONCE, "set-cookie": cookie})
+
+
+@post(
+    "/v1/logout",
+    status_code=204,
+    opt=describe("people", people.log_out, scope=None, kind=type(None), problems=("cross_site", *_DATABASE)),
+)
+async def log_out(request: HttpRequest, context: InContext) -> Response[None]:
+    refuse_other_origin(request)
+    held = request.cookies.get(SESSION)
+    if held is not None:
+        await people.log_out(context.store, held)
+    ended = f"{SESSION}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"
+    return Response(None, status_code=204, headers={"set-cookie": ended})
+
+
+@get("/v1/me", opt=describe("people", scope=None, example=examples.ME, problems=("unauthenticated", *_DATABASE)))
+async def me(request: HttpRequest, context: InContext) -> Me:
+    """Who am I?
+
+    Who asks, by session, key or account token, and the scopes they have. Refused `unauthenticated`,
+    `address_not_allowed`, `rate_limited`.
+    """
+    caller, actor, scopes = await caller_of(request, context)
+    person = caller.person if isinstance(caller, SignedIn) else None
+    return Me(actor.kind, actor.id, actor.name, tuple(sorted(scopes)), person)
+
+
+@get("/v1/people", opt=describe("people", people.list_people, scope="people:read", example=examples.PEOPLE))
+async def list_people(
+    context: InContext,
+    after: Annotated[str, text("People after this id; the `next` of the page before.")] = "",
+    limit: PageSize = 100,
+) -> PersonList:
+    return await people.list_people(context.store, after=after, limit=limit)
+
+
+@post(
+    "/v1/people",
+    status_code=201,
+    response_headers=_ONCE,
+    opt=describe("people", people.add, scope="people:write", sent=Sent(examples.PERSON_REQUEST, PersonRequest),
+                 example=examples.ADDED_PERSON),
+)  # fmt: skip
+async def add_person(request: HttpRequest, context: InContext) -> PersonWithPassword:
+    asked = read_body(PersonRequest, await request.body())
+    granted, at = scopes_of(request), context.clock.now()
+    return await people.add(context.store, context.passwords, asked, granted=granted, at=at)
+
+
+@put(
+    "/v1/people/{person:str}/role",
+    opt=describe("people", people.set_role, scope="people:write", sent=Sent({"role": "finance"}, RoleRequest),
+                 example={**examples.PERSON, "role": "finance"}),
+)  # fmt: skip
+async def set_role(person: FromPath[str], request: HttpRequest, context: InContext) -> PersonView:
+    asked = read_body(RoleRequest, await request.body())
+    return await people.set_role(context.store, asked, id=person, granted=scopes_of(request))
+
+
+@post(
+    "/v1/people/{person:str}/reset",
+    status_code=200,
+    response_headers=_ONCE,
+    opt=describe("people", people.reset, scope="people:write", sent=Sent({"totp": True}, Reset),
+                 example=examples.ADDED_PERSON),
+)  # fmt: skip
+async def reset_person(person: FromPath[str], request: HttpRequest, context: InContext) -> PersonWithPassword:
+    asked = read_body(Reset, await request.body())
+    return await people.reset(context.store, context.passwords, asked, id=person, granted=scopes_of(request))
+
+
+@delete("/v1/people/{person:str}", opt=describe("people", people.remove, scope="people:write"))
+async def remove_person(person: FromPath[str], context: InContext) -> None:
+    await people.remove(context.store, id=person)

@@ -1,0 +1,330 @@
+"""People: who may log in, and their sessions.
+
+Laws: an attempt counts before the password is looked at, so that many at once are no more guesses; who fails several
+times in a row waits, longer each time; what is wrong of address, password and code is not told apart; nobody gives a
+role that has more scopes than they have; a session ends with its person or their reset, and opens what their role says
+at each request.
+"""
+
+import secrets
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from paygrade.server.process.acting import Actor, acting
+from paygrade.server.process.api_keys import digest
+from paygrade.server.process.passwords import Passwords, make_password, make_totp_secret, step_of, totp_address
+from paygrade.server.process.scopes import ROLES, Role, Scope, opened_by
+from paygrade.server.state.api_keys import Bucket
+from paygrade.values.errors import Mistake, Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.people import SavedPerson
+    from paygrade.postgres.store import Store
+
+log = structlog.get_logger("paygrade.people")
+
+LASTS = timedelta(hours=12)
+ATTEMPTS_A_MINUTE, ADDRESSES_MAX = 20, 10_000
+FREE_FAILURES, WAIT, WAIT_MAX = 5, timedelta(seconds=30), timedelta(minutes=15)
+Text = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class LogIn(Struct, frozen=True):
+    """Who logs in. `code`: of their authenticator app, if they have one."""
+
+    email: Text
+    password: Annotated[str, Meta(min_length=1, max_length=1000)]
+    code: Annotated[str, Meta(max_length=20)] | None = None
+
+
+class PersonRequest(Struct, frozen=True):
+    """A person who may log in. `totp`: with the codes of an authenticator app, too."""
+
+    email: Text
+    name: Text
+    role: Role
+    totp: bool = False
+
+
+class RoleRequest(Struct, frozen=True):
+    """Another role for a person."""
+
+    role: Role
+
+
+class Reset(Struct, frozen=True):
+    """How a person logs in from now on."""
+
+    totp: bool = False
+
+
+class PersonView(Struct, frozen=True, kw_only=True):
+    """A person. `seen_at`: when they logged in last."""
+
+    id: str
+    email: str
+    name: str
+    role: str
+    totp: bool
+    created_at: datetime
+    created_by: str
+    seen_at: datetime | None
+
+
+class PersonWithPassword(PersonView, frozen=True, kw_only=True):
+    """A person with what they log in with, shown this once. `totp_address`: for their authenticator app, as a QR
+    code."""
+
+    password: str
+    totp_address: str | None
+
+
+class PersonList(Struct, frozen=True):
+    """A page of people, in the order they were added. `next` is the `after` of the next page; None: there is none."""
+
+    people: tuple[PersonView, ...]
+    next: str | None
+
+
+class SignedIn(Struct, frozen=True, kw_only=True):
+    """A person who has logged in, until their session ends."""
+
+    actor: Actor
+    person: PersonView
+    scopes: frozenset[Scope]
+    ends_at: datetime
+
+
+class Session(Struct, frozen=True):
+    """A session that has begun: what the browser holds."""
+
+    secret: str
+    person: PersonView
+    ends_at: datetime
+
+
+class TooSoon(Exception):
+    """After several failures, for how many seconds nobody tries again."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+
+
+class Attempts:
+    """Attempts by network address, in this process: nobody tries many people's passwords from one place."""
+
+    def __init__(self) -> None:
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def take(self, address: str) -> None:
+        """Count one. Raises TooSoon."""
+        bucket = self._buckets.pop(address, None) or Bucket(ATTEMPTS_A_MINUTE)
+        self._buckets[address] = bucket
+        if len(self._buckets) > ADDRESSES_MAX:
+            self._buckets.popitem(last=False)
+        taken, _, wait_s = bucket.take()
+        if not taken:
+            raise TooSoon(wait_s)
+
+
+async def log_in(store: "Store", passwords: Passwords, asked: LogIn, at: datetime) -> Session:
+    """Log in.
+
+    Begin a session of twelve hours, in a cookie. After five failures in a row, an address waits, from 30 seconds on up
+    to a quarter of an hour. Refused `log_in_refused`, `code_required`, `rate_limited`.
+    """
+    async with store.transaction() as tx:
+        person = await tx.people.by_email(_address(asked.email))
+        if person is not None:
+            _refuse_too_soon(person, at)
+            person = replace(person, failures=person.failures + 1, retry_at=_next_attempt(person.failures + 1, at))
+            await tx.people.save(person)
+    fits = await passwords.fits(person.password_hash if person is not None else None, asked.password)
+    if person is None or not fits:
+        raise _wrong()
+    step = _step(person, asked.code, at)
+    secret = secrets.token_urlsafe(32)
+    async with store.transaction() as tx:
+        found = await tx.people.lock(person.id)
+        # Meanwhile they may have been reset, or their code used by another.
+        if found is None or found.password_hash != person.password_hash or (step and step <= found.totp_step):
+            raise _wrong()
+        found = replace(found, failures=0, retry_at=None, totp_step=step or found.totp_step, seen_at=at)
+        await tx.people.save(found)
+        await tx.people.open(digest(secret).hex(), person=found.id, at=at, until=at + LASTS)
+    log.info("logged_in", person=found.id)
+    return Session(secret, _view(found), at + LASTS)
+
+
+async def signed_in(store: "Store", secret: str, at: datetime) -> SignedIn | None:
+    """Whose session this is; None: nobody's any more."""
+    async with store.transaction() as tx:
+        found = await tx.people.of_session(digest(secret).hex(), at)
+    if found is None:
+        return None
+    person, ends_at = found
+    actor = Actor("person", person.id, person.name)
+    return SignedIn(actor=actor, person=_view(person), scopes=opened_by((), person.role), ends_at=ends_at)
+
+
+async def log_out(store: "Store", secret: str) -> None:
+    """Log out.
+
+    End the session of this browser. Whoever is not logged in stays so.
+    """
+    async with store.transaction() as tx:
+        await tx.people.close(digest(secret).hex())
+
+
+async def add(
+    store: "Store", passwords: Passwords, asked: PersonRequest, *, granted: frozenset[Scope], at: datetime
+) -> PersonWithPassword:
+    """Add a person.
+
+    They log in with the password in the answer, which is shown this once, and with `totp` with a code of their
+    authenticator app, which reads `totp_address`. Refused `email_taken`, `insufficient_scope`.
+    """
+    email = _address(asked.email)
+    _refuse_more(asked.role, granted)
+    password, totp = make_password(), make_totp_secret() if asked.totp else None
+    id = f"person_{int(at.timestamp() * 1000):011x}{secrets.token_hex(4)}"
+    hash = await passwords.hash(password)
+    async with store.transaction() as tx:
+        added = await tx.people.add(
+            id=id, email=email, name=asked.name, role=asked.role, password_hash=hash, totp_secret=totp,
+            created_at=at, created_by=acting().actor.id,
+        )  # fmt: skip
+        if not added:
+            raise Refused("email_taken", f"somebody has the address `{email}`; `paygrade people list` shows whom")
+        person = _known(await tx.people.lock(id), id)
+    log.info("person_added", person=id, role=asked.role, by=acting().actor.id)
+    return _with_password(person, password)
+
+
+async def list_people(store: "Store", *, after: str, limit: int) -> PersonList:
+    """List people.
+
+    All who may log in, in the order they were added.
+    """
+    async with store.transaction() as tx:
+        found = await tx.people.page(after=after, limit=limit)
+    return PersonList(tuple([_view(person) for person in found]), found[-1].id if len(found) == limit else None)
+
+
+async def set_role(store: "Store", asked: RoleRequest, *, id: str, granted: frozenset[Scope]) -> PersonView:
+    """Change a person's role.
+
+    It counts from their next request on. Refused `unknown_person`, `insufficient_scope`.
+    """
+    async with store.transaction() as tx:
+        person = _known(await tx.people.lock(id), id)
+        _refuse_more(person.role, granted)
+        _refuse_more(asked.role, granted)
+        person = replace(person, role=asked.role)
+        await tx.people.save(person)
+        await tx.tell("paygrade_key", id)
+    log.info("person_changed", person=id, role=asked.role, by=acting().actor.id)
+    return _view(person)
+
+
+async def reset(
+    store: "Store", passwords: Passwords, asked: Reset, *, id: str, granted: frozenset[Scope]
+) -> PersonWithPassword:
+    """Reset how a person logs in.
+
+    Give them another password, shown this once, and another or no authenticator; their sessions end. Refused
+    `unknown_person`, `insufficient_scope`.
+    """
+    password, totp = make_password(), make_totp_secret() if asked.totp else None
+    hash = await passwords.hash(password)
+    async with store.transaction() as tx:
+        person = _known(await tx.people.lock(id), id)
+        # Whoever knows a password is that person.
+        _refuse_more(person.role, granted)
+        person = replace(person, password_hash=hash, totp_secret=totp, totp_step=0, failures=0, retry_at=None)
+        await tx.people.save(person)
+        await tx.people.close_all(id)
+        await tx.tell("paygrade_key", id)
+    log.info("person_reset", person=id, by=acting().actor.id)
+    return _with_password(person, password)
+
+
+async def remove(store: "Store", *, id: str) -> None:
+    """Remove a person.
+
+    They log in no more, and their sessions end. Refused `unknown_person`.
+    """
+    async with store.transaction() as tx:
+        _known(await tx.people.lock(id), id)
+        await tx.people.remove(id)
+        await tx.tell("paygrade_key", id)
+    log.info("person_removed", person=id, by=acting().actor.id)
+
+
+def _address(text: str) -> str:
+    email = text.strip().lower()
+    name, _, host = email.rpartition("@")
+    if not name or not host or not email.isprintable() or " " in email:
+        mistake = Mistake("/email", "is no e-mail address")
+        raise Refused("invalid_body", f"the body is invalid: {mistake.pointer}: {mistake.message}", (mistake,))
+    return email
+
+
+def _step(person: "SavedPerson", code: str | None, at: datetime) -> int | None:
+    if person.totp_secret is None:
+        return None
+    if not code:
+        raise Refused("code_required", "send the code of your authenticator app as `code`")
+    step = step_of(code, person.totp_secret, after=person.totp_step, at=at)
+    if step is None:
+        raise _wrong()
+    return step
+
+
+def _refuse_too_soon(person: "SavedPerson", at: datetime) -> None:
+    if person.retry_at is not None and at < person.retry_at:
+        raise TooSoon(-(-(person.retry_at - at) // timedelta(seconds=1)))
+
+
+def _next_attempt(failures: int, at: datetime) -> datetime | None:
+    if failures < FREE_FAILURES:
+        return None
+    doublings: int = min(failures - FREE_FAILURES, 10)
+    return at + min(WAIT * (1 << doublings), WAIT_MAX)
+
+
+def _wrong() -> Refused:
+    return Refused("log_in_refused", "the e-mail address, the password or the code is wrong")
+
+
+def _refuse_more(role: str, granted: frozenset[Scope]) -> None:
+    lacking = sorted(ROLES.get(role, frozenset()) - granted)
+    if lacking:
+        listed = ", ".join(f"`{scope}`" for scope in lacking)
+        raise Refused("insufficient_scope", f"you lack {listed}, so you can't give or reset the role `{role}`")
+
+
+def _known(person: "SavedPerson | None", id: str) -> "SavedPerson":
+    if person is None:
+        raise Refused("unknown_person", f"there is nobody with the id `{id}`; `paygrade people list` shows everybody")
+    return person
+
+
+def _view(person: "SavedPerson") -> PersonView:
+    names = ("id", "email", "name", "role", "created_at", "created_by", "seen_at")
+    return PersonView(totp=person.totp_secret is not None, **{name: getattr(person, name) for name in names})
+
+
+def _with_password(person: "SavedPerson", password: str) -> PersonWithPassword:
+    view, secret = _view(person), person.totp_secret
+    return PersonWithPassword(
+        password=password,
+        totp_address=totp_address(secret, person.email) if secret is not None else None,
+        **{name: getattr(view, name) for name in view.__struct_fields__},
+    )

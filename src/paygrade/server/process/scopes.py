@@ -1,0 +1,98 @@
+"""Scopes: what a key, an account token or a person may do, a noun and a verb; and the roles, which are sets of them.
+
+Laws: this is the only table of both; each route needs exactly one scope, which it says itself (`describe`); a role has
+what is listed here and nothing that follows from it elsewhere.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Literal, get_args
+
+PublicScope = Literal["decisions:read", "stream:read"]
+"""What a browser may hold, in an account token or a publishable key."""
+Scope = Literal[
+    "decisions:read",
+    "stream:read",
+    "accounts:read",
+    "accounts:write",
+    "members:write",
+    "overrides:write",
+    "subscriptions:write",
+    "usage:read",
+    "usage:write",
+    "usage:adjust",
+    "plan_changes:read",
+    "plan_changes:quote",
+    "plan_changes:write",
+    "billing:read",
+    "billing:sync",
+    "billing:write",
+    "catalog:read",
+    "catalog:publish",
+    "catalog:migrate",
+    "tokens:write",
+    "keys:read",
+    "keys:write",
+    "people:read",
+    "people:write",
+]
+Role = Literal["viewer", "support", "finance", "developer", "admin"]
+
+SCOPES: Final[dict[Scope, str]] = {
+    "decisions:read": "Check access, explain decisions, evaluate flags, follow changes. Includes `stream:read`.",
+    "stream:read": "Hear that flags have changed, and nothing else.",
+    "accounts:read": "Read accounts, members, timelines, and who has which plan.",
+    "accounts:write": "Create, change, delete and rebuild accounts.",
+    "members:write": "Add, change and remove members, and choose who has a seat.",
+    "overrides:write": "Set and remove overrides, blocks and pins.",
+    "subscriptions:write": "State subscriptions that are billed by hand.",
+    "usage:read": "Read balances, the ledger, usage and alerts.",
+    "usage:write": "Consume and reserve units, lease them, report usage events.",
+    "usage:adjust": "Grant units, take grants back, set how much is used.",
+    "plan_changes:read": "Read quotes and plan changes.",
+    "plan_changes:quote": "Quote a plan change.",
+    "plan_changes:write": "Change plans, and take changes back.",
+    "billing:read": "Read how billing sync stands, drift, usage reports and top-ups.",
+    "billing:sync": "Read accounts from the provider again: refresh, sweep, reconcile.",
+    "billing:write": "Buy again a top-up that failed.",
+    "catalog:read": "Read the catalog, its versions and migrations.",
+    "catalog:publish": "Plan and publish the catalog.",
+    "catalog:migrate": "Move accounts to another version of a plan.",
+    "tokens:write": "Issue account tokens.",
+    "keys:read": "List keys. No secret is ever shown again.",
+    "keys:write": "Create, rotate and revoke keys, and rotate the key that signs account tokens.",
+    "people:read": "List the people who may log in.",
+    "people:write": "Add and remove people, change their roles, reset how they log in.",
+}
+"""Every scope, and what it opens."""
+
+PUBLIC: Final[frozenset[Scope]] = frozenset(get_args(PublicScope))
+ALL: Final[frozenset[Scope]] = frozenset(get_args(Scope))
+_INCLUDED: Final[dict[str, tuple[Scope, ...]]] = {"decisions:read": ("stream:read",)}
+
+_VIEWER: Final[tuple[Scope, ...]] = (
+    "decisions:read", "stream:read", "accounts:read", "usage:read", "plan_changes:read", "billing:read", "catalog:read",
+)  # fmt: skip
+ROLES: Final[dict[str, frozenset[Scope]]] = {
+    "viewer": frozenset(_VIEWER),
+    "support": frozenset(
+        (*_VIEWER, "members:write", "overrides:write", "usage:adjust", "plan_changes:quote", "billing:sync")
+    ),
+    "finance": frozenset(
+        (*_VIEWER, "subscriptions:write", "usage:adjust", "plan_changes:quote", "plan_changes:write", "billing:sync",
+         "billing:write")
+    ),
+    "developer": frozenset(
+        (*_VIEWER, "accounts:write", "members:write", "usage:write", "plan_changes:quote", "billing:sync",
+         "catalog:publish", "catalog:migrate", "tokens:write", "keys:read")
+    ),
+    "admin": ALL,
+}  # fmt: skip
+"""Who works with Paygrade, and what they may do. `admin` has every scope, those to come too."""
+
+
+def opened_by(scopes: Iterable[str], role: str | None = None) -> frozenset[Scope]:
+    """All that these scopes open, and a role. One that this release does not know opens nothing."""
+    said = set(scopes)
+    known = {scope for scope in ALL if scope in said}
+    included = {more for scope in known for more in _INCLUDED.get(scope, ())}
+    return frozenset(known | included) | ROLES.get(role or "", frozenset())
