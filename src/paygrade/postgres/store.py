@@ -10,6 +10,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
+from datetime import datetime
 from functools import partial
 from typing import Literal, get_args
 
@@ -35,9 +36,11 @@ from paygrade.postgres.signing_keys import SigningKeys
 from paygrade.postgres.subjects import Subjects
 from paygrade.postgres.sweeps import Sweeps
 from paygrade.postgres.top_ups import TopUps
+from paygrade.postgres.updates import Updates
 from paygrade.postgres.usage_events import Events
 from paygrade.postgres.usage_reports import Reports
 from paygrade.postgres.version_migrations import PlanMigrations
+from paygrade.updates.log import News
 from paygrade.usage.entries import Entry, Key
 from paygrade.values.errors import Refused, Unavailable
 
@@ -50,10 +53,12 @@ Channel = Literal[
     "paygrade_repair",
     "paygrade_finding",
     "paygrade_subject",
+    "paygrade_update",
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
 reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark; or,
-told as JSON, how a plan change has ended, what repair found or asks for, a threshold that was passed, or a finding."""
+told as JSON, how a plan change has ended, what repair found or asks for, a threshold that was passed, or a finding; or
+that state updates were written (told as nothing), and up to which position they can be read (told with that)."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 TOLD_BYTES_MAX = 7900
 """PostgreSQL takes less than 8000 bytes in one notification."""
@@ -185,11 +190,18 @@ class Transaction:
         self.plan_migrations = PlanMigrations(connection, holder=holder)
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
+        self.updates = Updates(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""
         await self._connection.execute("select pg_notify(%s, %s)", (channel, payload))
         self.told.append((channel, payload))
+
+    async def announce(self, news: Sequence[News], at: datetime) -> None:
+        """Write state updates down with what this transaction saves, in this order."""
+        if news:
+            await self.updates.add(news, at)
+            await self.tell("paygrade_update")
 
     async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:
         """Tell every process what balances are now, in as few notifications as they fit in."""

@@ -18,6 +18,7 @@ from paygrade.server.operations.catalog.migrations import finish_migrations, mig
 from paygrade.server.operations.changes.quotes import purge_quotes
 from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
+from paygrade.server.operations.updates.log import give_places
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
 from paygrade.server.process.settings import SWEEP_EVERY
 from paygrade.server.workers.claims import PAUSE_S, Queue, repeat, work
@@ -69,6 +70,7 @@ async def run_workers(
     """
     async with asyncio.TaskGroup() as workers:
         workers.create_task(repeat(partial(_purge, store, clock), look_s=PURGE_S))
+        workers.create_task(order_updates(store))
         workers.create_task(repeat(partial(_follow_transitions, store, clock), look_s=LOOK_S))
         workers.create_task(migrate_accounts(store, clock))
         if provider is not None:
@@ -92,7 +94,7 @@ async def sync_subjects(store: "Store", provider: Provider, clock: "Clock") -> N
     wake = asyncio.Event()
     do = partial(sync_subject, store, provider, clock)
     async with asyncio.TaskGroup() as both:
-        both.create_task(_hear(store, wake))
+        both.create_task(_hear(store, "paygrade_subject", wake))
         both.create_task(work(store, clock, SUBJECTS, do, at_once=FETCHES_MAX, look_s=LOOK_S, wake=wake))
 
 
@@ -140,6 +142,22 @@ async def look_regularly(store: "Store", snapshots: "Snapshots", clock: "Clock")
     await repeat(look, look_s=LOOK_RARELY_S)
 
 
+async def order_updates(store: "Store") -> None:
+    """Give state updates their places as soon as they are saved, until cancelled."""
+    wake = asyncio.Event()
+
+    async def look() -> None:
+        wake.clear()
+        await give_places(store)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await wake.wait()
+
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_hear(store, "paygrade_update", wake))
+        both.create_task(repeat(look, look_s=0))
+
+
 async def _follow_transitions(store: "Store", clock: "Clock") -> None:
     """Follow accounts whose dates have changed what they buy."""
     while await follow_due_transitions(store, at=clock.now()) == TO_SETTLE_MAX:
@@ -156,9 +174,9 @@ async def _purge(store: "Store", clock: "Clock") -> None:
         await purge(store, at=clock.now())
 
 
-async def _hear(store: "Store", wake: asyncio.Event) -> None:
-    def hear(channel: str, _: str) -> None:
-        if channel == "paygrade_subject":
+async def _hear(store: "Store", channel: str, wake: asyncio.Event) -> None:
+    def hear(told: str, _: str) -> None:
+        if told == channel:
             wake.set()
 
     while True:
