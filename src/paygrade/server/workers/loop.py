@@ -18,6 +18,7 @@ from paygrade.server.operations.catalog.migrations import finish_migrations, mig
 from paygrade.server.operations.changes.quotes import purge_quotes
 from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
+from paygrade.server.operations.updates.announce import announce_dates
 from paygrade.server.operations.updates.log import give_places
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
 from paygrade.server.process.settings import SWEEP_EVERY
@@ -31,6 +32,7 @@ from paygrade.server.workers.usage_reports import REPORTS, mark_reports, report_
 from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
+    from paygrade.postgres.announced import ClaimedAnnouncement
     from paygrade.postgres.store import Store
     from paygrade.postgres.version_migrations import SavedMove
     from paygrade.server.process.clock import Clock
@@ -53,6 +55,11 @@ MOVES: "Queue[SavedMove]" = Queue(
 )
 """Accounts that are to be moved from one version to another, or back."""
 
+DATES: "Queue[ClaimedAnnouncement]" = Queue(
+    "dates_announced", lambda tx: tx.announcements, ("account",), 30.0, quiet=True
+)
+"""Accounts of which a date has come that changes something."""
+
 
 async def run_workers(
     store: "Store",
@@ -71,6 +78,7 @@ async def run_workers(
     async with asyncio.TaskGroup() as workers:
         workers.create_task(repeat(partial(_purge, store, clock), look_s=PURGE_S))
         workers.create_task(order_updates(store))
+        workers.create_task(follow_dates(store, clock))
         workers.create_task(repeat(partial(_follow_transitions, store, clock), look_s=LOOK_S))
         workers.create_task(migrate_accounts(store, clock))
         if provider is not None:
@@ -140,6 +148,15 @@ async def look_regularly(store: "Store", snapshots: "Snapshots", clock: "Clock")
             pass
 
     await repeat(look, look_s=LOOK_RARELY_S)
+
+
+async def follow_dates(store: "Store", clock: "Clock") -> None:
+    """Announce what dates bring about, until cancelled."""
+
+    async def announce(claimed: "ClaimedAnnouncement") -> str:
+        return await announce_dates(store, claimed, at=clock.now())
+
+    await work(store, clock, DATES, announce, at_once=AT_ONCE, look_s=LOOK_S)
 
 
 async def order_updates(store: "Store") -> None:

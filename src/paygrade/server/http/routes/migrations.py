@@ -110,7 +110,7 @@ async def resume_migration(migration: FromPath[str], context: InContext) -> migr
     opt=describe("catalog", migrations.roll_back_migration),
 )
 async def roll_back_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.roll_back_migration(context.store, id=_id(migration))
+    return await migrations.roll_back_migration(context.store, id=_id(migration), at=context.clock.now())
 
 
 def _id(text: str) -> int:
