@@ -8,7 +8,7 @@ import pytest
 
 from paygrade.billing.facts import Fact, Profile
 from paygrade.postgres.store import Store
-from paygrade.server.operations.updates.log import give_places
+from paygrade.server.operations.update_log import give_places
 from paygrade.updates.log import News, Update
 from support.fake_provider import T0
 

@@ -23,6 +23,7 @@ from psycopg.rows import TupleRow
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.announced import Announcements
+from paygrade.postgres.announced_ends import AnnouncedEnds
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.claims import HOLDERS_LOCK
 from paygrade.postgres.connections import Connections
@@ -192,6 +193,7 @@ class Transaction:
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
         self.updates = Updates(connection)
+        self.announced_ends = AnnouncedEnds(connection)
         self.announcements = Announcements(connection, holder=holder)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:

@@ -99,6 +99,12 @@ class Updates:
             {"account": account, "after": after, "limit": limit},
         )
 
+    async def last_of(self, account: str) -> int:
+        """The sequence of the account's latest update; 0: it has had none."""
+        cursor = await self._connection.execute("select sequence from update_sequences where account = %s", (account,))
+        row = await cursor.fetchone()
+        return row[0] if row else 0
+
     async def waits(self) -> bool:
         """Whether there is something that has no place yet, or one that is not readable yet; nothing is locked."""
         cursor = await self._connection.execute(

@@ -118,9 +118,9 @@ class CreditUpdate(Struct, frozen=True):
 
 
 class CreditExpiry(Struct, frozen=True):
-    """A grant has expired with so many units left. `feature` may be a feature: units of those are granted, too."""
+    """A grant of so many units of a credit, or of a feature, has expired with `expired` of them left."""
 
-    feature: str
+    credit: str
     grant: str
     kind: str
     units: int
@@ -128,7 +128,7 @@ class CreditExpiry(Struct, frozen=True):
 
 
 class WindowUpdate(Struct, frozen=True):
-    """A window in which units were used has ended; the next one begins with nothing used."""
+    """A window has ended in which so many units had been used by then; the next one begins with none used."""
 
     feature: str
     used: int

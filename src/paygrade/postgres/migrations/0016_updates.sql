@@ -49,19 +49,13 @@ create table announced (
 create index announced_due on announced (due_at) where due_at is not null;
 insert into announced (account, due_at) select account, to_timestamp(0) from accounts;
 
--- How far windows that ended, and grants that expired, were gone through.
+-- How far windows that ended, and grants that expired, were gone through: the last one, with its key.
 create table announced_ends (
-    what         text primary key,          -- windows, grants
-    ended_at     timestamptz not null,      -- the last one, with its key
-    account      text not null default '',
-    pool         text not null default '',
-    key          text not null default '',
-    attempts     integer not null default 0,
-    error        text,
-    fence        bigint not null default 0,
-    leased_by    bigint,
-    leased_until timestamptz,
-    retry_at     timestamptz
+    what     text primary key,              -- windows, grants
+    ended_at timestamptz not null,          -- billing clock
+    account  text not null default '',
+    pool     text not null default '',
+    key      text not null default ''       -- of the slot or the grant
 );
 create index balances_ending on balances (until, account, pool, slot) where until is not null;
 create index grants_ending on grants (until, account, pool, id) where until is not null;

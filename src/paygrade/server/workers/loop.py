@@ -18,10 +18,11 @@ from paygrade.server.operations.catalog.migrations import finish_migrations, mig
 from paygrade.server.operations.changes.quotes import purge_quotes
 from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
+from paygrade.server.operations.update_log import give_places, purge_updates
 from paygrade.server.operations.updates.announce import announce_dates
-from paygrade.server.operations.updates.log import give_places
+from paygrade.server.operations.updates.ends import announce_ended_windows, announce_expired_grants
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
-from paygrade.server.process.settings import SWEEP_EVERY
+from paygrade.server.process.settings import SWEEP_EVERY, UPDATES_DAYS
 from paygrade.server.workers.claims import PAUSE_S, Queue, repeat, work
 from paygrade.server.workers.plan_changes import CHANGES, advance_change
 from paygrade.server.workers.polls import poll_events, polls_of
@@ -49,6 +50,7 @@ LOOK_S = 0.25
 LOOK_OFTEN_S, LOOK_RARELY_S = 0.1, 1.0
 MARK_REPORTS_S = 5.0
 PURGE_S = 3600.0
+UPDATES_KEPT = timedelta(days=UPDATES_DAYS)
 
 MOVES: "Queue[SavedMove]" = Queue(
     "account_migrated", lambda tx: tx.plan_migrations, ("account", "migration"), 30.0, quiet=True
@@ -69,16 +71,18 @@ async def run_workers(
     commands: Commands | None = None,
     webhooks: bool = True,
     sweep_every: timedelta | None = SWEEP_EVERY,
+    updates_kept: timedelta = UPDATES_KEPT,
 ) -> None:
     """Run every worker until cancelled. Without a provider only what needs none.
 
     `commands` None: the provider is only read. `webhooks`: events are expected to come by themselves. `sweep_every`
-    None: nothing is repaired unasked.
+    None: nothing is repaired unasked. `updates_kept`: for how long state updates can be read.
     """
     async with asyncio.TaskGroup() as workers:
-        workers.create_task(repeat(partial(_purge, store, clock), look_s=PURGE_S))
+        workers.create_task(repeat(partial(_purge, store, clock, updates_kept), look_s=PURGE_S))
         workers.create_task(order_updates(store))
         workers.create_task(follow_dates(store, clock))
+        workers.create_task(repeat(partial(_announce_ends, store, clock), look_s=LOOK_S))
         workers.create_task(repeat(partial(_follow_transitions, store, clock), look_s=LOOK_S))
         workers.create_task(migrate_accounts(store, clock))
         if provider is not None:
@@ -159,6 +163,11 @@ async def follow_dates(store: "Store", clock: "Clock") -> None:
     await work(store, clock, DATES, announce, at_once=AT_ONCE, look_s=LOOK_S)
 
 
+async def _announce_ends(store: "Store", clock: "Clock") -> None:
+    await announce_ended_windows(store, at=clock.now())
+    await announce_expired_grants(store, at=clock.now())
+
+
 async def order_updates(store: "Store") -> None:
     """Give state updates their places as soon as they are saved, until cancelled."""
     wake = asyncio.Event()
@@ -185,10 +194,11 @@ async def _mark_reports(store: "Store", provider: str, clock: "Clock") -> None:
     await mark_reports(store, provider, at=clock.now())
 
 
-async def _purge(store: "Store", clock: "Clock") -> None:
+async def _purge(store: "Store", clock: "Clock", updates_kept: timedelta) -> None:
     """Keep what is kept for a while only from growing without end."""
     for purge in (purge_inbox, purge_repair, purge_quotes, purge_reports):
         await purge(store, at=clock.now())
+    await purge_updates(store, kept=updates_kept, at=clock.now())
 
 
 async def _hear(store: "Store", channel: str, wake: asyncio.Event) -> None:

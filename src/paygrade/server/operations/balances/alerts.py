@@ -81,7 +81,7 @@ async def tell_alerts(tx: "Transaction", alerts: Sequence[Alert], at: datetime) 
     for alert in alerts:
         told = ToldAlert(_what(alert), alert.account, alert.pool, alert.percent, alert.used, alert.units)
         await tx.tell("paygrade_alert", msgspec.json.encode(told).decode())
-    await tx.announce([_news(alert, alert.pool in credits, at) for alert in alerts], at)
+    await tx.announce([_news(alert, is_credit=alert.pool in credits) for alert in alerts], at)
 
 
 def _what(alert: Alert) -> Edge:
@@ -93,9 +93,10 @@ def _what(alert: Alert) -> Edge:
 _OF_CREDITS: dict[Edge, str] = {"warning": "low", "reached": "exhausted", "resolved": "restored"}
 
 
-def _news(alert: Alert, is_credit: bool, at: datetime) -> News:
+def _news(alert: Alert, *, is_credit: bool) -> News:
+    what, occurred_at = _what(alert), alert.resolved_at or alert.raised_at
     if is_credit:
         data = CreditUpdate(alert.pool, alert.percent, alert.used, alert.units)
-        return News(alert.account, f"credit.{_OF_CREDITS[_what(alert)]}", data, at)
+        return News(alert.account, f"credit.{_OF_CREDITS[what]}", data, occurred_at)
     its = LimitUpdate(alert.pool, alert.percent, alert.used, alert.units)
-    return News(alert.account, f"entitlement.limit.{_what(alert)}", its, at)
+    return News(alert.account, f"entitlement.limit.{what}", its, occurred_at)
