@@ -37,6 +37,7 @@ ELSEWHERE = {
     "paygrade dev": "stays up; tests/cli plays it",
     "paygrade doctor && paygrade serve": "stays up",
     "paygrade simulator serve": "stays up",
+    "paygrade updates follow": "stays up",
 }
 """How a command begins that is not run here, and why."""
 

@@ -21,7 +21,7 @@ PLACES_MAX = 1000
 
 
 class UpdateList(Struct, frozen=True):
-    """State updates in their order. `next` is the `after` to go on with, now or later; `end` is the last place given."""
+    """State updates in their order. `next` is the `after` to go on with, now or later; `end` the last one of all."""
 
     updates: tuple[Update, ...]
     next: int
@@ -51,8 +51,9 @@ async def list_updates(
     """List state updates.
 
     What has changed, in an order that never changes: read on with `next` as `after`, and you miss nothing and see
-    nothing twice. Without `after` you begin with the oldest update that is kept. `types` and `account` leave all others
-    out. Refused `updates_deleted` where updates behind `after` are no longer kept.
+    nothing twice. Without `after` you begin with the oldest update that is kept; updates are kept for 30 days, or as
+    long as the server's setting says. `types` and `account` leave all others
+    out. Refused `updates_deleted`.
     """
     async with store.transaction() as tx:
         state = await tx.updates.state()
@@ -75,7 +76,7 @@ async def account_updates(store: "Store", *, account: str, after: int | None, li
     """List an account's state updates.
 
     What has changed of the account, by `sequence`, which grows by one from each update to the next. `after` and `next`
-    are sequences. Refused `unknown_account`, or `updates_deleted` where updates behind `after` are no longer kept.
+    are sequences. Refused `unknown_account`, `updates_deleted`.
     """
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
 
 
+LOW = (80,)
 Edge = Literal["warning", "reached", "resolved"]
 
 
@@ -47,9 +48,14 @@ class ToldAlert(Struct, frozen=True):
 
 def is_watched(its: Entitlement, at: datetime, used: int) -> bool:
     """Whether so much use may be near a threshold of the present window; most is not, and that is all it costs."""
-    if not its.limit or not its.granted or used * 100 < min((*its.warn, 100)) * its.limit:
+    if not its.limit or not its.granted or used * 100 < min((*warned(its), 100)) * its.limit:
         return False
     return is_present(its, at)
+
+
+def warned(its: Entitlement) -> tuple[int, ...]:
+    """At how many percent a warning is due: where the catalog says, and of credits when a fifth is left."""
+    return LOW if its.kind == "credit" else its.warn
 
 
 def is_present(its: Entitlement, at: datetime) -> bool:
@@ -61,7 +67,7 @@ async def note_alerts(tx: "Transaction", passed: Iterable[Passed], at: datetime)
     """Raise and resolve what these changes have passed."""
     raised, resolved = [], []
     for one in passed:
-        for edge in edges(one.its.warn, one.before, one.after):
+        for edge in edges(warned(one.its), one.before, one.after):
             key = (one.account, one.its.feature, slot_of(one.its.from_at), edge.percent)
             if edge.resolved:
                 resolved.append(key)
