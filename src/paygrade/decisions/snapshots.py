@@ -140,10 +140,12 @@ def sources_of(snapshot: Snapshot, terms: Terms) -> tuple[Source, ...]:
     """Where an entitlement comes from."""
     dates, names = snapshot.dates, snapshot.names
     return tuple(
-        replace(one.source, subscription=names[one.subscription], until=dates[one.until])
-        if one.subscription or one.until
-        else one.source
-        for one in terms.sources
+        [
+            replace(one.source, subscription=names[one.subscription], until=dates[one.until])
+            if one.subscription or one.until
+            else one.source
+            for one in terms.sources
+        ]
     )
 
 
