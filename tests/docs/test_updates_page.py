@@ -35,7 +35,7 @@ def section(kind: type[Struct], examples: dict[str, Update]) -> str:
     shown = [{"type": type, "data": examples[type].data} for type in types]
     return (
         f"\n### {', '.join(f'`{type}`' for type in types)}\n\n{said}\n\n"
-        f"```json\n{_lines(shown)}\n```\n\nJSON Schema of `data`:\n\n```json\n{_json(its)}\n```\n"
+        f"```jsonl\n{_lines(shown)}\n```\n\nJSON Schema of `data`:\n\n```json\n{_json(its)}\n```\n"
     )
 
 
