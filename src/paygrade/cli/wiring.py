@@ -110,6 +110,7 @@ def application(
 ) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
     process behind its port."""
+    metrics = metrics or Metrics()
     store, clock = Store(database_url), Clock(settings.clock_url)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
@@ -124,6 +125,7 @@ def application(
             webhooks=bool(settings.webhook_secrets),
             sweep_every=settings.sweep_every,
             updates_kept=timedelta(days=settings.updates_days),
+            note=metrics.note_claim,
         )
 
     async def first_catalog() -> None:
@@ -146,7 +148,7 @@ def application(
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work)],
-        metrics=metrics or Metrics(),
+        metrics=metrics,
     )
 
 
