@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import yaml
 
-from paygrade.server.operations.sync.repair import DriftNotice
+from paygrade.server.operations.sync.repair import RepairNotice
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.settings import Settings
 from support.databases import migrated_database
@@ -136,7 +136,7 @@ def _events(said: ast.expr) -> Iterator[str]:
         case ast.JoinedStr(values=parts):
             yield "".join(re.escape(str(p.value)) if isinstance(p, ast.Constant) else "[a-z_]+" for p in parts)
         case _ if ast.unparse(said) == "told.what":
-            yield from get_args(get_type_hints(DriftNotice)["what"])
+            yield from get_args(get_type_hints(RepairNotice)["what"])
         case _ if ast.unparse(said) == "queue.name":
             yield from queues()
 

@@ -8,7 +8,7 @@ The locks are ours even over PostgreSQL, which therefore never blocks: what runs
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange
 from paygrade.postgres.claims import Candidate
+from paygrade.updates.log import News
 from paygrade.values.errors import Unavailable
 
 from .tables import Dump
@@ -25,7 +26,10 @@ from .tables import Dump
 Key = tuple[str, ...]
 
 NOUNS = frozenset(
-    {"subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls", "plan_changes", "quotes", "ledger"}
+    {
+        *("subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls", "plan_changes", "quotes", "ledger"),
+        "announcements",
+    }
 )
 Statement = tuple[str, str, tuple[Any, ...], dict[str, Any]]
 
@@ -227,6 +231,10 @@ class HostileTransaction:
 
     async def tell(self, channel: str, payload: str = "") -> None:
         await self.perform("tell", "", channel, payload)
+
+    async def announce(self, news: Sequence[News], at: datetime) -> None:
+        if news:
+            await self.perform("announce", "", news, at)
 
     async def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any:
         database = self._database

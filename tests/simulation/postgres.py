@@ -139,6 +139,8 @@ class PostgresTransaction:
         self._backend.set_clock()
         if noun == "tell":
             return self._backend.wait(self._transaction.tell(*args))
+        if noun == "announce":
+            return self._backend.wait(self._transaction.announce(*args))
         return self._backend.wait(getattr(getattr(self._transaction, noun), method)(*args, **named))
 
     def commit(self) -> None:

@@ -1,5 +1,6 @@
 """The tables of repair as dicts: sweeps and what they have seen, polls, and drift that is open (`tables.py`)."""
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.drift import Difference, FoundBy
 from paygrade.postgres.claims import Candidate
+from paygrade.postgres.drift import Fields
 from paygrade.postgres.polls import SavedPoll
 from paygrade.postgres.sweeps import SavedSweep
 from paygrade.values.states import TERMINAL
@@ -103,18 +105,23 @@ class RepairTables(ClaimTables):
 
     # Drift that is open: what was healed is not looked at again
 
-    def _drifts_add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> int:
+    def _drifts_add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> Fields:
         keys = {(subject, each.subscription or "", each.field) for subject, _, each in found}
         new = [key for key in sorted(keys) if self._get("drift", key) is None]
         for key in new:
             self._written["drift"][key] = key
-        return len(new)
+        return _fields(new)
 
-    def _drifts_heal(self, subject: str, at: datetime) -> int:
+    def _drifts_heal(self, subject: str, at: datetime) -> Fields:
         return self._drifts_withdraw(subject)
 
-    def _drifts_withdraw(self, subject: str) -> int:
+    def _drifts_withdraw(self, subject: str) -> Fields:
         mine = [key for key in self._rows("drift") if key[0] == subject]
         for key in mine:
             self._written["drift"][key] = None
-        return len(mine)
+        return _fields(mine)
+
+
+def _fields(drift: Iterable[tuple[str, str, str]]) -> Fields:
+    """How many there are, by subject; of which account is not kept."""
+    return Counter([(subject, "") for subject, _, _ in drift])

@@ -21,6 +21,7 @@ from paygrade.postgres.catalogs import SavedCatalog
 from paygrade.postgres.claims import Candidate
 from paygrade.postgres.plan_changes import ClaimedChange
 from paygrade.postgres.subjects import Claim, ClaimedEvent, KnownSubject, MarkedSubject
+from paygrade.updates.overview import Announced
 from paygrade.values.states import TERMINAL
 
 from .change_tables import CHANGES, ChangeTables
@@ -89,7 +90,7 @@ def in_order(changes: Iterable[ClaimedChange]) -> tuple[ClaimedChange, ...]:
 TABLES = (
     *("subjects", "inbox", "accounts", "facts", "links", "subscriptions"),
     *("drift", "sweeps", "touched", "sightings", "polls"),
-    *("plan_changes", "settled", "quotes"),
+    *("plan_changes", "settled", "quotes", "announced"),
 )
 
 
@@ -140,8 +141,8 @@ class TablesTransaction(RepairTables, ChangeTables, ClaimTables):
         self._written: defaultdict[str, dict[Any, Any]] = defaultdict(dict)
 
     def perform(self, noun: str, method: str, *args: Any, **named: Any) -> Any:
-        if noun == "tell":
-            return None  # who hears is the network's business
+        if noun in ("tell", "announce"):
+            return None  # who hears is the network's business, and what is announced is looked at elsewhere
         own = getattr(self, f"_{noun}_{method}", None)
         return own(*args, **named) if own else getattr(self, f"_claims_{method}")(noun, *args, **named)
 
@@ -378,6 +379,13 @@ class TablesTransaction(RepairTables, ChangeTables, ClaimTables):
                 self._written["subscriptions"][owner, id] = None
         for subscription in stated:
             self._written["subscriptions"][account, subscription.id] = (subscription.id, subject, subscription.status)
+
+    def _announcements_load(self, account: str) -> Announced | None:
+        found: Announced | None = self._get("announced", account)
+        return found
+
+    def _announcements_note(self, row: Announced) -> None:
+        self._written["announced"][row.account] = row
 
     # The catalog
 

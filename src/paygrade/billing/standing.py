@@ -31,6 +31,8 @@ class Standing(Struct, frozen=True):
     plan: str | None = None
     until: datetime | None = None
     note: str = ""
+    step: int | None = None
+    """The step of its ladder, from 1 on; None: it is on none."""
 
 
 def standings(account: Account, catalog: Catalog, at: datetime) -> tuple[Standing, ...]:
@@ -67,7 +69,8 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
             step, step_ends_at = rung(ladder, anchor, at)
             state: State = "grace" if status == "past_due" and step.access == "full" else status
             note = _step_of(ladder, step, step_ends_at)
-            return Standing(subscription, state, step.access, step.plan, soonest((until, step_ends_at), at), note)
+            until, number = soonest((until, step_ends_at), at), ladder.index(step) + 1
+            return Standing(subscription, state, step.access, step.plan, until, note, number)
 
 
 def _step_of(ladder: Ladder, step: Step, ends_at: datetime | None) -> str:

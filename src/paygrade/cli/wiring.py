@@ -6,7 +6,7 @@ Law: what is started here is stopped here, in reverse.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,6 +145,7 @@ def application(
             commands=stripe_commands(provider) if provider is not None else None,
             webhooks=bool(settings.webhook_secrets),
             sweep_every=settings.sweep_every,
+            updates_kept=timedelta(days=settings.updates_days),
             note=metrics.note_claim,
         )
 

@@ -61,10 +61,8 @@ class View(Struct, frozen=True):
 
 
 def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
-    stands, anchors = standings(account, catalog, at), Anchors(account, catalog)
-    if len(stands) > 1:
-        places = {id: place for place, id in enumerate(anchors.in_order({s.subscription.id for s in stands}))}
-        stands = tuple(sorted(stands, key=lambda standing: places[standing.subscription.id]))
+    anchors = Anchors(account, catalog)
+    stands = _in_order(standings(account, catalog, at), anchors)
     granting = _granting(account, catalog, stands, at)
     bought_live = any(isinstance(h.bought, Plan) and h.standing is not None and not h.stands_in for h in granting)
     lapsed = [
@@ -97,6 +95,12 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
     )
 
 
+def holdings(account: Account, catalog: Catalog, at: datetime) -> tuple[Holding, ...]:
+    """What gives something at `at`, in the order in which it counts."""
+    stands = _in_order(standings(account, catalog, at), Anchors(account, catalog))
+    return tuple(_granting(account, catalog, stands, at))
+
+
 def versions_had(account: Account, catalog: Catalog, at: datetime) -> tuple[Version, ...]:
     """The versions of all that the account has: what it pays for, and the plans that count without being bought."""
     stands = standings(account, catalog, at)
@@ -104,6 +108,14 @@ def versions_had(account: Account, catalog: Catalog, at: datetime) -> tuple[Vers
     had += _granting(account, catalog, stands, at)
     found = {holding.version.ref: holding.version for holding in had}
     return tuple(found[ref] for ref in sorted(found))
+
+
+def _in_order(stands: tuple[Standing, ...], anchors: Anchors) -> tuple[Standing, ...]:
+    """What began first comes first."""
+    if len(stands) < 2:
+        return stands
+    places = {id: place for place, id in enumerate(anchors.in_order({s.subscription.id for s in stands}))}
+    return tuple(sorted(stands, key=lambda standing: places[standing.subscription.id]))
 
 
 def _granting(account: Account, catalog: Catalog, stands: Iterable[Standing], at: datetime) -> list[Holding]:

@@ -64,6 +64,20 @@ class Alerts:
         )
         return [_alert(row) async for row in cursor]
 
+    async def resolve_ended(self, ended: Sequence[tuple[str, str, str, datetime]]) -> list[Alert]:
+        """These windows (account, pool, slot) have ended, each at its instant; the alerts of them that stood."""
+        ordered = sorted(ended)
+        cursor = await self._connection.execute(
+            f"""
+            update alerts a set resolved_at = k.ended_at
+            from unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) k (account, pool, slot, ended_at)
+            where a.account = k.account and a.pool = k.pool and a.slot = k.slot and a.resolved_at is null
+            returning {", ".join(f"a.{name}" for name in _ALERT.split(", "))}
+            """,
+            tuple([end[part] for end in ordered] for part in range(4)),
+        )
+        return [_alert(row) async for row in cursor]
+
     async def to_look_at(self, *, limit: int, before: datetime, at: datetime) -> list[Alert]:
         """Alerts that stand and were last looked at before an instant; they count as looked at from now on."""
         cursor = await self._connection.execute(

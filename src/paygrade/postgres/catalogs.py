@@ -5,6 +5,7 @@ same without the versions before it.
 """
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,6 +18,12 @@ from paygrade.catalog.model import NO_CATALOG, Catalog
 _catalogs = msgspec.json.Decoder(Catalog)
 _LOCK = 4710_0002
 """Key of the advisory lock under which catalogs are published."""
+
+
+@lru_cache(maxsize=8)
+def _read(resolved: str) -> Catalog:
+    """A catalog never changes, and every fact is saved by the one in force: it is read once."""
+    return _catalogs.decode(resolved)
 
 
 class SavedCatalog(Struct, frozen=True):
@@ -59,8 +66,15 @@ class Catalogs:
 
     async def in_force(self, *, at: datetime | None = None) -> Catalog:
         """The newest version, or the one in force at an instant; an empty catalog before the first is published."""
-        saved = await self.load(published_until=at)
-        return saved.catalog if saved else NO_CATALOG
+        cursor = await self._connection.execute(
+            """
+            select resolved::text from catalogs where (%(until)s::timestamptz is null or published_at <= %(until)s)
+            order by version desc limit 1
+            """,
+            {"until": at},
+        )
+        row = await cursor.fetchone()
+        return _read(row[0]) if row else NO_CATALOG
 
     async def versions(self, *, before: int | None, limit: int) -> tuple[tuple[int, str, datetime, str], ...]:
         """Versions, the newest first: its digest, when it was published, by whom; with `before`, those before it."""

@@ -3,6 +3,7 @@
 Law: a field of a subscription has at most one open row; a row that was healed never changes.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -12,6 +13,9 @@ from psycopg.rows import TupleRow
 
 from paygrade.billing.drift import Difference, Drift, FoundBy
 
+Fields = Counter[tuple[str, str]]
+"""How many fields, by subject and account."""
+
 
 class Drifts:
     """Drift within one transaction."""
@@ -19,35 +23,37 @@ class Drifts:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
 
-    async def add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> int:
-        """Open a row for each difference of a subject of an account; returns how many were not open already."""
+    async def add(self, found: Iterable[tuple[str, str, Difference]], *, found_by: FoundBy, at: datetime) -> Fields:
+        """Open a row for each difference of a subject of an account; returns those that were not open already."""
         rows = [(subject, account, *msgspec.structs.astuple(each)) for subject, account, each in found]
         if not rows:
-            return 0
+            return Counter()
         cursor = await self._connection.execute(
             """
             insert into drift (subject, account, subscription, field, stored, provider, found_by, found_at)
             select differing.*, %s, %s
             from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) as differing
             on conflict (subject, coalesce(subscription, ''), field) where healed_at is null do nothing
+            returning subject, account
             """,
             (found_by, at, *(list(column) for column in zip(*rows, strict=True))),
         )
-        return cursor.rowcount
+        return Counter([row async for row in cursor])
 
-    async def heal(self, subject: str, at: datetime) -> int:
-        """Close what is open of a subject that was read again; returns how many rows."""
+    async def heal(self, subject: str, at: datetime) -> Fields:
+        """Close what is open of a subject that was read again; returns that."""
         cursor = await self._connection.execute(
-            "update drift set healed_at = %s where subject = %s and healed_at is null", (at, subject)
+            "update drift set healed_at = %s where subject = %s and healed_at is null returning subject, account",
+            (at, subject),
         )
-        return cursor.rowcount
+        return Counter([row async for row in cursor])
 
-    async def withdraw(self, subject: str) -> int:
-        """Take back what is open of a subject: an event that was on its way explains it."""
+    async def withdraw(self, subject: str) -> Fields:
+        """Take back what is open of a subject: an event that was on its way explains it. Returns that."""
         cursor = await self._connection.execute(
-            "delete from drift where subject = %s and healed_at is null", (subject,)
+            "delete from drift where subject = %s and healed_at is null returning subject, account", (subject,)
         )
-        return cursor.rowcount
+        return Counter([row async for row in cursor])
 
     async def page(self, *, open_only: bool, before: int | None, limit: int) -> tuple[Drift, ...]:
         """The newest first; `before` is an id left out."""

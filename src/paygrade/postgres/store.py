@@ -10,6 +10,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from contextvars import ContextVar
+from datetime import datetime
 from functools import partial
 from typing import Any, Literal, LiteralString, get_args
 
@@ -21,6 +22,8 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
+from paygrade.postgres.announced import Announcements
+from paygrade.postgres.announced_ends import AnnouncedEnds
 from paygrade.postgres.api_keys import ApiKeys
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.connections import BY_KEY_ONCE, Connections
@@ -41,9 +44,11 @@ from paygrade.postgres.signing_keys import SigningKeys
 from paygrade.postgres.subjects import Subjects
 from paygrade.postgres.sweeps import Sweeps
 from paygrade.postgres.top_ups import TopUps
+from paygrade.postgres.updates import Updates
 from paygrade.postgres.usage_events import Events
 from paygrade.postgres.usage_reports import Reports
 from paygrade.postgres.version_migrations import PlanMigrations
+from paygrade.updates.log import News
 from paygrade.usage.entries import Entry, Key
 from paygrade.values.errors import Refused, Unavailable
 
@@ -57,11 +62,13 @@ Channel = Literal[
     "paygrade_repair",
     "paygrade_finding",
     "paygrade_subject",
+    "paygrade_update",
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
 reserved, version]`, or `[account]` for one to be read anew; `gathered` says how others hear of counts), the catalog
 (its version), an API key or a person (its id), a subject's dirty mark; or, told as JSON, how a plan change has ended,
-what repair found or asks for, a threshold that was passed, or a finding."""
+what repair found or asks for, a threshold that was passed, or a finding; or that state updates were written (told as
+nothing), and up to which position they can be read (told with that)."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 HEARTBEAT_S, LOOK_S = 5.0, 1.0
 """How long a connection may take to answer, and how often it is asked: whether it lives, and who tells of counts."""
@@ -256,6 +263,9 @@ class Transaction:
         self.signing_keys = SigningKeys(connection)
         self.api_keys = ApiKeys(connection)
         self.people = People(connection)
+        self.updates = Updates(connection)
+        self.announced_ends = AnnouncedEnds(connection)
+        self.announcements = Announcements(connection, holder=holder)
         self.keyed_requests = KeyedRequests(connection, holder=holder)
         self.measures = Measures(connection)
 
@@ -274,6 +284,12 @@ class Transaction:
         """Tell every process that listens, once this transaction is committed."""
         await self._connection.execute("select pg_notify(%s, %s)", (channel, payload))
         self.told.append((channel, payload))
+
+    async def announce(self, news: Sequence[News], at: datetime) -> None:
+        """Write state updates down with what this transaction saves, in this order."""
+        if news:
+            await self.updates.add(news, at)
+            await self.tell("paygrade_update")
 
     async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:
         """Tell every process what balances are now: of accounts to be read anew with the commit, in as few

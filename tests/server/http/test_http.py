@@ -25,6 +25,8 @@ DESIGNED = {
     ("get", "/ofrep/v1/stream"),
     ("post", "/v1/accounts/{account}/tokens"),
     ("post", "/v1/tokens/rotate"),
+    ("get", "/v1/updates"),
+    ("get", "/v1/accounts/{account}/updates"),
     ("get", "/.well-known/jwks.json"),
     ("post", "/v1/accounts/{account}/refresh"),
     ("get", "/v1/accounts/{account}/decisions"),

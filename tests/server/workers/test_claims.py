@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 from paygrade.postgres import claims, session_locks
 from paygrade.postgres.store import Store
 from paygrade.server.workers.claims import Queue, attempt, give_back, take, work
-from paygrade.server.workers.loop import MOVES
+from paygrade.server.workers.loop import DATES, MOVES
 from paygrade.server.workers.plan_changes import CHANGES
 from paygrade.server.workers.polls import polls_of
 from paygrade.server.workers.sweeps import sweeps_of
@@ -30,14 +30,15 @@ from support.waiting import in_time, let_pass, somebody_waits
 
 pytestmark = pytest.mark.anyio
 
-# Any: rows of seven kinds.
-QUEUES: list[Queue[Any]] = [SUBJECTS, REPORTS, TOP_UPS, CHANGES, MOVES, sweeps_of("stripe"), polls_of("stripe")]
+# Any: rows of eight kinds.
+QUEUES: list[Queue[Any]] = [SUBJECTS, REPORTS, TOP_UPS, CHANGES, MOVES, DATES, sweeps_of("stripe"), polls_of("stripe")]
 TABLES = {
     "subject_read": "subjects",
     "usage_reported": "reports",
     "top_up": "top_ups",
     "plan_change": "plan_changes",
     "account_migrated": "plan_migration_accounts",
+    "dates_announced": "announced",
     "swept": "sweeps",
     "polled": "polls",
 }
@@ -51,6 +52,7 @@ WAITING = """
         values ('acme', 'change_1', 'k', 'request', 'change', 'asked', 'sub_1', 'stripe:cus_1', now());
     insert into plan_migrations (plan, reason, started_at, started_by) values ('pro', '', now(), 'ann');
     insert into plan_migration_accounts (account, migration) select 'acme', id from plan_migrations;
+    insert into announced (account, due_at) values ('acme', to_timestamp(0));
     insert into sweeps (provider, dry_run, started_at, counts) values ('stripe', false, now(), '{}');
     insert into polls (provider) values ('stripe');
 """
@@ -188,8 +190,8 @@ asyncio.run(main())
 async def test_law_4_the_leases_of_a_process_that_was_killed_end_with_it(store: Store, waiting: str) -> None:
     claimer = subprocess.Popen([sys.executable, "-c", CLAIMER, waiting, *sys.path], stdout=subprocess.PIPE, text=True)
     assert claimer.stdout is not None
-    assert await asyncio.to_thread(claimer.stdout.readline) == "1 1 1 1 1 1 1\n"
-    assert [await one(store, queue) for queue in QUEUES] == [None] * 7, "it lives"
+    assert await asyncio.to_thread(claimer.stdout.readline) == " ".join("1" for _ in QUEUES) + "\n"
+    assert [await one(store, queue) for queue in QUEUES] == [None] * len(QUEUES), "it lives"
     os.kill(claimer.pid, signal.SIGKILL)
     claimer.communicate()
     for queue in QUEUES:

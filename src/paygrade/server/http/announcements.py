@@ -10,9 +10,9 @@ import msgspec
 import structlog
 
 from paygrade.server.operations.accounts.change_trail import PlanChangeNotice
-from paygrade.server.operations.accounts.finding_notices import FindingNotice
 from paygrade.server.operations.balances.alerts import ToldAlert
-from paygrade.server.operations.sync.repair import DriftNotice
+from paygrade.server.operations.sync.repair import RepairNotice
+from paygrade.server.operations.updates.finding_notices import FindingNotice
 from paygrade.server.process.metrics import Metrics
 
 log = structlog.get_logger("paygrade.announcements")
@@ -30,7 +30,7 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
             _hear_finding(metrics, msgspec.json.decode(payload, type=FindingNotice))
         if channel != "paygrade_repair":
             return
-        told = msgspec.json.decode(payload, type=DriftNotice)
+        told = msgspec.json.decode(payload, type=RepairNotice)
         match told.what:
             case "drift_detected":
                 metrics.drift.labels(what="detected", found_by=told.found_by or "").inc(told.fields)

@@ -49,6 +49,7 @@ from paygrade.server.http.routes import (
     sync,
     tokens,
     top_ups,
+    updates,
     usage,
     webhooks,
 )
@@ -148,6 +149,8 @@ KEYED = [
     reports.reconcile,
     top_ups.list_top_ups,
     top_ups.retry_top_up,
+    updates.list_updates,
+    updates.list_account_updates,
     gateway.authorize,
     gateway.authorize_posted,
     ofrep.evaluate_flag,

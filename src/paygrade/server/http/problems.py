@@ -136,6 +136,7 @@ KINDS: dict[str, Kind] = {
     "top_up_not_failed": Kind(409, "The top-up has not failed"),
     "top_up_open": Kind(409, "Another top-up of the credit is open"),
     "sweep_running": Kind(409, "A sweep is running"),
+    "updates_deleted": Kind(410, "These updates are no longer kept"),
     "request_timeout": Kind(408, "The request took too long to arrive"),
     "body_too_large": Kind(413, "The body is too large"),
     "unsupported_media_type": Kind(415, "The body's media type is not supported"),

@@ -17,6 +17,7 @@ Scope = Literal[
     "members:write",
     "overrides:write",
     "subscriptions:write",
+    "updates:read",
     "usage:read",
     "usage:write",
     "usage:adjust",
@@ -45,6 +46,7 @@ SCOPES: Final[dict[Scope, str]] = {
     "members:write": "Add, change and remove members, and choose who has a seat.",
     "overrides:write": "Set and remove overrides, blocks and pins.",
     "subscriptions:write": "State subscriptions that are billed by hand.",
+    "updates:read": "Read the log of state updates.",
     "usage:read": "Read balances, the ledger, usage and alerts.",
     "usage:write": "Consume and reserve units, lease them, report usage events.",
     "usage:adjust": "Grant units, take grants back, set how much is used.",
@@ -70,7 +72,8 @@ ALL: Final[frozenset[Scope]] = frozenset(get_args(Scope))
 _INCLUDED: Final[dict[str, tuple[Scope, ...]]] = {"decisions:read": ("stream:read",)}
 
 _VIEWER: Final[tuple[Scope, ...]] = (
-    "decisions:read", "stream:read", "accounts:read", "usage:read", "plan_changes:read", "billing:read", "catalog:read",
+    "decisions:read", "stream:read", "accounts:read", "updates:read", "usage:read", "plan_changes:read", "billing:read",
+    "catalog:read",
 )  # fmt: skip
 ROLES: Final[dict[str, frozenset[Scope]]] = {
     "viewer": frozenset(_VIEWER),

@@ -21,6 +21,7 @@ DEFAULT_PORT = 4710
 SWEEP_EVERY = timedelta(days=1)
 WORKERS_MAX = 64
 MEMORY_MB = 512
+UPDATES_DAYS = 30
 _NEVER = timedelta(0)
 
 
@@ -52,6 +53,8 @@ class Settings(Struct, frozen=True):
     """Processes that serve one port, kept by one that serves nothing itself; None: the only process serves."""
     memory_mb: int = MEMORY_MB
     """How much memory the accounts may take that are remembered, in MB."""
+    updates_days: int = UPDATES_DAYS
+    """For how many days state updates are kept."""
 
 
 class Target(Struct, frozen=True):
@@ -80,6 +83,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         sweep_every=_unless_never(reader.take("PAYGRADE_SWEEP_EVERY", _pause)),
         workers=reader.take("PAYGRADE_WORKERS", _workers),
         memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
+        updates_days=reader.take("PAYGRADE_UPDATES_DAYS", _days) or UPDATES_DAYS,
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
     if reader.mistakes:
@@ -195,6 +199,12 @@ def _workers(text: str) -> int:
 def _megabytes(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise ValueError(f"`{text}` is no number of megabytes; write for example `{MEMORY_MB}`")
+    return int(text)
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= 3650:
+        raise ValueError(f"`{text}` is not a number of days from 1 to 3650; write for example `{UPDATES_DAYS}`")
     return int(text)
 
 

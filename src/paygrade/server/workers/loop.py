@@ -19,8 +19,11 @@ from paygrade.server.operations.changes.quotes import purge_quotes
 from paygrade.server.operations.idempotency import purge_idempotency_keys
 from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
+from paygrade.server.operations.update_log import give_places, purge_updates
+from paygrade.server.operations.updates.announce import announce_dates
+from paygrade.server.operations.updates.ends import announce_ended_windows, announce_expired_grants
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
-from paygrade.server.process.settings import SWEEP_EVERY
+from paygrade.server.process.settings import SWEEP_EVERY, UPDATES_DAYS
 from paygrade.server.workers.claims import PAUSE_S, Note, Queue, nobody, repeat, work
 from paygrade.server.workers.plan_changes import CHANGES, advance_change
 from paygrade.server.workers.polls import poll_events, polls_of
@@ -31,6 +34,7 @@ from paygrade.server.workers.usage_reports import REPORTS, mark_reports, report_
 from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
+    from paygrade.postgres.announced import ClaimedAnnouncement
     from paygrade.postgres.store import Store
     from paygrade.postgres.version_migrations import SavedMove
     from paygrade.server.process.clock import Clock
@@ -47,11 +51,17 @@ LOOK_S = 0.25
 LOOK_OFTEN_S, LOOK_RARELY_S = 0.1, 1.0
 MARK_REPORTS_S = 5.0
 PURGE_S = 3600.0
+UPDATES_KEPT = timedelta(days=UPDATES_DAYS)
 
 MOVES: "Queue[SavedMove]" = Queue(
     "account_migrated", lambda tx: tx.plan_migrations, ("account", "migration"), 30.0, quiet=True
 )
 """Accounts that are to be moved from one version to another, or back."""
+
+DATES: "Queue[ClaimedAnnouncement]" = Queue(
+    "dates_announced", lambda tx: tx.announcements, ("account",), 30.0, quiet=True
+)
+"""Accounts of which a date has come that changes something."""
 
 
 async def run_workers(
@@ -62,16 +72,21 @@ async def run_workers(
     commands: Commands | None = None,
     webhooks: bool = True,
     sweep_every: timedelta | None = SWEEP_EVERY,
+    updates_kept: timedelta = UPDATES_KEPT,
     note: Note = nobody,
 ) -> None:
     """Run every worker until cancelled. Without a provider only what needs none.
 
     `commands` None: the provider is only read. `webhooks`: events are expected to come by themselves. `sweep_every`
-    None: nothing is repaired unasked. `note` is told what came of each piece of work.
+    None: nothing is repaired unasked. `updates_kept`: for how long state updates can be read. `note` is told what
+    came of each piece of work.
     """
     work_on = partial(work, store, clock, note=note)
     async with asyncio.TaskGroup() as workers:
-        workers.create_task(repeat(partial(_purge, store, clock), look_s=PURGE_S))
+        workers.create_task(repeat(partial(_purge, store, clock, updates_kept), look_s=PURGE_S))
+        workers.create_task(order_updates(store))
+        workers.create_task(follow_dates(store, clock, note=note))
+        workers.create_task(repeat(partial(_announce_ends, store, clock), look_s=LOOK_S))
         workers.create_task(repeat(partial(_follow_transitions, store, clock), look_s=LOOK_S))
         workers.create_task(migrate_accounts(store, clock, note=note))
         if provider is not None:
@@ -95,7 +110,7 @@ async def sync_subjects(store: "Store", provider: Provider, clock: "Clock", *, n
     wake = asyncio.Event()
     do = partial(sync_subject, store, provider, clock)
     async with asyncio.TaskGroup() as both:
-        both.create_task(_hear(store, wake))
+        both.create_task(_hear(store, "paygrade_subject", wake))
         both.create_task(work(store, clock, SUBJECTS, do, at_once=FETCHES_MAX, look_s=LOOK_S, wake=wake, note=note))
 
 
@@ -146,6 +161,36 @@ async def look_regularly(store: "Store", snapshots: "Snapshots", clock: "Clock")
     await repeat(look, look_s=LOOK_RARELY_S)
 
 
+async def follow_dates(store: "Store", clock: "Clock", *, note: Note = nobody) -> None:
+    """Announce what dates bring about, until cancelled."""
+
+    async def announce(claimed: "ClaimedAnnouncement") -> str:
+        return await announce_dates(store, claimed, at=clock.now())
+
+    await work(store, clock, DATES, announce, at_once=AT_ONCE, look_s=LOOK_S, note=note)
+
+
+async def _announce_ends(store: "Store", clock: "Clock") -> None:
+    await announce_ended_windows(store, at=clock.now())
+    await announce_expired_grants(store, at=clock.now())
+
+
+async def order_updates(store: "Store") -> None:
+    """Give state updates their places as soon as they are saved, until cancelled."""
+    wake = asyncio.Event()
+
+    async def look() -> None:
+        wake.clear()
+        await give_places(store)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await wake.wait()
+
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_hear(store, "paygrade_update", wake))
+        both.create_task(repeat(look, look_s=0))
+
+
 async def _follow_transitions(store: "Store", clock: "Clock") -> None:
     """Follow accounts whose dates have changed what they buy."""
     while await follow_due_transitions(store, at=clock.now()) == TO_SETTLE_MAX:
@@ -156,15 +201,16 @@ async def _mark_reports(store: "Store", provider: str, clock: "Clock") -> None:
     await mark_reports(store, provider, at=clock.now())
 
 
-async def _purge(store: "Store", clock: "Clock") -> None:
+async def _purge(store: "Store", clock: "Clock", updates_kept: timedelta) -> None:
     """Keep what is kept for a while only from growing without end."""
     for purge in (purge_inbox, purge_repair, purge_quotes, purge_reports, purge_idempotency_keys):
         await purge(store, at=clock.now())
+    await purge_updates(store, kept=updates_kept, at=clock.now())
 
 
-async def _hear(store: "Store", wake: asyncio.Event) -> None:
-    def hear(channel: str, _: str) -> None:
-        if channel == "paygrade_subject":
+async def _hear(store: "Store", channel: str, wake: asyncio.Event) -> None:
+    def hear(told: str, _: str) -> None:
+        if told == channel:
             wake.set()
 
     while True:

@@ -20,7 +20,7 @@ from paygrade.billing.accounts import Account
 from paygrade.changes.order import Progress
 from paygrade.changes.plan_change import PlanChange, order_of
 from paygrade.providers.port import Changing
-from paygrade.server.operations.accounts.change_trail import resolved, subject_of
+from paygrade.server.operations.accounts.change_trail import resolved, scheduled, subject_of
 from paygrade.server.workers.claims import Queue, give_back
 from paygrade.values.errors import Refused, Unavailable
 
@@ -125,10 +125,11 @@ async def _noted(
         case "scheduled":
             # Where its time is over, whoever bills is behind with it.
             late = now.effective_at is not None and now.effective_at <= at
-            await tx.plan_changes.save(replace(now, state="scheduled"), retry_s=WAIT_MAX_S if late else None)
+            planned = replace(now, state="scheduled")
+            await tx.plan_changes.save(planned, retry_s=WAIT_MAX_S if late else None)
             if held.state != "scheduled":
                 when = f"{now.effective_at:%Y-%m-%d %H:%M} UTC" if now.effective_at is not None else ""
-                await _step(tx, now, "scheduled", f"{when} {_names(now)}".strip(), at)
+                await scheduled(tx, planned, f"{when} {_names(now)}".strip(), at=at)
             return "scheduled"
         case "done":
             await _step(tx, now, "done", f"confirmed by the provider {_names(now)}".strip(), at)

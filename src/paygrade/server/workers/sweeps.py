@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from paygrade.billing.drift import Difference, compare_listed
 from paygrade.billing.facts import Customer
 from paygrade.providers.port import ListedCustomer, ListedPage, Lister
-from paygrade.server.operations.sync.repair import DriftNotice, SweepCounts, announce_drift
+from paygrade.server.operations.sync.repair import RepairNotice, SweepCounts, announce_drift, tell_repair
 from paygrade.server.workers.claims import Queue, give_back
 from paygrade.server.workers.import_report import Gathered, report_of
 from paygrade.values.errors import Unavailable
@@ -143,7 +143,7 @@ class _Sweeping:
             if not await tx.sweeps.hold(sweep):
                 return "overtaken"
             await tx.sweeps.finish(sweep, report=report, at=self._clock.now())
-            await announce_drift(tx, DriftNotice("sweep_finished"))
+            await tell_repair(tx, RepairNotice("sweep_finished"))
         return "finished"
 
     async def _finish(self, tx: "Transaction", sweep: "SavedSweep") -> SweepOutcome:
@@ -156,7 +156,7 @@ class _Sweeping:
         sweep = replace(sweep, counts={**counts, "customers": customers})
         await tx.sweeps.finish(sweep, report=None, at=self._clock.now())
         await tx.tell("paygrade_subject")
-        await announce_drift(tx, DriftNotice("sweep_finished"))
+        await tell_repair(tx, RepairNotice("sweep_finished"))
         return "finished"
 
     async def _compare(self, tx: "Transaction", listed: Sequence[ListedCustomer], asked_at: datetime) -> SweepCounts:
@@ -189,9 +189,7 @@ class _Sweeping:
             for difference in _differences(stored[each.subject], each)
         ]
         fields = await tx.drifts.add(found, found_by="sweep", at=at)
-        await announce_drift(
-            tx, DriftNotice("drift_detected", tuple(each.subject for each in differing), fields, "sweep")
-        )
+        await announce_drift(tx, "detected", fields, found_by="sweep", at=at)
 
 
 Verdict = Literal["same", "different", "doubtful", "unknown", "waiting"]

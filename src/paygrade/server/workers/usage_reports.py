@@ -23,7 +23,7 @@ from paygrade.catalog.model import Catalog
 from paygrade.catalog.offers import MeteredFeature
 from paygrade.entitlements.derive import derive
 from paygrade.providers.port import Metering
-from paygrade.server.operations.sync.repair import DriftNotice, announce_drift
+from paygrade.server.operations.sync.repair import announce_drift
 from paygrade.server.process.retries import pause_s
 from paygrade.server.workers.claims import Queue, give_back
 from paygrade.usage.provider_reports import (
@@ -176,7 +176,7 @@ async def judge(store: "Store", provider: str, claimed: "SavedReport", said: int
             return "compared"
         subject, field = f"{provider}:{held.customer}", f"usage of {held.pool} from {held.slot}"
         await tx.reports.note_mismatch(held, subject=subject, field=field, provider=said, at=at)
-        await announce_drift(tx, DriftNotice("drift_healed", (subject,), 1, "reconcile"))
+        await announce_drift(tx, "healed", {(subject, held.account): 1}, found_by="reconcile", at=at)
         await tx.reports.save(replace(judged, reported=held.reported + said - held.told, told=said, look_at=at))
     return "healed"
 

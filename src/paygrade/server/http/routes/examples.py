@@ -372,3 +372,19 @@ ME = {
     "scopes": ["accounts:read", "decisions:read"],
     "person": PERSON,
 }
+UPDATES = {
+    "updates": [
+        {
+            "id": "upd_5e1c07a2d94bb86f03d1a7e4",
+            "type": "account.plan_changed",
+            "account": "acme",
+            "position": 812,
+            "sequence": 7,
+            "state_version": 12,
+            "occurred_at": "2026-11-21T09:00:00Z",
+            "data": {"plan_before": "pro@1", "plan": "business@1", "add_ons_before": {}, "add_ons": {}},
+        }
+    ],
+    "next": 812,
+    "end": 812,
+}

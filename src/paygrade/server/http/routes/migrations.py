@@ -122,7 +122,7 @@ async def resume_migration(migration: FromPath[str], context: InContext) -> migr
     opt=describe("catalog", migrations.roll_back_migration, scope="catalog:migrate"),
 )
 async def roll_back_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.roll_back_migration(context.store, id=_id(migration))
+    return await migrations.roll_back_migration(context.store, id=_id(migration), at=context.clock.now())
 
 
 def _id(text: str) -> int:

@@ -15,6 +15,8 @@ from paygrade.billing.facts import Customer, ManualSubscription
 from paygrade.changes.plan_change import PlanChange
 from paygrade.changes.transition import PlanTransition
 from paygrade.entitlements.seats import SeatLoss
+from paygrade.updates.log import News
+from paygrade.updates.types import ChangeUpdate
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Transaction
@@ -52,6 +54,7 @@ async def resolved(
     )
     await tx.plan_changes.save(ended)
     await tx.tell("paygrade_change", msgspec.json.encode(_notice(ended)).decode())
+    await tx.announce([_news(ended, at)], at)
     detail = f"version {account.version} of the account" if state == "applied" else reason or ""
     await tx.plan_changes.step(account.key, change.id, state, detail, at)
     for step, text in _followed(settlement) if settlement is not None else ():
@@ -59,6 +62,19 @@ async def resolved(
     if state == "applied" and change.reverts is not None:
         await tx.plan_changes.note_reverted(account.key, change.reverts, by=change.id)
     return ended
+
+
+async def scheduled(tx: "Transaction", change: PlanChange, detail: str, *, at: datetime) -> None:
+    """Note that a change, which is saved, comes by itself on its date."""
+    await tx.plan_changes.step(change.account, change.id, "scheduled", detail, at)
+    await tx.announce([_news(change, at)], at)
+
+
+def _news(change: PlanChange, at: datetime) -> News:
+    said = change.settlement or change.quoted
+    plans = (said.plan_before, said.plan_after) if said is not None else (None, None)
+    data = ChangeUpdate(change.id, change.act, change.source, *plans, change.effective_at, change.reason)
+    return News(change.account, f"plan_change.{change.state}", data, at)
 
 
 def _notice(change: PlanChange) -> PlanChangeNotice:

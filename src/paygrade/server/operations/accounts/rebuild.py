@@ -64,6 +64,7 @@ async def rebuild(store: "Store", *, account: str, at: datetime) -> Rebuilt:
         await tx.accounts.restore(folded)
         differences = list(_changed(before, await tx.accounts.lock_kept(account) or {}))
         await tx.tell("paygrade_account", account)
+        await tx.announcements.hurry(at, account=account)
         entries, recounted = await _recount(tx, folded, at)
     differences += recounted
     return Rebuilt(

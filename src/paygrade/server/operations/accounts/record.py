@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from paygrade.billing.accounts import Account, says_something_new
 from paygrade.billing.facts import Body, Fact
+from paygrade.server.operations.updates.announce import announce_fact
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ async def record(
     )
     folded = await tx.accounts.save(account, fact, at)
     await tx.tell("paygrade_account", account.key)
+    await announce_fact(tx, account, folded, subject, at)
     return folded
 
 

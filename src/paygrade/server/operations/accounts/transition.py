@@ -19,7 +19,6 @@ from paygrade.changes.transition import PlanTransition, bought, has_changed, is_
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.decisions.take import snapshot
 from paygrade.server.operations.accounts.change_trail import resolved, seen, subject_of
-from paygrade.server.operations.accounts.finding_notices import announce_findings
 from paygrade.server.operations.accounts.members import reconcile_seats
 from paygrade.server.operations.accounts.record import record
 from paygrade.server.operations.balances.unit_of_work import lock_balances, windows_of
@@ -48,12 +47,9 @@ async def follow_transition(
     # An account that was not known before begins as it is: it has not changed.
     known = since is not None or before.version > 0
     # Most readings say nothing new of what is bought, and need no catalog to know it.
-    if has_changed(before, since or at, after, NO_CATALOG, at) or _says_otherwise(before, after):
+    if known and has_changed(before, since or at, after, NO_CATALOG, at):
         catalog = await tx.catalogs.in_force()
-        told = after
-        if known:
-            after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
-        await announce_findings(tx, before, since or at, told, catalog, at)
+        after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
     for change in open_changes:
         if settled is not None and settled.id == change.id:
             continue
@@ -68,28 +64,6 @@ async def follow_transition(
             # Only the provider knows: what has a doubt is looked at there.
             await tx.plan_changes.save(replace(change, error="nothing plans it any more; the provider is asked"))
     return after
-
-
-def _says_otherwise(before: Account, after: Account) -> bool:
-    """Whether a finding may have come of it that no change of what is bought shows."""
-    return before.customers != after.customers and _words(before) != _words(after)
-
-
-def _words(account: Account) -> tuple[object, ...]:
-    """What findings may be about beside what is bought: who is named, states, and what is planned."""
-    return tuple(
-        (
-            customer.id,
-            customer.named_otherwise,
-            s.id,
-            s.status,
-            s.provider_status,
-            s.next,
-            tuple(item.price for item in s.items),
-        )
-        for customer in account.customers
-        for s in customer.subscriptions
-    )
 
 
 def _has_told(change: PlanChange, account: Account, read: tuple[str, int] | None) -> bool:

@@ -39,6 +39,8 @@ from paygrade.server.operations.accounts.record import record, unknown_account
 from paygrade.server.operations.catalog.publish import SAMPLE_MAX
 from paygrade.server.operations.catalog.versions import refuse_unknown_version
 from paygrade.server.state.balances import with_balances
+from paygrade.updates.log import News
+from paygrade.updates.types import MigrationUpdate
 from paygrade.values.errors import Refused
 from paygrade.values.text import PAGE_MAX
 
@@ -145,8 +147,9 @@ async def start_migration(
                 # Who was named and is left alone shall know why; of everybody only those who are moved are listed.
                 await tx.plan_migrations.add(id, moving if accounts is None else [account.key for account in page])
             await asyncio.sleep(0)  # others in this process want to go on meanwhile
-        preview = sums.preview()
-        return PlannedMigration(preview, None if id is None else await _view(tx, id))
+        if id is not None:
+            await _announce(tx, "started", id, move, "forward", at)
+        return PlannedMigration(sums.preview(), None if id is None else await _view(tx, id))
 
 
 async def list_migrations(store: "Store", *, before: int | None = None, limit: int) -> MigrationList:
@@ -212,7 +215,7 @@ async def _pause(store: "Store", id: int, *, paused: bool) -> Migration:
         return await _view(tx, id)
 
 
-async def roll_back_migration(store: "Store", *, id: int) -> Migration:
+async def roll_back_migration(store: "Store", *, id: int, at: datetime) -> Migration:
     """Roll a migration back.
 
     Restore each account's earlier pin, an account at a time; waiting accounts are no longer moved. A pin that was
@@ -227,6 +230,7 @@ async def roll_back_migration(store: "Store", *, id: int) -> Migration:
                 raise Refused("migration_running", f"another migration of `{held.move.plan}` is running; "
                               "wait for it, or roll it back first")  # fmt: skip
             await tx.plan_migrations.turn_back(id)
+            await _announce(tx, "started", id, held.move, "back", at)
         return await _view(tx, id)
 
 
@@ -251,9 +255,23 @@ async def migrate_account(store: "Store", claimed: "SavedMove", *, at: datetime)
 async def finish_migrations(store: "Store", *, at: datetime) -> tuple["SavedMigration", ...]:
     """End the migrations of which every account is through; gives those."""
     async with store.transaction() as tx:
-        return tuple(
-            [each for each in await tx.plan_migrations.unfinished() if await tx.plan_migrations.finish(each, at=at)]
-        )
+        unfinished = await tx.plan_migrations.unfinished()
+        finished = tuple([each for each in unfinished if await tx.plan_migrations.finish(each, at=at)])
+        for each in finished:
+            await _announce(tx, "finished", each.id, each.move, each.direction, at)
+    return finished
+
+
+async def _announce(
+    tx: "Transaction",
+    what: Literal["started", "finished"],
+    id: int,
+    move: VersionMigration,
+    direction: Literal["forward", "back"],
+    at: datetime,
+) -> None:
+    data = MigrationUpdate(id, move.plan, move.from_version, move.to_version, direction)
+    await tx.announce([News(None, f"migration.{what}", data, at)], at)
 
 
 async def _move(

@@ -19,6 +19,8 @@ from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.catalog.parse import parse
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import offers, versions_had
+from paygrade.updates.log import News
+from paygrade.updates.types import CatalogUpdate
 from paygrade.values.errors import Location, Refused
 from paygrade.values.text import PAGE_MAX
 
@@ -150,6 +152,8 @@ async def publish_catalog(
         digest = hashlib.sha256(msgspec.json.encode(document)).hexdigest()
         await tx.catalogs.save(wanted, document=document, digest=digest, by=by, at=at)
         await tx.tell("paygrade_catalog", str(wanted.version))
+        await tx.announce([News(None, "catalog.published", CatalogUpdate(wanted.version, by), at)], at)
+        await tx.announcements.hurry(at)
         return replace(plan, published=True)
 
 

@@ -20,7 +20,7 @@ from paygrade.changes.plan_change import UNDER_WAY, PlanChange, Step, acted, ask
 from paygrade.changes.quote import Quote, changed_subscription, quote
 from paygrade.decisions.take import snapshot
 from paygrade.providers.port import Previewer
-from paygrade.server.operations.accounts.change_trail import resolved, subject_of
+from paygrade.server.operations.accounts.change_trail import resolved, scheduled, subject_of
 from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.server.operations.changes.quotes import quote_change
@@ -280,10 +280,10 @@ async def _stated(
         return await resolved(tx, now, "canceled", after, at=at)
     if change.effective_at is None:
         return await resolved(tx, now, "applied", after, at=at)
-    scheduled = replace(now, state="scheduled")
-    await tx.plan_changes.save(scheduled)
-    await tx.plan_changes.step(held.key, change.id, "scheduled", f"{change.effective_at:%Y-%m-%d %H:%M} UTC", at)
-    return scheduled
+    planned = replace(now, state="scheduled")
+    await tx.plan_changes.save(planned)
+    await scheduled(tx, planned, f"{change.effective_at:%Y-%m-%d %H:%M} UTC", at=at)
+    return planned
 
 
 def without_schedule(subscription: Subscription, change: PlanChange) -> Subscription:

@@ -4,6 +4,7 @@ Laws: drift is a difference of which no billing event told, so what an event on 
 drift is told once when it is found and once when it is healed, after that is saved.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,8 @@ from msgspec import Struct
 
 from paygrade.billing.drift import Drift, Poll, compare
 from paygrade.billing.facts import Body, Customer
+from paygrade.updates.log import News
+from paygrade.updates.types import DriftUpdate
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -88,7 +91,7 @@ class DriftList(Struct, frozen=True):
     next: int | None
 
 
-class DriftNotice(Struct, frozen=True):
+class RepairNotice(Struct, frozen=True):
     """What is told of repair, to every process."""
 
     what: Literal["drift_detected", "drift_healed", "drift_explained", "sweep_started", "sweep_finished"]
@@ -110,7 +113,7 @@ async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datet
         found = await tx.sweeps.latest(provider)
         assert found is not None
         if started:
-            await announce_drift(tx, DriftNotice("sweep_started"))
+            await tell_repair(tx, RepairNotice("sweep_started"))
     if found.dry_run != dry_run:
         kind = "a dry run" if found.dry_run else "a sweep"
         raise Refused("sweep_running", f"{kind} has been running since {found.started_at:%Y-%m-%d %H:%M}; "
@@ -162,18 +165,17 @@ async def note_reading(
 ) -> None:
     """Write down what a reading says of drift: found by it, healed by it, or none after all."""
     if any(not event.polled for event in claim.events):
-        if held.drifted and (withdrawn := await tx.drifts.withdraw(claim.subject)):
-            await announce_drift(tx, DriftNotice("drift_explained", (claim.subject,), withdrawn))
+        if held.drifted:
+            await announce_drift(tx, "explained", await tx.drifts.withdraw(claim.subject), at=at)
         return
-    found = 0
+    found: Mapping[tuple[str, str], int] = {}
     if (claim.swept or claim.events) and isinstance(stored, Customer) and said is not None:
         found_by: Literal["sweep", "poll"] = "poll" if claim.events else "sweep"
         differences = [(claim.subject, account, each) for each in compare(stored, said)]
         found = await tx.drifts.add(differences, found_by=found_by, at=at)
-        if found:
-            await announce_drift(tx, DriftNotice("drift_detected", (claim.subject,), found, found_by))
-    if (found or held.drifted) and (healed := await tx.drifts.heal(claim.subject, at)):
-        await announce_drift(tx, DriftNotice("drift_healed", (claim.subject,), healed))
+        await announce_drift(tx, "detected", found, found_by=found_by, at=at)
+    if found or held.drifted:
+        await announce_drift(tx, "healed", await tx.drifts.heal(claim.subject, at), at=at)
 
 
 async def purge_repair(store: "Store", *, at: datetime) -> None:
@@ -183,7 +185,30 @@ async def purge_repair(store: "Store", *, at: datetime) -> None:
         await tx.drifts.purge(kept=KEPT, at=at)
 
 
-async def announce_drift(tx: "Transaction", told: DriftNotice) -> None:
+async def announce_drift(
+    tx: "Transaction",
+    what: Literal["detected", "healed", "explained"],
+    fields: Mapping[tuple[str, str], int],
+    *,
+    found_by: str | None = None,
+    at: datetime,
+) -> None:
+    """Announce drift of so many fields, by subject and account. What is explained was none, and counts as healed."""
+    if not fields:
+        return
+    subjects = tuple(subject for subject, _ in fields)
+    await tell_repair(tx, RepairNotice(f"drift_{what}", subjects, sum(fields.values()), found_by))  # type: ignore[arg-type]  # each of these is one of those
+    type = "sync.drift.detected" if what == "detected" else "sync.drift.healed"
+    await tx.announce(
+        [
+            News(account or None, type, DriftUpdate(subject, n, found_by), at)
+            for (subject, account), n in fields.items()
+        ],
+        at,
+    )
+
+
+async def tell_repair(tx: "Transaction", told: RepairNotice) -> None:
     await tx.tell("paygrade_repair", msgspec.json.encode(told).decode())
 
 

@@ -39,7 +39,7 @@ async def look_again(store: "Store", snapshots: "Snapshots", at: datetime) -> in
             over.append((alert.account, alert.pool, alert.slot, alert.percent))
     if over:
         async with store.transaction() as tx:
-            await tell_alerts(tx, await tx.alerts.resolve(over, at))
+            await tell_alerts(tx, await tx.alerts.resolve(over, at), at)
     return len(standing)
 
 

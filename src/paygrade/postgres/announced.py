@@ -1,0 +1,61 @@
+"""Rows of what was last announced of each account, and when a date changes it.
+
+Law: a row is written by whoever has its account locked.
+"""
+
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+
+from paygrade.postgres.claims import Claims
+from paygrade.updates.overview import Announced, Overview
+
+
+class ClaimedAnnouncement(Announced, frozen=True):
+    """What was last announced of an account, claimed by whoever follows its dates."""
+
+    attempts: int
+    fence: int
+
+
+class Announcements(Claims[ClaimedAnnouncement]):
+    """What was announced of accounts, within one transaction. What is claimed are those whose date has come."""
+
+    TABLE = "announced"
+    KEY = ("account",)
+    WAITING = (("due_at <= %(at)s", "due_at"),)
+    ROW = ClaimedAnnouncement
+    COLUMNS = ClaimedAnnouncement.__struct_fields__
+    JSON: ClassVar = {"overview": Overview}
+
+    async def load(self, account: str) -> Announced | None:
+        """Of an account that this transaction has locked; None: it is a new one."""
+        return await self._one("account = %(account)s", {"account": account})
+
+    async def note(self, row: Announced) -> None:
+        """Write what is announced by now, and when to look again; a claim of it is given back."""
+        await self._connection.execute(
+            """
+            insert into announced (account, overview, announced_at, due_at)
+            values (%(account)s, %(overview)s, %(announced_at)s, %(due_at)s)
+            on conflict (account) do update set overview = excluded.overview, announced_at = excluded.announced_at,
+                due_at = excluded.due_at, attempts = 0, error = null, leased_until = null, retry_at = null
+            """,
+            {
+                "account": row.account,
+                "overview": msgspec.json.encode(row.overview).decode(),
+                "announced_at": row.announced_at,
+                "due_at": row.due_at,
+            },
+        )
+
+    async def hurry(self, at: datetime, *, account: str | None = None) -> None:
+        """Have this account looked at, or all of them: something else than a date or a fact has changed them."""
+        await self._connection.execute(
+            """
+            update announced set due_at = %(at)s
+            where (due_at is null or due_at > %(at)s) and (%(account)s::text is null or account = %(account)s)
+            """,
+            {"at": at, "account": account},
+        )

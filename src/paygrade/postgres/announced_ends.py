@@ -1,0 +1,103 @@
+"""Windows that have ended and grants that have expired, gone through in the order of their ends.
+
+Laws: who goes on holds the row that says how far it was gone, until what was found is saved; so each end is found once,
+whoever looks and however late.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from msgspec import Struct
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+End = tuple[datetime, str, str, str]
+"""When, and of which account, pool and slot or grant."""
+_BEHIND = timedelta(minutes=1)
+"""How far what was gone through may stay behind the time while nothing is found: so looking costs little, and so does
+writing it down."""
+_WINDOWS = """
+    select until, account, pool, slot, used, from_at from balances
+    where (until, account, pool, slot) > (%s, %s, %s, %s) and until <= %s
+      and used <> 0 and from_at is not null and position(' ' in slot) = 0
+    order by until, account, pool, slot limit %s
+"""
+_GRANTS = """
+    select until, account, pool, id, kind, units, units - used - reserved - voided from grants
+    where (until, account, pool, id) > (%s, %s, %s, %s) and until <= %s
+      and units > used + reserved + voided
+    order by until, account, pool, id limit %s
+"""
+
+
+class EndedWindow(Struct, frozen=True):
+    """A window in which units were used."""
+
+    until: datetime
+    account: str
+    pool: str
+    slot: str
+    used: int
+    from_at: datetime
+
+
+class ExpiredGrant(Struct, frozen=True):
+    """A grant of which units were left."""
+
+    until: datetime
+    account: str
+    pool: str
+    id: str
+    kind: str
+    units: int
+    left: int
+
+
+class AnnouncedEnds:
+    """How far ends were gone through, within one transaction."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+
+    async def windows(self, *, limit: int, at: datetime) -> tuple[EndedWindow, ...]:
+        """The next windows that have ended by `at`; from now on they have been gone through."""
+        return tuple([EndedWindow(*row) for row in await self._next("windows", _WINDOWS, limit, at)])
+
+    async def grants(self, *, limit: int, at: datetime) -> tuple[ExpiredGrant, ...]:
+        """The next grants that have expired by `at`; from now on they have been gone through."""
+        return tuple([ExpiredGrant(*row) for row in await self._next("grants", _GRANTS, limit, at)])
+
+    async def _next(
+        self, what: Literal["windows", "grants"], query: str, limit: int, at: datetime
+    ) -> Sequence[TupleRow]:
+        last = await self._last(what, lock=False)
+        if last is None:
+            # What had ended before anybody looked is over.
+            await self._connection.execute(
+                "insert into announced_ends (what, ended_at) values (%s, %s) on conflict do nothing", (what, at)
+            )
+            return []
+        if not await self._read(query, last, 1, at) and at - last[0] < _BEHIND:
+            return []
+        last = await self._last(what, lock=True) or last
+        found = await self._read(query, last, limit, at)
+        until: End | None = found[-1][:4] if found else (at, "", "", "") if at > last[0] else None
+        if until is not None:
+            await self._connection.execute(
+                "update announced_ends set ended_at = %s, account = %s, pool = %s, key = %s where what = %s",
+                (*until, what),
+            )
+        return found
+
+    async def _last(self, what: str, *, lock: bool) -> End | None:
+        cursor = await self._connection.execute(
+            f"select ended_at, account, pool, key from announced_ends where what = %s{' for update' if lock else ''}",
+            (what,),
+        )
+        row = await cursor.fetchone()
+        return None if row is None else (row[0], row[1], row[2], row[3])
+
+    async def _read(self, query: str, last: End, limit: int, at: datetime) -> list[TupleRow]:
+        cursor = await self._connection.execute(query, (*last, at, limit))
+        return await cursor.fetchall()
