@@ -32,6 +32,7 @@ _COMMANDS = {
     "snapshot": "Write files from which an SDK answers without a server.",
     "sync": "Show and repair billing sync.",
     "usage": "Show and check the usage reported to Stripe.",
+    "webhooks": "Send changes to your own systems, and see what arrived.",
     "updates": "Show and follow what changes.",
     "tokens": "Issue account tokens and rotate their key.",
     "import": "Take over an existing billing account, or past usage.",

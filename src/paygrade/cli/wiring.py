@@ -26,9 +26,11 @@ from paygrade.server.operations.catalog.publish import current_catalog, publish_
 from paygrade.server.process.admin_key import kept_key
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.process.outbound import Guard, Sender
 from paygrade.server.process.settings import Settings
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import run_workers
+from paygrade.server.workers.webhooks import send_webhooks
 from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -107,12 +109,18 @@ def application(
     key: str,
     document: Document | None = None,
     metrics: Metrics | None = None,
+    sender: Sender | None = None,
 ) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
-    process behind its port."""
+    process behind its port. `sender` None: webhooks are sent as the settings say."""
     store, clock = Store(database_url), Clock(settings.clock_url)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
+    metrics, sender = metrics or Metrics(), sender or Sender(Guard(settings.webhook_allow))
+
+    async def send() -> None:
+        await _first_instant(clock)
+        await send_webhooks(store, sender, clock, metrics)
 
     async def work() -> None:
         await _first_instant(clock)
@@ -143,10 +151,11 @@ def application(
         customer_id=CUSTOMER_ID,
         has_provider=provider is not None,
         previewer=stripe_previewer(provider) if provider is not None else None,
+        sender=sender,
         schema_pending=schema_pending,
         first=first_catalog,
-        work=[("workers", work)],
-        metrics=metrics or Metrics(),
+        work=[("workers", work), ("webhooks", send)],
+        metrics=metrics,
     )
 
 

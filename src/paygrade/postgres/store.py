@@ -42,6 +42,7 @@ from paygrade.postgres.updates import Updates
 from paygrade.postgres.usage_events import Events
 from paygrade.postgres.usage_reports import Reports
 from paygrade.postgres.version_migrations import PlanMigrations
+from paygrade.postgres.webhooks import WebhookDeliveries, WebhookEndpoints
 from paygrade.updates.log import News
 from paygrade.usage.entries import Entry, Key
 from paygrade.values.errors import Refused, Unavailable
@@ -196,6 +197,8 @@ class Transaction:
         self.updates = Updates(connection)
         self.announced_ends = AnnouncedEnds(connection)
         self.announcements = Announcements(connection, holder=holder)
+        self.webhook_endpoints = WebhookEndpoints(connection, holder=holder)
+        self.webhook_deliveries = WebhookDeliveries(connection)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""

@@ -46,12 +46,14 @@ from paygrade.server.http.routes import (
     top_ups,
     updates,
     usage,
+    webhook_endpoints,
     webhooks,
 )
 from paygrade.server.http.routes.gateway import AnyAddress
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.process.outbound import Sender
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
 from paygrade.values.errors import Refused, Unavailable
@@ -151,6 +153,15 @@ KEYED = [
     ofrep_stream.follow_flags,
     tokens.issue_token,
     tokens.rotate_signing_key,
+    webhook_endpoints.create_webhook_endpoint,
+    webhook_endpoints.list_webhook_endpoints,
+    webhook_endpoints.get_webhook_endpoint,
+    webhook_endpoints.update_webhook_endpoint,
+    webhook_endpoints.remove_webhook_endpoint,
+    webhook_endpoints.rotate_webhook_secret,
+    webhook_endpoints.test_webhook_endpoint,
+    webhook_endpoints.replay_webhooks,
+    webhook_endpoints.list_webhook_deliveries,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -174,6 +185,7 @@ def create_app(
     verify: Verify | None = None,
     has_provider: bool = False,
     previewer: Previewer | None = None,
+    sender: Sender,
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
@@ -197,6 +209,7 @@ def create_app(
         customer_id=customer_id,
         has_provider=has_provider,
         previewer=previewer,
+        sender=sender,
         ready=partial(_missing, clock, schema_pending, tasks),
     )
 

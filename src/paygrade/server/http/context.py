@@ -14,6 +14,7 @@ from paygrade.providers.port import EventRef, Previewer
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.process.outbound import Sender
 from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.state.stream_tokens import StreamTokens
@@ -51,6 +52,7 @@ class Context(Struct, frozen=True):
     customer_id: Pattern[str]
     has_provider: bool
     previewer: Previewer | None
+    sender: Sender
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
     signing_keys: SigningKeys = field(default_factory=SigningKeys)
