@@ -8,7 +8,7 @@ from litestar.params import FromPath, QueryParameter
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import AtMost, number, text
+from paygrade.server.http.parameters import PageSize, number, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.webhooks import deliveries, endpoints
 from paygrade.server.operations.webhooks.deliveries import ReplayRequest
@@ -43,7 +43,7 @@ async def create_webhook_endpoint(request: HttpRequest, context: InContext) -> e
 async def list_webhook_endpoints(
     context: InContext,
     after: Annotated[str, text("Show endpoints after this id.")] = "",
-    limit: AtMost = 100,
+    limit: PageSize = 100,
 ) -> endpoints.WebhookEndpoints:
     return await endpoints.list_endpoints(context.store, after=after, limit=limit)
 
@@ -121,7 +121,7 @@ async def list_webhook_deliveries(
     ] = None,
     account: Annotated[str | None, text("Only deliveries that are about this account.")] = None,
     before: Annotated[int | None, number("Show deliveries before this position.")] = None,
-    limit: AtMost = 100,
+    limit: PageSize = 100,
 ) -> deliveries.WebhookDeliveries:
     known = next((word for word in STATES if word == in_state), None)
     if known != in_state:
