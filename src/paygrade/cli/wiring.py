@@ -3,7 +3,6 @@
 Law: what is started here is stopped here, in reverse.
 """
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("paygrade.server")
 
-LOOK_S = 0.05
 PROVIDER = "stripe"
 """Whoever bills, as links and subjects name them."""
 
@@ -113,17 +111,17 @@ def application(
 ) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
     process behind its port. `sender` None: webhooks are sent as the settings say."""
+    metrics, sender = metrics or Metrics(), sender or Sender(Guard(settings.webhook_allow))
     store, clock = Store(database_url), Clock(settings.clock_url)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
-    metrics, sender = metrics or Metrics(), sender or Sender(Guard(settings.webhook_allow))
 
     async def send() -> None:
-        await _first_instant(clock)
+        await clock.first()
         await send_webhooks(store, sender, clock, metrics)
 
     async def work() -> None:
-        await _first_instant(clock)
+        await clock.first()
         await run_workers(
             store,
             provider,
@@ -132,6 +130,7 @@ def application(
             webhooks=bool(settings.webhook_secrets),
             sweep_every=settings.sweep_every,
             updates_kept=timedelta(days=settings.updates_days),
+            note=metrics.note_claim,
         )
 
     async def first_catalog() -> None:
@@ -202,7 +201,7 @@ class StripeVerify:
 
 async def _publish_first(store: Store, clock: Clock, document: Document) -> None:
     """Publish the catalog of PAYGRADE_CATALOG where there is none; say so where it differs from what is in force."""
-    at = await _first_instant(clock)
+    at = await clock.first()
     content, lines = document
     try:
         saved = await current_catalog(store)
@@ -214,12 +213,3 @@ async def _publish_first(store: Store, clock: Clock, document: Document) -> None
     if saved.document != content:
         advice = "the file in PAYGRADE_CATALOG differs from the catalog in force; run `paygrade catalog plan`"
         log.warning("catalog_differs", in_force=saved.version, advice=advice)
-
-
-async def _first_instant(clock: Clock) -> datetime:
-    """Wait until a clock that is followed has told the time: before that there is nothing to do, nor to warn of."""
-    while True:
-        try:
-            return clock.now()
-        except Unavailable:
-            await asyncio.sleep(LOOK_S)

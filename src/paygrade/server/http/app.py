@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING
 import structlog
 from litestar import Litestar, Router
 from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp
 
 from paygrade.providers.port import Previewer
 from paygrade.server.http.announcements import announcer
 from paygrade.server.http.auth import key_guard
+from paygrade.server.http.conditional import Conditional
 from paygrade.server.http.context import Context, Verify
 from paygrade.server.http.cross_origin import CrossOrigin
 from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
+from paygrade.server.http.idempotency import KeyedRequests, recall
 from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
@@ -50,6 +53,7 @@ from paygrade.server.http.routes import (
     webhooks,
 )
 from paygrade.server.http.routes.gateway import AnyAddress
+from paygrade.server.http.version import Versioned
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
@@ -202,7 +206,7 @@ def create_app(
         store=store,
         snapshots=snapshots,
         clock=clock,
-        commits=GroupCommit(store, snapshots, clock),
+        commits=GroupCommit(store, snapshots, clock, note_batch=metrics.batches.note),
         metrics=metrics,
         verify=verify,
         provider=provider,
@@ -234,10 +238,10 @@ def create_app(
 
     guards = [key_guard(admin_key, parts), refuse_odd_texts]
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=guards), *OPEN],
+        route_handlers=[Router("/", route_handlers=KEYED, guards=guards, before_request=recall), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
-        middleware=[NameMethods, DecodePath],
+        middleware=[NameMethods, DecodePath, Conditional, Versioned, DefineMiddleware(KeyedRequests, context=parts)],
         lifespan=[running],
         openapi_config=None,
         logging_config=None,
@@ -251,6 +255,7 @@ def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metri
     store.hear_own(announcer(metrics))
     clock.hear_moves(snapshots.broadcast.tell_time)
     metrics.streams.set_function(lambda: snapshots.broadcast.followers)
+    metrics.snapshot_age.set_function(snapshots.age_s)
 
 
 async def _until(hears: Callable[[], bool]) -> None:
@@ -290,24 +295,30 @@ async def _missing(
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     tasks: dict[str, asyncio.Task[None]],
 ) -> tuple[str, ...]:
-    """What keeps the server from serving, in words."""
-    missing = []
+    """What keeps the server from serving, in words; what is wrong, and not only not there yet, is warned of."""
+    waits, wrong = [], []
     try:
         clock.now()
+    except Unavailable:
+        # Of a clock that stays away warns whoever follows it.
+        waits.append("the clock it follows has not answered yet")
+    if FIRST in tasks and not tasks[FIRST].done():
+        waits.append("the first catalog is not published yet")
+    try:
         pending = await schema_pending()
         if pending:
-            missing.append(f"the database lacks {', '.join(pending)}; run `paygrade migrate`")
+            wrong.append(f"the database lacks {', '.join(pending)}; run `paygrade migrate`")
     except Unavailable as error:
         # Anyone may ask whether we are ready; what exactly is wrong with the database is for the log.
         log.warning("not_ready", code=error.code, detail=error.detail)
-        missing.append(error.detail.partition(":")[0])
+        waits.append(error.detail.partition(":")[0])
     except Refused as error:  # the database and this release disagree
-        missing.append(error.detail)
-    if FIRST in tasks and not tasks[FIRST].done():
-        missing.append("the first catalog is not published yet")
-    missing.extend(
+        wrong.append(error.detail)
+    wrong.extend(
         f"the background work `{name}` has stopped"
         for name, task in tasks.items()
         if task.done() and (task.cancelled() or task.exception() is not None)
     )
-    return tuple(missing)
+    if wrong:
+        log.warning("not_ready", detail="; ".join(wrong))
+    return (*waits, *wrong)

@@ -150,6 +150,7 @@ async def send_webhooks(store: "Store", sender: Sender, clock: "Clock", metrics:
                 at_once=ENDPOINTS_AT_ONCE,
                 look_s=LOOK_S,
                 wake=wake,
+                note=metrics.note_claim,
             )
         )
 
@@ -323,7 +324,8 @@ async def _send(
         run.note(outcome(letter, attempt, at), attempt)
         if not attempt.succeeded:
             return
-        outbox.metrics.webhook_lag.observe(max((at - letter.update.occurred_at).total_seconds(), 0))
+        lag = outbox.metrics.webhook_lag.labels(tries="one" if letter.delivery.tries == 0 else "more")
+        lag.observe(max((at - letter.update.occurred_at).total_seconds(), 0))
 
 
 async def send_one(session: Session, endpoint: "SavedEndpoint", letter: Letter) -> Attempt:
@@ -357,8 +359,8 @@ def _announce(
     if notice is None:
         return
     metrics.webhook_endpoints.labels(what=notice).inc()
-    told = log.info if notice == "recovered" else log.warning
-    told(
+    note = log.info if notice == "recovered" else log.warning
+    note(
         f"webhook_endpoint_{notice}",
         endpoint=after.id,
         failing_since=str(after.failing_since or before.failing_since),
