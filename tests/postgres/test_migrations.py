@@ -165,5 +165,6 @@ def test_the_primary_key_of_every_table_begins_with_its_account_or_subject(empty
     assert leading.pop("sweeps") == "id"
     assert leading.pop("plan_migrations") == "id"
     assert leading.pop("announced_ends") == "what"
+    assert leading.pop("webhook_endpoints") == "id"
     assert leading.pop("migrations") == "number"
     assert set(leading.values()) == {"account", "subject"}

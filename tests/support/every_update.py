@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from paygrade.billing.facts import Block, Item, Member, Override, Subscription
 from paygrade.changes.order import Progress
 from paygrade.changes.request import ChangeRequest
@@ -26,6 +28,7 @@ from paygrade.server.workers.claims import take
 from paygrade.server.workers.loop import DATES, MOVES
 from paygrade.server.workers.plan_changes import CHANGES, note
 from paygrade.server.workers.sync import SUBJECTS, sync_subject
+from paygrade.server.workers.webhooks import tell_people
 from paygrade.updates.log import Update
 from paygrade.usage.balances import Grant
 from support.fake_provider import World, customer, pro
@@ -94,6 +97,7 @@ class Story:
         await self._plan_changes()
         await self._provider()
         await self._catalogs()
+        await self._webhooks()
         await delete_account(self.store, account="acme", at=self.at)
         await give_places(self.store)
         async with self.store.transaction() as tx:
@@ -110,6 +114,23 @@ class Story:
 
     async def _publish(self, document: dict[str, Any]) -> None:
         await publish_catalog(self.store, document=document, lines={}, dry_run=False, at=self.at, by="the build")
+
+    async def _webhooks(self) -> None:
+        """An endpoint fails, is repaired, and is gone in the end."""
+        id, url = "we_5d1f0c3b9a7e4f2d8c6b1a09", "https://example.com/webhooks"
+        async with self.store.transaction() as tx:
+            await tx.webhook_endpoints.add(
+                id, url=url, description="", types=None, accounts=None, secrets=[], at=self.at
+            )
+            works = await tx.webhook_endpoints.load(id)
+            assert works is not None
+            fails = replace(works, failing_since=self.at - DAY, warned_at=self.at)
+            for before, after in (
+                (works, fails),
+                (fails, works),
+                (works, replace(works, state="disabled", reason="gone")),
+            ):
+                await tell_people(tx, before, after, self.at)
 
     async def _people(self) -> None:
         member = Member("ann", "admin", seat=True)

@@ -29,11 +29,13 @@ from paygrade.server.process.admin_key import kept_key
 from paygrade.server.process.api_keys import Mode
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.process.outbound import Guard, Sender
 from paygrade.server.process.scopes import opened_by
 from paygrade.server.process.settings import Settings
 from paygrade.server.state.api_keys import KEYS_MAX, ApiKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import run_workers
+from paygrade.server.workers.webhooks import send_webhooks
 from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -128,13 +130,18 @@ def application(
     key: str | None,
     document: Document | None = None,
     metrics: Metrics | None = None,
+    sender: Sender | None = None,
 ) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
-    process behind its port."""
-    metrics = metrics or Metrics()
+    process behind its port. `sender` None: webhooks are sent as the settings say."""
+    metrics, sender = metrics or Metrics(), sender or Sender(Guard(settings.webhook_allow))
     store, clock = store_of(settings, database_url), Clock(settings.clock_url)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
+
+    async def send() -> None:
+        await clock.first()
+        await send_webhooks(store, sender, clock, metrics)
 
     async def work() -> None:
         await clock.first()
@@ -166,9 +173,10 @@ def application(
         customer_id=CUSTOMER_ID,
         has_provider=provider is not None,
         previewer=stripe_previewer(provider) if provider is not None else None,
+        sender=sender,
         schema_pending=schema_pending,
         first=first_catalog,
-        work=[("workers", work)],
+        work=[("workers", work), ("webhooks", send)],
         metrics=metrics,
     )
 

@@ -48,6 +48,7 @@ from paygrade.postgres.updates import Updates
 from paygrade.postgres.usage_events import Events
 from paygrade.postgres.usage_reports import Reports
 from paygrade.postgres.version_migrations import PlanMigrations
+from paygrade.postgres.webhooks import WebhookDeliveries, WebhookEndpoints
 from paygrade.updates.log import News
 from paygrade.usage.entries import Entry, Key
 from paygrade.values.errors import Refused, Unavailable
@@ -266,6 +267,8 @@ class Transaction:
         self.updates = Updates(connection)
         self.announced_ends = AnnouncedEnds(connection)
         self.announcements = Announcements(connection, holder=holder)
+        self.webhook_endpoints = WebhookEndpoints(connection, holder=holder)
+        self.webhook_deliveries = WebhookDeliveries(connection)
         self.keyed_requests = KeyedRequests(connection, holder=holder)
         self.measures = Measures(connection)
 

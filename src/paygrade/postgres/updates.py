@@ -99,6 +99,11 @@ class Updates:
             {"account": account, "after": after, "limit": limit},
         )
 
+    async def at(self, positions: Collection[int]) -> dict[int, Update]:
+        """Those at these positions, as far as they are kept."""
+        found = await self._read("position = any(%(positions)s)", {"positions": list(positions)})
+        return {update.position: update for update in found}
+
     async def last_of(self, account: str) -> int:
         """The sequence of the account's latest update; 0: it has had none."""
         cursor = await self._connection.execute("select sequence from update_sequences where account = %s", (account,))

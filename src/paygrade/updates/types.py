@@ -174,6 +174,16 @@ class MigrationUpdate(Struct, frozen=True):
     direction: Literal["forward", "back"]
 
 
+class EndpointUpdate(Struct, frozen=True):
+    """A webhook endpoint: since when it has taken nothing, and why it was disabled (`gone`: it answered 410, or
+    `failing`); None where it was not."""
+
+    endpoint: str
+    url: str
+    failing_since: datetime | None
+    reason: str | None
+
+
 class UpdateType(Struct, frozen=True):
     """What the data of a type says, and when there is an update of it."""
 
@@ -224,5 +234,8 @@ TYPES: Mapping[str, UpdateType] = {
     "catalog.published": UpdateType(CatalogUpdate, "a version of the catalog is in force"),
     "migration.started": UpdateType(MigrationUpdate, "accounts are being moved to another version, or back"),
     "migration.finished": UpdateType(MigrationUpdate, "they all are"),
+    "webhook_endpoint.failing": UpdateType(EndpointUpdate, "a webhook endpoint has taken nothing for a day"),
+    "webhook_endpoint.disabled": UpdateType(EndpointUpdate, "a webhook endpoint answered 410, or failed for 5 days"),
+    "webhook_endpoint.recovered": UpdateType(EndpointUpdate, "a webhook endpoint that failed takes webhooks again"),
 }
 """Every type."""

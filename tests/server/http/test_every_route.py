@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.openapi import example_of, plain_address
 from support.server_process import Api
 
-METHODS = ("get", "put", "post", "delete")
+METHODS = ("get", "put", "post", "patch", "delete")
 Operation = tuple[str, str, dict[str, Any]]
 ODD_TEXTS = [
     "\0", "a\0b", "x" * 201, "x" * 5000, " ", "\u202e", "\ud7ff\ue000", "\U0010ffff", "..", "a/b", "%00", "''",

@@ -24,14 +24,25 @@ from paygrade.server.workers.sweeps import sweeps_of
 from paygrade.server.workers.sync import SUBJECTS
 from paygrade.server.workers.top_ups import TOP_UPS
 from paygrade.server.workers.usage_reports import REPORTS
+from paygrade.server.workers.webhooks import ENDPOINTS
 from paygrade.values.errors import Unavailable
 from support.fake_provider import T0, SetClock
 from support.waiting import in_time, let_pass, somebody_waits
 
 pytestmark = pytest.mark.anyio
 
-# Any: rows of eight kinds.
-QUEUES: list[Queue[Any]] = [SUBJECTS, REPORTS, TOP_UPS, CHANGES, MOVES, DATES, sweeps_of("stripe"), polls_of("stripe")]
+# Any: rows of nine kinds.
+QUEUES: list[Queue[Any]] = [
+    SUBJECTS,
+    REPORTS,
+    TOP_UPS,
+    CHANGES,
+    MOVES,
+    DATES,
+    ENDPOINTS,
+    sweeps_of("stripe"),
+    polls_of("stripe"),
+]
 TABLES = {
     "subject_read": "subjects",
     "usage_reported": "reports",
@@ -39,6 +50,7 @@ TABLES = {
     "plan_change": "plan_changes",
     "account_migrated": "plan_migration_accounts",
     "dates_announced": "announced",
+    "webhooks_sent": "webhook_endpoints",
     "swept": "sweeps",
     "polled": "polls",
 }
@@ -53,6 +65,8 @@ WAITING = """
     insert into plan_migrations (plan, reason, started_at, started_by) values ('pro', '', now(), 'ann');
     insert into plan_migration_accounts (account, migration) select 'acme', id from plan_migrations;
     insert into announced (account, due_at) values ('acme', to_timestamp(0));
+    insert into webhook_endpoints (id, url, description, secrets, state, created_at, position, missed_until, due_at)
+        values ('we_1', 'https://example.com', '', '[]', 'enabled', now(), 0, 0, to_timestamp(0));
     insert into sweeps (provider, dry_run, started_at, counts) values ('stripe', false, now(), '{}');
     insert into polls (provider) values ('stripe');
 """

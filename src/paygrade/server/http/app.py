@@ -51,6 +51,7 @@ from paygrade.server.http.routes import (
     top_ups,
     updates,
     usage,
+    webhook_endpoints,
     webhooks,
 )
 from paygrade.server.http.routes.gateway import AnyAddress
@@ -58,6 +59,7 @@ from paygrade.server.http.version import Versioned
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.process.outbound import Sender
 from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
@@ -168,6 +170,15 @@ KEYED = [
     people.set_role,
     people.reset_person,
     people.remove_person,
+    webhook_endpoints.create_webhook_endpoint,
+    webhook_endpoints.list_webhook_endpoints,
+    webhook_endpoints.get_webhook_endpoint,
+    webhook_endpoints.update_webhook_endpoint,
+    webhook_endpoints.remove_webhook_endpoint,
+    webhook_endpoints.rotate_webhook_secret,
+    webhook_endpoints.test_webhook_endpoint,
+    webhook_endpoints.replay_webhooks,
+    webhook_endpoints.list_webhook_deliveries,
 ]
 OPEN = [
     webhooks.stripe_webhook,
@@ -194,6 +205,7 @@ def create_app(
     verify: Verify | None = None,
     has_provider: bool = False,
     previewer: Previewer | None = None,
+    sender: Sender,
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
@@ -218,6 +230,7 @@ def create_app(
         customer_id=customer_id,
         has_provider=has_provider,
         previewer=previewer,
+        sender=sender,
         ready=partial(_missing, clock, schema_pending, tasks),
     )
 

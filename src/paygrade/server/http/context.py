@@ -17,6 +17,7 @@ from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process import tracing
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
+from paygrade.server.process.outbound import Sender
 from paygrade.server.process.passwords import Passwords
 from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.signing_keys import SigningKeys
@@ -57,6 +58,7 @@ class Context(Struct, frozen=True):
     customer_id: Pattern[str]
     has_provider: bool
     previewer: Previewer | None
+    sender: Sender
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
     passwords: Passwords = field(default_factory=Passwords)

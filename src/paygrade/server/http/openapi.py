@@ -64,6 +64,7 @@ _PATH_PARAMETERS = {
     "plan": "The key of a plan or add-on.",
     "version": "The number of a published catalog.",
     "migration": "The migration's id.",
+    "endpoint": "The webhook endpoint's id.",
 }
 
 

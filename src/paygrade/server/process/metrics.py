@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -192,6 +192,19 @@ class Metrics:
         self.usage_events = Counter(
             "paygrade_usage_events", "Usage events received, by what became of them.", ["outcome"],
             registry=self.registry,
+        )  # fmt: skip
+
+        self.webhook_tries = Counter(
+            "paygrade_webhook_tries", "Tries to send a webhook, by what became of the delivery.", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.webhook_endpoints = Counter(
+            "paygrade_webhook_endpoint_notices", "Endpoints that fail (failing), were disabled, or have recovered.",
+            ["what"], registry=self.registry,
+        )  # fmt: skip
+        self.webhook_lag = Histogram(
+            "paygrade_webhook_lag_seconds", "Time from what happened until its webhook was delivered.", ["tries"],
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 3600), registry=self.registry,
         )  # fmt: skip
 
     def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:

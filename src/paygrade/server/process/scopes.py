@@ -18,6 +18,9 @@ Scope = Literal[
     "overrides:write",
     "subscriptions:write",
     "updates:read",
+    "webhooks:read",
+    "webhooks:write",
+    "webhooks:answers",
     "usage:read",
     "usage:write",
     "usage:adjust",
@@ -47,6 +50,9 @@ SCOPES: Final[dict[Scope, str]] = {
     "overrides:write": "Set and remove overrides, blocks and pins.",
     "subscriptions:write": "State subscriptions that are billed by hand.",
     "updates:read": "Read the log of state updates.",
+    "webhooks:read": "Read webhook endpoints, and what became of what was sent.",
+    "webhooks:write": "Create, change, test and remove webhook endpoints, and send again.",
+    "webhooks:answers": "Read what receivers answered.",
     "usage:read": "Read balances, the ledger, usage and alerts.",
     "usage:write": "Consume and reserve units, lease them, report usage events.",
     "usage:adjust": "Grant units, take grants back, set how much is used.",
@@ -86,7 +92,7 @@ ROLES: Final[dict[str, frozenset[Scope]]] = {
     ),
     "developer": frozenset(
         (*_VIEWER, "accounts:write", "members:write", "usage:write", "plan_changes:quote", "billing:sync",
-         "catalog:publish", "catalog:migrate", "tokens:write", "keys:read")
+         "catalog:publish", "catalog:migrate", "tokens:write", "keys:read", "webhooks:read", "webhooks:write")
     ),
     "admin": ALL,
 }  # fmt: skip

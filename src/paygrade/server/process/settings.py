@@ -6,6 +6,7 @@ settings touches nothing but the mapping it is given.
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -53,6 +54,8 @@ class Settings(Struct, frozen=True):
     """Processes that serve one port, kept by one that serves nothing itself; None: the only process serves."""
     memory_mb: int = MEMORY_MB
     """How much memory the accounts may take that are remembered, in MB."""
+    webhook_allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of one's own that webhooks may be sent to, without TLS, too."""
     updates_days: int = UPDATES_DAYS
     """For how many days state updates are kept."""
 
@@ -83,6 +86,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         sweep_every=_unless_never(reader.take("PAYGRADE_SWEEP_EVERY", _pause)),
         workers=reader.take("PAYGRADE_WORKERS", _workers),
         memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
+        webhook_allow=reader.take("PAYGRADE_WEBHOOK_ALLOW", _networks) or (),
         updates_days=reader.take("PAYGRADE_UPDATES_DAYS", _days) or UPDATES_DAYS,
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
@@ -200,6 +204,14 @@ def _megabytes(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise ValueError(f"`{text}` is no number of megabytes; write for example `{MEMORY_MB}`")
     return int(text)
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return tuple(ip_network(part) for part in parts)
+    except ValueError as error:
+        raise ValueError(f"{error}; write networks as `10.1.0.0/16,fd00::/8`") from None
 
 
 def _days(text: str) -> int:

@@ -372,6 +372,29 @@ ME = {
     "scopes": ["accounts:read", "decisions:read"],
     "person": PERSON,
 }
+NEW_ENDPOINT = {
+    "url": "https://example.com/webhooks",
+    "types": ["account.plan_changed"],
+    "description": "what acme's app hears",
+}
+ENDPOINT_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+ENDPOINT = {
+    "id": "we_5d1f0c3b9a7e4f2d8c6b1a09",
+    "url": "https://example.com/webhooks",
+    "types": ["account.plan_changed"],
+    "accounts": None,
+    "description": "what acme's app hears",
+    "state": "enabled",
+    "reason": None,
+    "warning": None,
+    "created_at": "2026-11-21T09:00:00Z",
+    "delivered_at": "2026-11-21T09:04:12Z",
+    "failing_since": None,
+    "secrets": 1,
+    "waiting": 0,
+    "undelivered": 0,
+}
+WEBHOOK_TEST = {"delivered": True, "status": 204, "took_ms": 41, "error": None, "answer": ""}
 UPDATES = {
     "updates": [
         {
