@@ -1,8 +1,8 @@
 """The store: one PostgreSQL database, its transactions and its notifications.
 
 Laws: every statement of the project lives in this folder; rows are locked subjects first, then accounts, each in
-the order of their keys, so no two transactions wait for each other; what a transaction tells, others hear only
-after it is committed.
+the order of their keys, and the heads of audit chains last of all, so no two transactions wait for each other; what a
+transaction tells, others hear only after it is committed.
 """
 
 import asyncio
@@ -19,8 +19,10 @@ from psycopg import AsyncConnection, sql
 from psycopg.errors import DeadlockDetected, ProgramLimitExceeded, UniqueViolation
 from psycopg.rows import TupleRow
 
+from paygrade.billing.audit_chain import AuditEntry, AuditRecord
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
+from paygrade.postgres.audit import Audit
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.claims import HOLDERS_LOCK
 from paygrade.postgres.connections import Connections
@@ -71,6 +73,7 @@ class Store:
         self._holders: list[int] = []
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
+        self._readers: list[Callable[[AuditRecord], None]] = []
         self._echoes: OrderedDict[str, None] = OrderedDict()
         """What was told of counts and heard here already, until PostgreSQL tells it, too."""
 
@@ -104,6 +107,7 @@ class Store:
             ):
                 transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
                 yield transaction
+                records = await transaction.audit.add(transaction.noted) if transaction.noted else []
         except UniqueViolation as error:
             if error.diag.constraint_name != "ledger_pkey":
                 raise
@@ -117,6 +121,9 @@ class Store:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
+        for record in records:
+            for read in self._readers:
+                read(record)
         for channel, payload in transaction.told:
             for hear in self._hearers:
                 hear(channel, payload)
@@ -128,6 +135,10 @@ class Store:
     def hear_own(self, hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
         self._hearers.append(hear)
+
+    def read_own(self, read: Callable[[AuditRecord], None]) -> None:
+        """Call `read` with every audit record of this store's own transactions, once it is saved."""
+        self._readers.append(read)
 
     async def listen(self, *, ready: Callable[[], None], hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything told from now on, on a connection of its own, until that connection ends.
@@ -168,6 +179,7 @@ class Transaction:
         self.told: list[tuple[Channel, str]] = []
         self.counted: list[str] = []
         """What of that is nothing but counts with their versions."""
+        self.noted: list[AuditEntry] = []
         self.accounts = Accounts(connection)
         self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
@@ -185,6 +197,11 @@ class Transaction:
         self.plan_migrations = PlanMigrations(connection, holder=holder)
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
+        self.audit = Audit(connection)
+
+    def note(self, entry: AuditEntry) -> None:
+        """Have this written down in its audit chain: with this transaction, as the last that it does."""
+        self.noted.append(entry)
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""

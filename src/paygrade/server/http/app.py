@@ -17,7 +17,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from paygrade.providers.port import Previewer
-from paygrade.server.http.announcements import announcer
+from paygrade.server.http.announcements import announce_record, announcer
 from paygrade.server.http.auth import key_guard
 from paygrade.server.http.context import Context, Verify
 from paygrade.server.http.cross_origin import CrossOrigin
@@ -27,6 +27,7 @@ from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
+    audit,
     catalogs,
     decisions,
     events,
@@ -84,6 +85,10 @@ KEYED = [
     accounts.delete_account,
     accounts.timeline,
     accounts.rebuild_account,
+    audit.list_audit_records,
+    audit.list_account_audit_records,
+    audit.read_audit_chains,
+    audit.list_audit_heads,
     statements.put_override,
     statements.delete_override,
     statements.put_block,
@@ -233,6 +238,7 @@ def create_app(
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:
     """Who hears of what."""
     store.hear_own(announcer(metrics))
+    store.read_own(announce_record)
     clock.hear_moves(snapshots.broadcast.tell_time)
     metrics.streams.set_function(lambda: snapshots.broadcast.followers)
 

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from paygrade.billing.drift import Difference, compare_listed
 from paygrade.billing.facts import Customer
 from paygrade.providers.port import ListedCustomer, ListedPage, Lister
-from paygrade.server.operations.sync.repair import DriftNotice, SweepCounts, announce_drift
+from paygrade.server.operations.sync.repair import DriftNotice, SweepCounts, announce_drift, note_sweep
 from paygrade.server.workers.claims import Queue, give_back
 from paygrade.server.workers.import_report import Gathered, report_of
 from paygrade.values.errors import Unavailable
@@ -57,7 +57,12 @@ def sweeps_of(provider: str) -> "Queue[SavedSweep]":
 async def start_sweep_regularly(store: "Store", provider: str, *, every: timedelta, at: datetime) -> bool:
     """Begin a sweep if it is time for one."""
     async with store.transaction() as tx:
-        return await tx.sweeps.start_regularly(provider, every=every, at=at)
+        if not await tx.sweeps.start_regularly(provider, every=every, at=at):
+            return False
+        found = await tx.sweeps.latest(provider)
+        assert found is not None
+        note_sweep(tx, found.id, at=at)
+        return True
 
 
 async def run_sweep(

@@ -92,7 +92,7 @@ async def list_moved_accounts(
     opt=describe("catalog", migrations.pause_migration),
 )
 async def pause_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.pause_migration(context.store, id=_id(migration))
+    return await migrations.pause_migration(context.store, id=_id(migration), at=context.clock.now())
 
 
 @post(
@@ -101,7 +101,7 @@ async def pause_migration(migration: FromPath[str], context: InContext) -> migra
     opt=describe("catalog", migrations.resume_migration),
 )
 async def resume_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.resume_migration(context.store, id=_id(migration))
+    return await migrations.resume_migration(context.store, id=_id(migration), at=context.clock.now())
 
 
 @post(
@@ -110,7 +110,7 @@ async def resume_migration(migration: FromPath[str], context: InContext) -> migr
     opt=describe("catalog", migrations.roll_back_migration),
 )
 async def roll_back_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.roll_back_migration(context.store, id=_id(migration))
+    return await migrations.roll_back_migration(context.store, id=_id(migration), at=context.clock.now())
 
 
 def _id(text: str) -> int:

@@ -19,6 +19,7 @@ from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.catalog.parse import parse
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import offers, versions_had
+from paygrade.server.operations.audit.note import note
 from paygrade.values.errors import Location, Refused
 from paygrade.values.text import PAGE_MAX
 
@@ -143,6 +144,8 @@ async def publish_catalog(
         digest = hashlib.sha256(msgspec.json.encode(document)).hexdigest()
         await tx.catalogs.save(wanted, document=document, digest=digest, by=by, at=at)
         await tx.tell("paygrade_catalog", str(wanted.version))
+        changes = {"version": [base.version, wanted.version], "digest": digest, "existing": existing, "by": by}
+        note(tx, "catalog.publish", targets=[("catalog", str(wanted.version))], changes=changes, at=at)
         return replace(plan, published=True)
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct
 
+from paygrade.billing.audit_chain import ENVIRONMENT
 from paygrade.billing.drift import Drift, Poll, compare
 from paygrade.billing.facts import Body, Customer
+from paygrade.server.operations.audit.note import note
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -111,11 +113,18 @@ async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datet
         assert found is not None
         if started:
             await announce_drift(tx, DriftNotice("sweep_started"))
+            note_sweep(tx, found.id, dry_run=dry_run, at=at)
     if found.dry_run != dry_run:
         kind = "a dry run" if found.dry_run else "a sweep"
         raise Refused("sweep_running", f"{kind} has been running since {found.started_at:%Y-%m-%d %H:%M}; "
                       "try again when `GET /v1/sync/status` says it has finished")  # fmt: skip
     return StartedSweep(started, view(found))
+
+
+def note_sweep(tx: "Transaction", id: int, *, dry_run: bool = False, at: datetime) -> None:
+    """Note that a sweep begins, unless it writes nothing."""
+    if not dry_run:
+        note(tx, "sweep.start", targets=[("sweep", str(id))], at=at)
 
 
 async def load_sweep(store: "Store", *, id: int) -> Sweep:
@@ -174,6 +183,14 @@ async def note_reading(
             await announce_drift(tx, DriftNotice("drift_detected", (claim.subject,), found, found_by))
     if (found or held.drifted) and (healed := await tx.drifts.heal(claim.subject, at)):
         await announce_drift(tx, DriftNotice("drift_healed", (claim.subject,), healed))
+        note(
+            tx,
+            "drift.heal",
+            account or held.account or ENVIRONMENT,
+            targets=[("customer", claim.subject)],
+            changes={"fields": healed},
+            at=at,
+        )
 
 
 async def purge_repair(store: "Store", *, at: datetime) -> None:
