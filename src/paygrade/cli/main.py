@@ -33,6 +33,7 @@ _COMMANDS = {
     "sync": "Show and repair billing sync.",
     "usage": "Show and check the usage reported to Stripe.",
     "tokens": "Issue account tokens and rotate their key.",
+    "audit": "Show who did what, and check that nobody has changed it.",
     "import": "Take over an existing billing account, or past usage.",
     "simulator": "Run the Stripe simulator and advance its clock.",
 }

@@ -4,9 +4,11 @@ Law: what is started here is stopped here, in reverse.
 """
 
 import asyncio
+import getpass
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +24,11 @@ from paygrade.postgres.store import Store
 from paygrade.providers.stripe.fields import CUSTOMER_ID
 from paygrade.server.http.app import create_app
 from paygrade.server.http.bodies import decode_object
+from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
+from paygrade.server.process.acting import Acting, Actor, acting_as
 from paygrade.server.process.admin_key import kept_key
+from paygrade.server.process.audit_stream import AuditStream
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.settings import Settings
@@ -69,7 +74,12 @@ def database(
 async def apply_migrations(database_url: str) -> tuple[str, ...]:
     """Bring the database to this release's schema; the names applied. Refused or Unavailable."""
     with _as_unavailable():
-        return await migrate.migrate(database_url)
+        names = await migrate.migrate(database_url)
+    if names:
+        with acting_as(command_line()):
+            async with Store(database_url) as store, store.transaction() as tx:
+                note(tx, "schema.migrate", changes={"applied": names}, at=datetime.now(UTC))
+    return names
 
 
 async def pending_migrations(database_url: str) -> tuple[str, ...]:
@@ -92,6 +102,15 @@ def _as_unavailable() -> Iterator[None]:
         raise Unavailable("database_unavailable", f"the database can't be reached: {error}") from error
 
 
+def command_line() -> Acting:
+    """Who runs a command that works on the database itself."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container may have nobody of this number
+        user = str(os.getuid())
+    return Acting(Actor("command_line", user, user))
+
+
 def admin_key(settings: Settings) -> tuple[str, bool]:
     """The admin key, and whether it was made just now, so that nobody has seen it; call it once the embedded database
     has its folder."""
@@ -111,6 +130,8 @@ def application(
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
     process behind its port."""
     store, clock = Store(database_url), Clock(settings.clock_url)
+    if settings.audit_syslog is not None:
+        store.read_own(AuditStream(settings.audit_syslog).send)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
 

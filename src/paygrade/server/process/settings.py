@@ -48,6 +48,8 @@ class Settings(Struct, frozen=True):
     """Processes that serve one port, kept by one that serves nothing itself; None: the only process serves."""
     memory_mb: int = MEMORY_MB
     """How much memory the accounts may take that are remembered, in MB."""
+    audit_syslog: str | None = None
+    """Where a line of every audit record is sent: `udp://host:port`, `tcp://host:port` or `unix:///path`."""
 
 
 class Target(Struct, frozen=True):
@@ -74,6 +76,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         sweep_every=_unless_never(reader.take("PAYGRADE_SWEEP_EVERY", _pause)),
         workers=reader.take("PAYGRADE_WORKERS", _workers),
         memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
+        audit_syslog=reader.take("PAYGRADE_AUDIT_SYSLOG", _syslog),
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
     if reader.mistakes:
@@ -183,6 +186,17 @@ def _megabytes(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise ValueError(f"`{text}` is no number of megabytes; write for example `{MEMORY_MB}`")
     return int(text)
+
+
+def _syslog(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        complete = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname and parts.port)
+    except ValueError:
+        complete = False
+    if parts.scheme not in ("udp", "tcp", "unix") or not complete:
+        raise ValueError(f"`{text}` is no syslog; write for example `udp://127.0.0.1:514` or `unix:///dev/log`")
+    return text
 
 
 def _port(text: str) -> int:

@@ -15,9 +15,8 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Pin
@@ -148,8 +147,9 @@ async def start_migration(
             await asyncio.sleep(0)  # others in this process want to go on meanwhile
         preview = sums.preview()
         if id is not None:
-            said = {**msgspec.to_builtins(move), "accounts": preview.accounts, "everybody": accounts is None}
-            note(tx, "migration.start", targets=_targets(id), changes=said, at=at)
+            said = {**asdict(move), "accounts": preview.accounts, "everybody": accounts is None}
+            personal = {"reason": said.pop("reason")}
+            note(tx, "migration.start", targets=_targets(id), changes=said, personal=personal, at=at)
         return PlannedMigration(preview, None if id is None else await _view(tx, id))
 
 
