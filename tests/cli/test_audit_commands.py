@@ -1,4 +1,4 @@
-"""`paygrade audit`, as people run it: list, export, keep heads elsewhere, verify; and which commands write by themselves."""
+"""`paygrade audit`, as people run it: list, export, keep heads, verify; and which commands note themselves."""
 
 import csv
 import hashlib
@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -105,6 +106,27 @@ def test_the_hash_of_a_record_needs_nothing_of_ours(log: Log) -> None:
         del record[name]
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert hashlib.sha256(text.encode()).hexdigest() == hash
+
+
+def test_the_verifier_of_the_manual_finds_what_ours_finds(log: Log) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    lines = log.run("audit", "export").splitlines()
+    assert names["first_fault"](lines) is None
+    for place, line in enumerate(lines):
+        record = json.loads(line)
+        where = record["account"], record["number"]
+        assert names["first_fault"](lines[:place] + lines[place + 1 :]) in (None, (record["account"], 2))
+        for edit in ({"action": "x"}, {"personal": {"a": 1}}, {"actor": None}, {"previous": "1"}, {"salts": {}}):
+            edited = json.dumps({**record, **edit})
+            assert names["first_fault"]([*lines[:place], edited, *lines[place + 1 :]]) == where, edit
+    log.api.ok("PUT", "/v1/accounts/hooli", json={"name": "Hooli"})
+    log.api.ok("POST", "/v1/accounts/hooli/erase", json={"confirm": "hooli"})
+    erased = log.run("audit", "export", "--account", "hooli").splitlines()
+    assert json.loads(erased[0])["personal"] is None
+    assert names["first_fault"](erased) is None
 
 
 WITH_A_DATABASE = {

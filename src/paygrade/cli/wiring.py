@@ -163,6 +163,7 @@ def application(
         customer_id=CUSTOMER_ID,
         has_provider=provider is not None,
         previewer=stripe_previewer(provider) if provider is not None else None,
+        personal_properties=settings.personal_properties,
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work)],

@@ -30,6 +30,7 @@ from paygrade.postgres.drift import Drifts
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
+from paygrade.postgres.personal_data import PersonalData
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
@@ -198,6 +199,10 @@ class Transaction:
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
         self.audit = Audit(connection)
+
+    def personal_data(self, account: str) -> PersonalData:
+        """All rows of one account."""
+        return PersonalData(self._connection, account)
 
     def note(self, entry: AuditEntry) -> None:
         """Have this written down in its audit chain: with this transaction, as the last that it does."""

@@ -75,6 +75,7 @@ PLAYED: list[tuple[str, str, dict[str, Any] | list[Any] | None, str]] = [
     ("POST /v1/catalog/migrations/{migration}/roll-back", "1", None, "migration.roll_back"),
     ("POST /v1/sync/sweep", "", {}, "sweep.start"),
     ("POST /v1/usage/reconcile", "", {}, "usage_report.reconcile"),
+    (f"POST {ACCOUNT}/erase", "", {"confirm": "acme", "reason": "asked for"}, "account.erase"),
     (f"DELETE {ACCOUNT}", "", None, "account.delete"),
 ]
 """Each route that does, with what stands for the names in its address, its body, and the action that is noted."""

@@ -46,6 +46,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711",
             "PAYGRADE_WORKERS": "4",
             "PAYGRADE_AUDIT_SYSLOG": "udp://127.0.0.1:514",
+            "PAYGRADE_PERSONAL_PROPERTIES": "user, email,user",
         }
     )
     assert settings == Settings(
@@ -63,6 +64,7 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         workers=4,
         memory_mb=2000,
         audit_syslog="udp://127.0.0.1:514",
+        personal_properties=("user", "email"),
     )
 
 

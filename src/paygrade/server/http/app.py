@@ -39,6 +39,7 @@ from paygrade.server.http.routes import (
     migrations,
     ofrep,
     ofrep_stream,
+    personal_data,
     plan_changes,
     reports,
     statements,
@@ -85,6 +86,8 @@ KEYED = [
     accounts.delete_account,
     accounts.timeline,
     accounts.rebuild_account,
+    personal_data.export_account,
+    personal_data.erase_account,
     audit.list_audit_records,
     audit.list_account_audit_records,
     audit.read_audit_chains,
@@ -176,6 +179,7 @@ def create_app(
     verify: Verify | None = None,
     has_provider: bool = False,
     previewer: Previewer | None = None,
+    personal_properties: tuple[str, ...] = (),
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
@@ -199,6 +203,7 @@ def create_app(
         customer_id=customer_id,
         has_provider=has_provider,
         previewer=previewer,
+        personal_properties=personal_properties,
         ready=partial(_missing, clock, schema_pending, tasks),
     )
 

@@ -53,6 +53,8 @@ class Context(Struct, frozen=True):
     previewer: Previewer | None
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
+    personal_properties: tuple[str, ...] = ()
+    """The properties of usage events that an erasure takes."""
     signing_keys: SigningKeys = field(default_factory=SigningKeys)
     stream_tokens: StreamTokens = field(default_factory=StreamTokens)
 

@@ -48,6 +48,8 @@ class Settings(Struct, frozen=True):
     """Processes that serve one port, kept by one that serves nothing itself; None: the only process serves."""
     memory_mb: int = MEMORY_MB
     """How much memory the accounts may take that are remembered, in MB."""
+    personal_properties: tuple[str, ...] = ()
+    """The properties of usage events that an erasure takes."""
     audit_syslog: str | None = None
     """Where a line of every audit record is sent: `udp://host:port`, `tcp://host:port` or `unix:///path`."""
 
@@ -77,6 +79,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         workers=reader.take("PAYGRADE_WORKERS", _workers),
         memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
         audit_syslog=reader.take("PAYGRADE_AUDIT_SYSLOG", _syslog),
+        personal_properties=reader.take("PAYGRADE_PERSONAL_PROPERTIES", _names) or (),
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
     if reader.mistakes:
@@ -186,6 +189,10 @@ def _megabytes(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise ValueError(f"`{text}` is no number of megabytes; write for example `{MEMORY_MB}`")
     return int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _syslog(text: str) -> str:

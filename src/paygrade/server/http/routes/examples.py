@@ -316,6 +316,17 @@ EVALUATIONS = {
     ],
 }
 
+EXPORT_PAGE = {
+    "account": "acme",
+    "section": "facts",
+    "rows": [{"account": "acme", "number": 1, "subject": "profile", "body": {"type": "profile", "name": "Acme"}}],
+    "next": "links",
+}
+
+ERASURE = {"confirm": "acme", "reason": "asked for by the customer"}
+
+ERASED = {"account": "acme", "facts": 3, "members": 2, "records": 5}
+
 AUDIT_HEAD = {"account": "acme", "number": 1, "hash": "7d1c" + "0" * 60}
 
 AUDIT_RECORD = {
