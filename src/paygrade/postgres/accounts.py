@@ -1,8 +1,8 @@
 """Rows of accounts: their facts, and what is folded from them.
 
 Laws: facts are only ever added, and an erasure alone rewrites what is personal of them (ADR 25); an account's facts are
-numbered without gap in the order they were saved, and their `recorded_at` never decreases; `state` and the subscriptions
-can be dropped and rebuilt from the facts.
+numbered without gap in the order they were saved, and their `recorded_at` never decreases; `state` and the
+subscriptions can be dropped and rebuilt from the facts.
 """
 
 from collections.abc import Collection, Iterable
