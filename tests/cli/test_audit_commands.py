@@ -113,13 +113,16 @@ def test_the_verifier_of_the_manual_finds_what_ours_finds(log: Log) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     exec(example, names)
+    edits: list[dict[str, Any]] = [
+        {"action": "x"}, {"personal": {"a": 1}}, {"actor": None}, {"previous": "1"}, {"salts": {}},
+    ]  # fmt: skip
     lines = log.run("audit", "export").splitlines()
     assert names["first_fault"](lines) is None
     for place, line in enumerate(lines):
         record = json.loads(line)
         where = record["account"], record["number"]
         assert names["first_fault"](lines[:place] + lines[place + 1 :]) in (None, (record["account"], 2))
-        for edit in ({"action": "x"}, {"personal": {"a": 1}}, {"actor": None}, {"previous": "1"}, {"salts": {}}):
+        for edit in edits:
             edited = json.dumps({**record, **edit})
             assert names["first_fault"]([*lines[:place], edited, *lines[place + 1 :]]) == where, edit
     log.api.ok("PUT", "/v1/accounts/hooli", json={"name": "Hooli"})

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from psycopg import AsyncConnection, sql
 from psycopg.types.json import Jsonb
 
@@ -24,6 +25,7 @@ from paygrade.billing.audit_chain import (
     ChainCheck,
     canonical,
     chained,
+    content_hash,
 )
 from paygrade.postgres.audit import Audit
 from paygrade.postgres.store import Store, Transaction
@@ -234,6 +236,29 @@ async def test_a_chain_written_anew_is_found_by_a_head_kept_elsewhere(connection
     await audit.add([AuditEntry(**{name: getattr(record, name) for name in fields}) for record in kept_on])
     assert await first_fault(audit) is None, "within the database nothing tells of it"
     assert await first_fault(audit, kept=kept) is not None
+
+
+async def test_a_record_that_was_edited_with_its_hash_is_found_by_the_one_after_it(connection: Any) -> None:
+    audit = Audit(connection)
+    (chain,) = await audit.chains("acme", 0, only=True, limit=100)
+    second = replace(chain.records[1], changes={"limit": [0, 10**6]})
+    hash = content_hash(second)
+    await connection.execute(
+        "update audit set changes = %s, hash = %s where account = 'acme' and number = 2", (Jsonb(second.changes), hash)
+    )
+    fault = await first_fault(audit)
+    assert fault is not None
+    assert fault.number == 3
+
+
+async def test_no_erasure_takes_the_name_of_who_did_it(connection: Any) -> None:
+    audit = Audit(connection)
+    await erased(audit)
+    edit = "update audit set actor = null, salts = salts - 'actor' where account = 'acme' and number = 3"
+    await connection.execute(edit)
+    fault = await first_fault(audit)
+    assert fault is not None
+    assert fault.number == 3
 
 
 async def test_erasing_leaves_the_chain_whole_and_the_staff_named(connection: Any) -> None:
