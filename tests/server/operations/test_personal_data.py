@@ -110,6 +110,10 @@ class House:
     def members(self, account: str) -> list[str]:
         return [each["member"] for each in self.api.ok("GET", f"/v1/accounts/{account}/members")["members"]]
 
+    def remembered(self, account: str) -> str:
+        """What the process answers from what it remembers."""
+        return str(self.api.post("/v1/snapshots", json={"accounts": [account]}).text)
+
     def erase(self, account: str) -> Any:
         """Any: JSON."""
         said = {"confirm": account, "reason": "asked for in writing"}
@@ -151,6 +155,7 @@ def erased(house: House) -> tuple[Any, Any, Any]:
     house.fill("acme")
     house.fill("globex")
     before = house.standing("acme")
+    assert ANN in house.remembered("acme")
     answer = house.erase("acme")
     return before, house.standing("acme"), answer
 
@@ -173,6 +178,10 @@ def test_nothing_personal_is_left_in_any_table(house: House, erased: tuple[Any, 
         for row in its:
             assert not PERSONAL.search(row), f"{table}: {row}"
             assert b"ann@acme".hex() not in row
+
+
+def test_nothing_personal_is_remembered(house: House, erased: tuple[Any, Any, Any]) -> None:
+    assert not PERSONAL.search(house.remembered("acme"))
 
 
 def test_the_neighbours_are_as_they_were(house: House, erased: tuple[Any, Any, Any]) -> None:
