@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from msgspec import ValidationError, structs
 
 from paygrade.client.memory import Memory
-from paygrade.decisions.following import News, Notification, Remembered, View, Views
+from paygrade.decisions.following import News, Notification, Views, remember
 from paygrade.decisions.sending import views
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.usage.balances import Balance
@@ -55,10 +56,10 @@ class Server:
         shapes, seen = views(self.known(accounts, catalog=catalog))
         return Views(now=AT, shapes=shapes, accounts=seen)
 
-    def known(self, accounts: Iterable[str], *, catalog: int | None = None) -> list[Remembered]:
+    def known(self, accounts: Iterable[str], *, catalog: int | None = None) -> list[Snapshot]:
         return [self._one(account, catalog or self.catalog) for account in accounts]
 
-    def _one(self, account: str, catalog: int) -> Remembered:
+    def _one(self, account: str, catalog: int) -> Snapshot:
         from_at = datetime.fromisoformat(self.slots[account])
         its = Entitlement("calls", "metered", granted=True, reason="plan", limit=10, from_at=from_at)
         used, version = self.used[account]
@@ -71,7 +72,7 @@ class Server:
             [Segment(AT, until, {"calls": its})],
             {"calls": Balance(used, 0, from_at)} if version else {},
         )
-        return Remembered(snapshot, (version,))
+        return remember(snapshot, (version,))
 
 
 STEPS = st.lists(
@@ -150,13 +151,14 @@ def test_what_does_not_fit_together_is_not_taken_in_and_is_read_again() -> None:
     memory.want("a")
     read = server.read(asked := memory.begin(10))
     (view,) = read.accounts
-    for broken in (structs.replace(view, shape=1), structs.replace(view, dates=()), replace_counts(view)):
+    for broken in (
+        structs.replace(view, shape=1),
+        structs.replace(view, dates=()),
+        structs.replace(view, counts=(1, 0)),
+        structs.replace(view, counts=(2**64, 0, 1)),
+    ):
         with pytest.raises(ValidationError):
             memory.take(asked, structs.replace(read, accounts=(broken,)))
     memory.give_up(asked, 1.0)
     assert memory.begin(10) == ["a"]
     assert not memory.accounts
-
-
-def replace_counts(view: View) -> View:
-    return structs.replace(view, counts={"nothing": (1, 0)})

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from paygrade import Paygrade
-from paygrade.decisions.following import Hello, Remembered, Views
+from paygrade.decisions.following import Hello, Views, remember
 from paygrade.decisions.sending import views
 from paygrade.decisions.take import snapshot_of
 from paygrade.server.http import streams as http_streams
@@ -293,7 +293,7 @@ def test_whoever_hears_the_server_again_asks_it_at_once() -> None:
             asked.append(self.path)
             self.rfile.read(int(self.headers["content-length"]))
             now = datetime.now(UTC)
-            nobody = Remembered(snapshot_of("acme", "1.1", now, now + timedelta(days=1), (), known=False), ())
+            nobody = remember(snapshot_of("acme", "1.1", now, now + timedelta(days=1), (), known=False), ())
             shapes, accounts = views([nobody])
             body = msgspec.json.encode(Views(now=now, shapes=shapes, accounts=accounts))
             self.send_response(503 if len(asked) == 1 else 200)

@@ -16,8 +16,9 @@ from paygrade import Decision, Paygrade, PaygradeError
 from paygrade.catalog.offers import OnError
 from paygrade.client import snapshot_file
 from paygrade.client.snapshot_file import VALID_MAX, Head, Key, Secret, Unusable, key_of, make_pair
-from paygrade.decisions.following import Remembered, Views, remembered
+from paygrade.decisions.following import Views, remember, remembered
 from paygrade.decisions.sending import views
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot_of
 from paygrade.entitlements.derive import HORIZON
 from paygrade.entitlements.model import Entitlement, Segment
@@ -30,7 +31,7 @@ SECRET = "a secret of sixteen"
 MINUTE = timedelta(minutes=1)
 
 
-def account(key: str, at: datetime, *, trial: timedelta = 10 * MINUTE) -> Remembered:
+def account(key: str, at: datetime, *, trial: timedelta = 10 * MINUTE) -> Snapshot:
     """It has `exports` for the time of a trial, and 1,000 `calls`."""
     calls = Entitlement("calls", "metered", granted=True, reason="plan", limit=1000, from_at=at)
     had = Entitlement("exports", "boolean", granted=True, reason="trial")
@@ -40,10 +41,10 @@ def account(key: str, at: datetime, *, trial: timedelta = 10 * MINUTE) -> Rememb
         Segment(at, trial_ends, {"exports": had, "calls": calls}),
         Segment(trial_ends, until, {"exports": over, "calls": calls}),
     )
-    return Remembered(snapshot_of(key, "3.7", at, until, segments), (0,))
+    return remember(snapshot_of(key, "3.7", at, until, segments), (0,))
 
 
-def signed(head: Head, accounts: Sequence[Remembered], key: Key, **on_error: OnError) -> bytes:
+def signed(head: Head, accounts: Sequence[Snapshot], key: Key, **on_error: OnError) -> bytes:
     """Two accounts a line."""
     sent = (views(accounts[at : at + 2]) for at in range(0, len(accounts), 2))
     lines = (Views(now=head.made_at, shapes=shapes, accounts=some, on_error=on_error) for shapes, some in sent)
@@ -273,7 +274,7 @@ def test_all_accounts_come_back_as_they_were(count: int) -> None:
     head, lines = snapshot_file.decode(data, Secret(SECRET))
     back = [its for line in lines for its in remembered(line)]
     assert head.accounts == len(back)
-    assert [(its.snapshot, its.versions) for its in back] == [(its.snapshot, its.versions) for its in some]
+    assert back == some
 
 
 def test_no_file_is_valid_for_longer_than_its_dates_reach() -> None:

@@ -13,12 +13,13 @@ from paygrade.catalog.offers import OnError
 from paygrade.decisions.following import (
     News,
     Notification,
-    Remembered,
     Views,
-    counted_balance,
+    count,
     remembered,
+    take,
     versions_of,
 )
+from paygrade.decisions.snapshots import Snapshot, balance_of, window_of
 
 
 class _Reading(Struct):
@@ -33,7 +34,7 @@ class Memory:
 
     def __init__(self, accounts_max: int) -> None:
         self._accounts_max = accounts_max
-        self.accounts: dict[str, Remembered] = {}
+        self.accounts: dict[str, Snapshot] = {}
         self.on_error: dict[str, OnError] = {}
         self.to_read: dict[str, None] = {}
         """Accounts to be read, in the order they were asked for."""
@@ -69,7 +70,7 @@ class Memory:
             if reading is not None:
                 reading.told.append(told)
             found = self.accounts.get(told.account)
-            if found is not None and not found.take(told):
+            if found is not None and not take(found, told):
                 self._read_again(told.account)
         if news.catalog is not None:
             self.want_all(now_s, news.catalog)
@@ -88,15 +89,15 @@ class Memory:
         read, changed = remembered(views), []
         self.on_error = dict(views.on_error)
         for made in read:
-            account = made.snapshot.account
+            account = made.account
             reading = self._reading.pop(account, None) or _Reading([])
             known = self.accounts.get(account)
             # Another process may have read what was published a moment ago not yet.
-            is_old = versions_of(made.snapshot.version)[0] < self._catalog
-            missed = [told for told in reading.told if not made.take(told)]
+            is_old = versions_of(made.version)[0] < self._catalog
+            missed = [told for told in reading.told if not take(made, told)]
             if missed or reading.again or is_old:
                 self.to_read[account] = None
-            if known is None or known.snapshot.version != made.snapshot.version:
+            if known is None or known.version != made.version:
                 changed.append(account)
             if account not in self.to_read:
                 self.unsure.pop(account, None)
@@ -118,7 +119,7 @@ class Memory:
         """Take in what was read elsewhere and is unsure since then, as far as there is room."""
         self.on_error = {**views.on_error, **self.on_error}
         for made in remembered(views):
-            account = made.snapshot.account
+            account = made.account
             if account not in self.accounts and len(self.accounts) < self._accounts_max:
                 self._keep(account, made)
                 self.unsure[account] = since_s
@@ -138,15 +139,14 @@ class Memory:
 
     def count(self, account: str, pool: str, used: int | None, reserved: int | None, at: datetime) -> None:
         """Take in what the server answered to a use of ours, before the news of it come."""
-        found = self.accounts.get(account)
-        place = found.snapshot.shape.pools.get(pool) if found is not None else None
-        if found is None or used is None or place is None or found.versions[place] < 0:
+        its = self.accounts.get(account)
+        place = its.shape.pools.get(pool) if its is not None else None
+        if its is None or used is None or place is None or its.counts is None or its.counts[3 * place + 2] < 0:
             return
-        snapshot, from_at = found.snapshot, found.window(pool)
-        shape, known = snapshot.shape, snapshot.balances.get(pool)
+        known, from_at, shape = balance_of(its, pool), window_of(its, pool), its.shape
         is_news = known is None or known.from_at != from_at or known.used < used
-        if is_news and shape.terms[pool].its.plain and at < snapshot.dates[shape.until]:  # type: ignore[operator]  # a segment has an end
-            snapshot.balances[pool] = counted_balance(known, used, reserved or 0, from_at)
+        if is_news and shape.terms[pool].its.plain and at < its.dates[shape.until]:  # type: ignore[operator]  # a segment has an end
+            count(its, pool, used, reserved or 0)
 
     def _read_again(self, account: str) -> None:
         reading = self._reading.get(account)
@@ -155,7 +155,7 @@ class Memory:
         else:
             self.to_read[account] = None
 
-    def _keep(self, account: str, made: Remembered) -> None:
+    def _keep(self, account: str, made: Snapshot) -> None:
         if account not in self.accounts and len(self.accounts) >= self._accounts_max:
             forgotten = next(iter(self.accounts))
             del self.accounts[forgotten]

@@ -136,7 +136,7 @@ class Paygrade:
             clock = its.clock
             at = clock.standing or datetime.fromtimestamp(now_s + clock.ahead_s, UTC)
             decision: Decision = decide(  # type: ignore[assignment]  # made as this kind
-                found.snapshot, feature, quantity, at, member=member, properties=properties, kind=Decision
+                found, feature, quantity, at, member=member, properties=properties, kind=Decision
             )
             if not decision.stale:
                 return decision
@@ -178,8 +178,7 @@ class Paygrade:
         """What is known of the account, with the dates it changes at; None: nothing yet. Waits as `check` does."""
         if self._is_short_of(account, time()):
             self._read(account)
-        found = self._known.get(account)
-        return found.snapshot if found is not None else None
+        return self._known.get(account)
 
     def prefetch(self, accounts: Iterable[str], *, timeout_s: float | None = None) -> bool:
         """Have these accounts known before they are asked about; whether they all are. Does not wait inside a running
@@ -241,14 +240,14 @@ class Paygrade:
             its.ask_soon(account)
             return None
         at = its.clock.now(now_s)
-        decision: Decision = decide(found.snapshot, feature, 0, at, kind=Decision)  # type: ignore[assignment]  # made as this kind
+        decision: Decision = decide(found, feature, 0, at, kind=Decision)  # type: ignore[assignment]  # made as this kind
         if not decision.allowed or decision.limit is None:
             return None
         if not its.use(key, quantity, at, now_s):
             if not self._lease(key, quantity, now_s):
                 return None
             found = self._known.get(account, found)
-            decision = decide(found.snapshot, feature, 0, at, kind=Decision)  # type: ignore[assignment]  # made as this kind
+            decision = decide(found, feature, 0, at, kind=Decision)  # type: ignore[assignment]  # made as this kind
         # The server counts what is claimed and still free here as used, and what else is leased as held.
         block = its.leases.blocks.get(key)
         used, reserved = decision.used or 0, decision.reserved or 0
@@ -395,7 +394,7 @@ class Paygrade:
             return False
         if found is None or (its.cold is not None and its.cold.is_all_that_is_known(account)):
             return True
-        return its.clock.now(now_s) >= found.snapshot.until
+        return its.clock.now(now_s) >= found.until
 
     def _decide_at_least(
         self,
@@ -423,7 +422,7 @@ class Paygrade:
         found = self._known.get(account)
         if found is None or version is None:
             return False
-        return all(have >= need for have, need in zip(versions_of(found.snapshot.version), version, strict=True))
+        return all(have >= need for have, need in zip(versions_of(found.version), version, strict=True))
 
     def _decide(
         self, account: str, feature: str, quantity: int, member: str | None, properties: Properties | None
@@ -435,7 +434,7 @@ class Paygrade:
             return self._unsure(account, feature, quantity, member, properties)
         at = its.clock.now(now_s)
         decision: Decision = decide(  # type: ignore[assignment]  # made as this kind
-            found.snapshot, feature, quantity, at, member=member, properties=properties, kind=Decision
+            found, feature, quantity, at, member=member, properties=properties, kind=Decision
         )
         if decision.stale:
             its.ask_soon(account)
@@ -458,7 +457,7 @@ class Paygrade:
                 age=inf if possible else 0.0,
             )  # fmt: skip
         decision: Decision = decide_unsure(  # type: ignore[assignment]  # made as this kind
-            found.snapshot, feature, quantity, at, on_error=on_error, member=member, properties=properties,
+            found, feature, quantity, at, on_error=on_error, member=member, properties=properties,
             kind=Decision,
         )  # fmt: skip
         since_s = its.memory.unsure.get(account)

@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.structs import replace
 
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.snapshots import Dates, Snapshot, Terms, entitlements_at, sources_of
+from paygrade.decisions.snapshots import Dates, Snapshot, Terms, balance_of, entitlements_at, sources_of
 from paygrade.entitlements.model import Entitlement, Reason, Source, seats_of
 from paygrade.usage.balances import (
     Balance,
@@ -122,9 +122,16 @@ def decide(
         )
     elif limit is not None:
         used, reserved = 0, 0
-        # A balance of another period says nothing about this one.
-        if balance is not None and balance.from_at == dates[terms.from_at]:
-            used, reserved = balance.used, balance.reserved
+        # A count of another period says nothing about this one.
+        if balance is not None:
+            if balance.from_at == dates[terms.from_at]:
+                used, reserved = balance.used, balance.reserved
+        elif (
+            (counts := snapshot.counts) is not None
+            and (place := shape.pools.get(feature)) is not None
+            and (all_terms is shape.terms or dates[shape.terms[feature].from_at] == dates[terms.from_at])
+        ):
+            used, reserved = counts[3 * place], counts[3 * place + 1]
         total = used + reserved
         remaining = limit - total if limit > total else 0
         if allowed:
@@ -208,8 +215,8 @@ def _decide_in_every_counter(
     feature, credit = entitlement.feature, entitlement.credit
     paid_by = terms if credit is None else all_terms.get(credit, terms)
     payer = paid_by.its
-    balance = in_window(snapshot.balances.get(feature), dates[terms.from_at], at)
-    paying = balance if credit is None else in_window(snapshot.balances.get(credit), dates[paid_by.from_at], at)
+    balance = in_window(balance_of(snapshot, feature), dates[terms.from_at], at)
+    paying = balance if credit is None else in_window(balance_of(snapshot, credit), dates[paid_by.from_at], at)
     amount = quantity if credit is None else price(entitlement, balance, quantity, properties)
     allowed, reason = _granted(entitlement, paying, at)
     own, beside = _rooms(paid_by, dates, paying, at)

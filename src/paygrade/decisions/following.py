@@ -4,14 +4,16 @@ Laws: of a balance the newest version told counts, in whatever order they are he
 account be read anew, so that nothing told is ever lost; who resumes is told all it missed, or to read all it has anew.
 """
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Raw, Struct, ValidationError
+from msgspec.structs import replace
 
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.snapshots import NOBODY, Dates, Names, Shape, Snapshot, shape_of
+from paygrade.decisions.snapshots import NOBODY, Dates, Names, Shape, Snapshot, shape_of, window_of
 from paygrade.usage.balances import Balance, slot_of
 from paygrade.values.text import on_wire
 
@@ -27,38 +29,47 @@ class Notification(Struct, frozen=True, array_like=True, gc=False):
     version: int = 0
 
 
-class Remembered(Struct, gc=False):
-    """A snapshot, and the versions of the windows that run, by the place of their pool (`Shape.pools`); -1 where a
-    balance is none of the ledger's. Versions begin with 1."""
-
-    snapshot: Snapshot
-    versions: tuple[int, ...]
-
-    def take(self, told: Notification) -> bool:
-        """Take in what was told of a balance, if it is newer. False: the account has to be read anew."""
-        place = self.snapshot.shape.pools.get(told.pool)
-        if not told.slot or place is None or self.versions[place] < 0:
-            return False
-        from_at, version = self.window(told.pool), self.versions[place]
-        slot = slot_of(from_at)
-        if told.slot != slot:
-            # Late usage of an earlier window changes nothing now; a later window has begun elsewhere.
-            return told.slot < slot
-        if told.version > version:
-            balances = self.snapshot.balances
-            balances[told.pool] = counted_balance(balances.get(told.pool), told.used, told.reserved, from_at)
-            self.versions = (*self.versions[:place], told.version, *self.versions[place + 1 :])
-        return True
-
-    def window(self, pool: str) -> datetime | None:
-        """When the window began that usage of this pool counts in; None: it never begins anew."""
-        its = self.snapshot
-        return its.dates[its.shape.terms[pool].from_at]
+def remember(snapshot: Snapshot, versions: Sequence[int]) -> Snapshot:
+    """The snapshot as it is remembered, with the versions of the windows that run, by the place of their pool
+    (`Shape.pools`); -1 where a balance is none of the ledger's. Versions begin with 1."""
+    rest, counts = {}, array("q", bytes(24 * len(versions)))
+    counts[2::3] = array("q", versions)
+    for pool, balance in snapshot.balances.items():
+        place = snapshot.shape.pools.get(pool)
+        plain = balance.detail is None and place is not None and versions[place] >= 0
+        if plain and balance.from_at == window_of(snapshot, pool):
+            assert place is not None
+            counts[3 * place], counts[3 * place + 1] = balance.used, balance.reserved
+        else:
+            rest[pool] = balance
+    return replace(snapshot, balances=rest or NOBODY, counts=counts)
 
 
-def counted_balance(balance: Balance | None, used: int, reserved: int, from_at: datetime | None) -> Balance:
-    """A balance with the counts that were told of its window."""
-    return Balance(on_wire(used), on_wire(reserved), from_at, balance.detail if balance is not None else None)
+def take(snapshot: Snapshot, told: Notification) -> bool:
+    """Take in what was told of a balance of a remembered account, if it is newer. False: it has to be read anew."""
+    place, counts = snapshot.shape.pools.get(told.pool), snapshot.counts
+    if not told.slot or place is None or counts is None or counts[3 * place + 2] < 0:
+        return False
+    from_at = window_of(snapshot, told.pool)
+    slot = slot_of(from_at)
+    if told.slot != slot:
+        # Late usage of an earlier window changes nothing now; a later window has begun elsewhere.
+        return told.slot < slot
+    if told.version > counts[3 * place + 2]:
+        counts[3 * place + 2] = told.version
+        count(snapshot, told.pool, told.used, told.reserved)
+    return True
+
+
+def count(snapshot: Snapshot, pool: str, used: int, reserved: int) -> None:
+    """Let so much be used and held in the window that runs, of a pool that is counted there."""
+    place, counts, known = snapshot.shape.pools[pool], snapshot.counts, snapshot.balances.get(pool)
+    assert counts is not None
+    used, reserved = on_wire(used), on_wire(reserved)
+    if known is not None:
+        snapshot.balances[pool] = Balance(used, reserved, window_of(snapshot, pool), known.detail)
+    else:
+        counts[3 * place], counts[3 * place + 1] = used, reserved
 
 
 class Beat(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,10 +98,7 @@ class News(Struct, frozen=True, omit_defaults=True):
 
 
 class View(Struct, frozen=True, array_like=True, gc=False):
-    """One account as it is sent: its snapshot, of whose shape there is only the place among those sent with it.
-
-    `counts` are balances that are plain, in the windows that run: what is used and what is held; `balances` the rest.
-    """
+    """One account as it is sent: its snapshot, of whose shape there is only the place among those sent with it."""
 
     account: str
     version: str
@@ -99,8 +107,7 @@ class View(Struct, frozen=True, array_like=True, gc=False):
     shape: int
     dates: Dates
     names: Names
-    versions: tuple[int, ...]
-    counts: dict[str, tuple[int, int]] = {}
+    counts: tuple[int, ...]
     balances: dict[str, Balance] = {}
     roles: dict[str, str] = {}
     seats: dict[str, int] = {}
@@ -116,28 +123,27 @@ class Views(Beat, frozen=True, kw_only=True):
     on_error: Mapping[str, OnError] = {}
 
 
-def remembered(sent: Views) -> list[Remembered]:
+def remembered(sent: Views) -> list[Snapshot]:
     """The accounts that were sent, for what they have alike to be kept once. ValidationError if their parts do not
     belong together."""
     try:
         shapes = [shape_of(bytes(written)) for written in sent.shapes]
         alike: dict[Any, Any] = {}  # Any: dates and versions
         return [_remembered(its, shapes[its.shape], alike) for its in sent.accounts]
-    except (LookupError, ValueError) as error:
+    except (LookupError, ValueError, ArithmeticError) as error:
         raise ValidationError(f"the accounts sent do not fit their shapes: {error!r}") from error
 
 
-def _remembered(its: View, shape: Shape, alike: dict[Any, Any]) -> Remembered:  # Any: as above
-    balances, version = its.balances, alike.setdefault(its.version, its.version)
+def _remembered(its: View, shape: Shape, alike: dict[Any, Any]) -> Snapshot:  # Any: as above
+    version, counts = alike.setdefault(its.version, its.version), array("q", its.counts)
+    if len(counts) != 3 * len(shape.pools):
+        raise ValueError(f"{len(counts)} numbers for {len(shape.pools)} counts")
     as_of, ends_at = (alike.setdefault(date, date) for date in its.dates[1:3])
     dates = (None, as_of, ends_at, *its.dates[3:])
-    for pool, (used, reserved) in its.counts.items():
-        balances[pool] = Balance(used, reserved, dates[shape.terms[pool].from_at])
-    snapshot = Snapshot(
-        its.account, version, as_of, its.until or ends_at, shape, dates, its.names, balances,  # type: ignore[arg-type]  # as_of and ends_at are dates
-        its.roles or NOBODY, its.seats or NOBODY, its.known,
+    return Snapshot(
+        its.account, version, as_of, its.until or ends_at, shape, dates, its.names, its.balances or NOBODY,  # type: ignore[arg-type]  # as_of and ends_at are dates
+        its.roles or NOBODY, its.seats or NOBODY, its.known, counts,
     )  # fmt: skip
-    return Remembered(snapshot, its.versions)
 
 
 def versions_of(version: str) -> tuple[int, int]:

@@ -4,10 +4,11 @@ What accounts of one plan have alike is a *shape*, kept once for all of them. An
 subscriptions and its balances: in a shape, a number stands for each date and subscription, which says the place of it
 among those of the account (0: none).
 
-Law: a snapshot gives back the segments it was made of.
+Laws: a snapshot gives back the segments it was made of; where its plain counts are kept as numbers alone, it is asked
+and answers as before.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableSequence
 from datetime import datetime
 from typing import Any
 from weakref import WeakValueDictionary
@@ -83,6 +84,9 @@ class Snapshot(Struct, frozen=True, gc=False):
     seats: dict[str, int] = {}
     """The place of each member with a seat, from 0: whoever's is beyond the number of seats may not use theirs."""
     known: bool = True
+    counts: MutableSequence[int] | None = None
+    """Three numbers for each of the shape's pools: what is used and held in the window that runs, and the version of
+    that; -1 where a balance is none of the ledger's. They are a balance where there is no other of the pool."""
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -91,6 +95,30 @@ class Snapshot(Struct, frozen=True, gc=False):
             Segment(self.dates[span.from_at], self.dates[span.until], dict(Dated(self, span)))  # type: ignore[arg-type]  # of these there are
             for span in self.shape.spans
         )
+
+
+def balance_of(snapshot: Snapshot, pool: str) -> Balance | None:
+    """What is counted of a feature or credit; None: nothing is known to be."""
+    found, counts = snapshot.balances.get(pool), snapshot.counts
+    if found is not None or counts is None:
+        return found
+    place = snapshot.shape.pools.get(pool)
+    if place is None or counts[3 * place + 2] < 0:
+        return None
+    return Balance(counts[3 * place], counts[3 * place + 1], window_of(snapshot, pool))
+
+
+def balances_of(snapshot: Snapshot) -> dict[str, Balance]:
+    """All that is counted."""
+    if snapshot.counts is None:
+        return snapshot.balances
+    found = {pool: balance_of(snapshot, pool) for pool in (*snapshot.shape.pools, *snapshot.balances)}
+    return {pool: balance for pool, balance in found.items() if balance is not None}
+
+
+def window_of(snapshot: Snapshot, pool: str) -> datetime | None:
+    """When the window began that usage of this pool counts in; None: it never begins anew."""
+    return snapshot.dates[snapshot.shape.terms[pool].from_at]
 
 
 NOBODY: dict[str, Any] = {}
@@ -140,10 +168,12 @@ def sources_of(snapshot: Snapshot, terms: Terms) -> tuple[Source, ...]:
     """Where an entitlement comes from."""
     dates, names = snapshot.dates, snapshot.names
     return tuple(
-        replace(one.source, subscription=names[one.subscription], until=dates[one.until])
-        if one.subscription or one.until
-        else one.source
-        for one in terms.sources
+        [
+            replace(one.source, subscription=names[one.subscription], until=dates[one.until])
+            if one.subscription or one.until
+            else one.source
+            for one in terms.sources
+        ]
     )
 
 

@@ -28,8 +28,7 @@ from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-HOLDERS_LOCK = 4710_0004
-"""First key of the advisory locks by which a session shows that it lives; the second is its number, in `leased_by`."""
+from paygrade.postgres.session_locks import HOLDERS, held
 
 
 class Claimed(Protocol):
@@ -88,7 +87,7 @@ class Claims(Generic[Row]):
     async def candidates(self, *, limit: int, **values: object) -> tuple[Candidate, ...]:
         """Rows that wait and that nobody has, in their order; `values` are those that the conditions name."""
         found: list[Candidate] = []
-        living = await self._living()
+        living = list(await held(self._connection, HOLDERS))
         for condition, (waits, order) in enumerate(self.WAITING):
             cursor = await self._connection.execute(
                 f"""
@@ -105,7 +104,7 @@ class Claims(Generic[Row]):
                 found.append(Candidate(tuple(key), fence, leased_until, condition, dead))
         if any(candidate.holder is not None for candidate in found):
             # Who began to listen since then lives, too.
-            living = await self._living()
+            living = list(await held(self._connection, HOLDERS))
         return tuple([candidate for candidate in found if candidate.holder not in living])
 
     async def take(self, candidate: Candidate, *, lease_s: float, **values: object) -> Row | None:
@@ -166,19 +165,6 @@ class Claims(Generic[Row]):
             {**self._key(claimed), "error": error.replace("\0", ""), **given_back(retry_s=retry_s)},
         )
         return cursor.rowcount == 1
-
-    async def _living(self) -> list[int]:
-        """The numbers of the sessions that show that they live."""
-        # Not within a statement about rows: locks are known to the one server that is asked.
-        cursor = await self._connection.execute(
-            """
-            select objid::bigint from pg_locks
-            where locktype = 'advisory' and classid = %s and objsubid = 2 and granted
-              and database = (select oid from pg_database where datname = current_database())
-            """,
-            (HOLDERS_LOCK,),
-        )
-        return [holder async for (holder,) in cursor]
 
     async def _one(self, which: str, values: Values) -> Row | None:
         found = await self._many(which, values)

@@ -24,12 +24,9 @@ class OptimisticUse:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
 
-    async def enter(self, counts: Sequence[Count], entries: Sequence[Entry], payloads: Sequence[str]) -> set[Key]:
+    async def enter(self, counts: Sequence[Count], entries: Sequence[Entry]) -> set[Key]:
         """Write these counts and their entries, all of one instant; both in the order of their keys. Returns those that
-        have another version by now: nothing of theirs is written.
-
-        `payloads` tell of all the counts; where not all are written, each of the others is told by itself.
-        """
+        have another version by now: nothing of theirs is written."""
         cursor = await self._connection.execute(
             _ENTER,
             (
@@ -49,11 +46,10 @@ class OptimisticUse:
                 columns.few([None if e.properties is None else _json(e.properties) for e in entries]),
                 columns.texts([None if e.answer is None else e.answer.decode() for e in entries]),
                 entries[0].time,
-                _json(payloads),
             ),
         )
         rows = await cursor.fetchall()
-        if rows and rows[0][1] is None:
+        if rows[0][0]:
             return set()
         return {count[:3] for count in counts} - {(account, pool, slot) for _, account, pool, slot in rows}
 
@@ -64,7 +60,7 @@ _ENTER = """
         from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
              k (account, pool, slot, used, version)
         where b.account = k.account and b.pool = k.pool and b.slot = k.slot and b.version = k.version - 1
-        returning b.account, b.pool, b.slot, b.used, b.reserved, b.version),
+        returning b.account, b.pool, b.slot),
     saved as (select count(*) = %s as whole from counted),
     entered as (
         insert into ledger (account, id, kind, feature, quantity, time, recorded_at, digest, draws, member, properties,
@@ -73,13 +69,7 @@ _ENTER = """
         from unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],
                     %s::text[]) e (a, i, f, q, d, w, m, p, s), (select %s::timestamptz) now (t)
         where (select whole from saved) or (a, f) in (select account, pool from counted))
-    select pg_notify('paygrade_balance', payload), null, null, null
-    from json_array_elements_text(%s) payload where (select whole from saved)
-    union all
-    select pg_notify('paygrade_balance',
-                     json_build_array(json_build_array(account, pool, slot, used, reserved, version))::text),
-           account, pool, slot
-    from counted where not (select whole from saved)
+    select whole, account, pool, slot from saved left join counted on not whole
 """
 
 

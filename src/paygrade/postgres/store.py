@@ -7,8 +7,7 @@ transaction tells, others hear only after it is committed.
 
 import asyncio
 import secrets
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import Literal, get_args
@@ -24,9 +23,9 @@ from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.audit import Audit
 from paygrade.postgres.catalogs import Catalogs
-from paygrade.postgres.claims import HOLDERS_LOCK
 from paygrade.postgres.connections import Connections
 from paygrade.postgres.drift import Drifts
+from paygrade.postgres.gathered import CHANNEL, GatheredCounts, Tellers, packets
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
@@ -34,6 +33,7 @@ from paygrade.postgres.personal_data import PersonalData
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
+from paygrade.postgres.session_locks import HOLDERS, hold
 from paygrade.postgres.signing_keys import SigningKeys
 from paygrade.postgres.subjects import Subjects
 from paygrade.postgres.sweeps import Sweeps
@@ -55,14 +55,12 @@ Channel = Literal[
     "paygrade_subject",
 ]
 """What changed: an account (told with its key), balances (told as JSON, a list of `[account, pool, slot, used,
-reserved, version]`, or `[account]` for one to be read anew), the catalog (its version), a subject's dirty mark; or,
-told as JSON, how a plan change has ended, what repair found or asks for, a threshold that was passed, or a finding."""
+reserved, version]`, or `[account]` for one to be read anew; `gathered` says how others hear of counts), the catalog
+(its version), a subject's dirty mark; or, told as JSON, how a plan change has ended, what repair found or asks for, a
+threshold that was passed, or a finding."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
-TOLD_BYTES_MAX = 7900
-"""PostgreSQL takes less than 8000 bytes in one notification."""
-
-HEARTBEAT_S = 5.0
-ECHOES_MAX = 1000
+HEARTBEAT_S, LOOK_S = 5.0, 1.0
+"""How long a connection may take to answer, and how often it is asked: whether it lives, and who tells of counts."""
 
 
 class Store:
@@ -75,13 +73,13 @@ class Store:
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
         self._readers: list[Callable[[AuditRecord], None]] = []
-        self._echoes: OrderedDict[str, None] = OrderedDict()
-        """What was told of counts and heard here already, until PostgreSQL tells it, too."""
+        self._counts = GatheredCounts(database_url)
 
     async def open(self) -> None:
         await self._connections.open()
 
     async def close(self) -> None:
+        await self._counts.close()
         await self._connections.close()
 
     async def __aenter__(self) -> "Store":
@@ -106,7 +104,7 @@ class Store:
                 self._connections.taken(for_batches=pipelined or single) as connection,
                 nullcontext() if single else _pipelined(connection) if pipelined else connection.transaction(),
             ):
-                transaction = Transaction(connection, holder=self._holders[-1] if self._holders else None)
+                transaction = Transaction(connection, self._counts, holder=self._holders[-1] if self._holders else None)
                 yield transaction
                 records = await transaction.audit.add(transaction.noted) if transaction.noted else []
         except UniqueViolation as error:
@@ -122,16 +120,13 @@ class Store:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
+        self._counts.put(transaction.counted)
         for record in records:
             for read in self._readers:
                 read(record)
         for channel, payload in transaction.told:
             for hear in self._hearers:
                 hear(channel, payload)
-        for payload in transaction.counted:
-            self._echoes[payload] = None
-            if len(self._echoes) > ECHOES_MAX:
-                self._echoes.popitem(last=False)
 
     def hear_own(self, hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
@@ -142,7 +137,8 @@ class Store:
         self._readers.append(read)
 
     async def listen(self, *, ready: Callable[[], None], hear: Callable[[Channel, str], None]) -> None:
-        """Call `hear` with everything told from now on, on a connection of its own, until that connection ends.
+        """Call `hear` with everything told from now on, on a connection of its own, until that connection ends, or
+        another process did that may have had more to tell.
 
         `ready` is called once nothing can be missed any more. Ends by Unavailable or by being cancelled.
         Leases taken while it listens end with that connection at the latest: so with this process, or with a
@@ -151,13 +147,15 @@ class Store:
         holder = secrets.randbelow(2**31)
         try:
             async with await AsyncConnection.connect(self._database_url, autocommit=True) as connection:
-                for channel in CHANNELS:
+                for channel in (*CHANNELS, CHANNEL):
                     await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
-                await connection.execute("select pg_advisory_lock(%s, %s)", (HOLDERS_LOCK, holder))
+                await hold(connection, HOLDERS, holder)
+                tellers = Tellers(connection, self._counts.own)
+                await tellers.begin()
                 self._holders.append(holder)
                 try:
                     ready()
-                    await _hear(connection, partial(self._hear_others, hear))
+                    await _hear(connection, tellers, partial(self._hear_others, tellers, hear))
                 finally:
                     self._holders.remove(holder)
         except (psycopg.Error, OSError) as error:
@@ -165,21 +163,24 @@ class Store:
             self._connections.doubt()
             raise Unavailable("database_unavailable", f"notifications from the database stopped: {error}") from error
 
-    def _hear_others(self, hear: Callable[[Channel, str], None], told: psycopg.Notify) -> None:
-        """Pass on what was told, but for counts that this hearer has heard from us: each is told with its version, so
-        whoever says the same says nothing new."""
-        if hear not in self._hearers or self._echoes.pop(told.payload, ...) is ...:
+    def _hear_others(self, tellers: Tellers, hear: Callable[[Channel, str], None], told: psycopg.Notify) -> None:
+        """Pass on what was told, but for counts that this hearer has heard from us."""
+        if told.channel != CHANNEL:
             hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
+            return
+        news = tellers.hear(told.payload)
+        if news.counts and (hear not in self._hearers or news.teller not in self._counts.own):
+            hear("paygrade_balance", msgspec.json.encode(news.counts).decode())
 
 
 class Transaction:
     """One unit of work: the rows of each noun, and what will be told when it is committed."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow], *, holder: int | None) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection[TupleRow], counts: GatheredCounts, *, holder: int | None) -> None:
+        self._connection, self._counts = connection, counts
         self.told: list[tuple[Channel, str]] = []
-        self.counted: list[str] = []
-        """What of that is nothing but counts with their versions."""
+        self.counted: list[Count] = []
+        """What of that are counts with their versions, which others hear of later."""
         self.noted: list[AuditEntry] = []
         self.accounts = Accounts(connection)
         self.subjects = Subjects(connection, holder=holder)
@@ -214,31 +215,31 @@ class Transaction:
         self.told.append((channel, payload))
 
     async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:
-        """Tell every process what balances are now, in as few notifications as they fit in."""
+        """Tell every process what balances are now: of accounts to be read anew with the commit, in as few
+        notifications as they fit in; of counts soon after it."""
         rows = list(news)
-        payloads = list(_packets(rows))
-        if payloads:
-            # A batch of usage events changes thousands of balances: one statement, however many notifications.
+        anew = [_written(packet) for packet in packets([row for row in rows if len(row) == 1])]
+        if anew:
             await self._connection.execute(
                 "select pg_notify('paygrade_balance', payload) from json_array_elements_text(%s) as payload",
-                (msgspec.json.encode(payloads).decode(),),
+                (_written(anew),),
             )
-            self._have_told(payloads, counts=all(len(row) > 1 for row in rows))
+            self.told += [("paygrade_balance", payload) for payload in anew]
+        await self._have_counted([row for row in rows if len(row) > 1])  # type: ignore[misc]  # then it has all six
 
     async def enter_counts(self, counts: Sequence[Count], entries: Sequence[Entry]) -> set[Key]:
         """Write plain counts and the entries made on them, and tell every process: one statement. Returns the counts
         that are not as they were any more, of which nothing is written."""
-        payloads = list(_packets(counts))
-        raced = await self._optimistic.enter(counts, entries, payloads)
-        if raced:
-            payloads = list(_packets([count for count in counts if count[:3] not in raced]))
-        self._have_told(payloads, counts=True)
+        await self._counts.begin()
+        raced = await self._optimistic.enter(counts, entries)
+        await self._have_counted([count for count in counts if count[:3] not in raced] if raced else counts)
         return raced
 
-    def _have_told(self, payloads: list[str], *, counts: bool) -> None:
-        self.told += [("paygrade_balance", payload) for payload in payloads]
+    async def _have_counted(self, counts: Sequence[Count]) -> None:
         if counts:
-            self.counted += payloads
+            await self._counts.begin()
+            self.counted += counts
+            self.told.append(("paygrade_balance", _written(counts)))
 
 
 @asynccontextmanager
@@ -256,24 +257,19 @@ async def _pipelined(connection: AsyncConnection[TupleRow]) -> AsyncIterator[Non
         raise
 
 
-def _packets(news: Sequence[tuple[str | int, ...]]) -> Iterator[str]:
-    start, count = 0, 64
-    while start < len(news):
-        packet = msgspec.json.encode(news[start : start + count])
-        if len(packet) > TOLD_BYTES_MAX and count > 1:
-            count //= 2
-            continue
-        yield packet.decode()
-        start += count
+def _written(told: object) -> str:
+    return msgspec.json.encode(told).decode()
 
 
-async def _hear(connection: AsyncConnection[TupleRow], hear: Callable[[psycopg.Notify], None]) -> None:
+async def _hear(
+    connection: AsyncConnection[TupleRow], tellers: Tellers, hear: Callable[[psycopg.Notify], None]
+) -> None:
     while True:
-        async for told in connection.notifies(timeout=HEARTBEAT_S):
+        async for told in connection.notifies(timeout=LOOK_S):
             hear(told)
         # A connection that broke without a word would leave us deaf, and what we remember wrong.
         async with asyncio.timeout(HEARTBEAT_S):
-            await connection.execute("select")
+            await tellers.look()
 
 
 def _stay_cancelled(error: Exception) -> None:

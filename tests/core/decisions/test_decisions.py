@@ -14,7 +14,8 @@ from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Member, Override
 from paygrade.catalog.offers import Cap, OnError
 from paygrade.decisions.decide import Decision, bound, decide, decide_unsure
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.following import remember
+from paygrade.decisions.snapshots import Snapshot, balances_of, window_of
 from paygrade.decisions.take import snapshot, snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.entitlements.sources import offers
@@ -97,6 +98,40 @@ def test_what_is_held_alone_is_decided_by_the_short_way_as_by_the_long_one(
         return replace(bound(decide(taken, "calls", quantity, at)), origin=())
 
     assert decided(its) == decided(replace(its, plain=False))
+
+
+@given(
+    accounts,
+    instants,
+    st.dictionaries(
+        keys, st.builds(lambda *of: of, st.integers(0, 50), st.integers(0, 50), holds, st.none() | beside), max_size=6
+    ),
+    st.data(),
+)
+def test_counts_that_are_kept_as_numbers_alone_decide_as_balances_do(
+    account: Account, at: datetime, counted: dict[str, tuple[int, int, list[Hold], Detail | None]], data: st.DataObject
+) -> None:
+    taken = snapshot(account, CATALOG, at)
+    balances = {
+        pool: Balance(
+            used,
+            reserved,
+            data.draw(st.sampled_from([window_of(taken, pool), window_of(taken, pool), T0, None])),
+            replace(detail, holds=tuple(sorted(held, key=lambda hold: hold.until))) if detail else None,
+        )
+        for pool, (used, reserved, held, detail) in counted.items()
+        if pool in taken.shape.pools
+    }
+    whole = replace(taken, balances=balances | taken.balances)
+    versions = [-1 if pool in taken.balances else data.draw(st.integers(0, 5)) for pool in whole.shape.pools]
+    kept = remember(whole, versions)
+    assert {pool: its for pool, its in balances_of(kept).items() if its != Balance(0, 0, its.from_at)} == {
+        pool: its for pool, its in whole.balances.items() if its != Balance(0, 0, its.from_at)
+    }
+    feature, then = data.draw(keys), data.draw(instants)
+    for quantity in (0, 1, data.draw(units)):
+        one, other = (decide(each, feature, quantity, then) for each in (whole, kept))
+        assert bound(one) == bound(other)
 
 
 @given(units, units, units, st.integers(1, 10**12))

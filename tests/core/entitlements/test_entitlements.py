@@ -13,7 +13,7 @@ from paygrade.billing.facts import Block, Fact, Item, ManualSubscription, Overri
 from paygrade.catalog.model import Allowance
 from paygrade.catalog.offers import Burn, Credit, MeteredFeature, OveragePrice, Rate
 from paygrade.decisions.decide import Decision, bound, decide
-from paygrade.decisions.following import Remembered, Views, remembered
+from paygrade.decisions.following import Views, remember, remembered
 from paygrade.decisions.sending import views
 from paygrade.decisions.snapshots import entitlements_at
 from paygrade.decisions.take import snapshot, snapshot_of, with_segments
@@ -107,9 +107,9 @@ def test_what_grants_is_named_and_leads_the_trace(account: Account, at: datetime
 @given(accounts, instants)
 def test_a_snapshot_survives_the_wire(account: Account, at: datetime) -> None:
     held = snapshot(account, CATALOG, at)
-    shapes, sent = views([Remembered(held, (1,) * len(held.shape.pools))])
+    shapes, sent = views([remember(held, (1,) * len(held.shape.pools))])
     read = msgspec.json.decode(msgspec.json.encode(Views(now=at, shapes=shapes, accounts=sent)), type=Views)
-    assert [one.snapshot for one in remembered(read)] == [held]
+    assert remembered(read) == [remember(held, (1,) * len(held.shape.pools))]
 
 
 @given(accounts, instants)

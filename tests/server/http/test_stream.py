@@ -16,7 +16,7 @@ from support.streams import followed, override
 
 def seen(views: Any) -> list[Snapshot]:
     """The accounts of an answer. Any: JSON."""
-    return [each.snapshot for each in remembered(msgspec.json.decode(msgspec.json.encode(views), type=Views))]
+    return remembered(msgspec.json.decode(msgspec.json.encode(views), type=Views))
 
 
 def test_everyone_is_told_what_changes(api: Api, acme: str) -> None:

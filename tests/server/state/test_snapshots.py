@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from paygrade.billing.facts import Override
+from paygrade.decisions.snapshots import balances_of
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check
 from paygrade.server.operations.accounts.accounts import put_account
@@ -157,7 +158,7 @@ async def test_accounts_loaded_together_are_as_each_by_itself(acme: Store) -> No
         await use_together(acme, alone, [reserved], T0)
     together = await Snapshots().load_all(acme, ["beta", "nobody", "acme"], T0)
     assert together == {account: await alone.load(acme, account, T0) for account in ("beta", "nobody", "acme")}
-    assert [together[account].balances["seats"].used for account in ("acme", "beta")] == [1, 2]
+    assert [balances_of(together[account])["seats"].used for account in ("acme", "beta")] == [1, 2]
     assert not together["nobody"].known
 
 

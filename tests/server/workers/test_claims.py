@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
-from paygrade.postgres.claims import Claims
+from paygrade.postgres import claims, session_locks
 from paygrade.postgres.store import Store
 from paygrade.server.workers.claims import Queue, attempt, give_back, take, work
 from paygrade.server.workers.loop import MOVES
@@ -220,12 +222,12 @@ async def test_law_4_whoever_began_to_listen_while_we_looked_lives(
 ) -> None:
     async with Store(waiting) as other, listening(store):
         assert await one(store, SUBJECTS) is not None
-        living, looks = Claims._living, iter(range(9))
+        living, looks = session_locks.held, iter(range(9))
 
-        async def not_yet(rows: Claims[Any]) -> list[int]:
-            return [] if next(looks) == 0 else await living(rows)
+        async def not_yet(connection: AsyncConnection[TupleRow], kind: int) -> set[int]:
+            return set() if next(looks) == 0 else await living(connection, kind)
 
-        monkeypatch.setattr(Claims, "_living", not_yet)
+        monkeypatch.setattr(claims, "held", not_yet)
         assert await one(other, SUBJECTS) is None
         assert next(looks) == 2
 

@@ -18,7 +18,7 @@ from paygrade.billing.facts import Pin
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.entitlements.sources import versions_had
-from paygrade.postgres.claims import HOLDERS_LOCK
+from paygrade.postgres.session_locks import HOLDERS
 from paygrade.postgres.store import Store
 from paygrade.server.operations.catalog.migrations import (
     Migration,
@@ -335,7 +335,7 @@ async def gone(database_url: str) -> None:
                 "and pid <> pg_backend_pid() and state <> 'idle' "
                 "union all select from pg_locks where locktype = 'advisory' and classid = %s "
                 "and database = (select oid from pg_database where datname = current_database())",
-                (HOLDERS_LOCK,),
+                (HOLDERS,),
             )
             return await cursor.fetchone() is None
 

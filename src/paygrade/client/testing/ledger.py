@@ -17,7 +17,7 @@ from paygrade.catalog.model import Catalog
 from paygrade.client.decision import Decision
 from paygrade.client.errors import PaygradeError
 from paygrade.decisions.decide import decide
-from paygrade.decisions.following import Remembered, Views
+from paygrade.decisions.following import Views, remember
 from paygrade.decisions.sending import views
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.decisions.take import snapshot
@@ -60,7 +60,7 @@ class TestLedger:
     def views(self, accounts: list[str]) -> Views:
         """These accounts as they are now."""
         with self._lock:
-            shapes, seen = views(Remembered(*self._snapshot(key, self.at)) for key in accounts)
+            shapes, seen = views(remember(*self._snapshot(key, self.at)) for key in accounts)
         on_error = {key: its.on_error for key, its in self.catalog.features.items() if its.on_error != "deny"}
         return Views(now=self.at, stands_still=True, shapes=shapes, accounts=seen, on_error=on_error)
 

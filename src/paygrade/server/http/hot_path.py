@@ -5,7 +5,8 @@ body that does not fit, another instant, a version to wait for, an account not r
 know what to say.
 """
 
-from collections.abc import Coroutine
+from asyncio import Future
+from functools import partial
 from hmac import compare_digest
 from itertools import count
 from time import perf_counter_ns
@@ -14,14 +15,15 @@ from uuid import uuid4
 
 import msgspec
 
-from paygrade.decisions.decide import bound, decide
-from paygrade.decisions.message import is_exact, message
+from paygrade.decisions.decide import decide
+from paygrade.decisions.message import shown
 from paygrade.server.http.context import Context
 from paygrade.server.http.edge import note_request
 from paygrade.server.http.problems import of_failure, written
-from paygrade.server.http.protocol import Answer, Headers
+from paygrade.server.http.protocol import Answer, Coming, Headers
 from paygrade.server.http.routes.decisions import Question
-from paygrade.server.http.routes.usage import use
+from paygrade.server.http.routes.usage import Used, refuse_odd, without_database
+from paygrade.server.operations.usage import answers
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.values.errors import Unavailable
 from paygrade.values.text import is_chosen_key
@@ -63,14 +65,14 @@ class HotPath:
                 return False
         return 0 <= length <= BODY_BYTES_MAX and len(shown) == 1 and compare_digest(shown[0], self._shown)
 
-    def answer(self, url: bytes, body: bytes) -> Answer | Coroutine[Any, Any, Answer] | None:
+    def answer(self, url: bytes, body: bytes) -> Answer | Coming | None:
         """What is decided now, or what a use comes to once it is saved; None: the routes have the words for it."""
         started = perf_counter_ns()
         if url == CONSUME:
             wanted = _read(_uses, body)
             if wanted is None or not is_chosen_key(wanted.account) or not is_chosen_key(wanted.id) or _NUL in body:
                 return None
-            return self._used(wanted, started)
+            return self._use(wanted, started)
         decided = self._decided(body)
         if decided is None:
             return None
@@ -99,22 +101,45 @@ class HotPath:
             properties=question.properties,
         )
         self._note(decision)
-        # What `shown` comes to, without making it first.
-        exact = b"true" if is_exact(decision, counted=False) else b"false"
-        return b'%b,"message":%b,"exact":%b}' % (_encode(bound(decision))[:-1], _encode(message(decision)), exact)
+        return _encode(shown(decision, counted=False))
 
-    async def _used(self, wanted: Consume, started: int) -> Answer:
+    def _use(self, wanted: Consume, started: int) -> Answer | Coming:
         try:
-            body = _encode(await use(self._parts, wanted))
+            refuse_odd(wanted)
+            done = self._parts.commits.begin(wanted)
+        except Unavailable as error:
+            return self._unsaved(wanted, started, error)
         except Exception as error:  # noqa: BLE001  # whatever it was, it is answered as the routes do
-            path, request_id = CONSUME.decode(), self._id().decode()
-            code, detail, mistakes = of_failure(error, request_id=request_id, path=path)
-            status, answer = written(code, detail, instance=request_id, errors=mistakes)
-            ns = perf_counter_ns() - started
-            note_request(self._parts.metrics, "POST", path, path, status=status, request_id=request_id, ns=ns)
-            return status, answer
+            return self._failed(error, started)
+        return Coming(done, partial(self._used, wanted, started))
+
+    def _used(self, wanted: Consume, started: int, done: "Future[answers.Answer]") -> Answer:
+        try:
+            return self._counted(done.result(), started)
+        except Unavailable as error:
+            return self._unsaved(wanted, started, error)
+        except Exception as error:  # noqa: BLE001  # as above
+            return self._failed(error, started)
+
+    def _unsaved(self, wanted: Consume, started: int, error: Unavailable) -> Answer:
+        try:
+            return self._counted(without_database(self._parts, wanted, error), started)
+        except Exception as failed:  # noqa: BLE001  # as above
+            return self._failed(failed, started)
+
+    def _counted(self, answer: answers.Answer, started: int) -> Answer:
+        self._note(answer.decision)
+        body = _encode(Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed))
         self._consumed.note(perf_counter_ns() - started)
         return 200, _whole(body, self._id())
+
+    def _failed(self, error: Exception, started: int) -> Answer:
+        path, request_id = CONSUME.decode(), self._id().decode()
+        code, detail, mistakes = of_failure(error, request_id=request_id, path=path)
+        status, answer = written(code, detail, instance=request_id, errors=mistakes)
+        ns = perf_counter_ns() - started
+        note_request(self._parts.metrics, "POST", path, path, status=status, request_id=request_id, ns=ns)
+        return status, answer
 
     def _id(self) -> bytes:
         return b"%b%016x" % (self._prefix, next(self._numbers))

@@ -10,8 +10,9 @@ message is complete. It skips the scope, task, messages and timers of ASGI, and 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -38,14 +39,23 @@ Headers = Sequence[tuple[bytes, bytes]]
 Loop = Literal["auto", "asyncio", "uvloop"]
 
 
+class Coming(NamedTuple):
+    """An answer that is there once `done` is: what `written` makes of that. No task waits for it, since that costs more
+    than all that is written."""
+
+    done: "asyncio.Future[Any]"
+    """Any: what is written is for whoever made it to know."""
+    written: "Callable[[asyncio.Future[Any]], Answer]"
+
+
 class ShortWay(Protocol):
     """What an application offers of it."""
 
     def takes(self, url: bytes, headers: Headers) -> bool:
         """Whether a POST with this head may be answered by `answer`, if its body fits."""
 
-    def answer(self, url: bytes, body: bytes) -> Answer | Coroutine[Any, Any, Answer] | None:
-        """The answer, or what comes to it; None: the routes have the words for this."""
+    def answer(self, url: bytes, body: bytes) -> Answer | Coming | None:
+        """The answer, now or later; None: the routes have the words for this."""
 
 
 def configure(
@@ -222,23 +232,29 @@ class Connection(HttpToolsProtocol):
             self._go_the_usual_way()
             super().on_body(body)
             super().on_message_complete()
-        elif isinstance(answer, tuple):
-            self._write(answer, keep_alive=not self._is_last)
-            self._since_s = self.loop.time()
-            self.server_state.total_requests += 1
-        else:
+        elif isinstance(answer, Coming):
             cycle: Any = _Awaited()  # Any: all that is asked of uvicorn's own
             cycle.keep_alive = not self._is_last
             self.cycle = cycle
-            task = self.loop.create_task(self._answer_later(answer, cycle))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            # uvicorn waits for those when it ends, and cancels them when that takes too long.
+            self.tasks.add(answer.done)  # type: ignore[arg-type]  # a future can do all of that
+            answer.done.add_done_callback(partial(self._answer_later, answer.written, cycle))
+        else:
+            self._write(answer, keep_alive=not self._is_last)
+            self._since_s = self.loop.time()
+            self.server_state.total_requests += 1
 
-    async def _answer_later(self, coming: Coroutine[Any, Any, Answer], cycle: _Awaited) -> None:
-        try:
-            answer = await coming
-        except asyncio.CancelledError:
+    def _answer_later(
+        self,
+        written_of: "Callable[[asyncio.Future[Any]], Answer]",
+        cycle: _Awaited,
+        done: "asyncio.Future[Any]",  # Any: as in `Coming`
+    ) -> None:
+        self.tasks.discard(done)
+        if done.cancelled():
             answer, cycle.keep_alive = written("not_ready", STOPPING, instance=uuid4().hex), False
+        else:
+            answer = written_of(done)
         self._write(answer, keep_alive=cycle.keep_alive)
         cycle.response_complete = True
         self.on_response_complete()

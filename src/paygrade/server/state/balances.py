@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 Versions = tuple[int, ...]
-"""As `Remembered` has them."""
+"""As `remember` takes them."""
 
 
 async def with_balances(tx: "Transaction", snapshot: Snapshot, at: datetime) -> tuple[Snapshot, Versions]:

@@ -7,11 +7,10 @@ objects of these kinds take in CPython, a shape once for all accounts that have 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
-from paygrade.decisions.following import Remembered
-from paygrade.decisions.snapshots import Shape
+from paygrade.decisions.snapshots import Shape, Snapshot
 from paygrade.usage.balances import Detail
 
-ACCOUNT_BYTES, DATE_BYTES, NAME_BYTES, POOL_BYTES = 500, 56, 88, 190
+ACCOUNT_BYTES, DATE_BYTES, NAME_BYTES, POOL_BYTES, BALANCE_BYTES = 400, 56, 88, 24, 190
 PART_BYTES, MEMBER_BYTES = 250, 140
 """Of a grant, a hold or a counter beside a window; of a member."""
 SHAPE_FACTOR = 6
@@ -23,16 +22,16 @@ class RememberedAccounts:
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max, self.bytes = bytes_max, 0
-        self._accounts: OrderedDict[str, Remembered] = OrderedDict()
+        self._accounts: OrderedDict[str, Snapshot] = OrderedDict()
         self._shapes: Counter[Shape] = Counter()
 
     def __len__(self) -> int:
         return len(self._accounts)
 
-    def __iter__(self) -> Iterator[Remembered]:
+    def __iter__(self) -> Iterator[Snapshot]:
         return iter(self._accounts.values())
 
-    def get(self, account: str) -> Remembered | None:
+    def get(self, account: str) -> Snapshot | None:
         """The account, if it is remembered."""
         return self._accounts.get(account)
 
@@ -40,9 +39,9 @@ class RememberedAccounts:
         """It was used just now."""
         self._accounts.move_to_end(account)
 
-    def keep(self, made: Remembered) -> None:
+    def keep(self, made: Snapshot) -> None:
         """Remember it, and forget what that leaves no room for."""
-        account, shape = made.snapshot.account, made.snapshot.shape
+        account, shape = made.account, made.shape
         self.forget(account)
         self._accounts[account] = made
         self.bytes += weight(made)
@@ -52,9 +51,9 @@ class RememberedAccounts:
         while self.bytes > self.bytes_max and self._accounts:
             self.forget(next(iter(self._accounts)))
 
-    def keep_as_oldest(self, made: Remembered) -> None:
+    def keep_as_oldest(self, made: Snapshot) -> None:
         """Remember it if nothing newer is known of it and there is room."""
-        account = made.snapshot.account
+        account = made.account
         if account not in self._accounts and self.bytes + weight(made) <= self.bytes_max:
             self.keep(made)
             self._accounts.move_to_end(account, last=False)
@@ -64,7 +63,7 @@ class RememberedAccounts:
         gone = self._accounts.pop(account, None)
         if gone is None:
             return
-        shape = gone.snapshot.shape
+        shape = gone.shape
         self.bytes -= weight(gone)
         self._shapes[shape] -= 1
         if not self._shapes[shape]:
@@ -84,15 +83,15 @@ def newest(older: RememberedAccounts, newer: RememberedAccounts) -> RememberedAc
     return newer
 
 
-def weight(one: Remembered) -> int:
+def weight(its: Snapshot) -> int:
     """About how many bytes an account takes, its shape aside. Counts that are told of it later change nothing."""
-    its = one.snapshot
     parts = sum(_parts(balance.detail) for balance in its.balances.values() if balance.detail is not None)
     return (
         ACCOUNT_BYTES
         + DATE_BYTES * len(its.dates)
         + NAME_BYTES * len(its.names)
         + POOL_BYTES * len(its.shape.pools)
+        + BALANCE_BYTES * len(its.balances)
         + PART_BYTES * parts
         + MEMBER_BYTES * (len(its.roles) + len(its.seats))
     )

@@ -16,8 +16,8 @@ import structlog
 from paygrade.billing.accounts import Account
 from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.following import Notification, Remembered
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.following import Notification, remember, take
+from paygrade.decisions.snapshots import Snapshot, window_of
 from paygrade.decisions.take import snapshot
 from paygrade.server.process.settings import MEMORY_MB
 from paygrade.server.state.balances import with_balances_of_all
@@ -68,33 +68,32 @@ class Snapshots:
     def peek(self, account: str, at: datetime) -> Snapshot | None:
         """The remembered snapshot if it answers for `at`: the way without waiting."""
         found = self._snapshots.get(account)
-        if found is None or not found.snapshot.as_of <= at < found.snapshot.until:
+        if found is None or not found.as_of <= at < found.until:
             return None
         self._snapshots.use(account)
-        return found.snapshot
+        return found
 
     def counted(self, account: str, pool: str, at: datetime) -> tuple[Snapshot, Key, Balance, int] | None:
         """A plain count as it was last told, with the snapshot it is in and its version. None: there may be more to
         it, like a top-up to be asked for when little is left."""
-        found = self._snapshots.get(account)
-        if found is None or not found.snapshot.as_of <= at:
+        snapshot = self._snapshots.get(account)
+        if snapshot is None or not snapshot.as_of <= at:
             return None
-        snapshot, balance = found.snapshot, found.snapshot.balances.get(pool)
-        place = snapshot.shape.pools.get(pool)
-        if balance is None or balance.detail is not None or place is None or found.versions[place] <= 0:
+        shape, counts = snapshot.shape, snapshot.counts
+        place = shape.pools.get(pool)
+        if counts is None or place is None or counts[3 * place + 2] <= 0 or pool in snapshot.balances:
             return None
-        shape, from_at = snapshot.shape, found.window(pool)
         if not shape.terms[pool].its.plain or at >= snapshot.dates[shape.until]:  # type: ignore[operator]  # a segment has an end
             return None
-        if balance.from_at != from_at or pool in self._topped_up:
+        if pool in self._topped_up:
             return None
         self._snapshots.use(account)
-        return snapshot, (account, pool, slot_of(from_at)), balance, found.versions[place]
+        balance = Balance(counts[3 * place], counts[3 * place + 1], window_of(snapshot, pool))
+        return snapshot, (account, pool, slot_of(balance.from_at)), balance, counts[3 * place + 2]
 
     def last_known(self, account: str) -> Snapshot | None:
         """What was known of the account before the database went away; only for answers that say so."""
-        found = self._snapshots.get(account) or self._last.get(account)
-        return found.snapshot if found is not None else None
+        return self._snapshots.get(account) or self._last.get(account)
 
     def last_catalog(self) -> Catalog:
         """The catalog as last known."""
@@ -117,7 +116,7 @@ class Snapshots:
 
     async def read_anew(
         self, store: "Store", accounts: Sequence[str], at: datetime
-    ) -> tuple[list[Remembered], dict[str, OnError]]:
+    ) -> tuple[list[Snapshot], dict[str, OnError]]:
         """These accounts as the database has them, whatever is remembered: news that another process told may not be
         here yet. With them, what features answer while nobody can be asked, where that is not to deny."""
         loaded = await self._load_missing(store, accounts, at)
@@ -130,18 +129,18 @@ class Snapshots:
         known = {account: snapshot for account, snapshot in found.items() if snapshot is not None}
         missing = [account for account in found if account not in known]
         if missing:
-            known |= {made.snapshot.account: made.snapshot for made in await self._load_missing(store, missing, at)}
+            known |= {made.account: made for made in await self._load_missing(store, missing, at)}
         return known
 
-    async def _load_missing(self, store: "Store", accounts: Sequence[str], at: datetime) -> list[Remembered]:
+    async def _load_missing(self, store: "Store", accounts: Sequence[str], at: datetime) -> list[Snapshot]:
         catalog = await self.catalog(store)
         tickets = {account: Load() for account in accounts}
         self._loading.update(tickets)
         try:
             loaded = await _make(store, catalog, accounts, at)
             for made in loaded:
-                ticket = tickets[made.snapshot.account]
-                if self._loading.get(made.snapshot.account) is ticket and self._catalog is catalog:
+                ticket = tickets[made.account]
+                if self._loading.get(made.account) is ticket and self._catalog is catalog:
                     self._remember(made)
                     for told in ticket.told:
                         self._count(told)
@@ -210,7 +209,7 @@ class Snapshots:
             if not told.slot:
                 self._loading.pop(told.account, None)
             return
-        if not found.take(told):
+        if not take(found, told):
             self._forget(told.account)
 
     def _forget(self, account: str) -> None:
@@ -227,16 +226,16 @@ class Snapshots:
         self._loading.clear()
         self.windows.forget_all()
 
-    def _remember(self, made: Remembered) -> None:
+    def _remember(self, made: Snapshot) -> None:
         self._snapshots.keep(made)
-        self._last.forget(made.snapshot.account)
+        self._last.forget(made.account)
 
 
-async def _make(store: "Store", catalog: Catalog, accounts: Sequence[str], at: datetime) -> list[Remembered]:
+async def _make(store: "Store", catalog: Catalog, accounts: Sequence[str], at: datetime) -> list[Snapshot]:
     async with store.transaction() as tx:
         found = await tx.accounts.find(accounts)
         made = [snapshot(found.get(account) or Account(key=account), catalog, at) for account in accounts]
-        return [Remembered(*pair) for pair in await with_balances_of_all(tx, made, at)]
+        return [remember(*pair) for pair in await with_balances_of_all(tx, made, at)]
 
 
 _news = msgspec.json.Decoder(list[Notification])

@@ -10,8 +10,9 @@ from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.following import Beat, Hello, News, Remembered, Views
+from paygrade.decisions.following import Beat, Hello, News, Views
 from paygrade.decisions.sending import views
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.server.http import streams
 from paygrade.server.http.auth import allowed_member, open_to, token_of
 from paygrade.server.http.bodies import invalid, read_body, read_key
@@ -150,7 +151,7 @@ async def _next_dates(context: Context, accounts: Sequence[str], at: datetime) -
 
 async def _read(context: Context, accounts: list[str]) -> Views:
     at = context.clock.now()
-    found: list[Remembered] = []
+    found: list[Snapshot] = []
     on_error: dict[str, OnError] = {}
     for begin in range(0, len(accounts), READ_MAX):
         some, on_error = await context.snapshots.read_anew(context.store, accounts[begin : begin + READ_MAX], at)

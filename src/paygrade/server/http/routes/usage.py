@@ -78,7 +78,7 @@ async def consume(request: HttpRequest, context: InContext) -> Used:
 
 async def use(context: Context, asked: Consume) -> Used:
     """The same for a body that is read already."""
-    _refuse_odd(asked)
+    refuse_odd(asked)
     answer = await _asked(context, asked)
     context.metrics.note_decision(answer.decision)
     return Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed)
@@ -97,7 +97,7 @@ async def reserve(request: HttpRequest, context: InContext) -> Reserved:
     `taken_by_members`, `too_much_usage`.
     """
     asked = read_body(Reserve, await request.body())
-    _refuse_odd(asked)
+    refuse_odd(asked)
     return _reserved(await _asked(context, asked))
 
 
@@ -237,7 +237,8 @@ async def alerts(account: FromPath[str], context: InContext) -> AlertList:
     return await list_alerts(context.store, account=account)
 
 
-def _refuse_odd(asked: Consume | Reserve) -> None:
+def refuse_odd(asked: Consume | Reserve) -> None:
+    """Refused `invalid_key` where a key is none."""
     read_key(asked.account, pointer="/account", noun="account")
     read_key(asked.id, pointer="/id", noun="id")
     if asked.member is not None:
@@ -250,22 +251,26 @@ async def _step(context: Context, asked: Commit | Release | Extend) -> Reserved:
 
 
 async def _asked(context: Context, asked: Consume | Reserve) -> Answer:
-    """Ask; with the database away, the feature's failure mode answers."""
     try:
         return await context.commits.ask(asked)
-    except Unavailable:
-        decision = last_decision(
-            context.snapshots,
-            account=asked.account,
-            feature=asked.feature,
-            quantity=asked.quantity,
-            member=asked.member,
-            properties=asked.properties,
-            at=context.clock.now(),
-        )
-        if decision is None:
-            raise
-        return Answer(decision, took_effect=False)
+    except Unavailable as error:
+        return without_database(context, asked, error)
+
+
+def without_database(context: Context, asked: Consume | Reserve, error: Unavailable) -> Answer:
+    """With the database away, the feature's failure mode answers; where nothing is known, raises the Unavailable."""
+    decision = last_decision(
+        context.snapshots,
+        account=asked.account,
+        feature=asked.feature,
+        quantity=asked.quantity,
+        member=asked.member,
+        properties=asked.properties,
+        at=context.clock.now(),
+    )
+    if decision is None:
+        raise error
+    return Answer(decision, took_effect=False)
 
 
 def _reserved(answer: Answer) -> Reserved:

@@ -175,7 +175,9 @@ class UnitOfWork:
         for account, pool in (*self._slots, *self._grants):
             self._stale[account].add(pool)
         # One snapshot for each account, whose balances are those of this work.
-        self._snapshots = {account: replace(snapshot, balances={}) for account, snapshot in snapshots.items()}
+        self._snapshots = {
+            account: replace(snapshot, balances={}, counts=None) for account, snapshot in snapshots.items()
+        }
 
     def row(self, key: Key) -> Row:
         return self._rows.get(key, _NOTHING)

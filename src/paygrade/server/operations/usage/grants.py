@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.decisions.snapshots import Snapshot, balance_of, entitlements_at
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
@@ -274,7 +274,7 @@ def _place(before: str | None) -> tuple[datetime, str] | None:
 def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
     """The balance of one pool, as a snapshot carries it."""
     its = entitlements_at(snapshot, at)[pool]
-    balance = in_window(snapshot.balances.get(pool), its.from_at, at)
+    balance = in_window(balance_of(snapshot, pool), its.from_at, at)
     if its.credit is not None:
         credits = view_balance(snapshot, its.credit, at)
         return BalanceView(snapshot.account, pool, balance.used, balance.reserved, None, its.resets_at, (), credits)

@@ -68,12 +68,16 @@ class GroupCommit:
 
     async def ask(self, asked: Asked) -> Answer:
         """The answer, once it is saved. Raises Refused or Unavailable."""
+        return await self.begin(asked)
+
+    def begin(self, asked: Asked) -> "asyncio.Future[Answer]":
+        """The same, for those who do not wait: done once it is saved. Raises Unavailable."""
         if not self._running:
             raise Unavailable("not_ready", "the server is starting or stopping; try again")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._quick.waiting.append((asked, future))
         self._wake.set()
-        return await future
+        return future
 
     async def run(self) -> None:
         """Answer until cancelled."""

@@ -16,12 +16,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.decisions.decide import decide
-from paygrade.decisions.snapshots import Snapshot, entitlements_at
+from paygrade.decisions.snapshots import Snapshot
 from paygrade.server.operations.usage.answers import Answer, packed
 from paygrade.server.operations.usage.requests import Asked, Consume, digest_of
 from paygrade.usage.balances import Balance
-from paygrade.usage.entries import Entry, Key
-from paygrade.usage.ledger import edges, spend
+from paygrade.usage.entries import Entry, Key, Posting
+from paygrade.usage.ledger import edges
 from paygrade.values.text import QUANTITY_MAX
 
 if TYPE_CHECKING:
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 
 class OptimisticCount(Struct):
-    """A count as it is remembered, with its version, and what was decided on it; `balance` is the one after that."""
+    """A count as it is remembered, with its version, and what was decided on it; `balance` is the one after that, and
+    `warn` at which percentages of the limit an alert is due."""
 
     snapshot: Snapshot
     key: Key
     version: int
     balance: Balance
+    warn: tuple[int, ...]
     entries: list[Entry]
     answers: list[tuple[int, Answer]]
     """With the place of the request among those asked."""
@@ -91,7 +93,7 @@ def _remembered(snapshots: "Snapshots", asked: Consume, at: datetime) -> Optimis
     if found is None:
         return None
     snapshot, key, balance, version = found
-    return OptimisticCount(snapshot, key, version, balance, [], [])
+    return OptimisticCount(snapshot, key, version, balance, snapshot.shape.terms[asked.feature].its.warn, [], [])
 
 
 def _use(count: OptimisticCount, asked: Consume, place: int, at: datetime) -> bool:
@@ -104,15 +106,15 @@ def _use(count: OptimisticCount, asked: Consume, place: int, at: datetime) -> bo
         count.snapshot.balances[feature] = balance
     snapshot = count.snapshot
     decision = decide(snapshot, feature, quantity, at, member=asked.member, properties=asked.properties)
-    entitlements, used, limit = entitlements_at(snapshot, at), balance.used + quantity, decision.limit
+    used, limit, warn = balance.used + quantity, decision.limit, count.warn
     if not decision.allowed or used >= QUANTITY_MAX:  # what is remembered is no larger, whatever is kept
         return False
     if limit is not None:
-        warn = entitlements[feature].warn
-        if used * 100 >= min(warn, default=100) * limit and edges(warn, (balance.used, limit), (used, limit)):
+        if used * 100 >= (min(warn) if warn else 100) * limit and edges(warn, (balance.used, limit), (used, limit)):
             return False
         decision = replace(decision, used=used, remaining=max(0, limit - used - balance.reserved))
-    draws = spend(entitlements, snapshot.balances, feature, quantity, at)
+    # It is plain, so this is all that `spend` would draw.
+    draws = (Posting(feature, count.key[2], quantity),)
     count.entries.append(
         Entry(
             asked.account, asked.id, "consume", feature, quantity, at, at, digest_of(asked), draws, None, asked.member,
