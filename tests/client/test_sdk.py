@@ -1,9 +1,12 @@
 """The SDK beside a real server: what it knows, hears, answers while nobody can be asked, and sends."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -164,6 +167,35 @@ def test_without_a_server_it_says_so_at_once() -> None:
         decision = sdk.check("acme", "exports")
         assert decision.message == "acme can't use exports: the server could not be asked about the account yet"
         assert (sdk.status().state, "refused" in sdk.status().detail) == ("interrupted", True)
+
+
+def test_what_is_closed_keeps_no_connection_open() -> None:
+    ended: Queue[str] = Queue()
+
+    class Busy(BaseHTTPRequestHandler):
+        """Answers whatever is asked, and keeps the connection open."""
+
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(503)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def finish(self) -> None:
+            super().finish()
+            if self.command == "POST":  # the stream's connection is refused at once
+                ended.put(self.path)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Paygrade(f"http://127.0.0.1:{server.server_port}", KEY) as sdk:
+            assert sdk.check("acme", "exports").stale
+        assert ended.get(timeout=WAIT_S) == "/v1/snapshots"
+        server.shutdown()
 
 
 def test_without_a_key_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ ELSEWHERE = {
     "paygrade dev": "stays up; tests/cli plays it",
     "paygrade doctor && paygrade serve": "stays up",
     "paygrade simulator serve": "stays up",
+    "OTEL_SERVICE_NAME=paygrade opentelemetry-instrument": "stays up; tests/server plays it",
 }
 """How a command begins that is not run here, and why."""
 

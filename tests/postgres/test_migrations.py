@@ -78,6 +78,7 @@ def test_the_primary_key_of_every_table_begins_with_its_account_or_subject(empty
     # What every account reads, what is about the provider, and what is about the database itself.
     assert leading.pop("catalogs") == "version"
     assert leading.pop("signing_keys") == "number"
+    assert leading.pop("idempotency_keys") == "actor"
     assert leading.pop("polls") == "provider"
     assert leading.pop("reporting") == "provider"
     assert leading.pop("sweeps") == "id"

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+ENDS_S = 150.0
+"""What has not ended by then hangs: on a machine that does much else, a command takes half a minute."""
 RUN = [sys.executable, "-c", "from paygrade.cli.main import main; main()"]
 
 
@@ -29,7 +31,7 @@ class Shell:
             input=typing or None,
             capture_output=True,
             text=True,
-            timeout=40,
+            timeout=ENDS_S,
         )
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr
@@ -47,7 +49,7 @@ class Shell:
             while part := os.read(ours, 65536):
                 seen += part
         os.close(ours)
-        assert process.wait(timeout=40) == code, seen.decode()
+        assert process.wait(timeout=ENDS_S) == code, seen.decode()
         return seen.decode().replace("\r\n", "\n")
 
     def json(self, *arguments: str, code: int = 0) -> Any:

@@ -15,6 +15,7 @@ from paygrade.server.operations.accounts.statements import put_subscription
 from paygrade.server.operations.catalog.publish import CatalogPlan, publish_catalog
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.values.errors import Refused
+from support.cli_runner import ENDS_S
 from support.fake_provider import DOCUMENT, T0
 from support.server_process import KEY, Api
 
@@ -56,6 +57,6 @@ async def refused(asked: Any) -> str:
 
 def paygrade(api: Api, *arguments: str, code: int = 0) -> str:
     environ = {"PATH": "", "PAYGRADE_URL": api.url, "PAYGRADE_API_KEY": KEY}
-    ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=ENDS_S)
     assert ended.returncode == code, ended.stdout + ended.stderr
     return ended.stdout if code == 0 else ended.stderr

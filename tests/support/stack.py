@@ -15,6 +15,7 @@ from paygrade.cli.demo_company import Company
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
+from support.cli_runner import ENDS_S
 from support.databases import migrated_database
 from support.server_process import KEY, SAMPLE, Api, serving
 
@@ -39,7 +40,7 @@ class House:
 
     def paygrade(self, *arguments: str, code: int = 0) -> str:
         environ = {"PATH": "", "PAYGRADE_URL": self.api.url, "PAYGRADE_API_KEY": KEY}
-        ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=60)
+        ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=ENDS_S)
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr
 

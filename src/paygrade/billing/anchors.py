@@ -257,6 +257,17 @@ def _foreseen(account: Account, id: str) -> tuple[Foreseen, ...]:
     return tuple(sorted(found, key=lambda one: one.stated_at))
 
 
+def _free_until(account: Account, id: str, at: datetime) -> list[datetime]:
+    """Since when nothing was billed up to this instant, as earlier readings of a trial had it."""
+    return [
+        one.free_from_at
+        for one in account.anchors.get(id, ())
+        if one.free_from_at is not None
+        and not one.begun
+        and any(each.billed_at is not None and each.billed_at > at for each in one.foreseen)
+    ] or [at]
+
+
 def _made_at(account: Account, id: str) -> datetime | None:
     dates = (one.created_at for one in account.purchases.get(id, ()))
     return min((date for date in dates if date is not None), default=None)
@@ -284,6 +295,8 @@ def _billed(account: Account, subscription: Subscription) -> tuple[Beginning, ..
     at = end_billed_at(subscription) if subscription.status == "trialing" else None
     if at is not None:
         free_from_at = from_at or subscription.started_at or _made_at(account, subscription.id) or anchor_at
+        # A billing day that moves within a trial makes nothing of it paid: it is free for as long as it was before.
+        free_from_at = min(free_from_at, *_free_until(account, subscription.id, free_from_at))
         found.setdefault(at, Beginning(at, anchor_at, free_from_at))
     elif subscription.status not in (*NOT_LIVE, "paused", "trialing") and from_at is not None and anchor_at > from_at:
         seen = {one.anchor_at: one.free_from_at for one in account.anchors.get(subscription.id, ())}

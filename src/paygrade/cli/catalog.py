@@ -191,7 +191,7 @@ def versions(as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    rows = ((each["version"], instant(each["published_at"]), each["published_by"]) for each in found)
+    rows = ((each["version"], instant(each["published_at"]), each["published_by"]) for each in found["versions"])
     table(("version", "published", "by"), rows)
 
 

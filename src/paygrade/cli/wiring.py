@@ -129,6 +129,7 @@ def application(
 ) -> ASGIApp:
     """The application these settings describe. `document` is published if no catalog is. `metrics` None: it is the only
     process behind its port."""
+    metrics = metrics or Metrics()
     store, clock = Store(database_url), Clock(settings.clock_url)
     if settings.audit_syslog is not None:
         store.read_own(AuditStream(settings.audit_syslog).send)
@@ -144,6 +145,7 @@ def application(
             commands=stripe_commands(provider) if provider is not None else None,
             webhooks=bool(settings.webhook_secrets),
             sweep_every=settings.sweep_every,
+            note=metrics.note_claim,
         )
 
     async def first_catalog() -> None:
@@ -167,7 +169,7 @@ def application(
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work)],
-        metrics=metrics or Metrics(),
+        metrics=metrics,
     )
 
 

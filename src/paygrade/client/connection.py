@@ -281,6 +281,8 @@ class Connection:
             if thread is not threading.current_thread():
                 thread.join(JOIN_S)
         self.sender.outbox.close()
+        # A server that ends would wait for whoever keeps a connection.
+        self._transport.close()
         self._lose("off", "closed")
 
     # The stream

@@ -17,6 +17,7 @@ import urllib3
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
+from paygrade.client import tracing
 from paygrade.client.errors import PaygradeError
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class Transport:
     def send(self, path: str, body: bytes, kind: type[T], *, timeout_s: float) -> T:
         """The same for a body that is written already."""
         timeout = urllib3.Timeout(connect=min(CONNECT_S, timeout_s), read=timeout_s)
-        headers = {**self._headers, "content-type": "application/json"}
+        headers = {**self._headers, "content-type": "application/json", **tracing.headers()}
         try:
             answer = self._pool.request("POST", self._url + path, body=body, headers=headers, timeout=timeout)
         except HTTPError as error:

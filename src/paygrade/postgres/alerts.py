@@ -77,14 +77,29 @@ class Alerts:
         )
         return [_alert(row) async for row in cursor]
 
-    async def of(self, account: str, *, limit: int) -> list[Alert]:
-        """Alerts of an account, those that stand first, then the newest."""
+    async def of(
+        self, account: str, *, after: tuple[bool, datetime, str, str, int] | None = None, limit: int
+    ) -> list[Alert]:
+        """Alerts of an account, those that stand first, then the newest; from after the one on that was resolved or
+        not, raised then, and of this pool, slot and percentage."""
+        over, raised_at, pool, slot, percent = after or (None, None, None, None, None)
         cursor = await self._connection.execute(
             f"""
-            select {_ALERT} from alerts where account = %s
-            order by resolved_at is not null, raised_at desc, pool, percent limit %s
+            select {_ALERT} from alerts where account = %(account)s and (%(over)s::boolean is null
+                or (resolved_at is not null, -extract(epoch from raised_at), pool, slot, percent)
+                   > (%(over)s::boolean, -extract(epoch from %(at)s::timestamptz), %(pool)s::text, %(slot)s::text,
+                      %(percent)s::bigint))
+            order by resolved_at is not null, raised_at desc, pool, slot, percent limit %(limit)s
             """,
-            (account, limit),
+            {
+                "account": account,
+                "over": over,
+                "at": raised_at,
+                "pool": pool,
+                "slot": slot,
+                "percent": percent,
+                "limit": limit,
+            },
         )
         return [_alert(row) async for row in cursor]
 

@@ -62,10 +62,14 @@ class Catalogs:
         saved = await self.load(published_until=at)
         return saved.catalog if saved else NO_CATALOG
 
-    async def versions(self) -> tuple[tuple[int, str, datetime, str], ...]:
-        """Every version, the newest first: its digest, when it was published, by whom."""
+    async def versions(self, *, before: int | None, limit: int) -> tuple[tuple[int, str, datetime, str], ...]:
+        """Versions, the newest first: its digest, when it was published, by whom; with `before`, those before it."""
         cursor = await self._connection.execute(
-            "select version, digest, published_at, published_by from catalogs order by version desc"
+            """
+            select version, digest, published_at, published_by from catalogs
+            where (%(before)s::bigint is null or version < %(before)s) order by version desc limit %(limit)s
+            """,
+            {"before": before, "limit": limit},
         )
         return tuple([row async for row in cursor])
 

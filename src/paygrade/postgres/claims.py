@@ -86,26 +86,14 @@ class Claims(Generic[Row]):
 
     async def candidates(self, *, limit: int, **values: object) -> tuple[Candidate, ...]:
         """Rows that wait and that nobody has, in their order; `values` are those that the conditions name."""
-        found: list[Candidate] = []
-        living = list(await held(self._connection, HOLDERS))
-        for condition, (waits, order) in enumerate(self.WAITING):
-            cursor = await self._connection.execute(
-                f"""
-                select {", ".join(self.KEY)}, fence, leased_until,
-                       case when leased_until > clock_timestamp() then leased_by end
-                from {self.TABLE} where {waits} and (retry_at is null or retry_at <= clock_timestamp())
-                  and (leased_until is null or leased_until <= clock_timestamp()
-                       or leased_by is not null and leased_by <> all(%(living)s))
-                order by {order} limit %(limit)s
-                """,
-                {**values, "living": living, "limit": limit - len(found)},
-            )
-            async for *key, fence, leased_until, dead in cursor:
-                found.append(Candidate(tuple(key), fence, leased_until, condition, dead))
+        found = await self._waiting(self._own, limit=limit, **values)
         if any(candidate.holder is not None for candidate in found):
+            # Where nobody else has a lease, nobody need be asked who lives.
+            found = await self._waiting(list(await held(self._connection, HOLDERS)), limit=limit, **values)
             # Who began to listen since then lives, too.
-            living = list(await held(self._connection, HOLDERS))
-        return tuple([candidate for candidate in found if candidate.holder not in living])
+            living = await held(self._connection, HOLDERS)
+            found = [candidate for candidate in found if candidate.holder not in living]
+        return tuple(found)
 
     async def take(self, candidate: Candidate, *, lease_s: float, **values: object) -> Row | None:
         """Claim a row, if it still is as it was seen; None: somebody else was there first, or it waits no more."""
@@ -165,6 +153,30 @@ class Claims(Generic[Row]):
             {**self._key(claimed), "error": error.replace("\0", ""), **given_back(retry_s=retry_s)},
         )
         return cursor.rowcount == 1
+
+    @property
+    def _own(self) -> list[int]:
+        """The one session that is known to live without asking."""
+        return [] if self._holder is None else [self._holder]
+
+    async def _waiting(self, living: list[int], *, limit: int, **values: object) -> list[Candidate]:
+        """Rows that wait and that none of these has, in their order."""
+        found: list[Candidate] = []
+        for condition, (waits, order) in enumerate(self.WAITING):
+            cursor = await self._connection.execute(
+                f"""
+                select {", ".join(self.KEY)}, fence, leased_until,
+                       case when leased_until > clock_timestamp() then leased_by end
+                from {self.TABLE} where {waits} and (retry_at is null or retry_at <= clock_timestamp())
+                  and (leased_until is null or leased_until <= clock_timestamp()
+                       or leased_by is not null and leased_by <> all(%(living)s))
+                order by {order} limit %(limit)s
+                """,
+                {**values, "living": living, "limit": limit - len(found)},
+            )
+            async for *key, fence, leased_until, dead in cursor:
+                found.append(Candidate(tuple(key), fence, leased_until, condition, dead))
+        return found
 
     async def _one(self, which: str, values: Values) -> Row | None:
         found = await self._many(which, values)

@@ -27,15 +27,17 @@ class Inbox:
         body: bytes,
         handled: bool,
         polled: bool = False,
+        traceparent: str | None = None,
         at: datetime,
     ) -> bool:
         """Keep an event; False when it was kept before."""
         cursor = await self._connection.execute(
             """
-            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body, handled_at, polled)
-            values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing
+            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body, handled_at, polled,
+                               traceparent)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing
             """,
-            (subject, event_id, type, object_id, created_at, at, body, at if handled else None, polled),
+            (subject, event_id, type, object_id, created_at, at, body, at if handled else None, polled, traceparent),
         )
         return cursor.rowcount == 1
 
@@ -60,8 +62,8 @@ class Inbox:
         """Let these events wait for another subject too. They stay with this one: it is how they are known again."""
         await self._connection.execute(
             """
-            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body, polled)
-            select %(to)s, event_id, type, object_id, created_at, received_at, body, polled from inbox
+            insert into inbox (subject, event_id, type, object_id, created_at, received_at, body, polled, traceparent)
+            select %(to)s, event_id, type, object_id, created_at, received_at, body, polled, traceparent from inbox
             where subject = %(subject)s and event_id = any(%(ids)s)
             on conflict do nothing
             """,

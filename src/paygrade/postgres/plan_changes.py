@@ -107,9 +107,19 @@ class PlanChanges(Claims[ClaimedChange]):
             (account,),
         )
 
-    async def of_account(self, account: str, *, limit: int) -> tuple[PlanChange, ...]:
-        """Those of an account, the latest first."""
-        return await self._seen(PlanChange, "account = %s order by asked_at desc, id limit %s", (account, limit))
+    async def of_account(
+        self, account: str, *, before: tuple[datetime, str] | None = None, limit: int
+    ) -> tuple[PlanChange, ...]:
+        """Those of an account, the latest first; from after one on that was asked for then, and has this id."""
+        return await self._seen(
+            PlanChange,
+            """
+            account = %(account)s
+            and (%(at)s::timestamptz is null or (asked_at, id) < (%(at)s::timestamptz, %(id)s::text))
+            order by asked_at desc, id desc limit %(limit)s
+            """,
+            {"account": account, "at": before and before[0], "id": before and before[1], "limit": limit},
+        )
 
     async def hold(self, account: str, id: str) -> PlanChange | None:
         """The row, held until the end of the transaction."""

@@ -9,8 +9,9 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 import psycopg
@@ -26,8 +27,10 @@ from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.connections import Connections
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.gathered import CHANNEL, GatheredCounts, Tellers, packets
+from paygrade.postgres.idempotency import KeyedRequests
 from paygrade.postgres.inbox import Inbox
 from paygrade.postgres.ledger import Ledger
+from paygrade.postgres.measures import Measures
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.personal_data import PersonalData
 from paygrade.postgres.plan_changes import PlanChanges
@@ -100,6 +103,11 @@ class Store:
         transaction by itself.
         """
         try:
+            joined = self._joined() if not (pipelined or single) else None
+            if joined is not None:
+                async with joined.part():
+                    yield joined
+                return
             async with (
                 self._connections.taken(for_batches=pipelined or single) as connection,
                 nullcontext() if single else _pipelined(connection) if pipelined else connection.transaction(),
@@ -127,6 +135,22 @@ class Store:
         for channel, payload in transaction.told:
             for hear in self._hearers:
                 hear(channel, payload)
+
+    @asynccontextmanager
+    async def whole(self) -> AsyncIterator["Transaction"]:
+        """All that this task does in transactions of this store inside is one: saved at the end, or not at all. Tasks
+        that it starts have transactions of their own, and so have batches of usage."""
+        async with self.transaction() as transaction:
+            token = _whole.set((self, asyncio.current_task(), transaction))
+            try:
+                yield transaction
+            finally:
+                _whole.reset(token)
+
+    def _joined(self) -> "Transaction | None":
+        """What this task's transactions are a part of, if of anything."""
+        store, task, transaction = _whole.get()
+        return transaction if store is self and task is asyncio.current_task() else None
 
     def hear_own(self, hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
@@ -200,6 +224,8 @@ class Transaction:
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)
         self.audit = Audit(connection)
+        self.keyed_requests = KeyedRequests(connection, holder=holder)
+        self.measures = Measures(connection)
 
     def personal_data(self, account: str) -> PersonalData:
         """All rows of one account."""
@@ -208,6 +234,17 @@ class Transaction:
     def note(self, entry: AuditEntry) -> None:
         """Have this written down in its audit chain: with this transaction, as the last that it does."""
         self.noted.append(entry)
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """What is inside is undone, and not told, if it fails; the rest stays."""
+        told, counted, noted = len(self.told), len(self.counted), len(self.noted)
+        try:
+            async with self._connection.transaction():
+                yield
+        except BaseException:
+            del self.told[told:], self.counted[counted:], self.noted[noted:]
+            raise
 
     async def tell(self, channel: Channel, payload: str = "") -> None:
         """Tell every process that listens, once this transaction is committed."""
@@ -240,6 +277,11 @@ class Transaction:
             await self._counts.begin()
             self.counted += counts
             self.told.append(("paygrade_balance", _written(counts)))
+
+
+_Whole = tuple[Store | None, "asyncio.Task[Any] | None", Transaction | None]
+"""A store, the task whose transactions of it are one, and that one. Any: whatever the task returns."""
+_whole: ContextVar[_Whole] = ContextVar("whole", default=(None, None, None))
 
 
 @asynccontextmanager

@@ -43,6 +43,8 @@ class ClaimedEvent(Struct, frozen=True):
     object_id: str | None
     polled: bool = False
     """A webhook should have brought it; the poll found it."""
+    traceparent: str | None = None
+    """The span in which it came."""
 
 
 class MarkedSubject(Struct, frozen=True):
@@ -208,7 +210,7 @@ class Subjects(Claims[Claim]):
     async def _unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
         cursor = await self._connection.execute(
             """
-            select event_id, type, object_id, polled from inbox where subject = %s and handled_at is null
+            select event_id, type, object_id, polled, traceparent from inbox where subject = %s and handled_at is null
             order by received_at, event_id
             """,
             (subject,),

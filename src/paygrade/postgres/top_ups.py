@@ -96,7 +96,16 @@ class TopUps(Claims[SavedTopUp]):
         found = await self._seen(TopUpPurchase, "account = %s and id = %s", (account, id))
         return found[0] if found else None
 
-    async def of_account(self, account: str, *, limit: int) -> tuple[TopUpPurchase, ...]:
-        """Those of an account, the latest first."""
-        which = "account = %s order by asked_at desc, id limit %s"
-        return await self._seen(TopUpPurchase, which, (account, limit))
+    async def of_account(
+        self, account: str, *, before: tuple[datetime, str] | None = None, limit: int
+    ) -> tuple[TopUpPurchase, ...]:
+        """Those of an account, the latest first; from after one on that was asked for then, and has this id."""
+        return await self._seen(
+            TopUpPurchase,
+            """
+            account = %(account)s
+            and (%(at)s::timestamptz is null or (asked_at, id) < (%(at)s::timestamptz, %(id)s::text))
+            order by asked_at desc, id desc limit %(limit)s
+            """,
+            {"account": account, "at": before and before[0], "id": before and before[1], "limit": limit},
+        )

@@ -130,14 +130,31 @@ class Reports(Claims[SavedReport]):
         row = await cursor.fetchone()
         return (row[0], row[1]) if row else (0, report.version)
 
-    async def of_account(self, account: str, *, limit: int) -> tuple[SavedReport, ...]:
-        """The windows of an account, the latest first."""
-        return await self._many("account = %s order by from_at desc, pool, slot limit %s", (account, limit))
-
-    async def page(self, *, limit: int) -> tuple[SavedReport, ...]:
-        """Windows a person should look at: something fails, is not told, or differs from what the provider says."""
+    async def of_account(
+        self, account: str, *, before: tuple[datetime, str, str] | None = None, limit: int
+    ) -> tuple[SavedReport, ...]:
+        """The windows of an account, the latest first; from after the one of this beginning, pool and slot on."""
+        at, pool, slot = before or (None, None, None)
         return await self._many(
-            "(error is not null or reason is not null or said <> told) order by account, pool, slot limit %s", (limit,)
+            """
+            account = %(account)s and (%(at)s::timestamptz is null
+                or (from_at, pool, slot) < (%(at)s::timestamptz, %(pool)s::text, %(slot)s::text))
+            order by from_at desc, pool desc, slot desc limit %(limit)s
+            """,
+            {"account": account, "at": at, "pool": pool, "slot": slot, "limit": limit},
+        )
+
+    async def page(self, *, after: tuple[str, str, str] | None = None, limit: int) -> tuple[SavedReport, ...]:
+        """Windows a person should look at, by account, pool and slot: something fails, is not told, or differs from
+        what the provider says."""
+        account, pool, slot = after or (None, None, None)
+        return await self._many(
+            """
+            (error is not null or reason is not null or said <> told) and (%(account)s::text is null
+                or (account, pool, slot) > (%(account)s::text, %(pool)s::text, %(slot)s::text))
+            order by account, pool, slot limit %(limit)s
+            """,
+            {"account": account, "pool": pool, "slot": slot, "limit": limit},
         )
 
     async def unchecked(self, account: str | None, *, at: datetime) -> int:

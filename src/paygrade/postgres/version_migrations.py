@@ -93,10 +93,14 @@ class PlanMigrations(Claims[SavedMove]):
         row = await cursor.fetchone()
         return _saved(row) if row else None
 
-    async def page(self, *, limit: int) -> tuple[SavedMigration, ...]:
-        """The latest first."""
+    async def page(self, *, before: int | None = None, limit: int) -> tuple[SavedMigration, ...]:
+        """The latest first; with `before`, those with a smaller id."""
         cursor = await self._connection.execute(
-            f"select {_COLUMNS} from plan_migrations order by id desc limit %s", (limit,)
+            f"""
+            select {_COLUMNS} from plan_migrations where (%(before)s::bigint is null or id < %(before)s)
+            order by id desc limit %(limit)s
+            """,
+            {"before": before, "limit": limit},
         )
         return tuple([_saved(row) async for row in cursor])
 

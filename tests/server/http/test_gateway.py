@@ -56,7 +56,7 @@ def test_what_it_says_is_as_documented(api: Api, acme: str) -> None:
     told = document["paths"][ASK]["get"]
     assert {each["name"] for each in told["parameters"] if each["in"] == "header"} == {
         f"X-Paygrade-{name}" for name in ("Account", "Feature", "Member", "Quantity")
-    }
+    } | {"Paygrade-Version"}
     for feature, status in (("projects", "200"), ("exports", "402"), ("teleport", "403")):
         (content,) = told["responses"][status]["content"].values()
         answer = ask(api, acme, feature, status=int(status))

@@ -422,7 +422,7 @@ def test_a_catalog_is_planned_and_pushed_only_as_planned(postgres_url: str, tmp_
         assert not api.ok("PUT", "/v1/catalog", content=first, headers=YAML)["published"]
         planned = api.ok("PUT", "/v1/catalog?dry_run", content=second, headers=YAML)
         assert [change["pointer"] for change in planned["changes"]] != []
-        assert len(api.ok("GET", "/v1/catalog/versions")) == 1
+        assert len(api.ok("GET", "/v1/catalog/versions")["versions"]) == 1
         document = api.ok("GET", "/v1/catalog")["document"]
         third = {**document, "features": {**document["features"], "sso": {"kind": "boolean"}}}
         assert api.ok("PUT", "/v1/catalog", json=third)["version"] == 2
@@ -431,7 +431,7 @@ def test_a_catalog_is_planned_and_pushed_only_as_planned(postgres_url: str, tmp_
         again = api.ok("PUT", "/v1/catalog?dry_run=true", content=second, headers=YAML)
         pushed = api.ok("PUT", "/v1/catalog", params={"plan": again["plan_id"]}, content=second, headers=YAML)
         assert (pushed["published"], pushed["version"]) == (True, 3)
-        assert [each["version"] for each in api.ok("GET", "/v1/catalog/versions")] == [3, 2, 1]
+        assert [each["version"] for each in api.ok("GET", "/v1/catalog/versions")["versions"]] == [3, 2, 1]
 
 
 def test_every_mistake_of_a_catalog_is_named_with_its_line(api: Api) -> None:

@@ -284,7 +284,7 @@ async def test_publishing_the_same_again_publishes_nothing(store: Store) -> None
     assert (await publish(store)).published
     again = await publish(store)
     assert (again.published, again.version, again.changes) == (False, 1, ())
-    assert [version.version for version in await catalog_versions(store)] == [1]
+    assert [version.version for version in (await catalog_versions(store)).versions] == [1]
 
 
 async def test_a_dry_run_plans_and_publishes_nothing(store: Store) -> None:

@@ -25,6 +25,7 @@ SUBSCRIPTION = {
 }  # fmt: skip
 ELSEWHERE = {
     "catalogs": "what is sold",
+    "idempotency_keys": "what a caller was answered within a day, sealed with their own secret",
     "migrations": "the schema",
     "plan_migrations": "of no account",
     "polls": "of the provider",

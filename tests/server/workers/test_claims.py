@@ -232,6 +232,43 @@ async def test_law_4_whoever_began_to_listen_while_we_looked_lives(
         assert next(looks) == 2
 
 
+async def test_what_others_have_hides_nothing_that_is_free(store: Store, waiting: str) -> None:
+    """Neither what the living have nor what the dead had, however little is asked for."""
+    with psycopg.connect(waiting) as connection:
+        connection.execute(
+            "insert into subjects (subject, dirty, marked_at)"
+            " select 'stripe:cus_' || n, 1, now() + n * interval '1 second' from generate_series(2, 4) n"
+        )
+
+    async def of(asking: Store, limit: int) -> list[str]:
+        return [claimed.subject for claimed in await take(asking, SUBJECTS, limit=limit, at=T0)]
+
+    async with Store(waiting) as other, listening(store):
+        assert await of(store, 2) == ["stripe:cus_1", "stripe:cus_2"]
+        async with listening(other):
+            assert await of(other, 1) == ["stripe:cus_3"]
+            assert await of(store, 1) == ["stripe:cus_4"]
+        assert await in_time(lambda: of(store, 1)) == ["stripe:cus_3"]
+
+
+async def test_who_lives_is_asked_where_somebody_else_has_a_lease_alone(
+    store: Store, waiting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    living, asked = session_locks.held, []
+
+    async def noted(connection: AsyncConnection[TupleRow], kind: int) -> set[int]:
+        asked.append(kind)
+        return await living(connection, kind)
+
+    monkeypatch.setattr(claims, "held", noted)
+    async with Store(waiting) as other, listening(store), listening(other):
+        assert await one(store, SUBJECTS) is not None
+        assert await one(store, SUBJECTS) is None
+        assert asked == [], "its own leases tell it nothing"
+        assert await one(other, SUBJECTS) is None
+        assert asked
+
+
 @each
 async def test_law_5_what_failed_pauses_and_goes_on_waiting(store: Store, waiting: str, queue: Queue[Any]) -> None:
     for failures in (1, 2):

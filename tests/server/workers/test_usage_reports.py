@@ -410,7 +410,7 @@ async def test_a_server_reports_by_itself_shows_it_and_reconciles(
             (shown,) = shell.json("usage", "reconcile", "acme")["reports"]
             assert (shown["used"], shown["reported"], shown["said"], shown["difference"]) == (5, 5, 5, 0)
             assert (shown["customer"], shown["meter"], shown["reason"]) == (customer, METER, None)
-            assert shell.json("usage", "reports") == {"reports": [], "unchecked": 0}
+            assert shell.json("usage", "reports") == {"reports": [], "unchecked": 0, "next": None}
             desk.commands.report_usage(MeterEvent("of_somebody_else", METER, customer, 3, desk.at))
             assert "\t5\t8\t" in shell.run("usage", "reconcile", code=1)
             assert api.problem(404, "GET", "/v1/accounts/nobody/usage/reports")["code"] == "unknown_account"

@@ -19,7 +19,7 @@ from support.server_process import Api
 
 Read = TypeVar("Read")
 WAIT_S = 10
-LOOK_S = 0.04
+LOOK_MAX_S, LOOK_S = 30.0, 0.04
 
 
 class RefusedOverHttp(Exception):
@@ -80,7 +80,7 @@ class Changes:
 
     def _look(self, errand: PlanChangeAsked) -> Found | Refusal:
         """Whoever works on a change that waits looks again when something happened, a moment later."""
-        give_up_at = time.monotonic() + WAIT_S
+        give_up_at = time.monotonic() + LOOK_MAX_S
         while True:
             self._settle()
             found = plain(self._latest(errand.account))

@@ -18,6 +18,7 @@ story time never goes back. docs/stories.md is the manual.
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +169,7 @@ class _Reader:
 
     def _parse_catalog(self, text: str, number: int) -> tuple[Catalog, str, dict[str, Any]]:
         try:
-            document, lines = read_yaml(text)
-            catalog = parse_catalog(document, lines=lines)
-            assert isinstance(document, dict), "the parser refuses everything else"
-            return catalog, text, document
+            return _parsed_catalog(text)
         except Refused as refused:
             first = refused.mistakes[0]
             raise self._mistake(number + (first.line or 1), f"catalog: {first.message}") from None
@@ -217,6 +215,15 @@ class _Reader:
 
     def _mistake(self, number: int, message: str) -> StoryMistake:
         return StoryMistake(f"{self.path}:{number}: {message}")
+
+
+@cache
+def _parsed_catalog(text: str) -> tuple[Catalog, str, dict[str, Any]]:
+    """A catalog, its text and its document, which many stories share: nobody changes it."""
+    document, lines = read_yaml(text)
+    catalog = parse_catalog(document, lines=lines)
+    assert isinstance(document, dict), "the parser refuses everything else"
+    return catalog, text, document
 
 
 def _meaning(text: str) -> Meaning:

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING
 import structlog
 from litestar import Litestar, Router
 from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp
 
 from paygrade.providers.port import Previewer
 from paygrade.server.http.announcements import announce_record, announcer
 from paygrade.server.http.auth import key_guard
+from paygrade.server.http.conditional import Conditional
 from paygrade.server.http.context import Context, Verify
 from paygrade.server.http.cross_origin import CrossOrigin
 from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
+from paygrade.server.http.idempotency import KeyedRequests, recall
 from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
@@ -50,6 +53,7 @@ from paygrade.server.http.routes import (
     webhooks,
 )
 from paygrade.server.http.routes.gateway import AnyAddress
+from paygrade.server.http.version import Versioned
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
@@ -196,7 +200,7 @@ def create_app(
         store=store,
         snapshots=snapshots,
         clock=clock,
-        commits=GroupCommit(store, snapshots, clock),
+        commits=GroupCommit(store, snapshots, clock, note_batch=metrics.batches.note),
         metrics=metrics,
         verify=verify,
         provider=provider,
@@ -228,10 +232,10 @@ def create_app(
 
     guards = [key_guard(admin_key, parts), refuse_odd_texts]
     app = Litestar(
-        route_handlers=[Router("/", route_handlers=KEYED, guards=guards), *OPEN],
+        route_handlers=[Router("/", route_handlers=KEYED, guards=guards, before_request=recall), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
-        middleware=[NameMethods, DecodePath],
+        middleware=[NameMethods, DecodePath, Conditional, Versioned, DefineMiddleware(KeyedRequests, context=parts)],
         lifespan=[running],
         openapi_config=None,
         logging_config=None,
@@ -246,6 +250,7 @@ def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metri
     store.read_own(announce_record)
     clock.hear_moves(snapshots.broadcast.tell_time)
     metrics.streams.set_function(lambda: snapshots.broadcast.followers)
+    metrics.snapshot_age.set_function(snapshots.age_s)
 
 
 async def _until(hears: Callable[[], bool]) -> None:

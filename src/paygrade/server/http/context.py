@@ -10,8 +10,10 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct, field
 
+from paygrade.decisions.decide import Decision
 from paygrade.providers.port import EventRef, Previewer
 from paygrade.server.operations.usage.group_commit import GroupCommit
+from paygrade.server.process import tracing
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.state.signing_keys import SigningKeys
@@ -57,6 +59,11 @@ class Context(Struct, frozen=True):
     """The properties of usage events that an erasure takes."""
     signing_keys: SigningKeys = field(default_factory=SigningKeys)
     stream_tokens: StreamTokens = field(default_factory=StreamTokens)
+
+    def note_decision(self, decision: Decision) -> None:
+        """Count what was decided, and add it to the trace."""
+        self.metrics.note_decision(decision)
+        tracing.note_decision(decision)
 
     def require_provider(self) -> None:
         """Unavailable `provider_not_configured`."""

@@ -16,12 +16,15 @@ from paygrade.server.http.auth import SCOPES
 OPEN_PREFIX = "/ofrep/"
 _EVERY = [
     (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"ETag, Retry-After, X-Request-Id"),
+    (b"access-control-expose-headers", b"ETag, Paygrade-Version, Retry-After, X-Request-Id"),
 ]
 _PREFLIGHT = [
     *_EVERY,
     (b"access-control-allow-methods", b"GET, POST"),
-    (b"access-control-allow-headers", b"authorization, content-type, if-none-match, last-event-id, x-api-key"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, if-none-match, last-event-id, paygrade-version, x-api-key",
+    ),
     (b"access-control-max-age", b"7200"),
 ]
 

@@ -1,7 +1,7 @@
 """The edge: what happens to every request before routing and after the answer.
 
-Laws: every answer carries `X-Request-Id`; a path keeps the segments its sender wrote (a slash in an account's
-key is sent as `%2F` and stays inside its segment); what is counted and logged never holds a body or a key.
+Laws: every answer carries `X-Request-Id` and `Paygrade-Version`; a path keeps the segments its sender wrote (a slash in
+an account's key is sent as `%2F` and stays inside its segment); what is counted and logged never holds a body or a key.
 """
 
 import asyncio
@@ -14,17 +14,21 @@ from uuid import uuid4
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from msgspec.json import encode
+from opentelemetry.trace import StatusCode
 
 from paygrade.server.http.problems import MEDIA_TYPE, STOPPING, problem
 from paygrade.server.http.protocol import ShortWay
+from paygrade.server.http.version import HEADER, version_of
+from paygrade.server.process import tracing
 from paygrade.server.process.metrics import Metrics
 from paygrade.values.errors import Refused
 
 log = structlog.get_logger("paygrade.http")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_VERSION = HEADER.encode()
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -54,11 +58,15 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                its_own = [(b"x-request-id", request_id.encode()), (_VERSION, version_of(scope).encode())]
+                message["headers"] = [*message.get("headers", []), *its_own]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            if tracing.is_on() and scope["path"] not in _QUIET:
+                await self._traced(scope, receive, send_with_id, lambda: status)
+            else:
+                await self._app(scope, receive, send_with_id)
         except asyncio.CancelledError:
             # The server stops, and has waited for this request as long as it would.
             if status:
@@ -67,6 +75,24 @@ class Edge:
         finally:
             note_request(self._metrics, scope["method"], scope["path"], str(scope.get("path_template") or "unmatched"),
                          status=status, request_id=request_id, ns=time.perf_counter_ns() - started)  # fmt: skip
+
+    async def _traced(self, scope: HTTPScope, receive: Receive, send: Send, status: Callable[[], int]) -> None:
+        """The same in a span, below the one that the request names."""
+        sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        with tracing.span(scope["method"], "request", sent=sent, request_id=request_id_of(scope)) as span:
+            await self._app(scope, receive, send)
+            route = str(scope.get("path_template") or "unmatched")
+            span.update_name(f"{scope['method']} {route}")
+            span.set_attribute("http.request.method", scope["method"])
+            span.set_attribute("http.route", route)
+            span.set_attribute("http.response.status_code", status())
+            if status() >= 500:
+                span.set_status(StatusCode.ERROR)
+
+
+def request_id_of(scope: Scope) -> str:
+    """What `X-Request-Id` says in the answer."""
+    return str(scope["state"]["request_id"])
 
 
 async def _send_stopping(send: Send, request_id: str) -> None:

@@ -23,14 +23,18 @@ from paygrade.server.http.problems import of_failure, written
 from paygrade.server.http.protocol import Answer, Coming, Headers
 from paygrade.server.http.routes.decisions import Question
 from paygrade.server.http.routes.usage import Used, refuse_odd, without_database
+from paygrade.server.http.version import VERSION_LINE
 from paygrade.server.operations.usage import answers
 from paygrade.server.operations.usage.requests import Consume
+from paygrade.server.process import tracing
 from paygrade.values.errors import Unavailable
 from paygrade.values.text import is_chosen_key
 
 CHECK, CONSUME = b"/v1/check", b"/v1/consume"
 BODY_BYTES_MAX = 64 * 1024
-_UNUSUAL = frozenset({b"content-encoding", b"expect", b"origin", b"x-request-id"})
+_UNUSUAL = frozenset(
+    {b"content-encoding", b"expect", b"idempotency-key", b"origin", b"paygrade-version", b"x-request-id"}
+)
 """Headers that change how a body is read, or what is answered. What has no length is no less unusual."""
 
 
@@ -44,6 +48,8 @@ class HotPath:
 
     def __init__(self, parts: Context, admin_key: str) -> None:
         self._parts = parts
+        # A request of a trace goes where spans are made.
+        self._unusual = _UNUSUAL | {b"traceparent"} if tracing.is_on() else _UNUSUAL
         self._now, self._peek, self._note = parts.clock.now, parts.snapshots.peek, parts.metrics.note_decision
         self._shown = f"Bearer {admin_key}".encode()
         self._prefix, self._numbers = uuid4().hex[:16].encode(), count(1)
@@ -61,7 +67,7 @@ class HotPath:
                 shown.append(value)
             elif name == b"content-length":
                 length = int(value)
-            elif name in _UNUSUAL:
+            elif name in self._unusual:
                 return False
         return 0 <= length <= BODY_BYTES_MAX and len(shown) == 1 and compare_digest(shown[0], self._shown)
 
@@ -146,8 +152,8 @@ class HotPath:
 
 
 def _whole(body: bytes, request_id: bytes) -> bytes:
-    return b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (
-        len(body), request_id, body,
+    return b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b\r\n%b" % (
+        len(body), request_id, VERSION_LINE, body,
     )  # fmt: skip
 
 

@@ -8,9 +8,9 @@ route can answer with is named by its code.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from importlib.metadata import version
+from importlib import metadata
 from inspect import getdoc
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
@@ -21,6 +21,7 @@ from msgspec import Struct
 from paygrade.server.http.auth import SCOPES
 from paygrade.server.http.parameters import queries
 from paygrade.server.http.problems import KINDS, MEDIA_TYPE, Problem
+from paygrade.server.http.version import CURRENT, VERSIONS, older_of
 from paygrade.values.text import KEY_LENGTH_MAX
 
 # Any in this file: a piece of a JSON document.
@@ -32,6 +33,17 @@ _REF = "#/components/schemas/{name}"
 _REFUSALS = re.compile(r"(?:Refused|Unavailable) (`[^.]*)")
 _CODE = re.compile(r"`(\w+)`")
 
+_OF_KEYS = ("idempotency_key_in_use", "idempotency_key_reused", "answer_not_kept")
+_KEY_MEANING = (
+    "Sent again with the same key within 24 hours, the request is not done again, and its answer is the same."
+)
+_VERSION: Document = {
+    "name": "Paygrade-Version",
+    "in": "header",
+    "required": False,
+    "description": "The version of the API to answer in. Pin the one you build on.",
+    "schema": {"type": "string", "enum": list(VERSIONS), "default": CURRENT},
+}
 _PATH_PARAMETERS = {
     "account": "The account's key: case-sensitive, 1 to 200 printable characters, percent-encoded.",
     "feature": "A feature's (or credit's) key from the catalog.",
@@ -52,6 +64,12 @@ _PATH_PARAMETERS = {
 }
 
 
+Repeating = Literal["whole", "safe", "reads"]
+"""Of a POST that is sent again. `whole`: all it does is one transaction of its own, which its answer is saved in;
+`safe`: it does nothing that was done already, since what it does has an id or is no more when repeated than when done;
+`reads`: it changes nothing."""
+
+
 class Sent(Struct, frozen=True):
     """The body of a request: `kind` without the `closed` fields, plus `extra` ones. `kind` None: free content."""
 
@@ -69,7 +87,8 @@ class Described(Struct, frozen=True):
 
     Texts and `problems` come from the docstring of the `operation` it calls (None: the handler's own); `problems` are
     those that only HTTP knows of. `kind` is what the body of the answer is, where the handler returns a whole response,
-    and `others` are its further answers, by status. `headers` are those of the request it reads.
+    and `others` are its further answers, by status. `headers` are those of the request it reads. `repeating` says what
+    a POST does when it is sent again, and so how its Idempotency-Key is kept (ADR 26).
     """
 
     tag: str
@@ -82,6 +101,7 @@ class Described(Struct, frozen=True):
     kind: type[Struct] | None = None
     others: dict[str, str] = {}
     headers: dict[str, str] = {}
+    repeating: Repeating = "whole"
 
 
 class Text(Struct, frozen=True):
@@ -107,9 +127,10 @@ def text_of(operation: Operation) -> Text:
 
 
 @cache
-def document(routes: tuple[BaseRoute, ...]) -> Document:
-    """The whole document. Takes a while, once: the routes of an application stay as they are."""
-    told = [_operation(route, handler) for route, handler in _handlers(routes)]
+def document(routes: tuple[BaseRoute, ...], version: str = CURRENT) -> Document:
+    """The whole document, of this version of the API. Takes a while, once: the routes of an application stay as they
+    are."""
+    told = [_operation(route, handler, version) for route, handler in _handlers(routes)]
     kinds = [kind for _, _, _, kinds in told for kind in kinds]
     _, components = msgspec.json.schema_components([*kinds, Problem], ref_template=_REF)
     paths: Document = {}
@@ -119,7 +140,8 @@ def document(routes: tuple[BaseRoute, ...]) -> Document:
         "openapi": "3.1.0",
         "info": {
             "title": "Paygrade",
-            "version": version("paygrade"),
+            "version": metadata.version("paygrade"),
+            "x-api-version": version,
             "summary": "Keeps what customers can do in line with what they pay for.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -150,12 +172,13 @@ def _handlers(routes: Iterable[BaseRoute]) -> list[tuple[HTTPRoute, HTTPRouteHan
     ]
 
 
-def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, Document, list[Any]]:
+def _operation(route: HTTPRoute, handler: HTTPRouteHandler, version: str) -> tuple[str, str, Document, list[Any]]:
     told: Described = handler.opt["described"]
     text = text_of(told.operation or handler.fn)
     method = next(iter(handler.http_methods - {"OPTIONS"}))
     hints = get_type_hints(handler.fn, include_extras=True)
-    returned = told.kind or hints["return"]
+    older = older_of(handler.opt, version)
+    returned = older[-1].kind if older else told.kind or hints["return"]
     kinds = [] if told.media_type != "application/json" or returned is type(None) else [returned]
     in_path, in_query = _path_parameters(route), _query_parameters(handler.fn)
     operation: Document = {
@@ -163,11 +186,11 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler) -> tuple[str, str, D
         "summary": text.summary,
         "description": text.description,
         "tags": [told.tag],
-        "parameters": in_path + in_query + _header_parameters(told),
+        "parameters": in_path + in_query + _header_parameters(told, method),
         "responses": {
             str(handler.status_code): _answer(told, text.summary, kinds),
             **{status: {"description": meaning} for status, meaning in told.others.items()},
-            **_problem_answers(_codes(told, text, route, has_query=bool(in_query))),
+            **_problem_answers(_codes(told, text, route, method, has_query=bool(in_query))),
         },
         "security": _security(handler) if told.needs_key else [],
     }
@@ -209,11 +232,17 @@ def _query_parameters(handler: Operation) -> list[Document]:
     ]
 
 
-def _header_parameters(told: Described) -> list[Document]:
-    return [
+def _header_parameters(told: Described, method: str) -> list[Document]:
+    keyed = {"Idempotency-Key": _KEY_MEANING} if _is_keyed(told, method) else {}
+    read = [
         {"name": name, "in": "header", "required": False, "description": meaning, "schema": {"type": "string"}}
-        for name, meaning in told.headers.items()
+        for name, meaning in (told.headers | keyed).items()
     ]
+    return [*read, _VERSION]
+
+
+def _is_keyed(told: Described, method: str) -> bool:
+    return method == "POST" and told.needs_key and told.repeating != "reads"
 
 
 def _query_schema(kind: Any, query: QueryParameter, default: object) -> Document:
@@ -267,10 +296,10 @@ def _open_part(sent: Sent) -> Document:
     }
 
 
-def _codes(told: Described, text: Text, route: HTTPRoute, *, has_query: bool) -> tuple[str, ...]:
+def _codes(told: Described, text: Text, route: HTTPRoute, method: str, *, has_query: bool) -> tuple[str, ...]:
     """The codes of all that may go wrong: what follows from how it is asked, and what the operation refuses."""
     by_itself = {
-        ("request_timeout", "head_too_large", "not_ready"): True,
+        ("request_timeout", "head_too_large", "not_ready", "unknown_api_version"): True,
         (
             "unauthenticated",
             "insufficient_scope",
@@ -281,6 +310,7 @@ def _codes(told: Described, text: Text, route: HTTPRoute, *, has_query: bool) ->
         ("body_too_large",): told.sent is not None,
         ("malformed_json", "invalid_body"): told.sent is not None and told.sent.kind is not None,
         ("invalid_key",): bool(route.path_parameters) and told.needs_key,
+        ("invalid_key", *_OF_KEYS): _is_keyed(told, method),
         ("invalid_query",): has_query,
     }
     codes = [code for codes, may in by_itself.items() if may for code in codes]

@@ -17,7 +17,7 @@ from paygrade.values.errors import Mistake
 from paygrade.values.text import PAGE_MAX, QUANTITY_MAX
 
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="Page size.")]
-AtMost = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="How many to show.")]
+Before = Annotated[str | None, QueryParameter(description="The `next` of the page before.")]
 After = Annotated[str, QueryParameter(description="Show accounts after this key.")]
 
 

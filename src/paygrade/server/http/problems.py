@@ -15,6 +15,8 @@ from msgspec.json import encode
 
 from paygrade.decisions.denial import STATUSES
 from paygrade.server.http.context import HttpRequest
+from paygrade.server.http.version import CURRENT
+from paygrade.server.http.version import HEADER as VERSION
 from paygrade.values.errors import Mistake, Refused, Unavailable
 
 log = structlog.get_logger("paygrade.http")
@@ -72,6 +74,11 @@ KINDS: dict[str, Kind] = {
     "id_taken": Kind(409, "Another request used this id at the same moment"),
     "purchase_refused": Kind(409, "The provider refused the purchase"),
     "report_refused": Kind(409, "The provider refused the usage report"),
+    "idempotency_key_in_use": Kind(409, "The first request with this key is under way"),
+    "idempotency_key_reused": Kind(422, "This key was sent with another request"),
+    "answer_not_kept": Kind(409, "The request was done, and its answer is not kept"),
+    "unknown_api_version": Kind(400, "There is no such version of the API"),
+    "precondition_failed": Kind(412, "What is to be changed is not as it was"),
     "raced": Kind(409, "Another request changed this at the same moment"),
     "not_countable": Kind(409, "The feature is not counted"),
     "paid_in_credits": Kind(409, "The feature is paid in credits"),
@@ -169,9 +176,7 @@ def request_id(request: HttpRequest) -> str:
 def answer(request: HttpRequest, code: str, detail: str, errors: tuple[Mistake, ...] = ()) -> Response[bytes]:
     """The HTTP response for one problem."""
     stated = problem(code, detail, instance=request_id(request), errors=errors)
-    return Response(
-        encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=HEADERS.get(stated.status)
-    )
+    return Response(encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=_headers(stated))
 
 
 HEADERS = {
@@ -179,6 +184,11 @@ HEADERS = {
     503: {"retry-after": "1"},
 }
 """What goes along with every problem of a status."""
+_SOON = {"retry-after": "1"}
+
+
+def _headers(stated: Problem) -> dict[str, str]:
+    return _SOON if stated.code == "idempotency_key_in_use" else HEADERS.get(stated.status, {})
 
 
 STOPPING = "the server is stopping; try again"
@@ -192,7 +202,8 @@ def written(code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...
         "content-type": MEDIA_TYPE,
         "content-length": str(len(body)),
         "x-request-id": instance,
-        **HEADERS.get(stated.status, {}),
+        VERSION: CURRENT,
+        **_headers(stated),
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return stated.status, f"{head}\r\n".encode() + body

@@ -4,13 +4,15 @@ Law: of several processes behind one port, each counts under its own name (`work
 sum over processes would fall when one of them begins anew, and what Prometheus takes for a restart would count twice.
 """
 
+import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from paygrade.decisions.decide import Decision
@@ -20,6 +22,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _BOUNDS_NS = [round(bound * 1e9) for bound in BOUNDS_S]
 
 
@@ -84,6 +87,63 @@ class Decisions(Collector):
         yield made
 
 
+class Sizes(Collector):
+    """How many requests were saved together, by how many there were."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(SIZES) + 1)
+        self._sum = 0
+
+    def note(self, size: int) -> None:
+        """Count a batch of so many requests."""
+        self._counts[bisect_left(SIZES, size)] += 1
+        self._sum += size
+
+    def collect(self) -> Iterator[Metric]:
+        sizes = HistogramMetricFamily(
+            "paygrade_batch_requests", "Requests to use or hold units that were saved together."
+        )
+        bounds = [*(str(float(bound)) for bound in SIZES), "+Inf"]
+        sizes.add_metric([], list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
+        yield sizes
+
+
+class DatabaseNumbers(Struct, frozen=True):
+    """What was measured of the database: see `DATABASE` for what each is."""
+
+    dirty: int
+    dirty_s: float
+    unhandled: int
+    inbox_lag_s: float
+    drift: int
+    queue: float
+
+
+DATABASE = {
+    "dirty": ("paygrade_dirty_subjects", "Customers that wait to be read from the provider."),
+    "dirty_s": ("paygrade_dirty_oldest_seconds", "How long the first of them has waited."),
+    "unhandled": ("paygrade_inbox_unhandled", "Billing events whose customer was not read since."),
+    "inbox_lag_s": ("paygrade_inbox_lag_seconds", "How long ago the first of them came."),
+    "drift": ("paygrade_drift_open", "Fields that differ from the provider now."),
+    "queue": ("paygrade_notification_queue_usage", "How full PostgreSQL's queue of notifications is, from 0 to 1."),
+}
+"""The metric that each number is, and what it says."""
+
+
+class Database(Collector):
+    """What all processes share: it has no `worker`. `numbers` None: the database could not be asked."""
+
+    def __init__(self) -> None:
+        self.numbers: DatabaseNumbers | None = None
+        self.taken_at_s = -math.inf
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("paygrade_database_up", "Whether the database answers.", value=self.numbers is not None)
+        for field, (name, meaning) in DATABASE.items():
+            if self.numbers is not None:
+                yield GaugeMetricFamily(name, meaning, value=getattr(self.numbers, field))
+
+
 class Metrics:
     """The numbers of one application; each has its own registry, so several can live in one process. `worker`: which
     of the processes behind one port this is, and `others` what the others have rendered."""
@@ -95,6 +155,11 @@ class Metrics:
         self.registry.register(self.requests)
         self.decisions = Decisions()
         self.registry.register(self.decisions)
+        self.batches = Sizes()
+        self.registry.register(self.batches)
+        self.database = Database()
+        self._shared = CollectorRegistry()
+        self._shared.register(self.database)
         self.billing_events = Counter(
             "paygrade_billing_events", "Billing events received, by what became of them.", ["outcome"],
             registry=self.registry,
@@ -113,6 +178,14 @@ class Metrics:
         self.plan_changes = Counter(
             "paygrade_plan_changes", "Plan changes, by how they ended.", ["state", "source"], registry=self.registry
         )
+        self.claims = Counter(
+            "paygrade_claims", "Background work that was claimed, by what came of it.", ["queue", "outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.snapshot_age = Gauge(
+            "paygrade_snapshot_age_seconds", "How old what a process decides on may be: 0 while it hears of changes.",
+            registry=self.registry,
+        )  # fmt: skip
         self.streams = Gauge("paygrade_streams", "Streams that are followed now.", registry=self.registry)
         self.alerts = Counter("paygrade_alerts", "Thresholds passed.", ["what"], registry=self.registry)
 
@@ -125,6 +198,9 @@ class Metrics:
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             self.usage_events.labels(outcome=outcome).inc(count)
 
+    def note_claim(self, queue: str, outcome: str) -> None:
+        self.claims.labels(queue=queue, outcome=outcome).inc()
+
     def note_decision(self, decision: Decision) -> None:
         self.decisions.counts[decision.allowed, decision.reason] += 1
 
@@ -133,8 +209,9 @@ class Metrics:
         return generate_latest(self.registry if self._worker is None else _Named(self.registry, self._worker))
 
     async def render_all(self) -> bytes:
-        """The numbers of all processes behind this port."""
-        return together([self.render(), *await self._others()]) if self._others is not None else self.render()
+        """The numbers of all processes behind this port, and those of the database."""
+        others = await self._others() if self._others is not None else ()
+        return together([self.render(), *others, generate_latest(self._shared)])
 
 
 class _Named(CollectorRegistry):

@@ -6,6 +6,7 @@ they are heard. What was last known is kept apart, for answers that say they are
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -60,6 +61,7 @@ class Snapshots:
         """What was remembered when hearing was interrupted, and is not known anew."""
         self._last_catalog: Catalog | None = None
         self._listening = False
+        self._deaf_since_s = time.monotonic()
         self._changes = 0
         """Counts what was heard since this process started."""
         self._loading: dict[str, Load] = {}
@@ -174,10 +176,16 @@ class Snapshots:
             except Unavailable as error:
                 log.warning("listening_interrupted", error=error.detail)
             finally:
+                if self._listening:
+                    self._deaf_since_s = time.monotonic()
                 self._listening = False
                 self._forget_all()
                 self.broadcast.interrupt()
             await asyncio.sleep(RECONNECT_S)
+
+    def age_s(self) -> float:
+        """How old what is decided on may be: for how many seconds nothing was heard of changes; 0 while it is."""
+        return 0.0 if self._listening else time.monotonic() - self._deaf_since_s
 
     def _ready(self) -> None:
         self._forget_all()

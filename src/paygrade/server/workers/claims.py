@@ -45,6 +45,14 @@ class Queue(Struct, Generic[Row], frozen=True):
     quiet: bool = False
 
 
+Note = Callable[[str, str], None]
+"""Is told of a claim: its queue, and what came of it."""
+
+
+def nobody(_queue: str, _outcome: str) -> None:
+    """A Note of nothing."""
+
+
 Do = Callable[[Row], Awaitable[str]]
 """Works on a claim and says what came of it, in a word."""
 
@@ -114,14 +122,17 @@ async def work(
     at_once: int = 1,
     look_s: float,
     wake: asyncio.Event | None = None,
+    note: Note = nobody,
 ) -> None:
     """Work on what waits, `at_once` at a time, until cancelled. Looks for more every `look_s`, when something is done,
-    and when it is woken."""
+    and when it is woken. `note` is told what came of each."""
     wake = wake or asyncio.Event()
     running: set[asyncio.Task[str]] = set()
 
     def done(task: asyncio.Task[str]) -> None:
         running.discard(task)
+        if not task.cancelled() and task.exception() is None:
+            note(queue.name, task.result())
         wake.set()
 
     async def look() -> None:

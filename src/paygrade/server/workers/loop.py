@@ -16,11 +16,12 @@ from paygrade.server.operations.accounts.provider_reports import purge_reports
 from paygrade.server.operations.accounts.transition import TO_SETTLE_MAX, follow_due_transitions
 from paygrade.server.operations.catalog.migrations import finish_migrations, migrate_account
 from paygrade.server.operations.changes.quotes import purge_quotes
+from paygrade.server.operations.idempotency import purge_idempotency_keys
 from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
 from paygrade.server.process.settings import SWEEP_EVERY
-from paygrade.server.workers.claims import PAUSE_S, Queue, repeat, work
+from paygrade.server.workers.claims import PAUSE_S, Note, Queue, nobody, repeat, work
 from paygrade.server.workers.plan_changes import CHANGES, advance_change
 from paygrade.server.workers.polls import poll_events, polls_of
 from paygrade.server.workers.sweeps import run_sweep, start_sweep_regularly, sweeps_of
@@ -61,42 +62,46 @@ async def run_workers(
     commands: Commands | None = None,
     webhooks: bool = True,
     sweep_every: timedelta | None = SWEEP_EVERY,
+    note: Note = nobody,
 ) -> None:
     """Run every worker until cancelled. Without a provider only what needs none.
 
     `commands` None: the provider is only read. `webhooks`: events are expected to come by themselves. `sweep_every`
-    None: nothing is repaired unasked.
+    None: nothing is repaired unasked. `note` is told what came of each piece of work.
     """
+    work_on = partial(work, store, clock, note=note)
     async with asyncio.TaskGroup() as workers:
         workers.create_task(repeat(partial(_purge, store, clock), look_s=PURGE_S))
         workers.create_task(repeat(partial(_follow_transitions, store, clock), look_s=LOOK_S))
-        workers.create_task(migrate_accounts(store, clock))
+        workers.create_task(migrate_accounts(store, clock, note=note))
         if provider is not None:
-            workers.create_task(sync_subjects(store, provider, clock))
-            workers.create_task(sweep(store, provider, clock, every=sweep_every))
+            workers.create_task(sync_subjects(store, provider, clock, note=note))
+            workers.create_task(sweep(store, provider, clock, every=sweep_every, note=note))
             if sweep_every is not None:
-                workers.create_task(poll(store, provider, clock, webhooks=webhooks))
+                workers.create_task(poll(store, provider, clock, webhooks=webhooks, note=note))
         if commands is not None:
             mark = partial(_mark_reports, store, commands.name, clock)
             report, buy, change = (
                 partial(do, store, commands, clock) for do in (report_window, buy_top_up, advance_change)
             )
             workers.create_task(repeat(mark, look_s=MARK_REPORTS_S))
-            workers.create_task(work(store, clock, REPORTS, report, at_once=AT_ONCE, look_s=LOOK_RARELY_S))
-            workers.create_task(work(store, clock, TOP_UPS, buy, at_once=AT_ONCE, look_s=LOOK_S))
-            workers.create_task(work(store, clock, CHANGES, change, at_once=AT_ONCE, look_s=LOOK_OFTEN_S))
+            workers.create_task(work_on(REPORTS, report, at_once=AT_ONCE, look_s=LOOK_RARELY_S))
+            workers.create_task(work_on(TOP_UPS, buy, at_once=AT_ONCE, look_s=LOOK_S))
+            workers.create_task(work_on(CHANGES, change, at_once=AT_ONCE, look_s=LOOK_OFTEN_S))
 
 
-async def sync_subjects(store: "Store", provider: Provider, clock: "Clock") -> None:
+async def sync_subjects(store: "Store", provider: Provider, clock: "Clock", *, note: Note = nobody) -> None:
     """Read subjects that wait, until cancelled."""
     wake = asyncio.Event()
     do = partial(sync_subject, store, provider, clock)
     async with asyncio.TaskGroup() as both:
         both.create_task(_hear(store, wake))
-        both.create_task(work(store, clock, SUBJECTS, do, at_once=FETCHES_MAX, look_s=LOOK_S, wake=wake))
+        both.create_task(work(store, clock, SUBJECTS, do, at_once=FETCHES_MAX, look_s=LOOK_S, wake=wake, note=note))
 
 
-async def sweep(store: "Store", provider: Lister, clock: "Clock", *, every: timedelta | None) -> None:
+async def sweep(
+    store: "Store", provider: Lister, clock: "Clock", *, every: timedelta | None, note: Note = nobody
+) -> None:
     """Begin a sweep when it is time, and go on with any that is unfinished, until cancelled."""
 
     async def begin() -> None:
@@ -106,16 +111,16 @@ async def sweep(store: "Store", provider: Lister, clock: "Clock", *, every: time
     async with asyncio.TaskGroup() as both:
         both.create_task(repeat(begin, look_s=LOOK_S))
         do = partial(run_sweep, store, provider, clock)
-        both.create_task(work(store, clock, sweeps_of(provider.name), do, look_s=LOOK_S))
+        both.create_task(work(store, clock, sweeps_of(provider.name), do, look_s=LOOK_S, note=note))
 
 
-async def poll(store: "Store", provider: EventSource, clock: "Clock", *, webhooks: bool) -> None:
+async def poll(store: "Store", provider: EventSource, clock: "Clock", *, webhooks: bool, note: Note = nobody) -> None:
     """Poll for events that webhooks lost, until cancelled."""
     do = partial(poll_events, store, provider, clock, webhooks=webhooks)
-    await work(store, clock, polls_of(provider.name), do, look_s=LOOK_RARELY_S)
+    await work(store, clock, polls_of(provider.name), do, look_s=LOOK_RARELY_S, note=note)
 
 
-async def migrate_accounts(store: "Store", clock: "Clock") -> None:
+async def migrate_accounts(store: "Store", clock: "Clock", *, note: Note = nobody) -> None:
     """Move the accounts of migrations to their version, or back, until cancelled."""
 
     async def move(claimed: "SavedMove") -> str:
@@ -126,7 +131,7 @@ async def migrate_accounts(store: "Store", clock: "Clock") -> None:
             log.info("migrated", migration=migration.id, plan=migration.move.plan, direction=migration.direction)
 
     async with asyncio.TaskGroup() as both:
-        both.create_task(work(store, clock, MOVES, move, at_once=AT_ONCE, look_s=LOOK_S))
+        both.create_task(work(store, clock, MOVES, move, at_once=AT_ONCE, look_s=LOOK_S, note=note))
         both.create_task(repeat(finish, look_s=LOOK_S))
 
 
@@ -152,7 +157,7 @@ async def _mark_reports(store: "Store", provider: str, clock: "Clock") -> None:
 
 async def _purge(store: "Store", clock: "Clock") -> None:
     """Keep what is kept for a while only from growing without end."""
-    for purge in (purge_inbox, purge_repair, purge_quotes, purge_reports):
+    for purge in (purge_inbox, purge_repair, purge_quotes, purge_reports, purge_idempotency_keys):
         await purge(store, at=clock.now())
 
 

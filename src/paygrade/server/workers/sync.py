@@ -22,6 +22,7 @@ from paygrade.providers.port import Provider, Redirected
 from paygrade.server.operations.accounts.record import record
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.server.operations.sync.repair import note_reading
+from paygrade.server.process import tracing
 from paygrade.server.workers.claims import Queue, give_back
 from paygrade.values.errors import Unavailable
 from paygrade.values.periods import soonest
@@ -54,6 +55,7 @@ REVERSED_TYPES = frozenset(
 )
 """Money went back to a customer, or came back from there: what was bought with it may be taken back."""
 CAUSES_MAX = 100
+LINKS_MAX = 32
 
 SUBJECTS: "Queue[Claim]" = Queue("subject_read", lambda tx: tx.subjects, ("subject",), LEASE_S)
 """Subjects that wait to be read, or whose dates have come."""
@@ -72,12 +74,19 @@ class Reading(Struct, frozen=True):
 
 async def sync_subject(store: "Store", provider: Provider, clock: "Clock", claim: "Claim") -> Outcome:
     """Read a claimed subject and save what was read; a failure is kept and retried later."""
-    try:
-        reading = await fetch_subject(store, provider, claim, at=clock.now())
-    except Unavailable as error:
-        await give_back(store, SUBJECTS, claim, error)
-        return "failed"
-    return await save_reading(store, reading, at=clock.now())
+    led_by = [event.traceparent for event in claim.events[-LINKS_MAX:] if event.traceparent is not None]
+    with tracing.span("sync subject", "work", led_by=led_by, subject=claim.subject, fence=claim.fence) as span:
+        try:
+            with tracing.span("fetch from provider"):
+                reading = await fetch_subject(store, provider, claim, at=clock.now())
+        except Unavailable as error:
+            await give_back(store, SUBJECTS, claim, error)
+            span.set_attribute("paygrade.outcome", "failed")
+            return "failed"
+        with tracing.span("save facts in a transaction"):
+            outcome = await save_reading(store, reading, at=clock.now())
+        span.set_attribute("paygrade.outcome", outcome)
+        return outcome
 
 
 async def fetch_subject(store: "Store", provider: Provider, claim: "Claim", *, at: datetime) -> Reading:

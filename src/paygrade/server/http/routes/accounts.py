@@ -1,12 +1,15 @@
 """Accounts: what the host application says of them, and what has happened to them."""
 
+from functools import partial
 from typing import Annotated
 
 from litestar import delete, get, post, put
 from litestar.params import FromPath
 from msgspec import Meta, Struct
+from msgspec.json import encode
 
 from paygrade.server.http.bodies import invalid, read_body
+from paygrade.server.http.conditional import names, tag_of
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
@@ -47,13 +50,21 @@ async def list_accounts(
         accounts.put_account,
         sent=Sent(examples.ACCOUNT_STATEMENT, AccountStatement),
         problems=("unknown_provider",),
+        headers={"If-Match": "The `ETag` of the account as you read it: 412 if it has changed since."},
     ),
 )
 async def put_account(account: FromPath[str], request: HttpRequest, context: InContext) -> accounts.AccountView:
     said = read_body(AccountStatement, await request.body())
     _refuse_odd_links(said.links, context)
+    expected = request.headers.getall("if-match", [])
     return await accounts.put_account(
-        context.store, account=account, name=said.name, links=said.links, traits=said.traits, at=context.clock.now()
+        context.store,
+        account=account,
+        name=said.name,
+        links=said.links,
+        traits=said.traits,
+        is_expected=partial(_is_expected, expected) if expected else None,
+        at=context.clock.now(),
     )
 
 
@@ -84,6 +95,10 @@ async def timeline(
     limit: PageSize = 100,
 ) -> Timeline:
     return await read_timeline(context.store, account=account, before=before, limit=limit)
+
+
+def _is_expected(expected: list[str], known: accounts.AccountView | None) -> bool:
+    return known is not None and names(expected, tag_of(encode(known)), weakly=False)
 
 
 def _refuse_odd_links(links: dict[str, tuple[str, ...]], context: Context) -> None:

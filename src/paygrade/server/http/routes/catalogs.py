@@ -11,11 +11,13 @@ from paygrade.documents.yaml import read_json, read_yaml
 from paygrade.server.http.bodies import invalid, read_flag, read_instant
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import After, AtMost, flag, instant, number, text
+from paygrade.server.http.parameters import After, PageSize, flag, instant, number, text
 from paygrade.server.http.routes import examples
+from paygrade.server.http.version import answered_before
 from paygrade.server.operations.catalog import publish as catalogs
 from paygrade.server.operations.catalog import versions
 from paygrade.values.errors import Mistake, Refused
+from paygrade.values.text import PAGE_MAX
 
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})  # the first: RFC 9512
 JSON_TYPES = frozenset({"application/json", ""})
@@ -61,9 +63,17 @@ async def get_catalog(context: InContext) -> catalogs.PublishedCatalog:
     return await catalogs.current_catalog(context.store)
 
 
-@get("/v1/catalog/versions", opt=describe("catalog", catalogs.catalog_versions))
-async def list_catalog_versions(context: InContext) -> tuple[catalogs.CatalogVersion, ...]:
-    return await catalogs.catalog_versions(context.store)
+@get(
+    "/v1/catalog/versions",
+    opt=describe("catalog", catalogs.catalog_versions)
+    | answered_before("2026-11-30", tuple[catalogs.CatalogVersion, ...], lambda said: said["versions"]),
+)
+async def list_catalog_versions(
+    context: InContext,
+    before: Annotated[int | None, number("Only versions before this; the `next` of the page before.")] = None,
+    limit: PageSize = PAGE_MAX,
+) -> catalogs.CatalogVersions:
+    return await catalogs.catalog_versions(context.store, before=before, limit=limit)
 
 
 @get("/v1/catalog/versions/{version:str}", opt=describe("catalog", catalogs.catalog_version))
@@ -84,7 +94,7 @@ async def list_version_holders(
     context: InContext,
     version: Annotated[int | None, number("Only accounts on this version.", least=1)] = None,
     after: After = "",
-    limit: AtMost = 100,
+    limit: PageSize = 100,
 ) -> versions.VersionHolders:
     return await versions.version_holders(
         context.store, key=plan, version=version, after=after, limit=limit, at=context.clock.now()

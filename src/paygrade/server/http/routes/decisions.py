@@ -53,6 +53,7 @@ class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields
         sent=Sent({"account": "acme", "feature": "exports"}, Question),
         example=examples.DECISION,
         problems=("invalid_key", "not_yet"),
+        repeating="reads",
     ),
 )
 async def check(request: HttpRequest, context: InContext) -> DecisionView:
@@ -76,7 +77,7 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
         at=question.at or now,
         now=now,
     )
-    context.metrics.note_decision(decision)
+    context.note_decision(decision)
     return decision
 
 
@@ -98,7 +99,10 @@ async def list_decisions(
     "/v1/accounts/{account:str}/explain",
     status_code=200,
     opt=describe(
-        "decisions", access.explain, sent=Sent({"feature": "exports", "at": "2026-11-14T14:02:00Z"}, AccountQuestion)
+        "decisions",
+        access.explain,
+        sent=Sent({"feature": "exports", "at": "2026-11-14T14:02:00Z"}, AccountQuestion),
+        repeating="reads",
     ),
 )
 async def explain(account: FromPath[str], request: HttpRequest, context: InContext) -> access.Explanation:
@@ -130,7 +134,7 @@ async def entitlements(
 @post(
     "/v1/accounts/{account:str}/refresh",
     status_code=200,
-    opt=describe("decisions", refresh, problems=("provider_not_configured",)),
+    opt=describe("decisions", refresh, problems=("provider_not_configured",), repeating="safe"),
 )
 async def refresh_account(account: FromPath[str], context: InContext, wait_s: Wait = 5) -> RefreshedView:
     context.require_provider()

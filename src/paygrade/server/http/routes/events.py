@@ -23,6 +23,7 @@ from paygrade.values.errors import Mistake, Refused
     request_max_body_size=BYTES_MAX,
     opt=describe(
         "usage",
+        repeating="safe",
         sent=Sent(examples.USAGE_EVENTS, UsageEvent, many=events.EVENTS_MAX),
         example=examples.INGESTED,
     ),
@@ -50,6 +51,7 @@ async def tell_events(
     request_max_body_size=BYTES_MAX,
     opt=describe(
         "usage",
+        repeating="safe",
         sent=Sent(examples.CLOUD_EVENT, CloudEvent, media_types=("application/cloudevents+json", "application/json")),
     ),
 )

@@ -38,7 +38,7 @@ class Wanted(Struct, frozen=True):
 @post(
     "/v1/snapshots",
     status_code=200,
-    opt=open_to("decisions:read") | describe("decisions", sent=Sent({"accounts": ["acme"]}, Wanted)),
+    opt=open_to("decisions:read") | describe("decisions", sent=Sent({"accounts": ["acme"]}, Wanted), repeating="reads"),
 )
 async def read_snapshots(request: HttpRequest, context: InContext) -> Views:
     """Read accounts for deciding by oneself.

@@ -40,6 +40,7 @@ _TOLD: dict[str, Any] = {
     KEY_HEADER: "x-paygrade-key",
     **describe(
         "decisions",
+        repeating="reads",
         example=examples.DECISION,
         kind=DecisionView,
         headers=_HEADERS,
@@ -111,7 +112,7 @@ async def _authorize(
         member=_said(request, "member"),
         at=at,
     )
-    context.metrics.note_decision(decision)
+    context.note_decision(decision)
     headers, denied = _headers(decision) | rate_limit(decision, at), denial(decision, at)
     if denied is None:
         return Response(encode(decision), media_type="application/json", headers=headers)

@@ -1,6 +1,7 @@
 """What machines ask: is it alive, is it ready, what are its numbers, what does it speak."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Literal
 
 from litestar import Response, get
@@ -10,6 +11,8 @@ from msgspec import Struct
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import describe, document
 from paygrade.server.http.problems import KINDS
+from paygrade.server.http.version import version_of
+from paygrade.server.operations.measures import measure
 from paygrade.server.process.metrics import CONTENT_TYPE
 from paygrade.values.errors import Refused, Unavailable
 
@@ -54,12 +57,17 @@ async def readyz(context: InContext) -> Health:
 async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
     """Retrieve metrics.
 
-    Counters and histograms in the text format of Prometheus. With several workers on one port, those of all of them,
-    each with its `worker`.
+    Counters, gauges and histograms in the text format of Prometheus. With several workers on one port, those of all of
+    them, each with its `worker`; what is measured of the database has none.
     """
     # Who has no address came by this process's own socket: another worker, which asks each of them for its scrape.
     its = context.metrics
-    shown = its.render() if request.client is None else await its.render_all()
+    if request.client is None:
+        shown = its.render()
+    else:
+        with suppress(Unavailable):
+            await measure(context.store, its, context.clock.now())
+        shown = await its.render_all()
     return Response(shown, headers={"Content-Type": CONTENT_TYPE})
 
 
@@ -67,9 +75,9 @@ async def metrics(request: HttpRequest, context: InContext) -> Response[bytes]:
 async def openapi(request: HttpRequest) -> dict[str, Any]:
     """Retrieve this document.
 
-    This document, OpenAPI 3.1. Any: a JSON document.
+    This document, OpenAPI 3.1, of the version of the API that `Paygrade-Version` names. Any: a JSON document.
     """
-    return await asyncio.to_thread(document, tuple(request.app.routes))
+    return await asyncio.to_thread(document, tuple(request.app.routes), version_of(request.scope))
 
 
 @get(

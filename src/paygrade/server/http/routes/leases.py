@@ -56,7 +56,11 @@ class LeaseResults(Struct, frozen=True):
     results: tuple[LeaseResult, ...]
 
 
-@post("/v1/leases", status_code=200, opt=describe("usage", sent=Sent(examples.LEASE, Lease), example=examples.LEASED))
+@post(
+    "/v1/leases",
+    status_code=200,
+    opt=describe("usage", sent=Sent(examples.LEASE, Lease), example=examples.LEASED, repeating="safe"),
+)
 async def take_lease(request: HttpRequest, context: InContext) -> Leased:
     """Lease units.
 
@@ -75,7 +79,12 @@ async def take_lease(request: HttpRequest, context: InContext) -> Leased:
 @post(
     "/v1/leases/steps",
     status_code=200,
-    opt=describe("usage", sent=Sent(examples.LEASE_STEPS, LeaseSteps), example=examples.LEASE_RESULTS),
+    opt=describe(
+        "usage",
+        sent=Sent(examples.LEASE_STEPS, LeaseSteps),
+        example=examples.LEASE_RESULTS,
+        repeating="safe",
+    ),
 )
 async def step_leases(request: HttpRequest, context: InContext) -> LeaseResults:
     """Claim, extend and end leases.

@@ -11,7 +11,7 @@ from paygrade.changes.version_migration import MoveStatus, VersionMigration
 from paygrade.server.http.bodies import invalid, read_body, read_flag
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import After, AtMost, flag, text
+from paygrade.server.http.parameters import After, PageSize, flag, number, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import migrations
 from paygrade.values.errors import Mistake, Refused
@@ -62,8 +62,12 @@ async def start_migration(
 
 
 @get("/v1/catalog/migrations", opt=describe("catalog", migrations.list_migrations))
-async def list_migrations(context: InContext, limit: AtMost = 100) -> migrations.MigrationList:
-    return await migrations.list_migrations(context.store, limit=limit)
+async def list_migrations(
+    context: InContext,
+    before: Annotated[int | None, number("Only migrations with a smaller id; the `next` of the page before.")] = None,
+    limit: PageSize = 100,
+) -> migrations.MigrationList:
+    return await migrations.list_migrations(context.store, before=before, limit=limit)
 
 
 @get("/v1/catalog/migrations/{migration:str}", opt=describe("catalog", migrations.get_migration))
@@ -77,7 +81,7 @@ async def list_moved_accounts(
     context: InContext,
     status: Annotated[str | None, text("Only accounts in this status.", enum=list(STATUSES))] = None,
     after: After = "",
-    limit: AtMost = 100,
+    limit: PageSize = 100,
 ) -> migrations.MovedAccounts:
     known = next((word for word in STATUSES if word == status), None)
     if known != status:

@@ -99,6 +99,7 @@ _PROBLEMS = ("malformed_json", "invalid_body", "targeting_key_missing", "invalid
     opt=_CLIENT
     | describe(
         "openfeature",
+        repeating="reads",
         sent=Sent(examples.EVALUATION_REQUEST, EvaluationRequest),
         example=examples.EVALUATION,
         problems=_PROBLEMS,
@@ -116,7 +117,7 @@ async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InCon
     feature, number = read_flag(key, kinds)
     asked = {feature: target.units(feature)}
     decision = (await _decide(context, target, asked))[feature]
-    context.metrics.note_decision(decision)
+    context.note_decision(decision)
     if number is not None:
         return number_flag(decision, number, decision.message)
     return flag(decision, kinds[feature], decision.message)
@@ -129,6 +130,7 @@ async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InCon
     opt=_CLIENT
     | describe(
         "openfeature",
+        repeating="reads",
         sent=Sent(examples.EVALUATION_REQUEST, EvaluationRequest),
         example=examples.EVALUATIONS,
         problems=_PROBLEMS,

@@ -15,7 +15,7 @@ from paygrade.changes.request import ChangeRequest
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import AtMost
+from paygrade.server.http.parameters import Before, PageSize
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.changes import plan_changes, quotes
 from paygrade.values.errors import Mistake
@@ -62,7 +62,9 @@ class ChangeAsked(Struct, frozen=True, kw_only=True):
 @post(
     "/v1/accounts/{account:str}/plan-changes/quote",
     status_code=200,
-    opt=describe("plan changes", quotes.quote_change, sent=Sent(examples.QUOTE_REQUEST, QuoteRequest)),
+    opt=describe(
+        "plan changes", quotes.quote_change, sent=Sent(examples.QUOTE_REQUEST, QuoteRequest), repeating="safe"
+    ),
 )
 async def quote_plan_change(account: FromPath[str], request: HttpRequest, context: InContext) -> Quote:
     wanted = _wanted(read_body(QuoteRequest, await request.body()))
@@ -81,7 +83,7 @@ async def get_quote(account: FromPath[str], quote: FromPath[str], context: InCon
 @post(
     "/v1/accounts/{account:str}/plan-changes",
     status_code=200,
-    opt=describe("plan changes", sent=Sent(examples.CHANGE_ASKED, ChangeAsked)),
+    opt=describe("plan changes", sent=Sent(examples.CHANGE_ASKED, ChangeAsked), repeating="safe"),
 )
 async def change_plan(account: FromPath[str], request: HttpRequest, context: InContext, wait_s: Wait = 5) -> PlanChange:
     """Change a plan.
@@ -115,8 +117,10 @@ async def change_plan(account: FromPath[str], request: HttpRequest, context: InC
 
 
 @get("/v1/accounts/{account:str}/plan-changes", opt=describe("plan changes", plan_changes.list_changes))
-async def list_plan_changes(account: FromPath[str], context: InContext, limit: AtMost = 100) -> plan_changes.ChangeList:
-    return await plan_changes.list_changes(context.store, account=account, limit=limit)
+async def list_plan_changes(
+    account: FromPath[str], context: InContext, before: Before = None, limit: PageSize = 100
+) -> plan_changes.ChangeList:
+    return await plan_changes.list_changes(context.store, account=account, before=before, limit=limit)
 
 
 @get("/v1/accounts/{account:str}/plan-changes/{change:str}", opt=describe("plan changes", plan_changes.get_change))
@@ -139,7 +143,7 @@ async def take_back_plan_change(
 @post(
     "/v1/accounts/{account:str}/plan-changes/{change:str}/revert",
     status_code=200,
-    opt=describe("plan changes", plan_changes.revert),
+    opt=describe("plan changes", plan_changes.revert, repeating="safe"),
 )
 async def revert_plan_change(account: FromPath[str], change: FromPath[str], context: InContext) -> Quote:
     at = context.clock.now()

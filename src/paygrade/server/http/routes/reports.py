@@ -1,12 +1,14 @@
 """Usage reports: what the provider was told of usage, and comparing it with what the provider says."""
 
+from typing import Annotated
+
 from litestar import get, post
 from litestar.params import FromPath
 
 from paygrade.server.http.bodies import read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import AtMost
+from paygrade.server.http.parameters import Before, PageSize, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import provider_reports as reports
 
@@ -15,13 +17,20 @@ from paygrade.server.operations.accounts import provider_reports as reports
     "/v1/accounts/{account:str}/usage/reports",
     opt=describe("billing", reports.list_usage_reports, example=examples.USAGE_REPORTS),
 )
-async def list_usage_reports(account: FromPath[str], context: InContext, limit: AtMost = 100) -> reports.UsageReports:
-    return await reports.list_usage_reports(context.store, account=account, limit=limit, at=context.clock.now())
+async def list_usage_reports(
+    account: FromPath[str], context: InContext, before: Before = None, limit: PageSize = 100
+) -> reports.UsageReports:
+    at = context.clock.now()
+    return await reports.list_usage_reports(context.store, account=account, before=before, limit=limit, at=at)
 
 
 @get("/v1/usage/reports", opt=describe("billing", reports.list_open_usage_reports, example=examples.USAGE_REPORTS))
-async def list_open_usage_reports(context: InContext, limit: AtMost = 100) -> reports.UsageReports:
-    return await reports.list_open_usage_reports(context.store, limit=limit, at=context.clock.now())
+async def list_open_usage_reports(
+    context: InContext,
+    after: Annotated[str | None, text("The `next` of the page before.")] = None,
+    limit: PageSize = 100,
+) -> reports.UsageReports:
+    return await reports.list_open_usage_reports(context.store, after=after, limit=limit, at=context.clock.now())
 
 
 @post(

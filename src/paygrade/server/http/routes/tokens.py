@@ -34,7 +34,13 @@ class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
     "/v1/accounts/{account:str}/tokens",
     status_code=200,
     response_headers={"cache-control": "no-store"},
-    opt=describe("tokens", issue, sent=Sent({"member": "ann", "ttl_s": 900}, TokenRequest), example=examples.TOKEN),
+    opt=describe(
+        "tokens",
+        issue,
+        sent=Sent({"member": "ann", "ttl_s": 900}, TokenRequest),
+        example=examples.TOKEN,
+        repeating="safe",
+    ),
 )
 async def issue_token(account: FromPath[str], request: HttpRequest, context: InContext) -> IssuedToken:
     asked = read_body(TokenRequest, await request.body())

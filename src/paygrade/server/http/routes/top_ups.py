@@ -5,7 +5,7 @@ from litestar.params import FromPath
 
 from paygrade.server.http.context import InContext
 from paygrade.server.http.openapi import describe
-from paygrade.server.http.parameters import AtMost
+from paygrade.server.http.parameters import Before, PageSize
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import top_ups
 from paygrade.usage.top_ups import TopUpPurchase
@@ -15,8 +15,10 @@ from paygrade.usage.top_ups import TopUpPurchase
     "/v1/accounts/{account:str}/top-ups",
     opt=describe("billing", top_ups.list_top_ups, example={"top_ups": [examples.TOP_UP]}),
 )
-async def list_top_ups(account: FromPath[str], context: InContext, limit: AtMost = 100) -> top_ups.TopUpList:
-    return await top_ups.list_top_ups(context.store, account=account, limit=limit)
+async def list_top_ups(
+    account: FromPath[str], context: InContext, before: Before = None, limit: PageSize = 100
+) -> top_ups.TopUpList:
+    return await top_ups.list_top_ups(context.store, account=account, before=before, limit=limit)
 
 
 @post(

@@ -64,7 +64,7 @@ class UsageStatement(Struct, frozen=True, kw_only=True):
 @post(
     "/v1/consume",
     status_code=200,
-    opt=describe("usage", sent=Sent(examples.CONSUME, Consume)),
+    opt=describe("usage", sent=Sent(examples.CONSUME, Consume), repeating="safe"),
 )
 async def consume(request: HttpRequest, context: InContext) -> Used:
     """Consume units.
@@ -80,14 +80,14 @@ async def use(context: Context, asked: Consume) -> Used:
     """The same for a body that is read already."""
     refuse_odd(asked)
     answer = await _asked(context, asked)
-    context.metrics.note_decision(answer.decision)
+    context.note_decision(answer.decision)
     return Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed)
 
 
 @post(
     "/v1/reservations",
     status_code=200,
-    opt=describe("usage", sent=Sent(examples.RESERVE, Reserve)),
+    opt=describe("usage", sent=Sent(examples.RESERVE, Reserve), repeating="safe"),
 )
 async def reserve(request: HttpRequest, context: InContext) -> Reserved:
     """Reserve units.
@@ -104,7 +104,11 @@ async def reserve(request: HttpRequest, context: InContext) -> Reserved:
 @post(
     "/v1/reservations/{reservation:str}/commit",
     status_code=200,
-    opt=describe("usage", sent=Sent({"account": "acme", "quantity": 3120}, Commit, closed=OF_THE_PATH)),
+    opt=describe(
+        "usage",
+        sent=Sent({"account": "acme", "quantity": 3120}, Commit, closed=OF_THE_PATH),
+        repeating="safe",
+    ),
 )
 async def commit(reservation: FromPath[str], request: HttpRequest, context: InContext) -> Reserved:
     """Commit a reservation.
@@ -124,7 +128,7 @@ async def commit(reservation: FromPath[str], request: HttpRequest, context: InCo
 @post(
     "/v1/reservations/{reservation:str}/release",
     status_code=200,
-    opt=describe("usage", sent=Sent({"account": "acme"}, Release, closed=OF_THE_PATH)),
+    opt=describe("usage", sent=Sent({"account": "acme"}, Release, closed=OF_THE_PATH), repeating="safe"),
 )
 async def release(reservation: FromPath[str], request: HttpRequest, context: InContext) -> Reserved:
     """Release a reservation.
@@ -138,7 +142,7 @@ async def release(reservation: FromPath[str], request: HttpRequest, context: InC
 @post(
     "/v1/reservations/{reservation:str}/extend",
     status_code=200,
-    opt=describe("usage", sent=Sent({"account": "acme", "ttl_s": 60}, Extend, closed=OF_THE_PATH)),
+    opt=describe("usage", sent=Sent({"account": "acme", "ttl_s": 60}, Extend, closed=OF_THE_PATH), repeating="safe"),
 )
 async def extend(reservation: FromPath[str], request: HttpRequest, context: InContext) -> Reserved:
     """Extend a reservation.
@@ -233,8 +237,13 @@ async def state_usage(
 
 
 @get("/v1/accounts/{account:str}/alerts", opt=describe("usage", list_alerts))
-async def alerts(account: FromPath[str], context: InContext) -> AlertList:
-    return await list_alerts(context.store, account=account)
+async def alerts(
+    account: FromPath[str],
+    context: InContext,
+    after: Annotated[str | None, text("The `next` of the page before.")] = None,
+    limit: PageSize = 100,
+) -> AlertList:
+    return await list_alerts(context.store, account=account, after=after, limit=limit)
 
 
 def refuse_odd(asked: Consume | Reserve) -> None:

@@ -1,6 +1,6 @@
 """Accounts: who they are, and which provider's customers they have."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Block, Member, Override, Profile, Subscription
+from paygrade.catalog.model import Catalog
 from paygrade.entitlements.findings import Finding, findings
 from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.server.operations.audit.note import note_change
@@ -54,12 +55,14 @@ async def put_account(
     name: str,
     links: Mapping[str, tuple[str, ...]],
     traits: Mapping[str, str | int | bool],
+    is_expected: Callable[[AccountView | None], bool] | None = None,
     at: datetime,
 ) -> AccountView:
     """Create or update an account.
 
     Create the account, or replace what was stated of it. `links` name its customers at the provider. Customers that are
-    added or removed are read again. Refused `link_taken` when another account links one of them.
+    added or removed are read again. Refused `link_taken` when another account links one of them,
+    `precondition_failed` when the account is not as the caller expects it to be (None: there is none).
     """
     clean = {provider: tuple(sorted(set(ids))) for provider, ids in sorted(links.items()) if ids}
     async with store.transaction() as tx:
@@ -74,6 +77,10 @@ async def put_account(
             raise _link_taken(taken)
         await tx.accounts.create(account, at)
         held = (await tx.accounts.lock([account]))[account]
+        if is_expected is not None:
+            known = None if held.version == 0 else whole_view(held, await tx.catalogs.in_force(), at)
+            if not is_expected(known):
+                raise Refused("precondition_failed", f"`{account}` has changed since you read it; read it again")
         stated = held.profile
         profile = Profile(
             created_at=stated.created_at if stated else at, name=name, links=clean, traits=dict(sorted(traits.items()))
@@ -91,7 +98,7 @@ async def get_account(store: "Store", *, account: str, at: datetime) -> AccountV
     """
     async with store.transaction() as tx:
         found, catalog = (await load_account(tx, account)).account, await tx.catalogs.in_force()
-    return replace(view(found, at), findings=findings(found, catalog, found.time(at)))
+    return whole_view(found, catalog, at)
 
 
 async def list_accounts(
@@ -127,6 +134,11 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
         gone = Profile(created_at=stated.created_at, name=stated.name, links=stated.links, deleted=True)
         await record(tx, held, subject="profile", body=gone, at=at)
         note_change(tx, "account.delete", account, held.profile, gone, hidden=PERSONAL, at=at)
+
+
+def whole_view(account: Account, catalog: Catalog, at: datetime) -> AccountView:
+    """The account as it is shown by itself."""
+    return replace(view(account, at), findings=findings(account, catalog, account.time(at)))
 
 
 def view(account: Account, at: datetime) -> AccountView:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from paygrade.billing.audit_chain import ENVIRONMENT
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.operations.audit.note import note
+from paygrade.server.operations.paging import cut, read_place
 from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ class UsageReport(Struct, frozen=True):
 
 
 class UsageReports(Struct, frozen=True):
-    """Windows of reported features. `unchecked`: how many wait for being compared with the provider."""
+    """Windows of reported features. `unchecked`: how many wait for being compared with the provider. `next` is where
+    the next page begins; None: this is the last one."""
 
     reports: tuple[UsageReport, ...]
     unchecked: int
+    next: str | None = None
 
 
 class ReconcileRequest(Struct, frozen=True):
@@ -64,25 +67,37 @@ async def purge_reports(store: "Store", *, at: datetime) -> None:
         await tx.reports.purge(kept=KEPT, at=at)
 
 
-async def list_usage_reports(store: "Store", *, account: str, limit: int, at: datetime) -> UsageReports:
+async def list_usage_reports(
+    store: "Store", *, account: str, before: str | None = None, limit: int, at: datetime
+) -> UsageReports:
     """List an account's usage reports.
 
-    What was reported of the account's usage to the provider, by window, newest first. Refused `unknown_account`.
+    What was reported of the account's usage to the provider, by window, newest first. Refused `unknown_account`,
+    `invalid_query`.
     """
+    place = read_place(before, tuple[datetime, str, str], name="before")
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)
-        found = await tx.reports.of_account(account, limit=limit)
-        return UsageReports(tuple(map(_view, found)), await tx.reports.unchecked(account, at=at))
+        found = await tx.reports.of_account(account, before=place, limit=limit + 1)
+        unchecked = await tx.reports.unchecked(account, at=at)
+    page, following = cut(found, limit, lambda saved: (saved.from_at, saved.pool, saved.slot))
+    return UsageReports(tuple(map(_view, page)), unchecked, following)
 
 
-async def list_open_usage_reports(store: "Store", *, limit: int, at: datetime) -> UsageReports:
+async def list_open_usage_reports(
+    store: "Store", *, after: str | None = None, limit: int, at: datetime
+) -> UsageReports:
     """List usage reports that need attention.
 
-    Windows of all accounts whose usage can't be reported, is not reported, or differs at the provider.
+    Windows of all accounts whose usage can't be reported, is not reported, or differs at the provider, by account.
+    Refused `invalid_query`.
     """
+    place = read_place(after, tuple[str, str, str], name="after")
     async with store.transaction() as tx:
-        found = await tx.reports.page(limit=limit)
-        return UsageReports(tuple(map(_view, found)), await tx.reports.unchecked(None, at=at))
+        found = await tx.reports.page(after=place, limit=limit + 1)
+        unchecked = await tx.reports.unchecked(None, at=at)
+    page, following = cut(found, limit, lambda saved: (saved.account, saved.pool, saved.slot))
+    return UsageReports(tuple(map(_view, page)), unchecked, following)
 
 
 async def reconcile(store: "Store", *, account: str | None, at: datetime) -> UsageReports:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.operations.audit.note import note
+from paygrade.server.operations.paging import cut, read_place
 from paygrade.usage.top_ups import TopUpPurchase
 from paygrade.values.errors import Refused
 
@@ -15,19 +16,23 @@ if TYPE_CHECKING:
 
 
 class TopUpList(Struct, frozen=True):
-    """Top-ups, the latest first."""
+    """Top-ups, the latest first. `next` is the `before` of the next page; None: this is the last one."""
 
     top_ups: tuple[TopUpPurchase, ...]
+    next: str | None = None
 
 
-async def list_top_ups(store: "Store", *, account: str, limit: int) -> TopUpList:
+async def list_top_ups(store: "Store", *, account: str, before: str | None = None, limit: int) -> TopUpList:
     """List an account's top-ups.
 
-    Top-ups that were bought automatically, newest first, with the reason of each failure. Refused `unknown_account`.
+    Top-ups that were bought automatically, newest first, with the reason of each failure. Refused `unknown_account`,
+    `invalid_query`.
     """
+    place = read_place(before, tuple[datetime, str], name="before")
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)
-        return TopUpList(await tx.top_ups.of_account(account, limit=limit))
+        found = await tx.top_ups.of_account(account, before=place, limit=limit + 1)
+    return TopUpList(*cut(found, limit, lambda top_up: (top_up.asked_at, top_up.id)))
 
 
 async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -> TopUpPurchase:

@@ -103,9 +103,10 @@ class PlannedMigration(Struct, frozen=True):
 
 
 class MigrationList(Struct, frozen=True):
-    """Migrations, the latest first."""
+    """Migrations, the latest first. `next` is the `before` of the next page; None: this is the last one."""
 
     migrations: tuple[Migration, ...]
+    next: int | None
 
 
 class MovedAccounts(Struct, frozen=True):
@@ -153,15 +154,17 @@ async def start_migration(
         return PlannedMigration(preview, None if id is None else await _view(tx, id))
 
 
-async def list_migrations(store: "Store", *, limit: int) -> MigrationList:
+async def list_migrations(store: "Store", *, before: int | None = None, limit: int) -> MigrationList:
     """List migrations.
 
     Newest first, with the progress of each.
     """
     async with store.transaction() as tx:
-        page = await tx.plan_migrations.page(limit=limit)
+        found = await tx.plan_migrations.page(before=before, limit=limit + 1)
+        page = found[:limit]
         counts = await tx.plan_migrations.counts(each.id for each in page)
-    return MigrationList(tuple(_shown(each, counts.get(each.id, {})) for each in page))
+    shown = tuple(_shown(each, counts.get(each.id, {})) for each in page)
+    return MigrationList(shown, page[-1].id if len(found) > limit else None)
 
 
 async def get_migration(store: "Store", *, id: int) -> Migration:

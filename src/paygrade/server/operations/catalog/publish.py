@@ -62,6 +62,13 @@ class CatalogVersion(Struct, frozen=True):
     published_by: str
 
 
+class CatalogVersions(Struct, frozen=True):
+    """Versions, the newest first. `next` is the `before` of the next page; None: this is the last one."""
+
+    versions: tuple[CatalogVersion, ...]
+    next: int | None
+
+
 class PublishedCatalog(Struct, frozen=True):
     """A published version, as the document it was and with the versions its plans and add-ons got."""
 
@@ -173,13 +180,15 @@ async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
     return _published(saved)
 
 
-async def catalog_versions(store: "Store") -> tuple[CatalogVersion, ...]:
+async def catalog_versions(store: "Store", *, before: int | None = None, limit: int = PAGE_MAX) -> CatalogVersions:
     """List the catalog's versions.
 
-    Every published version with its date, newest first.
+    Published versions with their dates, newest first.
     """
     async with store.transaction() as tx:
-        return tuple(CatalogVersion(*row) for row in await tx.catalogs.versions())
+        found = await tx.catalogs.versions(before=before, limit=limit + 1)
+    shown = tuple(CatalogVersion(*row) for row in found[:limit])
+    return CatalogVersions(shown, shown[-1].version if len(found) > limit else None)
 
 
 def _published(saved: "SavedCatalog") -> PublishedCatalog:

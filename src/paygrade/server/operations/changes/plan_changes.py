@@ -25,6 +25,7 @@ from paygrade.server.operations.accounts.record import load_account, lock_accoun
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.changes.quotes import quote_change
+from paygrade.server.operations.paging import cut, read_place
 from paygrade.server.state.balances import with_balances
 from paygrade.values.errors import Refused, Unavailable
 from paygrade.values.states import NOT_LIVE
@@ -43,9 +44,10 @@ class ChangeView(Struct, frozen=True):
 
 
 class ChangeList(Struct, frozen=True):
-    """Plan changes of an account, the latest first."""
+    """Plan changes of an account, the latest first. `next` is the `before` of the next page; None: there is none."""
 
     changes: tuple[PlanChange, ...]
+    next: str | None
 
 
 async def carry_out(
@@ -178,14 +180,16 @@ async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
         return ChangeView(change, await tx.plan_changes.steps(account, id))
 
 
-async def list_changes(store: "Store", *, account: str, limit: int) -> ChangeList:
+async def list_changes(store: "Store", *, account: str, before: str | None = None, limit: int) -> ChangeList:
     """List an account's plan changes.
 
-    Plan changes, newest first, whoever made them. Refused `unknown_account`.
+    Plan changes, newest first, whoever made them. Refused `unknown_account`, `invalid_query`.
     """
+    place = read_place(before, tuple[datetime, str], name="before")
     async with store.transaction() as tx:
         await load_account(tx, account, deleted=True)
-        return ChangeList(await tx.plan_changes.of_account(account, limit=limit))
+        found = await tx.plan_changes.of_account(account, before=place, limit=limit + 1)
+    return ChangeList(*cut(found, limit, lambda change: (change.asked_at, change.id)))
 
 
 async def settled_within(store: "Store", change: PlanChange, *, seconds: float) -> PlanChange:

@@ -10,6 +10,7 @@ from paygrade.catalog.model import find_bought
 from paygrade.entitlements.findings import findings
 from paygrade.providers.port import EventRef, PolledEvent
 from paygrade.server.operations.sync.repair import RepairStatus, repair_status
+from paygrade.server.process import tracing
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
@@ -105,6 +106,7 @@ async def _keep(tx: "Transaction", ref: EventRef, body: bytes, *, polled: bool, 
         body=body,
         handled=ref.subject is None,
         polled=polled,
+        traceparent=tracing.traceparent(),
         at=at,
     )
 

@@ -1,13 +1,14 @@
 """Alerts that stand: listed, and resolved by looking again when what ended was no usage (a window, a higher limit)."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from paygrade.decisions.decide import decide
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.server.operations.balances.alerts import tell_alerts
+from paygrade.server.operations.paging import cut, read_place
 from paygrade.usage.balances import slot_of
 from paygrade.usage.entries import Alert
 
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN = timedelta(seconds=5)
 LOOKS_MAX = 500
+Percent = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class AlertList(Struct, frozen=True):
-    """Alerts of an account, those that stand first."""
+    """Alerts of an account, those that stand first. `next` is the `after` of the next page; None: there is none."""
 
     account: str
     alerts: tuple[Alert, ...]
+    next: str | None
 
 
 async def look_again(store: "Store", snapshots: "Snapshots", at: datetime) -> int:
@@ -40,13 +43,19 @@ async def look_again(store: "Store", snapshots: "Snapshots", at: datetime) -> in
     return len(standing)
 
 
-async def list_alerts(store: "Store", *, account: str, limit: int = 100) -> AlertList:
+async def list_alerts(store: "Store", *, account: str, after: str | None = None, limit: int = 100) -> AlertList:
     """List alerts.
 
-    Thresholds that usage has passed: open ones first, then resolved ones, newest first.
+    Thresholds that usage has passed: open ones first, then resolved ones, newest first. Refused `invalid_query`.
     """
+    place = read_place(after, tuple[bool, datetime, str, str, Percent], name="after")
     async with store.transaction() as tx:
-        return AlertList(account, tuple(await tx.alerts.of(account, limit=limit)))
+        found = await tx.alerts.of(account, after=place, limit=limit + 1)
+    return AlertList(account, *cut(found, limit, _place))
+
+
+def _place(alert: Alert) -> tuple[object, ...]:
+    return alert.resolved_at is not None, alert.raised_at, alert.pool, alert.slot, alert.percent
 
 
 def _holds(alert: Alert, snapshot: Snapshot, at: datetime) -> bool:

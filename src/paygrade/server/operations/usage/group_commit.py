@@ -10,7 +10,7 @@ decided on *locked* rows, one batch at a time.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -58,8 +58,16 @@ class Lane:
 class GroupCommit:
     """Takes requests from any number of tasks of one event loop. `run` answers them, for as long as it runs."""
 
-    def __init__(self, store: "Store", snapshots: "Snapshots", clock: "Clock") -> None:
-        self._store, self._snapshots, self._clock = store, snapshots, clock
+    def __init__(
+        self,
+        store: "Store",
+        snapshots: "Snapshots",
+        clock: "Clock",
+        *,
+        note_batch: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`note_batch` is told how many requests each batch has."""
+        self._store, self._snapshots, self._clock, self._note_batch = store, snapshots, clock, note_batch
         self._quick, self._locked = Lane(), Lane()
         self._contended: dict[str, int] = {}
         """Accounts for a count of which a race was lost, and how many batches more lock it."""
@@ -90,6 +98,7 @@ class GroupCommit:
                     self._wake.clear()
                     for next_batch, save in lanes:
                         if batch := next_batch():
+                            self._note_batch(len(batch.requests))
                             saving.create_task(save(batch))
                             self._wake.set()  # what is left may make another, once this one is on its way
                             await asyncio.sleep(0)

@@ -1,0 +1,83 @@
+"""The wire of an API as lines, so that two versions can be compared: one line for each thing a client may rest on.
+
+What is added is a line more and breaks nobody. What goes, or becomes something else, is a line less; so is what an
+answer no longer promises, and a field that a request comes to need is a line that begins with `needs`.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+Document = dict[str, Any]  # Any: a piece of a JSON document
+
+
+def lines(document: Document) -> set[str]:
+    """All of a document's."""
+    found: set[str] = set()
+    for path, methods in document["paths"].items():
+        for method, told in methods.items():
+            found |= set(_operation(f"{method.upper()} {path}", told))
+    for name, schema in document["components"]["schemas"].items():
+        found |= set(_struct(name, schema))
+    return found
+
+
+def broken(before: set[str], now: set[str]) -> list[str]:
+    """What whoever was written against `before` can no longer rest on."""
+    known = {line.split(" ", 2)[1] for line in before if line.startswith("needs ")}
+    known |= {_owner(line) for line in before}
+    fresh = [line for line in now - before if line.startswith("needs ") and _owner(line[6:]) in known]
+    return sorted([line for line in before - now if not line.startswith("needs ")] + fresh)
+
+
+def _owner(line: str) -> str:
+    """What a line is about: an operation, or a struct."""
+    return line.split(" ~ ")[0]
+
+
+def _operation(name: str, told: Document) -> Iterator[str]:
+    for each in told["parameters"]:
+        if each["name"] == "Paygrade-Version":
+            continue
+        yield f"{name} ~ {each['in']} {each['name']} {_kind(each['schema'])}"
+        if each["required"] and each["in"] != "path":
+            yield f"needs {name} ~ {each['in']} {each['name']}"
+    bodies: Document = told.get("requestBody", {}).get("content", {})
+    for content_type, content in bodies.items():
+        schema = content["schema"]
+        schema = schema.get("items", schema)
+        for field, part in schema.get("properties", {}).items():
+            yield f"{name} ~ body {content_type} {field} {_kind(part)}"
+        for field in schema.get("required", []):
+            yield f"needs {name} ~ body {content_type} {field}"
+    for status, answer in told["responses"].items():
+        if status >= "400":  # problems have one form and codes of their own
+            continue
+        for content_type, content in answer.get("content", {}).items():
+            yield f"{name} ~ answers {status} {content_type} {_kind(content['schema'])}"
+        if not answer.get("content"):
+            yield f"{name} ~ answers {status}"
+
+
+def _struct(name: str, schema: Document) -> Iterator[str]:
+    for field, part in schema.get("properties", {}).items():
+        yield f"{name} ~ {field} {_kind(part)}"
+    for field in schema.get("required", []):
+        yield f"{name} ~ always {field}"
+    if "properties" not in schema:
+        yield f"{name} ~ {_kind(schema)}"
+
+
+def _kind(schema: Document) -> str:
+    """A schema's type, on one line: no text, no bounds."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if either := schema.get("anyOf") or schema.get("oneOf"):
+        return "|".join(sorted(_kind(each) for each in either))
+    if "enum" in schema:
+        return "one of " + json.dumps(sorted(map(str, schema["enum"]))) if len(schema["enum"]) < 3 else "enum"
+    if schema.get("type") == "array":
+        return f"[{_kind(schema.get('items') or {})}]"
+    if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"{{{_kind(schema['additionalProperties'])}}}"
+    return str(schema.get("type", "any")) + (f":{schema['format']}" if "format" in schema else "")
