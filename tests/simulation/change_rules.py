@@ -1,7 +1,7 @@
 """Wrong rules of carrying plan changes out: kept to show that the auditor catches them.
 
-`python -m tests.simulation.change_rules 300` prints how many of 300 worlds with owners end wrong under each. A rule
-says something else to the database than ours does; everything else is as it is.
+`PYTHONPATH=tests python -m simulation.change_rules 300` prints how many of 300 worlds with owners end wrong under each.
+A rule says something else to the database than ours does; everything else is as it is.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Wrong rules of billing sync, each of which somebody uses: kept to show that the auditor catches them.
 
-`python -m tests.simulation.rules 200` prints how many of 200 seeds end wrong under each.
+`PYTHONPATH=tests python -m simulation.rules 200` prints how many of 200 seeds end wrong under each.
 They take what arrives and write the account by their own idea of what is newest. None of them latches ends: that
 is part of our algorithm, not of theirs. They run in the same worlds, with nothing lost.
 """

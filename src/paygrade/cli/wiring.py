@@ -3,7 +3,6 @@
 Law: what is started here is stopped here, in reverse.
 """
 
-import asyncio
 import getpass
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("paygrade.server")
 
-LOOK_S = 0.05
 PROVIDER = "stripe"
 """Whoever bills, as links and subjects name them."""
 
@@ -137,7 +135,7 @@ def application(
     provider = stripe_provider(settings)
 
     async def work() -> None:
-        await _first_instant(clock)
+        await clock.first()
         await run_workers(
             store,
             provider,
@@ -216,7 +214,7 @@ class StripeVerify:
 
 async def _publish_first(store: Store, clock: Clock, document: Document) -> None:
     """Publish the catalog of PAYGRADE_CATALOG where there is none; say so where it differs from what is in force."""
-    at = await _first_instant(clock)
+    at = await clock.first()
     content, lines = document
     try:
         saved = await current_catalog(store)
@@ -228,12 +226,3 @@ async def _publish_first(store: Store, clock: Clock, document: Document) -> None
     if saved.document != content:
         advice = "the file in PAYGRADE_CATALOG differs from the catalog in force; run `paygrade catalog plan`"
         log.warning("catalog_differs", in_force=saved.version, advice=advice)
-
-
-async def _first_instant(clock: Clock) -> datetime:
-    """Wait until a clock that is followed has told the time: before that there is nothing to do, nor to warn of."""
-    while True:
-        try:
-            return clock.now()
-        except Unavailable:
-            await asyncio.sleep(LOOK_S)

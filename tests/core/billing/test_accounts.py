@@ -3,6 +3,7 @@
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply, replay, says_something_new
 from paygrade.billing.facts import Customer, Departed, Fact, Member, Override, Profile
@@ -34,6 +35,13 @@ def test_an_older_reading_that_arrives_late_changes_nothing() -> None:
     new = customer_fact(subscription(status="active"), number=2)
     old = customer_fact(subscription(status="past_due"), number=1)
     assert replay("acme", [new, old]).subscriptions[0].status == "active"
+
+
+def test_of_two_facts_of_one_sequence_the_one_recorded_later_counts_in_whatever_order() -> None:
+    first = operator_fact("override:exports", Override("exports", value=True), number=2)
+    later = replace(operator_fact("override:exports", Override("exports", value=False), number=3), sequence=2)
+    assert replay("acme", [first, later]) == replay("acme", [later, first])
+    assert replay("acme", [later, first]).overrides["exports"].value is False
 
 
 def test_an_ended_subscription_never_revives() -> None:

@@ -286,6 +286,20 @@ def test_whatever_changes_an_answer_changes_the_etag(api: Api, pro: str) -> None
     assert len(set(seen)) == 4
 
 
+def test_whoever_else_is_asked_for_is_never_told_that_nothing_has_changed(api: Api, pro: str) -> None:
+    """The whole context decides, and not who is named in it alone: an ETag of one member says nothing of another."""
+    api.ok("PUT", f"/v1/accounts/{pro}/members/ann", json={"role": "admin"})
+    contexts = [body(pro), body(pro, member="ann"), body(pro, member="bo"), body(pro, quantity=10**9)]
+    found = [api.post(FLAGS, json=context) for context in contexts]
+    for one in found:
+        for context, other in zip(contexts, found, strict=True):
+            again = api.post(FLAGS, json=context, headers={"If-None-Match": one.headers["etag"]})
+            is_same = one.json()["flags"] == other.json()["flags"]
+            assert again.status_code == (304 if is_same else 200)
+            assert is_same or again.json()["flags"] == other.json()["flags"]
+    assert len({one.headers["etag"] for one in found}) >= 3
+
+
 def test_accounts_do_not_share_an_etag(api: Api, pro: str) -> None:
     assert etag(api, "nobody") != etag(api, "somebody")
 

@@ -249,6 +249,37 @@ def test_what_was_voided_of_a_grant_is_explained_whatever_its_id_looks_like(mete
     assert counts(explained["decision"]) == counts(metered.check(acme, "calls")) == (15, 0, 0, 15)
 
 
+def test_a_grant_that_is_voided_twice_or_by_many_at_once_is_voided_once(metered: Api, acme: str) -> None:
+    grant = {"feature": "calls", "units": 5, "id": "g1", "reason": "bought"}
+    metered.ok("POST", f"/v1/accounts/{acme}/grants", json=grant)
+    held = reserve(metered, acme, "calls", 12)["reservation"]["id"]
+    path = f"/v1/accounts/{acme}/grants/calls/g1"
+    with ThreadPoolExecutor(4) as many:
+        voided = list(many.map(lambda _: metered.ok("DELETE", path)["share"], range(4)))
+    assert voided == [share_of(granted=5, reserved=2, voided=3)] * 4
+    assert voids(metered, acme) == [3]
+    # What was held comes back after it was voided: only that is left to be voided.
+    metered.ok("POST", f"/v1/reservations/{held}/release", json={"account": acme})
+    for _ in range(2):
+        assert metered.ok("DELETE", path)["share"] == share_of(granted=5, voided=5)
+    assert voids(metered, acme) == [2, 3]
+    assert counts(metered.check(acme, "calls")) == (10, 0, 0, 10)
+    assert metered.ok("POST", f"/v1/accounts/{acme}/rebuild")["differences"] == []
+
+
+def share_of(*, granted: int, reserved: int = 0, voided: int = 0) -> dict[str, int]:
+    left = granted - reserved - voided
+    return {
+        "granted": granted, "available": left, "reserved": reserved, "consumed": 0, "expired": 0, "voided": voided
+    }  # fmt: skip
+
+
+def voids(metered: Api, acme: str) -> list[int]:
+    """How many units each voiding took, the newest first."""
+    entries = metered.ok("GET", f"/v1/accounts/{acme}/ledger/calls")["entries"]
+    return [entry["quantity"] for entry in entries if entry["kind"] == "void"]
+
+
 def test_usage_is_stated_as_it_should_have_been_counted(metered: Api, acme: str) -> None:
     consume(metered, acme, "seats", 2)
     stated = metered.ok("PUT", f"/v1/accounts/{acme}/usage/seats", json={"used": 1, "id": "recount"})

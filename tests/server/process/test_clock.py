@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
+from paygrade.server.process import clock as clock_module
 from paygrade.server.process.clock import Clock
 from paygrade.simulator.http.serve import Running, running
 from paygrade.values.errors import Unavailable
@@ -81,6 +83,11 @@ async def until_now(clock: Clock, expected: datetime) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_asked(followed: Followed, *, times: int) -> None:
+    while followed.answers < times:
+        await asyncio.sleep(0.01)
+
+
 async def until_told(clock: Clock) -> None:
     while True:
         try:
@@ -127,17 +134,42 @@ async def test_a_clock_that_runs_goes_on_between_answers(followed: Followed) -> 
     assert T0 <= first < clock.now()
 
 
-async def test_a_clock_that_comes_late_is_followed_once_it_is_there(followed: Followed) -> None:
+async def test_a_clock_that_comes_late_is_followed_once_it_is_there_and_not_warned_of(followed: Followed) -> None:
     clock = Clock(followed.url)
-    task = asyncio.create_task(clock.follow())
-    async with asyncio.timeout(10):
-        while followed.answers < 2:
-            await asyncio.sleep(0.01)
-        followed.told = Told(T0, running=False)
-        await until_told(clock)
-    assert clock.now() == T0
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    with capture_logs() as logged:
+        task = asyncio.create_task(clock.follow())
+        async with asyncio.timeout(10):
+            await until_asked(followed, times=2)
+            followed.told = Told(T0, running=False)
+            await until_told(clock)
+        assert clock.now() == T0
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert logged == []
+
+
+async def test_a_clock_that_stays_away_is_warned_of_once_each_time(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock_module, "PATIENCE_S", 0.1)
+    clock = Clock(followed.url)
+    with capture_logs() as logged:
+        task = asyncio.create_task(clock.follow())
+        async with asyncio.timeout(10):
+            while not logged:
+                await asyncio.sleep(0.01)
+            await until_asked(followed, times=followed.answers + 3)
+            followed.told = Told(T0, running=False)
+            await until_told(clock)
+            followed.told = None
+            while len(logged) < 2:
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [(entry["event"], entry["url"]) for entry in logged] == [
+        ("clock_unavailable", f"{followed.url}/_simulator/clock")
+    ] * 2
+    assert "503" in logged[0]["error"]
 
 
 async def test_a_followed_clock_that_is_set_back_does_not_take_time_back(followed: Followed) -> None:

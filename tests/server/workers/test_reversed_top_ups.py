@@ -43,12 +43,17 @@ class Bought:
 
     async def told(self) -> None:
         """Have every event heard that has not been heard yet, and do what follows."""
+        await self.heard()
+        while await self._read() + await self._look():
+            self.desk.let_pass("subjects")
+
+    async def heard(self) -> None:
+        """Have them heard, and their customers read once."""
         listed = self.desk.stripe.v1.events.list({"limit": 100}).data
         for event in reversed(listed):
             payload = event.to_dict()
             await receive_event(self.store, ref=refs(payload), body=b"{}", at=self.desk.at)
-        while await self._read() + await self._look():
-            self.desk.let_pass("subjects")
+        await self._read()
 
     async def _read(self) -> int:
         claims = await take(self.store, SUBJECTS, limit=10, at=self.desk.at)
@@ -172,10 +177,26 @@ async def test_what_an_operator_took_back_is_not_given_again_by_a_dispute_that_i
     await void(store, account="acme", pool="ai_credits", id=one.top_up.id, at=desk.at)
     dispute = one.dispute(inquiry=False)
     await one.told()
+    # What is gone is not taken back once more.
+    assert await one.share() == Share(5000, 0, 0, 1000, 0, 4000)
     one.decide(dispute, "winning")
     await one.told()
     assert await one.share() == Share(5000, 0, 0, 1000, 0, 4000)
     assert (await one.saved()).taken_back == 0
+
+
+async def test_of_two_who_look_at_the_same_refund_one_takes_units_back_and_it_stays_known(
+    store: Store, desk: Billing
+) -> None:
+    one = await bought(store, desk)
+    one.refund()
+    await one.heard()
+    (slow,) = await take(store, TOP_UPS, limit=1, lease_s=0, at=desk.at)
+    (quick,) = await take(store, TOP_UPS, limit=1, at=desk.at)
+    assert await buy_top_up(store, desk.commands, desk, quick) == "checked"
+    assert await buy_top_up(store, desk.commands, desk, slow) == "overtaken"
+    assert await one.share() == Share(5000, 0, 0, 1000, 0, 4000)
+    assert (await one.saved()).taken_back == 4000
 
 
 async def test_whoever_took_the_money_back_is_not_charged_again_by_itself(store: Store, desk: Billing) -> None:

@@ -340,6 +340,13 @@ async def test_a_customer_nobody_ever_saw_makes_no_account(store: Store) -> None
         assert await tx.accounts.load("cus_1") is None
 
 
+async def test_a_customer_that_was_gone_before_it_was_read_is_known_to_whoever_links_it(store: Store) -> None:
+    await link(store, "acme", "cus_1")
+    await receive(store, "evt_1", type="customer.deleted")
+    assert await sync(store, World({CUS: customer(deleted=True, account=None)})) == ["saved"]
+    assert [known.deleted for known in (await load(store, "acme")).customers] == [True]
+
+
 async def test_an_event_that_names_a_subscription_leads_to_its_customer(store: Store) -> None:
     world = World({"stripe:sub_1": Elsewhere(CUS), CUS: customer(pro())})
     await receive(store, "evt_1", subject="stripe:sub_1")

@@ -132,3 +132,21 @@ story a cycle begun anew with another plan, and declined, leaves what was paid f
   provider: acme changes pro_monthly to scale_monthly x7, with a new cycle
   acme audit_log: denied not_in_plan, plan pro
   acme seats: allowed grace, limit 2
+
+
+story who is declined on an upgrade and then cancels is never given what was not paid for
+
+2027-01-10T12:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly x2
+2027-01-12T12:00Z
+  provider: acme's card starts failing
+  provider: acme changes pro_monthly to scale_monthly x50, charged at once
+  acme audit_log: denied not_in_plan, plan pro
++1h
+  provider: acme cancels at period end
+  acme audit_log: denied not_in_plan, plan pro
+  acme seats: allowed grace, limit 2
+2027-02-11T00:00Z
+  acme audit_log: denied canceled
+  acme editor: denied canceled

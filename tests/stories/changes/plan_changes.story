@@ -394,3 +394,30 @@ catalog changing
   provider: acme subscribes to pro_monthly, paying later
   acme exports: denied no_subscription
   owner: acme changes to scale: refused no_subscription_to_change
+
+
+story who changes the plan keeps every seat, is charged for every seat, and comes back with as many
+catalog changing
+
+2026-04-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly x55
+2026-04-16T00:00Z
+  owner: acme changes to scale: applied upgrade, from pro to scale, credit 82500, charge 247500, due 165000 usd
+  acme seats: allowed plan, plan scale, limit 55
+  owner: acme changes to pro: scheduled downgrade, from scale to pro, due 0 usd
+2026-05-01T02:00Z
+  acme seats: allowed plan, plan pro, limit 55
+
+
+story who changes at the provider and loses the seats there has the seats that are paid for
+catalog changing
+
+2026-04-01T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to pro_monthly x55
+2026-04-16T00:00Z
+  provider: acme changes pro_monthly to scale_monthly x1
+  acme seats: allowed plan, plan scale, limit 1
+  acme seats 2: denied limit_reached, limit 1
+  owner: acme looks at the change: applied upgrade, from pro to scale, made at the provider

@@ -290,24 +290,30 @@ async def _missing(
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     tasks: dict[str, asyncio.Task[None]],
 ) -> tuple[str, ...]:
-    """What keeps the server from serving, in words."""
-    missing = []
+    """What keeps the server from serving, in words; what is wrong, and not only not there yet, is warned of."""
+    waits, wrong = [], []
     try:
         clock.now()
+    except Unavailable:
+        # Of a clock that stays away warns whoever follows it.
+        waits.append("the clock it follows has not answered yet")
+    if FIRST in tasks and not tasks[FIRST].done():
+        waits.append("the first catalog is not published yet")
+    try:
         pending = await schema_pending()
         if pending:
-            missing.append(f"the database lacks {', '.join(pending)}; run `paygrade migrate`")
+            wrong.append(f"the database lacks {', '.join(pending)}; run `paygrade migrate`")
     except Unavailable as error:
         # Anyone may ask whether we are ready; what exactly is wrong with the database is for the log.
         log.warning("not_ready", code=error.code, detail=error.detail)
-        missing.append(error.detail.partition(":")[0])
+        waits.append(error.detail.partition(":")[0])
     except Refused as error:  # the database and this release disagree
-        missing.append(error.detail)
-    if FIRST in tasks and not tasks[FIRST].done():
-        missing.append("the first catalog is not published yet")
-    missing.extend(
+        wrong.append(error.detail)
+    wrong.extend(
         f"the background work `{name}` has stopped"
         for name, task in tasks.items()
         if task.done() and (task.cancelled() or task.exception() is not None)
     )
-    return tuple(missing)
+    if wrong:
+        log.warning("not_ready", detail="; ".join(wrong))
+    return (*waits, *wrong)

@@ -214,6 +214,10 @@ def of_failure(error: Exception, *, request_id: str, path: str) -> tuple[str, st
     match error:
         case Refused():
             return error.code, error.detail, error.mistakes
+        case Unavailable(code="not_ready"):
+            # Who starts or stops says so to whoever asks, and that is all; what is wrong is logged where it is found.
+            log.info("not_ready", detail=error.detail, request_id=request_id)
+            return error.code, error.detail, ()
         case Unavailable():
             log.warning("unavailable", code=error.code, detail=error.detail, request_id=request_id)
             return error.code, error.detail, ()

@@ -3,11 +3,13 @@
 Laws: time never moves backward; nothing but a clock that is followed shifts it; before a followed clock has
 answered once, there is no time to give. Whoever moved the clock that is followed and has its answer finds
 the new time here: the followed clock holds our request until it moves, and our next one tells that we have
-seen it (`paygrade.simulator.http.followers`).
+seen it (`paygrade.simulator.http.followers`). Who is merely slow to start, or was not given the processor, is
+not warned of: a followed clock is missing only when it has stayed away for a while.
 """
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +24,9 @@ log = structlog.get_logger("paygrade.clock")
 
 RETRY_S = 0.05
 """How long until the next request when the followed clock is away, or answers without news."""
+
+PATIENCE_S = 5.0
+"""How long the followed clock may stay away before that is warned of: it may start with us, and later than we do."""
 
 HELD_MAX_S = 30.0
 """How long a request may be held; the simulator answers after 20 s at the latest."""
@@ -66,11 +71,18 @@ class Clock:
             self._latest = now
         return self._latest
 
+    async def first(self) -> datetime:
+        """The present, as soon as there is one: before a followed clock has answered there is nothing to do, nor to
+        warn of."""
+        while not self._answered:
+            await asyncio.sleep(RETRY_S)
+        return self.now()
+
     async def follow(self) -> None:
         """Follow the clock at `url` until cancelled; returns at once when there is none."""
         if self._url is None:
             return
-        failing = False
+        absence = _Absence(self._url)
         name, seen = secrets.token_hex(8), 0
         # Loading the certificates costs 50 ms, which a clock on loopback need not pay.
         timeout = httpx2.Timeout(5, read=HELD_MAX_S)
@@ -79,14 +91,12 @@ class Clock:
                 before = seen
                 try:
                     seen = await self._ask(client, self._url, name=name, seen=seen)
-                    failing = False
+                    absence.over()
                 except (httpx2.HTTPError, msgspec.MsgspecError) as error:
-                    if not failing:
-                        log.warning("clock_unavailable", url=self._url, error=str(error))
-                    failing = True
+                    absence.noticed(error)
                     # Another simulator may come in its place, which counts its own moves.
                     name, seen = secrets.token_hex(8), 0
-                if seen == before or failing:
+                if seen == before or absence.lasts:
                     await asyncio.sleep(RETRY_S)
 
     async def _ask(self, client: httpx2.AsyncClient, url: str, *, name: str, seen: int) -> int:
@@ -100,3 +110,29 @@ class Clock:
         for hear in self._hearers:
             hear()
         return told.version
+
+
+class _Absence:
+    """How long a followed clock has not answered, which is warned of once when it has been for too long."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._since: float | None = None
+        self._told = False
+
+    @property
+    def lasts(self) -> bool:
+        return self._since is not None
+
+    def over(self) -> None:
+        self._since, self._told = None, False
+
+    def noticed(self, error: Exception) -> None:
+        now = time.monotonic()
+        if self._since is None:
+            # From the first failure on: a request that timed out may have waited for us, and not for the clock.
+            self._since = now
+        if now - self._since >= PATIENCE_S and not self._told:
+            # Time-outs have no text of their own.
+            log.warning("clock_unavailable", url=self._url, error=str(error) or type(error).__name__)
+            self._told = True

@@ -137,6 +137,7 @@ async def migrate_accounts(store: "Store", clock: "Clock", *, note: Note = nobod
 
 async def look_regularly(store: "Store", snapshots: "Snapshots", clock: "Clock") -> None:
     """Resolve alerts that have ended by themselves, until cancelled."""
+    await clock.first()
 
     async def look() -> None:
         while await look_again(store, snapshots, clock.now()) == LOOKS_MAX:
