@@ -57,12 +57,10 @@ def sweeps_of(provider: str) -> "Queue[SavedSweep]":
 async def start_sweep_regularly(store: "Store", provider: str, *, every: timedelta, at: datetime) -> bool:
     """Begin a sweep if it is time for one."""
     async with store.transaction() as tx:
-        if not await tx.sweeps.start_regularly(provider, every=every, at=at):
-            return False
-        found = await tx.sweeps.latest(provider)
-        assert found is not None
-        note_sweep(tx, found.id, at=at)
-        return True
+        started = await tx.sweeps.start_regularly(provider, every=every, at=at)
+        if started:
+            note_sweep(tx, at=at)
+        return started
 
 
 async def run_sweep(

@@ -113,7 +113,7 @@ async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datet
         assert found is not None
         if started:
             await announce_drift(tx, DriftNotice("sweep_started"))
-            note_sweep(tx, found.id, dry_run=dry_run, at=at)
+            note_sweep(tx, dry_run=dry_run, at=at)
     if found.dry_run != dry_run:
         kind = "a dry run" if found.dry_run else "a sweep"
         raise Refused("sweep_running", f"{kind} has been running since {found.started_at:%Y-%m-%d %H:%M}; "
@@ -121,10 +121,10 @@ async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datet
     return StartedSweep(started, view(found))
 
 
-def note_sweep(tx: "Transaction", id: int, *, dry_run: bool = False, at: datetime) -> None:
+def note_sweep(tx: "Transaction", *, dry_run: bool = False, at: datetime) -> None:
     """Note that a sweep begins, unless it writes nothing."""
     if not dry_run:
-        note(tx, "sweep.start", targets=[("sweep", str(id))], at=at)
+        note(tx, "sweep.start", at=at)
 
 
 async def load_sweep(store: "Store", *, id: int) -> Sweep:
