@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from paygrade.billing.audit_chain import AuditEntry
 from paygrade.changes.plan_change import UNDER_WAY, PlanChange
 from paygrade.postgres.claims import Candidate
 from paygrade.updates.log import News
@@ -182,6 +183,9 @@ class HostileTransaction:
         self.inserted: set[Key] = set()
         self.waits_for: Key | None = None
         self.calls: list[Call] = []
+
+    def note(self, _: AuditEntry) -> None:
+        """Who acts is not simulated."""
 
     def __getattr__(self, noun: str) -> "Noun":
         if noun not in NOUNS:

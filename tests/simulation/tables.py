@@ -284,6 +284,7 @@ class TablesTransaction(RepairTables, ChangeTables, ClaimTables):
         handled: bool,
         polled: bool,
         at: datetime,
+        traceparent: str | None = None,
     ) -> bool:
         if self._get("inbox", (subject, event_id)) is not None:
             return False

@@ -1,7 +1,8 @@
 """Facts: whole statements about one subject, as of one instant.
 
 Laws: a fact says everything about its subject, never a change to it; of two facts about one subject the larger
-`sequence` is the later truth, whatever order they arrive in; a fact is never edited.
+`sequence` is the later truth, whatever order they arrive in; a fact is never edited, but that what
+is personal of it can be erased (ADR 25).
 
 A subject is named `stripe:cus_123` for a provider's customer, `override:exports`, `block:fraud`, `member:ann`,
 `version:pro`, `leeway:projects`, `subscription:sub_1` (manual billing) or `profile` for what an operator says.

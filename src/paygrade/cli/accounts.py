@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from paygrade.cli import members, plan_changes, rebuild
+from paygrade.cli import members, personal_data, plan_changes, rebuild
 from paygrade.cli.api import call, path
 from paygrade.cli.output import MOMENT, as_json, confirm, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant, sentence
@@ -16,7 +16,15 @@ def accounts() -> None:
     """Show and change accounts, overrides, blocks and plans."""
 
 
-for _command in (*plan_changes.COMMANDS, members.member, members.members, members.seats, rebuild.rebuild):
+for _command in (
+    *plan_changes.COMMANDS,
+    members.member,
+    members.members,
+    members.seats,
+    rebuild.rebuild,
+    personal_data.export,
+    personal_data.erase,
+):
     accounts.add_command(_command)
 
 

@@ -37,6 +37,7 @@ _COMMANDS = {
     "webhooks": "Send changes to your own systems, and see what arrived.",
     "updates": "Show and follow what changes.",
     "tokens": "Issue account tokens and rotate their key.",
+    "audit": "Show who did what, and check that nobody has changed it.",
     "import": "Take over an existing billing account, or past usage.",
     "simulator": "Run the Stripe simulator and advance its clock.",
 }

@@ -4,6 +4,8 @@ Law: what is started here is stopped here, in reverse.
 """
 
 import asyncio
+import getpass
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,10 +25,13 @@ from paygrade.postgres.store import Store
 from paygrade.providers.stripe.fields import CUSTOMER_ID
 from paygrade.server.http.app import create_app
 from paygrade.server.http.bodies import decode_object
+from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
 from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
+from paygrade.server.process.acting import Acting, Actor, acting_as
 from paygrade.server.process.admin_key import kept_key
 from paygrade.server.process.api_keys import Mode
+from paygrade.server.process.audit_stream import AuditStream
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Guard, Sender
@@ -80,7 +85,12 @@ def database(
 async def apply_migrations(database_url: str) -> tuple[str, ...]:
     """Bring the database to this release's schema; the names applied. Refused or Unavailable."""
     with _as_unavailable():
-        return await migrate.migrate(database_url)
+        names = await migrate.migrate(database_url)
+    if names:
+        with acting_as(command_line()):
+            async with Store(database_url) as store, store.transaction() as tx:
+                note(tx, "schema.migrate", changes={"applied": names}, at=datetime.now(UTC))
+    return names
 
 
 async def pending_migrations(database_url: str) -> tuple[str, ...]:
@@ -101,6 +111,15 @@ def _as_unavailable() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise Unavailable("database_unavailable", f"the database can't be reached: {error}") from error
+
+
+def command_line() -> Acting:
+    """Who runs a command that works on the database itself."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container may have nobody of this number
+        user = str(os.getuid())
+    return Acting(Actor("command_line", user, user))
 
 
 def admin_key(settings: Settings, database_url: str) -> tuple[str | None, bool]:
@@ -136,6 +155,8 @@ def application(
     process behind its port. `sender` None: webhooks are sent as the settings say."""
     metrics, sender = metrics or Metrics(), sender or Sender(Guard(settings.webhook_allow))
     store, clock = store_of(settings, database_url), Clock(settings.clock_url)
+    if settings.audit_syslog is not None:
+        store.read_own(AuditStream(settings.audit_syslog).send)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
 
@@ -174,6 +195,7 @@ def application(
         has_provider=provider is not None,
         previewer=stripe_previewer(provider) if provider is not None else None,
         sender=sender,
+        personal_properties=settings.personal_properties,
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work), ("webhooks", send)],

@@ -1,7 +1,8 @@
 """Rows of accounts: their facts, and what is folded from them.
 
-Laws: facts are only ever added; an account's facts are numbered without gap in the order they were saved, and
-their `recorded_at` never decreases; `state` and the subscriptions can be dropped and rebuilt from the facts.
+Laws: facts are only ever added, and an erasure alone rewrites what is personal of them (ADR 25); an account's facts are
+numbered without gap in the order they were saved, and their `recorded_at` never decreases; `state` and the
+subscriptions can be dropped and rebuilt from the facts.
 """
 
 from collections.abc import Collection, Iterable
@@ -15,6 +16,7 @@ from psycopg.rows import TupleRow
 
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Subscription
+from paygrade.postgres import columns
 from paygrade.values.states import TERMINAL
 
 _LINKS_LOCK = 4710_0003
@@ -62,7 +64,7 @@ class Accounts:
                    select from subjects s where s.account = a.account and split_part(s.subject, ':', 2) = %(search)s))
             order by a.account limit %(limit)s
             """,
-            {"after": after, "limit": limit, "search": search, "part": f"%{_escaped(search)}%"},
+            {"after": after, "limit": limit, "search": search, "part": f"%{columns.escaped(search)}%"},
         )
         return tuple([_saved(row) async for row in cursor])
 
@@ -363,8 +365,3 @@ def _fact(row: TupleRow) -> SavedFact:
     number, subject, sequence, as_of, recorded_at, body, cause = row
     fact = Fact(number, subject, sequence, as_of, _bodies.decode(body), tuple(cause))
     return SavedFact(fact, recorded_at)
-
-
-def _escaped(search: str) -> str:
-    """Take `%` and `_` as themselves."""
-    return search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -34,6 +34,11 @@ def keys(rows: Sequence[tuple[str, ...]], width: int) -> tuple[str, ...]:
     return tuple([texts([row[part] for row in rows]) for part in range(width)])
 
 
+def escaped(search: str) -> str:
+    """What `like` takes as itself: `%` and `_` have a meaning there."""
+    return search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
 def _quoted(value: str | None) -> str:
     # https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
     if value is None:

@@ -1,8 +1,8 @@
 """The store: one PostgreSQL database, its transactions and its notifications.
 
 Laws: every statement of the project lives in this folder; rows are locked subjects first, then accounts, each in
-the order of their keys, so no two transactions wait for each other; what a transaction tells, others hear only
-after it is committed.
+the order of their keys, and the heads of audit chains last of all, so no two transactions wait for each other; what a
+transaction tells, others hear only after it is committed.
 """
 
 import asyncio
@@ -20,11 +20,13 @@ from psycopg import AsyncConnection, sql
 from psycopg.errors import DeadlockDetected, ProgramLimitExceeded, UniqueViolation
 from psycopg.rows import TupleRow
 
+from paygrade.billing.audit_chain import AuditEntry, AuditRecord
 from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.announced import Announcements
 from paygrade.postgres.announced_ends import AnnouncedEnds
 from paygrade.postgres.api_keys import ApiKeys
+from paygrade.postgres.audit import Audit
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.connections import BY_KEY_ONCE, Connections
 from paygrade.postgres.drift import Drifts
@@ -35,6 +37,7 @@ from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.measures import Measures
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
 from paygrade.postgres.people import People
+from paygrade.postgres.personal_data import PersonalData
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
@@ -97,6 +100,7 @@ class Store:
         self._holders: list[int] = []
         """The numbers of the connections that listen now; leases are held by the latest."""
         self._hearers: list[Callable[[Channel, str], None]] = []
+        self._readers: list[Callable[[AuditRecord], None]] = []
         self._counts = GatheredCounts(self._database_url)
 
     async def open(self) -> None:
@@ -139,6 +143,7 @@ class Store:
             ):
                 transaction = Transaction(connection, self._counts, holder=self._holders[-1] if self._holders else None)
                 yield transaction
+                records = await transaction.audit.add(transaction.noted) if transaction.noted else []
         except UniqueViolation as error:
             if error.diag.constraint_name != "ledger_pkey":
                 raise
@@ -153,6 +158,9 @@ class Store:
             _stay_cancelled(error)
             raise Unavailable("database_unavailable", f"the database did not answer: {error}") from error
         self._counts.put(transaction.counted)
+        for record in records:
+            for read in self._readers:
+                read(record)
         for channel, payload in transaction.told:
             for hear in self._hearers:
                 hear(channel, payload)
@@ -200,6 +208,10 @@ class Store:
         """Call `hear` with everything this store's own transactions tell, before they return to their caller."""
         self._hearers.append(hear)
 
+    def read_own(self, read: Callable[[AuditRecord], None]) -> None:
+        """Call `read` with every audit record of this store's own transactions, once it is saved."""
+        self._readers.append(read)
+
     async def listen(self, *, ready: Callable[[], None], hear: Callable[[Channel, str], None]) -> None:
         """Call `hear` with everything told from now on, on a connection of its own, until that connection ends, or
         another process did that may have had more to tell.
@@ -245,6 +257,7 @@ class Transaction:
         self.told: list[tuple[Channel, str]] = []
         self.counted: list[Count] = []
         """What of that are counts with their versions, which others hear of later."""
+        self.noted: list[AuditEntry] = []
         self.accounts = Accounts(connection)
         self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
@@ -269,18 +282,27 @@ class Transaction:
         self.announcements = Announcements(connection, holder=holder)
         self.webhook_endpoints = WebhookEndpoints(connection, holder=holder)
         self.webhook_deliveries = WebhookDeliveries(connection)
+        self.audit = Audit(connection)
         self.keyed_requests = KeyedRequests(connection, holder=holder)
         self.measures = Measures(connection)
+
+    def personal_data(self, account: str) -> PersonalData:
+        """All rows of one account."""
+        return PersonalData(self._connection, account)
+
+    def note(self, entry: AuditEntry) -> None:
+        """Have this written down in its audit chain: with this transaction, as the last that it does."""
+        self.noted.append(entry)
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:
         """What is inside is undone, and not told, if it fails; the rest stays."""
-        told, counted = len(self.told), len(self.counted)
+        told, counted, noted = len(self.told), len(self.counted), len(self.noted)
         try:
             async with self._connection.transaction():
                 yield
         except BaseException:
-            del self.told[told:], self.counted[counted:]
+            del self.told[told:], self.counted[counted:], self.noted[noted:]
             raise
 
     async def tell(self, channel: Channel, payload: str = "") -> None:

@@ -45,6 +45,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "PAYGRADE_DATA_DIR": "/var/lib/x",
             "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711",
             "PAYGRADE_WORKERS": "4",
+            "PAYGRADE_AUDIT_SYSLOG": "udp://127.0.0.1:514",
+            "PAYGRADE_PERSONAL_PROPERTIES": "user, email,user",
         }
     )
     assert settings == Settings(
@@ -61,7 +63,14 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         sweep_every=timedelta(hours=12),
         workers=4,
         memory_mb=2000,
+        audit_syslog="udp://127.0.0.1:514",
+        personal_properties=("user", "email"),
     )
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:514", "udp://127.0.0.1", "udp://127.0.0.1:99999", "unix://", "http://a:1"])
+def test_what_is_no_syslog_is_named(text: str) -> None:
+    assert mistakes({"PAYGRADE_AUDIT_SYSLOG": text}) == {"PAYGRADE_AUDIT_SYSLOG"}
 
 
 def test_what_never_happens_by_itself_has_no_pause() -> None:

@@ -149,24 +149,24 @@ async def test_a_paused_migration_moves_nobody_until_it_is_resumed(store: Store)
     await kept(store, "a", "b")
     migration = await start(store)
     assert await work(store, moves=1) == 1
-    assert (await pause_migration(store, id=migration.id)).state == "paused"
+    assert (await pause_migration(store, id=migration.id, at=AT)).state == "paused"
     assert await work(store) == 0
     assert (await get_migration(store, id=migration.id)).waiting == 1
-    await resume_migration(store, id=migration.id)
+    await resume_migration(store, id=migration.id, at=AT)
     assert await work(store) == 1
     assert (await get_migration(store, id=migration.id)).state == "finished"
-    assert await refused(pause_migration(store, id=migration.id)) == "migration_over"
+    assert await refused(pause_migration(store, id=migration.id, at=AT)) == "migration_over"
 
 
 async def test_a_worker_that_has_not_heard_of_a_pause_moves_nobody_either(store: Store) -> None:
     await kept(store, "a", "b")
     migration = await start(store)
     first, second = await take(store, MOVES, limit=2, at=AT)
-    await pause_migration(store, id=migration.id)
+    await pause_migration(store, id=migration.id, at=AT)
     assert await migrate_account(store, first, at=AT) == "overtaken"
-    await resume_migration(store, id=migration.id)
+    await resume_migration(store, id=migration.id, at=AT)
     assert [claim.account for claim in await take(store, MOVES, limit=2, at=AT)] == [first.account], "it is given back"
-    await roll_back_migration(store, id=migration.id, at=T0)
+    await roll_back_migration(store, id=migration.id, at=AT)
     assert await migrate_account(store, second, at=AT) == "overtaken"
     assert await statuses(store, migration.id) == dict.fromkeys(("a", "b"), "skipped rolled_back_before")
 
@@ -178,9 +178,9 @@ async def test_rolling_back_restores_exactly_what_each_account_was_held_to(store
     told = {key: versions_had(await account(store, key), await catalog(store), AT) for key in before}
     migration = await start(store, from_version=1)
     assert await work(store, moves=3) == 3
-    back = await roll_back_migration(store, id=migration.id, at=T0)
+    back = await roll_back_migration(store, id=migration.id, at=AT)
     assert (back.state, back.done, back.waiting, back.skipped) == ("rolling_back", 3, 0, 1)
-    assert (await roll_back_migration(store, id=migration.id, at=T0)).state == "rolling_back"
+    assert (await roll_back_migration(store, id=migration.id, at=AT)).state == "rolling_back"
     assert await work(store) == 3
     ended = await get_migration(store, id=migration.id)
     assert (ended.state, ended.rolled_back, ended.skipped) == ("rolled_back", 3, 1)
@@ -205,7 +205,7 @@ async def test_what_was_said_after_a_move_is_not_rolled_back(store: Store) -> No
     migration = await start(store)
     await work(store)
     await put_pin(store, account="a", pin=Pin("pro", 1, reason="a promise"), at=AT)
-    await roll_back_migration(store, id=migration.id, at=T0)
+    await roll_back_migration(store, id=migration.id, at=AT)
     await work(store)
     assert await statuses(store, migration.id) == {"a": "skipped changed_since", "b": "rolled_back"}
     assert (await account(store, "a")).pins["pro"].reason == "a promise"
@@ -243,7 +243,7 @@ async def test_a_move_that_is_stopped_at_any_step_is_whole_or_has_not_happened(
     let_pass(database_url, "plan_migration_accounts")
     await work(store)
     assert (await get_migration(store, id=migration.id)).done == 40
-    await roll_back_migration(store, id=migration.id, at=T0)
+    await roll_back_migration(store, id=migration.id, at=AT)
     assert await stop_at_every_step(store, monkeypatch, migration.id, names) >= 8
     let_pass(database_url, "plan_migration_accounts")
     await work(store)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
+from paygrade.billing.audit_chain import AuditRecord, public
 from paygrade.server.operations.accounts.change_trail import PlanChangeNotice
 from paygrade.server.operations.balances.alerts import ToldAlert
 from paygrade.server.operations.sync.repair import RepairNotice
@@ -43,6 +44,11 @@ def announcer(metrics: Metrics) -> Callable[[str, str], None]:
                 log.info(told.what)
 
     return hear
+
+
+def announce_record(record: AuditRecord) -> None:
+    """Log an audit record."""
+    log.info("audit", **public(record))
 
 
 def _hear_finding(metrics: Metrics, told: FindingNotice) -> None:

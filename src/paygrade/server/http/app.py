@@ -18,7 +18,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp
 
 from paygrade.providers.port import Previewer
-from paygrade.server.http.announcements import announcer
+from paygrade.server.http.announcements import announce_record, announcer
 from paygrade.server.http.auth import key_guard, scope_of
 from paygrade.server.http.conditional import Conditional
 from paygrade.server.http.context import Context, Verify
@@ -31,6 +31,7 @@ from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
     api_keys,
+    audit,
     catalogs,
     decisions,
     events,
@@ -43,6 +44,7 @@ from paygrade.server.http.routes import (
     ofrep,
     ofrep_stream,
     people,
+    personal_data,
     plan_changes,
     reports,
     statements,
@@ -94,6 +96,12 @@ KEYED = [
     accounts.delete_account,
     accounts.timeline,
     accounts.rebuild_account,
+    personal_data.export_account,
+    personal_data.erase_account,
+    audit.list_audit_records,
+    audit.list_account_audit_records,
+    audit.read_audit_chains,
+    audit.list_audit_heads,
     statements.put_override,
     statements.delete_override,
     statements.put_block,
@@ -206,6 +214,7 @@ def create_app(
     has_provider: bool = False,
     previewer: Previewer | None = None,
     sender: Sender,
+    personal_properties: tuple[str, ...] = (),
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
@@ -231,6 +240,7 @@ def create_app(
         has_provider=has_provider,
         previewer=previewer,
         sender=sender,
+        personal_properties=personal_properties,
         ready=partial(_missing, clock, schema_pending, tasks),
     )
 
@@ -278,6 +288,7 @@ def _keyed(parts: Context) -> Router:
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:
     """Who hears of what."""
     store.hear_own(announcer(metrics))
+    store.read_own(announce_record)
     clock.hear_moves(snapshots.broadcast.tell_time)
     metrics.streams.set_function(lambda: snapshots.broadcast.followers)
     metrics.snapshot_age.set_function(snapshots.age_s)

@@ -61,6 +61,8 @@ class Context(Struct, frozen=True):
     sender: Sender
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
+    personal_properties: tuple[str, ...] = ()
+    """The properties of usage events that an erasure takes."""
     passwords: Passwords = field(default_factory=Passwords)
     attempts: Attempts = field(default_factory=Attempts)
     signing_keys: SigningKeys = field(default_factory=SigningKeys)

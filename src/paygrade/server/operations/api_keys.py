@@ -14,6 +14,7 @@ import structlog
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from paygrade.server.operations.audit.note import note
 from paygrade.server.process.acting import acting
 from paygrade.server.process.api_keys import Mode, digest, hint, make_secret
 from paygrade.server.process.scopes import PUBLIC, Role, Scope, opened_by
@@ -132,6 +133,8 @@ async def create(
             hint=hint(secret),
         )
         await tx.tell("paygrade_key", made.id)
+        opens = {"scopes": made.scopes, "role": made.role, "mode": made.mode, "expires_at": made.expires_at}
+        note(tx, "key.create", targets=[("key", made.id)], changes={"name": made.name, **opens}, at=at)
     _note("key_created", made)
     return _created(made, secret, at)
 
@@ -176,6 +179,8 @@ async def rotate(store: "Store", asked: Rotation, *, id: str, granted: frozenset
             replace(key, secrets=ending, expires_at=lasts), secret_hash=digest(secret).hex(), hint=hint(secret), at=at
         )
         await tx.tell("paygrade_key", id)
+        changes = {"expires_at": [key.expires_at, grown.expires_at], "overlap_s": asked.overlap_s}
+        note(tx, "key.rotate", targets=[("key", id)], changes=changes, at=at)
     _note("key_rotated", grown)
     return _created(grown, secret, at)
 
@@ -192,6 +197,7 @@ async def revoke(store: "Store", *, id: str, at: datetime) -> KeyView:
             await tx.api_keys.revoke(id, at)
             await tx.tell("paygrade_key", id)
             key = replace(key, revoked_at=at)
+            note(tx, "key.revoke", targets=[("key", id)], at=at)
             _note("key_revoked", key)
     return _view(key, at)
 

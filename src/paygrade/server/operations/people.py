@@ -15,7 +15,8 @@ import structlog
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from paygrade.server.process.acting import Actor, acting
+from paygrade.server.operations.audit.note import note
+from paygrade.server.process.acting import Actor, acting, acting_as
 from paygrade.server.process.api_keys import digest
 from paygrade.server.process.passwords import Passwords, make_password, make_totp_secret, step_of, totp_address
 from paygrade.server.process.scopes import ROLES, Role, Scope, opened_by
@@ -158,6 +159,8 @@ async def log_in(store: "Store", passwords: Passwords, asked: LogIn, at: datetim
         found = replace(found, failures=0, retry_at=None, totp_step=step or found.totp_step, seen_at=at)
         await tx.people.save(found)
         await tx.people.open(digest(secret).hex(), person=found.id, at=at, until=at + LASTS)
+        with acting_as(replace(acting(), actor=Actor("person", found.id, found.name))):
+            note(tx, "session.begin", targets=[("person", found.id)], at=at)
     log.info("logged_in", person=found.id)
     return Session(secret, _view(found), at + LASTS)
 
@@ -203,6 +206,8 @@ async def add(
         if not added:
             raise Refused("email_taken", f"somebody has the address `{email}`; `paygrade people list` shows whom")
         person = _known(await tx.people.lock(id), id)
+        personal = {"email": email, "name": asked.name}
+        note(tx, "person.add", targets=[("person", id)], changes={"role": asked.role}, personal=personal, at=at)
     log.info("person_added", person=id, role=asked.role, by=acting().actor.id)
     return _with_password(person, password)
 
@@ -217,7 +222,9 @@ async def list_people(store: "Store", *, after: str, limit: int) -> PersonList:
     return PersonList(tuple([_view(person) for person in found]), found[-1].id if len(found) == limit else None)
 
 
-async def set_role(store: "Store", asked: RoleRequest, *, id: str, granted: frozenset[Scope]) -> PersonView:
+async def set_role(
+    store: "Store", asked: RoleRequest, *, id: str, granted: frozenset[Scope], at: datetime
+) -> PersonView:
     """Change a person's role.
 
     It counts from their next request on. Refused `unknown_person`, `insufficient_scope`.
@@ -226,15 +233,17 @@ async def set_role(store: "Store", asked: RoleRequest, *, id: str, granted: froz
         person = _known(await tx.people.lock(id), id)
         _refuse_more(person.role, granted)
         _refuse_more(asked.role, granted)
+        changes = {"role": [person.role, asked.role]}
         person = replace(person, role=asked.role)
         await tx.people.save(person)
+        note(tx, "person.set_role", targets=[("person", id)], changes=changes, at=at)
         await tx.tell("paygrade_key", id)
     log.info("person_changed", person=id, role=asked.role, by=acting().actor.id)
     return _view(person)
 
 
 async def reset(
-    store: "Store", passwords: Passwords, asked: Reset, *, id: str, granted: frozenset[Scope]
+    store: "Store", passwords: Passwords, asked: Reset, *, id: str, granted: frozenset[Scope], at: datetime
 ) -> PersonWithPassword:
     """Reset how a person logs in.
 
@@ -251,11 +260,12 @@ async def reset(
         await tx.people.save(person)
         await tx.people.close_all(id)
         await tx.tell("paygrade_key", id)
+        note(tx, "person.reset", targets=[("person", id)], changes={"totp": asked.totp}, at=at)
     log.info("person_reset", person=id, by=acting().actor.id)
     return _with_password(person, password)
 
 
-async def remove(store: "Store", *, id: str) -> None:
+async def remove(store: "Store", *, id: str, at: datetime) -> None:
     """Remove a person.
 
     They log in no more, and their sessions end. Refused `unknown_person`.
@@ -263,6 +273,7 @@ async def remove(store: "Store", *, id: str) -> None:
     async with store.transaction() as tx:
         _known(await tx.people.lock(id), id)
         await tx.people.remove(id)
+        note(tx, "person.remove", targets=[("person", id)], at=at)
         await tx.tell("paygrade_key", id)
     log.info("person_removed", person=id, by=acting().actor.id)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.audit.note import note
 from paygrade.server.process.account_tokens import (
     TTL_MAX,
     TTL_MAX_S,
@@ -72,7 +73,11 @@ async def issue(
     if not (await snapshots.load(store, account, at)).known:
         raise unknown_account(account)
     key = await _signing_key(store, keys, at)
-    return _signed(key, account=account, member=asked.member, scopes=asked.scopes, ttl_s=asked.ttl_s, at=at)
+    made = _signed(key, account=account, member=asked.member, scopes=asked.scopes, ttl_s=asked.ttl_s, at=at)
+    async with store.transaction() as tx:
+        changes = {"kid": key.kid, "scopes": made.scopes, "expires_at": made.expires_at}
+        note(tx, "token.issue", account, changes=changes, personal={"member": made.member}, at=at)
+    return made
 
 
 async def stream_token(
@@ -116,6 +121,7 @@ async def rotate(store: "Store", keys: "SigningKeys", *, revoke: bool, at: datet
         # Of a key with a successor, the last token ends so long after that one began to sign.
         over = len(known) - 1 if revoke else sum(next_one.signs_from + TTL_MAX <= at for next_one in known[1:])
         await tx.signing_keys.delete_before(known[over].number)
+        note(tx, "signing_key.rotate", targets=[("signing_key", known[-1].kid)], changes={"revoke": revoke}, at=at)
     keys.take(known[over:])
     published = await keys.published(store, at)
     return PublishedKeys(tuple([PublishedKey(key.kid, key.signs_from, key.verifies_until) for key in published]))

@@ -14,6 +14,8 @@ Scope = Literal[
     "stream:read",
     "accounts:read",
     "accounts:write",
+    "accounts:export",
+    "accounts:erase",
     "members:write",
     "overrides:write",
     "subscriptions:write",
@@ -38,6 +40,7 @@ Scope = Literal[
     "keys:write",
     "people:read",
     "people:write",
+    "audit:read",
 ]
 Role = Literal["viewer", "support", "finance", "developer", "admin"]
 
@@ -46,6 +49,8 @@ SCOPES: Final[dict[Scope, str]] = {
     "stream:read": "Hear that flags have changed, and nothing else.",
     "accounts:read": "Read accounts, members, timelines, and who has which plan.",
     "accounts:write": "Create, change, delete and rebuild accounts.",
+    "accounts:export": "Export all that is stored of an account and its people.",
+    "accounts:erase": "Erase an account's personal data.",
     "members:write": "Add, change and remove members, and choose who has a seat.",
     "overrides:write": "Set and remove overrides, blocks and pins.",
     "subscriptions:write": "State subscriptions that are billed by hand.",
@@ -70,6 +75,7 @@ SCOPES: Final[dict[Scope, str]] = {
     "keys:write": "Create, rotate and revoke keys, and rotate the key that signs account tokens.",
     "people:read": "List the people who may log in.",
     "people:write": "Add and remove people, change their roles, reset how they log in.",
+    "audit:read": "Read who did what.",
 }
 """Every scope, and what it opens."""
 
@@ -84,15 +90,17 @@ _VIEWER: Final[tuple[Scope, ...]] = (
 ROLES: Final[dict[str, frozenset[Scope]]] = {
     "viewer": frozenset(_VIEWER),
     "support": frozenset(
-        (*_VIEWER, "members:write", "overrides:write", "usage:adjust", "plan_changes:quote", "billing:sync")
+        (*_VIEWER, "members:write", "overrides:write", "usage:adjust", "plan_changes:quote", "billing:sync",
+         "audit:read")
     ),
     "finance": frozenset(
         (*_VIEWER, "subscriptions:write", "usage:adjust", "plan_changes:quote", "plan_changes:write", "billing:sync",
-         "billing:write")
+         "billing:write", "audit:read")
     ),
     "developer": frozenset(
         (*_VIEWER, "accounts:write", "members:write", "usage:write", "plan_changes:quote", "billing:sync",
-         "catalog:publish", "catalog:migrate", "tokens:write", "keys:read", "webhooks:read", "webhooks:write")
+         "catalog:publish", "catalog:migrate", "tokens:write", "keys:read", "webhooks:read", "webhooks:write",
+         "audit:read")
     ),
     "admin": ALL,
 }  # fmt: skip

@@ -58,6 +58,10 @@ class Settings(Struct, frozen=True):
     """Networks of one's own that webhooks may be sent to, without TLS, too."""
     updates_days: int = UPDATES_DAYS
     """For how many days state updates are kept."""
+    personal_properties: tuple[str, ...] = ()
+    """The properties of usage events that an erasure takes."""
+    audit_syslog: str | None = None
+    """Where a line of every audit record is sent: `udp://host:port`, `tcp://host:port` or `unix:///path`."""
 
 
 class Target(Struct, frozen=True):
@@ -88,6 +92,8 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
         webhook_allow=reader.take("PAYGRADE_WEBHOOK_ALLOW", _networks) or (),
         updates_days=reader.take("PAYGRADE_UPDATES_DAYS", _days) or UPDATES_DAYS,
+        audit_syslog=reader.take("PAYGRADE_AUDIT_SYSLOG", _syslog),
+        personal_properties=reader.take("PAYGRADE_PERSONAL_PROPERTIES", _names) or (),
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
     if reader.mistakes:
@@ -218,6 +224,21 @@ def _days(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= 3650:
         raise ValueError(f"`{text}` is not a number of days from 1 to 3650; write for example `{UPDATES_DAYS}`")
     return int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _syslog(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        complete = bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname and parts.port)
+    except ValueError:
+        complete = False
+    if parts.scheme not in ("udp", "tcp", "unix") or not complete:
+        raise ValueError(f"`{text}` is no syslog; write for example `udp://127.0.0.1:514` or `unix:///dev/log`")
+    return text
 
 
 def _port(text: str) -> int:

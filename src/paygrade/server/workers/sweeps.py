@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from paygrade.billing.drift import Difference, compare_listed
 from paygrade.billing.facts import Customer
 from paygrade.providers.port import ListedCustomer, ListedPage, Lister
-from paygrade.server.operations.sync.repair import RepairNotice, SweepCounts, announce_drift, tell_repair
+from paygrade.server.operations.sync.repair import RepairNotice, SweepCounts, announce_drift, note_sweep, tell_repair
 from paygrade.server.workers.claims import Queue, give_back
 from paygrade.server.workers.import_report import Gathered, report_of
 from paygrade.values.errors import Unavailable
@@ -57,7 +57,10 @@ def sweeps_of(provider: str) -> "Queue[SavedSweep]":
 async def start_sweep_regularly(store: "Store", provider: str, *, every: timedelta, at: datetime) -> bool:
     """Begin a sweep if it is time for one."""
     async with store.transaction() as tx:
-        return await tx.sweeps.start_regularly(provider, every=every, at=at)
+        started = await tx.sweeps.start_regularly(provider, every=every, at=at)
+        if started:
+            note_sweep(tx, at=at)
+        return started
 
 
 async def run_sweep(

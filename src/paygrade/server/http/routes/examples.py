@@ -411,3 +411,40 @@ UPDATES = {
     "next": 812,
     "end": 812,
 }
+EXPORT_PAGE = {
+    "account": "acme",
+    "section": "facts",
+    "rows": [{"account": "acme", "number": 1, "subject": "profile", "body": {"type": "profile", "name": "Acme"}}],
+    "next": "links",
+}
+
+ERASURE = {"confirm": "acme", "reason": "asked for by the customer"}
+
+ERASED = {"account": "acme", "facts": 3, "members": 2, "records": 5}
+
+AUDIT_HEAD = {"account": "acme", "number": 1, "hash": "7d1c" + "0" * 60}
+
+AUDIT_RECORD = {
+    "account": "acme",
+    "version": 1,
+    "action": "override.set",
+    "occurred_at": "2026-11-21T09:00:00.000000Z",
+    "request": "9b1d2c",
+    "targets": [{"kind": "override", "id": "exports"}],
+    "changes": {"value": [None, True]},
+    "actor": {"kind": "key", "id": "admin", "name": "the server's admin key"},
+    "address": "10.0.0.7",
+    "personal": {"reason": [None, "promised by support"]},
+    "erasable": ["personal"],
+    "salts": {"actor": "0f" * 16, "address": "1e" * 16, "personal": "2d" * 16},
+    "number": 1,
+    "commitments": {"actor": "a1" * 32, "address": "b2" * 32, "personal": "c3" * 32},
+    "previous": "0" * 64,
+    "hash": "7d1c" + "0" * 60,
+}
+
+AUDIT_LIST = {"records": [AUDIT_RECORD], "next": None}
+
+AUDIT_CHAINS = {"chains": [{"account": "acme", "head": AUDIT_HEAD, "records": [AUDIT_RECORD]}], "next": None}
+
+AUDIT_HEADS = {"heads": [AUDIT_HEAD], "next": None}

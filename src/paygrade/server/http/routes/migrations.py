@@ -104,7 +104,7 @@ async def list_moved_accounts(
     opt=describe("catalog", migrations.pause_migration, scope="catalog:migrate"),
 )
 async def pause_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.pause_migration(context.store, id=_id(migration))
+    return await migrations.pause_migration(context.store, id=_id(migration), at=context.clock.now())
 
 
 @post(
@@ -113,7 +113,7 @@ async def pause_migration(migration: FromPath[str], context: InContext) -> migra
     opt=describe("catalog", migrations.resume_migration, scope="catalog:migrate"),
 )
 async def resume_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.resume_migration(context.store, id=_id(migration))
+    return await migrations.resume_migration(context.store, id=_id(migration), at=context.clock.now())
 
 
 @post(

@@ -16,7 +16,7 @@ from paygrade.server.http.bodies import read_body
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
-from paygrade.server.http.problems import TOLD
+from paygrade.server.http.problems import TOLD, request_id
 from paygrade.server.http.routes import examples
 from paygrade.server.operations import people
 from paygrade.server.operations.people import (
@@ -30,6 +30,7 @@ from paygrade.server.operations.people import (
     SignedIn,
     TooSoon,
 )
+from paygrade.server.process.acting import SYSTEM, Acting, set_acting
 from paygrade.values.errors import Refused
 
 _ONCE = {"cache-control": "no-store"}
@@ -58,8 +59,10 @@ class Me(Struct, frozen=True):
 async def log_in(request: HttpRequest, context: InContext) -> Response[bytes]:
     refuse_other_origin(request)
     asked, at = read_body(LogIn, await request.body()), context.clock.now()
+    address = request.client.host if request.client is not None else ""
+    set_acting(Acting(SYSTEM.actor, address or None, request_id(request)))
     try:
-        context.attempts.take(request.client.host if request.client is not None else "")
+        context.attempts.take(address)
         session = await people.log_in(context.store, context.passwords, asked, at)
     except TooSoon as error:
         request.scope["state"][TOLD] = [(b"retry-after", str(error.wait_s).encode())]
@@ -125,7 +128,7 @@ async def add_person(request: HttpRequest, context: InContext) -> PersonWithPass
 )  # fmt: skip
 async def set_role(person: FromPath[str], request: HttpRequest, context: InContext) -> PersonView:
     asked = read_body(RoleRequest, await request.body())
-    return await people.set_role(context.store, asked, id=person, granted=scopes_of(request))
+    return await people.set_role(context.store, asked, id=person, granted=scopes_of(request), at=context.clock.now())
 
 
 @post(
@@ -137,9 +140,10 @@ async def set_role(person: FromPath[str], request: HttpRequest, context: InConte
 )  # fmt: skip
 async def reset_person(person: FromPath[str], request: HttpRequest, context: InContext) -> PersonWithPassword:
     asked = read_body(Reset, await request.body())
-    return await people.reset(context.store, context.passwords, asked, id=person, granted=scopes_of(request))
+    granted, at = scopes_of(request), context.clock.now()
+    return await people.reset(context.store, context.passwords, asked, id=person, granted=granted, at=at)
 
 
 @delete("/v1/people/{person:str}", opt=describe("people", people.remove, scope="people:write"))
 async def remove_person(person: FromPath[str], context: InContext) -> None:
-    await people.remove(context.store, id=person)
+    await people.remove(context.store, id=person, at=context.clock.now())

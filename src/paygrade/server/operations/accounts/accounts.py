@@ -12,11 +12,15 @@ from paygrade.billing.facts import Block, Member, Override, Profile, Subscriptio
 from paygrade.catalog.model import Catalog
 from paygrade.entitlements.findings import Finding, findings
 from paygrade.server.operations.accounts.record import load_account, lock_account, record
+from paygrade.server.operations.audit.note import note_change
 from paygrade.values.errors import Refused
 from paygrade.values.states import TERMINAL
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
+
+PERSONAL = frozenset({"name", "links", "traits"})
+"""The fields of a profile that say who an account is."""
 
 
 class AccountView(Struct, frozen=True):
@@ -81,7 +85,10 @@ async def put_account(
         profile = Profile(
             created_at=stated.created_at if stated else at, name=name, links=clean, traits=dict(sorted(traits.items()))
         )
-        return view(await record(tx, held, subject="profile", body=profile, at=at), at)
+        told = await record(tx, held, subject="profile", body=profile, at=at)
+        if told is not held:
+            note_change(tx, "account.put", account, stated, profile, hidden=PERSONAL, at=at)
+        return view(told, at)
 
 
 async def get_account(store: "Store", *, account: str, at: datetime) -> AccountView:
@@ -126,6 +133,7 @@ async def delete_account(store: "Store", *, account: str, at: datetime) -> None:
         stated = held.profile or Profile(created_at=held.since or at)
         gone = Profile(created_at=stated.created_at, name=stated.name, links=stated.links, deleted=True)
         await record(tx, held, subject="profile", body=gone, at=at)
+        note_change(tx, "account.delete", account, held.profile, gone, hidden=PERSONAL, at=at)
 
 
 def whole_view(account: Account, catalog: Catalog, at: datetime) -> AccountView:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.billing.accounts import Account
+from paygrade.billing.accounts import Account, says_something_new
 from paygrade.billing.facts import Member
 from paygrade.catalog.model import Catalog, OverSeats
 from paygrade.entitlements.derive import derive
@@ -26,6 +26,7 @@ from paygrade.entitlements.seats import (
     without_seat,
 )
 from paygrade.server.operations.accounts.record import load_account, lock_account, record
+from paygrade.server.operations.audit.note import note
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -100,9 +101,25 @@ async def state_members(tx: "Transaction", account: Account, members: Iterable[M
     said = [stated(account, member, at) for member in members]
     if any(member.seat for member in said):
         refuse_more_than_there_are(account, said, await _seats(tx, account, at))
+    note_members(tx, "member.set", account, said, at)
     for member in said:
         account = await record(tx, account, subject=f"member:{member.key}", body=member, at=at)
     return account
+
+
+def note_members(tx: "Transaction", action: str, account: Account, members: Sequence[Member], at: datetime) -> None:
+    """Note what is said of members that differs from what was said before: who they are is personal."""
+    changed = {
+        member.key: [_said(account.members.get(member.key)), _said(member)]
+        for member in members
+        if says_something_new(account, f"member:{member.key}", member)
+    }
+    if changed:
+        note(tx, action, account.key, changes={"members": len(changed)}, personal={"members": changed}, at=at)
+
+
+def _said(member: Member | None) -> dict[str, object] | None:
+    return None if member is None or member.role is None else {"role": member.role, "seat": member.seat}
 
 
 async def reconcile_seats(

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from paygrade.billing.audit_chain import ENVIRONMENT
 from paygrade.server.operations.accounts.record import load_account
+from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.paging import cut, read_place
 from paygrade.values.text import on_wire
 
@@ -109,6 +111,7 @@ async def reconcile(store: "Store", *, account: str | None, at: datetime) -> Usa
         if account is not None:
             await load_account(tx, account, deleted=True)
         await tx.reports.want_check(account, at=at)
+        note(tx, "usage_report.reconcile", account or ENVIRONMENT, at=at)
         return UsageReports((), await tx.reports.unchecked(account, at=at))
 
 

@@ -16,6 +16,7 @@ from paygrade.billing.accounts import Account, replay
 from paygrade.catalog.model import Catalog
 from paygrade.entitlements.derive import derive
 from paygrade.server.operations.accounts.record import unknown_account
+from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.balances.unit_of_work import Entitlements, UnitOfWork, lock_balances, windows_of
 from paygrade.usage.balances import Row, SlotDetail, parse_slot, put, slot_of
 from paygrade.usage.entries import Key
@@ -66,7 +67,9 @@ async def rebuild(store: "Store", *, account: str, at: datetime) -> Rebuilt:
         await tx.tell("paygrade_account", account)
         await tx.announcements.hurry(at, account=account)
         entries, recounted = await _recount(tx, folded, at)
-    differences += recounted
+        differences += recounted
+        changes = {"facts": len(facts), "entries": entries, "differences": len(differences)}
+        note(tx, "account.rebuild", account, changes=changes, at=at)
     return Rebuilt(
         account, len(facts), entries, tuple(differences[:DIFFERENCES_MAX]), more=len(differences) > DIFFERENCES_MAX
     )

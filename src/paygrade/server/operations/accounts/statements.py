@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from paygrade.billing.accounts import Account
-from paygrade.billing.facts import Block, ManualSubscription, Member, Override, Subscription
+from paygrade.billing.facts import Block, Body, ManualSubscription, Member, Override, Subscription
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan
 from paygrade.catalog.offers import BooleanFeature, ConfigFeature
 from paygrade.decisions.decide import decide
@@ -15,15 +15,16 @@ from paygrade.entitlements.merge import override_fits
 from paygrade.entitlements.model import Offer
 from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.accounts import AccountView, view
-from paygrade.server.operations.accounts.members import state_members
+from paygrade.server.operations.accounts.members import note_members, state_members
 from paygrade.server.operations.accounts.record import lock_account, record
 from paygrade.server.operations.accounts.transition import follow_transition
+from paygrade.server.operations.audit.note import note_change
 from paygrade.values.errors import Refused
 from paygrade.values.states import STATUSES
 from paygrade.values.text import QUANTITY_MAX
 
 if TYPE_CHECKING:
-    from paygrade.postgres.store import Store
+    from paygrade.postgres.store import Store, Transaction
 
 
 async def put_override(store: "Store", *, account: str, override: Override, at: datetime) -> DecisionView:
@@ -37,7 +38,9 @@ async def put_override(store: "Store", *, account: str, override: Override, at: 
         held = await lock_account(tx, account)
         catalog = await tx.catalogs.in_force()
         _refuse_misfit(override, catalog, at)
-        held = await record(tx, held, subject=f"override:{override.feature}", body=override, at=at)
+        told = await record(tx, held, subject=f"override:{override.feature}", body=override, at=at)
+        _note(tx, "override.set", held, told, f"override:{override.feature}", at)
+        held = told
         return _decision(held, catalog, override.feature, at)
 
 
@@ -50,7 +53,9 @@ async def delete_override(store: "Store", *, account: str, feature: str, at: dat
         held = await lock_account(tx, account)
         if feature not in held.overrides:
             raise Refused("unknown_override", f"`{account}` has no override of `{feature}`")
-        held = await record(tx, held, subject=f"override:{feature}", body=Override(feature=feature), at=at)
+        told = await record(tx, held, subject=f"override:{feature}", body=Override(feature=feature), at=at)
+        _note(tx, "override.remove", held, told, f"override:{feature}", at)
+        held = told
         return _decision(held, await tx.catalogs.in_force(), feature, at)
 
 
@@ -63,7 +68,9 @@ async def put_block(store: "Store", *, account: str, block: Block, at: datetime)
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         _refuse_expired(block.expires_at, at)
-        return view(await record(tx, held, subject=f"block:{block.key}", body=block, at=at), at)
+        told = await record(tx, held, subject=f"block:{block.key}", body=block, at=at)
+        _note(tx, "block.set", held, told, f"block:{block.key}", at)
+        return view(told, at)
 
 
 async def delete_block(store: "Store", *, account: str, key: str, at: datetime) -> AccountView:
@@ -75,7 +82,9 @@ async def delete_block(store: "Store", *, account: str, key: str, at: datetime) 
         held = await lock_account(tx, account)
         if key not in held.blocks:
             raise Refused("unknown_block", f"`{account}` has no block `{key}`")
-        return view(await record(tx, held, subject=f"block:{key}", body=Block(key=key, lifted=True), at=at), at)
+        told = await record(tx, held, subject=f"block:{key}", body=Block(key=key, lifted=True), at=at)
+        _note(tx, "block.lift", held, told, f"block:{key}", at)
+        return view(told, at)
 
 
 async def put_member(store: "Store", *, account: str, member: Member, at: datetime) -> AccountView:
@@ -98,6 +107,7 @@ async def delete_member(store: "Store", *, account: str, member: str, at: dateti
         if member not in held.members:
             raise Refused("unknown_member", f"`{account}` has no member `{member}`")
         gone = Member(key=member, role=None)
+        note_members(tx, "member.remove", held, [gone], at)
         return view(await record(tx, held, subject=f"member:{member}", body=gone, at=at), at)
 
 
@@ -127,8 +137,24 @@ async def put_subscription(
             )
         if stated is None or version > stated.sequence:
             told = await record(tx, held, subject=subject, body=body, sequence=version, at=at)
+            _note(tx, "subscription.set", held, told, subject, at)
             held = await follow_transition(tx, held, told, at=at)
         return view(held, at)
+
+
+def _note(tx: "Transaction", action: str, before: Account, after: Account, subject: str, at: datetime) -> None:
+    """Note a statement on a subject, unless it said nothing new."""
+    if after is before:
+        return
+    was, now = (each.statements.get(subject) for each in (before, after))
+    kind, _, id = subject.partition(":")
+    hidden = frozenset({"reason"})
+    bodies = [_stated_of(statement.body) if statement is not None else None for statement in (was, now)]
+    note_change(tx, action, before.key, *bodies, hidden=hidden, target=(kind, id), at=at)
+
+
+def _stated_of(body: Body) -> object:
+    return body.subscription if isinstance(body, ManualSubscription) else body
 
 
 def _decision(account: Account, catalog: Catalog, feature: str, at: datetime) -> DecisionView:

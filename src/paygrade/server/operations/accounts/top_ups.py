@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from paygrade.server.operations.accounts.record import load_account
+from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.paging import cut, read_place
 from paygrade.usage.top_ups import TopUpPurchase
 from paygrade.values.errors import Refused
@@ -51,5 +52,7 @@ async def retry_top_up(store: "Store", *, account: str, id: str, at: datetime) -
         if not await tx.top_ups.ask_again(account, id, at=at):
             raise Refused("top_up_open", f"another top-up of `{found.credit}` is being bought; wait until it finishes")
         opened = await tx.top_ups.find(account, id)
+        changes = {"credit": found.credit, "units": found.units, "amount": found.amount, "currency": found.currency}
+        note(tx, "top_up.retry", account, targets=[("top_up", id)], changes=changes, at=at)
     assert opened is not None
     return opened

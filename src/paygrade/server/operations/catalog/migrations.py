@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Pin
@@ -36,6 +36,7 @@ from paygrade.decisions.diff import Effect, effects, today
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.record import record, unknown_account
+from paygrade.server.operations.audit.note import note, note_change
 from paygrade.server.operations.catalog.publish import SAMPLE_MAX
 from paygrade.server.operations.catalog.versions import refuse_unknown_version
 from paygrade.server.state.balances import with_balances
@@ -147,9 +148,13 @@ async def start_migration(
                 # Who was named and is left alone shall know why; of everybody only those who are moved are listed.
                 await tx.plan_migrations.add(id, moving if accounts is None else [account.key for account in page])
             await asyncio.sleep(0)  # others in this process want to go on meanwhile
+        preview = sums.preview()
         if id is not None:
+            said = {**asdict(move), "accounts": preview.accounts, "everybody": accounts is None}
+            personal = {"reason": said.pop("reason")}
+            note(tx, "migration.start", targets=_targets(id), changes=said, personal=personal, at=at)
             await _announce(tx, "started", id, move, "forward", at)
-        return PlannedMigration(sums.preview(), None if id is None else await _view(tx, id))
+        return PlannedMigration(preview, None if id is None else await _view(tx, id))
 
 
 async def list_migrations(store: "Store", *, before: int | None = None, limit: int) -> MigrationList:
@@ -189,29 +194,31 @@ async def moved_accounts(
     return MovedAccounts(page, page[-1].account if len(found) > limit else None)
 
 
-async def pause_migration(store: "Store", *, id: int) -> Migration:
+async def pause_migration(store: "Store", *, id: int, at: datetime) -> Migration:
     """Pause a migration.
 
     Move no more accounts until the migration is resumed; moved ones stay moved. Refused `unknown_migration`,
     `migration_over`.
     """
-    return await _pause(store, id, paused=True)
+    return await _pause(store, id, paused=True, at=at)
 
 
-async def resume_migration(store: "Store", *, id: int) -> Migration:
+async def resume_migration(store: "Store", *, id: int, at: datetime) -> Migration:
     """Resume a migration.
 
     Continue a paused migration, or its roll-back. Refused `unknown_migration`, `migration_over`.
     """
-    return await _pause(store, id, paused=False)
+    return await _pause(store, id, paused=False, at=at)
 
 
-async def _pause(store: "Store", id: int, *, paused: bool) -> Migration:
+async def _pause(store: "Store", id: int, *, paused: bool, at: datetime) -> Migration:
     async with store.transaction() as tx:
         held = await _held(tx, id)
         if held.finished_at is not None:
             raise Refused("migration_over", f"migration {id} has ended; it can't be paused or resumed")
         await tx.plan_migrations.pause(id, paused=paused)
+        if held.paused != paused:
+            note(tx, "migration.pause" if paused else "migration.resume", targets=_targets(id), at=at)
         return await _view(tx, id)
 
 
@@ -231,6 +238,7 @@ async def roll_back_migration(store: "Store", *, id: int, at: datetime) -> Migra
                               "wait for it, or roll it back first")  # fmt: skip
             await tx.plan_migrations.turn_back(id)
             await _announce(tx, "started", id, held.move, "back", at)
+            note(tx, "migration.roll_back", targets=_targets(id), at=at)
         return await _view(tx, id)
 
 
@@ -283,6 +291,9 @@ async def _move(
     statement = account.statements.get(pin_subject(pin.key))
     before = statement.body if statement is not None and isinstance(statement.body, Pin) else None
     moved = await record(tx, account, subject=pin_subject(pin.key), body=pin, cause=_cause(migration), at=at)
+    if moved is not account:
+        note_change(tx, "migration.move", account.key, account.pins.get(pin.key), pin, hidden=_REASON,
+                    target=("migration", str(migration.id)), at=at)  # fmt: skip
     return replace(taken, status="done", before=before, fact=moved.version if moved is not account else None)
 
 
@@ -297,7 +308,16 @@ async def _move_back(
         return replace(taken, status="skipped", reason="changed_since")
     before = taken.before or Pin(migration.move.plan, withdrawn=True)
     await record(tx, account, subject=subject, body=before, cause=_cause(migration), at=at)
+    note_change(tx, "migration.move_back", account.key, account.pins.get(before.key), before, hidden=_REASON,
+                target=("migration", str(migration.id)), at=at)  # fmt: skip
     return replace(taken, status="rolled_back")
+
+
+_REASON = frozenset({"reason"})
+
+
+def _targets(id: int) -> list[tuple[str, str]]:
+    return [("migration", str(id))]
 
 
 def _cause(migration: "SavedMigration") -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.catalog.parse import parse
 from paygrade.decisions.diff import Effect, effects, today
 from paygrade.entitlements.sources import offers, versions_had
+from paygrade.server.operations.audit.note import note
 from paygrade.updates.log import News
 from paygrade.updates.types import CatalogUpdate
 from paygrade.values.errors import Location, Refused
@@ -154,6 +155,8 @@ async def publish_catalog(
         await tx.tell("paygrade_catalog", str(wanted.version))
         await tx.announce([News(None, "catalog.published", CatalogUpdate(wanted.version, by), at)], at)
         await tx.announcements.hurry(at)
+        changes = {"version": [base.version, wanted.version], "digest": digest, "existing": existing, "by": by}
+        note(tx, "catalog.publish", targets=[("catalog", str(wanted.version))], changes=changes, at=at)
         return replace(plan, published=True)
 
 

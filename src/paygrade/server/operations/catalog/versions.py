@@ -12,11 +12,14 @@ from paygrade.billing.versions import Version, pin_subject
 from paygrade.catalog.model import Catalog, versions_of
 from paygrade.entitlements.sources import versions_had
 from paygrade.server.operations.accounts.record import lock_account, record
+from paygrade.server.operations.audit.note import note_change
 from paygrade.values.errors import Refused
 from paygrade.values.text import PAGE_MAX, one_of
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
+
+REASON = frozenset({"reason"})
 
 
 class AccountVersions(Struct, frozen=True):
@@ -72,7 +75,11 @@ async def put_pin(store: "Store", *, account: str, pin: Pin, at: datetime) -> Ac
         refuse_unknown_version(catalog, pin.key, pin.then if isinstance(pin.then, int) else None)
         if pin.until is not None and pin.until <= at:
             raise Refused("already_expired", f"`until` {pin.until.isoformat()} is in the past; choose a later time")
-        held = await record(tx, held, subject=pin_subject(pin.key), body=pin, at=at)
+        told = await record(tx, held, subject=pin_subject(pin.key), body=pin, at=at)
+        if told is not held:
+            before = held.pins.get(pin.key)
+            note_change(tx, "pin.set", account, before, pin, hidden=REASON, target=("pin", pin.key), at=at)
+        held = told
     return AccountVersions(account, versions_had(held, catalog, at))
 
 
@@ -86,6 +93,7 @@ async def delete_pin(store: "Store", *, account: str, key: str, at: datetime) ->
         held = await lock_account(tx, account)
         if key not in held.pins:
             raise Refused("unknown_pin", f"`{account}` has no pin for `{key}`")
+        note_change(tx, "pin.remove", account, held.pins[key], None, hidden=REASON, target=("pin", key), at=at)
         held = await record(tx, held, subject=pin_subject(key), body=Pin(key, withdrawn=True), at=at)
         return AccountVersions(account, versions_had(held, await tx.catalogs.in_force(), at))
 

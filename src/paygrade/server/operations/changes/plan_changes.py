@@ -23,6 +23,7 @@ from paygrade.providers.port import Previewer
 from paygrade.server.operations.accounts.change_trail import resolved, scheduled, subject_of
 from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.server.operations.accounts.transition import follow_transition
+from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.server.operations.paging import cut, read_place
 from paygrade.server.state.balances import with_balances
@@ -142,6 +143,7 @@ async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> P
                 f"`{id}` is {change.state}; to undo an applied change, use `POST …/revert`",
             )
         await tx.plan_changes.step(account, id, "taken_back", f"it was {change.state}", at)
+        note(tx, "plan_change.cancel", account, targets=_target(id), changes={"state": change.state}, at=at)
         if not change.is_manual:
             return await tx.plan_changes.take_back(change)
         subscription = next(s for s in held.subscriptions if s.id == change.subscription)
@@ -223,6 +225,11 @@ async def _begin(
     if not await tx.plan_changes.add(change):
         raise Refused("change_under_way", f"`{held.key}` is being changed right now; try again")
     await tx.plan_changes.step(held.key, change.id, "asked", detail, at)
+    asked = {
+        name: getattr(change, name)
+        for name in ("act", "quote", "subscription", "reverts", "effective_at", "trial_ends_at", "expected")
+    }
+    note(tx, "plan_change.request", held.key, targets=_target(change.id), changes=asked, at=at)
     return change
 
 
@@ -302,6 +309,10 @@ def _one_of(held: Account, named: str | None) -> Subscription:
         listed = ", ".join(f"`{s.id}`" for s in found)
         raise Refused("no_subscription_to_change", f"`{held.key}` has more than one; name one of {listed}")
     return found[0]
+
+
+def _target(id: str) -> list[tuple[str, str]]:
+    return [("plan_change", id)]
 
 
 def _same(known: PlanChange, is_same: bool) -> PlanChange:

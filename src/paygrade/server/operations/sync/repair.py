@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import Struct
 
+from paygrade.billing.audit_chain import ENVIRONMENT
 from paygrade.billing.drift import Drift, Poll, compare
 from paygrade.billing.facts import Body, Customer
+from paygrade.server.operations.audit.note import note
 from paygrade.updates.log import News
 from paygrade.updates.types import DriftUpdate
 from paygrade.values.errors import Refused
@@ -114,11 +116,18 @@ async def start_sweep(store: "Store", provider: str, *, dry_run: bool, at: datet
         assert found is not None
         if started:
             await tell_repair(tx, RepairNotice("sweep_started"))
+            note_sweep(tx, dry_run=dry_run, at=at)
     if found.dry_run != dry_run:
         kind = "a dry run" if found.dry_run else "a sweep"
         raise Refused("sweep_running", f"{kind} has been running since {found.started_at:%Y-%m-%d %H:%M}; "
                       "try again when `GET /v1/sync/status` says it has finished")  # fmt: skip
     return StartedSweep(started, view(found))
+
+
+def note_sweep(tx: "Transaction", *, dry_run: bool = False, at: datetime) -> None:
+    """Note that a sweep begins, unless it writes nothing."""
+    if not dry_run:
+        note(tx, "sweep.start", at=at)
 
 
 async def load_sweep(store: "Store", *, id: int) -> Sweep:
@@ -174,8 +183,16 @@ async def note_reading(
         differences = [(claim.subject, account, each) for each in compare(stored, said)]
         found = await tx.drifts.add(differences, found_by=found_by, at=at)
         await announce_drift(tx, "detected", found, found_by=found_by, at=at)
-    if found or held.drifted:
-        await announce_drift(tx, "healed", await tx.drifts.heal(claim.subject, at), at=at)
+    if (found or held.drifted) and (healed := await tx.drifts.heal(claim.subject, at)):
+        await announce_drift(tx, "healed", healed, at=at)
+        note(
+            tx,
+            "drift.heal",
+            account or held.account or ENVIRONMENT,
+            targets=[("customer", claim.subject)],
+            changes={"fields": healed.total()},
+            at=at,
+        )
 
 
 async def purge_repair(store: "Store", *, at: datetime) -> None:

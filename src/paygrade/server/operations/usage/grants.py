@@ -11,6 +11,7 @@ from paygrade.decisions.snapshots import Snapshot, balance_of, entitlements_at
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
+from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.usage.balances import Grant, GrantKind, Share, in_window, share
 from paygrade.usage.entries import Entry, EntryKind, Posting, derived, digest
@@ -86,6 +87,9 @@ async def _given(
             detail = f"`{pool}` is paid in `{credit}`, so units of it would pay for nothing; grant `{credit}` instead"
             raise Refused("paid_in_credits", detail)
         await grant_units(tx, account=account, pool=pool, grant=grant, reason=reason, mark=mark, at=at)
+        changes = {"units": grant.units, "kind": grant.kind, "priority": grant.priority, "until": grant.until}
+        note(tx, "grant.give", account, targets=_grant(pool, grant.id), changes=changes,
+             personal={"reason": reason}, at=at)  # fmt: skip
     return GrantView(grant, share(grant, at))
 
 
@@ -117,6 +121,7 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
             grant = work.void(account, pool, grant, left)
             mark = digest("void", pool, id)
             work.enter(Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark))
+            note(tx, "grant.void", account, targets=_grant(pool, id), changes={"units": left}, at=at)
         await work.save(tx)
     return GrantView(grant, share(grant, at))
 
@@ -179,6 +184,8 @@ async def state_usage(
                 postings = restate(its, balance, used, at)
                 work.post(account, postings, at)
                 work.enter(Entry(account, id, "set", pool, used, at, at, mark, postings))
+                note(tx, "usage.set", account, targets=[("feature", pool)], changes={"used": [balance.used, used]},
+                     personal={"reason": reason, "id": id}, at=at)  # fmt: skip
                 await work.save(tx)
             return view_balance(work.snapshot(account), pool, at)
 
@@ -291,6 +298,10 @@ async def _known(snapshots: "Snapshots", store: "Store", account: str, pool: str
 def _refuse_ended(grant: Grant, at: datetime) -> None:
     if grant.until is not None and grant.until <= max(at, grant.from_at):
         raise Refused("already_expired", f"this grant would end at {grant.until.isoformat()}, before it begins")
+
+
+def _grant(pool: str, id: str) -> list[tuple[str, str]]:
+    return [("feature", pool), ("grant", id)]
 
 
 def _refuse_other(known: int, mark: int, id: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
+from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.webhooks.endpoints import load
 from paygrade.updates.delivery import DeliveryState
 from paygrade.values.errors import Refused
@@ -114,6 +115,8 @@ async def replay(store: "Store", endpoint: str, wanted: ReplayRequest) -> Replay
             until = min(held.position if wanted.until is None else wanted.until, held.position)
             count = await tx.webhook_deliveries.replay(held, after=wanted.after or 0, upto=until, at=at)
         await tx.webhook_endpoints.wake(endpoint)
+        targets = [("webhook_endpoint", endpoint)]
+        note(tx, "webhook_endpoint.replay", targets=targets, changes={"replayed": count}, at=at)
     return Replay(count)
 
 

@@ -11,7 +11,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
+from paygrade.server.operations.audit.note import note
 from paygrade.server.process.outbound import Attempt, Sender, parse_target
 from paygrade.server.process.webhook_signatures import make_secret, signed_headers
 from paygrade.updates.delivery import OFF_AFTER, WebhookSecret, live, test_body
@@ -130,6 +132,7 @@ async def create_endpoint(store: "Store", sender: Sender, wanted: NewEndpoint, *
             secrets=[WebhookSecret(secret)],
             at=at,
         )
+        _note(tx, "create", id, at, url=wanted.url, types=wanted.types, accounts=wanted.accounts)
         return await _with_secret(tx, id, secret)
 
 
@@ -178,6 +181,8 @@ async def update_endpoint(store: "Store", sender: Sender, id: str, change: Endpo
         if change.state == "enabled" and held.state == "disabled":
             await tx.webhook_deliveries.miss(id)
             await tx.webhook_endpoints.enable(id)
+        said = {name: its for name, its in asdict(change).items() if its is not None}
+        _note(tx, "update", id, datetime.now(UTC), **said)
         return await _shown(tx, await load(tx, id))
 
 
@@ -190,6 +195,7 @@ async def remove_endpoint(store: "Store", id: str) -> None:
         if not await tx.webhook_endpoints.delete(id):
             raise unknown_endpoint(id)
         await tx.webhook_deliveries.delete(id)
+        _note(tx, "remove", id, datetime.now(UTC))
 
 
 async def rotate_secret(store: "Store", id: str, rotation: Rotation) -> EndpointWithSecret:
@@ -203,6 +209,7 @@ async def rotate_secret(store: "Store", id: str, rotation: Rotation) -> Endpoint
     async with store.transaction() as tx:
         held = await load(tx, id, lock=True)
         await tx.webhook_endpoints.change(id, secrets=rotated(held.secrets, secret, rotation.overlap_s, at))
+        _note(tx, "rotate", id, at, overlap_s=rotation.overlap_s)
         return await _with_secret(tx, id, secret)
 
 
@@ -219,6 +226,10 @@ async def test_endpoint(store: "Store", sender: Sender, id: str) -> WebhookTest:
     if error is None and not attempt.succeeded:
         error = f"the receiver answered {attempt.status}; only 2xx counts"
     return WebhookTest(attempt.succeeded, attempt.status, attempt.took_ms, error, attempt.answer)
+
+
+def _note(tx: "Transaction", what: str, id: str, at: datetime, **changes: object) -> None:
+    note(tx, f"webhook_endpoint.{what}", targets=[("webhook_endpoint", id)], changes=changes, at=at)
 
 
 def rotated(before: Sequence[WebhookSecret], secret: str, overlap_s: int, at: datetime) -> tuple[WebhookSecret, ...]:
