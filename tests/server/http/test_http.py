@@ -109,6 +109,12 @@ DESIGNED = {
     ("put", "/v1/people/{person}/role"),
     ("post", "/v1/people/{person}/reset"),
     ("delete", "/v1/people/{person}"),
+    ("get", "/v1/audit"),
+    ("get", "/v1/audit/chains"),
+    ("get", "/v1/audit/heads"),
+    ("get", "/v1/accounts/{account}/audit"),
+    ("get", "/v1/accounts/{account}/export"),
+    ("post", "/v1/accounts/{account}/erase"),
     ("post", "/v1/webhook-endpoints"),
     ("get", "/v1/webhook-endpoints"),
     ("get", "/v1/webhook-endpoints/{endpoint}"),
@@ -515,8 +521,8 @@ def test_every_example_body_is_taken_and_answered_with_what_the_document_names(a
     told = document["paths"]
     names = {"account": acme, "feature": "api_calls", "block": "b", "member": "m", "subscription": "s", "plan": "pro"}
     api.ok("PUT", f"/v1/accounts/{acme}/subscriptions/first", json=subscription())
-    # A block holds everything back, so it comes last.
-    for path, operations in sorted(told.items(), key=lambda pair: "/blocks/" in pair[0]):
+    # A block holds everything back, so it comes late, and an erasure last.
+    for path, operations in sorted(told.items(), key=lambda pair: ("/erase" in pair[0], "/blocks/" in pair[0])):
         for method in ("put", "post"):
             if path.startswith("/v1/accounts/") and "requestBody" in operations.get(method, {}):
                 example = operations[method]["requestBody"]["content"]["application/json"]["example"]
@@ -527,6 +533,8 @@ def test_every_example_body_is_taken_and_answered_with_what_the_document_names(a
                         json={"plan": "business", "interval": "yearly"},
                     )
                     example = {"quote_id": made["id"]}
+                if "confirm" in example:
+                    example = {**example, "confirm": acme}
                 answer = api.ok(method.upper(), path.format(**names), json=example)
                 check_answer(document, operations[method], answer)
     for path, operations in told.items():

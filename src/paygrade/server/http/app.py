@@ -6,7 +6,7 @@ and said so; readiness is measured when asked, never assumed.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from re import Pattern
 from typing import TYPE_CHECKING
@@ -264,7 +264,13 @@ def create_app(
             finally:
                 await _cancelled(tasks.values())
 
-    app = Litestar(
+    app = CrossOrigin(_routed(parts, running), KEYED)
+    return Edge(AnyAddress(app), metrics, HotPath(parts), stop=snapshots.broadcast.stop)
+
+
+def _routed(parts: Context, running: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
+    """What answers; `running` is what runs beside it."""
+    return Litestar(
         route_handlers=[_keyed(parts), *OPEN],
         dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers=HANDLERS,
@@ -274,7 +280,6 @@ def create_app(
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
-    return Edge(AnyAddress(CrossOrigin(app, KEYED)), metrics, HotPath(parts), stop=snapshots.broadcast.stop)
 
 
 def _keyed(parts: Context) -> Router:
