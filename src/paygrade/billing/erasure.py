@@ -77,8 +77,8 @@ def _erased_field(name: str, value: Any, names: Mapping[str, str], without: froz
 
 
 def _renamed(text: str, names: Mapping[str, str]) -> str:
-    """The name of a slot that counts for a member (`2026-11-01T00:00:00Z member:ann`), and a sentence about members, who
-    stand between backticks there."""
+    """The name of a slot that counts for a member (`2026-11-01T00:00:00Z member:ann`), or a sentence that has members
+    between backticks."""
     head, sign, member = text.partition(f" {_MEMBER}")
     if sign and member in names:
         return f"{head}{sign}{names[member]}"
