@@ -134,6 +134,8 @@ def test_the_verifier_of_the_manual_finds_what_ours_finds(log: Log) -> None:
 
 WITH_A_DATABASE = {
     "doctor": "it changes nothing",
+    "database_symptoms": "a part of it",
+    "provider_symptoms": "a part of it",
     "demo_run": "its server does all that is done",
     "dev": "its server does all that is done",
     "migrate": "notes `schema.migrate` as whoever runs it",

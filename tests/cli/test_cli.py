@@ -194,11 +194,11 @@ def test_a_document_named_is_what_is_pushed_and_a_plan_id_is_no_file(shell: Shel
 def test_on_a_terminal_a_push_shows_what_it_changes_and_takes_no_for_an_answer(shell: Shell, acme: str) -> None:
     document = shell.folder / "paygrade.yaml"
     document.write_text(SAMPLE.read_text().replace("retention: 7", "retention: 5"))
-    before = shell.json("catalog", "versions")[0]["version"]
+    before = shell.json("catalog", "versions")["versions"][0]["version"]
     seen = shell.on_terminal("catalog", "push", typing="n\n", code=130)
     assert "/plans/free/entitlements/retention" in seen
     assert f"Publish this as version {before + 1}? [y/N]" in seen
-    assert shell.json("catalog", "versions")[0]["version"] == before
+    assert shell.json("catalog", "versions")["versions"][0]["version"] == before
     assert "published version" in shell.on_terminal("catalog", "push", typing="y\n")
     document.write_text(SAMPLE.read_text())
     assert "Publish" not in shell.on_terminal("catalog", "push", "--yes")

@@ -367,5 +367,6 @@ def test_pages_of_other_origins_may_ask(api: Api, acme: str) -> None:
         refused = browser.post(FLAGS, json=body(acme))
         assert refused.headers["access-control-allow-origin"] == "*"
     answer = api.post(FLAGS, json=body(acme))
-    assert answer.headers["access-control-expose-headers"] == "ETag, Paygrade-Version, Retry-After, X-Request-Id"
+    exposed = "ETag, Paygrade-Version, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+    assert answer.headers["access-control-expose-headers"] == exposed
     assert "access-control-allow-origin" not in api.get("/v1/accounts").headers

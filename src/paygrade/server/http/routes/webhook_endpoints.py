@@ -14,7 +14,7 @@ from paygrade.server.http.parameters import PageSize, number, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.webhooks import deliveries, endpoints
 from paygrade.server.operations.webhooks.deliveries import ReplayRequest
-from paygrade.server.operations.webhooks.endpoints import EndpointChange, NewEndpoint, Rotation
+from paygrade.server.operations.webhooks.endpoints import EndpointChange, NewEndpoint, SecretRotation
 from paygrade.updates.delivery import STATES
 from paygrade.values.errors import Mistake
 from paygrade.values.text import one_of
@@ -89,13 +89,13 @@ async def remove_webhook_endpoint(endpoint: FromPath[str], context: InContext) -
     status_code=200,
     response_headers=SECRET,
     opt=describe(
-        "webhooks", endpoints.rotate_secret, sent=Sent({"overlap_s": 86400}, Rotation), scope="webhooks:write"
+        "webhooks", endpoints.rotate_secret, sent=Sent({"overlap_s": 86400}, SecretRotation), scope="webhooks:write"
     ),
 )
 async def rotate_webhook_secret(
     endpoint: FromPath[str], request: HttpRequest, context: InContext
 ) -> endpoints.EndpointWithSecret:
-    rotation = read_body(Rotation, await request.body() or b"{}")
+    rotation = read_body(SecretRotation, await request.body() or b"{}")
     return await endpoints.rotate_secret(context.store, endpoint, rotation)
 
 

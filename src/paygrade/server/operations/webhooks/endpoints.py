@@ -55,7 +55,7 @@ class EndpointChange(Struct, frozen=True, forbid_unknown_fields=True):
     state: Literal["enabled", "disabled"] | None = None
 
 
-class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
+class SecretRotation(Struct, frozen=True, forbid_unknown_fields=True):
     """How long the secrets before go on signing beside the new one."""
 
     overlap_s: Annotated[int, Meta(ge=0, le=OVERLAP_MAX_S)] = OVERLAP_S
@@ -198,7 +198,7 @@ async def remove_endpoint(store: "Store", id: str) -> None:
         _note(tx, "remove", id, datetime.now(UTC))
 
 
-async def rotate_secret(store: "Store", id: str, rotation: Rotation) -> EndpointWithSecret:
+async def rotate_secret(store: "Store", id: str, rotation: SecretRotation) -> EndpointWithSecret:
     """Rotate the secret of a webhook endpoint.
 
     Make a new secret, shown this once. Webhooks are signed with it and with the one before, for `overlap_s` seconds (a
