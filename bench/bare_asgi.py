@@ -11,10 +11,12 @@ import uvicorn
 
 ANSWER = json.dumps(
     {
-        "feature": "calls", "allowed": True, "reason": "plan", "account": "acct_00000000", "plan": "free@1",
-        "source": {"kind": "plan", "key": "free", "version": 1}, "limit": 1000000000, "used": 1, "reserved": 0,
-        "remaining": 999999999, "resets_at": "2026-12-01T00:00:00Z", "as_of": "2026-11-29T12:00:00.123456Z",
-        "version": "1.1", "stale": False,
+        "allowed": True, "reason": "plan", "account": "acct_00000000", "feature": "calls", "quantity": 1,
+        "limit": 1000000000, "used": 1, "reserved": 0, "remaining": 999999999, "unlimited": False,
+        "resets_at": "2026-12-01T00:00:00Z", "value": None, "plan": "free@1",
+        "sources": [{"kind": "plan", "reason": "plan", "plan": "free@1", "units": 1000000000}],
+        "as_of": "2026-11-29T12:00:00.123456Z", "version": "1.1", "stale": False, "limited_by": None,
+        "message": "acct_00000000 can use calls: free@1 includes it", "exact": False,
     },
     separators=(",", ":"),
 ).encode()  # fmt: skip

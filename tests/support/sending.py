@@ -44,6 +44,15 @@ class House:
 
         asyncio.run(announce())
 
+    def can_be_read(self) -> None:
+        """Wait until what has happened has its place in the log: only then did it happen before what comes now."""
+
+        async def waits() -> bool:
+            async with Store(self.database_url) as store, store.transaction() as tx:
+                return await tx.updates.waits()
+
+        eventually(lambda: not asyncio.run(waits()))
+
     def shown(self, endpoint: Any) -> Any:
         return self.api.ok("GET", f"/v1/webhook-endpoints/{endpoint['id']}")
 

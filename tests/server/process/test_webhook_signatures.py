@@ -19,11 +19,12 @@ HEADERS = signed_headers(BODY, id="upd_1", sent_at=NOW, secrets=[NEW, OLD])
 @settings(max_examples=20)
 @given(body=st.dictionaries(st.text(), st.text() | st.integers()).map(lambda told: json.dumps(told).encode()))
 def test_stock_verifier_and_ours_take_the_same_with_every_live_secret(body: bytes) -> None:
-    headers = signed_headers(body, id="upd_1", sent_at=NOW, secrets=[NEW, OLD])
+    now = int(time.time())  # the stock verifier takes no other time
+    headers = signed_headers(body, id="upd_1", sent_at=now, secrets=[NEW, OLD])
     for secret in (NEW, OLD):
         Webhook(secret).verify(body, headers)
-        assert diagnose(body, headers, secret, now=NOW).verdict == "ok"
-    assert diagnose(body, headers, make_secret(), now=NOW).verdict == "no_match"
+        assert diagnose(body, headers, secret, now=now).verdict == "ok"
+    assert diagnose(body, headers, make_secret(), now=now).verdict == "no_match"
 
 
 CASES: list[tuple[Verdict, bytes, dict[str, str], str, int]] = [

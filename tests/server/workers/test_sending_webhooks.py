@@ -202,6 +202,7 @@ def test_gone_disables_and_enabling_offers_what_was_missed(house: House) -> None
     shown = house.disabled(endpoint)
     assert (shown["reason"], "410" in shown["warning"]) == ("gone", True)
     house.happens("acme", "acme")
+    house.can_be_read()
     house.receiver.behave = takes
     assert (
         house.api.problem(409, "POST", f"/v1/webhook-endpoints/{endpoint['id']}/replay", json={"gap": True})["code"]
