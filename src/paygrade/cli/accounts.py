@@ -157,7 +157,7 @@ def override(
         confirm(f"{account} may lose access to part of {feature}. Continue?", yes=yes)
     where = path("v1", "accounts", account, "overrides", feature)
     if withdraw:
-        decision = call("DELETE", where)
+        decision = call("DELETE", where, query={"reason": reason} if reason else None)
     else:
         said: dict[str, Any] = {"value": _value(value) if on is None else on, "limit": limit, "add": add}
         said |= {

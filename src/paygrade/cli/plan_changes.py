@@ -45,11 +45,12 @@ def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], a
     "--trial-until", "trial_ends_at", type=MOMENT, metavar="TIME", help="Start a trial, or extend it, until then."
 )
 @click.option("--subscription", help="Which subscription, if there are several; a quote already names one.")
+@click.option("--reason", help="Why; kept in the audit log.")
 @click.option("--key", help="An idempotency key, so you can safely retry.")
 @yes
 @as_json
 def change(account: str, quote_id: str | None, act: str | None, trial_ends_at: str | None, subscription: str | None,
-           key: str | None, yes: bool, as_json: bool) -> None:  # fmt: skip
+           reason: str | None, key: str | None, yes: bool, as_json: bool) -> None:  # fmt: skip
     """Make the plan change of a quote, or cancel, pause, resume or extend a subscription."""
     if trial_ends_at is not None:
         act = act or "set_trial"
@@ -58,7 +59,8 @@ def change(account: str, quote_id: str | None, act: str | None, trial_ends_at: s
     if act not in ("keep_going", "resume"):
         what = f"what {quote_id} says" if quote_id else str(act).replace("_", " ")
         confirm(f"Do {what} to the subscription of {account}? It can cost money or access.", yes=yes)
-    said = {"quote_id": quote_id, "act": act, "trial_ends_at": trial_ends_at, "subscription": subscription}
+    said = {"quote_id": quote_id, "act": act, "trial_ends_at": trial_ends_at, "subscription": subscription,
+            "reason": reason}  # fmt: skip
     body = {name: what for name, what in said.items() if what is not None}
     headers = {"Idempotency-Key": key} if key is not None else {}
     made = call("POST", path("v1", "accounts", account, "plan-changes"), body=body, headers=headers)

@@ -270,3 +270,30 @@ def test_no_record_holds_a_secret(played: Played) -> None:
     assert KEY not in text
     assert token not in text
     assert token.rpartition(".")[2] not in text
+
+
+def test_a_dry_run_of_an_override_says_what_it_leads_to_and_changes_nothing(api: Api, acme: str) -> None:
+    where = f"/v1/accounts/{acme}/overrides/exports"
+    assert api.ok("PUT", f"{where}?dry_run", json={"value": True})["reason"] == "override"
+    assert api.problem(400, "PUT", f"{where}?dry_run", json={"limit": 3})["code"] == "invalid_override"
+    assert api.problem(404, "DELETE", f"{where}?dry_run")["code"] == "unknown_override"
+    assert api.check(acme, "exports")["reason"] == "not_in_plan"
+    api.ok("PUT", where, json={"value": True})
+    assert api.ok("DELETE", f"{where}?dry_run&reason=over")["reason"] == "not_in_plan"
+    assert api.check(acme, "exports")["reason"] == "override"
+    noted = api.ok("GET", f"/v1/accounts/{acme}/audit")["records"]
+    assert [record["action"] for record in noted] == ["override.set", "account.put"]
+    assert len(api.ok("GET", f"/v1/accounts/{acme}/timeline")["facts"]) == 2
+    assert api.problem(400, "DELETE", f"{where}?reason={'x' * 2001}")["code"] == "invalid_query"
+
+
+def test_why_a_plan_was_changed_and_an_override_removed_is_noted_and_can_be_erased(api: Api, acme: str) -> None:
+    api.ok("PUT", f"/v1/accounts/{acme}/subscriptions/sub_{acme}", json=SUBSCRIPTION)
+    api.ok("PUT", f"/v1/accounts/{acme}/overrides/exports", json={"value": True})
+    api.ok("DELETE", f"/v1/accounts/{acme}/overrides/exports?reason=Ann+asked")
+    api.ok("POST", f"/v1/accounts/{acme}/plan-changes", json={"act": "pause", "reason": "Ann is away"})
+    noted = api.ok("GET", f"/v1/accounts/{acme}/audit")["records"][:2]
+    assert [record["personal"]["reason"] for record in noted] == ["Ann is away", [None, "Ann asked"]]
+    api.ok("POST", f"/v1/accounts/{acme}/erase", json={"confirm": acme})
+    for what in ("audit", "timeline"):
+        assert "Ann" not in api.get(f"/v1/accounts/{acme}/{what}").text

@@ -50,13 +50,14 @@ class ChangeAsked(Struct, frozen=True, kw_only=True):
     """A quote to carry out; or, without one, something to do to a subscription that changes nothing of what it buys.
 
     `act` is `keep_going` (a cancellation is taken back), `pause`, `resume`, `set_trial` (until `trial_ends_at`) or
-    `end_trial`; `subscription` says which one, where there are several.
+    `end_trial`; `subscription` says which one, where there are several. `reason` says why, for the audit log.
     """
 
     quote_id: str | None = None
     act: Act | None = None
     subscription: str | None = None
     trial_ends_at: str | None = None
+    reason: str = ""
 
 
 @post(
@@ -106,7 +107,13 @@ async def change_plan(account: FromPath[str], request: HttpRequest, context: InC
     at = context.clock.now()
     if said.quote_id is not None and said.act is None:
         change = await plan_changes.carry_out(
-            context.store, account=account, quote_id=said.quote_id, key=named, has_provider=context.has_provider, at=at
+            context.store,
+            account=account,
+            quote_id=said.quote_id,
+            key=named,
+            reason=said.reason,
+            has_provider=context.has_provider,
+            at=at,
         )
     else:
         change = await plan_changes.act(
@@ -116,6 +123,7 @@ async def change_plan(account: FromPath[str], request: HttpRequest, context: InC
             subscription=said.subscription,
             trial_ends_at=_instant(said.trial_ends_at, "/trial_ends_at") if said.trial_ends_at is not None else None,
             key=named,
+            reason=said.reason,
             has_provider=context.has_provider,
             at=at,
         )

@@ -3,16 +3,17 @@
 The body of each is the fact itself, without what the address already says.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import delete, put
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
 from paygrade.billing.facts import Block, Member, Override, Pin, Subscription
 from paygrade.decisions.message import DecisionView
-from paygrade.server.http.bodies import decode_object, invalid, read_body, read_object
+from paygrade.server.http.bodies import TEXT_LENGTH_MAX, decode_object, invalid, read_body, read_flag, read_object
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
+from paygrade.server.http.parameters import flag
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import statements
 from paygrade.server.operations.accounts.accounts import AccountView
@@ -31,10 +32,19 @@ from paygrade.values.text import QUANTITY_MAX
     ),
 )
 async def put_override(
-    account: FromPath[str], feature: FromPath[str], request: HttpRequest, context: InContext
+    account: FromPath[str],
+    feature: FromPath[str],
+    request: HttpRequest,
+    context: InContext,
+    dry_run: Annotated[str | None, flag("Only say what it would lead to.")] = None,
 ) -> DecisionView:
-    override = read_body(Override, await request.body(), given={"feature": feature})
-    return await statements.put_override(context.store, account=account, override=override, at=context.clock.now())
+    return await statements.put_override(
+        context.store,
+        account=account,
+        override=read_body(Override, await request.body(), given={"feature": feature}),
+        dry_run=read_flag(dry_run, name="dry_run"),
+        at=context.clock.now(),
+    )
 
 
 @delete(
@@ -42,8 +52,21 @@ async def put_override(
     status_code=200,
     opt=describe("statements", statements.delete_override, scope="overrides:write"),
 )
-async def delete_override(account: FromPath[str], feature: FromPath[str], context: InContext) -> DecisionView:
-    return await statements.delete_override(context.store, account=account, feature=feature, at=context.clock.now())
+async def delete_override(
+    account: FromPath[str],
+    feature: FromPath[str],
+    context: InContext,
+    reason: Annotated[str, QueryParameter(description="Why.", max_length=TEXT_LENGTH_MAX)] = "",
+    dry_run: Annotated[str | None, flag("Only say what it would lead to.")] = None,
+) -> DecisionView:
+    return await statements.delete_override(
+        context.store,
+        account=account,
+        feature=feature,
+        reason=reason,
+        dry_run=read_flag(dry_run, name="dry_run"),
+        at=context.clock.now(),
+    )
 
 
 @put(

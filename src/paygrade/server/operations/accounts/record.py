@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from paygrade.billing.accounts import Account, says_something_new
+from paygrade.billing.accounts import Account, apply, says_something_new
 from paygrade.billing.facts import Body, Fact
 from paygrade.server.operations.updates.announce import announce_fact
 from paygrade.values.errors import Refused
@@ -44,6 +44,12 @@ async def record(
     await tx.tell("paygrade_account", account.key)
     await announce_fact(tx, account, folded, subject, at)
     return folded
+
+
+def imagine(account: Account, *, subject: str, body: Body, at: datetime) -> Account:
+    """The account as it would be with a statement that is not recorded."""
+    number = account.version + 1
+    return apply(account, Fact(number=number, subject=subject, sequence=number, as_of=at, body=body, cause=()))
 
 
 async def lock_account(tx: "Transaction", account: str) -> Account:

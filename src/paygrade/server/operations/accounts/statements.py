@@ -16,7 +16,7 @@ from paygrade.entitlements.model import Offer
 from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.accounts import AccountView, view
 from paygrade.server.operations.accounts.members import note_members, state_members
-from paygrade.server.operations.accounts.record import lock_account, record
+from paygrade.server.operations.accounts.record import imagine, lock_account, record
 from paygrade.server.operations.accounts.transition import follow_transition
 from paygrade.server.operations.audit.note import note_change
 from paygrade.values.errors import Refused
@@ -27,36 +27,46 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
 
 
-async def put_override(store: "Store", *, account: str, override: Override, at: datetime) -> DecisionView:
+async def put_override(
+    store: "Store", *, account: str, override: Override, dry_run: bool = False, at: datetime
+) -> DecisionView:
     """Override a feature.
 
     Set one feature of the account, whatever it bought: exactly one of `value`, `limit`, `unlimited`, `add` and
     `spend_cap` (the minor units that priced overage may cost), with an optional `reason` and end. Returns the resulting
-    decision. Refused `unknown_account`, `unknown_feature`, `invalid_override`, `already_expired`.
+    decision; with `dry_run`, nothing is set. Refused `unknown_account`, `unknown_feature`, `invalid_override`,
+    `already_expired`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         catalog = await tx.catalogs.in_force()
         _refuse_misfit(override, catalog, at)
-        told = await record(tx, held, subject=f"override:{override.feature}", body=override, at=at)
-        _note(tx, "override.set", held, told, f"override:{override.feature}", at)
-        held = told
-        return _decision(held, catalog, override.feature, at)
+        subject = f"override:{override.feature}"
+        if dry_run:
+            return _decision(imagine(held, subject=subject, body=override, at=at), catalog, override.feature, at)
+        told = await record(tx, held, subject=subject, body=override, at=at)
+        _note(tx, "override.set", held, told, subject, at)
+        return _decision(told, catalog, override.feature, at)
 
 
-async def delete_override(store: "Store", *, account: str, feature: str, at: datetime) -> DecisionView:
+async def delete_override(
+    store: "Store", *, account: str, feature: str, reason: str = "", dry_run: bool = False, at: datetime
+) -> DecisionView:
     """Remove an override.
 
-    What was bought counts again. Returns the resulting decision. Refused `unknown_account`, `unknown_override`.
+    What was bought counts again. `reason` says why, for the audit log. Returns the resulting decision; with
+    `dry_run`, nothing is removed. Refused `unknown_account`, `unknown_override`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if feature not in held.overrides:
             raise Refused("unknown_override", f"`{account}` has no override of `{feature}`")
-        told = await record(tx, held, subject=f"override:{feature}", body=Override(feature=feature), at=at)
-        _note(tx, "override.remove", held, told, f"override:{feature}", at)
-        held = told
-        return _decision(held, await tx.catalogs.in_force(), feature, at)
+        catalog, subject, body = await tx.catalogs.in_force(), f"override:{feature}", Override(feature, reason)
+        if dry_run:
+            return _decision(imagine(held, subject=subject, body=body, at=at), catalog, feature, at)
+        told = await record(tx, held, subject=subject, body=body, at=at)
+        _note(tx, "override.remove", held, told, subject, at)
+        return _decision(told, catalog, feature, at)
 
 
 async def put_block(store: "Store", *, account: str, block: Block, at: datetime) -> AccountView:

@@ -167,7 +167,7 @@ def summary(body: Body, replaced: Body | None = None) -> str:
         ):
             return _subscription(its, before)
         case Override(withdrawn=True), Override(withdrawn=False):
-            return f"override of `{body.feature}` withdrawn: was {_override(replaced)}"
+            return f"override of `{body.feature}` withdrawn: was {_override(replaced)}{_because(body.reason)}"
         case Override(), Override(withdrawn=False):
             ends = _moved(replaced.expires_at, body.expires_at)
             gives = _arrow(_override(replaced), _override(body))
@@ -202,7 +202,7 @@ def _stated(body: Body) -> str:
             links = f", linked to {', '.join(f'`{id}`' for id in linked)}" if linked else ""
             return f"account `{body.name}`{links}" if body.name else f"account stated{links}"
         case Override(withdrawn=True):
-            return f"override of `{body.feature}` withdrawn"
+            return f"override of `{body.feature}` withdrawn{_because(body.reason)}"
         case Override():
             return f"override of `{body.feature}`: {_override(body)}{_until(body.expires_at)}{_because(body.reason)}"
         case Block(lifted=True):

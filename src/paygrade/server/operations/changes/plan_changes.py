@@ -51,9 +51,9 @@ class ChangeList(Struct, frozen=True):
 
 
 async def carry_out(
-    store: "Store", *, account: str, quote_id: str, key: str | None, has_provider: bool, at: datetime
+    store: "Store", *, account: str, quote_id: str, key: str | None, reason: str = "", has_provider: bool, at: datetime
 ) -> PlanChange:
-    """Ask for what a quote says, once for each key (None: once for the quote).
+    """Ask for what a quote says, once for each key (None: once for the quote). `reason` goes to the audit log.
 
     Refused `unknown_account`, `unknown_quote`, `quote_expired`, `quote_used`, `account_changed`, `catalog_changed`,
     `change_refused`, `change_under_way`, `change_scheduled`, `key_conflict`. Raises Unavailable
@@ -72,7 +72,7 @@ async def carry_out(
         change = asked_for(
             made, id=_id(), key=key, subject=subject_of(held, made.subscription) or "", at=at
         )  # fmt: skip
-        change = await _begin(tx, held, change, f"quote {made.id}", has_provider=has_provider, at=at)
+        change = await _begin(tx, held, change, f"quote {made.id}", reason=reason, has_provider=has_provider, at=at)
         if not change.is_manual:
             return change
         stated = changed_subscription(held, await tx.catalogs.in_force(), made)
@@ -87,6 +87,7 @@ async def act(
     subscription: str | None,
     trial_ends_at: datetime | None,
     key: str | None,
+    reason: str = "",
     has_provider: bool,
     at: datetime,
 ) -> PlanChange:
@@ -118,7 +119,9 @@ async def act(
             trial_ends_at=trial_ends_at,
         )
         until = f" until {trial_ends_at:%Y-%m-%d %H:%M} UTC" if trial_ends_at is not None else ""
-        change = await _begin(tx, held, change, f"{act} {its.id}{until}", has_provider=has_provider, at=at)
+        change = await _begin(
+            tx, held, change, f"{act} {its.id}{until}", reason=reason, has_provider=has_provider, at=at
+        )
         if not change.is_manual:
             return change
         return await _stated(tx, held, change, acted(its, act, trial_ends_at=trial_ends_at, at=at), at)
@@ -207,7 +210,14 @@ async def settled_within(store: "Store", change: PlanChange, *, seconds: float) 
 
 
 async def _begin(
-    tx: "Transaction", held: Account, change: PlanChange, detail: str, *, has_provider: bool, at: datetime
+    tx: "Transaction",
+    held: Account,
+    change: PlanChange,
+    detail: str,
+    *,
+    reason: str,
+    has_provider: bool,
+    at: datetime,
 ) -> PlanChange:
     """Write down that it is asked for, unless another one is under way."""
     for other in await tx.plan_changes.under_way(held.key):
@@ -229,7 +239,8 @@ async def _begin(
         name: getattr(change, name)
         for name in ("act", "quote", "subscription", "reverts", "effective_at", "trial_ends_at", "expected")
     }
-    note(tx, "plan_change.request", held.key, targets=_target(change.id), changes=asked, at=at)
+    why = {"reason": reason} if reason else {}
+    note(tx, "plan_change.request", held.key, targets=_target(change.id), changes=asked, personal=why, at=at)
     return change
 
 
