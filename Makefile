@@ -90,7 +90,7 @@ LOCKED := --universal --python-version 3.11 --generate-hashes --no-config --no-e
   --no-annotate --custom-compile-command "make lock" --quiet
 
 lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrade" takes new versions
-	$(UV) pip compile pyproject.toml --extra server --extra embedded --group dev \
+	$(UV) pip compile pyproject.toml --extra server --extra embedded --extra mcp --group dev \
 	  --universal --python-version 3.11 --generate-hashes \
 	  --no-config --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --custom-compile-command "make lock" --quiet --output-file requirements.txt $(ARGS)

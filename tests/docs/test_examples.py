@@ -52,6 +52,7 @@ ELSEWHERE = {
     "paygrade doctor && paygrade serve": "stays up",
     "paygrade simulator serve": "stays up",
     "paygrade updates follow": "stays up",
+    "paygrade mcp --http": "stays up; tests/cli plays it",
     "OTEL_SERVICE_NAME=paygrade opentelemetry-instrument": "stays up; tests/server plays it",
 }
 """How a command begins that is not run here, and why."""

@@ -38,6 +38,7 @@ _COMMANDS = {
     "updates": "Show and follow what changes.",
     "tokens": "Issue account tokens and rotate their key.",
     "audit": "Show who did what, and check that nobody has changed it.",
+    "mcp": "Let an assistant read and change what the server knows.",
     "import": "Take over an existing billing account, or past usage.",
     "simulator": "Run the Stripe simulator and advance its clock.",
 }
