@@ -27,7 +27,7 @@ LINE_BYTES_MAX = 8000
 
 
 class AuditStream:
-    """One syslog, at `udp://host:port`, `tcp://host:port` or `unix:///path`. It ends with the process, or at `close`."""
+    """One syslog, at `udp://host:port`, `tcp://host:port` or `unix:///path`, until the process ends or it is closed."""
 
     def __init__(self, address: str) -> None:
         self._address = address
