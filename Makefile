@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim chaos proof fuzz judges operate typescript bench peers clean
+.PHONY: help setup test check format lock demo sim chaos proof fuzz judges operate typescript site bench peers clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,15 @@ typescript: setup ## Build the packages for TypeScript and test them beside real
 	  npm run --prefix $(TYPESCRIPT) --silent build && $(BIN)/python -m pytest tests/typescript -rs $(ARGS); \
 	fi
 
+# The pages as they lie here, so that their links hold; beside each page its source, which docs/llms.txt links to.
+site: setup ## Build the documentation as a site, into build/site; says which links lead nowhere
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-site
+	$(UV) pip install --quiet --python .venv-site --require-hashes -r deploy/requirements-site.txt
+	rm -rf build/pages build/site && mkdir -p build/pages/deploy
+	cp -R *.md LICENSE docs build/pages && cp -R deploy/helm build/pages/deploy
+	.venv-site/bin/zensical build --clean --strict
+	cp -R docs build/site
+
 bench: setup ## Measure the budgets of the design; ARGS passes options
 	$(BIN)/python bench/run.py $(ARGS)
 
@@ -101,9 +110,10 @@ lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrad
 	$(UV) pip compile --group operate $(LOCKED) --output-file tests/operate/requirements.txt $(ARGS)
 	$(UV) pip compile pyproject.toml --extra server --constraint requirements.txt $(LOCKED) --output-file deploy/requirements.txt $(ARGS)
 	$(UV) pip compile --group image $(LOCKED) --output-file deploy/requirements-build.txt $(ARGS)
+	$(UV) pip compile --group site $(LOCKED) --output-file deploy/requirements-site.txt $(ARGS)
 
 clean: ## Remove everything that was made, .venv too
-	rm -rf $(VENV) .venv-* build dist $(TYPESCRIPT)/build $(TYPESCRIPT)/*/dist \
+	rm -rf $(VENV) .venv-* .cache build dist $(TYPESCRIPT)/build $(TYPESCRIPT)/*/dist \
 	  .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -26,6 +26,8 @@ PAGES = sorted(
     ).stdout.split()
 )
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+ANCHOR = re.compile(r"\]\((?!https?://)([^)#\s]*)#([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 COMMAND = re.compile(r"(?:^|`|\$ )paygrade ((?:[a-z][a-z-]+ ?)+)", re.MULTILINE)
 VARIABLE = re.compile(r"\bPAYGRADE_[A-Z_]*[A-Z]\b")
 TEST_ONLY = {"PAYGRADE_TEST_DATABASE_URL"}
@@ -48,6 +50,18 @@ def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
     targets = LINK.findall(page.read_text(encoding="utf-8"))
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing, f"{page.name} links to {missing}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_part_of_a_page_leads_there(page: Path) -> None:
+    targets = ANCHOR.findall(page.read_text(encoding="utf-8"))
+    missing = [(to, part) for to, part in targets if part not in _parts(page.parent / to if to else page)]
+    assert not missing, f"{page.name} links to {missing}"
+
+
+def _parts(page: Path) -> set[str]:
+    headings = HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -2,7 +2,8 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,20 @@ from paygrade.server.process.audit_stream import LINES_MAX, AuditStream
 from support.fake_provider import T0
 
 WAIT_S = 10.0
+Made = Callable[[str], AuditStream]
+
+
+@pytest.fixture
+def made() -> Iterator[Made]:
+    """Streams that end with the test, and so does what they say of a syslog that is gone."""
+    with ExitStack() as stack:
+
+        def make(address: str) -> AuditStream:
+            stream = AuditStream(address)
+            stack.callback(stream.close)
+            return stream
+
+        yield make
 
 
 def record(number: int = 1, who: str = "key") -> AuditRecord:
@@ -35,8 +50,8 @@ def udp() -> Iterator[socket.socket]:
         yield listening
 
 
-def test_a_datagram_has_the_record_without_what_is_personal(udp: socket.socket) -> None:
-    AuditStream(f"udp://127.0.0.1:{udp.getsockname()[1]}").send(record())
+def test_a_datagram_has_the_record_without_what_is_personal(udp: socket.socket, made: Made) -> None:
+    made(f"udp://127.0.0.1:{udp.getsockname()[1]}").send(record())
     sent = udp.recv(65536)
     assert sent.startswith(b"<86>paygrade: {"), "authpriv, info: RFC 3164"
     told = json.loads(sent.partition(b": ")[2])
@@ -45,17 +60,17 @@ def test_a_datagram_has_the_record_without_what_is_personal(udp: socket.socket) 
     assert b"bo" not in sent
 
 
-def test_nothing_is_sent_of_an_actor_that_an_erasure_takes_back(udp: socket.socket) -> None:
-    AuditStream(f"udp://127.0.0.1:{udp.getsockname()[1]}").send(record(who="account_token"))
+def test_nothing_is_sent_of_an_actor_that_an_erasure_takes_back(udp: socket.socket, made: Made) -> None:
+    made(f"udp://127.0.0.1:{udp.getsockname()[1]}").send(record(who="account_token"))
     sent = udp.recv(65536)
     assert b"Ann" not in sent
     assert b"10.0.0.7" not in sent
 
 
-def test_a_stream_has_a_line_for_each_and_is_opened_again() -> None:
+def test_a_stream_has_a_line_for_each_and_is_opened_again(made: Made) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(WAIT_S)
-        stream = AuditStream(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        stream = made(f"tcp://127.0.0.1:{server.getsockname()[1]}")
         for number in (1, 2):
             stream.send(record(number))
         first, _ = server.accept()
@@ -73,18 +88,18 @@ def test_a_stream_has_a_line_for_each_and_is_opened_again() -> None:
         again.close()
 
 
-def test_a_unix_socket_gets_it_too(tmp_path: Path) -> None:
+def test_a_unix_socket_gets_it_too(tmp_path: Path, made: Made) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "log"))
         listening.settimeout(WAIT_S)
-        AuditStream(f"unix://{tmp_path}/log").send(record())
+        made(f"unix://{tmp_path}/log").send(record())
         assert b"member.set" in listening.recv(65536)
 
 
-def test_nobody_waits_for_a_syslog_that_is_not_there() -> None:
+def test_nobody_waits_for_a_syslog_that_is_not_there(made: Made) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        stream = AuditStream(f"tcp://127.0.0.1:{free.getsockname()[1]}")
+        stream = made(f"tcp://127.0.0.1:{free.getsockname()[1]}")
         one = record()
         for _ in range(LINES_MAX + 5):
             stream.send(one)

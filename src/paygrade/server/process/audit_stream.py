@@ -7,10 +7,9 @@ export of it has everything. Nothing that an erasure takes back is sent.
 import logging
 import socket
 import threading
-import time
 from contextlib import suppress
 from logging.handlers import SysLogHandler
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from urllib.parse import urlsplit
 
 import msgspec
@@ -28,11 +27,12 @@ LINE_BYTES_MAX = 8000
 
 
 class AuditStream:
-    """One syslog, at `udp://host:port`, `tcp://host:port` or `unix:///path`."""
+    """One syslog, at `udp://host:port`, `tcp://host:port` or `unix:///path`, until the process ends or it is closed."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._lines: Queue[bytes] = Queue(LINES_MAX)
+        self._closed = threading.Event()
         self.dropped = 0
         threading.Thread(target=self._run, name="audit stream", daemon=True).start()
 
@@ -48,22 +48,33 @@ class AuditStream:
             if self.dropped == 1 or self.dropped % LINES_MAX == 0:
                 log.warning("audit_stream_dropped", lines=self.dropped, address=self._address)
 
+    def close(self) -> None:
+        """Send no more."""
+        self._closed.set()
+
     def _run(self) -> None:
         handler: _Handler | None = None
-        while True:
-            line = self._lines.get()
-            while True:
+        is_away = False
+        while not self._closed.is_set():
+            try:
+                line = self._lines.get(timeout=AGAIN_S)
+            except Empty:
+                continue
+            while not self._closed.is_set():
                 try:
                     handler = handler or _opened(self._address)
                     handler.emit(logging.makeLogRecord({"msg": line.decode(), "levelname": "INFO"}))
+                    is_away = False
                     break
                 except OSError as error:
-                    log.warning("audit_stream_failed", address=self._address, error=str(error))
+                    if not is_away:
+                        log.warning("audit_stream_failed", address=self._address, error=str(error))
+                        is_away = True
                     if handler is not None:
                         with suppress(OSError):
                             handler.close()
                         handler = None
-                    time.sleep(AGAIN_S)
+                    self._closed.wait(AGAIN_S)
 
 
 class _Handler(SysLogHandler):
