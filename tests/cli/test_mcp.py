@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import msgspec
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -209,7 +210,7 @@ def test_a_plan_changes_as_its_quote_said_with_the_reason_in_the_audit_log(
     assert "[account_changed]" in assistant.error("change_plan", **{**said, "plan": "pro"}, confirm=stale)
 
 
-def test_over_http_the_key_decides_what_may_be_done(api: Api, acme: str) -> None:
+def test_over_http_the_key_decides_what_may_be_done(api: Api, acme: str, tmp_path: Path) -> None:
     key = api.ok("POST", "/v1/keys", json={"name": "assistant", "role": "viewer", "never_expires": True})["key"]
     environ = {"PAYGRADE_URL": api.url, "PAYGRADE_API_KEY": key, "PATH": ""}
     process = subprocess.Popen(
@@ -224,6 +225,11 @@ def test_over_http_the_key_decides_what_may_be_done(api: Api, acme: str) -> None
             assert "`overrides:write`" in refused
             assert "[insufficient_scope]" in refused
             assert "[insufficient_scope]" in viewer.error("audit", account=acme)
+        for header in ({"Host": "rebound.example"}, {"Origin": "https://shop.example"}):
+            answer = httpx2.post(url, headers={**header, "Content-Type": "application/json"}, json={}, trust_env=False)
+            assert answer.status_code in (403, 421), answer.text
+        port = url.rpartition(":")[2].removesuffix("/mcp")
+        assert "choose another port" in Shell(tmp_path).run("mcp", "--http", "--port", port, code=3)
     finally:
         process.terminate()
         process.wait(timeout=ENDS_S)

@@ -5,13 +5,13 @@ over HTTP it listens on this machine only.
 """
 
 import asyncio
-from socket import socket
+from socket import create_server, socket
 from typing import TYPE_CHECKING
 
 import click
 
 from paygrade.cli.output import as_json, say, show_json
-from paygrade.values.errors import Refused
+from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -58,17 +58,18 @@ def _list(server: "MCPServer", *, as_json: bool) -> None:
 
 
 def _serve(server: "MCPServer", port: int) -> None:
-    # Not at the top: only this needs them.
+    # Not at the top: only this needs it.
     import uvicorn
 
-    class Told(uvicorn.Server):
-        """Says where it listens once it does: the port may be any."""
+    with _opened(port) as opened:
+        click.echo(f"MCP server at http://{HOST}:{opened.getsockname()[1]}/mcp", err=True)
+        # For this host the library refuses what a web page sends, whatever name it calls this machine by.
+        uvicorn.Server(uvicorn.Config(server.streamable_http_app(host=HOST), log_level="warning")).run([opened])
 
-        async def startup(self, sockets: list[socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                bound = self.servers[0].sockets[0].getsockname()[1]
-                click.echo(f"MCP server at http://{HOST}:{bound}/mcp", err=True)
 
-    # The library lets no other host and no web page in, whatever they call this machine.
-    Told(uvicorn.Config(server.streamable_http_app(host=HOST), host=HOST, port=port, log_level="warning")).run()
+def _opened(port: int) -> socket:
+    try:
+        return create_server((HOST, port))
+    except OSError as error:
+        detail = f"cannot listen on {HOST}:{port} ({error.strerror}); choose another port with --port"
+        raise Unavailable("server_not_started", detail) from None
