@@ -77,7 +77,9 @@ def test_a_server_of_the_release_before_goes_on_while_this_one_migrates_and_take
                 asking.more(20)
         assert set(asking.outcomes) == set(also.outcomes) == {"allowed"}, (asking.outcomes, also.outcomes)
         everything = len(asking.acknowledged | also.acknowledged)
-        assert used(before.urls[0], account) == used(after.urls[0], account) == everything
+        assert used(after.urls[0], account) == everything
+        # Who is of the release before counts exactly, and may not have heard of the last counts of others (ADR 28).
+        assert used(before.urls[0], account) <= everything
     finally:
         before.end()
         after.end()
