@@ -28,17 +28,17 @@ from paygrade.values.errors import Unavailable
 Row = TypeVar("Row", bound=tuple[str | int, ...])
 log = structlog.get_logger("paygrade.database")
 
-CHANNEL = "paygrade_count"
+COUNTS, CHANNEL = "paygrade_balance", "paygrade_teller"
+"""Where counts are told, as releases before this one hear them, too; and who tells of them."""
 GATHER_S = 0.005
-TOLD_BYTES_MAX = 7800
-"""PostgreSQL takes less than 8000 bytes in one notification; some of them say who tells."""
+TOLD_BYTES_MAX = 7900
+"""PostgreSQL takes less than 8000 bytes in one notification."""
 
 
 class Told(Struct, frozen=True, array_like=True):
-    """One notification. `ends`: this teller has told of all. `lost`: the one before it in its process has not."""
+    """Who tells. `ends`: this teller has told of all. `lost`: the one before it in its process has not."""
 
     teller: int
-    counts: list[Count] = []
     ends: bool = False
     lost: int | None = None
 
@@ -69,11 +69,16 @@ class GatheredCounts:
         self.own.add(self._teller)
         try:
             await hold(connection, TELLERS, self._teller)
-            await _tell(connection, [Told(self._teller, lost=lost)])
+            await _tell(connection, CHANNEL, [Told(self._teller, lost=lost)])
         except BaseException:
             await connection.close()
             raise
         return connection
+
+    def told(self, notification: psycopg.Notify) -> bool:
+        """Whether this came from here: a process of PostgreSQL serves one connection."""
+        connection = self._connection
+        return connection is not None and not connection.closed and notification.pid == connection.info.backend_pid
 
     def put(self, counts: Iterable[Count]) -> None:
         """Have these told soon. They are saved."""
@@ -89,9 +94,8 @@ class GatheredCounts:
             await asyncio.sleep(GATHER_S)
             counts, self._waiting = list(self._waiting.values()), {}
             assert self._connection is not None
-            assert self._teller is not None
             try:
-                await _tell(self._connection, [Told(self._teller, packet) for packet in packets(counts)])
+                await _tell(self._connection, COUNTS, list(packets(counts)))
             except psycopg.Error as error:
                 # The others see that its lock is gone, or hear of it from the next.
                 log.warning("counts_not_told", counts=len(counts), detail=str(error))
@@ -108,7 +112,7 @@ class GatheredCounts:
         try:
             # The lock goes first: whoever sees it has not heard the farewell yet, and will.
             await let_go(connection, TELLERS, self._teller)
-            await _tell(connection, [Told(self._teller, ends=True)])
+            await _tell(connection, CHANNEL, [Told(self._teller, ends=True)])
         except psycopg.Error as error:
             log.warning("counts_not_told", counts=0, detail=str(error))
         self._teller = None
@@ -127,12 +131,11 @@ class Tellers:
         """Know those there are. Before that, one listens."""
         self._known = await held(self._connection, TELLERS)
 
-    def hear(self, payload: str) -> Told:
+    def hear(self, payload: str) -> None:
         told = _decode(payload)
         (self._known.discard if told.ends else self._known.add)(told.teller)
         if told.lost in self._known:
             raise _lost()
-        return told
 
     async def look(self) -> None:
         """Raises Unavailable if somebody went without having told of all: seen twice, since a farewell that came
@@ -150,11 +153,11 @@ def _lost() -> Unavailable:
     return Unavailable("database_unavailable", "another server went away and may have counted what it did not tell")
 
 
-async def _tell(connection: AsyncConnection[TupleRow], told: Sequence[Told]) -> None:
+async def _tell(connection: AsyncConnection[TupleRow], channel: str, told: Sequence[object]) -> None:
     payloads = [msgspec.json.encode(each).decode() for each in told]
     await connection.execute(
         "select pg_notify(%s, payload) from json_array_elements_text(%s) payload",
-        (CHANNEL, msgspec.json.encode(payloads).decode()),
+        (channel, msgspec.json.encode(payloads).decode()),
     )
 
 

@@ -241,12 +241,10 @@ class Store:
 
     def _hear_others(self, tellers: Tellers, hear: Callable[[Channel, str], None], told: psycopg.Notify) -> None:
         """Pass on what was told, but for counts that this hearer has heard from us."""
-        if told.channel != CHANNEL:
+        if told.channel == CHANNEL:
+            tellers.hear(told.payload)
+        elif hear not in self._hearers or not self._counts.told(told):
             hear(told.channel, told.payload)  # type: ignore[arg-type]  # we listen to no other channel
-            return
-        news = tellers.hear(told.payload)
-        if news.counts and (hear not in self._hearers or news.teller not in self._counts.own):
-            hear("paygrade_balance", msgspec.json.encode(news.counts).decode())
 
 
 class Transaction:
