@@ -10,16 +10,20 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpcore2
 from msgspec import Struct
 
 from paygrade.values.errors import Refused, Unavailable
+
+if TYPE_CHECKING:
+    import aiohttp
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -120,12 +124,13 @@ class Guard(Struct, frozen=True):
         except (OSError, ValueError, TimeoutError):
             raise Unavailable("name_not_resolved", f"the name `{host}` can't be resolved") from None
         for address in parsed:
-            self._require(address, host, secure=secure)
+            self.require(address, host, secure=secure)
         if not parsed:
             raise Unavailable("name_not_resolved", f"the name `{host}` has no address")
         return tuple(map(str, parsed))
 
-    def _require(self, address: Address, host: str, *, secure: bool) -> None:
+    def require(self, address: Address, host: str, *, secure: bool) -> None:
+        """Refused `private_address` where this address of a host may not be reached."""
         if any(address in network for network in self.allowed):
             return
         if not secure:
@@ -162,7 +167,7 @@ class Sender:
     def tls(self) -> ssl.SSLContext:
         """Made when it is first needed: it is dear."""
         if self._tls is None:
-            self._tls = httpcore2.default_ssl_context()
+            self._tls = ssl.create_default_context()
         return self._tls
 
     async def require_allowed(self, url: str) -> None:
@@ -192,10 +197,12 @@ class Session:
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
-        self._pools: dict[bool, httpcore2.AsyncConnectionPool] = {}
+        self._clients: dict[bool, aiohttp.ClientSession] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
         """Send one request. Whatever goes wrong is said in the attempt."""
+        import aiohttp  # here: most processes send nothing, and it takes 0.2 s
+
         began = time.monotonic()
 
         def attempt(status: int | None, error: str | None = None, **more: object) -> Attempt:
@@ -204,94 +211,103 @@ class Session:
         try:
             target = parse_target(url)
             async with asyncio.timeout(self._sender.patience_s):
-                response = await self._pool(secure=target.secure).handle_async_request(_request(target, headers, body))
-            try:
-                return attempt(
-                    response.status, answer=_text(await _beginning(response)), retry_after_s=_retry_after(response)
-                )
-            finally:
-                await response.aclose()
+                response = await self._send(target, headers, body)
+            async with response:
+                answer = _text(await _beginning(response))
+                return attempt(response.status, answer=answer, retry_after_s=_retry_after(response))
         except TimeoutError:
             return attempt(None, f"no answer within {self._sender.patience_s:g} s")
         except (Refused, Unavailable) as refused:
             return attempt(None, refused.detail)
-        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError) as error:
-            return attempt(None, _in_our_words(error))
+        except (aiohttp.ClientConnectorError, aiohttp.ClientConnectionResetError) as error:
+            return attempt(None, f"no connection to the receiver: {str(error)[:200]}")
+        except (aiohttp.ClientError, OSError) as error:
+            said = str(error)[:200] or "the connection was closed"
+            return attempt(None, f"the receiver's answer is not valid HTTP: {said}")
         except ValueError as error:  # an address that was written down before it would be refused
             return attempt(None, f"the address {error}")
 
     async def close(self) -> None:
-        for pool in self._pools.values():
-            await pool.aclose()
+        for client in self._clients.values():
+            await client.close()
 
-    def _pool(self, *, secure: bool) -> httpcore2.AsyncConnectionPool:
-        if secure not in self._pools:
-            self._pools[secure] = httpcore2.AsyncConnectionPool(
-                ssl_context=self._sender.tls if secure else None,
-                max_connections=CONNECTIONS_MAX,
-                keepalive_expiry=KEPT_S,
-                network_backend=_Pinned(self._sender.guard, secure=secure),
-            )
-        return self._pools[secure]
+    async def _send(self, target: Target, headers: Mapping[str, str], body: bytes) -> "aiohttp.ClientResponse":
+        from yarl import URL
 
+        sent = {
+            "user-agent": AGENT,
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+            **headers,
+        }
+        name = f"[{target.host}]" if ":" in target.host else target.host
+        url = URL(f"http{'s' * target.secure}://{name}:{target.port}{target.path}", encoded=True)
+        return await self._client(secure=target.secure).post(url, headers=sent, data=body, allow_redirects=False)
 
-class _Pinned(httpcore2.AsyncNetworkBackend):
-    """Connects to addresses that were checked just before. TLS and `Host` go on with the name."""
-
-    def __init__(self, guard: Guard, *, secure: bool) -> None:
-        self._guard, self._secure = guard, secure
-        self._network = httpcore2.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        *first, last = (await self._guard.addresses(host, port, secure=self._secure))[:ADDRESSES_TRIED]
-        for address in first:
-            with suppress(httpcore2.ConnectError):
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-        return await self._network.connect_tcp(last, port, timeout, local_address, socket_options)
-
-    async def connect_unix_socket(self, *_: object, **__: object) -> httpcore2.AsyncNetworkStream:
-        raise Refused("private_address", "sockets of this machine are not for webhooks")
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    def _client(self, *, secure: bool) -> "aiohttp.ClientSession":
+        if secure not in self._clients:
+            self._clients[secure] = _client(self._sender, secure=secure)
+        return self._clients[secure]
 
 
-def _request(target: Target, headers: Mapping[str, str], body: bytes) -> httpcore2.Request:
-    default = 443 if target.secure else 80
-    name = f"[{target.host}]" if ":" in target.host else target.host
-    sent = {
-        "host": name if target.port == default else f"{name}:{target.port}",
-        "user-agent": AGENT,
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        "accept-encoding": "identity",
-        **headers,
-    }
-    url = httpcore2.URL(
-        scheme=b"https" if target.secure else b"http",
-        host=target.host.encode(),
-        port=target.port,
-        target=target.path.encode(),
+def _client(sender: Sender, *, secure: bool) -> "aiohttp.ClientSession":
+    """One that connects only to addresses that are checked for each connection. TLS and `Host` go on with the name."""
+    import aiohttp
+    from aiohttp.abc import AbstractResolver, ResolveResult
+
+    class Checked(AbstractResolver):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        ) -> list[ResolveResult]:
+            found = (await sender.guard.addresses(host, port, secure=secure))[:ADDRESSES_TRIED]
+            flags = socket.AI_NUMERICHOST
+            return [
+                ResolveResult(hostname=host, host=each, port=port, family=_family(each), proto=0, flags=flags)
+                for each in found
+            ]
+
+        async def close(self) -> None:
+            pass
+
+    connector = aiohttp.TCPConnector(
+        limit=CONNECTIONS_MAX,
+        keepalive_timeout=KEPT_S,
+        use_dns_cache=False,
+        resolver=Checked(),
+        socket_factory=partial(_socket, sender.guard, secure),
+        ssl=sender.tls if secure else True,
+        happy_eyeballs_delay=None,
     )
-    return httpcore2.Request("POST", url, headers=list(sent.items()), content=body)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        auto_decompress=False,
+        skip_auto_headers=("Accept",),
+    )
 
 
-async def _beginning(response: httpcore2.Response) -> bytes:
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _socket(guard: Guard, secure: bool, address: tuple[object, ...]) -> socket.socket:  # noqa: FBT001
+    """Every connection begins here, also to an address that is written as a number and never resolved."""
+    family, kind, protocol, _, where = address
+    host = str(where[0])  # type: ignore[index]
+    guard.require(ip_address(host), host, secure=secure)
+    return socket.socket(family, kind, protocol)  # type: ignore[arg-type]
+
+
+async def _beginning(response: "aiohttp.ClientResponse") -> bytes:
     """As much of the body as is kept, and as comes in time."""
+    import aiohttp
+
     kept = b""
-    with suppress(TimeoutError, httpcore2.NetworkError, httpcore2.ProtocolError):
+    with suppress(TimeoutError, OSError, aiohttp.ClientError):
         async with asyncio.timeout(REST_S):
-            async for part in response.aiter_stream():
+            while len(kept) < ANSWER_BYTES_MAX and (part := await response.content.readany()):
                 kept += part[: ANSWER_BYTES_MAX - len(kept)]
-                if len(kept) >= ANSWER_BYTES_MAX:
-                    break
     return kept
 
 
@@ -300,21 +316,9 @@ def _text(answer: bytes) -> str:
     return answer.decode(errors="replace").replace("\0", "\ufffd")
 
 
-def _retry_after(response: httpcore2.Response) -> int | None:
+def _retry_after(response: "aiohttp.ClientResponse") -> int | None:
     """RFC 9110, section 10.2.3: a number of seconds. A date would need both clocks to agree."""
-    for name, value in response.headers:
-        if name.lower() == b"retry-after" and value.isdigit():
-            return int(value) if len(value) < 10 else 10**9
-    return None
-
-
-def _in_our_words(error: Exception) -> str:
-    match error:
-        case httpcore2.TimeoutException():
-            return "the receiver did not answer in time"
-        case httpcore2.ConnectError() | OSError():
-            return f"no connection to the receiver: {str(error)[:200] or type(error).__name__}"
-        case httpcore2.ProtocolError() | httpcore2.ReadError():
-            return f"the receiver's answer is not valid HTTP: {str(error)[:200] or 'the connection was closed'}"
-        case _:
-            return str(error)[:200] or type(error).__name__
+    value = response.headers.get("retry-after", "")
+    if not (value.isascii() and value.isdigit()):
+        return None
+    return int(value) if len(value) < 10 else 10**9
