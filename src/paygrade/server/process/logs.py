@@ -45,5 +45,5 @@ def configure_logs(*, as_json: bool, level: int = logging.INFO, worker: int | No
     # A transaction that lost a race would be a line beside the answer it then got.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     # The clock is asked twenty times a second; each request would be a line.
-    for name in ("httpx2", "httpcore2", "stripe", "urllib3"):
+    for name in ("httpx2", "httpcore2", "aiohttp", "stripe", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)

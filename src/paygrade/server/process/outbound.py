@@ -256,9 +256,7 @@ def _client(sender: Sender, *, secure: bool) -> "aiohttp.ClientSession":
     from aiohttp.abc import AbstractResolver, ResolveResult
 
     class Checked(AbstractResolver):
-        async def resolve(
-            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-        ) -> list[ResolveResult]:
+        async def resolve(self, host: str, port: int = 0, *_: object, **__: object) -> list[ResolveResult]:
             found = (await sender.guard.addresses(host, port, secure=secure))[:ADDRESSES_TRIED]
             flags = socket.AI_NUMERICHOST
             return [
@@ -291,7 +289,7 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def _socket(guard: Guard, secure: bool, address: tuple[object, ...]) -> socket.socket:  # noqa: FBT001
+def _socket(guard: Guard, secure: bool, address: tuple[object, ...]) -> socket.socket:
     """Every connection begins here, also to an address that is written as a number and never resolved."""
     family, kind, protocol, _, where = address
     host = str(where[0])  # type: ignore[index]
