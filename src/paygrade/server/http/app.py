@@ -7,21 +7,21 @@ and said so; readiness is measured when asked, never assumed.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from re import Pattern
-from typing import TYPE_CHECKING
+from traceback import format_exc
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from litestar import Litestar, Router
 from litestar.di import Provide
-from litestar.middleware import DefineMiddleware
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Scope
 
 from paygrade.providers.port import Previewer
 from paygrade.server.http.announcements import announce_record, announcer
-from paygrade.server.http.auth import key_guard, scope_of
+from paygrade.server.http.auth import require_key, scope_of
 from paygrade.server.http.conditional import Conditional
-from paygrade.server.http.context import Context, Verify
+from paygrade.server.http.context import Context, Verify, context_of, put_context
 from paygrade.server.http.cross_origin import CrossOrigin
 from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
@@ -245,7 +245,7 @@ def create_app(
     )
 
     @asynccontextmanager
-    async def running(_: Litestar) -> AsyncIterator[None]:
+    async def running() -> AsyncIterator[None]:
         async with store:
             everything = [
                 ("clock", clock.follow),
@@ -264,30 +264,62 @@ def create_app(
             finally:
                 await _cancelled(tasks.values())
 
-    app = CrossOrigin(_routed(parts, running), KEYED)
+    app = CrossOrigin(Application(parts, running), KEYED)
     return Edge(AnyAddress(app), metrics, HotPath(parts), stop=snapshots.broadcast.stop)
 
 
-def _routed(parts: Context, running: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
-    """What answers; `running` is what runs beside it."""
+class Application:
+    """What answers on behalf of one context; `running` is what runs beside it, from its start to its end."""
+
+    def __init__(self, parts: Context, running: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        self._parts, self._running, self._routes = parts, running, _routes()
+
+    # Any: what Litestar calls a scope and messages leaves out those of the lifespan protocol.
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            put_context(scope, self._parts)
+            await self._routes(scope, receive, send)
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        """Start and end when the server says so. One that cannot start says so, and the server ends."""
+        stage = "startup"
+        await receive()
+        try:
+            async with self._running():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                stage = "shutdown"
+            await send({"type": "lifespan.shutdown.complete"})
+        except Exception:
+            await send({"type": f"lifespan.{stage}.failed", "message": format_exc()})
+            raise
+
+
+@cache
+def _routes() -> Litestar:
+    """The routes, made once in a process: it takes longer than all else that an application starts with."""
     return Litestar(
-        route_handlers=[_keyed(parts), *OPEN],
-        dependencies={"context": Provide(lambda: parts, sync_to_thread=False)},
+        route_handlers=[_keyed(), *OPEN],
+        dependencies={"context": Provide(_context, sync_to_thread=False)},
         exception_handlers=HANDLERS,
-        middleware=[NameMethods, DecodePath, Conditional, Versioned, DefineMiddleware(KeyedRequests, context=parts)],
-        lifespan=[running],
+        middleware=[NameMethods, DecodePath, Conditional, Versioned, KeyedRequests],
         openapi_config=None,
         logging_config=None,
         request_max_body_size=BODY_BYTES_MAX,
     )
 
 
-def _keyed(parts: Context) -> Router:
+def _context(scope: Scope) -> Context:
+    return context_of(scope)
+
+
+def _keyed() -> Router:
     """The routes that need a key. One that says no scope is refused here, so that nothing starts with it."""
     for handler in KEYED:
         scope_of(handler)
-    guards = [key_guard(parts), refuse_odd_texts]
-    return Router("/", route_handlers=KEYED, guards=guards, before_request=recall)
+    return Router("/", route_handlers=KEYED, guards=[require_key, refuse_odd_texts], before_request=recall)
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

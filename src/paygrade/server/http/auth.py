@@ -9,14 +9,14 @@ way. A person's session stands in a cookie, which counts where no key is shown, 
 alone.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from paygrade.server.http.context import Context, HttpRequest
+from paygrade.server.http.context import Context, HttpRequest, context_of
 from paygrade.server.http.problems import LACKING, TOLD
 from paygrade.server.operations import people
 from paygrade.server.operations.people import SignedIn
@@ -29,7 +29,6 @@ from paygrade.values.errors import Refused
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 """Any: Litestar's own idea of handlers, users, keys and state, none of which is used here."""
-Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 KEY_HEADER = "key_header"
 """The `opt` of a route handler that names its own header."""
 FOR_PAGES, TOKEN_PARAMETER = "for_pages", "token_parameter"
@@ -45,19 +44,15 @@ def for_pages(*, parameter: str | None = None) -> dict[str, Any]:
     return {FOR_PAGES: True, TOKEN_PARAMETER: parameter}
 
 
-def key_guard(context: Context) -> Guard:
+async def require_key(connection: Connection, handler: BaseRouteHandler) -> None:
     """A guard for the routes that need a key or a session; the others are simply not given it."""
-
-    async def require_key(connection: Connection, handler: BaseRouteHandler) -> None:
-        caller, in_address = await _caller(connection, handler, context)
-        _require_scope(caller, handler, connection, in_address=in_address)
-        account = connection.path_params.get("account")
-        if isinstance(caller, AccountToken) and account not in (None, caller.account):
-            raise _of_another_account()
-        connection.scope["state"][_CALLER] = caller
-        set_acting(Acting(_actor(caller), _address(connection), connection.scope["state"].get("request_id")))
-
-    return require_key
+    caller, in_address = await _caller(connection, handler, context_of(connection.scope))
+    _require_scope(caller, handler, connection, in_address=in_address)
+    account = connection.path_params.get("account")
+    if isinstance(caller, AccountToken) and account not in (None, caller.account):
+        raise _of_another_account()
+    connection.scope["state"][_CALLER] = caller
+    set_acting(Acting(_actor(caller), _address(connection), connection.scope["state"].get("request_id")))
 
 
 async def caller_of(request: HttpRequest, context: Context) -> tuple[Caller, Actor, frozenset[Scope]]:

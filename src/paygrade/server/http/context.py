@@ -1,13 +1,14 @@
 """What of a running server the routes see; the command line alone decides what they are."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import datetime
 from re import Pattern
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
+from litestar.types import Scope
 from msgspec import Struct, field
 
 from paygrade.decisions.decide import Decision
@@ -77,6 +78,17 @@ class Context(Struct, frozen=True):
         """Unavailable `provider_not_configured`."""
         if not self.has_provider:
             raise Unavailable("provider_not_configured", "no provider is configured; set PAYGRADE_STRIPE_API_KEY")
+
+
+def put_context(scope: Scope, context: Context) -> None:
+    """Say on whose behalf a request is answered: the routes are the same for every application of a process."""
+    cast("MutableMapping[str, Any]", scope.setdefault("state", {}))["context"] = context
+
+
+def context_of(scope: Scope) -> Context:
+    """What `put_context` said."""
+    context: Context = scope["state"]["context"]
+    return context
 
 
 InContext = NamedDependency[SkipValidation[Context]]

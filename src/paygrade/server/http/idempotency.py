@@ -16,7 +16,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from msgspec import Struct
 
-from paygrade.server.http.context import Context, HttpRequest
+from paygrade.server.http.context import Context, HttpRequest, context_of
 from paygrade.server.http.openapi import Described
 from paygrade.server.operations import idempotency
 from paygrade.server.process.acting import acting
@@ -53,14 +53,14 @@ class Held(Struct):
 class KeyedRequests:
     """What goes around the routes: keeps the answer to a request whose key `recall` has claimed."""
 
-    def __init__(self, app: ASGIApp, context: Context) -> None:
-        self._app, self._context = app, context
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or scope["method"] != "POST" or not _is_keyed(scope):
             await self._app(scope, receive, send)
             return
-        held = Held(self._context, AsyncExitStack())
+        held = Held(context_of(scope), AsyncExitStack())
         cast("MutableMapping[str, Any]", scope["state"])[_STATE] = held
         answer: list[Any] = []  # Any: messages of two kinds
 
@@ -77,7 +77,7 @@ class KeyedRequests:
             if held.claimed is not None:
                 # Of one that is answered nothing is let go; of one that may have been saved, nothing if it was.
                 with suppress(Unavailable):
-                    await idempotency.let_go(self._context.store, held.claimed)
+                    await idempotency.let_go(held.context.store, held.claimed)
         for message in answer:
             await send(message)
 
