@@ -122,14 +122,16 @@ class Store:
         await self.close()
 
     @asynccontextmanager
-    async def transaction(self, *, pipelined: bool = False, single: bool = False) -> AsyncIterator["Transaction"]:
+    async def transaction(
+        self, *, pipelined: bool = False, single: bool = False, looking: bool = False
+    ) -> AsyncIterator["Transaction"]:
         """Everything inside is saved together at the end, or not at all. Unavailable when the database is away, and
         (`contended`) when PostgreSQL ended it so that others who waited for the same rows can go on; Refused
         `id_taken` when another one entered the same id in the ledger meanwhile.
 
         `pipelined`: statements are sent without waiting for one another; whoever reads waits for those sent before,
         and what is wrong with the others is known at the end. `single`: one statement is all there is, which is a
-        transaction by itself.
+        transaction by itself. `looking`: nothing is written, and each statement may see more than the one before.
         """
         try:
             joined = self._joined() if not (pipelined or single) else None
@@ -139,7 +141,7 @@ class Store:
                 return
             async with (
                 self._connections.taken(for_batches=pipelined or single) as connection,
-                self._begun(connection, pipelined=pipelined, single=single),
+                self._begun(connection, pipelined=pipelined, single=single, looking=looking),
             ):
                 transaction = Transaction(connection, self._counts, holder=self._holders[-1] if self._holders else None)
                 yield transaction
@@ -166,11 +168,11 @@ class Store:
                 hear(channel, payload)
 
     def _begun(
-        self, connection: AsyncConnection[TupleRow], *, pipelined: bool, single: bool
+        self, connection: AsyncConnection[TupleRow], *, pipelined: bool, single: bool, looking: bool
     ) -> AbstractAsyncContextManager[object]:
         if self._connections.pooled and (pipelined or single):
             return _pipelined(connection, first=BY_KEY_ONCE)
-        if single:
+        if single or looking:
             return nullcontext()
         return _pipelined(connection) if pipelined else connection.transaction()
 

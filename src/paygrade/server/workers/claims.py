@@ -68,7 +68,7 @@ async def take(
     taken: list[Row] = []
     for _ in range(LOOKS_MAX):
         try:
-            async with store.transaction() as tx:
+            async with store.transaction(looking=True) as tx:  # many look, and often: a third of the statements
                 found = await queue.rows(tx).candidates(limit=limit, at=at, **queue.values)
             for candidate in found:
                 async with store.transaction() as tx:
