@@ -240,6 +240,7 @@ EVENT_NOUNS = {
     "billing.meter": "billing.meter",
     "subscription_schedule": "subscription_schedule",
     "promotion_code": "promotion_code",
+    "billing_portal.configuration": "billing_portal.configuration",
 }
 
 

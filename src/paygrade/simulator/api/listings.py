@@ -200,8 +200,8 @@ def list_payment_methods(world: World, params: Json) -> Json:
 
 
 def _attached(customer: str, params: Json) -> Test:
-    type = params.get("type", "card")
-    return lambda method: method["customer"] == customer and method["type"] == type
+    type = params.get("type")
+    return lambda method: method["customer"] == customer and type in (None, method["type"])
 
 
 def _subscription_of(invoice: Json) -> object:
@@ -209,6 +209,10 @@ def _subscription_of(invoice: Json) -> object:
 
 
 PRODUCT_FILTERS: dict[str, Callable[[Json], object]] = {"active": lambda p: p["active"]}
+CONFIGURATION_FILTERS: dict[str, Callable[[Json], object]] = {
+    "active": lambda c: c["active"],
+    "is_default": lambda c: c["is_default"],
+}
 INVOICE_FILTERS: dict[str, Callable[[Json], object]] = {
     "customer": lambda i: i["customer"],
     "subscription": _subscription_of,

@@ -23,6 +23,8 @@ from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.clocks import test_clocks as clocks
 from paygrade.simulator.customers import customers, disputes
 from paygrade.simulator.payments import refunds
+from paygrade.simulator.portal import configurations
+from paygrade.simulator.portal import sessions as portal
 from paygrade.simulator.products import catalog, coupons, discounts
 
 METERS = "/v1/billing/meters"
@@ -71,6 +73,9 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("POST", SCHEDULES): schedules.create,
     ("GET", checkout.URL): listings.list_sessions,
     ("POST", checkout.URL): checkout.create,
+    ("POST", portal.URL): portal.create,
+    ("GET", configurations.URL): listings.listing(configurations.KIND, configurations.URL, listings.CONFIGURATION_FILTERS),
+    ("POST", configurations.URL): configurations.create,
     ("GET", "/v1/coupons"): listings.listing("coupon", "/v1/coupons", {}),
     ("POST", "/v1/coupons"): coupons.create_coupon,
     ("GET", "/v1/promotion_codes"): listings.list_promotion_codes,
@@ -134,6 +139,8 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", checkout.URL + "/{id}", checkout.update),
     ("GET", checkout.URL + "/{id}/line_items", checkout.retrieve_line_items),
     ("POST", checkout.URL + "/{id}/expire", checkout.expire),
+    ("GET", configurations.URL + "/{id}", listings.retrieving(configurations.KIND)),
+    ("POST", configurations.URL + "/{id}", configurations.update),
     ("GET", "/v1/coupons/{id}", listings.retrieving("coupon")),
     ("POST", "/v1/coupons/{id}", coupons.update_coupon),
     ("DELETE", "/v1/coupons/{id}", coupons.delete_coupon),

@@ -236,8 +236,9 @@ def set_payment_settings(subscription: Json, params: Json) -> None:
         subscription["payment_settings"]["save_default_payment_method"] = saving
     if "payment_method_types" in paying:
         types = forms.read_list(paying, "payment_method_types")
-        if set(types) - {"card"}:
-            raise errors.invalid("payment_settings[payment_method_types]", "The simulator takes cards only.")
+        if set(types) - {"card", "us_bank_account"}:
+            message = "The simulator takes `card` and `us_bank_account` only."
+            raise errors.invalid("payment_settings[payment_method_types]", message)
         subscription["payment_settings"]["payment_method_types"] = types or None
     printed = forms.read_object(params, "invoice_settings")
     forms.check_known(printed, frozenset({"description", "footer"}), within="invoice_settings")

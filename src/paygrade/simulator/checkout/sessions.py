@@ -92,7 +92,7 @@ def create(world: World, params: Json) -> Json:
         wanted=params,
         line_items=line_items.read(world, params, mode=mode) if mode != "setup" else _no_line_items(params),
         discounts=_read_discounts(params),
-        customer=customer and customer["id"],
+        customer=customer["id"] if customer is not None else None,
     )
     session = shapes.session(
         id=world.new_id("cs_test", length=58),
