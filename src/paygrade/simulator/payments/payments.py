@@ -70,6 +70,15 @@ def refuse_unattachable(world: World, id: str, *, param: str) -> Card:
     return card
 
 
+def known_or_new(world: World, id: str, *, param: str) -> tuple[Json, Card]:
+    """Give a payment method and what is behind it; a magic id makes a new one, of no customer yet."""
+    if is_of_another_kind(id):
+        refuse_unattachable(world, id, param=param)
+    magic = magic_card(id)
+    method = make_payment_method(world, magic, customer=None) if magic else world.get("payment_method", id, param=param)
+    return method, world.cards[method["id"]]
+
+
 def card_for(world: World, *, customer: Json, subscription: Json | None, invoice: Json | None = None) -> str | None:
     """Give the id of the payment method that pays, or None."""
     for id in (
@@ -185,11 +194,21 @@ def fail(world: World, intent: Json, failure: Json) -> None:
         _record_charge(world, intent, failure=failure)
     intent.update(
         status="requires_payment_method",
-        last_payment_error={"type": "card_error", **failure},
+        last_payment_error={"type": "card_error", **{name: v for name, v in failure.items() if v is not None}},
         next_action=None,
         payment_method=None,
     )
     world.emit("payment_intent.payment_failed", intent)
+
+
+def capture(world: World, intent: Json, *, amount: int) -> None:
+    """Take what was set aside, or a part of it."""
+    charged = world.objects[intent["latest_charge"]]
+    with world.changing(charged, "charge.captured"):
+        charged.update(captured=True, amount_captured=amount, amount_refunded=charged["amount"] - amount)
+    _balance(world, charged)
+    intent.update(status="succeeded", amount_received=amount, amount_capturable=0)
+    world.emit("payment_intent.succeeded", intent)
 
 
 def _begin_debit(world: World, intent: Json) -> None:

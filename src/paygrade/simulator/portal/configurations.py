@@ -15,9 +15,7 @@ from paygrade.simulator.world import World
 
 KIND = "billing_portal.configuration"
 URL = "/v1/billing_portal/configurations"
-FIELDS = frozenset(
-    {"business_profile", "default_return_url", "expand", "features", "login_page", "metadata", "name"}
-)
+FIELDS = frozenset({"business_profile", "default_return_url", "expand", "features", "login_page", "metadata", "name"})
 PRODUCTS_MAX = 10
 CHOICES = {
     "mode": ("at_period_end", "immediately"),

@@ -10,6 +10,7 @@ from paygrade.simulator.billing import lifecycle
 from paygrade.simulator.forms import Json
 from paygrade.simulator.portal import configurations
 from paygrade.simulator.shapes import portal as shapes
+from paygrade.simulator.state.visits import PortalVisit
 from paygrade.simulator.world import World
 
 KIND = "billing_portal.session"
@@ -54,6 +55,7 @@ def create(world: World, params: Json) -> Json:
         locale=forms.read_text(params, "locale") or None,
         return_url=return_url or configuration["default_return_url"],
     )
+    world.portal_visits[id] = PortalVisit()
     world.emit("billing_portal.session.created", world.put(made, customer["id"]))
     return made
 
