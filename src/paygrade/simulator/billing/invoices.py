@@ -107,7 +107,7 @@ def finalize(world: World, invoice: Json) -> None:
         number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04}"
         customer["next_invoice_sequence"] += 1
         _apply_balance(invoice, customer)
-    url = f"https://invoice.stripe.com/i/simulated/{invoice['id']}"
+    url = f"{world.base_url}/i/{invoice['id']}"
     invoice.update(
         status="open",
         number=number,
