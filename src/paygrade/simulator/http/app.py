@@ -86,9 +86,9 @@ class Simulator:
             page = overview.render(self.account)
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")
             return
-        if page := site.answer(self.account.engine, method, path, body):
-            extra = page.headers
-            await _send(send, status=page.status, content=page.content, type="text/html; charset=utf-8", extra=extra)
+        if shown := site.answer(self.account.engine, method, path, body):
+            html = "text/html; charset=utf-8"
+            await _send(send, status=shown.status, content=shown.content, type=html, extra=shown.headers)
             self.account.hand_out()
             return
         if path.startswith("/_simulator/"):

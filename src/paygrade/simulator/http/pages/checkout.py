@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from paygrade.simulator import errors
 from paygrade.simulator.checkout import ordering, paying, sessions
 from paygrade.simulator.forms import Json
 from paygrade.simulator.http.pages import html
 from paygrade.simulator.http.pages.cards import BANK_BUTTONS, CARD_BUTTONS
-from paygrade.simulator.http.pages.html import escape
 from paygrade.simulator.state.visits import Checkout
 from paygrade.simulator.world import World
 
@@ -88,7 +89,7 @@ def _bought(session: Json, checkout: Checkout) -> str:
     if off := session["total_details"]["amount_discount"]:
         rows.append(("Discount", html.money(-off, currency)))
     total = ("Due today", html.money(session["amount_total"], currency))
-    return html.section("What you buy", html.sums(rows, total=total), _later(session, checkout))
+    return html.section("What you buy", html.sums(rows, total=total), _later(checkout))
 
 
 def _line(item: Json) -> str:
@@ -98,7 +99,7 @@ def _line(item: Json) -> str:
     return f"{item['description']}{times}{later}"
 
 
-def _later(session: Json, checkout: Checkout) -> str:
+def _later(checkout: Checkout) -> str:
     """When the first payment follows, where nothing is due for a trial."""
     data = checkout.wanted.get("subscription_data") or {}
     if days := data.get("trial_period_days"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from paygrade.simulator import errors
 from paygrade.simulator.forms import Json
 from paygrade.simulator.http.pages import html
 from paygrade.simulator.http.pages.cards import CARD_BUTTONS
-from paygrade.simulator.http.pages.html import escape
 from paygrade.simulator.portal import acting
 from paygrade.simulator.state.visits import Attempt
 from paygrade.simulator.world import World

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from urllib.parse import parse_qsl
 
 from paygrade.simulator import errors
@@ -49,10 +50,9 @@ def _act_on_invoice(world: World, thing: Json, typed: Form) -> None:
     invoice.act(world, thing, typed)
 
 
-def _show_recovery(_world: World, session: Json, *, message: str | None = None) -> tuple[int, str]:
-    return html.layout(
-        "Your order expired", html.said(message), html.form(html.button("Open it again", "go", main=True))
-    )
+def _show_recovery(_world: World, _session: Json, *, message: str | None = None) -> tuple[int, str]:
+    again = html.form(html.button("Open it again", "go", main=True))
+    return html.layout("Your order expired", html.said(message), again, status=400 if message else 200)
 
 
 def _recover(world: World, session: Json, _typed: Form) -> str:
@@ -72,10 +72,9 @@ PATTERNS = [(re.compile(pattern), page) for pattern, page in PAGES.items()]
 
 def answer(engine: Engine, method: str, path: str, body: bytes) -> Answer | None:
     """Answer a request to one of the pages; None: the path is none of theirs."""
-    for pattern, page in PATTERNS:
-        if found := pattern.fullmatch(path):
-            break
-    else:
+    matches = ((pattern.fullmatch(path), page) for pattern, page in PATTERNS)
+    found, page = next(((found, page) for found, page in matches if found), (None, None))
+    if found is None or page is None:
         return None
     id = found.group(1)
     try:
@@ -86,7 +85,7 @@ def answer(engine: Engine, method: str, path: str, body: bytes) -> Answer | None
             return _page(html.layout("No such page", status=405))
         return _submit(engine, page, id, path, body)
     except errors.RefusedByStripe as refused:
-        return _page(html.layout("No such page", f"<p>{html.escape(str(refused))}</p>", status=404))
+        return _page(html.layout("No such page", f"<p>{escape(str(refused))}</p>", status=404))
 
 
 def _check_secret(engine: Engine, page: Page, id: str, found: re.Match[str]) -> None:
