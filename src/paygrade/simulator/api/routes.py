@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from paygrade.simulator import errors
-from paygrade.simulator.api import listings
+from paygrade.simulator.api import documented, listings
 from paygrade.simulator.api.listings import Handler, HandlerOfOne
 from paygrade.simulator.billing import (
     changes,
@@ -35,7 +34,7 @@ def find(method: str, path: str) -> Handler:
     for wanted, pattern, handler_of_one in OF_ONE:
         if wanted == method and (found := pattern.fullmatch(path)):
             return _bound(handler_of_one, found.group(1))
-    raise errors.no_such_url(method, path)
+    raise documented.refusal(method, path)
 
 
 def _bound(handler: HandlerOfOne, id: str) -> Handler:
