@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from paygrade.simulator import errors
-from paygrade.simulator.api import reading, routes
+from paygrade.simulator.api import documented, reading, routes
 from paygrade.simulator.clocks import test_clocks as clocks
 from paygrade.simulator.customers import disputes
 from paygrade.simulator.forms import Json
@@ -166,7 +166,8 @@ class Engine:
             with world.living_by(clock):
                 body = reading.expanded(world, handler(world, params), params)
             response = Response(200, body, headers)
-        except errors.RefusedByStripe as refused:
+        except errors.RefusedByStripe as refusal:
+            refused = documented.worded(refusal, method, path)
             response = Response(refused.status, {"error": refused.error}, headers)
         finally:
             world.request = Request()

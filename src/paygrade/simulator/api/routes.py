@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from paygrade.simulator import errors
-from paygrade.simulator.api import listings
+from paygrade.simulator.api import documented, listings
 from paygrade.simulator.api.listings import Handler, HandlerOfOne
 from paygrade.simulator.billing import (
     changes,
@@ -39,7 +38,7 @@ def find(method: str, path: str) -> Handler:
     for wanted, pattern, handler_of_one in OF_ONE:
         if wanted == method and (found := pattern.fullmatch(path)):
             return _bound(handler_of_one, found.group(1))
-    raise errors.no_such_url(method, path)
+    raise documented.refusal(method, path)
 
 
 def _bound(handler: HandlerOfOne, id: str) -> Handler:
@@ -108,6 +107,7 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", "/v1/payment_methods/{id}/detach", customers.detach_payment_method),
     ("GET", "/v1/products/{id}", listings.retrieving("product")),
     ("POST", "/v1/products/{id}", catalog.update_product),
+    ("DELETE", "/v1/products/{id}", catalog.delete_product),
     ("GET", "/v1/prices/{id}", listings.retrieving("price")),
     ("POST", "/v1/prices/{id}", catalog.update_price),
     ("GET", "/v1/subscriptions/{id}", listings.retrieving("subscription")),
@@ -127,6 +127,7 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", "/v1/invoices/{id}/void", invoice_requests.void_invoice),
     ("POST", "/v1/invoices/{id}/mark_uncollectible", invoice_requests.mark_invoice_uncollectible),
     ("GET", "/v1/invoiceitems/{id}", listings.retrieving("invoiceitem")),
+    ("POST", "/v1/invoiceitems/{id}", invoice_items.update),
     ("DELETE", "/v1/invoiceitems/{id}", invoice_items.delete),
     ("GET", "/v1/invoice_payments/{id}", listings.retrieving("invoice_payment")),
     ("GET", "/v1/payment_intents/{id}", listings.retrieving_secret("payment_intent")),

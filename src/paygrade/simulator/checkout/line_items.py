@@ -12,15 +12,16 @@ from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import invoice_items
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
-from paygrade.simulator.products import catalog, discounts
+from paygrade.simulator.products import amounts, catalog, discounts, prices
 from paygrade.simulator.shapes import checkout as shapes
 from paygrade.simulator.state.visits import Checkout
 from paygrade.simulator.world import World
 
 FIELDS = frozenset({"adjustable_quantity", "metadata", "price", "price_data", "quantity"})
+PRODUCT_FIELDS = frozenset({"description", "images", "metadata", "name", "tax_code", "unit_label"})
+QUANTITY_MAX = 999_999
 LINE_ITEMS_MAX = 100  # Stripe docs: create a session: line_items
 RECURRING_MAX = 20
-ONE_TIME_MAX = 100
 NOBODY: Json = {"id": None, "currency": None, "balance": 0, "test_clock": None}
 # What of `subscription_data` makes a subscription as it is.
 PASSED_ON = (
@@ -66,43 +67,68 @@ def read(world: World, params: Json, *, mode: str) -> list[Json]:
         raise errors.invalid("line_items", message)
     if len(recurring) > RECURRING_MAX:
         raise errors.invalid("line_items", f"A subscription has at most {RECURRING_MAX} recurring prices.")
-    if len({item["price"]["currency"] for item in items}) > 1:
-        raise errors.invalid("line_items", "All prices of a Checkout Session must have the same currency.")
+    for item, one in zip(items, wanted, strict=True):
+        _keep_inline(world, item, forms.read_object(one, "price_data"))
     return items
 
 
 def _read_one(world: World, wanted: Json, *, param: str) -> Json:
     forms.check_known(wanted, FIELDS, within=param)
-    price = _read_price(world, wanted, param=param)
+    price, name = _read_price(world, wanted, param=param)
     metered = price["recurring"] is not None and price["recurring"]["usage_type"] == "metered"
     quantity = forms.read_int(wanted, "quantity")
     if metered and quantity is not None:
         raise errors.invalid(f"{param}[quantity]", "A metered price takes no quantity.")
     if not metered and quantity is None:
         raise errors.missing_parameter(f"{param}[quantity]")
-    if quantity is not None and quantity < 1:
-        raise errors.invalid(f"{param}[quantity]", "This value must be greater than or equal to 1.")
+    if quantity is not None and not 1 <= quantity <= QUANTITY_MAX:
+        message = f"This value must be between 1 and {QUANTITY_MAX}."
+        raise errors.invalid(f"{param}[quantity]", message)
     return shapes.line_item(
         id=world.new_id("li"),
         price=price,
         quantity=quantity,
         adjustable_quantity=_read_adjustable(wanted, param=param),
-        description=world.objects[price["product"]]["name"],
+        description=name,
         metadata=forms.merge_metadata({}, wanted),
     )
 
 
-def _read_price(world: World, wanted: Json, *, param: str) -> Json:
-    inline = forms.read_object(wanted, "price_data")
-    if not inline:
-        price = world.get("price", forms.read_required(wanted, "price"), param=f"{param}[price]")
-        if not price["active"]:
-            message = f"The price specified is inactive. This field only accepts active prices: `{price['id']}`."
-            raise errors.invalid(f"{param}[price]", message)
-        return price
-    if "price" in wanted:
+def _read_price(world: World, wanted: Json, *, param: str) -> tuple[Json, str]:
+    """Give a price and what its product is called; one given inline is not kept yet."""
+    data = forms.read_object(wanted, "price_data")
+    if data and "price" in wanted:
         raise errors.invalid(f"{param}[price]", "Give either `price` or `price_data`.")
-    return catalog.create_price(world, inline)
+    if data:
+        return _read_inline(world, data, param=f"{param}[price_data]")
+    if not wanted.get("price"):
+        raise errors.missing_parameter(f"{param}[price]")
+    price = world.get("price", forms.read_required(wanted, "price"), param=f"{param}[price]")
+    if not price["active"]:
+        message = f"The price specified is inactive. This field only accepts active prices: `{price['id']}`."
+        raise errors.invalid(f"{param}[price]", message)
+    return price, str(world.objects[price["product"]]["name"])
+
+
+def _read_inline(world: World, data: Json, *, param: str) -> tuple[Json, str]:
+    forms.check_known(data, prices.INLINE_FIELDS | {"product_data"}, within=param)
+    named, new = forms.read_text(data, "product"), forms.read_object(data, "product_data")
+    if bool(named) == bool(new):
+        raise errors.invalid(param, "Give either `product` or `product_data`.")
+    terms = {name: value for name, value in data.items() if name not in ("product", "product_data")}
+    if named:
+        product = world.get("product", named, param=f"{param}[product]")
+    else:
+        forms.check_known(new, PRODUCT_FIELDS, within=f"{param}[product_data]")
+        product = {"id": world.new_id("prod", length=14), "name": forms.read_required(new, "name")}
+    return prices.make(world, terms, product=product, within=param), str(product["name"])
+
+
+def _keep_inline(world: World, item: Json, data: Json) -> None:
+    """Keep a price that was given inline, and its product."""
+    if new := forms.read_object(data, "product_data"):
+        catalog.create_product(world, {**new, "id": item["price"]["product"]})
+    prices.keep(world, item["price"])
 
 
 def _read_adjustable(wanted: Json, *, param: str) -> Json | None:
@@ -117,10 +143,11 @@ def _read_adjustable(wanted: Json, *, param: str) -> Json | None:
     return {"enabled": True, "maximum": 99 if highest is None else highest, "minimum": lowest or 0}
 
 
-def subscription_params(checkout: Checkout) -> Json:
+def subscription_params(world: World, checkout: Checkout, customer: Json | None) -> Json:
     """Give the parameters of the subscription this session makes, but for who pays and how."""
     data = forms.read_object(checkout.wanted, "subscription_data")
     params: Json = {name: data[name] for name in PASSED_ON if name in data}
+    params["currency"] = currency_of(world, checkout, customer)
     params["items"] = [_item(item) for item in checkout.line_items if item["price"]["recurring"] is not None]
     added = [_item(item) for item in checkout.line_items if item["price"]["recurring"] is None]
     if added:
@@ -137,12 +164,21 @@ def _item(item: Json) -> Json:
     return wanted
 
 
+def currency_of(world: World, checkout: Checkout, customer: Json | None) -> str:
+    """What is paid in: the currency asked for, else the customer's if all is offered in it, else the prices' own."""
+    if wanted := checkout.wanted.get("currency"):
+        return forms.read_currency({"currency": wanted})
+    own = customer["currency"] if customer is not None else None
+    if own and all(amounts.offers(world, item["price"], own) for item in checkout.line_items):
+        return str(own)
+    return str(checkout.line_items[0]["price"]["currency"])
+
+
 def due_today(world: World, checkout: Checkout, *, customer: Json | None, mode: str) -> Due:
     """Work out what is due, without making anything; refuses what could not be sold so."""
-    payer = customer or NOBODY
-    currency = checkout.line_items[0]["price"]["currency"]
+    payer, currency = customer or NOBODY, currency_of(world, checkout, customer)
     if mode == "subscription":
-        params = subscription_params(checkout)
+        params = subscription_params(world, checkout, customer)
         subscription, billed = subs.prepare(world, payer, params)
         active = discounts.running(world, subscription)
     else:
@@ -152,17 +188,16 @@ def due_today(world: World, checkout: Checkout, *, customer: Json | None, mode: 
         billed = []
     added = invoice_items.lines_of(world, invoice_items.read_added(world, payer, subscription, params))
     sums = discounts.apply(world, [*billed, *added], active)
-    recurring = {item["id"]: line for line in billed if (item := _item_of(subscription, line))}
-    recurring_lines = iter(
-        [recurring.get(item["id"]) for item in subscription["items"]["data"]] if mode == "subscription" else []
-    )
-    once = iter(added)
-    lines = [next(recurring_lines if item["price"]["recurring"] else once) for item in checkout.line_items]
+    once, recurring = iter(added), iter(subscription["items"]["data"] if mode == "subscription" else [])
+    parts = [
+        _part(_lines_of(next(recurring), billed) if item["price"]["recurring"] is not None else [next(once)])
+        for item in checkout.line_items
+    ]
     return Due(
         currency=currency,
         subtotal=sums["subtotal"],
         total=sums["total"],
-        parts=[_part(line) for line in lines],
+        parts=parts,
         discounts=[{**one, "discount": _named(active, one["discount"])} for one in sums["total_discount_amounts"]],
     )
 
@@ -170,22 +205,23 @@ def due_today(world: World, checkout: Checkout, *, customer: Json | None, mode: 
 def invoice_items_of(world: World, checkout: Checkout, customer: Json) -> list[Json]:
     """The line items as items of an invoice that is made by hand."""
     params = {"add_invoice_items": [_item(item) for item in checkout.line_items]}
-    nothing = {"id": None, "currency": checkout.line_items[0]["price"]["currency"]}
+    nothing = {"id": None, "currency": currency_of(world, checkout, customer)}
     items = invoice_items.read_added(world, customer, nothing, params)
     for item in items:
         item["parent"] = None
     return items
 
 
-def _item_of(subscription: Json, line: Json) -> Json | None:
-    details = line["parent"]["subscription_item_details"]
-    items = {item["id"]: item for item in subscription["items"]["data"]}
-    return items.get(details["subscription_item"]) if details else None
+def _lines_of(item: Json, billed: list[Json]) -> list[Json]:
+    """The lines that bill one subscription item: several for tiers, none before a later billing cycle anchor."""
+    details = [(line, line["parent"]["subscription_item_details"]) for line in billed]
+    return [line for line, about in details if about and about["subscription_item"] == item["id"]]
 
 
-def _part(line: Json | None) -> tuple[int, int]:
-    """What one line costs today; None: nothing is billed for it yet, as before a later billing cycle anchor."""
-    return (0, 0) if line is None else (line["amount"], sum(off["amount"] for off in line["discount_amounts"]))
+def _part(lines: list[Json]) -> tuple[int, int]:
+    return sum(line["amount"] for line in lines), sum(
+        off["amount"] for line in lines for off in line["discount_amounts"]
+    )
 
 
 def _named(active: list[Json], id: str) -> Json:

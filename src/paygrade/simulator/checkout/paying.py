@@ -99,7 +99,7 @@ def _buy_subscription(world: World, session: Json, checkout: Checkout, method: s
     payer = payments.attach(world, method, customer=customer, param="payment_method")["id"] if method else None
     subscription = world.find("subscription", checkout.subscription)
     if subscription is None or subscription["status"] in lifecycle.ENDED:
-        params = {**line_items.subscription_params(checkout), "customer": customer["id"]}
+        params = {**line_items.subscription_params(world, checkout, customer), "customer": customer["id"]}
         if payer:
             params.update(default_payment_method=payer, payment_behavior="default_incomplete")
         subscription = subs.create(world, params)

@@ -128,7 +128,7 @@ def price_up(world: World, session: Json, checkout: Checkout) -> None:
     customer = world.find("customer", checkout.customer)
     due = line_items.due_today(world, checkout, customer=customer, mode=session["mode"])
     for item, (amount, off) in zip(checkout.line_items, due.parts, strict=True):
-        item.update(amount_subtotal=amount, amount_discount=off, amount_total=amount - off)
+        item.update(currency=due.currency, amount_subtotal=amount, amount_discount=off, amount_total=amount - off)
     off = sum(one["amount"] for one in due.discounts)
     session.update(
         currency=due.currency,

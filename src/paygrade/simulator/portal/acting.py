@@ -14,6 +14,7 @@ from paygrade.simulator.forms import Json
 from paygrade.simulator.intents import payment_intents, setup_intents
 from paygrade.simulator.payments import payments, setups
 from paygrade.simulator.portal import configurations, sessions
+from paygrade.simulator.products import amounts
 from paygrade.simulator.state.visits import Attempt
 from paygrade.simulator.world import World
 
@@ -105,7 +106,7 @@ def change_plan(
     wanted: Json = {"id": chosen["id"], "price": price or chosen["price"]["id"]}
     if quantity is not None or chosen["quantity"] is not None:
         wanted["quantity"] = str(chosen["quantity"] if quantity is None else quantity)
-    if _waits(world, feature, chosen, wanted):
+    if _waits(world, feature, subscription, chosen, wanted):
         _schedule(world, subscription, wanted)
         return DONE
     return _change_now(world, session, subscription, feature, wanted)
@@ -126,12 +127,13 @@ def _refuse_change(
         raise errors.invalid("quantity", "This value must be greater than or equal to 1.")
 
 
-def _waits(world: World, feature: Json, item: Json, wanted: Json) -> bool:
+def _waits(world: World, feature: Json, subscription: Json, item: Json, wanted: Json) -> bool:
     """Tell whether the configuration lets this change wait for the period's end."""
     conditions = {one["type"] for one in feature["schedule_at_period_end"]["conditions"]}
     old, new = item["price"], world.objects[wanted["price"]]
-    before = (old["unit_amount"] or 0) * (item["quantity"] or 1)
-    after = (new["unit_amount"] or 0) * int(wanted.get("quantity", 1))
+    currency = subscription["currency"]
+    before = amounts.cost(world, old, item["quantity"] or 1, currency=currency)
+    after = amounts.cost(world, new, int(wanted.get("quantity", 1)), currency=currency)
     shorter = _days(new) < _days(old)
     return ("decreasing_item_amount" in conditions and after < before and not shorter) or (
         "shortening_interval" in conditions and shorter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from html import escape
 
 from paygrade.simulator.billing.lines import SIGNS, WHOLE_UNITS
@@ -41,7 +42,7 @@ def layout(title: str, *parts: str, status: int = 200) -> tuple[int, str]:
     head = (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         f"<title>{escape(title)}</title><meta name=viewport content='width=device-width,initial-scale=1'>"
-        f"<meta name=robots content=noindex><style>{STYLE}</style></head>"
+        f"<meta name=robots content=noindex><link rel=icon href='data:,'><style>{STYLE}</style></head>"
     )
     return (
         status,
@@ -110,10 +111,14 @@ def sums(rows: Iterable[Sequence[str]], *, total: tuple[str, str] | None = None)
     return f"<table>{body}{foot}</table>"
 
 
-def money(amount: int, currency: str | None) -> str:
+def money(amount: int | Decimal, currency: str | None) -> str:
+    """Write minor units as people read them; what is below a minor unit is written out."""
     currency = currency or "usd"
-    sign, amount = ("-", -amount) if amount < 0 else ("", amount)
-    figure = f"{amount:,}" if currency in WHOLE_UNITS else f"{amount // 100:,}.{amount % 100:02}"
+    sign, places = "-" if amount < 0 else "", 0 if currency in WHOLE_UNITS else 2
+    figure = f"{abs(Decimal(amount)).scaleb(-places):,f}"
+    whole, _, below = figure.partition(".")
+    below = below.rstrip("0").ljust(places, "0")
+    figure = f"{whole}.{below}" if below else whole
     return f"{sign}{SIGNS[currency]}{figure}" if currency in SIGNS else f"{sign}{figure} {currency.upper()}"
 
 
@@ -126,9 +131,11 @@ def every(price: Json) -> str:
 
 def cost(price: Json, quantity: int | None) -> str:
     """What a recurring price costs: `$25.00 per month`, and by the unit where it is metered."""
-    amount = money((price["unit_amount"] or 0) * (1 if quantity is None else quantity), price["currency"])
+    if price["billing_scheme"] == "tiered":
+        return f"priced in tiers, {every(price)}"
+    amount = Decimal(price["unit_amount_decimal"] or 0) * (1 if quantity is None else quantity)
     unit = " per unit" if price["recurring"]["usage_type"] == "metered" else ""
-    return f"{amount}{unit} {every(price)}"
+    return f"{money(amount, price['currency'])}{unit} {every(price)}"
 
 
 def day(instant: int) -> str:
