@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 UNKNOWN_PARAMETER = "parameter_unknown"
 NOT_SIMULATED = "not_simulated"  # a code of ours: Stripe would have taken the request
 

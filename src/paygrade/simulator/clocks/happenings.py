@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from paygrade.simulator.billing import invoices, previews, renewals, schedules
-from paygrade.simulator.customers import disputes
+from paygrade.simulator.customers import disputes, fraud_warnings
 from paygrade.simulator.forms import Json
 from paygrade.simulator.products import discounts
 from paygrade.simulator.world import World
@@ -34,4 +34,5 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "overdue": invoices.overdue,
     "retry": invoices.retry_due,
     "dispute": disputes.dispute_due,
+    "warn_of_fraud": fraud_warnings.warn_due,
 }

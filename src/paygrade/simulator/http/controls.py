@@ -128,6 +128,14 @@ async def dispute(account: Account, wanted: Json) -> Json:
     return account.engine.dispute(charge, reason=reason, inquiry=wanted.get("inquiry") is True)
 
 
+async def warn_of_fraud(account: Account, wanted: Json) -> Json:
+    _check_keys(wanted, "charge", "fraud_type")
+    charge, fraud_type = wanted.get("charge"), wanted.get("fraud_type", "misc")
+    if not isinstance(charge, str) or not isinstance(fraud_type, str):
+        raise ValueError("`charge` is the id of the charge to warn of, `fraud_type` one of Stripe's fraud types")
+    return account.engine.warn_of_fraud(charge, fraud_type=fraud_type)
+
+
 CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
     ("GET", "clock"): show_clock,
     ("POST", "clock"): move_clock,
@@ -141,6 +149,7 @@ CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
     ("POST", "settings"): change_settings,
     ("POST", "authenticate"): authenticate,
     ("POST", "dispute"): dispute,
+    ("POST", "early_fraud_warning"): warn_of_fraud,
 }
 
 

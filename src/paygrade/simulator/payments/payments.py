@@ -170,6 +170,8 @@ def _record_charge(world: World, intent: Json, *, failure: Json | None) -> None:
         )["id"]
         if world.cards[payment_method["id"]].disputes_as is not None:
             world.schedule(world.at, "dispute", made["id"])
+        if world.cards[payment_method["id"]].warns:
+            world.schedule(world.at, "warn_of_fraud", made["id"])
         made["receipt_url"] = f"https://pay.stripe.com/receipts/simulated/{made['id']}"
     world.put(made, intent["customer"])
     intent["latest_charge"] = made["id"]
