@@ -21,8 +21,9 @@ import msgspec
 
 from paygrade.simulator import errors
 from paygrade.simulator.api import documented, reading, routes
+from paygrade.simulator.billing import entitlements
 from paygrade.simulator.clocks import test_clocks as clocks
-from paygrade.simulator.customers import disputes
+from paygrade.simulator.customers import disputes, fraud_warnings
 from paygrade.simulator.forms import Json
 from paygrade.simulator.intents import payment_intents
 from paygrade.simulator.state.settings import Settings
@@ -82,12 +83,15 @@ class Engine:
         *,
         idempotency_key: str | None = None,
         stripe_version: str | None = None,
+        stripe_account: str | None = None,
     ) -> Response:
         """Answer one API request. `params` is the decoded form or query (`forms.decode`), every value a text.
 
         The body belongs to the engine and may change with the next call: encode or copy it first.
         """
-        request = Request(id=self.world.new_id("req", length=14), idempotency_key=idempotency_key)
+        request = Request(
+            id=self.world.new_id("req", length=14), idempotency_key=idempotency_key, account=stripe_account
+        )
         headers = {"Request-Id": request.id or "", "Stripe-Version": stripe_version or API_VERSION}
         if idempotency_key is None or method != "POST":
             return self._answer(method, path, params, request=request, headers=headers)
@@ -113,6 +117,12 @@ class Engine:
     def finish_clocks(self) -> None:
         """Let test clocks that are advancing arrive; reading one twice does too."""
         clocks.arrive_all(self.world)
+
+    def webhook_endpoints(self) -> list[tuple[Json, str]]:
+        """Give the endpoints made by API that are enabled, each with its secret."""
+        ids = [id for id in self.world.shelves.get("webhook_endpoint", []) if id in self.world.objects]
+        found = [(self.world.objects[id], self.world.webhook_secrets[id]) for id in ids]
+        return [(endpoint, secret) for endpoint, secret in found if endpoint["status"] == "enabled"]
 
     def take_events(self) -> list[Json]:
         """Give the events made since the last call, oldest first."""
@@ -155,6 +165,12 @@ class Engine:
         with self.world.living_by(clocks.of_object(self.world, thing)):
             return disputes.open_dispute(self.world, thing, reason=reason, inquiry=inquiry)
 
+    def warn_of_fraud(self, charge: str, *, fraud_type: str = "misc") -> Json:
+        """Play the customer's bank, which warns of fraud before it disputes anything."""
+        thing = self.world.get("charge", charge, param="charge")
+        with self.world.living_by(clocks.of_object(self.world, thing)):
+            return fraud_warnings.warn(self.world, thing, fraud_type=fraud_type)
+
     def _answer(self, method: str, path: str, params: Json, *, request: Request, headers: dict[str, str]) -> Response:
         world = self.world
         world.request = request
@@ -164,7 +180,9 @@ class Engine:
             if clock and method != "GET":
                 clocks.refuse_while_advancing(world, clock)
             with world.living_by(clock):
-                body = reading.expanded(world, handler(world, params), params)
+                answer = handler(world, params)
+                entitlements.tell_changes(world)
+                body = reading.expanded(world, answer, params)
             response = Response(200, body, headers)
         except errors.RefusedByStripe as refusal:
             refused = documented.worded(refusal, method, path)

@@ -38,6 +38,7 @@ class Request:
 
     id: str | None = None
     idempotency_key: str | None = None
+    account: str | None = None  # the connected account it is made for (`Stripe-Account`)
 
 
 @dataclass(slots=True)
@@ -60,6 +61,10 @@ class World:
     checkouts: dict[str, Checkout] = field(default_factory=dict)  # by session id
     portal_visits: dict[str, PortalVisit] = field(default_factory=dict)  # by session id
     price_options: dict[str, dict[str, Json]] = field(default_factory=dict)  # price id → currency → what it costs
+    webhook_secrets: dict[str, str] = field(default_factory=dict)  # of the webhook endpoints made by API, by id
+    subscribers_touched: set[str] = field(default_factory=set)  # customers whose entitlements may have changed
+    entitled: dict[str, tuple[str, ...]] = field(default_factory=dict)  # customer → the features last told of
+    line_rates: dict[str, list[Json]] = field(default_factory=dict)  # line id → the tax rates of its item
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
     base_url: str = "http://127.0.0.1:4711"  # where its pages are, as the customer's browser reaches them
@@ -191,8 +196,12 @@ class World:
             "request": {"id": self.request.id, "idempotency_key": self.request.idempotency_key},
             "type": type,
         }
+        if self.request.account is not None:
+            event["account"] = self.request.account
         self._keep(event)
         self.fresh_events.append(event["id"])
+        if type.startswith("customer.subscription."):
+            self.subscribers_touched.add(thing["customer"])
 
     def repeat_event(self, id: str) -> Json:
         """Make a second event, of another id, that tells of the same change."""
@@ -248,6 +257,12 @@ EVENT_NOUNS = {
     "subscription_schedule": "subscription_schedule",
     "promotion_code": "promotion_code",
     "billing_portal.configuration": "billing_portal.configuration",
+    "charge": "charge",
+    "tax_rate": "tax_rate",
+    "plan": "plan",
+    "entitlements.feature": "entitlements.feature",
+    "billing.credit_grant": "billing.credit_grant",
+    "payment_link": "payment_link",
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from paygrade.simulator import errors, forms
+from paygrade.simulator.billing import sums
 from paygrade.simulator.checkout import sessions
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
@@ -159,11 +160,12 @@ def _refunds(world: World, charge: Json) -> Json:
     return {**_list_of(made, f"/v1/charges/{charge['id']}/refunds"), "total_count": len(made)}
 
 
-def _tax(_world: World, _customer: Json) -> Json:
+def _tax(_world: World, customer: Json) -> Json:
+    address, located = customer["address"] or {}, sums.is_located(customer) or None
     return {
-        "automatic_tax": "unrecognized_location",
+        "automatic_tax": "supported" if located else "unrecognized_location",
         "ip_address": None,
-        "location": None,
+        "location": located and {"country": address["country"], "source": "billing_address", "state": address["state"]},
         "provider": "stripe",
     }
 
@@ -194,7 +196,9 @@ EXTRA_FIELDS: dict[tuple[str, str], Callable[[World, Json], Any]] = {
     ("customer", "tax"): _tax,
     ("customer", "invoice_credit_balance"): lambda _world, _customer: {},
     ("customer", "sources"): _none_of_a_customer("sources"),
-    ("customer", "tax_ids"): _none_of_a_customer("tax_ids"),
+    ("customer", "tax_ids"): lambda world, customer: _list_of(
+        world.owned("tax_id", customer["id"]), f"/v1/customers/{customer['id']}/tax_ids"
+    ),
     ("customer", "cash_balance"): lambda _world, _customer: None,
     ("price", "currency_options"): _currencies,
     ("price", "tiers"): _tiers,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from paygrade.simulator.api import documented, listings
+from paygrade.simulator.api import documented, listings, search, webhook_endpoints
 from paygrade.simulator.api.listings import Handler, HandlerOfOne
 from paygrade.simulator.billing import (
     changes,
     credit_notes,
+    entitlements,
     invoice_items,
     invoice_requests,
     items,
@@ -20,16 +21,27 @@ from paygrade.simulator.billing import (
 )
 from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.clocks import test_clocks as clocks
-from paygrade.simulator.customers import customers, disputes
+from paygrade.simulator.customers import customers, disputes, fraud_warnings, tax_ids
 from paygrade.simulator.intents import payment_intents, setup_intents
-from paygrade.simulator.payments import refunds
+from paygrade.simulator.payments import balances, charges, refunds
 from paygrade.simulator.portal import configurations
 from paygrade.simulator.portal import sessions as portal
-from paygrade.simulator.products import catalog, coupons, discounts
+from paygrade.simulator.products import catalog, coupons, discounts, plans, tax_rates
 
 METERS = "/v1/billing/meters"
 SCHEDULES = "/v1/subscription_schedules"
 CLOCKS = "/v1/test_helpers/test_clocks"
+FEATURES = "/v1/entitlements/features"
+WARNINGS = "/v1/radar/early_fraud_warnings"
+SEARCHED = {
+    "charges": "charge",
+    "customers": "customer",
+    "invoices": "invoice",
+    "payment_intents": "payment_intent",
+    "prices": "price",
+    "products": "product",
+    "subscriptions": "subscription",
+}
 
 
 def find(method: str, path: str) -> Handler:
@@ -37,12 +49,12 @@ def find(method: str, path: str) -> Handler:
         return handler
     for wanted, pattern, handler_of_one in OF_ONE:
         if wanted == method and (found := pattern.fullmatch(path)):
-            return _bound(handler_of_one, found.group(1))
+            return _bound(handler_of_one, *found.groups())
     raise documented.refusal(method, path)
 
 
-def _bound(handler: HandlerOfOne, id: str) -> Handler:
-    return lambda world, params: handler(world, id, params)
+def _bound(handler: HandlerOfOne, *ids: str) -> Handler:
+    return lambda world, params: handler(world, *ids, params)
 
 
 OF_A_KIND: dict[tuple[str, str], Handler] = {
@@ -95,6 +107,23 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("GET", CLOCKS): listings.listing(clocks.KIND, CLOCKS, {}),
     ("POST", CLOCKS): clocks.create,
     ("GET", "/v1/events"): listings.list_events,
+    ("GET", "/v1/balance_transactions"): listings.list_balance_transactions,
+    ("GET", "/v1/plans"): listings.list_plans,
+    ("POST", "/v1/plans"): plans.create,
+    ("GET", "/v1/tax_rates"): listings.listing("tax_rate", "/v1/tax_rates", listings.TAX_RATE_FILTERS),
+    ("POST", "/v1/tax_rates"): tax_rates.create,
+    ("GET", "/v1/tax_ids"): listings.list_tax_ids,
+    ("POST", "/v1/tax_ids"): tax_ids.create,
+    ("GET", "/v1/webhook_endpoints"): listings.listing(
+        webhook_endpoints.KIND, "/v1/webhook_endpoints", {}, timeless=True
+    ),
+    ("POST", "/v1/webhook_endpoints"): webhook_endpoints.create,
+    ("GET", FEATURES): listings.listing(entitlements.FEATURE, FEATURES, listings.FEATURE_FILTERS, timeless=True),
+    ("POST", FEATURES): entitlements.create_feature,
+    ("GET", "/v1/entitlements/active_entitlements"): entitlements.list_active,
+    ("GET", WARNINGS): listings.listing(fraud_warnings.KIND, WARNINGS, listings.OF_A_CHARGE),
+    **{("GET", f"/v1/{path}/search"): search.searching(kind, f"/v1/{path}/search") for path, kind in SEARCHED.items()},
+    **{("GET", path): listings.nothing(path) for path in listings.EMPTY_LISTS},
 }
 _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("GET", "/v1/accounts/{id}", listings.retrieve_account_by_id),
@@ -175,6 +204,33 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", CLOCKS + "/{id}/advance", clocks.advance),
     ("DELETE", CLOCKS + "/{id}", clocks.delete),
     ("GET", "/v1/events/{id}", listings.retrieve_event),
+    ("POST", "/v1/charges/{id}", charges.update),
+    ("GET", "/v1/customers/{id}/balance_transactions", listings.list_customer_balance),
+    ("POST", "/v1/customers/{id}/balance_transactions", balances.create),
+    ("GET", "/v1/customers/{id}/balance_transactions/{id}", balances.retrieve),
+    ("POST", "/v1/customers/{id}/balance_transactions/{id}", balances.update),
+    ("GET", "/v1/customers/{id}/tax_ids", listings.list_customer_tax_ids),
+    ("POST", "/v1/customers/{id}/tax_ids", tax_ids.create_of_customer),
+    ("GET", "/v1/customers/{id}/tax_ids/{id}", tax_ids.retrieve_of_customer),
+    ("DELETE", "/v1/customers/{id}/tax_ids/{id}", tax_ids.delete_of_customer),
+    ("GET", "/v1/tax_ids/{id}", listings.retrieving("tax_id")),
+    ("DELETE", "/v1/tax_ids/{id}", tax_ids.delete),
+    ("GET", "/v1/tax_rates/{id}", listings.retrieving("tax_rate")),
+    ("POST", "/v1/tax_rates/{id}", tax_rates.update),
+    ("GET", "/v1/plans/{id}", plans.retrieve),
+    ("POST", "/v1/plans/{id}", plans.update),
+    ("DELETE", "/v1/plans/{id}", plans.delete),
+    ("GET", "/v1/webhook_endpoints/{id}", listings.retrieving(webhook_endpoints.KIND)),
+    ("POST", "/v1/webhook_endpoints/{id}", webhook_endpoints.update),
+    ("DELETE", "/v1/webhook_endpoints/{id}", webhook_endpoints.delete),
+    ("GET", FEATURES + "/{id}", listings.retrieving(entitlements.FEATURE)),
+    ("POST", FEATURES + "/{id}", entitlements.update_feature),
+    ("GET", "/v1/products/{id}/features", listings.list_product_features),
+    ("POST", "/v1/products/{id}/features", entitlements.attach),
+    ("GET", "/v1/products/{id}/features/{id}", entitlements.retrieve_attached),
+    ("DELETE", "/v1/products/{id}/features/{id}", entitlements.detach),
+    ("GET", "/v1/entitlements/active_entitlements/{id}", entitlements.retrieve_active),
+    ("GET", WARNINGS + "/{id}", listings.retrieving(fraud_warnings.KIND)),
     ("GET", "/v2/core/events/{id}", listings.retrieve_thin_event),
 ]
 OF_ONE = [(method, re.compile(path.replace("{id}", "([^/]+)")), handler) for method, path, handler in _ONE]

@@ -11,11 +11,11 @@ from fractions import Fraction
 from typing import Any
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals
+from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals, sums
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
-from paygrade.simulator.products import amounts, discounts
+from paygrade.simulator.products import amounts, discounts, tax_rates
 from paygrade.simulator.state.changes import Change, HeldChange
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World, copied
@@ -64,7 +64,7 @@ def update(world: World, id: str, params: Json) -> Json:
     with world.changing(subscription):
         invoice_items.keep(world, added)
         world.await_invoice(id, invoice_items.lines_of(world, added))
-        _set_plain_fields(subscription, params, payment_method=payment_method)
+        _set_plain_fields(world, subscription, params, payment_method=payment_method)
         if discounted is not None:
             discounts.attach(world, subscription, discounted)
         if change is not None:
@@ -113,11 +113,11 @@ def _refuse_what_cannot_wait(subscription: Json, params: Json) -> None:
 def _rehearse(world: World, subscription: Json, params: Json) -> None:
     """Set the plain fields on a copy, so that a wrong one is refused before anything is billed."""
     copy = copied(subscription)
-    _set_plain_fields(copy, params, payment_method=None)
+    _set_plain_fields(world, copy, params, payment_method=None)
     subs.set_cancellation(world, copy, params)
 
 
-def _set_plain_fields(subscription: Json, params: Json, *, payment_method: str | None) -> None:
+def _set_plain_fields(world: World, subscription: Json, params: Json, *, payment_method: str | None) -> None:
     subscription["metadata"] = forms.merge_metadata(subscription["metadata"], params)
     if "description" in params:
         subscription["description"] = forms.read_text(params, "description") or None
@@ -126,6 +126,7 @@ def _set_plain_fields(subscription: Json, params: Json, *, payment_method: str |
     subs.set_collection(subscription, params)
     subs.set_trial_settings(subscription, params)
     subs.set_payment_settings(subscription, params)
+    subs.set_taxes(world, subscription, params)
     subs.set_cancellation_details(subscription, params)
     if "pause_collection" in params:
         subscription["pause_collection"] = _read_collection_pause(params)
@@ -193,6 +194,8 @@ def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
 
 def _change_item(world: World, item: Json, wanted: Json, *, param: str) -> None:
     item["metadata"] = forms.merge_metadata(item["metadata"], wanted)
+    rates = tax_rates.read(world, wanted, "tax_rates", within=param)
+    item["tax_rates"] = item["tax_rates"] if rates is None else rates
     if {"price", "plan", "price_data"} & set(wanted):
         # Stripe docs: upgrade and downgrade: the quantity stays unless it is given too.
         price = subs.read_price(world, wanted, param=param)
@@ -311,7 +314,7 @@ def _failure_ahead(
         return None
     waiting = world.pending_lines.get(subscription["id"], [])
     spared = subscription if discounted is None else {**subscription, "discounts": discounted}
-    due = discounts.total(world, spared, [*waiting, *change.lines]) + customer["balance"]
+    due = sums.total(world, customer, spared, [*waiting, *change.lines]) + customer["balance"]
     if due <= 0:
         return None
     payer = payments.card_for(world, customer=customer, subscription=subscription)

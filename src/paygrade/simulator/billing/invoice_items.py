@@ -13,16 +13,17 @@ from decimal import Decimal
 from fractions import Fraction
 
 from paygrade.simulator import errors, forms
+from paygrade.simulator.billing import sums
 from paygrade.simulator.forms import Json
-from paygrade.simulator.products import amounts, discounts, prices
+from paygrade.simulator.products import amounts, prices, tax_rates
 from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.world import World
 
 KIND = "invoiceitem"
 PRICED_FIELDS = frozenset({"amount", "price_data", "pricing", "quantity", "unit_amount_decimal"})
-UPDATE_FIELDS = PRICED_FIELDS | {"description", "discountable", "expand", "metadata", "period"}
+UPDATE_FIELDS = PRICED_FIELDS | {"tax_rates", "description", "discountable", "expand", "metadata", "period"}
 FIELDS = UPDATE_FIELDS | {"currency", "customer", "invoice", "subscription"}
-ADDED_FIELDS = frozenset({"metadata", "period", "price", "price_data", "quantity"})
+ADDED_FIELDS = frozenset({"tax_rates", "discountable", "metadata", "period", "price", "price_data", "quantity"})
 ADDED_MAX = 20
 PER_INVOICE_MAX = 250  # Stripe docs: create an invoice item
 
@@ -86,6 +87,8 @@ def update(world: World, id: str, params: Json) -> Json:
         item["discountable"] = item["discountable"] if discountable is None else discountable
         if "period" in params:
             item["period"] = _read_period(world, params)
+        rates = tax_rates.read(world, params, "tax_rates")
+        item["tax_rates"] = item["tax_rates"] if rates is None else rates
         if priced is not None:
             item.update(amount=priced.amount, net_amount=priced.amount, quantity=priced.quantity)
             item["quantity_decimal"] = str(priced.quantity)
@@ -95,7 +98,7 @@ def update(world: World, id: str, params: Json) -> Json:
     if invoice is not None:
         with world.changing(invoice):
             kept = [lines_of(world, [item])[0] if item_of(line) == id else line for line in invoice["lines"]["data"]]
-            _sum_up(world, invoice, [{**line, "invoice": invoice["id"]} for line in kept])
+            sum_up(world, invoice, [{**line, "invoice": invoice["id"]} for line in kept])
     return item
 
 
@@ -137,6 +140,7 @@ def _make(world: World, customer: Json, priced: Priced, params: Json) -> Json:
         period=_read_period(world, params),
     )
     item["pricing"]["unit_amount_decimal"] = prices.plain(priced.unit)
+    item["tax_rates"] = tax_rates.read(world, params, "tax_rates") or []
     if priced.price is not None:
         item["pricing"]["price_details"] = _details(prices.keep(world, priced.price))
     return item
@@ -204,7 +208,11 @@ def keep(world: World, items: list[Json]) -> None:
 
 
 def lines_of(world: World, items: list[Json]) -> list[Json]:
-    return [invoice_shapes.item_line(id=world.new_id("il"), item=item) for item in items]
+    lines = [invoice_shapes.item_line(id=world.new_id("il"), item=item) for item in items]
+    for line, item in zip(lines, items, strict=True):
+        if item["tax_rates"]:
+            world.line_rates[line["id"]] = item["tax_rates"]
+    return lines
 
 
 def note_invoice(world: World, invoice: Json) -> None:
@@ -224,7 +232,7 @@ def delete(world: World, id: str, params: Json) -> Json:
         _refuse_unless_draft(invoice, "This invoice item can no longer be deleted: its invoice is finalized.")
         with world.changing(invoice):
             kept = [line for line in invoice["lines"]["data"] if item_of(line) != id]
-            _sum_up(world, invoice, kept)
+            sum_up(world, invoice, kept)
     del world.objects[id]
     world.emit("invoiceitem.deleted", item)
     return {"id": id, "object": KIND, "deleted": True}
@@ -251,7 +259,7 @@ def place(world: World, invoice: Json, items: list[Json]) -> None:
     """Put items onto a draft."""
     with world.changing(invoice):
         added = [{**line, "invoice": invoice["id"]} for line in lines_of(world, items)]
-        _sum_up(world, invoice, [*invoice["lines"]["data"], *added])
+        sum_up(world, invoice, [*invoice["lines"]["data"], *added])
         note_invoice(world, invoice)
 
 
@@ -261,14 +269,15 @@ def release(world: World, invoice: Json) -> None:
         world.objects.pop(item_of(line), None)
 
 
-def _sum_up(world: World, invoice: Json, lines: list[Json]) -> None:
+def sum_up(world: World, invoice: Json, lines: list[Json]) -> None:
     if len(lines) > PER_INVOICE_MAX:
         raise errors.invalid("invoice", f"An invoice can have at most {PER_INVOICE_MAX} items.")
     customer = world.objects[invoice["customer"]]
-    sums = discounts.apply(world, lines, [world.objects[id] for id in invoice["discounts"]])
-    due = max(0, sums["total"] + customer["balance"])
+    active = [world.objects[id] for id in invoice["discounts"]]
+    totals = sums.total_up(world, customer, invoice, lines, active)
+    due = max(0, totals["total"] + customer["balance"])
     invoice["lines"].update(data=lines, total_count=len(lines))
-    invoice.update(**sums, amount_due=due, amount_remaining=due)
+    invoice.update(**totals, amount_due=due, amount_remaining=due)
 
 
 def _draft(world: World, params: Json) -> Json | None:

@@ -8,9 +8,9 @@ schedule (Stripe docs: the invoice object, attempt_count).
 from __future__ import annotations
 
 from paygrade.simulator import errors
-from paygrade.simulator.billing import invoice_items, lifecycle
+from paygrade.simulator.billing import invoice_items, lifecycle, sums
 from paygrade.simulator.forms import Json
-from paygrade.simulator.payments import payments
+from paygrade.simulator.payments import balances, payments
 from paygrade.simulator.payments.payments import NO_CARD_MESSAGE
 from paygrade.simulator.products import discounts
 from paygrade.simulator.shapes import invoices as invoice_shapes
@@ -36,7 +36,7 @@ def draft(
     """Draft an invoice over these lines and make it the subscription's latest; with its own discounts unless told."""
     customer = world.objects[subscription["customer"]]
     active = discounts.running(world, subscription) if discounted is None else discounted
-    sums = discounts.apply(world, lines, active)
+    totals = sums.total_up(world, customer, subscription, lines, active)
     invoice = invoice_shapes.invoice(
         id=world.new_id("in"),
         at=world.at,
@@ -45,8 +45,11 @@ def draft(
         billing_reason=reason,
         period_start=period[0],
         period_end=period[1],
-        **sums,
-        amount_due=max(0, sums["total"] + customer["balance"]),
+        **totals,
+        **sums.about_customer(world, customer),
+        automatic_tax=sums.automatic_tax(customer, enabled=subscription["automatic_tax"]["enabled"]),
+        default_tax_rates=list(subscription["default_tax_rates"]),
+        amount_due=max(0, totals["total"] + customer["balance"]),
     )
     invoice["amount_remaining"] = invoice["amount_due"]
     if subscription["collection_method"] == "send_invoice":
@@ -103,15 +106,20 @@ def finalize_and_collect(world: World, invoice: Json) -> Json | None:
 def finalize(world: World, invoice: Json) -> None:
     """Number the invoice, use the customer's credit, and ask for what is left."""
     customer = world.objects[invoice["customer"]]
+    if invoice["automatic_tax"]["status"] == "requires_location_inputs":
+        _fail_to_finalize(world, invoice)
+        return
     with world.changing(customer):
-        number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04}"
-        customer["next_invoice_sequence"] += 1
-        _apply_balance(invoice, customer)
+        number = invoice["number"]
+        if number is None:
+            number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04}"
+            customer["next_invoice_sequence"] += 1
+        _apply_balance(world, invoice, customer)
     url = f"{world.base_url}/i/{invoice['id']}"
     invoice.update(
         status="open",
         number=number,
-        effective_at=world.at,
+        effective_at=invoice["effective_at"] or world.at,
         automatically_finalizes_at=None,
         webhooks_delivered_at=world.at,
         hosted_invoice_url=url,
@@ -123,6 +131,18 @@ def finalize(world: World, invoice: Json) -> None:
     world.emit("invoice.finalized", invoice)
     if invoice["amount_due"] == 0:
         set_paid(world, invoice, attempted=True)
+
+
+def _fail_to_finalize(world: World, invoice: Json) -> None:
+    """Leave a draft whose taxes nobody can tell (Stripe docs: automatic tax, `requires_location_inputs`)."""
+    with world.changing(invoice):
+        invoice.update(automatically_finalizes_at=None, auto_advance=False)
+        invoice["last_finalization_error"] = {
+            "code": "customer_tax_location_invalid",
+            "message": sums.NO_LOCATION,
+            "type": "invalid_request_error",
+        }
+    world.emit("invoice.finalization_failed", invoice)
 
 
 def collect(world: World, invoice: Json, *, payment_method: str | None = None, automatic: bool) -> Json | None:
@@ -312,11 +332,14 @@ def _note_delinquency(world: World, invoice: Json) -> None:
             )
 
 
-def _apply_balance(invoice: Json, customer: Json) -> None:
+def _apply_balance(world: World, invoice: Json, customer: Json) -> None:
     """Let the customer's balance pay or be paid: below zero is credit, above zero is owed."""
     start = customer["balance"]
     owed = invoice["total"] + start
-    customer["balance"] = min(0, owed)
+    if moved := min(0, owed) - start:
+        balances.move(
+            world, customer, moved, type="applied_to_invoice", invoice=invoice["id"], currency=invoice["currency"]
+        )
     invoice.update(
         starting_balance=start,
         ending_balance=customer["balance"],

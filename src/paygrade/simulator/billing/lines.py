@@ -16,6 +16,7 @@ from paygrade.simulator.billing import meters
 from paygrade.simulator.forms import Json
 from paygrade.simulator.products import amounts, discounts, prices
 from paygrade.simulator.shapes import invoices as invoice_shapes
+from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
 
 SIGNS = {"usd": "$", "eur": "€", "gbp": "£"}
@@ -112,6 +113,21 @@ def debit_line(world: World, subscription: Json, item: Json, *, at: int) -> Json
     return _proration(world, subscription, item, amount=amount, period=(at, end), word="Remaining")
 
 
+def elapsed_line(world: World, subscription: Json, item: Json, *, period: tuple[int, int]) -> Json:
+    """Bill time before a subscription's first whole period, by imagined periods that begin where it does."""
+    start, end = period
+    recurring = item["price"]["recurring"]
+    every = {"interval": recurring["interval"], "count": recurring["interval_count"]}
+    cost = amounts.cost(world, item["price"], item["quantity"], currency=subscription["currency"])
+    cost *= discounts.kept_share(world, subscription, item["price"]["product"])
+    owed, begins = Fraction(0), start
+    while begins < end:
+        ends = cycles.boundary_after(start, **every, after=begins)
+        owed += cost * Fraction(min(ends, end) - begins, ends - begins)
+        begins = ends
+    return _proration(world, subscription, item, amount=amounts.rounded(owed), period=period, word="Elapsed")
+
+
 def _prorated(world: World, subscription: Json, item: Json, *, part: int, whole: int) -> int:
     """Give a part of an item's price, net of the percentages its subscription is spared."""
     kept = discounts.kept_share(world, subscription, item["price"]["product"])
@@ -138,9 +154,12 @@ def _proration(
 
 
 def _line(world: World, item: Json, *, currency: str, amount: int, period: tuple[int, int], description: str) -> Json:
-    return invoice_shapes.line(
+    line = invoice_shapes.line(
         id=world.new_id("il"), item=item, currency=currency, amount=amount, period=period, description=description
     )
+    if item["tax_rates"]:
+        world.line_rates[line["id"]] = item["tax_rates"]
+    return line
 
 
 def _what(world: World, item: Json, *, one: str = "1") -> str:

@@ -7,7 +7,7 @@ have the same lines. (Stripe docs: create a preview invoice.)
 from __future__ import annotations
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import changes, invoice_items, lifecycle, lines, renewals
+from paygrade.simulator.billing import changes, invoice_items, lifecycle, lines, renewals, sums
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.products import discounts
@@ -100,8 +100,8 @@ def _upcoming(world: World, subscription: Json, details: Json) -> tuple[list[Jso
 def _invoice(
     world: World, customer: Json, subscription: Json, billed: list[Json], *, active: list[Json], at: int
 ) -> Json:
-    sums = discounts.apply(world, billed, active)
-    total = sums["total"]
+    totals = sums.total_up(world, customer, subscription, billed, active)
+    total = totals["total"]
     due = max(0, total + customer["balance"])
     invoice = invoice_shapes.invoice(
         id=world.new_id("upcoming_in"),
@@ -109,7 +109,10 @@ def _invoice(
         customer=customer,
         subscription=subscription,
         billing_reason="upcoming",
-        **sums,
+        **totals,
+        **sums.about_customer(world, customer),
+        automatic_tax=sums.automatic_tax(customer, enabled=subscription["automatic_tax"]["enabled"]),
+        default_tax_rates=list(subscription["default_tax_rates"]),
         amount_due=due,
         amount_remaining=due,
         starting_balance=customer["balance"],

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals
+from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals, sums
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments, setups
-from paygrade.simulator.products import amounts, discounts, prices
+from paygrade.simulator.products import amounts, discounts, prices, tax_rates
 from paygrade.simulator.shapes import subscriptions as subscription_shapes
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
@@ -26,13 +26,14 @@ PAYMENT_BEHAVIORS = (
 )
 PRORATION_BEHAVIORS = ("create_prorations", "always_invoice", "none")
 COLLECTION_METHODS = ("charge_automatically", "send_invoice")
-ITEM_FIELDS = frozenset({"price", "price_data", "plan", "quantity", "metadata"})
+ITEM_FIELDS = frozenset({"price", "price_data", "plan", "quantity", "metadata", "tax_rates"})
 
 # Accepted and without effect here: they change how money is collected, not what the subscription is.
 IGNORED = frozenset({"off_session", "expand"})
 SHARED = IGNORED | {
     "add_invoice_items",
     "automatic_tax",
+    "default_tax_rates",
     "invoice_settings",
     "payment_settings",
     "cancel_at",
@@ -50,7 +51,16 @@ SHARED = IGNORED | {
     "trial_settings",
     "billing_cycle_anchor",
 }
-CREATE_FIELDS = SHARED | {"customer", "currency", "trial_period_days", "billing_mode"}
+CREATE_FIELDS = SHARED | {
+    "backdate_start_date",
+    "billing_cycle_anchor_config",
+    "billing_mode",
+    "currency",
+    "customer",
+    "trial_from_plan",
+    "trial_period_days",
+}
+TRIAL_DAYS_MAX = 730  # Stripe docs: create a subscription
 CANCEL_FIELDS = frozenset({"cancellation_details", "invoice_now", "prorate", "expand"})
 
 
@@ -165,6 +175,7 @@ def make_item(world: World, *, subscription: str, price: Json, quantity: int | N
         quantity=quantity,
     )
     item["metadata"] = forms.merge_metadata({}, wanted)
+    item["tax_rates"] = tax_rates.read(world, wanted, "tax_rates") or []
     return item
 
 
@@ -235,10 +246,23 @@ def set_trial_settings(subscription: Json, params: Json) -> None:
         subscription["trial_settings"] = subscription_shapes.trial_settings(behavior)
 
 
+def set_taxes(world: World, subscription: Json, params: Json) -> None:
+    """Set the default tax rates and automatic tax, which needs a customer whose place is known."""
+    rates = tax_rates.read(world, params, "default_tax_rates")
+    if rates is not None:
+        subscription["default_tax_rates"] = rates
+    automatic = sums.read_automatic(params)
+    if automatic:
+        sums.refuse_unlocated(world.objects[subscription["customer"]])
+        if subscription["default_tax_rates"]:
+            message = "`automatic_tax` can't be combined with `default_tax_rates`."
+            raise errors.invalid("automatic_tax[enabled]", message)
+    if automatic is not None:
+        subscription["automatic_tax"].update(enabled=automatic, liability={"type": "self"} if automatic else None)
+
+
 def set_payment_settings(subscription: Json, params: Json) -> None:
     """Set how invoices are paid and what is on them; what we lack is refused rather than left out in silence."""
-    if forms.read_bool(forms.read_object(params, "automatic_tax"), "enabled"):
-        raise errors.invalid("automatic_tax[enabled]", "The simulator has no taxes; leave `automatic_tax` out.")
     paying = forms.read_object(params, "payment_settings")
     forms.check_known(
         paying, frozenset({"payment_method_types", "save_default_payment_method"}), within="payment_settings"
@@ -295,6 +319,7 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
     set_collection(subscription, params)
     set_trial_settings(subscription, params)
     set_payment_settings(subscription, params)
+    set_taxes(world, subscription, params)
     return subscription
 
 
@@ -323,8 +348,10 @@ def _read_currency(world: World, subscription: Json, items: list[Json], params: 
 
 def _place_periods(world: World, subscription: Json, params: Json) -> None:
     """Set trial, anchor and the first periods."""
-    days, trial_end = forms.read_int(params, "trial_period_days"), read_trial_end(world, params)
-    anchor = forms.read_int(params, "billing_cycle_anchor")
+    days, trial_end = _read_trial_days(subscription, params), read_trial_end(world, params)
+    anchor = _read_anchor(world, params)
+    if (start := _read_backdate(world, params)) is not None:
+        subscription["start_date"] = start
     if days and params.get("trial_end"):
         raise errors.invalid("trial_end", "Set either `trial_end` or `trial_period_days`.")
     if days:
@@ -338,6 +365,50 @@ def _place_periods(world: World, subscription: Json, params: Json) -> None:
     for item in subscription["items"]["data"]:
         item["current_period_start"] = world.at
         item["current_period_end"] = trial_end or _first_period_end(world, item, anchor=anchor)
+
+
+def _read_trial_days(subscription: Json, params: Json) -> int | None:
+    """Read how long a trial is, which the price tells with `trial_from_plan`."""
+    days = forms.read_int(params, "trial_period_days")
+    if forms.read_bool(params, "trial_from_plan"):
+        if days is not None or params.get("trial_end"):
+            raise errors.invalid(
+                "trial_from_plan", "Set only one of `trial_from_plan`, `trial_period_days`, `trial_end`."
+            )
+        items = subscription["items"]["data"]
+        days = next((d for item in items if (d := item["price"]["recurring"]["trial_period_days"])), None)
+    if days is not None and not 0 <= days <= TRIAL_DAYS_MAX:
+        raise errors.invalid("trial_period_days", f"A trial can have at most {TRIAL_DAYS_MAX} days.")
+    return days
+
+
+def _read_backdate(world: World, params: Json) -> int | None:
+    start = forms.read_int(params, "backdate_start_date")
+    if start is not None and start > world.at:
+        raise errors.invalid("backdate_start_date", "`backdate_start_date` must be in the past.")
+    return start
+
+
+def _read_anchor(world: World, params: Json) -> int | None:
+    """Read the anchor: an instant, or the next one of a day of the month (`billing_cycle_anchor_config`)."""
+    config = forms.read_object(params, "billing_cycle_anchor_config")
+    if not config:
+        return forms.read_int(params, "billing_cycle_anchor")
+    param = "billing_cycle_anchor_config"
+    if params.get("billing_cycle_anchor"):
+        raise errors.invalid(param, "Set either `billing_cycle_anchor` or `billing_cycle_anchor_config`.")
+    forms.check_known(config, frozenset({"day_of_month", "hour", "minute", "month", "second"}), within=param)
+    bounds = {"day_of_month": (1, 31), "hour": (0, 23), "minute": (0, 59), "month": (1, 12), "second": (0, 59)}
+    given: dict[str, int] = {}
+    for name, (least, most) in bounds.items():
+        value = forms.read_int(config, name)
+        if value is not None and not least <= value <= most:
+            raise errors.invalid(f"{param}[{name}]", f"This value must be from {least} to {most}.")
+        if value is not None:
+            given[name] = value
+    if "day_of_month" not in given:
+        raise errors.missing_parameter(f"{param}[day_of_month]")
+    return cycles.next_on(world.at, **given)
 
 
 def _first_period_end(world: World, item: Json, *, anchor: int | None) -> int:
@@ -355,7 +426,14 @@ def _first_period_end(world: World, item: Json, *, anchor: int | None) -> int:
 def _first_lines(world: World, subscription: Json, params: Json) -> list[Json]:
     prorate = (forms.read_choice(params, "proration_behavior", PRORATION_BEHAVIORS) or "create_prorations") != "none"
     billed = []
+    start = subscription["start_date"]
     for item in subscription["items"]["data"]:
+        anchored = subscription["billing_cycle_anchor"] > world.at and subscription["status"] != "trialing"
+        if start < world.at and prorate and not lines.is_metered(item):
+            end = item["current_period_end"] if anchored else world.at
+            billed.append(lines.elapsed_line(world, subscription, item, period=(start, end)))
+            if anchored:
+                continue
         period = (item["current_period_start"], item["current_period_end"])
         if subscription["status"] == "trialing":
             billed.append(lines.trial_line(world, subscription, item, period=period))
@@ -393,7 +471,7 @@ def _ask_for_payment_method(world: World, subscription: Json, customer: Json) ->
 
 def _refuse_unpayable(world: World, subscription: Json, *, customer: Json, billed: list[Json], behavior: str) -> None:
     automatic = subscription["collection_method"] == "charge_automatically"
-    due = discounts.total(world, subscription, billed) + customer["balance"]
+    due = sums.total(world, customer, subscription, billed) + customer["balance"]
     if due <= 0 or not automatic or behavior == "default_incomplete":
         return
     payer = payments.card_for(world, customer=customer, subscription=subscription)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from paygrade.simulator.billing import invoices, previews, renewals, schedules
 from paygrade.simulator.checkout import paying, sessions
-from paygrade.simulator.customers import disputes
+from paygrade.simulator.customers import disputes, fraud_warnings
 from paygrade.simulator.forms import Json
 from paygrade.simulator.products import discounts
 from paygrade.simulator.world import World
@@ -37,4 +37,5 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "settle_debit": paying.settle_due,
     "retry": invoices.retry_due,
     "dispute": disputes.dispute_due,
+    "warn_of_fraud": fraud_warnings.warn_due,
 }

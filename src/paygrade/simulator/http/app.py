@@ -138,6 +138,7 @@ class Simulator:
             params,
             idempotency_key=headers.get("idempotency-key"),
             stripe_version=headers.get("stripe-version"),
+            stripe_account=headers.get("stripe-account"),
         )
 
 

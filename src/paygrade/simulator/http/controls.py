@@ -156,6 +156,14 @@ async def pay_invoice(account: Account, wanted: Json) -> Json:
     return buyers.pay_invoice(account.engine, wanted["invoice"], str(wanted.get("card", buyers.GOOD)))
 
 
+async def warn_of_fraud(account: Account, wanted: Json) -> Json:
+    _check_keys(wanted, "charge", "fraud_type")
+    charge, fraud_type = wanted.get("charge"), wanted.get("fraud_type", "misc")
+    if not isinstance(charge, str) or not isinstance(fraud_type, str):
+        raise ValueError("`charge` is the id of the charge to warn of, `fraud_type` one of Stripe's fraud types")
+    return account.engine.warn_of_fraud(charge, fraud_type=fraud_type)
+
+
 CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
     ("GET", "clock"): show_clock,
     ("POST", "clock"): move_clock,
@@ -172,6 +180,7 @@ CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
     ("POST", "checkout"): check_out,
     ("POST", "portal"): visit_portal,
     ("POST", "invoice"): pay_invoice,
+    ("POST", "early_fraud_warning"): warn_of_fraud,
 }
 
 

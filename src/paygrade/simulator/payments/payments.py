@@ -290,4 +290,6 @@ def _balance(world: World, charged: Json) -> None:
     )["id"]
     if world.cards[charged["payment_method"]].disputes_as is not None:
         world.schedule(world.at, "dispute", charged["id"])
+    if world.cards[charged["payment_method"]].warns:
+        world.schedule(world.at, "warn_of_fraud", charged["id"])
     charged["receipt_url"] = f"https://pay.stripe.com/receipts/simulated/{charged['id']}"

@@ -17,6 +17,7 @@ class Card:
     authenticates: bool = False  # the customer must confirm every charge
     disputes_as: str | None = None  # the reason every charge is disputed for
     inquires: bool = False  # the dispute is only an inquiry
+    warns: bool = False  # the issuer warns of fraud after every charge
     country: str = "US"
     cvc_check: str = "pass"
     until_set_up: bool = False  # authenticates only until the customer has confirmed it once for later
@@ -71,6 +72,7 @@ MAGIC_CARDS = {
     "threeDSecureRequired": Card("visa", "3063", authenticates=True),
     "authenticationRequiredOnSetup": Card("visa", "3155", authenticates=True, until_set_up=True),
     "authenticationRequired": Card("visa", "3184", authenticates=True),
+    "createIssuerFraudRecord": Card("visa", "5423", warns=True),
     "createDispute": Card("visa", "0259", disputes_as="fraudulent"),
     "createDisputeProductNotReceived": Card("visa", "2685", disputes_as="product_not_received"),
     "createDisputeInquiry": Card("visa", "1976", disputes_as="fraudulent", inquires=True),
