@@ -9,24 +9,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import invoice_items
+from paygrade.simulator.billing import invoice_items, sums
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
-from paygrade.simulator.products import amounts, catalog, discounts, prices
+from paygrade.simulator.products import amounts, catalog, discounts, prices, tax_rates
 from paygrade.simulator.shapes import checkout as shapes
 from paygrade.simulator.state.visits import Checkout
 from paygrade.simulator.world import World
 
-FIELDS = frozenset({"adjustable_quantity", "metadata", "price", "price_data", "quantity"})
+FIELDS = frozenset({"adjustable_quantity", "metadata", "price", "price_data", "quantity", "tax_rates"})
 PRODUCT_FIELDS = frozenset({"description", "images", "metadata", "name", "tax_code", "unit_label"})
 QUANTITY_MAX = 999_999
 LINE_ITEMS_MAX = 100  # Stripe docs: create a session: line_items
 RECURRING_MAX = 20
-NOBODY: Json = {"id": None, "currency": None, "balance": 0, "test_clock": None}
+NOBODY: Json = {
+    "id": None,
+    "address": None,
+    "balance": 0,
+    "currency": None,
+    "tax_exempt": "none",
+    "test_clock": None,
+}
 # What of `subscription_data` makes a subscription as it is.
 PASSED_ON = (
     "billing_cycle_anchor",
     "billing_mode",
+    "default_tax_rates",
     "description",
     "invoice_settings",
     "metadata",
@@ -43,12 +51,14 @@ class Due:
 
     currency: str
     subtotal: int
+    tax: int
     total: int
-    parts: list[tuple[int, int]]  # of each line item: before discounts, what discounts take off
+    parts: list[tuple[int, int, int]]  # of each line item: before discounts, what discounts take off, taxes on top
     discounts: list[Json]  # what each discount takes off in all: amount and discount
 
 
-def read(world: World, params: Json, *, mode: str) -> list[Json]:
+def read(world: World, params: Json, *, mode: str) -> tuple[list[Json], dict[str, list[str]]]:
+    """Read the line items, and the tax rates of those that have their own."""
     wanted = forms.read_objects(params, "line_items")
     if not wanted:
         raise errors.missing_parameter("line_items")
@@ -69,13 +79,15 @@ def read(world: World, params: Json, *, mode: str) -> list[Json]:
         raise errors.invalid("line_items", f"A subscription has at most {RECURRING_MAX} recurring prices.")
     for item, one in zip(items, wanted, strict=True):
         _keep_inline(world, item, forms.read_object(one, "price_data"))
-    return items
+    rates = {item["id"]: forms.read_list(one, "tax_rates") for item, one in zip(items, wanted, strict=True)}
+    return items, {id: named for id, named in rates.items() if named}
 
 
 def _read_one(world: World, wanted: Json, *, param: str) -> Json:
     forms.check_known(wanted, FIELDS, within=param)
     price, name = _read_price(world, wanted, param=param)
     metered = price["recurring"] is not None and price["recurring"]["usage_type"] == "metered"
+    tax_rates.read(world, wanted, "tax_rates", within=param)
     quantity = forms.read_int(wanted, "quantity")
     if metered and quantity is not None:
         raise errors.invalid(f"{param}[quantity]", "A metered price takes no quantity.")
@@ -148,8 +160,8 @@ def subscription_params(world: World, checkout: Checkout, customer: Json | None)
     data = forms.read_object(checkout.wanted, "subscription_data")
     params: Json = {name: data[name] for name in PASSED_ON if name in data}
     params["currency"] = currency_of(world, checkout, customer)
-    params["items"] = [_item(item) for item in checkout.line_items if item["price"]["recurring"] is not None]
-    added = [_item(item) for item in checkout.line_items if item["price"]["recurring"] is None]
+    params["items"] = [_item(checkout, item) for item in checkout.line_items if item["price"]["recurring"] is not None]
+    added = [_item(checkout, item) for item in checkout.line_items if item["price"]["recurring"] is None]
     if added:
         params["add_invoice_items"] = added
     if checkout.discounts:
@@ -157,8 +169,10 @@ def subscription_params(world: World, checkout: Checkout, customer: Json | None)
     return params
 
 
-def _item(item: Json) -> Json:
+def _item(checkout: Checkout, item: Json) -> Json:
     wanted: Json = {"price": item["price"]["id"], "metadata": dict(item["metadata"])}
+    if rates := checkout.rates.get(item["id"]):
+        wanted["tax_rates"] = rates
     if item["quantity"] is not None:
         wanted["quantity"] = str(item["quantity"])
     return wanted
@@ -174,20 +188,39 @@ def currency_of(world: World, checkout: Checkout, customer: Json | None) -> str:
     return str(checkout.line_items[0]["price"]["currency"])
 
 
+def taxes_itself(checkout: Checkout) -> bool:
+    return bool(sums.read_automatic(checkout.wanted))
+
+
+def payer_of(checkout: Checkout, customer: Json | None) -> Json:
+    """Who pays, with the address that was typed at the page."""
+    typed = {name: checkout.details[name] for name in ("country", "postal_code") if checkout.details.get(name)}
+    payer = customer or NOBODY
+    return {**payer, "address": {**(payer["address"] or {}), **typed}} if typed else payer
+
+
 def due_today(world: World, checkout: Checkout, *, customer: Json | None, mode: str) -> Due:
     """Work out what is due, without making anything; refuses what could not be sold so."""
-    payer, currency = customer or NOBODY, currency_of(world, checkout, customer)
+    payer, currency = payer_of(checkout, customer), currency_of(world, checkout, customer)
     if mode == "subscription":
         params = subscription_params(world, checkout, customer)
         subscription, billed = subs.prepare(world, payer, params)
         active = discounts.running(world, subscription)
     else:
-        params = {"add_invoice_items": [_item(item) for item in checkout.line_items]}
-        subscription = {"id": None, "currency": currency, "customer": payer["id"], "discounts": []}
+        params = {"add_invoice_items": [_item(checkout, item) for item in checkout.line_items]}
+        subscription = {
+            "id": None,
+            "currency": currency,
+            "customer": payer["id"],
+            "discounts": [],
+            "automatic_tax": {},
+            "default_tax_rates": [],
+        }
         active = discounts.read(world, {"discounts": checkout.discounts}, subscription) or []
         billed = []
     added = invoice_items.lines_of(world, invoice_items.read_added(world, payer, subscription, params))
-    sums = discounts.apply(world, [*billed, *added], active)
+    subscription["automatic_tax"]["enabled"] = taxes_itself(checkout)
+    totals = sums.total_up(world, payer, subscription, [*billed, *added], active)
     once, recurring = iter(added), iter(subscription["items"]["data"] if mode == "subscription" else [])
     parts = [
         _part(_lines_of(next(recurring), billed) if item["price"]["recurring"] is not None else [next(once)])
@@ -195,16 +228,17 @@ def due_today(world: World, checkout: Checkout, *, customer: Json | None, mode: 
     ]
     return Due(
         currency=currency,
-        subtotal=sums["subtotal"],
-        total=sums["total"],
+        subtotal=totals["subtotal"],
+        tax=sum(tax["amount"] for tax in totals["total_taxes"]),
+        total=totals["total"],
         parts=parts,
-        discounts=[{**one, "discount": _named(active, one["discount"])} for one in sums["total_discount_amounts"]],
+        discounts=[{**one, "discount": _named(active, one["discount"])} for one in totals["total_discount_amounts"]],
     )
 
 
 def invoice_items_of(world: World, checkout: Checkout, customer: Json) -> list[Json]:
     """The line items as items of an invoice that is made by hand."""
-    params = {"add_invoice_items": [_item(item) for item in checkout.line_items]}
+    params = {"add_invoice_items": [_item(checkout, item) for item in checkout.line_items]}
     nothing = {"id": None, "currency": currency_of(world, checkout, customer)}
     items = invoice_items.read_added(world, customer, nothing, params)
     for item in items:
@@ -218,10 +252,11 @@ def _lines_of(item: Json, billed: list[Json]) -> list[Json]:
     return [line for line, about in details if about and about["subscription_item"] == item["id"]]
 
 
-def _part(lines: list[Json]) -> tuple[int, int]:
-    return sum(line["amount"] for line in lines), sum(
-        off["amount"] for line in lines for off in line["discount_amounts"]
-    )
+def _part(lines: list[Json]) -> tuple[int, int, int]:
+    amount = sum(line["amount"] for line in lines)
+    off = sum(off["amount"] for line in lines for off in line["discount_amounts"])
+    added = (tax["amount"] for line in lines for tax in line["taxes"] if tax["tax_behavior"] == "exclusive")
+    return amount, off, sum(added)
 
 
 def _named(active: list[Json], id: str) -> Json:

@@ -9,7 +9,7 @@ all events of a purchase, and once; a bank debit completes the session unpaid, a
 from __future__ import annotations
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import invoice_items, invoice_requests, invoices, lifecycle
+from paygrade.simulator.billing import invoice_items, invoice_requests, invoices, lifecycle, sums
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.checkout import line_items, sessions
 from paygrade.simulator.customers import customers
@@ -27,6 +27,7 @@ def submit(world: World, session: Json, *, method: str | None, details: Json | N
     checkout = world.checkouts[session["id"]]
     checkout.details = {**checkout.details, **(details or {})}
     checkout.message = None
+    _locate(world, session, checkout)
     try:
         if method is not None:
             _refuse_type(session, payments.refuse_unattachable(world, method, param="payment_method").type, checkout)
@@ -69,6 +70,16 @@ def settle_due(world: World, intent: Json) -> None:
             world.emit("checkout.session.async_payment_failed", session)
 
 
+def _locate(world: World, session: Json, checkout: Checkout) -> None:
+    """Work out automatic tax for the place the customer typed, before they pay; once only."""
+    if session["mode"] == "setup" or not line_items.taxes_itself(checkout):
+        return
+    payer = line_items.payer_of(checkout, world.find("customer", checkout.customer))
+    sums.refuse_unlocated(payer, param="address")
+    if not (checkout.subscription or checkout.invoice or checkout.intent):
+        sessions.price_up(world, session, checkout)
+
+
 def refuse_unless_open(session: Json) -> None:
     if session["status"] != "open":
         raise errors.invalid("session", f"This Checkout Session is {session['status']}: it takes no payment any more.")
@@ -100,6 +111,8 @@ def _buy_subscription(world: World, session: Json, checkout: Checkout, method: s
     subscription = world.find("subscription", checkout.subscription)
     if subscription is None or subscription["status"] in lifecycle.ENDED:
         params = {**line_items.subscription_params(world, checkout, customer), "customer": customer["id"]}
+        if line_items.taxes_itself(checkout):
+            params["automatic_tax"] = {"enabled": "true"}
         if payer:
             params.update(default_payment_method=payer, payment_behavior="default_incomplete")
         subscription = subs.create(world, params)
@@ -150,6 +163,8 @@ def _invoice(world: World, session: Json, checkout: Checkout, customer: Json) ->
     """Make the invoice over a session's line items."""
     data = {name: value for name, value in session["invoice_creation"]["invoice_data"].items() if value}
     wanted: Json = {"customer": customer["id"], "currency": session["currency"], "auto_advance": "false", **data}
+    if line_items.taxes_itself(checkout):
+        wanted["automatic_tax"] = {"enabled": "true"}
     invoice = invoice_requests.create_invoice(world, wanted)
     items = line_items.invoice_items_of(world, checkout, customer)
     invoice_items.keep(world, items)
@@ -185,14 +200,17 @@ def _data(data: Json, *names: str) -> Json:
 
 def _customer(world: World, session: Json, checkout: Checkout) -> Json:
     """The customer of the session, or a new one from what was typed at the page."""
+    typed = line_items.payer_of(checkout, None)["address"]
     known = world.find("customer", checkout.customer)
     if known is not None and not known.get("deleted"):
-        return known
+        saves = forms.read_object(checkout.wanted, "customer_update").get("address") == "auto"
+        return customers.update_customer(world, known["id"], {"address": typed}) if typed and saves else known
     email = session["customer_email"] or checkout.details.get("email")
     if not email:
         raise errors.missing_parameter("email")
     wanted = {name: value for name in ("name", "phone") if (value := checkout.details.get(name))}
-    customer = customers.create_customer(world, {"email": email, **wanted})
+    address = {"address": typed} if typed and line_items.taxes_itself(checkout) else {}
+    customer = customers.create_customer(world, {"email": email, **wanted, **address})
     checkout.customer = customer["id"]
     return customer
 

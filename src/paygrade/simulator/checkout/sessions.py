@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from paygrade.simulator import errors, forms
+from paygrade.simulator.billing import sums
 from paygrade.simulator.checkout import line_items
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import checkout as shapes
@@ -88,11 +89,14 @@ def create(world: World, params: Json) -> Json:
     mode = forms.read_choice(params, "mode", MODES) or _mode_missing()
     customer = _read_customer(world, params)
     _refuse_data_of_another_mode(params, mode)
+    _refuse_untaxable(params, customer)
     urls = _read_urls(params)
     expires_at = _read_expiry(world, params)
+    sold, rates = line_items.read(world, params, mode=mode) if mode != "setup" else (_no_line_items(params), {})
     checkout = Checkout(
         wanted=params,
-        line_items=line_items.read(world, params, mode=mode) if mode != "setup" else _no_line_items(params),
+        line_items=sold,
+        rates=rates,
         discounts=_read_discounts(params),
         customer=customer["id"] if customer is not None else None,
     )
@@ -126,15 +130,19 @@ def price_up(world: World, session: Json, checkout: Checkout) -> None:
     if session["mode"] == "setup":
         return
     customer = world.find("customer", checkout.customer)
+    if line_items.taxes_itself(checkout):
+        payer = line_items.payer_of(checkout, customer)
+        session["automatic_tax"] = sums.automatic_tax(payer, enabled=True)
     due = line_items.due_today(world, checkout, customer=customer, mode=session["mode"])
-    for item, (amount, off) in zip(checkout.line_items, due.parts, strict=True):
-        item.update(currency=due.currency, amount_subtotal=amount, amount_discount=off, amount_total=amount - off)
+    for item, (amount, off, tax) in zip(checkout.line_items, due.parts, strict=True):
+        item.update(currency=due.currency, amount_subtotal=amount, amount_discount=off, amount_tax=tax)
+        item["amount_total"] = amount - off + tax
     off = sum(one["amount"] for one in due.discounts)
     session.update(
         currency=due.currency,
         amount_subtotal=due.subtotal,
         amount_total=due.total,
-        total_details={"amount_discount": off, "amount_shipping": 0, "amount_tax": 0},
+        total_details={"amount_discount": off, "amount_shipping": 0, "amount_tax": due.tax},
         discounts=[
             {
                 "coupon": None if one["discount"]["promotion_code"] else one["discount"]["source"]["coupon"],
@@ -246,10 +254,18 @@ def _refuse_data_of_another_mode(params: Json, mode: str) -> None:
     if days is not None and not 1 <= days <= LONGEST_TRIAL_DAYS:
         message = f"The number of free trial period days must be between 1 and {LONGEST_TRIAL_DAYS}."
         raise errors.invalid("subscription_data[trial_period_days]", message)
-    if forms.read_bool(forms.read_object(params, "automatic_tax"), "enabled"):
-        raise errors.invalid("automatic_tax[enabled]", "The simulator has no taxes; leave `automatic_tax` out.")
     if set(forms.read_list(params, "payment_method_types")) - {"card", "us_bank_account"}:
         raise errors.invalid("payment_method_types", "The simulator takes `card` and `us_bank_account` only.")
+
+
+def _refuse_untaxable(params: Json, customer: Json | None) -> None:
+    """Refuse automatic tax for a customer whose place is unknown and, by the session, not to be changed."""
+    saves = forms.read_object(params, "customer_update")
+    forms.check_known(saves, frozenset({"address", "name", "shipping"}), within="customer_update")
+    if saves and customer is None:
+        raise errors.invalid("customer_update", "`customer_update` can only be used with `customer`.")
+    if sums.read_automatic(params) and customer is not None and saves.get("address") != "auto":
+        sums.refuse_unlocated(customer)
 
 
 def _read_urls(params: Json) -> Json:

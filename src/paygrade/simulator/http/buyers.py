@@ -17,7 +17,8 @@ from paygrade.simulator.world import World
 
 GOOD, DECLINED, CHALLENGED = "pm_card_visa", "pm_card_chargeDeclined", "pm_card_threeDSecure2Required"
 DEBIT, BAD_DEBIT = "pm_usBankAccount_success", "pm_usBankAccount_insufficientFunds"
-SOMEBODY = "customer@example.com"
+CHECKOUT_KEYS = ("email", "name", "country", "postal_code")
+SOMEBODY = {"email": "customer@example.com", "country": "US", "postal_code": "10001"}
 
 
 def check_out(engine: Engine, wanted: Json) -> Json:
@@ -25,8 +26,8 @@ def check_out(engine: Engine, wanted: Json) -> Json:
     outcome = wanted.get("outcome", "pay")
     if outcome not in OUTCOMES:
         raise ValueError(f"`outcome` is one of {', '.join(OUTCOMES)}")
-    details = {name: str(wanted[name]) for name in ("email", "name") if wanted.get(name)}
-    details.setdefault("email", SOMEBODY)
+    typed = {name: str(wanted[name]) for name in CHECKOUT_KEYS if wanted.get(name)}
+    details = {**SOMEBODY, **typed}
 
     def act(world: World, session: Json) -> Json:
         _reorder(world, session, wanted)

@@ -134,7 +134,7 @@ async def dispute(account: Account, wanted: Json) -> Json:
 
 async def check_out(account: Account, wanted: Json) -> Json:
     """Play the customer at a Checkout Session's page."""
-    _check_keys(wanted, "session", "card", "outcome", "email", "name", "quantities", "promotion_code")
+    _check_keys(wanted, "session", "card", "outcome", *buyers.CHECKOUT_KEYS, "quantities", "promotion_code")
     if not isinstance(wanted.get("session"), str):
         raise ValueError("`session` is the id of a Checkout Session")
     return buyers.check_out(account.engine, wanted)

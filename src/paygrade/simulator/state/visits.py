@@ -21,7 +21,8 @@ class Checkout:
 
     wanted: Json  # the parameters that made the session
     line_items: list[Json]
-    discounts: list[Json]  # as `discounts` of a request: what the session came with, or a code typed on the page
+    rates: dict[str, list[str]] = field(default_factory=dict)  # line item id → the tax rates it was given
+    discounts: list[Json] = field(default_factory=list)  # the session's own, or by a code typed at the page
     details: Json = field(default_factory=dict)  # what the customer typed: email, name, …
     customer: str | None = None  # made or used by an attempt; the session shows it when it is complete
     subscription: str | None = None

@@ -88,6 +88,8 @@ def _bought(session: Json, checkout: Checkout) -> str:
     rows = [(_line(item), html.money(item["amount_subtotal"], currency)) for item in checkout.line_items]
     if off := session["total_details"]["amount_discount"]:
         rows.append(("Discount", html.money(-off, currency)))
+    if tax := session["total_details"]["amount_tax"]:
+        rows.append(("Tax", html.money(tax, currency)))
     total = ("Due today", html.money(session["amount_total"], currency))
     return html.section("What you buy", html.sums(rows, total=total), _later(checkout))
 
@@ -123,6 +125,10 @@ def _asked(world: World, session: Json, checkout: Checkout) -> list[str]:
     if session["customer"] is None:
         name = checkout.details.get("name", "")
         parts.append(html.field("name", "Name", value=name, extra=" autocomplete=name"))
+    if session["automatic_tax"]["status"] == "requires_location_inputs":
+        countries = [("US", "United States"), ("GB", "United Kingdom"), ("DE", "Germany"), ("FR", "France")]
+        parts.append(html.choice("country", "Country", countries))
+        parts.append(html.field("postal_code", "Postal code", required=True, extra=" autocomplete=postal-code"))
     if (session["phone_number_collection"] or {}).get("enabled"):
         parts.append(html.field("phone", "Phone", type="tel", required=True, extra=" autocomplete=tel"))
     parts += [_custom(field) for field in session["custom_fields"]]
