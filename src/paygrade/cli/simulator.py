@@ -36,6 +36,9 @@ def simulator() -> None:
 @click.option("--start", type=MOMENT, help="Stop the clock at this time; it stands still until you advance it.")
 @click.option("--key", default="sk_test_simulator", show_default=True, help="The API key it accepts.")
 @click.option("--secret", default="whsec_simulator", show_default=True, help="The secret that signs webhooks.")
+@click.option(
+    "--public-url", metavar="URL", help="Where a browser reaches its pages; where requests come to, unless told."
+)
 @as_json
 def serve(
     host: str,
@@ -45,6 +48,7 @@ def serve(
     start: str | None,
     key: str,
     secret: str,
+    public_url: str | None,
     as_json: bool,
 ) -> None:
     """Run the simulator until Ctrl-C."""
@@ -58,7 +62,16 @@ def serve(
         say(f"simulator at {where['url']}, key {key}, webhook secret {secret}")
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    serve_simulator(host=host, port=port, webhook_urls=webhooks, seed=seed, start=starts_at, secret=secret, key=key)
+    serve_simulator(
+        host=host,
+        port=port,
+        webhook_urls=webhooks,
+        seed=seed,
+        start=starts_at,
+        secret=secret,
+        key=key,
+        public_url=public_url,
+    )
 
 
 @simulator.command()

@@ -12,22 +12,25 @@ its own instant.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from paygrade.simulator import errors
-from paygrade.simulator.api import reading, routes
-from paygrade.simulator.billing import invoices
+from paygrade.simulator.api import documented, reading, routes
+from paygrade.simulator.billing import entitlements
 from paygrade.simulator.clocks import test_clocks as clocks
-from paygrade.simulator.customers import disputes
+from paygrade.simulator.customers import disputes, fraud_warnings
 from paygrade.simulator.forms import Json
+from paygrade.simulator.intents import payment_intents
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.time.timeline import Timeline
 from paygrade.simulator.world import API_VERSION, Request, World, copied
 
+T = TypeVar("T")
 KEY_LIFE = timedelta(hours=24)  # Stripe docs: idempotent requests: keys are kept at least a day
 
 
@@ -80,12 +83,15 @@ class Engine:
         *,
         idempotency_key: str | None = None,
         stripe_version: str | None = None,
+        stripe_account: str | None = None,
     ) -> Response:
         """Answer one API request. `params` is the decoded form or query (`forms.decode`), every value a text.
 
         The body belongs to the engine and may change with the next call: encode or copy it first.
         """
-        request = Request(id=self.world.new_id("req", length=14), idempotency_key=idempotency_key)
+        request = Request(
+            id=self.world.new_id("req", length=14), idempotency_key=idempotency_key, account=stripe_account
+        )
         headers = {"Request-Id": request.id or "", "Stripe-Version": stripe_version or API_VERSION}
         if idempotency_key is None or method != "POST":
             return self._answer(method, path, params, request=request, headers=headers)
@@ -112,6 +118,12 @@ class Engine:
         """Let test clocks that are advancing arrive; reading one twice does too."""
         clocks.arrive_all(self.world)
 
+    def webhook_endpoints(self) -> list[tuple[Json, str]]:
+        """Give the endpoints made by API that are enabled, each with its secret."""
+        ids = [id for id in self.world.shelves.get("webhook_endpoint", []) if id in self.world.objects]
+        found = [(self.world.objects[id], self.world.webhook_secrets[id]) for id in ids]
+        return [(endpoint, secret) for endpoint, secret in found if endpoint["status"] == "enabled"]
+
     def take_events(self) -> list[Json]:
         """Give the events made since the last call, oldest first."""
         events, self.world.fresh_events = self.world.fresh_events, []
@@ -127,18 +139,37 @@ class Engine:
 
     def authenticate(self, payment_intent: str, *, succeeds: bool = True) -> Json:
         """Play the customer who confirms, or fails to confirm, a payment that `requires_action`."""
-        intent = self.world.get("payment_intent", payment_intent, param="payment_intent")
-        if intent["status"] != "requires_action":
-            raise errors.invalid("payment_intent", f"The payment does not wait: it is {intent['status']}.")
-        with self.world.living_by(clocks.of_object(self.world, intent)):
-            invoices.authenticate(self.world, intent, succeeds=succeeds)
-        return intent
+
+        def act(world: World, intent: Json) -> Json:
+            payment_intents.authenticate(world, intent, succeeds=succeeds)
+            return intent
+
+        return self.play("payment_intent", payment_intent, act, param="payment_intent")
+
+    def play(self, kind: str, id: str, act: Callable[[World, Json], T], *, param: str = "id") -> T:
+        """Let somebody who is not the merchant act on an object: the customer at a page, or their bank."""
+        world = self.world
+        thing = world.get(kind, id, param=param)
+        clock = clocks.of_object(world, thing)
+        if clock:
+            clocks.refuse_while_advancing(world, clock)
+        with world.living_by(clock):
+            try:
+                return act(world, thing)
+            finally:
+                clocks.happen_until(world, world.now)
 
     def dispute(self, charge: str, *, reason: str = "fraudulent", inquiry: bool = False) -> Json:
         """Play the customer's bank, which disputes a charge."""
         thing = self.world.get("charge", charge, param="charge")
         with self.world.living_by(clocks.of_object(self.world, thing)):
             return disputes.open_dispute(self.world, thing, reason=reason, inquiry=inquiry)
+
+    def warn_of_fraud(self, charge: str, *, fraud_type: str = "misc") -> Json:
+        """Play the customer's bank, which warns of fraud before it disputes anything."""
+        thing = self.world.get("charge", charge, param="charge")
+        with self.world.living_by(clocks.of_object(self.world, thing)):
+            return fraud_warnings.warn(self.world, thing, fraud_type=fraud_type)
 
     def _answer(self, method: str, path: str, params: Json, *, request: Request, headers: dict[str, str]) -> Response:
         world = self.world
@@ -149,9 +180,12 @@ class Engine:
             if clock and method != "GET":
                 clocks.refuse_while_advancing(world, clock)
             with world.living_by(clock):
-                body = reading.expanded(world, handler(world, params), params)
+                answer = handler(world, params)
+                entitlements.tell_changes(world)
+                body = reading.expanded(world, answer, params)
             response = Response(200, body, headers)
-        except errors.RefusedByStripe as refused:
+        except errors.RefusedByStripe as refusal:
+            refused = documented.worded(refusal, method, path)
             response = Response(refused.status, {"error": refused.error}, headers)
         finally:
             world.request = Request()

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+UNKNOWN_PARAMETER = "parameter_unknown"
+NOT_SIMULATED = "not_simulated"  # a code of ours: Stripe would have taken the request
+
 
 class RefusedByStripe(Exception):
     """One refused request: the HTTP status and the fields of Stripe's error object."""
@@ -39,9 +42,19 @@ def no_such_url(method: str, path: str) -> RefusedByStripe:
     )
 
 
+def url_not_simulated(request: str) -> RefusedByStripe:
+    message = f"documented, not simulated: `{request}`. Stripe has this request; the simulator does not."
+    return RefusedByStripe(message, status=404, code=NOT_SIMULATED)
+
+
 def unknown_parameter(name: str) -> RefusedByStripe:
-    message = f"Received unknown parameter: {name}. The simulator may not know this parameter of Stripe's API."
-    return RefusedByStripe(message, code="parameter_unknown", param=name)
+    return RefusedByStripe(f"Received unknown parameter: {name}", code=UNKNOWN_PARAMETER, param=name)
+
+
+def not_simulated(name: str, *, request: str) -> RefusedByStripe:
+    """Tell that Stripe takes a parameter, or a value, that the simulator has no behavior for."""
+    message = f"documented, not simulated: `{name}` of {request}. Stripe takes it; leave it out to use the simulator."
+    return RefusedByStripe(message, code=NOT_SIMULATED, param=name)
 
 
 def missing_parameter(name: str) -> RefusedByStripe:

@@ -25,6 +25,7 @@ from paygrade.simulator.state.changes import Debit, HeldChange, Resumption
 from paygrade.simulator.state.event_log import EventLog
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.state.usage import Usage
+from paygrade.simulator.state.visits import Checkout, PortalVisit
 from paygrade.simulator.time.timeline import Timeline
 
 API_VERSION = "2026-10-28.endive"
@@ -37,6 +38,7 @@ class Request:
 
     id: str | None = None
     idempotency_key: str | None = None
+    account: str | None = None  # the connected account it is made for (`Stripe-Account`)
 
 
 @dataclass(slots=True)
@@ -56,8 +58,16 @@ class World:
     looks: dict[str, int] = field(default_factory=dict)  # test clock under way → how often it was looked at
     usage: dict[tuple[str, str], list[Usage]] = field(default_factory=dict)  # by event name and customer
     identifiers: dict[str, int] = field(default_factory=dict)  # of meter events → when they were told
+    checkouts: dict[str, Checkout] = field(default_factory=dict)  # by session id
+    portal_visits: dict[str, PortalVisit] = field(default_factory=dict)  # by session id
+    price_options: dict[str, dict[str, Json]] = field(default_factory=dict)  # price id → currency → what it costs
+    webhook_secrets: dict[str, str] = field(default_factory=dict)  # of the webhook endpoints made by API, by id
+    subscribers_touched: set[str] = field(default_factory=set)  # customers whose entitlements may have changed
+    entitled: dict[str, tuple[str, ...]] = field(default_factory=dict)  # customer → the features last told of
+    line_rates: dict[str, list[Json]] = field(default_factory=dict)  # line id → the tax rates of its item
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
+    base_url: str = "http://127.0.0.1:4711"  # where its pages are, as the customer's browser reaches them
     events: EventLog = field(default_factory=EventLog)
     fresh_events: list[str] = field(default_factory=list)
     random: random.Random = field(init=False)
@@ -153,17 +163,22 @@ class World:
         self.remember_debits(lines)
 
     def remember_debits(self, lines: list[Json]) -> None:
+        """Note what these lines debit, one Debit an item: the lines of its tiers count together."""
+        fresh: dict[str, Debit] = {}
         for line in lines:
             details = line["parent"]["subscription_item_details"]
             if details is not None and line["amount"] >= 0 and line["quantity"] is not None:
-                self.debits[details["subscription_item"]] = Debit(
+                debit = Debit(
                     amount=line["amount"] - sum(off["amount"] for off in line["discount_amounts"]),
                     quantity=line["quantity"],
                     period_start=line["period"]["start"],
                     period_end=line["period"]["end"],
                     invoice=line["invoice"],
-                    line=line["id"],
+                    lines=(line["id"],),
                 )
+                before = fresh.get(details["subscription_item"])
+                fresh[details["subscription_item"]] = debit if before is None else before.joined(debit)
+        self.debits.update(fresh)
 
     def emit(self, type: str, thing: Json, *, previous: Json | None = None) -> None:
         """Create an event that holds the object as it stands now."""
@@ -181,8 +196,12 @@ class World:
             "request": {"id": self.request.id, "idempotency_key": self.request.idempotency_key},
             "type": type,
         }
+        if self.request.account is not None:
+            event["account"] = self.request.account
         self._keep(event)
         self.fresh_events.append(event["id"])
+        if type.startswith("customer.subscription."):
+            self.subscribers_touched.add(thing["customer"])
 
     def repeat_event(self, id: str) -> Json:
         """Make a second event, of another id, that tells of the same change."""
@@ -237,6 +256,13 @@ EVENT_NOUNS = {
     "billing.meter": "billing.meter",
     "subscription_schedule": "subscription_schedule",
     "promotion_code": "promotion_code",
+    "billing_portal.configuration": "billing_portal.configuration",
+    "charge": "charge",
+    "tax_rate": "tax_rate",
+    "plan": "plan",
+    "entitlements.feature": "entitlements.feature",
+    "billing.credit_grant": "billing.credit_grant",
+    "payment_link": "payment_link",
 }
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from paygrade.simulator import errors, forms
 from paygrade.simulator.api.reading import LIST_FIELDS, Test, filters, page
+from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import thin_events as thin
 from paygrade.simulator.world import World
 
 Handler = Callable[[World, Json], Json]
-HandlerOfOne = Callable[[World, str, Json], Json]
+HandlerOfOne = Callable[..., Json]  # of the world, one id or two, and the parameters
 
 NOT_LISTED_BY_DEFAULT = ("canceled",)
 SUBSCRIPTION_STATUSES = (
@@ -36,6 +37,16 @@ def retrieving(kind: str) -> HandlerOfOne:
     return retrieve
 
 
+def retrieving_secret(kind: str) -> HandlerOfOne:
+    """Retrieve what a browser may read too: by the client secret it was given."""
+
+    def retrieve(world: World, id: str, params: Json) -> Json:
+        forms.check_known(params, frozenset({"client_secret", "expand"}))
+        return world.get(kind, id)
+
+    return retrieve
+
+
 def retrieve_account(world: World, params: Json) -> Json:
     forms.check_known(params, frozenset({"expand"}))
     return world.account
@@ -47,11 +58,18 @@ def retrieve_account_by_id(world: World, id: str, params: Json) -> Json:
     return retrieve_account(world, params)
 
 
-def listing(kind: str, path: str, names: dict[str, Callable[[Json], object]], *, owner: str | None = None) -> Handler:
+def listing(
+    kind: str,
+    path: str,
+    names: dict[str, Callable[[Json], object]],
+    *,
+    owner: str | None = None,
+    timeless: bool = False,
+) -> Handler:
     """List a kind; `owner` is the filter that has shelves of its own, which spares looking at the rest."""
 
     def list_kind(world: World, params: Json) -> Json:
-        forms.check_known(params, LIST_FIELDS | {"created"} | set(names))
+        forms.check_known(params, LIST_FIELDS | (set() if timeless else {"created"}) | set(names))
         shelf = f"{kind}/{params[owner]}" if owner and owner in params else kind
         return page(world, shelf, params, url=path, keep=filters(params, names))
 
@@ -199,8 +217,8 @@ def list_payment_methods(world: World, params: Json) -> Json:
 
 
 def _attached(customer: str, params: Json) -> Test:
-    type = params.get("type", "card")
-    return lambda method: method["customer"] == customer and method["type"] == type
+    type = params.get("type")
+    return lambda method: method["customer"] == customer and type in (None, method["type"])
 
 
 def _subscription_of(invoice: Json) -> object:
@@ -208,6 +226,10 @@ def _subscription_of(invoice: Json) -> object:
 
 
 PRODUCT_FILTERS: dict[str, Callable[[Json], object]] = {"active": lambda p: p["active"]}
+CONFIGURATION_FILTERS: dict[str, Callable[[Json], object]] = {
+    "active": lambda c: c["active"],
+    "is_default": lambda c: c["is_default"],
+}
 INVOICE_FILTERS: dict[str, Callable[[Json], object]] = {
     "customer": lambda i: i["customer"],
     "subscription": _subscription_of,
@@ -288,6 +310,136 @@ def list_promotion_codes(world: World, params: Json) -> Json:
     return listing("promotion_code", "/v1/promotion_codes", names)(world, wanted)
 
 
+def list_payment_intents(world: World, params: Json) -> Json:
+    names = {"customer": lambda i: i["customer"]}
+    return listing("payment_intent", "/v1/payment_intents", names, owner="customer")(world, params)
+
+
+def list_setup_intents(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "customer": lambda i: i["customer"],
+        "payment_method": lambda i: i["payment_method"],
+    }
+    return listing("setup_intent", "/v1/setup_intents", names, owner="customer")(world, params)
+
+
+def list_sessions(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "customer": lambda s: s["customer"],
+        "payment_intent": lambda s: s["payment_intent"],
+        "payment_link": lambda s: s["payment_link"],
+        "status": lambda s: s["status"],
+        "subscription": lambda s: s["subscription"],
+    }
+    forms.check_known(params, LIST_FIELDS | {"created", "customer_details"} | set(names))
+    email = forms.read_object(params, "customer_details").get("email")
+    plain = filters(params, names)
+
+    def keep(session: Json) -> bool:
+        return plain(session) and (email is None or (session["customer_details"] or {}).get("email") == email)
+
+    shelf = f"{checkout.KIND}/{params['customer']}" if "customer" in params else checkout.KIND
+    return page(world, shelf, params, url=checkout.URL, keep=keep)
+
+
+def nothing(path: str) -> Handler:
+    """Answer a list the account has nothing for."""
+
+    def list_nothing(_world: World, _params: Json) -> Json:
+        return {"object": "list", "data": [], "has_more": False, "url": path}
+
+    return list_nothing
+
+
+EMPTY_LISTS = (
+    "/v1/accounts",
+    "/v1/application_fees",
+    "/v1/apple_pay/domains",
+    "/v1/billing/alerts",
+    "/v1/country_specs",
+    "/v1/file_links",
+    "/v1/files",
+    "/v1/issuing/authorizations",
+    "/v1/issuing/cardholders",
+    "/v1/issuing/cards",
+    "/v1/issuing/disputes",
+    "/v1/issuing/transactions",
+    "/v1/payment_method_configurations",
+    "/v1/payment_method_domains",
+    "/v1/payouts",
+    "/v1/quotes",
+    "/v1/radar/value_lists",
+    "/v1/reporting/report_runs",
+    "/v1/reviews",
+    "/v1/setup_attempts",
+    "/v1/shipping_rates",
+    "/v1/sigma/scheduled_query_runs",
+    "/v1/tax_codes",
+    "/v1/terminal/locations",
+    "/v1/terminal/readers",
+    "/v1/topups",
+    "/v1/transfers",
+)
+
+
+def list_plans(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {"active": lambda p: p["active"], "product": lambda p: p["product"]}
+    forms.check_known(params, LIST_FIELDS | {"created"} | set(names))
+    url = "/v1/plans"
+    return page(world, "price", params, url=url, keep=filters(params, names), look=world.plans.get)
+
+
+def list_balance_transactions(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "currency": lambda t: t["currency"],
+        "payout": lambda _t: None,
+        "source": lambda t: t["source"],
+        "type": lambda t: t["type"],
+    }
+    return listing("balance_transaction", "/v1/balance_transactions", names)(world, params)
+
+
+def list_customer_balance(world: World, id: str, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {"invoice": lambda t: t["invoice"]}
+    return _list_of_customer(
+        world, id, params, kind="customer_balance_transaction", path="balance_transactions", names=names
+    )
+
+
+def list_customer_tax_ids(world: World, id: str, params: Json) -> Json:
+    return _list_of_customer(world, id, params, kind="tax_id", path="tax_ids", names={})
+
+
+def _list_of_customer(
+    world: World, id: str, params: Json, *, kind: str, path: str, names: dict[str, Callable[[Json], object]]
+) -> Json:
+    forms.check_known(params, LIST_FIELDS | {"created"} | set(names))
+    world.live_customer(id, param="id")
+    url = f"/v1/customers/{id}/{path}"
+    return page(world, f"{kind}/{id}", params, url=url, keep=filters(params, names))
+
+
+def list_tax_ids(world: World, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS | {"owner"})
+    owner = forms.read_object(params, "owner")
+    customer = owner.get("customer")
+    return page(world, "tax_id", params, url="/v1/tax_ids", keep=lambda one: one["customer"] == customer)
+
+
+def list_product_features(world: World, id: str, params: Json) -> Json:
+    forms.check_known(params, LIST_FIELDS)
+    world.get("product", id)
+    return page(world, f"product_feature/{id}", params, url=f"/v1/products/{id}/features")
+
+
+TAX_RATE_FILTERS: dict[str, Callable[[Json], object]] = {
+    "active": lambda rate: rate["active"],
+    "inclusive": lambda rate: rate["inclusive"],
+}
+FEATURE_FILTERS: dict[str, Callable[[Json], object]] = {
+    "archived": lambda feature: not feature["active"],
+    "lookup_key": lambda feature: feature["lookup_key"],
+}
 OF_A_CHARGE: dict[str, Callable[[Json], object]] = {
     "charge": lambda thing: thing["charge"],
     "payment_intent": lambda thing: thing["payment_intent"],

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 from paygrade.simulator import errors, forms
+from paygrade.simulator.billing import sums
+from paygrade.simulator.checkout import sessions
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
 from paygrade.simulator.world import World
@@ -158,11 +160,12 @@ def _refunds(world: World, charge: Json) -> Json:
     return {**_list_of(made, f"/v1/charges/{charge['id']}/refunds"), "total_count": len(made)}
 
 
-def _tax(_world: World, _customer: Json) -> Json:
+def _tax(_world: World, customer: Json) -> Json:
+    address, located = customer["address"] or {}, sums.is_located(customer) or None
     return {
-        "automatic_tax": "unrecognized_location",
+        "automatic_tax": "supported" if located else "unrecognized_location",
         "ip_address": None,
-        "location": None,
+        "location": located and {"country": address["country"], "source": "billing_address", "state": address["state"]},
         "provider": "stripe",
     }
 
@@ -172,10 +175,13 @@ def _nothing(_world: World, _thing: Json) -> Any:
     return msgspec.UNSET
 
 
-def _in_its_currency(_world: World, price: Json) -> Json:
-    """Each currency of a price with what it costs in it; the simulator's prices have one."""
-    names = ("custom_unit_amount", "tax_behavior", "unit_amount", "unit_amount_decimal")
-    return {price["currency"]: {name: price[name] for name in names}}
+def _currencies(world: World, price: Json) -> Json:
+    """Each currency of a price with what it costs in it, its own included."""
+    return dict(world.price_options[price["id"]])
+
+
+def _tiers(world: World, price: Json) -> Any:
+    return world.price_options[price["id"]][price["currency"]].get("tiers", msgspec.UNSET)
 
 
 def _none_of_a_customer(what: str) -> Callable[[World, Json], Json]:
@@ -190,12 +196,15 @@ EXTRA_FIELDS: dict[tuple[str, str], Callable[[World, Json], Any]] = {
     ("customer", "tax"): _tax,
     ("customer", "invoice_credit_balance"): lambda _world, _customer: {},
     ("customer", "sources"): _none_of_a_customer("sources"),
-    ("customer", "tax_ids"): _none_of_a_customer("tax_ids"),
+    ("customer", "tax_ids"): lambda world, customer: _list_of(
+        world.owned("tax_id", customer["id"]), f"/v1/customers/{customer['id']}/tax_ids"
+    ),
     ("customer", "cash_balance"): lambda _world, _customer: None,
-    ("price", "currency_options"): _in_its_currency,
-    ("price", "tiers"): _nothing,
-    ("plan", "tiers"): _nothing,
+    ("price", "currency_options"): _currencies,
+    ("price", "tiers"): _tiers,
+    ("plan", "tiers"): _tiers,
     ("coupon", "applies_to"): lambda _world, coupon: coupon.get("applies_to", msgspec.UNSET),
     ("coupon", "currency_options"): _nothing,
     ("charge", "refunds"): _refunds,
+    ("checkout.session", "line_items"): lambda world, session: sessions.line_items_of(world, session["id"]),
 }

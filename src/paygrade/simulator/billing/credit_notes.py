@@ -10,7 +10,7 @@ from __future__ import annotations
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import invoices
 from paygrade.simulator.forms import Json
-from paygrade.simulator.payments import payments, refunds
+from paygrade.simulator.payments import balances, payments, refunds
 from paygrade.simulator.shapes import reversals as reversal_shapes
 from paygrade.simulator.world import World
 
@@ -130,7 +130,9 @@ def _give_back(world: World, note: Json, invoice: Json, back: dict[str, int]) ->
     if back["credit_amount"]:
         customer = world.objects[invoice["customer"]]
         with world.changing(customer):
-            customer["balance"] -= back["credit_amount"]
+            amount = -back["credit_amount"]
+            moved = balances.move(world, customer, amount, type="credit_note", credit_note=note["id"])
+            note["customer_balance_transaction"] = moved["id"]
     note["post_payment_amount"] = note["amount"]
     with world.changing(invoice):
         invoice["post_payment_credit_notes_amount"] += note["amount"]

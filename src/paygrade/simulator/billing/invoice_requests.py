@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import invoice_items, invoices
+from paygrade.simulator.billing import invoice_items, invoices, sums
 from paygrade.simulator.forms import Json
-from paygrade.simulator.payments import payments
+from paygrade.simulator.products import tax_rates
 from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
 
 PAY_FIELDS = frozenset({"payment_method", "paid_out_of_band", "off_session", "forgive", "expand"})
 
-CONFIRM_FIELDS = frozenset({"expand", "off_session", "payment_method", "return_url", "use_stripe_sdk"})
 
-CREATE_FIELDS = frozenset(
+PRINTED_FIELDS = frozenset(
+    {
+        "automatic_tax",
+        "custom_fields",
+        "default_tax_rates",
+        "due_date",
+        "effective_at",
+        "number",
+        "payment_settings",
+        "statement_descriptor",
+    }
+)
+"""What a draft says of itself, beside its lines."""
+NUMBER_MAX, CUSTOM_FIELDS_MAX = 26, 4  # Stripe docs: create an invoice
+DESCRIPTOR_MAX = 22
+CREATE_FIELDS = PRINTED_FIELDS | frozenset(
     {
         "auto_advance",
         "collection_method",
         "currency",
         "customer",
+        "subscription",
         "days_until_due",
         "default_payment_method",
         "description",
@@ -30,12 +45,23 @@ CREATE_FIELDS = frozenset(
         "pending_invoice_items_behavior",
     }
 )
-UPDATE_FIELDS = frozenset({"auto_advance", "default_payment_method", "description", "expand", "footer", "metadata"})
+UPDATE_FIELDS = PRINTED_FIELDS | {
+    "auto_advance",
+    "collection_method",
+    "days_until_due",
+    "default_payment_method",
+    "description",
+    "expand",
+    "footer",
+    "metadata",
+}
 
 
 def create_invoice(world: World, params: Json) -> Json:
     """Draft an invoice of no subscription; it stays a draft unless told to advance (Stripe docs: create an invoice)."""
     forms.check_known(params, CREATE_FIELDS)
+    if params.get("subscription"):
+        return _invoice_subscription(world, params)
     customer = world.live_customer(forms.read_required(params, "customer"))
     if forms.read_list(params, "discounts"):
         raise errors.invalid("discounts", "The simulator discounts invoices of subscriptions only.")
@@ -54,11 +80,8 @@ def create_invoice(world: World, params: Json) -> Json:
         footer=forms.read_text(params, "footer") or None,
         metadata=forms.merge_metadata({}, params),
     )
-    if method == "send_invoice":
-        days = forms.read_int(params, "days_until_due")
-        if days is None:
-            raise errors.missing_parameter("days_until_due")
-        invoice["due_date"] = world.at + days * cycles.DAY_S
+    _set_due(world, invoice, params)
+    _set_printed(world, invoice, customer, params)
     with world.holding(world.put(invoice, customer["id"])):
         if pending == "include":
             invoice_items.place(world, invoice, invoice_items.waiting(world, customer["id"], invoice["currency"]))
@@ -66,6 +89,78 @@ def create_invoice(world: World, params: Json) -> Json:
             invoices.wait_to_finalize(world, invoice)
     world.emit("invoice.created", invoice)
     return invoice
+
+
+def _invoice_subscription(world: World, params: Json) -> Json:
+    """Invoice now what waits for a subscription's next invoice (Stripe docs: create an invoice, `subscription`)."""
+    id = forms.read_required(params, "subscription")
+    subscription = world.get("subscription", id, param="subscription")
+    customer = world.live_customer(subscription["customer"])
+    if params.get("customer", customer["id"]) != customer["id"]:
+        raise errors.invalid("subscription", "The subscription belongs to another customer.")
+    if params.get("pending_invoice_items_behavior") == "exclude":
+        waiting = []
+    else:
+        items = invoice_items.waiting(world, customer["id"], subscription["currency"], subscription=id)
+        waiting = invoice_items.lines_of(world, [item for item in items if item["parent"] is not None])
+    billed = [*world.pending_lines.get(id, []), *waiting]
+    if not billed:
+        message = "Nothing to invoice for subscription: no invoice items wait for it."
+        raise errors.invalid("subscription", message, code="invoice_no_subscription_line_items")
+    wanted = {name: value for name, value in params.items() if name not in ("customer", "subscription", "currency")}
+    with world.changing(subscription):
+        world.pending_lines.pop(id, None)
+        invoice = invoices.draft(world, subscription, billed, reason="manual", period=(world.at, world.at))
+    invoice["auto_advance"] = False
+    return update_invoice(world, invoice["id"], {name: wanted[name] for name in wanted if name in UPDATE_FIELDS})
+
+
+def _set_due(world: World, invoice: Json, params: Json) -> None:
+    """Set when a sent invoice is due: at an instant, or some days from now."""
+    days, date = forms.read_int(params, "days_until_due"), forms.read_int(params, "due_date")
+    if invoice["collection_method"] != "send_invoice":
+        if days is not None or date is not None:
+            param = "days_until_due" if days is not None else "due_date"
+            raise errors.invalid(param, f"`{param}` needs `collection_method=send_invoice`.")
+        invoice["due_date"] = None
+        return
+    if days is not None and date is not None:
+        raise errors.invalid("due_date", "Set either `days_until_due` or `due_date`.")
+    if date is not None and date <= world.at:
+        raise errors.invalid("due_date", "`due_date` must be in the future.")
+    if days is not None:
+        invoice["due_date"] = world.at + days * cycles.DAY_S
+    elif date is not None:
+        invoice["due_date"] = date
+    elif invoice["due_date"] is None:
+        raise errors.missing_parameter("days_until_due")
+
+
+def _set_printed(world: World, invoice: Json, customer: Json, params: Json) -> None:
+    rates, automatic = tax_rates.read(world, params, "default_tax_rates"), sums.read_automatic(params)
+    invoice["default_tax_rates"] = invoice["default_tax_rates"] if rates is None else rates
+    enabled = invoice["automatic_tax"]["enabled"] if automatic is None else automatic
+    invoice["automatic_tax"] = sums.automatic_tax(customer, enabled=enabled)
+    invoice.update(sums.about_customer(world, customer))
+    for name, most in (("number", NUMBER_MAX), ("statement_descriptor", DESCRIPTOR_MAX)):
+        if name in params:
+            text = forms.read_text(params, name) or None
+            if text and len(text) > most:
+                raise errors.invalid(name, f"`{name}` can be at most {most} characters long.")
+            invoice[name] = text
+    if "effective_at" in params:
+        invoice["effective_at"] = forms.read_int(params, "effective_at")
+    if "custom_fields" in params:
+        fields = forms.read_objects(params, "custom_fields")
+        if len(fields) > CUSTOM_FIELDS_MAX:
+            raise errors.invalid("custom_fields", f"You may pass up to {CUSTOM_FIELDS_MAX} custom fields.")
+        pairs = [{name: forms.read_required(one, name) for name in ("name", "value")} for one in fields]
+        invoice["custom_fields"] = pairs or None
+    paying = forms.read_object(params, "payment_settings")
+    forms.check_known(paying, frozenset({"payment_method_types"}), within="payment_settings")
+    if "payment_method_types" in paying:
+        types = forms.read_list(paying, "payment_method_types")
+        invoice["payment_settings"]["payment_method_types"] = types or None
 
 
 def update_invoice(world: World, id: str, params: Json) -> Json:
@@ -76,6 +171,12 @@ def update_invoice(world: World, id: str, params: Json) -> Json:
         raise errors.invalid("invoice", message, code="invoice_not_editable")
     customer = world.live_customer(invoice["customer"])
     with world.changing(invoice):
+        method = forms.read_choice(params, "collection_method", ("charge_automatically", "send_invoice"))
+        if invoice["status"] == "draft":
+            invoice["collection_method"] = method or invoice["collection_method"]
+            _set_due(world, invoice, params)
+            _set_printed(world, invoice, customer, params)
+            invoice_items.sum_up(world, invoice, invoice["lines"]["data"])
         invoice["metadata"] = forms.merge_metadata(invoice["metadata"], params)
         for name in ("description", "footer"):
             if name in params:
@@ -115,6 +216,7 @@ def pay_invoice(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, PAY_FIELDS)
     invoice = world.get("invoice", id)
     world.live_customer(invoice["customer"])
+    _refuse_untold_taxes(world, invoice)
     named = forms.read_text(params, "payment_method")
     if named and world.get("payment_method", named, param="payment_method")["customer"] != invoice["customer"]:
         message = "The payment method is not attached to this invoice's customer."
@@ -124,31 +226,21 @@ def pay_invoice(world: World, id: str, params: Json) -> Json:
     return invoice
 
 
-def confirm_payment(world: World, id: str, params: Json) -> Json:
-    """Pay the invoice a payment intent is for, as the customer's browser does (Stripe docs: build subscriptions)."""
-    forms.check_known(params, CONFIRM_FIELDS)
-    intent = world.get("payment_intent", id)
-    if intent["status"] not in ("requires_payment_method", "requires_action"):
-        message = f"This PaymentIntent's payment can't be confirmed: its status is {intent['status']}."
-        raise errors.invalid("intent", message, code="payment_intent_unexpected_state")
-    named = forms.read_text(params, "payment_method") or intent["payment_method"]
-    if not named:
-        message = "This PaymentIntent can't be confirmed without a payment method: name one in `payment_method`."
-        raise errors.invalid("payment_method", message, code="payment_intent_unexpected_state")
-    [payment] = world.owned("invoice_payment", id)
-    invoice = world.objects[payment["invoice"]]
-    customer = world.live_customer(invoice["customer"])
-    method = payments.attach(world, named, customer=customer, param="payment_method")
-    failure = invoices.collect(world, invoice, payment_method=method["id"], automatic=False)
-    if failure is not None and failure["code"] != "authentication_required":
-        raise errors.declined(**failure)
-    return intent
+def _refuse_untold_taxes(world: World, invoice: Json) -> None:
+    """Refuse to finalize a draft whose automatic tax does not know where the customer is; look again first."""
+    if invoice["status"] == "draft" and invoice["automatic_tax"]["enabled"]:
+        customer = world.objects[invoice["customer"]]
+        sums.refuse_unlocated(customer, param="automatic_tax")
+        with world.changing(invoice):
+            invoice["automatic_tax"] = sums.automatic_tax(customer, enabled=True)
+            invoice_items.sum_up(world, invoice, invoice["lines"]["data"])
 
 
 def finalize_invoice(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, frozenset({"auto_advance", "expand"}))
     invoice = world.get("invoice", id)
     world.live_customer(invoice["customer"])
+    _refuse_untold_taxes(world, invoice)
     if invoice["status"] != "draft":
         raise errors.invalid("invoice", "Only draft invoices can be finalized.", code="invoice_not_editable")
     if forms.read_bool(params, "auto_advance") is True:

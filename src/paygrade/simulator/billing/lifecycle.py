@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from paygrade.simulator import forms
 from paygrade.simulator.forms import Json
-from paygrade.simulator.products import discounts
+from paygrade.simulator.products import discounts, prices
 from paygrade.simulator.shapes import subscriptions as subscription_shapes
 from paygrade.simulator.state.changes import Change
 from paygrade.simulator.time import cycles
@@ -73,6 +73,14 @@ def follow_failed(world: World, invoice: Json) -> None:
     if subscription["status"] == "active" and latest is not None and latest["id"] == invoice["id"]:
         with world.changing(subscription):
             _set_status(world, subscription, "past_due")
+
+
+def follow_processing(world: World, invoice: Json) -> None:
+    """React to a bank debit that is under way: a subscription begins with it (Stripe docs: subscription statuses)."""
+    subscription = subscription_of(world, invoice)
+    if subscription is not None and subscription["status"] == "incomplete":
+        with world.changing(subscription):
+            _set_status(world, subscription, "active")
 
 
 def give_up(world: World, invoice: Json) -> None:
@@ -179,6 +187,7 @@ def adopt(world: World, subscription: Json, change: Change) -> None:
     for id in before - {item["id"] for item in change.items}:
         del world.objects[id]
     for item in change.items:
+        prices.keep(world, item["price"])
         if item["id"] in before:
             world.objects[item["id"]] = item
         else:

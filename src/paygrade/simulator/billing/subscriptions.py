@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals
+from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals, sums
 from paygrade.simulator.forms import Json
-from paygrade.simulator.payments import payments
-from paygrade.simulator.products import discounts
+from paygrade.simulator.payments import payments, setups
+from paygrade.simulator.products import amounts, discounts, prices, tax_rates
 from paygrade.simulator.shapes import subscriptions as subscription_shapes
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
@@ -26,13 +26,14 @@ PAYMENT_BEHAVIORS = (
 )
 PRORATION_BEHAVIORS = ("create_prorations", "always_invoice", "none")
 COLLECTION_METHODS = ("charge_automatically", "send_invoice")
-ITEM_FIELDS = frozenset({"price", "plan", "quantity", "metadata"})
+ITEM_FIELDS = frozenset({"price", "price_data", "plan", "quantity", "metadata", "tax_rates"})
 
 # Accepted and without effect here: they change how money is collected, not what the subscription is.
 IGNORED = frozenset({"off_session", "expand"})
 SHARED = IGNORED | {
     "add_invoice_items",
     "automatic_tax",
+    "default_tax_rates",
     "invoice_settings",
     "payment_settings",
     "cancel_at",
@@ -50,7 +51,16 @@ SHARED = IGNORED | {
     "trial_settings",
     "billing_cycle_anchor",
 }
-CREATE_FIELDS = SHARED | {"customer", "currency", "trial_period_days", "billing_mode"}
+CREATE_FIELDS = SHARED | {
+    "backdate_start_date",
+    "billing_cycle_anchor_config",
+    "billing_mode",
+    "currency",
+    "customer",
+    "trial_from_plan",
+    "trial_period_days",
+}
+TRIAL_DAYS_MAX = 730  # Stripe docs: create a subscription
 CANCEL_FIELDS = frozenset({"cancellation_details", "invoice_now", "prorate", "expand"})
 
 
@@ -59,17 +69,19 @@ def create(world: World, params: Json, *, schedule: str | None = None) -> Json:
     customer = world.live_customer(forms.read_required(params, "customer"))
     subscription, billed = prepare(world, customer, params)
     added = invoice_items.read_added(world, customer, subscription, params)
-    billed += invoice_items.lines_of(world, added)
+    billed += [*invoice_items.lines_waiting(world, subscription), *invoice_items.lines_of(world, added)]
     subscription["schedule"] = schedule
     behavior = forms.read_choice(params, "payment_behavior", PAYMENT_BEHAVIORS) or "allow_incomplete"
     _refuse_unpayable(world, subscription, customer=customer, billed=billed, behavior=behavior)
     for item in subscription["items"]["data"]:
+        prices.keep(world, item["price"])
         world.put(item, subscription["id"])
     world.put(subscription, customer["id"])
     with world.holding(subscription):
         invoice_items.keep(world, added)
         discounts.attach(world, subscription, subscription["discounts"])
         _bill_first(world, subscription, billed, behavior=behavior)
+        _ask_for_payment_method(world, subscription, customer)
     lifecycle.schedule_renewal(world, subscription)
     if subscription["status"] == "incomplete":
         world.schedule(world.at + renewals.PAYMENT_WINDOW_S, "expire_incomplete", subscription["id"])
@@ -116,6 +128,11 @@ def cancel(world: World, id: str, params: Json) -> Json:
 
 
 def read_price(world: World, wanted: Json, *, param: str) -> Json:
+    """Read the price of an item; one given as `price_data` is made, and kept with the item."""
+    if data := forms.read_object(wanted, "price_data"):
+        if "price" in wanted:
+            raise errors.invalid(f"{param}[price_data]", "Give either `price` or `price_data`.")
+        return prices.make_inline(world, data, param=f"{param}[price_data]", recurs=True)
     id = wanted.get("price") or wanted.get("plan")
     if not id:
         raise errors.missing_parameter(f"{param}[price]")
@@ -158,19 +175,25 @@ def make_item(world: World, *, subscription: str, price: Json, quantity: int | N
         quantity=quantity,
     )
     item["metadata"] = forms.merge_metadata({}, wanted)
+    item["tax_rates"] = tax_rates.read(world, wanted, "tax_rates") or []
     return item
 
 
-def refuse_unlike_items(items: list[Json], *, flexible: bool) -> None:
+def refuse_unlike_items(world: World, items: list[Json], *, currency: str, flexible: bool) -> None:
     """Refuse items that cannot be billed together."""
-    prices = [item["price"] for item in items]
+    priced = [item["price"] for item in items]
     if not items:
         raise errors.missing_parameter("items")
-    if len({price["id"] for price in prices}) < len(prices):
+    if len({price["id"] for price in priced}) < len(priced):
         raise errors.invalid("items", "Cannot add multiple subscription items with the same price.")
-    if len({price["currency"] for price in prices}) > 1:
-        raise errors.invalid("items", "All prices on a subscription must have the same currency.")
-    intervals = {(p["recurring"]["interval"], p["recurring"]["interval_count"]) for p in prices}
+    for price in priced:
+        if not amounts.offers(world, price, currency):
+            offered = " and ".join(f"`{one}`" for one in world.price_options[price["id"]])
+            message = (
+                f"The price specified only supports {offered}. This doesn't match the expected currency: `{currency}`."
+            )
+            raise errors.invalid("items", message)
+    intervals = {(p["recurring"]["interval"], p["recurring"]["interval_count"]) for p in priced}
     if len(intervals) > 1 and not flexible:
         message = "All prices on a subscription must have the same interval, but in flexible billing mode."
         raise errors.invalid("items", message)
@@ -223,10 +246,23 @@ def set_trial_settings(subscription: Json, params: Json) -> None:
         subscription["trial_settings"] = subscription_shapes.trial_settings(behavior)
 
 
+def set_taxes(world: World, subscription: Json, params: Json) -> None:
+    """Set the default tax rates and automatic tax, which needs a customer whose place is known."""
+    rates = tax_rates.read(world, params, "default_tax_rates")
+    if rates is not None:
+        subscription["default_tax_rates"] = rates
+    automatic = sums.read_automatic(params)
+    if automatic:
+        sums.refuse_unlocated(world.objects[subscription["customer"]])
+        if subscription["default_tax_rates"]:
+            message = "`automatic_tax` can't be combined with `default_tax_rates`."
+            raise errors.invalid("automatic_tax[enabled]", message)
+    if automatic is not None:
+        subscription["automatic_tax"].update(enabled=automatic, liability={"type": "self"} if automatic else None)
+
+
 def set_payment_settings(subscription: Json, params: Json) -> None:
     """Set how invoices are paid and what is on them; what we lack is refused rather than left out in silence."""
-    if forms.read_bool(forms.read_object(params, "automatic_tax"), "enabled"):
-        raise errors.invalid("automatic_tax[enabled]", "The simulator has no taxes; leave `automatic_tax` out.")
     paying = forms.read_object(params, "payment_settings")
     forms.check_known(
         paying, frozenset({"payment_method_types", "save_default_payment_method"}), within="payment_settings"
@@ -236,8 +272,9 @@ def set_payment_settings(subscription: Json, params: Json) -> None:
         subscription["payment_settings"]["save_default_payment_method"] = saving
     if "payment_method_types" in paying:
         types = forms.read_list(paying, "payment_method_types")
-        if set(types) - {"card"}:
-            raise errors.invalid("payment_settings[payment_method_types]", "The simulator takes cards only.")
+        if set(types) - {"card", "us_bank_account"}:
+            message = "The simulator takes `card` and `us_bank_account` only."
+            raise errors.invalid("payment_settings[payment_method_types]", message)
         subscription["payment_settings"]["payment_method_types"] = types or None
     printed = forms.read_object(params, "invoice_settings")
     forms.check_known(printed, frozenset({"description", "footer"}), within="invoice_settings")
@@ -282,6 +319,7 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
     set_collection(subscription, params)
     set_trial_settings(subscription, params)
     set_payment_settings(subscription, params)
+    set_taxes(world, subscription, params)
     return subscription
 
 
@@ -293,15 +331,27 @@ def _read_new_items(world: World, subscription: Json, params: Json) -> list[Json
         price = read_price(world, wanted, param=param)
         quantity = read_quantity(wanted, price=price, param=param)
         items.append(make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted))
-    refuse_unlike_items(items, flexible=subscription["billing_mode"]["type"] == "flexible")
-    subscription["currency"] = items[0]["price"]["currency"]
+    subscription["currency"] = currency = _read_currency(world, subscription, items, params)
+    refuse_unlike_items(world, items, currency=currency, flexible=subscription["billing_mode"]["type"] == "flexible")
     return items
+
+
+def _read_currency(world: World, subscription: Json, items: list[Json], params: Json) -> str:
+    """Choose the currency: the one asked for, else the customer's if all prices are offered in it, else the first's."""
+    if "currency" in params:
+        return forms.read_currency(params)
+    own = str(subscription["currency"])
+    if not items or all(amounts.offers(world, item["price"], own) for item in items):
+        return own
+    return str(items[0]["price"]["currency"])
 
 
 def _place_periods(world: World, subscription: Json, params: Json) -> None:
     """Set trial, anchor and the first periods."""
-    days, trial_end = forms.read_int(params, "trial_period_days"), read_trial_end(world, params)
-    anchor = forms.read_int(params, "billing_cycle_anchor")
+    days, trial_end = _read_trial_days(subscription, params), read_trial_end(world, params)
+    anchor = _read_anchor(world, params)
+    if (start := _read_backdate(world, params)) is not None:
+        subscription["start_date"] = start
     if days and params.get("trial_end"):
         raise errors.invalid("trial_end", "Set either `trial_end` or `trial_period_days`.")
     if days:
@@ -315,6 +365,50 @@ def _place_periods(world: World, subscription: Json, params: Json) -> None:
     for item in subscription["items"]["data"]:
         item["current_period_start"] = world.at
         item["current_period_end"] = trial_end or _first_period_end(world, item, anchor=anchor)
+
+
+def _read_trial_days(subscription: Json, params: Json) -> int | None:
+    """Read how long a trial is, which the price tells with `trial_from_plan`."""
+    days = forms.read_int(params, "trial_period_days")
+    if forms.read_bool(params, "trial_from_plan"):
+        if days is not None or params.get("trial_end"):
+            raise errors.invalid(
+                "trial_from_plan", "Set only one of `trial_from_plan`, `trial_period_days`, `trial_end`."
+            )
+        items = subscription["items"]["data"]
+        days = next((d for item in items if (d := item["price"]["recurring"]["trial_period_days"])), None)
+    if days is not None and not 0 <= days <= TRIAL_DAYS_MAX:
+        raise errors.invalid("trial_period_days", f"A trial can have at most {TRIAL_DAYS_MAX} days.")
+    return days
+
+
+def _read_backdate(world: World, params: Json) -> int | None:
+    start = forms.read_int(params, "backdate_start_date")
+    if start is not None and start > world.at:
+        raise errors.invalid("backdate_start_date", "`backdate_start_date` must be in the past.")
+    return start
+
+
+def _read_anchor(world: World, params: Json) -> int | None:
+    """Read the anchor: an instant, or the next one of a day of the month (`billing_cycle_anchor_config`)."""
+    config = forms.read_object(params, "billing_cycle_anchor_config")
+    if not config:
+        return forms.read_int(params, "billing_cycle_anchor")
+    param = "billing_cycle_anchor_config"
+    if params.get("billing_cycle_anchor"):
+        raise errors.invalid(param, "Set either `billing_cycle_anchor` or `billing_cycle_anchor_config`.")
+    forms.check_known(config, frozenset({"day_of_month", "hour", "minute", "month", "second"}), within=param)
+    bounds = {"day_of_month": (1, 31), "hour": (0, 23), "minute": (0, 59), "month": (1, 12), "second": (0, 59)}
+    given: dict[str, int] = {}
+    for name, (least, most) in bounds.items():
+        value = forms.read_int(config, name)
+        if value is not None and not least <= value <= most:
+            raise errors.invalid(f"{param}[{name}]", f"This value must be from {least} to {most}.")
+        if value is not None:
+            given[name] = value
+    if "day_of_month" not in given:
+        raise errors.missing_parameter(f"{param}[day_of_month]")
+    return cycles.next_on(world.at, **given)
 
 
 def _first_period_end(world: World, item: Json, *, anchor: int | None) -> int:
@@ -332,12 +426,19 @@ def _first_period_end(world: World, item: Json, *, anchor: int | None) -> int:
 def _first_lines(world: World, subscription: Json, params: Json) -> list[Json]:
     prorate = (forms.read_choice(params, "proration_behavior", PRORATION_BEHAVIORS) or "create_prorations") != "none"
     billed = []
+    start = subscription["start_date"]
     for item in subscription["items"]["data"]:
+        anchored = subscription["billing_cycle_anchor"] > world.at and subscription["status"] != "trialing"
+        if start < world.at and prorate and not lines.is_metered(item):
+            end = item["current_period_end"] if anchored else world.at
+            billed.append(lines.elapsed_line(world, subscription, item, period=(start, end)))
+            if anchored:
+                continue
         period = (item["current_period_start"], item["current_period_end"])
         if subscription["status"] == "trialing":
-            billed.append(lines.trial_line(world, item, period=period))
+            billed.append(lines.trial_line(world, subscription, item, period=period))
         elif subscription["billing_cycle_anchor"] <= world.at:
-            billed.append(lines.cycle_line(world, item, period=period))
+            billed += lines.cycle_lines(world, subscription, item, period=period)
         elif prorate:
             whole = {**item, "current_period_start": _grid_start(item, subscription)}
             billed.extend(filter(None, [lines.debit_line(world, subscription, whole, at=world.at)]))
@@ -354,9 +455,23 @@ def _grid_start(item: Json, subscription: Json) -> int:
     )
 
 
+def _ask_for_payment_method(world: World, subscription: Json, customer: Json) -> None:
+    """Give a subscription that begins without a payment a setup intent, where a card is missing or wants confirming.
+
+    (Stripe docs: subscriptions: `pending_setup_intent`.)
+    """
+    invoice = world.find("invoice", subscription["latest_invoice"])
+    if subscription["collection_method"] != "charge_automatically" or (invoice is not None and invoice["amount_due"]):
+        return
+    payer = payments.card_for(world, customer=customer, subscription=subscription)
+    if payer is None or world.cards[payer].authenticates:
+        intent = setups.make(world, customer=customer["id"])
+        subscription["pending_setup_intent"] = intent["id"]
+
+
 def _refuse_unpayable(world: World, subscription: Json, *, customer: Json, billed: list[Json], behavior: str) -> None:
     automatic = subscription["collection_method"] == "charge_automatically"
-    due = discounts.total(world, subscription, billed) + customer["balance"]
+    due = sums.total(world, customer, subscription, billed) + customer["balance"]
     if due <= 0 or not automatic or behavior == "default_incomplete":
         return
     payer = payments.card_for(world, customer=customer, subscription=subscription)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import lifecycle
+from paygrade.simulator.billing import entitlements, lifecycle
 from paygrade.simulator.clocks import happenings
 from paygrade.simulator.forms import Json
 from paygrade.simulator.time import cycles
@@ -124,6 +124,7 @@ def happen_until(world: World, instant: datetime) -> None:
     """Let what falls due by an instant happen in order, in the time the world lives by."""
     while (due := world.time.next_due) is not None and due <= instant:
         happenings.happen(world, *world.time.take_due())
+        entitlements.tell_changes(world)
     world.now = instant
 
 

@@ -6,8 +6,9 @@ import re
 
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import lifecycle
+from paygrade.simulator.customers import tax_ids
 from paygrade.simulator.forms import Json
-from paygrade.simulator.payments import payments
+from paygrade.simulator.payments import balances, payments
 from paygrade.simulator.shapes import customers as customer_shapes
 from paygrade.simulator.state.cards import magic_card
 from paygrade.simulator.world import World
@@ -15,15 +16,33 @@ from paygrade.simulator.world import World
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 TEXTS = ("name", "email", "description", "phone")
 CUSTOMER_FIELDS = frozenset(
-    {*TEXTS, "address", "balance", "invoice_settings", "metadata", "preferred_locales", "shipping", "expand"}
+    {
+        *TEXTS,
+        "tax",
+        "tax_exempt",
+        "invoice_prefix",
+        "next_invoice_sequence",
+        "address",
+        "balance",
+        "invoice_settings",
+        "metadata",
+        "preferred_locales",
+        "shipping",
+        "expand",
+    }
 )
-CREATE_FIELDS = CUSTOMER_FIELDS | {"payment_method", "tax", "test_clock"}
+CREATE_FIELDS = CUSTOMER_FIELDS | {"payment_method", "tax_id_data", "test_clock"}
+PREFIX = re.compile(r"[A-Z0-9]{3,12}")
+TAX_IDS_MAX = 5
 PAYMENT_METHOD_FIELDS = frozenset({"type", "card", "metadata", "billing_details", "expand"})
 
 
 def create_customer(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     _refuse_email(params)
+    tax_data = forms.read_objects(params, "tax_id_data")
+    if len(tax_data) > TAX_IDS_MAX:
+        raise errors.invalid("tax_id_data", f"You may pass up to {TAX_IDS_MAX} tax ids.")
     prefix = world.new_id("p", length=8)[2:].upper()
     clock = _read_clock(world, params)
     customer = customer_shapes.customer(id=world.new_id("cus", length=14), at=world.at, prefix=prefix, test_clock=clock)
@@ -35,6 +54,8 @@ def create_customer(world: World, params: Json) -> Json:
             wanted["default_payment_method"] = attached["id"]  # the magic id names the one just made
     _set_customer(world, customer, params)
     world.emit("customer.created", world.put(customer, *filter(None, [clock])))
+    for one in tax_data:
+        tax_ids.create_of_customer(world, customer["id"], one)
     return customer
 
 
@@ -74,10 +95,29 @@ def _set_customer(world: World, customer: Json, params: Json) -> None:
             raise errors.invalid("invoice_settings[default_payment_method]", message, code="resource_missing")
     balance = forms.read_int(params, "balance")
     customer["metadata"] = forms.merge_metadata(customer["metadata"], params)
+    settings = forms.read_object(params, "invoice_settings")
+    known = frozenset({"custom_fields", "default_payment_method", "footer", "rendering_options"})
+    forms.check_known(settings, known, within="invoice_settings")
+    if "footer" in settings:
+        customer["invoice_settings"]["footer"] = forms.read_text(settings, "footer") or None
+    if "custom_fields" in settings:
+        fields = forms.read_objects(settings, "custom_fields")
+        customer["invoice_settings"]["custom_fields"] = fields or None
     if default is not None:
         customer["invoice_settings"]["default_payment_method"] = default or None
-    if balance is not None:
-        customer["balance"] = balance
+    if balance is not None and balance != customer["balance"]:
+        type = "adjustment" if customer["id"] in world.objects else "initial"
+        balances.move(world, customer, balance - customer["balance"], type=type)
+    exempt = forms.read_choice(params, "tax_exempt", ("", "exempt", "none", "reverse"))
+    if exempt is not None:
+        customer["tax_exempt"] = exempt or "none"
+    prefix, sequence = forms.read_text(params, "invoice_prefix"), forms.read_int(params, "next_invoice_sequence")
+    if prefix:
+        if not PREFIX.fullmatch(prefix):
+            raise errors.invalid("invoice_prefix", "The prefix must be 3 to 12 uppercase letters or numbers.")
+        customer["invoice_prefix"] = prefix
+    if sequence is not None:
+        customer["next_invoice_sequence"] = sequence
     for name in TEXTS:
         if name in params:
             customer[name] = forms.read_text(params, name) or None

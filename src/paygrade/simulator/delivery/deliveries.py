@@ -6,6 +6,7 @@ waits, late or not.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -28,12 +29,13 @@ class Deliveries:
         self.history: deque[Delivery] = deque(maxlen=HISTORY_LENGTH)
         self._secret, self._seed, self._now, self._note = secret, seed, now, note
         self._waiting: dict[str, int] = {}  # event id → endpoints that have not received it
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[str, Endpoint] = {}  # by URL, or by id if it was made by API
+        self._made = 0
         self._started = False
 
     @property
     def urls(self) -> list[str]:
-        return list(self._endpoints)
+        return [endpoint.url for endpoint in self._endpoints.values()]
 
     @property
     def next_late(self) -> datetime | None:
@@ -45,28 +47,43 @@ class Deliveries:
         if url in self._endpoints:
             self._endpoints[url].thin = thin
             return
+        self._add(url, url, secret=self._secret).thin = thin
+
+    def keep_to(self, wanted: list[tuple[Json, str]]) -> None:
+        """Have exactly these endpoints of those made by API, each with its secret, and those added by URL."""
+        ids = {endpoint["id"] for endpoint, _ in wanted}
+        for gone in [key for key in self._endpoints if key.startswith("we_") and key not in ids]:
+            asyncio.get_running_loop().create_task(self._endpoints.pop(gone).close())
+        for endpoint, secret in wanted:
+            known = self._endpoints.get(endpoint["id"]) or self._add(endpoint["id"], endpoint["url"], secret=secret)
+            known.url, known.events = endpoint["url"], frozenset(endpoint["enabled_events"])
+
+    def _add(self, key: str, url: str, *, secret: str) -> Endpoint:
         endpoint = Endpoint(
             url,
-            thin=thin,
-            seed=f"{self._seed}/{len(self._endpoints)}",
-            secret=self._secret,
+            thin=False,
+            seed=f"{self._seed}/{self._made}",
+            secret=secret,
             now=self._now,
             received=self._received,
         )
-        self._endpoints[url] = endpoint
+        self._made += 1
+        self._endpoints[key] = endpoint
         if self._started:
             endpoint.start()
+        return endpoint
 
     def accept(self, events: list[Json], weather: Weather) -> None:
         """Put new events on their way, and late ones whose hour has come; returns at once."""
         for event in events:
-            event["pending_webhooks"] = len(self._endpoints)
-            self._note(event["id"], len(self._endpoints))
-            if not self._endpoints:
+            wanting = [endpoint for endpoint in self._endpoints.values() if endpoint.wants(event["type"])]
+            event["pending_webhooks"] = len(wanting)
+            self._note(event["id"], len(wanting))
+            if not wanting:
                 continue
-            self._waiting[event["id"]] = len(self._endpoints)
+            self._waiting[event["id"]] = len(wanting)
             body = msgspec.json.encode(event)
-            for endpoint in self._endpoints.values():
+            for endpoint in wanting:
                 self.history.extend(endpoint.accept(event, body, weather))
         for endpoint in self._endpoints.values():
             endpoint.ripen(self._now())

@@ -30,6 +30,7 @@ RETRY_LONGEST_S = 300.0
 RECEIVER_TIMEOUT_S = 20.0
 REORDER_WAIT_S = 0.25  # how long an event is held back for the next one to overtake it
 LATE_HOURS = (1, 12)
+EVERY_EVENT = frozenset({"*"})
 TOGETHER_MAX = 20  # deliveries of a burst under way at once
 
 
@@ -82,6 +83,7 @@ class Endpoint:
         received: Callable[[str], None],
     ) -> None:
         self.url, self.thin = url, thin
+        self.events: frozenset[str] = EVERY_EVENT
         self._draws, self._more_draws = random.Random(seed), random.Random(f"{seed}/more")
         self._secret, self._now, self._received = secret, now, received
         self._queue: list[tuple[float, int, Delivery]] = []
@@ -93,6 +95,9 @@ class Endpoint:
         self._reached: set[str] = set()
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
+
+    def wants(self, type: str) -> bool:
+        return "*" in self.events or type in self.events
 
     @property
     def pending(self) -> list[Delivery]:

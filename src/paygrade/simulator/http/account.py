@@ -91,6 +91,7 @@ class Account:
             if self._skies.tell_twice(self.weather):
                 events.append(self.engine.repeat_event(event["id"]))
         self._replica.note(events, at_s=_loop_time(), lag_max_s=self.weather.lag_ms[1] / 1000)
+        self.deliveries.keep_to(self.engine.webhook_endpoints())
         self.deliveries.accept(events, self.weather)
         if self.engine.world.looks:
             asyncio.get_running_loop().call_later(CLOCK_ADVANCE_S, self._finish_clocks)

@@ -56,3 +56,31 @@ def _add_months(anchor: int, months: int) -> int:
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     day = min(moment.day, monthrange(year, month + 1)[1])
     return int(moment.replace(year=year, month=month + 1, day=day).timestamp())
+
+
+def next_on(
+    at: int,
+    *,
+    day_of_month: int,
+    month: int | None = None,
+    hour: int | None = None,
+    minute: int | None = None,
+    second: int | None = None,
+) -> int:
+    """Give the first instant from now on that falls on a day of the month, the last one if the month is shorter.
+
+    A time of day that is not given is that of `at`.
+    """
+    now = datetime.fromtimestamp(at, UTC)
+    clock = {
+        "hour": now.hour if hour is None else hour,
+        "minute": now.minute if minute is None else minute,
+        "second": now.second if second is None else second,
+    }
+    for step in range(14):
+        year, index = divmod(now.year * 12 + now.month - 1 + step, 12)
+        day = min(day_of_month, monthrange(year, index + 1)[1])
+        found = int(datetime(year, index + 1, day, **clock, tzinfo=UTC).timestamp())
+        if found >= at and month in (None, index + 1):
+            return found
+    raise AssertionError("every month has a last day, and every year each month")
