@@ -86,8 +86,10 @@ class Engine:
 
         The body belongs to the engine and may change with the next call: encode or copy it first.
         """
+        # Who names the account itself speaks for no connected one.
+        connected = None if stripe_account == self.world.account["id"] else stripe_account
         request = Request(
-            id=self.world.new_id("req", length=14), idempotency_key=idempotency_key, account=stripe_account
+            id=self.world.new_id("req", length=14), idempotency_key=idempotency_key, account=connected
         )
         headers = {"Request-Id": request.id or "", "Stripe-Version": stripe_version or API_VERSION}
         if idempotency_key is None or method != "POST":

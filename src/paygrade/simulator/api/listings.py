@@ -299,6 +299,8 @@ def nothing(path: str) -> Handler:
     """Answer a list the account has nothing for."""
 
     def list_nothing(_world: World, _params: Json) -> Json:
+        if path.startswith("/v2/"):
+            return {"data": [], "next_page_url": None, "previous_page_url": None}
         return {"object": "list", "data": [], "has_more": False, "url": path}
 
     return list_nothing
@@ -332,6 +334,7 @@ EMPTY_LISTS = (
     "/v1/terminal/readers",
     "/v1/topups",
     "/v1/transfers",
+    "/v2/core/accounts",
 )
 
 

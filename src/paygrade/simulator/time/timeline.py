@@ -24,6 +24,7 @@ DUE_ORDER = (
     "overdue",
     "retry",
     "dispute",
+    "warn_of_fraud",
 )
 
 
