@@ -12,22 +12,25 @@ its own instant.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from paygrade.simulator import errors
 from paygrade.simulator.api import documented, reading, routes
-from paygrade.simulator.billing import entitlements, invoices
+from paygrade.simulator.billing import entitlements
 from paygrade.simulator.clocks import test_clocks as clocks
 from paygrade.simulator.customers import disputes, fraud_warnings
 from paygrade.simulator.forms import Json
+from paygrade.simulator.intents import payment_intents
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.time.timeline import Timeline
 from paygrade.simulator.world import API_VERSION, Request, World, copied
 
+T = TypeVar("T")
 KEY_LIFE = timedelta(hours=24)  # Stripe docs: idempotent requests: keys are kept at least a day
 
 
@@ -138,12 +141,25 @@ class Engine:
 
     def authenticate(self, payment_intent: str, *, succeeds: bool = True) -> Json:
         """Play the customer who confirms, or fails to confirm, a payment that `requires_action`."""
-        intent = self.world.get("payment_intent", payment_intent, param="payment_intent")
-        if intent["status"] != "requires_action":
-            raise errors.invalid("payment_intent", f"The payment does not wait: it is {intent['status']}.")
-        with self.world.living_by(clocks.of_object(self.world, intent)):
-            invoices.authenticate(self.world, intent, succeeds=succeeds)
-        return intent
+
+        def act(world: World, intent: Json) -> Json:
+            payment_intents.authenticate(world, intent, succeeds=succeeds)
+            return intent
+
+        return self.play("payment_intent", payment_intent, act, param="payment_intent")
+
+    def play(self, kind: str, id: str, act: Callable[[World, Json], T], *, param: str = "id") -> T:
+        """Let somebody who is not the merchant act on an object: the customer at a page, or their bank."""
+        world = self.world
+        thing = world.get(kind, id, param=param)
+        clock = clocks.of_object(world, thing)
+        if clock:
+            clocks.refuse_while_advancing(world, clock)
+        with world.living_by(clock):
+            try:
+                return act(world, thing)
+            finally:
+                clocks.happen_until(world, world.now)
 
     def dispute(self, charge: str, *, reason: str = "fraudulent", inquiry: bool = False) -> Json:
         """Play the customer's bank, which disputes a charge."""

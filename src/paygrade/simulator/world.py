@@ -25,6 +25,7 @@ from paygrade.simulator.state.changes import Debit, HeldChange, Resumption
 from paygrade.simulator.state.event_log import EventLog
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.state.usage import Usage
+from paygrade.simulator.state.visits import Checkout, PortalVisit
 from paygrade.simulator.time.timeline import Timeline
 
 API_VERSION = "2026-10-28.endive"
@@ -57,6 +58,8 @@ class World:
     looks: dict[str, int] = field(default_factory=dict)  # test clock under way → how often it was looked at
     usage: dict[tuple[str, str], list[Usage]] = field(default_factory=dict)  # by event name and customer
     identifiers: dict[str, int] = field(default_factory=dict)  # of meter events → when they were told
+    checkouts: dict[str, Checkout] = field(default_factory=dict)  # by session id
+    portal_visits: dict[str, PortalVisit] = field(default_factory=dict)  # by session id
     price_options: dict[str, dict[str, Json]] = field(default_factory=dict)  # price id → currency → what it costs
     webhook_secrets: dict[str, str] = field(default_factory=dict)  # of the webhook endpoints made by API, by id
     subscribers_touched: set[str] = field(default_factory=set)  # customers whose entitlements may have changed
@@ -64,6 +67,7 @@ class World:
     line_rates: dict[str, list[Json]] = field(default_factory=dict)  # line id → the tax rates of its item
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
+    base_url: str = "http://127.0.0.1:4711"  # where its pages are, as the customer's browser reaches them
     events: EventLog = field(default_factory=EventLog)
     fresh_events: list[str] = field(default_factory=list)
     random: random.Random = field(init=False)
@@ -252,6 +256,7 @@ EVENT_NOUNS = {
     "billing.meter": "billing.meter",
     "subscription_schedule": "subscription_schedule",
     "promotion_code": "promotion_code",
+    "billing_portal.configuration": "billing_portal.configuration",
     "charge": "charge",
     "tax_rate": "tax_rate",
     "plan": "plan",

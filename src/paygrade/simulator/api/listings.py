@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from paygrade.simulator import errors, forms
 from paygrade.simulator.api.reading import LIST_FIELDS, Test, filters, page
+from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import thin_events as thin
 from paygrade.simulator.world import World
@@ -31,6 +32,16 @@ SUBSCRIPTION_STATUSES = (
 def retrieving(kind: str) -> HandlerOfOne:
     def retrieve(world: World, id: str, params: Json) -> Json:
         forms.check_known(params, frozenset({"expand"}))
+        return world.get(kind, id)
+
+    return retrieve
+
+
+def retrieving_secret(kind: str) -> HandlerOfOne:
+    """Retrieve what a browser may read too: by the client secret it was given."""
+
+    def retrieve(world: World, id: str, params: Json) -> Json:
+        forms.check_known(params, frozenset({"client_secret", "expand"}))
         return world.get(kind, id)
 
     return retrieve
@@ -206,8 +217,8 @@ def list_payment_methods(world: World, params: Json) -> Json:
 
 
 def _attached(customer: str, params: Json) -> Test:
-    type = params.get("type", "card")
-    return lambda method: method["customer"] == customer and method["type"] == type
+    type = params.get("type")
+    return lambda method: method["customer"] == customer and type in (None, method["type"])
 
 
 def _subscription_of(invoice: Json) -> object:
@@ -215,6 +226,10 @@ def _subscription_of(invoice: Json) -> object:
 
 
 PRODUCT_FILTERS: dict[str, Callable[[Json], object]] = {"active": lambda p: p["active"]}
+CONFIGURATION_FILTERS: dict[str, Callable[[Json], object]] = {
+    "active": lambda c: c["active"],
+    "is_default": lambda c: c["is_default"],
+}
 INVOICE_FILTERS: dict[str, Callable[[Json], object]] = {
     "customer": lambda i: i["customer"],
     "subscription": _subscription_of,
@@ -293,6 +308,38 @@ def list_promotion_codes(world: World, params: Json) -> Json:
     }
     wanted = {**params, "code": str(params["code"]).upper()} if "code" in params else params
     return listing("promotion_code", "/v1/promotion_codes", names)(world, wanted)
+
+
+def list_payment_intents(world: World, params: Json) -> Json:
+    names = {"customer": lambda i: i["customer"]}
+    return listing("payment_intent", "/v1/payment_intents", names, owner="customer")(world, params)
+
+
+def list_setup_intents(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "customer": lambda i: i["customer"],
+        "payment_method": lambda i: i["payment_method"],
+    }
+    return listing("setup_intent", "/v1/setup_intents", names, owner="customer")(world, params)
+
+
+def list_sessions(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "customer": lambda s: s["customer"],
+        "payment_intent": lambda s: s["payment_intent"],
+        "payment_link": lambda s: s["payment_link"],
+        "status": lambda s: s["status"],
+        "subscription": lambda s: s["subscription"],
+    }
+    forms.check_known(params, LIST_FIELDS | {"created", "customer_details"} | set(names))
+    email = forms.read_object(params, "customer_details").get("email")
+    plain = filters(params, names)
+
+    def keep(session: Json) -> bool:
+        return plain(session) and (email is None or (session["customer_details"] or {}).get("email") == email)
+
+    shelf = f"{checkout.KIND}/{params['customer']}" if "customer" in params else checkout.KIND
+    return page(world, shelf, params, url=checkout.URL, keep=keep)
 
 
 def nothing(path: str) -> Handler:

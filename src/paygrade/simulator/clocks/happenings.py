@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from paygrade.simulator.billing import invoices, previews, renewals, schedules
+from paygrade.simulator.checkout import paying, sessions
 from paygrade.simulator.customers import disputes, fraud_warnings
 from paygrade.simulator.forms import Json
 from paygrade.simulator.products import discounts
@@ -18,6 +19,7 @@ def happen(world: World, what: str, id: str) -> None:
 
 
 HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
+    "expire_checkout": sessions.expire_due,
     "cancel": renewals.cancel_due,
     "expire_incomplete": renewals.expire_incomplete,
     "expire_resumption": renewals.expire_resumption,
@@ -32,6 +34,7 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "renew": renewals.renew,
     "finalize": invoices.finalize_due,
     "overdue": invoices.overdue,
+    "settle_debit": paying.settle_due,
     "retry": invoices.retry_due,
     "dispute": disputes.dispute_due,
     "warn_of_fraud": fraud_warnings.warn_due,

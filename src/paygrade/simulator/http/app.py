@@ -8,7 +8,6 @@ of another origin gets anything done.
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,9 +18,10 @@ from paygrade.simulator import errors, forms
 from paygrade.simulator.delivery.weather import RETRY_AFTER_S, Mishap
 from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
-from paygrade.simulator.http import controls, origins, overview
+from paygrade.simulator.http import controls, keys, origins, overview
 from paygrade.simulator.http.account import Account
 from paygrade.simulator.http.followers import Gone
+from paygrade.simulator.http.pages import site
 
 # The ASGI protocol's own types are open mappings.
 Scope = dict[str, Any]
@@ -39,16 +39,22 @@ def create_app(
     webhook_urls: Sequence[str] = (),
     secret: str = DEFAULT_SECRET,
     key: str = DEFAULT_KEY,
+    public_url: str | None = None,
 ) -> Simulator:
-    """Make the ASGI app. With a `start` the clock stands still there until it is advanced or set running."""
-    return Simulator(Account(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret), key=key)
+    """Make the ASGI app. With a `start` the clock stands still there until it is advanced or set running.
+
+    `public_url` is where a browser reaches it; unless told, where the request came to.
+    """
+    account = Account(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret)
+    return Simulator(account, key=key, public_url=public_url)
 
 
 class Simulator:
     """The ASGI callable in front of one simulated account."""
 
-    def __init__(self, account: Account, *, key: str) -> None:
+    def __init__(self, account: Account, *, key: str, public_url: str | None = None) -> None:
         self.account = account
+        self._public_url = public_url and public_url.rstrip("/")
         self._key = key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,9 +80,15 @@ class Simulator:
         if why := origins.refusal(headers):
             await _send(send, status=403, content=controls.problem(why), type="application/json")
             return
+        self.account.engine.world.base_url = self._public_url or f"http://{headers.get('host', '127.0.0.1')}"
         if path == "/" and method == "GET":
             page = overview.render(self.account)
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")
+            return
+        if shown := site.answer(self.account.engine, method, path, body):
+            html = "text/html; charset=utf-8"
+            await _send(send, status=shown.status, content=shown.content, type=html, extra=shown.headers)
+            self.account.hand_out()
             return
         if path.startswith("/_simulator/"):
             # Who has the answer to a request may flush before that request's own task comes to hand out its events.
@@ -99,11 +111,11 @@ class Simulator:
     ) -> tuple[int, bytes, dict[str, str]]:
         """Give the status, body and headers of one API request under this mishap."""
         try:
-            if (given := _read_key(headers.get("authorization", ""))) != self._key:
-                raise errors.wrong_key(given)
+            params = {**forms.decode(query), **forms.decode(body.decode(errors="replace"))}
+            world, key = self.account.engine.world, headers.get("authorization", "")
+            keys.check(world, self._key, key, method=method, path=path, params=params)
             if mishap.limited:
                 raise errors.rate_limited()
-            params = {**forms.decode(query), **forms.decode(body.decode(errors="replace"))}
             content, response = b"", None
             if mishap.takes_effect and method == "GET" and mishap.lag_s:
                 with self.account.behind(mishap.lag_s):
@@ -128,19 +140,6 @@ class Simulator:
             stripe_version=headers.get("stripe-version"),
             stripe_account=headers.get("stripe-account"),
         )
-
-
-def _read_key(authorization: str) -> str | None:
-    """Read the key from `Bearer <key>` or from basic auth, where it is the user's name."""
-    kind, _, value = authorization.partition(" ")
-    if kind.lower() == "bearer":
-        return value.strip()
-    if kind.lower() == "basic":
-        try:
-            return base64.b64decode(value).decode().partition(":")[0]
-        except ValueError:
-            return None
-    return None
 
 
 async def _read_body(receive: Receive) -> bytes:

@@ -13,6 +13,7 @@ from paygrade.simulator import errors
 from paygrade.simulator.delivery.weather import parse_weather
 from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
+from paygrade.simulator.http import buyers
 from paygrade.simulator.http.account import Account
 from paygrade.simulator.http.followers import Gone
 from paygrade.values.periods import parse_duration, parse_instant
@@ -114,10 +115,13 @@ async def change_settings(account: Account, wanted: Json) -> Json:
 
 
 async def authenticate(account: Account, wanted: Json) -> Json:
-    _check_keys(wanted, "payment_intent", "succeeds")
+    _check_keys(wanted, "payment_intent", "setup_intent", "succeeds")
+    succeeds = wanted.get("succeeds", True) is True
+    if isinstance(wanted.get("setup_intent"), str):
+        return buyers.confirm_setup(account.engine, wanted["setup_intent"], succeeds=succeeds)
     if not isinstance(wanted.get("payment_intent"), str):
-        raise ValueError("`payment_intent` is the id of a payment that requires action")
-    return account.engine.authenticate(wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True)
+        raise ValueError("`payment_intent` or `setup_intent` is the id of one that requires action")
+    return account.engine.authenticate(wanted["payment_intent"], succeeds=succeeds)
 
 
 async def dispute(account: Account, wanted: Json) -> Json:
@@ -126,6 +130,30 @@ async def dispute(account: Account, wanted: Json) -> Json:
     if not isinstance(charge, str) or not isinstance(reason, str):
         raise ValueError("`charge` is the id of the charge to dispute, `reason` one of Stripe's dispute reasons")
     return account.engine.dispute(charge, reason=reason, inquiry=wanted.get("inquiry") is True)
+
+
+async def check_out(account: Account, wanted: Json) -> Json:
+    """Play the customer at a Checkout Session's page."""
+    _check_keys(wanted, "session", "card", "outcome", *buyers.CHECKOUT_KEYS, "quantities", "promotion_code")
+    if not isinstance(wanted.get("session"), str):
+        raise ValueError("`session` is the id of a Checkout Session")
+    return buyers.check_out(account.engine, wanted)
+
+
+async def visit_portal(account: Account, wanted: Json) -> Json:
+    """Play the customer in the portal."""
+    _check_keys(wanted, "session", "action", *buyers.PORTAL_KEYS)
+    if not isinstance(wanted.get("session"), str):
+        raise ValueError("`session` is the id of a portal session")
+    return buyers.visit_portal(account.engine, wanted)
+
+
+async def pay_invoice(account: Account, wanted: Json) -> Json:
+    """Play the customer at an invoice's page."""
+    _check_keys(wanted, "invoice", "card")
+    if not isinstance(wanted.get("invoice"), str):
+        raise ValueError("`invoice` is the id of an open invoice")
+    return buyers.pay_invoice(account.engine, wanted["invoice"], str(wanted.get("card", buyers.GOOD)))
 
 
 async def warn_of_fraud(account: Account, wanted: Json) -> Json:
@@ -149,6 +177,9 @@ CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
     ("POST", "settings"): change_settings,
     ("POST", "authenticate"): authenticate,
     ("POST", "dispute"): dispute,
+    ("POST", "checkout"): check_out,
+    ("POST", "portal"): visit_portal,
+    ("POST", "invoice"): pay_invoice,
     ("POST", "early_fraud_warning"): warn_of_fraud,
 }
 
