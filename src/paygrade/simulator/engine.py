@@ -91,9 +91,7 @@ class Engine:
         """
         # Who names the account itself speaks for no connected one.
         connected = None if stripe_account == self.world.account["id"] else stripe_account
-        request = Request(
-            id=self.world.new_id("req", length=14), idempotency_key=idempotency_key, account=connected
-        )
+        request = Request(id=self.world.new_id("req", length=14), idempotency_key=idempotency_key, account=connected)
         headers = {"Request-Id": request.id or "", "Stripe-Version": stripe_version or API_VERSION}
         if idempotency_key is None or method != "POST":
             return self._answer(method, path, params, request=request, headers=headers)
