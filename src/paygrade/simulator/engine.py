@@ -12,9 +12,10 @@ its own instant.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,6 +29,7 @@ from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.time.timeline import Timeline
 from paygrade.simulator.world import API_VERSION, Request, World, copied
 
+T = TypeVar("T")
 KEY_LIFE = timedelta(hours=24)  # Stripe docs: idempotent requests: keys are kept at least a day
 
 
@@ -133,6 +135,19 @@ class Engine:
         with self.world.living_by(clocks.of_object(self.world, intent)):
             invoices.authenticate(self.world, intent, succeeds=succeeds)
         return intent
+
+    def play(self, kind: str, id: str, act: Callable[[World, Json], T]) -> T:
+        """Let somebody who is not the merchant act on an object: the customer at a page, or their bank."""
+        world = self.world
+        thing = world.get(kind, id)
+        clock = clocks.of_object(world, thing)
+        if clock:
+            clocks.refuse_while_advancing(world, clock)
+        with world.living_by(clock):
+            try:
+                return act(world, thing)
+            finally:
+                clocks.happen_until(world, world.now)
 
     def dispute(self, charge: str, *, reason: str = "fraudulent", inquiry: bool = False) -> Json:
         """Play the customer's bank, which disputes a charge."""

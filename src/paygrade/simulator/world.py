@@ -22,6 +22,7 @@ from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import account as account_shapes
 from paygrade.simulator.state.cards import Card
 from paygrade.simulator.state.changes import Debit, HeldChange, Resumption
+from paygrade.simulator.state.checkouts import Checkout
 from paygrade.simulator.state.event_log import EventLog
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.state.usage import Usage
@@ -56,8 +57,10 @@ class World:
     looks: dict[str, int] = field(default_factory=dict)  # test clock under way → how often it was looked at
     usage: dict[tuple[str, str], list[Usage]] = field(default_factory=dict)  # by event name and customer
     identifiers: dict[str, int] = field(default_factory=dict)  # of meter events → when they were told
+    checkouts: dict[str, Checkout] = field(default_factory=dict)  # by session id
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
+    base_url: str = "http://127.0.0.1:4711"  # where its pages are, as the customer's browser reaches them
     events: EventLog = field(default_factory=EventLog)
     fresh_events: list[str] = field(default_factory=list)
     random: random.Random = field(init=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from paygrade.simulator import errors, forms
 from paygrade.simulator.api.reading import LIST_FIELDS, Test, filters, page
+from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import thin_events as thin
 from paygrade.simulator.world import World
@@ -286,6 +287,25 @@ def list_promotion_codes(world: World, params: Json) -> Json:
     }
     wanted = {**params, "code": str(params["code"]).upper()} if "code" in params else params
     return listing("promotion_code", "/v1/promotion_codes", names)(world, wanted)
+
+
+def list_sessions(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "customer": lambda s: s["customer"],
+        "payment_intent": lambda s: s["payment_intent"],
+        "payment_link": lambda s: s["payment_link"],
+        "status": lambda s: s["status"],
+        "subscription": lambda s: s["subscription"],
+    }
+    forms.check_known(params, LIST_FIELDS | {"created", "customer_details"} | set(names))
+    email = forms.read_object(params, "customer_details").get("email")
+    plain = filters(params, names)
+
+    def keep(session: Json) -> bool:
+        return plain(session) and (email is None or (session["customer_details"] or {}).get("email") == email)
+
+    shelf = f"{checkout.KIND}/{params['customer']}" if "customer" in params else checkout.KIND
+    return page(world, shelf, params, url=checkout.URL, keep=keep)
 
 
 OF_A_CHARGE: dict[str, Callable[[Json], object]] = {

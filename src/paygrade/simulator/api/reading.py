@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from paygrade.simulator import errors, forms
+from paygrade.simulator.checkout import sessions
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
 from paygrade.simulator.world import World
@@ -198,4 +199,5 @@ EXTRA_FIELDS: dict[tuple[str, str], Callable[[World, Json], Any]] = {
     ("coupon", "applies_to"): lambda _world, coupon: coupon.get("applies_to", msgspec.UNSET),
     ("coupon", "currency_options"): _nothing,
     ("charge", "refunds"): _refunds,
+    ("checkout.session", "line_items"): lambda world, session: sessions.line_items_of(world, session["id"]),
 }

@@ -19,6 +19,7 @@ from paygrade.simulator.billing import (
     schedules,
     subscriptions,
 )
+from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.clocks import test_clocks as clocks
 from paygrade.simulator.customers import customers, disputes
 from paygrade.simulator.payments import refunds
@@ -68,6 +69,8 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("POST", "/v1/billing/meter_event_adjustments"): meters.adjust,
     ("GET", SCHEDULES): listings.list_schedules,
     ("POST", SCHEDULES): schedules.create,
+    ("GET", checkout.URL): listings.list_sessions,
+    ("POST", checkout.URL): checkout.create,
     ("GET", "/v1/coupons"): listings.listing("coupon", "/v1/coupons", {}),
     ("POST", "/v1/coupons"): coupons.create_coupon,
     ("GET", "/v1/promotion_codes"): listings.list_promotion_codes,
@@ -127,6 +130,10 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", SCHEDULES + "/{id}", schedules.update),
     ("POST", SCHEDULES + "/{id}/release", schedules.release),
     ("POST", SCHEDULES + "/{id}/cancel", schedules.cancel),
+    ("GET", checkout.URL + "/{id}", listings.retrieving(checkout.KIND)),
+    ("POST", checkout.URL + "/{id}", checkout.update),
+    ("GET", checkout.URL + "/{id}/line_items", checkout.retrieve_line_items),
+    ("POST", checkout.URL + "/{id}/expire", checkout.expire),
     ("GET", "/v1/coupons/{id}", listings.retrieving("coupon")),
     ("POST", "/v1/coupons/{id}", coupons.update_coupon),
     ("DELETE", "/v1/coupons/{id}", coupons.delete_coupon),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from paygrade.simulator.billing import invoices, previews, renewals, schedules
+from paygrade.simulator.checkout import sessions
 from paygrade.simulator.customers import disputes
 from paygrade.simulator.forms import Json
 from paygrade.simulator.products import discounts
@@ -18,6 +19,7 @@ def happen(world: World, what: str, id: str) -> None:
 
 
 HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
+    "expire_checkout": sessions.expire_due,
     "cancel": renewals.cancel_due,
     "expire_incomplete": renewals.expire_incomplete,
     "expire_resumption": renewals.expire_resumption,

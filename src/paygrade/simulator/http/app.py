@@ -47,8 +47,9 @@ def create_app(
 class Simulator:
     """The ASGI callable in front of one simulated account."""
 
-    def __init__(self, account: Account, *, key: str) -> None:
+    def __init__(self, account: Account, *, key: str, public_url: str | None = None) -> None:
         self.account = account
+        self._public_url = public_url and public_url.rstrip("/")
         self._key = key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +75,7 @@ class Simulator:
         if why := origins.refusal(headers):
             await _send(send, status=403, content=controls.problem(why), type="application/json")
             return
+        self.account.engine.world.base_url = self._public_url or f"http://{headers.get('host', '127.0.0.1')}"
         if path == "/" and method == "GET":
             page = overview.render(self.account)
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")

@@ -13,6 +13,7 @@ from paygrade.simulator import errors
 from paygrade.simulator.delivery.weather import parse_weather
 from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
+from paygrade.simulator.http import buyers
 from paygrade.simulator.http.account import Account
 from paygrade.simulator.http.followers import Gone
 from paygrade.values.periods import parse_duration, parse_instant
@@ -128,6 +129,14 @@ async def dispute(account: Account, wanted: Json) -> Json:
     return account.engine.dispute(charge, reason=reason, inquiry=wanted.get("inquiry") is True)
 
 
+async def check_out(account: Account, wanted: Json) -> Json:
+    """Play the customer at a Checkout Session's page."""
+    _check_keys(wanted, "session", "card", "outcome", "email", "name")
+    if not isinstance(wanted.get("session"), str):
+        raise ValueError("`session` is the id of a Checkout Session")
+    return buyers.check_out(account.engine, wanted)
+
+
 CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
     ("GET", "clock"): show_clock,
     ("POST", "clock"): move_clock,
@@ -141,6 +150,7 @@ CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
     ("POST", "settings"): change_settings,
     ("POST", "authenticate"): authenticate,
     ("POST", "dispute"): dispute,
+    ("POST", "checkout"): check_out,
 }
 
 

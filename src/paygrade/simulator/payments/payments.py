@@ -36,14 +36,8 @@ def make_payment_method(world: World, card: Card, *, customer: str | None) -> Js
 
 def attach(world: World, id: str, *, customer: Json, param: str) -> Json:
     """Attach a payment method; a magic id makes a new one for this customer, as at Stripe."""
-    magic = magic_card(id)
-    if is_of_another_kind(id):
-        raise errors.invalid(param, f"The simulator knows cards only: `{id}` is a test id of another kind.")
-    known = None if magic else world.get("payment_method", id, param=param)
-    card = magic or world.cards[id]
-    if not card.attaches:
-        code, message = DECLINES[card.declines_with or "generic_decline"]
-        raise errors.declined(code=code, decline_code=card.declines_with, message=message)
+    card = refuse_unattachable(world, id, param=param)
+    known = None if magic_card(id) else world.objects[id]
     if known and known["customer"] not in (None, customer["id"]):
         raise errors.invalid(param, "The payment method is already attached to another customer.")
     if known and known["customer"] == customer["id"]:
@@ -53,6 +47,17 @@ def attach(world: World, id: str, *, customer: Json, param: str) -> Json:
     world.list_under(payment_method, customer["id"])
     world.emit("payment_method.attached", payment_method)
     return payment_method
+
+
+def refuse_unattachable(world: World, id: str, *, param: str) -> Card:
+    """Give the card behind an id, unless it is unknown or its bank declines to keep it."""
+    if is_of_another_kind(id):
+        raise errors.invalid(param, f"The simulator knows cards only: `{id}` is a test id of another kind.")
+    card = magic_card(id) or world.cards[world.get("payment_method", id, param=param)["id"]]
+    if not card.attaches:
+        code, message = DECLINES[card.declines_with or "generic_decline"]
+        raise errors.declined(code=code, decline_code=card.declines_with, message=message)
+    return card
 
 
 def card_for(world: World, *, customer: Json, subscription: Json | None, invoice: Json | None = None) -> str | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 # Same instant, several happenings: an end comes before a renewal, a charge after the invoice it charges.
 DUE_ORDER = (
+    "expire_checkout",
     "cancel",
     "expire_incomplete",
     "expire_resumption",
