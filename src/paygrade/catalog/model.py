@@ -194,8 +194,8 @@ Trials = Literal["once", "always", "never"]
 
 
 class CheckoutPolicy(Struct, frozen=True):
-    """What a checkout may offer: the trial of its plan, `coupons` of the provider (`any_coupon`: whichever there is), and
-    whether customers may type a promotion code in. `trial` once: to an account that never had one."""
+    """What a checkout may offer: the trial of its plan, `coupons` of the provider (`any_coupon`: whichever there is),
+    and whether customers may type a promotion code in. `trial` once: to an account that never had one."""
 
     trial: Trials = "once"
     coupons: tuple[str, ...] = ()

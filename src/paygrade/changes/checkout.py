@@ -6,7 +6,7 @@ lives changes its plan instead; a trial and a coupon are given as the catalog's 
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,7 +28,7 @@ has bought, it is too late to, or the provider would have none of it."""
 
 
 class CheckoutRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a checkout asks for. `interval` is a price's key or how often it is paid, `currency` chooses among the prices.
+    """What a checkout asks for. `interval` is a price's key or how often it is paid, `currency` chooses among prices.
     `trial` None: a trial if the policy gives one."""
 
     plan: str
@@ -41,8 +41,8 @@ class CheckoutRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class CheckoutOrder(Struct, frozen=True, omit_defaults=True):
-    """The page a provider is asked for. `id` names it there; `customer` None: one is to be made for the account; `named`:
-    the customer names the account already. `tries` counts failures in a row."""
+    """The page a provider is asked for. `id` names it there; `customer` None: one is to be made for the account;
+    `named`: the customer names the account already. `tries` counts failures in a row."""
 
     id: str
     account: str
@@ -57,6 +57,25 @@ class CheckoutOrder(Struct, frozen=True, omit_defaults=True):
     success_url: str
     cancel_url: str
     tries: int = 0
+
+
+class Checkout(Struct, frozen=True, kw_only=True):
+    """A page on which an account buys, as it is known here. `request` is a digest of what it sells and of where it
+    leads; `subscription` and `closed_at` say what was bought and when that was found, or that nothing was."""
+
+    account: str
+    id: str
+    request: str
+    plan: str
+    trial_days: int | None
+    state: CheckoutState
+    asked_at: datetime
+    expires_at: datetime | None = None
+    closed_at: datetime | None = None
+    session: str | None = None
+    customer: str | None = None
+    subscription: str | None = None
+    url: str | None = None
 
 
 class CheckoutPage(Struct, frozen=True, omit_defaults=True):
@@ -86,7 +105,8 @@ def first_order(
     plan, positions = first_bought(account, catalog, wanted, request.currency, at)
     policy = catalog.policies.checkout
     _refuse_coupon(request.coupon, policy)
-    customer = max((c for c in account.customers if not c.deleted), key=lambda c: c.created_at, default=None)
+    customers = (c for c in account.customers if not c.deleted and not c.is_ownerless)
+    customer = max(customers, key=lambda c: c.created_at, default=None)
     return CheckoutOrder(
         id="",
         account=account.key,
@@ -106,6 +126,17 @@ def first_order(
 def page_wanted(order: CheckoutOrder) -> CheckoutOrder:
     """What tells one page from another: who pays for it comes to be known meanwhile."""
     return replace(order, id="", name="", customer=None, named=False, tries=0)
+
+
+_Checkout = TypeVar("_Checkout", bound=Checkout)
+
+
+def over(held: _Checkout, page: CheckoutPage, *, at: datetime) -> _Checkout:
+    """A checkout once its page says that it is over."""
+    return replace(
+        held, state=page.state, session=page.session, customer=page.customer or held.customer, url=None,
+        subscription=page.subscription, closed_at=at,
+    )  # fmt: skip
 
 
 def already_subscribed(account: str, which: str) -> Refused:
@@ -130,7 +161,8 @@ def _refuse_coupon(coupon: str | None, policy: CheckoutPolicy) -> None:
         return
     known = f"; the catalog allows {one_of(policy.coupons)}" if policy.coupons else "; the catalog allows none"
     raise Refused(
-        "coupon_not_allowed", f"a checkout can't have the coupon `{coupon}`{known}: list it in `policies.checkout.coupons`"
+        "coupon_not_allowed",
+        f"a checkout can't have the coupon `{coupon}`{known}: list it in `policies.checkout.coupons`",
     )
 
 
@@ -141,7 +173,9 @@ def _trial_days(plan: Plan, policy: CheckoutPolicy, wanted: bool | None, *, had_
     if plan.trial_days is None:
         refusal = Refused("trial_not_given", f"`{plan.key}` has no trial; add `trial: {{ days: 14 }}` to the plan")
     elif policy.trial == "never":
-        refusal = Refused("trial_not_given", "the catalog gives no trials at checkout; change `policies.checkout.trial`")
+        refusal = Refused(
+            "trial_not_given", "the catalog gives no trials at checkout; change `policies.checkout.trial`"
+        )
     elif policy.trial == "once" and had_trial:
         refusal = Refused("trial_used", "the account has had its trial; leave out `trial`, so that it pays at once")
     if refusal is None:

@@ -149,7 +149,7 @@ PortalFlow = Literal["payment_method_update", "subscription_cancel", "subscripti
 """What a customer comes to a billing portal for; without one they see all that it offers."""
 
 
-class Selling(Protocol):
+class Selling(Named, Protocol):
     """Who has pages of its own, where customers pay.
 
     A page names the account on all that is bought there, and on the customer. It sells for a day at most, once. What

@@ -14,9 +14,11 @@ from urllib.parse import quote
 from paygrade.changes.checkout import CheckoutOrder, CheckoutPage, CheckoutState
 from paygrade.providers.port import PortalFlow
 from paygrade.providers.stripe.changed_items import changed_items
+from paygrade.providers.stripe.client import belonging_to
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.providers.stripe.orders import KEY_TRIES
+from paygrade.providers.stripe.translate import owner_of
 from paygrade.values.errors import Refused
 
 MARK = "paygrade_checkout"
@@ -26,6 +28,8 @@ _STATES: dict[str, CheckoutState] = {"open": "open", "complete": "complete", "ex
 
 class StripePages:
     """The pages of one Stripe account. Safe to share between threads; every call blocks."""
+
+    name = "stripe"
 
     def __init__(self, connection: StripeConnection) -> None:
         self._connection = connection
@@ -38,7 +42,7 @@ class StripePages:
             customer = self._customer(order)
             named = {"paygrade_account": order.account, MARK: order.id}
             made = self._post(
-                order, "session", _SESSIONS, mode="subscription", customer=customer, line_items=items,
+                order, "session", _SESSIONS, mode="subscription", **belonging_to(customer), line_items=items,
                 client_reference_id=order.account, metadata=named, subscription_data=_subscription(order, named),
                 success_url=order.success_url, cancel_url=order.cancel_url, **_discounts(order),
             )  # fmt: skip
@@ -78,7 +82,7 @@ class StripePages:
         self, *, customer: str, return_url: str, flow: PortalFlow | None = None, subscription: str | None = None
     ) -> str:
         """Make a portal for the customer. Refused `provider_refused_page` and Unavailable."""
-        asked: dict[str, Any] = {"customer": customer, "return_url": return_url}
+        asked: dict[str, Any] = {**belonging_to(customer), "return_url": return_url}
         if flow is not None:
             about = {} if flow == "payment_method_update" else {flow: {"subscription": subscription}}
             asked["flow_data"] = {
@@ -102,7 +106,7 @@ class StripePages:
         if order.customer is None:
             called = {"name": order.name} if order.name else {}
             return self._post(order, "customer", "/v1/customers", **called, **named).required_text("id")
-        if not order.named:
+        if not order.named and order.customer.startswith("cus_"):
             self._post(order, "name", f"/v1/customers/{quote(order.customer, safe='')}", **named)
         return order.customer
 
@@ -135,7 +139,7 @@ def _page(session: Payload) -> CheckoutPage:
     return CheckoutPage(
         session=id,
         state=state,
-        customer=session.id_of("customer"),
+        customer=owner_of(session),
         url=session.text("url"),
         expires_at=session.instant("expires_at"),
         subscription=session.id_of("subscription"),
