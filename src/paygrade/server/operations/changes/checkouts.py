@@ -171,15 +171,24 @@ async def _next(store: "Store", provider: str, asked: _Asked, *, at: datetime) -
             )  # fmt: skip
             begun = await tx.checkouts.begin(made, replace(order, id=id), lease_s=LEASE_S)
             return ("open", begun) if begun is not None else ("wait", None)
-        same = current.request == request
-        if same and current.url is not None and current.expires_at is not None and current.expires_at > at + LEFT:
+        if _is_good(current, request, at):
             return "ready", current
         key = {"account": current.account, "id": current.id}
         found = await tx.checkouts.candidates(limit=1, **key)
         taken = await tx.checkouts.take(found[0], lease_s=LEASE_S, **key) if found else None
         if taken is None:
             return "wait", None
-        return ("open" if same and _can_be_asked_again(taken, at) else "close"), taken
+        if _is_good(taken, request, at):
+            # Its page came between the look and the claim.
+            await tx.checkouts.save(taken)
+            return "ready", taken
+        return ("open" if taken.request == request and _can_be_asked_again(taken, at) else "close"), taken
+
+
+def _is_good(held: "SavedCheckout", request: str, at: datetime) -> bool:
+    """Whether its page is what is asked for, and there is time to buy on it."""
+    is_open = held.url is not None and held.expires_at is not None and held.expires_at > at + LEFT
+    return held.request == request and is_open
 
 
 async def _order(tx: "Transaction", provider: str, asked: _Asked, at: datetime) -> CheckoutOrder:
