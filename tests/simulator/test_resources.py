@@ -288,9 +288,9 @@ def test_stripes_declined_cards_say_why(simulated: Simulated, card: str) -> None
     assert (refused.value.code, error.decline_code) == DECLINED[card]
 
 
-def test_a_test_id_that_is_no_cards_is_told_so(simulated: Simulated) -> None:
-    with pytest.raises(stripe.InvalidRequestError, match="cards only") as refused:
-        simulated.client.v1.payment_methods.attach("pm_usBankAccount_success", {"customer": simulated.customer(None)})
+def test_a_test_id_of_another_kind_is_told_so(simulated: Simulated) -> None:
+    with pytest.raises(stripe.InvalidRequestError, match="cards and US bank accounts only") as refused:
+        simulated.client.v1.payment_methods.attach("pm_sepaDebit_success", {"customer": simulated.customer(None)})
     assert refused.value.code is None
 
 

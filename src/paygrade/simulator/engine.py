@@ -21,10 +21,10 @@ import msgspec
 
 from paygrade.simulator import errors
 from paygrade.simulator.api import reading, routes
-from paygrade.simulator.billing import invoices
 from paygrade.simulator.clocks import test_clocks as clocks
 from paygrade.simulator.customers import disputes
 from paygrade.simulator.forms import Json
+from paygrade.simulator.intents import payment_intents
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.time.timeline import Timeline
 from paygrade.simulator.world import API_VERSION, Request, World, copied
@@ -129,17 +129,17 @@ class Engine:
 
     def authenticate(self, payment_intent: str, *, succeeds: bool = True) -> Json:
         """Play the customer who confirms, or fails to confirm, a payment that `requires_action`."""
-        intent = self.world.get("payment_intent", payment_intent, param="payment_intent")
-        if intent["status"] != "requires_action":
-            raise errors.invalid("payment_intent", f"The payment does not wait: it is {intent['status']}.")
-        with self.world.living_by(clocks.of_object(self.world, intent)):
-            invoices.authenticate(self.world, intent, succeeds=succeeds)
-        return intent
 
-    def play(self, kind: str, id: str, act: Callable[[World, Json], T]) -> T:
+        def act(world: World, intent: Json) -> Json:
+            payment_intents.authenticate(world, intent, succeeds=succeeds)
+            return intent
+
+        return self.play("payment_intent", payment_intent, act, param="payment_intent")
+
+    def play(self, kind: str, id: str, act: Callable[[World, Json], T], *, param: str = "id") -> T:
         """Let somebody who is not the merchant act on an object: the customer at a page, or their bank."""
         world = self.world
-        thing = world.get(kind, id)
+        thing = world.get(kind, id, param=param)
         clock = clocks.of_object(world, thing)
         if clock:
             clocks.refuse_while_advancing(world, clock)

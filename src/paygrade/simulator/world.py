@@ -22,10 +22,10 @@ from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import account as account_shapes
 from paygrade.simulator.state.cards import Card
 from paygrade.simulator.state.changes import Debit, HeldChange, Resumption
-from paygrade.simulator.state.checkouts import Checkout
 from paygrade.simulator.state.event_log import EventLog
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.state.usage import Usage
+from paygrade.simulator.state.visits import Checkout, PortalVisit
 from paygrade.simulator.time.timeline import Timeline
 
 API_VERSION = "2026-10-28.endive"
@@ -58,6 +58,7 @@ class World:
     usage: dict[tuple[str, str], list[Usage]] = field(default_factory=dict)  # by event name and customer
     identifiers: dict[str, int] = field(default_factory=dict)  # of meter events → when they were told
     checkouts: dict[str, Checkout] = field(default_factory=dict)  # by session id
+    portal_visits: dict[str, PortalVisit] = field(default_factory=dict)  # by session id
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
     base_url: str = "http://127.0.0.1:4711"  # where its pages are, as the customer's browser reaches them
@@ -240,6 +241,7 @@ EVENT_NOUNS = {
     "billing.meter": "billing.meter",
     "subscription_schedule": "subscription_schedule",
     "promotion_code": "promotion_code",
+    "billing_portal.configuration": "billing_portal.configuration",
 }
 
 

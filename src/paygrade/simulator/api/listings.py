@@ -37,6 +37,16 @@ def retrieving(kind: str) -> HandlerOfOne:
     return retrieve
 
 
+def retrieving_secret(kind: str) -> HandlerOfOne:
+    """Retrieve what a browser may read too: by the client secret it was given."""
+
+    def retrieve(world: World, id: str, params: Json) -> Json:
+        forms.check_known(params, frozenset({"client_secret", "expand"}))
+        return world.get(kind, id)
+
+    return retrieve
+
+
 def retrieve_account(world: World, params: Json) -> Json:
     forms.check_known(params, frozenset({"expand"}))
     return world.account
@@ -200,8 +210,8 @@ def list_payment_methods(world: World, params: Json) -> Json:
 
 
 def _attached(customer: str, params: Json) -> Test:
-    type = params.get("type", "card")
-    return lambda method: method["customer"] == customer and method["type"] == type
+    type = params.get("type")
+    return lambda method: method["customer"] == customer and type in (None, method["type"])
 
 
 def _subscription_of(invoice: Json) -> object:
@@ -209,6 +219,10 @@ def _subscription_of(invoice: Json) -> object:
 
 
 PRODUCT_FILTERS: dict[str, Callable[[Json], object]] = {"active": lambda p: p["active"]}
+CONFIGURATION_FILTERS: dict[str, Callable[[Json], object]] = {
+    "active": lambda c: c["active"],
+    "is_default": lambda c: c["is_default"],
+}
 INVOICE_FILTERS: dict[str, Callable[[Json], object]] = {
     "customer": lambda i: i["customer"],
     "subscription": _subscription_of,
@@ -287,6 +301,19 @@ def list_promotion_codes(world: World, params: Json) -> Json:
     }
     wanted = {**params, "code": str(params["code"]).upper()} if "code" in params else params
     return listing("promotion_code", "/v1/promotion_codes", names)(world, wanted)
+
+
+def list_payment_intents(world: World, params: Json) -> Json:
+    names = {"customer": lambda i: i["customer"]}
+    return listing("payment_intent", "/v1/payment_intents", names, owner="customer")(world, params)
+
+
+def list_setup_intents(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "customer": lambda i: i["customer"],
+        "payment_method": lambda i: i["payment_method"],
+    }
+    return listing("setup_intent", "/v1/setup_intents", names, owner="customer")(world, params)
 
 
 def list_sessions(world: World, params: Json) -> Json:

@@ -22,7 +22,10 @@ from paygrade.simulator.billing import (
 from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.clocks import test_clocks as clocks
 from paygrade.simulator.customers import customers, disputes
+from paygrade.simulator.intents import payment_intents, setup_intents
 from paygrade.simulator.payments import refunds
+from paygrade.simulator.portal import configurations
+from paygrade.simulator.portal import sessions as portal
 from paygrade.simulator.products import catalog, coupons, discounts
 
 METERS = "/v1/billing/meters"
@@ -71,10 +74,19 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("POST", SCHEDULES): schedules.create,
     ("GET", checkout.URL): listings.list_sessions,
     ("POST", checkout.URL): checkout.create,
+    ("POST", portal.URL): portal.create,
+    ("GET", configurations.URL): listings.listing(
+        configurations.KIND, configurations.URL, listings.CONFIGURATION_FILTERS
+    ),
+    ("POST", configurations.URL): configurations.create,
     ("GET", "/v1/coupons"): listings.listing("coupon", "/v1/coupons", {}),
     ("POST", "/v1/coupons"): coupons.create_coupon,
     ("GET", "/v1/promotion_codes"): listings.list_promotion_codes,
     ("POST", "/v1/promotion_codes"): coupons.create_code,
+    ("GET", payment_intents.URL): listings.list_payment_intents,
+    ("POST", payment_intents.URL): payment_intents.create,
+    ("GET", setup_intents.URL): listings.list_setup_intents,
+    ("POST", setup_intents.URL): setup_intents.create,
     ("GET", "/v1/charges"): listings.list_charges,
     ("GET", "/v1/refunds"): listings.list_refunds,
     ("POST", "/v1/refunds"): refunds.create,
@@ -117,8 +129,15 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("GET", "/v1/invoiceitems/{id}", listings.retrieving("invoiceitem")),
     ("DELETE", "/v1/invoiceitems/{id}", invoice_items.delete),
     ("GET", "/v1/invoice_payments/{id}", listings.retrieving("invoice_payment")),
-    ("GET", "/v1/payment_intents/{id}", listings.retrieving("payment_intent")),
-    ("POST", "/v1/payment_intents/{id}/confirm", invoice_requests.confirm_payment),
+    ("GET", "/v1/payment_intents/{id}", listings.retrieving_secret("payment_intent")),
+    ("POST", "/v1/payment_intents/{id}", payment_intents.update),
+    ("POST", "/v1/payment_intents/{id}/confirm", payment_intents.confirm),
+    ("POST", "/v1/payment_intents/{id}/cancel", payment_intents.cancel),
+    ("POST", "/v1/payment_intents/{id}/capture", payment_intents.capture),
+    ("GET", setup_intents.URL + "/{id}", listings.retrieving_secret(setup_intents.KIND)),
+    ("POST", setup_intents.URL + "/{id}", setup_intents.update),
+    ("POST", setup_intents.URL + "/{id}/confirm", setup_intents.confirm),
+    ("POST", setup_intents.URL + "/{id}/cancel", setup_intents.cancel),
     ("GET", "/v1/charges/{id}", listings.retrieving("charge")),
     ("GET", "/v1/balance_transactions/{id}", listings.retrieving("balance_transaction")),
     ("GET", METERS + "/{id}", listings.retrieving(meters.KIND)),
@@ -134,6 +153,8 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", checkout.URL + "/{id}", checkout.update),
     ("GET", checkout.URL + "/{id}/line_items", checkout.retrieve_line_items),
     ("POST", checkout.URL + "/{id}/expire", checkout.expire),
+    ("GET", configurations.URL + "/{id}", listings.retrieving(configurations.KIND)),
+    ("POST", configurations.URL + "/{id}", configurations.update),
     ("GET", "/v1/coupons/{id}", listings.retrieving("coupon")),
     ("POST", "/v1/coupons/{id}", coupons.update_coupon),
     ("DELETE", "/v1/coupons/{id}", coupons.delete_coupon),

@@ -5,14 +5,12 @@ from __future__ import annotations
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import invoice_items, invoices
 from paygrade.simulator.forms import Json
-from paygrade.simulator.payments import payments
 from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
 
 PAY_FIELDS = frozenset({"payment_method", "paid_out_of_band", "off_session", "forgive", "expand"})
 
-CONFIRM_FIELDS = frozenset({"expand", "off_session", "payment_method", "return_url", "use_stripe_sdk"})
 
 CREATE_FIELDS = frozenset(
     {
@@ -122,27 +120,6 @@ def pay_invoice(world: World, id: str, params: Json) -> Json:
     out_of_band = bool(forms.read_bool(params, "paid_out_of_band"))
     invoices.pay(world, invoice, payment_method=named, out_of_band=out_of_band)
     return invoice
-
-
-def confirm_payment(world: World, id: str, params: Json) -> Json:
-    """Pay the invoice a payment intent is for, as the customer's browser does (Stripe docs: build subscriptions)."""
-    forms.check_known(params, CONFIRM_FIELDS)
-    intent = world.get("payment_intent", id)
-    if intent["status"] not in ("requires_payment_method", "requires_action"):
-        message = f"This PaymentIntent's payment can't be confirmed: its status is {intent['status']}."
-        raise errors.invalid("intent", message, code="payment_intent_unexpected_state")
-    named = forms.read_text(params, "payment_method") or intent["payment_method"]
-    if not named:
-        message = "This PaymentIntent can't be confirmed without a payment method: name one in `payment_method`."
-        raise errors.invalid("payment_method", message, code="payment_intent_unexpected_state")
-    [payment] = world.owned("invoice_payment", id)
-    invoice = world.objects[payment["invoice"]]
-    customer = world.live_customer(invoice["customer"])
-    method = payments.attach(world, named, customer=customer, param="payment_method")
-    failure = invoices.collect(world, invoice, payment_method=method["id"], automatic=False)
-    if failure is not None and failure["code"] != "authentication_required":
-        raise errors.declined(**failure)
-    return intent
 
 
 def finalize_invoice(world: World, id: str, params: Json) -> Json:

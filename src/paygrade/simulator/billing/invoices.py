@@ -17,6 +17,12 @@ from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
 
+NOT_AUTHENTICATED: Json = {
+    "code": "payment_intent_authentication_failure",
+    "decline_code": None,
+    "message": "The customer could not be authenticated.",
+}
+
 
 def draft(
     world: World,
@@ -101,7 +107,7 @@ def finalize(world: World, invoice: Json) -> None:
         number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04}"
         customer["next_invoice_sequence"] += 1
         _apply_balance(invoice, customer)
-    url = f"https://invoice.stripe.com/i/simulated/{invoice['id']}"
+    url = f"{world.base_url}/i/{invoice['id']}"
     invoice.update(
         status="open",
         number=number,
@@ -125,19 +131,52 @@ def collect(world: World, invoice: Json, *, payment_method: str | None = None, a
     customer = world.objects[invoice["customer"]]
     payer = payment_method or payments.card_for(world, customer=customer, subscription=subscription, invoice=invoice)
     failure = payments.charge(world, invoice, payer)
-    if failure is None:
-        set_paid(world, invoice, attempted=True, counts=automatic or invoice["attempt_count"] == 0)
+    counts = automatic or invoice["attempt_count"] == 0
+    if failure is None and _is_under_way(world, invoice):
+        with world.changing(invoice):
+            invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + counts, next_payment_attempt=None)
+        lifecycle.follow_processing(world, invoice)
         return None
-    gave_up = _note_failure(world, invoice, automatic=automatic)
+    if failure is None:
+        set_paid(world, invoice, attempted=True, counts=counts)
+        return None
+    with world.changing(invoice):
+        invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + counts)
+        gave_up = counts and _plan_retry(world, invoice)
     if failure["code"] == "authentication_required":
         world.emit("invoice.payment_action_required", invoice)
+    _follow_failure(world, invoice, gave_up=gave_up)
+    return failure
+
+
+def _is_under_way(world: World, invoice: Json) -> bool:
+    payment = payments.payment_of(world, invoice)
+    return payment is not None and payment[1]["status"] == "processing"
+
+
+def _follow_failure(world: World, invoice: Json, *, gave_up: bool, late: bool = False) -> None:
     world.emit("invoice.payment_failed", invoice)
+    customer = world.objects[invoice["customer"]]
     with world.changing(customer):
         customer["delinquent"] = True
-    lifecycle.follow_failed(world, invoice)
+    # Stripe docs: a subscription that a debit under way made active stays so, if the debit fails.
+    if not late or invoice["billing_reason"] != "subscription_create":
+        lifecycle.follow_failed(world, invoice)
     if gave_up:
         lifecycle.give_up(world, invoice)
-    return failure
+
+
+def debit_due(world: World, invoice: Json, failure: Json | None) -> None:
+    """React to a bank's late answer to a debit that was to pay an invoice."""
+    if failure is not None:
+        with world.changing(invoice):
+            gave_up = _plan_retry(world, invoice)
+        _follow_failure(world, invoice, gave_up=gave_up, late=True)
+        return
+    payment = payments.payment_of(world, invoice)
+    assert payment is not None
+    payments.note_paid(world, payment[0])
+    set_paid(world, invoice, attempted=True)
 
 
 def retry_due(world: World, invoice: Json) -> None:
@@ -185,13 +224,13 @@ def authenticate(world: World, intent: Json, *, succeeds: bool) -> None:
     [payment] = world.owned("invoice_payment", intent["id"])
     invoice = world.objects[payment["invoice"]]
     if succeeds:
-        payments.settle(world, payment=payment, intent=intent)
+        payments.is_confirmed(world, intent)
+        payments.succeed(world, intent)
+        payments.note_paid(world, payment)
         set_paid(world, invoice, attempted=True)
         return
-    message = "The customer could not be authenticated."
-    failure = {"type": "card_error", "code": "payment_intent_authentication_failure", "message": message}
-    intent.update(status="requires_payment_method", next_action=None, last_payment_error=failure)
-    world.emit("payment_intent.payment_failed", intent)
+    intent["payment_method"] = None  # nothing was charged
+    payments.fail(world, intent, NOT_AUTHENTICATED)
 
 
 def void(world: World, invoice: Json) -> None:
@@ -250,22 +289,18 @@ def _save_payment_method(world: World, invoice: Json) -> None:
             subscription["default_payment_method"] = payment[1]["payment_method"]
 
 
-def _note_failure(world: World, invoice: Json, *, automatic: bool) -> bool:
-    """Count the attempt and plan the next one; tell whether that was the last."""
+def _plan_retry(world: World, invoice: Json) -> bool:
+    """Plan the next attempt, if there are any; tell whether the one just made was the last."""
     subscription = lifecycle.subscription_of(world, invoice)
-    counts = automatic or invoice["attempt_count"] == 0
-    with world.changing(invoice):
-        invoice["attempted"] = True
-        invoice["attempt_count"] += counts
-        if not counts or not invoice["auto_advance"] or (subscription and subscription["status"] == "incomplete"):
-            return False
-        days, tried = world.settings.retry_days, invoice["attempt_count"]
-        if tried > len(days):
-            invoice.update(next_payment_attempt=None, auto_advance=False)
-            return True
-        invoice["next_payment_attempt"] = world.at + days[tried - 1] * cycles.DAY_S
-        world.schedule(invoice["next_payment_attempt"], "retry", invoice["id"])
+    if not invoice["auto_advance"] or (subscription and subscription["status"] == "incomplete"):
         return False
+    days, tried = world.settings.retry_days, invoice["attempt_count"]
+    if tried > len(days):
+        invoice.update(next_payment_attempt=None, auto_advance=False)
+        return True
+    invoice["next_payment_attempt"] = world.at + days[tried - 1] * cycles.DAY_S
+    world.schedule(invoice["next_payment_attempt"], "retry", invoice["id"])
+    return False
 
 
 def _note_delinquency(world: World, invoice: Json) -> None:

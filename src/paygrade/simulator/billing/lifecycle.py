@@ -75,6 +75,14 @@ def follow_failed(world: World, invoice: Json) -> None:
             _set_status(world, subscription, "past_due")
 
 
+def follow_processing(world: World, invoice: Json) -> None:
+    """React to a bank debit that is under way: a subscription begins with it (Stripe docs: subscription statuses)."""
+    subscription = subscription_of(world, invoice)
+    if subscription is not None and subscription["status"] == "incomplete":
+        with world.changing(subscription):
+            _set_status(world, subscription, "active")
+
+
 def give_up(world: World, invoice: Json) -> None:
     """Do what the settings say once the last retry of an invoice has failed."""
     subscription = subscription_of(world, invoice)

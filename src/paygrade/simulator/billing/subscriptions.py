@@ -12,7 +12,7 @@ from typing import Any
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals
 from paygrade.simulator.forms import Json
-from paygrade.simulator.payments import payments
+from paygrade.simulator.payments import payments, setups
 from paygrade.simulator.products import discounts
 from paygrade.simulator.shapes import subscriptions as subscription_shapes
 from paygrade.simulator.time import cycles
@@ -70,6 +70,7 @@ def create(world: World, params: Json, *, schedule: str | None = None) -> Json:
         invoice_items.keep(world, added)
         discounts.attach(world, subscription, subscription["discounts"])
         _bill_first(world, subscription, billed, behavior=behavior)
+        _ask_for_payment_method(world, subscription, customer)
     lifecycle.schedule_renewal(world, subscription)
     if subscription["status"] == "incomplete":
         world.schedule(world.at + renewals.PAYMENT_WINDOW_S, "expire_incomplete", subscription["id"])
@@ -236,8 +237,9 @@ def set_payment_settings(subscription: Json, params: Json) -> None:
         subscription["payment_settings"]["save_default_payment_method"] = saving
     if "payment_method_types" in paying:
         types = forms.read_list(paying, "payment_method_types")
-        if set(types) - {"card"}:
-            raise errors.invalid("payment_settings[payment_method_types]", "The simulator takes cards only.")
+        if set(types) - {"card", "us_bank_account"}:
+            message = "The simulator takes `card` and `us_bank_account` only."
+            raise errors.invalid("payment_settings[payment_method_types]", message)
         subscription["payment_settings"]["payment_method_types"] = types or None
     printed = forms.read_object(params, "invoice_settings")
     forms.check_known(printed, frozenset({"description", "footer"}), within="invoice_settings")
@@ -352,6 +354,20 @@ def _grid_start(item: Json, subscription: Json) -> int:
         count=recurring["interval_count"],
         upto=item["current_period_start"],
     )
+
+
+def _ask_for_payment_method(world: World, subscription: Json, customer: Json) -> None:
+    """Give a subscription that begins without a payment a setup intent, where a card is missing or wants confirming.
+
+    (Stripe docs: subscriptions: `pending_setup_intent`.)
+    """
+    invoice = world.find("invoice", subscription["latest_invoice"])
+    if subscription["collection_method"] != "charge_automatically" or (invoice is not None and invoice["amount_due"]):
+        return
+    payer = payments.card_for(world, customer=customer, subscription=subscription)
+    if payer is None or world.cards[payer].authenticates:
+        intent = setups.make(world, customer=customer["id"])
+        subscription["pending_setup_intent"] = intent["id"]
 
 
 def _refuse_unpayable(world: World, subscription: Json, *, customer: Json, billed: list[Json], behavior: str) -> None:

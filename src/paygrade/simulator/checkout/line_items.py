@@ -14,7 +14,7 @@ from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.products import catalog, discounts
 from paygrade.simulator.shapes import checkout as shapes
-from paygrade.simulator.state.checkouts import Checkout
+from paygrade.simulator.state.visits import Checkout
 from paygrade.simulator.world import World
 
 FIELDS = frozenset({"adjustable_quantity", "metadata", "price", "price_data", "quantity"})
@@ -165,6 +165,16 @@ def due_today(world: World, checkout: Checkout, *, customer: Json | None, mode: 
         parts=[_part(line) for line in lines],
         discounts=[{**one, "discount": _named(active, one["discount"])} for one in sums["total_discount_amounts"]],
     )
+
+
+def invoice_items_of(world: World, checkout: Checkout, customer: Json) -> list[Json]:
+    """The line items as items of an invoice that is made by hand."""
+    params = {"add_invoice_items": [_item(item) for item in checkout.line_items]}
+    nothing = {"id": None, "currency": checkout.line_items[0]["price"]["currency"]}
+    items = invoice_items.read_added(world, customer, nothing, params)
+    for item in items:
+        item["parent"] = None
+    return items
 
 
 def _item_of(subscription: Json, line: Json) -> Json | None:

@@ -13,7 +13,7 @@ from paygrade.simulator import errors, forms
 from paygrade.simulator.checkout import line_items
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import checkout as shapes
-from paygrade.simulator.state.checkouts import Checkout
+from paygrade.simulator.state.visits import Checkout
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
 
@@ -23,6 +23,8 @@ MODES = ("payment", "setup", "subscription")
 UI_MODES = ("elements", "embedded_page", "form", "hosted_page")
 LIFE_MIN_S, LIFE_MAX_S = 30 * cycles.MINUTE_S, 24 * cycles.HOUR_S  # Stripe docs: expires_at
 LONGEST_TRIAL_DAYS = 730
+CUSTOM_FIELDS_MAX = 3
+RECOVERY_S = 30 * cycles.DAY_S  # Stripe docs: recover abandoned carts
 TEMPLATE = "{CHECKOUT_SESSION_ID}"
 
 # Shown on the session as they came; they change what Stripe's page looks like or asks for.
@@ -92,7 +94,7 @@ def create(world: World, params: Json) -> Json:
         wanted=params,
         line_items=line_items.read(world, params, mode=mode) if mode != "setup" else _no_line_items(params),
         discounts=_read_discounts(params),
-        customer=customer and customer["id"],
+        customer=customer["id"] if customer is not None else None,
     )
     session = shapes.session(
         id=world.new_id("cs_test", length=58),
@@ -106,9 +108,10 @@ def create(world: World, params: Json) -> Json:
         **urls,
     )
     _set_modes(session, params)
+    session["after_expiration"] = _read_recovery(params)
     _show(session, params)
     price_up(world, session, checkout)
-    session["customer_details"] = _known_details(world, session)
+    session["customer_details"] = customer_details(world, session, checkout)
     if session["ui_mode"] == "hosted_page":
         session["url"] = f"{world.base_url}/c/pay/{session['id']}"
     else:
@@ -180,7 +183,31 @@ def expire_due(world: World, session: Json) -> None:
 
 def _end(world: World, session: Json) -> None:
     session.update(status="expired", url=None)
+    if session["after_expiration"] is not None:
+        address = f"{world.base_url}/c/recover/{session['id']}"
+        session["after_expiration"]["recovery"].update(url=address, expires_at=world.at + RECOVERY_S)
     world.emit("checkout.session.expired", session)
+
+
+def recover(world: World, expired: Json) -> Json:
+    """Open the same session again, for a customer who comes back to one that expired."""
+    recovery = (expired["after_expiration"] or {}).get("recovery")
+    if expired["status"] != "expired" or not recovery or recovery["expires_at"] <= world.at:
+        raise errors.invalid("session", "This Checkout Session can't be recovered.")
+    wanted = {name: value for name, value in world.checkouts[expired["id"]].wanted.items() if name != "expires_at"}
+    if recovery["allow_promotion_codes"] and "discounts" not in wanted:
+        wanted["allow_promotion_codes"] = "true"
+    session = create(world, wanted)
+    session["recovered_from"] = expired["id"]
+    return session
+
+
+def _read_recovery(params: Json) -> Json | None:
+    wanted = forms.read_object(forms.read_object(params, "after_expiration"), "recovery")
+    if not forms.read_bool(wanted, "enabled"):
+        return None
+    codes = bool(forms.read_bool(wanted, "allow_promotion_codes"))
+    return {"recovery": {"allow_promotion_codes": codes, "enabled": True, "expires_at": None, "url": None}}
 
 
 def address_of(session: Json, *, cancels: bool) -> str | None:
@@ -275,7 +302,7 @@ def _set_modes(session: Json, params: Json) -> None:
         message = "`customer_creation` can only be used in `payment` and `setup` mode, without a `customer`."
         raise errors.invalid("customer_creation", message)
     if session["customer"] is None:
-        session["customer_creation"] = creates or ("always" if mode != "payment" else "if_required")
+        session["customer_creation"] = creates or ("always" if mode == "subscription" else "if_required")
     if mode == "setup":
         session.update(payment_status="no_payment_required", currency=forms.read_text(params, "currency") or None)
     if mode == "payment":
@@ -286,16 +313,44 @@ def _set_modes(session: Json, params: Json) -> None:
             data, frozenset({"description", "footer", "metadata"}), within="invoice_creation[invoice_data]"
         )
         enabled = bool(forms.read_bool(wanted, "enabled"))
+        if enabled and params.get("discounts"):
+            message = "The simulator makes no invoices for discounted sessions in `payment` mode."
+            raise errors.invalid("invoice_creation[enabled]", message)
         session["invoice_creation"] = shapes.invoice_creation(enabled=enabled, **data)
     types = forms.read_list(params, "payment_method_types")
     session["payment_method_types"] = types or ["card"]
 
 
 def _show(session: Json, params: Json) -> None:
+    fields = forms.read_objects(params, "custom_fields")
+    if len(fields) > CUSTOM_FIELDS_MAX:
+        raise errors.invalid("custom_fields", f"You may pass up to {CUSTOM_FIELDS_MAX} custom fields.")
     for name in SHOWN & set(params):
         session[name] = _typed(params[name])
     session["allow_promotion_codes"] = forms.read_bool(params, "allow_promotion_codes")
-    session["custom_fields"] = _typed(forms.read_objects(params, "custom_fields"))
+    session["custom_fields"] = [_read_field(one, param=f"custom_fields[{n}]") for n, one in enumerate(fields)]
+
+
+def _read_field(wanted: Json, *, param: str) -> Json:
+    kind = forms.read_choice(wanted, "type", ("dropdown", "numeric", "text"))
+    if kind is None:
+        raise errors.missing_parameter(f"{param}[type]")
+    label = forms.read_required(forms.read_object(wanted, "label"), "custom")
+    told = forms.read_object(wanted, kind)
+    details: Json = {"default_value": told.get("default_value") or None, "value": None}
+    if kind == "dropdown":
+        details["options"] = [
+            {name: one.get(name) for name in ("label", "value")} for one in forms.read_objects(told, "options")
+        ]
+    else:
+        details.update({name: forms.read_int(told, name) for name in ("maximum_length", "minimum_length")})
+    return {
+        "key": forms.read_required(wanted, "key"),
+        "label": {"custom": label, "type": "custom"},
+        "optional": bool(forms.read_bool(wanted, "optional")),
+        "type": kind,
+        kind: details,
+    }
 
 
 def _typed(value: Any) -> Any:
@@ -313,12 +368,18 @@ def _typed(value: Any) -> Any:
             return value
 
 
-def _known_details(world: World, session: Json) -> Json | None:
-    """Who buys, as far as it is known before they are at the page."""
-    customer = world.find("customer", session["customer"])
-    if customer is None and session["customer_email"] is None:
+def customer_details(world: World, session: Json, checkout: Checkout) -> Json | None:
+    """Who buys, as far as it is known; None: nobody knows them before they are at the page."""
+    customer = world.find("customer", checkout.customer) or {}
+    known = {name: customer.get(name) or checkout.details.get(name) for name in ("email", "name", "phone")}
+    email = session["customer_email"] or known["email"]
+    if email is None and not customer:
         return None
-    email = customer["email"] if customer else session["customer_email"]
     return shapes.customer_details(
-        email=email, name=customer and customer["name"], address=None, phone=customer and customer["phone"]
+        email=email, name=known["name"], address=customer.get("address"), phone=known["phone"]
     )
+
+
+def asks_for_card(session: Json) -> bool:
+    """Tell whether the page asks for a payment method even where nothing is due."""
+    return session["payment_method_collection"] == "always" or bool(session["amount_total"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from paygrade.simulator.billing import invoices, previews, renewals, schedules
-from paygrade.simulator.checkout import sessions
+from paygrade.simulator.checkout import paying, sessions
 from paygrade.simulator.customers import disputes
 from paygrade.simulator.forms import Json
 from paygrade.simulator.products import discounts
@@ -34,6 +34,7 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "renew": renewals.renew,
     "finalize": invoices.finalize_due,
     "overdue": invoices.overdue,
+    "settle_debit": paying.settle_due,
     "retry": invoices.retry_due,
     "dispute": disputes.dispute_due,
 }

@@ -22,6 +22,8 @@ def open_dispute(world: World, charge: Json, *, reason: str = "fraudulent", inqu
     """Let a charge be disputed; an inquiry only asks and takes no money."""
     if charge["status"] != "succeeded" or charge["disputed"]:
         raise errors.invalid("charge", "Only a charge that succeeded and is not disputed yet can be disputed.")
+    if charge["payment_method_details"]["type"] != "card":
+        raise errors.invalid("charge", "The simulator lets cards be disputed only.")
     dispute = reversal_shapes.dispute(
         id=world.new_id("du"),
         at=world.at,

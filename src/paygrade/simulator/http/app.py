@@ -22,6 +22,7 @@ from paygrade.simulator.forms import Json
 from paygrade.simulator.http import controls, origins, overview
 from paygrade.simulator.http.account import Account
 from paygrade.simulator.http.followers import Gone
+from paygrade.simulator.http.pages import site
 
 # The ASGI protocol's own types are open mappings.
 Scope = dict[str, Any]
@@ -39,9 +40,14 @@ def create_app(
     webhook_urls: Sequence[str] = (),
     secret: str = DEFAULT_SECRET,
     key: str = DEFAULT_KEY,
+    public_url: str | None = None,
 ) -> Simulator:
-    """Make the ASGI app. With a `start` the clock stands still there until it is advanced or set running."""
-    return Simulator(Account(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret), key=key)
+    """Make the ASGI app. With a `start` the clock stands still there until it is advanced or set running.
+
+    `public_url` is where a browser reaches it; unless told, where the request came to.
+    """
+    account = Account(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret)
+    return Simulator(account, key=key, public_url=public_url)
 
 
 class Simulator:
@@ -79,6 +85,11 @@ class Simulator:
         if path == "/" and method == "GET":
             page = overview.render(self.account)
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")
+            return
+        if shown := site.answer(self.account.engine, method, path, body):
+            html = "text/html; charset=utf-8"
+            await _send(send, status=shown.status, content=shown.content, type=html, extra=shown.headers)
+            self.account.hand_out()
             return
         if path.startswith("/_simulator/"):
             # Who has the answer to a request may flush before that request's own task comes to hand out its events.

@@ -115,10 +115,13 @@ async def change_settings(account: Account, wanted: Json) -> Json:
 
 
 async def authenticate(account: Account, wanted: Json) -> Json:
-    _check_keys(wanted, "payment_intent", "succeeds")
+    _check_keys(wanted, "payment_intent", "setup_intent", "succeeds")
+    succeeds = wanted.get("succeeds", True) is True
+    if isinstance(wanted.get("setup_intent"), str):
+        return buyers.confirm_setup(account.engine, wanted["setup_intent"], succeeds=succeeds)
     if not isinstance(wanted.get("payment_intent"), str):
-        raise ValueError("`payment_intent` is the id of a payment that requires action")
-    return account.engine.authenticate(wanted["payment_intent"], succeeds=wanted.get("succeeds", True) is True)
+        raise ValueError("`payment_intent` or `setup_intent` is the id of one that requires action")
+    return account.engine.authenticate(wanted["payment_intent"], succeeds=succeeds)
 
 
 async def dispute(account: Account, wanted: Json) -> Json:
@@ -131,10 +134,26 @@ async def dispute(account: Account, wanted: Json) -> Json:
 
 async def check_out(account: Account, wanted: Json) -> Json:
     """Play the customer at a Checkout Session's page."""
-    _check_keys(wanted, "session", "card", "outcome", "email", "name")
+    _check_keys(wanted, "session", "card", "outcome", "email", "name", "quantities", "promotion_code")
     if not isinstance(wanted.get("session"), str):
         raise ValueError("`session` is the id of a Checkout Session")
     return buyers.check_out(account.engine, wanted)
+
+
+async def visit_portal(account: Account, wanted: Json) -> Json:
+    """Play the customer in the portal."""
+    _check_keys(wanted, "session", "action", *buyers.PORTAL_KEYS)
+    if not isinstance(wanted.get("session"), str):
+        raise ValueError("`session` is the id of a portal session")
+    return buyers.visit_portal(account.engine, wanted)
+
+
+async def pay_invoice(account: Account, wanted: Json) -> Json:
+    """Play the customer at an invoice's page."""
+    _check_keys(wanted, "invoice", "card")
+    if not isinstance(wanted.get("invoice"), str):
+        raise ValueError("`invoice` is the id of an open invoice")
+    return buyers.pay_invoice(account.engine, wanted["invoice"], str(wanted.get("card", buyers.GOOD)))
 
 
 CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
@@ -151,6 +170,8 @@ CONTROLS: dict[tuple[str, str], Callable[[Account, Json], Awaitable[Json]]] = {
     ("POST", "authenticate"): authenticate,
     ("POST", "dispute"): dispute,
     ("POST", "checkout"): check_out,
+    ("POST", "portal"): visit_portal,
+    ("POST", "invoice"): pay_invoice,
 }
 
 

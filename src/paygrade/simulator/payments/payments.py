@@ -1,4 +1,4 @@
-"""Cards and what happens when they are charged.
+"""Cards and bank accounts, and what happens when they are charged.
 
 A payment method made from one of Stripe's magic test ids keeps that id's behaviour for good (Stripe docs:
 testing). Which card pays an invoice: the invoice's own, else the subscription's, else the customer's default;
@@ -7,11 +7,14 @@ a card that is merely attached is never charged.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from paygrade.simulator import errors
 from paygrade.simulator.forms import Json
+from paygrade.simulator.shapes import bank_debits as bank_shapes
 from paygrade.simulator.shapes import customers as customer_shapes
 from paygrade.simulator.shapes import invoices as invoice_shapes
-from paygrade.simulator.state.cards import DECLINES, Card, is_of_another_kind, magic_card
+from paygrade.simulator.state.cards import BANK, Card, decline_of, is_of_another_kind, magic_card
 from paygrade.simulator.world import World
 
 NO_CARD_MESSAGE = (
@@ -21,15 +24,21 @@ NO_CARD_MESSAGE = (
 
 
 def make_payment_method(world: World, card: Card, *, customer: str | None) -> Json:
-    shape = customer_shapes.card(
-        brand=card.brand,
-        last4=card.last4,
-        fingerprint=f"simulated{card.last4:>07}",
-        exp_year=world.now.year + 3,
-        country=card.country,
-        cvc_check=card.cvc_check,
+    fingerprint = f"simulated{card.last4:>07}"
+    if card.type == BANK:
+        shape = bank_shapes.bank_account(last4=card.last4, fingerprint=fingerprint)
+    else:
+        shape = customer_shapes.card(
+            brand=card.brand,
+            last4=card.last4,
+            fingerprint=fingerprint,
+            exp_year=world.now.year + 3,
+            country=card.country,
+            cvc_check=card.cvc_check,
+        )
+    payment_method = customer_shapes.payment_method(
+        id=world.new_id("pm"), at=world.at, type=card.type, details=shape, customer=customer
     )
-    payment_method = customer_shapes.payment_method(id=world.new_id("pm"), at=world.at, card=shape, customer=customer)
     world.cards[payment_method["id"]] = card
     return world.put(payment_method)
 
@@ -52,12 +61,22 @@ def attach(world: World, id: str, *, customer: Json, param: str) -> Json:
 def refuse_unattachable(world: World, id: str, *, param: str) -> Card:
     """Give the card behind an id, unless it is unknown or its bank declines to keep it."""
     if is_of_another_kind(id):
-        raise errors.invalid(param, f"The simulator knows cards only: `{id}` is a test id of another kind.")
+        message = f"The simulator knows cards and US bank accounts only: `{id}` is a test id of another kind."
+        raise errors.invalid(param, message)
     card = magic_card(id) or world.cards[world.get("payment_method", id, param=param)["id"]]
     if not card.attaches:
-        code, message = DECLINES[card.declines_with or "generic_decline"]
+        code, message = decline_of(card)
         raise errors.declined(code=code, decline_code=card.declines_with, message=message)
     return card
+
+
+def known_or_new(world: World, id: str, *, param: str) -> tuple[Json, Card]:
+    """Give a payment method and what is behind it; a magic id makes a new one, of no customer yet."""
+    if is_of_another_kind(id):
+        refuse_unattachable(world, id, param=param)
+    magic = magic_card(id)
+    method = make_payment_method(world, magic, customer=None) if magic else world.get("payment_method", id, param=param)
+    return method, world.cards[method["id"]]
 
 
 def card_for(world: World, *, customer: Json, subscription: Json | None, invoice: Json | None = None) -> str | None:
@@ -74,15 +93,15 @@ def card_for(world: World, *, customer: Json, subscription: Json | None, invoice
 
 
 def failure_of(world: World, payment_method: str | None) -> Json | None:
-    """Tell how charging this payment method fails, in fields of Stripe's error object; None: it does not."""
+    """Tell how charging this payment method fails, in fields of Stripe's error object; None: it does not, at once."""
     if payment_method is None:
         return {"code": "missing_payment_method", "decline_code": None, "message": NO_CARD_MESSAGE}
     card = world.cards[payment_method]
     if card.authenticates:
         message = "This payment needs to be authenticated by the customer."
         return {"code": "authentication_required", "decline_code": None, "message": message}
-    if card.declines_with is not None:
-        code, message = DECLINES[card.declines_with]
+    if card.declines_with is not None and card.type != BANK:
+        code, message = decline_of(card)
         return {"code": code, "decline_code": card.declines_with, "message": message}
     return None
 
@@ -97,9 +116,13 @@ def open_payment(world: World, invoice: Json) -> None:
     intent = invoice_shapes.payment_intent(
         id=world.new_id("pi"),
         at=world.at,
-        invoice=invoice,
+        amount=invoice["amount_due"],
+        currency=invoice["currency"],
         secret=world.new_id("s", length=16)[2:],
+        customer=invoice["customer"],
         description=description,
+        payment_details={"customer_reference": None, "order_reference": invoice["id"]},
+        setup_future_usage="off_session",
     )
     world.put(intent, invoice["customer"])
     payment = invoice_shapes.invoice_payment(
@@ -117,42 +140,121 @@ def payment_of(world: World, invoice: Json) -> tuple[Json, Json] | None:
 
 
 def charge(world: World, invoice: Json, payment_method: str | None) -> Json | None:
-    """Try to pay an invoice; give the failure, or None when it is paid."""
+    """Try to pay an invoice; give the failure, or None when it is paid or the bank is still at it (`processing`)."""
     payment, intent = payment_of(world, invoice) or (None, None)
     assert payment is not None
     assert intent is not None
-    failure = failure_of(world, payment_method)
-    intent["payment_method"] = payment_method
-    if failure is None:
-        settle(world, payment=payment, intent=intent)
-    elif failure["code"] == "authentication_required":
-        intent["status"] = "requires_action"
-        intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
-        world.emit("payment_intent.requires_action", intent)
-    else:
-        intent.update(status="requires_payment_method", last_payment_error={"type": "card_error", **failure})
-        if payment_method is not None:
-            _record_charge(world, intent, failure=failure)
-        intent["payment_method"] = None
-        world.emit("payment_intent.payment_failed", intent)
+    failure = attempt(world, intent, payment_method)
+    if failure is None and intent["status"] == "succeeded":
+        note_paid(world, payment)
     return failure
 
 
-def settle(world: World, *, payment: Json, intent: Json) -> None:
-    """Note that the money arrived."""
-    if intent["payment_method"] is not None:
+def attempt(world: World, intent: Json, payment_method: str | None, *, return_url: str | None = None) -> Json | None:
+    """Try to pay a payment intent; give the failure, or None when it is paid or the bank is still at it."""
+    failure = failure_of(world, payment_method)
+    intent["payment_method"] = payment_method
+    if failure is None and payment_method is not None and world.cards[payment_method].type == BANK:
+        _begin_debit(world, intent)
+    elif failure is None:
+        succeed(world, intent)
+    elif failure["code"] == "authentication_required":
+        intent.update(status="requires_action", next_action=next_action(world, intent, return_url=return_url))
+        world.emit("payment_intent.requires_action", intent)
+    else:
+        fail(world, intent, failure)
+    return failure
+
+
+def next_action(world: World, intent: Json, *, return_url: str | None) -> Json:
+    """How the customer confirms with their bank: at a page if a way back was given, else in the merchant's own."""
+    if return_url is None:
+        return {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+    address = {"return_url": return_url, "url": f"{world.base_url}/3ds/{intent['client_secret']}"}
+    return {"redirect_to_url": address, "type": "redirect_to_url"}
+
+
+def succeed(world: World, intent: Json) -> None:
+    """Note that the money arrived, or is set aside until it is captured."""
+    later = intent["capture_method"] == "manual"
+    if intent["payment_method"] is not None and intent["status"] != "processing":
         _record_charge(world, intent, failure=None)
-    intent.update(status="succeeded", amount_received=intent["amount"], next_action=None, last_payment_error=None)
+    intent.update(next_action=None, last_payment_error=None)
+    if later:
+        intent.update(status="requires_capture", amount_capturable=intent["amount"])
+        world.emit("payment_intent.amount_capturable_updated", intent)
+    else:
+        intent.update(status="succeeded", amount_received=intent["amount"])
+        world.emit("payment_intent.succeeded", intent)
+
+
+def fail(world: World, intent: Json, failure: Json) -> None:
+    """Note that a payment was declined; the next attempt needs a payment method anew."""
+    if intent["payment_method"] is not None and intent["status"] != "processing":
+        _record_charge(world, intent, failure=failure)
+    intent.update(
+        status="requires_payment_method",
+        last_payment_error={"type": "card_error", **{name: v for name, v in failure.items() if v is not None}},
+        next_action=None,
+        payment_method=None,
+    )
+    world.emit("payment_intent.payment_failed", intent)
+
+
+def capture(world: World, intent: Json, *, amount: int) -> None:
+    """Take what was set aside, or a part of it."""
+    charged = world.objects[intent["latest_charge"]]
+    with world.changing(charged, "charge.captured"):
+        charged.update(captured=True, amount_captured=amount, amount_refunded=charged["amount"] - amount)
+    _balance(world, charged)
+    intent.update(status="succeeded", amount_received=amount, amount_capturable=0)
+    world.emit("payment_intent.succeeded", intent)
+
+
+def _begin_debit(world: World, intent: Json) -> None:
+    """Ask a bank for the money, which answers after some days."""
+    _record_charge(world, intent, failure=None, pending=True)
+    intent.update(status="processing", last_payment_error=None, next_action=None)
+    world.emit("payment_intent.processing", intent)
+    if world.cards[intent["payment_method"]].settles:
+        world.schedule(world.at + world.settings.debit_after_s, "settle_debit", intent["id"])
+
+
+def settle_debit(world: World, intent: Json) -> Json | None:
+    """Let the bank answer: give the failure, or None when the money is there."""
+    card, charged = world.cards[intent["payment_method"]], world.objects[intent["latest_charge"]]
+    if card.declines_with is None:
+        charged.update(status="succeeded", paid=True, captured=True, amount_captured=charged["amount"])
+        _balance(world, charged)
+        world.emit("charge.succeeded", charged)
+        succeed(world, intent)
+        return None
+    code, message = decline_of(card)
+    failure: Json = {"code": code, "decline_code": None, "message": message}
+    charged.update(status="failed", paid=False, failure_code=code, failure_message=message)
+    world.emit("charge.failed", charged)
+    fail(world, intent, failure)
+    return failure
+
+
+def note_paid(world: World, payment: Json) -> None:
+    """Note on an invoice's payment that its payment intent succeeded."""
     payment.update(status="paid", amount_paid=payment["amount_requested"])
     payment["status_transitions"]["paid_at"] = world.at
-    world.emit("payment_intent.succeeded", intent)
     world.emit("invoice_payment.paid", payment)
+
+
+def is_confirmed(world: World, intent: Json) -> None:
+    """Let a card that only wants to be confirmed once be confirmed for good."""
+    card = world.cards[intent["payment_method"]]
+    if card.until_set_up and (intent["object"] == "setup_intent" or intent["setup_future_usage"]):
+        world.cards[intent["payment_method"]] = replace(card, authenticates=False)
 
 
 def cancel(world: World, invoice: Json) -> None:
     """Give up the payment of an invoice that will not be collected this way any more."""
     for payment, intent in filter(None, [payment_of(world, invoice)]):
-        if intent["status"] == "succeeded":
+        if intent["status"] in ("succeeded", "processing"):
             continue
         intent.update(status="canceled", canceled_at=world.at, next_action=None)
         payment["status"] = "canceled"
@@ -160,7 +262,7 @@ def cancel(world: World, invoice: Json) -> None:
         world.emit("payment_intent.canceled", intent)
 
 
-def _record_charge(world: World, intent: Json, *, failure: Json | None) -> None:
+def _record_charge(world: World, intent: Json, *, failure: Json | None, pending: bool = False) -> None:
     payment_method = world.objects[intent["payment_method"]]
     made = invoice_shapes.charge(
         id=world.new_id("ch"),
@@ -169,13 +271,23 @@ def _record_charge(world: World, intent: Json, *, failure: Json | None) -> None:
         payment_method=payment_method,
         failure=failure,
     )
-    if failure is None:
-        made["balance_transaction"] = world.put(
-            invoice_shapes.balance_transaction(id=world.new_id("txn"), at=world.at, charge=made)
-        )["id"]
-        if world.cards[payment_method["id"]].disputes_as is not None:
-            world.schedule(world.at, "dispute", made["id"])
-        made["receipt_url"] = f"https://pay.stripe.com/receipts/simulated/{made['id']}"
-    world.put(made, intent["customer"])
+    if pending:
+        made.update(status="pending", captured=True, paid=False)
+    elif failure is None and intent["capture_method"] == "manual":
+        made.update(captured=False, amount_captured=0)
+    elif failure is None:
+        _balance(world, made)
+    world.put(made, *filter(None, [intent["customer"]]))
     intent["latest_charge"] = made["id"]
-    world.emit("charge.succeeded" if failure is None else "charge.failed", made)
+    what = "pending" if pending else "succeeded" if failure is None else "failed"
+    world.emit(f"charge.{what}", made)
+
+
+def _balance(world: World, charged: Json) -> None:
+    """Enter into the balance what a charge brought, and let cards that dispute do so."""
+    charged["balance_transaction"] = world.put(
+        invoice_shapes.balance_transaction(id=world.new_id("txn"), at=world.at, charge=charged)
+    )["id"]
+    if world.cards[charged["payment_method"]].disputes_as is not None:
+        world.schedule(world.at, "dispute", charged["id"])
+    charged["receipt_url"] = f"https://pay.stripe.com/receipts/simulated/{charged['id']}"

@@ -67,19 +67,20 @@ def card(*, brand: str, last4: str, fingerprint: str, exp_year: int, country: st
     }
 
 
-def payment_method(*, id: str, at: int, card: Json, customer: str | None) -> Json:
+def payment_method(*, id: str, at: int, type: str, details: Json, customer: str | None) -> Json:
+    """A payment method of a type, with the details that stand under that type's name."""
     return {
         "id": id,
         "object": "payment_method",
         "allow_redisplay": "unspecified",
         "billing_details": _billing_details(),
-        "card": card,
         "created": at,
         "customer": customer,
         "customer_account": None,
         "livemode": False,
         "metadata": {},
-        "type": "card",
+        "type": type,
+        type: details,
     }
 
 

@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from paygrade.simulator.forms import Json
+from paygrade.simulator.shapes import bank_debits
 from paygrade.simulator.shapes.customers import NO_ADDRESS
 
 _BLANK: Json = {
@@ -257,12 +258,12 @@ def invoice_payment(*, id: str, at: int, invoice: Json, payment_intent: str) -> 
     }
 
 
-def payment_intent(*, id: str, at: int, invoice: Json, secret: str, description: str) -> Json:
+def payment_intent(*, id: str, at: int, amount: int, currency: str, secret: str, **known: Any) -> Json:
     return {
         "id": id,
         "object": "payment_intent",
         "allowed_payment_method_types": None,
-        "amount": invoice["amount_due"],
+        "amount": amount,
         "amount_capturable": 0,
         "amount_details": {"tip": {}},
         "amount_received": 0,
@@ -275,10 +276,10 @@ def payment_intent(*, id: str, at: int, invoice: Json, secret: str, description:
         "client_secret": f"{id}_secret_{secret}",
         "confirmation_method": "automatic",
         "created": at,
-        "currency": invoice["currency"],
-        "customer": invoice["customer"],
+        "currency": currency,
+        "customer": None,
         "customer_account": None,
-        "description": description,
+        "description": None,
         "excluded_payment_method_types": None,
         "last_payment_error": None,
         "latest_charge": None,
@@ -287,7 +288,7 @@ def payment_intent(*, id: str, at: int, invoice: Json, secret: str, description:
         "metadata": {},
         "next_action": None,
         "on_behalf_of": None,
-        "payment_details": {"customer_reference": None, "order_reference": invoice["id"]},
+        "payment_details": None,
         "payment_method": None,
         "payment_method_configuration_details": None,
         "payment_method_options": {
@@ -303,7 +304,7 @@ def payment_intent(*, id: str, at: int, invoice: Json, secret: str, description:
         "processing": None,
         "receipt_email": None,
         "review": None,
-        "setup_future_usage": "off_session",
+        "setup_future_usage": None,
         "shipping": None,
         "source": None,
         "statement_descriptor": None,
@@ -311,12 +312,12 @@ def payment_intent(*, id: str, at: int, invoice: Json, secret: str, description:
         "status": "requires_payment_method",
         "transfer_data": None,
         "transfer_group": None,
+        **known,
     }
 
 
 def charge(*, id: str, at: int, payment_intent: Json, payment_method: Json, failure: Json | None) -> Json:
     amount, paid = payment_intent["amount"], failure is None
-    card = payment_method["card"]
     return {
         "id": id,
         "object": "charge",
@@ -366,8 +367,8 @@ def charge(*, id: str, at: int, payment_intent: Json, payment_method: Json, fail
         "payment_intent": payment_intent["id"],
         "payment_method": payment_method["id"],
         "payment_method_details": {
-            "card": _charged_card(card, amount=amount if paid else None),
-            "type": "card",
+            payment_method["type"]: _charged_by(payment_method, at=at, amount=amount if paid else None),
+            "type": payment_method["type"],
         },
         "radar_options": {},
         "receipt_email": None,
@@ -384,6 +385,12 @@ def charge(*, id: str, at: int, payment_intent: Json, payment_method: Json, fail
         "transfer_data": None,
         "transfer_group": None,
     }
+
+
+def _charged_by(payment_method: Json, *, at: int, amount: int | None) -> Json:
+    if payment_method["type"] == "us_bank_account":
+        return bank_debits.charged(payment_method["us_bank_account"], debited_at=at)
+    return _charged_card(payment_method["card"], amount=amount)
 
 
 def _charged_card(card: Json, *, amount: int | None) -> Json:

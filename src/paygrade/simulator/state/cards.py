@@ -1,4 +1,7 @@
-"""Cards by Stripe's magic test ids, and how each behaves when it is attached or charged (Stripe docs: testing)."""
+"""Cards and bank accounts by Stripe's magic test ids, and how each behaves when it is attached or charged.
+
+(Stripe docs: testing; ACH Direct Debit: test payment methods.)
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ class Card:
     inquires: bool = False  # the dispute is only an inquiry
     country: str = "US"
     cvc_check: str = "pass"
+    until_set_up: bool = False  # authenticates only until the customer has confirmed it once for later
+    type: str = "card"  # card | us_bank_account, which settles late: then it declines, if it does
+    settles: bool = True  # False: a debit nobody ever hears of again
 
 
 MAGIC_CARDS = {
@@ -63,15 +69,24 @@ MAGIC_CARDS = {
     "chargeDeclinedFraudulent": Card("visa", "0019", declines_with="fraudulent", attaches=False),
     "threeDSecure2Required": Card("visa", "3220", authenticates=True),
     "threeDSecureRequired": Card("visa", "3063", authenticates=True),
-    # Nobody sets cards up for later here, so this one asks for every charge.
-    "authenticationRequiredOnSetup": Card("visa", "3155", authenticates=True),
+    "authenticationRequiredOnSetup": Card("visa", "3155", authenticates=True, until_set_up=True),
     "authenticationRequired": Card("visa", "3184", authenticates=True),
     "createDispute": Card("visa", "0259", disputes_as="fraudulent"),
     "createDisputeProductNotReceived": Card("visa", "2685", disputes_as="product_not_received"),
     "createDisputeInquiry": Card("visa", "1976", disputes_as="fraudulent", inquires=True),
 }
 
-OTHER_KINDS = frozenset({"usBankAccount", "acssDebit", "auBecsDebit", "bacsDebit", "sepaDebit"})
+BANK = "us_bank_account"
+MAGIC_ACCOUNTS = {
+    "success": Card("", "6789", type=BANK),
+    "accountClosed": Card("", "1113", type=BANK, declines_with="account_closed"),
+    "noAccount": Card("", "1116", type=BANK, declines_with="no_account"),
+    "insufficientFunds": Card("", "2227", type=BANK, declines_with="insufficient_funds"),
+    "debitNotAuthorized": Card("", "3335", type=BANK, declines_with="debit_not_authorized"),
+    "invalidCurrency": Card("", "4440", type=BANK, declines_with="invalid_currency"),
+    "processing": Card("", "0009", type=BANK, settles=False),
+}
+OTHER_KINDS = frozenset({"acssDebit", "auBecsDebit", "bacsDebit", "sepaDebit"})
 
 DECLINES = {
     "generic_decline": ("card_declined", "Your card was declined."),
@@ -90,15 +105,33 @@ DECLINES = {
         "An error occurred while processing your card. Try again in a little bit.",
     ),
 }
+BANK_DECLINES = {
+    "account_closed": "The customer's bank account has been closed.",
+    "no_account": "The customer's bank account could not be located.",
+    "insufficient_funds": "The customer's account has insufficient funds to cover this payment.",
+    "debit_not_authorized": "The customer has notified their bank that this payment was unauthorized.",
+    "invalid_currency": "The bank was unable to process this transaction because of its currency.",
+}
+
+
+def decline_of(card: Card) -> tuple[str, str]:
+    """Give the error code and message by which this card, or bank, declines."""
+    reason = card.declines_with or "generic_decline"
+    return (reason, BANK_DECLINES[reason]) if card.type == BANK else DECLINES[reason]
 
 
 def is_of_another_kind(id: str) -> bool:
-    """Tell whether an id is one of Stripe's for testing that is no card's: `pm_usBankAccount_success` and its like."""
+    """Tell whether an id is one of Stripe's for testing that is none of these: `pm_sepaDebit_…` and its like."""
     return id.startswith("pm_") and id.split("_")[1] in OTHER_KINDS
 
 
 def magic_card(id: str) -> Card | None:
-    """Give the card behind `pm_card_…` or `tok_…`; Stripe writes some with the brand inside."""
+    """Give the card behind `pm_card_…` or `tok_…`, or the account behind `pm_usBankAccount_…`.
+
+    Stripe writes some cards with the brand inside.
+    """
+    if id.startswith("pm_usBankAccount_"):
+        return MAGIC_ACCOUNTS.get(id.removeprefix("pm_usBankAccount_"))
     for prefix in ("pm_card_visa_", "pm_card_", "tok_visa_", "tok_"):
         if id.startswith(prefix) and (card := MAGIC_CARDS.get(id.removeprefix(prefix))):
             return card

@@ -23,6 +23,7 @@ DUE_ORDER = (
     "renew",
     "finalize",
     "overdue",
+    "settle_debit",
     "retry",
     "dispute",
 )

@@ -1,4 +1,4 @@
-"""What a Checkout Session doesn't show: what it was asked for, and how far its payment has come."""
+"""A customer at one of the pages: what the page's object doesn't show, and how far the payment has come."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from dataclasses import dataclass, field
 from paygrade.simulator.forms import Json
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of what the customer did, and so what they see next."""
+
+    outcome: str  # complete | declined | requires_action
+    message: str | None = None
+
+
 @dataclass(slots=True)
 class Checkout:
+    """What a Checkout Session was asked for, and where its customer is."""
+
     wanted: Json  # the parameters that made the session
     line_items: list[Json]
     discounts: list[Json]  # as `discounts` of a request: what the session came with, or a code typed on the page
@@ -18,3 +28,12 @@ class Checkout:
     invoice: str | None = None
     intent: str | None = None  # the payment or setup intent of the latest attempt
     message: str | None = None  # why the latest attempt failed, in words for the customer
+
+
+@dataclass(slots=True)
+class PortalVisit:
+    """Where the customer of a portal session is."""
+
+    intent: str | None = None  # the payment or setup intent they have to confirm with their bank
+    done: bool = False  # the session's one flow is through
+    message: str | None = None  # what came of the latest change, in words for the customer
