@@ -132,7 +132,10 @@ def test_who_clicks_twice_gets_one_page_whichever_server_they_reach(house: Buyer
 
 def test_who_wants_something_else_gets_another_page_and_the_first_sells_no_more(house: Buyers) -> None:
     acme = house.someone()
-    asked = [{"plan": "pro", "interval": "monthly", "trial": True}, {"plan": "pro", "interval": "yearly", "trial": True}]
+    asked = [
+        {"plan": "pro", "interval": "monthly", "trial": True},
+        {"plan": "pro", "interval": "yearly", "trial": True},
+    ]
     # Both at once: a trial is given once, whichever page is paid.
     made = _at_once([house.api, house.api], acme, asked)
     assert sorted(session.status for session in house.sessions(acme)) == ["expired", "open"]
