@@ -8,16 +8,19 @@ import pytest
 import stripe
 
 from .conftest import Simulated
+from .test_checkout import open_session
 
 # Sent by the API and no longer declared by the library.
 LEGACY: dict[str, set[str]] = {
     "subscription": {"plan", "quantity"},
     "charge": {"destination", "dispute", "order"},
+    "debit": {"destination", "dispute", "order"},
     "list": {"total_count"},
 }
 # Declared as never null, and yet only sent when asked for or in some states (as the API's answers show).
 SOMETIMES: dict[str, set[str]] = {
     "charge": {"source"},
+    "debit": {"source"},
     "price": {"currency_options"},
     "refund": {"instructions_email"},
 }
@@ -47,7 +50,21 @@ def objects(simulated: Simulated) -> dict[str, Any]:
     manual = client.invoices.create({"customer": paid.customer})
     item = client.invoice_items.create({"customer": paid.customer, "invoice": manual.id, "amount": 700})
     usage: dict[str, str] = {"stripe_customer_id": paid.customer, "value": "3"}
+    session = open_session(simulated)
+    simulated.control("checkout", {"session": session.id, "outcome": "debit"})
+    bought: Any = client.checkout.sessions.retrieve(session.id, {"expand": ["line_items", "customer"]})
+    debit: Any = client.payment_methods.list({"customer": bought.customer.id}).data[0]
+    portal = client.billing_portal.sessions.create({"customer": paid.customer})
     return {
+        "checkout_session": bought,
+        "open_checkout_session": open_session(simulated),
+        "checkout_item": bought.line_items.data[0],
+        "bank_account": debit,
+        "debit": client.charges.list({"customer": bought.customer.id}).data[0],
+        "setup_intent": client.setup_intents.create({"confirm": True, "payment_method": "pm_card_visa"}),
+        "own_payment_intent": client.payment_intents.create({"amount": 100, "currency": "usd"}),
+        "portal_session": portal,
+        "portal_configuration": client.billing_portal.configurations.list().data[0],
         "manual_invoice": client.invoices.retrieve(manual.id),
         "invoice_item": item,
         "manual_line": client.invoices.retrieve(manual.id).lines.data[0],

@@ -8,7 +8,6 @@ of another origin gets anything done.
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,7 +18,7 @@ from paygrade.simulator import errors, forms
 from paygrade.simulator.delivery.weather import RETRY_AFTER_S, Mishap
 from paygrade.simulator.engine import Response
 from paygrade.simulator.forms import Json
-from paygrade.simulator.http import controls, origins, overview
+from paygrade.simulator.http import controls, keys, origins, overview
 from paygrade.simulator.http.account import Account
 from paygrade.simulator.http.followers import Gone
 from paygrade.simulator.http.pages import site
@@ -112,11 +111,11 @@ class Simulator:
     ) -> tuple[int, bytes, dict[str, str]]:
         """Give the status, body and headers of one API request under this mishap."""
         try:
-            if (given := _read_key(headers.get("authorization", ""))) != self._key:
-                raise errors.wrong_key(given)
+            params = {**forms.decode(query), **forms.decode(body.decode(errors="replace"))}
+            world, key = self.account.engine.world, headers.get("authorization", "")
+            keys.check(world, self._key, key, method=method, path=path, params=params)
             if mishap.limited:
                 raise errors.rate_limited()
-            params = {**forms.decode(query), **forms.decode(body.decode(errors="replace"))}
             content, response = b"", None
             if mishap.takes_effect and method == "GET" and mishap.lag_s:
                 with self.account.behind(mishap.lag_s):
@@ -140,19 +139,6 @@ class Simulator:
             idempotency_key=headers.get("idempotency-key"),
             stripe_version=headers.get("stripe-version"),
         )
-
-
-def _read_key(authorization: str) -> str | None:
-    """Read the key from `Bearer <key>` or from basic auth, where it is the user's name."""
-    kind, _, value = authorization.partition(" ")
-    if kind.lower() == "bearer":
-        return value.strip()
-    if kind.lower() == "basic":
-        try:
-            return base64.b64decode(value).decode().partition(":")[0]
-        except ValueError:
-            return None
-    return None
 
 
 async def _read_body(receive: Receive) -> bytes:
