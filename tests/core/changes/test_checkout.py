@@ -111,5 +111,5 @@ def test_coupons_are_those_the_policy_lists() -> None:
 def test_what_has_no_price_that_fits_is_refused() -> None:
     assert refused(plan="free") == refused(currency="gbp") == refused(interval="unnamed") == "unknown_price"
     assert refused(currency="eur", add_ons={"more": 1}) == "unknown_price"
-    assert refused(currency=None) == "ambiguous_price"
+    assert refused(currency=None, interval="month") == "ambiguous_price"
     assert refused(plan="gold") == "unknown_plan"

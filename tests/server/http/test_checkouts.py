@@ -76,7 +76,7 @@ def test_a_newcomer_pays_and_has_it_though_no_webhook_came(silent: Buyers) -> No
     assert silent.api.check(acme, "exports")["reason"] == "unknown_account"
     made = silent.checkout(acme, quantities={"seats": 3}, trial=False)
     assert (made["plan"], made["trial_days"]) == ("pro@1", None)
-    session = silent.stripe.v1.checkout.sessions.retrieve(made["session"], {"expand": ["line_items"]})
+    session: Any = silent.stripe.v1.checkout.sessions.retrieve(made["session"], {"expand": ["line_items"]})
     assert (session.url, session.client_reference_id) == (made["url"], acme)
     assert [(item.price.lookup_key, item.quantity) for item in session.line_items.data] == [("pro_monthly", 3)]
     silent.at_the_page(made["session"], "pay")
@@ -235,6 +235,57 @@ def test_without_a_provider_there_are_no_pages(api: Api) -> None:
     portal = {"return_url": "http://localhost:3000/billing"}
     problem = api.problem(503, "POST", "/v1/accounts/acme/billing-portal", json=portal)
     assert problem["code"] == "provider_not_configured"
+
+
+def test_a_portal_is_the_customers_own_and_leads_to_one_thing_where_that_is_asked(house: Buyers) -> None:
+    acme, path = house.someone(), "/v1/accounts/{}/billing-portal"
+    back = {"return_url": "http://localhost:3000/billing"}
+    assert house.api.problem(404, "POST", path.format(acme), json=back)["code"] == "unknown_account"
+    house.api.ok("PUT", f"/v1/accounts/{acme}", json={})
+    assert house.api.problem(409, "POST", path.format(acme), json=back)["code"] == "no_customer"
+    made = house.checkout(acme, trial=False)
+    house.at_the_page(made["session"], "pay")
+    house.api.eventually(acme, "exports", allowed=True)
+    for flow in (None, "payment_method_update", "subscription_cancel"):
+        told = house.api.ok("POST", path.format(acme), json={**back, **({"flow": flow} if flow else {})})
+        assert told["url"].startswith(house.provider.url)
+    # The portal as it is set up offers no other plans.
+    off = house.api.problem(409, "POST", path.format(acme), json={**back, "flow": "subscription_update"})
+    assert off["code"] == "provider_refused_page"
+    wrong = {**back, "flow": "subscription_cancel", "subscription": "sub_nobody"}
+    assert house.api.problem(409, "POST", path.format(acme), json=wrong)["code"] == "no_subscription_to_change"
+    records = house.api.ok("GET", f"/v1/accounts/{acme}/audit")["records"]
+    assert {record["action"] for record in records} >= {"checkout.open", "billing_portal.open"}
+
+
+def test_pages_are_opened_by_command(house: Buyers) -> None:
+    acme = house.someone()
+    where = ("--success-url", "https://shop.example/ok", "--cancel-url", "https://shop.example/no")
+    bought = house.paygrade("accounts", "checkout", acme, "--plan", "pro", "--interval", "monthly", *where)
+    assert "pro@1, the first 14 days free: http" in bought.replace("\n", " ")
+    told = house.paygrade("accounts", "billing-portal", acme, "--return-url", "https://shop.example/")
+    assert told.startswith(house.provider.url)
+
+
+def test_a_change_waits_for_a_card_and_goes_on_by_itself(house: Buyers) -> None:
+    acme = house.someone()
+    made = house.checkout(acme, trial=False)
+    house.at_the_page(made["session"], "pay")
+    house.api.eventually(acme, "exports", allowed=True)
+    [customer] = house.customers(acme)
+    for method in house.stripe.v1.payment_methods.list({"customer": customer.id}).data:
+        house.stripe.v1.payment_methods.detach(method.id)
+    quote = house.quote(acme, plan="business")
+    body = {"quote_id": quote["id"]}
+    change = house.api.ok("POST", f"/v1/accounts/{acme}/plan-changes", params={"wait_s": 20}, json=body)
+    assert (change["state"], change["invoice"]) == ("pending", None)
+    assert change["pay_url"].startswith(house.provider.url)
+    assert house.api.check(acme, "audit_log")["allowed"] is False
+    card = house.stripe.v1.payment_methods.attach("pm_card_visa", {"customer": customer.id})
+    house.stripe.v1.customers.update(customer.id, {"invoice_settings": {"default_payment_method": card.id}})
+    house.api.eventually(acme, "audit_log", allowed=True)
+    path = f"/v1/accounts/{acme}/plan-changes/{change['id']}"
+    eventually(lambda: house.api.ok("GET", path)["change"]["state"] == "applied")
 
 
 def _at_once(apis: list[Api], account: str, bodies: list[dict[str, Any]]) -> list[Any]:

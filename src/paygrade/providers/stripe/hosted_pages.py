@@ -18,6 +18,7 @@ from paygrade.providers.stripe.client import belonging_to
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.providers.stripe.orders import KEY_TRIES
+from paygrade.providers.stripe.portal import portal_url
 from paygrade.providers.stripe.translate import owner_of
 from paygrade.values.errors import Refused
 
@@ -82,23 +83,10 @@ class StripePages:
         self, *, customer: str, return_url: str, flow: PortalFlow | None = None, subscription: str | None = None
     ) -> str:
         """Make a portal for the customer. Refused `provider_refused_page` and Unavailable."""
-        asked: dict[str, Any] = {**belonging_to(customer), "return_url": return_url}
-        if flow is not None:
-            about = {} if flow == "payment_method_update" else {flow: {"subscription": subscription}}
-            asked["flow_data"] = {
-                "type": flow,
-                **about,
-                "after_completion": {"type": "redirect", "redirect": {"return_url": return_url}},
-            }
         try:
-            made = Payload(
-                self._connection.post("/v1/billing_portal/sessions", idempotency_key=None, **asked), "portal"
-            )
-            return made.required_text("url")
+            return portal_url(self._connection, customer, return_url=return_url, flow=flow, subscription=subscription)
         except NotTaken as refused:
             raise page_refused(refused.message) from refused
-        except Refused as refused:
-            raise not_understood(refused.detail) from refused
 
     def _customer(self, order: CheckoutOrder) -> str:
         """The customer who buys, with the account's name on it."""
