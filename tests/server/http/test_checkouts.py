@@ -9,6 +9,7 @@ import httpx2
 import psycopg
 import pytest
 
+from paygrade.server.http.routes import examples
 from paygrade.server.process.settings import Settings
 from support.server_process import Api, serving
 from support.stack import House
@@ -263,6 +264,9 @@ def test_pages_are_opened_by_command(house: Buyers) -> None:
     where = ("--success-url", "https://shop.example/ok", "--cancel-url", "https://shop.example/no")
     bought = house.paygrade("accounts", "checkout", acme, "--plan", "pro", "--interval", "monthly", *where)
     assert "pro@1, the first 14 days free: http" in bought.replace("\n", " ")
+    # The examples of the document are taken, too.
+    house.api.ok("POST", f"/v1/accounts/{house.someone()}/checkout", json=examples.CHECKOUT_ASKED)
+    house.api.ok("POST", f"/v1/accounts/{acme}/billing-portal", json=examples.PORTAL_ASKED)
     told = house.paygrade("accounts", "billing-portal", acme, "--return-url", "https://shop.example/")
     assert told.startswith(house.provider.url)
 

@@ -140,7 +140,7 @@ class StripeOrders:
 
     def _wait_for_card(self, source: Payload) -> Progress:
         """Wait until the customer has added a payment method, on a page of Stripe's that makes it their default one
-        (https://docs.stripe.com/customer-management/portal-deep-links). Each look makes it anew, as it is short-lived."""
+        (https://docs.stripe.com/customer-management/portal-deep-links). It is short-lived: each look makes it anew."""
         customer = owner_of(source)
         if customer is None:
             raise change_refused("nobody pays for the subscription")
