@@ -190,14 +190,29 @@ class TopUp(Struct, frozen=True):
     dispute: Reversal = "take_back"
 
 
+Trials = Literal["once", "always", "never"]
+
+
+class CheckoutPolicy(Struct, frozen=True):
+    """What a checkout may offer: the trial of its plan, `coupons` of the provider (`any_coupon`: whichever there is),
+    and whether customers may type a promotion code in. `trial` once: to an account that never had one."""
+
+    trial: Trials = "once"
+    coupons: tuple[str, ...] = ()
+    any_coupon: bool = False
+    promotion_codes: bool = False
+
+
 class Policies(Struct, frozen=True):
-    """What happens when payment fails, when plans change, and when credits (`top_ups`, by credit) run low."""
+    """What happens when payment fails, when plans change, and when credits (`top_ups`, by credit) run low; and what a
+    checkout may offer."""
 
     past_due: Ladder
     unpaid: Ladder
     paused: Ladder
     plan_change: tuple[PlanChangeRule, ...]
     top_ups: dict[str, TopUp] = {}
+    checkout: CheckoutPolicy = CheckoutPolicy()
 
 
 class Grandfathered(Struct, frozen=True, omit_defaults=True):

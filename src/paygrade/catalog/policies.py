@@ -1,4 +1,5 @@
-"""The policies of a catalog document: access ladders of subscriptions in arrears, rules of plan changes, top-ups.
+"""The policies of a catalog document: access ladders of subscriptions in arrears, rules of plan changes, top-ups,
+and what a checkout may offer.
 
 Laws: a ladder never opens again what it has closed, and its last step lasts for good; of the plan-change rules the
 first that matches wins, one matches always, and a rule that can never match is a mistake.
@@ -11,6 +12,7 @@ from typing import Any, get_args
 
 from paygrade.catalog.model import (
     LADDER_ACCESS,
+    CheckoutPolicy,
     Direction,
     Ladder,
     LadderAccess,
@@ -38,6 +40,7 @@ from paygrade.catalog.shapes import (
     may,
     name,
     need,
+    text,
     word,
 )
 from paygrade.catalog.windows import CURRENCY, DURATION
@@ -241,6 +244,26 @@ _TOP_UP = Record(
     keyed=True,
 )
 
+_CHECKOUT = Record(
+    CheckoutPolicy,
+    {
+        "trial": may(about="Who gets the trial of the plan: an account that never had one, everybody, or nobody."),
+        "coupons": may(
+            Or(
+                {"any": ((), True), "none": ((), False)},
+                Via(
+                    Items(text("the id of a coupon at Stripe")),
+                    lambda ids: (tuple(dict.fromkeys(ids)), False),
+                    lambda said: said[0],
+                ),
+                lambda said: not isinstance(said, str),
+            ),
+            "The coupons that a checkout may be opened with: `any`, `none`, or those listed.",
+            of=("coupons", "any_coupon"),
+        ),
+        "promotion_codes": may(about="Whether customers can enter a promotion code on the page."),
+    },
+)
 _DATED = "Steps from the date of the oldest unpaid invoice; the last one says which access is left."
 POLICIES: Record[Any] = Record(
     dict[str, Any],
@@ -250,8 +273,9 @@ POLICIES: Record[Any] = Record(
         "paused": may(_Ladder(dated=False), "Stripe gives a pause no date, so there are no dated steps."),
         "plan_change": may(_Rules(_RULE), "The first rule that matches wins; the last one matches every change."),
         "top_up": may(Keyed(_TOP_UP, "credit"), "By credit: buy more when few are left.", of="top_ups"),
+        "checkout": may(_CHECKOUT, "What a checkout may offer to who buys for the first time."),
     },
-    given={"top_ups": {}},
+    given={"top_ups": {}, "checkout": CheckoutPolicy()},
 )
 
 

@@ -15,9 +15,10 @@ from the catalog's order of plans, never from prices; what cannot be meant in on
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Subscription
@@ -123,20 +124,50 @@ def _default(account: Account, catalog: Catalog, at: datetime) -> Plan | None:
     return bought if isinstance(bought, Plan) else None
 
 
+def first_bought(
+    account: Account, catalog: Catalog, request: ChangeRequest, currency: str | None, at: datetime
+) -> tuple[Plan, tuple[Position, ...]]:
+    """What is bought by who buys for the first time, at prices of this currency where one is named.
+
+    Refused `unknown_plan`, `unknown_add_on`, `unknown_price`, `ambiguous_price` or `quantity_not_sold`.
+    """
+    sold = _Sold(account, catalog, "", at, currency)
+    plan = _plan(sold, request, None)
+    assert plan is not None, "a plan is named"
+    plan = _priced_in(plan, currency)
+    if not plan.prices:
+        why = f"has no price in `{currency}`" if currency else "has no price, so there is nothing to check out"
+        parts.refuse_price(plan, why)
+    bought = parts.bought(plan, (), request.interval, manual=False)
+    return plan, _counted(bought, sold, plan, _quantities(catalog, plan, request, ()), request)
+
+
 class _Sold(Struct, frozen=True):
-    """What is sold to one subscription at an instant, in the versions that will count for it."""
+    """What is sold to one subscription at an instant, in the versions that will count for it. `currency`: at prices of
+    this one alone."""
 
     account: Account
     catalog: Catalog
     subscription: str
     at: datetime
+    currency: str | None = None
 
     def find(self, key: str) -> Plan | AddOn | None:
         """Whoever had it before has had it since then, and may have kept that version; who buys it now gets the newest
         (ADR 10)."""
         since = bought_since(self.account, self.catalog, self.subscription, key) or self.at
         found = version_at(self.account, self.catalog, key, since, self.at)
-        return found.bought if found is not None else None
+        return _priced_in(found.bought, self.currency) if found is not None else None
+
+
+_PlanOrAddOn = TypeVar("_PlanOrAddOn", bound=Plan | AddOn)
+
+
+def _priced_in(sold: _PlanOrAddOn, currency: str | None) -> _PlanOrAddOn:
+    """The same with its prices of this currency alone; None: with all of them."""
+    if currency is None:
+        return sold
+    return replace(sold, prices={key: price for key, price in sold.prices.items() if price.currency == currency})
 
 
 def _plan(sold: _Sold, request: ChangeRequest, present: Plan | None) -> Plan | None:

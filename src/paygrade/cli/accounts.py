@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from paygrade.cli import members, personal_data, plan_changes, rebuild
+from paygrade.cli import checkouts, members, personal_data, plan_changes, rebuild
 from paygrade.cli.api import call, path
 from paygrade.cli.output import MOMENT, as_json, confirm, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant, sentence
@@ -17,6 +17,7 @@ def accounts() -> None:
 
 
 for _command in (
+    *checkouts.COMMANDS,
     *plan_changes.COMMANDS,
     members.member,
     members.members,

@@ -55,6 +55,7 @@ def dev(file: Path, webhooks: tuple[str, ...], as_json: bool) -> None:
             say(f"  Stripe      {provider.url}      key {provider.key}   webhook secret {provider.secret}")
             say(f"  prices      {', '.join(house.company.prices) or 'none has a `stripe` key'}")
             say()
+            say("  To sell     paygrade accounts checkout newco --plan … --success-url … --cancel-url …")
             say("  Your app: stripe.api_base and PAYGRADE_URL as above. Ctrl-C stops everything.")
             _follow(file, house.publish)
     except KeyboardInterrupt:

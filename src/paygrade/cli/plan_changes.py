@@ -29,7 +29,7 @@ _STYLES = {"applied": "green", "failed": "red", "canceled": "dim", "pending": "y
 def quote(account: str, add_ons: tuple[str, ...], quantities: tuple[str, ...], as_json: bool,
           **said: str | None) -> None:  # fmt: skip
     """Preview a plan change of ACCOUNT. Exit code 1: it would be refused."""
-    wanted = {"add_ons": _counts(add_ons), "quantities": _counts(quantities), **said}
+    wanted = {"add_ons": counts(add_ons), "quantities": counts(quantities), **said}
     body = {name: what for name, what in wanted.items() if what}
     _show_quote(call("POST", path("v1", "accounts", account, "plan-changes", "quote"), body=body), as_json=as_json)
 
@@ -238,7 +238,7 @@ def _show_outcome(one: Any, *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _counts(pairs: tuple[str, ...]) -> dict[str, int]:
+def counts(pairs: tuple[str, ...]) -> dict[str, int]:
     counts = {}
     for pair in pairs:
         key, _, count = pair.partition("=")

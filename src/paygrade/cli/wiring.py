@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from paygrade.postgres.catalogs import SavedCatalog
     from paygrade.providers.stripe.client import StripeProvider
     from paygrade.providers.stripe.events import EventRef
+    from paygrade.providers.stripe.hosted_pages import StripePages
     from paygrade.providers.stripe.idempotent_writes import StripeCommands
     from paygrade.providers.stripe.previews import StripePreviewer
 
@@ -194,6 +195,7 @@ def application(
         customer_id=CUSTOMER_ID,
         has_provider=provider is not None,
         previewer=stripe_previewer(provider) if provider is not None else None,
+        pages=stripe_pages(provider) if provider is not None else None,
         sender=sender,
         personal_properties=settings.personal_properties,
         schema_pending=schema_pending,
@@ -257,6 +259,13 @@ def stripe_previewer(provider: "StripeProvider") -> "StripePreviewer":
     from paygrade.providers.stripe.previews import StripePreviewer
 
     return StripePreviewer(provider.connection)
+
+
+def stripe_pages(provider: "StripeProvider") -> "StripePages":
+    """The pages of the account that `provider` reads, made at the same pace."""
+    from paygrade.providers.stripe.hosted_pages import StripePages
+
+    return StripePages(provider.connection)
 
 
 def stripe_commands(provider: "StripeProvider") -> "StripeCommands":

@@ -1,4 +1,5 @@
-"""What an answer must rest on at least: a version that is stated, or the one that has taken in a billing event."""
+"""What an answer must rest on at least: a version that is stated, or the one that has taken in a billing event,
+or what was bought in a session of a checkout."""
 
 import re
 from math import ceil
@@ -24,21 +25,24 @@ class _Checked(Struct):
 
 
 def version_stated(at_least: str | int) -> Version | None:
-    """The version that is stated; of an account alone, with any catalog. None: it is a billing event's id.
+    """The version that is stated; of an account alone, with any catalog. None: it is the id of a
+    billing event or of a session.
     PaygradeError `invalid_version`."""
     text = str(at_least)
     if _VERSION.fullmatch(text):
         return versions_of(text if "." in text else f"0.{text}")
     if _BILLING_EVENT.fullmatch(text):
         return None
-    detail = f"`{text}` is not a version; pass what a write answered with, for example `7.12`, or a billing event's id"
+    what = "what a write answered with, for example `7.12`, or the id of a billing event or session"
+    detail = f"`{text}` is not a version; pass {what}"
     raise PaygradeError("invalid_version", detail)
 
 
 def version_with(
     connection: Connection, account: str, feature: str, event_id: str, *, timeout_s: float
 ) -> Version | None:
-    """A version of the account that has taken in this billing event; None: the server does not know of one in time."""
+    """A version of the account that has taken in this billing event or session; None: the server does not know of one
+    in time."""
     body = {"account": account, "feature": feature, "quantity": 0, "at_least": event_id,
             "wait_s": min(WAIT_MAX_S, ceil(timeout_s))}  # fmt: skip
     try:

@@ -45,6 +45,7 @@ SECTIONS: dict[str, Section] = {
     "quotes": Section((("id", "text"),), "deleted"),
     "plan_changes": Section((("id", "text"),), "members get other keys; notes go"),
     "plan_change_steps": Section((("change", "text"), ("number", "int")), "members get other keys"),
+    "checkouts": Section((("id", "text"),), "addresses and orders go; what was bought stays"),
     "plan_migration_accounts": Section((("migration", "bigint"),), "reasons go"),
     "updates": Section((("id", "text"),), "members get other keys; reasons go"),
     "update_sequences": Section((("account", "text"),), "stays: how many updates there were"),
@@ -200,6 +201,7 @@ class PersonalData(NamedTuple):
             where account = %(account)s
             """,
             "delete from quotes where account = %(account)s",
+            "update checkouts set ordered = null, url = null where account = %(account)s",
             "update announced set overview = null where account = %(account)s",
             "update webhook_deliveries set answer = '' where account = %(account)s and answer <> ''",
             """

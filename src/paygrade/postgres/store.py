@@ -28,6 +28,7 @@ from paygrade.postgres.announced_ends import AnnouncedEnds
 from paygrade.postgres.api_keys import ApiKeys
 from paygrade.postgres.audit import Audit
 from paygrade.postgres.catalogs import Catalogs
+from paygrade.postgres.checkouts import Checkouts
 from paygrade.postgres.connections import BY_KEY_ONCE, Connections
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.gathered import CHANNEL, GatheredCounts, Tellers, packets
@@ -272,6 +273,7 @@ class Transaction:
         self.alerts = Alerts(connection)
         self.quotes = Quotes(connection)
         self.plan_changes = PlanChanges(connection, holder=holder)
+        self.checkouts = Checkouts(connection, holder=holder)
         self.plan_migrations = PlanMigrations(connection, holder=holder)
         self.events = Events(connection)
         self.signing_keys = SigningKeys(connection)

@@ -13,9 +13,10 @@ Laws, which every provider owes:
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from paygrade.billing.facts import Customer
+from paygrade.changes.checkout import CheckoutOrder, CheckoutPage
 from paygrade.changes.cost import CostPreview
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.quote import Quote
@@ -141,6 +142,37 @@ class Previewer(Protocol):
 
     def preview(self, quote: Quote) -> CostPreview | None:
         """What would be billed; None: it cannot say. Refused `provider_refused_change`."""
+        ...
+
+
+PortalFlow = Literal["payment_method_update", "subscription_cancel", "subscription_update"]
+"""What a customer comes to a billing portal for; without one they see all that it offers."""
+
+
+class Selling(Named, Protocol):
+    """Who has pages of its own, where customers pay.
+
+    A page names the account on all that is bought there, and on the customer. It sells for a day at most, once. What
+    its visitor says when they come back from it means nothing: whoever wants to know asks for the page.
+    """
+
+    def open_checkout(self, order: CheckoutOrder) -> CheckoutPage:
+        """The page of an order, made if it is not there yet. Refused `provider_refused_page`."""
+        ...
+
+    def find_checkout(self, session: str) -> CheckoutPage:
+        """How a page stands. Unavailable, too, where there is none of that id."""
+        ...
+
+    def close_checkout(self, session: str) -> CheckoutPage:
+        """Let nothing be bought there any more; the answer says whether something was."""
+        ...
+
+    def open_portal(
+        self, *, customer: str, return_url: str, flow: PortalFlow | None = None, subscription: str | None = None
+    ) -> str:
+        """The address of a portal where a customer sees to their payments; the flows of subscriptions name one.
+        Refused `provider_refused_page`."""
         ...
 
 

@@ -19,6 +19,9 @@ BEHAVIORS: dict[Proration, str] = {
     "none": "none",
 }
 
+LOOKUP_KEYS_MAX = 10
+"""So many one request may name (https://docs.stripe.com/api/prices/list)."""
+
 
 def change_refused(message: str) -> Refused:
     return Refused("provider_refused_change", f"Stripe refuses this change: {message}")
@@ -32,13 +35,16 @@ def changed_items(connection: StripeConnection, items: Iterable[ItemChange]) -> 
 
 
 def price_ids(connection: StripeConnection, items: Iterable[ItemChange]) -> Mapping[str, str]:
-    """The id of each price that is new and named by its lookup key; at most one request."""
+    """The id of each price that is new and named by its lookup key; one request for ten of them."""
     named = [item.price_after for item in items if has_other_price(item)]
     keys = sorted({name for name in named if name is not None and not name.startswith("price_")})
     if not keys:
         return {}
-    listed = Payload(connection.get("/v1/prices", lookup_keys=keys, active=True, limit=100), "prices")
-    found = {price.text("lookup_key") or "": price.required_text("id") for price in listed.listed("data")}
+    found: dict[str, str] = {}
+    for begins in range(0, len(keys), LOOKUP_KEYS_MAX):
+        few = keys[begins : begins + LOOKUP_KEYS_MAX]
+        listed = Payload(connection.get("/v1/prices", lookup_keys=few, active=True, limit=100), "prices")
+        found |= {price.text("lookup_key") or "": price.required_text("id") for price in listed.listed("data")}
     for key in keys:
         if key not in found:
             raise change_refused(f"there is no active price with the lookup key `{key}`")

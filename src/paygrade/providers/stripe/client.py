@@ -42,6 +42,7 @@ _OWNED = (
     *((prefix, "charges") for prefix in ("ch_", "py_")),
     *((prefix, "disputes") for prefix in ("du_", "dp_")),
     *((prefix, "refunds") for prefix in ("re_", "pyr_")),
+    ("cs_", "checkout/sessions"),
 )
 """How ids begin of what belongs to a customer, and where it is found."""
 _OF_A_CHARGE = frozenset({"disputes", "refunds"})
@@ -111,7 +112,7 @@ class StripeProvider:
                 "key of the Stripe account they were read from",
             )
         owing = [entry for entry in subscriptions if entry.get("status") in ("past_due", "unpaid")]
-        invoices = list(self._pages("/v1/invoices", **_belonging_to(id), status="open")) if owing else []
+        invoices = list(self._pages("/v1/invoices", **belonging_to(id), status="open")) if owing else []
         for entry in owing:
             # Later than the last that was paid is what these arrears are about; the newest stands first.
             paid, _ = self._page("/v1/invoices", None, subscription=entry.get("id"), status="paid", limit=1)
@@ -205,7 +206,7 @@ class StripeProvider:
 
     def _subscriptions_of(self, customer_id: str, known_live: Sequence[str]) -> list[Json]:
         expand = [f"data.{field}" for field in _EXPANDED]
-        listed = self._pages("/v1/subscriptions", **_belonging_to(customer_id), status="all", expand=expand)
+        listed = self._pages("/v1/subscriptions", **belonging_to(customer_id), status="all", expand=expand)
         found = {str(entry.get("id")): entry for entry in listed}
         for id in known_live:
             if id not in found:
@@ -267,7 +268,8 @@ def _entries(path: str, page: Json, after: str | None) -> tuple[list[Json], str 
     return entries, last
 
 
-def _belonging_to(owner: str) -> dict[str, str]:
+def belonging_to(owner: str) -> dict[str, str]:
+    """The parameter that names a customer, or an account that stands for one."""
     return {"customer_account" if owner.startswith(_ACCOUNT) else "customer": owner}
 
 

@@ -125,7 +125,8 @@ def _explained(error: "stripe.StripeError") -> Exception:
             f"Stripe refused the key: {message}; check `PAYGRADE_STRIPE_API_KEY` and its read permissions "
             "on customers, subscriptions, invoices, prices and events, and its write permissions on meter events, "
             "invoices and invoice items where the catalog has meters of Stripe's or top-ups, and on subscriptions and "
-            "invoices where plans are changed from here",
+            "invoices where plans are changed from here, and on customers, Checkout Sessions and the customer portal "
+            "where pages are opened from here",
         )
     if isinstance(error, stripe.RateLimitError) or status == 429:
         return Unavailable(

@@ -21,6 +21,7 @@ _SUBJECTS = frozenset(
         "charge",
         "dispute",
         "refund",
+        "checkout.session",
         "test_helpers.test_clock",
     }
 )
@@ -111,6 +112,7 @@ def _snapshot(data: Payload) -> tuple[str | None, str | None]:
         return object_id, object_id
     # A payment method that was detached names its customer among the previous values only.
     customer = owner_of(concerned) or data.child("previous_attributes").id_of("customer")
-    if customer is None and concerned.text("object") in _SUBJECTS:
+    # A session without a customer sold nothing to anybody who has an account.
+    if customer is None and concerned.text("object") in _SUBJECTS - {"checkout.session"}:
         return object_id, object_id
     return object_id, customer or concerned.id_of("subscription") or concerned.id_of("invoice")

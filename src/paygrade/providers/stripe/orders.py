@@ -33,15 +33,17 @@ from paygrade.providers.stripe.changed_items import (
 )
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.fields import Payload
-from paygrade.providers.stripe.payments import failure, payment_of
+from paygrade.providers.stripe.payments import card_of, failure, lacks_card, payment_of
 from paygrade.providers.stripe.phases import MARK, is_planned, planned, plans_nothing
+from paygrade.providers.stripe.portal import portal_url
+from paygrade.providers.stripe.translate import owner_of
 from paygrade.values.errors import Refused
 
 KEY_TRIES = 5
 """Stripe keeps a failure of its own under its idempotency key for a day and answers with it again, so after this many
 failures in a row the next key is used. That is safe, since every step looks first."""
 _CLOCKS_DIFFER_BY = timedelta(minutes=5)
-_EXPANDED = ["schedule", "latest_invoice"]
+_EXPANDED = ["customer", "schedule", "latest_invoice"]
 _PAYMENT = "payments.data.payment.payment_intent"
 _ENDED = frozenset({"canceled", "incomplete_expired"})
 _SUBSCRIPTIONS, _SCHEDULES = "/v1/subscriptions", "/v1/subscription_schedules"
@@ -80,6 +82,8 @@ class StripeOrders:
             seen = self._seen(order, again) if again is not None else None
             if seen is not None and not order.undo:
                 return seen
+            if lacks_card(refused) and again is not None and not order.undo:
+                return self._wait_for_card(again)
             raise change_refused(refused.message) from refused
 
     # Towards it
@@ -107,32 +111,44 @@ class StripeOrders:
         match order.act:
             case "cancel" if order.effective_at is not None:
                 until = int(order.effective_at.timestamp())
-                return self._update(order, cancel_at=until, proration_behavior=BEHAVIORS[order.proration])
+                return self._update(order, source, cancel_at=until, proration_behavior=BEHAVIORS[order.proration])
             case "cancel":
                 prorate = order.proration != "none"
                 # What is credited without an invoice is lost together with the subscription.
                 self._connection.delete(f"{_SUBSCRIPTIONS}/{order.subscription}", prorate=prorate, invoice_now=prorate)
                 return Progress("done")
             case "keep_going":
-                return self._update(order, **_without_end(source))
+                return self._update(order, source, **_without_end(source))
             case "pause":
                 unused = "none" if order.proration == "none" else "now"
                 invoicing = "invoice" if order.proration == "charge_now" else "pending_invoice_item"
                 return self._post(
-                    order, "/pause", type="subscription", invoicing_behavior=invoicing,
+                    order, source, "/pause", type="subscription", invoicing_behavior=invoicing,
                     bill_for={"unused_time_from": {"type": unused}},
                 )  # fmt: skip
             case "resume":
-                return self._post(order, "/resume", payment_behavior="resume_on_payment_success")
+                return self._post(order, source, "/resume", payment_behavior="resume_on_payment_success")
             case "set_trial" if order.trial_ends_at is not None:
                 trial_end = int(order.trial_ends_at.timestamp())
-                return self._update(order, trial_end=trial_end, proration_behavior=BEHAVIORS[order.proration])
+                return self._update(order, source, trial_end=trial_end, proration_behavior=BEHAVIORS[order.proration])
             case "set_trial":
                 raise change_refused("the end of the trial is missing")
             case "end_trial":
-                return self._update(order, trial_end="now", **_gated(source))
+                return self._update(order, source, trial_end="now", **_gated(source))
             case "change":
                 return self._change(order, source)
+
+    def _wait_for_card(self, source: Payload) -> Progress:
+        """Wait until the customer has added a payment method, on a page of Stripe's that makes it their default one
+        (https://docs.stripe.com/customer-management/portal-deep-links). It is short-lived: each look makes it anew."""
+        customer = owner_of(source)
+        if customer is None:
+            raise change_refused("nobody pays for the subscription")
+        try:
+            url = portal_url(self._connection, customer, flow="payment_method_update")
+        except NotTaken as refused:
+            raise change_refused(f"the customer has no payment method; {refused.message}") from refused
+        return Progress("pending", pay_url=url, detail="the customer has to add a payment method")
 
     def _change(self, order: ChangeOrder, source: Payload) -> Progress:
         running = source.text("status") not in ("trialing", "paused")
@@ -147,7 +163,7 @@ class StripeOrders:
             asked["proration_date"] = int(order.quoted_at.timestamp())
         if order.coupon is not None:
             asked["discounts"] = with_coupon(source, order.coupon)
-        return self._update(order, **asked)
+        return self._update(order, source, **asked)
 
     def _plan(self, order: ChangeOrder, source: Payload, schedule: Payload | None) -> Progress:
         """Put a schedule over the subscription, and then what it is to do. Whatever is there of ours is replaced."""
@@ -269,14 +285,15 @@ class StripeOrders:
         except Gone:
             return None
 
-    def _update(self, order: ChangeOrder, **asked: Any) -> Progress:
+    def _update(self, order: ChangeOrder, source: Payload, **asked: Any) -> Progress:
         metadata = {MARK: order.id, "paygrade_account": order.account}
-        return self._post(order, "", metadata=metadata, **asked)
+        return self._post(order, source, "", metadata=metadata, **asked)
 
-    def _post(self, order: ChangeOrder, action: str, **asked: Any) -> Progress:
+    def _post(self, order: ChangeOrder, source: Payload, action: str, **asked: Any) -> Progress:
         """One request that does what is asked for, or leaves it waiting for its payment."""
         path = f"{_SUBSCRIPTIONS}/{order.subscription}{action}"
-        answer = self._send(order, order.act, path, expand=_EXPANDED, **asked)
+        # What was refused for want of a card is another request once there is one.
+        answer = self._send(order, f"{order.act}_{card_of(source)}", path, expand=_EXPANDED, **asked)
         if order.act == "resume" and answer.text("status") == "paused":
             return self._bill(answer.id_of("latest_invoice"))
         seen = self._seen(order, answer)

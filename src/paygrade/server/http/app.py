@@ -17,7 +17,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp, Scope
 
-from paygrade.providers.port import Previewer
+from paygrade.providers.port import Previewer, Selling
 from paygrade.server.http.announcements import announce_record, announcer
 from paygrade.server.http.auth import require_key, scope_of
 from paygrade.server.http.conditional import Conditional
@@ -33,6 +33,7 @@ from paygrade.server.http.routes import (
     api_keys,
     audit,
     catalogs,
+    checkouts,
     decisions,
     events,
     following,
@@ -127,6 +128,8 @@ KEYED = [
     usage.ledger,
     usage.state_usage,
     usage.alerts,
+    checkouts.checkout,
+    checkouts.billing_portal,
     plan_changes.quote_plan_change,
     plan_changes.get_quote,
     plan_changes.change_plan,
@@ -213,6 +216,7 @@ def create_app(
     verify: Verify | None = None,
     has_provider: bool = False,
     previewer: Previewer | None = None,
+    pages: Selling | None = None,
     sender: Sender,
     personal_properties: tuple[str, ...] = (),
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
@@ -239,6 +243,7 @@ def create_app(
         customer_id=customer_id,
         has_provider=has_provider,
         previewer=previewer,
+        pages=pages,
         sender=sender,
         personal_properties=personal_properties,
         ready=partial(_missing, clock, schema_pending, tasks),

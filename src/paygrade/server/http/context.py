@@ -12,7 +12,7 @@ from litestar.types import Scope
 from msgspec import Struct, field
 
 from paygrade.decisions.decide import Decision
-from paygrade.providers.port import EventRef, Previewer
+from paygrade.providers.port import EventRef, Previewer, Selling
 from paygrade.server.operations.people import Attempts
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process import tracing
@@ -45,7 +45,7 @@ class Context(Struct, frozen=True):
 
     `verify` None: no provider may post here. `provider`: what whoever bills is called in links and subjects, and
     `customer_id` what the ids of its customers look like. `has_provider` False: nobody is asked. `previewer` None:
-    nobody says what a change will cost.
+    nobody says what a change will cost; `pages` None: nobody has pages where customers pay.
     """
 
     store: "Store"
@@ -59,6 +59,7 @@ class Context(Struct, frozen=True):
     customer_id: Pattern[str]
     has_provider: bool
     previewer: Previewer | None
+    pages: Selling | None
     sender: Sender
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""

@@ -132,6 +132,12 @@ KINDS: dict[str, Kind] = {
     "unknown_change": Kind(404, "There is no such plan change"),
     "no_subscription_to_change": Kind(409, "There is no subscription to change"),
     "provider_refused_change": Kind(409, "The provider refused the change"),
+    "already_subscribed": Kind(409, "The account has a subscription already"),
+    "trial_not_given": Kind(409, "The catalog gives no trial here"),
+    "trial_used": Kind(409, "The account has had its trial"),
+    "coupon_not_allowed": Kind(409, "The catalog doesn't allow this coupon"),
+    "provider_refused_page": Kind(409, "The provider refused the page"),
+    "no_customer": Kind(409, "The account has no customer at the provider"),
     "same_as_now": Kind(409, "There is nothing to change"),
     "top_up_not_failed": Kind(409, "The top-up has not failed"),
     "top_up_open": Kind(409, "Another top-up of the credit is open"),
@@ -170,6 +176,8 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     errors: tuple[Mistake, ...] = ()
     scope: str | None = None
     """What would have opened it."""
+    quote_url: str | None = None
+    """Where to ask instead."""
 
 
 # Litestar's own refusals, by status.
@@ -184,10 +192,16 @@ _CODES = {
 
 
 def problem(
-    code: str, detail: str, *, instance: str, errors: tuple[Mistake, ...] = (), scope: str | None = None
+    code: str,
+    detail: str,
+    *,
+    instance: str,
+    errors: tuple[Mistake, ...] = (),
+    scope: str | None = None,
+    quote_url: str | None = None,
 ) -> Problem:
     kind = KINDS[code]
-    return Problem(f"/problems/{code}", kind.title, kind.status, detail, code, instance, errors, scope)
+    return Problem(f"/problems/{code}", kind.title, kind.status, detail, code, instance, errors, scope, quote_url)
 
 
 def request_id(request: HttpRequest) -> str:
@@ -197,7 +211,10 @@ def request_id(request: HttpRequest) -> str:
 def answer(request: HttpRequest, code: str, detail: str, errors: tuple[Mistake, ...] = ()) -> Response[bytes]:
     """The HTTP response for one problem."""
     scope = request.scope["state"].get(LACKING)
-    stated = problem(code, detail, instance=request_id(request), errors=errors, scope=scope)
+    instead: dict[str, str] = request.scope["state"].get(INSTEAD, {})
+    stated = problem(
+        code, detail, instance=request_id(request), errors=errors, scope=scope, quote_url=instead.get(code)
+    )
     headers = _headers(stated)
     if scope is not None:
         # RFC 6750, section 3.1
@@ -205,8 +222,9 @@ def answer(request: HttpRequest, code: str, detail: str, errors: tuple[Mistake, 
     return Response(encode(stated), status_code=stated.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-LACKING, TOLD = "lacking", "told"
-"""In the state of a request: the scope that whoever asks lacks; headers that its answer has, whatever it is."""
+LACKING, TOLD, INSTEAD = "lacking", "told", "instead"
+"""In the state of a request: the scope that whoever asks lacks; headers that its answer has, whatever it is; where to
+ask instead, by the problem's code."""
 HEADERS = {
     401: {"www-authenticate": 'Bearer realm="paygrade"'},  # RFC 6750, section 3
     503: {"retry-after": "1"},

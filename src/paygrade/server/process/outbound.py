@@ -16,7 +16,7 @@ from functools import partial
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
@@ -81,6 +81,28 @@ class Attempt(Struct, frozen=True):
 
 def parse_target(url: str) -> Target:
     """Take an address apart; ValueError says what is wrong with it."""
+    parts, host, port = _taken_apart(url, "https://example.com/webhooks")
+    if "@" in parts.netloc:
+        raise ValueError("has a user or a password; webhooks are signed instead, so leave them out")
+    if "#" in url:
+        raise ValueError("has a fragment (`#…`), which is never sent; leave it out")
+    secure = parts.scheme == "https"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Target(secure, host, port or (443 if secure else 80), path)
+
+
+def check_page(url: str, *, of_tests: bool) -> None:
+    """Check where a browser is to be sent; ValueError says what is wrong with it. `of_tests`: it may be sent to the
+    machine it runs on without TLS."""
+    parts, host, _ = _taken_apart(url, "https://example.com/billing")
+    if "@" in parts.netloc:
+        raise ValueError("has a user or a password; leave them out")
+    if parts.scheme == "http" and not (of_tests and _is_loopback(host)):
+        raise ValueError("is not secure; write `https://` (with a test key, `http://localhost` will do)")
+
+
+def _taken_apart(url: str, example: str) -> tuple[SplitResult, str, int | None]:
+    """The parts of an address of the web, its host and its port."""
     if len(url) > URL_LENGTH_MAX:
         raise ValueError(f"is longer than {URL_LENGTH_MAX} characters")
     if not _TARGET.fullmatch(url) or "\\" in url:
@@ -89,16 +111,19 @@ def parse_target(url: str) -> Target:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("is not an address; write for example `https://example.com/webhooks`") from None
+        raise ValueError(f"is not an address; write for example `{example}`") from None
     if parts.scheme not in ("https", "http") or not host or not _HOST.fullmatch(host) or port == 0:
-        raise ValueError("is not an address; write for example `https://example.com/webhooks`")
-    if "@" in parts.netloc:
-        raise ValueError("has a user or a password; webhooks are signed instead, so leave them out")
-    if "#" in url:
-        raise ValueError("has a fragment (`#…`), which is never sent; leave it out")
-    secure = parts.scheme == "https"
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(secure, host, port or (443 if secure else 80), path)
+        raise ValueError(f"is not an address; write for example `{example}`")
+    return parts, host, port
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:

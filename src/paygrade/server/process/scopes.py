@@ -31,6 +31,7 @@ Scope = Literal[
     "plan_changes:write",
     "billing:read",
     "billing:sync",
+    "billing:checkout",
     "billing:write",
     "catalog:read",
     "catalog:publish",
@@ -66,6 +67,7 @@ SCOPES: Final[dict[Scope, str]] = {
     "plan_changes:write": "Change plans, and take changes back.",
     "billing:read": "Read how billing sync stands, drift, usage reports and top-ups.",
     "billing:sync": "Read accounts from the provider again: refresh, sweep, reconcile.",
+    "billing:checkout": "Open checkouts and billing portals for accounts.",
     "billing:write": "Buy again a top-up that failed.",
     "catalog:read": "Read the catalog, its versions and migrations.",
     "catalog:publish": "Plan and publish the catalog.",
@@ -95,7 +97,7 @@ ROLES: Final[dict[str, frozenset[Scope]]] = {
     ),
     "finance": frozenset(
         (*_VIEWER, "subscriptions:write", "usage:adjust", "plan_changes:quote", "plan_changes:write", "billing:sync",
-         "billing:write", "audit:read")
+         "billing:checkout", "billing:write", "audit:read")
     ),
     "developer": frozenset(
         (*_VIEWER, "accounts:write", "members:write", "usage:write", "plan_changes:quote", "billing:sync",

@@ -15,6 +15,7 @@ from paygrade.providers.port import Commands, EventSource, Lister, Provider, Sou
 from paygrade.server.operations.accounts.provider_reports import purge_reports
 from paygrade.server.operations.accounts.transition import TO_SETTLE_MAX, follow_due_transitions
 from paygrade.server.operations.catalog.migrations import finish_migrations, migrate_account
+from paygrade.server.operations.changes.checkouts import purge_checkouts
 from paygrade.server.operations.changes.quotes import purge_quotes
 from paygrade.server.operations.idempotency import purge_idempotency_keys
 from paygrade.server.operations.sync.inbox import purge_inbox
@@ -203,7 +204,7 @@ async def _mark_reports(store: "Store", provider: str, clock: "Clock") -> None:
 
 async def _purge(store: "Store", clock: "Clock", updates_kept: timedelta) -> None:
     """Keep what is kept for a while only from growing without end."""
-    for purge in (purge_inbox, purge_repair, purge_quotes, purge_reports, purge_idempotency_keys):
+    for purge in (purge_inbox, purge_repair, purge_quotes, purge_checkouts, purge_reports, purge_idempotency_keys):
         await purge(store, at=clock.now())
     await purge_updates(store, kept=updates_kept, at=clock.now())
 

@@ -37,6 +37,7 @@ PENDING_FIELDS = frozenset(
 )
 """What may wait for a payment (Stripe docs: pending updates; metadata and discounts since 2026-05-27.dahlia)."""
 COLLECTION_PAUSES = ("keep_as_draft", "mark_uncollectible", "void")
+GATED = ("error_if_incomplete", "pending_if_incomplete")  # what is not paid for is not made
 
 
 def update(world: World, id: str, params: Json) -> Json:
@@ -49,6 +50,9 @@ def update(world: World, id: str, params: Json) -> Json:
         _refuse_what_cannot_wait(subscription, params)
     discounted = discounts.read(world, params, subscription)
     failure = _failure_ahead(world, subscription, change, discounted)
+    if failure is not None and failure["code"] == "missing_payment_method" and behavior in GATED:
+        # Seen at Stripe: https://github.com/stripe/stripe-java/issues/1612
+        raise errors.invalid("customer", payments.NO_CARD_MESSAGE, code="resource_missing")
     if failure is not None and behavior == "error_if_incomplete":
         raise subs.subscription_refused(failure)
     payment_method = subs.read_payment_method(world, params, customer=subscription["customer"])

@@ -36,7 +36,8 @@ class AccountQuestion(Struct, frozen=True):
 
 class Question(AccountQuestion, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same, of the account named here. `at_least`: a version (as a decision's `version`) that the answer must rest
-    on, or the id of a billing event that it must take in; it is waited for, at most `wait_s` seconds."""
+    on, or the id of a billing event or of a checkout's session that it must take in; it is waited for, at most `wait_s`
+    seconds."""
 
     account: str
     at_least: Annotated[str, Meta(pattern=AT_LEAST)] | None = None
@@ -63,7 +64,7 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
     member = allowed_member(request, account, question.member)
     if question.at_least is not None:
         await see_at_least(
-            context.store, context.snapshots, context.clock,
+            context.store, context.snapshots, context.clock, context.pages,
             account=account, at_least=question.at_least, wait_s=question.wait_s,
         )  # fmt: skip
     now = context.clock.now()

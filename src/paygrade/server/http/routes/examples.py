@@ -84,6 +84,28 @@ QUOTE_REQUEST = {"plan": "pro", "interval": "yearly", "quantities": {"seats": 12
 
 CHANGE_ASKED = {"quote_id": "quote_7f3a9c21d0e4b8a6f512"}
 
+CHECKOUT_ASKED = {
+    "plan": "pro",
+    "interval": "yearly",
+    "quantities": {"seats": 12},
+    "success_url": "https://example.com/welcome?session={CHECKOUT_SESSION_ID}",
+    "cancel_url": "https://example.com/pricing",
+}
+
+CHECKOUT = {
+    "account": "acme",
+    "checkout": "checkout_7f3a9c21d0e4b8a6f512",
+    "session": "cs_test_a1b2c3",
+    "url": "https://checkout.stripe.com/c/pay/cs_test_a1b2c3",
+    "expires_at": "2026-11-15T10:00:00Z",
+    "plan": "pro@3",
+    "trial_days": 14,
+}
+
+PORTAL_ASKED = {"return_url": "https://example.com/billing"}
+
+PORTAL = {"account": "acme", "url": "https://billing.stripe.com/p/session/test_YWNjdF8x"}
+
 CATALOG = {
     "version": 1,
     "features": {"exports": {"kind": "boolean"}, "api_calls": {"kind": "metered", "event": "api_call"}},

@@ -1,22 +1,25 @@
 """Live lookup: for whoever cannot wait for a webhook, and for whoever must see at least what they know of.
 
 Laws: what is read is read by the fenced fetch and nothing else; a wait ends; what did not come about in time is said,
-never made up.
+never made up; who comes back from a checkout is not believed, but what the provider says of it is read.
 """
 
 import asyncio
 import re
 import time
-from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Customer
+from paygrade.changes.checkout import CheckoutPage, over
+from paygrade.providers.port import Selling
 from paygrade.server.operations.accounts.access import EntitlementsView, entitlements
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
+    from paygrade.postgres.checkouts import SavedCheckout
     from paygrade.postgres.store import Store
     from paygrade.postgres.subjects import MarkedSubject
     from paygrade.server.process.clock import Clock
@@ -27,6 +30,8 @@ LOOK_S = 0.05
 """How often to look whether what others do is done."""
 PEEK_S = 0.01
 """The same for what is in memory."""
+ASK_FIRST_S = 0.25
+"""How long to wait before a provider is asked the same again, twice as long each time."""
 VERSION = re.compile(r"([0-9]{1,15})\.([0-9]{1,15})")
 
 Version = tuple[int, int]
@@ -52,20 +57,21 @@ async def refresh(store: "Store", provider: str, clock: "Clock", *, account: str
     known before. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
-        subjects = _customers((await load_account(tx, account)).account, provider)
+        # Whoever has just bought for the first time may be known by their checkout alone.
+        buying = {f"{provider}:{customer}" for customer in await tx.checkouts.customers(account)}
+        saved = await tx.accounts.load(account) if buying else await load_account(tx, account)
+        subjects = buying | (_customers(saved.account, provider) if saved is not None else set())
         marked = await tx.subjects.mark(subjects, asked=True) if subjects else {}
         if marked:
             await tx.tell("paygrade_subject")
-    unread, error = await _read_within(store, marked, seconds=wait_s)
+    unread, error = await read_within(store, marked, seconds=wait_s)
     now = clock.now()
     view = await entitlements(store, account=account, as_of=now, now=now)
     fields = {name: getattr(view, name) for name in view.__struct_fields__}
     return RefreshedView(**fields, stale=unread, error=error)
 
 
-async def _read_within(
-    store: "Store", marked: "dict[str, MarkedSubject]", *, seconds: float
-) -> tuple[bool, str | None]:
+async def read_within(store: "Store", marked: "dict[str, MarkedSubject]", *, seconds: float) -> tuple[bool, str | None]:
     """Wait until readings that began after these marks are saved; whether some are not, and what went wrong."""
     until = time.monotonic() + seconds
     while marked:
@@ -81,13 +87,22 @@ async def _read_within(
 
 
 async def see_at_least(
-    store: "Store", snapshots: "Snapshots", clock: "Clock", *, account: str, at_least: str, wait_s: float
+    store: "Store",
+    snapshots: "Snapshots",
+    clock: "Clock",
+    pages: Selling | None = None,
+    *,
+    account: str,
+    at_least: str,
+    wait_s: float,
 ) -> None:
-    """Wait until what this process knows of the account is at least of this version, or has taken in this billing
-    event. Refused `not_yet`."""
+    """Wait until what this process knows of the account is at least of this version, has taken in this billing event,
+    or what was bought in this session of a checkout. Refused `not_yet`."""
     until = time.monotonic() + wait_s
     stated = VERSION.fullmatch(at_least)
     version = (int(stated[1]), int(stated[2])) if stated else None
+    if version is None and pages is not None:
+        version = await _version_with_checkout(store, pages, clock, account, at_least, until=until)
     while True:
         if version is None:
             version = await _version_with(store, account, at_least)
@@ -99,6 +114,55 @@ async def see_at_least(
             what = f"version `{at_least}`" if stated else f"billing event `{at_least}`"
             raise Refused("not_yet", f"{what} of `{account}` is not here yet after {wait_s:g} seconds; ask again")
         await asyncio.sleep(PEEK_S if version is not None else LOOK_S)
+
+
+async def _version_with_checkout(
+    store: "Store", pages: Selling, clock: "Clock", account: str, session: str, *, until: float
+) -> Version | None:
+    """A version of the account with what it bought in this session; None: no checkout of the account has it.
+
+    The provider is asked for the session, and then for its customer. Refused `not_yet`, where nothing was bought in
+    time, or nothing can be any more. Raises Unavailable.
+    """
+    pause_s = ASK_FIRST_S
+    while True:
+        async with store.transaction() as tx:
+            held = await tx.checkouts.of_session(account, session)
+            saved = await tx.accounts.load(account)
+        if held is None:
+            return None
+        if saved is not None and held.subscription in {s.id for s in saved.account.subscriptions}:
+            return 0, saved.account.version
+        if held.state != "complete":
+            page = await asyncio.to_thread(pages.find_checkout, session)
+            if page.state == "expired":
+                raise Refused("not_yet", f"nothing was bought in `{session}`, and it has expired; start another")
+            if page.state == "complete":
+                await _note_bought(store, held, page, at=clock.now())
+                continue
+        else:
+            async with store.transaction() as tx:
+                marked = await tx.subjects.mark([f"{pages.name}:{held.customer}"], asked=True)
+                await tx.tell("paygrade_subject")
+            unread, _ = await read_within(store, marked, seconds=max(0.0, until - time.monotonic()))
+            if not unread and await _has(store, account, held.subscription):
+                continue
+        if time.monotonic() + pause_s >= until:
+            raise Refused("not_yet", f"what is bought in `{session}` is not here yet; ask again")
+        await asyncio.sleep(pause_s)
+        pause_s *= 2
+
+
+async def _note_bought(store: "Store", held: "SavedCheckout", page: CheckoutPage, *, at: datetime) -> None:
+    """Keep that something was bought, whoever may be at work on the checkout: what is complete stays so."""
+    async with store.transaction() as tx:
+        await tx.checkouts.complete(over(held, page, at=at))
+
+
+async def _has(store: "Store", account: str, subscription: str | None) -> bool:
+    async with store.transaction() as tx:
+        saved = await tx.accounts.load(account)
+    return saved is not None and any(s.id == subscription for s in saved.account.subscriptions)
 
 
 async def _version_with(store: "Store", account: str, event_id: str) -> Version | None:
@@ -117,7 +181,7 @@ def _numbers(version: str) -> Version:
     return int(catalog), int(account)
 
 
-def _customers(account: Account, provider: str) -> Iterable[str]:
+def _customers(account: Account, provider: str) -> set[str]:
     """The subjects that the provider is asked about."""
     return {subject for subject in _subjects(account) if subject.startswith(f"{provider}:")}
 
