@@ -50,7 +50,7 @@ class Shop:
             for step in ready:
                 if count == interrupted_after:
                     return list(left)
-                self.take(step)  # type: ignore[arg-type]  # what is ready can be taken
+                self.take(step)
                 count += 1
             if not ready:
                 return list(left)

@@ -6,6 +6,7 @@ key is not moved away from a price whose buyers the catalog would no longer know
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 from msgspec import Struct
 
@@ -110,7 +111,7 @@ def steps(catalog: Catalog, there: ProviderCatalog, *, archive_old: bool = False
     return tuple(found)
 
 
-def is_ready(step: Step) -> bool:
+def is_ready(step: Step) -> TypeGuard[Doable]:
     """Whether it can be taken now: everything it needs is there."""
     if isinstance(step, CreatePrice):
         return step.product is not None and (step.charge.meter is None or step.meter is not None)

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from paygrade.providers.stripe.events import EventRef
     from paygrade.providers.stripe.idempotent_writes import StripeCommands
     from paygrade.providers.stripe.previews import StripePreviewer
+    from paygrade.providers.stripe.shop import StripeShop
 
 log = structlog.get_logger("paygrade.server")
 
@@ -264,6 +265,13 @@ def stripe_commands(provider: "StripeProvider") -> "StripeCommands":
     from paygrade.providers.stripe.idempotent_writes import StripeCommands
 
     return StripeCommands(provider.connection)
+
+
+def stripe_shop(provider: "StripeProvider") -> "StripeShop":
+    """What is sold at the account that `provider` reads, at the same pace."""
+    from paygrade.providers.stripe.shop import StripeShop
+
+    return StripeShop(provider.connection)
 
 
 class StripeVerify:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from paygrade.catalog.model import Catalog
+from paygrade.catalog.model import Catalog, Interval
 from paygrade.catalog.parse import parse
 from paygrade.catalog.provider_catalog import (
     Charge,
@@ -28,7 +28,7 @@ from support.catalog_texts import read
 from support.provider_shop import NOTHING, Shop
 
 CURRENCIES = st.sampled_from(["usd", "eur"])
-INTERVALS = st.sampled_from(["day", "week", "month", "year"])
+INTERVALS: st.SearchStrategy[Interval] = st.sampled_from(["day", "week", "month", "year"])
 AMOUNTS = st.integers(0, 10**6)
 REPORTS = st.sampled_from(["all", "overage"])
 KEYS = st.sampled_from(["a", "b", "pro", "team", "monthly", "x_2"])

@@ -95,12 +95,11 @@ class _Reading:
 
     def catalog(self, names: Sequence[str], ask: Callable[[ProviderPrice], bool], *, features: bool) -> ProviderCatalog:
         meters = {meter.id: meter for meter in map(_meter, self._listed("/v1/billing/meters", METERS_MAX))}
-        read = self._products(names), self._prices(names, meters)
-        products, prices = read
-        for id in {price.product for price in prices} - products.keys():
-            if found := self._one(f"/v1/products/{quote(id, safe='')}"):
-                products[id] = _product(found)
+        products, prices = self._products(names), self._prices(names, meters)
         asked = tuple(replace(price, bought=self._is_bought(price)) if ask(price) else price for price in prices)
+        for id in {price.product for price in asked if price.active or price.bought} - products.keys():
+            if found := self._one(f"/v1/products/{_quoted(id)}"):
+                products[id] = _product(found)
         offered = self._features() if features else None
         if offered:
             products = {id: self._with_features(product) for id, product in products.items()}
