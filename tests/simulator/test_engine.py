@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paygrade.simulator import forms
-from paygrade.simulator.billing import lines
 from paygrade.simulator.engine import Engine, Response
+from paygrade.simulator.products import amounts
 from paygrade.simulator.time import cycles
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -122,9 +123,9 @@ def test_every_instant_lies_in_exactly_one_period(anchor: int, every: tuple[str,
 def test_a_share_is_the_nearest_minor_unit_and_the_same_for_credit_and_debit(
     amount: int, part: int, whole: int
 ) -> None:
-    shared = lines.share(amount, part=part, whole=whole)
+    shared = amounts.rounded(Fraction(amount * part, whole))
     assert abs(shared * whole - amount * part) * 2 <= whole
-    assert lines.share(-amount, part=part, whole=whole) == -shared
+    assert amounts.rounded(Fraction(-amount * part, whole)) == -shared
 
 
 def test_bracketed_forms_become_nested_values() -> None:

@@ -56,6 +56,7 @@ class World:
     looks: dict[str, int] = field(default_factory=dict)  # test clock under way → how often it was looked at
     usage: dict[tuple[str, str], list[Usage]] = field(default_factory=dict)  # by event name and customer
     identifiers: dict[str, int] = field(default_factory=dict)  # of meter events → when they were told
+    price_options: dict[str, dict[str, Json]] = field(default_factory=dict)  # price id → currency → what it costs
     plans: dict[str, Json] = field(default_factory=dict)  # price id → its older face, shared by all items
     request: Request = field(default_factory=Request)
     events: EventLog = field(default_factory=EventLog)
@@ -153,17 +154,22 @@ class World:
         self.remember_debits(lines)
 
     def remember_debits(self, lines: list[Json]) -> None:
+        """Note what these lines debit, one Debit an item: the lines of its tiers count together."""
+        fresh: dict[str, Debit] = {}
         for line in lines:
             details = line["parent"]["subscription_item_details"]
             if details is not None and line["amount"] >= 0 and line["quantity"] is not None:
-                self.debits[details["subscription_item"]] = Debit(
+                debit = Debit(
                     amount=line["amount"] - sum(off["amount"] for off in line["discount_amounts"]),
                     quantity=line["quantity"],
                     period_start=line["period"]["start"],
                     period_end=line["period"]["end"],
                     invoice=line["invoice"],
-                    line=line["id"],
+                    lines=(line["id"],),
                 )
+                before = fresh.get(details["subscription_item"])
+                fresh[details["subscription_item"]] = debit if before is None else before.joined(debit)
+        self.debits.update(fresh)
 
     def emit(self, type: str, thing: Json, *, previous: Json | None = None) -> None:
         """Create an event that holds the object as it stands now."""

@@ -172,10 +172,13 @@ def _nothing(_world: World, _thing: Json) -> Any:
     return msgspec.UNSET
 
 
-def _in_its_currency(_world: World, price: Json) -> Json:
-    """Each currency of a price with what it costs in it; the simulator's prices have one."""
-    names = ("custom_unit_amount", "tax_behavior", "unit_amount", "unit_amount_decimal")
-    return {price["currency"]: {name: price[name] for name in names}}
+def _currencies(world: World, price: Json) -> Json:
+    """Each currency of a price with what it costs in it, its own included."""
+    return dict(world.price_options[price["id"]])
+
+
+def _tiers(world: World, price: Json) -> Any:
+    return world.price_options[price["id"]][price["currency"]].get("tiers", msgspec.UNSET)
 
 
 def _none_of_a_customer(what: str) -> Callable[[World, Json], Json]:
@@ -192,9 +195,9 @@ EXTRA_FIELDS: dict[tuple[str, str], Callable[[World, Json], Any]] = {
     ("customer", "sources"): _none_of_a_customer("sources"),
     ("customer", "tax_ids"): _none_of_a_customer("tax_ids"),
     ("customer", "cash_balance"): lambda _world, _customer: None,
-    ("price", "currency_options"): _in_its_currency,
-    ("price", "tiers"): _nothing,
-    ("plan", "tiers"): _nothing,
+    ("price", "currency_options"): _currencies,
+    ("price", "tiers"): _tiers,
+    ("plan", "tiers"): _tiers,
     ("coupon", "applies_to"): lambda _world, coupon: coupon.get("applies_to", msgspec.UNSET),
     ("coupon", "currency_options"): _nothing,
     ("charge", "refunds"): _refunds,

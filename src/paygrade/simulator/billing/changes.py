@@ -7,6 +7,7 @@ now; the rest waits for the next invoice. (Stripe docs: modify subscriptions; bi
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from paygrade.simulator import errors, forms
@@ -14,7 +15,7 @@ from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
-from paygrade.simulator.products import discounts
+from paygrade.simulator.products import amounts, discounts
 from paygrade.simulator.state.changes import Change, HeldChange
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World, copied
@@ -147,7 +148,7 @@ def read_change(world: World, subscription: Json, params: Json) -> Change | None
     before = subscription["items"]["data"]
     after = _read_items(world, subscription, params)
     flexible = subscription["billing_mode"]["type"] == "flexible"
-    subs.refuse_unlike_items(after, flexible=flexible)
+    subs.refuse_unlike_items(world, after, currency=subscription["currency"], flexible=flexible)
     proration = forms.read_choice(params, "proration_behavior", subs.PRORATION_BEHAVIORS)
     prorate = proration != "none" and subscription["status"] not in ("trialing", "paused")
     at = forms.read_int(params, "proration_date") or world.at
@@ -155,11 +156,11 @@ def read_change(world: World, subscription: Json, params: Json) -> Change | None
     if trial_end := subs.read_trial_end(world, params):
         return _into_trial(world, subscription, after, trial_end=trial_end, prorate=prorate)
     trial_ends = trialing and params.get("trial_end") == "now"
-    moved = subscription["status"] not in ("trialing", "paused") and _needs_payment_now(before, after)
+    moved = subscription["status"] not in ("trialing", "paused") and _needs_payment_now(world, subscription, after)
     anew = _anchor_now(params) or trial_ends or (moved and (proration == "none" or not flexible))
     if anew:
         credits = _credits(world, subscription, before, at=at) if prorate else []
-        billed = _begin_anew(world, after)
+        billed = _begin_anew(world, subscription, after)
         anchor, bill_now = world.at, True
     else:
         credits, billed = _prorations(world, subscription, after, at=at) if prorate else ([], [])
@@ -192,7 +193,7 @@ def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
 
 def _change_item(world: World, item: Json, wanted: Json, *, param: str) -> None:
     item["metadata"] = forms.merge_metadata(item["metadata"], wanted)
-    if "price" in wanted or "plan" in wanted:
+    if {"price", "plan", "price_data"} & set(wanted):
         # Stripe docs: upgrade and downgrade: the quantity stays unless it is given too.
         price = subs.read_price(world, wanted, param=param)
         item.update(price=price, plan=world.plans[price["id"]])
@@ -202,15 +203,19 @@ def _change_item(world: World, item: Json, wanted: Json, *, param: str) -> None:
         item["quantity"] = 1
 
 
-def _needs_payment_now(before: list[Json], after: list[Json]) -> bool:
+def _needs_payment_now(world: World, subscription: Json, after: list[Json]) -> bool:
     """Tell whether the change bills at once: another interval, or from free to paid (Stripe docs: update)."""
+    before, currency = subscription["items"]["data"], subscription["currency"]
     old = {item["id"]: item["price"] for item in before}
     other_interval = any(item["id"] in old and _every(item["price"]) != _every(old[item["id"]]) for item in after)
-    return other_interval or (_cost(before) == 0 and _cost(after) > 0)
+    free, paid = (_cost(world, items, currency=currency) for items in (before, after))
+    return other_interval or (free == 0 and paid > 0)
 
 
-def _cost(items: list[Json]) -> int:
-    return sum(item["price"]["unit_amount"] * item["quantity"] for item in items if not lines.is_metered(item))
+def _cost(world: World, items: list[Json], *, currency: str) -> Fraction:
+    licensed = [item for item in items if not lines.is_metered(item)]
+    costs = (amounts.cost(world, item["price"], item["quantity"], currency=currency) for item in licensed)
+    return sum(costs, Fraction(0))
 
 
 def _every(price: Json) -> dict[str, Any]:
@@ -233,7 +238,7 @@ def _into_trial(world: World, subscription: Json, items: list[Json], *, trial_en
     start = subscription["trial_start"] if running else world.at
     for item in items:
         item.update(current_period_start=start, current_period_end=trial_end)
-    free = [] if running else [lines.trial_line(world, item, period=(start, trial_end)) for item in items]
+    free = [] if running else [lines.trial_line(world, subscription, item, period=(start, trial_end)) for item in items]
     return Change(
         items=items,
         anchor=trial_end,
@@ -243,15 +248,18 @@ def _into_trial(world: World, subscription: Json, items: list[Json], *, trial_en
     )
 
 
-def _begin_anew(world: World, items: list[Json]) -> list[Json]:
+def _begin_anew(world: World, subscription: Json, items: list[Json]) -> list[Json]:
     """Start a whole new period for every item at this instant, and bill it."""
     for item in items:
         end = cycles.boundary_after(world.at, **_every(item["price"]), after=world.at)
         item.update(current_period_start=world.at, current_period_end=end)
     licensed = [item for item in items if not lines.is_metered(item)]
     return [
-        lines.cycle_line(world, item, period=(item["current_period_start"], item["current_period_end"]))
+        line
         for item in licensed
+        for line in lines.cycle_lines(
+            world, subscription, item, period=(item["current_period_start"], item["current_period_end"])
+        )
     ]
 
 

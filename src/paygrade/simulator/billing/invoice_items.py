@@ -1,35 +1,41 @@
 """Invoice items: amounts a customer owes beside subscriptions, on a draft invoice or waiting for one.
 
 Laws. An item is on at most one invoice, and only drafts take or lose items; an invoice's sums are those of its
-lines. Items that wait come onto an invoice made by hand when it says `include`, and onto no other; those that were
-added to a subscription come onto its next invoice, and onto no other. (Stripe docs: invoice items; subscriptions,
-`add_invoice_items`.)
+lines. Items that wait come onto the next invoice that begins a period of any subscription of the customer in their
+currency, or onto one made by hand when it says `include`; those of a subscription come onto its next invoice, and
+onto no other. (Stripe docs: create an invoice item; subscriptions, `add_invoice_items`.)
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
 from paygrade.simulator import errors, forms
 from paygrade.simulator.forms import Json
+from paygrade.simulator.products import amounts, discounts, prices
 from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.world import World
 
 KIND = "invoiceitem"
-FIELDS = frozenset(
-    {
-        "amount",
-        "currency",
-        "customer",
-        "description",
-        "discountable",
-        "expand",
-        "invoice",
-        "metadata",
-        "period",
-        "quantity",
-    }
-)
-ADDED_FIELDS = frozenset({"metadata", "period", "price", "quantity"})
+PRICED_FIELDS = frozenset({"amount", "price_data", "pricing", "quantity", "unit_amount_decimal"})
+UPDATE_FIELDS = PRICED_FIELDS | {"description", "discountable", "expand", "metadata", "period"}
+FIELDS = UPDATE_FIELDS | {"currency", "customer", "invoice", "subscription"}
+ADDED_FIELDS = frozenset({"metadata", "period", "price", "price_data", "quantity"})
 ADDED_MAX = 20
+PER_INVOICE_MAX = 250  # Stripe docs: create an invoice item
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What an item costs, and by which price."""
+
+    amount: int
+    currency: str
+    quantity: int
+    unit: Decimal
+    price: Json | None
 
 
 def create(world: World, params: Json) -> Json:
@@ -39,28 +45,57 @@ def create(world: World, params: Json) -> Json:
     customer = world.live_customer(owner)
     if "customer" in params and params["customer"] != customer["id"]:
         raise errors.invalid("invoice", "The invoice belongs to another customer.")
-    forms.read_required(params, "amount")
-    quantity = forms.read_int(params, "quantity") or 1
-    currency = forms.read_currency(params) if params.get("currency") else customer["currency"]
-    if currency is None:
-        raise errors.missing_parameter("currency")
-    if invoice is not None and invoice["currency"] != currency:
-        raise errors.invalid("currency", f"The invoice is in `{invoice['currency']}`, the item in `{currency}`.")
-    item = invoice_shapes.invoice_item(
-        id=world.new_id("ii"),
-        at=world.at,
-        customer=customer,
-        amount=forms.read_int(params, "amount") or 0,
-        currency=currency,
-        quantity=quantity,
-        description=forms.read_text(params, "description") or None,
-        discountable=forms.read_bool(params, "discountable") is not False,
-        metadata=forms.merge_metadata({}, params),
-        period=_read_period(world, params),
-    )
+    subscription = _read_subscription(world, customer, params)
+    likely = (invoice or subscription or customer)["currency"]
+    wanted = dict(params)
+    if pricing := forms.read_object(params, "pricing"):
+        forms.check_known(pricing, frozenset({"price"}), within="pricing")
+        wanted["price"] = pricing.get("price")
+    priced = _read_priced(world, wanted, currency=params.get("currency") or likely)
+    if invoice is not None and invoice["currency"] != priced.currency:
+        message = f"The invoice is in `{invoice['currency']}`, the item in `{priced.currency}`."
+        raise errors.invalid("currency", message)
+    item = _make(world, customer, priced, params)
+    item["description"] = forms.read_text(params, "description") or item["description"]
+    if subscription is not None:
+        item["parent"] = _parent(subscription)
     keep(world, [item])
     if invoice is not None:
         place(world, invoice, [item])
+    return item
+
+
+def update(world: World, id: str, params: Json) -> Json:
+    """Change an item that is on no invoice yet, or on a draft."""
+    forms.check_known(params, UPDATE_FIELDS)
+    item = world.get(KIND, id)
+    invoice = world.find("invoice", item["invoice"])
+    if invoice is not None:
+        _refuse_unless_draft(invoice, "This invoice item can no longer be updated: its invoice is finalized.")
+    wanted = {"quantity": str(item["quantity"]), **params}
+    if pricing := forms.read_object(params, "pricing"):
+        wanted["price"] = pricing.get("price")
+    elif not (PRICED_FIELDS - {"quantity"}) & set(params):
+        wanted["unit_amount_decimal"] = item["pricing"]["unit_amount_decimal"]
+    priced = _read_priced(world, wanted, currency=item["currency"]) if PRICED_FIELDS & set(params) else None
+    with world.changing(item):
+        item["metadata"] = forms.merge_metadata(item["metadata"], params)
+        if "description" in params:
+            item["description"] = forms.read_text(params, "description") or None
+        discountable = forms.read_bool(params, "discountable")
+        item["discountable"] = item["discountable"] if discountable is None else discountable
+        if "period" in params:
+            item["period"] = _read_period(world, params)
+        if priced is not None:
+            item.update(amount=priced.amount, net_amount=priced.amount, quantity=priced.quantity)
+            item["quantity_decimal"] = str(priced.quantity)
+            item["pricing"]["unit_amount_decimal"] = prices.plain(priced.unit)
+            if priced.price is not None:
+                item["pricing"]["price_details"] = _details(prices.keep(world, priced.price))
+    if invoice is not None:
+        with world.changing(invoice):
+            kept = [lines_of(world, [item])[0] if item_of(line) == id else line for line in invoice["lines"]["data"]]
+            _sum_up(world, invoice, [{**line, "invoice": invoice["id"]} for line in kept])
     return item
 
 
@@ -77,36 +112,83 @@ def read_added(world: World, customer: Json, subscription: Json, params: Json) -
 
 def _read_added(world: World, customer: Json, subscription: Json, wanted: Json, *, param: str) -> Json:
     forms.check_known(wanted, ADDED_FIELDS, within=param)
-    price = world.get("price", forms.read_required(wanted, "price"), param=f"{param}[price]")
-    if price["recurring"] is not None:
-        raise errors.invalid(f"{param}[price]", "The price is recurring; what is added once needs a one-time price.")
-    if price["currency"] != subscription["currency"]:
+    if not wanted.get("price") and not wanted.get("price_data"):
+        raise errors.missing_parameter(f"{param}[price]")
+    priced = _read_priced(world, wanted, currency=subscription["currency"], within=param)
+    if priced.currency != subscription["currency"]:
         raise errors.invalid(f"{param}[price]", f"The subscription is in `{subscription['currency']}`.")
-    quantity = forms.read_int(wanted, "quantity")
-    quantity = 1 if quantity is None else quantity
-    product = world.objects[price["product"]]
+    item = _make(world, customer, priced, wanted)
+    item["parent"] = _parent(subscription)
+    return item
+
+
+def _make(world: World, customer: Json, priced: Priced, params: Json) -> Json:
+    discountable = forms.read_bool(params, "discountable")
     item = invoice_shapes.invoice_item(
         id=world.new_id("ii"),
         at=world.at,
         customer=customer,
-        amount=price["unit_amount"] * quantity,
-        currency=price["currency"],
-        quantity=quantity,
-        description=product["name"],
-        discountable=True,
-        metadata=forms.merge_metadata({}, wanted),
-        period=_read_period(world, wanted),
+        amount=priced.amount,
+        currency=priced.currency,
+        quantity=priced.quantity,
+        description=priced.price and world.objects[priced.price["product"]]["name"],
+        discountable=priced.amount >= 0 if discountable is None else discountable,
+        metadata=forms.merge_metadata({}, params),
+        period=_read_period(world, params),
     )
-    item["parent"] = {
+    item["pricing"]["unit_amount_decimal"] = prices.plain(priced.unit)
+    if priced.price is not None:
+        item["pricing"]["price_details"] = _details(prices.keep(world, priced.price))
+    return item
+
+
+def _details(price: Json) -> Json:
+    return {"price": price["id"], "product": price["product"]}
+
+
+def _parent(subscription: Json) -> Json:
+    return {
         "subscription_details": {"subscription": subscription["id"], "subscription_item": None},
         "type": "subscription_details",
     }
-    item["pricing"] = {
-        "price_details": {"price": price["id"], "product": price["product"]},
-        "type": "price_details",
-        "unit_amount_decimal": str(price["unit_amount"]),
-    }
-    return item
+
+
+def _read_priced(world: World, params: Json, *, currency: str | None, within: str = "") -> Priced:
+    """Read what an item costs: an amount, a unit amount, a price or the data of one."""
+    named = f"{within}[price]" if within else "price"
+    quantity = forms.read_int(params, "quantity")
+    quantity = 1 if quantity is None else quantity
+    if quantity < 0:
+        raise errors.invalid("quantity", "Invalid non-negative integer", code="parameter_invalid_integer")
+    price = None
+    if data := forms.read_object(params, "price_data"):
+        price = prices.make_inline(world, data, param=named.replace("price", "price_data"), recurs=False)
+    elif params.get("price"):
+        price = world.get("price", forms.read_required(params, "price"), param=named)
+    if price is not None:
+        if price["recurring"] is not None:
+            message = "The price is recurring; what is billed once needs a one-time price."
+            raise errors.invalid(named, message)
+        currency = currency if currency and amounts.offers(world, price, currency) else price["currency"]
+        [part] = amounts.parts(world, price, quantity, currency=currency)
+        return Priced(amounts.rounded(part.amount), currency, quantity, part.unit, price)
+    currency = forms.read_currency({"currency": currency})
+    if params.get("unit_amount_decimal"):
+        unit = prices.read_decimal(params, "unit_amount_decimal") or Decimal(0)
+        return Priced(amounts.rounded(Fraction(unit) * quantity), currency, quantity, unit, None)
+    forms.read_required(params, "amount")
+    amount = forms.read_int(params, "amount") or 0
+    return Priced(amount, currency, quantity, Decimal(amount), None)
+
+
+def _read_subscription(world: World, customer: Json, params: Json) -> Json | None:
+    id = forms.read_text(params, "subscription")
+    if not id:
+        return None
+    subscription = world.get("subscription", id, param="subscription")
+    if subscription["customer"] != customer["id"]:
+        raise errors.invalid("subscription", "The subscription belongs to another customer.")
+    return subscription
 
 
 def _read_period(world: World, params: Json) -> Json:
@@ -148,10 +230,21 @@ def delete(world: World, id: str, params: Json) -> Json:
     return {"id": id, "object": KIND, "deleted": True}
 
 
-def waiting(world: World, customer: str, currency: str) -> list[Json]:
-    """Give the customer's items that are on no invoice yet, oldest first."""
-    free = (item for item in world.owned(KIND, customer) if item["invoice"] is None and item["parent"] is None)
-    return [item for item in free if item["currency"] == currency][::-1]
+def waiting(world: World, customer: str, currency: str, *, subscription: str | None = None) -> list[Json]:
+    """Give the customer's items that are on no invoice yet, oldest first: free ones, and those of a subscription."""
+    found = []
+    for item in world.owned(KIND, customer):
+        owner = item["parent"] and item["parent"]["subscription_details"]["subscription"]
+        waits = item["invoice"] is None and item["currency"] == currency and owner in (None, subscription)
+        if waits and all(item_of(line) != item["id"] for line in world.pending_lines.get(owner or "", [])):
+            found.append(item)
+    return found[::-1]
+
+
+def lines_waiting(world: World, subscription: Json) -> list[Json]:
+    """Give lines for what waits to come onto an invoice that begins a period of this subscription."""
+    ready = waiting(world, subscription["customer"], subscription["currency"], subscription=subscription["id"])
+    return lines_of(world, ready)
 
 
 def place(world: World, invoice: Json, items: list[Json]) -> None:
@@ -169,18 +262,13 @@ def release(world: World, invoice: Json) -> None:
 
 
 def _sum_up(world: World, invoice: Json, lines: list[Json]) -> None:
+    if len(lines) > PER_INVOICE_MAX:
+        raise errors.invalid("invoice", f"An invoice can have at most {PER_INVOICE_MAX} items.")
     customer = world.objects[invoice["customer"]]
-    total = sum(line["amount"] for line in lines)
-    due = max(0, total + customer["balance"])
+    sums = discounts.apply(world, lines, [world.objects[id] for id in invoice["discounts"]])
+    due = max(0, sums["total"] + customer["balance"])
     invoice["lines"].update(data=lines, total_count=len(lines))
-    invoice.update(
-        subtotal=total,
-        subtotal_excluding_tax=total,
-        total=total,
-        total_excluding_tax=total,
-        amount_due=due,
-        amount_remaining=due,
-    )
+    invoice.update(**sums, amount_due=due, amount_remaining=due)
 
 
 def _draft(world: World, params: Json) -> Json | None:
@@ -189,8 +277,6 @@ def _draft(world: World, params: Json) -> Json | None:
         return None
     invoice = world.get("invoice", id, param="invoice")
     _refuse_unless_draft(invoice, "Invoice items can only be added to draft invoices.")
-    if invoice["parent"] is not None:
-        raise errors.invalid("invoice", "The simulator adds items to invoices made by hand only.")
     return invoice
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from paygrade.simulator import forms
 from paygrade.simulator.forms import Json
-from paygrade.simulator.products import discounts
+from paygrade.simulator.products import discounts, prices
 from paygrade.simulator.shapes import subscriptions as subscription_shapes
 from paygrade.simulator.state.changes import Change
 from paygrade.simulator.time import cycles
@@ -179,6 +179,7 @@ def adopt(world: World, subscription: Json, change: Change) -> None:
     for id in before - {item["id"] for item in change.items}:
         del world.objects[id]
     for item in change.items:
+        prices.keep(world, item["price"])
         if item["id"] in before:
             world.objects[item["id"]] = item
         else:

@@ -9,10 +9,12 @@ both are net of discounts by percentage. Metered prices are never prorated, and 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
 
 from paygrade.simulator.billing import meters
 from paygrade.simulator.forms import Json
-from paygrade.simulator.products import discounts
+from paygrade.simulator.products import amounts, discounts, prices
 from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.world import World
 
@@ -44,22 +46,38 @@ def is_metered(item: Json) -> bool:
     return bool(item["price"]["recurring"]["usage_type"] == "metered")
 
 
-def cycle_line(world: World, item: Json, *, period: tuple[int, int]) -> Json:
-    """Bill one item for one whole period, or a metered one for what was used in it."""
-    price = item["price"]
-    quantity = meters.used(world, item, period=period) if is_metered(item) else item["quantity"]
-    item = {**item, "quantity": quantity}
-    return _line(
+def cycle_lines(world: World, subscription: Json, item: Json, *, period: tuple[int, int]) -> list[Json]:
+    """Bill one item for one whole period, or a metered one for what was used in it: a line, or one for each tier."""
+    price, currency = item["price"], subscription["currency"]
+    metered = is_metered(item)
+    quantity = meters.used(world, item, subscription["customer"], period=period) if metered else item["quantity"]
+    billed = []
+    for part in amounts.parts(world, price, quantity, currency=currency):
+        at = f"{_money(part.unit, currency)} / {_interval(price)}"
+        tiered = f"Tier {part.tier} {'flat fee ' if part.is_flat else ''}at {at}" if part.tier else f"at {at}"
+        counted = {**item, "quantity": part.quantity}
+        line = _line(
+            world,
+            counted,
+            currency=currency,
+            amount=amounts.rounded(part.amount),
+            period=period,
+            description=f"{_what(world, counted)} ({tiered})",
+        )
+        line["pricing"]["unit_amount_decimal"] = prices.plain(part.unit)
+        billed.append(line)
+    return billed
+
+
+def trial_line(world: World, subscription: Json, item: Json, *, period: tuple[int, int]) -> Json:
+    line = _line(
         world,
         item,
-        amount=price["unit_amount"] * quantity,
+        currency=subscription["currency"],
+        amount=0,
         period=period,
-        description=f"{_what(world, item)} (at {_money(price)} / {_interval(price)})",
+        description=f"Free trial for {_what(world, item)}",
     )
-
-
-def trial_line(world: World, item: Json, *, period: tuple[int, int]) -> Json:
-    line = _line(world, item, amount=0, period=period, description=f"Free trial for {_what(world, item)}")
     line["pricing"]["unit_amount_decimal"] = "0"
     return line
 
@@ -74,14 +92,14 @@ def credit_line(world: World, subscription: Json, item: Json, *, at: int) -> Jso
         if debit is None or debit.period_end <= at:
             return None
         start, end = debit.period_start, debit.period_end
-        amount = share(debit.amount, part=end - at, whole=end - start)
+        amount = amounts.rounded(Fraction(debit.amount * (end - at), end - start))
         item = {**item, "quantity": debit.quantity}
     else:
         amount = _prorated(world, subscription, item, part=end - at, whole=end - start)
-    line = _proration(world, item, amount=-amount, period=(at, end), word="Unused")
+    line = _proration(world, subscription, item, amount=-amount, period=(at, end), word="Unused")
     if debit is not None and debit.invoice is not None:
         details = line["parent"]["subscription_item_details"]["proration_details"]
-        details["credited_items"] = {"invoice": debit.invoice, "invoice_line_items": [debit.line]}
+        details["credited_items"] = {"invoice": debit.invoice, "invoice_line_items": list(debit.lines)}
     return line
 
 
@@ -91,27 +109,24 @@ def debit_line(world: World, subscription: Json, item: Json, *, at: int) -> Json
     if is_metered(item) or at >= end:
         return None
     amount = _prorated(world, subscription, item, part=end - at, whole=end - start)
-    return _proration(world, item, amount=amount, period=(at, end), word="Remaining")
+    return _proration(world, subscription, item, amount=amount, period=(at, end), word="Remaining")
 
 
 def _prorated(world: World, subscription: Json, item: Json, *, part: int, whole: int) -> int:
     """Give a part of an item's price, net of the percentages its subscription is spared."""
     kept = discounts.kept_share(world, subscription, item["price"]["product"])
-    amount = item["price"]["unit_amount"] * item["quantity"]
-    return share(amount * kept.numerator, part=part, whole=whole * kept.denominator)
+    cost = amounts.cost(world, item["price"], item["quantity"], currency=subscription["currency"])
+    return amounts.rounded(cost * kept * Fraction(part, whole))
 
 
-def share(amount: int, *, part: int, whole: int) -> int:
-    """Give `amount × part / whole` in whole minor units, halves away from zero."""
-    shared = (2 * abs(amount) * part + whole) // (2 * whole)
-    return shared if amount >= 0 else -shared
-
-
-def _proration(world: World, item: Json, *, amount: int, period: tuple[int, int], word: str) -> Json:
+def _proration(
+    world: World, subscription: Json, item: Json, *, amount: int, period: tuple[int, int], word: str
+) -> Json:
     day = datetime.fromtimestamp(period[0], UTC)
     line = _line(
         world,
         item,
+        currency=subscription["currency"],
         amount=amount,
         period=period,
         description=f"{word} time on {_what(world, item, one='')} after {day.day} {day:%b %Y}",
@@ -122,8 +137,10 @@ def _proration(world: World, item: Json, *, amount: int, period: tuple[int, int]
     return line
 
 
-def _line(world: World, item: Json, *, amount: int, period: tuple[int, int], description: str) -> Json:
-    return invoice_shapes.line(id=world.new_id("il"), item=item, amount=amount, period=period, description=description)
+def _line(world: World, item: Json, *, currency: str, amount: int, period: tuple[int, int], description: str) -> Json:
+    return invoice_shapes.line(
+        id=world.new_id("il"), item=item, currency=currency, amount=amount, period=period, description=description
+    )
 
 
 def _what(world: World, item: Json, *, one: str = "1") -> str:
@@ -135,9 +152,12 @@ def _what(world: World, item: Json, *, one: str = "1") -> str:
     return f"{counted}{unit} × {product['name']}" if counted else str(product["name"])
 
 
-def _money(price: Json) -> str:
-    currency, amount = price["currency"], price["unit_amount"] or 0
-    figure = f"{amount}" if currency in WHOLE_UNITS else f"{amount // 100}.{amount % 100:02}"
+def _money(amount: Decimal, currency: str) -> str:
+    """Write an amount of minor units, with as many decimals as it has and no fewer than the currency's."""
+    figure = prices.plain(amount)
+    if currency not in WHOLE_UNITS:
+        whole, _, below = prices.plain(amount / 100).partition(".")
+        figure = f"{whole}.{below:0<2}"
     return f"{SIGNS[currency]}{figure}" if currency in SIGNS else f"{figure} {currency.upper()}"
 
 

@@ -161,16 +161,13 @@ def summaries(world: World, id: str, params: Json) -> Json:
     return {"object": "list", "data": rows[::-1], "has_more": False, "url": url}
 
 
-def used(world: World, item: Json, *, period: tuple[int, int]) -> int:
+def used(world: World, item: Json, customer: str, *, period: tuple[int, int]) -> int:
     """Give what an item's customer used of its price's meter within a period; nothing without a meter, or below zero.
 
     Negative quantities correct what was told before (Stripe docs: configure meters, fix incorrect usage data).
     """
     meter = world.find(KIND, item["price"]["recurring"]["meter"])
-    subscription = world.find("subscription", item["subscription"])
-    if meter is None or subscription is None:
-        return 0
-    return max(0, _aggregate(world, meter, customer=subscription["customer"], period=period))
+    return 0 if meter is None else max(0, _aggregate(world, meter, customer=customer, period=period))
 
 
 def _aggregate(world: World, meter: Json, *, customer: str, period: tuple[int, int]) -> int:

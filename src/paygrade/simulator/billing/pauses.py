@@ -112,7 +112,7 @@ def _resumption_lines(
         if lines.is_metered(item):
             continue
         if _anchor_now(params):
-            billed.append(lines.cycle_line(world, item, period=period))
+            billed += lines.cycle_lines(world, subscription, item, period=period)
         elif params.get("proration_behavior") != "none":
             recurring = item["price"]["recurring"]
             start = cycles.boundary_upto(

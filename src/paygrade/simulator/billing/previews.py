@@ -7,7 +7,7 @@ have the same lines. (Stripe docs: create a preview invoice.)
 from __future__ import annotations
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import changes, lifecycle, lines, renewals
+from paygrade.simulator.billing import changes, invoice_items, lifecycle, lines, renewals
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.products import discounts
@@ -92,8 +92,9 @@ def _upcoming(world: World, subscription: Json, details: Json) -> tuple[list[Jso
         ended = (item["current_period_start"], item["current_period_end"])
         renewals.begin_item_period(item, anchor=subscription["billing_cycle_anchor"])
         started = (item["current_period_start"], item["current_period_end"])
-        waiting.append(lines.cycle_line(world, item, period=ended if lines.is_metered(item) else started))
-    return waiting, end
+        period = ended if lines.is_metered(item) else started
+        waiting += lines.cycle_lines(world, subscription, item, period=period)
+    return [*waiting, *invoice_items.lines_waiting(world, subscription)], end
 
 
 def _invoice(

@@ -7,7 +7,7 @@ renewal.
 
 from __future__ import annotations
 
-from paygrade.simulator.billing import invoices, lifecycle, lines
+from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
 from paygrade.simulator.time import cycles
@@ -53,12 +53,17 @@ def _begin_period(world: World, subscription: Json, items: list[Json]) -> None:
             ended = (item["current_period_start"], item["current_period_end"])
             begin_item_period(item, anchor=subscription["billing_cycle_anchor"])
             started = (item["current_period_start"], item["current_period_end"])
-            billed.append(lines.cycle_line(world, item, period=ended if lines.is_metered(item) else started))
+            period = ended if lines.is_metered(item) else started
+            billed += lines.cycle_lines(world, subscription, item, period=period)
         lifecycle.schedule_renewal(world, subscription)
         invoice = invoices.draft(
             world,
             subscription,
-            [*world.pending_lines.pop(subscription["id"], []), *billed],
+            [
+                *world.pending_lines.pop(subscription["id"], []),
+                *billed,
+                *invoice_items.lines_waiting(world, subscription),
+            ],
             reason="subscription_cycle",
             period=(before, items[0]["current_period_start"]),
         )
@@ -99,7 +104,11 @@ def _bill_last_usage(world: World, subscription: Json) -> Json | None:
     """Draft a last invoice over the usage of a period that is over together with its subscription."""
     items = [item for item in subscription["items"]["data"] if lines.is_metered(item)]
     periods = [(item["current_period_start"], item["current_period_end"]) for item in items]
-    used = [lines.cycle_line(world, item, period=period) for item, period in zip(items, periods, strict=True)]
+    used = [
+        line
+        for item, period in zip(items, periods, strict=True)
+        for line in lines.cycle_lines(world, subscription, item, period=period)
+    ]
     if subscription["status"] not in ("active", "past_due") or not any(line["amount"] for line in used):
         return None
     with world.holding(subscription):

@@ -11,6 +11,7 @@ from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import changes, lifecycle
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
+from paygrade.simulator.products import prices
 from paygrade.simulator.shapes import schedules as schedule_shapes
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
@@ -340,23 +341,24 @@ def _read_phase(world: World, wanted: Json, *, start: int, param: str) -> Json:
     given = wanted.get("start_date")
     if given not in (None, "now") and forms.read_int(wanted, "start_date") != start:
         raise errors.invalid(f"{param}[start_date]", "Each phase must start when the one before it ends.")
-    items, prices = [], []
+    items: list[Json] = []
+    priced: list[Json] = []
     for index, one in enumerate(forms.read_objects(wanted, "items")):
         forms.check_known(one, subs.ITEM_FIELDS, within=f"{param}[items][{index}]")
-        price = subs.read_price(world, one, param=f"{param}[items][{index}]")
+        price = prices.keep(world, subs.read_price(world, one, param=f"{param}[items][{index}]"))
         quantity = subs.read_quantity(one, price=price, param=f"{param}[items][{index}]")
-        prices.append(price)
+        priced.append(price)
         items.append(schedule_shapes.phase_item(price=price["id"], quantity=quantity))
     if not items:
         raise errors.missing_parameter(f"{param}[items]")
-    end = _read_end(wanted, start=start, recurring=prices[0]["recurring"])
+    end = _read_end(wanted, start=start, recurring=priced[0]["recurring"])
     if end <= start:
         raise errors.invalid(f"{param}[end_date]", "A phase must end after it starts.")
     trial = end if forms.read_bool(wanted, "trial") else forms.read_int(wanted, "trial_end")
     return schedule_shapes.phase(
         start=start,
         end=end,
-        currency=prices[0]["currency"],
+        currency=priced[0]["currency"],
         items=items,
         trial_end=trial,
         billing_cycle_anchor=forms.read_choice(wanted, "billing_cycle_anchor", ("automatic", "phase_start")),

@@ -13,7 +13,7 @@ from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
-from paygrade.simulator.products import discounts
+from paygrade.simulator.products import amounts, discounts, prices
 from paygrade.simulator.shapes import subscriptions as subscription_shapes
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
@@ -26,7 +26,7 @@ PAYMENT_BEHAVIORS = (
 )
 PRORATION_BEHAVIORS = ("create_prorations", "always_invoice", "none")
 COLLECTION_METHODS = ("charge_automatically", "send_invoice")
-ITEM_FIELDS = frozenset({"price", "plan", "quantity", "metadata"})
+ITEM_FIELDS = frozenset({"price", "price_data", "plan", "quantity", "metadata"})
 
 # Accepted and without effect here: they change how money is collected, not what the subscription is.
 IGNORED = frozenset({"off_session", "expand"})
@@ -59,11 +59,12 @@ def create(world: World, params: Json, *, schedule: str | None = None) -> Json:
     customer = world.live_customer(forms.read_required(params, "customer"))
     subscription, billed = prepare(world, customer, params)
     added = invoice_items.read_added(world, customer, subscription, params)
-    billed += invoice_items.lines_of(world, added)
+    billed += [*invoice_items.lines_waiting(world, subscription), *invoice_items.lines_of(world, added)]
     subscription["schedule"] = schedule
     behavior = forms.read_choice(params, "payment_behavior", PAYMENT_BEHAVIORS) or "allow_incomplete"
     _refuse_unpayable(world, subscription, customer=customer, billed=billed, behavior=behavior)
     for item in subscription["items"]["data"]:
+        prices.keep(world, item["price"])
         world.put(item, subscription["id"])
     world.put(subscription, customer["id"])
     with world.holding(subscription):
@@ -116,6 +117,11 @@ def cancel(world: World, id: str, params: Json) -> Json:
 
 
 def read_price(world: World, wanted: Json, *, param: str) -> Json:
+    """Read the price of an item; one given as `price_data` is made, and kept with the item."""
+    if data := forms.read_object(wanted, "price_data"):
+        if "price" in wanted:
+            raise errors.invalid(f"{param}[price_data]", "Give either `price` or `price_data`.")
+        return prices.make_inline(world, data, param=f"{param}[price_data]", recurs=True)
     id = wanted.get("price") or wanted.get("plan")
     if not id:
         raise errors.missing_parameter(f"{param}[price]")
@@ -161,16 +167,21 @@ def make_item(world: World, *, subscription: str, price: Json, quantity: int | N
     return item
 
 
-def refuse_unlike_items(items: list[Json], *, flexible: bool) -> None:
+def refuse_unlike_items(world: World, items: list[Json], *, currency: str, flexible: bool) -> None:
     """Refuse items that cannot be billed together."""
-    prices = [item["price"] for item in items]
+    priced = [item["price"] for item in items]
     if not items:
         raise errors.missing_parameter("items")
-    if len({price["id"] for price in prices}) < len(prices):
+    if len({price["id"] for price in priced}) < len(priced):
         raise errors.invalid("items", "Cannot add multiple subscription items with the same price.")
-    if len({price["currency"] for price in prices}) > 1:
-        raise errors.invalid("items", "All prices on a subscription must have the same currency.")
-    intervals = {(p["recurring"]["interval"], p["recurring"]["interval_count"]) for p in prices}
+    for price in priced:
+        if not amounts.offers(world, price, currency):
+            offered = " and ".join(f"`{one}`" for one in world.price_options[price["id"]])
+            message = (
+                f"The price specified only supports {offered}. This doesn't match the expected currency: `{currency}`."
+            )
+            raise errors.invalid("items", message)
+    intervals = {(p["recurring"]["interval"], p["recurring"]["interval_count"]) for p in priced}
     if len(intervals) > 1 and not flexible:
         message = "All prices on a subscription must have the same interval, but in flexible billing mode."
         raise errors.invalid("items", message)
@@ -293,9 +304,19 @@ def _read_new_items(world: World, subscription: Json, params: Json) -> list[Json
         price = read_price(world, wanted, param=param)
         quantity = read_quantity(wanted, price=price, param=param)
         items.append(make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted))
-    refuse_unlike_items(items, flexible=subscription["billing_mode"]["type"] == "flexible")
-    subscription["currency"] = items[0]["price"]["currency"]
+    subscription["currency"] = currency = _read_currency(world, subscription, items, params)
+    refuse_unlike_items(world, items, currency=currency, flexible=subscription["billing_mode"]["type"] == "flexible")
     return items
+
+
+def _read_currency(world: World, subscription: Json, items: list[Json], params: Json) -> str:
+    """Choose the currency: the one asked for, else the customer's if all prices are offered in it, else the first's."""
+    if "currency" in params:
+        return forms.read_currency(params)
+    own = str(subscription["currency"])
+    if not items or all(amounts.offers(world, item["price"], own) for item in items):
+        return own
+    return str(items[0]["price"]["currency"])
 
 
 def _place_periods(world: World, subscription: Json, params: Json) -> None:
@@ -335,9 +356,9 @@ def _first_lines(world: World, subscription: Json, params: Json) -> list[Json]:
     for item in subscription["items"]["data"]:
         period = (item["current_period_start"], item["current_period_end"])
         if subscription["status"] == "trialing":
-            billed.append(lines.trial_line(world, item, period=period))
+            billed.append(lines.trial_line(world, subscription, item, period=period))
         elif subscription["billing_cycle_anchor"] <= world.at:
-            billed.append(lines.cycle_line(world, item, period=period))
+            billed += lines.cycle_lines(world, subscription, item, period=period)
         elif prorate:
             whole = {**item, "current_period_start": _grid_start(item, subscription)}
             billed.extend(filter(None, [lines.debit_line(world, subscription, whole, at=world.at)]))

@@ -106,7 +106,7 @@ def apply(world: World, lines: list[Json], active: list[Json]) -> Json:
             for line in lines
             if line["discountable"]
             and left[line["id"]] > 0
-            and _applies(coupon, line["pricing"]["price_details"]["product"])
+            and _applies(coupon, (line["pricing"]["price_details"] or {}).get("product"))
         ]
         base = sum(left[line["id"]] for line in open_lines)
         off = _rounded(base * _part_of(coupon)) if coupon["amount_off"] is None else min(coupon["amount_off"], base)
@@ -168,7 +168,7 @@ def _coupon(world: World, discount: Json) -> Json:
     return world.objects[discount["source"]["coupon"]]
 
 
-def _applies(coupon: Json, product: str) -> bool:
+def _applies(coupon: Json, product: str | None) -> bool:
     return "applies_to" not in coupon or product in coupon["applies_to"]["products"]
 
 

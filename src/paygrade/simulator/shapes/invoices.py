@@ -136,13 +136,15 @@ def _invoice(*, id: str, at: int, customer: Json, **known: Any) -> Json:
     }
 
 
-def line(*, id: str, item: Json, amount: int, period: tuple[int, int], description: str, **known: Any) -> Json:
+def line(
+    *, id: str, item: Json, currency: str, amount: int, period: tuple[int, int], description: str, **known: Any
+) -> Json:
     price = item["price"]
     return {
         "id": id,
         "object": "line_item",
         "amount": amount,
-        "currency": price["currency"],
+        "currency": currency,
         "description": description,
         "discount_amounts": [],
         "discountable": True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paygrade.simulator.forms import Json
 
@@ -16,7 +16,18 @@ class Debit:
     period_start: int
     period_end: int
     invoice: str | None  # None: the line still waits for its invoice
-    line: str
+    lines: tuple[str, ...]
+
+    def joined(self, other: Debit) -> Debit:
+        """Give both as one if they are of one period; otherwise the other, which is the later."""
+        if (self.period_start, self.period_end) != (other.period_start, other.period_end):
+            return other
+        return replace(
+            self,
+            amount=self.amount + other.amount,
+            quantity=self.quantity + other.quantity,
+            lines=(*self.lines, *other.lines),
+        )
 
 
 @dataclass(frozen=True, slots=True)
