@@ -14,7 +14,6 @@ from paygrade.catalog.parse import parse
 from paygrade.catalog.provider_check import Difference, sold_at
 from paygrade.catalog.provider_pull import pull as write_down
 from paygrade.catalog.provider_steps import Archive, Cannot, MoveKey, Nothing, Step
-from paygrade.cli import wiring
 from paygrade.cli.output import as_json, confirm, for_people, say, show_json
 from paygrade.cli.stocking import compare, is_left, is_nothing, plan_steps, push_steps
 from paygrade.documents.catalog_file import Document, place_of, read_catalog
@@ -86,7 +85,7 @@ def pull(file: Path, as_json: bool) -> None:
 def push_to_stripe(file: Path, *, yes: bool, dry_run: bool, live: bool, archive_old: bool, as_json: bool) -> None:
     """Make at Stripe what the file says: shown first, then agreed to, then done."""
     settings = _settings()
-    is_live = wiring.mode_of(settings) == "live"
+    is_live = settings.mode == "live"
     if is_live != live:
         advice = "add --live to change what real customers can buy" if is_live else "remove --live"
         raise click.UsageError(f"PAYGRADE_STRIPE_API_KEY is a {'live' if is_live else 'test'} key; {advice}")
@@ -184,6 +183,9 @@ def _settings(*, needs_key: bool = True) -> Settings:
 
 
 def _shop(settings: Settings) -> "StripeShop":
-    provider = wiring.stripe_provider(settings)
-    assert provider is not None, "there is a key"
-    return wiring.stripe_shop(provider)
+    # Not by way of the server's parts: loading those takes longer than all that is asked.
+    from paygrade.providers.stripe.connection import StripeConnection
+    from paygrade.providers.stripe.shop import StripeShop
+
+    assert settings.stripe_api_key is not None, "whoever comes here has a key"
+    return StripeShop(StripeConnection(api_key=settings.stripe_api_key, api_base=settings.stripe_api_base))

@@ -30,7 +30,6 @@ from paygrade.server.operations.catalog.publish import current_catalog, publish_
 from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
 from paygrade.server.process.acting import Acting, Actor, acting_as
 from paygrade.server.process.admin_key import kept_key
-from paygrade.server.process.api_keys import Mode
 from paygrade.server.process.audit_stream import AuditStream
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
@@ -189,7 +188,7 @@ def application(
         store=store,
         clock=clock,
         snapshots=snapshots,
-        keys=ApiKeys(key, mode_of(settings)),
+        keys=ApiKeys(key, settings.mode),
         verify=StripeVerify(settings.webhook_secrets) if settings.webhook_secrets else None,
         provider=PROVIDER,
         customer_id=CUSTOMER_ID,
@@ -236,13 +235,6 @@ async def server_facts(database_url: str) -> ServerFacts:
     """What the PostgreSQL at this address is like. Unavailable."""
     with _as_unavailable():
         return await look_at_server(database_url)
-
-
-def mode_of(settings: Settings) -> Mode | None:
-    """Whether this deployment takes real money, by the provider's key; None: nobody says."""
-    if settings.stripe_api_key is None:
-        return None
-    return "live" if "_live_" in settings.stripe_api_key else "test"
 
 
 def stripe_provider(settings: Settings) -> "StripeProvider | None":

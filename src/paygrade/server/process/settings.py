@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -62,6 +62,13 @@ class Settings(Struct, frozen=True):
     """The properties of usage events that an erasure takes."""
     audit_syslog: str | None = None
     """Where a line of every audit record is sent: `udp://host:port`, `tcp://host:port` or `unix:///path`."""
+
+    @property
+    def mode(self) -> Literal["live", "test"] | None:
+        """Whether real money is at stake, by the provider's key; None: nobody says."""
+        if self.stripe_api_key is None:
+            return None
+        return "live" if "_live_" in self.stripe_api_key else "test"
 
 
 class Target(Struct, frozen=True):
