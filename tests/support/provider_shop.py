@@ -1,6 +1,6 @@
 """A provider's shop as a value: what it sells, and how the steps of a push change that."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -31,15 +31,19 @@ class Shop:
         self.bought = set(bought)
         self.taken: list[Doable] = []
 
+    name = "stripe"
+
+    def read_catalog(
+        self, names: Sequence[str], ask: Callable[[ProviderPrice], bool], *, meters: bool
+    ) -> ProviderCatalog:
+        prices = tuple(
+            replace(price, bought=price.id in self.bought) if ask(price) else price for price in self.sold.prices
+        )
+        return replace(self.sold, prices=prices, meters=self.sold.meters if meters else ())
+
     def seen(self, catalog: Catalog) -> ProviderCatalog:
         """What a reading for this catalog says."""
-        ask = whether_bought(catalog)
-        return replace(
-            self.sold,
-            prices=tuple(
-                replace(price, bought=price.id in self.bought) if ask(price) else price for price in self.sold.prices
-            ),
-        )
+        return self.read_catalog((), whether_bought(catalog), meters=True)
 
     def push(self, catalog: Catalog, *, archive_old: bool = False, interrupted_after: int | None = None) -> list[Step]:
         """Take steps until none is left, or so many; gives those that are left."""

@@ -68,6 +68,11 @@ def whether_bought(catalog: Catalog) -> Callable[[ProviderPrice], bool]:
     return ask
 
 
+def has_meters(catalog: Catalog) -> bool:
+    """Whether it names meters at the provider. Where it names none, none are asked for."""
+    return any(isinstance(each, MeteredFeature) and each.stripe_meter for each in catalog.features.values())
+
+
 def known(catalog: Catalog, price: ProviderPrice, *, without_key: bool = False) -> bool:
     """Whether the catalog knows what who has this price has bought; `without_key`: and would, if its key moved."""
     key = None if without_key else price.lookup_key

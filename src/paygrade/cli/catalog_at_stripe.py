@@ -63,7 +63,7 @@ def pull(file: Path, as_json: bool) -> None:
         raise click.UsageError("`-` and --json both write to standard output; name a file")
     if not to_stdout and file.exists():
         raise Refused("file_exists", f"{file} would be overwritten; name another file, or `-` to see it")
-    there = _shop(_settings()).read_catalog((), lambda price: not price.active, features=True)
+    there = _shop(_settings()).read_catalog((), lambda price: not price.active, meters=True, features=True)
     pulled = write_down(there)
     text = write_yaml(pulled.document, pulled.comments)
     # Whatever Stripe has in its names: a file with a mistake is never written.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.provider_catalog import ProviderCatalog
-from paygrade.catalog.provider_check import Difference, differences, whether_bought
+from paygrade.catalog.provider_check import Difference, differences, has_meters, whether_bought
 from paygrade.catalog.provider_steps import Cannot, Doable, Nothing, Step, is_ready, steps
 from paygrade.server.process.retries import pause_s
 from paygrade.values.errors import Refused, Unavailable
@@ -27,7 +27,7 @@ PERMISSIONS = (
 
 def look(shop: "StripeShop", catalog: Catalog) -> ProviderCatalog:
     """What is sold, as far as this catalog asks. Unavailable."""
-    return shop.read_catalog(tuple(catalog.stripe), whether_bought(catalog))
+    return shop.read_catalog(tuple(catalog.stripe), whether_bought(catalog), meters=has_meters(catalog))
 
 
 def compare(shop: "StripeShop", catalog: Catalog) -> tuple[Difference, ...]:

@@ -171,6 +171,7 @@ def application(
             provider,
             clock,
             commands=stripe_commands(provider) if provider is not None else None,
+            shop=stripe_shop(provider) if provider is not None else None,
             webhooks=bool(settings.webhook_secrets),
             sweep_every=settings.sweep_every,
             updates_kept=timedelta(days=settings.updates_days),

@@ -80,7 +80,7 @@ class Account:
         return taken, left
 
     def pulled(self) -> Catalog:
-        pulled = pull(self.shop.read_catalog((), lambda price: not price.active, features=True))
+        pulled = pull(self.shop.read_catalog((), lambda price: not price.active, meters=True, features=True))
         document, lines = read_yaml(write_yaml(pulled.document, pulled.comments))
         return parse(document, lines=lines)
 
@@ -169,7 +169,7 @@ def test_what_was_made_by_hand_is_read_as_it_is_and_pulled(account: Account) -> 
     account.buys(old.id)
     v1.prices.update(old.id, {"active": False})
     v1.products.update(gone.id, {"active": False})
-    there = account.shop.read_catalog((), lambda price: not price.active, features=True)
+    there = account.shop.read_catalog((), lambda price: not price.active, meters=True, features=True)
     assert there.whole
     tiered = next(price.charge for price in there.prices if price.charge.mode == "volume")
     assert tiered == Charge("usd", "month", tiers=(Tier(5, Fraction(100), Fraction(50)), Tier(None, Fraction(80))),

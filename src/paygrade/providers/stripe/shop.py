@@ -60,15 +60,21 @@ class StripeShop:
         self._connection = connection
 
     def read_catalog(
-        self, names: Sequence[str], ask: Callable[[ProviderPrice], bool], *, features: bool = False
+        self,
+        names: Sequence[str],
+        ask: Callable[[ProviderPrice], bool],
+        *,
+        meters: bool,
+        features: bool = False,
     ) -> ProviderCatalog:
         """Everything that is sold; and what has these names (ids of products and prices, lookup keys), sold or not.
 
-        `ask`: of which prices it has to be known whether a live subscription has them. `features`: with the features
-        of Stripe's entitlements, and which products have them. Raises Unavailable.
+        `ask`: of which prices it has to be known whether a live subscription has them. `meters`: with those; else prices
+        have the ids of theirs. `features`: with the features of Stripe's entitlements, and which products have them.
+        Raises Unavailable.
         """
         try:
-            return _Reading(self._connection).catalog(names, ask, features=features)
+            return _Reading(self._connection).catalog(names, ask, meters=meters, features=features)
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
 
@@ -93,9 +99,12 @@ class _Reading:
         self._lookups = LOOKUPS_MAX
         self._whole = True
 
-    def catalog(self, names: Sequence[str], ask: Callable[[ProviderPrice], bool], *, features: bool) -> ProviderCatalog:
-        meters = {meter.id: meter for meter in map(_meter, self._listed("/v1/billing/meters", METERS_MAX))}
-        products, prices = self._products(names), self._prices(names, meters)
+    def catalog(
+        self, names: Sequence[str], ask: Callable[[ProviderPrice], bool], *, meters: bool, features: bool
+    ) -> ProviderCatalog:
+        listed = self._listed("/v1/billing/meters", METERS_MAX) if meters else iter(())
+        counting = {meter.id: meter for meter in map(_meter, listed)}
+        products, prices = self._products(names), self._prices(names, counting)
         asked = tuple(replace(price, bought=self._is_bought(price)) if ask(price) else price for price in prices)
         for id in {price.product for price in asked if price.active or price.bought} - products.keys():
             if found := self._one(f"/v1/products/{_quoted(id)}"):
@@ -103,7 +112,7 @@ class _Reading:
         offered = self._features() if features else None
         if offered:
             products = {id: self._with_features(product) for id, product in products.items()}
-        return ProviderCatalog(products, asked, tuple(meters.values()), offered, self._whole)
+        return ProviderCatalog(products, asked, tuple(counting.values()), offered, self._whole)
 
     def _products(self, names: Sequence[str]) -> dict[str, ProviderProduct]:
         active = [_product(each) for each in self._listed("/v1/products", PRODUCTS_MAX, active=True)]
@@ -157,6 +166,10 @@ class _Reading:
         )  # fmt: skip
 
     def _with_features(self, product: ProviderProduct) -> ProviderProduct:
+        if self._lookups <= 0:
+            self._whole = False
+            return product
+        self._lookups -= 1
         attached = self._listed(f"/v1/products/{_quoted(product.id)}/features", PAGE_SIZE)
         offered = (Payload(each, "product_feature").child("entitlement_feature") for each in attached)
         return replace(product, features=tuple(each.required_text("lookup_key") for each in offered))
