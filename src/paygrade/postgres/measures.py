@@ -9,8 +9,9 @@ from psycopg.rows import TupleRow
 
 class Measured(Struct, frozen=True):
     """What waits. `dirty`: subjects to be read, the first of them for `dirty_s`; `unhandled`: billing events whose
-    subject was not read since, the first of which came at `unhandled_since`; `drift`: fields that differ; `differences`: of the catalog from what the provider sells; `queue`: how
-    full PostgreSQL's queue of notifications is, from 0 to 1."""
+    subject was not read since, the first of which came at `unhandled_since`; `drift`: fields that differ;
+    `differences`: of the catalog from what the provider sells; `queue`: how full PostgreSQL's queue of notifications
+    is, from 0 to 1."""
 
     dirty: int
     dirty_s: float | None

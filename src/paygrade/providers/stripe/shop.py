@@ -69,9 +69,9 @@ class StripeShop:
     ) -> ProviderCatalog:
         """Everything that is sold; and what has these names (ids of products and prices, lookup keys), sold or not.
 
-        `ask`: of which prices it has to be known whether a live subscription has them. `meters`: with those; else prices
-        have the ids of theirs. `features`: with the features of Stripe's entitlements, and which products have them.
-        Raises Unavailable.
+        `ask`: of which prices it has to be known whether a live subscription has them. `meters`: with those; else a
+        price has the id of its own. `features`: with the features of Stripe's entitlements, and which products have
+        them. Raises Unavailable.
         """
         try:
             return _Reading(self._connection).catalog(names, ask, meters=meters, features=features)
