@@ -18,7 +18,7 @@ from paygrade.cli.output import as_json, confirm, for_people, say, show_json
 from paygrade.cli.stocking import compare, is_left, is_nothing, plan_steps, push_steps
 from paygrade.documents.catalog_file import Document, place_of, read_catalog
 from paygrade.documents.yaml_text import write_yaml
-from paygrade.server.process.settings import Settings, parse_settings
+from paygrade.server.process.settings import Settings, parse_account
 from paygrade.values.errors import Location, Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _read(file: Path) -> tuple[Catalog, Mapping[str, Location]]:
 
 
 def _settings(*, needs_key: bool = True) -> Settings:
-    settings = parse_settings(os.environ)
+    settings = parse_account(os.environ)
     if needs_key and settings.stripe_api_key is None:
         raise click.UsageError("set PAYGRADE_STRIPE_API_KEY to a key of the Stripe account")
     return settings

@@ -118,6 +118,20 @@ def parse_target(environ: Mapping[str, str]) -> Target:
     return Target(url=url, key=environ.get("PAYGRADE_API_KEY") or environ.get("PAYGRADE_ADMIN_KEY") or None)
 
 
+def parse_account(environ: Mapping[str, str]) -> Settings:
+    """Read which account of the provider a command is about, and nothing else: who asks for that need not be able to
+    run a server. Refused `invalid_settings`."""
+    reader = _Reader(environ)
+    settings = Settings(
+        stripe_api_key=reader.take("PAYGRADE_STRIPE_API_KEY", _secret),
+        stripe_api_base=reader.take("PAYGRADE_STRIPE_API_BASE", _http_url),
+    )
+    if reader.mistakes:
+        listed = "; ".join(f"{mistake.pointer}: {mistake.message}" for mistake in reader.mistakes)
+        raise Refused("invalid_settings", f"the settings have mistakes: {listed}", tuple(reader.mistakes))
+    return settings
+
+
 class _Reader:
     """Takes variables one by one and remembers what was wrong with them."""
 
