@@ -1,4 +1,4 @@
-"""The catalog check: every hour, what the provider sells is held against the catalog in force.
+"""The catalog check: what the provider sells is held against the catalog in force, every hour where all is well.
 
 Laws: what differs becomes a finding once, and is told as gone once it is mended, whoever mended it; what could not be
 read changes nothing; one process checks at a time, and what is saved was read under the latest claim.
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Store
     from paygrade.server.process.clock import Clock
 
-EVERY_S = 3600.0
+EVERY_S, AGAIN_S = 3600.0, 300.0
+"""How long it rests where nothing differs, and where something does, or nothing is sold yet."""
 LEASE_S = 600.0
 """Longer than a reading of a large account takes at the pace that requests are sent."""
 FOUND_MAX = 200
@@ -60,7 +61,7 @@ async def check_catalog(store: "Store", shop: Shop, clock: "Clock", claimed: "Sa
         await tx.announce(told, at)
         await tell_findings(tx, told)
         saved = replace(before, checked_at=at, found=found, attempts=0, error=None)
-        await tx.catalog_checks.save(saved, retry_s=EVERY_S)
+        await tx.catalog_checks.save(saved, retry_s=EVERY_S if catalog.version and not found else AGAIN_S)
     return "differs" if found else "same" if catalog.version else "nothing_sold"
 
 
