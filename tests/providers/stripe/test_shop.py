@@ -28,6 +28,7 @@ from paygrade.providers.stripe.client import StripeProvider
 from paygrade.providers.stripe.shop import StripeShop
 from paygrade.simulator.http.serve import Running, running
 from paygrade.values.errors import Refused
+from support.canned_stripe import failing, serve
 from support.catalog_texts import read
 from support.cli_runner import RUN, Shell
 
@@ -184,6 +185,31 @@ def test_what_was_made_by_hand_is_read_as_it_is_and_pulled(account: Account) -> 
     # Without the plan that says what it buys, the price that somebody pays is told.
     bare = read("version: 1\nfeatures: {}\nplans: {}\n")
     assert {each.object for each in compare(account.shop, bare)} >= {old.id}
+
+
+def test_features_of_stripes_entitlements_become_features_of_the_plans_that_have_them() -> None:
+    with serve() as canned:
+        canned.lists = {
+            "/v1/billing/meters": [],
+            "/v1/products": [{"id": "prod_1", "name": "Pro", "active": True}],
+            "/v1/prices": [{"id": "price_1", "product": "prod_1", "active": True, "currency": "usd", "unit_amount": 500,
+                            "recurring": {"interval": "month", "usage_type": "licensed"}}],
+            "/v1/entitlements/features": [
+                {"id": "feat_1", "lookup_key": "single-sign-on", "name": "SSO", "active": True},
+                {"id": "feat_2", "lookup_key": "old", "name": "Old", "active": False},
+            ],
+            "/v1/products/prod_1/features": [{"id": "pf_1", "entitlement_feature": {"lookup_key": "single-sign-on"}}],
+        }  # fmt: skip
+        shop = StripeShop(StripeProvider(api_key="rk_test_1", api_base=canned.url).connection)
+        pulled = pull(shop.read_catalog((), lambda price: not price.active, meters=True, features=True))
+        assert pulled.document["features"] == {"single_sign_on": {"kind": "boolean", "description": "SSO"}}
+        assert pulled.document["plans"]["pro"]["entitlements"] == {"single_sign_on": True}
+        # A key that may not read them reads the rest, and that is said.
+        refusal = failing(403, "The provided key does not have the required permissions for this endpoint.")
+        canned.instead = lambda path: refusal if "entitlements" in path else None
+        pulled = pull(shop.read_catalog((), lambda price: not price.active, meters=True, features=True))
+        assert pulled.document["features"] == {}
+        assert any("give the key read on Entitlements" in line for line in pulled.comments[""])
 
 
 def test_in_any_weather_everything_is_made_once(account: Account) -> None:

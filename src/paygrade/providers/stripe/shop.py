@@ -104,9 +104,13 @@ class _Reading:
     ) -> ProviderCatalog:
         listed = self._listed("/v1/billing/meters", METERS_MAX) if meters else iter(())
         counting = {meter.id: meter for meter in map(_meter, listed)}
-        products, prices = self._products(names), self._prices(names, counting)
+        products, prices = self._products(), self._prices(names, counting)
+        priced = {price.id for price in prices} | {price.lookup_key for price in prices}
+        # A product may have an id of any form; those that are archived are in no list here.
+        missing = {name for name in names if name not in priced}
         asked = tuple(replace(price, bought=self._is_bought(price)) if ask(price) else price for price in prices)
-        for id in {price.product for price in asked if price.active or price.bought} - products.keys():
+        wanted = missing | {price.product for price in asked if price.active or price.bought}
+        for id in sorted(wanted - products.keys()):
             if found := self._one(f"/v1/products/{_quoted(id)}"):
                 products[id] = _product(found)
         offered = self._features() if features else None
@@ -114,13 +118,9 @@ class _Reading:
             products = {id: self._with_features(product) for id, product in products.items()}
         return ProviderCatalog(products, asked, tuple(counting.values()), offered, self._whole)
 
-    def _products(self, names: Sequence[str]) -> dict[str, ProviderProduct]:
+    def _products(self) -> dict[str, ProviderProduct]:
         active = [_product(each) for each in self._listed("/v1/products", PRODUCTS_MAX, active=True)]
-        products = {product.id: product for product in active}
-        for id in names:
-            if id not in products and id.startswith("prod_") and (found := self._one(f"/v1/products/{_quoted(id)}")):
-                products[id] = _product(found)
-        return products
+        return {product.id: product for product in active}
 
     def _prices(self, names: Sequence[str], meters: dict[str, ProviderMeter]) -> tuple[ProviderPrice, ...]:
         expand = ["data.tiers", "data.currency_options"]
