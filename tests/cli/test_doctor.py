@@ -19,6 +19,7 @@ from paygrade.billing.drift import Difference
 from paygrade.cli.main import paygrade
 from paygrade.postgres.store import Store
 from paygrade.providers.stripe.events import TYPES
+from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.process.settings import Settings
 from support.canned_stripe import CannedStripe, failing, serve
 from support.cli_runner import Shell
@@ -179,7 +180,31 @@ def test_what_the_key_may_not_write_is_named_and_nothing_is_changed(doctor: Doct
     assert {path for path in stripe.paths if path.count("/") > 2} == {
         "/v1/subscriptions/sub_paygrade_doctor",
         "/v1/invoices/in_paygrade_doctor",
+        "/v1/products/prod_paygrade_doctor",
+        "/v1/prices/price_paygrade_doctor",
     }
+
+
+def test_what_a_key_lacks_to_sell_the_catalog_is_told_and_is_not_wrong(doctor: Doctor, stripe: CannedStripe) -> None:
+    stripe.instead = refusing("/v1/products/prod_paygrade_doctor")
+    assert "needs write on Products, which this key has not" in doctor.says("provider", "ok")
+
+
+def test_what_stripe_sells_otherwise_is_told(doctor: Doctor, stripe: CannedStripe, database_url: str) -> None:
+    prices = {"monthly": {"amount": 2900, "currency": "usd", "interval": "month", "stripe": "pro_monthly"}}
+    document = {"version": 1, "features": {}, "plans": {"pro": {"prices": prices}}}
+
+    async def publish() -> None:
+        async with Store(database_url) as store:
+            await publish_catalog(store, document=document, lines={}, dry_run=False, at=datetime.now(UTC), by="ann")
+
+    asyncio.run(publish())
+    assert "/plans/pro/prices/monthly/stripe: Stripe has no price `pro_monthly`" in doctor.says("stripe", "note")
+    price = {"id": "price_1", "object": "price", "product": "prod_1", "active": True, "lookup_key": "pro_monthly",
+             "currency": "usd", "unit_amount": 2900, "recurring": {"interval": "month"}}  # fmt: skip
+    stripe.lists["/v1/prices"] = [price]
+    stripe.objects["/v1/products/prod_1"] = {"id": "prod_1", "object": "product", "name": "Pro", "active": True}
+    assert doctor.says("stripe", "ok") == "sells what the catalog in force says"
 
 
 def test_a_key_that_is_none_is_wrong(doctor: Doctor, stripe: CannedStripe) -> None:

@@ -118,6 +118,7 @@ class Player:
             "PAYGRADE_API_KEY": KEY,
             "PAYGRADE_CLOCK_URL": house.provider.url,
             "PAYGRADE_STRIPE_API_BASE": house.provider.url,
+            "PAYGRADE_STRIPE_API_KEY": house.provider.key,
         }
         self.environ = {**kept, **addresses, "PATH": path, "NO_PROXY": "*"}
 

@@ -97,8 +97,12 @@ def _is_zone(node: Node, zone: str) -> None:
         node.wrong(f"unknown zone `{zone[:64]}`; {write}")
 
 
+def is_currency(code: str) -> bool:
+    return is_key(code) and code.isalpha() and len(code) == 3
+
+
 def _is_currency(node: Node, code: str) -> None:
-    if code and not (is_key(code) and code.isalpha() and len(code) == 3):
+    if code and not is_currency(code):
         node.expected(_A_CURRENCY)
 
 

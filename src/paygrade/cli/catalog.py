@@ -10,6 +10,7 @@ import msgspec
 
 from paygrade.catalog.parse import json_schema
 from paygrade.cli.api import call, path
+from paygrade.cli.catalog_at_stripe import check, pull, push_to_stripe, show_differences
 from paygrade.cli.migrations import migrate, migration, migrations
 from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant
@@ -31,10 +32,10 @@ _at = click.option(
 
 @click.group()
 def catalog() -> None:
-    """Read, plan and publish the catalog, and move accounts to other versions of it."""
+    """Read, plan and publish the catalog, sell it at Stripe, and move accounts to other versions of it."""
 
 
-for _command in (migrate, migration, migrations):
+for _command in (check, pull, migrate, migration, migrations):
     catalog.add_command(_command)
 
 
@@ -93,9 +94,15 @@ def schema(as_json: bool) -> None:
 @_at
 @as_json
 def plan(file: Path, existing: str, at: str | None, as_json: bool) -> None:
-    """Show what publishing FILE would change, and for whom. Changes nothing."""
+    """Show what publishing FILE would change, and for whom. Changes nothing.
+
+    With PAYGRADE_STRIPE_API_KEY it also shows what Stripe sells otherwise, as `catalog check` does.
+    """
     becomes = _becomes(existing, at)
     planned = _send(file, {"dry_run": "true", **becomes})
+    there = show_differences(file)
+    if there is not None:
+        planned["stripe"] = there
     said = "".join(f" --{name} {value}" for name, value in becomes.items())
     _show_plan(planned, f"paygrade catalog push {planned['plan_id']} --file {file}{said}", as_json=as_json)
 
@@ -105,14 +112,31 @@ def plan(file: Path, existing: str, at: str | None, as_json: bool) -> None:
 @click.option("--file", type=_file, help="With PLAN_ID: the document that was planned; paygrade.yaml by default.")
 @_existing
 @_at
+@click.option("--to-stripe", is_flag=True, help="Make products, prices and meters at Stripe instead; needs no server.")
+@click.option("--dry-run", is_flag=True, help="With --to-stripe: only show what would be made.")
+@click.option(
+    "--archive-old", is_flag=True, help="With --to-stripe: archive prices that it made and that lost their key."
+)
+@click.option("--live", is_flag=True, help="With --to-stripe: yes, the key is a live one.")
 @yes
 @as_json
-def push(what: str | None, file: Path | None, existing: str, at: str | None, yes: bool, as_json: bool) -> None:
+def push(
+    what: str | None, file: Path | None, existing: str, at: str | None, to_stripe: bool, dry_run: bool,
+    archive_old: bool, live: bool, yes: bool, as_json: bool
+) -> None:  # fmt: skip
     """Publish FILE (paygrade.yaml). On a terminal it first shows what that changes, and asks.
 
     With PLAN_ID, which `catalog plan` prints, it publishes exactly what was planned, or refuses if anything has changed
     since.
+
+    With --to-stripe it makes what FILE sells in the Stripe account of PAYGRADE_STRIPE_API_KEY. A price that somebody
+    may pay is never changed: another one is made, takes over the lookup key, and the old one stays for who pays it.
+    Run it again after an interruption; nothing is made twice.
     """
+    if not to_stripe and (dry_run or archive_old or live):
+        raise click.UsageError("--dry-run, --archive-old and --live go with --to-stripe; see `catalog plan`")
+    if to_stripe and (existing != "follow" or at is not None):
+        raise click.UsageError("--existing and --at say what becomes of customers here; leave them out")
     becomes = _becomes(existing, at)
     given = Path(what) if what is not None and Path(what).is_file() else None
     if given is not None and file is not None:
@@ -123,6 +147,10 @@ def push(what: str | None, file: Path | None, existing: str, at: str | None, yes
     document = given or file or Path("paygrade.yaml")
     if not document.is_file():
         raise click.UsageError(f"there is no file `{document}`; name the catalog to publish")
+    if to_stripe:
+        if plan_id is not None:
+            raise click.UsageError(f"`{plan_id}` is no file; a plan id is for publishing to a server")
+        push_to_stripe(document, yes=yes, dry_run=dry_run, live=live, archive_old=archive_old, as_json=as_json)
     if plan_id is None and not yes and for_people() and not as_json:
         planned = _send(document, {"dry_run": "true", **becomes})
         _show(planned)
@@ -232,11 +260,24 @@ def _show_plan(planned: dict[str, Any], again: str, *, as_json: bool) -> None:
         show_json(planned)
         return
     _show(planned)
+    _show_at_stripe(planned.get("stripe"))
     if planned["version"] == planned["base_version"]:
         return
     say()
     say(f"plan id: {planned['plan_id']}", style="bold")
     say(f"publish exactly this: {again}")
+
+
+def _show_at_stripe(differences: list[dict[str, Any]] | None) -> None:
+    if differences is None:
+        return
+    say()
+    say(
+        "Otherwise at Stripe:" if differences else "Stripe sells what it says.",
+        style="bold" if differences else "green",
+    )
+    for each in differences:
+        say(f"{each['pointer'] or each['object'] or 'Stripe'}: {each['message']}", style="yellow")
 
 
 def _show_pushed(pushed: dict[str, Any], *, as_json: bool) -> None:

@@ -21,6 +21,11 @@ class Company:
         """The id of each customer, by the account it names."""
         self.subscriptions: dict[str, str] = {}
 
+    def look_up(self) -> None:
+        """Find the prices that can be bought by a lookup key."""
+        listed = self._stripe.v1.prices.list({"active": True, "limit": 100})
+        self.prices = {price.lookup_key: price.id for price in listed.auto_paging_iter() if price.lookup_key}
+
     def stock(self, catalog: Catalog) -> None:
         """Make a product for each plan and add-on, and a price for each of theirs that is not there yet."""
         everything: list[Plan | AddOn] = [*catalog.plans.values(), *catalog.add_ons.values()]

@@ -25,10 +25,14 @@ from msgspec.structs import replace
 
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.parse import parse
+from paygrade.catalog.provider_steps import Step
 from paygrade.cli import wiring
 from paygrade.cli.demo_company import Company
 from paygrade.cli.demo_story import Stage, play
+from paygrade.cli.stocking import is_left, plan_steps, push_steps
 from paygrade.documents.yaml import read_yaml
+from paygrade.providers.stripe.connection import StripeConnection
+from paygrade.providers.stripe.shop import StripeShop
 from paygrade.server.http.protocol import configure
 from paygrade.server.process.settings import DEFAULT_PORT, Settings
 from paygrade.simulator.http import serve as simulator
@@ -52,7 +56,9 @@ class House(Struct, frozen=True):
         """Publish a catalog, and sell what it says at the simulator. Refused `catalog_invalid`."""
         catalog = _catalog(text)
         published = self.stage.call("PUT", "/v1/catalog", content=text, headers={"Content-Type": "application/yaml"})
-        self.company.stock(catalog)
+        for step in _sell(self.provider, catalog):
+            click.echo(f"not sold: {step.pointer}: {step.detail}")
+        self.company.look_up()
         _done(self.began, f"catalog version {published['version']} published, {len(published['changes'])} lines")
 
 
@@ -122,6 +128,15 @@ def furnish(house: House) -> None:
     _done(house.began, f"at the simulator, by the official stripe library: {bought}")
     house.stage.control("flush")
     house.stage.wait_until_known(list(company.customers))
+
+
+def _sell(provider: simulator.Running, catalog: Catalog) -> list[Step]:
+    """Make what the catalog sells, as `catalog push --to-stripe` does; gives what a person has to do."""
+    shop = StripeShop(StripeConnection(api_key=provider.key, api_base=provider.url))
+    planned = plan_steps(shop, catalog, archive_old=False)
+    return [
+        step for step in push_steps(shop, catalog, planned, archive_old=False, tell=lambda _: None) if is_left(step)
+    ]
 
 
 def _catalog(text: bytes) -> Catalog:

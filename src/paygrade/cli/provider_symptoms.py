@@ -9,6 +9,7 @@ import httpx2
 
 from paygrade.cli import wiring
 from paygrade.cli.database_symptoms import clock_beside
+from paygrade.cli.stocking import compare
 from paygrade.cli.symptoms import Symptom, shown
 from paygrade.server.process.settings import Settings
 from paygrade.values.errors import Unavailable
@@ -31,6 +32,8 @@ def examine_provider(settings: Settings, catalog: "Catalog | None") -> Iterator[
         return
     try:
         yield from _permissions(settings, provider, catalog)
+        if catalog is not None:
+            yield _sold(provider, catalog)
         if settings.clock_url is None:
             yield from _clock(settings.stripe_api_base or STRIPE)
         yield from _webhooks(settings, provider)
@@ -39,7 +42,7 @@ def examine_provider(settings: Settings, catalog: "Catalog | None") -> Iterator[
 
 
 def _permissions(settings: Settings, provider: "StripeProvider", catalog: "Catalog | None") -> Iterator[Symptom]:
-    from paygrade.providers.stripe.examination import lacking
+    from paygrade.providers.stripe.examination import lacking, lacking_to_sell
 
     where = settings.stripe_api_base or "Stripe"
     reports = catalog is not None and any(getattr(its, "stripe_meter", None) for its in catalog.features.values())
@@ -56,6 +59,19 @@ def _permissions(settings: Settings, provider: "StripeProvider", catalog: "Catal
                       "give it write on them, or change plans at Stripe only")  # fmt: skip
     if not lacks:
         yield Symptom("provider", "ok", f"{where} accepts the key, which has every permission")
+    unsold = [lack.what for lack in lacking_to_sell(provider.connection, reports=reports)]
+    if unsold:
+        yield Symptom("provider", "ok", f"`catalog push --to-stripe` needs write on {shown(unsold)}, which this key "
+                      "has not; better give that to a key of your own")  # fmt: skip
+
+
+def _sold(provider: "StripeProvider", catalog: "Catalog") -> Symptom:
+    """Whether Stripe sells what the catalog in force says."""
+    found = compare(wiring.stripe_shop(provider), catalog)
+    if not found:
+        return Symptom("stripe", "ok", "sells what the catalog in force says")
+    said = shown([f"{each.pointer or each.object}: {each.message}" for each in found], most=3)
+    return Symptom("stripe", "note", f"{said}; `paygrade catalog check FILE` shows all with their lines")
 
 
 def _clock(url: str) -> Iterator[Symptom]:

@@ -30,7 +30,6 @@ from paygrade.server.operations.catalog.publish import current_catalog, publish_
 from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
 from paygrade.server.process.acting import Acting, Actor, acting_as
 from paygrade.server.process.admin_key import kept_key
-from paygrade.server.process.api_keys import Mode
 from paygrade.server.process.audit_stream import AuditStream
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from paygrade.providers.stripe.hosted_pages import StripePages
     from paygrade.providers.stripe.idempotent_writes import StripeCommands
     from paygrade.providers.stripe.previews import StripePreviewer
+    from paygrade.providers.stripe.shop import StripeShop
 
 log = structlog.get_logger("paygrade.server")
 
@@ -172,6 +172,7 @@ def application(
             provider,
             clock,
             commands=stripe_commands(provider) if provider is not None else None,
+            shop=stripe_shop(provider) if provider is not None else None,
             webhooks=bool(settings.webhook_secrets),
             sweep_every=settings.sweep_every,
             updates_kept=timedelta(days=settings.updates_days),
@@ -189,7 +190,7 @@ def application(
         store=store,
         clock=clock,
         snapshots=snapshots,
-        keys=ApiKeys(key, mode_of(settings)),
+        keys=ApiKeys(key, settings.mode),
         verify=StripeVerify(settings.webhook_secrets) if settings.webhook_secrets else None,
         provider=PROVIDER,
         customer_id=CUSTOMER_ID,
@@ -239,13 +240,6 @@ async def server_facts(database_url: str) -> ServerFacts:
         return await look_at_server(database_url)
 
 
-def mode_of(settings: Settings) -> Mode | None:
-    """Whether this deployment takes real money, by the provider's key; None: nobody says."""
-    if settings.stripe_api_key is None:
-        return None
-    return "live" if "_live_" in settings.stripe_api_key else "test"
-
-
 def stripe_provider(settings: Settings) -> "StripeProvider | None":
     if settings.stripe_api_key is None:
         return None
@@ -273,6 +267,13 @@ def stripe_commands(provider: "StripeProvider") -> "StripeCommands":
     from paygrade.providers.stripe.idempotent_writes import StripeCommands
 
     return StripeCommands(provider.connection)
+
+
+def stripe_shop(provider: "StripeProvider") -> "StripeShop":
+    """What is sold at the account that `provider` reads, at the same pace."""
+    from paygrade.providers.stripe.shop import StripeShop
+
+    return StripeShop(provider.connection)
 
 
 class StripeVerify:

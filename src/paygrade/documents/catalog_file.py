@@ -1,5 +1,6 @@
 """A catalog's file: YAML, or JSON where its name says so."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,3 +19,10 @@ def read_catalog(path: Path, raw: bytes | None = None) -> Document:
     document, lines = read_json(raw) if path.suffix == ".json" else read_yaml(raw)
     parse(document, lines=lines)
     return document, lines
+
+
+def place_of(pointer: str, lines: Mapping[str, Location]) -> Location | None:
+    """Where a place of the document stands in its text; a place that is not said there stands where its parent does."""
+    while pointer not in lines and pointer:
+        pointer = pointer.rpartition("/")[0]
+    return lines.get(pointer)

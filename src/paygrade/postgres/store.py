@@ -27,6 +27,7 @@ from paygrade.postgres.announced import Announcements
 from paygrade.postgres.announced_ends import AnnouncedEnds
 from paygrade.postgres.api_keys import ApiKeys
 from paygrade.postgres.audit import Audit
+from paygrade.postgres.catalog_checks import CatalogChecks
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.checkouts import Checkouts
 from paygrade.postgres.connections import BY_KEY_ONCE, Connections
@@ -263,6 +264,7 @@ class Transaction:
         self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
         self.catalogs = Catalogs(connection)
+        self.catalog_checks = CatalogChecks(connection, holder=holder)
         self.polls = Polls(connection, holder=holder)
         self.sweeps = Sweeps(connection, holder=holder)
         self.drifts = Drifts(connection)

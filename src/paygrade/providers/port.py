@@ -11,11 +11,12 @@ Laws, which every provider owes:
 6. Subjects are named `name:id`, where `name` is the provider's and `id` its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
 from paygrade.billing.facts import Customer
+from paygrade.catalog.provider_catalog import ProviderCatalog, ProviderPrice
 from paygrade.changes.checkout import CheckoutOrder, CheckoutPage
 from paygrade.changes.cost import CostPreview
 from paygrade.changes.order import ChangeOrder, Progress
@@ -109,6 +110,17 @@ class EventSource(Named, Protocol):
     """Who lists billing events: those created at `since` or later, in any order."""
 
     def iter_events_since(self, since: datetime) -> Iterator[PolledEvent]: ...
+
+
+class Shop(Named, Protocol):
+    """Who says what is sold."""
+
+    def read_catalog(
+        self, names: Sequence[str], ask: Callable[[ProviderPrice], bool], *, meters: bool
+    ) -> ProviderCatalog:
+        """Everything that is sold, and what has one of these names. `ask`: of which prices it has to be known whether
+        somebody pays them. `meters`: with those, too."""
+        ...
 
 
 class Metering(Named, Protocol):

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "update_log": "how far the log goes",
     "webhook_endpoints": "of the environment",
     "catalogs": "what is sold",
+    "catalog_checks": "what differs from what is sold",
     "idempotency_keys": "what a caller was answered within a day, sealed with their own secret",
     "migrations": "the schema",
     "plan_migrations": "of no account",

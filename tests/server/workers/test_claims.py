@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres import claims, session_locks
 from paygrade.postgres.store import Store
+from paygrade.server.workers.catalog_checks import checks_of
 from paygrade.server.workers.claims import Queue, attempt, give_back, take, work
 from paygrade.server.workers.loop import DATES, MOVES
 from paygrade.server.workers.plan_changes import CHANGES
@@ -31,7 +32,7 @@ from support.waiting import in_time, let_pass, somebody_waits
 
 pytestmark = pytest.mark.anyio
 
-# Any: rows of nine kinds.
+# Any: rows of ten kinds.
 QUEUES: list[Queue[Any]] = [
     SUBJECTS,
     REPORTS,
@@ -42,6 +43,7 @@ QUEUES: list[Queue[Any]] = [
     ENDPOINTS,
     sweeps_of("stripe"),
     polls_of("stripe"),
+    checks_of("stripe"),
 ]
 TABLES = {
     "subject_read": "subjects",
@@ -53,6 +55,7 @@ TABLES = {
     "webhooks_sent": "webhook_endpoints",
     "swept": "sweeps",
     "polled": "polls",
+    "catalog_checked": "catalog_checks",
 }
 WAITING = """
     insert into subjects (subject, dirty, marked_at) values ('stripe:cus_1', 1, now());
@@ -69,6 +72,7 @@ WAITING = """
         values ('we_1', 'https://example.com', '', '[]', 'enabled', now(), 0, 0, to_timestamp(0));
     insert into sweeps (provider, dry_run, started_at, counts) values ('stripe', false, now(), '{}');
     insert into polls (provider) values ('stripe');
+    insert into catalog_checks (provider) values ('stripe');
 """
 
 

@@ -20,7 +20,7 @@ from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.connection import Gone, StripeConnection, not_understood
 from paygrade.providers.stripe.events import TEST_TYPES, TYPES, ListedEvent, listed_event
 from paygrade.providers.stripe.fields import Json, Payload
-from paygrade.providers.stripe.pages import Page, created_before, page_of, page_of_customers
+from paygrade.providers.stripe.pages import Page, created_before, entries_of, page_of, page_of_customers
 from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.values.errors import Refused, Unavailable
 
@@ -227,7 +227,7 @@ class StripeProvider:
     def _page(self, path: str, after: str | None, **params: Any) -> tuple[list[Json], str | None]:
         """The objects of one page, and where the next one begins."""
         start = {"starting_after": after} if after else {}
-        return _entries(path, self._get(path, **{"limit": PAGE_SIZE, **params}, **start), after)
+        return entries_of(path, self._get(path, **{"limit": PAGE_SIZE, **params}, **start), after)
 
     def _find(self, path: str, **params: Any) -> Json | None:
         """The object at `path`, or None where Stripe says there is none."""
@@ -253,19 +253,6 @@ class StripeProvider:
 
     def _get(self, path: str, **params: Any) -> Json:
         return self.connection.get(path, **params)
-
-
-def _entries(path: str, page: Json, after: str | None) -> tuple[list[Json], str | None]:
-    """The objects of a page that began after `after`, and where the next page begins."""
-    entries = page.get("data")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise not_understood(f"`{path}` answered without a list in `data`")
-    if page.get("has_more") is not True:
-        return entries, None
-    last = entries[-1].get("id") if entries else None
-    if not isinstance(last, str) or after == last:
-        raise not_understood(f"`{path}` promised more and gave no way on")
-    return entries, last
 
 
 def belonging_to(owner: str) -> dict[str, str]:

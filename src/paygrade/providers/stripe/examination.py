@@ -27,6 +27,9 @@ READ_FOR_REPORTS = (("Billing meters", "/v1/billing/meters"),)
 READ_FOR_TOP_UPS = (("Charges and Refunds", "/v1/charges"), ("Disputes", "/v1/disputes"))
 WRITE = (("Subscriptions", f"/v1/subscriptions/sub_{NOBODY}"), ("Invoices", f"/v1/invoices/in_{NOBODY}"))
 
+WRITE_TO_SELL = (("Products", f"/v1/products/prod_{NOBODY}"), ("Prices", f"/v1/prices/price_{NOBODY}"))
+WRITE_METERS = (("Billing meters", f"/v1/billing/meters/mtr_{NOBODY}"),)
+
 
 class Lack(Struct, frozen=True):
     """A permission that the key lacks: `read` or `write` on what."""
@@ -49,6 +52,13 @@ def lacking(connection: StripeConnection, *, reports: bool, top_ups: bool) -> tu
     unread = [Lack("read", what) for what, path in read if not _may(partial(connection.get, path, limit=1))]
     ask = partial(connection.post, idempotency_key=None)
     return (*unread, *(Lack("write", what) for what, path in WRITE if not _may(partial(ask, path))))
+
+
+def lacking_to_sell(connection: StripeConnection, *, reports: bool) -> tuple[Lack, ...]:
+    """What the key may not do of what making products and prices needs. Unavailable if Stripe can't be asked."""
+    ask = partial(connection.post, idempotency_key=None)
+    wanted = (*WRITE_TO_SELL, *(WRITE_METERS if reports else ()))
+    return tuple(Lack("write", what) for what, path in wanted if not _may(partial(ask, path)))
 
 
 def endpoints(connection: StripeConnection, path: str) -> tuple[Endpoint, ...] | None:

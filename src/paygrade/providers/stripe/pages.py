@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from paygrade.billing import facts
 from paygrade.providers.stripe import translate
+from paygrade.providers.stripe.connection import not_understood
 from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.values.errors import Refused
 
@@ -50,6 +51,19 @@ def page_of(entries: Sequence[Json], *, after: str | None) -> Page:
 def page_of_customers(entries: Sequence[Json], *, after: str | None) -> Page:
     """Customers as the list of customers has them, without a word on what they bought."""
     return Page(tuple(_listed_alone(entry) for entry in entries), after)
+
+
+def entries_of(path: str, page: Json, after: str | None) -> tuple[list[Json], str | None]:
+    """The objects of a page that began after `after`, and where the next page begins."""
+    entries = page.get("data")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise not_understood(f"`{path}` answered without a list in `data`")
+    if page.get("has_more") is not True:
+        return entries, None
+    last = entries[-1].get("id") if entries else None
+    if not isinstance(last, str) or after == last:
+        raise not_understood(f"`{path}` promised more and gave no way on")
+    return entries, last
 
 
 def created_before(entry: Json, instant: datetime) -> bool:

@@ -35,5 +35,6 @@ async def measure(store: "Store", metrics: Metrics, at: datetime) -> None:
         unhandled=found.unhandled,
         inbox_lag_s=max(0.0, (at - since).total_seconds()) if since is not None else 0.0,
         drift=found.drift,
+        differences=found.differences,
         queue=found.queue,
     )

@@ -116,6 +116,7 @@ class DatabaseNumbers(Struct, frozen=True):
     unhandled: int
     inbox_lag_s: float
     drift: int
+    differences: int
     queue: float
 
 
@@ -125,6 +126,7 @@ DATABASE = {
     "unhandled": ("paygrade_inbox_unhandled", "Billing events whose customer was not read since."),
     "inbox_lag_s": ("paygrade_inbox_lag_seconds", "How long ago the first of them came."),
     "drift": ("paygrade_drift_open", "Fields that differ from the provider now."),
+    "differences": ("paygrade_catalog_differences", "Differences between the catalog and what the provider sells."),
     "queue": ("paygrade_notification_queue_usage", "How full PostgreSQL's queue of notifications is, from 0 to 1."),
 }
 """The metric that each number is, and what it says."""

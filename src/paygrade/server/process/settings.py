@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -63,6 +63,13 @@ class Settings(Struct, frozen=True):
     audit_syslog: str | None = None
     """Where a line of every audit record is sent: `udp://host:port`, `tcp://host:port` or `unix:///path`."""
 
+    @property
+    def mode(self) -> Literal["live", "test"] | None:
+        """Whether real money is at stake, by the provider's key; None: nobody says."""
+        if self.stripe_api_key is None:
+            return None
+        return "live" if "_live_" in self.stripe_api_key else "test"
+
 
 class Target(Struct, frozen=True):
     """The server a command talks to, and the key it shows there."""
@@ -109,6 +116,20 @@ def parse_target(environ: Mapping[str, str]) -> Target:
     if reader.mistakes:
         raise Refused("invalid_settings", f"PAYGRADE_URL: {reader.mistakes[0].message}", tuple(reader.mistakes))
     return Target(url=url, key=environ.get("PAYGRADE_API_KEY") or environ.get("PAYGRADE_ADMIN_KEY") or None)
+
+
+def parse_account(environ: Mapping[str, str]) -> Settings:
+    """Read which account of the provider a command is about, and nothing else: who asks for that need not be able to
+    run a server. Refused `invalid_settings`."""
+    reader = _Reader(environ)
+    settings = Settings(
+        stripe_api_key=reader.take("PAYGRADE_STRIPE_API_KEY", _secret),
+        stripe_api_base=reader.take("PAYGRADE_STRIPE_API_BASE", _http_url),
+    )
+    if reader.mistakes:
+        listed = "; ".join(f"{mistake.pointer}: {mistake.message}" for mistake in reader.mistakes)
+        raise Refused("invalid_settings", f"the settings have mistakes: {listed}", tuple(reader.mistakes))
+    return settings
 
 
 class _Reader:

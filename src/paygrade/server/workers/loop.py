@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from paygrade.providers.port import Commands, EventSource, Lister, Provider, Source
+from paygrade.providers.port import Commands, EventSource, Lister, Provider, Shop, Source
 from paygrade.server.operations.accounts.provider_reports import purge_reports
 from paygrade.server.operations.accounts.transition import TO_SETTLE_MAX, follow_due_transitions
 from paygrade.server.operations.catalog.migrations import finish_migrations, migrate_account
@@ -25,6 +25,7 @@ from paygrade.server.operations.updates.announce import announce_dates
 from paygrade.server.operations.updates.ends import announce_ended_windows, announce_expired_grants
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
 from paygrade.server.process.settings import SWEEP_EVERY, UPDATES_DAYS
+from paygrade.server.workers.catalog_checks import check_catalog, checks_of
 from paygrade.server.workers.claims import PAUSE_S, Note, Queue, nobody, repeat, work
 from paygrade.server.workers.plan_changes import CHANGES, advance_change
 from paygrade.server.workers.polls import poll_events, polls_of
@@ -71,6 +72,7 @@ async def run_workers(
     clock: "Clock",
     *,
     commands: Commands | None = None,
+    shop: Shop | None = None,
     webhooks: bool = True,
     sweep_every: timedelta | None = SWEEP_EVERY,
     updates_kept: timedelta = UPDATES_KEPT,
@@ -78,9 +80,9 @@ async def run_workers(
 ) -> None:
     """Run every worker until cancelled. Without a provider only what needs none.
 
-    `commands` None: the provider is only read. `webhooks`: events are expected to come by themselves. `sweep_every`
-    None: nothing is repaired unasked. `updates_kept`: for how long state updates can be read. `note` is told what
-    came of each piece of work.
+    `commands` None: the provider is only read. `shop` None: what it sells is not compared. `webhooks`: events are
+    expected to come by themselves. `sweep_every` None: nothing is repaired or compared unasked. `updates_kept`: for how
+    long state updates can be read. `note` is told what came of each piece of work.
     """
     work_on = partial(work, store, clock, note=note)
     async with asyncio.TaskGroup() as workers:
@@ -95,6 +97,9 @@ async def run_workers(
             workers.create_task(sweep(store, provider, clock, every=sweep_every, note=note))
             if sweep_every is not None:
                 workers.create_task(poll(store, provider, clock, webhooks=webhooks, note=note))
+        if shop is not None and sweep_every is not None:
+            compare = partial(check_catalog, store, shop, clock)
+            workers.create_task(work_on(checks_of(shop.name), compare, look_s=LOOK_RARELY_S))
         if commands is not None:
             mark = partial(_mark_reports, store, commands.name, clock)
             report, buy, change = (
