@@ -196,6 +196,7 @@ def application(
         previewer=stripe_previewer(provider) if provider is not None else None,
         sender=sender,
         personal_properties=settings.personal_properties,
+        trusted_proxies=settings.trusted_proxies,
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work), ("webhooks", send)],

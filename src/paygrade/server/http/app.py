@@ -59,6 +59,7 @@ from paygrade.server.http.routes import (
 from paygrade.server.http.routes.gateway import AnyAddress
 from paygrade.server.http.version import Versioned
 from paygrade.server.operations.usage.group_commit import GroupCommit
+from paygrade.server.process.client_address import Network
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Sender
@@ -215,6 +216,7 @@ def create_app(
     previewer: Previewer | None = None,
     sender: Sender,
     personal_properties: tuple[str, ...] = (),
+    trusted_proxies: Sequence[Network] = (),
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
@@ -265,7 +267,7 @@ def create_app(
                 await _cancelled(tasks.values())
 
     app = CrossOrigin(_routed(parts, running), KEYED)
-    return Edge(AnyAddress(app), metrics, HotPath(parts), stop=snapshots.broadcast.stop)
+    return Edge(AnyAddress(app), metrics, HotPath(parts), stop=snapshots.broadcast.stop, proxies=trusted_proxies)
 
 
 def _routed(parts: Context, running: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:

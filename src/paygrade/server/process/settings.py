@@ -56,6 +56,8 @@ class Settings(Struct, frozen=True):
     """How much memory the accounts may take that are remembered, in MB."""
     webhook_allow: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks of one's own that webhooks may be sent to, without TLS, too."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of the proxies that say by `X-Forwarded-For` whose request they pass on."""
     updates_days: int = UPDATES_DAYS
     """For how many days state updates are kept."""
     personal_properties: tuple[str, ...] = ()
@@ -91,6 +93,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         workers=reader.take("PAYGRADE_WORKERS", _workers),
         memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
         webhook_allow=reader.take("PAYGRADE_WEBHOOK_ALLOW", _networks) or (),
+        trusted_proxies=reader.take("PAYGRADE_TRUSTED_PROXIES", _networks) or (),
         updates_days=reader.take("PAYGRADE_UPDATES_DAYS", _days) or UPDATES_DAYS,
         audit_syslog=reader.take("PAYGRADE_AUDIT_SYSLOG", _syslog),
         personal_properties=reader.take("PAYGRADE_PERSONAL_PROPERTIES", _names) or (),
