@@ -241,7 +241,9 @@ def test_a_key_takes_the_short_way_as_soon_as_it_is_known(both: Both, name: str)
     assert both.switch.taken == before + 1
 
 
-@pytest.mark.parametrize("name", ["page", "here", "limited", "elsewhere", "behind", "revoked", "rotated at once", "uses"])
+@pytest.mark.parametrize(
+    "name", ["page", "here", "limited", "elsewhere", "behind", "revoked", "rotated at once", "uses"]
+)
 def test_the_short_way_leaves_to_the_routes_whatever_else_has_a_say(both: Both, name: str) -> None:
     both.switch.is_on = True
     before = both.switch.taken

@@ -43,6 +43,7 @@ from paygrade.server.http.routes import (
     migrations,
     ofrep,
     ofrep_stream,
+    oidc,
     people,
     personal_data,
     plan_changes,
@@ -64,6 +65,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Sender
 from paygrade.server.state.api_keys import ApiKeys
+from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
 from paygrade.values.errors import Refused, Unavailable
@@ -200,6 +202,10 @@ OPEN = [
     people.log_in,
     people.log_out,
     people.me,
+    people.change_password,
+    oidc.log_in_ways,
+    oidc.begin_oidc,
+    oidc.end_oidc,
 ]
 
 
@@ -215,6 +221,7 @@ def create_app(
     has_provider: bool = False,
     previewer: Previewer | None = None,
     sender: Sender,
+    log_in_provider: OidcProvider | None = None,
     personal_properties: tuple[str, ...] = (),
     trusted_proxies: Sequence[Network] = (),
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
@@ -242,6 +249,7 @@ def create_app(
         has_provider=has_provider,
         previewer=previewer,
         sender=sender,
+        oidc=log_in_provider,
         personal_properties=personal_properties,
         ready=partial(_missing, clock, schema_pending, tasks),
     )

@@ -10,6 +10,7 @@ alone.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -171,6 +172,12 @@ async def _signed_in(held: str, connection: Connection, context: Context) -> Sig
     return found
 
 
+def session_cookie(secret: str, lasts: timedelta, *, secure: bool) -> str:
+    """The cookie that holds a session. An empty `secret` for no time ends it."""
+    told = f"{SESSION}={secret}; Path=/; Max-Age={int(lasts.total_seconds())}; HttpOnly; SameSite=Lax"
+    return told + ("; Secure" if secure else "")
+
+
 def refuse_other_origin(connection: Connection) -> None:
     """Refused `cross_site` unless one of our own pages asks: browsers say so themselves, and no page can make them lie
     (https://fetch.spec.whatwg.org/#origin-header)."""
@@ -244,6 +251,8 @@ def _require_scope(
     if connection.scope.get("method") == "OPTIONS":
         return  # it only says which methods an address has
     needed = scope_of(handler)
+    if isinstance(caller, SignedIn) and caller.person.must_change:
+        raise Refused("password_change_required", "choose a password of your own first: `POST /v1/me/password`")
     if needed not in _scopes(caller):
         connection.scope["state"][LACKING] = needed
         if isinstance(caller, SignedIn):

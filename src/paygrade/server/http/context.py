@@ -20,6 +20,7 @@ from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Sender
 from paygrade.server.process.passwords import Passwords
 from paygrade.server.state.api_keys import ApiKeys
+from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.state.stream_tokens import StreamTokens
@@ -59,6 +60,8 @@ class Context(Struct, frozen=True):
     has_provider: bool
     previewer: Previewer | None
     sender: Sender
+    oidc: OidcProvider | None
+    """Whom people log in with besides local accounts."""
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
     personal_properties: tuple[str, ...] = ()

@@ -315,6 +315,7 @@ def _codes(told: Described, text: Text, route: HTTPRoute, method: str, *, has_qu
         (
             "unauthenticated",
             "insufficient_scope",
+            "password_change_required",
             "address_not_allowed",
             "rate_limited",
             "cross_site",

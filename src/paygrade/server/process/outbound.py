@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpcore2
 from msgspec import Struct
@@ -35,8 +35,11 @@ ANSWER_BYTES_MAX = 2000
 ADDRESSES_TRIED = 3
 CONNECTIONS_MAX = 64
 KEPT_S = 3.0
+EVERYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+"""For what whoever runs the server has named themselves."""
 AGENT = f"Paygrade/{version('paygrade')}"
 
+_NONE: Mapping[str, str] = {}
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _TARGET = re.compile(r"[!-~]*")
 # What Python counts as reachable, or has not always counted among what is not:
@@ -150,6 +153,10 @@ def is_public(address: Address) -> bool:
     return address.is_global and not odd and not any(address in network for network in _NOT_GLOBAL)
 
 
+class _TooLong(Exception):
+    """An answer is longer than whoever asked takes."""
+
+
 class Sender:
     """Posts to addresses that others chose."""
 
@@ -195,7 +202,25 @@ class Session:
         self._pools: dict[bool, httpcore2.AsyncConnectionPool] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
-        """Send one request. Whatever goes wrong is said in the attempt."""
+        """Post JSON, and keep the beginning of the answer. Whatever goes wrong is said in the attempt."""
+        sent = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+        return await self._ask("POST", url, sent, body, bytes_max=None)
+
+    async def fetch(
+        self, url: str, headers: Mapping[str, str] = _NONE, *, form: Mapping[str, str] | None = None, bytes_max: int
+    ) -> Attempt:
+        """Get what is there, or what a form that is posted there is answered with. All of it, or an attempt that
+        says what was wrong: an answer of more than `bytes_max` is none."""
+        if form is None:
+            return await self._ask("GET", url, headers, b"", bytes_max=bytes_max)
+        body = urlencode(form).encode()
+        sent = {"content-type": "application/x-www-form-urlencoded", "content-length": str(len(body)), **headers}
+        return await self._ask("POST", url, sent, body, bytes_max=bytes_max)
+
+    async def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, bytes_max: int | None
+    ) -> Attempt:
+        """Send one request. `bytes_max` None: the beginning of its answer is enough."""
         began = time.monotonic()
 
         def attempt(status: int | None, error: str | None = None, **more: object) -> Attempt:
@@ -203,12 +228,18 @@ class Session:
 
         try:
             target = parse_target(url)
+            request = _request(method, target, headers, body)
             async with asyncio.timeout(self._sender.patience_s):
-                response = await self._pool(secure=target.secure).handle_async_request(_request(target, headers, body))
+                response = await self._pool(secure=target.secure).handle_async_request(request)
             try:
-                return attempt(
-                    response.status, answer=_text(await _beginning(response)), retry_after_s=_retry_after(response)
-                )
+                if bytes_max is None:
+                    told = await _beginning(response)
+                else:
+                    async with asyncio.timeout(self._sender.patience_s):
+                        told = await _whole(response, bytes_max)
+                return attempt(response.status, answer=_text(told), retry_after_s=_retry_after(response))
+            except _TooLong:
+                return attempt(None, f"the answer is longer than {bytes_max} bytes")
             finally:
                 await response.aclose()
         except TimeoutError:
@@ -263,14 +294,12 @@ class _Pinned(httpcore2.AsyncNetworkBackend):
         await asyncio.sleep(seconds)
 
 
-def _request(target: Target, headers: Mapping[str, str], body: bytes) -> httpcore2.Request:
+def _request(method: str, target: Target, headers: Mapping[str, str], body: bytes) -> httpcore2.Request:
     default = 443 if target.secure else 80
     name = f"[{target.host}]" if ":" in target.host else target.host
     sent = {
         "host": name if target.port == default else f"{name}:{target.port}",
         "user-agent": AGENT,
-        "content-type": "application/json",
-        "content-length": str(len(body)),
         "accept-encoding": "identity",
         **headers,
     }
@@ -280,7 +309,7 @@ def _request(target: Target, headers: Mapping[str, str], body: bytes) -> httpcor
         port=target.port,
         target=target.path.encode(),
     )
-    return httpcore2.Request("POST", url, headers=list(sent.items()), content=body)
+    return httpcore2.Request(method, url, headers=list(sent.items()), content=body)
 
 
 async def _beginning(response: httpcore2.Response) -> bytes:
@@ -292,6 +321,15 @@ async def _beginning(response: httpcore2.Response) -> bytes:
                 kept += part[: ANSWER_BYTES_MAX - len(kept)]
                 if len(kept) >= ANSWER_BYTES_MAX:
                     break
+    return kept
+
+
+async def _whole(response: httpcore2.Response, bytes_max: int) -> bytes:
+    kept = b""
+    async for part in response.aiter_stream():
+        kept += part
+        if len(kept) > bytes_max:
+            raise _TooLong
     return kept
 
 

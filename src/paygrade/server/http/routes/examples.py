@@ -357,7 +357,10 @@ PERSON = {
     "created_at": "2026-11-01T09:00:00Z",
     "created_by": "admin",
     "seen_at": "2026-11-30T10:12:00Z",
+    "issuer": None,
+    "must_change": False,
 }
+PASSWORD_CHANGE = {"old": "… (shown once)", "new": "correct horse battery staple"}
 PEOPLE = {"people": [PERSON], "next": None}
 ADDED_PERSON = {
     **PERSON,
