@@ -199,6 +199,7 @@ def application(
         log_in_provider=OidcProvider(settings.oidc) if settings.oidc is not None else None,
         personal_properties=settings.personal_properties,
         trusted_proxies=settings.trusted_proxies,
+        second_person=settings.second_person,
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work), ("webhooks", send)],

@@ -25,12 +25,13 @@ from paygrade.server.http.context import Context, Verify
 from paygrade.server.http.cross_origin import CrossOrigin
 from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
-from paygrade.server.http.idempotency import KeyedRequests, recall
+from paygrade.server.http.idempotency import KeyedRequests
 from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
     api_keys,
+    approvals,
     audit,
     catalogs,
     decisions,
@@ -58,12 +59,14 @@ from paygrade.server.http.routes import (
     webhooks,
 )
 from paygrade.server.http.routes.gateway import AnyAddress
+from paygrade.server.http.second_person import before
 from paygrade.server.http.version import Versioned
 from paygrade.server.operations.usage.group_commit import GroupCommit
 from paygrade.server.process.client_address import Network
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Sender
+from paygrade.server.process.second_person import MoneyKind
 from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.snapshots import Snapshots
@@ -176,6 +179,11 @@ KEYED = [
     api_keys.get_key,
     api_keys.rotate_key,
     api_keys.revoke_key,
+    approvals.list_approvals,
+    approvals.get_approval,
+    approvals.approve,
+    approvals.decline,
+    approvals.withdraw,
     people.list_people,
     people.add_person,
     people.set_role,
@@ -224,6 +232,7 @@ def create_app(
     log_in_provider: OidcProvider | None = None,
     personal_properties: tuple[str, ...] = (),
     trusted_proxies: Sequence[Network] = (),
+    second_person: frozenset[MoneyKind] = frozenset(),
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
@@ -250,6 +259,7 @@ def create_app(
         previewer=previewer,
         sender=sender,
         oidc=log_in_provider,
+        second_person=second_person,
         personal_properties=personal_properties,
         ready=partial(_missing, clock, schema_pending, tasks),
     )
@@ -297,7 +307,7 @@ def _keyed(parts: Context) -> Router:
     for handler in KEYED:
         scope_of(handler)
     guards = [key_guard(parts), refuse_odd_texts]
-    return Router("/", route_handlers=KEYED, guards=guards, before_request=recall)
+    return Router("/", route_handlers=KEYED, guards=guards, before_request=before(parts))
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

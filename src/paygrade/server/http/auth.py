@@ -38,6 +38,8 @@ FOR_PAGES, TOKEN_PARAMETER = "for_pages", "token_parameter"
 SESSION = "paygrade_session"
 """The cookie of a person who has logged in."""
 _CALLER = "caller"
+AS = "as"
+"""In the state of a request that comes from within: whose it is, whom nobody has to prove again."""
 Caller = KnownKey | AccountToken | SignedIn
 
 
@@ -67,8 +69,17 @@ async def caller_of(request: HttpRequest, context: Context) -> tuple[Caller, Act
     return caller, _actor(caller), _scopes(caller)
 
 
+def caller_before(request: HttpRequest) -> Caller:
+    """Whom the guard has let in."""
+    caller: Caller = request.scope["state"][_CALLER]
+    return caller
+
+
 async def _caller(connection: Connection, handler: BaseRouteHandler, context: Context) -> tuple[Caller, bool]:
     """Who asks, and whether they say so in the address."""
+    known: Caller | None = connection.scope["state"].get(AS)
+    if known is not None:
+        return known, False
     held = connection.cookies.get(SESSION)
     if held is not None and not _shows_a_key(connection, handler):
         return await _signed_in(held, connection, context), False

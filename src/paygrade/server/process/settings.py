@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from paygrade.server.process.scopes import ROLES, Role
+from paygrade.server.process.second_person import MONEY, MoneyKind
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.periods import parse_duration
 
@@ -82,6 +83,8 @@ class Settings(Struct, frozen=True):
     """Networks of one's own that webhooks may be sent to, without TLS, too."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks of the proxies that say by `X-Forwarded-For` whose request they pass on."""
+    second_person: frozenset[MoneyKind] = frozenset()
+    """What needs a second person before it happens."""
     public_url: str | None = None
     """What browsers reach this server by."""
     oidc: OidcSettings | None = None
@@ -122,6 +125,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
         webhook_allow=reader.take("PAYGRADE_WEBHOOK_ALLOW", _networks) or (),
         trusted_proxies=reader.take("PAYGRADE_TRUSTED_PROXIES", _networks) or (),
+        second_person=reader.take("PAYGRADE_SECOND_PERSON", _money) or frozenset(),
         public_url=(public_url := reader.take("PAYGRADE_PUBLIC_URL", _origin)),
         oidc=_oidc(reader, public_url),
         updates_days=reader.take("PAYGRADE_UPDATES_DAYS", _days) or UPDATES_DAYS,
@@ -196,6 +200,16 @@ def _oidc(reader: _Reader, public_url: str | None) -> OidcSettings | None:
         public_url=str(public_url),
         **{name: value for name, value in more.items() if value is not None},
     )
+
+
+def _money(text: str) -> frozenset[MoneyKind]:
+    named = {part.strip() for part in text.split(",") if part.strip()}
+    odd = named - {"all", *MONEY}
+    if odd:
+        raise ValueError(
+            f"`{min(odd)}` is nothing that a second person approves; write `all`, or some of {', '.join(MONEY)}"
+        )
+    return frozenset(kind for kind in MONEY if "all" in named or kind in named)
 
 
 def _issuer(text: str) -> str:
