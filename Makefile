@@ -14,7 +14,7 @@ help: ## List what can be made
 
 setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to date)
 
-JUDGES := tests/judges/openfeature tests/judges/webhooks
+JUDGES := tests/judges/openfeature tests/judges/webhooks tests/judges/oidc
 TYPESCRIPT := packages/typescript
 
 # Whoever told Python to write no bytecode would have every process of the tests compile all that it imports.
@@ -52,7 +52,7 @@ proof: setup ## Use and hold units from many processes that are killed; RUNS=n t
 fuzz: setup ## Send every route what its description allows, and what not; EXAMPLES=n of each, SEED=n
 	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
-judges: setup ## Test beside what is too large for all: Node's OpenFeature providers and webhooks, LiteLLM, uWSGI, other Pythons
+judges: setup ## Test beside what is too large for all: Node's OpenFeature providers, webhooks and OpenID Connect, LiteLLM, uWSGI, other Pythons
 	@if command -v npm >/dev/null; then for each in $(JUDGES); do npm ci --prefix $$each --no-audit --no-fund --silent; done; \
 	  else echo "Node (with npm) is not installed: what is for JavaScript is left out"; fi
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-judges

@@ -265,8 +265,13 @@ def test_people_are_added_given_roles_reset_and_removed(shell: Shell, api: Api) 
     first = shell.run("people", "add", "dana@example.com", "--role", "support").strip()
     assert logs_in(first)
     (row,) = [line.split("\t") for line in shell.run("people", "list").splitlines() if "dana" in line]
-    assert (row[1], row[3], row[4]) == ("dana@example.com", "support", "no")
+    assert row[1:6] == ["dana@example.com", "dana@example.com", "support", "here", "no"]
     assert shell.json("people", "role", row[0], "viewer")["role"] == "viewer"
+    third = shell.json("people", "reset", row[0], "--must-change")["password"]
+    own = "correct horse battery staple"
+    typed = f"{third}\n{own}\n{own}\n"
+    assert "changed" in shell.run("people", "password", "dana@example.com", typing=typed)
+    assert (logs_in(third), logs_in(own)) == (False, True)
     second = shell.json("people", "reset", row[0])
     assert (logs_in(first), logs_in(second["password"])) == (False, True)
     assert shell.json("people", "reset", row[0], "--totp")["totp_address"].startswith("otpauth://totp/")

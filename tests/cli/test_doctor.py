@@ -25,6 +25,7 @@ from support.canned_stripe import CannedStripe, failing, serve
 from support.cli_runner import Shell
 from support.cluster import folder_of_its_own, free_ports
 from support.databases import migrated_database
+from support.oidc_provider import providing
 from support.server_process import Api, serving
 from support.stack import house
 
@@ -296,3 +297,29 @@ async def _differing(database_url: str, subject: str) -> None:
     async with Store(database_url) as store, store.transaction() as tx:
         difference = Difference("sub_1", "status", "active", "past_due")
         await tx.drifts.add([(subject, "acme", difference)], found_by="sweep", at=datetime.now(UTC))
+
+
+# The log-in provider
+
+
+def test_a_log_in_provider_is_looked_at(doctor: Doctor) -> None:
+    with providing() as provider:
+        named = {
+            "PAYGRADE_PUBLIC_URL": "https://paygrade.example.com",
+            "PAYGRADE_OIDC_ISSUER": provider.url,
+            "PAYGRADE_OIDC_CLIENT_ID": "paygrade",
+            "PAYGRADE_OIDC_CLIENT_SECRET": "hush",
+            "PAYGRADE_OIDC_ROLES": "ops=admin",
+        }
+        assert "https://paygrade.example.com/v1/login/oidc/callback" in doctor.says("log-in", "ok", **named)
+        provider.changes["/openid-configuration"] = lambda told: {**told, "issuer": "https://login.example.com"}
+        assert "`https://login.example.com`" in doctor.says("log-in", "wrong", **named)
+        provider.changes["/openid-configuration"] = lambda told: told | {"code_challenge_methods_supported": ["plain"]}
+        assert "PKCE" in doctor.says("log-in", "wrong", **named)
+        provider.changes["/openid-configuration"] = lambda told: told | {"token_endpoint": "ftp://x"}
+        assert "`token_endpoint`" in doctor.says("log-in", "wrong", **named)
+        provider.changes.clear()
+        provider.changes["/jwks"] = lambda told: {"keys": []}
+        assert "publishes no keys" in doctor.says("log-in", "wrong", **named)
+        provider.down = True
+        assert "502" in doctor.says("log-in", "wrong", **named)

@@ -5,6 +5,8 @@ Unavailable; JSON comes back as plain values, printed as they are.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -39,16 +41,18 @@ def call(
     media_type: str = "application/json",
     query: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
+    page: httpx2.Client | None = None,
 ) -> Any:
-    """One request; the decoded answer (None when there is none). Any: what the server says is printed as it is."""
+    """One request; the decoded answer (None when there is none). `page`: whoever asks, where that is a person and not a
+    key. Any: what the server says is printed as it is."""
     found = target()
     if content is None and body is not None:
         content = msgspec.json.encode(body)
     headers = {**(headers or {}), **({"Content-Type": media_type} if content is not None else {})}
-    if found.key:
+    if found.key and page is None:
         headers["Authorization"] = f"Bearer {found.key}"
     try:
-        with httpx2.Client(timeout=TIMEOUT_S, trust_env=False) as client:
+        with nullcontext(page) if page is not None else httpx2.Client(timeout=TIMEOUT_S, trust_env=False) as client:
             answer = client.request(method, found.url + path, params=query, content=content, headers=headers)
     except httpx2.ConnectError:
         raise Unavailable(
@@ -60,6 +64,13 @@ def call(
     if answer.is_success:
         return msgspec.json.decode(answer.content) if answer.content else None
     raise _failure(answer, found)
+
+
+@contextmanager
+def page() -> Iterator[httpx2.Client]:
+    """What holds a person's session, as a page of the server does."""
+    with httpx2.Client(timeout=TIMEOUT_S, trust_env=False, headers={"Origin": target().url}) as client:
+        yield client
 
 
 def path(*segments: str) -> str:
@@ -75,7 +86,7 @@ def _failure(answer: httpx2.Response, found: Target) -> Refused | Unavailable:
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
         return Unavailable("server_strange", f"{found.url} answered {answer.status_code}, but not like Paygrade; "
                            "is PAYGRADE_URL the address of a Paygrade server?")  # fmt: skip
-    if answer.status_code == 401:
+    if answer.status_code == 401 and code == "unauthenticated":
         whose = f"{detail}; the command shows the key in PAYGRADE_API_KEY" if found.key else (
             "the server requires a key; set PAYGRADE_API_KEY to one that `paygrade keys create` made, or to the "
             "server's PAYGRADE_ADMIN_KEY"

@@ -12,6 +12,7 @@ import httpx2
 from paygrade.cli import wiring
 from paygrade.cli.api import target
 from paygrade.cli.database_symptoms import examine_pooler, examine_server, examine_sync
+from paygrade.cli.log_in_symptoms import examine_log_in
 from paygrade.cli.output import as_json, say, show_json
 from paygrade.cli.provider_symptoms import examine_provider
 from paygrade.cli.symptoms import Symptom
@@ -28,7 +29,7 @@ _STYLES = {"ok": "green", "note": "yellow", "wrong": "red"}
 @click.command()
 @as_json
 def doctor(as_json: bool) -> None:
-    """Check settings, database, schema, catalog, sync, clock, provider and webhooks. Changes nothing.
+    """Check settings, database, schema, catalog, sync, clock, log-in, provider and webhooks. Changes nothing.
 
     Each line says what to do. Exit code 1 if something is wrong.
     """
@@ -53,6 +54,8 @@ def _examine() -> Iterator[Symptom]:
     in_force = yield from _database(settings)
     if settings.clock_url is not None:
         yield _clock(settings.clock_url)
+    if (log_in := examine_log_in(settings)) is not None:
+        yield log_in
     yield from examine_provider(settings, in_force.catalog if in_force is not None else None)
     yield _server()
 

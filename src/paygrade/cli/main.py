@@ -34,6 +34,7 @@ _COMMANDS = {
     "usage": "Show and check the usage reported to Stripe.",
     "keys": "Create, list, rotate and revoke API keys.",
     "people": "Say who may log in, and their roles.",
+    "approvals": "Approve or decline what needs a second person.",
     "webhooks": "Send changes to your own systems, and see what arrived.",
     "updates": "Show and follow what changes.",
     "tokens": "Issue account tokens and rotate their key.",

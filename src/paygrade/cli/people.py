@@ -4,13 +4,17 @@ from typing import Any
 
 import click
 
-from paygrade.cli.api import call, path
+from paygrade.cli.api import call, page, path
 from paygrade.cli.output import as_json, confirm, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant
 from paygrade.server.process.scopes import ROLES
 
 _role = click.Choice(list(ROLES))
 _totp = click.option("--totp", is_flag=True, help="They log in with a code of an authenticator app, too.")
+
+_must_change = click.option(
+    "--must-change", is_flag=True, help="The password is only good for choosing another: `paygrade people password`."
+)
 
 
 @click.group()
@@ -23,10 +27,11 @@ def people() -> None:
 @click.option("--name", help="What to call them; the e-mail address by default.")
 @click.option("--role", type=_role, required=True, help="What they may do.")
 @_totp
+@_must_change
 @as_json
-def add(email: str, name: str | None, role: str, totp: bool, as_json: bool) -> None:
+def add(email: str, name: str | None, role: str, totp: bool, must_change: bool, as_json: bool) -> None:
     """Let the person with this EMAIL log in, and show their password this once."""
-    body = {"email": email, "name": name or email, "role": role, "totp": totp}
+    body = {"email": email, "name": name or email, "role": role, "totp": totp, "must_change": must_change}
     _show_once(call("POST", "/v1/people", body=body), as_json=as_json)
 
 
@@ -41,9 +46,10 @@ def list_people(after: str, limit: int, as_json: bool) -> None:
         show_json(told)
         return
     table(
-        ("id", "e-mail", "name", "role", "code", "last log-in"),
+        ("id", "e-mail", "name", "role", "from", "code", "last log-in"),
         [
-            (each["id"], each["email"], each["name"], each["role"], "yes" if each["totp"] else "no",
+            (each["id"], each["email"], each["name"], each["role"], each.get("issuer") or "here",
+             "yes" if each["totp"] else "no",
              instant(each["seen_at"]) if each["seen_at"] else "never")
             for each in told["people"]
         ],
@@ -68,10 +74,26 @@ def role(id: str, role: str, as_json: bool) -> None:
 @people.command()
 @click.argument("id")
 @_totp
+@_must_change
 @as_json
-def reset(id: str, totp: bool, as_json: bool) -> None:
+def reset(id: str, totp: bool, must_change: bool, as_json: bool) -> None:
     """Give person ID another password, shown this once, and end their sessions."""
-    _show_once(call("POST", path("v1", "people", id, "reset"), body={"totp": totp}), as_json=as_json)
+    body = {"totp": totp, "must_change": must_change}
+    _show_once(call("POST", path("v1", "people", id, "reset"), body=body), as_json=as_json)
+
+
+@people.command()
+@click.argument("email")
+@click.option("--code", help="Of your authenticator app, if you have one.")
+def password(email: str, code: str | None) -> None:
+    """Choose another password of your own, as the person with this EMAIL. Your other sessions end."""
+    old = click.prompt("old password", hide_input=True)
+    new = click.prompt("new password", hide_input=True, confirmation_prompt=True)
+    with page() as own:
+        call("POST", "/v1/login", body={"email": email, "password": old, "code": code}, page=own)
+        call("POST", "/v1/me/password", body={"old": old, "new": new}, page=own)
+        call("POST", "/v1/logout", page=own)
+    say("your password is changed", style="green")
 
 
 @people.command()

@@ -37,6 +37,7 @@ from paygrade.server.process.outbound import Guard, Sender
 from paygrade.server.process.scopes import opened_by
 from paygrade.server.process.settings import Settings
 from paygrade.server.state.api_keys import KEYS_MAX, ApiKeys
+from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import run_workers
 from paygrade.server.workers.webhooks import send_webhooks
@@ -198,7 +199,10 @@ def application(
         previewer=stripe_previewer(provider) if provider is not None else None,
         pages=stripe_pages(provider) if provider is not None else None,
         sender=sender,
+        log_in_provider=OidcProvider(settings.oidc) if settings.oidc is not None else None,
         personal_properties=settings.personal_properties,
+        trusted_proxies=settings.trusted_proxies,
+        second_person=settings.second_person,
         schema_pending=schema_pending,
         first=first_catalog,
         work=[("workers", work), ("webhooks", send)],

@@ -13,7 +13,9 @@ from psycopg.rows import TupleRow
 
 
 class SavedPerson(Struct, frozen=True, kw_only=True):
-    """One person. `failures`: attempts in a row that did not end in a session; `retry_at`: no attempt before."""
+    """One person. `failures`: attempts in a row that did not end in a session; `retry_at`: no attempt before. Who comes
+    from a provider is its `subject`, has no password, and `email` is not theirs but their id; `claimed_email` is what
+    the provider says. `must_change`: they need a password of their own first."""
 
     id: str
     email: str
@@ -27,6 +29,10 @@ class SavedPerson(Struct, frozen=True, kw_only=True):
     created_at: datetime
     created_by: str
     seen_at: datetime | None = None
+    issuer: str | None = None
+    subject: str | None = None
+    claimed_email: str | None = None
+    must_change: bool = False
 
     def __repr__(self) -> str:
         return f"SavedPerson({self.id!r}, {self.role!r})"
@@ -43,9 +49,10 @@ class People:
         self._connection = connection
 
     async def add(self, **said: Any) -> bool:
-        """Enter one; False where somebody has this e-mail address. Any: the fields of a SavedPerson."""
+        """Enter one; False where somebody has this e-mail address, or is this subject. Any: the fields of a
+        SavedPerson."""
         query: Any = (  # Any: not a literal
-            f"insert into people ({_COLUMNS}) values ({', '.join(['%s'] * len(_NAMES))}) on conflict (email) do nothing"
+            f"insert into people ({_COLUMNS}) values ({', '.join(['%s'] * len(_NAMES))}) on conflict do nothing"
         )
         cursor = await self._connection.execute(query, astuple(SavedPerson(**said)))
         return cursor.rowcount == 1
@@ -53,6 +60,18 @@ class People:
     async def by_email(self, email: str) -> SavedPerson | None:
         """The person of this address, whom nobody else changes until the end of the transaction."""
         return await self._one("where email = %s for update", email)
+
+    async def of_provider(self, issuer: str, subject: str) -> SavedPerson | None:
+        """Who this is, whom nobody else changes until the end of the transaction."""
+        return await self._one("where issuer = %s and subject = %s for update", issuer, subject)
+
+    async def use_log_in(self, state: str, at: datetime, *, kept_since: datetime) -> bool:
+        """Use the state of a log-in; False where it was used before. Those before `kept_since` are forgotten."""
+        await self._connection.execute("delete from used_log_ins where used_at < %s", (kept_since,))
+        cursor = await self._connection.execute(
+            "insert into used_log_ins (state, used_at) values (%s, %s) on conflict do nothing", (state, at)
+        )
+        return cursor.rowcount == 1
 
     async def lock(self, id: str) -> SavedPerson | None:
         return await self._one("where id = %s for update", id)
@@ -64,11 +83,12 @@ class People:
         """Write what changes of a person."""
         await self._connection.execute(
             """
-            update people set role = %s, password_hash = %s, totp_secret = %s, totp_step = %s, failures = %s,
+            update people set name = %s, claimed_email = %s, must_change = %s, role = %s, password_hash = %s,
+                totp_secret = %s, totp_step = %s, failures = %s,
                 retry_at = %s, seen_at = %s where id = %s
             """,
-            (person.role, person.password_hash, person.totp_secret, person.totp_step, person.failures, person.retry_at,
-             person.seen_at, person.id),
+            (person.name, person.claimed_email, person.must_change, person.role, person.password_hash,
+             person.totp_secret, person.totp_step, person.failures, person.retry_at, person.seen_at, person.id),
         )  # fmt: skip
 
     async def remove(self, id: str) -> None:
@@ -95,8 +115,9 @@ class People:
     async def close(self, hash: str) -> None:
         await self._connection.execute("delete from sessions where hash = %s", (hash,))
 
-    async def close_all(self, person: str) -> None:
-        await self._connection.execute("delete from sessions where person = %s", (person,))
+    async def close_all(self, person: str, *, but: str = "") -> None:
+        """End their sessions; of `but`, its hash, the one that stays."""
+        await self._connection.execute("delete from sessions where person = %s and hash <> %s", (person, but))
 
     async def _one(self, which: str, *arguments: object) -> SavedPerson | None:
         found = await self._load(which, *arguments)

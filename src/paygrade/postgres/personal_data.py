@@ -47,6 +47,7 @@ SECTIONS: dict[str, Section] = {
     "plan_change_steps": Section((("change", "text"), ("number", "int")), "members get other keys"),
     "checkouts": Section((("id", "text"),), "addresses and orders go; what was bought stays"),
     "plan_migration_accounts": Section((("migration", "bigint"),), "reasons go"),
+    "approvals": Section((("id", "text"),), "what was asked for and previewed goes, reasons too; it waits no more"),
     "updates": Section((("id", "text"),), "members get other keys; reasons go"),
     "update_sequences": Section((("account", "text"),), "stays: how many updates there were"),
     "announced": Section((("account", "text"),), "begins anew"),
@@ -198,6 +199,12 @@ class PersonalData(NamedTuple):
             "update grants set reason = '' where account = %(account)s and reason <> ''",
             """
             update seen_values set value = encode(sha256(%(salt)s || convert_to(value, 'UTF8')), 'hex')
+            where account = %(account)s
+            """,
+            """
+            update approvals set body = '', headers = '{}', query = '', preview = null, reason = '',
+                asked_by = (asked_by::jsonb - 'name' || '{"name": ""}')::json,
+                state = case state when 'waiting' then 'withdrawn' else state end
             where account = %(account)s
             """,
             "delete from quotes where account = %(account)s",

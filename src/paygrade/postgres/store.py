@@ -26,6 +26,7 @@ from paygrade.postgres.alerts import Alerts
 from paygrade.postgres.announced import Announcements
 from paygrade.postgres.announced_ends import AnnouncedEnds
 from paygrade.postgres.api_keys import ApiKeys
+from paygrade.postgres.approvals import Approvals
 from paygrade.postgres.audit import Audit
 from paygrade.postgres.catalog_checks import CatalogChecks
 from paygrade.postgres.catalogs import Catalogs
@@ -281,6 +282,7 @@ class Transaction:
         self.signing_keys = SigningKeys(connection)
         self.api_keys = ApiKeys(connection)
         self.people = People(connection)
+        self.approvals = Approvals(connection)
         self.updates = Updates(connection)
         self.announced_ends = AnnouncedEnds(connection)
         self.announcements = Announcements(connection, holder=holder)

@@ -238,6 +238,53 @@ def test_a_session_ends_after_twelve_hours(api: Api, database: str, acme: str) -
         assert client.problem(401, "GET", f"/v1/accounts/{acme}")["code"] == "unauthenticated"
 
 
+# A password of one's own
+
+OWN = "correct horse battery staple"
+
+
+def changed(client: Api, old: str, new: str) -> Any:
+    return client.post("/v1/me/password", json={"old": old, "new": new})
+
+
+def test_whoever_knows_their_password_changes_it_and_their_other_sessions_end(api: Api) -> None:
+    person = added(api)
+    with signed_in(api, person) as other, signed_in(api, person) as client:
+        for old, new, code in (
+            (person["password"], "short", "invalid_body"),
+            (person["password"], person["password"], "same_password"),
+            ("wrong", OWN, "log_in_refused"),
+        ):
+            assert changed(client, old, new).json()["code"] == code
+        assert changed(client, person["password"], OWN).json()["id"] == person["id"]
+        client.ok("GET", "/v1/me")
+        other.problem(401, "GET", "/v1/me")
+        told = client.problem(403, "POST", "/v1/me/password", json={}, headers={"origin": "https://evil.example"})
+        assert told["code"] == "cross_site"
+    refused(api, email=person["email"], password=person["password"])
+    with signed_in(api, {**person, "password": OWN}) as client:
+        for _ in range(people.FREE_FAILURES):
+            assert changed(client, "wrong", OWN + OWN).status_code == 401
+        answer = changed(client, OWN, OWN + OWN)
+        assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+    assert api.problem(401, "POST", "/v1/me/password", json={"old": "x", "new": OWN})["code"] == "unauthenticated"
+    records = api.ok("GET", "/v1/audit", params={"limit": "100"})["records"]
+    (its,) = [each for each in records if each["action"] == "person.change_password"]
+    assert its["actor"]["id"] == person["id"]
+
+
+def test_a_password_that_must_be_changed_opens_nothing_else(api: Api, acme: str) -> None:
+    person = added(api, "admin", must_change=True)
+    with signed_in(api, person) as client:
+        assert client.ok("GET", "/v1/me")["scopes"] == []
+        told = client.problem(403, "GET", f"/v1/accounts/{acme}")
+        assert told["code"] == "password_change_required"
+        assert changed(client, person["password"], OWN).json()["must_change"] is False
+        client.ok("GET", f"/v1/accounts/{acme}")
+        again = api.ok("POST", f"/v1/people/{person['id']}/reset", json={"must_change": True})
+        assert again["must_change"] is True
+
+
 # Who adds whom
 
 

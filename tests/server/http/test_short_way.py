@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from itertools import count, pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from support.databases import migrated_database
 from support.raw_http import LAST, Answer, send
 from support.server_process import KEY, Api, serving
 
+LOOPBACK = (ip_network("127.0.0.0/8"),)
 SHOWN = b"Authorization: Bearer " + KEY.encode() + b"\r\n"
 numbers = count(1)
 
@@ -71,7 +73,8 @@ MADE: dict[str, dict[str, Any]] = {
     "reads": {"scopes": ["accounts:read"]},
     "page": {"publishable": True},
     "here": {"role": "admin", "ip_ranges": ["127.0.0.0/8"]},
-    "elsewhere": {"role": "admin", "ip_ranges": ["203.0.113.0/24"]},
+    "elsewhere": {"role": "admin", "ip_ranges": ["192.0.2.0/24"]},
+    "behind": {"role": "admin", "ip_ranges": ["203.0.113.0/24"]},
     "limited": {"role": "admin", "rate_limit": 1_000_000},
     "revoked": {"role": "admin"},
     "rotated": {"role": "admin"},
@@ -95,7 +98,7 @@ def both(postgres_url: str) -> Iterator[Both]:
         made.append(Switch(app))
         return made[0]
 
-    with migrated_database(postgres_url) as url, serving(Settings(), url, around=around) as api:
+    with migrated_database(postgres_url) as url, serving(Settings(trusted_proxies=LOOPBACK), url, around=around) as api:
         for account in ("seen_s", "seen_r", "rare_s", "rare_r"):
             api.ok("PUT", f"/v1/accounts/{account}", json={})
             api.check(account, "api_calls")
@@ -128,6 +131,7 @@ ODD_TARGETS = [
     "/v1/chec%6b", "/v1%2Fcheck", "/v1/check?a=1", "/v1/check?", "/v1/check/", "//v1/check", "/v1/./check",
     "http://x/v1/check", "/v1/consum%65", "/V1/CHECK", "/v1/check#a", "*", "/v1/consume;a", "/healthz",
 ]  # fmt: skip
+FROM_BEHIND = b"X-Forwarded-For: 203.0.113.7\r\n"
 ODD_LINES = [
     b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n",
     b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b"Upgrade: h2c\r\n", b"Expect: 100-continue\r\n",
@@ -139,6 +143,7 @@ ODD_LINES = [
     b"User-Agent: a\x00b\r\n", b"X-Note: a\r\n b\r\n", b"X-Note : a\r\n", b"bad header\r\n", b": a\r\n", b"X-Note: a\n",
     b"Host: y\r\n", b"X-Note: \xc3\xa4\r\n", b"Content-Type: text/plain\r\n", b"Accept: application/xml\r\n",
     b"X-Note: " + b"a" * 40_000 + b"\r\n", b"".join(b"X-%d: a\r\n" % n for n in range(120)), b"Cookie: a=b\r\n",
+    FROM_BEHIND, b"X-Forwarded-For: nonsense, , 127.0.0.1\r\n", b"Forwarded: for=203.0.113.7\r\n",
 ]  # fmt: skip
 FIELDS: dict[str, list[Any]] = {
     "quantity": [0, 1, 2, 10**9, -1, 1.0, 1.5, "1", True, None, 2**53, 2**64, 10**30],
@@ -210,6 +215,10 @@ def written(attempt: Any, account: str, number: int) -> list[bytes]:
 @example(PLAIN | {"target": "/v1/check", "key": "checks", "twice": True}, "seen")
 @example(PLAIN | {"target": "/v1/consume", "key": "checks", "twice": True}, "seen")
 @example(PLAIN | {"target": "/v1/check", "key": "page", "twice": True}, "seen")
+@example(PLAIN | {"target": "/v1/check", "key": "behind", "lines": [FROM_BEHIND], "twice": True}, "seen")
+@example(PLAIN | {"target": "/v1/consume", "key": "behind", "lines": [FROM_BEHIND], "twice": True}, "seen")
+@example(PLAIN | {"target": "/v1/consume", "key": "here", "lines": [FROM_BEHIND], "twice": True}, "seen")
+@example(PLAIN | {"target": "/v1/check", "key": "all", "lines": [FROM_BEHIND], "twice": True}, "seen")
 def test_both_ways_answer_alike(both: Both, attempt: Any, known: str) -> None:
     number = next(numbers)
     # Where the length is wrong, nothing may ever come back: one waits for silence.
@@ -232,7 +241,9 @@ def test_a_key_takes_the_short_way_as_soon_as_it_is_known(both: Both, name: str)
     assert both.switch.taken == before + 1
 
 
-@pytest.mark.parametrize("name", ["page", "here", "limited", "elsewhere", "revoked", "rotated at once", "uses"])
+@pytest.mark.parametrize(
+    "name", ["page", "here", "limited", "elsewhere", "behind", "revoked", "rotated at once", "uses"]
+)
 def test_the_short_way_leaves_to_the_routes_whatever_else_has_a_say(both: Both, name: str) -> None:
     both.switch.is_on = True
     before = both.switch.taken

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "api_keys": "of programs",
     "people": "who may log in; they are no customers",
     "sessions": "of those",
+    "used_log_ins": "of people who log in",
     "update_log": "how far the log goes",
     "webhook_endpoints": "of the environment",
     "catalogs": "what is sold",
@@ -96,6 +97,16 @@ class House:
             connection.execute(
                 "insert into seen_values values (%s, 'users', '2026-11-01T00:00:00Z', 'ann'),"
                 " (%s, 'users', '2026-11-01T00:00:00Z', 'bo@acme')",
+                (account, account),
+            )
+            connection.execute(
+                """
+                insert into approvals (account, id, kind, state, scope, digest, method, path, query, headers, body, preview,
+                    asked_by, asked_by_person, account_version, catalog_version, reason, asked_at, expires_at)
+                values (%s, 'appr_' || %s, 'overrides', 'waiting', 'overrides:write', '', 'PUT', '/', 'reason=for+Ann', '{}',
+                    '{"reason": "promised to Ann"}', '{"message": "for Ann"}', '{"kind": "person", "id": "p", "name": "Ann"}',
+                    'p', 1, 1, 'Ann said so', now(), now())
+                """,
                 (account, account),
             )
             connection.execute(

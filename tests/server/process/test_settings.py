@@ -100,6 +100,50 @@ def test_other_ways_to_a_database_need_the_first(name: str) -> None:
     assert parse_settings({**environ, name: "postgresql://other/paygrade"}).database_url == "postgresql://db/paygrade"
 
 
+PROVIDER = {
+    "PAYGRADE_PUBLIC_URL": "https://paygrade.example.com/",
+    "PAYGRADE_OIDC_ISSUER": "https://login.example.com/",
+    "PAYGRADE_OIDC_CLIENT_ID": "paygrade",
+    "PAYGRADE_OIDC_CLIENT_SECRET": "hush",
+    "PAYGRADE_OIDC_ROLES": "ops=admin, a=b=viewer",
+}
+
+
+def test_a_log_in_provider_is_read_whole_or_not_at_all() -> None:
+    read = parse_settings(PROVIDER).oidc
+    assert read is not None
+    assert (read.issuer, read.redirect_url) == (
+        "https://login.example.com/",
+        "https://paygrade.example.com/v1/login/oidc/callback",
+    )
+    assert (read.roles, read.roles_claim) == ({"ops": "admin", "a=b": "viewer"}, "groups")
+    for name in PROVIDER:
+        assert mistakes({**PROVIDER, name: ""}) == {name}
+    more = {"PAYGRADE_OIDC_ROLES_CLAIM": "realm_access.roles", "PAYGRADE_OIDC_SCOPES": "openid groups",
+            "PAYGRADE_OIDC_NAME": "Example SSO"}  # fmt: skip
+    read = parse_settings(PROVIDER | more).oidc
+    assert read is not None
+    assert (read.roles_claim, read.scopes, read.name) == ("realm_access.roles", "openid groups", "Example SSO")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PAYGRADE_OIDC_ISSUER", "http://login.example.com"),
+        ("PAYGRADE_OIDC_ISSUER", "https://login.example.com?a=1"),
+        ("PAYGRADE_OIDC_ROLES", "ops"),
+        ("PAYGRADE_OIDC_ROLES", "ops=root"),
+        ("PAYGRADE_OIDC_ROLES", "=admin"),
+        ("PAYGRADE_OIDC_ROLES", "ops=admin,ops=viewer"),
+        ("PAYGRADE_OIDC_SCOPES", "email"),
+        ("PAYGRADE_PUBLIC_URL", "https://example.com/paygrade"),
+        ("PAYGRADE_TRUSTED_PROXIES", "10.0.0.1/8"),
+    ],
+)
+def test_odd_settings_of_log_in_are_named(name: str, text: str) -> None:
+    assert mistakes({**PROVIDER, name: text}) == {name}
+
+
 def test_a_simulated_clock_does_not_go_with_a_live_key() -> None:
     environ = {"PAYGRADE_STRIPE_API_KEY": "sk_live_1", "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711"}
     assert mistakes(environ) == {"PAYGRADE_CLOCK_URL"}

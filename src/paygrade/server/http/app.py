@@ -25,12 +25,13 @@ from paygrade.server.http.context import Context, Verify, context_of, put_contex
 from paygrade.server.http.cross_origin import CrossOrigin
 from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
-from paygrade.server.http.idempotency import KeyedRequests, recall
+from paygrade.server.http.idempotency import KeyedRequests
 from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
     api_keys,
+    approvals,
     audit,
     catalogs,
     checkouts,
@@ -44,6 +45,7 @@ from paygrade.server.http.routes import (
     migrations,
     ofrep,
     ofrep_stream,
+    oidc,
     people,
     personal_data,
     plan_changes,
@@ -58,12 +60,16 @@ from paygrade.server.http.routes import (
     webhooks,
 )
 from paygrade.server.http.routes.gateway import AnyAddress
+from paygrade.server.http.second_person import before_handler
 from paygrade.server.http.version import Versioned
 from paygrade.server.operations.usage.group_commit import GroupCommit
+from paygrade.server.process.client_address import Network
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Sender
+from paygrade.server.process.second_person import MoneyKind
 from paygrade.server.state.api_keys import ApiKeys
+from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
 from paygrade.values.errors import Refused, Unavailable
@@ -176,6 +182,11 @@ KEYED = [
     api_keys.get_key,
     api_keys.rotate_key,
     api_keys.revoke_key,
+    approvals.list_approvals,
+    approvals.get_approval,
+    approvals.approve,
+    approvals.decline,
+    approvals.withdraw,
     people.list_people,
     people.add_person,
     people.set_role,
@@ -202,6 +213,10 @@ OPEN = [
     people.log_in,
     people.log_out,
     people.me,
+    people.change_password,
+    oidc.log_in_ways,
+    oidc.begin_oidc,
+    oidc.end_oidc,
 ]
 
 
@@ -218,7 +233,10 @@ def create_app(
     previewer: Previewer | None = None,
     pages: Selling | None = None,
     sender: Sender,
+    log_in_provider: OidcProvider | None = None,
     personal_properties: tuple[str, ...] = (),
+    trusted_proxies: Sequence[Network] = (),
+    second_person: frozenset[MoneyKind] = frozenset(),
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
     first: Work | None = None,
     work: Sequence[tuple[str, Work]] = (),
@@ -245,6 +263,8 @@ def create_app(
         previewer=previewer,
         pages=pages,
         sender=sender,
+        oidc=log_in_provider,
+        second_person=second_person,
         personal_properties=personal_properties,
         ready=partial(_missing, clock, schema_pending, tasks),
     )
@@ -270,7 +290,7 @@ def create_app(
                 await _cancelled(tasks.values())
 
     app = CrossOrigin(Application(parts, running), KEYED)
-    return Edge(AnyAddress(app), metrics, HotPath(parts), stop=snapshots.broadcast.stop)
+    return Edge(AnyAddress(app), metrics, HotPath(parts), stop=snapshots.broadcast.stop, proxies=trusted_proxies)
 
 
 class Application:
@@ -324,7 +344,7 @@ def _keyed() -> Router:
     """The routes that need a key. One that says no scope is refused here, so that nothing starts with it."""
     for handler in KEYED:
         scope_of(handler)
-    return Router("/", route_handlers=KEYED, guards=[require_key, refuse_odd_texts], before_request=recall)
+    return Router("/", route_handlers=KEYED, guards=[require_key, refuse_odd_texts], before_request=before_handler)
 
 
 def _announce(store: "Store", clock: Clock, snapshots: Snapshots, metrics: Metrics) -> None:

@@ -10,6 +10,7 @@ alone.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,6 +37,8 @@ FOR_PAGES, TOKEN_PARAMETER = "for_pages", "token_parameter"
 SESSION = "paygrade_session"
 """The cookie of a person who has logged in."""
 _CALLER = "caller"
+AS = "as"
+"""In the state of a request that comes from within: whose it is, whom nobody has to prove again."""
 Caller = KnownKey | AccountToken | SignedIn
 
 
@@ -61,8 +64,17 @@ async def caller_of(request: HttpRequest, context: Context) -> tuple[Caller, Act
     return caller, _actor(caller), _scopes(caller)
 
 
+def caller_before(request: HttpRequest) -> Caller:
+    """Whom the guard has let in."""
+    caller: Caller = request.scope["state"][_CALLER]
+    return caller
+
+
 async def _caller(connection: Connection, handler: BaseRouteHandler, context: Context) -> tuple[Caller, bool]:
     """Who asks, and whether they say so in the address."""
+    known: Caller | None = connection.scope["state"].get(AS)
+    if known is not None:
+        return known, False
     held = connection.cookies.get(SESSION)
     if held is not None and not _shows_a_key(connection, handler):
         return await _signed_in(held, connection, context), False
@@ -166,6 +178,12 @@ async def _signed_in(held: str, connection: Connection, context: Context) -> Sig
     return found
 
 
+def session_cookie(secret: str, lasts: timedelta, *, secure: bool) -> str:
+    """The cookie that holds a session. An empty `secret` for no time ends it."""
+    told = f"{SESSION}={secret}; Path=/; Max-Age={int(lasts.total_seconds())}; HttpOnly; SameSite=Lax"
+    return told + ("; Secure" if secure else "")
+
+
 def refuse_other_origin(connection: Connection) -> None:
     """Refused `cross_site` unless one of our own pages asks: browsers say so themselves, and no page can make them lie
     (https://fetch.spec.whatwg.org/#origin-header)."""
@@ -239,6 +257,8 @@ def _require_scope(
     if connection.scope.get("method") == "OPTIONS":
         return  # it only says which methods an address has
     needed = scope_of(handler)
+    if isinstance(caller, SignedIn) and caller.person.must_change:
+        raise Refused("password_change_required", "choose a password of your own first: `POST /v1/me/password`")
     if needed not in _scopes(caller):
         connection.scope["state"][LACKING] = needed
         if isinstance(caller, SignedIn):

@@ -20,7 +20,9 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Sender
 from paygrade.server.process.passwords import Passwords
+from paygrade.server.process.second_person import MoneyKind
 from paygrade.server.state.api_keys import ApiKeys
+from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.state.stream_tokens import StreamTokens
@@ -61,8 +63,12 @@ class Context(Struct, frozen=True):
     previewer: Previewer | None
     pages: Selling | None
     sender: Sender
+    oidc: OidcProvider | None
+    """Whom people log in with besides local accounts."""
     ready: Callable[[], Awaitable[tuple[str, ...]]]
     """What keeps this server from serving now, in words; empty when nothing does."""
+    second_person: frozenset[MoneyKind] = frozenset()
+    """What needs a second person."""
     personal_properties: tuple[str, ...] = ()
     """The properties of usage events that an erasure takes."""
     passwords: Passwords = field(default_factory=Passwords)

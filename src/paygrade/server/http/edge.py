@@ -7,7 +7,7 @@ an account's key is sent as `%2F` and stays inside its segment); what is counted
 import asyncio
 import re
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, cast
 from urllib.parse import unquote
 from uuid import uuid4
@@ -22,6 +22,7 @@ from paygrade.server.http.problems import MEDIA_TYPE, STOPPING, TOLD, problem
 from paygrade.server.http.protocol import ShortWay
 from paygrade.server.http.version import HEADER, version_of
 from paygrade.server.process import tracing
+from paygrade.server.process.client_address import Network, client_address
 from paygrade.server.process.metrics import Metrics
 from paygrade.values.errors import Refused
 
@@ -34,11 +35,21 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 class Edge:
     """Wraps the whole application. `short_way` and `stop` are for the protocol that serves it, if that knows of them:
-    `stop` ends what would go on for ever, before requests under way are waited for."""
+    `stop` ends what would go on for ever, before requests under way are waited for. `proxies` are those whose word
+    counts about where a request comes from."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, short_way: ShortWay, *, stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        short_way: ShortWay,
+        *,
+        stop: Callable[[], None],
+        proxies: Sequence[Network] = (),
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._proxies = proxies
         self.short_way = short_way
         self.stop = stop
 
@@ -48,6 +59,8 @@ class Edge:
             return
         # The server decodes `path`, which would turn an encoded slash into a separator; `raw_path` has what was sent.
         scope["path"] = scope.get("raw_path", scope["path"].encode()).split(b"?")[0].decode("ascii", "replace")
+        if self._proxies and (peer := scope.get("client")) is not None:
+            scope["client"] = (client_address(peer[0], scope["headers"], self._proxies) or peer[0], peer[1])
         request_id = _request_id(scope)
         state = cast("MutableMapping[str, Any]", scope.setdefault("state", {}))
         state["request_id"] = request_id

@@ -16,6 +16,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from msgspec import Struct
 
+from paygrade.server.http.auth import AS
 from paygrade.server.http.context import Context, HttpRequest, context_of
 from paygrade.server.http.openapi import Described
 from paygrade.server.operations import idempotency
@@ -57,7 +58,7 @@ class KeyedRequests:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or scope["method"] != "POST" or not _is_keyed(scope):
+        if scope["type"] != ScopeType.HTTP or scope["method"] != "POST" or not _is_keyed(scope) or AS in scope["state"]:
             await self._app(scope, receive, send)
             return
         held = Held(context_of(scope), AsyncExitStack())

@@ -22,7 +22,9 @@ from paygrade.server.http.auth import FOR_PAGES, SESSION
 from paygrade.server.http.parameters import queries
 from paygrade.server.http.problems import KINDS, MEDIA_TYPE, Problem
 from paygrade.server.http.version import CURRENT, VERSIONS, older_of
+from paygrade.server.operations.approvals import ApprovalView
 from paygrade.server.process.scopes import Scope
+from paygrade.server.process.second_person import MoneyKind
 from paygrade.values.text import KEY_LENGTH_MAX
 
 # Any in this file: a piece of a JSON document.
@@ -51,6 +53,7 @@ _PATH_PARAMETERS = {
     "block": "The block's key: what suspends access, for example `fraud`.",
     "member": "The member's key.",
     "subscription": "The subscription's id in the foreign or manual billing.",
+    "approval": "The approval's id.",
     "api_key": "The API key's id.",
     "person": "The person's id.",
     "code": "A problem's code.",
@@ -107,6 +110,16 @@ class Described(Struct, frozen=True):
     others: dict[str, str] = {}
     headers: dict[str, str] = {}
     repeating: Repeating = "whole"
+    second_person: MoneyKind | None = None
+    """What it moves, so that a server may have somebody else approve it first."""
+
+
+_WAITS: Document = {
+    "202": {
+        "description": "It waits for a second person, where the server says so (`PAYGRADE_SECOND_PERSON`).",
+        "content": {"application/json": {"schema": {"$ref": _REF.format(name="ApprovalView")}}},
+    }
+}
 
 
 class Text(Struct, frozen=True):
@@ -201,10 +214,13 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler, version: str) -> tup
         "responses": {
             str(handler.status_code): _answer(told, text.summary, kinds),
             **{status: {"description": meaning} for status, meaning in told.others.items()},
+            **(_WAITS if told.second_person is not None else {}),
             **_problem_answers(_codes(told, text, route, method, has_query=bool(in_query))),
         },
         "security": _security(handler, told.scope) if told.scope is not None else [],
     }
+    if told.second_person is not None:
+        kinds.append(ApprovalView)
     if told.sent is not None:
         operation["requestBody"] = _body(told.sent)
         if told.sent.kind is not None:
@@ -315,6 +331,7 @@ def _codes(told: Described, text: Text, route: HTTPRoute, method: str, *, has_qu
         (
             "unauthenticated",
             "insufficient_scope",
+            "password_change_required",
             "address_not_allowed",
             "rate_limited",
             "cross_site",

@@ -72,7 +72,7 @@ def configure(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here asks who is behind a proxy
+        proxy_headers=False,  # `Edge` alone says whose address counts
         timeout_graceful_shutdown=patience_s,
     )
 

@@ -25,13 +25,14 @@ from paygrade.values.errors import Mistake, Refused
 
 if TYPE_CHECKING:
     from paygrade.postgres.people import SavedPerson
-    from paygrade.postgres.store import Store
+    from paygrade.postgres.store import Store, Transaction
 
 log = structlog.get_logger("paygrade.people")
 
 LASTS = timedelta(hours=12)
 ATTEMPTS_A_MINUTE, ADDRESSES_MAX = 20, 10_000
 FREE_FAILURES, WAIT, WAIT_MAX = 5, timedelta(seconds=30), timedelta(minutes=15)
+PASSWORD_LENGTH_MIN = 12
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -44,12 +45,14 @@ class LogIn(Struct, frozen=True):
 
 
 class PersonRequest(Struct, frozen=True):
-    """A person who may log in. `totp`: with the codes of an authenticator app, too."""
+    """A person who may log in. `totp`: with the codes of an authenticator app, too. `must_change`: the password that
+    they are given lets them choose another one, and nothing else."""
 
     email: Text
     name: Text
     role: Role
     totp: bool = False
+    must_change: bool = False
 
 
 class RoleRequest(Struct, frozen=True):
@@ -59,13 +62,23 @@ class RoleRequest(Struct, frozen=True):
 
 
 class Reset(Struct, frozen=True):
-    """How a person logs in from now on."""
+    """How a person logs in from now on. `must_change`: the password that they are given lets them choose another one,
+    and nothing else."""
 
     totp: bool = False
+    must_change: bool = False
+
+
+class PasswordChange(Struct, frozen=True):
+    """Another password of one's own."""
+
+    old: Annotated[str, Meta(min_length=1, max_length=1000)]
+    new: Annotated[str, Meta(min_length=PASSWORD_LENGTH_MIN, max_length=1000)]
 
 
 class PersonView(Struct, frozen=True, kw_only=True):
-    """A person. `seen_at`: when they logged in last."""
+    """A person. `seen_at`: when they logged in last. `issuer`: the provider that says who they are, and their role;
+    None: they have a local account. `must_change`: before anything else, they choose a password of their own."""
 
     id: str
     email: str
@@ -75,6 +88,8 @@ class PersonView(Struct, frozen=True, kw_only=True):
     created_at: datetime
     created_by: str
     seen_at: datetime | None
+    issuer: str | None = None
+    must_change: bool = False
 
 
 class PersonWithPassword(PersonView, frozen=True, kw_only=True):
@@ -141,28 +156,68 @@ async def log_in(store: "Store", passwords: Passwords, asked: LogIn, at: datetim
     to a quarter of an hour. Refused `log_in_refused`, `code_required`, `rate_limited`.
     """
     async with store.transaction() as tx:
-        person = await tx.people.by_email(_address(asked.email))
-        if person is not None:
-            _refuse_too_soon(person, at)
-            person = replace(person, failures=person.failures + 1, retry_at=_next_attempt(person.failures + 1, at))
-            await tx.people.save(person)
+        person = await _attempt(tx, await tx.people.by_email(_address(asked.email)), at)
     fits = await passwords.fits(person.password_hash if person is not None else None, asked.password)
     if person is None or not fits:
         raise _wrong()
     step = _step(person, asked.code, at)
-    secret = secrets.token_urlsafe(32)
     async with store.transaction() as tx:
         found = await tx.people.lock(person.id)
         # Meanwhile they may have been reset, or their code used by another.
         if found is None or found.password_hash != person.password_hash or (step and step <= found.totp_step):
             raise _wrong()
-        found = replace(found, failures=0, retry_at=None, totp_step=step or found.totp_step, seen_at=at)
+        found = replace(found, failures=0, retry_at=None, totp_step=step or found.totp_step)
+        return await begin_session(tx, found, at)
+
+
+async def begin_session(tx: "Transaction", person: "SavedPerson", at: datetime) -> Session:
+    """Save a person who has proven who they are, with a session of theirs."""
+    secret, person = secrets.token_urlsafe(32), replace(person, seen_at=at)
+    await tx.people.save(person)
+    await tx.people.open(digest(secret).hex(), person=person.id, at=at, until=at + LASTS)
+    with acting_as(replace(acting(), actor=Actor("person", person.id, person.name))):
+        note(tx, "session.begin", targets=[("person", person.id)], at=at)
+    log.info("logged_in", person=person.id)
+    return Session(secret, view(person), at + LASTS)
+
+
+async def change_password(
+    store: "Store", passwords: Passwords, asked: PasswordChange, who: SignedIn, *, secret: str, at: datetime
+) -> PersonView:
+    """Change one's own password.
+
+    Choose another password, of 12 characters or more. All your other sessions end. A wrong `old` counts as a failed
+    log-in. Refused `log_in_refused`, `same_password`, `person_of_provider`, `rate_limited`.
+    """
+    _refuse_provided(who.person.id, who.person.issuer)
+    if asked.old == asked.new:
+        raise Refused("same_password", "the new password is the old one; choose another")
+    async with store.transaction() as tx:
+        person = await _attempt(tx, await tx.people.lock(who.person.id), at)
+    if person is None or not await passwords.fits(person.password_hash, asked.old):
+        raise Refused("log_in_refused", "the old password is wrong")
+    hash = await passwords.hash(asked.new)
+    async with store.transaction() as tx:
+        found = await tx.people.lock(person.id)
+        if found is None or found.password_hash != person.password_hash:  # they were reset meanwhile
+            raise Refused("log_in_refused", "the old password is wrong")
+        found = replace(found, password_hash=hash, must_change=False, failures=0, retry_at=None)
         await tx.people.save(found)
-        await tx.people.open(digest(secret).hex(), person=found.id, at=at, until=at + LASTS)
-        with acting_as(replace(acting(), actor=Actor("person", found.id, found.name))):
-            note(tx, "session.begin", targets=[("person", found.id)], at=at)
-    log.info("logged_in", person=found.id)
-    return Session(secret, _view(found), at + LASTS)
+        await tx.people.close_all(found.id, but=digest(secret).hex())
+        await tx.tell("paygrade_key", found.id)
+        note(tx, "person.change_password", targets=[("person", found.id)], at=at)
+    log.info("person_changed", person=found.id, by=found.id)
+    return view(found)
+
+
+async def _attempt(tx: "Transaction", person: "SavedPerson | None", at: datetime) -> "SavedPerson | None":
+    """Count an attempt before the password is looked at. Raises TooSoon."""
+    if person is None:
+        return None
+    _refuse_too_soon(person, at)
+    person = replace(person, failures=person.failures + 1, retry_at=_next_attempt(person.failures + 1, at))
+    await tx.people.save(person)
+    return person
 
 
 async def signed_in(store: "Store", secret: str, at: datetime) -> SignedIn | None:
@@ -173,7 +228,8 @@ async def signed_in(store: "Store", secret: str, at: datetime) -> SignedIn | Non
         return None
     person, ends_at = found
     actor = Actor("person", person.id, person.name)
-    return SignedIn(actor=actor, person=_view(person), scopes=opened_by((), person.role), ends_at=ends_at)
+    scopes = opened_by((), person.role) if not person.must_change else frozenset()
+    return SignedIn(actor=actor, person=view(person), scopes=scopes, ends_at=ends_at)
 
 
 async def log_out(store: "Store", secret: str) -> None:
@@ -201,7 +257,7 @@ async def add(
     async with store.transaction() as tx:
         added = await tx.people.add(
             id=id, email=email, name=asked.name, role=asked.role, password_hash=hash, totp_secret=totp,
-            created_at=at, created_by=acting().actor.id,
+            created_at=at, created_by=acting().actor.id, must_change=asked.must_change,
         )  # fmt: skip
         if not added:
             raise Refused("email_taken", f"somebody has the address `{email}`; `paygrade people list` shows whom")
@@ -219,7 +275,7 @@ async def list_people(store: "Store", *, after: str, limit: int) -> PersonList:
     """
     async with store.transaction() as tx:
         found = await tx.people.page(after=after, limit=limit)
-    return PersonList(tuple([_view(person) for person in found]), found[-1].id if len(found) == limit else None)
+    return PersonList(tuple([view(person) for person in found]), found[-1].id if len(found) == limit else None)
 
 
 async def set_role(
@@ -227,10 +283,11 @@ async def set_role(
 ) -> PersonView:
     """Change a person's role.
 
-    It counts from their next request on. Refused `unknown_person`, `insufficient_scope`.
+    It counts from their next request on. Refused `unknown_person`, `insufficient_scope`, `person_of_provider`.
     """
     async with store.transaction() as tx:
         person = _known(await tx.people.lock(id), id)
+        _refuse_provided(id, person.issuer)
         _refuse_more(person.role, granted)
         _refuse_more(asked.role, granted)
         changes = {"role": [person.role, asked.role]}
@@ -239,7 +296,7 @@ async def set_role(
         note(tx, "person.set_role", targets=[("person", id)], changes=changes, at=at)
         await tx.tell("paygrade_key", id)
     log.info("person_changed", person=id, role=asked.role, by=acting().actor.id)
-    return _view(person)
+    return view(person)
 
 
 async def reset(
@@ -248,15 +305,17 @@ async def reset(
     """Reset how a person logs in.
 
     Give them another password, shown this once, and another or no authenticator; their sessions end. Refused
-    `unknown_person`, `insufficient_scope`.
+    `unknown_person`, `insufficient_scope`, `person_of_provider`.
     """
     password, totp = make_password(), make_totp_secret() if asked.totp else None
     hash = await passwords.hash(password)
     async with store.transaction() as tx:
         person = _known(await tx.people.lock(id), id)
+        _refuse_provided(id, person.issuer)
         # Whoever knows a password is that person.
         _refuse_more(person.role, granted)
-        person = replace(person, password_hash=hash, totp_secret=totp, totp_step=0, failures=0, retry_at=None)
+        person = replace(person, password_hash=hash, totp_secret=totp, totp_step=0, failures=0, retry_at=None,
+                         must_change=asked.must_change)  # fmt: skip
         await tx.people.save(person)
         await tx.people.close_all(id)
         await tx.tell("paygrade_key", id)
@@ -268,7 +327,8 @@ async def reset(
 async def remove(store: "Store", *, id: str, at: datetime) -> None:
     """Remove a person.
 
-    They log in no more, and their sessions end. Refused `unknown_person`.
+    They log in no more, and their sessions end. Who comes from a provider may log in again, as somebody new. Refused
+    `unknown_person`.
     """
     async with store.transaction() as tx:
         _known(await tx.people.lock(id), id)
@@ -276,6 +336,12 @@ async def remove(store: "Store", *, id: str, at: datetime) -> None:
         note(tx, "person.remove", targets=[("person", id)], at=at)
         await tx.tell("paygrade_key", id)
     log.info("person_removed", person=id, by=acting().actor.id)
+
+
+def _refuse_provided(id: str, issuer: str | None) -> None:
+    if issuer is not None:
+        raise Refused("person_of_provider", f"`{id}` logs in with {issuer}, which says their role by their groups, and "
+                      "keeps their password; change it there")  # fmt: skip
 
 
 def _address(text: str) -> str:
@@ -327,15 +393,18 @@ def _known(person: "SavedPerson | None", id: str) -> "SavedPerson":
     return person
 
 
-def _view(person: "SavedPerson") -> PersonView:
-    names = ("id", "email", "name", "role", "created_at", "created_by", "seen_at")
-    return PersonView(totp=person.totp_secret is not None, **{name: getattr(person, name) for name in names})
+def view(person: "SavedPerson") -> PersonView:
+    """What of a person is shown."""
+    names = ("id", "name", "role", "created_at", "created_by", "seen_at", "issuer", "must_change")
+    email = person.email if person.issuer is None else person.claimed_email or ""
+    its = {name: getattr(person, name) for name in names}
+    return PersonView(email=email, totp=person.totp_secret is not None, **its)
 
 
 def _with_password(person: "SavedPerson", password: str) -> PersonWithPassword:
-    view, secret = _view(person), person.totp_secret
+    its, secret = view(person), person.totp_secret
     return PersonWithPassword(
         password=password,
         totp_address=totp_address(secret, person.email) if secret is not None else None,
-        **{name: getattr(view, name) for name in view.__struct_fields__},
+        **{name: getattr(its, name) for name in its.__struct_fields__},
     )

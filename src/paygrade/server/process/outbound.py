@@ -16,7 +16,7 @@ from functools import partial
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from msgspec import Struct
 
@@ -39,8 +39,11 @@ ANSWER_BYTES_MAX = 2000
 ADDRESSES_TRIED = 3
 CONNECTIONS_MAX = 64
 KEPT_S = 3.0
+EVERYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+"""For what whoever runs the server has named themselves."""
 AGENT = f"Paygrade/{version('paygrade')}"
 
+_NONE: Mapping[str, str] = {}
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _TARGET = re.compile(r"[!-~]*")
 # What Python counts as reachable, or has not always counted among what is not:
@@ -180,6 +183,10 @@ def is_public(address: Address) -> bool:
     return address.is_global and not odd and not any(address in network for network in _NOT_GLOBAL)
 
 
+class _TooLong(Exception):
+    """An answer is longer than whoever asked takes."""
+
+
 class Sender:
     """Posts to addresses that others chose."""
 
@@ -225,7 +232,25 @@ class Session:
         self._clients: dict[bool, aiohttp.ClientSession] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
-        """Send one request. Whatever goes wrong is said in the attempt."""
+        """Post JSON, and keep the beginning of the answer. Whatever goes wrong is said in the attempt."""
+        sent = {"content-type": "application/json", **headers}
+        return await self._ask("POST", url, sent, body, bytes_max=None)
+
+    async def fetch(
+        self, url: str, headers: Mapping[str, str] = _NONE, *, form: Mapping[str, str] | None = None, bytes_max: int
+    ) -> Attempt:
+        """Get what is there, or what a form that is posted there is answered with. All of it, or an attempt that
+        says what was wrong: an answer of more than `bytes_max` is none."""
+        if form is None:
+            return await self._ask("GET", url, headers, b"", bytes_max=bytes_max)
+        body = urlencode(form).encode()
+        sent = {"content-type": "application/x-www-form-urlencoded", **headers}
+        return await self._ask("POST", url, sent, body, bytes_max=bytes_max)
+
+    async def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, bytes_max: int | None
+    ) -> Attempt:
+        """Send one request. `bytes_max` None: the beginning of its answer is enough."""
         import aiohttp  # here: most processes send nothing, and it takes 0.2 s
 
         began = time.monotonic()
@@ -236,10 +261,16 @@ class Session:
         try:
             target = parse_target(url)
             async with asyncio.timeout(self._sender.patience_s):
-                response = await self._send(target, headers, body)
+                response = await self._send(method, target, headers, body)
             async with response:
-                answer = _text(await _beginning(response))
-                return attempt(response.status, answer=answer, retry_after_s=_retry_after(response))
+                if bytes_max is None:
+                    told = await _beginning(response)
+                else:
+                    async with asyncio.timeout(self._sender.patience_s):
+                        told = await _whole(response, bytes_max)
+                return attempt(response.status, answer=_text(told), retry_after_s=_retry_after(response))
+        except _TooLong:
+            return attempt(None, f"the answer is longer than {bytes_max} bytes")
         except TimeoutError:
             return attempt(None, f"no answer within {self._sender.patience_s:g} s")
         except (Refused, Unavailable) as refused:
@@ -256,18 +287,16 @@ class Session:
         for client in self._clients.values():
             await client.close()
 
-    async def _send(self, target: Target, headers: Mapping[str, str], body: bytes) -> "aiohttp.ClientResponse":
+    async def _send(
+        self, method: str, target: Target, headers: Mapping[str, str], body: bytes
+    ) -> "aiohttp.ClientResponse":
         from yarl import URL
 
-        sent = {
-            "user-agent": AGENT,
-            "content-type": "application/json",
-            "accept-encoding": "identity",
-            **headers,
-        }
+        sent = {"user-agent": AGENT, "accept-encoding": "identity", **headers}
         name = f"[{target.host}]" if ":" in target.host else target.host
         url = URL(f"http{'s' * target.secure}://{name}:{target.port}{target.path}", encoded=True)
-        return await self._client(secure=target.secure).post(url, headers=sent, data=body, allow_redirects=False)
+        client = self._client(secure=target.secure)
+        return await client.request(method, url, headers=sent, data=body or None, allow_redirects=False)
 
     def _client(self, *, secure: bool) -> "aiohttp.ClientSession":
         if secure not in self._clients:
@@ -331,6 +360,24 @@ async def _beginning(response: "aiohttp.ClientResponse") -> bytes:
         async with asyncio.timeout(REST_S):
             while len(kept) < ANSWER_BYTES_MAX and (part := await response.content.readany()):
                 kept += part[: ANSWER_BYTES_MAX - len(kept)]
+    return kept
+
+
+async def _whole(response: httpcore2.Response, bytes_max: int) -> bytes:
+    kept = b""
+    async for part in response.aiter_stream():
+        kept += part
+        if len(kept) > bytes_max:
+            raise _TooLong
+    return kept
+
+
+async def _whole(response: "aiohttp.ClientResponse", bytes_max: int) -> bytes:
+    kept = b""
+    while part := await response.content.readany():
+        kept += part
+        if len(kept) > bytes_max:
+            raise _TooLong
     return kept
 
 

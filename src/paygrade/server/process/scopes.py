@@ -41,6 +41,8 @@ Scope = Literal[
     "keys:write",
     "people:read",
     "people:write",
+    "approvals:read",
+    "approvals:write",
     "audit:read",
 ]
 Role = Literal["viewer", "support", "finance", "developer", "admin"]
@@ -77,6 +79,8 @@ SCOPES: Final[dict[Scope, str]] = {
     "keys:write": "Create, rotate and revoke keys, and rotate the key that signs account tokens.",
     "people:read": "List the people who may log in.",
     "people:write": "Add and remove people, change their roles, reset how they log in.",
+    "approvals:read": "Read what waits for a second person.",
+    "approvals:write": "Approve, decline and withdraw requests whose own scope one has, too.",
     "audit:read": "Read who did what.",
 }
 """Every scope, and what it opens."""
@@ -93,11 +97,11 @@ ROLES: Final[dict[str, frozenset[Scope]]] = {
     "viewer": frozenset(_VIEWER),
     "support": frozenset(
         (*_VIEWER, "members:write", "overrides:write", "usage:adjust", "plan_changes:quote", "billing:sync",
-         "audit:read")
+         "approvals:read", "approvals:write", "audit:read")
     ),
     "finance": frozenset(
         (*_VIEWER, "subscriptions:write", "usage:adjust", "plan_changes:quote", "plan_changes:write", "billing:sync",
-         "billing:checkout", "billing:write", "audit:read")
+         "billing:checkout", "billing:write", "approvals:read", "approvals:write", "audit:read")
     ),
     "developer": frozenset(
         (*_VIEWER, "accounts:write", "members:write", "usage:write", "plan_changes:quote", "billing:sync",

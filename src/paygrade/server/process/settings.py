@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from paygrade.server.process.scopes import ROLES, Role
+from paygrade.server.process.second_person import MONEY, MoneyKind
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.periods import parse_duration
 
@@ -24,6 +26,29 @@ WORKERS_MAX = 64
 MEMORY_MB = 512
 UPDATES_DAYS = 30
 _NEVER = timedelta(0)
+
+
+class OidcSettings(Struct, frozen=True, kw_only=True):
+    """The OpenID Connect provider that people log in with. `roles`: by group; `roles_claim`: where a token names its
+    groups; `redirect_url`: where the provider sends browsers back to; `name`: what people call it."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    roles: dict[str, Role]
+    public_url: str
+    roles_claim: str = "groups"
+    scopes: str = "openid profile email"
+    name: str = "single sign-on"
+
+    @property
+    def redirect_url(self) -> str:
+        return f"{self.public_url}/v1/login/oidc/callback"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach this server by https."""
+        return self.public_url.startswith("https:")
 
 
 class Settings(Struct, frozen=True):
@@ -56,6 +81,14 @@ class Settings(Struct, frozen=True):
     """How much memory the accounts may take that are remembered, in MB."""
     webhook_allow: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks of one's own that webhooks may be sent to, without TLS, too."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of the proxies that say by `X-Forwarded-For` whose request they pass on."""
+    second_person: frozenset[MoneyKind] = frozenset()
+    """What needs a second person before it happens."""
+    public_url: str | None = None
+    """What browsers reach this server by."""
+    oidc: OidcSettings | None = None
+    """None: people log in with local accounts alone."""
     updates_days: int = UPDATES_DAYS
     """For how many days state updates are kept."""
     personal_properties: tuple[str, ...] = ()
@@ -98,6 +131,10 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         workers=reader.take("PAYGRADE_WORKERS", _workers),
         memory_mb=reader.take("PAYGRADE_MEMORY_MB", _megabytes) or MEMORY_MB,
         webhook_allow=reader.take("PAYGRADE_WEBHOOK_ALLOW", _networks) or (),
+        trusted_proxies=reader.take("PAYGRADE_TRUSTED_PROXIES", _networks) or (),
+        second_person=reader.take("PAYGRADE_SECOND_PERSON", _money) or frozenset(),
+        public_url=(public_url := reader.take("PAYGRADE_PUBLIC_URL", _origin)),
+        oidc=_oidc(reader, public_url),
         updates_days=reader.take("PAYGRADE_UPDATES_DAYS", _days) or UPDATES_DAYS,
         audit_syslog=reader.take("PAYGRADE_AUDIT_SYSLOG", _syslog),
         personal_properties=reader.take("PAYGRADE_PERSONAL_PROPERTIES", _names) or (),
@@ -152,6 +189,84 @@ class _Reader:
         except ValueError as error:
             self.mistakes.append(Mistake(name, str(error)))
             return None
+
+
+def _oidc(reader: _Reader, public_url: str | None) -> OidcSettings | None:
+    """The settings of the log-in provider: all that it needs, or nothing."""
+    issuer = reader.take("PAYGRADE_OIDC_ISSUER", _issuer)
+    needed = {
+        "PAYGRADE_OIDC_ISSUER": issuer,
+        "PAYGRADE_OIDC_CLIENT_ID": reader.take("PAYGRADE_OIDC_CLIENT_ID", _secret),
+        "PAYGRADE_OIDC_CLIENT_SECRET": reader.take("PAYGRADE_OIDC_CLIENT_SECRET", _secret),
+        "PAYGRADE_OIDC_ROLES": reader.take("PAYGRADE_OIDC_ROLES", _roles),
+    }
+    more = {
+        "roles_claim": reader.take("PAYGRADE_OIDC_ROLES_CLAIM", _secret),
+        "scopes": reader.take("PAYGRADE_OIDC_SCOPES", _oidc_scopes),
+        "name": reader.take("PAYGRADE_OIDC_NAME", str),
+    }
+    if not any(needed.values()):
+        return None
+    lacking = {name for name, value in (needed | {"PAYGRADE_PUBLIC_URL": public_url}).items() if not value}
+    if lacking:
+        reader.mistakes += [
+            Mistake(name, "is missing; logging in with a provider needs it") for name in sorted(lacking - reader.bad)
+        ]
+        return None
+    return OidcSettings(
+        issuer=str(issuer),
+        client_id=str(needed["PAYGRADE_OIDC_CLIENT_ID"]),
+        client_secret=str(needed["PAYGRADE_OIDC_CLIENT_SECRET"]),
+        roles=needed["PAYGRADE_OIDC_ROLES"],  # type: ignore[arg-type]  # what `_roles` gave
+        public_url=str(public_url),
+        **{name: value for name, value in more.items() if value is not None},
+    )
+
+
+def _money(text: str) -> frozenset[MoneyKind]:
+    named = {part.strip() for part in text.split(",") if part.strip()}
+    odd = named - {"all", *MONEY}
+    if odd:
+        raise ValueError(
+            f"`{min(odd)}` is nothing that a second person approves; write `all`, or some of {', '.join(MONEY)}"
+        )
+    return frozenset(kind for kind in MONEY if "all" in named or kind in named)
+
+
+def _issuer(text: str) -> str:
+    # https://openid.net/specs/openid-connect-core-1_0.html#IssuerIdentifier; it is compared letter by letter.
+    parts = urlsplit(text)
+    is_own = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not (parts.scheme == "https" or is_own) or not parts.hostname or "?" in text or "#" in text or "@" in text:
+        raise ValueError(f"`{text}` is no issuer; write it as the provider does, for example `https://login.example.com`"
+                         " (without TLS only on this machine)")  # fmt: skip
+    return text
+
+
+def _origin(text: str) -> str:
+    url = _http_url(text)
+    parts = urlsplit(url)
+    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"`{text}` is more than a host; write for example `https://paygrade.example.com`")
+    return url
+
+
+def _roles(text: str) -> dict[str, Role]:
+    found: dict[str, Role] = {}
+    for part in [part.strip() for part in text.split(",") if part.strip()]:
+        group, _, role = part.rpartition("=")
+        if not group.strip() or role.strip() not in ROLES:
+            raise ValueError(f"`{part}` names no group and role; write for example `ops=admin,helpdesk=support` "
+                             f"(roles: {', '.join(ROLES)})")  # fmt: skip
+        if found.setdefault(group.strip(), role.strip()) != role.strip():  # type: ignore[arg-type]  # looked at above
+            raise ValueError(f"`{group.strip()}` has two roles; leave one out")
+    return found
+
+
+def _oidc_scopes(text: str) -> str:
+    if "openid" not in text.split() or not text.isascii() or not text.isprintable():
+        raise ValueError(f"`{text}` lacks `openid`; write for example `openid profile email groups`")
+    return " ".join(text.split())
 
 
 def _contradictions(settings: Settings, bad: frozenset[str]) -> list[Mistake]:

@@ -379,7 +379,10 @@ PERSON = {
     "created_at": "2026-11-01T09:00:00Z",
     "created_by": "admin",
     "seen_at": "2026-11-30T10:12:00Z",
+    "issuer": None,
+    "must_change": False,
 }
+PASSWORD_CHANGE = {"old": "… (shown once)", "new": "correct horse battery staple"}
 PEOPLE = {"people": [PERSON], "next": None}
 ADDED_PERSON = {
     **PERSON,
@@ -470,3 +473,22 @@ AUDIT_LIST = {"records": [AUDIT_RECORD], "next": None}
 AUDIT_CHAINS = {"chains": [{"account": "acme", "head": AUDIT_HEAD, "records": [AUDIT_RECORD]}], "next": None}
 
 AUDIT_HEADS = {"heads": [AUDIT_HEAD], "next": None}
+
+APPROVAL = {
+    "id": "appr_019aa4c3f80a1b2c3d4",
+    "account": "acme",
+    "kind": "grants",
+    "state": "waiting",
+    "request": "POST /v1/accounts/acme/grants",
+    "body": GRANT,
+    "preview": None,
+    "scope": "usage:adjust",
+    "asked_by": {"kind": "person", "id": "person_019aa4c3f80a1b2c3d4", "name": "Dana"},
+    "asked_at": "2026-11-30T10:12:00Z",
+    "expires_at": "2026-12-07T10:12:00Z",
+    "resolved_by": None,
+    "resolved_at": None,
+    "reason": "",
+}
+APPROVALS = {"approvals": [APPROVAL], "next": None}
+APPROVED = {"approval": {**APPROVAL, "state": "approved"}, "answer": {}}

@@ -4,6 +4,9 @@ Laws: a browser holds its session in a cookie that no script reads and no other 
 from our own pages alone.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Annotated
 
 from litestar import Response, delete, get, post, put
@@ -11,9 +14,9 @@ from litestar.params import FromPath
 from msgspec import Struct
 from msgspec.json import encode
 
-from paygrade.server.http.auth import SESSION, caller_of, refuse_other_origin, scopes_of
+from paygrade.server.http.auth import SESSION, caller_of, refuse_other_origin, scopes_of, session_cookie
 from paygrade.server.http.bodies import read_body
-from paygrade.server.http.context import HttpRequest, InContext
+from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
 from paygrade.server.http.problems import TOLD, request_id
@@ -21,6 +24,7 @@ from paygrade.server.http.routes import examples
 from paygrade.server.operations import people
 from paygrade.server.operations.people import (
     LogIn,
+    PasswordChange,
     PersonList,
     PersonRequest,
     PersonView,
@@ -34,7 +38,7 @@ from paygrade.server.process.acting import SYSTEM, Acting, set_acting
 from paygrade.values.errors import Refused
 
 _ONCE = {"cache-control": "no-store"}
-_DATABASE = ("clock_unavailable", "database_unavailable", "contended")
+DATABASE = ("clock_unavailable", "database_unavailable", "contended")
 
 
 class Me(Struct, frozen=True):
@@ -53,41 +57,48 @@ class Me(Struct, frozen=True):
     status_code=200,
     opt=describe(
         "people", people.log_in, scope=None, sent=Sent(examples.LOG_IN, LogIn), example=examples.PERSON,
-        kind=PersonView, problems=("cross_site", *_DATABASE),
+        kind=PersonView, problems=("cross_site", *DATABASE),
     ),
 )  # fmt: skip
 async def log_in(request: HttpRequest, context: InContext) -> Response[bytes]:
     refuse_other_origin(request)
     asked, at = read_body(LogIn, await request.body()), context.clock.now()
-    address = request.client.host if request.client is not None else ""
-    set_acting(Acting(SYSTEM.actor, address or None, request_id(request)))
-    try:
-        context.attempts.take(address)
+    address = request.client.host if request.client is not None else None
+    set_acting(Acting(SYSTEM.actor, address, request_id(request)))
+    with limited(request, context):
         session = await people.log_in(context.store, context.passwords, asked, at)
-    except TooSoon as error:
-        request.scope["state"][TOLD] = [(b"retry-after", str(error.wait_s).encode())]
-        raise Refused("rate_limited", f"there were too many attempts; try again in {error.wait_s} seconds") from None
-    secure = "; Secure" if request.headers.get("origin", "").startswith("https:") else ""
-    left_s = int((session.ends_at - at).total_seconds())
-    cookie = f"{SESSION}={session.secret}; Path=/; Max-Age={left_s}; HttpOnly; SameSite=Lax{secure}"
+    secure = request.headers.get("origin", "").startswith("https:")
+    cookie = session_cookie(session.secret, session.ends_at - at, secure=secure)
     return Response(encode(session.person), media_type="application/json", headers={**_ONCE, "set-cookie": cookie})
+
+
+@contextmanager
+def limited(request: HttpRequest, context: Context) -> Iterator[None]:
+    """Count an attempt of whoever asks. Refused `rate_limited`, by the address or by what is inside of the block."""
+    try:
+        context.attempts.take(request.client.host if request.client is not None else "")
+        yield
+    except TooSoon as error:
+        told = request.scope["state"].setdefault(TOLD, [])
+        told.append((b"retry-after", str(error.wait_s).encode()))
+        raise Refused("rate_limited", f"there were too many attempts; try again in {error.wait_s} seconds") from None
 
 
 @post(
     "/v1/logout",
     status_code=204,
-    opt=describe("people", people.log_out, scope=None, kind=type(None), problems=("cross_site", *_DATABASE)),
+    opt=describe("people", people.log_out, scope=None, kind=type(None), problems=("cross_site", *DATABASE)),
 )
 async def log_out(request: HttpRequest, context: InContext) -> Response[None]:
     refuse_other_origin(request)
     held = request.cookies.get(SESSION)
     if held is not None:
         await people.log_out(context.store, held)
-    ended = f"{SESSION}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"
+    ended = session_cookie("", timedelta(0), secure=False)
     return Response(None, status_code=204, headers={"set-cookie": ended})
 
 
-@get("/v1/me", opt=describe("people", scope=None, example=examples.ME, problems=("unauthenticated", *_DATABASE)))
+@get("/v1/me", opt=describe("people", scope=None, example=examples.ME, problems=("unauthenticated", *DATABASE)))
 async def me(request: HttpRequest, context: InContext) -> Me:
     """Who am I?
 
@@ -97,6 +108,27 @@ async def me(request: HttpRequest, context: InContext) -> Me:
     caller, actor, scopes = await caller_of(request, context)
     person = caller.person if isinstance(caller, SignedIn) else None
     return Me(actor.kind, actor.id, actor.name, tuple(sorted(scopes)), person)
+
+
+@post(
+    "/v1/me/password",
+    status_code=200,
+    opt=describe(
+        "people", people.change_password, scope=None, sent=Sent(examples.PASSWORD_CHANGE, PasswordChange),
+        example=examples.PERSON, problems=("cross_site", "unauthenticated", *DATABASE),
+    ),
+)  # fmt: skip
+async def change_password(request: HttpRequest, context: InContext) -> PersonView:
+    caller, actor, _ = await caller_of(request, context)
+    if not isinstance(caller, SignedIn):
+        raise Refused("unauthenticated", "a password is changed by whoever has it; log in, and send no key")
+    asked, at = read_body(PasswordChange, await request.body()), context.clock.now()
+    address = request.client.host if request.client is not None else None
+    set_acting(Acting(actor, address, request_id(request)))
+    with limited(request, context):
+        return await people.change_password(
+            context.store, context.passwords, asked, caller, secret=request.cookies[SESSION], at=at
+        )
 
 
 @get("/v1/people", opt=describe("people", people.list_people, scope="people:read", example=examples.PEOPLE))

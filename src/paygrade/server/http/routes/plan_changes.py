@@ -89,7 +89,11 @@ async def get_quote(account: FromPath[str], quote: FromPath[str], context: InCon
     "/v1/accounts/{account:str}/plan-changes",
     status_code=200,
     opt=describe(
-        "plan changes", sent=Sent(examples.CHANGE_ASKED, ChangeAsked), repeating="safe", scope="plan_changes:write"
+        "plan changes",
+        sent=Sent(examples.CHANGE_ASKED, ChangeAsked),
+        repeating="safe",
+        scope="plan_changes:write",
+        second_person="plan_changes",
     ),
 )
 async def change_plan(account: FromPath[str], request: HttpRequest, context: InContext, wait_s: Wait = 5) -> PlanChange:

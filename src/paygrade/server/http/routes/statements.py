@@ -29,6 +29,7 @@ from paygrade.values.text import QUANTITY_MAX
         statements.put_override,
         sent=Sent(examples.OVERRIDE, Override, closed=frozenset({"feature"})),
         scope="overrides:write",
+        second_person="overrides",
     ),
 )
 async def put_override(
@@ -50,7 +51,7 @@ async def put_override(
 @delete(
     "/v1/accounts/{account:str}/overrides/{feature:str}",
     status_code=200,
-    opt=describe("statements", statements.delete_override, scope="overrides:write"),
+    opt=describe("statements", statements.delete_override, scope="overrides:write", second_person="overrides"),
 )
 async def delete_override(
     account: FromPath[str],
@@ -134,6 +135,7 @@ async def delete_member(account: FromPath[str], member: FromPath[str], context: 
             extra={"version": {"type": "integer", "minimum": 0, "maximum": QUANTITY_MAX}},
         ),
         scope="subscriptions:write",
+        second_person="subscriptions",
     ),
 )
 async def put_subscription(

@@ -30,6 +30,7 @@ async def list_top_ups(
         example={**examples.TOP_UP, "state": "asked", "round": 2, "reason": None, "resolved_at": None},
         problems=("provider_not_configured",),
         scope="billing:write",
+        second_person="top_ups",
     ),
 )
 async def retry_top_up(account: FromPath[str], top_up: FromPath[str], context: InContext) -> TopUpPurchase:

@@ -164,7 +164,9 @@ async def extend(reservation: FromPath[str], request: HttpRequest, context: InCo
 @post(
     "/v1/accounts/{account:str}/grants",
     status_code=201,
-    opt=describe("usage", grants.give, sent=Sent(examples.GRANT, GrantStatement), scope="usage:adjust"),
+    opt=describe(
+        "usage", grants.give, sent=Sent(examples.GRANT, GrantStatement), scope="usage:adjust", second_person="grants"
+    ),
 )
 async def give(account: FromPath[str], request: HttpRequest, context: InContext) -> grants.GrantView:
     said = read_body(GrantStatement, await request.body())
@@ -187,7 +189,7 @@ async def give(account: FromPath[str], request: HttpRequest, context: InContext)
 @delete(
     "/v1/accounts/{account:str}/grants/{feature:str}/{grant:str}",
     status_code=200,
-    opt=describe("usage", grants.void, scope="usage:adjust"),
+    opt=describe("usage", grants.void, scope="usage:adjust", second_person="grants"),
 )
 async def void(
     account: FromPath[str], feature: FromPath[str], grant: FromPath[str], context: InContext
@@ -229,6 +231,7 @@ async def ledger(
         grants.state_usage,
         sent=Sent({"used": 3, "id": "recount_2026_11", "reason": "counted by hand"}, UsageStatement),
         scope="usage:adjust",
+        second_person="grants",
     ),
 )
 async def state_usage(
