@@ -33,7 +33,8 @@ class Setting(Struct, frozen=True, tag="setting", tag_field="term"):
 class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
     """Units of a metered feature, a level or a credit.
 
-    `units` None: unlimited. `by_quantity`: `units` for each of the subscription item's quantity. `adds`: on top
+    `units` None: unlimited. `by_quantity`: `units` for each of the subscription item's quantity, or, with `per`, for
+    each unit of that level which the same subscription pays for. `adds`: on top
     of what the plan allows instead of beside it. `recurrence` None: held for good (levels), or counted over the last
     `rolling_s` seconds where that is set. `overage` soft: going over is allowed, for `overage_price` where one is set,
     and then up to `spend_max` minor units in a window. `warn`: percentages of the units, ascending. `rollover`: units
@@ -55,6 +56,7 @@ class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
     per_member: int | None = None
     caps: tuple[Cap, ...] = ()
     priority: int = PRIORITY
+    per: str | None = None
 
 
 Term = Switch | Setting | Allowance

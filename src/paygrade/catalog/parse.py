@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from paygrade.catalog.features import CREDIT, FEATURE
+from paygrade.catalog.limits import refuse_lost_levels
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Price, versions_of
 from paygrade.catalog.offers import Credit, Feature, LevelFeature, MeteredFeature
 from paygrade.catalog.policies import COUNTED, POLICIES, policies_of
@@ -41,9 +42,10 @@ def _is_no_price(node: Node, product: str) -> None:
         node.wrong(f"`{product}` is a price; write it as `stripe` of one of the prices below `prices`")
 
 
-def _is_called_something(node: Node, plan: Plan) -> None:
+def _is_sound(node: Node, plan: Plan) -> None:
     if plan.key == "none":
         node.wrong("a plan can't be called `none`: in ladders it means no plan")
+    refuse_lost_levels(plan, node, [k for k, its in node.defined(SOLD).items() if isinstance(its, LevelFeature)])
 
 
 PRICE = Record(
@@ -85,7 +87,7 @@ ADD_ON = Record(
     },
     keyed=True,
 )
-_PLANS = Via[dict[str, Plan]](Keyed(Via(PLAN, check=_is_called_something)), law={"properties": {"none": False}})
+_PLANS = Via[dict[str, Plan]](Keyed(Via(PLAN, check=_is_sound)), law={"properties": {"none": False}})
 DOCUMENT = Record(
     dict[str, Any],
     {

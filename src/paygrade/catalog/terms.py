@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
+from paygrade.catalog.limits import BY_QUANTITY, GRANTED, OF_UNITS, ONCE, Units, units
 from paygrade.catalog.model import Allowance, Overage, Setting, Switch, Term
 from paygrade.catalog.offers import Cap, ConfigFeature, Credit, Feature, OveragePrice
 from paygrade.catalog.reader import Node
@@ -73,12 +74,12 @@ class _Alone(Shape[T], frozen=True):
         return self.value.schema()
 
 
-def _unlimited(node: Node) -> tuple[None, bool]:
+def _unlimited(node: Node) -> Units:
     if is_integer(node.value):
         node.wrong(f"say how often this renews: write `{{limit: {describe(node.value).strip('`')}, every: month}}`")
     elif node.value != "unlimited":
         node.expected("`unlimited` or a mapping such as `{limit: 1000, every: month}`")
-    return None, False
+    return ONCE["unlimited"]
 
 
 def _unpriced(node: Node) -> Overage:
@@ -169,21 +170,6 @@ _WINDOWED = Law(
 )
 _APART = Law(holds=_apart)
 
-_ONCE = {"unlimited": (None, False)}
-"""Units, None for unlimited, and whether they count once for each of the quantity."""
-_EACH = {**_ONCE, "quantity": (1, True)}
-
-
-def _units(words: Mapping[str, tuple[int | None, bool]], what: str) -> Or[tuple[int | None, bool]]:
-    def how(node: Node) -> int:
-        if is_integer(node.value):
-            return QUANTITY.read(node)
-        node.expected(what)
-        return 0
-
-    return Or(words, Via(Plain(how, QUANTITY.schema()), lambda units: (units, False), lambda limit: limit[0]))
-
-
 _PRICED = Record(
     dict[str, Any],
     {
@@ -211,7 +197,9 @@ _OVERAGE = Or(
     ),
     is_mapping,
 )
-_LIMIT = need("1000", _units(_EACH, "a whole number, `unlimited` or `quantity`"), of=("units", "by_quantity"))
+_LIMIT = need(
+    "1000", units(BY_QUANTITY, "a whole number, `unlimited`, `quantity` or a mapping with `per`"), of=OF_UNITS
+)
 _WARN = may(
     Via(Items(whole(1, 1000)), check=_ascend, law={"uniqueItems": True}), "Percentages of the limit, ascending."
 )
@@ -242,7 +230,7 @@ _LEVEL = Brief(
         keyed=True,
     ),
     "limit",
-    _units(_ONCE, "a whole number, `unlimited` or a mapping such as `{limit: quantity}`"),
+    units(ONCE, "a whole number, `unlimited` or a mapping such as `{limit: quantity}`", each=False),
     never="quantity",
 )
 _METERED = Brief(
@@ -268,7 +256,7 @@ _METERED = Brief(
 )
 _GRANT = Record(
     Allowance,
-    {"grant": need("5000", QUANTITY, of="units"), **_EVERY, **_USE},
+    {"grant": need("5000", GRANTED, of=OF_UNITS), **_EVERY, **_USE},
     (_CARRIED, _APART),
     hints={**_OF_CREDITS, **_ONLY_ADD_ON},
     keyed=True,

@@ -23,7 +23,7 @@ from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Subscription
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import bought_since, unbought, version_at
-from paygrade.catalog.model import AddOn, Allowance, Catalog, Direction, Plan
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Direction, Plan, Term
 from paygrade.changes import parts
 from paygrade.changes.positions import Position, direction_of, plan_position, positions
 from paygrade.values.errors import Refused
@@ -203,7 +203,7 @@ def _quantities(catalog: Catalog, plan: Plan | None, request: ChangeRequest, had
         found[key] = quantity
     for key, quantity in request.quantities.items():
         term = plan.terms.get(key) if plan is not None else None
-        if plan is not None and (key == plan.key or (isinstance(term, Allowance) and term.by_quantity)):
+        if plan is not None and (key == plan.key or _is_the_quantity(term)):
             found[plan.key] = quantity
         elif key in catalog.add_ons or key in had:
             found[key] = quantity
@@ -211,6 +211,11 @@ def _quantities(catalog: Catalog, plan: Plan | None, request: ChangeRequest, had
             named = f"`{plan.key}` does not sell `{key}` by quantity" if plan is not None else "there is no plan"
             raise Refused("quantity_not_sold", f"{named}; name a plan, an add-on, or a feature with `limit: quantity`")
     return found
+
+
+def _is_the_quantity(term: Term | None) -> bool:
+    """Whether there is one unit of it for each of the plan's quantity."""
+    return isinstance(term, Allowance) and term.by_quantity and term.units == 1 and term.per is None
 
 
 def _counted(

@@ -41,10 +41,11 @@ from paygrade.entitlements.sources import (
     closed_sources,
     gives,
     opens,
+    payer_of,
     source_of,
     units_of,
 )
-from paygrade.entitlements.windows import paying, usual_window, window_of
+from paygrade.entitlements.windows import usual_window, window_of
 from paygrade.values.text import QUANTITY_MAX
 
 Allowances = list[tuple[Allowance, Holding]]
@@ -174,9 +175,9 @@ def _aligned(view: View, leading: Allowance, leader: Holding) -> dict[str, Any]:
     """What shorter windows are aligned to and since when units are carried over, where there is either."""
     found: dict[str, Any] = {}
     if any(cap.recurrence for cap in leading.caps):
-        found["anchor_at"] = view.anchors.anchor_at(paying(leader), view.at)
+        found["anchor_at"] = view.anchors.anchor_at(payer_of(leader), view.at)
     if leading.rollover:
-        found["begun_at"] = view.anchors.begun_at(paying(leader))
+        found["begun_at"] = view.anchors.begun_at(payer_of(leader))
     return found
 
 

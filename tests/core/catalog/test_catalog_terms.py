@@ -27,6 +27,14 @@ from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, wi
             "calls: { limit: quantity, every: day }",
             Allowance("calls", 1, by_quantity=True, recurrence=Recurrence("day")),
         ),
+        (
+            "seats: 2, calls: { limit: { per: seats, units: 100 }, every: month }",
+            Allowance("calls", 100, by_quantity=True, per="seats", recurrence=MONTH),
+        ),
+        (
+            "coins: { grant: { per: quantity, units: 5 }, every: month }",
+            Allowance("coins", 5, by_quantity=True, recurrence=MONTH),
+        ),
         ("coins: { grant: 9, every: week }", Allowance("coins", 9, recurrence=Recurrence("week"))),
         ("calls: { limit: 5, rolling: 24h }", Allowance("calls", 5, rolling_s=86400)),
         ("calls: { limit: 5, rolling: 34d, overage: soft }", Allowance("calls", 5, rolling_s=2937600, overage="soft")),
@@ -70,7 +78,7 @@ from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, wi
     ],
 )
 def test_a_plan_says_how_much_there_is(term: str, meaning: object) -> None:
-    (read_term,) = read(with_plan(term)).plans["pro"].terms.values()
+    *_, read_term = read(with_plan(term)).plans["pro"].terms.values()
     assert read_term == meaning
 
 
@@ -215,6 +223,12 @@ def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning
         ("coins: { limit: 5, every: month }", "a credit is granted, not limited; write `grant`"),
         ("coins: { grant: unlimited, every: month }", "expected a whole number, at least 0, not `unlimited`"),
         ("coins: { grant: 9007199254740992, every: day }", "expected a whole number up to 9007199254740991"),
+        ("calls: { limit: { per: seats, units: 9 }, every: day }", "`pro` gives no `seats`; add it to the plan's"),
+        ("calls: { limit: { per: seatz, units: 9 }, every: day }", "unknown level `seatz`; did you mean `seats`?"),
+        ("calls: { limit: { per: seats }, every: day }", "`units` is missing; add for example `units: 100`"),
+        ("seats: unlimited, coins: { grant: { per: seats, units: 9 }, every: day }", "gives `seats` without a limit"),
+        ("seats: { limit: { per: seats, units: 9 } }", "`seats` follows `seats` itself"),
+        ("seats: { per: seats, units: 9 }", "unknown key `per`"),
     ],
 )
 def test_a_wrong_plan_term_is_told_what_to_write(term: str, message: str) -> None:

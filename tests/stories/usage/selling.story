@@ -1,0 +1,20 @@
+# What is sold beside a plain number of units: units for each seat, shares that are carried over, units that are owed.
+
+story each seat brings its calls, and a seat less takes them away without forgetting what was used
+catalog selling
+
+2026-03-10T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to team_monthly x5 and more_seats_monthly x2 and more_calls_monthly
+  acme seats: allowed plan, limit 7
+  acme coins: allowed plan, limit 25
+  product: acme consumes 250 calls: allowed plan, limit 750, used 250, because "100 for each of 7 `seats`"
+2026-03-25T00:00Z
+  owner: acme changes to 2 seats, no more_seats, no more_calls: applied downgrade, over calls 250 of 200 block_new, usage as it is
+  acme calls: denied limit_reached, limit 200, used 250, because "100 for each of 2 `seats`"
+  operator: override acme calls add 100
+  product: acme consumes 1 calls: allowed override, limit 300, used 251
+  operator: override acme seats limit 50
+  acme calls: allowed override, limit 300, used 251
+2026-04-10T00:00Z
+  acme calls: allowed plan, limit 300, used 0
