@@ -1,22 +1,26 @@
-"""How many units there are: a number, `unlimited`, one for each of the quantity bought, or a number for each of them.
+"""How many there are. Units: a number, `unlimited`, one for each of the quantity bought, or a number for each of them.
 
-Law: what follows the quantity names what it follows: the quantity of the plan itself, or a level that the same plan
-gives as a number.
+And which quantities of a plan or add-on are sold.
+
+Laws: what follows the quantity names what it follows: the quantity of the plan itself, or a level that the same plan
+gives as a number; the smallest and the largest quantity are among those that are sold.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from paygrade.catalog.model import Allowance, Plan
+from paygrade.catalog.model import Allowance, Plan, Quantities
 from paygrade.catalog.reader import Node
 from paygrade.catalog.shapes import (
     POSITIVE,
     QUANTITY,
+    Law,
     Or,
     Plain,
     Record,
     Via,
     is_mapping,
+    may,
     need,
     text,
 )
@@ -69,6 +73,30 @@ def units(words: Mapping[str, Units], what: str, *, each: bool = True) -> Or[Uni
 ONCE: dict[str, Units] = {"unlimited": (None, False, None)}
 BY_QUANTITY: dict[str, Units] = {**ONCE, "quantity": (1, True, None)}
 GRANTED = units({}, "a whole number")
+
+
+def _reachable(node: Node, values: dict[str, Any]) -> None:
+    """The smallest and the largest quantity are sold themselves, so that nobody has to guess what steps begin at."""
+    step, least, most = values.get("step", 1), values.get("at_least"), values.get("at_most")
+    if least is None:
+        values["at_least"] = least = step
+    for key, quantity in (("min", least), ("max", most)):
+        if quantity is not None and step > 1 and quantity % step:
+            near = max(step, quantity // step * step)
+            node.at(key).wrong(f"`{key}` is no multiple of the step {step}; write for example `{key}: {near}`")
+    if most is not None and most < least:
+        node.at("max").wrong(f"`max` is less than the smallest quantity, {least}; write {least} or more")
+
+
+QUANTITIES = Record(
+    Quantities,
+    {
+        "min": may(POSITIVE, "The smallest quantity that is sold.", of="at_least"),
+        "max": may(POSITIVE, "The largest quantity that is sold.", of="at_most"),
+        "step": may(POSITIVE, "Quantities are multiples of this."),
+    },
+    (Law(holds=_reachable),),
+)
 
 
 def refuse_lost_levels(plan: Plan, node: Node, levels: Collection[str]) -> None:

@@ -83,6 +83,21 @@ class Price(Struct, frozen=True):
     part: Part = "quantity"
 
 
+class Quantities(Struct, frozen=True, omit_defaults=True):
+    """Which quantities of a plan or add-on are sold. `at_most` None: however many anyone likes."""
+
+    at_least: int = 1
+    at_most: int | None = None
+    step: int = 1
+
+    def has(self, quantity: int) -> bool:
+        return self.at_least <= quantity <= (self.at_most or quantity) and quantity % self.step == 0
+
+    def __str__(self) -> str:
+        most = f"from {self.at_least} to {self.at_most}" if self.at_most is not None else f"from {self.at_least}"
+        return most if self.step == 1 else f"{most}, in steps of {self.step}"
+
+
 class Plan(Struct, frozen=True):
     """A plan at one version. `rank` is its place in the document: later is higher."""
 
@@ -95,6 +110,7 @@ class Plan(Struct, frozen=True):
     trial_days: int | None = None
     stripe_product: str | None = None
     description: str = ""
+    quantities: Quantities | None = None
 
     @property
     def ref(self) -> str:
@@ -110,6 +126,7 @@ class AddOn(Struct, frozen=True):
     prices: dict[str, Price] = {}
     stripe_product: str | None = None
     description: str = ""
+    quantities: Quantities | None = None
 
     @property
     def ref(self) -> str:

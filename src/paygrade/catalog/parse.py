@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from paygrade.catalog.features import CREDIT, FEATURE
-from paygrade.catalog.limits import refuse_lost_levels
+from paygrade.catalog.limits import QUANTITIES, refuse_lost_levels
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Price, versions_of
 from paygrade.catalog.offers import Credit, Feature, LevelFeature, MeteredFeature
 from paygrade.catalog.policies import COUNTED, POLICIES, policies_of
@@ -65,6 +65,7 @@ _SOLD: Fields = {
     "description": may(),
     "stripe": may(_PRODUCT, "The product at Stripe: every price of it buys this.", of="stripe_product"),
     "prices": may(Keyed(PRICE)),
+    "quantity": may(QUANTITIES, "Which quantities are sold: the smallest, the largest, and the step.", of="quantities"),
 }
 PLAN = Record(
     Plan,

@@ -58,6 +58,15 @@ def _lead(position: Position) -> tuple[bool, bool, int]:
     return position.part == "quantity", position.price is not None, position.item.quantity
 
 
+def quantities_of(found: Iterable[Position]) -> dict[str, tuple[Plan | AddOn, int]]:
+    """How many of each plan and add-on are bought; of those that are not sold by quantity, 1."""
+    its: dict[str, list[Position]] = {}
+    for position in found:
+        its.setdefault(position.key, []).append(position)
+    bought = {key: (leading(all_).bought, _sizes(all_)["quantity", key]) for key, all_ in its.items()}
+    return {key: (sold, size) for key, (sold, size) in bought.items() if sold is not None}
+
+
 def direction_of(
     plan_before: Plan | None, plan_after: Plan | None, before: tuple[Position, ...], after: tuple[Position, ...]
 ) -> Direction:

@@ -18,3 +18,22 @@ catalog selling
   acme calls: allowed override, limit 300, used 251
 2026-04-10T00:00Z
   acme calls: allowed plan, limit 300, used 0
+
+
+story seats are sold in packs, and whoever has another number from before keeps it
+catalog selling
+
+2026-03-10T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to packs_monthly x7
+  acme seats: allowed plan, limit 7
+  owner: acme would change to 12 seats: refused quantity_not_sold
+  owner: acme would change to 55 seats: refused quantity_not_sold
+  owner: acme would change to team: quoted downgrade
+  owner: acme changes to 15 seats: applied upgrade
+  acme seats: allowed plan, limit 15
+2026-04-10T01:00Z
+  provider: bob signs up with a good card
+  provider: bob subscribes to team_monthly x3
+  owner: bob would change to packs: refused quantity_not_sold
+  owner: bob would change to packs, 10 seats: quoted upgrade
