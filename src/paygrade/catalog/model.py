@@ -13,7 +13,7 @@ from paygrade.catalog.offers import PRIORITY, Cap, Carry, Credit, Feature, Overa
 from paygrade.values.periods import Every, Recurrence
 
 Interval = Literal["day", "week", "month", "year"]
-Overage = Literal["hard", "soft"]
+Overage = Literal["hard", "soft", "debt"]
 
 
 class Switch(Struct, frozen=True, tag="switch", tag_field="term"):
@@ -34,12 +34,13 @@ class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
     """Units of a metered feature, a level or a credit.
 
     `units` None: unlimited. `by_quantity`: `units` for each of the subscription item's quantity, or, with `per`, for
-    each unit of that level which the same subscription pays for. `adds`: on top
-    of what the plan allows instead of beside it. `recurrence` None: held for good (levels), or counted over the last
-    `rolling_s` seconds where that is set. `overage` soft: going over is allowed, for `overage_price` where one is set,
-    and then up to `spend_max` minor units in a window. `warn`: percentages of the units, ascending. `rollover`: units
-    carried to the next window. `per_member`: what one member may use of the units. `caps`: limits in other windows,
-    all of which hold. `priority`: the burn order, 0 to 100, lower first.
+    each unit of that level which the same subscription pays for. `adds`: on top of what the plan allows instead of
+    beside it. `recurrence` None: held for good (levels), or counted over the last `rolling_s` seconds where that is
+    set. `overage` soft: going over is allowed, for `overage_price` where one is set, and then up to `spend_max` minor
+    units in a window; debt: it is allowed, and taken from the next window. `warn`: percentages of the units, ascending.
+    `rollover`: units carried to the next window at most, of what is left `rollover_share` percent, and each for
+    `rollover_windows` windows (None: for as long as there is room). `per_member`: what one member may use of the units.
+    `caps`: limits in other windows, all of which hold. `priority`: the burn order, 0 to 100, lower first.
     """
 
     feature: str
@@ -57,6 +58,8 @@ class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
     caps: tuple[Cap, ...] = ()
     priority: int = PRIORITY
     per: str | None = None
+    rollover_share: int = 100
+    rollover_windows: int | None = None
 
 
 Term = Switch | Setting | Allowance

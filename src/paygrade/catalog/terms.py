@@ -12,11 +12,11 @@ from paygrade.catalog.limits import BY_QUANTITY, GRANTED, OF_UNITS, ONCE, Units,
 from paygrade.catalog.model import Allowance, Overage, Setting, Switch, Term
 from paygrade.catalog.offers import Cap, ConfigFeature, Credit, Feature, OveragePrice
 from paygrade.catalog.reader import Node
+from paygrade.catalog.rollover import OF_ROLLOVER, ROLLOVER
 from paygrade.catalog.shapes import (
     FLAG,
     NOTE,
     POSITIVE,
-    QUANTITY,
     Brief,
     Field,
     Items,
@@ -123,9 +123,11 @@ def _apart(node: Node, values: dict[str, Any]) -> None:
 
 def _carries_into_another(node: Node, values: dict[str, Any]) -> None:
     recurrence, rolls = values.get("recurrence"), values.get("rolling_s") is not None
-    if node.has("rollover") and (rolls or (recurrence and recurrence.every == "lifetime")):
-        which = "rolls on" if rolls else "lasts for good"
-        node.at("rollover").wrong(f"a window that {which} has no next one to carry units into; remove `rollover`")
+    for key, what in (("rollover", "carry units into"), ("overage", "take what is owed from")):
+        carries = node.has(key) and (key == "rollover" or node.raw(key) == "debt")
+        if carries and (rolls or (recurrence and recurrence.every == "lifetime")):
+            which = "rolls on" if rolls else "lasts for good"
+            node.at(key).wrong(f"a window that {which} has no next one to {what}; remove `{key}`")
 
 
 def _bar_unwindowed(node: Node) -> Collection[str]:
@@ -189,7 +191,7 @@ _PRICED = Record(
     },
 )
 _OVERAGE = Or(
-    {"hard": ("hard", None, None), "soft": ("soft", None, None)},
+    {word: (word, None, None) for word in ("hard", "soft", "debt")},
     Via(
         _PRICED,
         lambda priced: ("soft", priced["price"], priced.get("spend_cap")),
@@ -204,7 +206,7 @@ _WARN = may(
     Via(Items(whole(1, 1000)), check=_ascend, law={"uniqueItems": True}), "Percentages of the limit, ascending."
 )
 _USE = {
-    "rollover": may(QUANTITY, "Units carried into the next window."),
+    "rollover": may(ROLLOVER, "What of the units left is carried into the next window.", of=OF_ROLLOVER),
     "per_member": may(POSITIVE, "How many of the units one member can use."),
     "caps": may(Via(Items(_CAP), law={"uniqueItems": True}), "Further limits in other windows; all of them apply."),
     "priority": may(whole(0, 100), "The burn order: lower first."),

@@ -286,7 +286,10 @@ def _rooms(terms: Terms, dates: Dates, paying: Balance, at: datetime) -> tuple[R
         resets_at = freed_at(tally, payer.rolling_s)
     else:
         used, reserved, resets_at = paying.used, paying.reserved, dates[terms.resets_at]
-    own = Room((payer.limit if payer.granted else 0), used, reserved, resets_at)
+    limit = payer.limit if payer.granted else 0
+    if limit is not None and detail is not None and detail.carried_units < 0:
+        limit = max(0, limit + detail.carried_units)
+    own = Room(limit, used, reserved, resets_at)
     if detail is None or own.limit is None:
         return own, Room(0, 0, 0, None)
     carried = detail.carried

@@ -146,6 +146,8 @@ def _merge_units(view: View, offer: Offer, open_to: Allowances) -> tuple[Entitle
         sources=tuple(sources),
         warn=leading.warn,
         rollover=leading.rollover,
+        rollover_share=leading.rollover_share,
+        rollover_windows=leading.rollover_windows,
         per_member=leading.per_member,
         caps=leading.caps,
         **_aligned(view, leading, counting),
@@ -176,16 +178,18 @@ def _aligned(view: View, leading: Allowance, leader: Holding) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if any(cap.recurrence for cap in leading.caps):
         found["anchor_at"] = view.anchors.anchor_at(payer_of(leader), view.at)
-    if leading.rollover:
+    if leading.rollover or leading.overage == "debt":
         found["begun_at"] = view.anchors.begun_at(payer_of(leader))
     return found
 
 
 def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
     """How far over the limit going is allowed, and for what: as the first term says that allows it."""
-    soft = next((term for term in base if term.overage == "soft"), None)
+    soft = next((term for term in base if term.overage != "hard"), None)
     if soft is None:
         return {}
+    if soft.overage == "debt":
+        return {"soft": True, "owes": True}
     price = soft.overage_price
     return {"soft": True, "overage_price": price, "units_max": _units_max(limit, price, soft.spend_max)}
 

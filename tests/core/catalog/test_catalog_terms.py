@@ -5,6 +5,7 @@ import pytest
 from paygrade.catalog.model import Allowance, Setting, Switch
 from paygrade.catalog.offers import Cap, OveragePrice
 from paygrade.values.periods import Recurrence
+from paygrade.values.text import QUANTITY_MAX
 from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, with_plan
 
 
@@ -39,6 +40,18 @@ from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, wi
         ("calls: { limit: 5, rolling: 24h }", Allowance("calls", 5, rolling_s=86400)),
         ("calls: { limit: 5, rolling: 34d, overage: soft }", Allowance("calls", 5, rolling_s=2937600, overage="soft")),
         ("calls: { limit: 5, every: month, rollover: 1 }", Allowance("calls", 5, recurrence=MONTH, rollover=1)),
+        (
+            "calls: { limit: 5, every: month, rollover: 50% }",
+            Allowance("calls", 5, recurrence=MONTH, rollover=QUANTITY_MAX, rollover_share=50),
+        ),
+        (
+            "coins: { grant: 5, every: month, rollover: { share: 50%, at_most: 9, windows: 3 } }",
+            Allowance("coins", 5, recurrence=MONTH, rollover=9, rollover_share=50, rollover_windows=3),
+        ),
+        (
+            "calls: { limit: 5, every: month, rollover: { windows: 1 }, overage: debt }",
+            Allowance("calls", 5, recurrence=MONTH, rollover=QUANTITY_MAX, rollover_windows=1, overage="debt"),
+        ),
         ("calls: { limit: 5, every: month, priority: 0 }", Allowance("calls", 5, recurrence=MONTH, priority=0)),
         (
             "calls: { limit: unlimited, every: day, per_member: 3 }",
@@ -219,6 +232,12 @@ def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning
         ("coins: { grant: 5, rolling: 1h }", "credits are granted by the period; write `every`"),
         ("coins: { grant: 5, every: month, overage: soft }", "credits are spent until they are gone; remove `overage`"),
         ("calls: { limt: 5, every: month }", "unknown key `limt`; did you mean `limit`?"),
+        ("calls: { limit: 5, every: day, rollover: 0% }", "expected a percentage from `1%` to `100%`, not `0%`"),
+        ("calls: { limit: 5, every: day, rollover: half }", "expected a percentage from `1%` to `100%`"),
+        ("calls: { limit: 5, every: day, rollover: {} }", "say how much is carried over; write for example"),
+        ("calls: { limit: 5, every: day, rollover: { windows: 13 } }", "from 1 to 12, not `13`"),
+        ("calls: { limit: 5, rolling: 1h, overage: debt }", "no next one to take what is owed from; remove `overage`"),
+        ("calls: { limit: unlimited, overage: debt }", "nobody goes over `unlimited`"),
         ("coins: 5", "expected a mapping, not `5`"),
         ("coins: { limit: 5, every: month }", "a credit is granted, not limited; write `grant`"),
         ("coins: { grant: unlimited, every: month }", "expected a whole number, at least 0, not `unlimited`"),

@@ -37,3 +37,39 @@ catalog selling
   provider: bob subscribes to team_monthly x3
   owner: bob would change to packs: refused quantity_not_sold
   owner: bob would change to packs, 10 seats: quoted upgrade
+
+
+story half of what is left is carried over, and what is carried for two months is gone after them
+catalog selling
+
+2026-03-10T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to team_monthly x2
+  product: acme consumes 20 mails: allowed plan, limit 100
+  product: acme consumes 4 coins: allowed plan, limit 10
+2026-04-10T01:00Z
+  acme mails: allowed plan, limit 140, used 0
+  acme coins: allowed plan, limit 16
+2026-05-10T01:00Z
+  acme mails: allowed plan, limit 170
+  product: acme consumes 3 coins: allowed plan, limit 26, used 3
+2026-06-10T01:00Z
+  acme coins: allowed plan, limit 30, used 0
+2026-07-10T01:00Z
+  acme coins: allowed plan, limit 30, used 0
+
+
+story what is used over the limit is taken from the next month, and from the one after it
+catalog selling
+
+2026-03-10T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to team_monthly
+  product: acme consumes 130 owed: allowed plan, limit 100, used 130, remaining 0
+  product: acme reserves 120 owed as r1: allowed plan
+  product: acme commits r1
+2026-04-10T01:00Z
+  product: acme consumes 10 owed: allowed plan, limit 0, used 10, remaining 0
+2026-05-10T01:00Z
+  acme owed: allowed plan, limit 40, used 0, remaining 40
+  product: acme consumes 40 owed: allowed plan, used 40
