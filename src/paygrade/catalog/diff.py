@@ -52,7 +52,7 @@ def compare(old: Catalog | None, new: Catalog) -> tuple[Change, ...]:
 
 def render(catalog: Catalog) -> dict[str, object]:
     """Write the catalog as a document that `parse` reads: plain data without what goes without saying."""
-    sections = {name: getattr(catalog, name) for name in ("features", "credits", "policies")}
+    sections = {name: getattr(catalog, name) for name in ("features", "credits", "policies", "time_zone")}
     document = DOCUMENT.write({"version": 1, **sections, "plans": {}, "add_ons": {}})
     sold: dict[str, Mapping[str, Plan | AddOn]] = {"plans": catalog.plans, "add_ons": catalog.add_ons}
     return document | {
@@ -66,6 +66,8 @@ def _lines(catalog: Catalog) -> dict[str, str]:
     """One text for each place that a reader would call one line of the catalog."""
     lines = {f"/features/{key}": flow(FEATURE.write(feature)) for key, feature in catalog.features.items()}
     lines |= {f"/credits/{key}": flow(CREDIT.write(credit)) for key, credit in catalog.credits.items()}
+    if catalog.time_zone != "UTC":
+        lines["/time_zone"] = catalog.time_zone
     lines["/plans"] = "in ascending order: " + ", ".join(catalog.plans)
     for place, sold in (("/plans", catalog.plans), ("/add_ons", catalog.add_ons)):
         for key, item in sold.items():

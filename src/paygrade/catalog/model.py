@@ -253,6 +253,8 @@ class Catalog(Struct, frozen=True, omit_defaults=True):
     earlier_add_ons: dict[str, AddOn] = {}
     earlier_stripe: dict[str, str] = {}
     keeps: dict[str, tuple[Grandfathered, ...]] = {}
+    time_zone: str = "UTC"
+    """Of accounts that state none."""
 
     @property
     def default_plan(self) -> Plan | None:

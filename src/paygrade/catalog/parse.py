@@ -31,7 +31,7 @@ from paygrade.catalog.shapes import (
     whole,
 )
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS, SOLD
-from paygrade.catalog.windows import CURRENCY, Window
+from paygrade.catalog.windows import CURRENCY, ZONE, Window
 from paygrade.values.errors import Location
 
 _PlanOrAddOn = TypeVar("_PlanOrAddOn", Plan, AddOn)
@@ -98,8 +98,9 @@ DOCUMENT = Record(
         "plans": need("{}", _PLANS, "In ascending order: a change to a plan further down is an upgrade."),
         "add_ons": may(Keyed(ADD_ON), "Bought beside a plan; each one bought adds its entitlements on top."),
         "policies": may(POLICIES),
+        "time_zone": may(ZONE, "The time zone of accounts that state none, for windows with `zone: account`."),
     },
-    given={"credits": {}, "add_ons": {}},
+    given={"credits": {}, "add_ons": {}, "time_zone": "UTC"},
 )
 
 
@@ -154,6 +155,7 @@ def parse(
         add_ons=_with_versions(add_ons, previous),
         policies=policies_of(section("policies"), default),
         stripe=_provider_refs(plans, add_ons, root),
+        time_zone=section("time_zone") or "UTC",
     )
     mistakes.refuse_if_any()
     return catalog

@@ -31,7 +31,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.facts import DowngradeGrace, Override
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Term
-from paygrade.catalog.offers import BooleanFeature, ConfigFeature, Credit, LevelFeature, OveragePrice
+from paygrade.catalog.offers import BooleanFeature, Cap, ConfigFeature, Credit, LevelFeature, OveragePrice
 from paygrade.entitlements.model import Entitlement, Offer, Reason, Source, kind_of
 from paygrade.entitlements.sources import (
     Candidate,
@@ -46,6 +46,7 @@ from paygrade.entitlements.sources import (
     units_of,
 )
 from paygrade.entitlements.windows import usual_window, window_of
+from paygrade.values.periods import ACCOUNT_ZONE
 from paygrade.values.text import QUANTITY_MAX
 
 Allowances = list[tuple[Allowance, Holding]]
@@ -149,7 +150,7 @@ def _merge_units(view: View, offer: Offer, open_to: Allowances) -> tuple[Entitle
         rollover_share=leading.rollover_share,
         rollover_windows=leading.rollover_windows,
         per_member=leading.per_member,
-        caps=leading.caps,
+        caps=_local(view, leading.caps),
         **_aligned(view, leading, counting),
         priority=leading.priority,
         **window_of(view, leading, counting),
@@ -171,6 +172,13 @@ def _counting(bases: list[Allowances]) -> Holding:
 
 def _counts_alike(term: Allowance, other: Allowance) -> bool:
     return (term.recurrence, term.rolling_s) == (other.recurrence, other.rolling_s)
+
+
+def _local(view: View, caps: tuple[Cap, ...]) -> tuple[Cap, ...]:
+    """The caps, in the account's own zone where they follow it."""
+    if not any(cap.recurrence and cap.recurrence.zone == ACCOUNT_ZONE for cap in caps):
+        return caps
+    return tuple(replace(cap, recurrence=cap.recurrence and view.anchors.local(cap.recurrence)) for cap in caps)
 
 
 def _aligned(view: View, leading: Allowance, leader: Holding) -> dict[str, Any]:

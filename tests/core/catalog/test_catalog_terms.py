@@ -112,6 +112,11 @@ def test_a_plan_says_how_much_there_is(term: str, meaning: object) -> None:
             Recurrence("hour", calendar=True, zone="Asia/Kolkata"),
         ),
         ("{ period: lifetime }", Recurrence("lifetime")),
+        ("{ period: day, align: calendar, zone: account }", Recurrence("day", calendar=True, zone="account")),
+        (
+            "{ period: week, align: calendar, week_begins: sunday }",
+            Recurrence("week", calendar=True, week_begins=6),
+        ),
         ("1w2d", Recurrence("custom", 777_600)),
         ("{ period: 90m }", Recurrence("custom", 5400)),
         ("3650d", Recurrence("custom", 315_360_000)),
@@ -141,6 +146,11 @@ def test_a_window_comes_again_as_it_says(every: str, recurrence: Recurrence) -> 
         ("{ period: lifetime, zone: UTC }", "`lifetime` never begins again; remove `zone`"),
         ("{ period: hour, zone: UTC }", "are the same in every zone; remove `zone`"),
         ("{ period: month, of: calendar }", "unknown key `of`"),
+        ("{ period: day, zone: account }", "only windows of the calendar follow the account's zone; add `align"),
+        ("{ period: hour, align: calendar, zone: account }", "hours are too short to follow the account's zone"),
+        ("{ period: month, align: calendar, week_begins: sunday }", "only a week of the calendar begins on a day"),
+        ("{ period: week, week_begins: sunday }", "only a week of the calendar begins on a day of its own"),
+        ("{ period: week, align: calendar, week_begins: sonday }", "unknown word `sonday`; did you mean `sunday`?"),
     ],
 )
 def test_a_wrong_window_is_told_what_to_write(every: str, message: str) -> None:

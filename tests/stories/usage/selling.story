@@ -73,3 +73,34 @@ catalog selling
 2026-05-10T01:00Z
   acme owed: allowed plan, limit 40, used 0, remaining 40
   product: acme consumes 40 owed: allowed plan, used 40
+
+
+story a day begins at local midnight, and a move gives no day twice
+catalog selling
+
+2026-03-10T00:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to team_monthly
+  product: acme consumes 10 daily: allowed plan, remaining 0, resets 2026-03-10T23:00Z
+  product: acme consumes 8 weekly: allowed plan
+2026-03-10T12:00Z
+  operator: account acme linked to @acme in America/New_York
+  acme daily: denied limit_reached, used 10, resets 2026-03-11T04:00Z
+2026-03-10T23:00Z
+  acme daily: denied limit_reached, used 10
+2026-03-11T04:00Z
+  product: acme consumes 10 daily: allowed plan, used 10, resets 2026-03-12T04:00Z
+2026-03-11T12:00Z
+  operator: account acme linked to @acme in Pacific/Auckland
+  product: acme consumes 7 daily: allowed plan, used 7, resets 2026-03-12T11:00Z
+2026-03-11T13:00Z
+  operator: account acme linked to @acme in Europe/Berlin
+  acme daily: allowed plan, used 7, resets 2026-03-12T23:00Z
+  operator: account acme linked to @acme in Pacific/Auckland
+  acme daily: allowed plan, used 7, resets 2026-03-12T11:00Z
+  product: acme consumes 3 weekly: denied limit_reached, limited_by week, used 8, resets 2026-03-14T11:00Z
+2026-03-14T10:59Z
+  acme weekly: allowed plan
+  product: acme consumes 3 weekly: denied limit_reached
++1m
+  product: acme consumes 3 weekly: allowed plan
