@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from paygrade.catalog.features import CREDIT, FEATURE
 from paygrade.catalog.model import AddOn, Catalog, Plan
-from paygrade.catalog.parse import ADD_ON, DOCUMENT, PLAN, PRICE
+from paygrade.catalog.parse import ADD_ON, DOCUMENT, PLAN
 from paygrade.catalog.policies import POLICIES
+from paygrade.catalog.prices import PRICE
 from paygrade.catalog.shapes import Record
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS
 from paygrade.values.text import flow

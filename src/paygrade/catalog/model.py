@@ -70,11 +70,25 @@ Part = Literal["quantity", "flat", "usage"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
+class Tier(Struct, frozen=True, omit_defaults=True):
+    """What units cost up to the one of number `up_to` (None: all that are more): `amount` minor units for every `per`,
+    and `flat` once."""
+
+    amount: int = 0
+    per: int = 1
+    up_to: int | None = None
+    flat: int = 0
+
+
+TiersMode = Literal["graduated", "volume"]
+
+
 class Price(Struct, frozen=True):
     """What a plan or add-on costs for an interval. `stripe` is a price's lookup key or id at the provider.
 
-    Prices of one `part` are alternatives; who buys the plan or add-on buys one of each part. Of usage `amount` is what
-    a unit costs, 0 where only the provider knows.
+    Prices of one `part` are alternatives; who buys the plan or add-on buys one of each part, and of usage one for each
+    `feature`. Of usage `amount` is what every `per` units of the feature cost, 0 where only the provider knows; with
+    `tiers`, that follows from how many there are.
     """
 
     key: str
@@ -84,6 +98,15 @@ class Price(Struct, frozen=True):
     interval_count: int = 1
     stripe: str | None = None
     part: Part = "quantity"
+    feature: str | None = None
+    per: int = 1
+    tiers: tuple[Tier, ...] = ()
+    tiers_mode: TiersMode = "graduated"
+
+    @property
+    def line(self) -> str:
+        """Prices of one line are alternatives: those of one part, or of the usage of one feature."""
+        return self.part if self.feature is None else f"{self.part} {self.feature}"
 
 
 class Quantities(Struct, frozen=True, omit_defaults=True):

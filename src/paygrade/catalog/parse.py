@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from paygrade.catalog.features import CREDIT, FEATURE
 from paygrade.catalog.limits import QUANTITIES, refuse_lost_levels
-from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Price, versions_of
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, versions_of
 from paygrade.catalog.offers import Credit, Feature, LevelFeature, MeteredFeature
 from paygrade.catalog.policies import COUNTED, POLICIES, policies_of
+from paygrade.catalog.prices import PRICE, refuse_unknown_usage
 from paygrade.catalog.reader import Mistakes, Node
 from paygrade.catalog.shapes import (
     POSITIVE,
-    QUANTITY,
     Fields,
     Group,
     Keyed,
@@ -31,7 +31,7 @@ from paygrade.catalog.shapes import (
     whole,
 )
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS, SOLD
-from paygrade.catalog.windows import CURRENCY, ZONE, Window
+from paygrade.catalog.windows import ZONE, Window
 from paygrade.values.errors import Location
 
 _PlanOrAddOn = TypeVar("_PlanOrAddOn", Plan, AddOn)
@@ -42,24 +42,19 @@ def _is_no_price(node: Node, product: str) -> None:
         node.wrong(f"`{product}` is a price; write it as `stripe` of one of the prices below `prices`")
 
 
+def _prices_are_of_usage(node: Node, sold: Plan | AddOn) -> None:
+    known = node.defined(SOLD).items()
+    used_up = {key: its for key, its in known if its is None or isinstance(its, MeteredFeature)}
+    refuse_unknown_usage(node, sold.prices, used_up)
+
+
 def _is_sound(node: Node, plan: Plan) -> None:
     if plan.key == "none":
         node.wrong("a plan can't be called `none`: in ladders it means no plan")
+    _prices_are_of_usage(node, plan)
     refuse_lost_levels(plan, node, [k for k, its in node.defined(SOLD).items() if isinstance(its, LevelFeature)])
 
 
-PRICE = Record(
-    Price,
-    {
-        "amount": need("9900", QUANTITY, "In minor units: 9900 is 99.00."),
-        "currency": need("usd", CURRENCY),
-        "interval": need("month"),
-        "interval_count": may(POSITIVE),
-        "part": may(about="What it pays for: each unit of the quantity, the plan once, or what is used."),
-        "stripe": may(text("the lookup key or id of a price at Stripe")),
-    },
-    keyed=True,
-)
 _PRODUCT = Via[str](text("the id of a product at Stripe"), check=_is_no_price, law={"not": {"pattern": "^price_"}})
 _SOLD: Fields = {
     "description": may(),
@@ -96,7 +91,10 @@ DOCUMENT = Record(
         "features": need("{}", Keyed(FEATURE)),
         "credits": may(Keyed(CREDIT)),
         "plans": need("{}", _PLANS, "In ascending order: a change to a plan further down is an upgrade."),
-        "add_ons": may(Keyed(ADD_ON), "Bought beside a plan; each one bought adds its entitlements on top."),
+        "add_ons": may(
+            Keyed(Via(ADD_ON, check=_prices_are_of_usage)),
+            "Bought beside a plan; each one bought adds its entitlements on top.",
+        ),
         "policies": may(POLICIES),
         "time_zone": may(ZONE, "The time zone of accounts that state none, for windows with `zone: account`."),
     },

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Subscription
 from paygrade.catalog.model import Catalog, Direction, Part, PlanChangeRule
+from paygrade.catalog.prices import price_said
 from paygrade.changes.cost import CostPreview, bill, currency_of
 from paygrade.changes.impact import (
     CarryOver,
@@ -357,7 +358,9 @@ def _warnings_of_prices(resolved: Resolved) -> Iterable[Caveat]:
     for key in dict.fromkeys(p.key for p in both if p.price is None and p.item.quantity):
         yield Caveat("price_unknown", f"the catalog has no price for `{key}`; the amounts don't include it")
     for key in dict.fromkeys(p.key for p in resolved.after if p.item.metered):
-        yield Caveat("metered_not_counted", f"`{key}` is billed by usage, which the amounts don't include")
+        prices = [p.price for p in resolved.after if p.key == key and p.price is not None and p.price.feature]
+        said = f": {' and '.join(map(price_said, prices))}" if prices else ""
+        yield Caveat("metered_not_counted", f"`{key}` is billed by usage, which the amounts don't include{said}")
     old, new = currency_of(resolved.before), currency_of(resolved.after)
     if old is not None and new is not None and {p.price.currency for p in both if p.price} != {old}:
         yield Caveat("currency_mismatch", f"this is billed in `{old}`, and a subscription has one currency")
