@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from paygrade.catalog.budgets import with_budgets
 from paygrade.catalog.features import CREDIT, FEATURE
 from paygrade.catalog.limits import QUANTITIES, refuse_lost_levels
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, versions_of
@@ -139,7 +140,10 @@ def parse(
     mistakes.defined[SOLD] = {**credits, **known}
     counted = {key: its for key, its in features.items() if isinstance(its, LevelFeature | MeteredFeature)}
     mistakes.defined[COUNTED] = {**counted, **credits}
-    plans = {key: replace(plan, rank=rank) for rank, (key, plan) in enumerate(section("plans").items())}
+    plans = {
+        key: with_budgets(replace(plan, rank=rank), root.at("plans", key), mistakes.defined[SOLD])
+        for rank, (key, plan) in enumerate(section("plans").items())
+    }
     mistakes.defined["plan"] = plans
     add_ons: dict[str, AddOn] = section("add_ons")
     _refuse_shared_keys(plans, add_ons, root)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
+from paygrade.catalog.budgets import in_order
 from paygrade.catalog.limits import BY_QUANTITY, GRANTED, OF_UNITS, ONCE, Units, units
 from paygrade.catalog.model import Allowance, Overage, Setting, Switch, Term
-from paygrade.catalog.offers import Cap, ConfigFeature, Credit, Feature, OveragePrice
+from paygrade.catalog.offers import Budget, Cap, ConfigFeature, Credit, Feature
 from paygrade.catalog.reader import Node
 from paygrade.catalog.rollover import OF_ROLLOVER, ROLLOVER
 from paygrade.catalog.shapes import (
@@ -35,7 +36,7 @@ from paygrade.catalog.shapes import (
     need,
     whole,
 )
-from paygrade.catalog.windows import CURRENCY, EVERY_ABOUT, PERIODIC, WINDOW, Window, bar_two, one_window
+from paygrade.catalog.windows import CURRENCY, EVERY_ABOUT, PERIODIC, UNIT_PRICE, WINDOW, Window, bar_two, one_window
 from paygrade.values.text import QUANTITY_MAX, describe, is_integer
 
 _USED_UP = ("every", "rolling", "rollover", "per_member", "caps", "priority")
@@ -102,11 +103,38 @@ def _no_lifetime(node: Node, values: dict[str, Any]) -> None:
         node.wrong("a cap is a limit in a shorter window; write for example `every: hour`")
 
 
-_CAP = Record(
+_IN_A_WINDOW = (one_window("hour"), Law({"properties": {"every": {"not": {"const": "lifetime"}}}}, holds=_no_lifetime))
+_LIMITED = Record(Cap, {"limit": need("100", POSITIVE, of="units"), **WINDOW}, _IN_A_WINDOW)
+_BUDGETED = Record(
     Cap,
-    {"limit": need("100", POSITIVE, of="units"), **WINDOW},
-    (one_window("hour"), Law({"properties": {"every": {"not": {"const": "lifetime"}}}}, holds=_no_lifetime)),
+    {
+        "budget": need(
+            "{ amount: 5000, currency: usd }",
+            Record(Budget, {"amount": need("5000", POSITIVE, "In minor units."), "currency": need("usd", CURRENCY)}),
+            "What usage may cost in the window.",
+        ),
+        **WINDOW,
+    },
+    _IN_A_WINDOW,
+    given={"units": 0},
+    hints={"limit": "a cap is a `limit` in units or a `budget` in money; remove one of them"},
 )
+
+
+class _Cap(Shape[Cap], frozen=True):
+    """A limit in units, or in money."""
+
+    def read(self, node: Node) -> Cap:
+        return (_BUDGETED if node.has("budget") else _LIMITED).read(node)
+
+    def write(self, value: Cap) -> object:
+        return (_LIMITED if value.budget is None else _BUDGETED).write(value)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [_LIMITED.schema(), _BUDGETED.schema()]}
+
+
+_CAP = _Cap()
 
 
 def _apart(node: Node, values: dict[str, Any]) -> None:
@@ -114,11 +142,13 @@ def _apart(node: Node, values: dict[str, Any]) -> None:
     seen = [Window(values.get("recurrence"), values.get("rolling_s"))]
     for place, cap in enumerate(values.get("caps", ())):
         window = Window(cap.recurrence, cap.rolling_s)
+        if cap.budget is not None:
+            continue  # what it allows in units is known once prices are
         if window != Window() and window in seen:
             node.at("caps", str(place)).wrong(f"there is a limit with `{window}` already; keep the smaller one")
         seen.append(window)
     if "caps" in values:
-        values["caps"] = tuple(sorted(values["caps"], key=lambda cap: (cap.units, str(cap))))
+        values["caps"] = in_order(values["caps"])
 
 
 def _carries_into_another(node: Node, values: dict[str, Any]) -> None:
@@ -177,15 +207,7 @@ _PRICED = Record(
     {
         "price": need(
             "{ amount: 2, per: 1000, currency: usd }",
-            Record(
-                OveragePrice,
-                {
-                    "amount": need("2", POSITIVE, "In minor units, for every `per` units over."),
-                    "per": may(POSITIVE),
-                    "currency": need("usd", CURRENCY),
-                },
-                given={"per": 1},
-            ),
+            UNIT_PRICE,
         ),
         "spend_cap": may(POSITIVE, "In minor units, for each window."),
     },

@@ -9,8 +9,24 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from paygrade.catalog.offers import OveragePrice
 from paygrade.catalog.reader import Node
-from paygrade.catalog.shapes import Brief, Law, Or, Plain, Record, Schema, Shape, T, Via, may, need, text, word
+from paygrade.catalog.shapes import (
+    POSITIVE,
+    Brief,
+    Law,
+    Or,
+    Plain,
+    Record,
+    Schema,
+    Shape,
+    T,
+    Via,
+    may,
+    need,
+    text,
+    word,
+)
 from paygrade.values.periods import _DURATION, ACCOUNT_ZONE, EVERY, Recurrence, parse_duration, render_duration, zones
 from paygrade.values.text import flow, is_key
 
@@ -170,6 +186,17 @@ WINDOW = {
     "every": may(PERIODIC, EVERY_ABOUT, of="recurrence"),
     "rolling": may(ROLLING, "Counts what was used in the last period of this length, from 1m to 34d.", of="rolling_s"),
 }
+
+
+UNIT_PRICE = Record(
+    OveragePrice,
+    {
+        "amount": need("2", POSITIVE, "In minor units, for every `per` units."),
+        "per": may(POSITIVE),
+        "currency": need("usd", CURRENCY),
+    },
+    given={"per": 1},
+)
 
 
 def one_window(example: str) -> Law:

@@ -2,11 +2,12 @@
 
 import pytest
 
+from paygrade.catalog.diff import render
 from paygrade.catalog.model import Allowance, Setting, Switch
-from paygrade.catalog.offers import Cap, OveragePrice
+from paygrade.catalog.offers import Budget, Cap, OveragePrice
 from paygrade.values.periods import Recurrence
 from paygrade.values.text import QUANTITY_MAX
-from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, with_plan
+from support.catalog_texts import FEATURES, MONTH, SAMPLE, mistakes, read, with_add_on, with_plan
 
 
 @pytest.mark.parametrize(
@@ -309,3 +310,57 @@ def test_every_word_of_a_term_is_part_of_what_a_plan_gives(edit: tuple[str, str]
     assert sample.count(edit[0]) == 1
     second = read(sample.replace(*edit), previous=read(sample))
     assert second.plans["pro"].ref == "pro@2"
+
+
+def with_budget(term: str, price: str = "amount: 0") -> str:
+    head = FEATURES.replace("coins: {}", "coins: { price: { amount: 7, per: 2, currency: usd } }")
+    use = f"use: {{ part: usage, feature: calls, currency: usd, interval: month, {price} }}"
+    return f"{head}plans:\n  pro:\n    prices: {{ {use} }}\n    entitlements: {{ {term} }}\n"
+
+
+DAILY = "caps: [{ budget: { amount: 50, currency: usd }, every: day }]"
+
+
+@pytest.mark.parametrize(
+    ("term", "price", "units"),
+    [
+        (f"coins: {{ grant: 9, every: month, {DAILY} }}", "amount: 0", 14),
+        (f"calls: {{ limit: unlimited, {DAILY} }}", "amount: 3, per: 10", 166),
+        (
+            f"calls: {{ limit: 0, every: month, overage: {{ price: {{ amount: 3, currency: usd }} }}, {DAILY} }}",
+            "amount: 0",
+            16,
+        ),
+    ],
+)
+def test_a_budget_is_as_many_units_as_it_pays_for(term: str, price: str, units: int) -> None:
+    catalog = read(with_budget(term, price))
+    (read_term,) = catalog.plans["pro"].terms.values()
+    assert isinstance(read_term, Allowance)
+    assert read_term.caps == (Cap(units, Recurrence("day"), budget=Budget(50, "usd")),)
+    written = render(catalog)["plans"]["pro"]["entitlements"][read_term.feature]  # type: ignore[index]  # a document
+    assert written["caps"] == [{"budget": {"amount": 50, "currency": "usd"}, "every": "day"}]
+
+
+@pytest.mark.parametrize(
+    ("term", "price", "message"),
+    [
+        (f"calls: {{ limit: 5, every: month, {DAILY} }}", "amount: 3", "the first 5 units of `calls` cost nothing"),
+        (f"calls: {{ limit: unlimited, {DAILY} }}", "amount: 0", "nothing says what `calls` costs in usd; add a price"),
+        (f"calls: {{ limit: unlimited, {DAILY} }}", "amount: 51", "pays for no unit of `calls`; write more"),
+        (f"calls: {{ limit: unlimited, {DAILY} }}", "amount: 0, tiers: [{ amount: 1 }]", "has tiers, so a unit has no"),
+        (
+            "coins: { grant: 9, every: month, caps: [{ budget: { amount: 5, currency: eur }, every: day }] }",
+            "amount: 0",
+            "nothing says what `coins` is worth in eur; add `price: { amount: 1, per: 10, currency: eur }` to",
+        ),
+        (
+            "calls: { limit: unlimited, caps: [{ budget: { amount: 5, currency: usd }, limit: 5, every: day }] }",
+            "amount: 1",
+            "a cap is a `limit` in units or a `budget` in money; remove one of them",
+        ),
+        ("calls: { limit: unlimited, caps: [{ budget: 5, every: day }] }", "amount: 1", "expected a mapping, not `5`"),
+    ],
+)
+def test_a_budget_that_can_not_be_counted_is_told_what_to_write(term: str, price: str, message: str) -> None:
+    assert message in mistakes(with_budget(term, price))[0]

@@ -104,3 +104,20 @@ catalog selling
   product: acme consumes 3 weekly: denied limit_reached
 +1m
   product: acme consumes 3 weekly: allowed plan
+
+
+story a day's budget stops what would cost more, and another day has its own
+catalog selling
+
+2026-03-10T10:00Z
+  provider: acme signs up with a good card
+  provider: acme subscribes to team_monthly
+  product: acme consumes 8 images: allowed credit
+  product: acme reserves 1 images as r1: allowed credit
+  product: acme consumes 1 images: denied limit_reached, limited_by "budget 50 usd day", limit 9, used 8, resets 2026-03-10T23:00Z
+  product: acme releases r1
+  product: acme consumes 1 images: allowed credit
+  acme images: denied limit_reached, limited_by "budget 50 usd day"
+2026-03-10T23:00Z
+  product: acme consumes 9 images: allowed credit
+  acme images: denied limit_reached, limited_by "budget 50 usd day"
