@@ -190,14 +190,37 @@ class TopUp(Struct, frozen=True):
     dispute: Reversal = "take_back"
 
 
+Consequence = Literal["ignore", "void_rest", "end_at_period_end", "end_now"]
+"""What becomes of what a payment bought when it goes back, from mild to strict."""
+
+
+class Consequences(Struct, frozen=True):
+    """What follows when the `full` payment goes back, and what when a part of it does."""
+
+    full: Consequence = "ignore"
+    partial: Consequence = "ignore"
+
+
+class ReturnedPayment(Struct, frozen=True):
+    """What follows, for a subscription, when the payment of its period is refunded, disputed, lost by a dispute, or
+    credited by a credit note. `dispute_lost` None: what follows while it is disputed goes on."""
+
+    refund: Consequences = Consequences()
+    dispute: Consequences = Consequences()
+    dispute_lost: Consequences | None = None
+    credit_note: Consequences = Consequences()
+
+
 class Policies(Struct, frozen=True):
-    """What happens when payment fails, when plans change, and when credits (`top_ups`, by credit) run low."""
+    """What happens when payment fails or goes back, when plans change, and when credits (`top_ups`, by credit) run
+    low."""
 
     past_due: Ladder
     unpaid: Ladder
     paused: Ladder
     plan_change: tuple[PlanChangeRule, ...]
     top_ups: dict[str, TopUp] = {}
+    returned: ReturnedPayment = ReturnedPayment()
 
 
 class Grandfathered(Struct, frozen=True, omit_defaults=True):

@@ -1,4 +1,5 @@
-"""The policies of a catalog document: access ladders of subscriptions in arrears, rules of plan changes, top-ups.
+"""The policies of a catalog document: access ladders of subscriptions in arrears, rules of plan changes, top-ups, and
+what follows when a payment goes back.
 
 Laws: a ladder never opens again what it has closed, and its last step lasts for good; of the plan-change rules the
 first that matches wins, one matches always, and a rule that can never match is a mistake.
@@ -11,12 +12,15 @@ from typing import Any, get_args
 
 from paygrade.catalog.model import (
     LADDER_ACCESS,
+    Consequence,
+    Consequences,
     Direction,
     Ladder,
     LadderAccess,
     OverLimit,
     PlanChangeRule,
     Policies,
+    ReturnedPayment,
     Step,
     TopUp,
 )
@@ -241,6 +245,27 @@ _TOP_UP = Record(
     keyed=True,
 )
 
+_CONSEQUENCES: Or[Consequences] = Or(
+    {said: Consequences(said) for said in get_args(Consequence)},
+    Record(
+        Consequences,
+        {
+            "full": may(about="When all of the payment went back."),
+            "partial": may(about="When a part of it did; `void_rest` voids the same part of the units."),
+        },
+    ),
+    is_mapping,
+)
+_RETURNED = Record(
+    ReturnedPayment,
+    {
+        "refund": may(_CONSEQUENCES, "When the payment of the current period is refunded."),
+        "dispute": may(_CONSEQUENCES, "While it is disputed; a dispute that is won gives everything back."),
+        "dispute_lost": may(_CONSEQUENCES, "When the dispute is lost; left out, what `dispute` says goes on."),
+        "credit_note": may(_CONSEQUENCES, "When a credit note gives it back other than by a refund."),
+    },
+)
+
 _DATED = "Steps from the date of the oldest unpaid invoice; the last one says which access is left."
 POLICIES: Record[Any] = Record(
     dict[str, Any],
@@ -250,8 +275,9 @@ POLICIES: Record[Any] = Record(
         "paused": may(_Ladder(dated=False), "Stripe gives a pause no date, so there are no dated steps."),
         "plan_change": may(_Rules(_RULE), "The first rule that matches wins; the last one matches every change."),
         "top_up": may(Keyed(_TOP_UP, "credit"), "By credit: buy more when few are left.", of="top_ups"),
+        "returned_payment": may(_RETURNED, "What follows when the payment of a period goes back.", of="returned"),
     },
-    given={"top_ups": {}},
+    given={"top_ups": {}, "returned": ReturnedPayment()},
 )
 
 

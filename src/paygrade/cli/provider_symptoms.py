@@ -14,7 +14,8 @@ from paygrade.server.process.settings import Settings
 from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
-    from paygrade.catalog.model import Catalog
+    from paygrade.billing.returned import has_consequences
+from paygrade.catalog.model import Catalog
     from paygrade.providers.stripe.client import StripeProvider
     from paygrade.providers.stripe.examination import Endpoint
 
@@ -44,7 +45,8 @@ def _permissions(settings: Settings, provider: "StripeProvider", catalog: "Catal
     where = settings.stripe_api_base or "Stripe"
     reports = catalog is not None and any(getattr(its, "stripe_meter", None) for its in catalog.features.values())
     top_ups = catalog is not None and bool(catalog.policies.top_ups)
-    lacks = lacking(provider.connection, reports=reports, top_ups=top_ups)
+    returned = catalog is not None and has_consequences(catalog.policies.returned)
+    lacks = lacking(provider.connection, reports=reports, top_ups=top_ups, returned=returned)
     unread = [lack.what for lack in lacks if lack.verb == "read"]
     unwritten = [lack.what for lack in lacks if lack.verb == "write"]
     if unread:

@@ -15,6 +15,8 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.anchors import Anchors
 from paygrade.billing.facts import Block, DowngradeGrace, Item, Override
+from paygrade.billing.returned import NOTHING
+from paygrade.billing.returned import units_of as voided_of
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.understanding import understood
 from paygrade.billing.versions import Counted, Version, counted, quantity_of, unbought
@@ -259,6 +261,13 @@ def gives(term: Term) -> bool:
 
 def units_of(term: Allowance, holding: Holding) -> int | None:
     """How many units a term gives; None: as many as anyone likes. Of absurd quantities, as many as can be told."""
-    if term.units is None or not term.by_quantity:
-        return term.units
-    return min(term.units * holding.quantity, QUANTITY_MAX)
+    if term.units is None:
+        return None
+    units = min(term.units * holding.quantity, QUANTITY_MAX) if term.by_quantity else term.units
+    outcome = holding.standing.outcome if holding.standing is not None else NOTHING
+    return units - voided_of(units, outcome.voided, paid=outcome.paid) if outcome.voided and _renews(term) else units
+
+
+def _renews(term: Allowance) -> bool:
+    """Whether its units are given for each window: what is held, or given once for good, came of no one payment."""
+    return term.rolling_s is not None or (term.recurrence is not None and term.recurrence.every != "lifetime")

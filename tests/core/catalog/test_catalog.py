@@ -298,6 +298,10 @@ def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> No
         ("plan_change: [{ when: now, seats: keep }]", "unknown word `keep`; write `suspend`, `owner_chooses`,"),
         ("plan_change: [{ when: refuse, seats: suspend }]", "a change that is refused has no `seats`"),
         ("plan_chnge: []", "did you mean `plan_change`?"),
+        ("returned_payment: { refund: stop }", "unknown word `stop`; write `ignore`, `void_rest`,"),
+        ("returned_payment: { refund: { ful: end_now } }", "did you mean `full`?"),
+        ("returned_payment: { dispute: { partial: void_all } }", "unknown word `void_all`"),
+        ("returned_payment: { refunds: ignore }", "did you mean `refund`?"),
         ("top_up: { coin: {} }", "unknown credit `coin`; did you mean `coins`?"),
         ("top_up: { coins: {} }", "`below` is missing; add for example `below: 500`"),
         (

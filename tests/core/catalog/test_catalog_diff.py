@@ -124,6 +124,11 @@ ADDITIONS = st.fixed_dictionaries(
 STEPS = st.lists(st.sampled_from(["7d", "90s", "1w2d", "36h", "1d1h1m1s", "61m"]), max_size=3).map(
     lambda durations: [{"for": duration, "access": "read"} for duration in durations] + [{"then": "pro"}]
 )
+CONSEQUENCE = st.sampled_from(["ignore", "void_rest", "end_at_period_end", "end_now"])
+CONSEQUENCES = CONSEQUENCE | st.fixed_dictionaries({}, optional={"full": CONSEQUENCE, "partial": CONSEQUENCE})
+RETURNED = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("refund", "dispute", "dispute_lost", "credit_note"), CONSEQUENCES)
+)
 OVER_LIMIT = st.sampled_from(["refuse", "block_new", "keep"])
 RULES = st.fixed_dictionaries(
     {"when": st.sampled_from(["now", "period_end"])},
@@ -155,7 +160,11 @@ DOCUMENTS = st.fixed_dictionaries(
         "add_ons": st.fixed_dictionaries({"more": st.fixed_dictionaries({"entitlements": ADDITIONS})}),
         "policies": st.fixed_dictionaries(
             {"past_due": STEPS},
-            optional={"top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP}), "plan_change": RULES},
+            optional={
+                "top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP}),
+                "plan_change": RULES,
+                "returned_payment": RETURNED,
+            },
         ),
     }
 )

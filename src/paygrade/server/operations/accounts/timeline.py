@@ -260,9 +260,18 @@ def _parts(subscription: Subscription) -> tuple[str, dict[str, str], str]:
                       for phase in subscription.next)  # fmt: skip
     return (
         subscription.status or f"unknown status `{subscription.provider_status}`",
-        {what: f"{when:%Y-%m-%d %H:%M}" for what, when in dates.items() if when is not None},
+        {what: f"{when:%Y-%m-%d %H:%M}" for what, when in dates.items() if when is not None} | _returned(subscription),
         ", ".join(map(_item, subscription.items)) + planned,
     )
+
+
+def _returned(subscription: Subscription) -> dict[str, str]:
+    """What went back of what was paid for its period."""
+    its = subscription.returned
+    if its is None:
+        return {}
+    kinds = {"refunded": its.refunded, "disputed": its.disputed, "lost": its.lost, "credited": its.credited}
+    return {what: f"{amount} of {its.paid} paid" for what, amount in kinds.items() if amount}
 
 
 def _item(item: Item) -> str:
