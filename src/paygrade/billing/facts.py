@@ -177,12 +177,18 @@ class Block(Struct, frozen=True, omit_defaults=True, tag="block"):
 
 class Member(Struct, frozen=True, omit_defaults=True, tag="member"):
     """A person in the account. `role` None: no longer a member. `seated_at`: since when they have their seat, whatever
-    else has been stated of them meanwhile; None with a seat: since this statement."""
+    else has been stated of them meanwhile; None with a seat: since this statement. `invited`: they are asked to become
+    one, and hold the seat until `expires_at` (None: for good), or until they do."""
 
     key: str
     role: str | None
     seat: bool = False
     seated_at: datetime | None = None
+    invited: bool = False
+    expires_at: datetime | None = None
+
+    def is_invited(self, at: datetime) -> bool:
+        return self.invited and self.role is not None and (self.expires_at is None or at < self.expires_at)
 
 
 class DowngradeGrace(Struct, frozen=True, omit_defaults=True, tag="leeway"):

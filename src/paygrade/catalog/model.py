@@ -190,6 +190,13 @@ class TopUp(Struct, frozen=True):
     dispute: Reversal = "take_back"
 
 
+class Invitations(Struct, frozen=True):
+    """How long an invitation stands (None: until it is withdrawn), and whether a seat is held for it meanwhile."""
+
+    expire_after: timedelta | None = timedelta(days=14)
+    hold_seat: bool = True
+
+
 Consequence = Literal["ignore", "void_rest", "end_at_period_end", "end_now"]
 """What becomes of what a payment bought when it goes back, from mild to strict."""
 
@@ -212,8 +219,8 @@ class ReturnedPayment(Struct, frozen=True):
 
 
 class Policies(Struct, frozen=True):
-    """What happens when payment fails or goes back, when plans change, and when credits (`top_ups`, by credit) run
-    low."""
+    """What happens when payment fails or goes back, when plans change, when credits (`top_ups`, by credit) run low, and
+    to invitations."""
 
     past_due: Ladder
     unpaid: Ladder
@@ -221,6 +228,7 @@ class Policies(Struct, frozen=True):
     plan_change: tuple[PlanChangeRule, ...]
     top_ups: dict[str, TopUp] = {}
     returned: ReturnedPayment = ReturnedPayment()
+    invitations: Invitations = Invitations()
 
 
 class Grandfathered(Struct, frozen=True, omit_defaults=True):

@@ -15,6 +15,7 @@ from paygrade.catalog.model import (
     Consequence,
     Consequences,
     Direction,
+    Invitations,
     Ladder,
     LadderAccess,
     OverLimit,
@@ -266,6 +267,14 @@ _RETURNED = Record(
     },
 )
 
+_INVITATIONS = Record(
+    Invitations,
+    {
+        "expire_after": may(Or({"never": None}, _SPAN), "How long an invitation stands; `never`: until withdrawn."),
+        "hold_seat": may(about="Whether it takes a seat until it is accepted, withdrawn or expired."),
+    },
+)
+
 _DATED = "Steps from the date of the oldest unpaid invoice; the last one says which access is left."
 POLICIES: Record[Any] = Record(
     dict[str, Any],
@@ -276,8 +285,9 @@ POLICIES: Record[Any] = Record(
         "plan_change": may(_Rules(_RULE), "The first rule that matches wins; the last one matches every change."),
         "top_up": may(Keyed(_TOP_UP, "credit"), "By credit: buy more when few are left.", of="top_ups"),
         "returned_payment": may(_RETURNED, "What follows when the payment of a period goes back.", of="returned"),
+        "invitations": may(_INVITATIONS, "What becomes of people who are invited and have not accepted yet."),
     },
-    given={"top_ups": {}, "returned": ReturnedPayment()},
+    given={"top_ups": {}, "returned": ReturnedPayment(), "invitations": Invitations()},
 )
 
 

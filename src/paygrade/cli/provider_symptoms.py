@@ -14,8 +14,7 @@ from paygrade.server.process.settings import Settings
 from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
-    from paygrade.billing.returned import has_consequences
-from paygrade.catalog.model import Catalog
+    from paygrade.catalog.model import Catalog
     from paygrade.providers.stripe.client import StripeProvider
     from paygrade.providers.stripe.examination import Endpoint
 
@@ -40,6 +39,7 @@ def examine_provider(settings: Settings, catalog: "Catalog | None") -> Iterator[
 
 
 def _permissions(settings: Settings, provider: "StripeProvider", catalog: "Catalog | None") -> Iterator[Symptom]:
+    from paygrade.billing.returned import has_consequences
     from paygrade.providers.stripe.examination import lacking
 
     where = settings.stripe_api_base or "Stripe"

@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.structs import replace
 
 from paygrade.catalog.offers import OnError
-from paygrade.decisions.snapshots import Dates, Snapshot, Terms, balance_of, entitlements_at, sources_of
+from paygrade.decisions.snapshots import HELD, Dates, Snapshot, Terms, balance_of, entitlements_at, sources_of
 from paygrade.entitlements.model import Entitlement, Reason, Source, seats_of
 from paygrade.usage.balances import (
     Balance,
@@ -173,7 +173,7 @@ def _personally(
     if entitlement.seat is not None:
         place, level = snapshot.seats.get(member or ""), all_terms.get(entitlement.seat)
         there_are = seats_of(level.its) if level is not None else 0
-        if place is None or (there_are is not None and place >= there_are):
+        if place is None or place >= (HELD if there_are is None else there_are):
             return False, "no_seat"
     return True, reason
 

@@ -80,6 +80,7 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
     leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until and not suspended}
     ends = [s.until for s in stands if s.until] + [d.expires_at for d in dated if d.expires_at and d.expires_at > at]
     ends += [leeway.until for leeway in leeways.values()]
+    ends += [until for one in account.invitations(at).values() if (until := one.expires_at) is not None]
     ends += anchors.ends(at)
     ends += [holding.version.until for holding in (*granting, *lapsed) if holding.version.until]
     standing_blocks = [block for block in account.blocks.values() if block.stands(at)]

@@ -129,6 +129,9 @@ CONSEQUENCES = CONSEQUENCE | st.fixed_dictionaries({}, optional={"full": CONSEQU
 RETURNED = st.fixed_dictionaries(
     {}, optional=dict.fromkeys(("refund", "dispute", "dispute_lost", "credit_note"), CONSEQUENCES)
 )
+INVITATIONS = st.fixed_dictionaries(
+    {}, optional={"expire_after": st.sampled_from(["never", "7d", "14d"]), "hold_seat": st.booleans()}
+)
 OVER_LIMIT = st.sampled_from(["refuse", "block_new", "keep"])
 RULES = st.fixed_dictionaries(
     {"when": st.sampled_from(["now", "period_end"])},
@@ -164,6 +167,7 @@ DOCUMENTS = st.fixed_dictionaries(
                 "top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP}),
                 "plan_change": RULES,
                 "returned_payment": RETURNED,
+                "invitations": INVITATIONS,
             },
         ),
     }

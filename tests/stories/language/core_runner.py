@@ -106,9 +106,9 @@ class CoreWorld:
                 said = chosen(account, statement.members, at)
             else:
                 assert isinstance(statement.body, Member)
-                said = (stated(account, statement.body, at),)
+                said = (stated(account, statement.body, account.time(at), self.catalog.policies.invitations),)
             there_are = seats_at(derive(account, self.catalog, account.time(at)).entitlements)
-            refuse_more_than_there_are(account, said, there_are)
+            refuse_more_than_there_are(account, said, there_are, account.time(at))
         except Refused as refused:
             return Refusal(refused.code)
         for member in said:

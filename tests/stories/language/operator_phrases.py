@@ -137,6 +137,11 @@ def member(account: str, member: str, role: str, seat: str = "") -> Statement:
     return Statement(account, f"member:{member}", Member(member, role, seat=bool(seat)))
 
 
+@statements.say("<member> is invited to <account> as <role>[ <seat:with a seat>]")
+def invite(account: str, member: str, role: str, seat: str = "") -> Statement:
+    return Statement(account, f"member:{member}", Member(member, role, seat=bool(seat), invited=True))
+
+
 @statements.say("seats of <account> go to <members>")
 def choose_seats(account: str, members: tuple[str, ...]) -> Choice:
     return Choice(account, members)

@@ -174,7 +174,7 @@ def summary(body: Body, replaced: Body | None = None) -> str:
             return f"override of `{body.feature}`: {gives}{ends}{_because(body.reason)}"
         case Block(lifted=False), Block(lifted=False):
             return f"block `{body.key}`{_moved(replaced.expires_at, body.expires_at)}{_because(body.reason)}"
-        case Member(role=str()), Member(role=str()):
+        case Member(role=str(), invited=False), Member(role=str(), invited=False):
             role = _arrow(f"`{replaced.role}`", f"`{body.role}`")
             return f"`{body.key}` is a member with role {role}, {_arrow(_seat(replaced), _seat(body))}"
         case DowngradeGrace(), DowngradeGrace():
@@ -211,6 +211,8 @@ def _stated(body: Body) -> str:
             return f"block `{body.key}`{_until(body.expires_at)}{_because(body.reason)}"
         case Member(role=None):
             return f"`{body.key}` is no longer a member"
+        case Member(invited=True):
+            return f"`{body.key}` is invited with role `{body.role}`, {_seat(body)}{_until(body.expires_at)}"
         case Member():
             return f"`{body.key}` is a member with role `{body.role}`, {_seat(body)}"
         case DowngradeGrace():
