@@ -87,7 +87,12 @@ _BURNS: Via[tuple[Burn, ...]] = Via(
 _OWN: dict[str, Fields] = {
     "boolean": {},
     "config": {"type": need("integer"), "unit": may()},
-    "level": {"unit": may()},
+    "level": {
+        "unit": may(),
+        "event": may(text(), "The usage events counted; without it, only those that name the feature."),
+        "aggregate": may(about="`last` or `max`: the latest or greatest value that was reported stands until another."),
+        "value": may(text("the name of an event property"), "The event's property that is read; default: `quantity`."),
+    },
     "metered": {
         "event": may(text(), "The usage events counted; default: the feature's key."),
         "aggregate": may(),

@@ -60,7 +60,9 @@ def test_the_sample_has_every_kind_of_feature_and_term() -> None:
     [
         ("{}", "`kind` is missing; add for example `kind: boolean`"),
         ("{ kind: meterd }", "unknown word `meterd`; did you mean `metered`?"),
-        ("{ kind: boolean, event: x }", "`event` is for features of kind `metered`"),
+        ("{ kind: boolean, event: x }", "`event` is for features of kind `level` or `metered`"),
+        ("{ kind: level, aggregate: count }", "unknown word `count`; write `sum`, `last` or `max`"),
+        ("{ kind: boolean, burns: {} }", "`burns` is for features of kind `metered`"),
         ("{ kind: boolean, unit: x }", "`unit` is for features of kind `config`, `level` or `metered`"),
         ("{ kind: config }", "`type` is missing"),
         ("{ kind: metered, value: x }", "`count` counts events and takes no `value`"),

@@ -154,7 +154,15 @@ DOCUMENTS = st.fixed_dictionaries(
                     lambda more: {"kind": "boolean", "roles": ["owner"], "access": "admin", **more}
                 ),
                 "days": st.just({"kind": "config", "type": "integer", "description": "How long."}),
-                "seats": st.just({"kind": "level", "unit": "seat", "on_error": "allow"}),
+                "seats": st.just({"kind": "level", "unit": "seat", "on_error": "allow"})
+                | st.fixed_dictionaries(
+                    {"kind": st.just("level"), "unit": st.just("seat")},
+                    optional={
+                        "event": st.just("held"),
+                        "value": st.just("size"),
+                        "aggregate": st.sampled_from(["sum", "last", "max"]),
+                    },
+                ),
                 "calls": CALLS,
             }
         ),
