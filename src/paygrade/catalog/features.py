@@ -84,6 +84,7 @@ _BURNS: Via[tuple[Burn, ...]] = Via(
     lambda burns: tuple(sorted(burns.values(), key=lambda burn: burn.credit)),
     lambda burns: {burn.credit: burn for burn in burns},
 )
+_WITHOUT_PLAN = "Whether units that were bought can be spent while no plan is paid for, or sleep until one is."
 _OWN: dict[str, Fields] = {
     "boolean": {},
     "config": {"type": need("integer"), "unit": may()},
@@ -98,6 +99,7 @@ _OWN: dict[str, Fields] = {
         "aggregate": may(),
         "value": may(text("the name of an event property"), "The event's property that is aggregated."),
         "unit": may(),
+        "without_plan": may(about=_WITHOUT_PLAN),
         "burns": may(_BURNS, "`rate` credits for every `per` units."),
         "stripe": Group(
             {
@@ -159,4 +161,6 @@ FEATURE = _AnyFeature(
         "metered": _kind(MeteredFeature, _AGGREGATED),
     }
 )
-CREDIT = Record(Credit, {"unit": may(text()), "description": may()}, keyed=True)
+CREDIT = Record(
+    Credit, {"unit": may(text()), "description": may(), "without_plan": may(about=_WITHOUT_PLAN)}, keyed=True
+)

@@ -16,6 +16,8 @@ CONFIG_TYPES: tuple[ConfigType, ...] = get_args(ConfigType)
 Aggregate = Literal["count", "sum", "max", "last", "unique"]
 HeldAggregate = Literal["sum", "last", "max"]
 Report = Literal["overage", "all"]
+WithoutPlan = Literal["spend", "sleep"]
+"""What becomes of units that were bought while no plan is paid for: they can be spent, or sleep until one is."""
 PRIORITY = 50
 """Where units stand in the burn order of a pool when nobody says: from 0, used first, to 100."""
 
@@ -99,6 +101,7 @@ class MeteredFeature(_Feature, frozen=True, tag="metered", tag_field="kind"):
     burns: tuple[Burn, ...] = ()
     stripe_meter: str | None = None
     report: Report = "overage"
+    without_plan: WithoutPlan = "spend"
 
 
 Feature = BooleanFeature | ConfigFeature | LevelFeature | MeteredFeature
@@ -110,6 +113,7 @@ class Credit(Struct, frozen=True, tag="credit", tag_field="kind"):
     key: str
     unit: str = "credit"
     description: str = ""
+    without_plan: WithoutPlan = "spend"
 
 
 class Cap(Struct, frozen=True, omit_defaults=True):

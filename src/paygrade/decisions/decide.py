@@ -218,7 +218,7 @@ def _decide_in_every_counter(
     balance = in_window(balance_of(snapshot, feature), dates[terms.from_at], at)
     paying = balance if credit is None else in_window(balance_of(snapshot, credit), dates[paid_by.from_at], at)
     amount = quantity if credit is None else price(entitlement, balance, quantity, properties)
-    allowed, reason = _granted(entitlement, paying, at)
+    allowed, reason = _granted(entitlement, payer, paying, at)
     own, beside = _rooms(paid_by, dates, paying, at)
     room = ceiling = _together(own, beside)
     if payer.soft:
@@ -266,12 +266,14 @@ OPENED_BY_GRANTS: frozenset[Reason] = frozenset({"not_in_plan", "no_subscription
 """What units granted by themselves can make up for: nothing that suspends what was paid for."""
 
 
-def _granted(entitlement: Entitlement, paying: Balance, at: datetime) -> tuple[bool, Reason]:
+def _granted(
+    entitlement: Entitlement, payer: Entitlement, paying: Balance, at: datetime
+) -> tuple[bool, Reason]:
     if entitlement.granted:
         return True, entitlement.reason
     grants = paying.detail.grants if paying.detail is not None else ()
     opens = entitlement.reason in OPENED_BY_GRANTS
-    if opens and any(grant.spendable(at) and grant.granted > grant.voided for grant in grants):
+    if opens and any(grant.spendable(at, asleep=payer.asleep) and grant.granted > grant.voided for grant in grants):
         return True, "credit"
     return False, entitlement.reason
 
@@ -295,7 +297,8 @@ def _rooms(terms: Terms, dates: Dates, paying: Balance, at: datetime) -> tuple[R
     extra = [
         grant
         for grant in detail.grants
-        if grant.spendable(at) and not (grant.spent and begun_at is not None and grant.from_at < begun_at)
+        if grant.spendable(at, asleep=payer.asleep)
+        and not (grant.spent and begun_at is not None and grant.from_at < begun_at)
     ]
     return own, Room(
         sum(grant.granted - grant.voided for grant in extra)

@@ -81,6 +81,7 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     `personal`: who asks matters, for one or the other. `rollover`: units carried to the next window,
     none of them from before `begun_at`. `priority`: where
     these units stand in the burn order. `plain`: one count against one limit, and nothing else to look at.
+    `asleep`: units that were bought cannot be spent, as no plan is paid for.
     """
 
     feature: str
@@ -116,6 +117,7 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     property: str | None = None
     rates: dict[str, Rate] | None = None
     plain: bool = True
+    asleep: bool = False
 
 
 class Segment(Struct, frozen=True):

@@ -59,6 +59,8 @@ class View(Struct, frozen=True):
     anchors: Anchors
     at: datetime
     plan: str | None
+    pays: bool
+    """Whether a plan is paid for."""
     ends: tuple[datetime, ...]
 
 
@@ -94,6 +96,7 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
         anchors=anchors,
         at=at,
         plan=next((holding.bought.ref for holding in granting if isinstance(holding.bought, Plan)), None),
+        pays=bought_live,
         ends=tuple(ends),
     )
 

@@ -184,7 +184,14 @@ def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[
             found.append(
                 Grant(slot, "carried", detail.carried_units, from_at, until, priority, carried.used, carried.reserved)
             )
-    found += [grant for grant in detail.grants if grant.spendable(at)]
+    found += [grant for grant in detail.grants if grant.spendable(at, asleep=entitlement.asleep)]
+    return sorted(found, key=burn_order)
+
+
+def asleep(entitlement: Entitlement, balance: Balance, at: datetime) -> list[Grant]:
+    """What was bought and cannot be spent at `at`, as no plan is paid for; in burn order."""
+    grants = (balance.detail or NOTHING_MORE).grants
+    found = [grant for grant in grants if grant.stands(at) and not grant.spendable(at, asleep=entitlement.asleep)]
     return sorted(found, key=burn_order)
 
 

@@ -166,7 +166,7 @@ DOCUMENTS = st.fixed_dictionaries(
                 "calls": CALLS,
             }
         ),
-        "credits": st.just({"coins": {"unit": "coin"}}),
+        "credits": st.sampled_from([{"coins": {"unit": "coin"}}, {"coins": {"without_plan": "sleep"}}]),
         "plans": st.fixed_dictionaries({"pro": st.fixed_dictionaries({"entitlements": TERMS})}),
         "add_ons": st.fixed_dictionaries({"more": st.fixed_dictionaries({"entitlements": ADDITIONS})}),
         "policies": st.fixed_dictionaries(
