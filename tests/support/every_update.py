@@ -136,6 +136,11 @@ class Story:
         member = Member("ann", "admin", seat=True)
         await statements.put_member(self.store, account="acme", member=member, at=self.at)
         await statements.delete_member(self.store, account="acme", member="ann", at=self.at)
+        for _ in range(2):
+            invited = Member("bo", "editor", seat=True, invited=True)
+            await statements.put_member(self.store, account="acme", member=invited, at=self.at)
+            await statements.delete_member(self.store, account="acme", member="bo", at=self.at)
+        await statements.put_member(self.store, account="acme", member=invited, at=self.at)
 
     async def _operators(self) -> None:
         override = Override(feature="exports", value=True, reason="goodwill", expires_at=self.at + 2 * DAY)

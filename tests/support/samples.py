@@ -21,9 +21,21 @@ from paygrade.billing.facts import (
     Phase,
     Pin,
     Profile,
+    ReturnedOfPeriod,
     Subscription,
 )
-from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Policies, Setting, Step, Switch
+from paygrade.catalog.model import (
+    AddOn,
+    Allowance,
+    Catalog,
+    Consequences,
+    Plan,
+    Policies,
+    ReturnedPayment,
+    Setting,
+    Step,
+    Switch,
+)
 from paygrade.catalog.offers import (
     BooleanFeature,
     Burn,
@@ -131,6 +143,12 @@ CATALOG = Catalog(
         unpaid=(Step(None, "none", "free"),),
         paused=(Step(None, "none"),),
         plan_change=(),
+        returned=ReturnedPayment(
+            refund=Consequences("end_now", "void_rest"),
+            dispute=Consequences("end_at_period_end"),
+            dispute_lost=Consequences("end_now"),
+            credit_note=Consequences("void_rest", "void_rest"),
+        ),
     ),
     stripe={"pro_monthly": "pro", "prod_scale": "scale", "price_calls": "extra_calls", "archive_yearly": "archive"},
 )
@@ -178,6 +196,11 @@ items_of = st.builds(
     maybe_instants,
 )
 
+money = st.just(0) | st.integers(1, 9900)
+returned = st.builds(
+    ReturnedOfPeriod,
+    refunded=money, disputed=money, lost=money, credited=money, paid=st.integers(0, 9900), until=maybe_instants,
+)  # fmt: skip
 phases = st.builds(Phase, instants, st.lists(items_of, min_size=1, max_size=2).map(tuple), maybe_instants)
 
 
@@ -197,6 +220,7 @@ def subscriptions(draw: st.DrawFn, ids: str) -> Subscription:
         unpaid_since=draw(maybe_instants) if status in ("past_due", "unpaid") else None,
         trial_ran_out=draw(st.booleans()),
         next=tuple(to_come[from_at] for from_at in sorted(to_come)),
+        returned=draw(st.none() | returned) if status == "active" else None,
     )
 
 

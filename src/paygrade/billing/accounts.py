@@ -5,7 +5,7 @@ statement with the largest sequence, so it is a join); a subscription that was o
 a status we do not understand keeps the last one we did; what was once bought stays known with its first date.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from msgspec import Struct
@@ -193,7 +193,12 @@ class Account(Struct, frozen=True, omit_defaults=True):
     @property
     def members(self) -> dict[str, Member]:
         bodies = (s.body for s in self._ordered())
-        return {b.key: b for b in bodies if isinstance(b, Member) and b.role is not None}
+        return {b.key: b for b in bodies if isinstance(b, Member) and b.role is not None and not b.invited}
+
+    def invitations(self, at: datetime) -> dict[str, Member]:
+        """Who is asked to become a member, and has not yet."""
+        bodies = (s.body for s in self._ordered())
+        return {b.key: b for b in bodies if isinstance(b, Member) and b.is_invited(at)}
 
     @property
     def pins(self) -> dict[str, Pin]:
@@ -203,10 +208,17 @@ class Account(Struct, frozen=True, omit_defaults=True):
     @property
     def seated(self) -> dict[str, datetime]:
         """The members with a seat and since when, whoever was given theirs first comes first; at one instant by key."""
+        return self._since(lambda one: not one.invited)
+
+    def holding_seats(self, at: datetime) -> dict[str, datetime]:
+        """Whose seats are taken, and since when: the members with one, and then whoever is invited and holds one."""
+        return {**self.seated, **self._since(lambda one: one.is_invited(at))}
+
+    def _since(self, counts: Callable[[Member], bool]) -> dict[str, datetime]:
         since = {
             b.key: b.seated_at or s.as_of
             for s in self._ordered()
-            if isinstance(b := s.body, Member) and b.role is not None and b.seat
+            if isinstance(b := s.body, Member) and b.role is not None and b.seat and counts(b)
         }
         return dict(sorted(since.items(), key=lambda pair: (pair[1], pair[0])))
 

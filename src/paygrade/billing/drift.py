@@ -102,6 +102,8 @@ def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> I
     if whole or (stored.status not in IN_ARREARS and said.status not in IN_ARREARS):
         yield from _field(said.id, "unpaid_since", stored.unpaid_since, said.unpaid_since)
         yield from _field(said.id, "paid_items", stored.paid_items, said.paid_items)
+    if whole:
+        yield from _field(said.id, "returned", stored.returned, said.returned)
     before, after = {item.id: item for item in stored.items}, {item.id: item for item in said.items}
     for id in sorted(before.keys() | after.keys()):
         if id in before and id in after:

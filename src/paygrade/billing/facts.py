@@ -39,6 +39,27 @@ class Item(Struct, frozen=True, omit_defaults=True):
     created_at: datetime | None = None
 
 
+class Returned(Struct, frozen=True, omit_defaults=True):
+    """What went back of a payment, in minor units: `refunded`; `disputed`, as long as that is not decided; `lost` by a
+    dispute; `credited` by a credit note without a refund."""
+
+    refunded: int = 0
+    disputed: int = 0
+    lost: int = 0
+    credited: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.refunded + self.disputed + self.lost + self.credited
+
+
+class ReturnedOfPeriod(Returned, frozen=True, omit_defaults=True, kw_only=True):
+    """The same of what was `paid` for the period of a subscription that ends at `until`."""
+
+    paid: int
+    until: datetime | None = None
+
+
 class Phase(Struct, frozen=True, omit_defaults=True):
     """What is bought from `from_at` on, as planned at the provider. `trial_ends_at`: until then it is a trial."""
 
@@ -77,6 +98,8 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     """When it began. None: it was stated without that."""
     paid_items: tuple[Item, ...] | None = None
     """Of one in arrears: what was paid for last, where something that nobody paid has taken its place."""
+    returned: ReturnedOfPeriod | None = None
+    """What went back of what was paid for its period. None: nothing, or the catalog draws no consequence from it."""
 
 
 class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):
@@ -156,12 +179,18 @@ class Block(Struct, frozen=True, omit_defaults=True, tag="block"):
 
 class Member(Struct, frozen=True, omit_defaults=True, tag="member"):
     """A person in the account. `role` None: no longer a member. `seated_at`: since when they have their seat, whatever
-    else has been stated of them meanwhile; None with a seat: since this statement."""
+    else has been stated of them meanwhile; None with a seat: since this statement. `invited`: they are asked to become
+    one, and hold the seat until `expires_at` (None: for good), or until they do."""
 
     key: str
     role: str | None
     seat: bool = False
     seated_at: datetime | None = None
+    invited: bool = False
+    expires_at: datetime | None = None
+
+    def is_invited(self, at: datetime) -> bool:
+        return self.invited and self.role is not None and (self.expires_at is None or at < self.expires_at)
 
 
 class DowngradeGrace(Struct, frozen=True, omit_defaults=True, tag="leeway"):

@@ -2,7 +2,8 @@
 
 Laws: `standing_at` is pure in `at`; dates the provider set (trial end, cancellation, another phase) take effect on the
 instant, told or not; each step of an access ladder is anchored on the date of the unpaid invoice that began these
-arrears, so no step is skipped by a late look; what is left of it is of what was paid for, not of what never was.
+arrears, so no step is skipped by a late look; what is left of it is of what was paid for, not of what never was;
+what follows from money that went back holds as long as it is gone.
 """
 
 from datetime import datetime
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Subscription
+from paygrade.billing.returned import NOTHING, Outcome, outcome_of
 from paygrade.catalog.model import Catalog, Ladder, Step
 from paygrade.values.periods import soonest
 from paygrade.values.states import TERMINAL, State
@@ -33,6 +35,8 @@ class Standing(Struct, frozen=True):
     note: str = ""
     step: int | None = None
     """The step of its ladder, from 1 on; None: it is on none."""
+    outcome: Outcome = NOTHING
+    """What follows from what went back of the payment of its period."""
 
 
 def standings(account: Account, catalog: Catalog, at: datetime) -> tuple[Standing, ...]:
@@ -57,7 +61,7 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
     until = soonest((ends_at, trial_ends_at if status == "trialing" else None, *changes_at), at)
     match status:
         case "trialing" | "active":
-            return Standing(subscription, status, "full", until=until)
+            return _paid(Standing(subscription, status, "full", until=until), catalog, at)
         case "incomplete" | "canceled" | "expired":
             return Standing(subscription, status, "none", until=until if status == "incomplete" else None)
         case "past_due" | "unpaid" | "paused":
@@ -71,6 +75,18 @@ def standing_at(subscription: Subscription, catalog: Catalog, at: datetime) -> S
             note = _step_of(ladder, step, step_ends_at)
             until, number = soonest((until, step_ends_at), at), ladder.index(step) + 1
             return Standing(subscription, state, step.access, step.plan, until, note, number)
+
+
+def _paid(standing: Standing, catalog: Catalog, at: datetime) -> Standing:
+    """How it stands by what is left of its payment. One whose access ended for it is unpaid as far as its ladder goes:
+    what it had is suspended, and comes back with the money."""
+    outcome = outcome_of(standing.subscription.returned, catalog.policies.returned, at)
+    if outcome is NOTHING:
+        return standing
+    if outcome.ended:
+        last = catalog.policies.unpaid[-1]
+        return replace(standing, state="unpaid", access=last.access, plan=last.plan, note=outcome.note)
+    return replace(standing, until=soonest((standing.until, outcome.ends_at), at), note=outcome.note, outcome=outcome)
 
 
 def _step_of(ladder: Ladder, step: Step, ends_at: datetime | None) -> str:

@@ -85,15 +85,22 @@ _BURNS: Via[tuple[Burn, ...]] = Via(
     lambda burns: tuple(sorted(burns.values(), key=lambda burn: burn.credit)),
     lambda burns: {burn.credit: burn for burn in burns},
 )
+_WITHOUT_PLAN = "Whether units that were bought can be spent while no plan is paid for, or sleep until one is."
 _OWN: dict[str, Fields] = {
     "boolean": {},
     "config": {"type": need("integer"), "unit": may()},
-    "level": {"unit": may()},
+    "level": {
+        "unit": may(),
+        "event": may(text(), "The usage events counted; without it, only those that name the feature."),
+        "aggregate": may(about="`last` or `max`: the latest or greatest value that was reported stands until another."),
+        "value": may(text("the name of an event property"), "The event's property that is read; default: `quantity`."),
+    },
     "metered": {
         "event": may(text(), "The usage events counted; default: the feature's key."),
         "aggregate": may(),
         "value": may(text("the name of an event property"), "The event's property that is aggregated."),
         "unit": may(),
+        "without_plan": may(about=_WITHOUT_PLAN),
         "burns": may(_BURNS, "`rate` credits for every `per` units."),
         "stripe": Group(
             {
@@ -161,6 +168,7 @@ CREDIT = Record(
         "unit": may(text()),
         "description": may(),
         "price": may(UNIT_PRICE, "What a credit is worth: budgets in money are counted at it."),
+        "without_plan": may(about=_WITHOUT_PLAN),
     },
     keyed=True,
 )

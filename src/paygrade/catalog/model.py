@@ -248,9 +248,37 @@ class CheckoutPolicy(Struct, frozen=True):
     promotion_codes: bool = False
 
 
+class Invitations(Struct, frozen=True):
+    """How long an invitation stands (None: until it is withdrawn), and whether a seat is held for it meanwhile."""
+
+    expire_after: timedelta | None = timedelta(days=14)
+    hold_seat: bool = True
+
+
+Consequence = Literal["ignore", "void_rest", "end_at_period_end", "end_now"]
+"""What becomes of what a payment bought when it goes back, from mild to strict."""
+
+
+class Consequences(Struct, frozen=True):
+    """What follows when the `full` payment goes back, and what when a part of it does."""
+
+    full: Consequence = "ignore"
+    partial: Consequence = "ignore"
+
+
+class ReturnedPayment(Struct, frozen=True):
+    """What follows, for a subscription, when the payment of its period is refunded, disputed, lost by a dispute, or
+    credited by a credit note. `dispute_lost` None: what follows while it is disputed goes on."""
+
+    refund: Consequences = Consequences()
+    dispute: Consequences = Consequences()
+    dispute_lost: Consequences | None = None
+    credit_note: Consequences = Consequences()
+
+
 class Policies(Struct, frozen=True):
-    """What happens when payment fails, when plans change, and when credits (`top_ups`, by credit) run low; and what a
-    checkout may offer."""
+    """What happens when payment fails or goes back, when plans change, when credits (`top_ups`, by credit) run low, and
+    to invitations; and what a checkout may offer."""
 
     past_due: Ladder
     unpaid: Ladder
@@ -258,6 +286,8 @@ class Policies(Struct, frozen=True):
     plan_change: tuple[PlanChangeRule, ...]
     top_ups: dict[str, TopUp] = {}
     checkout: CheckoutPolicy = CheckoutPolicy()
+    returned: ReturnedPayment = ReturnedPayment()
+    invitations: Invitations = Invitations()
 
 
 class Grandfathered(Struct, frozen=True, omit_defaults=True):

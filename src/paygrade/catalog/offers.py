@@ -14,7 +14,10 @@ OnError = Literal["allow", "deny"]
 ConfigType = Literal["integer", "string", "boolean"]
 CONFIG_TYPES: tuple[ConfigType, ...] = get_args(ConfigType)
 Aggregate = Literal["count", "sum", "max", "last", "unique"]
+HeldAggregate = Literal["sum", "last", "max"]
 Report = Literal["overage", "all"]
+WithoutPlan = Literal["spend", "sleep"]
+"""What becomes of units that were bought while no plan is paid for: they can be spent, or sleep until one is."""
 PRIORITY = 50
 """Where units stand in the burn order of a pool when nobody says: from 0, used first, to 100."""
 
@@ -46,9 +49,16 @@ class ConfigFeature(_Feature, frozen=True, tag="config", tag_field="kind"):
 
 
 class LevelFeature(_Feature, frozen=True, tag="level", tag_field="kind"):
-    """Something held, not used up: seats, projects, gigabytes stored."""
+    """Something held, not used up: seats, projects, gigabytes stored.
+
+    `aggregate` says how usage events become what is held: they add up, or the latest or greatest value that was told
+    stands, over every window. `event`: the usage events counted, beside those that name the feature; None: none.
+    """
 
     unit: str = ""
+    event: str | None = None
+    aggregate: HeldAggregate = "sum"
+    value: str | None = None
 
     @property
     def counts_seats(self) -> bool:
@@ -91,6 +101,7 @@ class MeteredFeature(_Feature, frozen=True, tag="metered", tag_field="kind"):
     burns: tuple[Burn, ...] = ()
     stripe_meter: str | None = None
     report: Report = "overage"
+    without_plan: WithoutPlan = "spend"
 
 
 Feature = BooleanFeature | ConfigFeature | LevelFeature | MeteredFeature
@@ -103,6 +114,7 @@ class Credit(Struct, frozen=True, tag="credit", tag_field="kind"):
     unit: str = "credit"
     description: str = ""
     price: "OveragePrice | None" = None
+    without_plan: WithoutPlan = "spend"
 
 
 class Budget(Struct, frozen=True):

@@ -1,5 +1,5 @@
-"""The policies of a catalog document: access ladders of subscriptions in arrears, rules of plan changes, top-ups,
-and what a checkout may offer.
+"""The policies of a catalog document: access ladders of subscriptions in arrears, rules of plan changes, top-ups, what
+follows when a payment goes back, invitations, and what a checkout may offer.
 
 Laws: a ladder never opens again what it has closed, and its last step lasts for good; of the plan-change rules the
 first that matches wins, one matches always, and a rule that can never match is a mistake.
@@ -13,12 +13,16 @@ from typing import Any, get_args
 from paygrade.catalog.model import (
     LADDER_ACCESS,
     CheckoutPolicy,
+    Consequence,
+    Consequences,
     Direction,
+    Invitations,
     Ladder,
     LadderAccess,
     OverLimit,
     PlanChangeRule,
     Policies,
+    ReturnedPayment,
     Step,
     TopUp,
 )
@@ -264,6 +268,35 @@ _CHECKOUT = Record(
         "promotion_codes": may(about="Whether customers can enter a promotion code on the page."),
     },
 )
+_CONSEQUENCES: Or[Consequences] = Or(
+    {said: Consequences(said) for said in get_args(Consequence)},
+    Record(
+        Consequences,
+        {
+            "full": may(about="When all of the payment went back."),
+            "partial": may(about="When a part of it did; `void_rest` voids the same part of the units."),
+        },
+    ),
+    is_mapping,
+)
+_RETURNED = Record(
+    ReturnedPayment,
+    {
+        "refund": may(_CONSEQUENCES, "When the payment of the current period is refunded."),
+        "dispute": may(_CONSEQUENCES, "While it is disputed; a dispute that is won gives everything back."),
+        "dispute_lost": may(_CONSEQUENCES, "When the dispute is lost; left out, what `dispute` says goes on."),
+        "credit_note": may(_CONSEQUENCES, "When a credit note gives it back other than by a refund."),
+    },
+)
+
+_INVITATIONS = Record(
+    Invitations,
+    {
+        "expire_after": may(Or({"never": None}, _SPAN), "How long an invitation stands; `never`: until withdrawn."),
+        "hold_seat": may(about="Whether it takes a seat until it is accepted, withdrawn or expired."),
+    },
+)
+
 _DATED = "Steps from the date of the oldest unpaid invoice; the last one says which access is left."
 POLICIES: Record[Any] = Record(
     dict[str, Any],
@@ -274,8 +307,15 @@ POLICIES: Record[Any] = Record(
         "plan_change": may(_Rules(_RULE), "The first rule that matches wins; the last one matches every change."),
         "top_up": may(Keyed(_TOP_UP, "credit"), "By credit: buy more when few are left.", of="top_ups"),
         "checkout": may(_CHECKOUT, "What a checkout may offer to who buys for the first time."),
+        "returned_payment": may(_RETURNED, "What follows when the payment of a period goes back.", of="returned"),
+        "invitations": may(_INVITATIONS, "What becomes of people who are invited and have not accepted yet."),
     },
-    given={"top_ups": {}, "checkout": CheckoutPolicy()},
+    given={
+        "top_ups": {},
+        "checkout": CheckoutPolicy(),
+        "returned": ReturnedPayment(),
+        "invitations": Invitations(),
+    },
 )
 
 

@@ -236,10 +236,10 @@ def _violations(
         held = in_window(new.balances.get(feature), after.from_at, at)
         policy = rule.over_limits.get(feature, rule.over_limit or "block_new")
         until = _over_until(policy, rule, changed, at)
-        if after.in_seats and account.seated:
-            over = tuple(loss.member for loss in losses(account, Seats(feature, limit), rule.seats, active_at))
+        if after.in_seats and (taken := account.holding_seats(at)):
+            over = tuple(loss.member for loss in losses(account, Seats(feature, limit), rule.seats, active_at, at))
             if over:
-                found.append(Violation(feature, "members", len(account.seated), limit, policy, until, rule.seats, over))
+                found.append(Violation(feature, "members", len(taken), limit, policy, until, rule.seats, over))
         elif held.used + held.reserved > limit:
             found.append(Violation(feature, "usage", held.used + held.reserved, limit, policy, until))
     return tuple(found)

@@ -303,7 +303,7 @@ def _show_balance(found: dict[str, Any]) -> None:
         (
             (
                 one["grant"]["id"],
-                one["grant"]["kind"],
+                one["grant"]["kind"] + (" (asleep)" if one.get("asleep") else ""),
                 _units(one["share"]["granted"]),
                 _units(one["share"]["available"]),
                 one["share"]["reserved"],

@@ -30,6 +30,8 @@ def explain(account: str, feature: str, quantity: int, member: str | None, at: s
     for version in told["versions"]:
         if version["why"] != "newest":
             say(held(version))
+    if told["asleep"]:
+        say(f"{told['asleep']} units that were bought are asleep until a plan is paid for", style="yellow")
     _sources(told["candidates"])
     _facts(told["facts"])
     for finding in told["findings"]:

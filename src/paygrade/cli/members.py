@@ -14,21 +14,26 @@ from paygrade.cli.wording import instant
 @click.argument("key")
 @click.option("--role", help="The member's role.")
 @click.option("--seat", is_flag=True, help="The member has a seat.")
-@click.option("--remove", is_flag=True, help="No longer a member.")
+@click.option("--invite", is_flag=True, help="Invite them; they become a member once you add them without this.")
+@click.option("--remove", is_flag=True, help="No longer a member, or no longer invited.")
 @yes
 @as_json
-def member(account: str, key: str, role: str | None, seat: bool, remove: bool, yes: bool, as_json: bool) -> None:
-    """Add or change member KEY of ACCOUNT, or remove them. Exit code 1: no seat is free."""
+def member(
+    account: str, key: str, role: str | None, seat: bool, invite: bool, remove: bool, yes: bool, as_json: bool
+) -> None:
+    """Add, invite or change member KEY of ACCOUNT, or remove them. Exit code 1: no seat is free."""
     where = path("v1", "accounts", account, "members", key)
     if role is None and not remove:
         raise click.UsageError("give the member's --role, or --remove")
     if remove:
         confirm(f"Remove {key} from {account}?", yes=yes)
-    told = call("DELETE", where) if remove else call("PUT", where, body={"role": role, "seat": seat})
+    body = {"role": role, "seat": seat, **({"invited": True} if invite else {})}
+    told = call("DELETE", where) if remove else call("PUT", where, body=body)
     if as_json:
         show_json(told)
     else:
-        say(f"removed {key} from {account}" if remove else f"{key} is {role} of {account}")
+        word = "is invited as" if invite else "is"
+        say(f"removed {key} from {account}" if remove else f"{key} {word} {role} of {account}")
 
 
 @click.command()
@@ -69,7 +74,7 @@ def _show(told: dict[str, Any], *, as_json: bool) -> None:
         (
             (
                 each["member"],
-                each["role"],
+                each["role"] + (" (invited)" if each.get("invited") else ""),
                 "suspended" if each["suspended"] else each["seat"],
                 instant(each["since"]) if each["since"] else None,
                 instant(each["active_at"]) if each["active_at"] else None,

@@ -42,12 +42,14 @@ def examine_provider(settings: Settings, catalog: "Catalog | None") -> Iterator[
 
 
 def _permissions(settings: Settings, provider: "StripeProvider", catalog: "Catalog | None") -> Iterator[Symptom]:
+    from paygrade.billing.returned import has_consequences
     from paygrade.providers.stripe.examination import lacking, lacking_to_sell
 
     where = settings.stripe_api_base or "Stripe"
     reports = catalog is not None and any(getattr(its, "stripe_meter", None) for its in catalog.features.values())
     top_ups = catalog is not None and bool(catalog.policies.top_ups)
-    lacks = lacking(provider.connection, reports=reports, top_ups=top_ups)
+    returned = catalog is not None and has_consequences(catalog.policies.returned)
+    lacks = lacking(provider.connection, reports=reports, top_ups=top_ups, returned=returned)
     unread = [lack.what for lack in lacks if lack.verb == "read"]
     unwritten = [lack.what for lack in lacks if lack.verb == "write"]
     if unread:

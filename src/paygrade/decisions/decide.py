@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.structs import replace
 
 from paygrade.catalog.offers import Cap, OnError
-from paygrade.decisions.snapshots import Dates, Snapshot, Terms, balance_of, entitlements_at, sources_of
+from paygrade.decisions.snapshots import HELD, Dates, Snapshot, Terms, balance_of, entitlements_at, sources_of
 from paygrade.entitlements.model import Entitlement, Reason, Source, seats_of
 from paygrade.usage.balances import (
     Balance,
@@ -174,7 +174,7 @@ def _personally(
     if entitlement.seat is not None:
         place, level = snapshot.seats.get(member or ""), all_terms.get(entitlement.seat)
         there_are = seats_of(level.its) if level is not None else 0
-        if place is None or (there_are is not None and place >= there_are):
+        if place is None or place >= (HELD if there_are is None else there_are):
             return False, "no_seat"
     return True, reason
 
@@ -219,7 +219,7 @@ def _decide_in_every_counter(
     balance = in_window(balance_of(snapshot, feature), dates[terms.from_at], at)
     paying = balance if credit is None else in_window(balance_of(snapshot, credit), dates[paid_by.from_at], at)
     amount = quantity if credit is None else price(entitlement, balance, quantity, properties)
-    allowed, reason = _granted(entitlement, paying, at)
+    allowed, reason = _granted(entitlement, payer, paying, at)
     own, beside = _rooms(paid_by, dates, paying, at)
     room = ceiling = _together(own, beside)
     if payer.soft:
@@ -267,12 +267,14 @@ OPENED_BY_GRANTS: frozenset[Reason] = frozenset({"not_in_plan", "no_subscription
 """What units granted by themselves can make up for: nothing that suspends what was paid for."""
 
 
-def _granted(entitlement: Entitlement, paying: Balance, at: datetime) -> tuple[bool, Reason]:
+def _granted(
+    entitlement: Entitlement, payer: Entitlement, paying: Balance, at: datetime
+) -> tuple[bool, Reason]:
     if entitlement.granted:
         return True, entitlement.reason
     grants = paying.detail.grants if paying.detail is not None else ()
     opens = entitlement.reason in OPENED_BY_GRANTS
-    if opens and any(grant.spendable(at) and grant.granted > grant.voided for grant in grants):
+    if opens and any(grant.spendable(at, asleep=payer.asleep) and grant.granted > grant.voided for grant in grants):
         return True, "credit"
     return False, entitlement.reason
 
@@ -299,7 +301,8 @@ def _rooms(terms: Terms, dates: Dates, paying: Balance, at: datetime) -> tuple[R
     extra = [
         grant
         for grant in detail.grants
-        if grant.spendable(at) and not (grant.spent and begun_at is not None and grant.from_at < begun_at)
+        if grant.spendable(at, asleep=payer.asleep)
+        and not (grant.spent and begun_at is not None and grant.from_at < begun_at)
     ]
     return own, Room(
         sum(grant.granted - grant.voided for grant in extra)

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from paygrade.entitlements.model import Entitlement, Segment, Source
 from paygrade.usage.balances import Balance
+from paygrade.values.text import QUANTITY_MAX
 
 Dates = tuple[datetime | None, ...]
 Names = tuple[str | None, ...]
@@ -82,7 +83,8 @@ class Snapshot(Struct, frozen=True, gc=False):
     roles: dict[str, str] = {}
     """Each member's role."""
     seats: dict[str, int] = {}
-    """The place of each member with a seat, from 0: whoever's is beyond the number of seats may not use theirs."""
+    """The place of each member with a seat, from 0: whoever's is beyond the number of seats may not use theirs. `HELD`
+    is that of a seat which waits for somebody invited."""
     known: bool = True
     counts: MutableSequence[int] | None = None
     """Three numbers for each of the shape's pools: what is used and held in the window that runs, and the version of
@@ -121,6 +123,8 @@ def window_of(snapshot: Snapshot, pool: str) -> datetime | None:
     return snapshot.dates[snapshot.shape.terms[pool].from_at]
 
 
+HELD = QUANTITY_MAX
+"""Beyond any number of seats."""
 NOBODY: dict[str, Any] = {}
 """Shared by all accounts without members, so that they cost nothing. Any: roles and seats alike."""
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.catalog.model import Catalog
-from paygrade.decisions.snapshots import NOBODY, Snapshot, SourceTerms, Span, Terms, shape_of
+from paygrade.decisions.snapshots import HELD, NOBODY, Snapshot, SourceTerms, Span, Terms, shape_of
 from paygrade.entitlements.derive import HORIZON, derive
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.usage.balances import Balance
@@ -31,11 +31,16 @@ def snapshot(account: Account, catalog: Catalog, at: datetime, *, own_time: bool
     segments = [derive(account, catalog, account.time(at) if stands_still else at)]
     if stands_still:
         segments = [Segment(at, at + HORIZON, segments[0].entitlements)]
-    while segments[-1].until < at + HORIZON and len(segments) < SEGMENTS_MAX:
+    now = account.time(at) if stands_still else at
+    # Who has a seat is told once for all segments: they end with the next invitation that gives one back.
+    last = min((one.expires_at for one in account.invitations(now).values() if one.expires_at), default=None)
+    last = None if stands_still else last
+    while segments[-1].until < at + HORIZON and segments[-1].until != last and len(segments) < SEGMENTS_MAX:
         segments.append(derive(account, catalog, segments[-1].until))
     until = segments[-1].until
     roles = {key: member.role for key, member in account.members.items() if member.role is not None}
-    seats = {member: place for place, member in enumerate(account.seated)}
+    seats = dict.fromkeys(account.holding_seats(now), HELD)
+    seats |= {member: place for place, member in enumerate(account.seated)}
     taken = {key: Balance(used=len(seats)) for key, its in segments[0].entitlements.items() if its.in_seats and seats}
     return snapshot_of(account.key, version, at, until, segments, taken, roles=roles or NOBODY, seats=seats or NOBODY)
 

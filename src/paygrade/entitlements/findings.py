@@ -103,7 +103,7 @@ def _out_of_range(account: Account, catalog: Catalog, at: datetime) -> Iterator[
 
 def _too_few_seats(account: Account, catalog: Catalog, at: datetime) -> Iterator[Finding]:
     """More members have a seat than there are seats."""
-    seated = account.seated
+    seated = account.holding_seats(at)
     seats = seats_at(derive(account, catalog, at).entitlements) if seated else None
     over = suspended(seated, seats)
     if seats is not None and over:

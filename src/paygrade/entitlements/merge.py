@@ -31,7 +31,15 @@ from msgspec.structs import replace
 
 from paygrade.billing.facts import DowngradeGrace, Override
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Term
-from paygrade.catalog.offers import BooleanFeature, Cap, ConfigFeature, Credit, LevelFeature, OveragePrice
+from paygrade.catalog.offers import (
+    BooleanFeature,
+    Cap,
+    ConfigFeature,
+    Credit,
+    LevelFeature,
+    MeteredFeature,
+    OveragePrice,
+)
 from paygrade.entitlements.model import Entitlement, Offer, Reason, Source, kind_of
 from paygrade.entitlements.sources import (
     Candidate,
@@ -74,6 +82,8 @@ def merge(view: View, offer: Offer) -> tuple[Entitlement, tuple[Candidate, ...]]
         source = Source("block", "blocked", note=view.block.reason or view.block.key, until=view.block.expires_at)
         merged = _entitle(offer, granted=False, reason="blocked", sources=(source,))
         candidates = (Candidate(source, "decides"), *_outranked(candidates))
+    if isinstance(offer, MeteredFeature | Credit) and offer.without_plan == "sleep" and not view.pays:
+        merged = replace(merged, asleep=True)
     return merged, candidates
 
 

@@ -82,7 +82,8 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     none of them from before `begun_at`. `priority`: where
     these units stand in the burn order. `rollover_share`: how much of what is left is carried, in percent, and
     `rollover_windows` for how many windows (None: as long as there is room). `owes`: what is used over the limit is
-    taken from the next window's units. `plain`: one count against one limit, and nothing else to look at.
+    taken from the next window's units. `asleep`: units that were bought cannot be spent, as no plan is paid for.
+    `plain`: one count against one limit, and nothing else to look at.
     """
 
     feature: str
@@ -121,6 +122,7 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     rollover_share: int = 100
     rollover_windows: int | None = None
     owes: bool = False
+    asleep: bool = False
 
 
 class Segment(Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 Laws: never more members than there are seats use one, in whatever order their statements came in; the order is total:
 whoever was given a seat first keeps it longest, at one instant the smaller key; suspending writes nothing, so that with
-as many seats as before everything is as before; releasing takes as many as are over, and taking again takes nothing.
+as many seats as before everything is as before; releasing takes as many as are over, and taking again takes nothing;
+invitations go before members.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Member
-from paygrade.catalog.model import OverSeats
+from paygrade.catalog.model import Invitations, OverSeats
 from paygrade.entitlements.model import Entitlement, Reason, seats_of
 from paygrade.values.errors import Refused
 
@@ -61,13 +62,14 @@ def suspended(seated: Iterable[str], seats: Seats | None) -> tuple[str, ...]:
 
 
 def losses(
-    account: Account, seats: Seats | None, word: OverSeats, active_at: Mapping[str, datetime]
+    account: Account, seats: Seats | None, word: OverSeats, active_at: Mapping[str, datetime], at: datetime
 ) -> tuple[SeatLoss, ...]:
     """Who loses what, by the word of a plan-change rule, in the order it is taken away.
 
-    `active_at`: when each member was last active. Whoever never was goes before all who were; ties go by key.
+    `active_at`: when each member was last active. Whoever is invited goes first, then whoever never was active; ties
+    go by key.
     """
-    seated = list(account.seated)
+    invited, seated = account.invitations(at), list(account.holding_seats(at))
     over = suspended(seated, seats)
     if seats is None or not over:
         return ()
@@ -77,43 +79,61 @@ def losses(
         case "release_newest":
             leaving = list(reversed(over))
         case "release_least_active":
-            leaving = sorted(seated, key=lambda member: (active_at.get(member, _NEVER), member))[: len(over)]
+            leaving = sorted(seated, key=lambda one: (one not in invited, active_at.get(one, _NEVER), one))[: len(over)]
     return tuple(SeatLoss(member, seats.level, "released") for member in leaving)
 
 
-def without_seat(account: Account, member: str) -> Member:
-    """What there is to state of a member whose seat is taken away."""
-    return replace(account.members[member], seat=False, seated_at=None)
+def without_seat(account: Account, member: str, at: datetime) -> Member:
+    """What there is to state of a member, or of whoever is invited, whose seat is taken away."""
+    people = {**account.members, **account.invitations(at)}
+    return replace(people[member], seat=False, seated_at=None)
 
 
-def stated(account: Account, member: Member, at: datetime) -> Member:
-    """What there is to state of a member: with a seat, since when. Who has one keeps its place."""
-    if not member.seat or member.role is None:
-        return replace(member, seated_at=None)
-    return replace(member, seated_at=account.seated.get(member.key, at))
+def stated(account: Account, member: Member, at: datetime, policy: Invitations = Invitations()) -> Member:
+    """What there is to state of a member: with a seat, since when. Who has one keeps its place; who accepts an
+    invitation comes after all members. Of an invitation: until when it stands. Refused `already_member`."""
+    if member.role is None:
+        return replace(member, seated_at=None, invited=False, expires_at=None)
+    if not member.invited:
+        return replace(member, seated_at=account.seated.get(member.key, at) if member.seat else None, expires_at=None)
+    if member.key in account.members:
+        raise Refused(
+            "already_member", f"`{member.key}` is a member of `{account.key}` already; leave out `invited` to change it"
+        )
+    seat, until = member.seat and policy.hold_seat, None if policy.expire_after is None else at + policy.expire_after
+    seated_at = account.holding_seats(at).get(member.key, at) if seat else None
+    return replace(member, seat=seat, seated_at=seated_at, expires_at=until)
 
 
 def chosen(account: Account, keeping: Collection[str], at: datetime) -> tuple[Member, ...]:
-    """What there is to state so that these members have a seat and no others. Refused `unknown_member`."""
-    members = account.members
+    """What there is to state so that these have a seat and nobody else, invited or not. Refused `unknown_member`."""
+    members, invited = account.members, account.invitations(at)
     for key in keeping:
-        if key not in members:
+        if key not in members and key not in invited:
             raise Refused("unknown_member", f"`{account.key}` has no member `{key}`; add the member first")
-    return tuple(stated(account, replace(one, seat=one.key in keeping), at) for one in members.values())
+    since = account.holding_seats(at)
+    said = [stated(account, replace(one, seat=one.key in keeping), at) for one in members.values()]
+    for key, one in invited.items():
+        kept = key in keeping
+        said.append(replace(one, seat=kept, seated_at=since.get(key, at) if kept else None))
+    return tuple(said)
 
 
-def refuse_more_than_there_are(account: Account, members: Iterable[Member], seats: Seats | None) -> None:
+def refuse_more_than_there_are(
+    account: Account, members: Iterable[Member], seats: Seats | None, at: datetime
+) -> None:
     """Refused `no_seat_left` where these statements give somebody a seat that is not there.
 
-    Who is over already stays so: that alone refuses nothing.
+    Who is over already stays so: that alone refuses nothing. An invitation that is over holds none.
     """
-    before = account.seated
+    before, invited = account.holding_seats(at), account.invitations(at)
+    held = before.keys() - (invited.keys() & set(suspended(before, seats)))
     after, given = dict.fromkeys(before), []
     for member in members:
         after.pop(member.key, None)
         if member.seat:
             after[member.key] = None
-            given += [member.key] if member.key not in before else []
+            given += [member.key] if member.key not in held else []
     if seats is None or not given:
         return
     if seats.closed is not None:

@@ -15,6 +15,8 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.anchors import Anchors
 from paygrade.billing.facts import Block, DowngradeGrace, Item, Override
+from paygrade.billing.returned import NOTHING
+from paygrade.billing.returned import units_of as voided_of
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.understanding import understood
 from paygrade.billing.versions import Counted, Version, counted, quantity_of, unbought
@@ -59,6 +61,8 @@ class View(Struct, frozen=True):
     anchors: Anchors
     at: datetime
     plan: str | None
+    pays: bool
+    """Whether a plan is paid for."""
     ends: tuple[datetime, ...]
 
 
@@ -80,6 +84,7 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
     leeways = {key: leeway for key, leeway in account.leeways.items() if at < leeway.until and not suspended}
     ends = [s.until for s in stands if s.until] + [d.expires_at for d in dated if d.expires_at and d.expires_at > at]
     ends += [leeway.until for leeway in leeways.values()]
+    ends += [until for one in account.invitations(at).values() if (until := one.expires_at) is not None]
     ends += anchors.ends(at)
     ends += [holding.version.until for holding in (*granting, *lapsed) if holding.version.until]
     standing_blocks = [block for block in account.blocks.values() if block.stands(at)]
@@ -93,6 +98,7 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
         anchors=anchors,
         at=at,
         plan=next((holding.bought.ref for holding in granting if isinstance(holding.bought, Plan)), None),
+        pays=bought_live,
         ends=tuple(ends),
     )
 
@@ -291,6 +297,13 @@ def gives(term: Term) -> bool:
 
 def units_of(term: Allowance, holding: Holding) -> int | None:
     """How many units a term gives; None: as many as anyone likes. Of absurd quantities, as many as can be told."""
-    if term.units is None or not term.by_quantity:
-        return term.units
-    return min(term.units * holding.quantity, QUANTITY_MAX)
+    if term.units is None:
+        return None
+    units = min(term.units * holding.quantity, QUANTITY_MAX) if term.by_quantity else term.units
+    outcome = holding.standing.outcome if holding.standing is not None else NOTHING
+    return units - voided_of(units, outcome.voided, paid=outcome.paid) if outcome.voided and _renews(term) else units
+
+
+def _renews(term: Allowance) -> bool:
+    """Whether its units are given for each window: what is held, or given once for good, came of no one payment."""
+    return term.rolling_s is not None or (term.recurrence is not None and term.recurrence.every != "lifetime")

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
-from paygrade.billing.facts import Customer
+from paygrade.billing.facts import Customer, Returned
 from paygrade.catalog.provider_catalog import ProviderCatalog, ProviderPrice
 from paygrade.changes.checkout import CheckoutOrder, CheckoutPage
 from paygrade.changes.cost import CostPreview
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.changes.quote import Quote
 from paygrade.usage.provider_reports import MeterEvent
-from paygrade.usage.top_ups import Bill, Order, Returned
+from paygrade.usage.top_ups import Bill, Order
 
 
 class Named(Protocol):
@@ -45,9 +45,11 @@ class Provider(Protocol):
     """Who is asked for subjects, one at a time.
 
     `known_live`: subscriptions we hold as not ended, which are asked for by id before they count as gone. None: there
-    is no such thing, and never was."""
+    is no such thing, and never was. `returned`: what went back of the payments of its periods is told as well."""
 
-    def fetch(self, subject: str, known_live: Sequence[str] = ()) -> Customer | Redirected | None: ...
+    def fetch(
+        self, subject: str, known_live: Sequence[str] = (), *, returned: bool = False
+    ) -> Customer | Redirected | None: ...
 
 
 class ListedCustomer(Protocol):

@@ -24,6 +24,7 @@ from paygrade.updates.types import (
     DowngradeGraceUpdate,
     FindingUpdate,
     GraceUpdate,
+    InvitationUpdate,
     MemberUpdate,
     OverrideUpdate,
     PlanUpdate,
@@ -64,6 +65,7 @@ class Overview(Struct, frozen=True, omit_defaults=True):
     overrides: dict[str, Override] = {}
     blocks: dict[str, Block] = {}
     members: dict[str, str] = {}
+    invited: dict[str, InvitationUpdate] = {}
     seated: tuple[str, ...] = ()
     leeways: dict[str, DowngradeGraceUpdate] = {}
     findings: dict[str, FindingUpdate] = {}
@@ -100,7 +102,9 @@ def overview(account: Account, catalog: Catalog, at: datetime) -> Overview:
         overrides={key: one for key, one in account.overrides.items() if one.stands(at)},
         blocks={key: one for key, one in account.blocks.items() if one.stands(at)},
         members={key: member.role or "" for key, member in account.members.items()},
-        seated=tuple(account.seated),
+        invited={key: InvitationUpdate(key, one.role or "", one.expires_at)
+                 for key, one in account.invitations(at).items()},
+        seated=tuple(account.holding_seats(at)),
         leeways={
             key: DowngradeGraceUpdate(one.feature, one.limit, one.until, one.change)
             for key, one in account.leeways.items()
@@ -161,7 +165,7 @@ def differences(
         stood, stands = before.subscriptions.get(id), after.subscriptions.get(id)
         for type, data in (*_of_trial(id, stood, stands), *_of_grace(id, stood, stands)):
             yield told(type, data)
-    for type, data in (*_of_overrides(before, after, at), *_of_people(before, after), *_of_the_rest(before, after)):
+    for type, data in (*_of_overrides(before, after, at), *_of_people(before, after, at), *_of_the_rest(before, after)):
         yield told(type, data)
 
 
@@ -212,7 +216,13 @@ def _of_overrides(before: Overview, after: Overview, at: datetime) -> _Told:
             yield "block.lifted" if stood.stands(at) else "block.expired", BlockUpdate(stood)
 
 
-def _of_people(before: Overview, after: Overview) -> _Told:
+def _of_people(before: Overview, after: Overview, at: datetime) -> _Told:
+    for key, was, invited in _changed(before.invited, after.invited):
+        if invited is not None:
+            yield "invitation.sent", invited
+        elif was is not None and key not in after.members:
+            expired = was.expires_at is not None and at >= was.expires_at
+            yield "invitation.expired" if expired else "invitation.withdrawn", was
     for key, _, role in _changed(before.members, after.members):
         yield "member.set" if role is not None else "member.removed", MemberUpdate(key, role)
     for key in sorted({*before.seated} - {*after.seated}):

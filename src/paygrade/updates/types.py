@@ -76,6 +76,14 @@ class MemberUpdate(Struct, frozen=True):
     role: str | None
 
 
+class InvitationUpdate(Struct, frozen=True):
+    """Who is invited to become a member, in which role and until when, or was. `expires_at` None: until withdrawn."""
+
+    member: str
+    role: str
+    expires_at: datetime | None
+
+
 class SeatUpdate(Struct, frozen=True):
     """Who was given a seat, or has none any more."""
 
@@ -211,6 +219,9 @@ TYPES: Mapping[str, UpdateType] = {
     "block.expired": UpdateType(BlockUpdate, "a block has come to its end"),
     "member.set": UpdateType(MemberUpdate, "somebody is a member, or has another role"),
     "member.removed": UpdateType(MemberUpdate, "somebody is no longer a member"),
+    "invitation.sent": UpdateType(InvitationUpdate, "somebody is invited to become a member"),
+    "invitation.expired": UpdateType(InvitationUpdate, "an invitation has expired that nobody accepted"),
+    "invitation.withdrawn": UpdateType(InvitationUpdate, "an invitation was withdrawn"),
     "seat.given": UpdateType(SeatUpdate, "a member has been given a seat"),
     "seat.released": UpdateType(SeatUpdate, "a member has lost a seat, or given it back"),
     "downgrade_grace.started": UpdateType(DowngradeGraceUpdate, "a plan change leaves something of a feature"),

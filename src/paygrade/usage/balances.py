@@ -12,6 +12,8 @@ units carried into it, a shorter window, a member, or a grant. Names of slots ar
 | `rolling 3600s` | the last so many seconds |
 | `grant:gr_1` | units granted by themselves |
 
+What sleeps is available and cannot be spent: it wakes with a paid plan, and expires like anything else.
+
 Laws: granted = available + reserved + consumed + expired + voided for every grant at every instant, where a grant is
 never worth less than what was already taken of it; what a reservation held counts until the instant it expires at,
 told or not; a rolling window never counts less than what was used within it.
@@ -30,6 +32,7 @@ from paygrade.values.text import on_wire
 
 GrantKind = Literal["window", "carried", "purchase", "top_up", "promotion", "trial", "adjustment"]
 SlotKind = Literal["window", "carried", "member", "cap", "rolling", "grant"]
+BOUGHT: frozenset[GrantKind] = frozenset({"purchase", "top_up"})
 LIFETIME = "lifetime"
 BUCKETS = 60
 """Into how many buckets a rolling window is cut; the oldest one counts whole."""
@@ -117,7 +120,11 @@ class Grant(Struct, frozen=True, omit_defaults=True):
     def _units(self) -> int:
         return _ENDLESS if self.units is None else self.units
 
-    def spendable(self, at: datetime) -> bool:
+    def spendable(self, at: datetime, *, asleep: bool) -> bool:
+        """Whether it can be used; `asleep`: what was bought cannot for the time being."""
+        return self.stands(at) and not (asleep and self.kind in BOUGHT)
+
+    def stands(self, at: datetime) -> bool:
         return self.from_at <= at and (self.until is None or at < self.until)
 
 

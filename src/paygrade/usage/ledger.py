@@ -186,11 +186,18 @@ def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[
             found.append(
                 Grant(slot, "carried", detail.carried_units, from_at, until, priority, carried.used, carried.reserved)
             )
-    found += [grant for grant in detail.grants if grant.spendable(at)]
+    found += [grant for grant in detail.grants if grant.spendable(at, asleep=entitlement.asleep)]
     if entitlement.rollover_windows is None:
         return sorted(found, key=burn_order)
     # Units that are carried further expire later than those that are carried already.
     return sorted(found, key=lambda grant: (*burn_order(grant)[:2], grant.kind == "window", grant.id))
+
+
+def asleep(entitlement: Entitlement, balance: Balance, at: datetime) -> list[Grant]:
+    """What was bought and cannot be spent at `at`, as no plan is paid for; in burn order."""
+    grants = (balance.detail or NOTHING_MORE).grants
+    found = [grant for grant in grants if grant.stands(at) and not grant.spendable(at, asleep=entitlement.asleep)]
+    return sorted(found, key=burn_order)
 
 
 def _burn(entitlement: Entitlement, pool: str, balance: Balance | None, amount: int, at: datetime) -> list[Posting]:

@@ -14,7 +14,8 @@ units add up, and nowhere else.
 | unique | the property named by `value`, as text | how many different ones |
 
 An event names a feature, or an event that any number of features count. Of a feature it names it may say the
-`quantity` itself, 1 if it says nothing; a level or a credit is a sum whose `value` is that quantity.
+`quantity` itself, 1 if it says nothing; a credit is a sum whose `value` is that quantity, and so is a level that says
+nothing else. A level has one window for good, so the latest or greatest value told of it stands.
 """
 
 import hashlib
@@ -61,7 +62,7 @@ def meters_of(catalog: Catalog) -> Meters:
     features = {offer.key: (_meter(offer),) for offer in (*counted, *catalog.credits.values())}
     events: dict[str, tuple[Meter, ...]] = {}
     for key, feature in catalog.features.items():
-        if isinstance(feature, MeteredFeature):
+        if isinstance(feature, MeteredFeature | LevelFeature) and feature.event is not None:
             events[feature.event] = (*events.get(feature.event, ()), *features[key])
     return Meters(features, events)
 
@@ -79,7 +80,7 @@ def measure(meters: Meters, event: UsageEvent) -> tuple[Measured, ...] | Refusal
         )
     measures = []
     for meter in found:
-        if meter.aggregate == "count" or (named and meter.value is None):
+        if meter.aggregate == "count" or (meter.aggregate == "sum" and named and meter.value is None):
             measured = meter.one if event.quantity is None else _reading(meter, event.quantity)
         else:
             read = _read(meter, event, named=named)
@@ -178,7 +179,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def _meter(offer: MeteredFeature | LevelFeature | Credit) -> Meter:
-    if isinstance(offer, MeteredFeature):
+    if isinstance(offer, MeteredFeature | LevelFeature):
         return Meter(offer.key, offer.aggregate, offer.value, Measured(offer.key, offer.aggregate, 1))
     return Meter(offer.key, "sum", None, Measured(offer.key, "sum", 1))
 
@@ -214,6 +215,8 @@ _TEXT_LENGTH_MAX = 200
 
 
 def _invalid(meter: Meter, name: str, value: object, wanted: str) -> Refusal:
+    if value is None and not name:
+        return Refusal("invalid_value", f"`{meter.feature}` reads the `quantity`, which is missing: {wanted}")
     if value is None:
         return Refusal("invalid_value", f"`{meter.feature}` reads the property `{name}`, which is missing: {wanted}")
     shown = msgspec.json.encode(value).decode()

@@ -12,6 +12,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from paygrade.billing.facts import Returned
+from paygrade.billing.returned import units_of
 from paygrade.catalog.model import TopUp
 from paygrade.values.periods import Period, Recurrence, window_at
 
@@ -85,20 +87,12 @@ class Bill(Struct, frozen=True):
     waits: bool = False
 
 
-class Returned(Struct, frozen=True):
-    """What went back of the money of a purchase: minor units that were refunded, and those that are disputed now, the
-    dispute lost or not decided."""
-
-    refunded: int = 0
-    disputed: int = 0
-
-
 def to_take_back(paid: TopUpPurchase, returned: Returned, policy: TopUp | None) -> int:
-    """How many units the money that went back has paid for, as far as the policy takes them back; a part of a unit
-    counts whole. Without a policy any more: all."""
+    """How many units the money that went back has paid for, as far as the policy takes them back. Without a policy
+    any more: all."""
     counted = returned.refunded if policy is None or policy.refund == "take_back" else 0
-    counted += returned.disputed if policy is None or policy.dispute == "take_back" else 0
-    return -(-paid.units * min(counted, paid.amount) // paid.amount)
+    counted += returned.disputed + returned.lost if policy is None or policy.dispute == "take_back" else 0
+    return units_of(paid.units, counted, paid=paid.amount)
 
 
 def window_of(policy: TopUp, at: datetime) -> Period:

@@ -124,6 +124,14 @@ ADDITIONS = st.fixed_dictionaries(
 STEPS = st.lists(st.sampled_from(["7d", "90s", "1w2d", "36h", "1d1h1m1s", "61m"]), max_size=3).map(
     lambda durations: [{"for": duration, "access": "read"} for duration in durations] + [{"then": "pro"}]
 )
+CONSEQUENCE = st.sampled_from(["ignore", "void_rest", "end_at_period_end", "end_now"])
+CONSEQUENCES = CONSEQUENCE | st.fixed_dictionaries({}, optional={"full": CONSEQUENCE, "partial": CONSEQUENCE})
+RETURNED = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("refund", "dispute", "dispute_lost", "credit_note"), CONSEQUENCES)
+)
+INVITATIONS = st.fixed_dictionaries(
+    {}, optional={"expire_after": st.sampled_from(["never", "7d", "14d"]), "hold_seat": st.booleans()}
+)
 OVER_LIMIT = st.sampled_from(["refuse", "block_new", "keep"])
 RULES = st.fixed_dictionaries(
     {"when": st.sampled_from(["now", "period_end"])},
@@ -146,16 +154,29 @@ DOCUMENTS = st.fixed_dictionaries(
                     lambda more: {"kind": "boolean", "roles": ["owner"], "access": "admin", **more}
                 ),
                 "days": st.just({"kind": "config", "type": "integer", "description": "How long."}),
-                "seats": st.just({"kind": "level", "unit": "seat", "on_error": "allow"}),
+                "seats": st.just({"kind": "level", "unit": "seat", "on_error": "allow"})
+                | st.fixed_dictionaries(
+                    {"kind": st.just("level"), "unit": st.just("seat")},
+                    optional={
+                        "event": st.just("held"),
+                        "value": st.just("size"),
+                        "aggregate": st.sampled_from(["sum", "last", "max"]),
+                    },
+                ),
                 "calls": CALLS,
             }
         ),
-        "credits": st.just({"coins": {"unit": "coin"}}),
+        "credits": st.sampled_from([{"coins": {"unit": "coin"}}, {"coins": {"without_plan": "sleep"}}]),
         "plans": st.fixed_dictionaries({"pro": st.fixed_dictionaries({"entitlements": TERMS})}),
         "add_ons": st.fixed_dictionaries({"more": st.fixed_dictionaries({"entitlements": ADDITIONS})}),
         "policies": st.fixed_dictionaries(
             {"past_due": STEPS},
-            optional={"top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP}), "plan_change": RULES},
+            optional={
+                "top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP}),
+                "plan_change": RULES,
+                "returned_payment": RETURNED,
+                "invitations": INVITATIONS,
+            },
         ),
     }
 )

@@ -75,7 +75,7 @@ def using(view: Snapshot, at: datetime = T0) -> set[str]:
 
 def refused(account: Account, *members: Member, seats: Seats | None) -> Refused:
     with pytest.raises(Refused) as caught:
-        refuse_more_than_there_are(account, members, seats)
+        refuse_more_than_there_are(account, members, seats, T0)
     assert caught.value.code == "no_seat_left"
     return caught.value
 
@@ -112,15 +112,15 @@ def test_as_many_lose_a_seat_as_are_over_and_nobody_twice(
     team: list[Fact], units: int, word: OverSeats, active_at: dict[str, datetime]
 ) -> None:
     account, seats = acme(team), Seats("seats", units)
-    lost = losses(account, seats, word, active_at)
+    lost = losses(account, seats, word, active_at, T0)
     assert len({loss.member for loss in lost}) == len(lost) == max(0, len(account.seated) - units)
     assert {loss.member for loss in lost} <= set(account.seated)
     for number, loss in enumerate(lost, start=80):
         if loss.how == "released":
-            body = without_seat(account, loss.member)
+            body = without_seat(account, loss.member, T0)
             assert body.role == account.members[loss.member].role
             account = apply(account, Fact(number, f"member:{loss.member}", number, T0, body))
-    again = losses(account, seats, word, active_at)
+    again = losses(account, seats, word, active_at, T0)
     assert again == (lost if word in ("suspend", "owner_chooses") else ())
 
 
@@ -130,14 +130,14 @@ def test_whoever_is_released_for_few_seats_is_released_for_fewer(
 ) -> None:
     account = acme(team)
     for word in ("release_newest", "release_least_active"):
-        some = losses(account, Seats("seats", units + 1), word, active_at)
-        assert losses(account, Seats("seats", units), word, active_at)[: len(some)] == some
+        some = losses(account, Seats("seats", units + 1), word, active_at, T0)
+        assert losses(account, Seats("seats", units), word, active_at, T0)[: len(some)] == some
 
 
 @given(teams, numbers)
 def test_the_newest_are_those_who_would_be_suspended(team: list[Fact], units: int) -> None:
     account, seats = acme(team), Seats("seats", units)
-    leaving = [loss.member for loss in losses(account, seats, "release_newest", {})]
+    leaving = [loss.member for loss in losses(account, seats, "release_newest", {}, T0)]
     assert tuple(reversed(leaving)) == suspended(account.seated, seats)
 
 
@@ -146,7 +146,7 @@ def test_nobody_released_was_active_later_than_one_who_stays(
     team: list[Fact], units: int, active_at: dict[str, datetime]
 ) -> None:
     account = acme(team)
-    leaving = {loss.member for loss in losses(account, Seats("seats", units), "release_least_active", active_at)}
+    leaving = {loss.member for loss in losses(account, Seats("seats", units), "release_least_active", active_at, T0)}
     order = [(active_at.get(key, T0 - 999 * HOUR), key) for key in account.seated]
     assert all(gone < kept for gone in order for kept in order if gone[1] in leaving and kept[1] not in leaving)
 
@@ -165,7 +165,7 @@ def test_a_member_stated_anew_keeps_the_place_and_one_given_a_seat_again_is_last
     facts = seated("ann", "bo")
     account = acme(facts)
     assert stated(account, Member("ann", "owner", seat=True), T0).seated_at == T0 - 10 * HOUR
-    gone = apply(account, Fact(60, "member:ann", 60, T0, without_seat(account, "ann")))
+    gone = apply(account, Fact(60, "member:ann", 60, T0, without_seat(account, "ann", T0)))
     assert stated(gone, Member("ann", "owner", seat=True), T0).seated_at == T0
     assert stated(account, Member("bo", None, seat=True), T0) == Member("bo", None, seat=True)
 
@@ -222,8 +222,8 @@ def test_a_catalog_without_seats_gives_them_to_everybody() -> None:
     bare = replace(CATALOG, features={"exports": CATALOG.features["exports"]}, plans={}, add_ons={})
     account = acme(seated("ann", "bo"))
     assert seats_at(derive(account, bare, T0).entitlements) is None
-    assert (suspended(account.seated, None), losses(account, None, "release_newest", {})) == ((), ())
-    refuse_more_than_there_are(account, [Member("cy", "owner", seat=True)], None)
+    assert (suspended(account.seated, None), losses(account, None, "release_newest", {}, T0)) == ((), ())
+    refuse_more_than_there_are(account, [Member("cy", "owner", seat=True)], None, T0)
 
 
 def test_a_refusal_names_who_has_a_seat_and_what_to_do() -> None:
@@ -243,9 +243,9 @@ def test_a_refusal_names_who_has_a_seat_and_what_to_do() -> None:
 
 def test_a_seat_changes_hands_in_one_go_and_who_is_over_may_go_on_with_fewer() -> None:
     account, both = acme(seated("ann", "bo")), Seats("seats", 2)
-    refuse_more_than_there_are(account, chosen(account, ["ann", "bo"], T0), both)
-    refuse_more_than_there_are(account, [Member("ann", None), Member("cy", "editor", seat=True)], both)
-    refuse_more_than_there_are(account, [Member("ann", "admin", seat=True)], Seats("seats", 0))
+    refuse_more_than_there_are(account, chosen(account, ["ann", "bo"], T0), both, T0)
+    refuse_more_than_there_are(account, [Member("ann", None), Member("cy", "editor", seat=True)], both, T0)
+    refuse_more_than_there_are(account, [Member("ann", "admin", seat=True)], Seats("seats", 0), T0)
     refused(account, Member("ann", None), Member("cy", "editor", seat=True), seats=Seats("seats", 0))
 
 
@@ -272,8 +272,43 @@ def test_a_suspended_seat_is_a_finding_until_there_are_enough() -> None:
 
 def test_what_is_lost_says_of_which_level_and_how() -> None:
     account = acme(seated("ann", "bo"))
-    assert losses(account, Seats("seats", 1), "owner_chooses", {}) == (SeatLoss("bo", "seats", "suspended"),)
-    assert losses(account, Seats("seats", 0), "release_newest", {}) == (
+    assert losses(account, Seats("seats", 1), "owner_chooses", {}, T0) == (SeatLoss("bo", "seats", "suspended"),)
+    assert losses(account, Seats("seats", 0), "release_newest", {}, T0) == (
         SeatLoss("bo", "seats", "released"),
         SeatLoss("ann", "seats", "released"),
     )
+
+
+people = st.sampled_from(["ann", "bo", "cy", "dee"])
+steps = st.lists(st.tuples(people, st.booleans(), st.integers(0, 30 * 24)), max_size=12)
+
+
+@given(steps, st.integers(0, 3), st.integers(0, 60 * 24))
+def test_members_and_invitations_never_hold_more_seats_than_there_are_and_no_invitation_outlives_its_end(
+    said: list[tuple[str, bool, int]], units: int, late: int
+) -> None:
+    account, seats = acme([]), Seats("seats", units)
+    for number, (key, invited, hours) in enumerate(sorted(said, key=lambda one: one[2]), 60):
+        at = T0 + hours * HOUR
+        try:
+            body = stated(account, Member(key, "editor", seat=True, invited=invited), at)
+            refuse_more_than_there_are(account, [body], seats, at)
+        except Refused as refused:
+            assert refused.code == ("already_member" if invited and key in account.members else "no_seat_left")
+            continue
+        account = apply(account, Fact(number, f"member:{key}", number, at, body))
+        assert len(account.holding_seats(at)) <= units
+    at = T0 + late * HOUR
+    assert all(one.expires_at is not None and one.expires_at > at for one in account.invitations(at).values())
+    assert list(account.holding_seats(at))[: len(account.seated)] == list(account.seated)
+    assert not account.invitations(at).keys() & account.members.keys()
+
+
+def test_invitations_lose_their_seat_before_members_by_every_word() -> None:
+    account = acme([operator_fact("member:zed", stated(acme([]), Member("zed", "editor", True, invited=True), T0), 60)])
+    account = apply(account, Fact(61, "member:ann", 61, T0, Member("ann", "owner", True, T0 + HOUR)))
+    for word in ("suspend", "owner_chooses", "release_newest", "release_least_active"):
+        (loss,) = losses(account, Seats("seats", 1), word, {"zed": T0}, T0)
+        assert loss.member == "zed"
+    kept = chosen(account, ["zed"], T0)
+    assert [(one.key, one.seat, one.invited) for one in kept] == [("ann", False, False), ("zed", True, True)]

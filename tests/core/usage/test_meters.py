@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from paygrade.catalog.offers import Aggregate, MeteredFeature
+from paygrade.catalog.offers import Aggregate, LevelFeature, MeteredFeature
 from paygrade.usage.events import Refusal, UsageEvent
 from paygrade.usage.meters import (
     Measured,
@@ -32,7 +32,11 @@ METERED = {
     "stored": MeteredFeature("stored", "storage", aggregate="last", value="bytes"),
     "users": MeteredFeature("users", "login", aggregate="unique", value="user"),
 }
-METERS: Meters = meters_of(replace(CATALOG, features={**CATALOG.features, **METERED}))
+HELD = {
+    "disk": LevelFeature("disk", event="disk_measured", aggregate="last", value="gb"),
+    "devices": LevelFeature("devices", aggregate="max"),
+}
+METERS: Meters = meters_of(replace(CATALOG, features={**CATALOG.features, **METERED, **HELD}))
 
 
 def read(*, named: str | None = None, event: str | None = None, **more: Any) -> tuple[Measured, ...] | Refusal:
@@ -49,6 +53,16 @@ def refused(**more: Any) -> Refusal:
     found = read(**more)
     assert isinstance(found, Refusal), found
     return found
+
+
+def test_a_level_reads_what_it_says_and_adds_up_where_it_says_nothing() -> None:
+    assert read(event="disk_measured", properties={"gb": "12.0"}) == (Measured("disk", "last", 12),)
+    assert read(named="disk", quantity=5) == (Measured("disk", "last", 5),)
+    assert read(named="devices", quantity=3) == (Measured("devices", "max", 3),)
+    assert "`devices` reads the `quantity`, which is missing" in refused(named="devices").detail
+    assert "must be at least 0" in refused(named="disk", quantity=-1).detail
+    assert read(named="seats", quantity=-2) == (Measured("seats", "sum", -2),)
+    assert refused(event="devices").code == "unknown_event"
 
 
 def test_an_event_counts_one_and_a_quantity_counts_itself() -> None:

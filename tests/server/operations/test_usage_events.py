@@ -70,6 +70,8 @@ DOCUMENT: dict[str, Any] = {
         },
         "chats": {"kind": "metered", "event": "chat"},
         "requests": {"kind": "metered", "event": "request"},
+        "disk": {"kind": "level", "event": "disk_measured", "aggregate": "last", "value": "gb"},
+        "devices": {"kind": "level", "event": "fleet", "aggregate": "max"},
     },
     "credits": {"ai_credits": {}},
     "plans": {
@@ -78,6 +80,8 @@ DOCUMENT: dict[str, Any] = {
             "prices": {"monthly": {"amount": 9900, "currency": "usd", "interval": "month", "stripe": "pro_monthly"}},
             "entitlements": {
                 "seats": 5,
+                "disk": 1000,
+                "devices": 10,
                 "api_calls": {"limit": 1000, "every": "month"},
                 "tokens": {"limit": 1000, "every": "day"},
                 "ai_credits": {"grant": 20, "every": "month", "rollover": 5},
@@ -415,6 +419,27 @@ async def test_what_an_amendment_says_last_counts_whatever_its_time(sold: Store,
     last = minutes("last", 4, 10, amends="first")
     assert codes(await send(sold, minutes("ahead", 1, 40, amends="first"), first, later, last)) == [(0, "unknown_id")]
     assert of(database_url, "minutes") == {"2026-03-01T00:00:00Z": 4}
+
+
+async def test_what_a_gauge_was_told_last_stands_over_every_window(sold: Store, database_url: str) -> None:
+    def measured(id: str, gb: int, day: int = 0, **more: Any) -> UsageEvent:
+        return event(id, "disk_measured", properties={"gb": gb}, time=T0 + timedelta(days=day), **more)
+
+    await taken(sold, measured("a", 900), measured("older", 100, -3), event("f1", "fleet", quantity=7))
+    later = T0 + timedelta(days=70)
+    for feature, left in (("disk", 100), ("devices", 3)):
+        for quantity, allowed in ((left, True), (left + 1, False)):
+            told = await check(sold, Snapshots(), account="acme", feature=feature, quantity=quantity, at=later)
+            assert (told.allowed, told.used, told.resets_at) == (allowed, 900 if feature == "disk" else 7, None)
+    now = [measured("b", 40, 70), event("f2", "fleet", quantity=4, time=later), used("c", "devices", 9, time=later)]
+    await taken(sold, *now, at=later)
+    found = balances(database_url)
+    assert {key[1:]: count for key, count in found.items()} == {("disk", "lifetime"): 40, ("devices", "lifetime"): 9}
+    await taken(sold, measured("d", 300, 70, amends="b"), at=later)
+    assert balances(database_url)["acme", "disk", "lifetime"] == 300
+    missing = [event("e", "disk_measured", time=later), used("f", "devices", time=later)]
+    refused = await send(sold, *missing, at=later)
+    assert [(one.code, "which is missing" in one.detail) for one in refused.rejected] == [("invalid_value", True)] * 2
 
 
 async def test_hostile_texts_come_back_as_they_were(sold: Store, database_url: str) -> None:

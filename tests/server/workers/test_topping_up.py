@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from paygrade.billing.facts import Returned
 from paygrade.catalog.model import NO_CATALOG, TopUp
 from paygrade.postgres.store import Store
 from paygrade.providers.port import Charging
@@ -23,7 +24,7 @@ from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.top_ups import GIVEN_UP, TOP_UPS, Outcome, buy_top_up, note
 from paygrade.usage.entries import derived
-from paygrade.usage.top_ups import Bill, Order, Returned, TopUpPurchase
+from paygrade.usage.top_ups import Bill, Order, TopUpPurchase
 from support.billing import Billing, billing
 from support.cli_runner import Shell
 from support.server_process import KEY, Api, serving

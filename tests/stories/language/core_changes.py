@@ -375,10 +375,11 @@ class Changes:
             seats_at(derive(self._books.account(key), catalog, after.time(at)).entitlements),
             found.matched.rule.seats,
             active_at,
+            at,
         )
         for loss in lost:
             if loss.how == "released":
-                body = without_seat(self._books.account(key), loss.member)
+                body = without_seat(self._books.account(key), loss.member, at)
                 self._books.record(key, f"member:{body.key}", body, None)
         self._resolve(self._changes[id], "applied", settlement=replace(found, leeways=leeways, lost=lost))
         return id

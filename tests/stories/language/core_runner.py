@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply, replay, says_something_new
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Member, Pin, Profile
+from paygrade.billing.returned import has_consequences
 from paygrade.billing.versions import pin_subject
 from paygrade.catalog.grandfathering import succeed
 from paygrade.catalog.model import Catalog
@@ -28,6 +29,7 @@ from paygrade.entitlements.seats import chosen, refuse_more_than_there_are, seat
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.planned_prices import PlannedPrices
+from paygrade.providers.stripe.returned import with_returned
 from paygrade.server.operations.usage.answers import Answer as Used
 from paygrade.simulator.engine import Engine
 from paygrade.values.errors import Refused
@@ -104,9 +106,9 @@ class CoreWorld:
                 said = chosen(account, statement.members, at)
             else:
                 assert isinstance(statement.body, Member)
-                said = (stated(account, statement.body, at),)
+                said = (stated(account, statement.body, account.time(at), self.catalog.policies.invitations),)
             there_are = seats_at(derive(account, self.catalog, account.time(at)).entitlements)
-            refuse_more_than_there_are(account, said, there_are)
+            refuse_more_than_there_are(account, said, there_are, account.time(at))
         except Refused as refused:
             return Refusal(refused.code)
         for member in said:
@@ -201,7 +203,14 @@ class CoreWorld:
                 *self._get("/v1/invoices", subscription=entry["id"], status="paid", limit="1")["data"],
             ]
         prices = PlannedPrices(self._get)
-        return translate.customer(customer, prices.filled_in(listed), prices.with_prices(invoices, listed), clock)
+        read = translate.customer(customer, prices.filled_in(listed), prices.with_prices(invoices, listed), clock)
+        if not has_consequences(self.catalog.policies.returned):
+            return read
+        return with_returned(read, self._pages, {"customer": id})
+
+    def _pages(self, path: str, **params: Any) -> list[Json]:  # Stripe's own parameters
+        listed: list[Json] = self._get(path, **as_form({"limit": 100, **params}))["data"]
+        return listed
 
     def _save(self, customer: Customer, fence: int) -> None:
         """The account is the one its metadata names, else the one that links it, else the customer's own."""

@@ -22,7 +22,7 @@ from paygrade.billing.facts import (
 )
 from paygrade.catalog.grandfathering import FOLLOW, Grandfathering
 from paygrade.changes.version_migration import VersionMigration
-from paygrade.usage.balances import Grant
+from paygrade.usage.balances import Grant, GrantKind
 from paygrade.values.states import STATUSES
 from stories.language.phrases import ItemsSaid, Phrases
 from stories.language.product_phrases import Asking, Count, Give, Void
@@ -138,6 +138,11 @@ def member(account: str, member: str, role: str, seat: str = "") -> Statement:
     return Statement(account, f"member:{member}", Member(member, role, seat=bool(seat)))
 
 
+@statements.say("<member> is invited to <account> as <role>[ <seat:with a seat>]")
+def invite(account: str, member: str, role: str, seat: str = "") -> Statement:
+    return Statement(account, f"member:{member}", Member(member, role, seat=bool(seat), invited=True))
+
+
 @statements.say("seats of <account> go to <members>")
 def choose_seats(account: str, members: tuple[str, ...]) -> Choice:
     return Choice(account, members)
@@ -233,7 +238,7 @@ def roll_back(plan: str) -> Migrating:
     return Migrating(VersionMigration(plan=plan), back=True)
 
 
-@statements.say("grant <account> <units> <feature> as <id>[ from <at>][ until <until>][ priority <priority>]")
+@statements.say("grant <account> <units> <feature> as <id>[, <bought:bought>][ from <at>][ until <until>][ priority <priority>]")
 def grant(
     account: str,
     units: int,
@@ -242,9 +247,11 @@ def grant(
     at: datetime = NOT_YET,
     until: datetime | None = None,
     priority: int = 50,
+    bought: str = "",
 ) -> Asking:
     """Grant units by themselves; they begin at once unless told otherwise."""
-    return Asking(Give(account, feature, Grant(id, "promotion", units, at, until, priority)))
+    kind: GrantKind = "purchase" if bought else "promotion"
+    return Asking(Give(account, feature, Grant(id, kind, units, at, until, priority)))
 
 
 @statements.say("void <id> of <account> <feature>")

@@ -22,6 +22,7 @@ CARDS = {
     "a good card": "pm_card_visa",
     "a failing card": "pm_card_chargeCustomerFail",
     "a card that asks for confirmation": "pm_card_authenticationRequired",
+    "a card whose payments are disputed": "pm_card_createDispute",
 }
 BILLED: dict[str, Json] = {
     "once it is paid": {"payment_behavior": "pending_if_incomplete", "proration_behavior": "always_invoice"},
@@ -29,7 +30,7 @@ BILLED: dict[str, Json] = {
     "with a new cycle": {"billing_cycle_anchor": "now", "proration_behavior": "none"},
 }
 CLOCKS = "/v1/test_helpers/test_clocks"
-CARD_WORDS = "a good card|a failing card|no card"
+CARD_WORDS = "a good card|a failing card|a card whose payments are disputed|no card"
 
 happenings: Phrases[None] = Phrases("provider")
 terms: Phrases[Json] = Phrases("customer who subscribes")
@@ -437,6 +438,35 @@ def confirm(stripe: Provider, subscription: str, how: str) -> None:
 def settle_invoice(stripe: Provider, subscription: str, which: str, what: str) -> None:
     action = {"voided": "void", "written off": "mark_uncollectible"}[what]
     stripe.request("POST", f"/v1/invoices/{_invoice(stripe, subscription, which)}/{action}", {})
+
+
+@happenings.say("<subscription>'s payment is refunded[, <units> of it]")
+def refund(stripe: Provider, subscription: str, units: int | None = None) -> None:
+    wanted: Json = {"charge": _charge(stripe, subscription), **({} if units is None else {"amount": units})}
+    stripe.request("POST", "/v1/refunds", wanted)
+
+
+@happenings.say("<subscription>'s payment is credited to the balance, <units> of it")
+def credit(stripe: Provider, subscription: str, units: int) -> None:
+    invoice = _invoice(stripe, subscription, "latest")
+    stripe.request("POST", "/v1/credit_notes", {"invoice": invoice, "amount": units, "credit_amount": units})
+
+
+@happenings.say("<subscription>'s dispute is <how:won|lost>")
+def decide_dispute(stripe: Provider, subscription: str, how: str) -> None:
+    """By the evidence that decides a dispute in Stripe's tests."""
+    charge = _charge(stripe, subscription)
+    [dispute] = stripe.request("GET", "/v1/disputes", {"charge": charge})["data"]
+    evidence = {"uncategorized_text": "winning_evidence" if how == "won" else "losing_evidence"}
+    stripe.request("POST", f"/v1/disputes/{dispute['id']}", {"evidence": evidence, "submit": True})
+
+
+def _charge(stripe: Provider, subscription: str) -> str:
+    """The charge that paid its latest invoice."""
+    invoice = _invoice(stripe, subscription, "latest")
+    [payment] = stripe.request("GET", "/v1/invoice_payments", {"invoice": invoice})["data"]
+    intent = stripe.request("GET", f"/v1/payment_intents/{payment['payment']['payment_intent']}", {})
+    return str(intent["latest_charge"])
 
 
 def _invoice(stripe: Provider, subscription: str, which: str) -> str:

@@ -23,7 +23,7 @@ class Arrears:
         own = subscription.required_text("id")
         listed = [Payload(entry, f"invoices[{index}]") for index, entry in enumerate(invoices)]
         # One that was paid between two requests is what the later one says.
-        its = {invoice.text("id"): invoice for invoice in listed if _subscription_of(invoice) == own}.values()
+        its = {invoice.text("id"): invoice for invoice in listed if subscription_of(invoice) == own}.values()
         paid = [invoice for invoice in its if invoice.text("status") == "paid"]
         self._paid = max(paid, key=_made_at, default=None)
         since = _made_at(self._paid) if self._paid is not None else 0
@@ -105,7 +105,7 @@ def _made_at(invoice: Payload) -> int:
     return invoice.integer("created") or invoice.integer("date") or 0
 
 
-def _subscription_of(invoice: Payload) -> str | None:
+def subscription_of(invoice: Payload) -> str | None:
     details = invoice.child("parent").child("subscription_details")
     return details.id_of("subscription") or invoice.id_of("subscription")
 

@@ -25,6 +25,7 @@ READ = (
 )
 READ_FOR_REPORTS = (("Billing meters", "/v1/billing/meters"),)
 READ_FOR_TOP_UPS = (("Charges and Refunds", "/v1/charges"), ("Disputes", "/v1/disputes"))
+READ_FOR_RETURNED = (*READ_FOR_TOP_UPS, ("Credit notes", "/v1/credit_notes"))
 WRITE = (("Subscriptions", f"/v1/subscriptions/sub_{NOBODY}"), ("Invoices", f"/v1/invoices/in_{NOBODY}"))
 
 WRITE_TO_SELL = (("Products", f"/v1/products/prod_{NOBODY}"), ("Prices", f"/v1/prices/price_{NOBODY}"))
@@ -46,9 +47,12 @@ class Endpoint(Struct, frozen=True):
     missing: tuple[str, ...]
 
 
-def lacking(connection: StripeConnection, *, reports: bool, top_ups: bool) -> tuple[Lack, ...]:
+def lacking(
+    connection: StripeConnection, *, reports: bool, top_ups: bool, returned: bool = False
+) -> tuple[Lack, ...]:
     """What the key may not do of what is needed, to read and to change plans. Unavailable if Stripe can't be asked."""
-    read = [*READ, *(READ_FOR_REPORTS if reports else ()), *(READ_FOR_TOP_UPS if top_ups else ())]
+    payments = READ_FOR_RETURNED if returned else READ_FOR_TOP_UPS if top_ups else ()
+    read = [*READ, *(READ_FOR_REPORTS if reports else ()), *payments]
     unread = [Lack("read", what) for what, path in read if not _may(partial(connection.get, path, limit=1))]
     ask = partial(connection.post, idempotency_key=None)
     return (*unread, *(Lack("write", what) for what, path in WRITE if not _may(partial(ask, path))))

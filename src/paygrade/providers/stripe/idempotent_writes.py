@@ -11,13 +11,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from paygrade.billing.facts import Returned
 from paygrade.changes.order import ChangeOrder, Progress
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.fields import Json
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.top_ups import Purchases
 from paygrade.usage.provider_reports import MeterEvent
-from paygrade.usage.top_ups import Bill, Order, Returned
+from paygrade.usage.top_ups import Bill, Order
 from paygrade.values.errors import Refused
 
 PAGE_SIZE = 100

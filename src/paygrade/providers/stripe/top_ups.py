@@ -9,10 +9,12 @@ no discount (https://docs.stripe.com/api/invoices/create).
 
 from typing import Any
 
+from paygrade.billing.facts import Returned
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.fields import Payload
 from paygrade.providers.stripe.payments import failure, payment_of, worded
-from paygrade.usage.top_ups import Bill, Order, Returned
+from paygrade.providers.stripe.returned import of_charge
+from paygrade.usage.top_ups import Bill, Order
 from paygrade.values.errors import Refused
 
 MARK = "paygrade_top_up"
@@ -22,10 +24,6 @@ KEY_TRIES = 5
 failures in a row the next key is used. That is safe, since every step looks first."""
 _PAYMENT = "payments.data.payment.payment_intent"
 _PAGE = 100
-_TAKES_MONEY = frozenset({"needs_response", "under_review", "lost"})
-"""Statuses of a dispute under which the money is with the bank. An inquiry takes none, a dispute that is won gives it
-back, and what a status means that is not known yet, nobody can say (https://docs.stripe.com/disputes/how-disputes-work).
-"""
 
 
 class Purchases:
@@ -62,8 +60,7 @@ class Purchases:
                 return Returned()
             charge = Payload(self._connection.get(f"/v1/charges/{charge_id}"), "charge")
             page = Payload(self._connection.get("/v1/disputes", charge=charge_id, limit=_PAGE), "disputes")
-            disputed = [one.integer("amount") or 0 for one in page.listed("data") if one.text("status") in _TAKES_MONEY]
-            return Returned(charge.integer("amount_refunded") or 0, sum(disputed))
+            return of_charge(charge, page.listed("data"))
         except Gone as gone:
             raise not_understood(f"what `{order.invoice}` was paid with is gone: {gone}") from gone
         except Refused as refused:

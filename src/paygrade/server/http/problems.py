@@ -112,6 +112,7 @@ KINDS: dict[str, Kind] = {
     "exceeds_reservation": Kind(409, "The commit is more than what was reserved"),
     "taken_by_members": Kind(409, "Members have these seats"),
     "no_seat_left": Kind(409, "No seat is free"),
+    "already_member": Kind(409, "The person is a member already"),
     "not_grantable": Kind(409, "This can't be granted in units"),
     "unknown_grant": Kind(404, "There is no such grant"),
     "date_in_the_past": Kind(400, "The date is in the past"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from paygrade.billing.facts import Customer, Departed
+from paygrade.billing.returned import has_consequences
 from paygrade.providers.port import Provider, Redirected
 from paygrade.server.operations.accounts.record import record
 from paygrade.server.operations.accounts.transition import follow_transition
@@ -65,11 +66,13 @@ Outcome = Literal["saved", "overtaken", "redirected", "nothing", "doubted", "fai
 
 
 class Reading(Struct, frozen=True):
-    """What the provider said of a claimed subject when asked at `read_at`."""
+    """What the provider said of a claimed subject when asked at `read_at`; `returned`: also what went back of its
+    payments."""
 
     claim: "Claim"
     said: "Customer | Redirected | None"
     read_at: datetime
+    returned: bool = False
 
 
 async def sync_subject(store: "Store", provider: Provider, clock: "Clock", claim: "Claim") -> Outcome:
@@ -93,8 +96,10 @@ async def fetch_subject(store: "Store", provider: Provider, claim: "Claim", *, a
     """Ask the provider, in a thread. Raises Unavailable."""
     async with store.transaction() as tx:
         known_live = await tx.accounts.live_subscriptions(claim.subject)
-    said = await asyncio.to_thread(provider.fetch, claim.subject, known_live)
-    return Reading(claim=claim, said=said, read_at=at)
+        policies = (await tx.catalogs.in_force()).policies
+    returned = has_consequences(policies.returned)
+    said = await asyncio.to_thread(provider.fetch, claim.subject, known_live, returned=returned)
+    return Reading(claim=claim, said=said, read_at=at, returned=returned)
 
 
 async def save_reading(store: "Store", reading: Reading, *, at: datetime) -> Outcome:
@@ -170,9 +175,10 @@ async def _save_customer(
         sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
     )  # fmt: skip
     await follow_transition(tx, accounts[key], told, at=at, read=(claim.subject, claim.fence))
-    # The event is handled once its top-ups were looked at, and they are looked at again then: answers may lag.
+    # The event is handled once its payments were looked at, and they are looked at again then: answers may lag.
     went_back = any(event.type in REVERSED_TYPES for event in claim.events) and claim.rereads <= 1
-    checking = went_back and await tx.top_ups.check(customer.id) and claim.rereads == 0
+    looked_at = went_back and (await tx.top_ups.check(customer.id) or reading.returned)
+    checking = looked_at and claim.rereads == 0
     doubted = checking or (_contradicted(claim, customer) and claim.rereads < len(REREADS_S))
     if not doubted:
         await _handle(tx, claim, at)

@@ -125,8 +125,7 @@ async def check_returned(store: "Store", provider: Charging, claimed: "SavedTopU
             number=claimed.fence,
             at=at,
         )
-        gone = returned.refunded + returned.disputed
-        checked = replace(held, to_check=False, reversed=gone, taken_back=taken, error=None, attempts=0)
+        checked = replace(held, to_check=False, reversed=returned.total, taken_back=taken, error=None, attempts=0)
         await tx.top_ups.save(checked)
     return "checked"
 

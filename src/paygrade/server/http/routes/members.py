@@ -16,11 +16,12 @@ MEMBERS_MAX = 5_000
 
 
 class MemberStatement(Struct, frozen=True):
-    """A person in the account, with a role and perhaps a seat."""
+    """A person in the account, with a role and perhaps a seat; or one who is invited to become a member."""
 
     member: str
     role: str
     seat: bool = False
+    invited: bool = False
 
 
 class SeatHolders(Struct, frozen=True):
@@ -50,7 +51,9 @@ async def list_members(account: FromPath[str], context: InContext) -> seats.Memb
 async def put_members(account: FromPath[str], request: HttpRequest, context: InContext) -> seats.MembersView:
     said = read_many(MemberStatement, await request.body(), at_most=MEMBERS_MAX)
     _refuse_odd(said)
-    members = [Member(read_key(one.member, pointer="", noun="member"), one.role, one.seat) for one in said]
+    members = [
+        Member(read_key(one.member, pointer="", noun="member"), one.role, one.seat, invited=one.invited) for one in said
+    ]
     return await seats.put_members(context.store, account=account, members=members, at=context.clock.now())
 
 

@@ -100,14 +100,14 @@ async def delete_block(account: FromPath[str], block: FromPath[str], context: In
     opt=describe(
         "statements",
         statements.put_member,
-        sent=Sent(examples.MEMBER, Member, closed=frozenset({"key", "seated_at"})),
+        sent=Sent(examples.MEMBER, Member, closed=frozenset({"key", "seated_at", "expires_at"})),
         scope="members:write",
     ),
 )
 async def put_member(
     account: FromPath[str], member: FromPath[str], request: HttpRequest, context: InContext
 ) -> AccountView:
-    stated = read_body(Member, await request.body(), given={"key": member}, hidden={"seated_at"})
+    stated = read_body(Member, await request.body(), given={"key": member}, hidden={"seated_at", "expires_at"})
     if not stated.role:
         mistake = Mistake("/role", "is empty; to remove a member, send DELETE")
         raise invalid("invalid_body", "the body", [mistake])

@@ -13,7 +13,7 @@ from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.decisions.decide import Decision, decide, decide_unsure
 from paygrade.decisions.expiry import holds_until
 from paygrade.decisions.message import DecisionView, shown
-from paygrade.decisions.snapshots import Snapshot
+from paygrade.decisions.snapshots import Snapshot, balance_of, entitlements_at
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive, trace
 from paygrade.entitlements.findings import Finding, findings
@@ -22,6 +22,8 @@ from paygrade.entitlements.sources import Candidate, offers, versions_had
 from paygrade.server.operations.accounts.record import unknown_account
 from paygrade.server.operations.accounts.timeline import TimelineEntry, entry
 from paygrade.server.state.balances import with_balances, with_balances_then
+from paygrade.usage.balances import in_window
+from paygrade.usage.ledger import asleep
 from paygrade.values.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ class Explanation(Struct, frozen=True):
 
     `candidates` are the sources looked at, the deciding ones first; `facts` what was known of the account, the
     newest first; `known_at` is when: a question about the past is answered with what was known then. `versions` are
-    those of what the account has, and why they count.
+    those of what the account has, and why they count. `asleep`: how many units that were bought can't be spent until a
+    plan is paid for.
     """
 
     decision: DecisionView
@@ -54,6 +57,7 @@ class Explanation(Struct, frozen=True):
     facts: tuple[TimelineEntry, ...]
     findings: tuple[Finding, ...]
     versions: tuple[Version, ...]
+    asleep: int = 0
 
 
 class EntitlementsView(Struct, frozen=True):
@@ -210,7 +214,18 @@ async def explain(
         ),
         findings=findings(known, catalog, then),
         versions=versions_had(known, catalog, then) if known.exists else (),
+        asleep=_asleep(held, feature, at),
     )
+
+
+def _asleep(held: Snapshot, feature: str, at: datetime) -> int:
+    """How many units that pay for this feature sleep."""
+    its = entitlements_at(held, at)
+    payer = its.get(its[feature].credit or feature) if feature in its else None
+    if payer is None:
+        return 0
+    balance = in_window(balance_of(held, payer.feature), payer.from_at, at)
+    return sum(grant.left for grant in asleep(payer, balance, at))
 
 
 async def entitlements(store: "Store", *, account: str, as_of: datetime, now: datetime) -> EntitlementsView:

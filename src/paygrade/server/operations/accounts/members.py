@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 class MemberView(Struct, frozen=True):
     """A member as it stands. `suspended`: there are too few seats, and this one is not among the first.
 
-    `since` is when the seat was given, `active_at` when the member last used something.
+    `since` is when the seat was given, `active_at` when the member last used something. `invited`: no member yet; the
+    invitation stands until `expires_at`, or until it is withdrawn.
     """
 
     member: str
@@ -45,6 +46,8 @@ class MemberView(Struct, frozen=True):
     since: datetime | None
     suspended: bool
     active_at: datetime | None
+    invited: bool = False
+    expires_at: datetime | None = None
 
 
 class MembersView(Struct, frozen=True):
@@ -79,7 +82,7 @@ async def put_members(store: "Store", *, account: str, members: Sequence[Member]
     """Add or update many members.
 
     Replace many members at once, all or none; others stay as they are. If a member would get a seat that is not free,
-    nothing changes. Refused `unknown_account`, `no_seat_left`.
+    nothing changes. Refused `unknown_account`, `no_seat_left`, `already_member`.
     """
     async with store.transaction() as tx:
         return await _view(tx, await state_members(tx, await lock_account(tx, account), members, at), at)
@@ -93,14 +96,21 @@ async def choose_seats(store: "Store", *, account: str, members: Sequence[str], 
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
-        return await _view(tx, await state_members(tx, held, chosen(held, members, at), at), at)
+        said = chosen(held, members, held.time(at))
+        refuse_more_than_there_are(held, said, await _seats(tx, held, at), held.time(at))
+        return await _view(tx, await _record(tx, held, said, at), at)
 
 
 async def state_members(tx: "Transaction", account: Account, members: Iterable[Member], at: datetime) -> Account:
-    """Record what is said of members of an account that `tx` has locked. Refused `no_seat_left`."""
-    said = [stated(account, member, at) for member in members]
+    """Record what is said of members of an account that `tx` has locked. Refused `no_seat_left`, `already_member`."""
+    policy = (await tx.catalogs.in_force()).policies.invitations
+    said = [stated(account, member, account.time(at), policy) for member in members]
     if any(member.seat for member in said):
-        refuse_more_than_there_are(account, said, await _seats(tx, account, at))
+        refuse_more_than_there_are(account, said, await _seats(tx, account, at), account.time(at))
+    return await _record(tx, account, said, at)
+
+
+async def _record(tx: "Transaction", account: Account, said: Sequence[Member], at: datetime) -> Account:
     note_members(tx, "member.set", account, said, at)
     for member in said:
         account = await record(tx, account, subject=f"member:{member.key}", body=member, at=at)
@@ -109,8 +119,9 @@ async def state_members(tx: "Transaction", account: Account, members: Iterable[M
 
 def note_members(tx: "Transaction", action: str, account: Account, members: Sequence[Member], at: datetime) -> None:
     """Note what is said of members that differs from what was said before: who they are is personal."""
+    people = {**account.members, **account.invitations(account.time(at))}
     changed = {
-        member.key: [_said(account.members.get(member.key)), _said(member)]
+        member.key: [_said(people.get(member.key)), _said(member)]
         for member in members
         if says_something_new(account, f"member:{member.key}", member)
     }
@@ -119,7 +130,9 @@ def note_members(tx: "Transaction", action: str, account: Account, members: Sequ
 
 
 def _said(member: Member | None) -> dict[str, object] | None:
-    return None if member is None or member.role is None else {"role": member.role, "seat": member.seat}
+    if member is None or member.role is None:
+        return None
+    return {"role": member.role, "seat": member.seat, **({"invited": True} if member.invited else {})}
 
 
 async def reconcile_seats(
@@ -130,13 +143,14 @@ async def reconcile_seats(
     `tx` has the account locked. `cause` is the id of the plan change: the facts of those released carry it. Where seats
     are suspended nothing is recorded, since they heal by themselves. Doing it again takes nothing more away.
     """
-    if not account.seated:
+    now = account.time(at)
+    if not account.holding_seats(now):
         return Reconciled(account, ())
     active_at = await tx.ledger.active_at(account.key, list(account.seated)) if word == "release_least_active" else {}
-    lost = losses(account, seats_at(derive(account, catalog, account.time(at)).entitlements), word, active_at)
+    lost = losses(account, seats_at(derive(account, catalog, now).entitlements), word, active_at, now)
     for loss in lost:
         if loss.how == "released":
-            body = without_seat(account, loss.member)
+            body = without_seat(account, loss.member, now)
             account = await record(tx, account, subject=f"member:{body.key}", body=body, cause=(cause,), at=at)
     return Reconciled(account, lost)
 
@@ -154,8 +168,9 @@ async def _seats(tx: "Transaction", account: Account, at: datetime) -> Seats | N
 
 
 async def _view(tx: "Transaction", account: Account, at: datetime) -> MembersView:
-    seats, seated = await _seats(tx, account, at), account.seated
-    over = suspended(seated, seats)
+    now = account.time(at)
+    seats, seated = await _seats(tx, account, at), account.holding_seats(now)
+    over, people = suspended(seated, seats), {**account.members, **account.invitations(now)}
     active_at = await tx.ledger.active_at(account.key, list(account.members))
     return MembersView(
         account=account.key,
@@ -163,7 +178,10 @@ async def _view(tx: "Transaction", account: Account, at: datetime) -> MembersVie
         units=seats.units if seats is not None else None,
         taken=len(seated),
         members=tuple(
-            MemberView(key, member.role or "", member.seat, seated.get(key), key in over, active_at.get(key))
-            for key, member in account.members.items()
+            MemberView(
+                key, one.role or "", one.seat, seated.get(key), key in over, active_at.get(key), one.invited,
+                one.expires_at,
+            )  # fmt: skip
+            for key, one in sorted(people.items())
         ),
     )

@@ -101,7 +101,8 @@ async def put_member(store: "Store", *, account: str, member: Member, at: dateti
     """Add or update a member.
 
     A person in the account, with a role and, if one is free, a seat. Members who already have a seat keep their rank.
-    Refused `unknown_account`, `no_seat_left`.
+    With `invited`, they are asked to become one and hold the seat as the catalog's `invitations` say.
+    Refused `unknown_account`, `no_seat_left`, `already_member`.
     """
     async with store.transaction() as tx:
         return view(await state_members(tx, await lock_account(tx, account), (member,), at), at)
@@ -114,7 +115,7 @@ async def delete_member(store: "Store", *, account: str, member: str, at: dateti
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
-        if member not in held.members:
+        if member not in held.members and member not in held.invitations(held.time(at)):
             raise Refused("unknown_member", f"`{account}` has no member `{member}`")
         gone = Member(key=member, role=None)
         note_members(tx, "member.remove", held, [gone], at)

@@ -174,7 +174,7 @@ def summary(body: Body, replaced: Body | None = None) -> str:
             return f"override of `{body.feature}`: {gives}{ends}{_because(body.reason)}"
         case Block(lifted=False), Block(lifted=False):
             return f"block `{body.key}`{_moved(replaced.expires_at, body.expires_at)}{_because(body.reason)}"
-        case Member(role=str()), Member(role=str()):
+        case Member(role=str(), invited=False), Member(role=str(), invited=False):
             role = _arrow(f"`{replaced.role}`", f"`{body.role}`")
             return f"`{body.key}` is a member with role {role}, {_arrow(_seat(replaced), _seat(body))}"
         case DowngradeGrace(), DowngradeGrace():
@@ -212,6 +212,8 @@ def _stated(body: Body) -> str:
             return f"block `{body.key}`{_until(body.expires_at)}{_because(body.reason)}"
         case Member(role=None):
             return f"`{body.key}` is no longer a member"
+        case Member(invited=True):
+            return f"`{body.key}` is invited with role `{body.role}`, {_seat(body)}{_until(body.expires_at)}"
         case Member():
             return f"`{body.key}` is a member with role `{body.role}`, {_seat(body)}"
         case DowngradeGrace():
@@ -261,9 +263,18 @@ def _parts(subscription: Subscription) -> tuple[str, dict[str, str], str]:
                       for phase in subscription.next)  # fmt: skip
     return (
         subscription.status or f"unknown status `{subscription.provider_status}`",
-        {what: f"{when:%Y-%m-%d %H:%M}" for what, when in dates.items() if when is not None},
+        {what: f"{when:%Y-%m-%d %H:%M}" for what, when in dates.items() if when is not None} | _returned(subscription),
         ", ".join(map(_item, subscription.items)) + planned,
     )
+
+
+def _returned(subscription: Subscription) -> dict[str, str]:
+    """What went back of what was paid for its period."""
+    its = subscription.returned
+    if its is None:
+        return {}
+    kinds = {"refunded": its.refunded, "disputed": its.disputed, "lost": its.lost, "credited": its.credited}
+    return {what: f"{amount} of {its.paid} paid" for what, amount in kinds.items() if amount}
 
 
 def _item(item: Item) -> str:

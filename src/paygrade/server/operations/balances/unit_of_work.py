@@ -283,7 +283,7 @@ class UnitOfWork:
         for (account, pool), drawn in self._drawn.items():
             if drawn > 0 and pool in self._catalog.policies.top_ups and (account, pool) in self._present:
                 left = self._decided((account, pool), self._rows, self._grants).remaining
-                if left is not None:
+                if left is not None and not self._present[account, pool][pool].asleep:
                     await ask_top_up(tx, self._catalog, account=account, credit=pool, balance=left, at=self.at)
         await tx.tell_balances(self._news(changes))
 

@@ -16,7 +16,7 @@ from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_ba
 from paygrade.usage.balances import Grant, GrantKind, Share, in_window, share
 from paygrade.usage.entries import Entry, EntryKind, Posting, derived, digest
 from paygrade.usage.history import Stretch, burn_down, restate
-from paygrade.usage.ledger import counted, grants_of, slots
+from paygrade.usage.ledger import asleep, counted, grants_of, slots
 from paygrade.values.errors import Refused
 from paygrade.values.periods import parse_instant
 from paygrade.values.text import on_wire
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 
 class GrantView(Struct, frozen=True):
-    """A grant and where its units are."""
+    """A grant and where its units are. `asleep`: they can't be spent until a plan is paid for."""
 
     grant: Grant
     share: Share
+    asleep: bool = False
 
 
 class BalanceView(Struct, frozen=True):
@@ -279,6 +280,7 @@ def view_balance(snapshot: Snapshot, pool: str, at: datetime) -> BalanceView:
         credits = view_balance(snapshot, its.credit, at)
         return BalanceView(snapshot.account, pool, balance.used, balance.reserved, None, its.resets_at, (), credits)
     grants = tuple(GrantView(grant, share(grant, at)) for grant in grants_of(its, balance, at))
+    grants += tuple(GrantView(grant, share(grant, at), asleep=True) for grant in asleep(its, balance, at))
     used, reserved = counted(its, balance, at)
     return BalanceView(snapshot.account, pool, used, reserved, its.limit, its.resets_at, grants)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from paygrade.catalog.model import Price
-from paygrade.catalog.offers import MeteredFeature
+from paygrade.catalog.offers import LevelFeature, MeteredFeature
 from paygrade.catalog.prices import billed_units, usage_cost
 from paygrade.changes.positions import usage_price
 from paygrade.entitlements.derive import derive
@@ -154,7 +154,7 @@ def _refuse_uncounted(catalog: "Catalog", feature: str | None, group_by: str | N
         raise Refused("unknown_feature", f"the catalog has no feature or credit `{feature}`")
     if offer.__struct_config__.tag in ("boolean", "config"):
         raise Refused("not_countable", f"`{feature}` is {offer.__struct_config__.tag} and is not counted")
-    if group_by is not None and isinstance(offer, MeteredFeature) and offer.aggregate not in ("count", "sum"):
+    if group_by is not None and isinstance(offer, MeteredFeature | LevelFeature) and offer.aggregate not in ("count", "sum"):
         raise _invalid(f"`{feature}` aggregates by {offer.aggregate}, which can't be grouped")
 
 

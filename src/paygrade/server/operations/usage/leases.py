@@ -135,7 +135,7 @@ def _not_leasable(work: UnitOfWork, account: str, its: Entitlement) -> str | Non
         return f"is of the kind {its.kind}: only metered features and levels are leased"
     if its.credit is not None:
         return "is paid in credits; use it with `consume`"
-    if any(grant.left and grant.spendable(work.at) for grant in work.grants(account, its.feature)):
+    if any(grant.left and grant.stands(work.at) for grant in work.grants(account, its.feature)):
         return "has units granted beside its limit; use it with `consume` until they are spent"
     if its.granted and its.limit is None:
         return "has no limit that units could be held of; report what is used as usage events, or use `consume`"
