@@ -21,7 +21,11 @@ from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
 from paygrade.server.operations.update_log import give_places, purge_updates
 from paygrade.server.operations.updates.announce import announce_dates
-from paygrade.server.operations.updates.ends import announce_ended_windows, announce_expired_grants
+from paygrade.server.operations.updates.ends import (
+    announce_ended_windows,
+    announce_expired_grants,
+    announce_expiring_keys,
+)
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
 from paygrade.server.process.settings import SWEEP_EVERY, UPDATES_DAYS
 from paygrade.server.workers.claims import PAUSE_S, Note, Queue, nobody, repeat, work
@@ -173,6 +177,7 @@ async def follow_dates(store: "Store", clock: "Clock", *, note: Note = nobody) -
 async def _announce_ends(store: "Store", clock: "Clock") -> None:
     await announce_ended_windows(store, at=clock.now())
     await announce_expired_grants(store, at=clock.now())
+    await announce_expiring_keys(store, at=clock.now())
 
 
 async def order_updates(store: "Store") -> None:
