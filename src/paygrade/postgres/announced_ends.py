@@ -44,6 +44,14 @@ _EXPIRING_KEYS = """
       and expires_at <= %(at)s + interval '168 hours' and expires_at > %(at)s and revoked_at is null
     order by expires_at, id limit %(limit)s
 """
+# One look into each index.
+_NEXT = """
+    select least((select min(until) from balances where until > %(at)s),
+                 (select min(until) from grants where until > %(at)s),
+                 (select min(expires_at) from api_keys where expires_at > %(at)s and revoked_at is null),
+                 (select min(expires_at) - interval '168 hours' from api_keys
+                  where expires_at > %(at)s + interval '168 hours' and revoked_at is null))
+"""
 
 
 class EndedWindow(Struct, frozen=True):
@@ -103,6 +111,12 @@ class AnnouncedEnds:
     async def expiring_keys(self, *, limit: int, at: datetime) -> tuple[ExpiringKey, ...]:
         """The next API keys that expire within a week of `at`; from now on they have been gone through."""
         return tuple([ExpiringKey(*row) for row in await self._next("expiring_keys", _EXPIRING_KEYS, limit, at)])
+
+    async def next_end(self, at: datetime) -> datetime | None:
+        """The next instant behind `at` at which something of this may have ended, or is told that it will."""
+        cursor = await self._connection.execute(_NEXT, {"at": at})
+        row = await cursor.fetchone()
+        return row[0] if row else None
 
     async def _next(self, what: What, query: str, limit: int, at: datetime) -> Sequence[TupleRow]:
         last = await self._last(what, lock=False)
