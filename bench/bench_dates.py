@@ -105,11 +105,15 @@ def _spread(database_url: str, begins_at: datetime, count: int, seconds: float) 
     with psycopg.connect(database_url) as connection:
         its = "%(begins_at)s + split_part(account, '_', 2)::int * make_interval(secs => %(apart)s)"
         ends = f"to_jsonb(to_char(({its}) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))"
-        path, said = "'{overrides,exports,expires_at}'", {"begins_at": begins_at, "apart": seconds / count}
-        connection.execute(f"update accounts set state = jsonb_set(state::jsonb, {path}, {ends})::json", said)
-        connection.execute(
-            f"update announced set due_at = {its}, overview = jsonb_set(overview::jsonb, {path}, {ends})::json", said
-        )
+        said = {"begins_at": begins_at, "apart": seconds / count}
+        for table, column, path in (
+            ("accounts", "state", "{statements,override:exports,body,expires_at}"),
+            ("announced", "overview", "{overrides,exports,expires_at}"),
+        ):
+            connection.execute(
+                f"update {table} set {column} = jsonb_set({column}::jsonb, '{path}', {ends})::json", said
+            )
+        connection.execute(f"update announced set due_at = {its}", said)
 
 
 async def _watch(store: Store, count: int) -> list[float]:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import ValidationError
 
 from paygrade.billing.facts import Block, Item, Override, Subscription
 from paygrade.postgres.store import Store
@@ -175,6 +176,29 @@ async def test_a_clock_that_is_moved_has_two_running_servers_tell_all_that_came_
             await asyncio.gather(*loops, return_exceptions=True)
         await asyncio.gather(look(first, LAST), look(second, LAST))
         assert brief(await read(first, known)) == COMES
+
+
+async def test_one_account_that_cannot_be_told_of_keeps_none_of_the_others_waiting(database_url: str) -> None:
+    async with two_servers(database_url) as (first, second):
+        for number, account in enumerate(("beta", "gamma", "delta")):
+            override = Override(feature="exports", value=True, expires_at=T0 + DAY + number * MOMENT)
+            await put_account(first, account=account, name="", links={}, traits={}, at=T0)
+            await statements.put_override(first, account=account, override=override, at=T0)
+        known, at = (await read(first))[-1].position, T0 + DAY + 9 * MOMENT
+        async with first.transaction() as tx:
+            await tx._connection.execute("""update announced set overview = '{"exists": 7}' where account = 'gamma'""")
+        claimed = {each.account: each for each in await take(first, DATES, limit=1, at=at)}
+        assert "gamma" not in claimed, "it is in the way of the one that was claimed"
+        await asyncio.gather(*[announce_dates(first, each, at=at) for each in claimed.values()])
+        with suppress(ValidationError):
+            await look(second, at)
+        told = await read(first, known)
+        assert {update.account for update in told if update.type == "override.expired"} >= {*claimed}
+        async with first.transaction() as tx:
+            await tx._connection.execute("update announced set overview = null where account = 'gamma'")
+        await look(second, at)
+        told = await read(first, known)
+        assert sorted(update.account or "" for update in told if update.type == "override.expired") == ["beta", "delta"]
 
 
 def test_the_pause_before_a_date_ends_with_it_and_is_never_longer_than_between_looks() -> None:

@@ -50,6 +50,8 @@ FETCHES_MAX = 8
 """How many subjects one process reads at a time; the provider's client keeps the pace."""
 AT_ONCE = 4
 """How many of anything else it works on at a time: reads of subjects share the pace, and go first."""
+DATES_AT_ONCE = 2
+"""Each takes along whatever else has come by then."""
 LOOK_S = 0.25
 """How often to look for retries, expired leases and dates that have come; marks are heard at once."""
 SOON_S, LATE_S = 0.02, 0.001
@@ -178,7 +180,7 @@ async def follow_dates(store: "Store", clock: "Clock", *, note: Note = nobody) -
         async with store.transaction() as tx:
             return pause_until(await tx.announcements.next_date(clock.now()), clock)
 
-    await work(store, clock, DATES, announce, at_once=AT_ONCE, look_s=LOOK_S, next_s=next_s, note=note)
+    await work(store, clock, DATES, announce, at_once=DATES_AT_ONCE, look_s=LOOK_S, next_s=next_s, note=note)
 
 
 async def follow_ends(store: "Store", clock: "Clock") -> None:
