@@ -55,6 +55,12 @@ async def test_a_datagram_has_the_record_without_what_an_erasure_takes_back(udp:
     assert b"10.0.0.7" not in sent
 
 
+async def send_many(syslog: Syslog) -> None:
+    """What is sent into a connection that has just ended may be lost; some later line is not taken."""
+    for number in range(3, 300):
+        await syslog.send([record(number)])
+
+
 async def test_a_stream_has_a_line_for_each_and_says_when_nobody_takes_them(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(WAIT_S)
@@ -64,9 +70,7 @@ async def test_a_stream_has_a_line_for_each_and_says_when_nobody_takes_them(tmp_
         with first, first.makefile("rb") as lines:
             assert [json.loads(lines.readline().partition(b": ")[2])["number"] for _ in range(2)] == [1, 2]
     with pytest.raises(Unavailable, match="took nothing"):
-        for number in range(3, 300):
-            # What is sent into a connection that has just ended may be lost; some later line is not taken.
-            await syslog.send([record(number)])
+        await send_many(syslog)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "log"))
         listening.settimeout(WAIT_S)

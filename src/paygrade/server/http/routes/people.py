@@ -16,7 +16,7 @@ from paygrade.server.http.bodies import read_body
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
-from paygrade.server.http.problems import TOLD, request_id
+from paygrade.server.http.problems import TOLD, rate_fields, request_id
 from paygrade.server.http.routes import examples
 from paygrade.server.operations import people
 from paygrade.server.operations.people import (
@@ -65,7 +65,9 @@ async def log_in(request: HttpRequest, context: InContext) -> Response[bytes]:
         context.attempts.take(address)
         session = await people.log_in(context.store, context.passwords, asked, at)
     except TooSoon as error:
-        request.scope["state"][TOLD] = [(b"retry-after", str(error.wait_s).encode())]
+        request.scope["state"][TOLD] = rate_fields(
+            "log-in", people.ATTEMPTS_A_MINUTE, left=0, wait_s=error.wait_s, refused=True
+        )
         raise Refused("rate_limited", f"there were too many attempts; try again in {error.wait_s} seconds") from None
     secure = "; Secure" if request.headers.get("origin", "").startswith("https:") else ""
     left_s = int((session.ends_at - at).total_seconds())
