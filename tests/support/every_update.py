@@ -6,10 +6,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from paygrade.billing.facts import Block, Item, Member, Override, Subscription
+from paygrade.catalog.model import TopUp
 from paygrade.changes.order import Progress
 from paygrade.changes.request import ChangeRequest
 from paygrade.changes.version_migration import VersionMigration
 from paygrade.postgres.store import Store
+from paygrade.server.operations import api_keys
 from paygrade.server.operations.accounts import statements
 from paygrade.server.operations.accounts.accounts import delete_account, put_account
 from paygrade.server.operations.catalog.migrations import finish_migrations, migrate_account, start_migration
@@ -18,19 +20,26 @@ from paygrade.server.operations.changes.plan_changes import carry_out, take_back
 from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.server.operations.update_log import give_places
 from paygrade.server.operations.updates.announce import announce_dates
-from paygrade.server.operations.updates.ends import announce_ended_windows, announce_expired_grants
-from paygrade.server.operations.usage.grants import give
+from paygrade.server.operations.updates.ends import (
+    announce_ended_windows,
+    announce_expired_grants,
+    announce_expiring_keys,
+)
+from paygrade.server.operations.usage.grants import give, void
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.process.clock import Clock
+from paygrade.server.process.scopes import SCOPES
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.loop import DATES, MOVES
 from paygrade.server.workers.plan_changes import CHANGES, note
 from paygrade.server.workers.sync import SUBJECTS, sync_subject
+from paygrade.server.workers.top_ups import TOP_UPS, buy_top_up
 from paygrade.server.workers.webhooks import tell_people
 from paygrade.updates.log import Update
 from paygrade.usage.balances import Grant
+from paygrade.usage.top_ups import Bill, Order, Returned
 from support.fake_provider import World, customer, pro
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -73,6 +82,7 @@ DOCUMENT: dict[str, Any] = {
         ],
     },
 }
+TOP_UP = TopUp("coins", below=5, add=100, at_most=3, every="month", amount=2000, currency="usd")
 
 
 class Story:
@@ -85,6 +95,7 @@ class Story:
         """All that happens; gives the updates of it."""
         await announce_ended_windows(self.store, at=self.at)
         await announce_expired_grants(self.store, at=self.at)
+        await announce_expiring_keys(self.store, at=self.at)
         await self._publish(DOCUMENT)
         for account in ("acme", "beta"):
             await put_account(self.store, account=account, name="", links={}, traits={}, at=self.at)
@@ -98,6 +109,8 @@ class Story:
         await self._provider()
         await self._catalogs()
         await self._webhooks()
+        await self._keys()
+        await self._top_ups()
         await delete_account(self.store, account="acme", at=self.at)
         await give_places(self.store)
         async with self.store.transaction() as tx:
@@ -111,6 +124,7 @@ class Story:
                 await announce_dates(self.store, each, at=self.at)
         await announce_ended_windows(self.store, at=self.at)
         await announce_expired_grants(self.store, at=self.at)
+        await announce_expiring_keys(self.store, at=self.at)
 
     async def _publish(self, document: dict[str, Any]) -> None:
         await publish_catalog(self.store, document=document, lines={}, dry_run=False, at=self.at, by="the build")
@@ -131,6 +145,33 @@ class Story:
                 (works, replace(works, state="disabled", reason="gone")),
             ):
                 await tell_people(tx, before, after, self.at)
+
+    async def _keys(self) -> None:
+        """A key is rotated, and expires; another one is revoked."""
+        made = [
+            await api_keys.create(
+                self.store, api_keys.KeyRequest(name=name, role="support", expires_at=self.at + 30 * DAY),
+                mode="test", granted=frozenset(SCOPES), at=self.at,
+            )
+            for name in ("help desk", "old help desk")
+        ]  # fmt: skip
+        await api_keys.rotate(self.store, api_keys.KeyRotation(), id=made[0].id, granted=frozenset(SCOPES), at=self.at)
+        await api_keys.revoke(self.store, id=made[1].id, at=self.at)
+        for days in (25, 6):
+            await self.wait(days)
+
+    async def _top_ups(self) -> None:
+        """One is paid and its money goes back; another one comes to nothing."""
+        for number in (1, 2):
+            async with self.store.transaction() as tx:
+                await tx.top_ups.add(
+                    TOP_UP, account="gamma", id=f"top_{number}", window_at=self.at, balance=1, at=self.at
+                )
+            for _ in range(2):
+                for claimed in await take(self.store, TOP_UPS, limit=9, at=self.at):
+                    await buy_top_up(self.store, Till(), StandingClock(self.at), claimed)
+                async with self.store.transaction() as tx:
+                    await tx.top_ups.check("cus_1")
 
     async def _people(self) -> None:
         member = Member("ann", "admin", seat=True)
@@ -167,6 +208,7 @@ class Story:
         for number, until in (("gr_1", None), ("gr_2", self.at + 2 * DAY)):
             grant = Grant(number, "promotion", 90, self.at, until)
             await give(self.store, self.snapshots, account="acme", pool="coins", grant=grant, reason="", at=self.at)
+        await void(self.store, account="acme", pool="coins", id="gr_1", at=self.at)
         await self.wait(40)
 
     async def _state(self, account: str, plan: str, version: int, status: Any = "active", **more: Any) -> None:
@@ -225,6 +267,18 @@ class Story:
         for claimed in await take(self.store, MOVES, limit=9, at=self.at):
             await migrate_account(self.store, claimed, at=self.at)
         await finish_migrations(self.store, at=self.at)
+
+
+class Till:
+    """Charges for the first top-up and gives everything back, and refuses any other one."""
+
+    def advance(self, order: Order) -> Bill:
+        if order.id == "top_1":
+            return Bill("in_1", "paid")
+        return Bill("in_2", "void", declined="Your card was declined.")
+
+    def returned(self, order: Order) -> Returned:
+        return Returned(refunded=order.amount)
 
 
 class StandingClock(Clock):

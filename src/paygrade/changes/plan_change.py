@@ -6,7 +6,7 @@ is asked for; taking it back is the way back of what was asked, never another ch
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from paygrade.changes.transition import Expected, PlanTransition
 from paygrade.values.errors import Refused
 
 ChangeState = Literal["asked", "pending", "scheduled", "applied", "failed", "canceled"]
+CHANGE_STATES: tuple[ChangeState, ...] = get_args(ChangeState)
 UNDER_WAY: frozenset[ChangeState] = frozenset({"asked", "pending", "scheduled"})
 
 

@@ -30,7 +30,8 @@ from paygrade.server.operations.catalog.publish import current_catalog, publish_
 from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
 from paygrade.server.process.acting import Acting, Actor, acting_as
 from paygrade.server.process.admin_key import kept_key
-from paygrade.server.process.audit_stream import AuditStream
+from paygrade.server.process.api_keys import Mode
+from paygrade.server.process.audit_stream import Otlp, Sink, Syslog
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Guard, Sender
@@ -39,6 +40,7 @@ from paygrade.server.process.settings import Settings
 from paygrade.server.state.api_keys import KEYS_MAX, ApiKeys
 from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.snapshots import Snapshots
+from paygrade.server.workers.audit_streams import send_audit
 from paygrade.server.workers.loop import run_workers
 from paygrade.server.workers.webhooks import send_webhooks
 from paygrade.values.errors import Refused, Unavailable
@@ -157,14 +159,19 @@ def application(
     process behind its port. `sender` None: webhooks are sent as the settings say."""
     metrics, sender = metrics or Metrics(), sender or Sender(Guard(settings.webhook_allow))
     store, clock = store_of(settings, database_url), Clock(settings.clock_url)
-    if settings.audit_syslog is not None:
-        store.read_own(AuditStream(settings.audit_syslog).send)
+    sinks: list[Sink] = [] if settings.audit_syslog is None else [Syslog(settings.audit_syslog)]
+    if settings.audit_otlp is not None:
+        sinks.append(Otlp(settings.audit_otlp, settings.audit_otlp_headers))
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
 
     async def send() -> None:
         await clock.first()
         await send_webhooks(store, sender, clock, metrics)
+
+    async def send_records() -> None:
+        await clock.first()
+        await send_audit(store, clock, sinks, note=metrics.note_claim)
 
     async def work() -> None:
         await clock.first()
@@ -205,7 +212,7 @@ def application(
         second_person=settings.second_person,
         schema_pending=schema_pending,
         first=first_catalog,
-        work=[("workers", work), ("webhooks", send)],
+        work=[("workers", work), ("webhooks", send), *([("audit", send_records)] if sinks else [])],
         metrics=metrics,
     )
 

@@ -92,14 +92,20 @@ class Alerts:
         return [_alert(row) async for row in cursor]
 
     async def of(
-        self, account: str, *, after: tuple[bool, datetime, str, str, int] | None = None, limit: int
+        self,
+        account: str,
+        *,
+        pool: str | None = None,
+        after: tuple[bool, datetime, str, str, int] | None = None,
+        limit: int,
     ) -> list[Alert]:
         """Alerts of an account, those that stand first, then the newest; from after the one on that was resolved or
         not, raised then, and of this pool, slot and percentage."""
-        over, raised_at, pool, slot, percent = after or (None, None, None, None, None)
+        over, raised_at, last_pool, slot, percent = after or (None, None, None, None, None)
         cursor = await self._connection.execute(
             f"""
-            select {_ALERT} from alerts where account = %(account)s and (%(over)s::boolean is null
+            select {_ALERT} from alerts where account = %(account)s and (%(of)s::text is null or pool = %(of)s)
+              and (%(over)s::boolean is null
                 or (resolved_at is not null, -extract(epoch from raised_at), pool, slot, percent)
                    > (%(over)s::boolean, -extract(epoch from %(at)s::timestamptz), %(pool)s::text, %(slot)s::text,
                       %(percent)s::bigint))
@@ -109,7 +115,8 @@ class Alerts:
                 "account": account,
                 "over": over,
                 "at": raised_at,
-                "pool": pool,
+                "pool": last_pool,
+                "of": pool,
                 "slot": slot,
                 "percent": percent,
                 "limit": limit,

@@ -3,6 +3,7 @@
 Law: a row is written by whoever has its account locked.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import ClassVar
 
@@ -10,6 +11,9 @@ import msgspec
 
 from paygrade.postgres.claims import Claims
 from paygrade.updates.overview import Announced, Overview
+
+_FREE = """due_at <= %(at)s and (leased_until is null or leased_until <= clock_timestamp())
+           and (retry_at is null or retry_at <= clock_timestamp())"""
 
 
 class ClaimedAnnouncement(Announced, frozen=True):
@@ -33,22 +37,46 @@ class Announcements(Claims[ClaimedAnnouncement]):
         """Of an account that this transaction has locked; None: it is a new one."""
         return await self._one("account = %(account)s", {"account": account})
 
-    async def note(self, row: Announced) -> None:
+    async def due(self, *, limit: int, at: datetime) -> tuple[str, ...]:
+        """Accounts whose date has come and that nobody has claimed; none is locked."""
+        cursor = await self._connection.execute(
+            f"select account from announced where {_FREE} order by due_at limit %(limit)s", {"at": at, "limit": limit}
+        )
+        return tuple([account async for (account,) in cursor])
+
+    async def lock_due(self, accounts: Collection[str], *, at: datetime) -> tuple[ClaimedAnnouncement, ...]:
+        """Those of these accounts, which this transaction has locked, whose date has come and that nobody has claimed.
+        Unavailable where somebody is at one of their rows: whoever hurries all of them locks them in an order of its
+        own."""
+        return await self._many(
+            f"account = any(%(accounts)s) and {_FREE} order by account for update nowait",
+            {"accounts": list(accounts), "at": at},
+        )
+
+    async def note(self, rows: Sequence[Announced]) -> None:
         """Write what is announced by now, and when to look again; a claim of it is given back."""
         await self._connection.execute(
             """
             insert into announced (account, overview, announced_at, due_at)
-            values (%(account)s, %(overview)s, %(announced_at)s, %(due_at)s)
+            select account, overview::json, announced_at, due_at
+            from unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+                 k (account, overview, announced_at, due_at)
             on conflict (account) do update set overview = excluded.overview, announced_at = excluded.announced_at,
                 due_at = excluded.due_at, attempts = 0, error = null, leased_until = null, retry_at = null
             """,
-            {
-                "account": row.account,
-                "overview": msgspec.json.encode(row.overview).decode(),
-                "announced_at": row.announced_at,
-                "due_at": row.due_at,
-            },
+            (
+                [row.account for row in rows],
+                [msgspec.json.encode(row.overview).decode() for row in rows],
+                [row.announced_at for row in rows],
+                [row.due_at for row in rows],
+            ),
         )
+
+    async def next_date(self, at: datetime) -> datetime | None:
+        """The next date behind `at` on which something changes of some account."""
+        cursor = await self._connection.execute("select min(due_at) from announced where due_at > %s", (at,))
+        row = await cursor.fetchone()
+        return row[0] if row else None
 
     async def hurry(self, at: datetime, *, account: str | None = None) -> None:
         """Have this account looked at, or all of them: something else than a date or a fact has changed them."""

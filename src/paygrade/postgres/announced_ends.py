@@ -1,4 +1,4 @@
-"""Windows that have ended and grants that have expired, gone through in the order of their ends.
+"""Windows that have ended, grants and API keys that have expired, gone through in the order of their ends.
 
 Laws: who goes on holds the row that says how far it was gone, until what was found is saved; so each end is found once,
 whoever looks and however late.
@@ -17,17 +17,40 @@ End = tuple[datetime, str, str, str]
 _BEHIND = timedelta(minutes=1)
 """How far what was gone through may stay behind the time while nothing is found: so looking costs little, and so does
 writing it down."""
+What = Literal["windows", "grants", "keys", "expiring_keys"]
+WEEK = timedelta(days=7)
+"""How long before its end a key is told to be expiring."""
 _WINDOWS = """
     select until, account, pool, slot, used, from_at from balances
-    where (until, account, pool, slot) > (%s, %s, %s, %s) and until <= %s
+    where (until, account, pool, slot) > (%(last)s, %(account)s, %(pool)s, %(key)s) and until <= %(at)s
       and used <> 0 and from_at is not null and position(' ' in slot) = 0
-    order by until, account, pool, slot limit %s
+    order by until, account, pool, slot limit %(limit)s
 """
 _GRANTS = """
     select until, account, pool, id, kind, units, units - used - reserved - voided from grants
-    where (until, account, pool, id) > (%s, %s, %s, %s) and until <= %s
+    where (until, account, pool, id) > (%(last)s, %(account)s, %(pool)s, %(key)s) and until <= %(at)s
       and units > used + reserved + voided
-    order by until, account, pool, id limit %s
+    order by until, account, pool, id limit %(limit)s
+"""
+_KEYS = """
+    select expires_at, '', '', id, name, mode, publishable, expires_at from api_keys
+    where (expires_at, id) > (%(last)s, %(key)s) and expires_at <= %(at)s and revoked_at is null
+    order by expires_at, id limit %(limit)s
+"""
+# By hours: how long a day of an interval is, is the session's business.
+_EXPIRING_KEYS = """
+    select expires_at - interval '168 hours', '', '', id, name, mode, publishable, expires_at from api_keys
+    where (expires_at, id) > (%(last)s + interval '168 hours', %(key)s)
+      and expires_at <= %(at)s + interval '168 hours' and expires_at > %(at)s and revoked_at is null
+    order by expires_at, id limit %(limit)s
+"""
+# One look into each index.
+_NEXT = """
+    select least((select min(until) from balances where until > %(at)s),
+                 (select min(until) from grants where until > %(at)s),
+                 (select min(expires_at) from api_keys where expires_at > %(at)s and revoked_at is null),
+                 (select min(expires_at) - interval '168 hours' from api_keys
+                  where expires_at > %(at)s + interval '168 hours' and revoked_at is null))
 """
 
 
@@ -54,6 +77,19 @@ class ExpiredGrant(Struct, frozen=True):
     left: int
 
 
+class ExpiringKey(Struct, frozen=True):
+    """An API key that expires, and when that is to be told: then, or a week before."""
+
+    told_at: datetime
+    account: str
+    pool: str
+    id: str
+    name: str
+    mode: str
+    publishable: bool
+    expires_at: datetime
+
+
 class AnnouncedEnds:
     """How far ends were gone through, within one transaction."""
 
@@ -68,14 +104,27 @@ class AnnouncedEnds:
         """The next grants that have expired by `at`; from now on they have been gone through."""
         return tuple([ExpiredGrant(*row) for row in await self._next("grants", _GRANTS, limit, at)])
 
-    async def _next(
-        self, what: Literal["windows", "grants"], query: str, limit: int, at: datetime
-    ) -> Sequence[TupleRow]:
+    async def keys(self, *, limit: int, at: datetime) -> tuple[ExpiringKey, ...]:
+        """The next API keys that have expired by `at`; from now on they have been gone through."""
+        return tuple([ExpiringKey(*row) for row in await self._next("keys", _KEYS, limit, at)])
+
+    async def expiring_keys(self, *, limit: int, at: datetime) -> tuple[ExpiringKey, ...]:
+        """The next API keys that expire within a week of `at`; from now on they have been gone through."""
+        return tuple([ExpiringKey(*row) for row in await self._next("expiring_keys", _EXPIRING_KEYS, limit, at)])
+
+    async def next_end(self, at: datetime) -> datetime | None:
+        """The next instant behind `at` at which something of this may have ended, or is told that it will."""
+        cursor = await self._connection.execute(_NEXT, {"at": at})
+        row = await cursor.fetchone()
+        return row[0] if row else None
+
+    async def _next(self, what: What, query: str, limit: int, at: datetime) -> Sequence[TupleRow]:
         last = await self._last(what, lock=False)
         if last is None:
-            # What had ended before anybody looked is over.
+            # What had ended before anybody looked is over; what ends soon is still to be told.
             await self._connection.execute(
-                "insert into announced_ends (what, ended_at) values (%s, %s) on conflict do nothing", (what, at)
+                "insert into announced_ends (what, ended_at) values (%s, %s) on conflict do nothing",
+                (what, at - WEEK if what == "expiring_keys" else at),
             )
             return []
         if not await self._read(query, last, 1, at) and at - last[0] < _BEHIND:
@@ -99,5 +148,8 @@ class AnnouncedEnds:
         return None if row is None else (row[0], row[1], row[2], row[3])
 
     async def _read(self, query: str, last: End, limit: int, at: datetime) -> list[TupleRow]:
-        cursor = await self._connection.execute(query, (*last, at, limit))
+        ended_at, account, pool, key = last
+        cursor = await self._connection.execute(
+            query, {"last": ended_at, "account": account, "pool": pool, "key": key, "at": at, "limit": limit}
+        )
         return await cursor.fetchall()

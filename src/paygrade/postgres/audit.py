@@ -32,7 +32,8 @@ _FIELDS = (
 )  # fmt: skip
 _INSTANT = """to_char({}occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 _COLUMNS = ", ".join(_INSTANT.format("") if name == "occurred_at" else name for name in _FIELDS)
-_PAGE = ", ".join(_INSTANT.format("p.") if name == "occurred_at" else f"p.{name}" for name in _FIELDS)
+RECORD = ", ".join(_INSTANT.format("p.") if name == "occurred_at" else f"p.{name}" for name in _FIELDS)
+"""The columns of a record, of the table `p`: what `record` reads."""
 _JSON = frozenset({"targets", "changes", "actor", "personal", "erasable", "commitments", "salts"})
 _ADD = f"insert into audit ({', '.join(_FIELDS)}) values ({', '.join(f'%({name})s' for name in _FIELDS)})"
 
@@ -69,13 +70,20 @@ class Audit:
         row = await cursor.fetchone()
         assert row is not None
         (number, previous), records = row, list[AuditRecord]()
+        first = number + 1
         for entry in entries:
             records.append(chained(entry, number + 1, previous))
             number, previous = records[-1].number, records[-1].hash
         async with self._connection.cursor() as many:
             await many.executemany(_ADD, [_row(record) for record in records])
         await self._connection.execute(
-            "update audit_heads set number = %s, hash = %s where account = %s", (number, previous, account)
+            """
+            with head as (update audit_heads set number = %(number)s, hash = %(hash)s where account = %(account)s)
+            insert into audit_unsent (account, number, stream)
+            select %(account)s, each, stream
+            from audit_streams, generate_series(%(first)s::bigint, %(number)s::bigint) each order by each
+            """,
+            {"account": account, "number": number, "hash": previous, "first": first},
         )
         return records
 
@@ -91,7 +99,7 @@ class Audit:
             """,
             {**_wanted(wanted), "account": account, "before": before, "limit": limit},
         )
-        return tuple([_record(row) async for row in cursor])
+        return tuple([record(row) async for row in cursor])
 
     async def page(
         self, wanted: AuditFilter, *, before: tuple[datetime, str, int] | None, limit: int
@@ -106,7 +114,7 @@ class Audit:
             """,
             {**_wanted(wanted), "at": at, "account": account, "number": number, "limit": limit},
         )
-        return tuple([_record(row) async for row in cursor])
+        return tuple([record(row) async for row in cursor])
 
     async def chains(self, account: str, number: int, *, only: bool, limit: int) -> tuple[AuditChain, ...]:
         """The records after this one, chain by chain, with the heads of their chains at the same moment; and chains
@@ -124,7 +132,7 @@ class Audit:
                 select h.account, h.number, h.hash from audit_heads h, span
                 where case when %(only)s then h.account = %(account)s
                            else h.account >= %(account)s and (span.last is null or h.account <= span.last) end)
-            select coalesce(p.account, h.account), h.number, h.hash, {_PAGE}
+            select coalesce(p.account, h.account), h.number, h.hash, {RECORD}
             from page p full join heads h on h.account = p.account order by 1, p.number
             """,
             {"account": account, "number": number, "only": only, "limit": limit},
@@ -133,7 +141,7 @@ class Audit:
         for key, its in groupby([row async for row in cursor], key=lambda row: row[0]):
             rows = list(its)
             head = AuditHead(key, rows[0][1], rows[0][2]) if rows[0][1] is not None else None
-            found.append(AuditChain(key, head, tuple(_record(row[3:]) for row in rows if row[3] is not None)))
+            found.append(AuditChain(key, head, tuple(record(row[3:]) for row in rows if row[3] is not None)))
         return tuple(found)
 
     async def heads(self, *, after: str | None, limit: int) -> tuple[AuditHead, ...]:
@@ -176,7 +184,7 @@ def _row(record: AuditRecord) -> dict[str, Any]:
     return {name: Jsonb(value) if name in _JSON and value is not None else value for name, value in its.items()}
 
 
-def _record(row: Sequence[Any]) -> AuditRecord:
+def record(row: Sequence[Any]) -> AuditRecord:
     """A record as it is stored, whatever somebody made of it: nothing of it is checked here. Any: columns."""
     its = dict(zip(_FIELDS, row, strict=True))
     return AuditRecord(**{**its, "occurred_at": its["occurred_at"] or ""})

@@ -54,6 +54,7 @@ SECTIONS: dict[str, Section] = {
     "webhook_deliveries": Section((("endpoint", "text"), ("position", "bigint")), "what receivers answered goes"),
     "audit": Section((("number", "bigint"),), "sealed fields of the account go; what was done stays"),
     "audit_heads": Section((("account", "text"),), "stays"),
+    "audit_unsent": Section((("number", "bigint"), ("stream", "text")), "stays: numbers of records to be sent"),
 }
 """By table, in the order they are exported."""
 _MINE = sql.SQL("account = %(account)s")

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from paygrade.changes.plan_change import PlanChange, Step
+from paygrade.changes.plan_change import ChangeState, PlanChange, Step
 from paygrade.changes.quote import Quote
 from paygrade.changes.transition import Expected, PlanTransition
 from paygrade.postgres.claims import Claims
@@ -108,17 +108,28 @@ class PlanChanges(Claims[ClaimedChange]):
         )
 
     async def of_account(
-        self, account: str, *, before: tuple[datetime, str] | None = None, limit: int
+        self,
+        account: str,
+        *,
+        state: ChangeState | None = None,
+        before: tuple[datetime, str] | None = None,
+        limit: int,
     ) -> tuple[PlanChange, ...]:
         """Those of an account, the latest first; from after one on that was asked for then, and has this id."""
         return await self._seen(
             PlanChange,
             """
-            account = %(account)s
+            account = %(account)s and (%(state)s::text is null or state = %(state)s)
             and (%(at)s::timestamptz is null or (asked_at, id) < (%(at)s::timestamptz, %(id)s::text))
             order by asked_at desc, id desc limit %(limit)s
             """,
-            {"account": account, "at": before and before[0], "id": before and before[1], "limit": limit},
+            {
+                "account": account,
+                "state": state,
+                "at": before and before[0],
+                "id": before and before[1],
+                "limit": limit,
+            },
         )
 
     async def hold(self, account: str, id: str) -> PlanChange | None:

@@ -28,6 +28,7 @@ from paygrade.postgres.announced_ends import AnnouncedEnds
 from paygrade.postgres.api_keys import ApiKeys
 from paygrade.postgres.approvals import Approvals
 from paygrade.postgres.audit import Audit
+from paygrade.postgres.audit_streams import AuditStreams
 from paygrade.postgres.catalog_checks import CatalogChecks
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.checkouts import Checkouts
@@ -289,6 +290,7 @@ class Transaction:
         self.webhook_endpoints = WebhookEndpoints(connection, holder=holder)
         self.webhook_deliveries = WebhookDeliveries(connection)
         self.audit = Audit(connection)
+        self.audit_streams = AuditStreams(connection, holder=holder)
         self.keyed_requests = KeyedRequests(connection, holder=holder)
         self.measures = Measures(connection)
 

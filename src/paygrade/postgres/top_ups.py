@@ -97,15 +97,26 @@ class TopUps(Claims[SavedTopUp]):
         return found[0] if found else None
 
     async def of_account(
-        self, account: str, *, before: tuple[datetime, str] | None = None, limit: int
+        self,
+        account: str,
+        *,
+        state: TopUpState | None = None,
+        before: tuple[datetime, str] | None = None,
+        limit: int,
     ) -> tuple[TopUpPurchase, ...]:
         """Those of an account, the latest first; from after one on that was asked for then, and has this id."""
         return await self._seen(
             TopUpPurchase,
             """
-            account = %(account)s
+            account = %(account)s and (%(state)s::text is null or state = %(state)s)
             and (%(at)s::timestamptz is null or (asked_at, id) < (%(at)s::timestamptz, %(id)s::text))
             order by asked_at desc, id desc limit %(limit)s
             """,
-            {"account": account, "at": before and before[0], "id": before and before[1], "limit": limit},
+            {
+                "account": account,
+                "state": state,
+                "at": before and before[0],
+                "id": before and before[1],
+                "limit": limit,
+            },
         )

@@ -135,6 +135,45 @@ class CreditExpiry(Struct, frozen=True):
     expired: int
 
 
+class CreditGrant(Struct, frozen=True):
+    """Units of a credit, or of a feature, were granted besides what the plan allows, from then on and until `until`
+    (None: for good). `kind`: what for; a `top_up` was bought."""
+
+    credit: str
+    grant: str
+    kind: str
+    units: int
+    from_at: datetime
+    until: datetime | None
+
+
+class CreditVoid(Struct, frozen=True):
+    """Of a grant of so many units `change` were taken back (below 0: given back). `voided`: what is taken back of it
+    by now; what was used stays used."""
+
+    credit: str
+    grant: str
+    kind: str
+    units: int
+    change: int
+    voided: int
+
+
+class TopUpUpdate(Struct, frozen=True):
+    """Units that were to be bought by themselves for `amount` minor units, and how that stands: why it failed, and of
+    the money of one that was paid what went back (`refunded`, also by a dispute), with `taken_back` units."""
+
+    top_up: str
+    credit: str
+    units: int
+    amount: int
+    currency: str
+    invoice: str | None
+    reason: str | None
+    refunded: int
+    taken_back: int
+
+
 class WindowUpdate(Struct, frozen=True):
     """A window has ended in which so many units had been used by then; the next one begins with none used."""
 
@@ -192,6 +231,18 @@ class EndpointUpdate(Struct, frozen=True):
     reason: str | None
 
 
+class KeyUpdate(Struct, frozen=True):
+    """An API key, never its secret. `expires_at` None: never. `earlier_until`: it was rotated, and its earlier secrets
+    count until then."""
+
+    key: str
+    name: str
+    mode: str
+    publishable: bool
+    expires_at: datetime | None
+    earlier_until: datetime | None = None
+
+
 class UpdateType(Struct, frozen=True):
     """What the data of a type says, and when there is an update of it."""
 
@@ -239,7 +290,12 @@ TYPES: Mapping[str, UpdateType] = {
     "credit.low": UpdateType(CreditUpdate, "a fifth of the credits is left"),
     "credit.exhausted": UpdateType(CreditUpdate, "no credits are left"),
     "credit.restored": UpdateType(CreditUpdate, "there are credits again, or the window has ended"),
+    "credit.granted": UpdateType(CreditGrant, "units were granted, or bought by a top-up"),
+    "credit.voided": UpdateType(CreditVoid, "units of a grant were taken back, or given back"),
     "credit.expired": UpdateType(CreditExpiry, "a grant has expired of which something was left"),
+    "top_up.bought": UpdateType(TopUpUpdate, "a top-up is paid, and its units are granted"),
+    "top_up.failed": UpdateType(TopUpUpdate, "a top-up came to nothing"),
+    "top_up.refunded": UpdateType(TopUpUpdate, "money of a top-up went back, or came again after a dispute was won"),
     "sync.drift.detected": UpdateType(DriftUpdate, "a repair has found what no billing event had told"),
     "sync.drift.healed": UpdateType(DriftUpdate, "that has been put right, or an event has explained it"),
     "catalog.published": UpdateType(CatalogUpdate, "a version of the catalog is in force"),
@@ -248,5 +304,10 @@ TYPES: Mapping[str, UpdateType] = {
     "webhook_endpoint.failing": UpdateType(EndpointUpdate, "a webhook endpoint has taken nothing for a day"),
     "webhook_endpoint.disabled": UpdateType(EndpointUpdate, "a webhook endpoint answered 410, or failed for 5 days"),
     "webhook_endpoint.recovered": UpdateType(EndpointUpdate, "a webhook endpoint that failed takes webhooks again"),
+    "api_key.created": UpdateType(KeyUpdate, "an API key was created"),
+    "api_key.rotated": UpdateType(KeyUpdate, "an API key was given another secret"),
+    "api_key.revoked": UpdateType(KeyUpdate, "an API key was revoked"),
+    "api_key.expiring": UpdateType(KeyUpdate, "an API key expires within a week"),
+    "api_key.expired": UpdateType(KeyUpdate, "an API key has expired"),
 }
 """Every type."""

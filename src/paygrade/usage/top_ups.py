@@ -8,7 +8,7 @@ of a purchase follows from what went back of its money alone, and never more tha
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from paygrade.values.periods import Period, Recurrence, window_at
 
 TopUpState = Literal["asked", "paid", "failed"]
 """`asked` is open: it is being bought. A failed one may be asked for again by an operator."""
+TOP_UP_STATES: tuple[TopUpState, ...] = get_args(TopUpState)
 BillStatus = Literal["draft", "open", "paid", "void", "gone"]
 
 

@@ -66,6 +66,15 @@ def test_each_alert_is_on_one_page(api: Api, acme: str) -> None:
         following = {"after": page["next"]}
     assert one_by_one == api.ok("GET", f"/v1/accounts/{acme}/alerts")["alerts"]
     assert len(one_by_one) > 1
+    of_one = walk(api, f"/v1/accounts/{acme}/alerts", "alerts", "after", feature="projects")
+    assert of_one == [alert for alert in one_by_one if alert["pool"] == "projects"] != []
+
+
+def test_a_list_that_is_asked_for_one_state_has_no_other_and_names_those_there_are(api: Api, acme: str) -> None:
+    for path in ("plan-changes", "top-ups"):
+        api.ok("GET", f"/v1/accounts/{acme}/{path}", params={"state": "failed"})
+        said = api.problem(400, "GET", f"/v1/accounts/{acme}/{path}", params={"state": "odd"})
+        assert "`asked`" in said["detail"]
 
 
 def test_each_version_of_the_catalog_is_on_one_page(api: Api) -> None:

@@ -148,6 +148,8 @@ def test_after_five_failures_in_a_row_even_the_right_password_waits(api: Api, da
         answer = client.post("/v1/login", json=said)
         assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
         assert 25 <= int(answer.headers["retry-after"]) <= 30
+        assert answer.headers["ratelimit"] == f'"log-in";r=0;t={answer.headers["retry-after"]}'
+        assert answer.headers["ratelimit-policy"] == '"log-in";q=20;w=60'
         with psycopg.connect(database) as connection:
             connection.execute("update people set retry_at = now() where id = %s", (person["id"],))
         client.ok("POST", "/v1/login", json=said)

@@ -20,7 +20,7 @@ from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.update_log import account_updates, give_places, list_updates
 from paygrade.server.operations.updates.announce import announce_dates
 from paygrade.server.operations.updates.ends import announce_ended_windows, announce_expired_grants
-from paygrade.server.operations.usage.grants import give
+from paygrade.server.operations.usage.grants import give, read_balance, void
 from paygrade.server.operations.usage.requests import Consume
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
@@ -265,6 +265,8 @@ class Folded:
         self.blocks: dict[str, Any] = {}
         self.members: dict[str, str] = {}
         self.seated: set[str] = set()
+        self.grants: dict[str, int] = {}
+        """How much is left of each; nothing is used here."""
 
     def take(self, update: Update) -> None:
         """Each says something that was not so before."""
@@ -272,8 +274,9 @@ class Folded:
         match update.type:
             case "account.created" | "account.deleted":
                 assert self.exists is (update.type == "account.deleted")
-                self.__init__()  # type: ignore[misc]  # nothing of it is left
-                self.exists = update.type == "account.created"
+                grants = self.grants
+                self.__init__()  # type: ignore[misc]  # nothing of it is left, but for its ledger
+                self.grants, self.exists = grants, update.type == "account.created"
             case "account.plan_changed":
                 assert self.plan == data["plan_before"] != data["plan"]
                 self.plan = data["plan"]
@@ -301,6 +304,14 @@ class Folded:
                 self.seated.add(data["member"])
             case "seat.released":
                 self.seated.remove(data["member"])
+            case "credit.granted":
+                assert data["grant"] not in self.grants
+                self.grants[data["grant"]] = data["units"]
+            case "credit.voided":
+                self.grants[data["grant"]] -= data["change"]
+                assert data["voided"] == data["units"] - self.grants[data["grant"]]
+            case "credit.expired":
+                assert self.grants.pop(data["grant"]) == data["expired"]
 
 
 DAYS = st.integers(1, 40)
@@ -319,6 +330,8 @@ OPERATIONS = st.one_of(
         st.none() | DAYS,
     ),
     st.tuples(st.just("publish"), st.integers(1, 3)),
+    st.tuples(st.just("grant"), st.integers(1, 90), st.none() | DAYS),
+    st.tuples(st.just("void"), st.integers(0, 25)),
     st.tuples(st.just("delete")),
     st.tuples(st.just("create")),
 )
@@ -351,6 +364,11 @@ async def perform(store: Store, account: str, operation: tuple[Any, ...], number
         case "publish", seats:
             free = {"default": True, "entitlements": {"seats": seats}}
             await publish(store, {**DOCUMENT, "plans": {**DOCUMENT["plans"], "free": free}}, at)
+        case "grant", units, days:
+            grant = Grant(f"{account} {number}", "promotion", units, at, then(days))
+            await give(store, Snapshots(), account=account, pool="coins", grant=grant, reason="", at=at)
+        case "void", earlier:
+            await void(store, account=account, pool="coins", id=f"{account} {earlier}", at=at)
         case ("delete",):
             await delete_account(store, account=account, at=at)
         case ("create",):
@@ -365,17 +383,23 @@ def test_whoever_folds_the_updates_of_an_account_knows_it(database_url: str, ope
             account, at = uuid.uuid4().hex, datetime.now(UTC).replace(microsecond=0)
             await publish(store, at=at)
             await put_account(store, account=account, name="", links={}, traits={}, at=at)
+            async with store.transaction() as tx:
+                # Another story went on into the future.
+                await tx._connection.execute("delete from announced_ends")
+            await announce_expired_grants(store, at=at)
             for number, operation in enumerate(operations):
                 if operation[0] == "wait":
                     at += operation[1] * DAY
                     if operation[2]:
                         await follow(store, at)
+                        await announce_expired_grants(store, at=at)
                     continue
                 try:
                     await perform(store, account, operation, number, at)
                 except Refused:
                     continue
             await follow(store, at)
+            await announce_expired_grants(store, at=at)
             await compare(store, account, at)
 
     asyncio.run(story())
@@ -403,3 +427,6 @@ async def compare(store: Store, account: str, at: datetime) -> None:
     assert sorted(folded.blocks) == sorted(one.key for one in its.blocks)
     assert folded.members == {one.key: one.role for one in its.members}
     assert folded.seated == {one.key for one in its.members if one.seat}
+    coins = await read_balance(store, Snapshots(), account=account, pool="coins", at=at)
+    left = {one.grant.id: one.share.available for one in coins.grants if one.share.available}
+    assert {id: units for id, units in folded.grants.items() if units} == left

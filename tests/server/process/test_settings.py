@@ -46,6 +46,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "PAYGRADE_CLOCK_URL": "http://127.0.0.1:4711",
             "PAYGRADE_WORKERS": "4",
             "PAYGRADE_AUDIT_SYSLOG": "udp://127.0.0.1:514",
+            "PAYGRADE_AUDIT_OTLP": "https://collector:4318/v1/logs",
+            "PAYGRADE_AUDIT_OTLP_HEADERS": "Authorization=Bearer%20x, x-team = a%2Cb",
             "PAYGRADE_PERSONAL_PROPERTIES": "user, email,user",
         }
     )
@@ -64,6 +66,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         workers=4,
         memory_mb=2000,
         audit_syslog="udp://127.0.0.1:514",
+        audit_otlp="https://collector:4318/v1/logs",
+        audit_otlp_headers={"authorization": "Bearer x", "x-team": "a,b"},
         personal_properties=("user", "email"),
     )
 
@@ -71,6 +75,13 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["127.0.0.1:514", "udp://127.0.0.1", "udp://127.0.0.1:99999", "unix://", "http://a:1"])
 def test_what_is_no_syslog_is_named(text: str) -> None:
     assert mistakes({"PAYGRADE_AUDIT_SYSLOG": text}) == {"PAYGRADE_AUDIT_SYSLOG"}
+
+
+def test_what_is_no_receiver_of_logs_or_no_header_is_named() -> None:
+    for text in ("127.0.0.1:4318", "http://collector:4318", "http://collector:4318/", "udp://collector:4318/v1/logs"):
+        assert mistakes({"PAYGRADE_AUDIT_OTLP": text}) == {"PAYGRADE_AUDIT_OTLP"}
+    for text in ("x", "x y=1", "a=b,c", "a=%0A"):
+        assert mistakes({"PAYGRADE_AUDIT_OTLP_HEADERS": text}) == {"PAYGRADE_AUDIT_OTLP_HEADERS"}
 
 
 def test_what_never_happens_by_itself_has_no_pause() -> None:

@@ -1,61 +1,21 @@
 """State updates of servers that are real processes: some are killed while they write, and several watch one date."""
 
-import os
-import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 
-from support.cluster import free_ports
 from support.databases import migrated_database
-from support.server_process import KEY, SAMPLE, Api
+from support.server_process import KEY, Api
 from support.stack import RUN, House
 from support.stack import house as empty_house
+from support.two_servers import Server, servers
 from support.waiting import eventually
-
-
-class Server:
-    """A process of `paygrade serve`."""
-
-    def __init__(self, database_url: str, port: int) -> None:
-        given = {"PAYGRADE_DATABASE_URL": database_url, "PAYGRADE_ADMIN_KEY": KEY, "PAYGRADE_CATALOG": str(SAMPLE)}
-        self._process = subprocess.Popen(
-            [*RUN, "serve", "--port", str(port), "--no-migrate", "--json"],
-            env={"PATH": "", **given},
-            stderr=subprocess.DEVNULL,
-        )
-        self.api = Api(f"http://127.0.0.1:{port}")
-
-    def is_ready(self) -> bool:
-        with suppress(httpx2.TransportError):
-            return self.api.get("/readyz").is_success
-        return False
-
-    def kill(self) -> None:
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def end(self) -> None:
-        self.api.close()
-        self._process.kill()
-        self._process.wait()
-
-
-@contextmanager
-def servers(database_url: str) -> Iterator[tuple[Server, Server]]:
-    first, second = (Server(database_url, port) for port in free_ports(2))
-    try:
-        eventually(lambda: first.is_ready() and second.is_ready())
-        yield first, second
-    finally:
-        first.end()
-        second.end()
 
 
 class Writer(threading.Thread):

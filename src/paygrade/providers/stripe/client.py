@@ -126,7 +126,7 @@ class StripeProvider:
             invoices = self._planned.with_prices(invoices, owing)
             payload = payload or {"id": id, "deleted": True}
             read = translate.customer(payload, subscriptions, invoices, self._clock_of(payload))
-            return with_returned(read, self._pages, _belonging_to(id)) if returned else read
+            return with_returned(read, self._pages, belonging_to(id)) if returned else read
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
 

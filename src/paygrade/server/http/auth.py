@@ -18,7 +18,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from paygrade.server.http.context import Context, HttpRequest, context_of
-from paygrade.server.http.problems import LACKING, TOLD
+from paygrade.server.http.problems import LACKING, TOLD, rate_fields
 from paygrade.server.operations import people
 from paygrade.server.operations.people import SignedIn
 from paygrade.server.process import account_tokens
@@ -228,15 +228,9 @@ def _require_valid(key: KnownKey, connection: Connection, context: Context) -> N
 
 
 def _take(bucket: Bucket, connection: Connection) -> None:
-    """Count this request; Refused `rate_limited`. Its answer says how many are left
-    (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/)."""
+    """Count this request; Refused `rate_limited`. Its answer says how many are left."""
     taken, left, wait_s = bucket.take()
-    told = {
-        "ratelimit-policy": f'"key";q={bucket.rate_limit};w=60',
-        "ratelimit": f'"key";r={left};t={wait_s}',
-        **({} if taken else {"retry-after": str(wait_s)}),
-    }
-    connection.scope["state"][TOLD] = [(name.encode(), value.encode()) for name, value in told.items()]
+    connection.scope["state"][TOLD] = rate_fields("key", bucket.rate_limit, left=left, wait_s=wait_s, refused=not taken)
     if not taken:
         raise Refused("rate_limited", f"this key makes at most {bucket.rate_limit} requests a minute; try again in "
                       f"{wait_s} seconds")  # fmt: skip

@@ -3,10 +3,10 @@
 Law: a text of an address is one we can keep before any route sees it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from inspect import signature
-from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -14,7 +14,9 @@ from litestar.params import QueryParameter
 
 from paygrade.server.http.bodies import invalid, read_key
 from paygrade.values.errors import Mistake
-from paygrade.values.text import PAGE_MAX, QUANTITY_MAX
+from paygrade.values.text import PAGE_MAX, QUANTITY_MAX, one_of
+
+Word = TypeVar("Word", bound=str)
 
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="Page size.")]
 Before = Annotated[str | None, QueryParameter(description="The `next` of the page before.")]
@@ -39,6 +41,20 @@ def number(description: str, *, least: int = 0) -> QueryParameter:
 def text(description: str, **more: Any) -> QueryParameter:
     """A text, or whatever else needs no reading. Any: facets of a JSON Schema."""
     return QueryParameter(description=description, schema_extra=more)
+
+
+def choice(name: str, words: Collection[str], description: str) -> QueryParameter:
+    """One of a few words, read by `read_choice`."""
+    return QueryParameter(name=name, description=description, schema_extra={"enum": list(words)})
+
+
+def read_choice(said: str | None, words: Iterable[Word], *, name: str) -> Word | None:
+    """The word that was said, None for none. Refused `invalid_query`."""
+    known = next((word for word in words if word == said), None)
+    if known != said:
+        mistake = Mistake("", f"`{name}` must be {one_of([*words])}, not `{said}`")
+        raise invalid("invalid_query", "the query", [mistake])
+    return known
 
 
 class Query(NamedTuple):

@@ -322,3 +322,13 @@ HANDLERS: dict[int | type[Exception], Callable[[HttpRequest, Any], Response[Any]
     HTTPException: on_http,
     Exception: on_failure,
 }
+
+
+def rate_fields(policy: str, a_minute: int, *, left: int, wait_s: int, refused: bool) -> list[tuple[bytes, bytes]]:
+    """What an answer says of a rate: how many a minute there may be, how many are left, and in how many seconds there
+    are all again, or one again where this was `refused`
+    (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/)."""
+    told = {"ratelimit-policy": f'"{policy}";q={a_minute};w=60', "ratelimit": f'"{policy}";r={left};t={wait_s}'}
+    if refused:
+        told["retry-after"] = str(wait_s)
+    return [(name.encode(), value.encode()) for name, value in told.items()]

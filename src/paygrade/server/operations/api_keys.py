@@ -19,11 +19,13 @@ from paygrade.server.process.acting import acting
 from paygrade.server.process.api_keys import Mode, digest, hint, make_secret
 from paygrade.server.process.scopes import PUBLIC, Role, Scope, opened_by
 from paygrade.server.state.api_keys import KEYS_MAX
+from paygrade.updates.log import News
+from paygrade.updates.types import KeyUpdate
 from paygrade.values.errors import Mistake, Refused
 
 if TYPE_CHECKING:
     from paygrade.postgres.api_keys import SavedApiKey
-    from paygrade.postgres.store import Store
+    from paygrade.postgres.store import Store, Transaction
 
 log = structlog.get_logger("paygrade.keys")
 
@@ -135,6 +137,7 @@ async def create(
         await tx.tell("paygrade_key", made.id)
         opens = {"scopes": made.scopes, "role": made.role, "mode": made.mode, "expires_at": made.expires_at}
         note(tx, "key.create", targets=[("key", made.id)], changes={"name": made.name, **opens}, at=at)
+        await _tell(tx, "created", made, at)
     _note("key_created", made)
     return _created(made, secret, at)
 
@@ -181,6 +184,7 @@ async def rotate(store: "Store", asked: KeyRotation, *, id: str, granted: frozen
         await tx.tell("paygrade_key", id)
         changes = {"expires_at": [key.expires_at, grown.expires_at], "overlap_s": asked.overlap_s}
         note(tx, "key.rotate", targets=[("key", id)], changes=changes, at=at)
+        await _tell(tx, "rotated", grown, at, earlier_until=until)
     _note("key_rotated", grown)
     return _created(grown, secret, at)
 
@@ -198,6 +202,7 @@ async def revoke(store: "Store", *, id: str, at: datetime) -> KeyView:
             await tx.tell("paygrade_key", id)
             key = replace(key, revoked_at=at)
             note(tx, "key.revoke", targets=[("key", id)], at=at)
+            await _tell(tx, "revoked", key, at)
             _note("key_revoked", key)
     return _view(key, at)
 
@@ -276,6 +281,18 @@ def _created(key: "SavedApiKey", secret: str, at: datetime) -> CreatedKey:
 def _new_id(at: datetime) -> str:
     """An id that sorts by when it was made."""
     return f"key_{int(at.timestamp() * 1000):011x}{secrets.token_hex(4)}"
+
+
+async def _tell(
+    tx: "Transaction",
+    what: Literal["created", "rotated", "revoked"],
+    key: "SavedApiKey",
+    at: datetime,
+    *,
+    earlier_until: datetime | None = None,
+) -> None:
+    told = KeyUpdate(key.id, key.name, key.mode, key.publishable, key.expires_at, earlier_until)
+    await tx.announce([News(None, f"api_key.{what}", told, at)], at)
 
 
 def _note(event: str, key: "SavedApiKey") -> None:

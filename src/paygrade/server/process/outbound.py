@@ -363,15 +363,6 @@ async def _beginning(response: "aiohttp.ClientResponse") -> bytes:
     return kept
 
 
-async def _whole(response: httpcore2.Response, bytes_max: int) -> bytes:
-    kept = b""
-    async for part in response.aiter_stream():
-        kept += part
-        if len(kept) > bytes_max:
-            raise _TooLong
-    return kept
-
-
 async def _whole(response: "aiohttp.ClientResponse", bytes_max: int) -> bytes:
     kept = b""
     while part := await response.content.readany():

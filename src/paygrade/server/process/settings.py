@@ -4,12 +4,13 @@ Laws: a variable that is empty counts as absent; every bad variable is reported 
 settings touches nothing but the mapping it is given.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
@@ -95,6 +96,10 @@ class Settings(Struct, frozen=True):
     """The properties of usage events that an erasure takes."""
     audit_syslog: str | None = None
     """Where a line of every audit record is sent: `udp://host:port`, `tcp://host:port` or `unix:///path`."""
+    audit_otlp: str | None = None
+    """Where every audit record is sent by OTLP: a whole address, with its path."""
+    audit_otlp_headers: Mapping[str, str] = {}
+    """What is sent with it."""
 
     @property
     def mode(self) -> Literal["live", "test"] | None:
@@ -137,6 +142,8 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         oidc=_oidc(reader, public_url),
         updates_days=reader.take("PAYGRADE_UPDATES_DAYS", _days) or UPDATES_DAYS,
         audit_syslog=reader.take("PAYGRADE_AUDIT_SYSLOG", _syslog),
+        audit_otlp=reader.take("PAYGRADE_AUDIT_OTLP", _otlp),
+        audit_otlp_headers=reader.take("PAYGRADE_AUDIT_OTLP_HEADERS", _headers) or {},
         personal_properties=reader.take("PAYGRADE_PERSONAL_PROPERTIES", _names) or (),
     )
     reader.mistakes.extend(_contradictions(settings, reader.bad))
@@ -375,6 +382,24 @@ def _syslog(text: str) -> str:
     if parts.scheme not in ("udp", "tcp", "unix") or not complete:
         raise ValueError(f"`{text}` is no syslog; write for example `udp://127.0.0.1:514` or `unix:///dev/log`")
     return text
+
+
+def _otlp(text: str) -> str:
+    url = _http_url(text)
+    if urlsplit(url).path in ("", "/"):
+        raise ValueError(f"`{text}` has no path; write the whole address, for example `http://127.0.0.1:4318/v1/logs`")
+    return url
+
+
+def _headers(text: str) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for each in text.split(","):
+        name, equals, value = each.partition("=")
+        name, value = name.strip().lower(), unquote(value.strip())
+        if not equals or not re.fullmatch(r"[a-z0-9-]+", name) or not value.isascii() or not value.isprintable():
+            raise ValueError("write headers as `name=value`, separated by commas, with a value's own commas as `%2C`")
+        found[name] = value
+    return found
 
 
 def _port(text: str) -> int:

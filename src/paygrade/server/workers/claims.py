@@ -53,6 +53,9 @@ def nobody(_queue: str, _outcome: str) -> None:
     """A Note of nothing."""
 
 
+NextLook = Callable[[], Awaitable[float]]
+"""Says in how many seconds to look again."""
+
 Do = Callable[[Row], Awaitable[str]]
 """Works on a claim and says what came of it, in a word."""
 
@@ -121,12 +124,13 @@ async def work(
     *,
     at_once: int = 1,
     look_s: float,
+    next_s: "NextLook | None" = None,
     wake: asyncio.Event | None = None,
     note: Note = nobody,
 ) -> None:
-    """Work on what waits, `at_once` at a time, until cancelled. Looks for more every `look_s`, when something is done,
-    and when it is woken. `note` is told what came of each."""
-    wake = wake or asyncio.Event()
+    """Work on what waits, `at_once` at a time, until cancelled. Looks for more every `look_s`, or when `next_s` says,
+    when something is done, and when it is woken. `note` is told what came of each."""
+    wake, pause_s = wake or asyncio.Event(), look_s
     running: set[asyncio.Task[str]] = set()
 
     def done(task: asyncio.Task[str]) -> None:
@@ -136,11 +140,15 @@ async def work(
         wake.set()
 
     async def look() -> None:
+        nonlocal pause_s
+        pause_s = look_s
         if len(running) < at_once:
             for claimed in await take(store, queue, limit=at_once - len(running), at=clock.now()):
                 task = asyncio.create_task(attempt(store, queue, do, claimed))
                 running.add(task)
                 task.add_done_callback(done)
+        if next_s is not None:
+            pause_s = await next_s()
 
     try:
         while True:
@@ -148,7 +156,7 @@ async def work(
             await safely(look)
             # Not `wait_for`: until Python 3.12 it forgets that it was cancelled when it is woken at the same moment.
             with suppress(TimeoutError):
-                async with asyncio.timeout(look_s):
+                async with asyncio.timeout(pause_s):
                     await wake.wait()
     finally:
         for task in running:
@@ -156,11 +164,20 @@ async def work(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def repeat(look: Callable[[], Awaitable[object]], *, look_s: float) -> None:
-    """Look again and again, until cancelled."""
+async def repeat(look: Callable[[], Awaitable[object]], *, look_s: float, next_s: NextLook | None = None) -> None:
+    """Look again and again, until cancelled: every `look_s`, or when `next_s` says."""
+    pause_s = look_s
+
+    async def look_and_see() -> None:
+        nonlocal pause_s
+        pause_s = look_s
+        await look()
+        if next_s is not None:
+            pause_s = await next_s()
+
     while True:
-        await safely(look)
-        await asyncio.sleep(look_s)
+        await safely(look_and_see)
+        await asyncio.sleep(pause_s)
 
 
 async def safely(look: Callable[[], Awaitable[object]]) -> None:

@@ -5,7 +5,7 @@ Law: hearing that a subject was marked only saves waiting for the next look; not
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,11 @@ from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
 from paygrade.server.operations.update_log import give_places, purge_updates
 from paygrade.server.operations.updates.announce import announce_dates
-from paygrade.server.operations.updates.ends import announce_ended_windows, announce_expired_grants
+from paygrade.server.operations.updates.ends import (
+    announce_ended_windows,
+    announce_expired_grants,
+    announce_expiring_keys,
+)
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
 from paygrade.server.process.settings import SWEEP_EVERY, UPDATES_DAYS
 from paygrade.server.workers.catalog_checks import check_catalog, checks_of
@@ -48,8 +52,13 @@ FETCHES_MAX = 8
 """How many subjects one process reads at a time; the provider's client keeps the pace."""
 AT_ONCE = 4
 """How many of anything else it works on at a time: reads of subjects share the pace, and go first."""
+DATES_AT_ONCE = 2
+"""Each takes along whatever else has come by then."""
 LOOK_S = 0.25
 """How often to look for retries, expired leases and dates that have come; marks are heard at once."""
+SOON_S, LATE_S = 0.02, 0.001
+"""How long to wait for a date at least, so that many dates one after the other are one look; and how long after it to
+look, since a clock that wakes is not the one that tells the time."""
 LOOK_OFTEN_S, LOOK_RARELY_S = 0.1, 1.0
 MARK_REPORTS_S = 5.0
 PURGE_S = 3600.0
@@ -89,7 +98,7 @@ async def run_workers(
         workers.create_task(repeat(partial(_purge, store, clock, updates_kept), look_s=PURGE_S))
         workers.create_task(order_updates(store))
         workers.create_task(follow_dates(store, clock, note=note))
-        workers.create_task(repeat(partial(_announce_ends, store, clock), look_s=LOOK_S))
+        workers.create_task(follow_ends(store, clock))
         workers.create_task(repeat(partial(_follow_transitions, store, clock), look_s=LOOK_S))
         workers.create_task(migrate_accounts(store, clock, note=note))
         if provider is not None:
@@ -173,12 +182,35 @@ async def follow_dates(store: "Store", clock: "Clock", *, note: Note = nobody) -
     async def announce(claimed: "ClaimedAnnouncement") -> str:
         return await announce_dates(store, claimed, at=clock.now())
 
-    await work(store, clock, DATES, announce, at_once=AT_ONCE, look_s=LOOK_S, note=note)
+    async def next_s() -> float:
+        async with store.transaction() as tx:
+            return pause_until(await tx.announcements.next_date(clock.now()), clock)
+
+    await work(store, clock, DATES, announce, at_once=DATES_AT_ONCE, look_s=LOOK_S, next_s=next_s, note=note)
 
 
-async def _announce_ends(store: "Store", clock: "Clock") -> None:
+async def follow_ends(store: "Store", clock: "Clock") -> None:
+    """Announce what ends by itself, until cancelled."""
+
+    async def next_s() -> float:
+        async with store.transaction() as tx:
+            return pause_until(await tx.announced_ends.next_end(clock.now()), clock)
+
+    await repeat(partial(announce_ends, store, clock), look_s=LOOK_S, next_s=next_s)
+
+
+def pause_until(date: datetime | None, clock: "Clock") -> float:
+    """How many seconds to wait for the next date: until exactly then, if it comes before the next look."""
+    if date is None or clock.stands_still:
+        return LOOK_S
+    return min(LOOK_S, max(SOON_S, (date - clock.now()).total_seconds() + LATE_S))
+
+
+async def announce_ends(store: "Store", clock: "Clock") -> None:
+    """Announce what has ended by itself by now."""
     await announce_ended_windows(store, at=clock.now())
     await announce_expired_grants(store, at=clock.now())
+    await announce_expiring_keys(store, at=clock.now())
 
 
 async def order_updates(store: "Store") -> None:

@@ -23,6 +23,8 @@ from paygrade.billing.accounts import Account
 from paygrade.providers.port import Charging
 from paygrade.server.operations.usage.grants import grant_units, take_back
 from paygrade.server.workers.claims import Queue, give_back
+from paygrade.updates.log import News
+from paygrade.updates.types import TopUpUpdate
 from paygrade.usage.balances import Grant
 from paygrade.usage.entries import digest
 from paygrade.usage.provider_reports import payer
@@ -78,7 +80,9 @@ async def prepare(store: "Store", claimed: "SavedTopUp", *, at: datetime) -> Ord
         if held.customer is None:
             customer = await _payer(tx, held, at)
             if customer is None:
-                await tx.top_ups.save(replace(held, state="failed", reason="no_customer", resolved_at=at))
+                failed = replace(held, state="failed", reason="no_customer", resolved_at=at)
+                await tx.top_ups.save(failed)
+                await _tell(tx, "failed", failed, at)
                 return "failed"
             held = replace(held, customer=customer)
         if held.reason is None and at - held.round_at >= GIVEN_UP:
@@ -127,6 +131,8 @@ async def check_returned(store: "Store", provider: Charging, claimed: "SavedTopU
         )
         checked = replace(held, to_check=False, reversed=returned.total, taken_back=taken, error=None, attempts=0)
         await tx.top_ups.save(checked)
+        if (returned.total, taken) != (held.reversed, held.taken_back):
+            await _tell(tx, "refunded", checked, at)
     return "checked"
 
 
@@ -139,12 +145,16 @@ async def note(store: "Store", claimed: "SavedTopUp", bill: Bill, *, at: datetim
         noted = replace(held, invoice=bill.invoice or held.invoice, error=None, attempts=0)
         match bill.status:
             case "paid":
-                await tx.top_ups.save(replace(noted, state="paid", reason=None, resolved_at=at))
+                paid = replace(noted, state="paid", reason=None, resolved_at=at)
+                await tx.top_ups.save(paid)
                 await _grant(tx, noted, at)
+                await _tell(tx, "bought", paid, at)
                 return "paid"
             case "void" | "gone":
                 reason = noted.reason or bill.declined or "the invoice was voided"
-                await tx.top_ups.save(replace(noted, state="failed", reason=reason, resolved_at=at))
+                failed = replace(noted, state="failed", reason=reason, resolved_at=at)
+                await tx.top_ups.save(failed)
+                await _tell(tx, "failed", failed, at)
                 return "failed"
             case "draft" | "open":
                 if bill.waits:
@@ -170,3 +180,12 @@ async def _grant(tx: "Transaction", paid: "SavedTopUp", at: datetime) -> None:
     await grant_units(
         tx, account=paid.account, pool=paid.credit, grant=grant, reason=f"invoice {paid.invoice}", mark=mark, at=at
     )
+
+
+async def _tell(
+    tx: "Transaction", what: Literal["bought", "failed", "refunded"], its: "SavedTopUp", at: datetime
+) -> None:
+    told = TopUpUpdate(
+        its.id, its.credit, its.units, its.amount, its.currency, its.invoice, its.reason, its.reversed, its.taken_back
+    )
+    await tx.announce([News(its.account, f"top_up.{what}", told, at)], at)

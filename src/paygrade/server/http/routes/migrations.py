@@ -11,7 +11,7 @@ from paygrade.changes.version_migration import MoveStatus, VersionMigration
 from paygrade.server.http.bodies import invalid, read_body, read_flag
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import After, PageSize, flag, number, text
+from paygrade.server.http.parameters import After, PageSize, choice, flag, number, read_choice
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.catalog import migrations
 from paygrade.values.errors import Mistake, Refused
@@ -87,14 +87,11 @@ async def get_migration(migration: FromPath[str], context: InContext) -> migrati
 async def list_moved_accounts(
     migration: FromPath[str],
     context: InContext,
-    status: Annotated[str | None, text("Only accounts in this status.", enum=list(STATUSES))] = None,
+    status: Annotated[str | None, choice("status", STATUSES, "Only accounts in this status.")] = None,
     after: After = "",
     limit: PageSize = 100,
 ) -> migrations.MovedAccounts:
-    known = next((word for word in STATUSES if word == status), None)
-    if known != status:
-        mistake = Mistake("", f"`status` must be one of {', '.join(STATUSES)}, not `{status}`")
-        raise invalid("invalid_query", "the query", [mistake])
+    known = read_choice(status, STATUSES, name="status")
     return await migrations.moved_accounts(context.store, id=_id(migration), status=known, after=after, limit=limit)
 
 

@@ -19,7 +19,7 @@ from paygrade.server.http.bodies import read_body
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
-from paygrade.server.http.problems import TOLD, request_id
+from paygrade.server.http.problems import TOLD, rate_fields, request_id
 from paygrade.server.http.routes import examples
 from paygrade.server.operations import people
 from paygrade.server.operations.people import (
@@ -80,7 +80,7 @@ def limited(request: HttpRequest, context: Context) -> Iterator[None]:
         yield
     except TooSoon as error:
         told = request.scope["state"].setdefault(TOLD, [])
-        told.append((b"retry-after", str(error.wait_s).encode()))
+        told += rate_fields("log-in", people.ATTEMPTS_A_MINUTE, left=0, wait_s=error.wait_s, refused=True)
         raise Refused("rate_limited", f"there were too many attempts; try again in {error.wait_s} seconds") from None
 
 

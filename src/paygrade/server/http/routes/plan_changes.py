@@ -9,13 +9,13 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from paygrade.changes.order import Act
-from paygrade.changes.plan_change import PlanChange
+from paygrade.changes.plan_change import CHANGE_STATES, PlanChange
 from paygrade.changes.quote import Quote
 from paygrade.changes.request import ChangeRequest
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import Before, PageSize
+from paygrade.server.http.parameters import Before, PageSize, choice, read_choice
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.changes import plan_changes, quotes
 from paygrade.values.errors import Mistake
@@ -139,9 +139,14 @@ async def change_plan(account: FromPath[str], request: HttpRequest, context: InC
     opt=describe("plan changes", plan_changes.list_changes, scope="plan_changes:read"),
 )
 async def list_plan_changes(
-    account: FromPath[str], context: InContext, before: Before = None, limit: PageSize = 100
+    account: FromPath[str],
+    context: InContext,
+    in_state: Annotated[str | None, choice("state", CHANGE_STATES, "Only plan changes in this state.")] = None,
+    before: Before = None,
+    limit: PageSize = 100,
 ) -> plan_changes.ChangeList:
-    return await plan_changes.list_changes(context.store, account=account, before=before, limit=limit)
+    state = read_choice(in_state, CHANGE_STATES, name="state")
+    return await plan_changes.list_changes(context.store, account=account, state=state, before=before, limit=limit)
 
 
 @get(

@@ -1,14 +1,16 @@
 """Top-ups: units bought by themselves, how each purchase stands, and trying one again."""
 
+from typing import Annotated
+
 from litestar import get, post
 from litestar.params import FromPath
 
 from paygrade.server.http.context import InContext
 from paygrade.server.http.openapi import describe
-from paygrade.server.http.parameters import Before, PageSize
+from paygrade.server.http.parameters import Before, PageSize, choice, read_choice
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import top_ups
-from paygrade.usage.top_ups import TopUpPurchase
+from paygrade.usage.top_ups import TOP_UP_STATES, TopUpPurchase
 
 
 @get(
@@ -16,9 +18,14 @@ from paygrade.usage.top_ups import TopUpPurchase
     opt=describe("billing", top_ups.list_top_ups, example={"top_ups": [examples.TOP_UP]}, scope="billing:read"),
 )
 async def list_top_ups(
-    account: FromPath[str], context: InContext, before: Before = None, limit: PageSize = 100
+    account: FromPath[str],
+    context: InContext,
+    in_state: Annotated[str | None, choice("state", TOP_UP_STATES, "Only top-ups in this state.")] = None,
+    before: Before = None,
+    limit: PageSize = 100,
 ) -> top_ups.TopUpList:
-    return await top_ups.list_top_ups(context.store, account=account, before=before, limit=limit)
+    state = read_choice(in_state, TOP_UP_STATES, name="state")
+    return await top_ups.list_top_ups(context.store, account=account, state=state, before=before, limit=limit)
 
 
 @post(

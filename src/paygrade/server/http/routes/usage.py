@@ -254,10 +254,11 @@ async def state_usage(
 async def alerts(
     account: FromPath[str],
     context: InContext,
+    feature: Annotated[str | None, text("Only alerts of this feature or credit.")] = None,
     after: Annotated[str | None, text("The `next` of the page before.")] = None,
     limit: PageSize = 100,
 ) -> AlertList:
-    return await list_alerts(context.store, account=account, after=after, limit=limit)
+    return await list_alerts(context.store, account=account, feature=feature, after=after, limit=limit)
 
 
 def refuse_odd(asked: Consume | Reserve) -> None:

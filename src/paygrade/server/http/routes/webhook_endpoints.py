@@ -3,21 +3,20 @@
 from typing import Annotated, Any
 
 from litestar import delete, get, patch, post
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath
 from msgspec.structs import replace
 
 from paygrade.server.http.auth import scopes_of
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, number, text
+from paygrade.server.http.parameters import PageSize, choice, number, read_choice, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.webhooks import deliveries, endpoints
 from paygrade.server.operations.webhooks.deliveries import ReplayRequest
 from paygrade.server.operations.webhooks.endpoints import EndpointChange, NewEndpoint, SecretRotation
 from paygrade.updates.delivery import STATES
 from paygrade.values.errors import Mistake
-from paygrade.values.text import one_of
 
 # Any: headers as Litestar takes them.
 SECRET: dict[str, Any] = {"cache-control": "no-store"}
@@ -138,18 +137,12 @@ async def list_webhook_deliveries(
     endpoint: FromPath[str],
     request: HttpRequest,
     context: InContext,
-    in_state: Annotated[
-        str | None,
-        QueryParameter(name="state", description="Only deliveries in this state.", schema_extra={"enum": list(STATES)}),
-    ] = None,
+    in_state: Annotated[str | None, choice("state", STATES, "Only deliveries in this state.")] = None,
     account: Annotated[str | None, text("Only deliveries that are about this account.")] = None,
     before: Annotated[int | None, number("Show deliveries before this position.")] = None,
     limit: PageSize = 100,
 ) -> deliveries.WebhookDeliveries:
-    known = next((word for word in STATES if word == in_state), None)
-    if known != in_state:
-        mistake = Mistake("", f"`state` must be {one_of(STATES)}, not `{in_state}`")
-        raise invalid("invalid_query", "the query", [mistake])
+    known = read_choice(in_state, STATES, name="state")
     found = await deliveries.list_deliveries(
         context.store, endpoint, state=known, account=account, before=before, limit=limit
     )

@@ -8,7 +8,7 @@ from msgspec import Struct
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.paging import cut, read_place
-from paygrade.usage.top_ups import TopUpPurchase
+from paygrade.usage.top_ups import TopUpPurchase, TopUpState
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ class TopUpList(Struct, frozen=True):
     next: str | None = None
 
 
-async def list_top_ups(store: "Store", *, account: str, before: str | None = None, limit: int) -> TopUpList:
+async def list_top_ups(
+    store: "Store", *, account: str, state: TopUpState | None = None, before: str | None = None, limit: int
+) -> TopUpList:
     """List an account's top-ups.
 
     Top-ups that were bought automatically, newest first, with the reason of each failure. Refused `unknown_account`,
@@ -31,7 +33,7 @@ async def list_top_ups(store: "Store", *, account: str, before: str | None = Non
     place = read_place(before, tuple[datetime, str], name="before")
     async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
-        found = await tx.top_ups.of_account(account, before=place, limit=limit + 1)
+        found = await tx.top_ups.of_account(account, state=state, before=place, limit=limit + 1)
     return TopUpList(*cut(found, limit, lambda top_up: (top_up.asked_at, top_up.id)))
 
 

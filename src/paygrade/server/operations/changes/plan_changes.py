@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import ManualSubscription, Subscription
 from paygrade.changes.order import Act
-from paygrade.changes.plan_change import UNDER_WAY, PlanChange, Step, acted, asked_for, back, refuse_idle
+from paygrade.changes.plan_change import UNDER_WAY, ChangeState, PlanChange, Step, acted, asked_for, back, refuse_idle
 from paygrade.changes.quote import Quote, changed_subscription, quote
 from paygrade.decisions.take import snapshot
 from paygrade.providers.port import Previewer
@@ -183,7 +183,9 @@ async def get_change(store: "Store", *, account: str, id: str) -> ChangeView:
         return ChangeView(change, await tx.plan_changes.steps(account, id))
 
 
-async def list_changes(store: "Store", *, account: str, before: str | None = None, limit: int) -> ChangeList:
+async def list_changes(
+    store: "Store", *, account: str, state: ChangeState | None = None, before: str | None = None, limit: int
+) -> ChangeList:
     """List an account's plan changes.
 
     Plan changes, newest first, whoever made them. Refused `unknown_account`, `invalid_query`.
@@ -191,7 +193,7 @@ async def list_changes(store: "Store", *, account: str, before: str | None = Non
     place = read_place(before, tuple[datetime, str], name="before")
     async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
-        found = await tx.plan_changes.of_account(account, before=place, limit=limit + 1)
+        found = await tx.plan_changes.of_account(account, state=state, before=place, limit=limit + 1)
     return ChangeList(*cut(found, limit, lambda change: (change.asked_at, change.id)))
 
 

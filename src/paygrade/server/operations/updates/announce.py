@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+import structlog
+
 from paygrade.billing.accounts import Account
 from paygrade.catalog.model import Catalog
 from paygrade.server.operations.updates.finding_notices import tell_findings
@@ -19,6 +21,11 @@ from paygrade.updates.types import AccountUpdate
 if TYPE_CHECKING:
     from paygrade.postgres.announced import ClaimedAnnouncement
     from paygrade.postgres.store import Store, Transaction
+
+log = structlog.get_logger("paygrade.updates")
+
+ALONG_MAX = 50
+"""How many accounts are looked at beside the one that is claimed."""
 
 
 async def announce_fact(tx: "Transaction", before: Account, after: Account, subject: str, at: datetime) -> None:
@@ -31,27 +38,50 @@ async def announce_fact(tx: "Transaction", before: Account, after: Account, subj
     if not told:
         told.append(News(after.key, "account.updated", AccountUpdate(subject), at))
     await _announce(tx, [*dated, *told], at)
-    await _note(tx, after, catalog, now, then)
+    await tx.announcements.note([_announced(after, catalog, now, then)])
 
 
 async def announce_dates(
     store: "Store", claimed: "ClaimedAnnouncement", *, at: datetime
 ) -> Literal["announced", "nothing", "overtaken"]:
-    """Announce what dates have brought about of a claimed account, and what else no fact has told."""
+    """Announce what dates have brought about of a claimed account, and what else no fact has told; and the same of
+    others whose date has come by now, which costs little beside it."""
+    try:
+        return await _announce_dates(store, claimed, along=ALONG_MAX, at=at)
+    except Exception:  # one of the others may be broken, or somebody is at its row: it has its own turn
+        log.warning("dates_announced_alone", account=claimed.account, exc_info=True)
+        return await _announce_dates(store, claimed, along=0, at=at)
+
+
+async def _announce_dates(
+    store: "Store", claimed: "ClaimedAnnouncement", *, along: int, at: datetime
+) -> Literal["announced", "nothing", "overtaken"]:
     async with store.transaction() as tx:
+        others = await tx.announcements.due(limit=along, at=at) if along else ()
         # Accounts are locked before what is announced of them, everywhere.
-        account = (await tx.accounts.lock([claimed.account])).get(claimed.account)
+        accounts = await tx.accounts.lock([claimed.account, *others])
         held = await tx.announcements.lock(claimed)
-        if account is None or held is None:
-            return "overtaken"
-        catalog = await tx.catalogs.in_force()
-        dated, known = _until_now(account, catalog, held, at)
-        then = _time(account, held, at)
-        now = overview(account, catalog, then)
-        told = [*dated, *differences(account.key, known, now, then, occurred_at=at)]
+        due = await tx.announcements.lock_due(others, at=at) if others else ()
+        catalog, told, noted = await tx.catalogs.in_force(), list[News](), list[Announced]()
+        for saved in (*((held,) if held is not None else ()), *due):
+            if saved.account in accounts:
+                news, now = _by_date(accounts[saved.account], catalog, saved, at)
+                told += news
+                noted.append(now)
         await _announce(tx, told, at)
-        await _note(tx, account, catalog, now, then)
-    return "announced" if told else "nothing"
+        await tx.announcements.note(noted)
+    if held is None or claimed.account not in accounts:
+        return "overtaken"
+    return "announced" if any(news.account == claimed.account for news in told) else "nothing"
+
+
+def _by_date(account: Account, catalog: Catalog, saved: Announced, at: datetime) -> tuple[list[News], Announced]:
+    """What dates have brought about of an account, and what is announced of it with that."""
+    dated, known = _until_now(account, catalog, saved, at)
+    then = _time(account, saved, at)
+    now = overview(account, catalog, then)
+    told = [*dated, *differences(account.key, known, now, then, occurred_at=at)]
+    return told, _announced(account, catalog, now, then)
 
 
 def _until_now(
@@ -86,7 +116,6 @@ async def _announce(tx: "Transaction", told: Sequence[News], at: datetime) -> No
     await tell_findings(tx, told)
 
 
-async def _note(tx: "Transaction", account: Account, catalog: Catalog, now: Overview, then: datetime) -> None:
+def _announced(account: Account, catalog: Catalog, now: Overview, then: datetime) -> Announced:
     announced_at = then if account.clock_at is None else None
-    due_at = next_date(account, catalog, then)
-    await tx.announcements.note(Announced(account.key, now, announced_at, due_at))
+    return Announced(account.key, now, announced_at, next_date(account, catalog, then))

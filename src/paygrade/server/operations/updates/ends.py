@@ -1,15 +1,15 @@
-"""Ends that come by date are announced: of windows in which units were used, and of grants with units left.
+"""Ends that come by date are announced: of windows in which units were used, of grants with units left, of API keys.
 
 Law: each is announced once and has happened when it ended, also where no server was up by then; alerts of a window end
 with it.
 """
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from paygrade.server.operations.balances.alerts import tell_alerts
 from paygrade.updates.log import News
-from paygrade.updates.types import CreditExpiry, WindowUpdate
+from paygrade.updates.types import CreditExpiry, KeyUpdate, WindowUpdate
 from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
@@ -62,3 +62,24 @@ async def announce_expired_grants(store: "Store", *, at: datetime) -> None:
                 ],
                 at,
             )
+
+
+async def announce_expiring_keys(store: "Store", *, at: datetime) -> None:
+    """Announce API keys that have expired by `at`, and those that will within a week."""
+    await _announce_keys(store, "api_key.expiring", at=at)
+    await _announce_keys(store, "api_key.expired", at=at)
+
+
+async def _announce_keys(store: "Store", type: Literal["api_key.expiring", "api_key.expired"], *, at: datetime) -> None:
+    more = True
+    while more:
+        async with store.transaction() as tx:
+            ends = tx.announced_ends
+            find = ends.keys if type == "api_key.expired" else ends.expiring_keys
+            found = await find(limit=ENDS_MAX, at=at)
+            more = len(found) == ENDS_MAX
+            told = [
+                News(None, type, KeyUpdate(one.id, one.name, one.mode, one.publishable, one.expires_at), one.told_at)
+                for one in found
+            ]
+            await tx.announce(told, at)

@@ -43,14 +43,16 @@ async def look_again(store: "Store", snapshots: "Snapshots", at: datetime) -> in
     return len(standing)
 
 
-async def list_alerts(store: "Store", *, account: str, after: str | None = None, limit: int = 100) -> AlertList:
+async def list_alerts(
+    store: "Store", *, account: str, feature: str | None = None, after: str | None = None, limit: int = 100
+) -> AlertList:
     """List alerts.
 
     Thresholds that usage has passed: open ones first, then resolved ones, newest first. Refused `invalid_query`.
     """
     place = read_place(after, tuple[bool, datetime, str, str, Percent], name="after")
     async with store.reading() as tx:
-        found = await tx.alerts.of(account, after=place, limit=limit + 1)
+        found = await tx.alerts.of(account, pool=feature, after=place, limit=limit + 1)
     return AlertList(account, *cut(found, limit, _place))
 
 

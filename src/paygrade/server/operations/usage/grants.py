@@ -13,6 +13,8 @@ from paygrade.entitlements.model import Entitlement
 from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
+from paygrade.updates.log import News
+from paygrade.updates.types import CreditGrant, CreditVoid
 from paygrade.usage.balances import Grant, GrantKind, Share, in_window, share
 from paygrade.usage.entries import Entry, EntryKind, Posting, derived, digest
 from paygrade.usage.history import Stretch, burn_down, restate
@@ -104,6 +106,8 @@ async def grant_units(
     work.grant(account, pool, grant, reason=reason)
     work.enter(Entry(account, derived("grant", grant.id), "grant", pool, grant.units, grant.from_at, at, mark))
     await work.save(tx)
+    told = CreditGrant(pool, grant.id, grant.kind, grant.units, grant.from_at, grant.until)
+    await tx.announce([News(account, "credit.granted", told, at)], at)
 
 
 async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime) -> GrantView:
@@ -123,6 +127,7 @@ async def void(store: "Store", *, account: str, pool: str, id: str, at: datetime
             mark = digest("void", pool, id)
             work.enter(Entry(account, derived("void", id, grant.voided), "void", pool, left, at, at, mark))
             note(tx, "grant.void", account, targets=_grant(pool, id), changes={"units": left}, at=at)
+            await _tell_void(tx, account, pool, grant, left, at)
         await work.save(tx)
     return GrantView(grant, share(grant, at))
 
@@ -141,11 +146,18 @@ async def take_back(
         return taken
     wanted = max(0, min(units, grant.units - grant.used - (grant.voided - taken)))
     if wanted != taken:
-        work.void(account, pool, grant, wanted - taken)
+        voided = work.void(account, pool, grant, wanted - taken)
+        await _tell_void(tx, account, pool, voided, wanted - taken, at)
         mark, its_id = digest("reversed", pool, id, number), derived("void", id, "reversed", number)
         work.enter(Entry(account, its_id, "void", pool, wanted - taken, at, at, mark))
     await work.save(tx)
     return wanted
+
+
+async def _tell_void(tx: "Transaction", account: str, pool: str, voided: Grant, change: int, at: datetime) -> None:
+    assert voided.units is not None, "only a window has no end of units"
+    told = CreditVoid(pool, voided.id, voided.kind, voided.units, change, voided.voided)
+    await tx.announce([News(account, "credit.voided", told, at)], at)
 
 
 async def _lock_grants(tx: "Transaction", account: str, pool: str, at: datetime) -> UnitOfWork:
