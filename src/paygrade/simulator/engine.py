@@ -89,9 +89,9 @@ class Engine:
 
         The body belongs to the engine and may change with the next call: encode or copy it first.
         """
-        request = Request(
-            id=self.world.new_id("req", length=14), idempotency_key=idempotency_key, account=stripe_account
-        )
+        # Who names the account itself speaks for no connected one.
+        connected = None if stripe_account == self.world.account["id"] else stripe_account
+        request = Request(id=self.world.new_id("req", length=14), idempotency_key=idempotency_key, account=connected)
         headers = {"Request-Id": request.id or "", "Stripe-Version": stripe_version or API_VERSION}
         if idempotency_key is None or method != "POST":
             return self._answer(method, path, params, request=request, headers=headers)

@@ -346,6 +346,8 @@ def nothing(path: str) -> Handler:
     """Answer a list the account has nothing for."""
 
     def list_nothing(_world: World, _params: Json) -> Json:
+        if path.startswith("/v2/"):
+            return {"data": [], "next_page_url": None, "previous_page_url": None}
         return {"object": "list", "data": [], "has_more": False, "url": path}
 
     return list_nothing
@@ -359,6 +361,8 @@ EMPTY_LISTS = (
     "/v1/country_specs",
     "/v1/file_links",
     "/v1/files",
+    "/v1/identity/verification_reports",
+    "/v1/identity/verification_sessions",
     "/v1/issuing/authorizations",
     "/v1/issuing/cardholders",
     "/v1/issuing/cards",
@@ -379,6 +383,7 @@ EMPTY_LISTS = (
     "/v1/terminal/readers",
     "/v1/topups",
     "/v1/transfers",
+    "/v2/core/accounts",
 )
 
 
@@ -404,6 +409,13 @@ def list_customer_balance(world: World, id: str, params: Json) -> Json:
     return _list_of_customer(
         world, id, params, kind="customer_balance_transaction", path="balance_transactions", names=names
     )
+
+
+def list_customer_sources(world: World, id: str, params: Json) -> Json:
+    """Answer that a customer has no sources: the older kind of payment methods."""
+    forms.check_known(params, LIST_FIELDS | {"object"})
+    world.live_customer(id, param="id")
+    return {"object": "list", "data": [], "has_more": False, "url": f"/v1/customers/{id}/sources"}
 
 
 def list_customer_tax_ids(world: World, id: str, params: Json) -> Json:

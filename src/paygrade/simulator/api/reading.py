@@ -111,7 +111,7 @@ def _expand(world: World, thing: Json, paths: list[list[str]]) -> Json:
                 result[head] = _follow(world, value, tails)
         elif head in result and asked_itself:
             result[head] = _follow(world, result[head], tails, name=head)
-        elif "object" in thing:
+        elif "object" in thing and not thing.get("deleted"):
             raise _cannot_expand(head)
     return result
 

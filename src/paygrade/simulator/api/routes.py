@@ -209,6 +209,7 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", "/v1/customers/{id}/balance_transactions", balances.create),
     ("GET", "/v1/customers/{id}/balance_transactions/{id}", balances.retrieve),
     ("POST", "/v1/customers/{id}/balance_transactions/{id}", balances.update),
+    ("GET", "/v1/customers/{id}/sources", listings.list_customer_sources),
     ("GET", "/v1/customers/{id}/tax_ids", listings.list_customer_tax_ids),
     ("POST", "/v1/customers/{id}/tax_ids", tax_ids.create_of_customer),
     ("GET", "/v1/customers/{id}/tax_ids/{id}", tax_ids.retrieve_of_customer),

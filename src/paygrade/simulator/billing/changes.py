@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from paygrade.simulator import errors, forms
-from paygrade.simulator.billing import invoice_items, invoices, lifecycle, lines, renewals, sums
+from paygrade.simulator.billing import first_periods, invoice_items, invoices, lifecycle, lines, renewals, sums
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
@@ -154,7 +154,7 @@ def read_change(world: World, subscription: Json, params: Json) -> Change | None
     prorate = proration != "none" and subscription["status"] not in ("trialing", "paused")
     at = forms.read_int(params, "proration_date") or world.at
     trialing = subscription["status"] == "trialing"
-    if trial_end := subs.read_trial_end(world, params):
+    if trial_end := first_periods.read_trial_end(world, params):
         return _into_trial(world, subscription, after, trial_end=trial_end, prorate=prorate)
     trial_ends = trialing and params.get("trial_end") == "now"
     moved = subscription["status"] not in ("trialing", "paused") and _needs_payment_now(world, subscription, after)

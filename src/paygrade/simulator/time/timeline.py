@@ -26,6 +26,7 @@ DUE_ORDER = (
     "settle_debit",
     "retry",
     "dispute",
+    "warn_of_fraud",
 )
 
 
