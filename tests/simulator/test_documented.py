@@ -75,7 +75,7 @@ def test_a_parameter_the_simulator_lacks_is_told_as_documented_and_any_other_as_
     ("method", "path", "code"),
     [
         ("POST", "radar/early_fraud_warnings", None),
-        ("GET", "billing/alerts", "not_simulated"),
+        ("POST", "billing/alerts", "not_simulated"),
         ("GET", "nothing", None),
     ],
 )

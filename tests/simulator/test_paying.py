@@ -70,7 +70,6 @@ def test_the_card_that_paid_is_saved_where_that_is_asked_for(simulated: Simulate
 @pytest.mark.parametrize(
     "params",
     [
-        {"automatic_tax": {"enabled": True}},
         {"payment_settings": {"payment_method_types": ["sepa_debit"]}},
         {"payment_settings": {"payment_method_options": {"card": {"network": "visa"}}}},
         {"invoice_settings": {"issuer": {"type": "account"}}},

@@ -242,9 +242,9 @@ def test_values_at_stripes_limits_are_taken(simulated: Simulated) -> None:
 
 
 def test_a_parameter_the_simulator_lacks_is_not_called_wrong(simulated: Simulated) -> None:
-    with pytest.raises(stripe.InvalidRequestError, match="The simulator may not know") as refused:
-        simulated.subscribe(backdate_start_date=1)
-    assert refused.value.param == "backdate_start_date"
+    with pytest.raises(stripe.InvalidRequestError, match="documented, not simulated") as refused:
+        simulated.subscribe(pending_invoice_item_interval={"interval": "month"})
+    assert refused.value.param == "pending_invoice_item_interval"
 
 
 CARDS = [
@@ -338,7 +338,7 @@ def test_a_missing_object_that_the_url_names_is_a_404(simulated: Simulated, meth
 
 def test_an_unknown_url_is_a_404(simulated: Simulated) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="Unrecognized request URL") as refused:
-        simulated.client.v1.quotes.list()
+        simulated.client.v1.quotes.retrieve("qt_1")
     assert refused.value.http_status == 404
 
 

@@ -1,7 +1,7 @@
 """dj-stripe, unmodified, beside a running simulator: it takes every webhook of a shop's life, then syncs every model.
 
-Run with the Python of a virtual environment that has dj-stripe: `django_shop.py <url> <key> <folder>`. Tells what failed
-and what is in its tables as JSON.
+Run with the Python of a virtual environment that has dj-stripe: `django_shop.py <url> <key> <folder>`. Tells what
+failed and what is in its tables as JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ settings.configure(
     ROOT_URLCONF="__main__",
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "djstripe"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(FOLDER / "djstripe.sqlite")}},
-    MIGRATION_MODULES={name: None for name in ("auth", "contenttypes", "djstripe")},  # the tables as they are now
+    MIGRATION_MODULES=dict.fromkeys(("auth", "contenttypes", "djstripe")),  # the tables as they are now
     USE_TZ=True,
     STRIPE_TEST_SECRET_KEY=KEY,
     STRIPE_LIVE_MODE=False,

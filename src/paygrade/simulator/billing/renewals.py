@@ -56,14 +56,11 @@ def _begin_period(world: World, subscription: Json, items: list[Json]) -> None:
             period = ended if lines.is_metered(item) else started
             billed += lines.cycle_lines(world, subscription, item, period=period)
         lifecycle.schedule_renewal(world, subscription)
+        billed += invoice_items.lines_waiting(world, subscription)  # before the pending lines go, which it looks at
         invoice = invoices.draft(
             world,
             subscription,
-            [
-                *world.pending_lines.pop(subscription["id"], []),
-                *billed,
-                *invoice_items.lines_waiting(world, subscription),
-            ],
+            [*world.pending_lines.pop(subscription["id"], []), *billed],
             reason="subscription_cycle",
             period=(before, items[0]["current_period_start"]),
         )

@@ -1,0 +1,78 @@
+"""Foreign clients of Stripe, unmodified, take the simulator for Stripe: `make judges` installs them.
+
+dj-stripe (with the official library for Python) takes every webhook and syncs every model; the official library for
+Node goes through a shop's life, which @supabase/stripe-sync-engine follows into PostgreSQL and back-fills.
+"""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+from paygrade.simulator.http.serve import running
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent / "stripe_clients"
+NODE = shutil.which("node")
+DJSTRIPE = ROOT / ".venv-djstripe" / "bin" / "python"
+KEY = "sk_test_simulatorsimulatorsimulator"  # dj-stripe takes no shorter ones
+WAIT_S = 500
+
+# What the account has none of, or that asks another server: no word about the simulator.
+ELSEWHERE = (
+    "AccountV2",  # its client is told of no address but Stripe's own
+    "ActiveEntitlement",  # listed without a customer, which Stripe demands
+    "TaxId",  # listed with a parameter `id`, which Stripe doesn't document
+    "model/key sync(s) failed",
+)
+
+
+def judged(*command: str) -> Any:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.skipif(not DJSTRIPE.exists(), reason="`make judges` installs dj-stripe first")
+def test_djstripe_takes_every_webhook_and_syncs_every_model(tmp_path: Path) -> None:
+    with running(key=KEY) as simulator:
+        told = judged(str(DJSTRIPE), str(FOLDER / "django_shop.py"), simulator.url, KEY, str(tmp_path))
+    said = [one for one in told["failed"] if not any(word in str(one) for word in ELSEWHERE)]
+    assert said == []
+    assert told["webhooks"] > 100
+    assert told["subscriptions"] == ["active", "canceled", "canceled"]
+    assert told["counts"]["Invoice"] > 5
+
+
+@pytest.mark.skipif(NODE is None, reason="Node is not installed: what is for JavaScript is left out")
+@pytest.mark.skipif(not (FOLDER / "node_modules").is_dir(), reason="`make judges` installs the clients first")
+def test_the_library_for_node_sells_and_the_sync_engine_follows(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        found = connection.execute("select 1 from pg_roles where rolname = 'postgres'").fetchone()
+        if not found:  # the engine's migrations grant things to Supabase's own role
+            connection.execute("create role postgres")
+    with running(key=KEY) as simulator:
+        told = judged(str(NODE), str(FOLDER / "shop.mjs"), simulator.url, KEY, _as_url(empty_database_url))
+    assert told["failed"] == []
+    assert told["taken"] > 50
+    assert told["counts"]["invoices"] >= 4
+    assert told["backfill"]["subscriptions"]["synced"] == 2
+    assert told["version"].startswith("23.")
+
+
+def _as_url(database: str) -> str:
+    """Write what connects psycopg as Node's driver reads it."""
+    parts = conninfo.conninfo_to_dict(database)
+    login = quote(str(parts.get("user", "postgres")), safe="")
+    if parts.get("password"):
+        login += f":{quote(str(parts['password']), safe='')}"
+    host, port = str(parts.get("host", "127.0.0.1")), parts.get("port", 5432)
+    if host.startswith("/"):
+        return f"postgresql://{login}@localhost:{port}/{parts['dbname']}?host={quote(host, safe='')}"
+    return f"postgresql://{login}@{host}:{port}/{parts['dbname']}"
