@@ -188,5 +188,5 @@ try {
 await state.sync.postgresClient.close();
 server.close();
 server.closeAllConnections();
-const { version } = require("stripe/package.json");
-console.log(JSON.stringify({ failed, taken: state.taken, counts, backfill, version }));
+
+console.log(JSON.stringify({ failed, taken: state.taken, counts, backfill, version: Stripe.PACKAGE_VERSION }));
