@@ -178,7 +178,7 @@ def test_nobody_manages_what_is_another_customers(simulated: Simulated) -> None:
         ({"customer": "cus_none"}, "customer"),
         ({"configuration": "bpc_none"}, "configuration"),
         ({"return_url": "javascript:alert(1)"}, "return_url"),
-        ({"flow_data": {"type": "nothing"}}, "type"),
+        ({"flow_data": {"type": "nothing"}}, "flow_data[type]"),
         ({"flow_data": {"type": "subscription_update"}}, "flow_data[type]"),
         ({"flow_data": {"type": "subscription_cancel"}}, "flow_data[subscription_cancel][subscription]"),
         (
@@ -199,7 +199,7 @@ def test_what_opens_no_portal_is_refused(simulated: Simulated, params: dict[str,
     [
         ({}, "features"),
         ({"nothing": {"enabled": True}}, "features[nothing]"),
-        ({"subscription_cancel": {"enabled": True, "mode": "later"}}, "mode"),
+        ({"subscription_cancel": {"enabled": True, "mode": "later"}}, "features[subscription_cancel][mode]"),
         (
             {"subscription_update": {"enabled": True, "products": [{"product": "prod_none", "prices": []}]}},
             "features[subscription_update][products][0][product]",

@@ -38,6 +38,9 @@ def simulator() -> None:
 @click.option(
     "--webhook-secret", "--secret", "secret", default="whsec_simulator", show_default=True, help="What signs webhooks."
 )
+@click.option(
+    "--public-url", metavar="URL", help="Where a browser reaches its pages; where requests come to, unless told."
+)
 @as_json
 def serve(
     host: str,
@@ -47,6 +50,7 @@ def serve(
     start: str | None,
     key: str,
     secret: str,
+    public_url: str | None,
     as_json: bool,
 ) -> None:
     """Run the simulator until Ctrl-C."""
@@ -60,7 +64,16 @@ def serve(
         say(f"simulator at {where['url']}, key {key}, webhook secret {secret}")
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    serve_simulator(host=host, port=port, webhook_urls=webhooks, seed=seed, start=starts_at, secret=secret, key=key)
+    serve_simulator(
+        host=host,
+        port=port,
+        webhook_urls=webhooks,
+        seed=seed,
+        start=starts_at,
+        secret=secret,
+        key=key,
+        public_url=public_url,
+    )
 
 
 @simulator.command()

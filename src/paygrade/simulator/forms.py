@@ -119,10 +119,10 @@ def read_bool(params: Json, name: str) -> bool | None:
     return bool(value == "true")
 
 
-def read_choice(params: Json, name: str, choices: tuple[str, ...]) -> str | None:
+def read_choice(params: Json, name: str, choices: tuple[str, ...], *, within: str = "") -> str | None:
     value = params.get(name)
     if value is not None and value not in choices:
-        raise errors.not_one_of(name, value=value, choices=choices)
+        raise errors.not_one_of(f"{within}[{name}]" if within else name, value=value, choices=choices)
     return value
 
 

@@ -13,7 +13,8 @@ from paygrade.simulator.world import World
 ROWS_MAX = 100
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1a1a1a}"
-    "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .75rem .25rem 0;"
+    "table{border-collapse:collapse;width:100%}"
+    "th,td,li{text-align:left;overflow-wrap:anywhere;padding:.25rem .75rem .25rem 0;"
     "border-bottom:1px solid #ddd}th{color:#666;font-weight:500}h2{margin-top:2rem;font-size:1.1rem}"
     "@media(prefers-color-scheme:dark){body{background:#161616;color:#eee}td,th{border-color:#444}th{color:#aaa}}"
 )
@@ -32,6 +33,7 @@ def render(account: Account) -> str:
             ("subscription", "customer", "status", "prices", "period ends", "cancels"),
             (_subscription_row(world, thing) for thing in _newest(world, "subscription")),
         ),
+        _pages(world),
         _table("Customers", ("customer", "name", "email"), map(_customer_row, _newest(world, "customer"))),
         _table(
             "Last deliveries",
@@ -40,6 +42,17 @@ def render(account: Account) -> str:
         ),
     ]
     return "".join(parts)
+
+
+def _pages(world: World) -> str:
+    """Links to the pages that wait for a customer."""
+    open_now = [one for one in _newest(world, "checkout.session") if one["url"]]
+    waiting = [one for one in _newest(world, "invoice") if one["status"] == "open"]
+    links = [(one["url"], f"Checkout: {one['id']}") for one in open_now]
+    links += [(one["url"], f"Portal: {one['customer']}") for one in _newest(world, "billing_portal.session")]
+    links += [(one["hosted_invoice_url"], f"Invoice {one['number']}") for one in waiting]
+    listed = "".join(f"<li><a href='{escape(url)}'>{escape(text)}</a></li>" for url, text in links)
+    return f"<h2>Open pages</h2><ul>{listed}</ul>" if listed else "<h2>Open pages</h2><p>None yet.</p>"
 
 
 def _newest(world: World, kind: str) -> list[Json]:

@@ -25,9 +25,10 @@ def serve(
     start: datetime | None = None,
     secret: str = DEFAULT_SECRET,
     key: str = DEFAULT_KEY,
+    public_url: str | None = None,
 ) -> None:
     """Serve until interrupted."""
-    app = create_app(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret, key=key)
+    app = create_app(seed=seed, start=start, webhook_urls=webhook_urls, secret=secret, key=key, public_url=public_url)
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
     logging.getLogger("uvicorn.error").addFilter(_left_on_purpose)
     _Server(config, app).run()

@@ -89,7 +89,7 @@ def _set_feature(world: World, feature: Json, wanted: Json, *, within: str) -> N
     if enabled is not None:
         feature["enabled"] = enabled
     for name, choices in CHOICES.items():
-        if name in feature and (choice := forms.read_choice(wanted, name, choices)):
+        if name in feature and (choice := forms.read_choice(wanted, name, choices, within=within)):
             feature[name] = choice
     for name in ("allowed_updates", "default_allowed_updates"):
         if name in wanted:
@@ -103,7 +103,7 @@ def _set_feature(world: World, feature: Json, wanted: Json, *, within: str) -> N
     if "schedule_at_period_end" in wanted:
         conditions = forms.read_objects(forms.read_object(wanted, "schedule_at_period_end"), "conditions")
         for one in conditions:
-            forms.read_choice(one, "type", CONDITIONS)
+            forms.read_choice(one, "type", CONDITIONS, within=f"{within}[schedule_at_period_end][conditions]")
         feature["schedule_at_period_end"] = {"conditions": [{"type": one.get("type")} for one in conditions]}
     if "duration" in wanted:
         raise errors.invalid(f"{within}[duration]", "The simulator's portal does not pause subscriptions.")

@@ -65,7 +65,7 @@ def _read_flow(world: World, params: Json, *, customer: Json, configuration: Jso
     if not wanted:
         return None
     forms.check_known(wanted, frozenset({"after_completion", "type", *FLOW_FIELDS}), within="flow_data")
-    kind = forms.read_choice(wanted, "type", tuple(FLOWS))
+    kind = forms.read_choice(wanted, "type", tuple(FLOWS), within="flow_data")
     if kind is None:
         raise errors.missing_parameter("flow_data[type]")
     if not configuration["features"][FLOWS[kind]]["enabled"]:
@@ -130,7 +130,7 @@ def _read_completion(wanted: Json) -> Json:
     completion = forms.read_object(wanted, "after_completion")
     within = "flow_data[after_completion]"
     forms.check_known(completion, frozenset({"hosted_confirmation", "redirect", "type"}), within=within)
-    kind = forms.read_choice(completion, "type", COMPLETIONS) or "portal_homepage"
+    kind = forms.read_choice(completion, "type", COMPLETIONS, within=within) or "portal_homepage"
     address = forms.read_text(forms.read_object(completion, "redirect"), "return_url") or None
     if kind == "redirect" and not address:
         raise errors.missing_parameter(f"{within}[redirect][return_url]")

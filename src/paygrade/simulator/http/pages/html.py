@@ -77,13 +77,21 @@ def link(text: str, address: str, *, as_button: bool = True) -> str:
 
 
 def field(
-    name: str, label: str, *, value: object = "", type: str = "text", required: bool = False, extra: str = ""
+    name: str,
+    label: str,
+    *,
+    value: object = "",
+    type: str = "text",
+    required: bool = False,
+    extra: str = "",
+    of: str = "",
 ) -> str:
-    needs = " required" if required else ""
+    """A labelled input; `of` tells fields of one name on one page apart."""
+    id, needs = escape(f"{name}{of}"), " required" if required else ""
     shown = "" if value is None else escape(str(value))
     return (
-        f"<label for='{escape(name)}'>{escape(label)}{'' if required else ' <small>(optional)</small>'}</label>"
-        f"<input id='{escape(name)}' name='{escape(name)}' type='{type}' value='{shown}'{needs}{extra}>"
+        f"<label for='{id}'>{escape(label)}{'' if required else ' <small>(optional)</small>'}</label>"
+        f"<input id='{id}' name='{escape(name)}' type='{type}' value='{shown}'{needs}{extra}>"
     )
 
 
@@ -91,15 +99,15 @@ def tick(name: str, label: str) -> str:
     return f"<label class=tick><input type=checkbox name='{escape(name)}' value=yes required> {escape(label)}</label>"
 
 
-def choice(name: str, label: str, options: Iterable[tuple[str, str]], *, chosen: str | None = None) -> str:
+def choice(
+    name: str, label: str, options: Iterable[tuple[str, str]], *, chosen: str | None = None, of: str = ""
+) -> str:
     listed = "".join(
         f"<option value='{escape(value)}'{' selected' if value == chosen else ''}>{escape(text)}</option>"
         for value, text in options
     )
-    return (
-        f"<label for='{escape(name)}'>{escape(label)}</label>"
-        f"<select id='{escape(name)}' name='{escape(name)}'>{listed}</select>"
-    )
+    id = escape(f"{name}{of}")
+    return f"<label for='{id}'>{escape(label)}</label><select id='{id}' name='{escape(name)}'>{listed}</select>"
 
 
 def sums(rows: Iterable[Sequence[str]], *, total: tuple[str, str] | None = None) -> str:

@@ -36,7 +36,7 @@ def show(world: World, invoice: Json, *, message: str | None = None) -> tuple[in
     body = [
         html.said(message or (failed.get("message") if payable else None)),
         html.said(state, good=True),
-        html.section("What it is over", html.sums(rows, total=total)),
+        html.section("What it's for", html.sums(rows, total=total)),
     ]
     if payable and not under_way:
         buttons = [*CARD_BUTTONS, *(BANK_BUTTONS if currency == "usd" else ())]

@@ -155,10 +155,18 @@ def _plan_form(world: World, session: Json, subscription: Json) -> str:
     if "price" in allowed:
         offered = [item["price"], *(p for p in acting.prices_for(world, session) if p["id"] != item["price"]["id"])]
         options = [(p["id"], f"{world.objects[p['product']]['name']}, {html.cost(p, 1)}") for p in offered]
-        parts.append(html.choice("price", "Plan", options, chosen=item["price"]["id"]))
+        parts.append(html.choice("price", "Plan", options, chosen=item["price"]["id"], of=item["id"]))
     if "quantity" in allowed and item["quantity"] is not None:
         parts.append(
-            html.field("quantity", "Quantity", value=item["quantity"], type="number", required=True, extra=" min=1")
+            html.field(
+                "quantity",
+                "Quantity",
+                value=item["quantity"],
+                type="number",
+                required=True,
+                extra=" min=1",
+                of=item["id"],
+            )
         )
     return html.form(*parts, html.button("Change the plan", "plan", main=True)) if len(parts) > 1 else ""
 
@@ -168,7 +176,7 @@ def _cancel_form(world: World, session: Json, subscription: Json, *, main: bool 
     parts = [_about(subscription)]
     if feature["cancellation_reason"]["enabled"]:
         options = [("", "Prefer not to say"), *((why, WHY[why]) for why in feature["cancellation_reason"]["options"])]
-        parts.append(html.choice("feedback", "Why do you cancel?", options))
+        parts.append(html.choice("feedback", "Why do you cancel?", options, of=subscription["id"]))
     now = feature["mode"] == "immediately"
     return html.form(*parts, html.button(f"Cancel {'now' if now else 'at the end of the period'}", "cancel", main=main))
 
