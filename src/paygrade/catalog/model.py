@@ -197,6 +197,9 @@ class Invitations(Struct, frozen=True):
     hold_seat: bool = True
 
 
+INVITATIONS = Invitations()
+"""What holds where nobody says."""
+
 Consequence = Literal["ignore", "void_rest", "end_at_period_end", "end_now"]
 """What becomes of what a payment bought when it goes back, from mild to strict."""
 
@@ -228,7 +231,7 @@ class Policies(Struct, frozen=True):
     plan_change: tuple[PlanChangeRule, ...]
     top_ups: dict[str, TopUp] = {}
     returned: ReturnedPayment = ReturnedPayment()
-    invitations: Invitations = Invitations()
+    invitations: Invitations = INVITATIONS
 
 
 class Grandfathered(Struct, frozen=True, omit_defaults=True):

@@ -27,7 +27,9 @@ def test_nothing_follows_where_nothing_went_back_or_the_policy_ignores_it(
     none = replace(went, refunded=0, disputed=0, lost=0, credited=0)
     assert outcome_of(none, policy, at) is NOTHING  # type: ignore[arg-type]  # drawn from typed strategies
     ignored = outcome_of(went, ReturnedPayment(), at)  # type: ignore[arg-type]
-    assert not ignored.ended and not ignored.voided and ignored.ends_at is None
+    assert not ignored.ended
+    assert not ignored.voided
+    assert ignored.ends_at is None
 
 
 @given(returned, policies, instants, st.integers(0, 2**50))
