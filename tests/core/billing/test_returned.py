@@ -60,6 +60,10 @@ def test_a_dispute_that_is_won_leaves_everything_as_it_was(went: ReturnedOfPerio
     assert after == before
 
 
+def test_a_part_of_a_unit_counts_whole_and_more_money_than_was_paid_counts_once() -> None:
+    assert [units_of(3, counted, paid=100) for counted in (0, 1, 33, 34, 99, 100, 250)] == [0, 1, 1, 2, 3, 3, 3]
+
+
 def test_what_is_held_or_given_once_is_no_units_of_a_payment() -> None:
     half = ReturnedOfPeriod(refunded=50, paid=100)
     its = derive(account_with(replace(subscription(item("pro", 4)), returned=half)), CATALOG, T0).entitlements
