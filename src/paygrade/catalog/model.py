@@ -255,6 +255,9 @@ class Invitations(Struct, frozen=True):
     hold_seat: bool = True
 
 
+INVITATIONS = Invitations()
+"""What holds where nobody says."""
+
 Consequence = Literal["ignore", "void_rest", "end_at_period_end", "end_now"]
 """What becomes of what a payment bought when it goes back, from mild to strict."""
 
@@ -287,7 +290,7 @@ class Policies(Struct, frozen=True):
     top_ups: dict[str, TopUp] = {}
     checkout: CheckoutPolicy = CheckoutPolicy()
     returned: ReturnedPayment = ReturnedPayment()
-    invitations: Invitations = Invitations()
+    invitations: Invitations = INVITATIONS
 
 
 class Grandfathered(Struct, frozen=True, omit_defaults=True):

@@ -267,9 +267,7 @@ OPENED_BY_GRANTS: frozenset[Reason] = frozenset({"not_in_plan", "no_subscription
 """What units granted by themselves can make up for: nothing that suspends what was paid for."""
 
 
-def _granted(
-    entitlement: Entitlement, payer: Entitlement, paying: Balance, at: datetime
-) -> tuple[bool, Reason]:
+def _granted(entitlement: Entitlement, payer: Entitlement, paying: Balance, at: datetime) -> tuple[bool, Reason]:
     if entitlement.granted:
         return True, entitlement.reason
     grants = paying.detail.grants if paying.detail is not None else ()

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Member
-from paygrade.catalog.model import Invitations, OverSeats
+from paygrade.catalog.model import INVITATIONS, Invitations, OverSeats
 from paygrade.entitlements.model import Entitlement, Reason, seats_of
 from paygrade.values.errors import Refused
 
@@ -89,7 +89,7 @@ def without_seat(account: Account, member: str, at: datetime) -> Member:
     return replace(people[member], seat=False, seated_at=None)
 
 
-def stated(account: Account, member: Member, at: datetime, policy: Invitations = Invitations()) -> Member:
+def stated(account: Account, member: Member, at: datetime, policy: Invitations = INVITATIONS) -> Member:
     """What there is to state of a member: with a seat, since when. Who has one keeps its place; who accepts an
     invitation comes after all members. Of an invitation: until when it stands. Refused `already_member`."""
     if member.role is None:
@@ -119,9 +119,7 @@ def chosen(account: Account, keeping: Collection[str], at: datetime) -> tuple[Me
     return tuple(said)
 
 
-def refuse_more_than_there_are(
-    account: Account, members: Iterable[Member], seats: Seats | None, at: datetime
-) -> None:
+def refuse_more_than_there_are(account: Account, members: Iterable[Member], seats: Seats | None, at: datetime) -> None:
     """Refused `no_seat_left` where these statements give somebody a seat that is not there.
 
     Who is over already stays so: that alone refuses nothing. An invitation that is over holds none.

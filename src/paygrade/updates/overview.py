@@ -102,8 +102,9 @@ def overview(account: Account, catalog: Catalog, at: datetime) -> Overview:
         overrides={key: one for key, one in account.overrides.items() if one.stands(at)},
         blocks={key: one for key, one in account.blocks.items() if one.stands(at)},
         members={key: member.role or "" for key, member in account.members.items()},
-        invited={key: InvitationUpdate(key, one.role or "", one.expires_at)
-                 for key, one in account.invitations(at).items()},
+        invited={
+            key: InvitationUpdate(key, one.role or "", one.expires_at) for key, one in account.invitations(at).items()
+        },
         seated=tuple(account.holding_seats(at)),
         leeways={
             key: DowngradeGraceUpdate(one.feature, one.limit, one.until, one.change)

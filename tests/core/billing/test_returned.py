@@ -27,7 +27,9 @@ def test_nothing_follows_where_nothing_went_back_or_the_policy_ignores_it(
     none = replace(went, refunded=0, disputed=0, lost=0, credited=0)
     assert outcome_of(none, policy, at) is NOTHING  # type: ignore[arg-type]  # drawn from typed strategies
     ignored = outcome_of(went, ReturnedPayment(), at)  # type: ignore[arg-type]
-    assert not ignored.ended and not ignored.voided and ignored.ends_at is None
+    assert not ignored.ended
+    assert not ignored.voided
+    assert ignored.ends_at is None
 
 
 @given(returned, policies, instants, st.integers(0, 2**50))
@@ -56,6 +58,10 @@ def test_a_dispute_that_is_won_leaves_everything_as_it_was(went: ReturnedOfPerio
     before = derive(account_with(bought), CATALOG, T0)
     after = derive(account_with(replace(bought, returned=won)), CATALOG, T0)
     assert after == before
+
+
+def test_a_part_of_a_unit_counts_whole_and_more_money_than_was_paid_counts_once() -> None:
+    assert [units_of(3, counted, paid=100) for counted in (0, 1, 33, 34, 99, 100, 250)] == [0, 1, 1, 2, 3, 3, 3]
 
 
 def test_what_is_held_or_given_once_is_no_units_of_a_payment() -> None:

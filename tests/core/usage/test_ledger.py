@@ -18,6 +18,7 @@ from paygrade.decisions.snapshots import Snapshot
 from paygrade.decisions.take import snapshot_of
 from paygrade.entitlements.model import Entitlement, Segment
 from paygrade.usage.balances import (
+    BOUGHT,
     Balance,
     Detail,
     Grant,
@@ -40,7 +41,18 @@ from paygrade.usage.balances import (
 )
 from paygrade.usage.entries import Held, Posting
 from paygrade.usage.history import Drawn, burn_down, fold, post
-from paygrade.usage.ledger import Edge, carried_over, commit, committed_price, edges, grants_of, hold, release, spend
+from paygrade.usage.ledger import (
+    Edge,
+    asleep,
+    carried_over,
+    commit,
+    committed_price,
+    edges,
+    grants_of,
+    hold,
+    release,
+    spend,
+)
 from paygrade.usage.prices import exact_price, rate_of
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
@@ -102,7 +114,7 @@ def grants(draw: st.DrawFn) -> Grant:
     reserved = draw(st.integers(0, units - used))
     return Grant(
         id=draw(st.text("abc", min_size=1, max_size=3)),
-        kind="purchase",
+        kind=draw(st.sampled_from(["purchase", "top_up", "promotion"])),
         units=units,
         from_at=begins,
         until=draw(st.none() | st.just(begins + timedelta(days=draw(st.integers(0, 60))))),
@@ -141,12 +153,16 @@ def test_burn_order_is_total_by_priority_then_expiry_then_id(found: list[Grant],
 
 
 @given(
-    st.lists(grants(), unique_by=lambda grant: grant.id), st.integers(0, 80), st.integers(0, 40), st.integers(1, 400)
+    st.lists(grants(), unique_by=lambda grant: grant.id),
+    st.integers(0, 80),
+    st.integers(0, 40),
+    st.integers(1, 400),
+    st.booleans(),
 )
 def test_what_is_allowed_is_drawn_from_units_that_are_there(
-    found: list[Grant], used: int, reserved: int, quantity: int
+    found: list[Grant], used: int, reserved: int, quantity: int, sleeps: bool
 ) -> None:
-    its = {"calls": calls(40)}
+    its = {"calls": calls(40, asleep=sleeps)}
     balances = {"calls": Balance(used, reserved, T0, Detail(grants=tuple(found)))}
     decision = decide(snapshot(its, balances), "calls", quantity, AT)
     room = sum(grant.left for grant in grants_of(its["calls"], balances["calls"], AT))
@@ -162,6 +178,17 @@ def test_what_is_allowed_is_drawn_from_units_that_are_there(
             (g.id if g.kind == "window" else g.slot): g.left for g in grants_of(its["calls"], balances["calls"], AT)
         }
         assert all(draw.used <= left[draw.slot] for draw in draws)
+
+
+@given(st.lists(grants(), unique_by=lambda grant: grant.id), instants)
+def test_what_sleeps_is_bought_and_available_and_wakes_as_it_was(found: list[Grant], at: datetime) -> None:
+    balance = Balance(0, from_at=T0, detail=Detail(grants=tuple(found)))
+    awake, sleeping = (grants_of(calls(asleep=sleeps), balance, at) for sleeps in (False, True))
+    slept = asleep(calls(asleep=True), balance, at)
+    assert asleep(calls(), balance, at) == []
+    assert sorted((*sleeping, *slept), key=burn_order) == awake
+    assert all(grant.kind in BOUGHT and share(grant, at).available == grant.left for grant in slept)
+    assert not any(grant.kind in BOUGHT for grant in sleeping)
 
 
 @given(

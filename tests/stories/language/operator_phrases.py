@@ -238,7 +238,9 @@ def roll_back(plan: str) -> Migrating:
     return Migrating(VersionMigration(plan=plan), back=True)
 
 
-@statements.say("grant <account> <units> <feature> as <id>[, <bought:bought>][ from <at>][ until <until>][ priority <priority>]")
+@statements.say(
+    "grant <account> <units> <feature> as <id>[, <bought:bought>][ from <at>][ until <until>][ priority <priority>]"
+)
 def grant(
     account: str,
     units: int,

@@ -30,7 +30,13 @@ def message(request: Request) -> Message:
             return "POST", f"/v1/reservations/{id}/{type(request).__name__.lower()}", _body(request, "reservation")
         case Give(pool=pool, grant=grant):
             from_at = None if grant.from_at == NOT_YET else grant.from_at
-            said = {"feature": pool, "units": grant.units, "id": grant.id, "kind": grant.kind, "priority": grant.priority}
+            said = {
+                "feature": pool,
+                "units": grant.units,
+                "id": grant.id,
+                "kind": grant.kind,
+                "priority": grant.priority,
+            }
             dates = {"from_at": from_at, "expires_at": grant.until}
             return "POST", f"{account}/grants", {**said, **_plain({k: at for k, at in dates.items() if at is not None})}
         case Void(pool=pool, id=id):

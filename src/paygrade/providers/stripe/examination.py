@@ -47,9 +47,7 @@ class Endpoint(Struct, frozen=True):
     missing: tuple[str, ...]
 
 
-def lacking(
-    connection: StripeConnection, *, reports: bool, top_ups: bool, returned: bool = False
-) -> tuple[Lack, ...]:
+def lacking(connection: StripeConnection, *, reports: bool, top_ups: bool, returned: bool = False) -> tuple[Lack, ...]:
     """What the key may not do of what is needed, to read and to change plans. Unavailable if Stripe can't be asked."""
     payments = READ_FOR_RETURNED if returned else READ_FOR_TOP_UPS if top_ups else ()
     read = [*READ, *(READ_FOR_REPORTS if reports else ()), *payments]

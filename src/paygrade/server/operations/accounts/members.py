@@ -179,9 +179,15 @@ async def _view(tx: "Transaction", account: Account, at: datetime) -> MembersVie
         taken=len(seated),
         members=tuple(
             MemberView(
-                key, one.role or "", one.seat, seated.get(key), key in over, active_at.get(key), one.invited,
+                key,
+                one.role or "",
+                one.seat,
+                seated.get(key),
+                key in over,
+                active_at.get(key),
+                one.invited,
                 one.expires_at,
-            )  # fmt: skip
+            )
             for key, one in sorted(people.items())
         ),
     )

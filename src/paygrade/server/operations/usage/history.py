@@ -154,7 +154,11 @@ def _refuse_uncounted(catalog: "Catalog", feature: str | None, group_by: str | N
         raise Refused("unknown_feature", f"the catalog has no feature or credit `{feature}`")
     if offer.__struct_config__.tag in ("boolean", "config"):
         raise Refused("not_countable", f"`{feature}` is {offer.__struct_config__.tag} and is not counted")
-    if group_by is not None and isinstance(offer, MeteredFeature | LevelFeature) and offer.aggregate not in ("count", "sum"):
+    if (
+        group_by is not None
+        and isinstance(offer, MeteredFeature | LevelFeature)
+        and offer.aggregate not in ("count", "sum")
+    ):
         raise _invalid(f"`{feature}` aggregates by {offer.aggregate}, which can't be grouped")
 
 

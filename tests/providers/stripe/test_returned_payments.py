@@ -27,7 +27,7 @@ def canned() -> Iterator[CannedStripe]:
     with serve() as server:
         server.objects["/v1/customers/cus_1"] = buyer()
         server.lists["/v1/subscriptions"] = [endive()]
-        server.lists |= dict.fromkeys(("/v1/invoices", "/v1/charges", "/v1/disputes", "/v1/credit_notes"), [])
+        server.lists |= {key: [] for key in ("/v1/invoices", "/v1/charges", "/v1/disputes", "/v1/credit_notes")}
         yield server
 
 
@@ -74,7 +74,8 @@ def test_refunds_disputes_and_credit_notes_of_the_period_add_up_by_kind(canned: 
     found = read(canned)
     assert found is not None
     assert (found.paid, found.refunded, found.disputed, found.lost, found.credited) == (14900, 400, 11, 100, 400)
-    assert found.until is not None and int(found.until.timestamp()) == FEB
+    assert found.until is not None
+    assert int(found.until.timestamp()) == FEB
     assert canned.paths.count("/v1/disputes") == canned.paths.count("/v1/credit_notes") == 1
 
 
