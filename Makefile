@@ -14,7 +14,7 @@ help: ## List what can be made
 
 setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to date)
 
-JUDGES := tests/judges/openfeature tests/judges/webhooks
+JUDGES := tests/judges/openfeature tests/judges/webhooks tests/judges/stripe_clients
 TYPESCRIPT := packages/typescript
 
 # Whoever told Python to write no bytecode would have every process of the tests compile all that it imports.
@@ -52,12 +52,15 @@ proof: setup ## Use and hold units from many processes that are killed; RUNS=n t
 fuzz: setup ## Send every route what its description allows, and what not; EXAMPLES=n of each, SEED=n
 	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
-judges: setup ## Test beside what is too large for all: Node's OpenFeature providers and webhooks, LiteLLM, uWSGI, other Pythons
+judges: setup ## Test beside what is too large for all: Node's OpenFeature providers and webhooks, clients of Stripe, LiteLLM, uWSGI, other Pythons
 	@if command -v npm >/dev/null; then for each in $(JUDGES); do npm ci --prefix $$each --no-audit --no-fund --silent; done; \
 	  else echo "Node (with npm) is not installed: what is for JavaScript is left out"; fi
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-judges
 	$(UV) pip install --quiet --compile-bytecode --python .venv-judges/bin/python \
 	  --require-hashes -r tests/judges/requirements.txt
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-djstripe
+	$(UV) pip install --quiet --compile-bytecode --python .venv-djstripe/bin/python \
+	  --require-hashes -r tests/judges/requirements-djstripe.txt
 	@for version in 3.12 3.13; do \
 	  found=$$(ls $(HOME)/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
 	  if $(UV) venv --quiet --allow-existing --python $${found:-$$version} .venv-$$version; \
@@ -109,6 +112,7 @@ lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrad
 	  --custom-compile-command "make lock" --quiet --output-file tests/judges/requirements.txt $(ARGS)
 	$(UV) pip compile --group operate $(LOCKED) --output-file tests/operate/requirements.txt $(ARGS)
 	$(UV) pip compile pyproject.toml --extra server --constraint requirements.txt $(LOCKED) --output-file deploy/requirements.txt $(ARGS)
+	$(UV) pip compile --group djstripe $(LOCKED) --output-file tests/judges/requirements-djstripe.txt $(ARGS)
 	$(UV) pip compile --group image $(LOCKED) --output-file deploy/requirements-build.txt $(ARGS)
 	$(UV) pip compile --group site $(LOCKED) --output-file deploy/requirements-site.txt $(ARGS)
 

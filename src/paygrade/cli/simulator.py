@@ -35,7 +35,9 @@ def simulator() -> None:
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same ids and weather.")
 @click.option("--start", type=MOMENT, help="Stop the clock at this time; it stands still until you advance it.")
 @click.option("--key", default="sk_test_simulator", show_default=True, help="The API key it accepts.")
-@click.option("--secret", default="whsec_simulator", show_default=True, help="The secret that signs webhooks.")
+@click.option(
+    "--webhook-secret", "--secret", "secret", default="whsec_simulator", show_default=True, help="What signs webhooks."
+)
 @click.option(
     "--public-url", metavar="URL", help="Where a browser reaches its pages; where requests come to, unless told."
 )

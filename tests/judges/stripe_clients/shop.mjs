@@ -31,6 +31,22 @@ async function engine(secret) {
     stripeWebhookSecret: secret,
     backfillRelatedEntities: true,
     autoExpandLists: true,
+    // Otherwise it drops what happens within one second of an event it has: here everything does.
+    revalidateObjectsViaStripeApi: [
+      "charge",
+      "credit_note",
+      "customer",
+      "dispute",
+      "entitlements",
+      "invoice",
+      "payment_intent",
+      "payment_method",
+      "price",
+      "product",
+      "refund",
+      "subscription",
+      "subscription_schedule",
+    ],
   });
   sync.stripe = stripe;
   return sync;
@@ -188,5 +204,5 @@ try {
 await state.sync.postgresClient.close();
 server.close();
 server.closeAllConnections();
-const { version } = require("stripe/package.json");
-console.log(JSON.stringify({ failed, taken: state.taken, counts, backfill, version }));
+
+console.log(JSON.stringify({ failed, taken: state.taken, counts, backfill, version: Stripe.PACKAGE_VERSION }));
