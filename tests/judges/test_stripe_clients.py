@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent / "stripe_clients"
 NODE = shutil.which("node")
 DJSTRIPE = ROOT / ".venv-djstripe" / "bin" / "python"
 KEY = "sk_test_simulatorsimulatorsimulator"  # dj-stripe takes no shorter ones
-WAIT_S = 500
+WAIT_S = 600
 
 # What the account has none of, or that asks another server: no word about the simulator.
 ELSEWHERE = (

@@ -202,7 +202,9 @@ def test_a_bank_that_asks_for_a_payment_of_the_merchants_own_page_sends_the_cust
     )
     assert made.next_action is not None
     assert made.next_action.redirect_to_url is not None
-    browser.open(str(made.next_action.redirect_to_url.url)).press("Yes, confirm")
+    address = str(made.next_action.redirect_to_url.url)
+    assert browser.open(f"{address}x").status == 404
+    browser.open(address).press("Yes, confirm")
     query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(browser.left_for or "").query))
     assert query == {
         "cart": "7",

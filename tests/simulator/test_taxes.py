@@ -108,3 +108,22 @@ def test_an_invoice_adds_up(amount: int, percent: float, inclusive: bool, off: i
     assert taxes == sum(tax["amount"] for line in invoice["lines"]["data"] for tax in line["taxes"])
     net = invoice["subtotal"] - sum(one["amount"] for one in invoice["total_discount_amounts"])
     assert invoice["total"] == net + (0 if inclusive else taxes)
+
+
+def test_a_preview_adds_items_and_taxes_and_makes_nothing() -> None:
+    account = Account()
+    customer = account.customer(address={"country": "DE"})
+    product = account.post("products", name="Setup")["id"]
+    data = {"currency": "usd", "product": product, "unit_amount": 250}
+    before = len(account.get("events", limit=100)["data"])
+    preview = account.post(
+        "invoices/create_preview",
+        customer=customer,
+        subscription_details={"items": [{"price": account.price(unit_amount=1000)}]},
+        invoice_items=[{"amount": 500, "currency": "usd", "description": "Hours"}, {"price_data": data, "quantity": 2}],
+        automatic_tax={"enabled": True},
+    )
+    assert [line["amount"] for line in preview["lines"]["data"]] == [1000, 500, 500]
+    assert (preview["subtotal"], preview["total"], preview["automatic_tax"]["status"]) == (2000, 2200, "complete")
+    made = [event["type"] for event in account.get("events", limit=100)["data"]][: -before or None]
+    assert sorted(made) == ["price.created", "product.created"], "those of the price that was there before"

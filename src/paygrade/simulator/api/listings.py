@@ -225,7 +225,12 @@ def _subscription_of(invoice: Json) -> object:
     return invoice["parent"] and invoice["parent"]["subscription_details"]["subscription"]
 
 
-PRODUCT_FILTERS: dict[str, Callable[[Json], object]] = {"active": lambda p: p["active"]}
+PRODUCT_FILTERS: dict[str, Callable[[Json], object]] = {
+    "active": lambda p: p["active"],
+    "shippable": lambda p: p["shippable"],
+    "type": lambda p: p["type"],
+    "url": lambda p: p["url"],
+}
 CONFIGURATION_FILTERS: dict[str, Callable[[Json], object]] = {
     "active": lambda c: c["active"],
     "is_default": lambda c: c["is_default"],

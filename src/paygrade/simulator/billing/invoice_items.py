@@ -24,6 +24,21 @@ PRICED_FIELDS = frozenset({"amount", "price_data", "pricing", "quantity", "unit_
 UPDATE_FIELDS = PRICED_FIELDS | {"tax_rates", "description", "discountable", "expand", "metadata", "period"}
 FIELDS = UPDATE_FIELDS | {"currency", "customer", "invoice", "subscription"}
 ADDED_FIELDS = frozenset({"tax_rates", "discountable", "metadata", "period", "price", "price_data", "quantity"})
+PREVIEW_FIELDS = frozenset(
+    {
+        "amount",
+        "currency",
+        "description",
+        "discountable",
+        "metadata",
+        "period",
+        "price",
+        "price_data",
+        "quantity",
+        "tax_rates",
+        "unit_amount_decimal",
+    }
+)
 ADDED_MAX = 20
 PER_INVOICE_MAX = 250  # Stripe docs: create an invoice item
 
@@ -57,6 +72,8 @@ def create(world: World, params: Json) -> Json:
         message = f"The invoice is in `{invoice['currency']}`, the item in `{priced.currency}`."
         raise errors.invalid("currency", message)
     item = _make(world, customer, priced, params)
+    if priced.price is not None:
+        prices.keep(world, priced.price)
     item["description"] = forms.read_text(params, "description") or item["description"]
     if subscription is not None:
         item["parent"] = _parent(subscription)
@@ -121,8 +138,25 @@ def _read_added(world: World, customer: Json, subscription: Json, wanted: Json, 
     if priced.currency != subscription["currency"]:
         raise errors.invalid(f"{param}[price]", f"The subscription is in `{subscription['currency']}`.")
     item = _make(world, customer, priced, wanted)
+    if priced.price is not None:
+        prices.keep(world, priced.price)
     item["parent"] = _parent(subscription)
     return item
+
+
+def preview_lines(world: World, customer: Json, params: Json, *, currency: str) -> list[Json]:
+    """Read the `invoice_items` of a preview into lines, without making anything."""
+    items = []
+    for index, wanted in enumerate(forms.read_objects(params, "invoice_items")):
+        param = f"invoice_items[{index}]"
+        forms.check_known(wanted, PREVIEW_FIELDS, within=param)
+        priced = _read_priced(world, wanted, currency=wanted.get("currency") or currency, within=param)
+        if priced.currency != currency:
+            raise errors.invalid(f"{param}[currency]", f"The preview is in `{currency}`.")
+        item = _make(world, customer, priced, wanted)
+        item["description"] = forms.read_text(wanted, "description") or item["description"]
+        items.append(item)
+    return lines_of(world, items)
 
 
 def _make(world: World, customer: Json, priced: Priced, params: Json) -> Json:
@@ -142,7 +176,7 @@ def _make(world: World, customer: Json, priced: Priced, params: Json) -> Json:
     item["pricing"]["unit_amount_decimal"] = prices.plain(priced.unit)
     item["tax_rates"] = tax_rates.read(world, params, "tax_rates") or []
     if priced.price is not None:
-        item["pricing"]["price_details"] = _details(prices.keep(world, priced.price))
+        item["pricing"]["price_details"] = _details(priced.price)
     return item
 
 

@@ -16,7 +16,17 @@ from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World, copied
 
 FIELDS = frozenset(
-    {"customer", "subscription", "subscription_details", "discounts", "preview_mode", "currency", "expand"}
+    {
+        "automatic_tax",
+        "currency",
+        "customer",
+        "discounts",
+        "expand",
+        "invoice_items",
+        "preview_mode",
+        "subscription",
+        "subscription_details",
+    }
 )
 DETAILS = frozenset(
     {
@@ -38,13 +48,17 @@ def create_preview(world: World, params: Json) -> Json:
     details = forms.read_object(params, "subscription_details")
     forms.check_known(details, DETAILS, within="subscription_details")
     if id := forms.read_text(params, "subscription"):
-        subscription = world.get("subscription", id, param="subscription")
+        subscription = copied(world.get("subscription", id, param="subscription"))
         customer = world.live_customer(subscription["customer"])
         billed, at = _upcoming(world, copied(subscription), details)
     else:
         customer = world.live_customer(forms.read_required(params, "customer"))
         subscription, billed = subs.prepare(world, customer, details)
         at = world.at
+    billed += invoice_items.preview_lines(world, customer, params, currency=subscription["currency"])
+    automatic = sums.read_automatic(params)
+    if automatic is not None:
+        subscription["automatic_tax"]["enabled"] = automatic
     active = discounts.read(world, params, subscription)
     if active is None:
         active = discounts.running(world, subscription)

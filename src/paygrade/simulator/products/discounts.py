@@ -97,7 +97,7 @@ def apply(world: World, lines: list[Json], active: list[Json]) -> Json:
     """Write onto lines what each discount takes off, and give the invoice's sums."""
     left = {line["id"]: line["amount"] for line in lines}
     for line in lines:
-        line["discount_amounts"] = []
+        line["discount_amounts"], line["pretax_credit_amounts"] = [], []
     totals = []
     for discount in active:
         coupon = _coupon(world, discount)
@@ -113,6 +113,7 @@ def apply(world: World, lines: list[Json], active: list[Json]) -> Json:
         for line, part in zip(open_lines, _spread(off, [left[line["id"]] for line in open_lines]), strict=True):
             left[line["id"]] -= part
             line["discount_amounts"].append({"amount": part, "discount": discount["id"]})
+            line["pretax_credit_amounts"].append(_pretax(part, discount))
         totals.append({"amount": off, "discount": discount["id"]})
     subtotal, total = sum(line["amount"] for line in lines), sum(left.values())
     return {
@@ -121,14 +122,14 @@ def apply(world: World, lines: list[Json], active: list[Json]) -> Json:
         "total": total,
         "total_excluding_tax": total,
         "total_discount_amounts": totals,
+        "total_pretax_credit_amounts": [{**one, "type": "discount"} for one in totals],
         "discounts": [discount["id"] for discount in active],
     }
 
 
-def total(world: World, subscription: Json, lines: list[Json]) -> int:
-    """Give what these lines come to, and leave them as they are."""
-    copies = [dict(line) for line in lines]
-    return int(apply(world, copies, running(world, subscription))["total"])
+def _pretax(amount: int, discount: Json) -> Json:
+    """What lowers a line before taxes are computed: here discounts only (Stripe docs: `pretax_credit_amounts`)."""
+    return {"amount": amount, "discount": discount["id"], "type": "discount"}
 
 
 def _remove(world: World, subscription: Json, ids: list[str]) -> None:
