@@ -63,12 +63,13 @@ async def log_in(request: HttpRequest, context: InContext) -> Response[bytes]:
     set_acting(Acting(SYSTEM.actor, address or None, request_id(request)))
     try:
         context.attempts.take(address)
-        session = await people.log_in(context.store, context.passwords, asked, at)
     except TooSoon as error:
-        request.scope["state"][TOLD] = rate_fields(
-            "log-in", people.ATTEMPTS_A_MINUTE, left=0, wait_s=error.wait_s, refused=True
-        )
-        raise Refused("rate_limited", f"there were too many attempts; try again in {error.wait_s} seconds") from None
+        told = rate_fields("log-in", people.ATTEMPTS_A_MINUTE, left=0, wait_s=error.wait_s, refused=True)
+        raise _too_soon(request, error, told) from None
+    try:
+        session = await people.log_in(context.store, context.passwords, asked, at)
+    except TooSoon as error:  # after failures, which is no rate
+        raise _too_soon(request, error, [(b"retry-after", str(error.wait_s).encode())]) from None
     secure = "; Secure" if request.headers.get("origin", "").startswith("https:") else ""
     left_s = int((session.ends_at - at).total_seconds())
     cookie = f"{SESSION}={session.secret}; Path=/; Max-Age={left_s}; HttpOnly; SameSite=Lax{secure}"
@@ -149,3 +150,8 @@ async def reset_person(person: FromPath[str], request: HttpRequest, context: InC
 @delete("/v1/people/{person:str}", opt=describe("people", people.remove, scope="people:write"))
 async def remove_person(person: FromPath[str], context: InContext) -> None:
     await people.remove(context.store, id=person, at=context.clock.now())
+
+
+def _too_soon(request: HttpRequest, error: TooSoon, told: list[tuple[bytes, bytes]]) -> Refused:
+    request.scope["state"][TOLD] = told
+    return Refused("rate_limited", f"there were too many attempts; try again in {error.wait_s} seconds")
