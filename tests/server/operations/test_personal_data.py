@@ -26,6 +26,7 @@ SUBSCRIPTION = {
 ELSEWHERE = {
     "announced_ends": "how far ends were gone through",
     "api_keys": "of programs",
+    "audit_streams": "where records are sent",
     "people": "who may log in; they are no customers",
     "sessions": "of those",
     "used_log_ins": "of people who log in",
