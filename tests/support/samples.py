@@ -286,7 +286,9 @@ bodies: st.SearchStrategy[Body] = st.one_of(
     members,
     leeways,
     pins,
-    st.builds(Profile, instants, st.just("Acme")),
+    st.builds(
+        Profile, instants, st.just("Acme"), time_zone=st.sampled_from([None, "", "Asia/Kolkata", "America/New_York"])
+    ),
     st.builds(ManualSubscription, subscriptions("manual")),
 )
 

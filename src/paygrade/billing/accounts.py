@@ -59,6 +59,10 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     quantity: int = 1
 
 
+ZONES_MAX = 50
+"""Time zones that are remembered of an account: far more than anybody lives in within a year."""
+
+
 class Foreseen(Struct, frozen=True, array_like=True, gc=False):
     """When the end of a trial would be billed, as it was stated at `stated_at`. None: it would not be."""
 
@@ -88,6 +92,14 @@ class Began(Struct, frozen=True, array_like=True, gc=False):
     created_at: datetime
 
 
+class Zoned(Struct, frozen=True, array_like=True, gc=False):
+    """Which time zone was stated as of `since`, by which fact; empty: none any more."""
+
+    since: datetime
+    number: int
+    zone: str
+
+
 class Account(Struct, frozen=True, omit_defaults=True):
     """The fold of an account's facts.
 
@@ -95,7 +107,7 @@ class Account(Struct, frozen=True, omit_defaults=True):
     terminal sighting of each ended subscription; `understood` the latest sighting of each subscription whose
     status we knew. `since` is the earliest creation date stated, `began` the one stated first: it anchors what no
     subscription does, and an older customer linked later moves nothing. `purchases` holds what each subscription ever
-    bought, `anchors` what its periods were aligned to, both by its id.
+    bought, `anchors` what its periods were aligned to, both by its id. `zones` are the latest time zones stated.
     """
 
     key: str
@@ -107,6 +119,7 @@ class Account(Struct, frozen=True, omit_defaults=True):
     purchases: dict[str, tuple[Purchase, ...]] = {}
     began: Began | None = None
     anchors: dict[str, tuple[Anchored, ...]] = {}
+    zones: tuple[Zoned, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -254,6 +267,7 @@ def apply(account: Account, fact: Fact) -> Account:
         purchases=_purchased(account.purchases, fact),
         began=_began(account.began, fact),
         anchors=_anchored(account.anchors, fact),
+        zones=_zoned(account.zones, fact),
     )
 
 
@@ -278,6 +292,14 @@ def _began(began: Began | None, fact: Fact) -> Began | None:
             return stated if began is None else min(stated, began, key=lambda one: (one.seen_at, one.created_at))
         case _:
             return began
+
+
+def _zoned(zones: tuple[Zoned, ...], fact: Fact) -> tuple[Zoned, ...]:
+    """The latest zones that were stated, in the order of when."""
+    if not isinstance(fact.body, Profile) or fact.body.time_zone is None:
+        return zones
+    stated = {*zones, Zoned(fact.as_of, fact.number, fact.body.time_zone)}
+    return tuple(sorted(stated, key=lambda one: (one.since, one.number)))[-ZONES_MAX:]
 
 
 def _anchored(anchors: dict[str, tuple[Anchored, ...]], fact: Fact) -> dict[str, tuple[Anchored, ...]]:

@@ -30,7 +30,7 @@ from paygrade.billing.facts import Item, Subscription
 from paygrade.billing.standing import end_of
 from paygrade.billing.understanding import key_of
 from paygrade.catalog.model import AddOn, Catalog, newest
-from paygrade.values.periods import CALENDAR, Period, Recurrence, window_at
+from paygrade.values.periods import ACCOUNT_ZONE, CALENDAR, Period, Recurrence, window_at
 from paygrade.values.states import NOT_LIVE, TERMINAL
 
 EVER = datetime.min.replace(tzinfo=UTC)
@@ -73,11 +73,19 @@ class Anchors:
     def window(self, recurrence: Recurrence, subscription: str | None, at: datetime) -> Period:
         """The window at `at` of units that come from this subscription; None: that come from none."""
         if recurrence.calendar or recurrence.every == "lifetime":
-            return window_at(recurrence, CALENDAR, at)
+            return window_at(self.local(recurrence), CALENDAR, at)
         asked = (recurrence, subscription, at)
         if asked not in self._found:
             self._found[asked] = self._windows(recurrence, self._line(subscription))(at)
         return self._found[asked]
+
+    def local(self, recurrence: Recurrence) -> Recurrence:
+        """The same in the zone of the account, where it follows that."""
+        if recurrence.zone != ACCOUNT_ZONE:
+            return recurrence
+        usual = self._catalog.time_zone
+        moves = tuple((one.since, one.zone or usual) for one in self._account.zones)
+        return replace(recurrence, zone=usual, moves=moves)
 
     def anchor_at(self, subscription: str | None, at: datetime) -> datetime:
         """What windows are aligned to at `at`."""

@@ -110,13 +110,15 @@ class Departed(Struct, frozen=True, tag="departed"):
 
 
 class Profile(Struct, frozen=True, omit_defaults=True, tag="profile"):
-    """What the host application says of the account. `links` maps a provider to its customer ids."""
+    """What the host application says of the account. `links` maps a provider to its customer ids. `time_zone` is an
+    IANA name; empty: it has none of its own any more."""
 
     created_at: datetime
     name: str = ""
     links: dict[str, tuple[str, ...]] = {}
     traits: dict[str, str | int | bool] = {}
     deleted: bool = False
+    time_zone: str | None = None
 
 
 class Override(Struct, frozen=True, omit_defaults=True, tag="override"):

@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from paygrade.catalog.features import CREDIT, FEATURE
 from paygrade.catalog.model import AddOn, Catalog, Plan
-from paygrade.catalog.parse import ADD_ON, DOCUMENT, PLAN, PRICE
+from paygrade.catalog.parse import ADD_ON, DOCUMENT, PLAN
 from paygrade.catalog.policies import POLICIES
+from paygrade.catalog.prices import PRICE
 from paygrade.catalog.shapes import Record
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS
 from paygrade.values.text import flow
@@ -52,7 +53,7 @@ def compare(old: Catalog | None, new: Catalog) -> tuple[Change, ...]:
 
 def render(catalog: Catalog) -> dict[str, object]:
     """Write the catalog as a document that `parse` reads: plain data without what goes without saying."""
-    sections = {name: getattr(catalog, name) for name in ("features", "credits", "policies")}
+    sections = {name: getattr(catalog, name) for name in ("features", "credits", "policies", "time_zone")}
     document = DOCUMENT.write({"version": 1, **sections, "plans": {}, "add_ons": {}})
     sold: dict[str, Mapping[str, Plan | AddOn]] = {"plans": catalog.plans, "add_ons": catalog.add_ons}
     return document | {
@@ -66,6 +67,8 @@ def _lines(catalog: Catalog) -> dict[str, str]:
     """One text for each place that a reader would call one line of the catalog."""
     lines = {f"/features/{key}": flow(FEATURE.write(feature)) for key, feature in catalog.features.items()}
     lines |= {f"/credits/{key}": flow(CREDIT.write(credit)) for key, credit in catalog.credits.items()}
+    if catalog.time_zone != "UTC":
+        lines["/time_zone"] = catalog.time_zone
     lines["/plans"] = "in ascending order: " + ", ".join(catalog.plans)
     for place, sold in (("/plans", catalog.plans), ("/add_ons", catalog.add_ons)):
         for key, item in sold.items():

@@ -33,6 +33,7 @@ from paygrade.catalog.shapes import (
     need,
     text,
 )
+from paygrade.catalog.windows import UNIT_PRICE
 from paygrade.values.text import one_of
 
 
@@ -154,4 +155,12 @@ FEATURE = _AnyFeature(
         "metered": _kind(MeteredFeature, _AGGREGATED),
     }
 )
-CREDIT = Record(Credit, {"unit": may(text()), "description": may()}, keyed=True)
+CREDIT = Record(
+    Credit,
+    {
+        "unit": may(text()),
+        "description": may(),
+        "price": may(UNIT_PRICE, "What a credit is worth: budgets in money are counted at it."),
+    },
+    keyed=True,
+)

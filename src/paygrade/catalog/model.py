@@ -13,7 +13,7 @@ from paygrade.catalog.offers import PRIORITY, Cap, Carry, Credit, Feature, Overa
 from paygrade.values.periods import Every, Recurrence
 
 Interval = Literal["day", "week", "month", "year"]
-Overage = Literal["hard", "soft"]
+Overage = Literal["hard", "soft", "debt"]
 
 
 class Switch(Struct, frozen=True, tag="switch", tag_field="term"):
@@ -33,12 +33,14 @@ class Setting(Struct, frozen=True, tag="setting", tag_field="term"):
 class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
     """Units of a metered feature, a level or a credit.
 
-    `units` None: unlimited. `by_quantity`: `units` for each of the subscription item's quantity. `adds`: on top
-    of what the plan allows instead of beside it. `recurrence` None: held for good (levels), or counted over the last
-    `rolling_s` seconds where that is set. `overage` soft: going over is allowed, for `overage_price` where one is set,
-    and then up to `spend_max` minor units in a window. `warn`: percentages of the units, ascending. `rollover`: units
-    carried to the next window. `per_member`: what one member may use of the units. `caps`: limits in other windows,
-    all of which hold. `priority`: the burn order, 0 to 100, lower first.
+    `units` None: unlimited. `by_quantity`: `units` for each of the subscription item's quantity, or, with `per`, for
+    each unit of that level which the same subscription pays for. `adds`: on top of what the plan allows instead of
+    beside it. `recurrence` None: held for good (levels), or counted over the last `rolling_s` seconds where that is
+    set. `overage` soft: going over is allowed, for `overage_price` where one is set, and then up to `spend_max` minor
+    units in a window; debt: it is allowed, and taken from the next window. `warn`: percentages of the units, ascending.
+    `rollover`: units carried to the next window at most, of what is left `rollover_share` percent, and each for
+    `rollover_windows` windows (None: for as long as there is room). `per_member`: what one member may use of the units.
+    `caps`: limits in other windows, all of which hold. `priority`: the burn order, 0 to 100, lower first.
     """
 
     feature: str
@@ -55,6 +57,9 @@ class Allowance(Struct, frozen=True, tag="allowance", tag_field="term"):
     per_member: int | None = None
     caps: tuple[Cap, ...] = ()
     priority: int = PRIORITY
+    per: str | None = None
+    rollover_share: int = 100
+    rollover_windows: int | None = None
 
 
 Term = Switch | Setting | Allowance
@@ -65,11 +70,25 @@ Part = Literal["quantity", "flat", "usage"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
+class Tier(Struct, frozen=True, omit_defaults=True):
+    """What units cost up to the one of number `up_to` (None: all that are more): `amount` minor units for every `per`,
+    and `flat` once."""
+
+    amount: int = 0
+    per: int = 1
+    up_to: int | None = None
+    flat: int = 0
+
+
+TiersMode = Literal["graduated", "volume"]
+
+
 class Price(Struct, frozen=True):
     """What a plan or add-on costs for an interval. `stripe` is a price's lookup key or id at the provider.
 
-    Prices of one `part` are alternatives; who buys the plan or add-on buys one of each part. Of usage `amount` is what
-    a unit costs, 0 where only the provider knows.
+    Prices of one `part` are alternatives; who buys the plan or add-on buys one of each part, and of usage one for each
+    `feature`. Of usage `amount` is what every `per` units of the feature cost, 0 where only the provider knows; with
+    `tiers`, that follows from how many there are.
     """
 
     key: str
@@ -79,6 +98,30 @@ class Price(Struct, frozen=True):
     interval_count: int = 1
     stripe: str | None = None
     part: Part = "quantity"
+    feature: str | None = None
+    per: int = 1
+    tiers: tuple[Tier, ...] = ()
+    tiers_mode: TiersMode = "graduated"
+
+    @property
+    def line(self) -> str:
+        """Prices of one line are alternatives: those of one part, or of the usage of one feature."""
+        return self.part if self.feature is None else f"{self.part} {self.feature}"
+
+
+class Quantities(Struct, frozen=True, omit_defaults=True):
+    """Which quantities of a plan or add-on are sold. `at_most` None: however many anyone likes."""
+
+    at_least: int = 1
+    at_most: int | None = None
+    step: int = 1
+
+    def has(self, quantity: int) -> bool:
+        return self.at_least <= quantity <= (self.at_most or quantity) and quantity % self.step == 0
+
+    def __str__(self) -> str:
+        most = f"from {self.at_least} to {self.at_most}" if self.at_most is not None else f"from {self.at_least}"
+        return most if self.step == 1 else f"{most}, in steps of {self.step}"
 
 
 class Plan(Struct, frozen=True):
@@ -93,6 +136,7 @@ class Plan(Struct, frozen=True):
     trial_days: int | None = None
     stripe_product: str | None = None
     description: str = ""
+    quantities: Quantities | None = None
 
     @property
     def ref(self) -> str:
@@ -108,6 +152,7 @@ class AddOn(Struct, frozen=True):
     prices: dict[str, Price] = {}
     stripe_product: str | None = None
     description: str = ""
+    quantities: Quantities | None = None
 
     @property
     def ref(self) -> str:
@@ -231,6 +276,8 @@ class Catalog(Struct, frozen=True, omit_defaults=True):
     earlier_add_ons: dict[str, AddOn] = {}
     earlier_stripe: dict[str, str] = {}
     keeps: dict[str, tuple[Grandfathered, ...]] = {}
+    time_zone: str = "UTC"
+    """Of accounts that state none."""
 
     @property
     def default_plan(self) -> Plan | None:

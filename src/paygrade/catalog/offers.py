@@ -97,23 +97,33 @@ Feature = BooleanFeature | ConfigFeature | LevelFeature | MeteredFeature
 
 
 class Credit(Struct, frozen=True, tag="credit", tag_field="kind"):
-    """A currency that metered features burn."""
+    """A currency that metered features burn. `price`: what it is worth, for budgets."""
 
     key: str
     unit: str = "credit"
     description: str = ""
+    price: "OveragePrice | None" = None
+
+
+class Budget(Struct, frozen=True):
+    """So many minor units of a currency."""
+
+    amount: int
+    currency: str
 
 
 class Cap(Struct, frozen=True, omit_defaults=True):
-    """One more limit, in a window of its own: a `recurrence` or the last `rolling_s` seconds, one of them."""
+    """One more limit, in a window of its own: a `recurrence` or the last `rolling_s` seconds, one of them. `budget`:
+    what was said in its place, in money; `units` are as many as that pays for."""
 
     units: int
     recurrence: Recurrence | None = None
     rolling_s: int | None = None
+    budget: Budget | None = None
 
 
 class OveragePrice(Struct, frozen=True):
-    """What going over costs: `amount` minor units for every `per` units over the limit."""
+    """What units cost: `amount` minor units for every `per`; of overage, for every `per` over the limit."""
 
     amount: int
     per: int

@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from paygrade.catalog.budgets import with_budgets
 from paygrade.catalog.features import CREDIT, FEATURE
-from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Price, versions_of
+from paygrade.catalog.limits import QUANTITIES, refuse_lost_levels
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, versions_of
 from paygrade.catalog.offers import Credit, Feature, LevelFeature, MeteredFeature
 from paygrade.catalog.policies import COUNTED, POLICIES, policies_of
+from paygrade.catalog.prices import PRICE, refuse_unknown_usage
 from paygrade.catalog.reader import Mistakes, Node
 from paygrade.catalog.shapes import (
     POSITIVE,
-    QUANTITY,
     Fields,
     Group,
     Keyed,
@@ -30,7 +32,7 @@ from paygrade.catalog.shapes import (
     whole,
 )
 from paygrade.catalog.terms import ADD_ON_TERMS, PLAN_TERMS, SOLD
-from paygrade.catalog.windows import CURRENCY, Window
+from paygrade.catalog.windows import ZONE, Window
 from paygrade.values.errors import Location
 
 _PlanOrAddOn = TypeVar("_PlanOrAddOn", Plan, AddOn)
@@ -41,28 +43,25 @@ def _is_no_price(node: Node, product: str) -> None:
         node.wrong(f"`{product}` is a price; write it as `stripe` of one of the prices below `prices`")
 
 
-def _is_called_something(node: Node, plan: Plan) -> None:
+def _prices_are_of_usage(node: Node, sold: Plan | AddOn) -> None:
+    known = node.defined(SOLD).items()
+    used_up = {key: its for key, its in known if its is None or isinstance(its, MeteredFeature)}
+    refuse_unknown_usage(node, sold.prices, used_up)
+
+
+def _is_sound(node: Node, plan: Plan) -> None:
     if plan.key == "none":
         node.wrong("a plan can't be called `none`: in ladders it means no plan")
+    _prices_are_of_usage(node, plan)
+    refuse_lost_levels(plan, node, [k for k, its in node.defined(SOLD).items() if isinstance(its, LevelFeature)])
 
 
-PRICE = Record(
-    Price,
-    {
-        "amount": need("9900", QUANTITY, "In minor units: 9900 is 99.00."),
-        "currency": need("usd", CURRENCY),
-        "interval": need("month"),
-        "interval_count": may(POSITIVE),
-        "part": may(about="What it pays for: each unit of the quantity, the plan once, or what is used."),
-        "stripe": may(text("the lookup key or id of a price at Stripe")),
-    },
-    keyed=True,
-)
 _PRODUCT = Via[str](text("the id of a product at Stripe"), check=_is_no_price, law={"not": {"pattern": "^price_"}})
 _SOLD: Fields = {
     "description": may(),
     "stripe": may(_PRODUCT, "The product at Stripe: every price of it buys this.", of="stripe_product"),
     "prices": may(Keyed(PRICE)),
+    "quantity": may(QUANTITIES, "Which quantities are sold: the smallest, the largest, and the step.", of="quantities"),
 }
 PLAN = Record(
     Plan,
@@ -85,7 +84,7 @@ ADD_ON = Record(
     },
     keyed=True,
 )
-_PLANS = Via[dict[str, Plan]](Keyed(Via(PLAN, check=_is_called_something)), law={"properties": {"none": False}})
+_PLANS = Via[dict[str, Plan]](Keyed(Via(PLAN, check=_is_sound)), law={"properties": {"none": False}})
 DOCUMENT = Record(
     dict[str, Any],
     {
@@ -93,10 +92,14 @@ DOCUMENT = Record(
         "features": need("{}", Keyed(FEATURE)),
         "credits": may(Keyed(CREDIT)),
         "plans": need("{}", _PLANS, "In ascending order: a change to a plan further down is an upgrade."),
-        "add_ons": may(Keyed(ADD_ON), "Bought beside a plan; each one bought adds its entitlements on top."),
+        "add_ons": may(
+            Keyed(Via(ADD_ON, check=_prices_are_of_usage)),
+            "Bought beside a plan; each one bought adds its entitlements on top.",
+        ),
         "policies": may(POLICIES),
+        "time_zone": may(ZONE, "The time zone of accounts that state none, for windows with `zone: account`."),
     },
-    given={"credits": {}, "add_ons": {}},
+    given={"credits": {}, "add_ons": {}, "time_zone": "UTC"},
 )
 
 
@@ -137,7 +140,10 @@ def parse(
     mistakes.defined[SOLD] = {**credits, **known}
     counted = {key: its for key, its in features.items() if isinstance(its, LevelFeature | MeteredFeature)}
     mistakes.defined[COUNTED] = {**counted, **credits}
-    plans = {key: replace(plan, rank=rank) for rank, (key, plan) in enumerate(section("plans").items())}
+    plans = {
+        key: with_budgets(replace(plan, rank=rank), root.at("plans", key), mistakes.defined[SOLD])
+        for rank, (key, plan) in enumerate(section("plans").items())
+    }
     mistakes.defined["plan"] = plans
     add_ons: dict[str, AddOn] = section("add_ons")
     _refuse_shared_keys(plans, add_ons, root)
@@ -151,6 +157,7 @@ def parse(
         add_ons=_with_versions(add_ons, previous),
         policies=policies_of(section("policies"), default),
         stripe=_provider_refs(plans, add_ons, root),
+        time_zone=section("time_zone") or "UTC",
     )
     mistakes.refuse_if_any()
     return catalog

@@ -8,14 +8,16 @@ from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
+from paygrade.catalog.budgets import in_order
+from paygrade.catalog.limits import BY_QUANTITY, GRANTED, OF_UNITS, ONCE, Units, units
 from paygrade.catalog.model import Allowance, Overage, Setting, Switch, Term
-from paygrade.catalog.offers import Cap, ConfigFeature, Credit, Feature, OveragePrice
+from paygrade.catalog.offers import Budget, Cap, ConfigFeature, Credit, Feature
 from paygrade.catalog.reader import Node
+from paygrade.catalog.rollover import OF_ROLLOVER, ROLLOVER
 from paygrade.catalog.shapes import (
     FLAG,
     NOTE,
     POSITIVE,
-    QUANTITY,
     Brief,
     Field,
     Items,
@@ -34,7 +36,7 @@ from paygrade.catalog.shapes import (
     need,
     whole,
 )
-from paygrade.catalog.windows import CURRENCY, EVERY_ABOUT, PERIODIC, WINDOW, Window, bar_two, one_window
+from paygrade.catalog.windows import CURRENCY, EVERY_ABOUT, PERIODIC, UNIT_PRICE, WINDOW, Window, bar_two, one_window
 from paygrade.values.text import QUANTITY_MAX, describe, is_integer
 
 _USED_UP = ("every", "rolling", "rollover", "per_member", "caps", "priority")
@@ -73,12 +75,12 @@ class _Alone(Shape[T], frozen=True):
         return self.value.schema()
 
 
-def _unlimited(node: Node) -> tuple[None, bool]:
+def _unlimited(node: Node) -> Units:
     if is_integer(node.value):
         node.wrong(f"say how often this renews: write `{{limit: {describe(node.value).strip('`')}, every: month}}`")
     elif node.value != "unlimited":
         node.expected("`unlimited` or a mapping such as `{limit: 1000, every: month}`")
-    return None, False
+    return ONCE["unlimited"]
 
 
 def _unpriced(node: Node) -> Overage:
@@ -101,11 +103,38 @@ def _no_lifetime(node: Node, values: dict[str, Any]) -> None:
         node.wrong("a cap is a limit in a shorter window; write for example `every: hour`")
 
 
-_CAP = Record(
+_IN_A_WINDOW = (one_window("hour"), Law({"properties": {"every": {"not": {"const": "lifetime"}}}}, holds=_no_lifetime))
+_LIMITED = Record(Cap, {"limit": need("100", POSITIVE, of="units"), **WINDOW}, _IN_A_WINDOW)
+_BUDGETED = Record(
     Cap,
-    {"limit": need("100", POSITIVE, of="units"), **WINDOW},
-    (one_window("hour"), Law({"properties": {"every": {"not": {"const": "lifetime"}}}}, holds=_no_lifetime)),
+    {
+        "budget": need(
+            "{ amount: 5000, currency: usd }",
+            Record(Budget, {"amount": need("5000", POSITIVE, "In minor units."), "currency": need("usd", CURRENCY)}),
+            "What usage may cost in the window.",
+        ),
+        **WINDOW,
+    },
+    _IN_A_WINDOW,
+    given={"units": 0},
+    hints={"limit": "a cap is a `limit` in units or a `budget` in money; remove one of them"},
 )
+
+
+class _Cap(Shape[Cap], frozen=True):
+    """A limit in units, or in money."""
+
+    def read(self, node: Node) -> Cap:
+        return (_BUDGETED if node.has("budget") else _LIMITED).read(node)
+
+    def write(self, value: Cap) -> object:
+        return (_LIMITED if value.budget is None else _BUDGETED).write(value)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [_LIMITED.schema(), _BUDGETED.schema()]}
+
+
+_CAP = _Cap()
 
 
 def _apart(node: Node, values: dict[str, Any]) -> None:
@@ -113,18 +142,22 @@ def _apart(node: Node, values: dict[str, Any]) -> None:
     seen = [Window(values.get("recurrence"), values.get("rolling_s"))]
     for place, cap in enumerate(values.get("caps", ())):
         window = Window(cap.recurrence, cap.rolling_s)
+        if cap.budget is not None:
+            continue  # what it allows in units is known once prices are
         if window != Window() and window in seen:
             node.at("caps", str(place)).wrong(f"there is a limit with `{window}` already; keep the smaller one")
         seen.append(window)
     if "caps" in values:
-        values["caps"] = tuple(sorted(values["caps"], key=lambda cap: (cap.units, str(cap))))
+        values["caps"] = in_order(values["caps"])
 
 
 def _carries_into_another(node: Node, values: dict[str, Any]) -> None:
     recurrence, rolls = values.get("recurrence"), values.get("rolling_s") is not None
-    if node.has("rollover") and (rolls or (recurrence and recurrence.every == "lifetime")):
-        which = "rolls on" if rolls else "lasts for good"
-        node.at("rollover").wrong(f"a window that {which} has no next one to carry units into; remove `rollover`")
+    for key, what in (("rollover", "carry units into"), ("overage", "take what is owed from")):
+        carries = node.has(key) and (key == "rollover" or node.raw(key) == "debt")
+        if carries and (rolls or (recurrence and recurrence.every == "lifetime")):
+            which = "rolls on" if rolls else "lasts for good"
+            node.at(key).wrong(f"a window that {which} has no next one to {what}; remove `{key}`")
 
 
 def _bar_unwindowed(node: Node) -> Collection[str]:
@@ -169,41 +202,18 @@ _WINDOWED = Law(
 )
 _APART = Law(holds=_apart)
 
-_ONCE = {"unlimited": (None, False)}
-"""Units, None for unlimited, and whether they count once for each of the quantity."""
-_EACH = {**_ONCE, "quantity": (1, True)}
-
-
-def _units(words: Mapping[str, tuple[int | None, bool]], what: str) -> Or[tuple[int | None, bool]]:
-    def how(node: Node) -> int:
-        if is_integer(node.value):
-            return QUANTITY.read(node)
-        node.expected(what)
-        return 0
-
-    return Or(words, Via(Plain(how, QUANTITY.schema()), lambda units: (units, False), lambda limit: limit[0]))
-
-
 _PRICED = Record(
     dict[str, Any],
     {
         "price": need(
             "{ amount: 2, per: 1000, currency: usd }",
-            Record(
-                OveragePrice,
-                {
-                    "amount": need("2", POSITIVE, "In minor units, for every `per` units over."),
-                    "per": may(POSITIVE),
-                    "currency": need("usd", CURRENCY),
-                },
-                given={"per": 1},
-            ),
+            UNIT_PRICE,
         ),
         "spend_cap": may(POSITIVE, "In minor units, for each window."),
     },
 )
 _OVERAGE = Or(
-    {"hard": ("hard", None, None), "soft": ("soft", None, None)},
+    {word: (word, None, None) for word in ("hard", "soft", "debt")},
     Via(
         _PRICED,
         lambda priced: ("soft", priced["price"], priced.get("spend_cap")),
@@ -211,12 +221,14 @@ _OVERAGE = Or(
     ),
     is_mapping,
 )
-_LIMIT = need("1000", _units(_EACH, "a whole number, `unlimited` or `quantity`"), of=("units", "by_quantity"))
+_LIMIT = need(
+    "1000", units(BY_QUANTITY, "a whole number, `unlimited`, `quantity` or a mapping with `per`"), of=OF_UNITS
+)
 _WARN = may(
     Via(Items(whole(1, 1000)), check=_ascend, law={"uniqueItems": True}), "Percentages of the limit, ascending."
 )
 _USE = {
-    "rollover": may(QUANTITY, "Units carried into the next window."),
+    "rollover": may(ROLLOVER, "What of the units left is carried into the next window.", of=OF_ROLLOVER),
     "per_member": may(POSITIVE, "How many of the units one member can use."),
     "caps": may(Via(Items(_CAP), law={"uniqueItems": True}), "Further limits in other windows; all of them apply."),
     "priority": may(whole(0, 100), "The burn order: lower first."),
@@ -242,7 +254,7 @@ _LEVEL = Brief(
         keyed=True,
     ),
     "limit",
-    _units(_ONCE, "a whole number, `unlimited` or a mapping such as `{limit: quantity}`"),
+    units(ONCE, "a whole number, `unlimited` or a mapping such as `{limit: quantity}`", each=False),
     never="quantity",
 )
 _METERED = Brief(
@@ -268,7 +280,7 @@ _METERED = Brief(
 )
 _GRANT = Record(
     Allowance,
-    {"grant": need("5000", QUANTITY, of="units"), **_EVERY, **_USE},
+    {"grant": need("5000", GRANTED, of=OF_UNITS), **_EVERY, **_USE},
     (_CARRIED, _APART),
     hints={**_OF_CREDITS, **_ONLY_ADD_ON},
     keyed=True,

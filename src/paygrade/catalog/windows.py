@@ -9,9 +9,25 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from paygrade.catalog.offers import OveragePrice
 from paygrade.catalog.reader import Node
-from paygrade.catalog.shapes import Brief, Law, Or, Plain, Record, Schema, Shape, T, Via, may, need, text, word
-from paygrade.values.periods import _DURATION, EVERY, Recurrence, parse_duration, render_duration, zones
+from paygrade.catalog.shapes import (
+    POSITIVE,
+    Brief,
+    Law,
+    Or,
+    Plain,
+    Record,
+    Schema,
+    Shape,
+    T,
+    Via,
+    may,
+    need,
+    text,
+    word,
+)
+from paygrade.values.periods import _DURATION, ACCOUNT_ZONE, EVERY, Recurrence, parse_duration, render_duration, zones
 from paygrade.values.text import flow, is_key
 
 _WINDOW_MIN = timedelta(minutes=1)
@@ -115,10 +131,23 @@ def _bar_the_calendar(node: Node) -> Collection[str]:
     elif period == "hour" and node.raw("align") != "calendar":
         keys, why = ["zone"], "hours counted from the subscription are the same in every zone"
     elif not _is_length(period):
-        return ()
+        return _bar_local(node)
     for key in filter(node.has, keys):
         node.at(key).wrong(f"{why}; remove `{key}`")
-    return keys
+    return (*keys, *_bar_local(node))
+
+
+def _bar_local(node: Node) -> Collection[str]:
+    """Days are what people live by; and weeks of the calendar alone begin on a day of their own."""
+    calendar = node.raw("align") == "calendar"
+    if node.raw("zone") == ACCOUNT_ZONE and not calendar and node.raw("period") != "hour":
+        node.at("zone").wrong("only windows of the calendar follow the account's zone; add `align: calendar`")
+    elif node.raw("zone") == ACCOUNT_ZONE and node.raw("period") == "hour" and calendar:
+        node.at("zone").wrong("hours are too short to follow the account's zone; name a zone, or count by the day")
+    if not node.has("week_begins") or (calendar and node.raw("period") == "week"):
+        return ()
+    node.at("week_begins").wrong("only a week of the calendar begins on a day of its own; remove `week_begins`")
+    return ("week_begins",)
 
 
 def _where(period: Schema, then: Schema, otherwise: Schema) -> Schema:
@@ -129,6 +158,8 @@ _A_ZONE = "an IANA time zone such as `Europe/Berlin`"
 _A_CURRENCY = "an ISO 4217 code of three lower-case letters, such as `usd`"
 CURRENCY = Via[str](text(_A_CURRENCY), check=_is_currency, law={"pattern": "^[a-z]{3}$"})
 
+ZONE = Via[str](text(_A_ZONE), check=_is_zone)
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _PERIODS: dict[str, tuple[str, Any]] = {every: (every, None) for every in EVERY if every != "custom"}
 _LENGTH = Via(_length(_CUSTOM_MAX), lambda length_s: ("custom", length_s), lambda period: period[1])
 _PERIOD = Or(_PERIODS, _LENGTH, _is_length)
@@ -147,7 +178,8 @@ _ALIGNED = Record(
     {
         "period": need("month", _PERIOD, of=("every", "length_s")),
         "align": may(Via(word(_ALIGN), lambda word: word == "calendar", lambda on: _ALIGN[on]), of="calendar"),
-        "zone": may(Via(text(_A_ZONE), check=_is_zone)),
+        "zone": may(Or({ACCOUNT_ZONE: ACCOUNT_ZONE}, ZONE), "An IANA time zone, or `account`: the account's own."),
+        "week_begins": may(Via(word(WEEKDAYS), WEEKDAYS.index, WEEKDAYS.__getitem__), "The first day of a week."),
     },
     (Law(_OF_THE_CALENDAR, _bar_the_calendar),),
 )
@@ -158,6 +190,17 @@ WINDOW = {
     "every": may(PERIODIC, EVERY_ABOUT, of="recurrence"),
     "rolling": may(ROLLING, "Counts what was used in the last period of this length, from 1m to 34d.", of="rolling_s"),
 }
+
+
+UNIT_PRICE = Record(
+    OveragePrice,
+    {
+        "amount": need("2", POSITIVE, "In minor units, for every `per` units."),
+        "per": may(POSITIVE),
+        "currency": need("usd", CURRENCY),
+    },
+    given={"per": 1},
+)
 
 
 def one_window(example: str) -> Law:

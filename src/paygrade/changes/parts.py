@@ -1,8 +1,8 @@
 """Parts: the items by which one plan or add-on is bought, put in place of others, counted and dropped.
 
 Laws: a plan or add-on is swapped, counted and dropped as a whole, by whichever items it is bought; of the prices of one
-part one is bought; an item keeps its id when another price of the same part takes its place, and how many there are is
-the same before and after; only the items that are paid for each count.
+part one is bought, and of usage one for each feature; an item keeps its id when another price of the same part takes
+its place, and how many there are is the same before and after; only the items that are paid for each count.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from paygrade.billing.facts import Item
-from paygrade.catalog.model import PARTS, AddOn, Part, Plan, Price
+from paygrade.catalog.model import PARTS, AddOn, Plan, Price
 from paygrade.changes.positions import Position, leading
 from paygrade.values.errors import Refused
 from paygrade.values.text import one_of
@@ -27,8 +27,8 @@ def bought(
     `like` is a price to be alike to where `its` tell none. Refused `unknown_price`, `ambiguous_price`.
     """
     after: list[Position] = []
-    for part in PARTS:
-        old = [p for p in its if p.part == part]
+    for part in _lines(sold):
+        old = [p for p in its if p.line == part]
         if not _sells(sold, part) or (manual and part != "quantity" and not old):
             # Whoever bills by hand states parts only where they want to.
             continue
@@ -46,8 +46,8 @@ def at_interval(its: Sequence[Position], interval: str) -> tuple[Position, ...]:
     sold = its[0].bought
     assert sold is not None, "only what the catalog knows has other prices"
     after: list[Position] = []
-    for part in PARTS:
-        old = [p for p in its if p.part == part]
+    for part in dict.fromkeys((*_lines(sold), *(p.line for p in its))):
+        old = [p for p in its if p.line == part]
         if old and _has(sold, part, interval):
             quantity = sum(p.item.quantity for p in old) if part == "quantity" else old[0].item.quantity
             after.append(_swapped(leading(old), sold, _choose(sold, part, interval, leading(old).price), quantity))
@@ -90,18 +90,24 @@ def refuse_price(sold: Sold, why: str) -> NoReturn:
     raise Refused("unknown_price", f"`{sold.key}` {why}")
 
 
-def _sells(sold: Sold, part: Part) -> bool:
+def _lines(sold: Sold) -> list[str]:
+    """What it is paid for with a price each: its parts, in their order, and the usage of each feature."""
+    its = [price.line for part in PARTS for price in sold.prices.values() if price.part == part]
+    return list(dict.fromkeys((*PARTS, *its)))
+
+
+def _sells(sold: Sold, part: str) -> bool:
     """Whether it is sold with this part; what has no price at all is sold by hand, for each."""
-    return any(price.part == part for price in sold.prices.values()) or (part == "quantity" and not sold.prices)
+    return any(price.line == part for price in sold.prices.values()) or (part == "quantity" and not sold.prices)
 
 
-def _has(sold: Sold, part: Part, interval: str | None) -> bool:
-    return any(interval in (p.key, p.interval) for p in sold.prices.values() if p.part == part)
+def _has(sold: Sold, part: str, interval: str | None) -> bool:
+    return any(interval in (p.key, p.interval) for p in sold.prices.values() if p.line == part)
 
 
-def _choose(sold: Sold, part: Part, interval: str | None, like: Price | None) -> Price | None:
+def _choose(sold: Sold, part: str, interval: str | None, like: Price | None) -> Price | None:
     """The price that is meant; with several, the one most like the present one. None: it has no prices."""
-    known = found = [price for price in sold.prices.values() if price.part == part]
+    known = found = [price for price in sold.prices.values() if price.line == part]
     if interval is not None:
         found = [price for price in known if price.key == interval] or [p for p in known if p.interval == interval]
         if not found:
@@ -140,7 +146,8 @@ def _new(sold: Sold, price: Price | None, quantity: int, *, manual: bool) -> Pos
 def _item(sold: Sold, price: Price | None, *, manual: bool) -> Item:
     """An item as it would be read back once it is bought; until then it has no id of the provider's."""
     part = price.part if price is not None else "quantity"
-    item = Item(f"new:{sold.key}" if part == "quantity" else f"new:{sold.key}:{part}", metered=part == "usage")
+    line = price.line.replace(" ", ":") if price is not None else part
+    item = Item(f"new:{sold.key}" if part == "quantity" else f"new:{sold.key}:{line}", metered=part == "usage")
     if manual or price is None or price.stripe is None:
         return replace(item, plan=sold.key, price=price.key if price is not None else None)
     name = {"price": price.stripe} if price.stripe.startswith("price_") else {"lookup_key": price.stripe}

@@ -11,9 +11,11 @@ from msgspec import Struct
 
 from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Item, Subscription
+from paygrade.billing.standing import standings
 from paygrade.billing.understanding import understood
 from paygrade.billing.versions import counted, part_of, price_of
 from paygrade.catalog.model import AddOn, Catalog, Direction, Part, Plan, Price
+from paygrade.values.states import NOT_LIVE
 
 
 class Position(Struct, frozen=True):
@@ -32,6 +34,11 @@ class Position(Struct, frozen=True):
     def part(self) -> Part:
         return part_of(self.item, self.price)
 
+    @property
+    def line(self) -> str:
+        """What it is an alternative to: prices of its part, or of the usage of its feature."""
+        return self.price.line if self.price is not None and self.part == "usage" else self.part
+
 
 def positions(account: Account, subscription: Subscription, catalog: Catalog, at: datetime) -> tuple[Position, ...]:
     """The items of a subscription, as they are understood: in the versions that count for the account."""
@@ -41,6 +48,13 @@ def positions(account: Account, subscription: Subscription, catalog: Catalog, at
         bought = one.bought if one is not None else None
         found.append(Position(item, bought, price_of(bought, item, catalog) if bought is not None else None))
     return tuple(found)
+
+
+def usage_price(account: Account, catalog: Catalog, feature: str, at: datetime) -> Price | None:
+    """What the account pays for usage of this feature, as far as the catalog says; None: nothing that it knows of."""
+    stands = [s for s in standings(account, catalog, at) if s.state not in NOT_LIVE]
+    found = [p.price for s in stands for p in positions(account, s.subscription, catalog, at)]
+    return next((price for price in found if price is not None and price.feature == feature), None)
 
 
 def plan_position(found: Iterable[Position]) -> Position | None:
@@ -56,6 +70,15 @@ def leading(parts: Iterable[Position]) -> Position:
 
 def _lead(position: Position) -> tuple[bool, bool, int]:
     return position.part == "quantity", position.price is not None, position.item.quantity
+
+
+def quantities_of(found: Iterable[Position]) -> dict[str, tuple[Plan | AddOn, int]]:
+    """How many of each plan and add-on are bought; of those that are not sold by quantity, 1."""
+    its: dict[str, list[Position]] = {}
+    for position in found:
+        its.setdefault(position.key, []).append(position)
+    bought = {key: (leading(all_).bought, _sizes(all_)["quantity", key]) for key, all_ in its.items()}
+    return {key: (sold, size) for key, (sold, size) in bought.items() if sold is not None}
 
 
 def direction_of(

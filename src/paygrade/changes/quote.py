@@ -7,6 +7,7 @@ matches decides; what is used of a window is never forgotten unless the rule, or
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from math import inf
 from types import MappingProxyType
 from typing import Literal
 
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Customer, Fact, ManualSubscription, Phase, Subscription
 from paygrade.catalog.model import Catalog, Direction, Part, PlanChangeRule
+from paygrade.catalog.prices import price_said
 from paygrade.changes.cost import CostPreview, bill, currency_of
 from paygrade.changes.impact import (
     CarryOver,
@@ -33,8 +35,10 @@ from paygrade.changes.positions import Position
 from paygrade.changes.proration import period_at
 from paygrade.changes.request import ChangeRequest, Resolved, resolve
 from paygrade.decisions.snapshots import Snapshot
-from paygrade.usage.ledger import takes_rollover
+from paygrade.entitlements.model import Entitlement
+from paygrade.usage.rollover import takes_rollover
 from paygrade.values.errors import Refused
+from paygrade.values.text import QUANTITY_MAX
 
 
 class ItemChange(Struct, frozen=True):
@@ -327,14 +331,26 @@ def _warnings_of_rollover(what: Impact, at: datetime) -> Iterable[Caveat]:
         new = after.get(feature)
         if not old.granted or not old.rollover or (new is not None and new.unlimited):
             continue
-        carried = new.rollover if new is not None and new.granted and new.credit is None else 0
-        if carried < old.rollover:
-            then = f"up to {carried} will be" if carried else "none will be"
-            detail = f"up to {old.rollover} unused units of `{feature}` are carried over now; {then} after the change"
+        carries = new if new is not None and new.granted and new.credit is None and new.rollover else None
+        if carries is None or any(less < more for less, more in zip(_carried(carries), _carried(old), strict=True)):
+            then = f"{_how_much(carries)} will be" if carries else "none will be"
+            detail = f"{_how_much(old)} unused units of `{feature}` are carried over now; {then} after the change"
             yield Caveat("rollover_lost", detail)
         elif new is not None and new.from_at != old.from_at and not (new.from_at == at and takes_rollover(new)):
             detail = f"unused units of `{feature}` are not carried into the window that counts after the change"
             yield Caveat("rollover_lost", detail)
+
+
+def _carried(its: Entitlement) -> tuple[float, ...]:
+    return its.rollover, its.rollover_share, its.rollover_windows or inf
+
+
+def _how_much(its: Entitlement) -> str:
+    """How many of the units left are carried over, as it stands before "of the units"."""
+    most = f"up to {its.rollover}" if its.rollover < QUANTITY_MAX else ""
+    share = f"{its.rollover_share}% of the" if its.rollover_share < 100 else ""
+    lives = f"for {its.rollover_windows} windows" if its.rollover_windows else ""
+    return ", ".join(filter(None, (lives, most, share))) or "all"
 
 
 def _warnings_of_prices(resolved: Resolved) -> Iterable[Caveat]:
@@ -342,7 +358,9 @@ def _warnings_of_prices(resolved: Resolved) -> Iterable[Caveat]:
     for key in dict.fromkeys(p.key for p in both if p.price is None and p.item.quantity):
         yield Caveat("price_unknown", f"the catalog has no price for `{key}`; the amounts don't include it")
     for key in dict.fromkeys(p.key for p in resolved.after if p.item.metered):
-        yield Caveat("metered_not_counted", f"`{key}` is billed by usage, which the amounts don't include")
+        prices = [p.price for p in resolved.after if p.key == key and p.price is not None and p.price.feature]
+        said = f": {' and '.join(map(price_said, prices))}" if prices else ""
+        yield Caveat("metered_not_counted", f"`{key}` is billed by usage, which the amounts don't include{said}")
     old, new = currency_of(resolved.before), currency_of(resolved.after)
     if old is not None and new is not None and {p.price.currency for p in both if p.price} != {old}:
         yield Caveat("currency_mismatch", f"this is billed in `{old}`, and a subscription has one currency")

@@ -23,9 +23,9 @@ from paygrade.billing.accounts import Account
 from paygrade.billing.facts import Subscription
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import bought_since, unbought, version_at
-from paygrade.catalog.model import AddOn, Allowance, Catalog, Direction, Plan
+from paygrade.catalog.model import AddOn, Allowance, Catalog, Direction, Plan, Term
 from paygrade.changes import parts
-from paygrade.changes.positions import Position, direction_of, plan_position, positions
+from paygrade.changes.positions import Position, direction_of, plan_position, positions, quantities_of
 from paygrade.values.errors import Refused
 from paygrade.values.states import NOT_LIVE
 from paygrade.values.text import one_of
@@ -90,6 +90,7 @@ def resolve(account: Account, catalog: Catalog, request: ChangeRequest, at: date
         after = _replaced(before, its, replaces, request, manual=manual)
         had = {position.key for position in before if isinstance(position.bought, AddOn)}
         after = _counted(after, sold, plan_after, _quantities(catalog, plan_after, request, had), request)
+    _refuse_quantities(before, after)
     if after == before and request.coupon is None:
         raise Refused("same_as_now", f"`{account.key}` already has this; there is nothing to change")
     direction = direction_of(plan_before, plan_after, before, after)
@@ -203,7 +204,7 @@ def _quantities(catalog: Catalog, plan: Plan | None, request: ChangeRequest, had
         found[key] = quantity
     for key, quantity in request.quantities.items():
         term = plan.terms.get(key) if plan is not None else None
-        if plan is not None and (key == plan.key or (isinstance(term, Allowance) and term.by_quantity)):
+        if plan is not None and (key == plan.key or _is_the_quantity(term)):
             found[plan.key] = quantity
         elif key in catalog.add_ons or key in had:
             found[key] = quantity
@@ -211,6 +212,27 @@ def _quantities(catalog: Catalog, plan: Plan | None, request: ChangeRequest, had
             named = f"`{plan.key}` does not sell `{key}` by quantity" if plan is not None else "there is no plan"
             raise Refused("quantity_not_sold", f"{named}; name a plan, an add-on, or a feature with `limit: quantity`")
     return found
+
+
+def refuse_quantity(sold: Plan | AddOn, quantity: int) -> None:
+    """Refused `quantity_not_sold`: this many of it are not sold."""
+    if quantity and sold.quantities is not None and not sold.quantities.has(quantity):
+        raise Refused(
+            "quantity_not_sold", f"`{sold.key}` is sold {sold.quantities}, not {quantity}; ask for another quantity"
+        )
+
+
+def _refuse_quantities(before: tuple[Position, ...], after: tuple[Position, ...]) -> None:
+    """Of what changes: who has another quantity for whatever reason may keep it and change something else."""
+    had = quantities_of(before)
+    for key, (sold, quantity) in quantities_of(after).items():
+        if had.get(key) != (sold, quantity):
+            refuse_quantity(sold, quantity)
+
+
+def _is_the_quantity(term: Term | None) -> bool:
+    """Whether there is one unit of it for each of the plan's quantity."""
+    return isinstance(term, Allowance) and term.by_quantity and term.units == 1 and term.per is None
 
 
 def _counted(

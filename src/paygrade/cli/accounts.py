@@ -76,6 +76,7 @@ def show(account: str, as_json: bool) -> None:
         ("overrides", ", ".join(override["feature"] for override in found["overrides"])),
         ("blocks", ", ".join(block["key"] for block in found["blocks"])),
         ("members", ", ".join(f"{member['key']} ({member['role']})" for member in found["members"])),
+        ("time zone", found["time_zone"]),
         ("traits", ", ".join(f"{name}={value}" for name, value in found["traits"].items())),
     ):
         if value:
@@ -105,10 +106,14 @@ def show(account: str, as_json: bool) -> None:
 @click.option("--name", default="", help="A name for people.")
 @click.option("--link", "links", multiple=True, metavar="CUSTOMER", help="A Stripe customer it pays with; repeatable.")
 @click.option("--trait", "traits", multiple=True, metavar="NAME=VALUE", help="Any other information; repeatable.")
+@click.option("--time-zone", metavar="ZONE", help="Where its days begin, for example Europe/Berlin.")
 @as_json
-def put(account: str, name: str, links: tuple[str, ...], traits: tuple[str, ...], as_json: bool) -> None:
+def put(
+    account: str, name: str, links: tuple[str, ...], traits: tuple[str, ...], time_zone: str | None, as_json: bool
+) -> None:
     """Create ACCOUNT or replace what you said about it; what you leave out is removed."""
     body: dict[str, Any] = {"name": name, "links": {"stripe": list(links)} if links else {}, "traits": _traits(traits)}
+    body |= {"time_zone": time_zone} if time_zone else {}
     _show_outcome(call("PUT", path("v1", "accounts", account), body=body), f"stated {account}", as_json=as_json)
 
 

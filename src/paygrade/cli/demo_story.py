@@ -7,8 +7,8 @@ import click
 import httpx2
 
 from paygrade.cli.demo_company import FAILING_CARD, GOOD_CARD, Company
-from paygrade.cli.quote_page import amount
 from paygrade.cli.wording import sentence
+from paygrade.values.money import amount
 
 SETTLE_S = 15.0
 """How long an answer may take to come out right; it takes a few hundredths of a second."""

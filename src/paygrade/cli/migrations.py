@@ -9,8 +9,8 @@ import click
 
 from paygrade.cli.api import call, path
 from paygrade.cli.output import MOMENT, as_json, confirm, for_people, page_limit, say, show_json, table, yes
-from paygrade.cli.quote_page import amount
 from paygrade.cli.wording import instant
+from paygrade.values.money import amount
 
 LOOK_S = 0.2
 LINE_EVERY_S = 5.0

@@ -8,16 +8,12 @@ from typing import Any
 
 from paygrade.cli.wording import instant
 from paygrade.entitlements.seats import NAMED_MAX
+from paygrade.values.money import amount
 
 # Any in this file: decoded JSON, as the server sent it.
 Row = tuple[str, str, str]
 """A heading (empty: it goes on under the one above), a text, and a style of `output.say`."""
 
-# Stripe docs: currencies, zero-decimal and three-decimal
-_WHOLE_UNITS = frozenset(
-    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"]
-)
-_THOUSANDTHS = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 _STYLES = {"gains": "green", "loses": "red", "changes": ""}
 
 
@@ -109,14 +105,6 @@ def _money(money: Mapping[str, Any], effective_at: str) -> Iterator[Row]:
 def _invoice(invoice: Mapping[str, Any], currency: str) -> str:
     total = f" of {amount(invoice['total'], currency)}" if invoice["total"] != invoice["due"] else ""
     return f"{amount(invoice['due'], currency)}{total} due {instant(invoice['at'])}"
-
-
-def amount(units: int, currency: str) -> str:
-    """Minor units as people write them: `99.00 USD`, `9900 JPY`."""
-    digits = 0 if currency in _WHOLE_UNITS else 3 if currency in _THOUSANDTHS else 2
-    sign, text = "-" if units < 0 else "", str(abs(units)).rjust(digits + 1, "0")
-    figure = f"{text[:-digits]}.{text[-digits:]}" if digits else text
-    return f"{sign}{figure} {currency.upper()}"
 
 
 def _violation(violation: Mapping[str, Any]) -> str:

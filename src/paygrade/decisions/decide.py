@@ -12,7 +12,7 @@ from typing import TypeVar
 from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.structs import replace
 
-from paygrade.catalog.offers import OnError
+from paygrade.catalog.offers import Cap, OnError
 from paygrade.decisions.snapshots import Dates, Snapshot, Terms, balance_of, entitlements_at, sources_of
 from paygrade.entitlements.model import Entitlement, Reason, Source, seats_of
 from paygrade.usage.balances import (
@@ -35,7 +35,8 @@ class Decision(Struct, frozen=True, gc=False):
 
     `limit`, `used`, `reserved` and `remaining` are units of the feature (for a feature paid in credits: what the
     credits buy, rounded down); None where nothing is counted. They are those of the counter that stands in the way:
-    `limited_by` names it where that is not the limit itself (`hour`, `rolling 60s`, `member`, `spend_cap`). `as_of`
+    `limited_by` names it where that is not the limit itself (`hour`, `rolling 60s`, `member`, `spend_cap`, `budget 5000
+    usd day`). `as_of`
     is when the snapshot it rests on was taken; `stale` says that the snapshot's time had run out. `sources` are worked
     out when they are asked for: whoever writes a decision down takes `bound(decision)`.
     """
@@ -286,7 +287,10 @@ def _rooms(terms: Terms, dates: Dates, paying: Balance, at: datetime) -> tuple[R
         resets_at = freed_at(tally, payer.rolling_s)
     else:
         used, reserved, resets_at = paying.used, paying.reserved, dates[terms.resets_at]
-    own = Room((payer.limit if payer.granted else 0), used, reserved, resets_at)
+    limit = payer.limit if payer.granted else 0
+    if limit is not None and detail is not None and detail.carried_units < 0:
+        limit = max(0, limit + detail.carried_units)
+    own = Room(limit, used, reserved, resets_at)
     if detail is None or own.limit is None:
         return own, Room(0, 0, 0, None)
     carried = detail.carried
@@ -323,15 +327,21 @@ def _beside(terms: Terms, dates: Dates, balance: Balance, at: datetime, member: 
         if cap.recurrence is None:
             slot, length_s = rolling_slot(cap.rolling_s or 0), cap.rolling_s or 0
             tally = tallies.get(slot, _NONE)
-            found.append(Room(cap.units, rolled(tally, length_s, at), tally.reserved, freed_at(tally, length_s), slot))
+            freed, name = freed_at(tally, length_s), _name_of(cap, slot)
+            found.append(Room(cap.units, rolled(tally, length_s, at), tally.reserved, freed, name))
         else:
             slot, until = cap_slot(cap.recurrence, dates[terms.anchor_at] or at, at)
             tally = tallies.get(slot, _NONE)
-            found.append(Room(cap.units, tally.used, tally.reserved, until, slot.partition(" ")[0]))
+            name = _name_of(cap, slot.partition(" ")[0])
+            found.append(Room(cap.units, tally.used, tally.reserved, until, name))
     if entitlement.per_member is not None and member is not None:
         tally = tallies.get(member_slot(dates[terms.from_at], member), _NONE)
         found.append(Room(entitlement.per_member, tally.used, tally.reserved, dates[terms.resets_at], "member"))
     return found
+
+
+def _name_of(cap: Cap, window: str) -> str:
+    return window if cap.budget is None else f"budget {cap.budget.amount} {cap.budget.currency} {window}"
 
 
 def _paid_by(payer: Entitlement, own: Room, beside: Room, quantity: int, reason: Reason) -> Reason:

@@ -9,6 +9,8 @@ from typing import Any
 from msgspec import structs
 
 from paygrade.decisions.decide import Decision, bound
+from paygrade.values.money import amount
+from paygrade.values.periods import EVERY
 
 _WHY = {
     "plan": "{plan} includes it",
@@ -81,6 +83,9 @@ def _in_use(decision: Decision) -> str:
             return f"the member has used {taken} of {limit}"
         case "spend_cap":
             return f"the spend cap allows {limit}, and {taken} are in use"
+        case "budget":
+            units, currency, window = length.split(" ", 2)
+            return f"the budget of {amount(int(units), currency)} {_span(window)} pays for {limit}, {taken} are in use"
         case "rolling":
             return f"{taken} of {limit} were used in the last {length}"
         case "":
@@ -89,3 +94,10 @@ def _in_use(decision: Decision) -> str:
             return f"{taken} of {limit} are used this {counter}"
         case _:
             return f"{taken} of {limit} are used in this window of {counter}"
+
+
+def _span(window: str) -> str:
+    counter, _, length = window.partition(" ")
+    if counter == "rolling":
+        return f"in {length}"
+    return f"each {counter}" if counter in EVERY else f"each {counter} window"

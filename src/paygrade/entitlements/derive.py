@@ -14,7 +14,7 @@ from paygrade.billing.accounts import Account
 from paygrade.catalog.model import Catalog
 from paygrade.catalog.offers import MeteredFeature
 from paygrade.entitlements.merge import merge
-from paygrade.entitlements.model import Entitlement, Segment
+from paygrade.entitlements.model import Entitlement, Segment, carries
 from paygrade.entitlements.sources import Candidate, View, offers, view_of
 from paygrade.entitlements.windows import counting_window
 
@@ -34,7 +34,7 @@ def derive(account: Account, catalog: Catalog, at: datetime) -> Segment:
 
 
 def _marked(its: Entitlement) -> Entitlement:
-    closely = its.credit or its.caps or its.rollover or its.units_max is not None
+    closely = its.credit or its.caps or carries(its) or its.units_max is not None
     return replace(its, plain=False) if closely or its.per_member is not None or its.rolling_s is not None else its
 
 

@@ -17,7 +17,7 @@ from paygrade.catalog.model import Catalog
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.merge import override_fits
 from paygrade.entitlements.seats import named, seats_at, suspended
-from paygrade.entitlements.sources import offers
+from paygrade.entitlements.sources import holdings, offers
 from paygrade.values.states import TERMINAL
 
 
@@ -32,6 +32,7 @@ class Finding(Struct, frozen=True):
         "no_owner",
         "override_ignored",
         "too_few_seats",
+        "quantity_out_of_range",
     ]
     subject: str
     detail: str
@@ -59,7 +60,7 @@ def findings(account: Account, catalog: Catalog, at: datetime) -> tuple[Finding,
         if override.stands(at) and not override_fits(override, known.get(override.feature)):
             detail = f"the override of `{override.feature}` does not fit the catalog; it has no effect"
             found.append(Finding("override_ignored", override.feature, detail))
-    return (*found, *_too_few_seats(account, catalog, at))
+    return (*found, *_out_of_range(account, catalog, at), *_too_few_seats(account, catalog, at))
 
 
 def _misnamed(account: Account, customer: Customer) -> Iterator[Finding]:
@@ -88,6 +89,16 @@ def _unmapped(account: Account, catalog: Catalog, subscription: Subscription) ->
                 detail += f", which is scheduled from {from_at:%Y-%m-%d %H:%M} UTC"
             advice = "access stays as it was; " if stays else ""
             yield Finding("unmapped_price", subscription.id, f"{detail}; {advice}add it to a plan's `prices`")
+
+
+def _out_of_range(account: Account, catalog: Catalog, at: datetime) -> Iterator[Finding]:
+    """More or fewer are bought than are sold. Whoever pays keeps what they have."""
+    for one in holdings(account, catalog, at):
+        sold, standing = one.bought.quantities, one.standing
+        if sold is not None and standing is not None and not one.stands_in and not sold.has(one.quantity):
+            detail = f"`{one.bought.key}` is sold {sold}, and {one.quantity} are bought; access stays as bought"
+            advice = "change the quantity at the provider, or the `quantity` of the catalog"
+            yield Finding("quantity_out_of_range", standing.subscription.id, f"{detail}; {advice}")
 
 
 def _too_few_seats(account: Account, catalog: Catalog, at: datetime) -> Iterator[Finding]:

@@ -31,7 +31,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.facts import DowngradeGrace, Override
 from paygrade.catalog.model import AddOn, Allowance, Catalog, Plan, Term
-from paygrade.catalog.offers import BooleanFeature, ConfigFeature, Credit, LevelFeature, OveragePrice
+from paygrade.catalog.offers import BooleanFeature, Cap, ConfigFeature, Credit, LevelFeature, OveragePrice
 from paygrade.entitlements.model import Entitlement, Offer, Reason, Source, kind_of
 from paygrade.entitlements.sources import (
     Candidate,
@@ -41,10 +41,12 @@ from paygrade.entitlements.sources import (
     closed_sources,
     gives,
     opens,
+    payer_of,
     source_of,
     units_of,
 )
-from paygrade.entitlements.windows import paying, usual_window, window_of
+from paygrade.entitlements.windows import usual_window, window_of
+from paygrade.values.periods import ACCOUNT_ZONE
 from paygrade.values.text import QUANTITY_MAX
 
 Allowances = list[tuple[Allowance, Holding]]
@@ -145,8 +147,10 @@ def _merge_units(view: View, offer: Offer, open_to: Allowances) -> tuple[Entitle
         sources=tuple(sources),
         warn=leading.warn,
         rollover=leading.rollover,
+        rollover_share=leading.rollover_share,
+        rollover_windows=leading.rollover_windows,
         per_member=leading.per_member,
-        caps=leading.caps,
+        caps=_local(view, leading.caps),
         **_aligned(view, leading, counting),
         priority=leading.priority,
         **window_of(view, leading, counting),
@@ -170,21 +174,30 @@ def _counts_alike(term: Allowance, other: Allowance) -> bool:
     return (term.recurrence, term.rolling_s) == (other.recurrence, other.rolling_s)
 
 
+def _local(view: View, caps: tuple[Cap, ...]) -> tuple[Cap, ...]:
+    """The caps, in the account's own zone where they follow it."""
+    if not any(cap.recurrence and cap.recurrence.zone == ACCOUNT_ZONE for cap in caps):
+        return caps
+    return tuple(replace(cap, recurrence=cap.recurrence and view.anchors.local(cap.recurrence)) for cap in caps)
+
+
 def _aligned(view: View, leading: Allowance, leader: Holding) -> dict[str, Any]:
     """What shorter windows are aligned to and since when units are carried over, where there is either."""
     found: dict[str, Any] = {}
     if any(cap.recurrence for cap in leading.caps):
-        found["anchor_at"] = view.anchors.anchor_at(paying(leader), view.at)
-    if leading.rollover:
-        found["begun_at"] = view.anchors.begun_at(paying(leader))
+        found["anchor_at"] = view.anchors.anchor_at(payer_of(leader), view.at)
+    if leading.rollover or leading.overage == "debt":
+        found["begun_at"] = view.anchors.begun_at(payer_of(leader))
     return found
 
 
 def _overage(base: list[Allowance], *, limit: int | None) -> dict[str, Any]:
     """How far over the limit going is allowed, and for what: as the first term says that allows it."""
-    soft = next((term for term in base if term.overage == "soft"), None)
+    soft = next((term for term in base if term.overage != "hard"), None)
     if soft is None:
         return {}
+    if soft.overage == "debt":
+        return {"soft": True, "owes": True}
     price = soft.overage_price
     return {"soft": True, "overage_price": price, "units_max": _units_max(limit, price, soft.spend_max)}
 

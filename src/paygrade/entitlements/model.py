@@ -80,7 +80,9 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     ends a segment. `seat`: the level of which a member needs a seat. `in_seats`: members take these units up.
     `personal`: who asks matters, for one or the other. `rollover`: units carried to the next window,
     none of them from before `begun_at`. `priority`: where
-    these units stand in the burn order. `plain`: one count against one limit, and nothing else to look at.
+    these units stand in the burn order. `rollover_share`: how much of what is left is carried, in percent, and
+    `rollover_windows` for how many windows (None: as long as there is room). `owes`: what is used over the limit is
+    taken from the next window's units. `plain`: one count against one limit, and nothing else to look at.
     """
 
     feature: str
@@ -116,6 +118,9 @@ class Entitlement(Struct, frozen=True, omit_defaults=True, gc=False):
     property: str | None = None
     rates: dict[str, Rate] | None = None
     plain: bool = True
+    rollover_share: int = 100
+    rollover_windows: int | None = None
+    owes: bool = False
 
 
 class Segment(Struct, frozen=True):
@@ -135,3 +140,8 @@ def seats_of(its: Entitlement) -> int | None:
     if not its.granted:
         return None if its.reason in _HELD_BACK else 0
     return its.units_max if its.soft else its.limit
+
+
+def carries(its: Entitlement) -> bool:
+    """Whether anything of a window is carried into the next one: units that are left, or that are owed."""
+    return bool(its.rollover) or its.owes

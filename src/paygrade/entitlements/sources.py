@@ -5,7 +5,7 @@ subscription out of standing gives what its ladder step leaves and explains what
 denial only until something has taken its place.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -43,6 +43,8 @@ class Holding(Struct, frozen=True):
     """Among what the account has, by when it began."""
     stands_in: bool = False
     """It is what a subscription counts as instead of its own plan."""
+    level: str | None = None
+    """What `quantity` counts, where that is not what was bought of it: units of this level."""
 
 
 class View(Struct, frozen=True):
@@ -158,12 +160,31 @@ def bought_by(catalog: Catalog, item: Item) -> Plan | AddOn | None:
     return find_bought(catalog, price=item.price, lookup_key=item.lookup_key, product=item.product, plan=item.plan)
 
 
-def _by_feature(holdings: Iterable[Holding]) -> dict[str, list[tuple[Term, Holding]]]:
+def _by_feature(holdings: Sequence[Holding]) -> dict[str, list[tuple[Term, Holding]]]:
     terms: dict[str, list[tuple[Term, Holding]]] = {}
     for holding in holdings:
         for key, term in holding.bought.terms.items():
-            terms.setdefault(key, []).append((term, holding))
+            level = term.per if isinstance(term, Allowance) else None
+            counted_by = holding if level is None else _counted_by(level, holding, holdings)
+            terms.setdefault(key, []).append((term, counted_by))
     return terms
+
+
+def _counted_by(level: str, holding: Holding, holdings: Iterable[Holding]) -> Holding:
+    """The same with the units of a level as its quantity: those of its own, and of add-ons of the same subscription.
+    A level that is no more, in a version that is kept, leaves what was bought."""
+    if level not in holding.bought.terms:
+        return holding
+    beside = [one for one in holdings if isinstance(one.bought, AddOn) and payer_of(one) == payer_of(holding)]
+    terms = [(one.bought.terms.get(level), one) for one in (holding, *beside)]
+    units = [units_of(term, one) or 0 for term, one in terms if isinstance(term, Allowance)]
+    return replace(holding, quantity=sum(units), level=level)
+
+
+def payer_of(holding: Holding | None) -> str | None:
+    """The subscription that units come from; None: from none."""
+    standing = holding.standing if holding is not None else None
+    return standing.subscription.id if standing is not None else None
 
 
 def offers(catalog: Catalog) -> dict[str, Offer]:
@@ -189,9 +210,20 @@ def source_of(term: Term, holding: Holding) -> Source:
         units=units,
         unlimited=unlimited,
         value=value,
-        note=standing.note if standing else "",
+        note=_note(term, holding),
         until=_until(holding),
     )
+
+
+def _note(term: Term, holding: Holding) -> str:
+    """What there is to say of it: why it has so many units, how its subscription stands."""
+    note = holding.standing.note if holding.standing is not None else ""
+    if not isinstance(term, Allowance) or term.adds or term.units is None or (term.units == 1 and term.per is None):
+        return note
+    if not term.by_quantity:
+        return note
+    each = f"{term.units} for each of {holding.quantity} {f'`{holding.level}`' if holding.level else 'bought'}"
+    return f"{each}; {note}" if note else each
 
 
 def _until(holding: Holding) -> datetime | None:

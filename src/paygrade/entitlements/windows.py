@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from paygrade.catalog.model import AddOn, Allowance, Plan, Term
-from paygrade.entitlements.sources import Holding, View
+from paygrade.entitlements.sources import Holding, View, payer_of
 from paygrade.values.periods import Period, Recurrence, window_at
 
 
@@ -21,14 +21,8 @@ def window_of(view: View, term: Allowance, holding: Holding | None) -> dict[str,
         return {"rolling_s": term.rolling_s}
     if term.recurrence is None or term.recurrence.every == "lifetime":
         return {}
-    window = view.anchors.window(term.recurrence, paying(holding), view.at)
+    window = view.anchors.window(term.recurrence, payer_of(holding), view.at)
     return {"from_at": window.from_at, "resets_at": window.until}
-
-
-def paying(holding: Holding | None) -> str | None:
-    """The subscription that units come from; None: from none."""
-    standing = holding.standing if holding is not None else None
-    return standing.subscription.id if standing is not None else None
 
 
 def usual_window(view: View, key: str, leading: tuple[Term, Holding] | None) -> dict[str, Any]:

@@ -169,8 +169,9 @@ class Tally(Struct, frozen=True, omit_defaults=True):
 class Detail(Struct, frozen=True, omit_defaults=True):
     """What a balance has beyond a plain count.
 
-    `carried`: units carried into the window. `ahead`: what has been paid for a fraction of a credit not used yet,
-    as numerator and denominator; below zero it is owed. `holds` are in the order they end.
+    `carried`: what is used of units carried into the window, `carried_units` how many there are, below zero those that
+    are owed. `ahead`: what has been paid for a fraction of a credit not used yet, as numerator and denominator; below
+    zero it is owed. `holds` are in the order they end.
     """
 
     grants: tuple[Grant, ...] = ()
@@ -208,7 +209,8 @@ class Row(Struct, frozen=True, gc=False):
 class SlotDetail(Struct, frozen=True, omit_defaults=True):
     """What of a slot cannot be added up.
 
-    `ahead` as in `Detail`; `buckets` as in `Tally`; `carried` units into a window, settled when it was first used;
+    `ahead` as in `Detail`; `buckets` as in `Tally`; `carried` units into a window, settled when it was first used, of
+    them `lots` by the window they are from, the latest first, where they are carried for a number of windows;
     `latest` is when the value of a `last` meter was measured, and by which usage event.
     """
 
@@ -216,6 +218,7 @@ class SlotDetail(Struct, frozen=True, omit_defaults=True):
     buckets: tuple[tuple[int, int], ...] = ()
     carried: int | None = None
     latest: tuple[datetime, str] | None = None
+    lots: tuple[int, ...] = ()
 
 
 def assemble(

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.catalog.offers import Carry
-from paygrade.entitlements.model import Entitlement
+from paygrade.entitlements.model import Entitlement, carries
 from paygrade.usage.balances import (
     NOTHING_MORE,
     Balance,
@@ -45,7 +45,7 @@ def slots(
 
 def _slots(entitlement: Entitlement, from_at: datetime | None, at: datetime, member: str | None) -> Iterable[str]:
     yield slot_of(from_at)
-    if entitlement.rollover:
+    if carries(entitlement):
         yield carried_slot(from_at)
     yield from counters(entitlement, at, member)
 
@@ -178,14 +178,19 @@ def grants_of(entitlement: Entitlement, balance: Balance, at: datetime) -> list[
     detail, from_at = balance.detail or NOTHING_MORE, balance.from_at or at
     if entitlement.granted:
         units, until, priority = entitlement.limit, entitlement.resets_at, entitlement.priority
+        if units is not None and detail.carried_units < 0:
+            units = max(0, units + detail.carried_units)
         found.append(Grant(slot_of(balance.from_at), "window", units, from_at, until, priority, max(0, used), reserved))
-        if detail.carried_units:
+        if detail.carried_units > 0:
             slot, carried = carried_slot(balance.from_at), detail.carried
             found.append(
                 Grant(slot, "carried", detail.carried_units, from_at, until, priority, carried.used, carried.reserved)
             )
     found += [grant for grant in detail.grants if grant.spendable(at)]
-    return sorted(found, key=burn_order)
+    if entitlement.rollover_windows is None:
+        return sorted(found, key=burn_order)
+    # Units that are carried further expire later than those that are carried already.
+    return sorted(found, key=lambda grant: (*burn_order(grant)[:2], grant.kind == "window", grant.id))
 
 
 def _burn(entitlement: Entitlement, pool: str, balance: Balance | None, amount: int, at: datetime) -> list[Posting]:
@@ -214,12 +219,6 @@ def committed_price(
 ) -> int:
     """The same for units that were held: never more than was set aside; what is missing is owed by the next use."""
     return max(0, min(price(entitlement, own, quantity, properties), held.credits))
-
-
-def takes_rollover(entitlement: Entitlement) -> bool:
-    """Whether units are carried into the window this counts in: nothing is from before the subscription's own first."""
-    window, begun = entitlement.from_at, entitlement.begun_at
-    return bool(entitlement.rollover) and window is not None and begun is not None and window > begun
 
 
 def carried_over(used: int, how: Carry, *, units_before: int, units_after: int, elapsed: Fraction = Fraction(0)) -> int:

@@ -58,6 +58,8 @@ def reportable(feature: MeteredFeature, used: int, entitlement: Entitlement) -> 
     if entitlement.unlimited or entitlement.limit is None or used <= entitlement.limit:
         return 0
     state = entitlement.sources[0].state if entitlement.sources else None
+    if entitlement.owes:
+        return 0
     return used - entitlement.limit if entitlement.soft and state in _PAID_FOR else None
 
 

@@ -2,18 +2,20 @@
 
 Laws: instants are aware and in UTC; intervals are `[from_at, until)`; calendar arithmetic happens in an IANA
 zone; a month anchored on day 29-31 clamps to the month's last day and returns to its own day (no drift); the
-windows of one recurrence and anchor tile time without gap or overlap.
+windows of one recurrence and anchor tile time without gap or overlap; where the zone changes, each day of the calendar
+(week, month …) still begins once.
 """
 
 import re
 from calendar import monthrange
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta, tzinfo
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.values.text import describe
 
@@ -27,6 +29,8 @@ _DURATION = re.compile(r"(?:[0-9]{1,6}[wdhms])+")
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 """Instants that are read lie in `[EARLIEST, LATEST)`: so every window and period around them has two ends that the
 calendar of years 1 to 9999 knows."""
+ACCOUNT_ZONE = "account"
+"""In the place of a zone: that of the account."""
 CALENDAR = datetime(2001, 1, 1, tzinfo=UTC)
 """A Monday that begins a year, and so whatever else a calendar counts: an anchor for all of it."""
 
@@ -35,13 +39,16 @@ class Recurrence(Struct, frozen=True, omit_defaults=True):
     """How a window comes again.
 
     `length_s`: how long each window of a `custom` one is; None for all others. `calendar`: windows begin where those of
-    the calendar in `zone` begin (weeks on Monday), else where the anchor lies.
+    the calendar in `zone` begin, else where the anchor lies; weeks on the day `week_begins`, counted from Monday, 0.
+    `moves`: from which instants on which other zones count, in their order.
     """
 
     every: Every
     length_s: int | None = None
     calendar: bool = False
     zone: str = "UTC"
+    week_begins: int = 0
+    moves: tuple[tuple[datetime, str], ...] = ()
 
 
 class Period(Struct, frozen=True):
@@ -102,8 +109,12 @@ def window_at(recurrence: Recurrence, anchor: datetime, at: datetime) -> Period:
     every = recurrence.every
     if every == "lifetime":
         return Period(from_at=anchor, until=None)
+    if recurrence.moves:
+        return _window_of_zones(recurrence, at)
     zone = _zone(recurrence.zone)
     local = CALENDAR.replace(tzinfo=zone) if recurrence.calendar else anchor.astimezone(zone)
+    if recurrence.week_begins and every == "week":
+        local += timedelta(days=recurrence.week_begins)
     if every in ("hour", "custom"):
         length = timedelta(seconds=recurrence.length_s or _UNITS["h"])
         from_at = local.astimezone(UTC) + (at - local) // length * length
@@ -117,6 +128,57 @@ def window_at(recurrence: Recurrence, anchor: datetime, at: datetime) -> Period:
         turns += 1
         from_at, until = until, _turn(local, every, turns + 1)
     return Period(from_at, until)
+
+
+_MOMENT = timedelta(microseconds=1)
+_APART = timedelta(hours=27)
+"""No two zones are further apart."""
+_EVER, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+class _Zoned(Struct, frozen=True):
+    """A calendar in one zone, which counts in `[from_at, until)`."""
+
+    recurrence: Recurrence
+    from_at: datetime
+    until: datetime
+
+    def window(self, at: datetime) -> Period:
+        return window_at(self.recurrence, CALENDAR, at)
+
+    def date(self, at: datetime) -> date:
+        """The day of the calendar with which the window began that `at` lies in."""
+        return self.window(at).from_at.astimezone(_zone(self.recurrence.zone)).date()
+
+
+def _window_of_zones(recurrence: Recurrence, at: datetime) -> Period:
+    """The window at `at` of a calendar whose zone changes: it begins with the first instant at which its date has come
+    in the zone of that instant, and none begins twice (ADR 31)."""
+    begins = [_EVER, *(since for since, _ in recurrence.moves)]
+    ends = [*begins[1:], _NEVER]
+    names = (recurrence.zone, *(name for _, name in recurrence.moves))
+    spans = [
+        _Zoned(replace(recurrence, zone=name, moves=()), *ends_of)
+        for name, *ends_of in zip(names, begins, ends, strict=True)
+    ]
+    reached = _reached(spans, at)
+    from_at = at
+    while _reached(spans, from_at) == reached:
+        span = next(one for one in spans if one.from_at <= from_at < one.until)
+        began = max(span.window(from_at).from_at, span.from_at)
+        from_at = began - _MOMENT
+    until = at
+    while _reached(spans, until) == reached:
+        span = next(one for one in spans if one.from_at <= until < one.until)
+        ends_at = span.window(until).until
+        until = min(span.until, ends_at or span.until)
+    return Period(from_at + _MOMENT, until)
+
+
+def _reached(spans: Sequence[_Zoned], at: datetime) -> date:
+    """The latest day of the calendar that has come by `at`, in whichever zone counted when it came."""
+    near = [one for one in spans if one.from_at <= at and at - 2 * _APART < one.until]
+    return max(one.date(min(at, one.until - _MOMENT)) for one in near)
 
 
 def _turns_guess(anchor: datetime, every: Every, at: datetime) -> int:

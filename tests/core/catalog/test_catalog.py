@@ -9,11 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paygrade.catalog.model import Allowance, Catalog, PlanChangeRule, Setting, Step, Switch, TopUp, find_bought
+from paygrade.catalog.model import (
+    Allowance,
+    Catalog,
+    PlanChangeRule,
+    Quantities,
+    Setting,
+    Step,
+    Switch,
+    TopUp,
+    find_bought,
+)
 from paygrade.catalog.offers import Burn, Cap, MeteredFeature, OveragePrice, Rate
 from paygrade.catalog.parse import parse
 from paygrade.values.errors import Mistake, Refused
-from support.catalog_texts import MONTH, SAMPLE, SAMPLE_DOCUMENT, TOP_UP, mistakes, read, with_policies
+from support.catalog_texts import FEATURES, MONTH, SAMPLE, SAMPLE_DOCUMENT, TOP_UP, mistakes, read, with_policies
 
 
 def test_the_sample_has_every_kind_of_feature_and_term() -> None:
@@ -140,6 +150,11 @@ def test_a_seat_is_one_of_a_level_that_members_take_up() -> None:
         ("plans: {}\nadd_ons:\n  a: { trial: { days: 3 } }", "only a plan has a trial"),
         ("plans: [pro]", "expected a mapping"),
         ("plans: {}\ncredits: { it: {} }", "`it` is a credit too"),
+        ("plans: { pro: { quantity: { min: 5, max: 4 } } }", "`max` is less than the smallest quantity, 5"),
+        ("plans: { pro: { quantity: { min: 3, step: 5 } } }", "no multiple of the step 5; write for example `min: 5`"),
+        ("plans: { pro: { quantity: { max: 12, step: 5 } } }", "write for example `max: 10`"),
+        ("plans: {}\nadd_ons: { more: { quantity: { min: 0 } } }", "at least 1, not `0`"),
+        ("plans: {}\nadd_ons: { more: { quantity: 5 } }", "expected a mapping, not `5`"),
     ],
 )
 def test_a_wrong_plan_or_add_on_is_told_what_to_write(sold: str, message: str) -> None:
@@ -318,6 +333,13 @@ def test_a_top_up_says_when_how_much_and_how_often() -> None:
     policies = read(with_policies(f"  top_up: {{ coins: {{ {TOP_UP} }} }}\n")).policies
     assert policies.top_ups == {"coins": TopUp("coins", 500, 5000, 3, "month", 2000, "usd")}
     assert read(with_policies("  {}\n")).policies.top_ups == {}
+
+
+def test_a_plan_says_in_which_quantities_it_is_sold() -> None:
+    sold = read(f"{FEATURES}plans: {{ pro: {{ quantity: {{ max: 20, step: 5 }} }} }}").plans["pro"].quantities
+    assert sold == Quantities(5, 20, 5)
+    assert [n for n in range(30) if sold.has(n)] == [5, 10, 15, 20]
+    assert [str(sold), str(Quantities(3))] == ["from 5 to 20, in steps of 5", "from 3"]
 
 
 def test_usage_is_reported_to_the_meter_a_feature_names() -> None:

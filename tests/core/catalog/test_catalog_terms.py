@@ -2,10 +2,12 @@
 
 import pytest
 
+from paygrade.catalog.diff import render
 from paygrade.catalog.model import Allowance, Setting, Switch
-from paygrade.catalog.offers import Cap, OveragePrice
+from paygrade.catalog.offers import Budget, Cap, OveragePrice
 from paygrade.values.periods import Recurrence
-from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, with_plan
+from paygrade.values.text import QUANTITY_MAX
+from support.catalog_texts import FEATURES, MONTH, SAMPLE, mistakes, read, with_add_on, with_plan
 
 
 @pytest.mark.parametrize(
@@ -27,10 +29,30 @@ from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, wi
             "calls: { limit: quantity, every: day }",
             Allowance("calls", 1, by_quantity=True, recurrence=Recurrence("day")),
         ),
+        (
+            "seats: 2, calls: { limit: { per: seats, units: 100 }, every: month }",
+            Allowance("calls", 100, by_quantity=True, per="seats", recurrence=MONTH),
+        ),
+        (
+            "coins: { grant: { per: quantity, units: 5 }, every: month }",
+            Allowance("coins", 5, by_quantity=True, recurrence=MONTH),
+        ),
         ("coins: { grant: 9, every: week }", Allowance("coins", 9, recurrence=Recurrence("week"))),
         ("calls: { limit: 5, rolling: 24h }", Allowance("calls", 5, rolling_s=86400)),
         ("calls: { limit: 5, rolling: 34d, overage: soft }", Allowance("calls", 5, rolling_s=2937600, overage="soft")),
         ("calls: { limit: 5, every: month, rollover: 1 }", Allowance("calls", 5, recurrence=MONTH, rollover=1)),
+        (
+            "calls: { limit: 5, every: month, rollover: 50% }",
+            Allowance("calls", 5, recurrence=MONTH, rollover=QUANTITY_MAX, rollover_share=50),
+        ),
+        (
+            "coins: { grant: 5, every: month, rollover: { share: 50%, at_most: 9, windows: 3 } }",
+            Allowance("coins", 5, recurrence=MONTH, rollover=9, rollover_share=50, rollover_windows=3),
+        ),
+        (
+            "calls: { limit: 5, every: month, rollover: { windows: 1 }, overage: debt }",
+            Allowance("calls", 5, recurrence=MONTH, rollover=QUANTITY_MAX, rollover_windows=1, overage="debt"),
+        ),
         ("calls: { limit: 5, every: month, priority: 0 }", Allowance("calls", 5, recurrence=MONTH, priority=0)),
         (
             "calls: { limit: unlimited, every: day, per_member: 3 }",
@@ -70,7 +92,7 @@ from support.catalog_texts import MONTH, SAMPLE, mistakes, read, with_add_on, wi
     ],
 )
 def test_a_plan_says_how_much_there_is(term: str, meaning: object) -> None:
-    (read_term,) = read(with_plan(term)).plans["pro"].terms.values()
+    *_, read_term = read(with_plan(term)).plans["pro"].terms.values()
     assert read_term == meaning
 
 
@@ -91,6 +113,11 @@ def test_a_plan_says_how_much_there_is(term: str, meaning: object) -> None:
             Recurrence("hour", calendar=True, zone="Asia/Kolkata"),
         ),
         ("{ period: lifetime }", Recurrence("lifetime")),
+        ("{ period: day, align: calendar, zone: account }", Recurrence("day", calendar=True, zone="account")),
+        (
+            "{ period: week, align: calendar, week_begins: sunday }",
+            Recurrence("week", calendar=True, week_begins=6),
+        ),
         ("1w2d", Recurrence("custom", 777_600)),
         ("{ period: 90m }", Recurrence("custom", 5400)),
         ("3650d", Recurrence("custom", 315_360_000)),
@@ -120,6 +147,11 @@ def test_a_window_comes_again_as_it_says(every: str, recurrence: Recurrence) -> 
         ("{ period: lifetime, zone: UTC }", "`lifetime` never begins again; remove `zone`"),
         ("{ period: hour, zone: UTC }", "are the same in every zone; remove `zone`"),
         ("{ period: month, of: calendar }", "unknown key `of`"),
+        ("{ period: day, zone: account }", "only windows of the calendar follow the account's zone; add `align"),
+        ("{ period: hour, align: calendar, zone: account }", "hours are too short to follow the account's zone"),
+        ("{ period: month, align: calendar, week_begins: sunday }", "only a week of the calendar begins on a day"),
+        ("{ period: week, week_begins: sunday }", "only a week of the calendar begins on a day of its own"),
+        ("{ period: week, align: calendar, week_begins: sonday }", "unknown word `sonday`; did you mean `sunday`?"),
     ],
 )
 def test_a_wrong_window_is_told_what_to_write(every: str, message: str) -> None:
@@ -211,10 +243,22 @@ def test_an_add_on_says_what_comes_on_top_for_each_one_bought(term: str, meaning
         ("coins: { grant: 5, rolling: 1h }", "credits are granted by the period; write `every`"),
         ("coins: { grant: 5, every: month, overage: soft }", "credits are spent until they are gone; remove `overage`"),
         ("calls: { limt: 5, every: month }", "unknown key `limt`; did you mean `limit`?"),
+        ("calls: { limit: 5, every: day, rollover: 0% }", "expected a percentage from `1%` to `100%`, not `0%`"),
+        ("calls: { limit: 5, every: day, rollover: half }", "expected a percentage from `1%` to `100%`"),
+        ("calls: { limit: 5, every: day, rollover: {} }", "say how much is carried over; write for example"),
+        ("calls: { limit: 5, every: day, rollover: { windows: 13 } }", "from 1 to 12, not `13`"),
+        ("calls: { limit: 5, rolling: 1h, overage: debt }", "no next one to take what is owed from; remove `overage`"),
+        ("calls: { limit: unlimited, overage: debt }", "nobody goes over `unlimited`"),
         ("coins: 5", "expected a mapping, not `5`"),
         ("coins: { limit: 5, every: month }", "a credit is granted, not limited; write `grant`"),
         ("coins: { grant: unlimited, every: month }", "expected a whole number, at least 0, not `unlimited`"),
         ("coins: { grant: 9007199254740992, every: day }", "expected a whole number up to 9007199254740991"),
+        ("calls: { limit: { per: seats, units: 9 }, every: day }", "`pro` gives no `seats`; add it to the plan's"),
+        ("calls: { limit: { per: seatz, units: 9 }, every: day }", "unknown level `seatz`; did you mean `seats`?"),
+        ("calls: { limit: { per: seats }, every: day }", "`units` is missing; add for example `units: 100`"),
+        ("seats: unlimited, coins: { grant: { per: seats, units: 9 }, every: day }", "gives `seats` without a limit"),
+        ("seats: { limit: { per: seats, units: 9 } }", "`seats` follows `seats` itself"),
+        ("seats: { per: seats, units: 9 }", "unknown key `per`"),
     ],
 )
 def test_a_wrong_plan_term_is_told_what_to_write(term: str, message: str) -> None:
@@ -266,3 +310,57 @@ def test_every_word_of_a_term_is_part_of_what_a_plan_gives(edit: tuple[str, str]
     assert sample.count(edit[0]) == 1
     second = read(sample.replace(*edit), previous=read(sample))
     assert second.plans["pro"].ref == "pro@2"
+
+
+def with_budget(term: str, price: str = "amount: 0") -> str:
+    head = FEATURES.replace("coins: {}", "coins: { price: { amount: 7, per: 2, currency: usd } }")
+    use = f"use: {{ part: usage, feature: calls, currency: usd, interval: month, {price} }}"
+    return f"{head}plans:\n  pro:\n    prices: {{ {use} }}\n    entitlements: {{ {term} }}\n"
+
+
+DAILY = "caps: [{ budget: { amount: 50, currency: usd }, every: day }]"
+
+
+@pytest.mark.parametrize(
+    ("term", "price", "units"),
+    [
+        (f"coins: {{ grant: 9, every: month, {DAILY} }}", "amount: 0", 14),
+        (f"calls: {{ limit: unlimited, {DAILY} }}", "amount: 3, per: 10", 166),
+        (
+            f"calls: {{ limit: 0, every: month, overage: {{ price: {{ amount: 3, currency: usd }} }}, {DAILY} }}",
+            "amount: 0",
+            16,
+        ),
+    ],
+)
+def test_a_budget_is_as_many_units_as_it_pays_for(term: str, price: str, units: int) -> None:
+    catalog = read(with_budget(term, price))
+    (read_term,) = catalog.plans["pro"].terms.values()
+    assert isinstance(read_term, Allowance)
+    assert read_term.caps == (Cap(units, Recurrence("day"), budget=Budget(50, "usd")),)
+    written = render(catalog)["plans"]["pro"]["entitlements"][read_term.feature]  # type: ignore[index]  # a document
+    assert written["caps"] == [{"budget": {"amount": 50, "currency": "usd"}, "every": "day"}]
+
+
+@pytest.mark.parametrize(
+    ("term", "price", "message"),
+    [
+        (f"calls: {{ limit: 5, every: month, {DAILY} }}", "amount: 3", "the first 5 units of `calls` cost nothing"),
+        (f"calls: {{ limit: unlimited, {DAILY} }}", "amount: 0", "nothing says what `calls` costs in usd; add a price"),
+        (f"calls: {{ limit: unlimited, {DAILY} }}", "amount: 51", "pays for no unit of `calls`; write more"),
+        (f"calls: {{ limit: unlimited, {DAILY} }}", "amount: 0, tiers: [{ amount: 1 }]", "has tiers, so a unit has no"),
+        (
+            "coins: { grant: 9, every: month, caps: [{ budget: { amount: 5, currency: eur }, every: day }] }",
+            "amount: 0",
+            "nothing says what `coins` is worth in eur; add `price: { amount: 1, per: 10, currency: eur }` to",
+        ),
+        (
+            "calls: { limit: unlimited, caps: [{ budget: { amount: 5, currency: usd }, limit: 5, every: day }] }",
+            "amount: 1",
+            "a cap is a `limit` in units or a `budget` in money; remove one of them",
+        ),
+        ("calls: { limit: unlimited, caps: [{ budget: 5, every: day }] }", "amount: 1", "expected a mapping, not `5`"),
+    ],
+)
+def test_a_budget_that_can_not_be_counted_is_told_what_to_write(term: str, price: str, message: str) -> None:
+    assert message in mistakes(with_budget(term, price))[0]

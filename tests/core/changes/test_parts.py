@@ -10,13 +10,14 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, replay
 from paygrade.billing.facts import Customer, Fact, Item, Subscription
-from paygrade.catalog.model import Catalog
+from paygrade.catalog.model import Catalog, Quantities
 from paygrade.catalog.parse import parse
 from paygrade.changes.plan_change import asked_for, back
 from paygrade.changes.quote import Quote, quote
 from paygrade.changes.request import ChangeRequest, Resolved, resolve
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive
+from paygrade.entitlements.findings import findings
 from paygrade.values.errors import Refused
 
 AT = datetime(2026, 3, 10, tzinfo=UTC)
@@ -211,3 +212,21 @@ def test_a_change_leaves_each_plan_and_add_on_with_one_item_of_each_part_and_goe
     again = quote(there, CATALOG, snapshot(there, CATALOG, AT), back(replace(change, state="applied")), AT)
     home = [(c.price_after, c.quantity_after) for c in again.items if c.after and c.quantity_after]
     assert sorted(home, key=str) == sorted(((i.lookup_key, i.quantity) for i in items), key=str)
+
+
+def test_a_quantity_that_is_not_sold_is_refused_with_what_is() -> None:
+    sold = replace(CATALOG.plans["pro"], quantities=Quantities(5, 20, 5))
+    selling = replace(CATALOG, plans={**CATALOG.plans, "pro": sold})
+    known = account_with(item("pro_m", 3))
+    for wanted in (ChangeRequest(quantities={"seats": 7}), ChangeRequest(quantities={"pro": 25})):
+        with pytest.raises(Refused) as refused:
+            resolve(known, selling, wanted, AT)
+        assert refused.value.code == "quantity_not_sold"
+        assert "`pro` is sold from 5 to 20, in steps of 5, not" in refused.value.detail
+    assert resolve(known, selling, ChangeRequest(quantities={"seats": 10}), AT).after
+    # Who has another quantity keeps it, pays for it otherwise, and is looked at.
+    yearly = resolve(known, selling, ChangeRequest(interval="year"), AT)
+    assert [p.item.quantity for p in yearly.after if p.part == "quantity"] == [3]
+    assert [(f.code, f.subject) for f in findings(known, selling, AT)] == [("quantity_out_of_range", "sub_1")]
+    assert derive(known, selling, AT).entitlements["seats"].limit == 3
+    assert findings(known, CATALOG, AT) == ()

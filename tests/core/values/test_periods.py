@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from paygrade.values.periods import (
+    CALENDAR,
     EVERY,
     Every,
     Period,
@@ -136,4 +138,73 @@ def test_a_time_zone_this_machine_lacks_is_named_with_what_to_install() -> None:
     assert found.stderr.splitlines()[-1] == (
         "LookupError: this machine does not have the time zone `Europe/Berlin`, which the catalog uses; "
         "install the package `tzdata`"
+    )
+
+
+ZONES = st.sampled_from(
+    ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati", "Etc/GMT+12", "Asia/Kolkata", "America/Havana",
+     "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Beirut"]
+)  # fmt: skip
+CALENDARS = st.sampled_from(["day", "week", "month", "quarter", "year"])
+
+
+@given(
+    CALENDARS,
+    ZONES,
+    st.lists(st.tuples(st.integers(0, 80 * 24 * 60), ZONES), max_size=6),
+    st.integers(0, 90 * 24 * 60),
+    st.integers(0, 6),
+)
+def test_a_zone_that_changes_begins_no_day_of_the_calendar_twice(
+    every: Every, zone: str, moves: list[tuple[int, str]], minute: int, week_begins: int
+) -> None:
+    start = datetime(2026, 2, 20, tzinfo=UTC)
+    stated = tuple(sorted((start + timedelta(minutes=at), name) for at, name in moves))
+    recurrence = Recurrence(every, calendar=True, zone=zone, week_begins=week_begins, moves=stated)
+    at = start + timedelta(minutes=minute)
+    window = window_at(recurrence, CALENDAR, at)
+    assert window.until is not None
+    assert window.from_at <= at < window.until
+    # They tile time, whenever one looks.
+    assert window_at(recurrence, CALENDAR, window.from_at) == window
+    assert window_at(recurrence, CALENDAR, window.until - timedelta(microseconds=1)) == window
+    assert window_at(recurrence, CALENDAR, window.until).from_at == window.until
+    # Over any stretch there are no more windows than days (weeks, months …) of the calendar, whatever moved in it.
+    begun, ends = 0, start - timedelta(days=2)
+    while ends < at:
+        found = window_at(recurrence, CALENDAR, ends)
+        assert found.until is not None
+        begun, ends = begun + 1, found.until
+    first = window_at(replace(recurrence, zone="Etc/GMT+12", moves=()), CALENDAR, start - timedelta(days=2))
+    days, ends = 0, first.from_at
+    while ends < at + timedelta(hours=26):
+        days, ends = days + 1, window_at(replace(recurrence, zone="Etc/GMT+12", moves=()), CALENDAR, ends).until or at
+    assert begun <= days + 1
+    # What comes later moves nothing that has begun.
+    known = tuple(move for move in stated if move[0] <= at)
+    assert window_at(replace(recurrence, moves=known), CALENDAR, at).from_at == window.from_at
+
+
+def test_local_days_have_23_or_25_hours_and_weeks_begin_when_they_are_said_to() -> None:
+    day = Recurrence("day", calendar=True, zone="America/New_York")
+    spring, autumn = datetime(2026, 3, 8, 12, tzinfo=UTC), datetime(2026, 11, 1, 12, tzinfo=UTC)
+    lengths = [(w.until or w.from_at) - w.from_at for w in (window_at(day, CALENDAR, at) for at in (spring, autumn))]
+    assert lengths == [timedelta(hours=23), timedelta(hours=25)]
+    sunday = Recurrence("week", calendar=True, week_begins=6)
+    assert window_at(sunday, CALENDAR, datetime(2026, 3, 11, tzinfo=UTC)).from_at == datetime(2026, 3, 8, tzinfo=UTC)
+
+
+def test_who_moves_east_or_west_goes_on_with_the_day_they_are_in() -> None:
+    moved = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    west = Recurrence("day", calendar=True, zone="Europe/Berlin", moves=((moved, "America/New_York"),))
+    assert window_at(west, CALENDAR, moved) == Period(
+        datetime(2026, 3, 9, 23, tzinfo=UTC), datetime(2026, 3, 11, 4, tzinfo=UTC)
+    )
+    # It is the 11th in Auckland already, and that day has not been given yet.
+    east = replace(west, moves=((moved, "Pacific/Auckland"),))
+    assert window_at(east, CALENDAR, moved) == Period(moved, datetime(2026, 3, 11, 11, tzinfo=UTC))
+    # Back and forth: the 11th has begun, and begins only once.
+    back = replace(west, moves=((moved, "Pacific/Auckland"), (moved + timedelta(hours=1), "Europe/Berlin")))
+    assert window_at(back, CALENDAR, moved + timedelta(hours=13)) == Period(
+        moved, datetime(2026, 3, 11, 23, tzinfo=UTC)
     )

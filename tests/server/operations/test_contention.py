@@ -21,9 +21,23 @@ from support.server_process import Api, serving
 
 CATALOG = {
     "version": 1,
-    "features": {"shared": {"kind": "metered"}},
+    "features": {
+        "shared": {"kind": "metered"},
+        "spent": {"kind": "metered", "burns": {"coins": {"rate": 3, "per": 2}}},
+    },
+    "credits": {"coins": {"price": {"amount": 7, "per": 2, "currency": "usd"}}},
     "plans": {
-        "free": {"default": True, "entitlements": {"shared": {"limit": 10, "every": "month", "per_member": 4}}},
+        "free": {
+            "default": True,
+            "entitlements": {
+                "shared": {"limit": 10, "every": "month", "per_member": 4},
+                "coins": {
+                    "grant": 1000,
+                    "every": "month",
+                    "caps": [{"budget": {"amount": 50, "currency": "usd"}, "every": "day"}],
+                },
+            },
+        },
     },
 }
 WAIT_S = 60.0
@@ -67,6 +81,21 @@ def test_a_request_that_postgresql_ends_for_another_is_tried_again(metered: Api,
             other.execute("select 1 from balances where account = 'acme' and slot not like '%member%' for update")
         other.rollback()
         assert answer.result()["consumed"]
+
+
+def test_however_many_ask_at_once_a_budget_is_spent_and_never_passed(metered: Api) -> None:
+    """50 minor units pay for 14 coins, and those for 9 units: the tenth would cost 15."""
+    metered.ok("PUT", "/v1/accounts/thrifty", json={})
+    body = {"account": "thrifty", "feature": "spent"}
+    with ThreadPoolExecutor(8) as pool:
+        asked = [{**body, "id": f"u{number}"} for number in range(24)]
+        answers = list(pool.map(lambda one: metered.post("/v1/consume", json=one).json(), asked))
+    assert sum(answer.get("consumed", False) for answer in answers) == 9
+    decision = metered.ok("POST", "/v1/check", json=body)
+    assert (decision["reason"], decision["limited_by"]) == ("limit_reached", "budget 50 usd day")
+    assert decision["message"] == "thrifty can't use spent: the budget of 0.50 USD each day pays for 9, 9 are in use"
+    balance = metered.ok("GET", "/v1/accounts/thrifty/balances/coins")
+    assert balance["used"] == 14
 
 
 def test_who_takes_the_same_ids_in_another_order_does_not_wait_forever(metered: Api, database: str) -> None:

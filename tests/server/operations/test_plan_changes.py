@@ -11,7 +11,7 @@ import stripe
 
 from paygrade.billing.facts import Item, Subscription
 from paygrade.changes.request import ChangeRequest
-from paygrade.cli.quote_page import amount, page
+from paygrade.cli.quote_page import page
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.statements import put_subscription
@@ -20,6 +20,7 @@ from paygrade.server.operations.changes.quotes import KEPT, VALID_FOR, get_quote
 from paygrade.server.operations.usage.grants import state_usage
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.values.errors import Refused
+from paygrade.values.money import amount
 from support.fake_provider import DOCUMENT
 from support.stack import START, House
 from support.stack import house as empty_house

@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from paygrade.decisions.decide import Decision, bound, decide, decide_to_hold
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
-from paygrade.entitlements.model import Entitlement
+from paygrade.entitlements.model import Entitlement, carries
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import BalanceView, GrantView, view_balance
 from paygrade.server.operations.usage.requests import Commit, Consume, Extend, Release, Reserve
 from paygrade.server.operations.usage.use import view_of
 from paygrade.usage.balances import (
+    NOTHING_MORE,
     Balance,
     Detail,
     Grant,
@@ -33,8 +34,9 @@ from paygrade.usage.balances import (
 )
 from paygrade.usage.entries import Held, Posting, Reservation
 from paygrade.usage.history import Drawn, fold, restate
-from paygrade.usage.ledger import commit, committed_price, counters, grants_of, hold, release, spend
+from paygrade.usage.ledger import commit, committed_price, counters, hold, release, spend
 from paygrade.usage.prices import exact_price
+from paygrade.usage.rollover import NOTHING, Carried, carried_on, takes_rollover
 from paygrade.values.errors import Refused
 from stories.language.operator_phrases import NOT_YET
 from stories.language.product_phrases import Count, Give, Request, Told, Void
@@ -56,7 +58,7 @@ class Ledger:
         self._grants: dict[tuple[str, str], Grant] = {}
         self._reservations: dict[str, Reservation] = {}
         self._answered: dict[str, tuple[Request, Told]] = {}
-        self._carried: dict[tuple[str, str], int] = {}
+        self._carried: dict[tuple[str, str], Carried] = {}
         """Units carried into each window that was used, as they were when it first was."""
         self.active_at: dict[str, datetime] = {}
         """When each member last used or asked for units."""
@@ -235,7 +237,7 @@ class Ledger:
     def _enter(self, draws: tuple[Posting, ...], its: Entitlements, at: datetime) -> None:
         for draw in draws:
             entitlement = its.get(draw.pool)
-            if entitlement is not None and entitlement.rollover and draw.slot == slot_of(entitlement.from_at):
+            if entitlement is not None and carries(entitlement) and draw.slot == slot_of(entitlement.from_at):
                 self._carried.setdefault((draw.pool, draw.slot), self._carried_into(entitlement, at))
         self._entries.append(Drawn(at, draws))
         self._folded = fold(self._entries)
@@ -253,9 +255,9 @@ class Ledger:
         found = self._rows(pool)
         beside = {carried_slot(its.from_at), *counters(its, at, None)}
         rows = {slot: row for slot, row in found.items() if slot in beside or slot.startswith(window)}
-        if its.rollover:
-            row = rows.get(window, Row())
-            detail = replace(row.detail or SlotDetail(), carried=self._carried_into(its, at))
+        if carries(its):
+            row, into = rows.get(window, Row()), self._carried_into(its, at)
+            detail = replace(row.detail or SlotDetail(), carried=into.units, lots=into.lots)
             rows[window] = replace(row, detail=detail)
         grants = [_spent(grant, found) for (its_pool, _), grant in self._grants.items() if its_pool == pool]
         return expire_holds(assemble(rows, its.from_at, grants=grants, holds=self._holds(pool)), at)
@@ -277,19 +279,26 @@ class Ledger:
         grant = _spent(self._grants[pool, id], self._rows(pool))
         return replace(grant, reserved=grant.reserved - held)
 
-    def _carried_into(self, its: Entitlement, at: datetime) -> int:
+    def _carried_into(self, its: Entitlement, at: datetime) -> Carried:
         """What the window before left over, of its own units and of those carried into it; never from before the
         subscription's first window."""
         settled = self._carried.get((its.feature, slot_of(its.from_at)))
         if settled is not None:
             return settled
-        if its.from_at is None or its.begun_at is None or its.from_at <= its.begun_at:
-            return 0
+        if not takes_rollover(its) or its.from_at is None:
+            return NOTHING
         before = self._before(its.from_at - MOMENT).get(its.feature)
         if before is None or not before.granted or before.limit is None or before.from_at is None:
-            return 0
-        granted = grants_of(before, self._balance(before, at), at)
-        return min(its.rollover, sum(grant.left for grant in granted if grant.kind in ("window", "carried")))
+            return NOTHING
+        held = self._balance(before, at)
+        taken = (held.detail or NOTHING_MORE).carried
+        return carried_on(
+            before,
+            its,
+            used=held.used + held.reserved,
+            taken=taken.used + taken.reserved,
+            into=self._carried_into(before, at),
+        )
 
 
 def _committed(

@@ -226,7 +226,7 @@ class CoreWorld:
         stated = account.profile
         created_at = stated.created_at if stated else self.engine.now
         links = stated.links if stated and said.deleted else said.links
-        return Profile(created_at, links=links, deleted=said.deleted)
+        return Profile(created_at, links=links, deleted=said.deleted, time_zone=said.time_zone)
 
     def record(self, key: str, subject: str, body: Body, sequence: int | None) -> None:
         account = self.account(key)

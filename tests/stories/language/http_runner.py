@@ -285,8 +285,8 @@ def _message(statement: Statement | Choice) -> tuple[str, Json | None]:
             return f"/members/{key}", None if role is None else _body(member, "key")
         case Pin(key=key, withdrawn=withdrawn) as pin:
             return f"/versions/{key}", None if withdrawn else _body(pin, "key")
-        case Profile(links=links, deleted=deleted):
-            return "", None if deleted else {"links": links}
+        case Profile(links=links, deleted=deleted, time_zone=zone):
+            return "", None if deleted else {"links": links, "time_zone": zone}
         case ManualSubscription(subscription=stated) if stated is not None:
             return f"/subscriptions/{stated.id}", {**_body(stated, "id"), "version": statement.version}
         case body:

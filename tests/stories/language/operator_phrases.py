@@ -121,10 +121,11 @@ def lift_block(account: str, key: str) -> Statement:
     return Statement(account, f"block:{key}", Block(key, lifted=True))
 
 
-@statements.say("account <account>[ linked to <customers>]")
-def state_account(account: str, customers: tuple[str, ...] = ()) -> Statement:
+@statements.say("account <account>[ linked to <customers>][ in <zone>]")
+def state_account(account: str, customers: tuple[str, ...] = (), zone: str | None = None) -> Statement:
     """State the account whole; customers are named with `@`, which stands for their ids at the provider."""
-    return Statement(account, "profile", Profile(NOT_YET, links={"stripe": customers} if customers else {}))
+    links = {"stripe": customers} if customers else {}
+    return Statement(account, "profile", Profile(NOT_YET, links=links, time_zone=zone))
 
 
 @statements.say("delete account <account>")

@@ -90,6 +90,7 @@ BLANKS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "subscription": (r"[\w-]+(?:/[\w-]+)?", str),
     "items": (r"[\w-]+(?: x[0-9]+)?(?: and [\w-]+(?: x[0-9]+)?)*", read_items),
     "later": (r"[\w-]+(?: x[0-9]+)?(?: and [\w-]+(?: x[0-9]+)?)*", read_items),
+    "zone": (r"[A-Z][\w/+-]+", str),
     "customers": (r"@[\w-]+(?: and @[\w-]+)*", lambda text: tuple(text.split(" and "))),
     "members": (
         r"(?:nobody|[\w.-]+(?: and [\w.-]+)*)",

@@ -106,7 +106,7 @@ KINDS: dict[str, Kind] = {
     "not_grantable": Kind(409, "This can't be granted in units"),
     "unknown_grant": Kind(404, "There is no such grant"),
     "date_in_the_past": Kind(400, "The date is in the past"),
-    "quantity_not_sold": Kind(400, "This is not sold by quantity"),
+    "quantity_not_sold": Kind(400, "This is not sold in this quantity"),
     "unknown_add_on": Kind(404, "There is no such add-on"),
     "unknown_plan": Kind(404, "There is no such plan"),
     "unknown_pin": Kind(404, "The account has no pin for this plan"),

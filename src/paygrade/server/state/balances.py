@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from paygrade.decisions.snapshots import Dated, Snapshot, entitlements_at
-from paygrade.entitlements.model import Entitlement
-from paygrade.server.state.rollover import carried_into
-from paygrade.usage.balances import Grant, Hold, Row, SlotDetail, assemble, carried_slot, parse_slot, slot_of
+from paygrade.entitlements.model import Entitlement, carries
+from paygrade.server.state.rollover import carried_into, settled_in, with_carried
+from paygrade.usage.balances import Grant, Hold, Row, assemble, carried_slot, parse_slot, slot_of
 from paygrade.usage.entries import Kept, Key
 from paygrade.usage.history import fold
 from paygrade.usage.ledger import counters, release
@@ -103,7 +103,7 @@ def _known_until(snapshot: Snapshot) -> datetime:
     begins, not before, and what another plan counts in a window that runs already is not among them."""
     dates, (first, *later) = snapshot.dates, snapshot.shape.spans
     for span in (first, *later):
-        resets = (dates[terms.resets_at] for terms in span.terms.values() if terms.its.rollover)
+        resets = (dates[terms.resets_at] for terms in span.terms.values() if carries(terms.its))
         # What a test clock shows may lie before everybody's time.
         turns = [instant for instant in resets if instant is not None and instant > snapshot.as_of]
         if turns:
@@ -137,18 +137,17 @@ async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime
     account = snapshot.account
     folded = fold(await tx.ledger.drawn(account, at))
     granted = await tx.ledger.grants_known(account, at)
-    windows = {pool: slot_of(its.from_at) for pool, its in counted.items() if its.rollover}
+    windows = {pool: slot_of(its.from_at) for pool, its in counted.items() if carries(its)}
     kept = await tx.ledger.load([(account, pool, slot) for pool, slot in windows.items()])
     balances = {}
     for pool, its in counted.items():
         rows = {slot: row for (its_pool, slot), row in folded.items() if its_pool == pool}
-        if its.rollover:
+        if carries(its):
             settled = kept.get((account, pool, windows[pool]))
-            carried = settled.row.detail.carried if settled is not None and settled.row.detail is not None else None
-            if carried is None:
-                carried = await carried_into(tx, account, its, at)
-            row = rows.get(windows[pool], Row())
-            rows[windows[pool]] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
+            into = settled_in(settled.row) if settled is not None else None
+            if into is None:
+                into = await carried_into(tx, account, its, at)
+            rows[windows[pool]] = with_carried(rows.get(windows[pool], Row()), into)
         grants = [_spent(grant, folded.get((pool, grant.slot), Row())) for grant in granted.get(pool, ())]
         balances[pool] = assemble(rows, its.from_at, grants=grants)
     return replace(snapshot, balances=balances | snapshot.balances)
@@ -160,18 +159,18 @@ def _spent(grant: Grant, row: Row) -> Grant:
 
 def _slots(its: Entitlement, at: datetime) -> list[str]:
     found = [slot_of(its.from_at), *(() if its.plain else counters(its, at, None))]
-    return [*found, carried_slot(its.from_at)] if its.rollover else found
+    return [*found, carried_slot(its.from_at)] if carries(its) else found
 
 
 async def _settle_carried(
     tx: "Transaction", account: str, its: Entitlement, rows: dict[str, Row], at: datetime
 ) -> None:
     """What is carried into a window that nobody has used yet shows all the same."""
-    if not its.rollover:
+    if not carries(its):
         return
     slot = slot_of(its.from_at)
     row = rows.get(slot, Row())
-    if row.detail is None or row.detail.carried is None:
-        carried = await carried_into(tx, account, its, at)
-        if carried or slot in rows:
-            rows[slot] = replace(row, detail=replace(row.detail or SlotDetail(), carried=carried))
+    if settled_in(row) is None:
+        into = await carried_into(tx, account, its, at)
+        if into.units or slot in rows:
+            rows[slot] = with_carried(row, into)

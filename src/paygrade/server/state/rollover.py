@@ -1,4 +1,4 @@
-"""What is carried into a window: the units that the one before left over, up to a cap.
+"""What is carried into a window: the units that the one before left over, or what is owed from it.
 
 Laws: it is settled when a window is first used, from what the windows before were left with, what was held and has
 expired among it; a late event counts in its own window and takes nothing back; nothing is carried from before the
@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement
-from paygrade.usage.balances import Row, carried_slot, slot_of
+from paygrade.usage.balances import Row, SlotDetail, carried_slot, slot_of
 from paygrade.usage.entries import Key
-from paygrade.usage.ledger import release, takes_rollover
+from paygrade.usage.ledger import release
+from paygrade.usage.rollover import NOTHING, Carried, carried_on, takes_rollover
 
 if TYPE_CHECKING:
     from paygrade.billing.accounts import Account
@@ -26,31 +27,43 @@ WINDOWS_MAX = 12
 _MOMENT = timedelta(microseconds=1)
 
 
-async def carried_into(tx: "Transaction", account: str, its: Entitlement, at: datetime) -> int:
-    """Units carried into the window this entitlement counts in."""
+async def carried_into(tx: "Transaction", account: str, its: Entitlement, at: datetime) -> Carried:
+    """What is carried into the window this entitlement counts in."""
     saved, published = await tx.accounts.load(account), await tx.catalogs.load()
     if saved is None or published is None:
-        return 0
+        return NOTHING
     return await _carried(tx, saved.account, published.catalog, its, windows=WINDOWS_MAX, at=at)
+
+
+def settled_in(row: Row) -> Carried | None:
+    """What was carried into the window of this row, as it was settled; None: it is not yet."""
+    detail = row.detail
+    return Carried(detail.carried, detail.lots) if detail is not None and detail.carried is not None else None
+
+
+def with_carried(row: Row, into: Carried) -> Row:
+    """The row of a window with what is carried into it."""
+    return replace(row, detail=replace(row.detail or SlotDetail(), carried=into.units, lots=into.lots))
 
 
 async def _carried(
     tx: "Transaction", account: "Account", catalog: "Catalog", its: Entitlement, *, windows: int, at: datetime
-) -> int:
+) -> Carried:
     if not takes_rollover(its) or its.from_at is None or not windows:
-        return 0
+        return NOTHING
     before = derive(account, catalog, its.from_at - _MOMENT).entitlements.get(its.feature)
     if before is None or not before.granted or before.limit is None or before.from_at is None:
-        return 0
+        return NOTHING
     window, carried = slot_of(before.from_at), carried_slot(before.from_at)
-    used, over = await _rows(tx, [(account.key, its.feature, slot) for slot in (window, carried)], at)
-    left = max(0, before.limit - used.used - used.reserved)
-    if left < its.rollover:
-        into = used.detail.carried if used.detail is not None else None
-        if into is None:
-            into = await _carried(tx, account, catalog, before, windows=windows - 1, at=at)
-        left += max(0, into - over.used - over.reserved)
-    return min(its.rollover, left)
+    its_own, over = await _rows(tx, [(account.key, its.feature, slot) for slot in (window, carried)], at)
+    used, taken = its_own.used + its_own.reserved, over.used + over.reserved
+    enough = carried_on(before, its, used=used, taken=0, into=NOTHING)
+    if enough.units >= its.rollover and not its.owes and its.rollover_windows is None:
+        return enough  # what was carried before makes no difference
+    into = settled_in(its_own)
+    if into is None:
+        into = await _carried(tx, account, catalog, before, windows=windows - 1, at=at)
+    return carried_on(before, its, used=used, taken=taken, into=into)
 
 
 async def _rows(tx: "Transaction", keys: list[Key], at: datetime) -> list[Row]:

@@ -20,6 +20,7 @@ from paygrade.server.operations.accounts.timeline import Timeline
 from paygrade.server.operations.accounts.timeline import timeline as read_timeline
 from paygrade.values import text as texts
 from paygrade.values.errors import Mistake, Refused
+from paygrade.values.periods import zones
 
 LINKS_MAX = 100
 """Customers of one account, all of which are read whenever one of them changes."""
@@ -31,6 +32,7 @@ class AccountStatement(Struct, frozen=True):
     name: str = ""
     links: dict[str, Annotated[tuple[str, ...], Meta(max_length=LINKS_MAX)]] = {}
     traits: dict[str, str | int | bool] = {}
+    time_zone: Annotated[str, Meta(max_length=64)] | None = None
 
 
 @get("/v1/accounts", opt=describe("accounts", accounts.list_accounts, scope="accounts:read"))
@@ -57,6 +59,7 @@ async def list_accounts(
 async def put_account(account: FromPath[str], request: HttpRequest, context: InContext) -> accounts.AccountView:
     said = read_body(AccountStatement, await request.body())
     _refuse_odd_links(said.links, context)
+    _refuse_odd_zone(said.time_zone)
     expected = request.headers.getall("if-match", [])
     return await accounts.put_account(
         context.store,
@@ -64,6 +67,7 @@ async def put_account(account: FromPath[str], request: HttpRequest, context: InC
         name=said.name,
         links=said.links,
         traits=said.traits,
+        time_zone=said.time_zone,
         is_expected=partial(_is_expected, expected) if expected else None,
         at=context.clock.now(),
     )
@@ -100,6 +104,12 @@ async def timeline(
 
 def _is_expected(expected: list[str], known: accounts.AccountView | None) -> bool:
     return known is not None and names(expected, tag_of(encode(known)), weakly=False)
+
+
+def _refuse_odd_zone(zone: str | None) -> None:
+    if zone is not None and zone not in zones():
+        why = f"{texts.describe(zone)} is not an IANA time zone; write for example `Europe/Berlin`, or leave it out"
+        raise invalid("invalid_body", "the body", (Mistake("/time_zone", why),))
 
 
 def _refuse_odd_links(links: dict[str, tuple[str, ...]], context: Context) -> None:

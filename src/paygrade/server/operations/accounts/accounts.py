@@ -32,6 +32,7 @@ class AccountView(Struct, frozen=True):
     version: int
     links: dict[str, tuple[str, ...]]
     traits: dict[str, str | int | bool]
+    time_zone: str | None
     customers: tuple[str, ...]
     subscriptions: tuple[Subscription, ...]
     overrides: tuple[Override, ...]
@@ -55,14 +56,16 @@ async def put_account(
     name: str,
     links: Mapping[str, tuple[str, ...]],
     traits: Mapping[str, str | int | bool],
+    time_zone: str | None = None,
     is_expected: Callable[[AccountView | None], bool] | None = None,
     at: datetime,
 ) -> AccountView:
     """Create or update an account.
 
     Create the account, or replace what was stated of it. `links` name its customers at the provider. Customers that are
-    added or removed are read again. Refused `link_taken` when another account links one of them,
-    `precondition_failed` when the account is not as the caller expects it to be (None: there is none).
+    added or removed are read again. `time_zone` says where its days begin, for windows that follow it. Refused
+    `link_taken` when another account links one of them, `precondition_failed` when the account is not as the caller
+    expects it to be (None: there is none).
     """
     clean = {provider: tuple(sorted(set(ids))) for provider, ids in sorted(links.items()) if ids}
     async with store.transaction() as tx:
@@ -83,7 +86,12 @@ async def put_account(
                 raise Refused("precondition_failed", f"`{account}` has changed since you read it; read it again")
         stated = held.profile
         profile = Profile(
-            created_at=stated.created_at if stated else at, name=name, links=clean, traits=dict(sorted(traits.items()))
+            created_at=stated.created_at if stated else at,
+            name=name,
+            links=clean,
+            traits=dict(sorted(traits.items())),
+            # Of who had a zone it is stated that there is none any more; of others nothing.
+            time_zone=time_zone or ("" if held.zones else None),
         )
         told = await record(tx, held, subject="profile", body=profile, at=at)
         if told is not held:
@@ -150,6 +158,7 @@ def view(account: Account, at: datetime) -> AccountView:
         version=account.version,
         links=profile.links if profile else {},
         traits=profile.traits if profile else {},
+        time_zone=(profile.time_zone or None) if profile else None,
         customers=tuple(customer.id for customer in account.customers),
         subscriptions=account.subscriptions,
         overrides=tuple(override for override in account.overrides.values() if override.stands(then)),

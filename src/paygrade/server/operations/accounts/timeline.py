@@ -200,7 +200,8 @@ def _stated(body: Body) -> str:
         case Profile():
             linked = [id for ids in body.links.values() for id in ids]
             links = f", linked to {', '.join(f'`{id}`' for id in linked)}" if linked else ""
-            return f"account `{body.name}`{links}" if body.name else f"account stated{links}"
+            zone = f", in `{body.time_zone}`" if body.time_zone else ""
+            return f"account `{body.name}`{links}{zone}" if body.name else f"account stated{links}{zone}"
         case Override(withdrawn=True):
             return f"override of `{body.feature}` withdrawn{_because(body.reason)}"
         case Override():

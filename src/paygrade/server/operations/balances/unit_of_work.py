@@ -21,11 +21,11 @@ from paygrade.catalog.model import NO_CATALOG, Catalog
 from paygrade.decisions.decide import Decision, decide
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.decisions.take import snapshot_of
-from paygrade.entitlements.model import Entitlement, Segment
+from paygrade.entitlements.model import Entitlement, Segment, carries
 from paygrade.server.operations.balances.alerts import Passed, is_present, is_watched, note_alerts
-from paygrade.server.state.rollover import carried_into
+from paygrade.server.state.rollover import carried_into, settled_in, with_carried
 from paygrade.server.state.windows import CountingWindow
-from paygrade.usage.balances import Balance, Grant, Row, SlotDetail, assemble, parse_slot, slot_of
+from paygrade.usage.balances import Balance, Grant, Row, assemble, parse_slot, slot_of
 from paygrade.usage.entries import Answered, Change, Entry, Key, Posting, Reservation, derived, digest
 from paygrade.usage.history import post
 from paygrade.usage.ledger import Level, release
@@ -127,10 +127,9 @@ async def lock_balances(
         taken.kept.update(await tx.ledger.load(others))
     for key, entitlements in windows.items():
         its, found = entitlements[key[1]], taken.kept.get(key)
-        if its.rollover and found is not None and (found.row.detail is None or found.row.detail.carried is None):
+        if carries(its) and found is not None and settled_in(found.row) is None:
             # What is carried into a window is settled when it is first used.
-            detail = replace(found.row.detail or SlotDetail(), carried=await carried_into(tx, key[0], its, at))
-            taken.kept[key] = found._replace(row=replace(found.row, detail=detail))
+            taken.kept[key] = found._replace(row=with_carried(found.row, await carried_into(tx, key[0], its, at)))
     return UnitOfWork(catalog, snapshots or {}, windows, taken, at)
 
 

@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from paygrade.catalog.model import Price
 from paygrade.catalog.offers import MeteredFeature
+from paygrade.catalog.prices import billed_units, usage_cost
+from paygrade.changes.positions import usage_price
 from paygrade.entitlements.derive import derive
+from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.sources import offers
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.usage.balances import slot_of
@@ -32,8 +36,17 @@ class UsageGroup(Struct, frozen=True):
     used: int
 
 
+class UsageCost(Struct, frozen=True):
+    """What usage costs, in minor units: `units` of it beside the allowance, at the price the account pays."""
+
+    units: int
+    amount: int
+    currency: str
+
+
 class UsageWindow(Struct, frozen=True):
-    """Usage in `[from_at, until)`; both None: held for good. `limit` is what the account has for it as known today."""
+    """Usage in `[from_at, until)`; both None: held for good. `limit` is what the account has for it as known today.
+    `cost` None: the catalog has no price for the usage, or nobody pays it."""
 
     feature: str
     from_at: datetime | None
@@ -43,6 +56,7 @@ class UsageWindow(Struct, frozen=True):
     limit: int | None
     unlimited: bool
     groups: tuple[UsageGroup, ...] | None = None
+    cost: UsageCost | None = None
 
 
 class UsageView(Struct, frozen=True):
@@ -108,7 +122,26 @@ def _window(
         its.limit if its is not None and counts else None,
         its.unlimited if its is not None and counts else False,
         None if its_groups is None else tuple(UsageGroup(value, on_wire(used)) for value, used in its_groups),
+        _cost(account, catalog, kept, its, seen_at) if its is not None and counts else None,
     )
+
+
+def _cost(
+    account: "Account", catalog: "Catalog", kept: "KeptWindow", its: Entitlement, at: datetime
+) -> UsageCost | None:
+    """By the price of usage that is bought, else by the term's price of overage."""
+    feature = catalog.features.get(kept.pool)
+    if not isinstance(feature, MeteredFeature):
+        return None
+    bought = usage_price(account, catalog, kept.pool, at)
+    units = billed_units(kept.used, its.limit, feature.report if bought is not None else "overage")
+    if bought is not None:
+        return UsageCost(on_wire(units), on_wire(usage_cost(bought, units)), bought.currency)
+    over = its.overage_price
+    if over is None:
+        return None
+    price = Price(kept.pool, over.amount, over.currency, "month", part="usage", feature=kept.pool, per=over.per)
+    return UsageCost(on_wire(units), on_wire(usage_cost(price, units)), over.currency)
 
 
 def _refuse_uncounted(catalog: "Catalog", feature: str | None, group_by: str | None) -> None:
