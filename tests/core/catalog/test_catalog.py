@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paygrade.catalog.model import Allowance, Catalog, PlanChangeRule, Setting, Step, Switch, TopUp, find_bought
+from paygrade.catalog.model import (
+    Allowance,
+    Catalog,
+    CheckoutPolicy,
+    PlanChangeRule,
+    Setting,
+    Step,
+    Switch,
+    TopUp,
+    find_bought,
+)
 from paygrade.catalog.offers import Burn, Cap, MeteredFeature, OveragePrice, Rate
 from paygrade.catalog.parse import parse
 from paygrade.values.errors import Mistake, Refused
@@ -308,6 +318,10 @@ def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> No
         (f"top_up: {{ coins: {{ {TOP_UP.replace('month', 'hour')} }} }}", "unknown word `hour`; write `day`"),
         (f"top_up: {{ coins: {{ {TOP_UP.replace('amount: 2000', 'amount: 0')} }} }}", "at least 1, not `0`"),
         (f"top_up: {{ coins: {{ {TOP_UP.replace('usd', 'dollar')} }} }}", "three lower-case letters"),
+        ("checkout: { trial: twice }", "unknown word `twice`; write `once`, `always` or `never`"),
+        ("checkout: { coupons: all }", "unknown word `all`; write `any` or `none`"),
+        ("checkout: { coupons: [''] }", "the id of a coupon at Stripe"),
+        ("checkout: { coupon: any }", "did you mean `coupons`?"),
     ],
 )
 def test_a_wrong_policy_is_told_what_to_write(policy: str, message: str) -> None:
@@ -318,6 +332,23 @@ def test_a_top_up_says_when_how_much_and_how_often() -> None:
     policies = read(with_policies(f"  top_up: {{ coins: {{ {TOP_UP} }} }}\n")).policies
     assert policies.top_ups == {"coins": TopUp("coins", 500, 5000, 3, "month", 2000, "usd")}
     assert read(with_policies("  {}\n")).policies.top_ups == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("{}", CheckoutPolicy("once", (), False, False)),
+        ("{ trial: never, coupons: any }", CheckoutPolicy("never", (), True, False)),
+        (
+            "{ trial: always, coupons: [a, b, a], promotion_codes: true }",
+            CheckoutPolicy("always", ("a", "b"), False, True),
+        ),
+        ("{ coupons: [] }", CheckoutPolicy()),
+    ],
+)
+def test_what_a_checkout_may_offer_is_a_policy(said: str, meant: CheckoutPolicy) -> None:
+    assert read(with_policies(f"  checkout: {said}\n")).policies.checkout == meant
+    assert read(with_policies("  {}\n")).policies.checkout == CheckoutPolicy()
 
 
 def test_usage_is_reported_to_the_meter_a_feature_names() -> None:

@@ -155,7 +155,18 @@ DOCUMENTS = st.fixed_dictionaries(
         "add_ons": st.fixed_dictionaries({"more": st.fixed_dictionaries({"entitlements": ADDITIONS})}),
         "policies": st.fixed_dictionaries(
             {"past_due": STEPS},
-            optional={"top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP}), "plan_change": RULES},
+            optional={
+                "top_up": st.fixed_dictionaries({}, optional={"coins": TOP_UP}),
+                "plan_change": RULES,
+                "checkout": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "trial": st.sampled_from(["once", "never"]),
+                        "coupons": st.sampled_from(["any", "none", ["launch", "spring"]]),
+                        "promotion_codes": st.booleans(),
+                    },
+                ),
+            },
         ),
     }
 )

@@ -9,9 +9,10 @@ import httpx2
 import psycopg
 import pytest
 
+from paygrade import Paygrade
 from paygrade.server.http.routes import examples
 from paygrade.server.process.settings import Settings
-from support.server_process import Api, serving
+from support.server_process import KEY, Api, serving
 from support.stack import House
 from support.stack import house as empty_house
 from support.waiting import eventually
@@ -97,6 +98,8 @@ def test_who_comes_back_waits_for_what_was_bought_in_their_session(silent: Buyer
     silent.at_the_page(made["session"], "pay")
     decision = silent.api.check(acme, "exports", at_least=made["session"], wait_s=20)
     assert (decision["allowed"], decision["plan"]) == (True, "pro@1")
+    with Paygrade(silent.api.url, KEY, timeout_s=20) as sdk:
+        assert sdk.check(acme, "exports", at_least=made["session"]).allowed is True
     # Whoever names somebody else's session waits for nothing that is theirs.
     other = {**asked, "account": silent.someone()}
     assert silent.api.problem(409, "POST", "/v1/check", json=other)["code"] == "not_yet"
