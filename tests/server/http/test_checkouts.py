@@ -187,6 +187,21 @@ def test_a_page_that_nobody_heard_of_is_found_again(house: Buyers) -> None:
     }  # fmt: skip
 
 
+def test_with_the_provider_away_nothing_is_sold_and_asking_again_is_right(house: Buyers) -> None:
+    acme = house.someone()
+    made = house.checkout(acme)
+    other = house.someone()
+    house.control("weather", {"error": 1})
+    try:
+        assert house.refused(other, 503)["code"] == "provider_unreachable"
+        question = {"account": acme, "feature": "exports", "at_least": made["session"], "wait_s": 1}
+        assert house.api.problem(409, "POST", "/v1/check", json=question)["code"] == "not_yet"
+    finally:
+        house.control("weather", CALM)
+    assert house.checkout(other)["session"] != made["session"]
+    assert len(house.customers(other)) == len(house.sessions(other)) == 1
+
+
 def test_an_abandoned_page_expires_and_another_one_is_made_for_the_same_customer(house: Buyers) -> None:
     acme = house.someone()
     made = house.checkout(acme)
