@@ -102,11 +102,11 @@ class House:
             )
             connection.execute(
                 """
-                insert into approvals (account, id, kind, state, scope, digest, method, path, query, headers, body, preview,
-                    asked_by, asked_by_person, account_version, catalog_version, reason, asked_at, expires_at)
-                values (%s, 'appr_' || %s, 'overrides', 'waiting', 'overrides:write', '', 'PUT', '/', 'reason=for+Ann', '{}',
-                    '{"reason": "promised to Ann"}', '{"message": "for Ann"}', '{"kind": "person", "id": "p", "name": "Ann"}',
-                    'p', 1, 1, 'Ann said so', now(), now())
+                insert into approvals (account, id, kind, state, scope, digest, method, path, query, headers, body,
+                    preview, asked_by, asked_by_person, account_version, catalog_version, reason, asked_at, expires_at)
+                values (%s, 'appr_' || %s, 'overrides', 'waiting', 'overrides:write', '', 'PUT', '/', 'reason=for+Ann',
+                    '{}', '{"reason": "promised to Ann"}', '{"message": "for Ann"}',
+                    '{"kind": "person", "id": "p", "name": "Ann"}', 'p', 1, 1, 'Ann said so', now(), now())
                 """,
                 (account, account),
             )
