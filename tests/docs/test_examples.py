@@ -121,6 +121,7 @@ class Player:
             "PAYGRADE_CLOCK_URL": house.provider.url,
             "PAYGRADE_STRIPE_API_BASE": house.provider.url,
             "PAYGRADE_STRIPE_API_KEY": house.provider.key,
+            "PAYGRADE_STRIPE_WEBHOOK_SECRET": house.provider.secret,
         }
         self.environ = {**kept, **addresses, "PATH": path, "NO_PROXY": "*"}
 

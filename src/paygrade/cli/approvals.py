@@ -43,9 +43,17 @@ def list_approvals(every: bool, account: str | None, before: str | None, limit: 
 
 @approvals.command()
 @click.argument("id")
-def show(id: str) -> None:
-    """Show approval ID as JSON: what was asked for, and what it would come to."""
-    show_json(call("GET", path("v1", "approvals", id)))
+@as_json
+def show(id: str, as_json: bool) -> None:
+    """Show approval ID: what was asked for, and what it would come to."""
+    told = call("GET", path("v1", "approvals", id))
+    if as_json:
+        show_json(told)
+        return
+    by = told["asked_by"]["name"] or told["asked_by"]["id"]
+    say(f"{told['id']}: {told['state']}, until {instant(told['expires_at'])}")
+    click.echo(f"{told['request']}, for {told['account']}, asked by {by} at {instant(told['asked_at'])}")
+    show_json({"body": told["body"], "would come to": told["preview"]})
 
 
 @approvals.command()

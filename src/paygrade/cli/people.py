@@ -85,15 +85,19 @@ def reset(id: str, totp: bool, must_change: bool, as_json: bool) -> None:
 @people.command()
 @click.argument("email")
 @click.option("--code", help="Of your authenticator app, if you have one.")
-def password(email: str, code: str | None) -> None:
+@as_json
+def password(email: str, code: str | None, as_json: bool) -> None:
     """Choose another password of your own, as the person with this EMAIL. Your other sessions end."""
     old = click.prompt("old password", hide_input=True)
     new = click.prompt("new password", hide_input=True, confirmation_prompt=True)
     with page() as own:
         call("POST", "/v1/login", body={"email": email, "password": old, "code": code}, page=own)
-        call("POST", "/v1/me/password", body={"old": old, "new": new}, page=own)
+        changed = call("POST", "/v1/me/password", body={"old": old, "new": new}, page=own)
         call("POST", "/v1/logout", page=own)
-    say("your password is changed", style="green")
+    if as_json:
+        show_json(changed)
+    else:
+        say("your password is changed", style="green")
 
 
 @people.command()
