@@ -272,16 +272,7 @@ def create_app(
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
         async with store:
-            everything = [
-                ("clock", clock.follow),
-                ("snapshots", lambda: snapshots.follow(store, others=[keys.hear])),
-                ("keys", lambda: keys.follow(store, clock)),
-                ("group commit", parts.commits.run),
-                ("alerts", lambda: look_regularly(store, snapshots, clock)),
-                *work,
-                *([] if first is None else [(FIRST, first)]),
-            ]
-            for name, start in everything:
+            for name, start in (*_own_work(parts), *work, *([] if first is None else [(FIRST, first)])):
                 tasks[name] = asyncio.create_task(_supervised(name, start), name=name)
             try:
                 await _until(lambda: snapshots.broadcast.hears)
@@ -291,6 +282,18 @@ def create_app(
 
     app = CrossOrigin(Application(parts, running), KEYED)
     return Edge(AnyAddress(app), metrics, HotPath(parts), stop=snapshots.broadcast.stop, proxies=trusted_proxies)
+
+
+def _own_work(parts: Context) -> list[tuple[str, Work]]:
+    """What runs beside every application."""
+    store, clock, snapshots, keys = parts.store, parts.clock, parts.snapshots, parts.keys
+    return [
+        ("clock", clock.follow),
+        ("snapshots", lambda: snapshots.follow(store, others=[keys.hear])),
+        ("keys", lambda: keys.follow(store, clock)),
+        ("group commit", parts.commits.run),
+        ("alerts", lambda: look_regularly(store, snapshots, clock)),
+    ]
 
 
 class Application:
