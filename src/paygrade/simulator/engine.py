@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from paygrade.simulator import errors
-from paygrade.simulator.api import documented, reading, routes
+from paygrade.simulator.api import documented, reading, routes, webhook_endpoints
 from paygrade.simulator.billing import entitlements
 from paygrade.simulator.clocks import test_clocks as clocks
 from paygrade.simulator.customers import disputes, fraud_warnings
@@ -118,9 +118,14 @@ class Engine:
         """Let test clocks that are advancing arrive; reading one twice does too."""
         clocks.arrive_all(self.world)
 
+    def give_webhook_endpoint(self, url: str) -> None:
+        """Have the API list an endpoint that gets every event."""
+        webhook_endpoints.give(self.world, url)
+
     def webhook_endpoints(self) -> list[tuple[Json, str]]:
         """Give the endpoints made by API that are enabled, each with its secret."""
-        ids = [id for id in self.world.shelves.get("webhook_endpoint", []) if id in self.world.objects]
+        listed = self.world.shelves.get("webhook_endpoint", [])
+        ids = [id for id in listed if id in self.world.objects and id in self.world.webhook_secrets]
         found = [(self.world.objects[id], self.world.webhook_secrets[id]) for id in ids]
         return [(endpoint, secret) for endpoint, secret in found if endpoint["status"] == "enabled"]
 

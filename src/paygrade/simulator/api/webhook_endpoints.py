@@ -1,9 +1,12 @@
-"""Webhook endpoints made by API: each has its own secret and the events it wants.
+"""Webhook endpoints: those made by API, each with its own secret and the events it wants, and those that the simulator
+was given when it was started or by its controls, which get every event with the simulator's secret.
 
 Law. The secret is shown once, in the answer to the request that makes the endpoint. (Stripe docs: webhook endpoints.)
 """
 
 from __future__ import annotations
+
+import hashlib
 
 from paygrade.simulator import errors, forms
 from paygrade.simulator.forms import Json
@@ -23,19 +26,8 @@ def create(world: World, params: Json) -> Json:
     version = forms.read_text(params, "api_version")
     if version not in (None, "", API_VERSION):
         raise errors.invalid("api_version", f"The simulator speaks {API_VERSION} only; leave `api_version` out.")
-    endpoint: Json = {
-        "id": world.new_id("we"),
-        "object": KIND,
-        "api_version": version or None,
-        "application": None,
-        "created": world.at,
-        "description": None,
-        "enabled_events": [],
-        "livemode": False,
-        "metadata": {},
-        "status": "enabled",
-        "url": _read_url(forms.read_required(params, "url")),
-    }
+    url = _read_url(forms.read_required(params, "url"))
+    endpoint = _endpoint(world, world.new_id("we"), url, version=version or None)
     if "enabled_events" not in params:
         raise errors.missing_parameter("enabled_events")
     _set(endpoint, params)
@@ -44,9 +36,16 @@ def create(world: World, params: Json) -> Json:
     return {**world.put(endpoint), "secret": secret}
 
 
+def give(world: World, url: str) -> None:
+    """Enter an endpoint that the simulator was given. Its id follows from the address: nothing else changes by it."""
+    id = f"we_{hashlib.sha256(url.encode()).hexdigest()[:24]}"
+    if id not in world.objects:
+        world.put({**_endpoint(world, id, url, version=None), "enabled_events": ["*"]})
+
+
 def update(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, UPDATE_FIELDS)
-    endpoint = world.get(KIND, id)
+    endpoint = _made_by_api(world, id)
     url = _read_url(str(params["url"])) if "url" in params else endpoint["url"]
     _set(endpoint, params)
     endpoint["url"] = url
@@ -58,10 +57,33 @@ def update(world: World, id: str, params: Json) -> Json:
 
 def delete(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, frozenset({"expand"}))
-    world.get(KIND, id)
+    _made_by_api(world, id)
     del world.objects[id]
     del world.webhook_secrets[id]
     return {"id": id, "object": KIND, "deleted": True}
+
+
+def _made_by_api(world: World, id: str) -> Json:
+    endpoint = world.get(KIND, id)
+    if id not in world.webhook_secrets:
+        raise errors.invalid("id", f"The simulator was given {endpoint['url']}; start it without, to leave it out.")
+    return endpoint
+
+
+def _endpoint(world: World, id: str, url: str, *, version: str | None) -> Json:
+    return {
+        "id": id,
+        "object": KIND,
+        "api_version": version,
+        "application": None,
+        "created": world.at,
+        "description": None,
+        "enabled_events": [],
+        "livemode": False,
+        "metadata": {},
+        "status": "enabled",
+        "url": url,
+    }
 
 
 def _read_url(url: str) -> str:

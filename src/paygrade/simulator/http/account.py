@@ -35,11 +35,16 @@ class Account:
         self._skies = Skies(seed)
         self._replica = Replica()
         for url in webhook_urls:
-            self.deliveries.add_url(url)
+            self.add_url(url)
         self.running = start is None
         self._offset = self.engine.now - datetime.now(UTC)
         self._moved = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
+
+    def add_url(self, url: str, *, thin: bool = False) -> None:
+        """Send every event there from now on."""
+        self.deliveries.add_url(url, thin=thin)
+        self.engine.give_webhook_endpoint(url)
 
     @property
     def now(self) -> datetime:

@@ -92,7 +92,7 @@ async def add_webhook(account: Account, wanted: Json) -> Json:
         raise ValueError("`url` is the http address that receives webhooks")
     if not isinstance(wanted.get("thin", False), bool):
         raise ValueError("`thin` is true for an endpoint that gets notifications without the object")
-    account.deliveries.add_url(url, thin=wanted.get("thin", False))
+    account.add_url(url, thin=wanted.get("thin", False))
     return {"urls": account.deliveries.urls}
 
 
