@@ -21,7 +21,7 @@ from msgspec.json import encode
 
 from paygrade.server.http.auth import AS, Caller, caller_before, scopes_of
 from paygrade.server.http.bodies import read_flag
-from paygrade.server.http.context import Context, HttpRequest, context_of
+from paygrade.server.http.context import Context, HttpRequest, context_of, put_context
 from paygrade.server.http.idempotency import recall
 from paygrade.server.http.openapi import Described
 from paygrade.server.http.parameters import queries
@@ -156,6 +156,7 @@ async def _through(request: HttpRequest, sent: Sent, caller: Caller) -> Answered
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.headers.items()],
         "state": {"request_id": request.scope["state"]["request_id"], AS: caller},
     }
+    put_context(scope, context_of(request.scope))
     messages: list[Message] = []
     parts = [sent.body]
 
