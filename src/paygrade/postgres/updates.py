@@ -38,12 +38,13 @@ class Updates:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
 
-    async def add(self, news: Sequence[News], at: datetime) -> None:
-        """Write these down, in this order; they are read once their transaction is committed and they have places."""
+    async def add(self, news: Sequence[News], at: datetime, *, traceparent: str | None = None) -> None:
+        """Write these down, in this order; they are read once their transaction is committed and they have places.
+        `traceparent`: the span in which that happens."""
         await self._connection.execute(
             """
-            insert into updates (account, id, type, data, occurred_at, written_at, state_version)
-            select k.account, k.id, k.type, k.data::json, k.occurred_at, %s, a.version
+            insert into updates (account, id, type, data, occurred_at, written_at, state_version, traceparent)
+            select k.account, k.id, k.type, k.data::json, k.occurred_at, %s, a.version, %s
             from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[]) with ordinality
                  k (account, id, type, data, occurred_at, place)
             left join accounts a on a.account = k.account
@@ -51,6 +52,7 @@ class Updates:
             """,
             (
                 at,
+                traceparent,
                 [NOBODY if one.account is None else one.account for one in news],
                 [f"upd_{secrets.token_hex(12)}" for _ in news],
                 [one.type for one in news],
@@ -103,6 +105,14 @@ class Updates:
         """Those at these positions, as far as they are kept."""
         found = await self._read("position = any(%(positions)s)", {"positions": list(positions)})
         return {update.position: update for update in found}
+
+    async def traceparents(self, positions: Collection[int]) -> dict[int, str]:
+        """The spans in which those at these positions were written, as far as somebody took traces then."""
+        cursor = await self._connection.execute(
+            "select position, traceparent from updates where position = any(%s) and traceparent is not null",
+            (list(positions),),
+        )
+        return {position: traceparent async for position, traceparent in cursor}
 
     async def last_of(self, account: str) -> int:
         """The sequence of the account's latest update; 0: it has had none."""
