@@ -52,6 +52,8 @@ ELSEWHERE = {
     "paygrade doctor && paygrade serve": "stays up",
     "paygrade simulator serve": "stays up",
     "paygrade updates follow": "stays up",
+    "paygrade people password": "asks for passwords; tests/cli plays it",
+    "paygrade approvals": "needs a server where things wait; tests/server/http/test_second_person.py plays it",
     "paygrade mcp --http": "stays up; tests/cli plays it",
     "OTEL_SERVICE_NAME=paygrade opentelemetry-instrument": "stays up; tests/server plays it",
 }

@@ -160,6 +160,7 @@ def test_the_primary_key_of_every_table_begins_with_its_account_or_subject(empty
     assert leading.pop("api_keys") == "id"
     assert leading.pop("people") == "id"
     assert leading.pop("sessions") == "hash"
+    assert leading.pop("used_log_ins") == "state"
     assert leading.pop("polls") == "provider"
     assert leading.pop("catalog_checks") == "provider"
     assert leading.pop("reporting") == "provider"

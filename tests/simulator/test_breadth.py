@@ -180,7 +180,7 @@ def test_an_endpoint_made_by_api_gets_the_events_it_wants_signed_with_its_own_se
     until(lambda: receiver.types)
     assert receiver.types == ["customer.created"]
     body, signature = receiver.received[0]
-    assert simulated.client.construct_event(body, signature, made.secret, tolerance=None).type == "customer.created"
+    assert simulated.client.construct_event(body, signature, made.secret, tolerance=10**9).type == "customer.created"
     assert endpoints.retrieve(made.id).to_dict().get("secret") is None
     endpoints.update(made.id, {"disabled": True})
     simulated.customer()

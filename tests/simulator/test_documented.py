@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,6 @@ from paygrade.simulator.api import documented, routes
 from support import stripe_parameters
 
 from .asking import Account
-
-SHARE_MIN = 0.85
 
 
 def test_the_list_of_documented_names_is_that_of_the_installed_library() -> None:
@@ -60,7 +59,7 @@ def test_every_documented_parameter_is_taken_or_named() -> None:
 def test_a_parameter_the_simulator_lacks_is_told_as_documented_and_any_other_as_unknown() -> None:
     account = Account()
     customer, price = account.customer(), account.price(unit_amount=100)
-    wanted = {"customer": customer, "items": [{"price": price}]}
+    wanted: dict[str, Any] = {"customer": customer, "items": [{"price": price}]}
     refused = account.refused("subscriptions", **wanted, transfer_data={"destination": "acct_1"})
     assert refused["message"].startswith("documented, not simulated: `transfer_data` of POST /v1/subscriptions")
     assert (refused["status"], refused["code"], refused["param"]) == (400, "not_simulated", "transfer_data")

@@ -26,6 +26,26 @@ SOMETIMES: dict[str, set[str]] = {
 }
 
 
+def beside_billing(client: Any, customer: str, product: str, charge: str) -> dict[str, Any]:
+    rate = client.tax_rates.create({"display_name": "VAT", "percentage": 19, "inclusive": False})
+    owned: Any = {"type": "eu_vat", "value": "DE123456789"}
+    feature = client.entitlements.features.create({"name": "API", "lookup_key": "api"})
+    given = client.products.features.create(product, {"entitlement_feature": feature.id})
+    wanted: Any = {"url": "http://127.0.0.1:9/", "enabled_events": ["price.created"]}
+    credit: Any = {"amount": -5, "currency": "usd"}
+    return {
+        "tax_rate": rate,
+        "tax_id": client.customers.tax_ids.create(customer, owned),
+        "customer_balance_transaction": client.customers.balance_transactions.create(customer, credit),
+        "webhook_endpoint": client.webhook_endpoints.create(wanted),
+        "feature": feature,
+        "product_feature": given,
+        "active_entitlement": client.entitlements.active_entitlements.list({"customer": customer}).data[0],
+        "early_fraud_warning": client.radar.early_fraud_warnings.list().data[0],
+        "old_plan": client.plans.list().data[0],
+    }
+
+
 def objects(simulated: Simulated) -> dict[str, Any]:
     subscription = simulated.subscribe(
         trial_period_days=3, expand=["latest_invoice.payments", "customer", "default_payment_method"]
@@ -39,6 +59,7 @@ def objects(simulated: Simulated) -> dict[str, Any]:
     latest = paid.latest_invoice.id
     note = client.credit_notes.create({"invoice": latest, "amount": 100, "credit_amount": 100})
     refund = client.refunds.create({"charge": charge, "amount": 100})
+    simulated.control("early_fraud_warning", {"charge": charge})
     simulated.control("dispute", {"charge": charge})
     coupon = client.coupons.create({"percent_off": 20, "duration": "forever"})
     code = client.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon.id}})
@@ -48,14 +69,6 @@ def objects(simulated: Simulated) -> dict[str, Any]:
         {"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}}
     )
     manual = client.invoices.create({"customer": paid.customer})
-    rate = client.tax_rates.create({"display_name": "VAT", "percentage": 19, "inclusive": False})
-    owned: Any = {"type": "eu_vat", "value": "DE123456789"}
-    feature = client.entitlements.features.create({"name": "API", "lookup_key": "api"})
-    product: Any = price.product
-    given = client.products.features.create(product, {"entitlement_feature": feature.id})
-    simulated.control("early_fraud_warning", {"charge": charge})
-    wanted: Any = {"url": "http://127.0.0.1:9/", "enabled_events": ["price.created"]}
-    credit: Any = {"amount": -5, "currency": "usd"}
     item = client.invoice_items.create({"customer": paid.customer, "invoice": manual.id, "amount": 700})
     usage: dict[str, str] = {"stripe_customer_id": paid.customer, "value": "3"}
     session = open_session(simulated)
@@ -73,15 +86,7 @@ def objects(simulated: Simulated) -> dict[str, Any]:
         "own_payment_intent": client.payment_intents.create({"amount": 100, "currency": "usd"}),
         "portal_session": portal,
         "portal_configuration": client.billing_portal.configurations.list().data[0],
-        "tax_rate": rate,
-        "tax_id": client.customers.tax_ids.create(paid.customer, owned),
-        "customer_balance_transaction": client.customers.balance_transactions.create(paid.customer, credit),
-        "webhook_endpoint": client.webhook_endpoints.create(wanted),
-        "feature": feature,
-        "product_feature": given,
-        "active_entitlement": client.entitlements.active_entitlements.list({"customer": paid.customer}).data[0],
-        "early_fraud_warning": client.radar.early_fraud_warnings.list().data[0],
-        "old_plan": client.plans.list().data[0],
+        **beside_billing(client, paid.customer, price.product, charge),
         "manual_invoice": client.invoices.retrieve(manual.id),
         "invoice_item": item,
         "manual_line": client.invoices.retrieve(manual.id).lines.data[0],

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from paygrade.billing.facts import Block, Item, Member, Override, Subscription
+from paygrade.billing.facts import Block, Item, Member, Override, Returned, Subscription
 from paygrade.catalog.model import TopUp
 from paygrade.changes.order import Progress
 from paygrade.changes.request import ChangeRequest
@@ -39,7 +39,7 @@ from paygrade.server.workers.top_ups import TOP_UPS, buy_top_up
 from paygrade.server.workers.webhooks import tell_people
 from paygrade.updates.log import Update
 from paygrade.usage.balances import Grant
-from paygrade.usage.top_ups import Bill, Order, Returned
+from paygrade.usage.top_ups import Bill, Order
 from support.fake_provider import World, customer, pro
 
 T0 = datetime(2026, 3, 10, 12, tzinfo=UTC)

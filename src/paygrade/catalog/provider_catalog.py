@@ -9,9 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from paygrade.catalog.model import Interval, Part
+from paygrade.catalog.model import Interval, Part, TiersMode
 
-Mode = Literal["graduated", "volume"]
 SoldAs = Literal["plan", "add_on"]
 PLACES_MAX = 12
 """Decimal places of an amount at Stripe (https://docs.stripe.com/api/prices/create)."""
@@ -38,7 +37,7 @@ class Charge(Struct, frozen=True):
     metered: bool = False
     meter: str | None = None
     tiers: tuple[Tier, ...] | None = None
-    mode: Mode = "graduated"
+    mode: TiersMode = "graduated"
     unsaid: tuple[str, ...] = ()
 
     @property

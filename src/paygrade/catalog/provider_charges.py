@@ -15,16 +15,22 @@ def charge_of(catalog: Catalog, sold: Plan | AddOn, price: Price) -> Charge:
     """What who buys it pays. `tiers` None, or `meter` None of usage: the catalog does not say."""
     if price.part != "usage":
         return _charge(price, tiers=(Tier(None, Fraction(price.amount)),))
-    feature = billed(catalog, sold)
+    feature = _billed(catalog, sold, price)
     meter = feature.stripe_meter if feature is not None else None
+    if price.tiers:
+        tiers = tuple(Tier(tier.up_to, Fraction(tier.amount, tier.per), Fraction(tier.flat)) for tier in price.tiers)
+        return _charge(price, meter=meter, tiers=tiers)
     if price.amount:
-        return _charge(price, meter=meter, tiers=(Tier(None, Fraction(price.amount)),))
+        return _charge(price, meter=meter, tiers=(Tier(None, Fraction(price.amount, price.per)),))
     return _charge(price, meter=meter, tiers=_overage(sold, feature, price) if feature is not None else None)
 
 
-def billed(catalog: Catalog, sold: Plan | AddOn) -> MeteredFeature | None:
-    """The feature whose usage a usage price bills: the one it gives that is reported to a meter; None: none, or some
-    of several."""
+def _billed(catalog: Catalog, sold: Plan | AddOn, price: Price) -> MeteredFeature | None:
+    """The feature whose usage a price bills: the one it names; else the one that is given with it and reported to a
+    meter. None: none is, or several are."""
+    if price.feature is not None:
+        named = catalog.features.get(price.feature)
+        return named if isinstance(named, MeteredFeature) else None
     features = [catalog.features.get(key) for key in sold.terms]
     metered = [each for each in features if isinstance(each, MeteredFeature) and each.stripe_meter]
     return metered[0] if len(metered) == 1 else None
@@ -38,6 +44,7 @@ def _charge(price: Price, *, tiers: tuple[Tier, ...] | None, meter: str | None =
         metered=price.part == "usage",
         meter=meter,
         tiers=tiers,
+        mode=price.tiers_mode if tiers is not None and len(tiers) > 1 else "graduated",
     )
 
 

@@ -14,12 +14,14 @@ from typing import Any
 from msgspec import Struct
 
 from paygrade.catalog.provider_catalog import (
+    PLACES_MAX,
     Charge,
     ProviderCatalog,
     ProviderMeter,
     ProviderPrice,
     ProviderProduct,
     SoldAs,
+    Tier,
     shown_amount,
     shown_interval,
 )
@@ -59,7 +61,7 @@ def pull(there: ProviderCatalog) -> Pulled:
         if product.sold_as is None and kind == "add_on":
             comments.setdefault(pointer, []).append("An add-on, by its name. Is it a plan? Then move it to `plans`.")
         item: dict[str, Any] = {} if not (text := _text(product.description)) else {"description": text}
-        item |= {"stripe": product.id} | _prices(product, prices, pointer, comments)
+        item |= {"stripe": product.id} | _prices(product, prices, meter_keys, pointer, comments)
         terms = {feature_keys[name]: True for name in product.features if name in feature_keys}
         if kind == "plan":
             terms |= _metered(prices, meter_keys, pointer, comments)
@@ -113,7 +115,11 @@ def _sold(product: ProviderProduct, there: ProviderCatalog) -> list[ProviderPric
 
 
 def _prices(
-    product: ProviderProduct, prices: Iterable[ProviderPrice], pointer: str, comments: Comments
+    product: ProviderProduct,
+    prices: Iterable[ProviderPrice],
+    meter_keys: dict[str, str],
+    pointer: str,
+    comments: Comments,
 ) -> dict[str, Any]:
     """The prices that are sold and that a catalog can say; what else there is, is told."""
     said: dict[str, Any] = {}
@@ -125,15 +131,16 @@ def _prices(
             told.append(f"`{price.id}` is sold no more, and somebody pays it: its product says that they have this.")
             continue
         for charge in (price.charge, *price.also):
-            amount = _amount(charge)
-            if amount is None or not is_currency(charge.currency):
+            cost = _cost(charge)
+            if cost is None or not is_currency(charge.currency):
                 told.append(f"`{price.lookup_key or price.id}` costs {shown_amount(charge)} {charge.currency} "
                             f"{shown_interval(charge)}{''.join(f', and {each}' for each in charge.unsaid)}, which this "
                             "file can't say; who buys it has this plan by its product.")  # fmt: skip
                 continue
             key = _price_key(price, charge, usual, said)
-            said[key] = _price(price, charge, amount)
-            if charge.metered and charge.unit != amount:
+            feature = meter_keys.get(charge.meter or "")
+            said[key] = _price(price, charge, cost | ({"feature": feature} if charge.metered and feature else {}))
+            if charge.metered and not _says(cost, charge):
                 comments[f"{pointer}/prices/{key}"] = [f"At Stripe: {shown_amount(charge)} for each unit."]
     if not told:
         del comments[pointer]
@@ -141,23 +148,45 @@ def _prices(
     return {"prices": said} if said else {}
 
 
-def _price(price: ProviderPrice, charge: Charge, amount: int) -> dict[str, Any]:
+def _price(price: ProviderPrice, charge: Charge, cost: dict[str, Any]) -> dict[str, Any]:
     part = "usage" if charge.metered else price.part if price.part != "usage" else None
     said: dict[str, Any] = {} if part in (None, "quantity") else {"part": part}
-    said |= {"amount": amount, "currency": charge.currency, "interval": charge.interval}
+    said |= cost | {"currency": charge.currency, "interval": charge.interval}
     if charge.interval_count != 1:
         said["interval_count"] = charge.interval_count
     lookup_key = price.lookup_key if price.lookup_key and _text(price.lookup_key) == price.lookup_key else None
     return said | {"stripe": lookup_key if lookup_key and lookup_key.strip() else price.id}
 
 
-def _amount(charge: Charge) -> int | None:
-    """The amount as the document has it: of usage 0 where it can't say it. None: it can't."""
+def _cost(charge: Charge) -> dict[str, Any] | None:
+    """What is paid as the document has it: of usage 0 where it can't say it. None: it can't."""
     unit = charge.unit
-    whole = unit is not None and unit.denominator == 1 and unit <= QUANTITY_MAX
-    if whole and unit is not None:
-        return int(unit)
-    return 0 if charge.metered else None
+    if not charge.metered:
+        return {"amount": int(unit)} if unit is not None and unit.denominator == 1 and unit <= QUANTITY_MAX else None
+    if charge.tiers is None or charge.unsaid:
+        return {"amount": 0}
+    tiers = [_tier(tier) for tier in charge.tiers]
+    if None in tiers:
+        return {"amount": 0}
+    if unit is not None:
+        return {"amount": 0, **(tiers[0] or {})}
+    mode = {"tiers_mode": charge.mode} if charge.mode != "graduated" else {}
+    return {"amount": 0, "tiers": tiers, **mode}
+
+
+def _tier(tier: Tier) -> dict[str, int] | None:
+    """An amount for so many units that it is whole; None: a document takes no number like that."""
+    per = next((10**places for places in range(PLACES_MAX + 1) if (tier.unit * 10**places).denominator == 1), 0)
+    amount = int(tier.unit * per)
+    if not per or tier.flat.denominator != 1 or max(amount, int(tier.flat)) > QUANTITY_MAX:
+        return None
+    said = {"up_to": tier.up_to or 0, "amount": amount, "per": per if per > 1 else 0, "flat_amount": int(tier.flat)}
+    return {name: value for name, value in said.items() if value}
+
+
+def _says(cost: dict[str, Any], charge: Charge) -> bool:
+    """Whether the document has said what is paid: an amount of 0 there means that nobody here knows it."""
+    return "tiers" in cost or bool(cost["amount"]) or charge.unit == 0
 
 
 def _price_key(price: ProviderPrice, charge: Charge, usual: str, taken: Collection[str]) -> str:

@@ -206,8 +206,8 @@ def _unsayable(ref: str, wanted: Charge, sold: Plan | AddOn, found: ProviderPric
     if ref.startswith(("price_", "plan_")) or (found is not None and found.id == ref):
         return f"`{ref}` is the id of a price, which only Stripe chooses; write a lookup key of your own instead"
     if wanted.metered and wanted.meter is None:
-        return (f"the catalog doesn't say which usage `{ref}` bills: give `{sold.key}` one metered feature "
-                "with a `stripe: { meter: … }`, or make the price at Stripe")  # fmt: skip
+        return (f"the catalog doesn't say which usage `{ref}` bills: write a `feature` in this price of `{sold.key}`, "
+                "and the feature's `stripe: { meter: … }`, or make the price at Stripe")  # fmt: skip
     if wanted.tiers is None:
         return (f"the catalog doesn't say what a unit costs: write an `amount`, or a priced `overage` of the feature, "
                 f"or make the price `{ref}` at Stripe")  # fmt: skip

@@ -140,7 +140,9 @@ def first_bought(
         why = f"has no price in `{currency}`" if currency else "has no price, so there is nothing to check out"
         parts.refuse_price(plan, why)
     bought = parts.bought(plan, (), request.interval, manual=False)
-    return plan, _counted(bought, sold, plan, _quantities(catalog, plan, request, ()), request)
+    bought = _counted(bought, sold, plan, _quantities(catalog, plan, request, ()), request)
+    _refuse_quantities((), bought)
+    return plan, bought
 
 
 class _Sold(Struct, frozen=True):

@@ -31,7 +31,6 @@ from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
 from paygrade.server.process import tracing
 from paygrade.server.process.acting import Acting, Actor, acting_as
 from paygrade.server.process.admin_key import kept_key
-from paygrade.server.process.api_keys import Mode
 from paygrade.server.process.audit_stream import Otlp, Sink, Syslog
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics

@@ -61,7 +61,7 @@ class Checkouts(Claims[SavedCheckout]):
             f"""
             update checkouts set state = 'complete', subscription = %(subscription)s, customer = %(customer)s,
                    url = null, closed_at = %(closed_at)s
-            where {self._where()} and {self.OPEN}
+            where {self._where()} and state <> 'complete'
             """,
             self._values(bought),
         )

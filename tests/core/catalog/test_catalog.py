@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from paygrade.catalog.model import (
     Allowance,
     Catalog,
+    CheckoutPolicy,
     PlanChangeRule,
     Quantities,
     Setting,
@@ -332,6 +333,10 @@ def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> No
         (f"top_up: {{ coins: {{ {TOP_UP.replace('month', 'hour')} }} }}", "unknown word `hour`; write `day`"),
         (f"top_up: {{ coins: {{ {TOP_UP.replace('amount: 2000', 'amount: 0')} }} }}", "at least 1, not `0`"),
         (f"top_up: {{ coins: {{ {TOP_UP.replace('usd', 'dollar')} }} }}", "three lower-case letters"),
+        ("checkout: { trial: twice }", "unknown word `twice`; write `once`, `always` or `never`"),
+        ("checkout: { coupons: all }", "unknown word `all`; write `any` or `none`"),
+        ("checkout: { coupons: [''] }", "the id of a coupon at Stripe"),
+        ("checkout: { coupon: any }", "did you mean `coupons`?"),
     ],
 )
 def test_a_wrong_policy_is_told_what_to_write(policy: str, message: str) -> None:
@@ -349,6 +354,23 @@ def test_a_plan_says_in_which_quantities_it_is_sold() -> None:
     assert sold == Quantities(5, 20, 5)
     assert [n for n in range(30) if sold.has(n)] == [5, 10, 15, 20]
     assert [str(sold), str(Quantities(3))] == ["from 5 to 20, in steps of 5", "from 3"]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("{}", CheckoutPolicy("once", (), False, False)),
+        ("{ trial: never, coupons: any }", CheckoutPolicy("never", (), True, False)),
+        (
+            "{ trial: always, coupons: [a, b, a], promotion_codes: true }",
+            CheckoutPolicy("always", ("a", "b"), False, True),
+        ),
+        ("{ coupons: [] }", CheckoutPolicy()),
+    ],
+)
+def test_what_a_checkout_may_offer_is_a_policy(said: str, meant: CheckoutPolicy) -> None:
+    assert read(with_policies(f"  checkout: {said}\n")).policies.checkout == meant
+    assert read(with_policies("  {}\n")).policies.checkout == CheckoutPolicy()
 
 
 def test_usage_is_reported_to_the_meter_a_feature_names() -> None:

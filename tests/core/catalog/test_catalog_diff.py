@@ -176,6 +176,14 @@ DOCUMENTS = st.fixed_dictionaries(
                 "plan_change": RULES,
                 "returned_payment": RETURNED,
                 "invitations": INVITATIONS,
+                "checkout": st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "trial": st.sampled_from(["once", "never"]),
+                        "coupons": st.sampled_from(["any", "none", ["launch", "spring"]]),
+                        "promotion_codes": st.booleans(),
+                    },
+                ),
             },
         ),
     }

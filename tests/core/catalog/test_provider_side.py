@@ -19,6 +19,7 @@ from paygrade.catalog.provider_catalog import (
     Tier,
     decimal,
 )
+from paygrade.catalog.provider_charges import charge_of
 from paygrade.catalog.provider_check import differences
 from paygrade.catalog.provider_pull import pull
 from paygrade.catalog.provider_steps import Archive, Cannot, CreatePrice, MoveKey, Nothing, is_ready, steps
@@ -47,15 +48,7 @@ def catalogs(draw: st.DrawFn) -> Catalog:
         section = draw(st.sampled_from(["plans", "plans", "add_ons"]))
         if draw(st.booleans()):
             item["stripe"] = f"prod_{key}"
-        item["prices"] = {
-            name: draw(st.fixed_dictionaries(
-                {"amount": AMOUNTS, "currency": CURRENCIES, "interval": INTERVALS},
-                optional={"interval_count": st.integers(1, 4),
-                          "part": st.sampled_from(["quantity", "flat", "usage"]),
-                          "stripe": st.sampled_from([f"{key}_{name}", f"{key}_{name}", f"{key}_one"])},
-            ))
-            for name in draw(st.sets(KEYS, max_size=3))
-        }  # fmt: skip
+        item["prices"] = {name: draw(costs(key, name, sorted(features))) for name in draw(st.sets(KEYS, max_size=3))}
         if section == "plans" and draw(st.booleans()):
             units = draw(st.integers(0, 1000) | st.just("quantity"))
             cost = {"price": {"amount": draw(st.integers(1, 50)), "per": draw(st.sampled_from([1, 1000])),
@@ -63,6 +56,32 @@ def catalogs(draw: st.DrawFn) -> Catalog:
             item["entitlements"] = {name: {"limit": units, "every": "month", "overage": cost} for name in features}
         sold[section][key] = item
     return parse({"version": 1, "features": features, **sold})
+
+
+@st.composite
+def costs(draw: st.DrawFn, key: str, name: str, features: list[str]) -> dict[str, Any]:
+    said: dict[str, Any] = draw(
+        st.fixed_dictionaries(
+            {"amount": AMOUNTS, "currency": CURRENCIES, "interval": INTERVALS},
+            optional={
+                "interval_count": st.integers(1, 4),
+                "part": st.sampled_from(["quantity", "flat", "usage"]),
+                "stripe": st.sampled_from([f"{key}_{name}", f"{key}_{name}", f"{key}_one"]),
+            },
+        )
+    )
+    if said.get("part") != "usage":
+        return said
+    if bool(features) and draw(st.booleans()):
+        said["feature"] = draw(st.sampled_from(features))
+    if draw(st.booleans()):
+        said["per"] = draw(st.sampled_from([1, 3, 8, 1000]))
+    elif draw(st.booleans()):
+        optional = {"amount": AMOUNTS, "per": st.sampled_from([1, 10]), "flat_amount": AMOUNTS}
+        tier: st.SearchStrategy[Any] = st.fixed_dictionaries({}, optional=optional)
+        said |= {"amount": 0, "tiers": [{"up_to": 10, **draw(tier)}, draw(tier)]}
+        said["tiers_mode"] = draw(st.sampled_from(["graduated", "volume"]))
+    return said
 
 
 @st.composite
@@ -153,7 +172,7 @@ def test_what_was_pushed_is_pulled_under_its_keys(catalog: Catalog) -> None:
     assert differences(again, shop.seen(again)) == ()
     for section, sold, found in (("plans", catalog.plans, again.plans), ("add_ons", catalog.add_ons, again.add_ons)):
         made = {
-            key: {name: replace(price, amount=0) if price.part == "usage" else price
+            key: {name: (charge_of(catalog, item, price), price.part, price.stripe)
                   for name, price in item.prices.items()
                   if price.stripe is not None and f"/{section}/{key}/prices/{name}" not in refused
                   # Two prices of the file that are one at Stripe come back as one.
@@ -161,11 +180,16 @@ def test_what_was_pushed_is_pulled_under_its_keys(catalog: Catalog) -> None:
             for key, item in sold.items()
         }  # fmt: skip
         came = {
-            key: {name: replace(price, amount=0) if price.part == "usage" else price
-                  for name, price in item.prices.items()}
+            key: {name: (paid(again, item, price), price.part, price.stripe) for name, price in item.prices.items()}
             for key, item in found.items()
-        }  # fmt: skip
+        }
         assert came == {key: prices for key, prices in made.items() if prices}
+
+
+def paid(catalog: Catalog, sold: Any, price: Any) -> Charge:
+    """What is paid; that it is 0, a document says of usage only by saying nothing."""
+    charge = charge_of(catalog, sold, price)
+    return replace(charge, tiers=(Tier(None, Fraction(0)),)) if charge.tiers is None else charge
 
 
 @given(catalogs(), catalogs(), st.integers(0, 8), st.booleans())

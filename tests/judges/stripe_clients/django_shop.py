@@ -14,6 +14,7 @@ import time
 import urllib.request
 import uuid
 from pathlib import Path
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 URL, KEY, FOLDER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
@@ -81,7 +82,7 @@ def life() -> None:
     monthly = stripe.Price.create(
         product=product.id, currency="usd", unit_amount=2000, recurring={"interval": "month"}, lookup_key="pro"
     )
-    tiers = [{"up_to": 5, "unit_amount": 500}, {"up_to": "inf", "unit_amount_decimal": "300.5"}]
+    tiers: Any = [{"up_to": 5, "unit_amount": 500}, {"up_to": "inf", "unit_amount_decimal": "300.5"}]
     seats = stripe.Price.create(
         product=product.id,
         currency="usd",
@@ -113,8 +114,8 @@ def life() -> None:
     stripe.InvoiceItem.create(customer=customer.id, amount=700, currency="usd", description="Setup")
     invoice = stripe.Invoice.create(customer=customer.id, pending_invoice_items_behavior="include")
     stripe.Invoice.pay(invoice.id)
-    payment = stripe.InvoicePayment.list().data[-1]
-    charge = stripe.PaymentIntent.retrieve(payment.payment.payment_intent).latest_charge
+    payment: Any = stripe.InvoicePayment.list().data[-1]
+    charge: Any = stripe.PaymentIntent.retrieve(payment.payment.payment_intent).latest_charge
     stripe.Refund.create(charge=charge, amount=100)
     stripe.Subscription.create(customer=customer.id, items=[{"price": seats.id, "quantity": 20}])
     control("dispute", charge=stripe.Charge.list(customer=customer.id).data[0].id)

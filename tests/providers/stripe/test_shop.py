@@ -14,8 +14,10 @@ from typing import Any
 import httpx2
 import pytest
 import stripe
+from msgspec.structs import replace
 
 from paygrade.catalog.model import Catalog
+from paygrade.catalog.model import Tier as PriceTier
 from paygrade.catalog.parse import parse
 from paygrade.catalog.provider_catalog import Charge, Tier
 from paygrade.catalog.provider_check import differences
@@ -54,7 +56,8 @@ plans:
   business:
     prices:
       monthly: { amount: 9900, currency: eur, interval: month, stripe: business_monthly }
-      tokens: { part: usage, amount: 3, currency: eur, interval: month, stripe: business_tokens }
+      tokens:
+        { part: usage, feature: tokens, amount: 3, per: 10, currency: eur, interval: month, stripe: business_tokens }
     entitlements: { tokens: { limit: 10, every: month, overage: soft } }
 add_ons:
   support:
@@ -125,9 +128,11 @@ def test_what_was_pushed_is_there_in_stripes_words_and_again_there_is_nothing_to
     assert (product.name, product.metadata.to_dict()) == ("Support", {"paygrade_add_on": "support"})
     assert account.stripe.v1.products.retrieve("prod_pro").description == "For teams."
     again = account.pulled()
-    assert {key: plan.prices for key, plan in again.plans.items()} == {
-        key: plan.prices for key, plan in catalog.plans.items() if plan.prices
-    }
+    calls = PriceTier(up_to=1000), PriceTier(amount=2, per=1000)
+    wanted = {key: dict(plan.prices) for key, plan in catalog.plans.items() if plan.prices}
+    wanted["pro"]["calls"] = replace(wanted["pro"]["calls"], feature="calls_told", tiers=calls)
+    wanted["business"]["tokens"] = replace(wanted["business"]["tokens"], feature="tokens_told")
+    assert {key: plan.prices for key, plan in again.plans.items()} == wanted
     assert again.add_ons["support"].prices == catalog.add_ons["support"].prices
     assert differences(again, look(account.shop, again)) == ()
     assert not account.push(again)[0]

@@ -9,9 +9,10 @@ import httpx2
 import psycopg
 import pytest
 
+from paygrade import Paygrade
 from paygrade.server.http.routes import examples
 from paygrade.server.process.settings import Settings
-from support.server_process import Api, serving
+from support.server_process import KEY, Api, serving
 from support.stack import House
 from support.stack import house as empty_house
 from support.waiting import eventually
@@ -97,6 +98,8 @@ def test_who_comes_back_waits_for_what_was_bought_in_their_session(silent: Buyer
     silent.at_the_page(made["session"], "pay")
     decision = silent.api.check(acme, "exports", at_least=made["session"], wait_s=20)
     assert (decision["allowed"], decision["plan"]) == (True, "pro@1")
+    with Paygrade(silent.api.url, KEY, timeout_s=20) as sdk:
+        assert sdk.check(acme, "exports", at_least=made["session"]).allowed is True
     # Whoever names somebody else's session waits for nothing that is theirs.
     other = {**asked, "account": silent.someone()}
     assert silent.api.problem(409, "POST", "/v1/check", json=other)["code"] == "not_yet"
@@ -182,6 +185,21 @@ def test_a_page_that_nobody_heard_of_is_found_again(house: Buyers) -> None:
     assert {session.id: session.status for session in house.sessions(acme)} == {
         made["session"]: "expired", other["session"]: "open"
     }  # fmt: skip
+
+
+def test_with_the_provider_away_nothing_is_sold_and_asking_again_is_right(house: Buyers) -> None:
+    acme = house.someone()
+    made = house.checkout(acme)
+    other = house.someone()
+    house.control("weather", {"error": 1})
+    try:
+        assert house.refused(other, 503)["code"] == "provider_unreachable"
+        question = {"account": acme, "feature": "exports", "at_least": made["session"], "wait_s": 1}
+        assert house.api.problem(409, "POST", "/v1/check", json=question)["code"] == "not_yet"
+    finally:
+        house.control("weather", CALM)
+    assert house.checkout(other)["session"] != made["session"]
+    assert len(house.customers(other)) == len(house.sessions(other)) == 1
 
 
 def test_an_abandoned_page_expires_and_another_one_is_made_for_the_same_customer(house: Buyers) -> None:

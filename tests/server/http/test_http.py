@@ -554,8 +554,8 @@ def test_every_example_body_is_taken_and_answered_with_what_the_document_names(a
         # What is asked by headers is looked at where they are sent, in the tests of the gateway.
         if any(each["in"] == "header" for each in operations.get("get", {}).get("parameters", [])):
             continue
-        if path == "/v1/stream":
-            continue  # no JSON; its events are looked at in tests of their own
+        if path == "/v1/stream" or path.startswith("/v1/login/oidc"):
+            continue  # no JSON; events, and where browsers are sent, are looked at in tests of their own
         if "get" in operations and path.startswith("/v1/") and set(re.findall(r"{(\w+)}", path)) <= set(names):
             check_answer(document, operations["get"], api.ok("GET", path.format(**names)))
     (change, *_) = api.ok("GET", f"/v1/accounts/{acme}/plan-changes")["changes"]
@@ -576,6 +576,7 @@ def closed(part: Any) -> Any:
 
 
 def check_answer(document: Any, operation: Any, answer: Any) -> None:
-    (content,) = [its["content"] for status, its in operation["responses"].items() if status < "300"]
+    # What has to wait for a second person is answered otherwise, in tests of its own.
+    content, *_ = [its["content"] for status, its in operation["responses"].items() if status < "300"]
     schema = {**content["application/json"]["schema"], "components": document["components"]}
     jsonschema.validate(answer, schema)

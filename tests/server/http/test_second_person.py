@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from paygrade.server.http.routes.approvals import WAITING
 from paygrade.server.operations import people
 from paygrade.server.process.second_person import MONEY, MoneyKind
 from paygrade.server.process.settings import Settings
+from support.cli_runner import Shell
 from support.databases import migrated_database
 from support.server_process import Api, serving
 
@@ -290,3 +292,20 @@ def test_a_list_has_pages(house: House, acme: str) -> None:
             break
         query["before"] = page["next"]
     assert found == asked[::-1]
+
+
+def test_the_command_line_lists_approves_declines_and_withdraws(house: House, acme: str, tmp_path: Path) -> None:
+    waiting, other, own = (house.ask(acme)["id"] for _ in range(3))
+    with house.made_by(house.lee) as lees, house.made_by(house.dana) as danas:
+        lee, dana = (
+            Shell(tmp_path, PAYGRADE_URL=house.api.url, PAYGRADE_API_KEY=its.headers["authorization"].split()[1])
+            for its in (lees, danas)
+        )
+        listed = [line.split("\t") for line in lee.run("approvals", "list", "--account", acme).splitlines()]
+        assert [row[0] for row in listed if row[0].startswith("appr_")] == [own, other, waiting]
+        assert "somebody else has to approve" in dana.run("approvals", "approve", waiting, code=1)
+        assert "approved" in lee.run("approvals", "approve", waiting, "--reason", "agreed")
+        assert "declined" in lee.run("approvals", "decline", other)
+        assert "withdrawn" in dana.run("approvals", "withdraw", own)
+        assert lee.json("approvals", "list", "--account", acme) == {"approvals": [], "next": None}
+    assert house.granted(acme) == 5

@@ -26,6 +26,7 @@ SUBSCRIPTION = {
 ELSEWHERE = {
     "announced_ends": "how far ends were gone through",
     "api_keys": "of programs",
+    "audit_streams": "where records are sent",
     "people": "who may log in; they are no customers",
     "sessions": "of those",
     "used_log_ins": "of people who log in",
@@ -101,11 +102,11 @@ class House:
             )
             connection.execute(
                 """
-                insert into approvals (account, id, kind, state, scope, digest, method, path, query, headers, body, preview,
-                    asked_by, asked_by_person, account_version, catalog_version, reason, asked_at, expires_at)
-                values (%s, 'appr_' || %s, 'overrides', 'waiting', 'overrides:write', '', 'PUT', '/', 'reason=for+Ann', '{}',
-                    '{"reason": "promised to Ann"}', '{"message": "for Ann"}', '{"kind": "person", "id": "p", "name": "Ann"}',
-                    'p', 1, 1, 'Ann said so', now(), now())
+                insert into approvals (account, id, kind, state, scope, digest, method, path, query, headers, body,
+                    preview, asked_by, asked_by_person, account_version, catalog_version, reason, asked_at, expires_at)
+                values (%s, 'appr_' || %s, 'overrides', 'waiting', 'overrides:write', '', 'PUT', '/', 'reason=for+Ann',
+                    '{}', '{"reason": "promised to Ann"}', '{"message": "for Ann"}',
+                    '{"kind": "person", "id": "p", "name": "Ann"}', 'p', 1, 1, 'Ann said so', now(), now())
                 """,
                 (account, account),
             )

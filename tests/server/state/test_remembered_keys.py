@@ -21,8 +21,10 @@ class Interrupted(Store):
     then: Callable[[], Awaitable[None]] | None = None
 
     @asynccontextmanager
-    async def transaction(self, *, pipelined: bool = False, single: bool = False) -> AsyncIterator[Transaction]:
-        async with super().transaction(pipelined=pipelined, single=single) as tx:
+    async def transaction(
+        self, *, pipelined: bool = False, single: bool = False, looking: bool = False
+    ) -> AsyncIterator[Transaction]:
+        async with super().transaction(pipelined=pipelined, single=single, looking=looking) as tx:
             yield tx
         then, self.then = self.then, None
         if then is not None:

@@ -16,10 +16,9 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import replace
 
-from paygrade.catalog.model import PARTS, Interval
+from paygrade.catalog.model import PARTS, Interval, TiersMode
 from paygrade.catalog.provider_catalog import (
     Charge,
-    Mode,
     ProviderCatalog,
     ProviderFeature,
     ProviderMeter,
@@ -242,7 +241,7 @@ def _charge(source: Payload, terms: Payload, currency: str, meters: dict[str, Pr
     if custom is not None:
         unsaid.append("leaves the amount to the customer")
     tiers = _tiers(terms)
-    mode: Mode = "volume" if source.text("tiers_mode") == "volume" and tiers and len(tiers) > 1 else "graduated"
+    mode: TiersMode = "volume" if source.text("tiers_mode") == "volume" and tiers and len(tiers) > 1 else "graduated"
     return Charge(
         currency=currency,
         interval=_INTERVALS.get(recurring.text("interval") or ""),

@@ -214,7 +214,8 @@ def _operation(route: HTTPRoute, handler: HTTPRouteHandler, version: str) -> tup
         "responses": {
             str(handler.status_code): _answer(told, text.summary, kinds),
             **{status: {"description": meaning} for status, meaning in told.others.items()},
-            **(_WAITS if told.second_person is not None else {}),
+            # A 202 of its own stays what clients know; one that waits has a `Location`, and is described there.
+            **(_WAITS if told.second_person is not None and handler.status_code != 202 else {}),
             **_problem_answers(_codes(told, text, route, method, has_query=bool(in_query))),
         },
         "security": _security(handler, told.scope) if told.scope is not None else [],

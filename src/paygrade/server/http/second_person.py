@@ -69,8 +69,10 @@ async def before_handler(request: HttpRequest) -> Response[bytes] | None:
 
 async def _hold(request: HttpRequest, context: Context) -> Response[bytes] | None:
     """Have it wait, if it needs a second person; None: it is to be done."""
-    told: Described = request.route_handler.opt["described"]
-    if told.second_person not in context.second_person or AS in request.scope["state"] or _only_asks(request):
+    told: Described | None = request.route_handler.opt.get("described")  # None: Litestar's own answer to OPTIONS
+    if told is None or told.second_person not in context.second_person:
+        return None
+    if AS in request.scope["state"] or _only_asks(request):
         return None
     assert told.second_person is not None
     assert told.scope is not None

@@ -77,11 +77,13 @@ def limited(request: HttpRequest, context: Context) -> Iterator[None]:
     """Count an attempt of whoever asks. Refused `rate_limited`, by the address or by what is inside of the block."""
     try:
         context.attempts.take(request.client.host if request.client is not None else "")
-        yield
     except TooSoon as error:
-        told = request.scope["state"].setdefault(TOLD, [])
-        told += rate_fields("log-in", people.ATTEMPTS_A_MINUTE, left=0, wait_s=error.wait_s, refused=True)
-        raise Refused("rate_limited", f"there were too many attempts; try again in {error.wait_s} seconds") from None
+        told = rate_fields("log-in", people.ATTEMPTS_A_MINUTE, left=0, wait_s=error.wait_s, refused=True)
+        raise _too_soon(request, error, told) from None
+    try:
+        yield
+    except TooSoon as error:  # after failures, which is no rate
+        raise _too_soon(request, error, [(b"retry-after", str(error.wait_s).encode())]) from None
 
 
 @post(
@@ -179,3 +181,8 @@ async def reset_person(person: FromPath[str], request: HttpRequest, context: InC
 @delete("/v1/people/{person:str}", opt=describe("people", people.remove, scope="people:write"))
 async def remove_person(person: FromPath[str], context: InContext) -> None:
     await people.remove(context.store, id=person, at=context.clock.now())
+
+
+def _too_soon(request: HttpRequest, error: TooSoon, told: list[tuple[bytes, bytes]]) -> Refused:
+    request.scope["state"][TOLD] = told
+    return Refused("rate_limited", f"there were too many attempts; try again in {error.wait_s} seconds")

@@ -103,7 +103,8 @@ async def start_checkout(
     A page of the provider where the account buys a plan. The account need not exist yet. The same request gets the same
     page until that expires; another request closes the page before. Refused `already_subscribed` where an account
     changes its plan instead, `unknown_plan`, `unknown_add_on`, `unknown_price`, `ambiguous_price`, `quantity_not_sold`,
-    `trial_not_given`, `trial_used`, `coupon_not_allowed`, `provider_refused_page`. Unavailable `contended`.
+    `trial_not_given`, `trial_used`, `coupon_not_allowed`, `provider_refused_page`. Unavailable `contended`,
+    `provider_answer_invalid`, `provider_busy`, `provider_rate_limited`, `provider_refused_key`, `provider_unreachable`.
     """
     asked = _Asked(account, wanted, success_url, cancel_url)
     until = time.monotonic() + WAIT_S
@@ -135,7 +136,8 @@ async def open_portal(
 
     A page of the provider where the account's customer changes how they pay, sees invoices, cancels or changes plans,
     as the provider is set up. With `flow` they come to do one thing. Refused `unknown_account`, `no_customer`,
-    `no_subscription_to_change`, `provider_refused_page`.
+    `no_subscription_to_change`, `provider_refused_page`. Unavailable `provider_answer_invalid`, `provider_busy`,
+    `provider_rate_limited`, `provider_refused_key`, `provider_unreachable`.
     """
     async with store.transaction() as tx:
         held = (await load_account(tx, account)).account

@@ -16,7 +16,7 @@ from paygrade.changes.checkout import CheckoutPage, over
 from paygrade.providers.port import Selling
 from paygrade.server.operations.accounts.access import EntitlementsView, entitlements
 from paygrade.server.operations.accounts.record import load_account
-from paygrade.values.errors import Refused
+from paygrade.values.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from paygrade.postgres.checkouts import SavedCheckout
@@ -122,7 +122,7 @@ async def _version_with_checkout(
     """A version of the account with what it bought in this session; None: no checkout of the account has it.
 
     The provider is asked for the session, and then for its customer. Refused `not_yet`, where nothing was bought in
-    time, or nothing can be any more. Raises Unavailable.
+    time, or nothing can be any more.
     """
     pause_s = ASK_FIRST_S
     while True:
@@ -134,10 +134,12 @@ async def _version_with_checkout(
         if saved is not None and held.subscription in {s.id for s in saved.account.subscriptions}:
             return 0, saved.account.version
         if held.state != "complete":
-            page = await asyncio.to_thread(pages.find_checkout, session)
-            if page.state == "expired":
+            page = await _found(pages, session)
+            if page is None:
+                pass  # the provider is away: ask again
+            elif page.state == "expired":
                 raise Refused("not_yet", f"nothing was bought in `{session}`, and it has expired; start another")
-            if page.state == "complete":
+            elif page.state == "complete":
                 await _note_bought(store, held, page, at=clock.now())
                 continue
         else:
@@ -151,6 +153,14 @@ async def _version_with_checkout(
             raise Refused("not_yet", f"what is bought in `{session}` is not here yet; ask again")
         await asyncio.sleep(pause_s)
         pause_s *= 2
+
+
+async def _found(pages: Selling, session: str) -> CheckoutPage | None:
+    """The page of a session; None: the provider does not say."""
+    try:
+        return await asyncio.to_thread(pages.find_checkout, session)
+    except Unavailable:
+        return None
 
 
 async def _note_bought(store: "Store", held: "SavedCheckout", page: CheckoutPage, *, at: datetime) -> None:
