@@ -21,6 +21,13 @@ from psycopg.rows import TupleRow
 from paygrade.updates.log import News, Update
 
 _UPDATE = "id, type, account, position, sequence, state_version, occurred_at, data::text"
+_TIME = """occurred_at >= coalesce(%(from)s::timestamptz, '-infinity')
+           and occurred_at < coalesce(%(until)s::timestamptz, 'infinity')"""
+# Where a time begins in the log is found by its own index. Left to itself, PostgreSQL would walk the log from its
+# beginning, as it takes what is looked for to be spread over all of it.
+_OF_TIME = f"with of_time as materialized (select position from updates where position > %(after)s and {_TIME})"
+_IN_TIME = f"""and {_TIME} and position >= (select min(position) from of_time)
+               and position <= (select max(position) from of_time)"""
 NOBODY = ""
 """In place of the account where an update is about none."""
 
@@ -74,21 +81,29 @@ class Updates:
         limit: int,
         types: Collection[str] | None = None,
         accounts: Collection[str] | None = None,
+        occurred_from: datetime | None = None,
+        occurred_until: datetime | None = None,
     ) -> tuple[Update, ...]:
-        """Readable updates behind a position, by position; `types` and `accounts`: of these alone."""
+        """Readable updates behind a position, by position; `types` and `accounts`: of these alone, and of what
+        occurred in this time."""
+        timed = occurred_from is not None or occurred_until is not None
         return await self._read(
-            """
+            f"""
             position > %(after)s and position <= (select readable from update_log)
             and (%(types)s::text[] is null or type = any(%(types)s))
             and (%(accounts)s::text[] is null or account = any(%(accounts)s))
+            {_IN_TIME if timed else ""}
             order by position limit %(limit)s
             """,
             {
                 "after": position,
                 "types": None if types is None else sorted(types),
                 "accounts": None if accounts is None else sorted(accounts),
+                "from": occurred_from,
+                "until": occurred_until,
                 "limit": limit,
             },
+            beside=_OF_TIME if timed else "",
         )
 
     async def of(self, account: str, *, after: int, limit: int) -> tuple[Update, ...]:
@@ -194,8 +209,8 @@ class Updates:
             ),
         )
 
-    async def _read(self, which: str, values: dict[str, object]) -> tuple[Update, ...]:
-        cursor = await self._connection.execute(f"select {_UPDATE} from updates where {which}", values)
+    async def _read(self, which: str, values: dict[str, object], *, beside: str = "") -> tuple[Update, ...]:
+        cursor = await self._connection.execute(f"{beside} select {_UPDATE} from updates where {which}", values)
         return tuple([_update(row) async for row in cursor])
 
 
