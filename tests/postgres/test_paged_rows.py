@@ -222,11 +222,11 @@ async def plan_of(tx: Transaction, ask: Callable[[Transaction], Awaitable[object
         said.append((query, values))
         return await execute(query, values, **more)
 
-    connection.execute = noting  # type: ignore[method-assign]
+    connection.execute = noting  # type: ignore[method-assign, assignment]  # it has overloads
     try:
         await ask(tx)
     finally:
-        del connection.execute  # type: ignore[method-assign]
+        del connection.execute
     ((query, values),) = said
     cursor = await connection.execute(f"explain {query}", values)
     return "\n".join([line async for (line,) in cursor])
