@@ -14,7 +14,14 @@ help: ## List what can be made
 
 setup: $(STAMP) ## Make .venv with everything in it (does nothing when up to date)
 
+# SHORT=1 plays those alone that need nothing but what npm installs in a few seconds.
+ifdef SHORT
+JUDGES := tests/judges/openfeature tests/judges/webhooks
+JUDGED := tests/judges/test_openfeature.py tests/judges/test_webhooks_in_node.py
+else
 JUDGES := tests/judges/openfeature tests/judges/webhooks tests/judges/oidc tests/judges/stripe_clients
+JUDGED := tests/judges tests/client/test_processes_of_servers.py tests/client/test_processes_around.py
+endif
 TYPESCRIPT := packages/typescript
 
 # Whoever told Python to write no bytecode would have every process of the tests compile all that it imports.
@@ -53,8 +60,11 @@ fuzz: setup ## Send every route what its description allows, and what not; EXAMP
 	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 judges: setup ## Test beside what is too large for all: Node's OpenFeature, webhooks and OpenID Connect, clients of Stripe, LiteLLM, uWSGI, other Pythons
-	@if command -v npm >/dev/null; then for each in $(JUDGES); do npm ci --prefix $$each --no-audit --no-fund --silent; done; \
+	@if command -v npm >/dev/null; then for each in $(JUDGES); do \
+	    npm ci --prefix $$each --no-audit --no-fund --silent || \
+	    { rm -rf $$each/node_modules; echo "npm can't install what $$each needs: it is left out"; }; done; \
 	  else echo "Node (with npm) is not installed: what is for JavaScript is left out"; fi
+ifndef SHORT
 	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-judges
 	$(UV) pip install --quiet --compile-bytecode --python .venv-judges/bin/python \
 	  --require-hashes -r tests/judges/requirements.txt
@@ -66,12 +76,13 @@ judges: setup ## Test beside what is too large for all: Node's OpenFeature, webh
 	  if $(UV) venv --quiet --allow-existing --python $${found:-$$version} .venv-$$version; \
 	  then $(UV) pip install --quiet --python .venv-$$version/bin/python msgspec urllib3; \
 	  else echo "Python $$version cannot be had: it is left out"; fi; done
-	$(BIN)/python -m pytest tests/judges tests/client/test_processes_of_servers.py tests/client/test_processes_around.py \
-	  -rs $(ARGS)
+endif
+	$(BIN)/python -m pytest $(JUDGED) -rs $(ARGS)
 
 operate: setup ## Test what runs it: PgBouncer, replicas, failover, backups, the image, the chart; says what is missing
-	$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-operate
-	$(UV) pip install --quiet --python .venv-operate --require-hashes -r tests/operate/requirements.txt
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-operate && \
+	  $(UV) pip install --quiet --python .venv-operate --require-hashes -r tests/operate/requirements.txt || \
+	  { rm -rf .venv-operate; echo "what judges deploy/ can't be installed: it is left out"; }
 	$(BIN)/python -m pytest tests/operate -rs -n 2 --dist loadfile $(HANGS) $(ARGS)
 
 typescript: setup ## Build the packages for TypeScript and test them beside real servers, where there is Node

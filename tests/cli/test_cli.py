@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import httpx2
@@ -24,6 +26,7 @@ from paygrade.simulator.http.serve import running
 from support.cli_runner import RUN, Shell
 from support.databases import migrated_database
 from support.server_process import KEY, SAMPLE, Api, serving
+from support.waiting import eventually
 
 START_S = 60.0
 
@@ -323,6 +326,39 @@ def test_a_day_alone_is_its_midnight_for_every_command(shell: Shell, acme: str) 
         "2031-02-03T03:00:00Z"
     )
     assert "is not a time; write `2027-01-31`" in shell.run("check", acme, "exports", "--at", "soon", code=2)
+
+
+def test_lists_are_narrowed_by_what_an_account_has_and_by_time(shell: Shell, acme: str) -> None:
+    def listed(*asked: str) -> set[str]:
+        return {account["account"] for account in shell.json("accounts", "list", *asked)["accounts"]}
+
+    (plan,) = {one["data"]["plan"] for one in plans_told(shell, acme)}
+    assert acme in listed("--plan", plan.partition("@")[0])
+    assert acme not in listed("--plan", plan.partition("@")[0], "--state", "paused")
+    assert acme not in listed("--plan", "of_nobody") | listed("--finding", "any")
+    assert "/catalog/plans/{plan}/accounts" in shell.run("accounts", "list", "--plan", plan, code=1)
+    assert "`state` must be" in shell.run("accounts", "list", "--state", "odd", code=1)
+    assert "`finding` must be" in shell.run("accounts", "list", "--finding", "odd", code=1)
+
+    (told,) = plans_told(shell, acme)
+    before = (datetime.fromisoformat(told["occurred_at"]) - timedelta(seconds=1)).isoformat()
+    assert plans_told(shell, acme, "--from", told["occurred_at"]) == [told]
+    assert plans_told(shell, acme, "--until", told["occurred_at"]) == []
+    assert plans_told(shell, acme, "--from", before, "--until", "2090-01-01") == [told]
+    assert plans_told(shell, acme, "--from", "2090-01-01") == []
+
+    assert shell.json("usage", "reports", "--state", "failing")["reports"] == []
+    assert "`state` must be" in shell.run("usage", "reports", "--state", "odd", code=1)
+    assert "leave out ACCOUNT" in shell.run("usage", "reports", acme, "--state", "failing", code=2)
+
+
+def plans_told(shell: Shell, account: str, *asked: str) -> list[Any]:
+    def told() -> list[Any]:
+        which = ("--account", account, "--type", "account.plan_changed")
+        found: list[Any] = shell.json("updates", "list", *which, *asked)["updates"]
+        return found
+
+    return told() if asked else eventually(told)
 
 
 def test_an_empty_list_says_so_and_a_pipe_has_a_header(shell: Shell) -> None:

@@ -1,20 +1,31 @@
-"""Pages of rows in PostgreSQL: each row is on one page, also where several were made at the same instant."""
+"""Pages of rows in PostgreSQL: each row is on one page, also where several were made at the same instant, and where
+others are left out; and what is left out is not read."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
-from paygrade.postgres.store import Store
+from paygrade.billing.accounts import Account
+from paygrade.postgres.store import Store, Transaction
+from paygrade.server.operations.accounts.accounts import list_accounts
 from paygrade.server.operations.accounts.provider_reports import list_open_usage_reports, list_usage_reports
 from paygrade.server.operations.accounts.top_ups import list_top_ups
 from paygrade.server.operations.catalog.migrations import list_migrations
 from paygrade.server.operations.changes.plan_changes import list_changes
+from paygrade.server.operations.update_log import list_updates
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 COUNT = 11
+MANY = 3000
+"""Accounts among which a few are looked for."""
+PLANS = ("pro@1", "pro@2", "team@1")
+REPORTED = {0: (5, "away", None), 1: (5, None, "too_late"), 2: (6, None, None), 3: (6, "away", None)}
+"""Of five hundred, what the provider says (it was told 5), what fails, and why nothing more is told."""
+RARE = {"unknown_status sub_1": {"code": "unknown_status", "subject": "sub_1", "detail": ""}}
 
 
 @pytest.fixture
@@ -87,3 +98,135 @@ async def test_each_row_is_on_one_page_in_the_order_of_the_whole(full: Store, li
         found = await walk(ask, rows, place, limit)
         assert found == list(getattr(await ask(limit=500), rows)), rows
         assert len(found) == COUNT
+
+
+def overview_of(number: int) -> dict[str, Any]:
+    """Every third is on a plan of its own kind, one in a hundred is past due, one in five hundred has a finding."""
+    return {
+        "exists": True,
+        "plan": "rare@7" if number % 300 == 7 else PLANS[number % 3],
+        "state": "past_due" if number % 100 == 7 else "active",
+        **({"findings": RARE} if number % 500 == 7 else {}),
+    }
+
+
+@pytest.fixture
+def many(store: Store, database_url: str) -> Store:
+    with psycopg.connect(database_url) as connection:
+        rows = [(f"a{number:05}", number) for number in range(MANY)]
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into accounts (account, version, state, name, known, created_at, updated_at)"
+                " values (%s, 1, %s, %s, true, now(), now())",
+                [(key, msgspec.json.encode(Account(key)).decode(), f"name {number % 10}") for key, number in rows],
+            )
+            cursor.executemany(
+                "insert into announced (account, overview) values (%s, %s)",
+                [(key, msgspec.json.encode(overview_of(number)).decode()) for key, number in rows],
+            )
+            cursor.executemany(
+                "insert into updates (account, id, type, data, occurred_at, written_at, sequence, position)"
+                " values (%s, %s, 'account.updated', '{}', %s, now(), 1, %s)",
+                [(key, key, START + timedelta(minutes=number * 7 % MANY), number + 1) for key, number in rows],
+            )
+            cursor.executemany(
+                "insert into reports (account, pool, slot, from_at, told, said, error, reason)"
+                " values (%s, 'calls', 's', now(), 5, %s, %s, %s)",
+                [(key, *REPORTED.get(number % 500, (5, None, None))) for key, number in rows],
+            )
+        connection.execute("update update_log set given = %s, readable = %s", (MANY, MANY))
+        connection.commit()
+        connection.execute("analyze accounts, announced, updates, reports")
+    return store
+
+
+FILTERS: tuple[tuple[dict[str, str], Callable[[dict[str, Any], int], bool]], ...] = (
+    ({}, lambda its, number: True),
+    ({"plan": "rare"}, lambda its, number: its["plan"] == "rare@7"),
+    ({"plan": "pro"}, lambda its, number: its["plan"] in ("pro@1", "pro@2")),
+    ({"plan": "rar"}, lambda its, number: False),
+    ({"state": "past_due"}, lambda its, number: its["state"] == "past_due"),
+    ({"finding": "any"}, lambda its, number: "findings" in its),
+    ({"finding": "unknown_status"}, lambda its, number: "findings" in its),
+    ({"finding": "unmapped_price"}, lambda its, number: False),
+    ({"plan": "pro", "state": "past_due"}, lambda its, number: its["plan"][:3] == "pro" and its["state"] == "past_due"),
+    ({"state": "past_due", "search": "name 7"}, lambda its, number: number % 10 == 7 and its["state"] == "past_due"),
+)
+
+
+@pytest.mark.anyio
+async def test_filtered_accounts_are_each_on_one_page(many: Store) -> None:
+    for asked, belongs in FILTERS:
+        expected = [f"a{number:05}" for number in range(MANY) if belongs(overview_of(number), number)]
+        for limit in (500, 7 if len(expected) < 100 else 333):
+            found, after = list[str](), ""
+            while True:
+                page = await list_accounts(many, after=after, limit=limit, at=START, **asked)  # type: ignore[arg-type]
+                found += [one.account for one in page.accounts]
+                if page.next is None:
+                    break
+                assert len(page.accounts) == limit
+                after = page.next
+            assert found == expected, asked
+
+
+@pytest.mark.anyio
+async def test_filtered_updates_are_read_on_with_next_and_none_is_passed_over(many: Store) -> None:
+    begin, end = START + timedelta(minutes=100), START + timedelta(minutes=160)
+    expected = [n + 1 for n in range(MANY) if begin <= START + timedelta(minutes=n * 7 % MANY) < end]
+    found, after = list[int](), 0
+    while (page := await list_updates(many, after=after, limit=7, occurred_from=begin, occurred_until=end)).updates:
+        found += [update.position for update in page.updates]
+        after = page.next
+    assert found == expected
+    assert (page.next, page.end) == (MANY, MANY)
+
+
+@pytest.mark.anyio
+async def test_open_reports_are_listed_by_what_is_wrong_with_them(many: Store) -> None:
+    for state, kinds in {"failing": (0, 3), "not_reported": (1,), "different": (2, 3), None: (0, 1, 2, 3)}.items():
+        found, after = list[str](), None
+        while True:
+            page = await list_open_usage_reports(many, state=state, after=after, limit=3, at=START)  # type: ignore[arg-type]
+            found += [one.account for one in page.reports]
+            after = page.next
+            if after is None:
+                break
+        assert found == [f"a{number:05}" for number in range(MANY) if number % 500 in kinds], state
+
+
+@pytest.mark.anyio
+async def test_what_a_filter_leaves_out_is_not_read(many: Store, database_url: str) -> None:
+    asked: dict[str, Callable[[Transaction], Awaitable[object]]] = {
+        "announced_by_plan": lambda tx: tx.accounts.page(after="a00100", limit=5, plan="rare"),
+        "announced_by_state": lambda tx: tx.accounts.page(after="", limit=5, state="past_due"),
+        "announced_with_findings": lambda tx: tx.accounts.page(after="", limit=5, finding="any"),
+        "updates_by_time": lambda tx: tx.updates.after(
+            0, limit=5, occurred_from=START, occurred_until=START + timedelta(minutes=9)
+        ),
+        "reports_to_look_at": lambda tx: tx.reports.page(state="different", limit=5),
+    }
+    for index, ask in asked.items():
+        async with many.transaction() as tx:
+            plan = await plan_of(tx, ask)
+        assert index in plan, plan
+        assert "Seq Scan" not in plan.replace("Seq Scan on update_log", ""), plan
+
+
+async def plan_of(tx: Transaction, ask: Callable[[Transaction], Awaitable[object]]) -> str:
+    """How PostgreSQL goes about what is asked."""
+    connection = tx.accounts._connection
+    execute, said = connection.execute, list[tuple[Any, Any]]()
+
+    async def noting(query: Any, values: Any = None, **more: Any) -> Any:
+        said.append((query, values))
+        return await execute(query, values, **more)
+
+    connection.execute = noting  # type: ignore[method-assign, assignment]  # it has overloads
+    try:
+        await ask(tx)
+    finally:
+        del connection.execute
+    ((query, values),) = said
+    cursor = await connection.execute(f"explain {query}", values)
+    return "\n".join([line async for (line,) in cursor])

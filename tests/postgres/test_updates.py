@@ -3,6 +3,7 @@
 import asyncio
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ async def write(store: Store, *written: News) -> None:
         await tx.announce(written, T0)
 
 
-async def read(store: Store, after: int = 0, **filters: list[str]) -> tuple[Update, ...]:
+async def read(store: Store, after: int = 0, **filters: Any) -> tuple[Update, ...]:
     async with store.transaction() as tx:
         return await tx.updates.after(after, limit=1000, **filters)
 

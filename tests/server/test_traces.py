@@ -1,4 +1,5 @@
-"""Traces of a real server process that somebody watches: from webhook to facts, and from the SDK to a decision."""
+"""Traces of a real server process that somebody watches: from webhook to facts and to the webhooks that are sent of
+them, and from the SDK to a decision."""
 
 import json
 import os
@@ -23,6 +24,7 @@ from paygrade.documents.catalog_file import read_catalog
 from paygrade.simulator.http import serve as simulator
 from support.cluster import free_ports
 from support.databases import migrated_database
+from support.receiver import receiving
 from support.server_process import KEY, SAMPLE, Api
 from support.waiting import eventually
 
@@ -55,6 +57,10 @@ class Watched:
         wanted = {key.replace("__", "."): value for key, value in attributes.items()}
         return [each for each in found if name in ("", each["name"]) and wanted.items() <= each["attributes"].items()]
 
+    def by_id(self, span_id: str) -> Any:
+        """The span that has this id, once it has ended."""
+        return eventually(lambda: [each for each in self.spans() if each["context"]["span_id"] == span_id])[0]
+
     def seen(self, name: str, **attributes: Any) -> Any:
         return eventually(lambda: self.spans(name, **attributes))[-1]
 
@@ -76,6 +82,7 @@ def watched(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "PAYGRADE_STRIPE_API_BASE": provider.url,
             "PAYGRADE_STRIPE_WEBHOOK_SECRET": provider.secret,
             "PAYGRADE_CLOCK_URL": provider.url,
+            "PAYGRADE_WEBHOOK_ALLOW": "127.0.0.0/8",
         }),
         Api(url) as api,
     ):  # fmt: skip
@@ -125,6 +132,51 @@ def test_a_webhook_leads_by_a_link_to_the_reading_that_it_asked_for(watched: Wat
     assert read["attributes"]["paygrade.subject"].startswith("stripe:")
     parts = {each["name"] for each in watched.spans() if each["parent_id"] == read["context"]["span_id"]}
     assert parts == {"fetch from provider", "save facts in a transaction"}
+
+
+def test_one_goes_from_the_webhook_that_came_to_the_webhook_that_is_sent(watched: Watched) -> None:
+    with receiving() as receiver:
+        wanted = {"url": receiver.url, "types": ["account.plan_changed"], "accounts": ["gamma"]}
+        endpoint = watched.api.ok("POST", "/v1/webhook-endpoints", json=wanted)
+        watched.shop.welcome("gamma", "Gamma")
+        watched.shop.subscribe("gamma", "pro_monthly", quantity=3)
+        (arrived,) = receiver.got(1)
+    sent = watched.seen("send webhook", paygrade__update=arrived.id)
+    _, trace_id, span_id, _ = arrived.headers["traceparent"].split("-")
+    assert {name: sent["context"][name] for name in ("trace_id", "span_id")} == {
+        "trace_id": f"0x{trace_id}",
+        "span_id": f"0x{span_id}",
+    }
+    assert (sent["kind"], sent["parent_id"]) == ("SpanKind.CLIENT", None)
+    told = {name.removeprefix("paygrade."): value for name, value in sent["attributes"].items()}
+    assert told == {
+        "endpoint": endpoint["id"],
+        "update": arrived.id,
+        "type": "account.plan_changed",
+        "account": "gamma",
+        "version": arrived.json["state_version"],
+        "attempt": 1,
+        "http.response.status_code": 204,
+    }
+
+    (fact,) = [each for each in watched.spans("record fact") if each["context"]["span_id"] in link_ids(sent)]
+    assert fact["attributes"]["paygrade.account"] == "gamma"
+    assert fact["attributes"]["paygrade.version"] == arrived.json["state_version"]
+    assert fact["attributes"]["paygrade.subject"].startswith("stripe:cus_")
+    saved = watched.by_id(fact["parent_id"])
+    read = watched.by_id(saved["parent_id"])
+    assert (saved["name"], read["name"]) == ("save facts in a transaction", "sync subject")
+    hooks = [watched.by_id(id) for id in link_ids(read)]
+    assert {each["name"] for each in hooks} == {"POST /webhooks/stripe"}
+
+
+def test_a_request_leads_to_what_is_sent_of_it_and_names_no_member(watched: Watched) -> None:
+    path = "/v1/accounts/delta/members/ann@example.com"
+    watched.api.ok("PUT", "/v1/accounts/delta", json={})
+    watched.api.ok("PUT", path, json={"role": "admin"}, headers={"traceparent": HERS})
+    fact = watched.seen("record fact", paygrade__account="delta", paygrade__version=2)
+    assert (fact["context"]["trace_id"], fact["attributes"]["paygrade.subject"]) == (f"0x{TRACE:032x}", "member")
+    assert "ann@example.com" not in json.dumps(watched.spans())
 
 
 def link_ids(span: Any) -> list[str]:

@@ -31,12 +31,15 @@ for _command in (
 
 @accounts.command("list")
 @click.option("--search", default="", help="A part of the key or name, or a provider's customer id.")
+@click.option("--plan", help="Only accounts on this plan, in whichever version.")
+@click.option("--state", help="Only accounts in this state, such as `past_due`.")
+@click.option("--finding", help="Only accounts with this finding, such as `unmapped_price`; `any`: any.")
 @page_limit()
 @click.option("--after", default="", help="Show accounts after this key.")
 @as_json
-def list_accounts(search: str, limit: int, after: str, as_json: bool) -> None:
+def list_accounts(limit: int, as_json: bool, **asked: str | None) -> None:
     """List accounts by key, a page at a time."""
-    query = {"search": search, "limit": str(limit), "after": after}
+    query = {"limit": str(limit), **asked}
     page = call("GET", "/v1/accounts", query={name: value for name, value in query.items() if value})
     if as_json:
         show_json(page)

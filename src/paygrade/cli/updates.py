@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import as_json, page_limit, say, show_json, table
+from paygrade.cli.output import MOMENT, as_json, page_limit, say, show_json, table
 from paygrade.cli.wording import instant
 
 LOOK_S = 1.0
@@ -28,15 +28,27 @@ _types = click.option("--type", "types", multiple=True, help="Only updates of th
 @updates.command("list")
 @_account
 @_types
+@click.option("--from", "from_at", type=MOMENT, help="What occurred from this time on.")
+@click.option("--until", type=MOMENT, help="What occurred before this time.")
 @click.option("--after", type=click.IntRange(0), help="Updates behind this position.")
 @page_limit()
 @as_json
-def list_(account: str | None, types: tuple[str, ...], after: int | None, limit: int, as_json: bool) -> None:
+def list_(
+    account: str | None,
+    types: tuple[str, ...],
+    from_at: str | None,
+    until: str | None,
+    after: int | None,
+    limit: int,
+    as_json: bool,
+) -> None:
     """List updates, oldest first.
 
     Without --after, begins with the oldest update that is kept.
     """
-    told = call("GET", path("v1", "updates"), query=_query(account, types, after, limit))
+    told = call(
+        "GET", path("v1", "updates"), query=_query(account, types, after, limit, **{"from": from_at, "until": until})
+    )
     if as_json:
         show_json(told)
         return
@@ -66,8 +78,10 @@ def follow(account: str | None, types: tuple[str, ...], after: int | None, as_js
             time.sleep(LOOK_S)
 
 
-def _query(account: str | None, types: tuple[str, ...], after: int | None, limit: int) -> dict[str, str]:
-    found = {"account": account, "types": ",".join(types) or None, "after": after, "limit": limit}
+def _query(
+    account: str | None, types: tuple[str, ...], after: int | None, limit: int, **more: str | None
+) -> dict[str, str]:
+    found = {"account": account, "types": ",".join(types) or None, "after": after, "limit": limit, **more}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 

@@ -22,14 +22,17 @@ def usage() -> None:
 
 @usage.command()
 @click.argument("account", required=False)
+@click.option("--state", help="Of all accounts, only what is `failing`, `not_reported` or `different`.")
 @page_limit()
 @as_json
-def reports(account: str | None, limit: int, as_json: bool) -> None:
+def reports(account: str | None, state: str | None, limit: int, as_json: bool) -> None:
     """Show what was reported of ACCOUNT's usage; for all accounts, only what needs attention.
 
     Exit code 1 if anything fails, is not reported, or differs at the provider.
     """
-    told = _reports(account, limit)
+    if account and state:
+        raise click.UsageError("--state chooses among all accounts' reports; leave out ACCOUNT or --state")
+    told = _reports(account, limit, state)
     _show(told, as_json=as_json)
 
 
@@ -54,9 +57,9 @@ def reconcile(account: str | None, limit: int, as_json: bool) -> None:
 
 
 # Any: decoded JSON, as the server sent it.
-def _reports(account: str | None, limit: int) -> dict[str, Any]:
+def _reports(account: str | None, limit: int, state: str | None = None) -> dict[str, Any]:
     where = path("v1", "accounts", account, "usage", "reports") if account else "/v1/usage/reports"
-    told: dict[str, Any] = call("GET", where, query={"limit": str(limit)})
+    told: dict[str, Any] = call("GET", where, query={"limit": str(limit), **({"state": state} if state else {})})
     return told
 
 

@@ -28,6 +28,7 @@ from paygrade.server.http.bodies import decode_object
 from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
 from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
+from paygrade.server.process import tracing
 from paygrade.server.process.acting import Acting, Actor, acting_as
 from paygrade.server.process.admin_key import kept_key
 from paygrade.server.process.audit_stream import Otlp, Sink, Syslog
@@ -222,6 +223,7 @@ def store_of(settings: Settings, database_url: str) -> Store:
         settings.database_url or database_url,
         direct_url=database_url,
         replica_url=settings.database_replica_url,
+        traceparent=tracing.traceparent,
     )
 
 

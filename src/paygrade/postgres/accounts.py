@@ -22,6 +22,11 @@ from paygrade.values.states import TERMINAL
 _LINKS_LOCK = 4710_0003
 """First key of the advisory locks on what an account links; the second is the account's hash."""
 
+ANY_FINDING = "any"
+_FOUND = (
+    """exists (select from json_object_keys(n.overview -> 'findings') k where split_part(k, ' ', 1) = %(finding)s)"""
+)
+
 _accounts = msgspec.json.Decoder(Account)
 _bodies: msgspec.json.Decoder[Body] = msgspec.json.Decoder(Body)
 
@@ -54,17 +59,37 @@ class Accounts:
         row = await cursor.fetchone()
         return _saved(row) if row else None
 
-    async def page(self, *, after: str, limit: int, search: str = "") -> tuple[SavedAccount, ...]:
-        """Accounts with a key above `after`, by key. `search` finds parts of a key or name, or a customer's id."""
+    async def page(
+        self,
+        *,
+        after: str,
+        limit: int,
+        search: str = "",
+        plan: str | None = None,
+        state: str | None = None,
+        finding: str | None = None,
+    ) -> tuple[SavedAccount, ...]:
+        """Accounts with a key above `after`, by key. `search` finds parts of a key or name, or a customer's id.
+
+        `plan`, in any version, `state` and `finding` are as they were announced last; `finding` "any": any."""
         cursor = await self._connection.execute(
-            """
-            select state::text, created_at, updated_at from accounts a
+            f"""
+            select a.state::text, a.created_at, a.updated_at from accounts a
+            {_announced(plan, state, finding)}
             where a.account > %(after)s and a.known
               and (%(search)s = '' or a.account ilike %(part)s or a.name ilike %(part)s or exists (
                    select from subjects s where s.account = a.account and split_part(s.subject, ':', 2) = %(search)s))
             order by a.account limit %(limit)s
             """,
-            {"after": after, "limit": limit, "search": search, "part": f"%{columns.escaped(search)}%"},
+            {
+                "after": after,
+                "limit": limit,
+                "search": search,
+                "part": f"%{columns.escaped(search)}%",
+                "plan": plan,
+                "state": state,
+                "finding": finding,
+            },
         )
         return tuple([_saved(row) async for row in cursor])
 
@@ -344,6 +369,17 @@ class Accounts:
                     """,
                     rows,
                 )
+
+
+def _announced(plan: str | None, state: str | None, finding: str | None) -> str:
+    """What joins accounts with what was announced of them, if something of that is asked for: each has an index."""
+    asked = [
+        *(["split_part(n.overview ->> 'plan', '@', 1) = %(plan)s"] if plan is not None else ()),
+        *(["n.overview ->> 'state' = %(state)s"] if state is not None else ()),
+        *(["n.overview -> 'findings' is not null"] if finding is not None else ()),
+        *([_FOUND] if finding not in (None, ANY_FINDING) else ()),
+    ]
+    return f"join announced n on n.account = a.account and {' and '.join(asked)}" if asked else ""
 
 
 def _folded(account: Account) -> dict[str, Any]:

@@ -78,15 +78,20 @@ reserved, version]`, or `[account]` for one to be read anew; `gathered` says how
 what repair found or asks for, a threshold that was passed, or a finding; or that state updates were written (told as
 nothing), and up to which position they can be read (told with that)."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
+Traceparent = Callable[[], str | None]
 HEARTBEAT_S, LOOK_S = 5.0, 1.0
 """How long a connection may take to answer, and how often it is asked: whether it lives, and who tells of counts."""
+
+
+def _no_trace() -> None:
+    """Nobody takes traces."""
 
 
 class Store:
     """One database. Open it before use, close it when done.
 
     `direct_url` is the way to it without the pooler that `database_url` leads to, `replica_url` a copy of it that reads
-    may be asked of.
+    may be asked of. `traceparent` says which span is under way, to be kept with state updates.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Store:
         direct_url: str | None = None,
         replica_url: str | None = None,
         connections_max: int = 10,
+        traceparent: Traceparent = _no_trace,
     ) -> None:
         self._database_url = direct_url or database_url
         pooled = self._database_url != database_url
@@ -106,6 +112,7 @@ class Store:
         self._hearers: list[Callable[[Channel, str], None]] = []
         self._readers: list[Callable[[AuditRecord], None]] = []
         self._counts = GatheredCounts(self._database_url)
+        self._traceparent = traceparent
 
     async def open(self) -> None:
         await self._connections.open()
@@ -147,7 +154,8 @@ class Store:
                 self._connections.taken(for_batches=pipelined or single) as connection,
                 self._begun(connection, pipelined=pipelined, single=single, looking=looking),
             ):
-                transaction = Transaction(connection, self._counts, holder=self._holders[-1] if self._holders else None)
+                holder = self._holders[-1] if self._holders else None
+                transaction = Transaction(connection, self._counts, holder=holder, traceparent=self._traceparent)
                 yield transaction
                 records = await transaction.audit.add(transaction.noted) if transaction.noted else []
         except UniqueViolation as error:
@@ -256,8 +264,15 @@ class Store:
 class Transaction:
     """One unit of work: the rows of each noun, and what will be told when it is committed."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow], counts: GatheredCounts, *, holder: int | None) -> None:
-        self._connection, self._counts = connection, counts
+    def __init__(
+        self,
+        connection: AsyncConnection[TupleRow],
+        counts: GatheredCounts,
+        *,
+        holder: int | None,
+        traceparent: Traceparent = _no_trace,
+    ) -> None:
+        self._connection, self._counts, self._traceparent = connection, counts, traceparent
         self.told: list[tuple[Channel, str]] = []
         self.counted: list[Count] = []
         """What of that are counts with their versions, which others hear of later."""
@@ -321,7 +336,7 @@ class Transaction:
     async def announce(self, news: Sequence[News], at: datetime) -> None:
         """Write state updates down with what this transaction saves, in this order."""
         if news:
-            await self.updates.add(news, at)
+            await self.updates.add(news, at, traceparent=self._traceparent())
             await self.tell("paygrade_update")
 
     async def tell_balances(self, news: Iterable[tuple[str | int, ...]]) -> None:

@@ -21,6 +21,13 @@ from psycopg.rows import TupleRow
 from paygrade.updates.log import News, Update
 
 _UPDATE = "id, type, account, position, sequence, state_version, occurred_at, data::text"
+_TIME = """occurred_at >= coalesce(%(from)s::timestamptz, '-infinity')
+           and occurred_at < coalesce(%(until)s::timestamptz, 'infinity')"""
+# Where a time begins in the log is found by its own index. Left to itself, PostgreSQL would walk the log from its
+# beginning, as it takes what is looked for to be spread over all of it.
+_OF_TIME = f"with of_time as materialized (select position from updates where position > %(after)s and {_TIME})"
+_IN_TIME = f"""and {_TIME} and position >= (select min(position) from of_time)
+               and position <= (select max(position) from of_time)"""
 NOBODY = ""
 """In place of the account where an update is about none."""
 
@@ -38,12 +45,13 @@ class Updates:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self._connection = connection
 
-    async def add(self, news: Sequence[News], at: datetime) -> None:
-        """Write these down, in this order; they are read once their transaction is committed and they have places."""
+    async def add(self, news: Sequence[News], at: datetime, *, traceparent: str | None = None) -> None:
+        """Write these down, in this order; they are read once their transaction is committed and they have places.
+        `traceparent`: the span in which that happens."""
         await self._connection.execute(
             """
-            insert into updates (account, id, type, data, occurred_at, written_at, state_version)
-            select k.account, k.id, k.type, k.data::json, k.occurred_at, %s, a.version
+            insert into updates (account, id, type, data, occurred_at, written_at, state_version, traceparent)
+            select k.account, k.id, k.type, k.data::json, k.occurred_at, %s, a.version, %s
             from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[]) with ordinality
                  k (account, id, type, data, occurred_at, place)
             left join accounts a on a.account = k.account
@@ -51,6 +59,7 @@ class Updates:
             """,
             (
                 at,
+                traceparent,
                 [NOBODY if one.account is None else one.account for one in news],
                 [f"upd_{secrets.token_hex(12)}" for _ in news],
                 [one.type for one in news],
@@ -72,21 +81,29 @@ class Updates:
         limit: int,
         types: Collection[str] | None = None,
         accounts: Collection[str] | None = None,
+        occurred_from: datetime | None = None,
+        occurred_until: datetime | None = None,
     ) -> tuple[Update, ...]:
-        """Readable updates behind a position, by position; `types` and `accounts`: of these alone."""
+        """Readable updates behind a position, by position; `types` and `accounts`: of these alone, and of what
+        occurred in this time."""
+        timed = occurred_from is not None or occurred_until is not None
         return await self._read(
-            """
+            f"""
             position > %(after)s and position <= (select readable from update_log)
             and (%(types)s::text[] is null or type = any(%(types)s))
             and (%(accounts)s::text[] is null or account = any(%(accounts)s))
+            {_IN_TIME if timed else ""}
             order by position limit %(limit)s
             """,
             {
                 "after": position,
                 "types": None if types is None else sorted(types),
                 "accounts": None if accounts is None else sorted(accounts),
+                "from": occurred_from,
+                "until": occurred_until,
                 "limit": limit,
             },
+            beside=_OF_TIME if timed else "",
         )
 
     async def of(self, account: str, *, after: int, limit: int) -> tuple[Update, ...]:
@@ -103,6 +120,14 @@ class Updates:
         """Those at these positions, as far as they are kept."""
         found = await self._read("position = any(%(positions)s)", {"positions": list(positions)})
         return {update.position: update for update in found}
+
+    async def traceparents(self, positions: Collection[int]) -> dict[int, str]:
+        """The spans in which those at these positions were written, as far as somebody took traces then."""
+        cursor = await self._connection.execute(
+            "select position, traceparent from updates where position = any(%s) and traceparent is not null",
+            (list(positions),),
+        )
+        return {position: traceparent async for position, traceparent in cursor}
 
     async def last_of(self, account: str) -> int:
         """The sequence of the account's latest update; 0: it has had none."""
@@ -184,8 +209,8 @@ class Updates:
             ),
         )
 
-    async def _read(self, which: str, values: dict[str, object]) -> tuple[Update, ...]:
-        cursor = await self._connection.execute(f"select {_UPDATE} from updates where {which}", values)
+    async def _read(self, which: str, values: dict[str, object], *, beside: str = "") -> tuple[Update, ...]:
+        cursor = await self._connection.execute(f"{beside} select {_UPDATE} from updates where {which}", values)
         return tuple([_update(row) async for row in cursor])
 
 

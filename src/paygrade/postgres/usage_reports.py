@@ -10,6 +10,14 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from paygrade.postgres.claims import Claims
+from paygrade.usage.provider_reports import OpenReport
+
+_OPEN: dict[OpenReport | None, str] = {
+    None: "true",
+    "failing": "error is not null",
+    "not_reported": "reason is not null",
+    "different": "said <> told",
+}
 
 
 class SavedReport(Struct, frozen=True):
@@ -144,13 +152,15 @@ class Reports(Claims[SavedReport]):
             {"account": account, "at": at, "pool": pool, "slot": slot, "limit": limit},
         )
 
-    async def page(self, *, after: tuple[str, str, str] | None = None, limit: int) -> tuple[SavedReport, ...]:
+    async def page(
+        self, *, state: OpenReport | None = None, after: tuple[str, str, str] | None = None, limit: int
+    ) -> tuple[SavedReport, ...]:
         """Windows a person should look at, by account, pool and slot: something fails, is not told, or differs from
-        what the provider says."""
+        what the provider says; or those of one of these alone."""
         account, pool, slot = after or (None, None, None)
         return await self._many(
-            """
-            (error is not null or reason is not null or said <> told) and (%(account)s::text is null
+            f"""
+            (error is not null or reason is not null or said <> told) and {_OPEN[state]} and (%(account)s::text is null
                 or (account, pool, slot) > (%(account)s::text, %(pool)s::text, %(slot)s::text))
             order by account, pool, slot limit %(limit)s
             """,

@@ -8,6 +8,7 @@ no two events of one window have the same identifier, and one that is told again
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Literal
 
 from msgspec import Struct
 
@@ -26,6 +27,9 @@ PAST, FUTURE = timedelta(days=34), timedelta(minutes=5)
 (https://docs.stripe.com/api/billing/meter-event/create); a day is left for clocks and zones."""
 SURE = timedelta(hours=23)
 """How long telling an event again is sure to count once: Stripe knows an identifier for at least 24 hours."""
+
+OpenReport = Literal["failing", "not_reported", "different"]
+"""Why a report needs attention: it has an `error`, a `reason`, or a `difference`."""
 
 _MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)

@@ -47,13 +47,15 @@ async def list_updates(
     limit: int,
     types: Collection[str] | None = None,
     account: str | None = None,
+    occurred_from: datetime | None = None,
+    occurred_until: datetime | None = None,
 ) -> UpdateList:
     """List state updates.
 
     What has changed, in an order that never changes: read on with `next` as `after`, and you miss nothing and see
     nothing twice. Without `after` you begin with the oldest update that is kept; updates are kept for 30 days, or as
-    long as the server's setting says. `types` and `account` leave all others
-    out. Refused `updates_deleted`.
+    long as the server's setting says. `types`, `account`, `from` and `until` leave all others out; the latter two go by
+    `occurred_at`. Refused `updates_deleted`.
     """
     async with store.transaction() as tx:
         state = await tx.updates.state()
@@ -65,7 +67,14 @@ async def list_updates(
             )
         begin = state.purged if after is None else after
         accounts = None if account is None else [account]
-        found = await tx.updates.after(begin, limit=limit, types=types, accounts=accounts)
+        found = await tx.updates.after(
+            begin,
+            limit=limit,
+            types=types,
+            accounts=accounts,
+            occurred_from=occurred_from,
+            occurred_until=occurred_until,
+        )
     reached = found[-1].position if found else begin
     # Where fewer fit than were asked for, everything up to what was readable before has been gone through.
     end = max(reached, state.readable)

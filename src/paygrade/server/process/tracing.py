@@ -19,7 +19,7 @@ from paygrade.decisions.flags import REASONS
 
 _w3c = TraceContextTextMapPropagator()
 _off = NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)
-_KINDS = {"request": SpanKind.SERVER, "work": SpanKind.CONSUMER, "part": SpanKind.INTERNAL}
+_KINDS = {"request": SpanKind.SERVER, "work": SpanKind.CONSUMER, "part": SpanKind.INTERNAL, "sent": SpanKind.CLIENT}
 
 
 @cache
@@ -31,7 +31,7 @@ def is_on() -> bool:
 @contextmanager
 def span(
     name: str,
-    kind: Literal["request", "work", "part"] = "part",
+    kind: Literal["request", "work", "part", "sent"] = "part",
     *,
     sent: Mapping[str, str] | None = None,
     led_by: Iterable[str] = (),
@@ -56,11 +56,15 @@ def span(
 
 def traceparent() -> str | None:
     """The span that is under way, as W3C Trace Context writes it; None: there is none."""
-    if not is_on():
-        return None
+    return headers().get("traceparent")
+
+
+def headers() -> dict[str, str]:
+    """The headers that name the span that is under way to whom we ask; none: there is no span."""
     carrier: dict[str, str] = {}
-    _w3c.inject(carrier)
-    return carrier.get("traceparent")
+    if is_on():
+        _w3c.inject(carrier)
+    return carrier
 
 
 def note_decision(decision: Decision) -> None:

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 from msgspec import Struct, field
 from msgspec.structs import replace
+from opentelemetry.trace import StatusCode
 
+from paygrade.server.process import tracing
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Attempt, Sender, Session
 from paygrade.server.process.webhook_signatures import signed_headers
@@ -87,6 +89,8 @@ class Letter(Struct, frozen=True):
     delivery: "SavedDelivery"
     update: Update
     gap: bool
+    written_in: str | None = None
+    """The span in which the update was written."""
 
 
 class Turn(Struct, frozen=True):
@@ -271,14 +275,15 @@ async def _pick(
     if not due:
         return ()
     updates = await tx.updates.at([each.position for each in due])
+    spans = await tx.updates.traceparents([*updates]) if tracing.is_on() else {}
     gaps = await tx.webhook_deliveries.undelivered(held.id, {each.account for each in due})
     gone = [each for each in due if each.position not in updates]
     await tx.webhook_deliveries.note([_no_longer_kept(each) for each in gone])
     return tuple(
         [
-            Letter(each, updates[each.position], gaps.get(each.account, each.position) < each.position)
+            Letter(each, updates[place], gap=gaps.get(each.account, place) < place, written_in=spans.get(place))
             for each in due
-            if each.position in updates
+            if (place := each.position) in updates
         ]
     )
 
@@ -330,10 +335,31 @@ async def _send(
 
 async def send_one(session: Session, endpoint: "SavedEndpoint", letter: Letter) -> Attempt:
     """One request: what is sent and signed is made now."""
+    update = letter.update
+    with tracing.span(
+        "send webhook",
+        "sent",
+        led_by=[letter.written_in] if letter.written_in is not None else (),
+        endpoint=endpoint.id,
+        update=update.id,
+        type=update.type,
+        account=update.account or "",
+        version=update.state_version or 0,
+        attempt=letter.delivery.tries + 1,
+    ) as span:
+        attempt = await _post(session, endpoint, letter)
+        if attempt.status is not None:
+            span.set_attribute("http.response.status_code", attempt.status)
+        if not attempt.succeeded:
+            span.set_status(StatusCode.ERROR)
+        return attempt
+
+
+async def _post(session: Session, endpoint: "SavedEndpoint", letter: Letter) -> Attempt:
     body, at = body_of(letter.update, gap=letter.gap), datetime.now(UTC)
     secrets = [each.secret for each in live(endpoint.secrets, at)]
     headers = signed_headers(body, id=letter.update.id, sent_at=int(at.timestamp()), secrets=secrets)
-    return await session.post(endpoint.url, headers, body)
+    return await session.post(endpoint.url, {**headers, **tracing.headers()}, body)
 
 
 def _asked(attempt: Attempt) -> timedelta | None:

@@ -1,18 +1,19 @@
 """Accounts: what the host application says of them, and what has happened to them."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, get_args, get_type_hints
 
 from litestar import delete, get, post, put
 from litestar.params import FromPath
 from msgspec import Meta, Struct
 from msgspec.json import encode
 
+from paygrade.entitlements.findings import Finding
 from paygrade.server.http.bodies import invalid, read_body
 from paygrade.server.http.conditional import names, tag_of
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, text
+from paygrade.server.http.parameters import PageSize, choice, read_choice, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
 from paygrade.server.operations.accounts.rebuild import Rebuilt, rebuild
@@ -21,9 +22,12 @@ from paygrade.server.operations.accounts.timeline import timeline as read_timeli
 from paygrade.values import text as texts
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.periods import zones
+from paygrade.values.states import State
 
 LINKS_MAX = 100
 """Customers of one account, all of which are read whenever one of them changes."""
+STATES: tuple[State, ...] = get_args(State)
+FINDINGS = ("any", *get_args(get_type_hints(Finding)["code"]))
 
 
 class AccountStatement(Struct, frozen=True):
@@ -41,8 +45,20 @@ async def list_accounts(
     after: Annotated[str, text("Accounts after this key; the `next` of the page before.")] = "",
     limit: PageSize = 100,
     search: Annotated[str, text("A part of the key or name, or a provider's customer id.")] = "",
+    plan: Annotated[str | None, text("Only accounts on this plan, in whichever version.")] = None,
+    in_state: Annotated[str | None, choice("state", STATES, "Only accounts in this state.")] = None,
+    finding: Annotated[str | None, choice("finding", FINDINGS, "Only accounts with this finding; `any`: any.")] = None,
 ) -> accounts.AccountList:
-    return await accounts.list_accounts(context.store, after=after, limit=limit, search=search, at=context.clock.now())
+    return await accounts.list_accounts(
+        context.store,
+        after=after,
+        limit=limit,
+        search=search,
+        plan=_plan(plan),
+        state=read_choice(in_state, STATES, name="state"),
+        finding=read_choice(finding, FINDINGS, name="finding"),
+        at=context.clock.now(),
+    )
 
 
 @put(
@@ -100,6 +116,14 @@ async def timeline(
     limit: PageSize = 100,
 ) -> Timeline:
     return await read_timeline(context.store, account=account, before=before, limit=limit)
+
+
+def _plan(named: str | None) -> str | None:
+    """The plan that is asked for; Refused `invalid_query` where a version is."""
+    if named is not None and "@" in named:
+        why = "`plan` takes no version; `GET /v1/catalog/plans/{plan}/accounts?version=` does"
+        raise invalid("invalid_query", "the query", [Mistake("", why)])
+    return named
 
 
 def _is_expected(expected: list[str], known: accounts.AccountView | None) -> bool:

@@ -1,6 +1,6 @@
 """Usage reports: what the provider was told of usage, and comparing it with what the provider says."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from litestar import get, post
 from litestar.params import FromPath
@@ -8,9 +8,12 @@ from litestar.params import FromPath
 from paygrade.server.http.bodies import read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import Before, PageSize, text
+from paygrade.server.http.parameters import Before, PageSize, choice, read_choice, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import provider_reports as reports
+from paygrade.usage.provider_reports import OpenReport
+
+STATES: tuple[OpenReport, ...] = get_args(OpenReport)
 
 
 @get(
@@ -30,10 +33,12 @@ async def list_usage_reports(
 )
 async def list_open_usage_reports(
     context: InContext,
+    in_state: Annotated[str | None, choice("state", STATES, "Only those that need attention for this.")] = None,
     after: Annotated[str | None, text("The `next` of the page before.")] = None,
     limit: PageSize = 100,
 ) -> reports.UsageReports:
-    return await reports.list_open_usage_reports(context.store, after=after, limit=limit, at=context.clock.now())
+    chosen, at = read_choice(in_state, STATES, name="state"), context.clock.now()
+    return await reports.list_open_usage_reports(context.store, state=chosen, after=after, limit=limit, at=at)
 
 
 @post(

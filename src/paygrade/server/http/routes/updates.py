@@ -5,10 +5,10 @@ from typing import Annotated
 from litestar import get
 from litestar.params import FromPath
 
-from paygrade.server.http.bodies import invalid, read_key
+from paygrade.server.http.bodies import invalid, read_instant, read_key
 from paygrade.server.http.context import InContext
 from paygrade.server.http.openapi import describe
-from paygrade.server.http.parameters import PageSize, number, text
+from paygrade.server.http.parameters import PageSize, instant, number, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations import update_log
 from paygrade.updates.types import TYPES
@@ -21,10 +21,20 @@ async def list_updates(
     after: Annotated[int | None, number("Updates behind this position; `next` of the page before.")] = None,
     types: Annotated[str | None, text("Only these types, separated by commas.")] = None,
     account: Annotated[str | None, text("Only updates of this account.")] = None,
+    from_at: Annotated[str | None, instant("Only what occurred from this instant on.", name="from")] = None,
+    until: Annotated[str | None, instant("Only what occurred before this instant.")] = None,
     limit: PageSize = 100,
 ) -> update_log.UpdateList:
     named = None if account is None else read_key(account, pointer="", noun="account")
-    return await update_log.list_updates(context.store, after=after, limit=limit, types=_types(types), account=named)
+    return await update_log.list_updates(
+        context.store,
+        after=after,
+        limit=limit,
+        types=_types(types),
+        account=named,
+        occurred_from=read_instant(from_at, name="from"),
+        occurred_until=read_instant(until, name="until"),
+    )
 
 
 @get(

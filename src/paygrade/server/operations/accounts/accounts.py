@@ -14,7 +14,7 @@ from paygrade.entitlements.findings import Finding, findings
 from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.server.operations.audit.note import note_change
 from paygrade.values.errors import Refused
-from paygrade.values.states import TERMINAL
+from paygrade.values.states import TERMINAL, State
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
@@ -110,15 +110,25 @@ async def get_account(store: "Store", *, account: str, at: datetime) -> AccountV
 
 
 async def list_accounts(
-    store: "Store", *, after: str = "", limit: int = 50, search: str = "", at: datetime
+    store: "Store",
+    *,
+    after: str = "",
+    limit: int = 50,
+    search: str = "",
+    plan: str | None = None,
+    state: State | None = None,
+    finding: str | None = None,
+    at: datetime,
 ) -> AccountList:
     """List accounts.
 
     Accounts by key, a page at a time. `after` continues after a key; `search` finds parts of a key or name, or a
-    customer's id.
+    customer's id. `plan`, `state` and `finding` leave out all others; an account counts as its state updates say.
     """
     async with store.reading() as tx:
-        page = await tx.accounts.page(after=after, limit=limit + 1, search=search)
+        page = await tx.accounts.page(
+            after=after, limit=limit + 1, search=search, plan=plan, state=state, finding=finding
+        )
     shown = tuple(view(saved.account, at) for saved in page[:limit])
     return AccountList(accounts=shown, next=shown[-1].account if len(page) > limit else None)
 

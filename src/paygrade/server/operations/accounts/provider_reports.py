@@ -9,6 +9,7 @@ from paygrade.billing.audit_chain import ENVIRONMENT
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.paging import cut, read_place
+from paygrade.usage.provider_reports import OpenReport
 from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
@@ -85,16 +86,16 @@ async def list_usage_reports(
 
 
 async def list_open_usage_reports(
-    store: "Store", *, after: str | None = None, limit: int, at: datetime
+    store: "Store", *, state: OpenReport | None = None, after: str | None = None, limit: int, at: datetime
 ) -> UsageReports:
     """List usage reports that need attention.
 
-    Windows of all accounts whose usage can't be reported, is not reported, or differs at the provider, by account.
-    Refused `invalid_query`.
+    Windows of all accounts whose usage can't be reported (`failing`), is not reported, or is different at the
+    provider, by account; `state` leaves the others out. Refused `invalid_query`.
     """
     place = read_place(after, tuple[str, str, str], name="after")
     async with store.reading() as tx:
-        found = await tx.reports.page(after=place, limit=limit + 1)
+        found = await tx.reports.page(state=state, after=place, limit=limit + 1)
         unchecked = await tx.reports.unchecked(None, at=at)
     page, following = cut(found, limit, lambda saved: (saved.account, saved.pool, saved.slot))
     return UsageReports(tuple(map(_view, page)), unchecked, following)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from paygrade.billing.accounts import Account, apply, says_something_new
 from paygrade.billing.facts import Body, Fact
 from paygrade.server.operations.updates.announce import announce_fact
+from paygrade.server.process import tracing
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -40,9 +41,12 @@ async def record(
         body=body,
         cause=tuple(cause),
     )
-    folded = await tx.accounts.save(account, fact, at)
-    await tx.tell("paygrade_account", account.key)
-    await announce_fact(tx, account, folded, subject, at)
+    # Which member it is stays out of traces: an erasure does not reach them.
+    about = "member" if subject.startswith("member:") else subject
+    with tracing.span("record fact", account=account.key, subject=about, version=number):
+        folded = await tx.accounts.save(account, fact, at)
+        await tx.tell("paygrade_account", account.key)
+        await announce_fact(tx, account, folded, subject, at)
     return folded
 
 
