@@ -49,8 +49,8 @@ async def log_in(
     """Log in with the provider: come back.
 
     The provider sends the browser here. It begins the session that every log-in begins, and leads to where the log-in
-    began. Refused `log_in_refused`, `no_role`, `rate_limited`, `invalid_query`. Unavailable `oidc_unavailable`,
-    `oidc_not_configured`.
+    began. Refused `log_in_refused`, `no_role`, `rate_limited`, `invalid_query`, `oidc_not_configured`. Unavailable
+    `oidc_unavailable`.
     """
     who = await who_logs_in(provider, code=code, attempt=attempt, at=at)
     role = role_of(who.groups or (), provider.settings)

@@ -183,7 +183,7 @@ async def follow_dates(store: "Store", clock: "Clock", *, note: Note = nobody) -
         return await announce_dates(store, claimed, at=clock.now())
 
     async def next_s() -> float:
-        async with store.transaction() as tx:
+        async with store.transaction(looking=True) as tx:
             return pause_until(await tx.announcements.next_date(clock.now()), clock)
 
     await work(store, clock, DATES, announce, at_once=DATES_AT_ONCE, look_s=LOOK_S, next_s=next_s, note=note)
@@ -193,7 +193,7 @@ async def follow_ends(store: "Store", clock: "Clock") -> None:
     """Announce what ends by itself, until cancelled."""
 
     async def next_s() -> float:
-        async with store.transaction() as tx:
+        async with store.transaction(looking=True) as tx:
             return pause_until(await tx.announced_ends.next_end(clock.now()), clock)
 
     await repeat(partial(announce_ends, store, clock), look_s=LOOK_S, next_s=next_s)

@@ -23,7 +23,7 @@ from paygrade.server.operations import oidc
 from paygrade.server.process.acting import SYSTEM, Acting, set_acting
 from paygrade.server.process.oidc import URL_MAX, Attempt, address, begin, read_attempt, written
 from paygrade.server.state.oidc_provider import OidcProvider
-from paygrade.values.errors import Mistake, Refused, Unavailable
+from paygrade.values.errors import Mistake, Refused
 
 LASTS_S = 600
 """How long a browser may be at the provider."""
@@ -69,7 +69,7 @@ async def begin_oidc(
     """Log in with the provider.
 
     Open it in a browser: it leads to the log-in provider, and from there back to `next`. Refused `invalid_query`,
-    `rate_limited`. Unavailable `oidc_unavailable`, `oidc_not_configured`.
+    `rate_limited`, `oidc_not_configured`. Unavailable `oidc_unavailable`.
     """
     provider = _provider(context)
     if not _is_local(next):
@@ -114,7 +114,7 @@ async def end_oidc(
 
 def _provider(context: Context) -> OidcProvider:
     if context.oidc is None:
-        raise Unavailable("oidc_not_configured", "people log in here with local accounts; set PAYGRADE_OIDC_ISSUER to "
+        raise Refused("oidc_not_configured", "people log in here with local accounts; set PAYGRADE_OIDC_ISSUER to "
                           "have them log in with a provider")  # fmt: skip
     return context.oidc
 
