@@ -94,7 +94,7 @@ class Database:
         self._inserted: set[Key] = set()
         self._without_connection: list[asyncio.Future[None]] = []
 
-    def transaction(self) -> "HostileTransaction":
+    def transaction(self, *, looking: bool = False) -> "HostileTransaction":
         return HostileTransaction(self)
 
     async def connection(self) -> None:

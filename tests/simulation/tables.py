@@ -6,7 +6,7 @@ That this is a faithful model is itself tested: the same seeds end alike on Post
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -385,8 +385,8 @@ class TablesTransaction(RepairTables, ChangeTables, ClaimTables):
         found: Announced | None = self._get("announced", account)
         return found
 
-    def _announcements_note(self, row: Announced) -> None:
-        self._written["announced"][row.account] = row
+    def _announcements_note(self, rows: Sequence[Announced]) -> None:
+        self._written["announced"].update({row.account: row for row in rows})
 
     # The catalog
 
