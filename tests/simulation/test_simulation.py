@@ -26,8 +26,6 @@ BLOCK = 25
 POSTGRES_EVERY = 100
 POSTGRES_ALSO = {31} & {*range(SEED, SEED + RUNS)}
 """A world in which many changes are asked for, and end in many ways."""
-OPEN = {143: "a plan change at the provider goes on from another plan than the last one left (docs/simulation.md)"}
-"""Seeds that are known to end wrong, and how. Each is played by a test of its own, which fails once it is mended."""
 SEEDS_TRIED: dict[Rule, range] = {
     "last_arrival": range(1, 21),
     "created_after": range(1, 21),
@@ -47,19 +45,12 @@ CHANGES_TRIED: dict[change_rules.Rule, range] = {
 def test_access_converges_in_any_weather(first: int, capsys: pytest.CaptureFixture[str]) -> None:
     began_s = time.monotonic()
     for seed in range(first, min(first + BLOCK, SEED + RUNS)):
-        if seed in OPEN and RUNS > 1:
-            continue
         verdict = judge(Run(seed))
         assert not verdict.wrong, verdict.told()
         if sys.stderr.isatty():
             with capsys.disabled():
                 done, elapsed_s = seed - SEED + 1, time.monotonic() - began_s
                 print(f"\rseed {seed}: {done} of {RUNS}, {elapsed_s / (seed - first + 1):.2f} s each ", end="")
-
-
-@pytest.mark.parametrize(("seed", "why"), OPEN.items())
-def test_a_seed_that_ends_wrong_is_not_forgotten(seed: int, why: str) -> None:
-    assert judge(Run(seed)).wrong, f"seed {seed} ends well now ({why}): take it out of OPEN"
 
 
 @pytest.mark.parametrize("seed", sorted({*range(SEED, SEED + RUNS, POSTGRES_EVERY), *POSTGRES_ALSO}))

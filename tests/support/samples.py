@@ -169,7 +169,10 @@ def item(what: str, quantity: int = 1) -> Item:
 
 
 def subscription(
-    *items: Item, status: Status | None = "active", id: str = "sub_1", **known: datetime | str | bool | None
+    *items: Item,
+    status: Status | None = "active",
+    id: str = "sub_1",
+    **known: datetime | str | bool | tuple[Phase, ...] | None,
 ) -> Subscription:
     return Subscription(id, status, items or (item("pro"),), T0, **known)  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account, Statement
 from paygrade.billing.facts import Customer, DowngradeGrace, ManualSubscription, Subscription
 from paygrade.billing.standing import in_phase, standings
-from paygrade.catalog.model import Catalog, Direction, Plan
+from paygrade.catalog.model import NO_CATALOG, Catalog, Direction, Plan
 from paygrade.changes.impact import (
     CarryOver,
     Cooling,
@@ -111,9 +111,20 @@ def transition(
 
 
 def has_changed(before: Account, since: datetime, after: Account, catalog: Catalog, at: datetime) -> bool:
-    """Whether there is something to settle. With an empty catalog: whether there could be, whatever is sold."""
+    """Whether there is something to settle."""
     since, at = before.time(since), after.time(at)
     return bool(_differing(bought(before, catalog, since), bought(after, catalog, at)))
+
+
+def may_have_changed(before: Account, since: datetime, after: Account, at: datetime) -> bool:
+    """Whether there could be something to settle, whatever is sold. What no catalog names counts as what its line
+    bought before, so the same price in another line is another thing."""
+    since, at = before.time(since), after.time(at)
+    return _lines(bought(before, NO_CATALOG, since)) != _lines(bought(after, NO_CATALOG, at))
+
+
+def _lines(found: "Bought") -> dict[str, list[tuple[object, ...]]]:
+    return {id: sorted(((p.item.id, *_names(p)) for p in its), key=repr) for id, its in found.items()}
 
 
 def _differing(old: "Bought", new: "Bought") -> list[str]:
@@ -188,10 +199,11 @@ def _with(statement: Statement, changed: Callable[[Subscription], Subscription])
 
 def _said(found: Iterable[Position]) -> list[tuple[object, ...]]:
     """What counts of what is bought: what, how many and for which price, whatever names its provider has for them."""
-    said = [
-        (p.key, p.item.quantity, (p.price.key if p.price else p.item.price) or "", p.item.plan or "") for p in found
-    ]
-    return sorted(said, key=repr)
+    return sorted(map(_names, found), key=repr)
+
+
+def _names(p: Position) -> tuple[object, ...]:
+    return p.key, p.item.quantity, (p.price.key if p.price else p.item.price) or "", p.item.plan or ""
 
 
 def _flat(found: Bought, ids: Iterable[str]) -> tuple[Position, ...]:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from test_quote import (
@@ -22,17 +22,27 @@ from test_quote import (
 )
 from test_quote import bought as item_of
 
-from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import DowngradeGrace, Fact
+from paygrade.billing.accounts import Account, apply, replay
+from paygrade.billing.facts import DowngradeGrace, Fact, Phase, Subscription
 from paygrade.catalog.model import Catalog
 from paygrade.changes.plan_change import asked_for
 from paygrade.changes.request import ChangeRequest
-from paygrade.changes.transition import PlanTransition, as_stood, bought, is_as_expected, next_turn, transition
+from paygrade.changes.transition import (
+    PlanTransition,
+    as_stood,
+    bought,
+    has_changed,
+    is_as_expected,
+    may_have_changed,
+    next_turn,
+    transition,
+)
 from paygrade.decisions.decide import decide
 from paygrade.decisions.take import snapshot
 from paygrade.entitlements.derive import derive
 from paygrade.usage.balances import Balance
 from paygrade.values.errors import Refused
+from support.samples import CATALOG, T0, customer_fact, item, subscription
 
 RULES = st.sampled_from(
     [
@@ -179,3 +189,43 @@ def test_a_change_is_there_with_the_price_that_was_asked_for_as_far_as_both_are_
     wanted = (("pro", 1, "pro_year"),)
     assert [is_as_expected(wanted, found) for found in (monthly, yearly, unknown)] == [False, True, True]
     assert is_as_expected((("pro", 1, None),), monthly)
+
+
+LINES = st.builds(
+    lambda what, line, quantity: replace(item(what, quantity), id=line),
+    st.sampled_from(["pro", "scale", "extra_calls", "nothing"]),
+    st.sampled_from(["si_1", "si_2", "planned:price_unmapped"]),
+    st.integers(0, 2),
+)
+READINGS = st.builds(
+    lambda lines, to_come, status: subscription(*lines, status=status, next=to_come),
+    st.lists(LINES, min_size=1, max_size=2, unique_by=lambda line: line.id),
+    st.lists(st.builds(Phase, st.just(T0 + timedelta(days=1)), st.lists(LINES, max_size=2).map(tuple)), max_size=1).map(
+        tuple
+    ),
+    st.sampled_from(["active", "trialing", "past_due", "canceled", None]),
+)
+
+
+@given(st.lists(READINGS, min_size=2, max_size=4), st.integers(0, 2), st.integers(0, 2))
+@example(  # the same price that nothing names, first in a line that was planned, then in one that bought something
+    [
+        subscription(
+            replace(item("pro"), id="si_1"),
+            replace(item("scale"), id="si_2"),
+            next=(Phase(T0 + timedelta(days=1), (replace(item("nothing"), id="planned:price_unmapped"),)),),
+        ),
+        subscription(replace(item("nothing"), id="si_1")),
+    ],
+    1,
+    1,
+)
+def test_what_may_have_changed_is_all_that_has_whatever_is_sold(
+    readings: list[Subscription], since_days: int, days: int
+) -> None:
+    """The quick look, which knows no catalog, passes nothing over."""
+    facts = [customer_fact(one, number=number) for number, one in enumerate(readings, start=1)]
+    before, after = replay("acme", facts[:-1]), replay("acme", facts)
+    since, at = T0 + timedelta(days=since_days), T0 + timedelta(days=since_days + days)
+    if has_changed(before, since, after, CATALOG, at):
+        assert may_have_changed(before, since, after, at)

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
-from paygrade.catalog.model import NO_CATALOG, Catalog
+from paygrade.catalog.model import Catalog
 from paygrade.changes.impact import CarryOver
 from paygrade.changes.plan_change import PlanChange, coolings, is_doubted
-from paygrade.changes.transition import PlanTransition, bought, has_changed, is_as_expected, next_turn, transition
+from paygrade.changes.transition import (
+    PlanTransition,
+    bought,
+    has_changed,
+    is_as_expected,
+    may_have_changed,
+    next_turn,
+    transition,
+)
 from paygrade.decisions.snapshots import Snapshot, entitlements_at
 from paygrade.decisions.take import snapshot
 from paygrade.server.operations.accounts.change_trail import resolved, seen, subject_of
@@ -47,7 +55,7 @@ async def follow_transition(
     # An account that was not known before begins as it is: it has not changed.
     known = since is not None or before.version > 0
     # Most readings say nothing new of what is bought, and need no catalog to know it.
-    if known and has_changed(before, since or at, after, NO_CATALOG, at):
+    if known and may_have_changed(before, since or at, after, at):
         catalog = await tx.catalogs.in_force()
         after, settled = await _settled(tx, before, since or at, after, catalog, open_changes, at)
     for change in open_changes:
