@@ -1,6 +1,6 @@
 """Rows of what was last announced of each account, and when a date changes it.
 
-Law: a row is written by whoever has its account locked.
+Laws: a row is written by whoever has its account locked; whoever locks several rows does so in the order of accounts.
 """
 
 from collections.abc import Collection, Sequence
@@ -34,8 +34,8 @@ class Announcements(Claims[ClaimedAnnouncement]):
     JSON: ClassVar = {"overview": Overview}
 
     async def load(self, account: str) -> Announced | None:
-        """Of an account that this transaction has locked; None: it is a new one."""
-        return await self._one("account = %(account)s", {"account": account})
+        """Of an account that this transaction has locked, and its row with it; None: it is a new one."""
+        return await self._one("account = %(account)s for update", {"account": account})
 
     async def due(self, *, limit: int, at: datetime) -> tuple[str, ...]:
         """Accounts whose date has come and that nobody has claimed; none is locked."""
@@ -44,13 +44,17 @@ class Announcements(Claims[ClaimedAnnouncement]):
         )
         return tuple([account async for (account,) in cursor])
 
-    async def lock_due(self, accounts: Collection[str], *, at: datetime) -> tuple[ClaimedAnnouncement, ...]:
-        """Those of these accounts, which this transaction has locked, whose date has come and that nobody has claimed.
-        Unavailable where somebody is at one of their rows: whoever hurries all of them locks them in an order of its
-        own."""
+    async def lock_due(
+        self, claimed: ClaimedAnnouncement, others: Collection[str], *, at: datetime
+    ) -> tuple[ClaimedAnnouncement, ...]:
+        """The claimed one, unless it was claimed since, and those of the others whose date has come and that nobody has
+        claimed; this transaction has locked all their accounts."""
         return await self._many(
-            f"account = any(%(accounts)s) and {_FREE} order by account for update nowait",
-            {"accounts": list(accounts), "at": at},
+            f"""
+            (account = %(account)s and fence = %(fence)s or account = any(%(others)s) and {_FREE})
+            order by account for update
+            """,
+            {"account": claimed.account, "fence": claimed.fence, "others": list(others), "at": at},
         )
 
     async def note(self, rows: Sequence[Announced]) -> None:
@@ -79,11 +83,14 @@ class Announcements(Claims[ClaimedAnnouncement]):
         return row[0] if row else None
 
     async def hurry(self, at: datetime, *, account: str | None = None) -> None:
-        """Have this account looked at, or all of them: something else than a date or a fact has changed them."""
+        """Have this account looked at, or all of them: something else than a date or a fact has changed them. Those
+        whose date has come as well: somebody may be at them who does not know of it."""
         await self._connection.execute(
             """
-            update announced set due_at = %(at)s
-            where (due_at is null or due_at > %(at)s) and (%(account)s::text is null or account = %(account)s)
+            update announced set due_at = least(due_at, %(at)s)
+            where account in (
+                select account from announced where %(account)s::text is null or account = %(account)s
+                order by account for update)
             """,
             {"at": at, "account": account},
         )

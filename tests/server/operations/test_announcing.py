@@ -27,9 +27,11 @@ from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.loop import DATES
 from paygrade.updates.log import Update
+from paygrade.updates.overview import Announced
 from paygrade.updates.types import TYPES
 from paygrade.usage.balances import Grant
 from paygrade.values.errors import Refused
+from support.waiting import somebody_waits
 
 pytestmark = pytest.mark.anyio
 
@@ -160,6 +162,22 @@ async def test_what_a_new_catalog_changes_is_told_of_every_account(store: Store)
         )  # fmt: skip
     everybodys = await list_updates(store, after=None, limit=100, types=["catalog.published"])
     assert [(update.account, update.data["version"]) for update in everybodys.updates] == [(None, 1), (None, 2)]
+
+
+async def test_a_catalog_that_is_published_while_a_date_is_told_is_not_missed(store: Store, database_url: str) -> None:
+    """Whoever tells of a date has read the catalog before: the account is looked at once more."""
+    await begin(store)
+    async with store.transaction() as tx:
+        await tx.announcements.hurry(T0)
+    (claimed,) = await take(store, DATES, limit=1, at=T0)
+    async with store.transaction() as tx:
+        await tx.accounts.lock(["acme"])
+        (held,) = await tx.announcements.lock_due(claimed, ["acme"], at=T0)
+        publishing = asyncio.create_task(publish(store, {**DOCUMENT, "credits": {}}, T0 + DAY))
+        await somebody_waits(database_url)
+        await tx.announcements.note([Announced(held.account, held.overview, T0, None)])
+    await publishing
+    assert [each.account for each in await take(store, DATES, limit=1, at=T0 + DAY)] == ["acme"]
 
 
 async def test_an_account_from_before_there_were_updates_begins_as_it_is(store: Store) -> None:

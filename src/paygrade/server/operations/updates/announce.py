@@ -30,7 +30,8 @@ ALONG_MAX = 50
 
 async def announce_fact(tx: "Transaction", before: Account, after: Account, subject: str, at: datetime) -> None:
     """Announce what has become of `before`, which `tx` has locked, by a fact about `subject` that it saves."""
-    catalog, saved = await tx.catalogs.in_force(), await tx.announcements.load(after.key)
+    saved = await tx.announcements.load(after.key)
+    catalog = await tx.catalogs.in_force()
     dated, known = _until_now(before, catalog, saved, at)
     then = _time(after, saved, at)
     now = overview(after, catalog, then)
@@ -60,17 +61,18 @@ async def _announce_dates(
         others = await tx.announcements.due(limit=along, at=at) if along else ()
         # Accounts are locked before what is announced of them, everywhere.
         accounts = await tx.accounts.lock([claimed.account, *others])
-        held = await tx.announcements.lock(claimed)
-        due = await tx.announcements.lock_due(others, at=at) if others else ()
+        due = await tx.announcements.lock_due(claimed, others, at=at)
+        held = any(saved.account == claimed.account for saved in due)
+        # Read once the rows are locked: whoever publishes another has them looked at again.
         catalog, told, noted = await tx.catalogs.in_force(), list[News](), list[Announced]()
-        for saved in (*((held,) if held is not None else ()), *due):
+        for saved in due:
             if saved.account in accounts:
                 news, now = _by_date(accounts[saved.account], catalog, saved, at)
                 told += news
                 noted.append(now)
         await _announce(tx, told, at)
         await tx.announcements.note(noted)
-    if held is None or claimed.account not in accounts:
+    if not held or claimed.account not in accounts:
         return "overtaken"
     return "announced" if any(news.account == claimed.account for news in told) else "nothing"
 
