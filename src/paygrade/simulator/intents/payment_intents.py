@@ -9,6 +9,7 @@ from __future__ import annotations
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import invoices
 from paygrade.simulator.forms import Json
+from paygrade.simulator.intents import shared
 from paygrade.simulator.payments import payments
 from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.world import World
@@ -26,11 +27,9 @@ CREATE_FIELDS = (
     | CONFIRM_FIELDS
     | {"automatic_payment_methods", "capture_method", "confirm", "confirmation_method", "error_on_requires_action"}
 )
-CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
-CANCELABLE = (*CONFIRMABLE, "requires_capture")
+CANCELABLE = (*shared.CONFIRMABLE, "requires_capture")
 REASONS = ("abandoned", "duplicate", "fraudulent", "requested_by_customer")
 TEXTS = ("description", "receipt_email", "statement_descriptor", "statement_descriptor_suffix")
-TYPES = ("card", "us_bank_account")
 AMOUNT_MAX = 99_999_999  # Stripe docs: create a payment intent: eight digits
 
 
@@ -38,32 +37,20 @@ def create(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
     forms.read_required(params, "amount")
     amount, currency = _read_amount(params), forms.read_currency(params)
-    customer = _read_customer(world, params)
-    automatic = forms.read_object(params, "automatic_payment_methods")
-    method = _read_method(world, params, customer=customer)
+    customer = shared.read_customer(world, params)
+    method = shared.read_method(world, params, customer=customer)
     known: Json = {
-        "customer": customer["id"] if customer is not None else None,
+        "customer": customer,
         "capture_method": forms.read_choice(params, "capture_method", ("automatic", "automatic_async", "manual"))
         or "automatic_async",
         "metadata": forms.merge_metadata({}, params),
         "setup_future_usage": forms.read_choice(params, "setup_future_usage", ("off_session", "on_session")),
-        "payment_method_types": _read_types(params),
+        "payment_method_types": shared.read_types(params),
         **{name: forms.read_text(params, name) or None for name in TEXTS},
     }
-    confirms = bool(forms.read_bool(params, "confirm"))
-    if confirms and method is None:
-        raise errors.missing_parameter("payment_method")
+    shared.check_confirmed_with(params, method)
     intent = make(world, amount=amount, currency=currency, **known)
-    if automatic:
-        intent["automatic_payment_methods"] = {
-            "allow_redirects": automatic.get("allow_redirects", "always"),
-            "enabled": bool(forms.read_bool(automatic, "enabled")),
-        }
-    if method is not None:
-        intent.update(payment_method=method, status="requires_confirmation")
-    if confirms:
-        _confirm(world, intent, params)
-    return intent
+    return _confirm(world, intent, params) if shared.begin(intent, params, method) else intent
 
 
 def make(world: World, *, amount: int, currency: str, customer: str | None, **known: object) -> Json:
@@ -84,30 +71,23 @@ def make(world: World, *, amount: int, currency: str, customer: str | None, **kn
 def update(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, SHARED)
     intent = world.get(KIND, id)
-    if intent["status"] not in CONFIRMABLE:
-        raise _unexpected(intent, "updated")
+    if intent["status"] not in shared.CONFIRMABLE:
+        raise shared.unexpected(intent, "updated")
     if invoice_of(world, intent) is not None and set(params) - {"metadata", "expand", "payment_method"}:
         raise errors.invalid("intent", "The amount and currency of an invoice's PaymentIntent can't be changed.")
-    customer = _read_customer(world, params)
-    if customer is not None and intent["customer"] not in (None, customer["id"]):
-        raise errors.invalid("customer", "The PaymentIntent already has another customer.")
-    amount = _read_amount(params) if "amount" in params else intent["amount"]
-    currency = forms.read_currency(params) if "currency" in params else intent["currency"]
+    customer = shared.read_customer(world, params, had=intent["customer"])
     usage = forms.read_choice(params, "setup_future_usage", ("off_session", "on_session"))
-    method = _read_method(world, params, customer=customer or world.find("customer", intent["customer"]))
-    intent.update(
-        amount=amount,
-        currency=currency,
-        customer=customer["id"] if customer is not None else intent["customer"],
-        metadata=forms.merge_metadata(intent["metadata"], params),
+    return shared.change(
+        world,
+        intent,
+        params,
+        customer=customer,
+        method=shared.read_method(world, params, customer=customer),
+        amount=_read_amount(params) if "amount" in params else intent["amount"],
+        currency=forms.read_currency(params) if "currency" in params else intent["currency"],
         setup_future_usage=usage or intent["setup_future_usage"],
         **{name: forms.read_text(params, name) or None for name in TEXTS if name in params},
     )
-    if method is not None:
-        intent.update(payment_method=method, status="requires_confirmation", next_action=None)
-    if intent["customer"]:
-        world.list_under(intent, intent["customer"])
-    return intent
 
 
 def confirm(world: World, id: str, params: Json) -> Json:
@@ -117,12 +97,7 @@ def confirm(world: World, id: str, params: Json) -> Json:
 
 
 def _confirm(world: World, intent: Json, params: Json) -> Json:
-    if intent["status"] not in CONFIRMABLE:
-        raise _unexpected(intent, "confirmed")
-    named = forms.read_text(params, "payment_method") or intent["payment_method"]
-    if not named:
-        message = "This PaymentIntent can't be confirmed without a payment method: name one in `payment_method`."
-        raise errors.invalid("payment_method", message, code="payment_intent_unexpected_state")
+    named = shared.method_to_confirm(intent, params)
     return_url = forms.read_text(params, "return_url") or None
     failure = pay(world, intent, named, return_url=return_url)
     if failure is not None and failure["code"] != "authentication_required":
@@ -179,7 +154,7 @@ def cancel(world: World, id: str, params: Json) -> Json:
     intent = world.get(KIND, id)
     reason = forms.read_choice(params, "cancellation_reason", REASONS)
     if intent["status"] not in CANCELABLE:
-        raise _unexpected(intent, "canceled")
+        raise shared.unexpected(intent, "canceled")
     if invoice_of(world, intent) is not None:
         message = "You cannot cancel the PaymentIntent of an invoice; void the invoice instead."
         raise errors.invalid("intent", message, code="payment_intent_unexpected_state")
@@ -195,7 +170,7 @@ def capture(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, frozenset({"amount_to_capture", "expand", "metadata"}))
     intent = world.get(KIND, id)
     if intent["status"] != "requires_capture":
-        raise _unexpected(intent, "captured")
+        raise shared.unexpected(intent, "captured")
     amount = forms.read_int(params, "amount_to_capture")
     amount = intent["amount_capturable"] if amount is None else amount
     if not 1 <= amount <= intent["amount_capturable"]:
@@ -226,31 +201,3 @@ def _read_amount(params: Json) -> int:
     if amount > AMOUNT_MAX:
         raise errors.invalid("amount", f"Amount must be no more than {AMOUNT_MAX}.", code="amount_too_large")
     return amount
-
-
-def _read_customer(world: World, params: Json) -> Json | None:
-    id = forms.read_text(params, "customer")
-    return world.live_customer(id) if id else None
-
-
-def _read_method(world: World, params: Json, *, customer: Json | None) -> str | None:
-    named = forms.read_text(params, "payment_method")
-    if not named:
-        return None
-    method, _ = payments.known_or_new(world, named, param="payment_method")
-    if method["customer"] is not None and (customer is None or method["customer"] != customer["id"]):
-        message = "The payment method belongs to a customer: name that customer with the PaymentIntent."
-        raise errors.invalid("payment_method", message)
-    return str(method["id"])
-
-
-def _read_types(params: Json) -> list[str]:
-    types = [str(type) for type in forms.read_list(params, "payment_method_types")]
-    if set(types) - set(TYPES):
-        raise errors.invalid("payment_method_types", f"The simulator takes {' and '.join(TYPES)} only.")
-    return types or ["card"]
-
-
-def _unexpected(intent: Json, what: str) -> errors.RefusedByStripe:
-    message = f"This PaymentIntent could not be {what} because it has a status of {intent['status']}."
-    return errors.invalid("intent", message, code="payment_intent_unexpected_state")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from paygrade.simulator import errors, forms
 from paygrade.simulator.forms import Json
-from paygrade.simulator.payments import payments, setups
+from paygrade.simulator.intents import shared
+from paygrade.simulator.payments import setups
 from paygrade.simulator.world import World
 
 KIND = setups.KIND
@@ -15,61 +16,36 @@ URL = "/v1/setup_intents"
 CONFIRM_FIELDS = frozenset({"expand", "mandate_data", "payment_method", "return_url", "use_stripe_sdk"})
 SHARED = frozenset({"customer", "description", "expand", "metadata", "payment_method", "payment_method_types"})
 CREATE_FIELDS = SHARED | CONFIRM_FIELDS | {"automatic_payment_methods", "confirm", "usage"}
-CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 REASONS = ("abandoned", "duplicate", "requested_by_customer")
-TYPES = frozenset({"card", "us_bank_account"})
 
 
 def create(world: World, params: Json) -> Json:
     forms.check_known(params, CREATE_FIELDS)
-    customer = _read_customer(world, params)
-    types = forms.read_list(params, "payment_method_types")
-    if set(types) - TYPES:
-        raise errors.invalid("payment_method_types", f"The simulator takes {' and '.join(sorted(TYPES))} only.")
+    customer = shared.read_customer(world, params)
+    types = shared.read_types(params)
     usage = forms.read_choice(params, "usage", ("off_session", "on_session")) or "off_session"
-    automatic = forms.read_object(params, "automatic_payment_methods")
-    method = _read_method(world, params, customer)
-    confirms = bool(forms.read_bool(params, "confirm"))
-    if confirms and method is None:
-        raise errors.missing_parameter("payment_method")
+    method = shared.read_method(world, params, customer=customer)
+    shared.check_confirmed_with(params, method)
     intent = setups.make(
         world,
         customer=customer,
         description=forms.read_text(params, "description") or None,
         metadata=forms.merge_metadata({}, params),
-        payment_method_types=types or ["card"],
+        payment_method_types=types,
         usage=usage,
     )
-    if automatic:
-        intent["automatic_payment_methods"] = {
-            "allow_redirects": automatic.get("allow_redirects", "always"),
-            "enabled": bool(forms.read_bool(automatic, "enabled")),
-        }
-    if method is not None:
-        intent.update(payment_method=method, status="requires_confirmation")
-    return _confirm(world, intent, params) if confirms else intent
+    return _confirm(world, intent, params) if shared.begin(intent, params, method) else intent
 
 
 def update(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, SHARED)
     intent = world.get(KIND, id)
-    if intent["status"] not in CONFIRMABLE:
-        raise _unexpected(intent, "updated")
-    customer = _read_customer(world, params)
-    if customer and intent["customer"] not in (None, customer):
-        raise errors.invalid("customer", "The SetupIntent already has another customer.")
-    method = _read_method(world, params, customer or intent["customer"])
-    intent.update(
-        customer=customer or intent["customer"],
-        metadata=forms.merge_metadata(intent["metadata"], params),
-    )
-    if "description" in params:
-        intent["description"] = forms.read_text(params, "description") or None
-    if method is not None:
-        intent.update(payment_method=method, status="requires_confirmation", next_action=None)
-    if intent["customer"]:
-        world.list_under(intent, intent["customer"])
-    return intent
+    if intent["status"] not in shared.CONFIRMABLE:
+        raise shared.unexpected(intent, "updated")
+    customer = shared.read_customer(world, params, had=intent["customer"])
+    method = shared.read_method(world, params, customer=customer)
+    described = {"description": forms.read_text(params, "description") or None} if "description" in params else {}
+    return shared.change(world, intent, params, customer=customer, method=method, **described)
 
 
 def confirm(world: World, id: str, params: Json) -> Json:
@@ -78,12 +54,7 @@ def confirm(world: World, id: str, params: Json) -> Json:
 
 
 def _confirm(world: World, intent: Json, params: Json) -> Json:
-    if intent["status"] not in CONFIRMABLE:
-        raise _unexpected(intent, "confirmed")
-    named = forms.read_text(params, "payment_method") or intent["payment_method"]
-    if not named:
-        message = "This SetupIntent can't be confirmed without a payment method: name one in `payment_method`."
-        raise errors.invalid("payment_method", message, code="setup_intent_unexpected_state")
+    named = shared.method_to_confirm(intent, params)
     setups.confirm(world, intent, named, return_url=forms.read_text(params, "return_url") or None)
     follow(world, intent)
     return intent
@@ -114,28 +85,8 @@ def cancel(world: World, id: str, params: Json) -> Json:
     forms.check_known(params, frozenset({"cancellation_reason", "expand"}))
     intent = world.get(KIND, id)
     reason = forms.read_choice(params, "cancellation_reason", REASONS)
-    if intent["status"] not in CONFIRMABLE:
-        raise _unexpected(intent, "canceled")
+    if intent["status"] not in shared.CONFIRMABLE:
+        raise shared.unexpected(intent, "canceled")
     intent.update(status="canceled", cancellation_reason=reason, next_action=None)
     world.emit("setup_intent.canceled", intent)
     return intent
-
-
-def _read_customer(world: World, params: Json) -> str | None:
-    id = forms.read_text(params, "customer")
-    return str(world.live_customer(id)["id"]) if id else None
-
-
-def _read_method(world: World, params: Json, customer: str | None) -> str | None:
-    named = forms.read_text(params, "payment_method")
-    if not named:
-        return None
-    method, _ = payments.known_or_new(world, named, param="payment_method")
-    if method["customer"] not in (None, customer):
-        raise errors.invalid("payment_method", "The payment method belongs to another customer.")
-    return str(method["id"])
-
-
-def _unexpected(intent: Json, what: str) -> errors.RefusedByStripe:
-    message = f"This SetupIntent could not be {what} because it has a status of {intent['status']}."
-    return errors.invalid("intent", message, code="setup_intent_unexpected_state")
