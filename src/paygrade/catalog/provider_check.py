@@ -68,9 +68,16 @@ def whether_bought(catalog: Catalog) -> Callable[[ProviderPrice], bool]:
     return ask
 
 
+def meters_named(catalog: Catalog) -> Iterator[tuple[MeteredFeature, str]]:
+    """Features whose usage is reported, with the event name of their meter."""
+    for feature in catalog.features.values():
+        if isinstance(feature, MeteredFeature) and feature.stripe_meter is not None:
+            yield feature, feature.stripe_meter
+
+
 def has_meters(catalog: Catalog) -> bool:
     """Whether it names meters at the provider. Where it names none, none are asked for."""
-    return any(isinstance(each, MeteredFeature) and each.stripe_meter for each in catalog.features.values())
+    return any(meters_named(catalog))
 
 
 def known(catalog: Catalog, price: ProviderPrice, *, without_key: bool = False) -> bool:
@@ -80,10 +87,7 @@ def known(catalog: Catalog, price: ProviderPrice, *, without_key: bool = False) 
 
 
 def _of_meters(catalog: Catalog, there: ProviderCatalog) -> Iterator[Difference]:
-    for feature in catalog.features.values():
-        name = feature.stripe_meter if isinstance(feature, MeteredFeature) else None
-        if name is None:
-            continue
+    for feature, name in meters_named(catalog):
         pointer, meter = f"/features/{feature.key}/stripe/meter", there.meter(name)
         if meter is None:
             yield Difference("missing", pointer, name, f"Stripe has no meter for events named `{name}`; "

@@ -11,7 +11,6 @@ from typing import TypeGuard
 from msgspec import Struct
 
 from paygrade.catalog.model import AddOn, Catalog, Part, Plan, Price
-from paygrade.catalog.offers import MeteredFeature
 from paygrade.catalog.provider_catalog import (
     Charge,
     ProviderCatalog,
@@ -23,7 +22,7 @@ from paygrade.catalog.provider_catalog import (
     shown_interval,
 )
 from paygrade.catalog.provider_charges import charge_of
-from paygrade.catalog.provider_check import known, sold_at
+from paygrade.catalog.provider_check import known, meters_named, sold_at
 
 
 class _Step(Struct, frozen=True):
@@ -121,10 +120,7 @@ def is_ready(step: Step) -> TypeGuard[Doable]:
 
 
 def _meters(catalog: Catalog, there: ProviderCatalog) -> Iterator[Step]:
-    for feature in catalog.features.values():
-        name = feature.stripe_meter if isinstance(feature, MeteredFeature) else None
-        if name is None:
-            continue
+    for feature, name in meters_named(catalog):
         pointer, meter = f"/features/{feature.key}/stripe/meter", there.meter(name)
         if meter is None:
             yield CreateMeter(pointer, f"make a meter that sums events named `{name}`", name, _titled(feature.key))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from paygrade.catalog.provider_check import has_meters
 from paygrade.cli import wiring
 from paygrade.cli.database_symptoms import clock_beside
 from paygrade.cli.stocking import compare
@@ -46,7 +47,7 @@ def _permissions(settings: Settings, provider: "StripeProvider", catalog: "Catal
     from paygrade.providers.stripe.examination import lacking, lacking_to_sell
 
     where = settings.stripe_api_base or "Stripe"
-    reports = catalog is not None and any(getattr(its, "stripe_meter", None) for its in catalog.features.values())
+    reports = catalog is not None and has_meters(catalog)
     top_ups = catalog is not None and bool(catalog.policies.top_ups)
     returned = catalog is not None and has_consequences(catalog.policies.returned)
     lacks = lacking(provider.connection, reports=reports, top_ups=top_ups, returned=returned)
