@@ -9,10 +9,12 @@ import asyncio
 import re
 import socket
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -212,6 +214,9 @@ class Sender:
     async def session(self) -> AsyncIterator["Session"]:
         """Requests that share connections. Each receiver should have one of its own: a pool looks through all its
         connections for each request."""
+        if "aiohttp" not in sys.modules:
+            # Most processes send nothing, so it is imported here; it takes 0.2 s, in which others want answers.
+            await asyncio.to_thread(import_module, "aiohttp")
         made = Session(self)
         try:
             yield made
@@ -251,7 +256,7 @@ class Session:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, bytes_max: int | None
     ) -> Attempt:
         """Send one request. `bytes_max` None: the beginning of its answer is enough."""
-        import aiohttp  # here: most processes send nothing, and it takes 0.2 s
+        import aiohttp
 
         began = time.monotonic()
 
