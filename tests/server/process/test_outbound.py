@@ -89,6 +89,13 @@ async def test_a_name_that_changes_its_address_after_it_was_checked_leads_nowher
         assert (receiver.arrived, len(asked)) == ([], 2)
 
 
+async def test_a_name_with_one_address_that_may_not_be_reached_is_not_sent_to_at_all() -> None:
+    with receiving() as receiver:
+        sender = Sender(Guard(LOOPBACK, names(["127.0.0.1", "10.0.0.1"])[0]))
+        attempt = await sender.post(f"http://both.example:{receiver.port}/", {}, b"{}")
+        assert (attempt.status, receiver.arrived) == (None, [])
+
+
 async def test_the_address_that_was_checked_is_the_one_that_is_connected_to() -> None:
     """The name is asked for once for a connection, and never by whoever connects."""
     with receiving() as receiver:
