@@ -11,8 +11,8 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from paygrade.billing.accounts import Account, Statement
-from paygrade.billing.facts import Customer, DowngradeGrace, ManualSubscription, Subscription
+from paygrade.billing.accounts import Account, Purchase, Statement
+from paygrade.billing.facts import Customer, DowngradeGrace, Item, ManualSubscription, Subscription
 from paygrade.billing.standing import in_phase, standings
 from paygrade.catalog.model import NO_CATALOG, Catalog, Direction, Plan
 from paygrade.changes.impact import (
@@ -117,14 +117,27 @@ def has_changed(before: Account, since: datetime, after: Account, catalog: Catal
 
 
 def may_have_changed(before: Account, since: datetime, after: Account, at: datetime) -> bool:
-    """Whether there could be something to settle, whatever is sold. What no catalog names counts as what its line
-    bought before, so the same price in another line is another thing."""
-    since, at = before.time(since), after.time(at)
-    return _lines(bought(before, NO_CATALOG, since)) != _lines(bought(after, NO_CATALOG, at))
+    """Whether there could be something to settle, whatever is sold: whether all that `bought` reads is as it was.
+
+    That is the lines, such as buy none now included, and what each line ever bought, which speaks where a catalog
+    names nothing of the line.
+    """
+    return _lines(before, before.time(since)) != _lines(after, after.time(at))
 
 
-def _lines(found: "Bought") -> dict[str, list[tuple[object, ...]]]:
-    return {id: sorted(((p.item.id, *_names(p)) for p in its), key=repr) for id, its in found.items()}
+def _lines(account: Account, at: datetime) -> dict[str, tuple[object, ...]]:
+    lives = [s.subscription for s in standings(account, NO_CATALOG, at) if s.state not in NOT_LIVE]
+    return {one.id: (_named(one.items), _ever(account.purchases.get(one.id, ()))) for one in lives}
+
+
+def _named(items: Iterable[Item]) -> list[tuple[object, ...]]:
+    return sorted(((i.id, i.quantity, i.price, i.lookup_key, i.product, i.plan) for i in items), key=repr)
+
+
+def _ever(purchases: tuple[Purchase, ...]) -> set[tuple[object, ...]]:
+    """What lines bought, and in which order: every statement moves the numbers of those that it names, and no more."""
+    order = sorted({one.sequence for one in purchases})
+    return {(one.item, one.price, one.lookup_key, one.product, one.plan, one.quantity, order.index(one.sequence)) for one in purchases}
 
 
 def _differing(old: "Bought", new: "Bought") -> list[str]:

@@ -207,7 +207,7 @@ READINGS = st.builds(
 )
 
 
-@given(st.lists(READINGS, min_size=2, max_size=4), st.integers(0, 2), st.integers(0, 2))
+@given(st.lists(READINGS, min_size=2, max_size=4), st.integers(1, 2), st.integers(0, 2), st.integers(0, 2))
 @example(  # the same price that nothing names, first in a line that was planned, then in one that bought something
     [
         subscription(
@@ -219,13 +219,26 @@ READINGS = st.builds(
     ],
     1,
     1,
+    1,
+)
+@example(  # nothing is bought, then nothing that is known: what the line bought is still there
+    [
+        subscription(replace(item("pro", 0), id="si_1")),
+        subscription(
+            replace(item("pro"), id="si_1"),
+            next=(Phase(T0 + timedelta(days=1), (replace(item("nothing", 0), id="si_1"),)),),
+        ),
+    ],
+    1,
+    0,
+    1,
 )
 def test_what_may_have_changed_is_all_that_has_whatever_is_sold(
-    readings: list[Subscription], since_days: int, days: int
+    readings: list[Subscription], unseen: int, since_days: int, days: int
 ) -> None:
-    """The quick look, which knows no catalog, passes nothing over."""
+    """The quick look, which knows no catalog, passes nothing over, however many readings came since the last look."""
     facts = [customer_fact(one, number=number) for number, one in enumerate(readings, start=1)]
-    before, after = replay("acme", facts[:-1]), replay("acme", facts)
+    before, after = replay("acme", facts[:-unseen]), replay("acme", facts)
     since, at = T0 + timedelta(days=since_days), T0 + timedelta(days=since_days + days)
     if has_changed(before, since, after, CATALOG, at):
         assert may_have_changed(before, since, after, at)
