@@ -219,22 +219,25 @@ def _until(running: Windows, following: Beginning | None, foreseen: tuple[Forese
         return window
     free_from_at = following.free_from_at
     if until > following.at:
-        if free_from_at is not None and _is_left_out(window, following.at, free_from_at, foreseen):
+        if free_from_at is not None and _is_left_out(window, following.at, free_from_at, foreseen, at):
             window = running(window.from_at - _MOMENT)
         return Period(window.from_at, following.at)
-    if free_from_at is not None and _is_left_out(running(until), following.at, free_from_at, foreseen):
+    if free_from_at is not None and _is_left_out(running(until), following.at, free_from_at, foreseen, at):
         return Period(window.from_at, following.at)
     return window
 
 
-def _is_left_out(window: Period, billed_at: datetime, free_from_at: datetime, foreseen: tuple[Foreseen, ...]) -> bool:
-    """Whether this window is not begun, in a time that nobody pays for: it would be cut short, now and as things stood
-    when it would have begun."""
+def _is_left_out(
+    window: Period, billed_at: datetime, free_from_at: datetime, foreseen: tuple[Foreseen, ...], at: datetime
+) -> bool:
+    """Whether by `at` this window is not begun, in a time that nobody pays for: it would be cut short, now, as things
+    stood when it would have begun, and by all that was stated since."""
     if window.from_at <= free_from_at:
         return False
     stated = [one for one in foreseen if one.stated_at >= free_from_at]
     then = [one for one in stated if one.stated_at <= window.from_at][-1:] or stated[:1]
-    dates = (billed_at, *(one.billed_at for one in then))
+    since = [one for one in stated if window.from_at < one.stated_at <= at]
+    dates = (billed_at, *(one.billed_at for one in (*then, *since)))
     return all(date is not None and window.until is not None and date < window.until for date in dates)
 
 

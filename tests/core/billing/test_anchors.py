@@ -90,6 +90,8 @@ moves = st.one_of(
 @settings(max_examples=40, deadline=None)
 @example("classic", 0, [("wait", 10), ("move", 54), ("wait", 18), ("move", 1)])
 @example("classic", 0, [("wait", 27), ("move", 3), ("anew", 0), ("move", 1)])
+@example("classic", 0, [("wait", 16), ("move", 15), ("anew", 0), ("end", 14), ("wait", 10), ("end", 2), ("end", 2)])
+@example("classic", 14, [("wait", 39), ("move", 2), ("keep", 0), ("move", 4), ("anew", 0), ("end", 2), ("keep", 0)])
 @example("flexible", 0, [("wait", 10), ("move", 54), ("wait", 1), ("end", 40), ("wait", 25), ("keep", 0), ("wait", 30)])
 @given(st.sampled_from(["classic", "flexible"]), st.sampled_from([0, 14]), st.lists(moves, min_size=1, max_size=10))
 def test_law_4_only_what_is_billed_begins_a_window_before_the_one_before_it_is_over(
