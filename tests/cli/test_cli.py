@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -71,6 +72,28 @@ def test_help_loads_no_command_and_no_heavy_library() -> None:
     ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert ended.stderr.strip() == "[]"
     assert all(name in ended.stdout for name in ("demo", "serve", "explain", "catalog"))
+
+
+def test_a_command_that_is_forked_for_a_test_does_what_one_that_is_started_does(shell: Shell, acme: str) -> None:
+    for arguments, typed, code in [
+        (["--help"], "", 0),
+        (["check", acme, "seats"], "", 0),
+        (["check", acme, "nothing"], "", 1),
+        (["explain", acme, "seats", "--json"], "", 0),
+        (["catalog", "lint", "-"], "plans: [", 1),
+        (["explian"], "", 2),
+    ]:
+        started = subprocess.run(
+            [*RUN, *arguments], cwd=shell.folder, env=shell.environ, input=typed, capture_output=True, text=True
+        )
+        assert started.returncode == code, started.stderr
+        same = started.stdout if code in (0, 1) and started.stdout else started.stderr
+        assert _timeless(shell.run(*arguments, typing=typed, code=code)) == _timeless(same)
+
+
+def _timeless(said: str) -> str:
+    """The text without its instants."""
+    return re.sub(r"\d\d:\d\d:[\d.]+|\d{4}-\d\d-\d\dT[\d:.]+", "…", said)
 
 
 def test_a_misspelt_command_is_usage_with_a_suggestion(alone: Shell) -> None:

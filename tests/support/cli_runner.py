@@ -3,15 +3,17 @@
 import json
 import os
 import pty
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from support.warm_process import warm
 
 ENDS_S = 150.0
 """What has not ended by then hangs: on a machine that does much else, a command takes half a minute."""
-RUN = [sys.executable, "-c", "from paygrade.cli.main import main; main()"]
+RUN = [sys.executable, "-c", "import sys; sys.argv[0] = 'paygrade'; from paygrade.cli.main import main; main()"]
 
 
 class Shell:
@@ -24,23 +26,27 @@ class Shell:
 
     def run(self, *arguments: str, typing: str = "", code: int = 0) -> str:
         """What the command printed that read what was typed; fails unless it ends with this exit code."""
-        ended = subprocess.run(
-            [*RUN, *arguments],
-            cwd=self.folder,
-            env=self.environ,
-            input=typing or None,
-            capture_output=True,
-            text=True,
-            timeout=ENDS_S,
-        )
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr
+        with TemporaryFile() as typed, TemporaryFile() as out, TemporaryFile() as err:
+            typed.write(typing.encode())
+            typed.seek(0)
+            begun = warm().run(
+                list(arguments),
+                folder=str(self.folder),
+                environ=self.environ,
+                stdin=typed,
+                stdout=out,
+                stderr=err,
+            )
+            ended = begun.wait(ENDS_S)
+            stdout, stderr = (_read(each) for each in (out, err))
+        assert ended == code, stdout + stderr
+        return stdout if code in (0, 1) and stdout else stderr
 
     def on_terminal(self, *arguments: str, typing: str = "", code: int = 0) -> str:
         """What a person sees who types this; both standard input and output are a terminal."""
         ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [*RUN, *arguments], cwd=self.folder, env=self.environ, stdin=theirs, stdout=theirs, stderr=theirs
+        begun = warm().run(
+            list(arguments), folder=str(self.folder), environ=self.environ, stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
         os.write(ours, typing.encode())
@@ -49,8 +55,13 @@ class Shell:
             while part := os.read(ours, 65536):
                 seen += part
         os.close(ours)
-        assert process.wait(timeout=ENDS_S) == code, seen.decode()
+        assert begun.wait(ENDS_S) == code, seen.decode()
         return seen.decode().replace("\r\n", "\n")
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code))
+
+
+def _read(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode()
