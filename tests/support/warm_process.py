@@ -135,7 +135,7 @@ def _become(asked: _Asked, streams: list[int]) -> NoReturn:
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
         sys.argv = ["paygrade", *asked.arguments]
         code = _main()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as an interpreter does that ends
         traceback.print_exc()
     finally:
         atexit._run_exitfuncs()
