@@ -104,6 +104,7 @@ def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> I
         yield from _field(said.id, "paid_items", stored.paid_items, said.paid_items)
     if whole:
         yield from _field(said.id, "returned", stored.returned, said.returned)
+        yield from _field(said.id, "credited", stored.credited, said.credited)
     before, after = {item.id: item for item in stored.items}, {item.id: item for item in said.items}
     for id in sorted(before.keys() | after.keys()):
         if id in before and id in after:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply, replay, says_something_new
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Member, Pin, Profile
+from paygrade.billing.removed import credit_ends
 from paygrade.billing.returned import has_consequences
 from paygrade.billing.versions import pin_subject
 from paygrade.catalog.grandfathering import succeed
@@ -29,7 +30,7 @@ from paygrade.entitlements.seats import chosen, refuse_more_than_there_are, seat
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.planned_prices import PlannedPrices
-from paygrade.providers.stripe.returned import with_returned
+from paygrade.providers.stripe.returned import with_credited, with_returned
 from paygrade.server.operations.usage.answers import Answer as Used
 from paygrade.simulator.engine import Engine
 from paygrade.values.errors import Refused
@@ -204,9 +205,10 @@ class CoreWorld:
             ]
         prices = PlannedPrices(self._get)
         read = translate.customer(customer, prices.filled_in(listed), prices.with_prices(invoices, listed), clock)
-        if not has_consequences(self.catalog.policies.returned):
-            return read
-        return with_returned(read, self._pages, {"customer": id})
+        policies, owner = self.catalog.policies, {"customer": id}
+        if credit_ends(policies):
+            read = with_credited(read, self._pages, owner)
+        return with_returned(read, self._pages, owner) if has_consequences(policies.returned) else read
 
     def _pages(self, path: str, **params: Any) -> list[Json]:  # Stripe's own parameters
         listed: list[Json] = self._get(path, **as_form({"limit": 100, **params}))["data"]
