@@ -38,6 +38,17 @@ class Poll(Struct, frozen=True):
     error: str | None
 
 
+class Reread(Struct, frozen=True):
+    """How far reading customers again has come that the catalog of this version asked for: of its `customers` so many
+    were `marked` to be read. `finished_at` None: not all of them yet."""
+
+    catalog: int
+    customers: int
+    marked: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
 FoundBy = Literal["sweep", "poll", "reconcile"]
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, Purchase
 from paygrade.billing.facts import Item, Subscription
+from paygrade.billing.returned import has_consequences
 from paygrade.billing.standing import Standing
 from paygrade.billing.versions import counted, part_of, price_of
 from paygrade.catalog.model import Catalog, Part, Policies
@@ -29,6 +30,12 @@ def credit_ends(policies: Policies) -> bool:
     """Whether a removed item ends at once where its unused time was credited."""
     credit = policies.returned.credit_note.full
     return policies.removed_items == "period_end" and credit in ("void_rest", "end_now")
+
+
+def asks_more(before: Policies, after: Policies) -> bool:
+    """Whether readings tell more by these policies than they did by those before."""
+    returned = has_consequences(after.returned) and not has_consequences(before.returned)
+    return returned or (credit_ends(after) and not credit_ends(before))
 
 
 def counting_on(
