@@ -33,6 +33,7 @@ from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.providers.stripe.returned import with_credited, with_returned
 from paygrade.server.operations.usage.answers import Answer as Used
 from paygrade.simulator.engine import Engine
+from paygrade.usage.meters import measure, meters_of
 from paygrade.values.errors import Refused
 from stories.language.change_outcomes import Found
 from stories.language.core_changes import Changes
@@ -43,7 +44,7 @@ from stories.language.expectations import DecisionExpected
 from stories.language.language import Story, Weather
 from stories.language.operator_phrases import Choice, Edition, Migrating, Statement
 from stories.language.owner_phrases import PlanChangeAsked
-from stories.language.product_phrases import Refusal, Request, Told
+from stories.language.product_phrases import Refusal, Report, Request, Told
 from stories.language.provider_phrases import CLOCKS, Declined, Json, Provider
 from stories.language.runner import Answer, play
 
@@ -161,11 +162,26 @@ class CoreWorld:
         return [self._ask(request) for request in requests]
 
     def _ask(self, request: Request) -> Told | Refusal:
+        if isinstance(request, Report):
+            return self._report(request)
         try:
             told = self.ledger(request.account).ask(request, self._snapshot(request.account), self.engine.now)
         except Refused as refused:
             return Refusal(refused.code)
         return replace(told, decision=bound(told.decision)) if isinstance(told, Used) else told
+
+    def _report(self, request: Report) -> Told | Refusal:
+        measured = measure(meters_of(self.catalog), request.event)
+        if not isinstance(measured, tuple):
+            return Refusal(measured.code)
+        if not self.account(request.account).exists:
+            return Refusal("unknown_account")
+        try:
+            return self.ledger(request.account).report(
+                request, measured, self._snapshot(request.account), self.engine.now
+            )
+        except Refused as refused:
+            return Refusal(refused.code)
 
     def held(self, key: str) -> Snapshot:
         return self.ledger(key).with_balances(self._snapshot(key), self.engine.now)
