@@ -90,11 +90,8 @@ def _failure(answer: httpx2.Response, found: Target) -> Refused | Unavailable:
         if found.key:
             return Refused(code, f"{detail}; the command shows the key in PAYGRADE_API_KEY")
         # Commands read the environment alone; who has just run `init` has the key in a file beside them.
-        here = (
-            "the `.env` in this folder may have it: run `set -a; . ./.env; set +a`. Or "
-            if Path(".env").is_file()
-            else ""
-        )
+        beside = "the `.env` in this folder may have it: run `set -a; . ./.env; set +a`. Or "
+        here = beside if Path(".env").is_file() else ""
         return Refused(
             code,
             f"the server requires a key; {here}set PAYGRADE_API_KEY to one that `paygrade keys create` made, or to the "

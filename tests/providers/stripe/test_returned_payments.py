@@ -95,7 +95,13 @@ def proration(id: str, amount: int, at: int = JAN, *, waits: bool = False) -> di
     """A line of an invoice, or the invoice item that waits for one."""
     if waits:
         details = {"subscription_details": {"subscription": "sub_1", "subscription_item": id}, "type": "x"}
-        waiting = {"customer": "cus_1", "amount": amount, "period": {"start": at, "end": FEB}, "parent": details}
+        waiting = {
+            "id": f"ii_{id}{amount}",
+            "customer": "cus_1",
+            "amount": amount,
+            "period": {"start": at, "end": FEB},
+            "parent": details,
+        }
         return {**waiting, "proration": True}
     details = {"subscription_item_details": {"subscription_item": id, "proration": True}}
     return {"amount": amount, "period": {"start": at, "end": FEB}, "parent": details}
@@ -106,7 +112,7 @@ def test_a_removed_item_was_credited_where_nothing_stands_beside_its_credit(cann
         proration("si_gone", -500, waits=True),
         proration("si_swapped", -500, waits=True),
         proration("si_swapped", 900, waits=True),
-        {"customer": "cus_1", "amount": -100, "period": {"start": JAN, "end": JAN}, "parent": None},
+        {"id": "ii_other", "customer": "cus_1", "amount": -100, "period": {"start": JAN, "end": JAN}, "parent": None},
     ]
     lines = [proration("si_billed", -300), proration("si_more", -100), proration("si_more", 200)]
     void = invoice(id="in_2", status="void", lines={"data": [proration("si_void", -300)]})
