@@ -179,11 +179,28 @@ def test_what_the_key_may_not_write_is_named_and_nothing_is_changed(doctor: Doct
     stripe.instead = refusing("/v1/subscriptions/sub_paygrade_doctor")
     assert "may not write Subscriptions" in doctor.says("provider", "note")
     assert {path for path in stripe.paths if path.count("/") > 2} == {
+        "/v1/customers/cus_paygrade_doctor",
+        "/v1/checkout/sessions/cs_paygrade_doctor/expire",
+        "/v1/billing_portal/sessions",
         "/v1/subscriptions/sub_paygrade_doctor",
         "/v1/invoices/in_paygrade_doctor",
         "/v1/products/prod_paygrade_doctor",
         "/v1/prices/price_paygrade_doctor",
     }
+
+
+@pytest.mark.parametrize(
+    ("what", "path"),
+    [
+        ("Customers", "/v1/customers/cus_paygrade_doctor"),
+        ("Checkout Sessions", "/v1/checkout/sessions/cs_paygrade_doctor/expire"),
+        ("Customer portal", "/v1/billing_portal/sessions"),
+    ],
+)
+def test_what_the_key_lacks_to_open_pages_is_named(doctor: Doctor, stripe: CannedStripe, what: str, path: str) -> None:
+    stripe.instead = refusing(path)
+    said = doctor.says("provider", "note")
+    assert f"may not write {what}, so checkouts and billing portals can't be opened" in said
 
 
 def test_what_a_key_lacks_to_sell_the_catalog_is_told_and_is_not_wrong(doctor: Doctor, stripe: CannedStripe) -> None:

@@ -163,6 +163,7 @@ def test_the_primary_key_of_every_table_begins_with_its_account_or_subject(empty
     assert leading.pop("used_log_ins") == "state"
     assert leading.pop("polls") == "provider"
     assert leading.pop("catalog_checks") == "provider"
+    assert leading.pop("rereads") == "catalog"
     assert leading.pop("audit_streams") == "stream"
     assert leading.pop("reporting") == "provider"
     assert leading.pop("sweeps") == "id"

@@ -76,7 +76,9 @@ class World:
         self.before: Callable[[str], None] = lambda subject: None
         self._lock = threading.Lock()
 
-    def fetch(self, subject: str, known_live: Sequence[str] = (), *, returned: bool = False) -> Answer:
+    def fetch(
+        self, subject: str, known_live: Sequence[str] = (), *, returned: bool = False, credited: bool = False
+    ) -> Answer:
         with self._lock:
             self.asked.append(subject)
             self.known_live.append(tuple(known_live))

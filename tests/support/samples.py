@@ -149,6 +149,7 @@ CATALOG = Catalog(
             dispute_lost=Consequences("end_now"),
             credit_note=Consequences("void_rest", "void_rest"),
         ),
+        removed_items="period_end",
     ),
     stripe={"pro_monthly": "pro", "prod_scale": "scale", "price_calls": "extra_calls", "archive_yearly": "archive"},
 )
@@ -193,9 +194,12 @@ def account_with(*subscriptions: Subscription, facts: tuple[Fact, ...] = ()) -> 
 instants = st.integers(-40 * 86400, 120 * 86400).map(lambda s: T0 + timedelta(seconds=s))
 maybe_instants = st.none() | instants
 items_of = st.builds(
-    lambda what, quantity, created_at: replace(item(what, quantity), created_at=created_at),
+    lambda what, quantity, created_at, paid_until: replace(
+        item(what, quantity), created_at=created_at, period_until=paid_until
+    ),
     st.sampled_from(sorted(BOUGHT)),
     st.integers(0, 5),
+    maybe_instants,
     maybe_instants,
 )
 

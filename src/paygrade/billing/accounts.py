@@ -46,7 +46,9 @@ class Sighting(Struct, frozen=True):
 
 class Purchase(Struct, frozen=True, array_like=True, gc=False):
     """What a line of a subscription bought, ever. `seen_at` is as of when that was first stated, `created_at` when
-    the line was made; `sequence` is of the last statement that said so, and `quantity` how many it bought then."""
+    the line was made; `sequence` is of the last statement that said so, as of `last_at`, and `quantity` how many it
+    bought then. `paid_until`: the end of the last period that was paid ahead for it; None: none was, as far as is
+    known."""
 
     item: str
     price: str | None
@@ -57,6 +59,8 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     created_at: datetime | None
     sequence: int = 0
     quantity: int = 1
+    last_at: datetime | None = None
+    paid_until: datetime | None = None
 
 
 ZONES_MAX = 50
@@ -392,16 +396,20 @@ def _purchased(purchases: dict[str, tuple[Purchase, ...]], fact: Fact) -> dict[s
         before = purchases.get(subscription.id, ())
         known = {_bought(one): one for one in before}
         for item in subscription.items:
-            one = Purchase(*_named(item), fact.as_of, item.created_at, fact.sequence, item.quantity)
+            # What is paid by use is paid for no time to come, and neither is a trial.
+            paid_until = item.period_until if subscription.status == "active" and not item.metered else None
+            said = fact.sequence, item.quantity, fact.as_of, paid_until
+            one = Purchase(*_named(item), fact.as_of, item.created_at, *said)
             other = known.get(_bought(one), one)
-            dates = [date for date in (one.created_at, other.created_at) if date is not None]
-            sequence, quantity = max((one.sequence, one.quantity), (other.sequence, other.quantity))
+            last = max(one, other, key=lambda each: (each.sequence, each.quantity, each is one))
             known[_bought(one)] = replace(
                 one,
                 seen_at=min(one.seen_at, other.seen_at),
-                created_at=min(dates, default=None),
-                sequence=sequence,
-                quantity=quantity,
+                created_at=min(filter(None, (one.created_at, other.created_at)), default=None),
+                sequence=last.sequence,
+                quantity=last.quantity,
+                last_at=last.last_at,
+                paid_until=max(filter(None, (one.paid_until, other.paid_until)), default=None),
             )
         after = tuple(known[name] for name in sorted(known, key=repr))
         if after != before:

@@ -38,6 +38,17 @@ class Poll(Struct, frozen=True):
     error: str | None
 
 
+class Reread(Struct, frozen=True):
+    """How far reading customers again has come that the catalog of this version asked for: of its `customers` so many
+    were `marked` to be read. `finished_at` None: not all of them yet."""
+
+    catalog: int
+    customers: int
+    marked: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
 FoundBy = Literal["sweep", "poll", "reconcile"]
 
 
@@ -104,6 +115,7 @@ def _subscription(stored: Subscription, said: Subscription, *, whole: bool) -> I
         yield from _field(said.id, "paid_items", stored.paid_items, said.paid_items)
     if whole:
         yield from _field(said.id, "returned", stored.returned, said.returned)
+        yield from _field(said.id, "credited", stored.credited, said.credited)
     before, after = {item.id: item for item in stored.items}, {item.id: item for item in said.items}
     for id in sorted(before.keys() | after.keys()):
         if id in before and id in after:

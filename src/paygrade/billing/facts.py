@@ -100,6 +100,9 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     """Of one in arrears: what was paid for last, where something that nobody paid has taken its place."""
     returned: ReturnedOfPeriod | None = None
     """What went back of what was paid for its period. None: nothing, or the catalog draws no consequence from it."""
+    credited: tuple[str, ...] = ()
+    """Lines that were removed in its period and whose unused time was credited, by id; empty where the catalog draws no
+    consequence from it."""
 
 
 class Customer(Struct, frozen=True, omit_defaults=True, tag="customer"):

@@ -279,9 +279,13 @@ class ReturnedPayment(Struct, frozen=True):
     credit_note: Consequences = Consequences()
 
 
+RemovedItems = Literal["now", "period_end"]
+"""When an item stops counting that is removed at the provider in a period it was paid for."""
+
+
 class Policies(Struct, frozen=True):
-    """What happens when payment fails or goes back, when plans change, when credits (`top_ups`, by credit) run low, and
-    to invitations; and what a checkout may offer."""
+    """What happens when payment fails or goes back, when plans change, when items are removed, when credits (`top_ups`,
+    by credit) run low, and to invitations; and what a checkout may offer."""
 
     past_due: Ladder
     unpaid: Ladder
@@ -291,6 +295,7 @@ class Policies(Struct, frozen=True):
     checkout: CheckoutPolicy = CheckoutPolicy()
     returned: ReturnedPayment = ReturnedPayment()
     invitations: Invitations = INVITATIONS
+    removed_items: RemovedItems = "now"
 
 
 class Grandfathered(Struct, frozen=True, omit_defaults=True):

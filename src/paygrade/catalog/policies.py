@@ -22,6 +22,7 @@ from paygrade.catalog.model import (
     OverLimit,
     PlanChangeRule,
     Policies,
+    RemovedItems,
     ReturnedPayment,
     Step,
     TopUp,
@@ -309,12 +310,17 @@ POLICIES: Record[Any] = Record(
         "checkout": may(_CHECKOUT, "What a checkout may offer to who buys for the first time."),
         "returned_payment": may(_RETURNED, "What follows when the payment of a period goes back.", of="returned"),
         "invitations": may(_INVITATIONS, "What becomes of people who are invited and have not accepted yet."),
+        "removed_items": may(
+            word(get_args(RemovedItems)),
+            "When an item stops counting that is removed at the provider in the middle of a paid period.",
+        ),
     },
     given={
         "top_ups": {},
         "checkout": CheckoutPolicy(),
         "returned": ReturnedPayment(),
         "invitations": Invitations(),
+        "removed_items": "now",
     },
 )
 

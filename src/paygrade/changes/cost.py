@@ -83,7 +83,12 @@ def bill(
     # Whoever makes the change takes the place of what was planned before.
     # A change waits for its payment, so that what it buys is paid for, whatever else is owed.
     items = tuple(_dated(p.item, costs) for p in resolved.after)
-    changed = replace(subscription, items=items, paid_items=None, anchor_at=costs.anchor_at, next=())
+    gone = {p.item.id for p in resolved.before} - {item.id for item in items}
+    prorated = terms.proration != "none" and not terms.idle
+    credited = (*subscription.credited, *sorted(gone)) if prorated else subscription.credited
+    changed = replace(
+        subscription, items=items, paid_items=None, anchor_at=costs.anchor_at, next=(), credited=tuple(credited)
+    )
     invoice = _invoice(effective_at, costs.lines) if costs.at_once and costs.lines else None
     if at_period_end and not costs.at_once:
         costs = replace(costs, items=tuple(_turning(item, effective_at) for item in costs.items))

@@ -42,12 +42,15 @@ class Position(Struct, frozen=True):
 
 def positions(account: Account, subscription: Subscription, catalog: Catalog, at: datetime) -> tuple[Position, ...]:
     """The items of a subscription, as they are understood: in the versions that count for the account."""
-    found = []
-    for item in understood(account, catalog, subscription.id, subscription.items):
-        one = counted(account, catalog, subscription.id, item, at)
-        bought = one.bought if one is not None else None
-        found.append(Position(item, bought, price_of(bought, item, catalog) if bought is not None else None))
-    return tuple(found)
+    items = understood(account, catalog, subscription.id, subscription.items)
+    return tuple(position_of(account, catalog, subscription.id, item, at) for item in items)
+
+
+def position_of(account: Account, catalog: Catalog, subscription: str, item: Item, at: datetime) -> Position:
+    """What one item of this subscription buys, in the version that counts for the account."""
+    one = counted(account, catalog, subscription, item, at)
+    bought = one.bought if one is not None else None
+    return Position(item, bought, price_of(bought, item, catalog) if bought is not None else None)
 
 
 def usage_price(account: Account, catalog: Catalog, feature: str, at: datetime) -> Price | None:

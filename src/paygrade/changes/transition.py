@@ -6,13 +6,14 @@ decides is the one a quote would have named; nothing here gives less than what i
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, Purchase, Statement
 from paygrade.billing.facts import Customer, DowngradeGrace, Item, ManualSubscription, Subscription
+from paygrade.billing.removed import counting_on, removed
 from paygrade.billing.standing import in_phase, standings
 from paygrade.catalog.model import NO_CATALOG, Catalog, Direction, Plan
 from paygrade.changes.impact import (
@@ -27,7 +28,7 @@ from paygrade.changes.impact import (
     impact_of,
     match_rule,
 )
-from paygrade.changes.positions import Position, direction_of, plan_position, positions
+from paygrade.changes.positions import Position, direction_of, plan_position, position_of, positions
 from paygrade.decisions.snapshots import Snapshot
 from paygrade.entitlements.model import Entitlement
 from paygrade.entitlements.seats import SeatLoss
@@ -82,8 +83,7 @@ def transition(
     it is remembered; `coolings` are those of what changed. Who loses a seat is left to whoever takes it away.
     """
     since, at = before.time(since), after.time(at)
-    old, new = bought(before, catalog, since), bought(after, catalog, at)
-    changed = _differing(old, new)
+    old, new, changed = _compared(before, since, after, catalog, at)
     if not changed:
         return None
     plan_before, plan_after = _plan(old, catalog), _plan(new, catalog)
@@ -112,22 +112,29 @@ def transition(
 
 def has_changed(before: Account, since: datetime, after: Account, catalog: Catalog, at: datetime) -> bool:
     """Whether there is something to settle."""
-    since, at = before.time(since), after.time(at)
-    return bool(_differing(bought(before, catalog, since), bought(after, catalog, at)))
+    return bool(_compared(before, before.time(since), after, catalog, after.time(at))[2])
 
 
 def may_have_changed(before: Account, since: datetime, after: Account, at: datetime) -> bool:
     """Whether there could be something to settle, whatever is sold: whether all that `bought` reads is as it was.
 
-    That is the lines, such as buy none now included, and what each line ever bought, which speaks where a catalog
-    names nothing of the line.
+    That is the lines, such as buy none now included, what each line ever bought, which speaks where a catalog names
+    nothing of the line, and which removed ones are paid for still.
     """
     return _lines(before, before.time(since)) != _lines(after, after.time(at))
 
 
 def _lines(account: Account, at: datetime) -> dict[str, tuple[object, ...]]:
     lives = [s.subscription for s in standings(account, NO_CATALOG, at) if s.state not in NOT_LIVE]
-    return {one.id: (_named(one.items), _ever(account.purchases.get(one.id, ()))) for one in lives}
+    return {
+        one.id: (
+            _named(one.items),
+            _ever(account.purchases.get(one.id, ())),
+            [gone.item for gone in removed(account, one, one.items, at)],
+            one.credited,
+        )
+        for one in lives
+    }
 
 
 def _named(items: Iterable[Item]) -> list[tuple[object, ...]]:
@@ -147,10 +154,31 @@ def _differing(old: "Bought", new: "Bought") -> list[str]:
     return [id for id in sorted({*old, *new}) if _said(old.get(id, ())) != _said(new.get(id, ()))]
 
 
-def bought(account: Account, catalog: Catalog, at: datetime) -> Bought:
-    """What the account buys at `at`, by each subscription that lives."""
-    lives = [s.subscription for s in standings(account, catalog, at) if s.state not in NOT_LIVE]
-    found = {one.id: tuple(p for p in positions(account, one, catalog, at) if p.item.quantity > 0) for one in lives}
+def _compared(
+    before: Account, since: datetime, after: Account, catalog: Catalog, at: datetime
+) -> tuple[Bought, Bought, list[str]]:
+    """What was bought and what is, and the subscriptions that differ: by what they consist of, else by what was removed
+    from them and counts no more."""
+    old, new = bought(before, catalog, since), bought(after, catalog, at)
+    changed = _differing(old, new)
+    if changed or catalog.policies.removed_items == "now":
+        return old, new, changed
+    old, new = bought(before, catalog, since, removed_too=True), bought(after, catalog, at, removed_too=True)
+    return old, new, _differing(old, new)
+
+
+def bought(account: Account, catalog: Catalog, at: datetime, *, removed_too: bool = False) -> Bought:
+    """What the account buys at `at`, by each subscription that lives; `removed_too`: with what counts on of it."""
+    found = {}
+    for standing in standings(account, catalog, at):
+        if standing.state in NOT_LIVE:
+            continue
+        one = standing.subscription
+        its = positions(account, one, catalog, at)
+        if removed_too:
+            gone = counting_on(account, catalog, standing, [p.item for p in its], at)
+            its = (*its, *(position_of(account, catalog, one.id, item, at) for item in gone))
+        found[one.id] = tuple(p for p in its if p.item.quantity > 0)
     return {id: its for id, its in found.items() if its}
 
 
@@ -181,6 +209,7 @@ def next_turn(account: Account, at: datetime) -> datetime | None:
         if subscription.status not in TERMINAL:
             dates += [subscription.ends_at, subscription.trial_ends_at]
             dates += [phase.from_at for phase in subscription.next]
+            dates += [gone.paid_until for gone in removed(account, subscription, subscription.items, at)]
     return soonest(dates, at)
 
 
@@ -200,7 +229,15 @@ def as_stood(account: Account, since: datetime, at: datetime) -> Account:
     statements = {}
     for subject, statement in account.statements.items():
         statements[subject] = _with(statement, frozen)
-    return replace(account, statements=statements)
+    paid = {id: tuple(_paid_beyond(one, since, at) for one in its) for id, its in account.purchases.items()}
+    return replace(account, statements=statements, purchases=paid)
+
+
+def _paid_beyond(one: Purchase, since: datetime, at: datetime) -> Purchase:
+    """The same as if it were paid for longer, where it was until between the two."""
+    if one.paid_until is None or not since < one.paid_until <= at:
+        return one
+    return replace(one, paid_until=at + timedelta(days=1))
 
 
 def _with(statement: Statement, changed: Callable[[Subscription], Subscription]) -> Statement:

@@ -87,11 +87,16 @@ def _failure(answer: httpx2.Response, found: Target) -> Refused | Unavailable:
         return Unavailable("server_strange", f"{found.url} answered {answer.status_code}, but not like Paygrade; "
                            "is PAYGRADE_URL the address of a Paygrade server?")  # fmt: skip
     if answer.status_code == 401 and code == "unauthenticated":
-        whose = f"{detail}; the command shows the key in PAYGRADE_API_KEY" if found.key else (
-            "the server requires a key; set PAYGRADE_API_KEY to one that `paygrade keys create` made, or to the "
-            "server's PAYGRADE_ADMIN_KEY"
-        )  # fmt: skip
-        return Refused(code, whose)
+        if found.key:
+            return Refused(code, f"{detail}; the command shows the key in PAYGRADE_API_KEY")
+        # Commands read the environment alone; who has just run `init` has the key in a file beside them.
+        beside = "the `.env` in this folder may have it: run `set -a; . ./.env; set +a`. Or "
+        here = beside if Path(".env").is_file() else ""
+        return Refused(
+            code,
+            f"the server requires a key; {here}set PAYGRADE_API_KEY to one that `paygrade keys create` made, or to the "
+            "server's PAYGRADE_ADMIN_KEY",
+        )
     if answer.status_code >= 500:
         return Unavailable(code, detail)
     return Refused(code, detail, mistakes)

@@ -250,6 +250,9 @@ def _show(planned: dict[str, Any]) -> None:
     say()
     say(f"{impact['affected']} of {impact['accounts']} accounts affected: {impact['gaining']} gain, "
         f"{impact['losing']} lose, {impact['changing']} see another value")  # fmt: skip
+    if planned["rereads"]:
+        say(f"{planned['rereads']} customers are read again at the provider, as the policies ask more of them; "
+            "`paygrade sync status` shows how far that is")  # fmt: skip
     if impact["sample"]:
         rows = ((e["account"], e["feature"], e["how"], e["before"], e["after"]) for e in impact["sample"])
         table(("account", "feature", "how", "before", "after"), rows)

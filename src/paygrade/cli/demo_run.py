@@ -52,14 +52,15 @@ class House(Struct, frozen=True):
     stage: Stage
     began: float
 
-    def publish(self, text: bytes) -> None:
-        """Publish a catalog, and sell what it says at the simulator. Refused `catalog_invalid`."""
+    def publish(self, text: bytes) -> Catalog:
+        """Publish a catalog, and sell what it says at the simulator; returns it. Refused `catalog_invalid`."""
         catalog = _catalog(text)
         published = self.stage.call("PUT", "/v1/catalog", content=text, headers={"Content-Type": "application/yaml"})
         for step in _sell(self.provider, catalog):
             click.echo(f"not sold: {step.pointer}: {step.detail}")
         self.company.look_up()
         _done(self.began, f"catalog version {published['version']} published, {len(published['changes'])} lines")
+        return catalog
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +18,12 @@ from paygrade.cli.output import as_json, say
 from paygrade.server.process.logs import configure_logs
 from paygrade.values.errors import Refused
 
+if TYPE_CHECKING:
+    from paygrade.catalog.model import Catalog
+
 LOOK_S = 0.5
+_APP = "http://localhost:8000"
+"""Where an app might run: nothing needs to be there."""
 
 
 @click.command()
@@ -45,7 +51,7 @@ def dev(file: Path, webhooks: tuple[str, ...], as_json: bool) -> None:
     try:
         quiet = redirect_stdout(sys.stderr) if as_json else nullcontext()
         with quiet, standing(key=DEV_KEY, webhooks=webhooks) as house:
-            house.publish(file.read_bytes())
+            catalog = house.publish(file.read_bytes())
             provider = house.provider
             if as_json:
                 where = {"url": house.api_url, "key": DEV_KEY, "stripe_url": provider.url, "stripe_key": provider.key}
@@ -55,14 +61,21 @@ def dev(file: Path, webhooks: tuple[str, ...], as_json: bool) -> None:
             say(f"  Stripe      {provider.url}      key {provider.key}   webhook secret {provider.secret}")
             say(f"  prices      {', '.join(house.company.prices) or 'none has a `stripe` key'}")
             say()
-            say("  To sell     paygrade accounts checkout newco --plan … --success-url … --cancel-url …")
+            say(f"  To sell     {_example(catalog)}")
             say("  Your app: stripe.api_base and PAYGRADE_URL as above. Ctrl-C stops everything.")
             _follow(file, house.publish)
     except KeyboardInterrupt:
         say("\nstopped")
 
 
-def _follow(file: Path, publish: Callable[[bytes], None]) -> None:
+def _example(catalog: "Catalog") -> str:
+    """A checkout of the first plan that is sold, ready to be run."""
+    sold = [(plan.key, key) for plan in catalog.plans.values() for key, price in plan.prices.items() if price.stripe]
+    what = "--plan {} --interval {}".format(*sold[0]) if sold else "--plan …"
+    return f"paygrade accounts checkout newco {what} --success-url {_APP}/welcome --cancel-url {_APP}/pricing"
+
+
+def _follow(file: Path, publish: Callable[[bytes], object]) -> None:
     """Publish the file again whenever it was saved; a mistake in it is shown and changes nothing."""
     seen = file.read_bytes()
     while True:

@@ -63,7 +63,8 @@ def init(folder: Path, template: str | None, listed: bool, as_json: bool) -> Non
     say()
     say("Next:")
     for command, why in (
-        ("paygrade dev", "run a server, and a Stripe simulator that sells this catalog"),
+        ("set -a; . ./.env; set +a", "let commands in this terminal, and your app, find the server"),
+        ("paygrade dev", "in another terminal: run a server, and a Stripe simulator that sells this catalog"),
         ("paygrade catalog lint", "check the catalog after each edit"),
         ("paygrade catalog push --to-stripe", "make its products and prices in your Stripe account; it asks first"),
         ("paygrade serve", "run the server with your Stripe account; `paygrade doctor` says what is missing"),

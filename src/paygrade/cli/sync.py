@@ -81,6 +81,9 @@ def _show(told: dict[str, Any]) -> None:
     last = f", the last at {instant(told['last_event_at'])}" if told["last_event_at"] else ""
     say(f"billing events: {told['inbox']['received']} kept, {told['inbox']['unhandled']} not handled{last}")
     _show_repair(told["repair"])
+    if (reread := told["reread"]) is not None:
+        state = "all of them" if reread["finished_at"] else f"{reread['marked']} of {reread['customers']} so far"
+        say(f"catalog {reread['catalog']} has customers read again: {state}")
     if told["failing"]:
         say()
         say("Can't be read:", style="red")

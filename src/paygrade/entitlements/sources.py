@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from paygrade.billing.accounts import Account
 from paygrade.billing.anchors import Anchors
 from paygrade.billing.facts import Block, DowngradeGrace, Item, Override
+from paygrade.billing.removed import counting_on
 from paygrade.billing.returned import NOTHING
 from paygrade.billing.returned import units_of as voided_of
 from paygrade.billing.standing import Standing, standings
@@ -47,6 +48,8 @@ class Holding(Struct, frozen=True):
     """It is what a subscription counts as instead of its own plan."""
     level: str | None = None
     """What `quantity` counts, where that is not what was bought of it: units of this level."""
+    removed_until: datetime | None = None
+    """Until when a part of it counts that was removed from its subscription; None: nothing was."""
 
 
 class View(Struct, frozen=True):
@@ -86,7 +89,8 @@ def view_of(account: Account, catalog: Catalog, at: datetime) -> View:
     ends += [leeway.until for leeway in leeways.values()]
     ends += [until for one in account.invitations(at).values() if (until := one.expires_at) is not None]
     ends += anchors.ends(at)
-    ends += [holding.version.until for holding in (*granting, *lapsed) if holding.version.until]
+    dates = [date for holding in (*granting, *lapsed) for date in (holding.version.until, holding.removed_until)]
+    ends += [date for date in dates if date is not None]
     standing_blocks = [block for block in account.blocks.values() if block.stands(at)]
     return View(
         terms=_by_feature(granting),
@@ -150,12 +154,21 @@ def _own(account: Account, standing: Standing, catalog: Catalog, at: datetime, p
     """What the items buy. Several of one plan or add-on are parts of it, and buy it once."""
     id = standing.subscription.id
     found: dict[str, tuple[Counted, list[Item]]] = {}
-    for item in understood(account, catalog, id, standing.subscription.items):
+    present = understood(account, catalog, id, standing.subscription.items)
+    removed = counting_on(account, catalog, standing, present, at)
+    for item in (*present, *removed):
         one = counted(account, catalog, id, item, at)
         if one is not None:
             found.setdefault(one.bought.key, (one, []))[1].append(item)
     return [
-        Holding(one.bought, one.version, quantity_of(one.bought, items, catalog), standing, place)
+        Holding(
+            one.bought,
+            one.version,
+            quantity_of(one.bought, items, catalog),
+            standing,
+            place,
+            removed_until=min((its.period_until for its in removed if its in items and its.period_until), default=None),
+        )
         for one, items in found.values()
         # An item whose quantity was set to 0 buys nothing.
         if any(item.quantity > 0 for item in items)
@@ -224,6 +237,11 @@ def source_of(term: Term, holding: Holding) -> Source:
 def _note(term: Term, holding: Holding) -> str:
     """What there is to say of it: why it has so many units, how its subscription stands."""
     note = holding.standing.note if holding.standing is not None else ""
+    if holding.removed_until is not None:
+        removed = (
+            f"removed at the provider, and counts until {holding.removed_until:%Y-%m-%d %H:%M} UTC, as it was paid"
+        )
+        note = f"{note}; {removed}" if note else removed
     if not isinstance(term, Allowance) or term.adds or term.units is None or (term.units == 1 and term.per is None):
         return note
     if not term.by_quantity:
@@ -234,7 +252,8 @@ def _note(term: Term, holding: Holding) -> str:
 
 def _until(holding: Holding) -> datetime | None:
     """When dates change it: those of its subscription, or of what holds it to a version."""
-    dates = (holding.standing.until if holding.standing is not None else None, holding.version.until)
+    stands_until = holding.standing.until if holding.standing is not None else None
+    dates = (stands_until, holding.version.until, holding.removed_until)
     return min((date for date in dates if date is not None), default=None)
 
 

@@ -46,6 +46,7 @@ from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
 from paygrade.postgres.quotes import Quotes
 from paygrade.postgres.replica import Replica
+from paygrade.postgres.rereads import Rereads
 from paygrade.postgres.session_locks import HOLDERS, hold
 from paygrade.postgres.signing_keys import SigningKeys
 from paygrade.postgres.subjects import Subjects
@@ -282,6 +283,7 @@ class Transaction:
         self.inbox = Inbox(connection)
         self.catalogs = Catalogs(connection)
         self.catalog_checks = CatalogChecks(connection, holder=holder)
+        self.rereads = Rereads(connection, holder=holder)
         self.polls = Polls(connection, holder=holder)
         self.sweeps = Sweeps(connection, holder=holder)
         self.drifts = Drifts(connection)

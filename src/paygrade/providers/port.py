@@ -45,10 +45,11 @@ class Provider(Protocol):
     """Who is asked for subjects, one at a time.
 
     `known_live`: subscriptions we hold as not ended, which are asked for by id before they count as gone. None: there
-    is no such thing, and never was. `returned`: what went back of the payments of its periods is told as well."""
+    is no such thing, and never was. `returned`: what went back of the payments of its periods is told as well;
+    `credited`: which of the items that were removed in them were credited for the time left."""
 
     def fetch(
-        self, subject: str, known_live: Sequence[str] = (), *, returned: bool = False
+        self, subject: str, known_live: Sequence[str] = (), *, returned: bool = False, credited: bool = False
     ) -> Customer | Redirected | None: ...
 
 

@@ -162,6 +162,14 @@ class World:
         self.pending_lines.setdefault(subscription, []).extend(lines)
         self.remember_debits(lines)
 
+    def prorations(self, customer: str) -> list[Json]:
+        """Give the prorations that wait for an invoice of this customer, newest first."""
+        its = [id for id in self.pending_lines if self.objects[id]["customer"] == customer]
+        waiting = [line for id in its for line in self.pending_lines[id]]
+        return [
+            line for line in reversed(waiting) if (line["parent"]["subscription_item_details"] or {}).get("proration")
+        ]
+
     def remember_debits(self, lines: list[Json]) -> None:
         """Note what these lines debit, one Debit an item: the lines of its tiers count together."""
         fresh: dict[str, Debit] = {}

@@ -316,6 +316,7 @@ def test_a_rule_says_what_becomes_of_usage_and_of_what_is_over_the_limit() -> No
         ("plan_change: [{ when: now, seats: keep }]", "unknown word `keep`; write `suspend`, `owner_chooses`,"),
         ("plan_change: [{ when: refuse, seats: suspend }]", "a change that is refused has no `seats`"),
         ("plan_chnge: []", "did you mean `plan_change`?"),
+        ("removed_items: never", "unknown word `never`; write `now` or `period_end`"),
         ("invitations: { expire_after: 0d }", "must last longer than 0"),
         ("invitations: { expire_after: 7 }", "expected a duration such as `7d` or `12h`"),
         ("invitations: { hold_seats: true }", "did you mean `hold_seat`?"),

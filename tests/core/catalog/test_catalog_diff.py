@@ -176,6 +176,7 @@ DOCUMENTS = st.fixed_dictionaries(
                 "plan_change": RULES,
                 "returned_payment": RETURNED,
                 "invitations": INVITATIONS,
+                "removed_items": st.sampled_from(["now", "period_end"]),
                 "checkout": st.fixed_dictionaries(
                     {},
                     optional={
@@ -277,6 +278,13 @@ def test_a_difference_reads_as_a_line() -> None:
         "added /features/new: { kind: boolean }",
         "removed /features/off: { kind: boolean }",
     ]
+
+
+def test_the_policy_of_removed_items_is_a_line_of_a_difference() -> None:
+    old = read(SAMPLE)
+    edited = SAMPLE.replace("policies:\n", "policies:\n  removed_items: period_end\n", 1)
+    (change,) = compare(old, read(edited, previous=old))
+    assert (change.pointer, change.before, change.after) == ("/policies/removed_items", None, "period_end")
 
 
 def test_against_nothing_everything_is_added() -> None:

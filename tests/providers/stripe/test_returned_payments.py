@@ -89,3 +89,36 @@ def test_charges_of_an_account_that_stands_for_a_customer_are_asked_for_by_payme
     assert found.subscriptions[0].returned is not None
     asked = [query for path, query, _ in canned.asked if path == "/v1/charges"]
     assert [query["payment_intent"] for query in asked] == [["pi_1"]]
+
+
+def proration(id: str, amount: int, at: int = JAN, *, waits: bool = False) -> dict[str, Any]:
+    """A line of an invoice, or the invoice item that waits for one."""
+    if waits:
+        details = {"subscription_details": {"subscription": "sub_1", "subscription_item": id}, "type": "x"}
+        waiting = {
+            "id": f"ii_{id}{amount}",
+            "customer": "cus_1",
+            "amount": amount,
+            "period": {"start": at, "end": FEB},
+            "parent": details,
+        }
+        return {**waiting, "proration": True}
+    details = {"subscription_item_details": {"subscription_item": id, "proration": True}}
+    return {"amount": amount, "period": {"start": at, "end": FEB}, "parent": details}
+
+
+def test_a_removed_item_was_credited_where_nothing_stands_beside_its_credit(canned: CannedStripe) -> None:
+    canned.lists["/v1/invoiceitems"] = [
+        proration("si_gone", -500, waits=True),
+        proration("si_swapped", -500, waits=True),
+        proration("si_swapped", 900, waits=True),
+        {"id": "ii_other", "customer": "cus_1", "amount": -100, "period": {"start": JAN, "end": JAN}, "parent": None},
+    ]
+    lines = [proration("si_billed", -300), proration("si_more", -100), proration("si_more", 200)]
+    void = invoice(id="in_2", status="void", lines={"data": [proration("si_void", -300)]})
+    canned.lists["/v1/invoices"] = [invoice(id="in_1", status="paid", lines={"data": lines}), void]
+    provider = StripeProvider(api_key="sk_test_x", api_base=canned.url, max_requests_per_second=1000, timeout_s=5)
+    found = provider.fetch("stripe:cus_1", credited=True)
+    assert isinstance(found, Customer)
+    assert found.subscriptions[0].credited == ("si_billed", "si_gone")
+    assert canned.paths == ["/v1/subscriptions", "/v1/invoiceitems", "/v1/invoices"]

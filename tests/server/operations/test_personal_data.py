@@ -39,6 +39,7 @@ ELSEWHERE = {
     "plan_migrations": "of no account",
     "polls": "of the provider",
     "reporting": "of the provider",
+    "rereads": "how far all customers were marked",
     "signing_keys": "the server's",
     "sweeps": "of the provider",
 }

@@ -21,6 +21,7 @@ from paygrade.server.workers.claims import Queue, attempt, give_back, take, work
 from paygrade.server.workers.loop import DATES, MOVES
 from paygrade.server.workers.plan_changes import CHANGES
 from paygrade.server.workers.polls import polls_of
+from paygrade.server.workers.rereads import REREADS
 from paygrade.server.workers.sweeps import sweeps_of
 from paygrade.server.workers.sync import SUBJECTS
 from paygrade.server.workers.top_ups import TOP_UPS
@@ -44,6 +45,7 @@ QUEUES: list[Queue[Any]] = [
     sweeps_of("stripe"),
     polls_of("stripe"),
     checks_of("stripe"),
+    REREADS,
 ]
 TABLES = {
     "subject_read": "subjects",
@@ -56,6 +58,7 @@ TABLES = {
     "swept": "sweeps",
     "polled": "polls",
     "catalog_checked": "catalog_checks",
+    "reread": "rereads",
 }
 WAITING = """
     insert into subjects (subject, dirty, marked_at) values ('stripe:cus_1', 1, now());
@@ -73,6 +76,7 @@ WAITING = """
     insert into sweeps (provider, dry_run, started_at, counts) values ('stripe', false, now(), '{}');
     insert into polls (provider) values ('stripe');
     insert into catalog_checks (provider) values ('stripe');
+    insert into rereads (catalog, customers, started_at) values (1, 1, now());
 """
 
 

@@ -5,7 +5,7 @@ away by its date. The server counts in rows, in batches, and gives back what has
 have to come to the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar, assert_never
 
@@ -35,11 +35,13 @@ from paygrade.usage.balances import (
 from paygrade.usage.entries import Held, Posting, Reservation
 from paygrade.usage.history import Drawn, fold, restate
 from paygrade.usage.ledger import commit, committed_price, counters, hold, release, spend
+from paygrade.usage.meters import Measured, Said
+from paygrade.usage.meters import fold as of_window
 from paygrade.usage.prices import exact_price
 from paygrade.usage.rollover import NOTHING, Carried, carried_on, takes_rollover
 from paygrade.values.errors import Refused
 from stories.language.operator_phrases import NOT_YET
-from stories.language.product_phrases import Count, Give, Request, Told, Void
+from stories.language.product_phrases import Count, Give, Report, Reported, Request, Told, Void
 
 Made = TypeVar("Made", Answer, GrantView, BalanceView)
 Entitlements = Mapping[str, Entitlement]
@@ -60,6 +62,8 @@ class Ledger:
         self._answered: dict[str, tuple[Request, Told]] = {}
         self._carried: dict[tuple[str, str], Carried] = {}
         """Units carried into each window that was used, as they were when it first was."""
+        self._told: dict[tuple[str, str], list[Said]] = {}
+        """What was reported of each window whose units do not add up."""
         self.active_at: dict[str, datetime] = {}
         """When each member last used or asked for units."""
 
@@ -83,8 +87,34 @@ class Ledger:
                 return self._extend(request, snapshot, at)
             case Give() | Void() | Count():
                 return self._state(request, snapshot, at)
+            case Report():
+                raise AssertionError("what is reported is measured first")
             case _:
                 assert_never(request)
+
+    def report(self, request: Report, measured: Iterable[Measured], snapshot: Snapshot, at: datetime) -> Told:
+        """Count a usage event when it happened. Raises Refused."""
+        known = self._answered.get(request.id)
+        if known is not None and known[0] != request:
+            raise Refused("id_conflict", request.id)
+        if known is not None:
+            return Reported(0, 1)
+        time = request.time or at
+        its, then = entitlements_at(snapshot, at), self._before(time)
+        for each in measured:
+            window = slot_of(then[each.feature].from_at)
+            if each.aggregate in ("count", "sum"):
+                spent = spend(then, self._balances(then, time), each.feature, each.units, time, member=request.member)
+                self._enter(spent, its, time)
+                continue
+            # All that was ever reported of the window, folded anew: no order of arrival counts.
+            told = self._told.setdefault((each.feature, window), [])
+            told.append(Said(request.id, time, each.units, each.value))
+            units = of_window(each.aggregate, told).used
+            used = self._rows(each.feature).get(window, Row()).used
+            self._enter((Posting(each.feature, window, units - used),), its, time)
+        self._answered[request.id] = (request, Reported(1, 0))
+        return Reported(1, 0)
 
     def carry_over(self, pool: str, slot: str, units: int, snapshot: Snapshot, at: datetime) -> None:
         """Count so many more, or fewer, as used in this window from now on."""

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, apply, replay, says_something_new
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Member, Pin, Profile
+from paygrade.billing.removed import credit_ends
 from paygrade.billing.returned import has_consequences
 from paygrade.billing.versions import pin_subject
 from paygrade.catalog.grandfathering import succeed
@@ -29,9 +30,10 @@ from paygrade.entitlements.seats import chosen, refuse_more_than_there_are, seat
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.orders import StripeOrders
 from paygrade.providers.stripe.planned_prices import PlannedPrices
-from paygrade.providers.stripe.returned import with_returned
+from paygrade.providers.stripe.returned import with_credited, with_returned
 from paygrade.server.operations.usage.answers import Answer as Used
 from paygrade.simulator.engine import Engine
+from paygrade.usage.meters import measure, meters_of
 from paygrade.values.errors import Refused
 from stories.language.change_outcomes import Found
 from stories.language.core_changes import Changes
@@ -42,7 +44,7 @@ from stories.language.expectations import DecisionExpected
 from stories.language.language import Story, Weather
 from stories.language.operator_phrases import Choice, Edition, Migrating, Statement
 from stories.language.owner_phrases import PlanChangeAsked
-from stories.language.product_phrases import Refusal, Request, Told
+from stories.language.product_phrases import Refusal, Report, Request, Told
 from stories.language.provider_phrases import CLOCKS, Declined, Json, Provider
 from stories.language.runner import Answer, play
 
@@ -160,11 +162,26 @@ class CoreWorld:
         return [self._ask(request) for request in requests]
 
     def _ask(self, request: Request) -> Told | Refusal:
+        if isinstance(request, Report):
+            return self._report(request)
         try:
             told = self.ledger(request.account).ask(request, self._snapshot(request.account), self.engine.now)
         except Refused as refused:
             return Refusal(refused.code)
         return replace(told, decision=bound(told.decision)) if isinstance(told, Used) else told
+
+    def _report(self, request: Report) -> Told | Refusal:
+        measured = measure(meters_of(self.catalog), request.event)
+        if not isinstance(measured, tuple):
+            return Refusal(measured.code)
+        if not self.account(request.account).exists:
+            return Refusal("unknown_account")
+        try:
+            return self.ledger(request.account).report(
+                request, measured, self._snapshot(request.account), self.engine.now
+            )
+        except Refused as refused:
+            return Refusal(refused.code)
 
     def held(self, key: str) -> Snapshot:
         return self.ledger(key).with_balances(self._snapshot(key), self.engine.now)
@@ -204,9 +221,10 @@ class CoreWorld:
             ]
         prices = PlannedPrices(self._get)
         read = translate.customer(customer, prices.filled_in(listed), prices.with_prices(invoices, listed), clock)
-        if not has_consequences(self.catalog.policies.returned):
-            return read
-        return with_returned(read, self._pages, {"customer": id})
+        policies, owner = self.catalog.policies, {"customer": id}
+        if credit_ends(policies):
+            read = with_credited(read, self._pages, owner)
+        return with_returned(read, self._pages, owner) if has_consequences(policies.returned) else read
 
     def _pages(self, path: str, **params: Any) -> list[Json]:  # Stripe's own parameters
         listed: list[Json] = self._get(path, **as_form({"limit": 100, **params}))["data"]

@@ -12,7 +12,7 @@ asked in the same way.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from paygrade.server.operations.usage import answers, grants
 from paygrade.server.operations.usage.requests import Commit, Consume, Extend, Release, Reserve
 from paygrade.usage.balances import Grant
+from paygrade.usage.events import UsageEvent
 from stories.language.expectations import Outcome, differences, read_outcome
 from stories.language.phrases import Phrases
 
@@ -49,8 +50,33 @@ class Count(Struct, frozen=True):
     id: str
 
 
-Request = Consume | Reserve | Commit | Release | Extend | Give | Void | Count
-Told = answers.Answer | grants.GrantView | grants.BalanceView
+class Report(Struct, frozen=True):
+    """Report a usage event that names a feature and says its quantity. `time` None: it happens now."""
+
+    account: str
+    feature: str
+    id: str
+    quantity: int
+    member: str | None = None
+    time: datetime | None = None
+
+    @property
+    def event(self) -> UsageEvent:
+        return UsageEvent(
+            id=self.id, account=self.account, feature=self.feature, quantity=self.quantity, member=self.member,
+            time=self.time,
+        )  # fmt: skip
+
+
+class Reported(Struct, frozen=True):
+    """What became of an event: accepted, or sent before."""
+
+    accepted: int
+    duplicates: int
+
+
+Request = Consume | Reserve | Commit | Release | Extend | Give | Void | Count | Report
+Told = answers.Answer | grants.GrantView | grants.BalanceView | Reported
 
 
 class Refusal(Struct, frozen=True):
@@ -95,7 +121,9 @@ def expecting(asking: Asking, text: str) -> Asking:
         return replace(asking, expected=Times(int(count)))
     if text.startswith("refused "):
         return replace(asking, expected=Refusal(text.removeprefix("refused ")))
-    if not isinstance(asking.request, Commit | Release | Extend) and not text:
+    if isinstance(asking.request, Report) and text:
+        raise ValueError(f"an event is taken or `refused …`, not `{text}`; write what holds then in a line of its own")
+    if not isinstance(asking.request, Commit | Release | Extend | Report) and not text:
         raise ValueError("say what is answered: `allowed …`, `denied …` or `refused …`")
     return replace(asking, expected=read_outcome(text)) if text else asking
 
@@ -195,6 +223,14 @@ def release(account: str, id: str, again: str | None = None) -> Asking:
 @askings.say("<account> extends <id> to <duration> from now")
 def extend(account: str, id: str, duration: timedelta) -> Asking:
     return Asking(Extend(account, id, int(duration.total_seconds())))
+
+
+@askings.say("<account> reports <units> <feature>[ by <member>][ at <at>][ as <id>]")
+def report(
+    account: str, units: int, feature: str, member: str | None = None, at: datetime | None = None, id: str = ""
+) -> Asking:
+    """Send a usage event, perhaps a late one: `at` is when it happened."""
+    return Asking(Report(account, feature, id, units, member, at))
 
 
 def _properties(name: str | None, value: bool | int | str) -> dict[str, bool | int | str] | None:

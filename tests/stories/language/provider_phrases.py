@@ -332,10 +332,11 @@ def add_items(stripe: Provider, subscription: str, items: ItemsSaid, once: str |
     stripe.update(subscription, items=stripe.items(items), **(BILLED["charged at once"] if once else {}))
 
 
-@happenings.say("<subscription> drops <price>")
-def drop_item(stripe: Provider, subscription: str, price: str) -> None:
+@happenings.say("<subscription> drops <price>[, <how:not prorated>]")
+def drop_item(stripe: Provider, subscription: str, price: str, how: str | None = None) -> None:
     held = _item_sold_as(stripe, subscription, price)
-    stripe.update(subscription, items=[{"id": held["id"], "deleted": True}])
+    billed = {"proration_behavior": "none"} if how else {}
+    stripe.update(subscription, items=[{"id": held["id"], "deleted": True}], **billed)
 
 
 @happenings.say("<subscription> cancels <when:now|at period end>")

@@ -8,13 +8,14 @@ import msgspec
 from paygrade.decisions.decide import Decision
 from paygrade.decisions.message import DecisionView, shown
 from paygrade.server.http.routes.usage import Reserved, Used
+from paygrade.server.operations.events.ingest import Ingested
 from paygrade.server.operations.usage.answers import Answer
 from paygrade.server.operations.usage.grants import BalanceView, GrantView
 from paygrade.server.operations.usage.requests import Commit, Consume, Extend, Release, Reserve
 from stories.language.operator_phrases import NOT_YET
-from stories.language.product_phrases import Count, Give, Refusal, Request, Told, Void
+from stories.language.product_phrases import Count, Give, Refusal, Report, Reported, Request, Told, Void
 
-Message = tuple[str, str, dict[str, Any] | None]
+Message = tuple[str, str, dict[str, Any] | list[Any] | None]
 """Method, path and JSON body."""
 
 
@@ -41,6 +42,9 @@ def message(request: Request) -> Message:
             return "POST", f"{account}/grants", {**said, **_plain({k: at for k, at in dates.items() if at is not None})}
         case Void(pool=pool, id=id):
             return "DELETE", f"{account}/grants/{pool}/{id}", None
+        case Report(event=event):
+            # What is left out of an event is left out of its JSON.
+            return "POST", "/v1/events", [_plain(event)]
         case Count(pool=pool, used=used, id=id):
             return "PUT", f"{account}/usage/{pool}", {"used": used, "id": id}
 
@@ -58,6 +62,9 @@ def told(request: Request, answer: httpx2.Response) -> Told | Refusal:
             return msgspec.json.decode(answer.content, type=GrantView)
         case Count():
             return msgspec.json.decode(answer.content, type=BalanceView)
+        case Report():
+            took = msgspec.json.decode(answer.content, type=Ingested)
+            return Refusal(took.rejected[0].code) if took.rejected else Reported(took.accepted, took.duplicates)
         case _:
             held = msgspec.json.decode(answer.content, type=Reserved)
             return Answer(_bare(held.decision), held.reservation is not None, held.replayed, held.reservation)

@@ -42,13 +42,13 @@ class Arrears:
         lines = [(invoice, line) for invoice in self._open for line in invoice.listed("lines")]
         found = []
         for item in items:
-            own = [(invoice, line) for invoice, line in lines if _item_of(line) == item.id]
+            own = [(invoice, line) for invoice, line in lines if item_of(line) == item.id]
             found += [before] if (before := self._before(item, own)) is not None else []
         return None if tuple(found) == items else tuple(found)
 
     def _before(self, item: Item, lines: list[tuple[Payload, Payload]]) -> Item | None:
         """The item as it was before what nobody paid; None: it was not there."""
-        changes = [line for _, line in lines if _is_proration(line)]
+        changes = [line for _, line in lines if is_proration(line)]
         if changes:
             if sum(line.integer("amount") or 0 for line in changes) <= 0:
                 return item
@@ -65,7 +65,7 @@ class Arrears:
     def _paid_before(self, item: Item) -> Item | None:
         """Of what a cycle that nobody paid began with: what the last invoice that was paid has in its place."""
         lines = self._paid.listed("lines") if self._paid is not None else ()
-        billed = [line for line in lines if _item_of(line) == item.id and (line.integer("amount") or 0) > 0]
+        billed = [line for line in lines if item_of(line) == item.id and (line.integer("amount") or 0) > 0]
         return _as_billed(item, billed[-1]) if billed else item
 
 
@@ -92,12 +92,15 @@ def _as_billed(item: Item, line: Payload) -> Item:
     )
 
 
-def _item_of(line: Payload) -> str | None:
-    details = line.child("parent").child("subscription_item_details")
-    return details.text("subscription_item") or line.text("subscription_item")
+def item_of(line: Payload) -> str | None:
+    """The subscription item that a line, or an invoice item, is about."""
+    parent = line.child("parent")
+    details = "subscription_item_details", "subscription_details"
+    named = (parent.child(each).text("subscription_item") for each in details)
+    return next(filter(None, named), None) or line.text("subscription_item")
 
 
-def _is_proration(line: Payload) -> bool:
+def is_proration(line: Payload) -> bool:
     return line.child("parent").child("subscription_item_details").flag("proration") or line.flag("proration")
 
 

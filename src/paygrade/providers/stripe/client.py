@@ -22,7 +22,7 @@ from paygrade.providers.stripe.events import TEST_TYPES, TYPES, ListedEvent, lis
 from paygrade.providers.stripe.fields import Json, Payload
 from paygrade.providers.stripe.pages import Page, created_before, entries_of, page_of, page_of_customers
 from paygrade.providers.stripe.planned_prices import PlannedPrices
-from paygrade.providers.stripe.returned import with_returned
+from paygrade.providers.stripe.returned import with_credited, with_returned
 from paygrade.values.errors import Refused, Unavailable
 
 PAGE_SIZE = 100
@@ -79,7 +79,7 @@ class StripeProvider:
         self._is_test = "_test_" in api_key  # https://docs.stripe.com/keys#obtain-api-keys
 
     def fetch(
-        self, subject: str, known_live: Sequence[str] = (), *, returned: bool = False
+        self, subject: str, known_live: Sequence[str] = (), *, returned: bool = False, credited: bool = False
     ) -> facts.Customer | Redirect | None:
         """Read `stripe:cus_…` whole; what else subjects are named after (`_OWNED`) gives the Redirect to its customer,
         `stripe:clock_…` to all who live by this test clock.
@@ -87,7 +87,8 @@ class StripeProvider:
         `known_live` are the subscription ids we hold as not ended. One request for most customers, two for those
         without subscriptions; in arrears one more, and one for each subscription that is; one for each price
         that a schedule brings, or an unpaid change took away, and nobody has asked for yet. With `returned` two more
-        for a customer who has paid, and one for each disputed charge and credited invoice of the running periods.
+        for a customer who has paid, and one for each disputed charge and credited invoice of the running periods; with
+        `credited` two more for one with a live subscription.
         A customer that Stripe deleted is a Customer with `deleted` set, a subscription that belongs to nobody one with
         its own id. None means that Stripe never heard of the customer, or that an invoice has none. Raises Unavailable.
         """
@@ -126,6 +127,7 @@ class StripeProvider:
             invoices = self._planned.with_prices(invoices, owing)
             payload = payload or {"id": id, "deleted": True}
             read = translate.customer(payload, subscriptions, invoices, self._clock_of(payload))
+            read = with_credited(read, self._pages, belonging_to(id)) if credited else read
             return with_returned(read, self._pages, belonging_to(id)) if returned else read
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake

@@ -27,7 +27,13 @@ READ_FOR_REPORTS = (("Billing meters", "/v1/billing/meters"),)
 READ_FOR_TOP_UPS = (("Charges and Refunds", "/v1/charges"), ("Disputes", "/v1/disputes"))
 READ_FOR_RETURNED = (*READ_FOR_TOP_UPS, ("Credit notes", "/v1/credit_notes"))
 WRITE = (("Subscriptions", f"/v1/subscriptions/sub_{NOBODY}"), ("Invoices", f"/v1/invoices/in_{NOBODY}"))
-
+WRITE_PAGES: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("Customers", f"/v1/customers/cus_{NOBODY}", {}),
+    ("Checkout Sessions", f"/v1/checkout/sessions/cs_{NOBODY}/expire", {}),
+    # A portal is made and never changed, so it is asked for of a customer who does not exist.
+    ("Customer portal", "/v1/billing_portal/sessions", {"customer": f"cus_{NOBODY}"}),
+)
+"""As Stripe's dashboard names the permissions of a restricted key."""
 WRITE_TO_SELL = (("Products", f"/v1/products/prod_{NOBODY}"), ("Prices", f"/v1/prices/price_{NOBODY}"))
 WRITE_METERS = (("Billing meters", f"/v1/billing/meters/mtr_{NOBODY}"),)
 
@@ -54,6 +60,12 @@ def lacking(connection: StripeConnection, *, reports: bool, top_ups: bool, retur
     unread = [Lack("read", what) for what, path in read if not _may(partial(connection.get, path, limit=1))]
     ask = partial(connection.post, idempotency_key=None)
     return (*unread, *(Lack("write", what) for what, path in WRITE if not _may(partial(ask, path))))
+
+
+def lacking_for_pages(connection: StripeConnection) -> tuple[Lack, ...]:
+    """What the key may not do of what checkouts and billing portals need. Unavailable if Stripe can't be asked."""
+    ask = partial(connection.post, idempotency_key=None)
+    return tuple(Lack("write", what) for what, path, sent in WRITE_PAGES if not _may(partial(ask, path, **sent)))
 
 
 def lacking_to_sell(connection: StripeConnection, *, reports: bool) -> tuple[Lack, ...]:

@@ -5,14 +5,16 @@ refund counts once, as refunded; an inquiry takes none, and a dispute that is wo
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import period_from
 from paygrade.billing.facts import Customer, Returned, ReturnedOfPeriod, Subscription
-from paygrade.providers.stripe.arrears import subscription_of
+from paygrade.providers.stripe.arrears import is_proration, item_of, subscription_of
 from paygrade.providers.stripe.fields import Json, Payload
+from paygrade.values.states import NOT_LIVE
 
 Pages = Callable[..., Iterable[Json]]
 """Every object of the list at a path, with Stripe's own parameters."""
@@ -54,6 +56,39 @@ def with_returned(customer: Customer, pages: Pages, owner: Mapping[str, str]) ->
     charges = _Charges(pages, owner, created)
     found = {id: _of_period(invoices, pages, charges) for id, invoices in paid.items()}
     return replace(customer, subscriptions=tuple(_with(its, found.get(its.id)) for its in customer.subscriptions))
+
+
+def with_credited(customer: Customer, pages: Pages, owner: Mapping[str, str]) -> Customer:
+    """The customer, each subscription with the lines that were removed in its period and credited for the time left.
+
+    Stripe credits what is removed by a line below zero, which waits for the next invoice or has one of its own; beside
+    that of a line that goes on stands one above zero (https://docs.stripe.com/billing/subscriptions/prorations).
+    """
+    since = {its.id: begun for its in customer.subscriptions
+             if its.status not in NOT_LIVE and (begun := period_from(its)) is not None}  # fmt: skip
+    if not since:
+        return customer
+    created = {"gte": int(min(since.values()).timestamp())}
+    waiting = [Payload(entry, "invoiceitem") for entry in pages("/v1/invoiceitems", **owner, pending=True)]
+    billed = [
+        line
+        for entry in pages("/v1/invoices", **owner, created=created)
+        if (invoice := Payload(entry, "invoice")).text("status") != "void"
+        for line in invoice.listed("lines")
+    ]
+    credits: dict[tuple[str, datetime | None], bool] = {}
+    for line in (*waiting, *billed):
+        id = item_of(line)
+        if id is not None and is_proration(line):
+            of = id, line.child("period").instant("start")
+            credits[of] = credits.get(of, True) and (line.integer("amount") or 0) < 0
+    found = {id for (id, _), below in credits.items() if below}
+    return replace(customer, subscriptions=tuple(_crediting(its, found) for its in customer.subscriptions))
+
+
+def _crediting(its: Subscription, credited: Collection[str]) -> Subscription:
+    gone = sorted(set(credited) - {item.id for item in its.items})
+    return replace(its, credited=tuple(gone))
 
 
 def _with(its: Subscription, found: ReturnedOfPeriod | None) -> Subscription:

@@ -33,6 +33,7 @@ from paygrade.server.workers.catalog_checks import check_catalog, checks_of
 from paygrade.server.workers.claims import PAUSE_S, Note, Queue, nobody, repeat, work
 from paygrade.server.workers.plan_changes import CHANGES, advance_change
 from paygrade.server.workers.polls import poll_events, polls_of
+from paygrade.server.workers.rereads import REREADS, mark_for_reading
 from paygrade.server.workers.sweeps import run_sweep, start_sweep_regularly, sweeps_of
 from paygrade.server.workers.sync import SUBJECTS, sync_subject
 from paygrade.server.workers.top_ups import TOP_UPS, buy_top_up
@@ -103,6 +104,7 @@ async def run_workers(
         workers.create_task(migrate_accounts(store, clock, note=note))
         if provider is not None:
             workers.create_task(sync_subjects(store, provider, clock, note=note))
+            workers.create_task(work_on(REREADS, partial(mark_for_reading, store, clock), look_s=LOOK_RARELY_S))
             workers.create_task(sweep(store, provider, clock, every=sweep_every, note=note))
             if sweep_every is not None:
                 workers.create_task(poll(store, provider, clock, webhooks=webhooks, note=note))

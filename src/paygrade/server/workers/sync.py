@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from paygrade.billing.facts import Customer, Departed
+from paygrade.billing.removed import credit_ends
 from paygrade.billing.returned import has_consequences
 from paygrade.providers.port import Provider, Redirected
 from paygrade.server.operations.accounts.record import record
@@ -98,7 +99,9 @@ async def fetch_subject(store: "Store", provider: Provider, claim: "Claim", *, a
         known_live = await tx.accounts.live_subscriptions(claim.subject)
         policies = (await tx.catalogs.in_force()).policies
     returned = has_consequences(policies.returned)
-    said = await asyncio.to_thread(provider.fetch, claim.subject, known_live, returned=returned)
+    said = await asyncio.to_thread(
+        provider.fetch, claim.subject, known_live, returned=returned, credited=credit_ends(policies)
+    )
     return Reading(claim=claim, said=said, read_at=at, returned=returned)
 
 

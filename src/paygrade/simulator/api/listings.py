@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from paygrade.simulator import errors, forms
 from paygrade.simulator.api.reading import LIST_FIELDS, Test, filters, page
+from paygrade.simulator.billing import invoice_items
 from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import thin_events as thin
@@ -260,7 +261,12 @@ def list_invoice_items(world: World, params: Json) -> Json:
         return plain(item) and (pending is None or (item["invoice"] is None) == pending)
 
     shelf = f"invoiceitem/{params['customer']}" if "customer" in params else "invoiceitem"
-    return page(world, shelf, params, url="/v1/invoiceitems", keep=keep)
+    listed = page(world, shelf, params, url="/v1/invoiceitems", keep=keep)
+    if "customer" in params and not params.keys() & {"starting_after", "ending_before"}:
+        # Prorations wait as lines here, and are listed as the invoice items that Stripe makes of them.
+        waiting = [invoice_items.of_proration(world, line) for line in world.prorations(params["customer"])]
+        listed["data"] = [*(item for item in waiting if keep(item)), *listed["data"]]
+    return listed
 
 
 def list_refunds(world: World, params: Json) -> Json:

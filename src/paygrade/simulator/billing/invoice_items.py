@@ -180,6 +180,29 @@ def _make(world: World, customer: Json, priced: Priced, params: Json) -> Json:
     return item
 
 
+def of_proration(world: World, line: Json) -> Json:
+    """Give the invoice item of a proration that waits for an invoice."""
+    details = line["parent"]["subscription_item_details"]
+    subscription = world.objects[details["subscription"]]
+    item = invoice_shapes.invoice_item(
+        id=details["invoice_item"],
+        at=line["period"]["start"],
+        customer=world.objects[subscription["customer"]],
+        amount=line["amount"],
+        currency=line["currency"],
+        quantity=line["quantity"],
+        description=line["description"],
+        discountable=False,
+        metadata={},
+        period=line["period"],
+    )
+    parent = _parent(subscription)
+    parent["subscription_details"]["subscription_item"] = details["subscription_item"]
+    item |= {"parent": parent, "pricing": line["pricing"], "proration": True}
+    item["proration_details"] = {"credited_items": None, "discount_amounts": []}
+    return item
+
+
 def _details(price: Json) -> Json:
     return {"price": price["id"], "product": price["product"]}
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account
+from paygrade.billing.removed import asks_more
 from paygrade.billing.versions import Version
 from paygrade.catalog.diff import Change, compare
 from paygrade.catalog.grandfathering import FOLLOW, Grandfathering, succeed, superseded
@@ -87,7 +88,8 @@ class CatalogPlan(Struct, frozen=True):
     """What publishing a document does. `version` is the one it gets; the base's when it says nothing new.
 
     `impact` is at the instant those who follow later do so. `existing` is what becomes of those who have what changes,
-    by version.
+    by version. `rereads`: how many customers are read again at the provider, since the document wants to know more of
+    them.
     """
 
     plan_id: str
@@ -97,6 +99,7 @@ class CatalogPlan(Struct, frozen=True):
     impact: CatalogImpact
     existing: tuple[Becoming, ...]
     published: bool
+    rereads: int = 0
 
 
 async def publish_catalog(
@@ -133,6 +136,7 @@ async def publish_catalog(
         if saved is not None and _same(base, wanted):
             wanted = base
         impact, becoming = await _impact(tx, base, wanted, existing.follow_at or at)
+        wants_more = asks_more(base.policies, wanted.policies) if saved is not None else False
         plan = CatalogPlan(
             plan_id=_plan_id(base, wanted, existing, (impact, becoming)),
             base_version=base.version,
@@ -141,6 +145,7 @@ async def publish_catalog(
             impact=impact,
             existing=becoming,
             published=False,
+            rereads=await tx.rereads.customers() if wants_more else 0,
         )
         if plan_id is not None and plan_id != plan.plan_id:
             raise Refused(
@@ -152,6 +157,8 @@ async def publish_catalog(
             return plan
         digest = hashlib.sha256(msgspec.json.encode(document)).hexdigest()
         await tx.catalogs.save(wanted, document=document, digest=digest, by=by, at=at)
+        if plan.rereads:
+            await tx.rereads.start(wanted.version, customers=plan.rereads, at=at)
         await tx.tell("paygrade_catalog", str(wanted.version))
         await tx.announce([News(None, "catalog.published", CatalogUpdate(wanted.version, by), at)], at)
         await tx.announcements.hurry(at)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from paygrade.billing.drift import Reread
 from paygrade.catalog.model import find_bought
 from paygrade.entitlements.findings import findings
 from paygrade.providers.port import EventRef, PolledEvent
@@ -53,7 +54,8 @@ class InboxCount(Struct, frozen=True):
 
 
 class SyncStatus(Struct, frozen=True):
-    """The state of billing sync. `oldest_dirty_s`: how long the longest waiting subject has been; None: none waits."""
+    """The state of billing sync. `oldest_dirty_s`: how long the longest waiting subject has been; None: none waits.
+    `reread`: how far reading customers again has come that a catalog asked for; None: none ever did."""
 
     clock: datetime
     subjects: int
@@ -64,6 +66,7 @@ class SyncStatus(Struct, frozen=True):
     last_event_at: datetime | None
     findings: tuple[AccountFinding, ...]
     repair: RepairStatus
+    reread: Reread | None = None
 
 
 async def receive_event(store: "Store", *, ref: EventRef, body: bytes, at: datetime) -> Received:
@@ -135,6 +138,7 @@ async def sync_status(store: "Store", provider: str, *, now: datetime) -> SyncSt
         unmapped = [item for item in await tx.accounts.items_sold() if find_bought(catalog, **item) is None]
         doubted = await tx.accounts.in_doubt(unmapped, LISTED_MAX)
         misplaced = await tx.accounts.misplaced_links(LISTED_MAX)
+        reread = await tx.rereads.latest()
     found = [
         AccountFinding(finding.code, account.key, finding.subject, finding.detail)
         for account in doubted
@@ -159,4 +163,5 @@ async def sync_status(store: "Store", provider: str, *, now: datetime) -> SyncSt
         last_event_at=last_event_at,
         findings=tuple(found[:LISTED_MAX]),
         repair=repair,
+        reread=reread,
     )
