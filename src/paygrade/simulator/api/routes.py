@@ -19,6 +19,7 @@ from paygrade.simulator.billing import (
     schedules,
     subscriptions,
 )
+from paygrade.simulator.checkout import payment_links
 from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.clocks import test_clocks as clocks
 from paygrade.simulator.customers import customers, disputes, fraud_warnings, tax_ids
@@ -85,6 +86,10 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("POST", SCHEDULES): schedules.create,
     ("GET", checkout.URL): listings.list_sessions,
     ("POST", checkout.URL): checkout.create,
+    ("GET", payment_links.URL): listings.listing(
+        payment_links.KIND, payment_links.URL, {"active": lambda link: link["active"]}, timeless=True
+    ),
+    ("POST", payment_links.URL): payment_links.create,
     ("POST", portal.URL): portal.create,
     ("GET", configurations.URL): listings.listing(
         configurations.KIND, configurations.URL, listings.CONFIGURATION_FILTERS
@@ -183,6 +188,9 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", checkout.URL + "/{id}", checkout.update),
     ("GET", checkout.URL + "/{id}/line_items", checkout.retrieve_line_items),
     ("POST", checkout.URL + "/{id}/expire", checkout.expire),
+    ("GET", payment_links.URL + "/{id}", listings.retrieving(payment_links.KIND)),
+    ("POST", payment_links.URL + "/{id}", payment_links.update),
+    ("GET", payment_links.URL + "/{id}/line_items", payment_links.retrieve_line_items),
     ("GET", configurations.URL + "/{id}", listings.retrieving(configurations.KIND)),
     ("POST", configurations.URL + "/{id}", configurations.update),
     ("GET", "/v1/coupons/{id}", listings.retrieving("coupon")),
