@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paygrade.simulator.checkout import ordering, payment_links, paying, sessions
+from paygrade.simulator.checkout import ordering, paying, payment_links, sessions
 from paygrade.simulator.engine import Engine
 from paygrade.simulator.forms import Json
 from paygrade.simulator.http.pages import invoice as invoice_page

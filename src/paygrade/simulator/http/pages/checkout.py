@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from paygrade.simulator import errors
-from paygrade.simulator.checkout import ordering, payment_links, paying, sessions
+from paygrade.simulator.checkout import ordering, paying, payment_links, sessions
 from paygrade.simulator.forms import Json
 from paygrade.simulator.http.pages import html
 from paygrade.simulator.http.pages.cards import BANK_BUTTONS, CARD_BUTTONS
