@@ -165,6 +165,8 @@ def _invoice(world: World, session: Json, checkout: Checkout, customer: Json) ->
     wanted: Json = {"customer": customer["id"], "currency": session["currency"], "auto_advance": "false", **data}
     if line_items.taxes_itself(checkout):
         wanted["automatic_tax"] = {"enabled": "true"}
+    if checkout.discounts:
+        wanted["discounts"] = checkout.discounts
     invoice = invoice_requests.create_invoice(world, wanted)
     items = line_items.invoice_items_of(world, checkout, customer)
     invoice_items.keep(world, items)

@@ -335,9 +335,6 @@ def _set_modes(session: Json, params: Json) -> None:
             data, frozenset({"description", "footer", "metadata"}), within="invoice_creation[invoice_data]"
         )
         enabled = bool(forms.read_bool(wanted, "enabled"))
-        if enabled and params.get("discounts"):
-            message = "The simulator makes no invoices for discounted sessions in `payment` mode."
-            raise errors.invalid("invoice_creation[enabled]", message)
         session["invoice_creation"] = shapes.invoice_creation(enabled=enabled, **data)
     types = forms.read_list(params, "payment_method_types")
     session["payment_method_types"] = types or ["card"]

@@ -215,7 +215,7 @@ def item_line(*, id: str, item: Json) -> Json:
         "description": item["description"],
         "discount_amounts": [],
         "discountable": item["discountable"],
-        "discounts": [],
+        "discounts": list(item["discounts"]),
         "invoice": item["invoice"],
         "livemode": False,
         "metadata": dict(item["metadata"]),
