@@ -1,10 +1,12 @@
 """Foreign clients of Stripe, unmodified, take the simulator for Stripe: `make judges` installs them.
 
 dj-stripe (with the official library for Python) takes every webhook and syncs every model; the official library for
-Node goes through a shop's life, which @supabase/stripe-sync-engine follows into PostgreSQL and back-fills.
+Node goes through a shop's life, which @supabase/stripe-sync-engine follows into PostgreSQL and back-fills; billing-e2e
+plays its own scenarios by test clocks.
 """
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "stripe_clients"
 NODE = shutil.which("node")
 DJSTRIPE = ROOT / ".venv-djstripe" / "bin" / "python"
+SCENARIOS = ROOT / ".venv-judges" / "bin" / "billing-e2e"
 KEY = "sk_test_simulatorsimulatorsimulator"  # dj-stripe takes no shorter ones
 WAIT_S = 600
 
@@ -48,6 +51,17 @@ def test_djstripe_takes_every_webhook_and_syncs_every_model(tmp_path: Path) -> N
     assert told["webhooks"] > 100
     assert told["subscriptions"] == ["active", "canceled", "canceled"]
     assert told["counts"]["Invoice"] > 5
+
+
+@pytest.mark.skipif(not SCENARIOS.exists(), reason="`make judges` installs billing-e2e first")
+def test_the_scenarios_of_billing_e2e_pass(tmp_path: Path) -> None:
+    with running(key=KEY) as simulator:
+        played = [str(SCENARIOS.with_name("python")), str(FOLDER / "scenarios.py"), simulator.url, KEY, str(tmp_path)]
+        done = subprocess.run(played, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    report = (tmp_path / "report.xml").read_text()
+    assert len(re.findall("<testcase ", report)) == 5
+    assert "<failure" not in report
 
 
 @pytest.mark.skipif(NODE is None, reason="Node is not installed: what is for JavaScript is left out")
