@@ -8,6 +8,7 @@ from paygrade.simulator.api import documented, listings, search, webhook_endpoin
 from paygrade.simulator.api.listings import Handler, HandlerOfOne
 from paygrade.simulator.billing import (
     changes,
+    credit_grants,
     credit_notes,
     entitlements,
     invoice_items,
@@ -30,6 +31,7 @@ from paygrade.simulator.portal import sessions as portal
 from paygrade.simulator.products import catalog, coupons, discounts, plans, tax_rates
 
 METERS = "/v1/billing/meters"
+GRANTS = credit_grants.URL
 SCHEDULES = "/v1/subscription_schedules"
 CLOCKS = "/v1/test_helpers/test_clocks"
 FEATURES = "/v1/entitlements/features"
@@ -80,6 +82,10 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("GET", "/v1/invoice_payments"): listings.list_invoice_payments,
     ("GET", METERS): listings.listing(meters.KIND, METERS, {"status": lambda m: m["status"]}),
     ("POST", METERS): meters.create,
+    ("GET", GRANTS): listings.list_credit_grants,
+    ("POST", GRANTS): credit_grants.create,
+    ("GET", "/v1/billing/credit_balance_summary"): credit_grants.summarize,
+    ("GET", "/v1/billing/credit_balance_transactions"): listings.list_credit_transactions,
     ("POST", "/v1/billing/meter_events"): meters.tell,
     ("POST", "/v1/billing/meter_event_adjustments"): meters.adjust,
     ("GET", SCHEDULES): listings.list_schedules,
@@ -180,6 +186,11 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", METERS + "/{id}/deactivate", meters.deactivate),
     ("POST", METERS + "/{id}/reactivate", meters.reactivate),
     ("GET", METERS + "/{id}/event_summaries", meters.summaries),
+    ("GET", GRANTS + "/{id}", listings.retrieving(credit_grants.KIND)),
+    ("POST", GRANTS + "/{id}", credit_grants.update),
+    ("POST", GRANTS + "/{id}/expire", credit_grants.expire),
+    ("POST", GRANTS + "/{id}/void", credit_grants.void),
+    ("GET", "/v1/billing/credit_balance_transactions/{id}", listings.retrieving(credit_grants.TRANSACTION)),
     ("GET", SCHEDULES + "/{id}", listings.retrieving(schedules.KIND)),
     ("POST", SCHEDULES + "/{id}", schedules.update),
     ("POST", SCHEDULES + "/{id}/release", schedules.release),

@@ -15,6 +15,7 @@ DUE_ORDER = (
     "expire_held_change",
     "resume_collection",
     "end_discount",
+    "expire_credits",
     "upcoming",
     "schedule_expiring",
     "phase",
