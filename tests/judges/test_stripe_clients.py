@@ -2,7 +2,7 @@
 
 dj-stripe (with the official library for Python) takes every webhook and syncs every model; the official library for
 Node goes through a shop's life, which @supabase/stripe-sync-engine follows into PostgreSQL and back-fills; billing-e2e
-plays its own scenarios by test clocks.
+plays its own scenarios by test clocks; better-auth sells by @better-auth/stripe.
 """
 
 import json
@@ -21,6 +21,7 @@ from paygrade.simulator.http.serve import running
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "stripe_clients"
+BETTER_AUTH = FOLDER.with_name("better_auth")
 NODE = shutil.which("node")
 DJSTRIPE = ROOT / ".venv-djstripe" / "bin" / "python"
 SCENARIOS = ROOT / ".venv-judges" / "bin" / "billing-e2e"
@@ -78,6 +79,29 @@ def test_the_library_for_node_sells_and_the_sync_engine_follows(empty_database_u
     assert told["counts"]["invoices"] >= 4
     assert told["backfill"]["subscriptions"]["synced"] == 2
     assert told["version"].startswith("23.")
+
+
+@pytest.mark.skipif(NODE is None, reason="Node is not installed: what is for JavaScript is left out")
+@pytest.mark.skipif(not (BETTER_AUTH / "node_modules").is_dir(), reason="`make judges` installs better-auth first")
+def test_better_auth_signs_up_sells_upgrades_and_cancels() -> None:
+    with running(key=KEY) as simulator:
+        told = judged(str(NODE), str(BETTER_AUTH / "shop.mjs"), simulator.url, KEY)
+    assert (told["failed"], told["refused"]) == ([], [])
+    assert told["taken"] > 50
+    # What better-auth's own table holds after each step: plan, status, whether it is about to end.
+    assert told["told"] == [
+        ["bought", ["starter", "trialing", False]],
+        ["came back", ["starter", "trialing", False]],
+        ["trial over", ["starter", "active", False]],
+        ["upgraded", ["pro", "active", False]],
+        ["canceling", ["pro", "active", True]],
+        ["restored", ["pro", "active", False]],
+        ["smaller later", ["pro", "active", False]],
+        ["smaller", ["starter", "active", False]],
+        ["released", ["starter", "active", False]],
+        ["ended", ["starter", "canceled", True]],
+    ]
+    assert told["listed"] == 0
 
 
 def _as_url(database: str) -> str:
