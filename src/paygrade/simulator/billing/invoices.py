@@ -256,10 +256,9 @@ def authenticate(world: World, intent: Json, *, succeeds: bool) -> None:
     [payment] = world.owned("invoice_payment", intent["id"])
     invoice = world.objects[payment["invoice"]]
     if succeeds:
-        payments.is_confirmed(world, intent)
-        payments.succeed(world, intent)
-        payments.note_paid(world, payment)
-        set_paid(world, invoice, attempted=True)
+        if payments.confirmed(world, intent):
+            payments.note_paid(world, payment)
+            set_paid(world, invoice, attempted=True)
         return
     intent["payment_method"] = None  # nothing was charged
     payments.fail(world, intent, NOT_AUTHENTICATED)

@@ -8,6 +8,7 @@ from paygrade.simulator.billing import credit_grants, invoices, previews, renewa
 from paygrade.simulator.checkout import paying, sessions
 from paygrade.simulator.customers import disputes, fraud_warnings
 from paygrade.simulator.forms import Json
+from paygrade.simulator.payments import refunds
 from paygrade.simulator.products import discounts
 from paygrade.simulator.world import World
 
@@ -36,6 +37,7 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "finalize": invoices.finalize_due,
     "overdue": invoices.overdue,
     "settle_debit": paying.settle_due,
+    "settle_refund": refunds.settle_due,
     "retry": invoices.retry_due,
     "dispute": disputes.dispute_due,
     "warn_of_fraud": fraud_warnings.warn_due,
