@@ -19,7 +19,7 @@ ifdef SHORT
 JUDGES := tests/judges/openfeature tests/judges/webhooks
 JUDGED := tests/judges/test_openfeature.py tests/judges/test_webhooks_in_node.py
 else
-JUDGES := tests/judges/openfeature tests/judges/webhooks tests/judges/oidc tests/judges/stripe_clients
+JUDGES := tests/judges/openfeature tests/judges/webhooks tests/judges/oidc tests/judges/stripe_clients tests/judges/better_auth
 JUDGED := tests/judges tests/client/test_processes_of_servers.py tests/client/test_processes_around.py
 endif
 TYPESCRIPT := packages/typescript

@@ -1,10 +1,12 @@
 """Foreign clients of Stripe, unmodified, take the simulator for Stripe: `make judges` installs them.
 
 dj-stripe (with the official library for Python) takes every webhook and syncs every model; the official library for
-Node goes through a shop's life, which @supabase/stripe-sync-engine follows into PostgreSQL and back-fills.
+Node goes through a shop's life, which @supabase/stripe-sync-engine follows into PostgreSQL and back-fills; billing-e2e
+plays its own scenarios by test clocks; better-auth sells by @better-auth/stripe.
 """
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,8 +21,10 @@ from paygrade.simulator.http.serve import running
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "stripe_clients"
+BETTER_AUTH = FOLDER.with_name("better_auth")
 NODE = shutil.which("node")
 DJSTRIPE = ROOT / ".venv-djstripe" / "bin" / "python"
+SCENARIOS = ROOT / ".venv-judges" / "bin" / "billing-e2e"
 KEY = "sk_test_simulatorsimulatorsimulator"  # dj-stripe takes no shorter ones
 WAIT_S = 600
 
@@ -50,6 +54,17 @@ def test_djstripe_takes_every_webhook_and_syncs_every_model(tmp_path: Path) -> N
     assert told["counts"]["Invoice"] > 5
 
 
+@pytest.mark.skipif(not SCENARIOS.exists(), reason="`make judges` installs billing-e2e first")
+def test_the_scenarios_of_billing_e2e_pass(tmp_path: Path) -> None:
+    with running(key=KEY) as simulator:
+        played = [str(SCENARIOS.with_name("python")), str(FOLDER / "scenarios.py"), simulator.url, KEY, str(tmp_path)]
+        done = subprocess.run(played, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    report = (tmp_path / "report.xml").read_text()
+    assert len(re.findall("<testcase ", report)) == 5
+    assert "<failure" not in report
+
+
 @pytest.mark.skipif(NODE is None, reason="Node is not installed: what is for JavaScript is left out")
 @pytest.mark.skipif(not (FOLDER / "node_modules").is_dir(), reason="`make judges` installs the clients first")
 def test_the_library_for_node_sells_and_the_sync_engine_follows(empty_database_url: str) -> None:
@@ -64,6 +79,29 @@ def test_the_library_for_node_sells_and_the_sync_engine_follows(empty_database_u
     assert told["counts"]["invoices"] >= 4
     assert told["backfill"]["subscriptions"]["synced"] == 2
     assert told["version"].startswith("23.")
+
+
+@pytest.mark.skipif(NODE is None, reason="Node is not installed: what is for JavaScript is left out")
+@pytest.mark.skipif(not (BETTER_AUTH / "node_modules").is_dir(), reason="`make judges` installs better-auth first")
+def test_better_auth_signs_up_sells_upgrades_and_cancels() -> None:
+    with running(key=KEY) as simulator:
+        told = judged(str(NODE), str(BETTER_AUTH / "shop.mjs"), simulator.url, KEY)
+    assert (told["failed"], told["refused"]) == ([], [])
+    assert told["taken"] > 50
+    # What better-auth's own table holds after each step: plan, status, whether it is about to end.
+    assert told["told"] == [
+        ["bought", ["starter", "trialing", False]],
+        ["came back", ["starter", "trialing", False]],
+        ["trial over", ["starter", "active", False]],
+        ["upgraded", ["pro", "active", False]],
+        ["canceling", ["pro", "active", True]],
+        ["restored", ["pro", "active", False]],
+        ["smaller later", ["pro", "active", False]],
+        ["smaller", ["starter", "active", False]],
+        ["released", ["starter", "active", False]],
+        ["ended", ["starter", "canceled", True]],
+    ]
+    assert told["listed"] == 0
 
 
 def _as_url(database: str) -> str:

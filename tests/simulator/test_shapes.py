@@ -33,7 +33,18 @@ def beside_billing(client: Any, customer: str, product: str, charge: str) -> dic
     given = client.products.features.create(product, {"entitlement_feature": feature.id})
     wanted: Any = {"url": "http://127.0.0.1:9/", "enabled_events": ["price.created"]}
     credit: Any = {"amount": -5, "currency": "usd"}
+    line: Any = {"price_data": {"currency": "usd", "product": product, "unit_amount": 5}, "quantity": 1}
+    grant = client.billing.credit_grants.create(
+        {
+            "amount": {"type": "monetary", "monetary": {"currency": "usd", "value": 5}},
+            "applicability_config": {"scope": {"price_type": "metered"}},
+            "customer": customer,
+        }
+    )
     return {
+        "credit_grant": grant,
+        "credit_transaction": client.billing.credit_balance_transactions.list({"customer": customer}).data[0],
+        "payment_link": client.payment_links.create({"line_items": [line]}),
         "tax_rate": rate,
         "tax_id": client.customers.tax_ids.create(customer, owned),
         "customer_balance_transaction": client.customers.balance_transactions.create(customer, credit),

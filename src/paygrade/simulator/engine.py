@@ -191,7 +191,8 @@ class Engine:
             response = Response(200, body, headers)
         except errors.RefusedByStripe as refusal:
             refused = documented.worded(refusal, method, path)
-            response = Response(refused.status, {"error": refused.error}, headers)
+            error = {**refused.error, "request_log_url": f"https://dashboard.stripe.com/test/logs/{request.id}"}
+            response = Response(refused.status, {"error": error}, headers)
         finally:
             world.request = Request()
         with world.living_by(clock if clock in world.timelines else None):

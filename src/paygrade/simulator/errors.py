@@ -22,7 +22,25 @@ class RefusedByStripe(Exception):
         self.error: dict[str, Any] = {"type": kind, "message": message}
         self.error.update((name, value) for name, value in fields.items() if value is not None)
         if "code" in self.error:
-            self.error["doc_url"] = f"https://docs.stripe.com/error-codes#{self.error['code']}"
+            self.error["doc_url"] = doc_url(self.error["code"])
+
+
+def doc_url(code: str) -> str:
+    """Where Stripe explains a code, as its answers say it."""
+    return f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"
+
+
+# What Stripe advises after a decline (Stripe docs: advice codes).
+ADVICE = {"expired_card": "confirm_card_data", "incorrect_cvc": "confirm_card_data", "lost_card": "do_not_try_again"}
+ADVICE.update(stolen_card="do_not_try_again", fraudulent="do_not_try_again")
+
+
+def payment_error(failure: dict[str, Any]) -> dict[str, Any]:
+    """Give a payment's failure as the object that was to be paid tells it."""
+    told = {"type": "card_error", **{name: value for name, value in failure.items() if value is not None}}
+    if "decline_code" in told:
+        told["advice_code"] = ADVICE.get(told["decline_code"], "try_again_later")
+    return {**told, "doc_url": doc_url(told["code"])}
 
 
 def missing(*, kind: str, id: str, param: str = "id") -> RefusedByStripe:
@@ -70,7 +88,9 @@ def not_one_of(name: str, *, value: object, choices: tuple[str, ...]) -> Refused
 
 
 def declined(*, code: str, decline_code: str | None, message: str, **fields: Any) -> RefusedByStripe:
-    return RefusedByStripe(message, status=402, kind="card_error", code=code, decline_code=decline_code, **fields)
+    advice = None if decline_code is None else ADVICE.get(decline_code, "try_again_later")
+    told = {"code": code, "decline_code": decline_code, "advice_code": advice, **fields}
+    return RefusedByStripe(message, status=402, kind="card_error", **told)
 
 
 def wrong_key(key: str | None) -> RefusedByStripe:

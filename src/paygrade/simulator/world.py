@@ -25,7 +25,7 @@ from paygrade.simulator.state.changes import Debit, HeldChange, Resumption
 from paygrade.simulator.state.event_log import EventLog
 from paygrade.simulator.state.settings import Settings
 from paygrade.simulator.state.usage import Usage
-from paygrade.simulator.state.visits import Checkout, PortalVisit
+from paygrade.simulator.state.visits import Checkout, PaymentLink, PortalVisit
 from paygrade.simulator.time.timeline import Timeline
 
 API_VERSION = "2026-10-28.endive"
@@ -59,6 +59,7 @@ class World:
     usage: dict[tuple[str, str], list[Usage]] = field(default_factory=dict)  # by event name and customer
     identifiers: dict[str, int] = field(default_factory=dict)  # of meter events → when they were told
     checkouts: dict[str, Checkout] = field(default_factory=dict)  # by session id
+    payment_links: dict[str, PaymentLink] = field(default_factory=dict)  # by id
     portal_visits: dict[str, PortalVisit] = field(default_factory=dict)  # by session id
     price_options: dict[str, dict[str, Json]] = field(default_factory=dict)  # price id → currency → what it costs
     webhook_secrets: dict[str, str] = field(default_factory=dict)  # of the webhook endpoints made by API, by id

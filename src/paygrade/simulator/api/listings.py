@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from paygrade.simulator import errors, forms
 from paygrade.simulator.api.reading import LIST_FIELDS, Test, filters, page
-from paygrade.simulator.billing import invoice_items
+from paygrade.simulator.billing import credit_grants, invoice_items
 from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.forms import Json
 from paygrade.simulator.shapes import thin_events as thin
@@ -296,6 +296,21 @@ def list_credit_note_lines(world: World, id: str, params: Json) -> Json:
 def list_charges(world: World, params: Json) -> Json:
     names = {"customer": lambda c: c["customer"], "payment_intent": lambda c: c["payment_intent"]}
     return listing("charge", "/v1/charges", names, owner="customer")(world, params)
+
+
+def list_credit_grants(world: World, params: Json) -> Json:
+    names = {"customer": lambda g: g["customer"]}
+    return listing(credit_grants.KIND, credit_grants.URL, names, owner="customer", timeless=True)(world, params)
+
+
+def list_credit_transactions(world: World, params: Json) -> Json:
+    names: dict[str, Callable[[Json], object]] = {
+        "credit_grant": lambda t: t["credit_grant"],
+        "customer": lambda t: world.objects[t["credit_grant"]]["customer"],
+    }
+    world.live_customer(forms.read_required(params, "customer"))
+    url = "/v1/billing/credit_balance_transactions"
+    return listing(credit_grants.TRANSACTION, url, names, owner="customer", timeless=True)(world, params)
 
 
 def list_schedules(world: World, params: Json) -> Json:

@@ -15,7 +15,7 @@ import msgspec
 
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import sums
-from paygrade.simulator.checkout import sessions
+from paygrade.simulator.checkout import payment_links, sessions
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import payments
 from paygrade.simulator.world import World
@@ -206,5 +206,6 @@ EXTRA_FIELDS: dict[tuple[str, str], Callable[[World, Json], Any]] = {
     ("coupon", "applies_to"): lambda _world, coupon: coupon.get("applies_to", msgspec.UNSET),
     ("coupon", "currency_options"): _nothing,
     ("charge", "refunds"): _refunds,
+    (payment_links.KIND, "line_items"): lambda world, link: payment_links.line_items_of(world, link["id"]),
     ("checkout.session", "line_items"): lambda world, session: sessions.line_items_of(world, session["id"]),
 }

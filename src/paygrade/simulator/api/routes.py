@@ -8,6 +8,7 @@ from paygrade.simulator.api import documented, listings, search, webhook_endpoin
 from paygrade.simulator.api.listings import Handler, HandlerOfOne
 from paygrade.simulator.billing import (
     changes,
+    credit_grants,
     credit_notes,
     entitlements,
     invoice_items,
@@ -19,6 +20,7 @@ from paygrade.simulator.billing import (
     schedules,
     subscriptions,
 )
+from paygrade.simulator.checkout import payment_links
 from paygrade.simulator.checkout import sessions as checkout
 from paygrade.simulator.clocks import test_clocks as clocks
 from paygrade.simulator.customers import customers, disputes, fraud_warnings, tax_ids
@@ -29,6 +31,7 @@ from paygrade.simulator.portal import sessions as portal
 from paygrade.simulator.products import catalog, coupons, discounts, plans, tax_rates
 
 METERS = "/v1/billing/meters"
+GRANTS = credit_grants.URL
 SCHEDULES = "/v1/subscription_schedules"
 CLOCKS = "/v1/test_helpers/test_clocks"
 FEATURES = "/v1/entitlements/features"
@@ -79,12 +82,20 @@ OF_A_KIND: dict[tuple[str, str], Handler] = {
     ("GET", "/v1/invoice_payments"): listings.list_invoice_payments,
     ("GET", METERS): listings.listing(meters.KIND, METERS, {"status": lambda m: m["status"]}),
     ("POST", METERS): meters.create,
+    ("GET", GRANTS): listings.list_credit_grants,
+    ("POST", GRANTS): credit_grants.create,
+    ("GET", "/v1/billing/credit_balance_summary"): credit_grants.summarize,
+    ("GET", "/v1/billing/credit_balance_transactions"): listings.list_credit_transactions,
     ("POST", "/v1/billing/meter_events"): meters.tell,
     ("POST", "/v1/billing/meter_event_adjustments"): meters.adjust,
     ("GET", SCHEDULES): listings.list_schedules,
     ("POST", SCHEDULES): schedules.create,
     ("GET", checkout.URL): listings.list_sessions,
     ("POST", checkout.URL): checkout.create,
+    ("GET", payment_links.URL): listings.listing(
+        payment_links.KIND, payment_links.URL, {"active": lambda link: link["active"]}, timeless=True
+    ),
+    ("POST", payment_links.URL): payment_links.create,
     ("POST", portal.URL): portal.create,
     ("GET", configurations.URL): listings.listing(
         configurations.KIND, configurations.URL, listings.CONFIGURATION_FILTERS
@@ -175,6 +186,11 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", METERS + "/{id}/deactivate", meters.deactivate),
     ("POST", METERS + "/{id}/reactivate", meters.reactivate),
     ("GET", METERS + "/{id}/event_summaries", meters.summaries),
+    ("GET", GRANTS + "/{id}", listings.retrieving(credit_grants.KIND)),
+    ("POST", GRANTS + "/{id}", credit_grants.update),
+    ("POST", GRANTS + "/{id}/expire", credit_grants.expire),
+    ("POST", GRANTS + "/{id}/void", credit_grants.void),
+    ("GET", "/v1/billing/credit_balance_transactions/{id}", listings.retrieving(credit_grants.TRANSACTION)),
     ("GET", SCHEDULES + "/{id}", listings.retrieving(schedules.KIND)),
     ("POST", SCHEDULES + "/{id}", schedules.update),
     ("POST", SCHEDULES + "/{id}/release", schedules.release),
@@ -183,6 +199,9 @@ _ONE: list[tuple[str, str, HandlerOfOne]] = [
     ("POST", checkout.URL + "/{id}", checkout.update),
     ("GET", checkout.URL + "/{id}/line_items", checkout.retrieve_line_items),
     ("POST", checkout.URL + "/{id}/expire", checkout.expire),
+    ("GET", payment_links.URL + "/{id}", listings.retrieving(payment_links.KIND)),
+    ("POST", payment_links.URL + "/{id}", payment_links.update),
+    ("GET", payment_links.URL + "/{id}/line_items", payment_links.retrieve_line_items),
     ("GET", configurations.URL + "/{id}", listings.retrieving(configurations.KIND)),
     ("POST", configurations.URL + "/{id}", configurations.update),
     ("GET", "/v1/coupons/{id}", listings.retrieving("coupon")),

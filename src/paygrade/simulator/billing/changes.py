@@ -186,6 +186,7 @@ def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
             price = subs.read_price(world, wanted, param=param)
             quantity = subs.read_quantity(wanted, price=price, param=param)
             item = subs.make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted)
+            subs.set_discounts(world, subscription, item, wanted, param=param)
             items[item["id"]] = item
         elif id not in items:
             raise errors.missing(kind="subscription_item", id=id, param=f"{param}[id]")
@@ -193,6 +194,7 @@ def _read_items(world: World, subscription: Json, params: Json) -> list[Json]:
             del items[id]
         else:
             _change_item(world, items[id], wanted, param=param)
+            subs.set_discounts(world, subscription, items[id], wanted, param=param)
     return list(items.values())
 
 

@@ -15,21 +15,32 @@ from fractions import Fraction
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import sums
 from paygrade.simulator.forms import Json
-from paygrade.simulator.products import amounts, prices, tax_rates
+from paygrade.simulator.products import amounts, discounts, prices, tax_rates
 from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.world import World
 
 KIND = "invoiceitem"
 PRICED_FIELDS = frozenset({"amount", "price_data", "pricing", "quantity", "unit_amount_decimal"})
-UPDATE_FIELDS = PRICED_FIELDS | {"tax_rates", "description", "discountable", "expand", "metadata", "period"}
+UPDATE_FIELDS = PRICED_FIELDS | {
+    "tax_rates",
+    "description",
+    "discounts",
+    "discountable",
+    "expand",
+    "metadata",
+    "period",
+}
 FIELDS = UPDATE_FIELDS | {"currency", "customer", "invoice", "subscription"}
-ADDED_FIELDS = frozenset({"tax_rates", "discountable", "metadata", "period", "price", "price_data", "quantity"})
+ADDED_FIELDS = frozenset(
+    {"tax_rates", "discountable", "discounts", "metadata", "period", "price", "price_data", "quantity"}
+)
 PREVIEW_FIELDS = frozenset(
     {
         "amount",
         "currency",
         "description",
         "discountable",
+        "discounts",
         "metadata",
         "period",
         "price",
@@ -107,11 +118,13 @@ def update(world: World, id: str, params: Json) -> Json:
         rates = tax_rates.read(world, params, "tax_rates")
         item["tax_rates"] = item["tax_rates"] if rates is None else rates
         if priced is not None:
-            item.update(amount=priced.amount, net_amount=priced.amount, quantity=priced.quantity)
+            item.update(amount=priced.amount, quantity=priced.quantity)
             item["quantity_decimal"] = str(priced.quantity)
             item["pricing"]["unit_amount_decimal"] = prices.plain(priced.unit)
             if priced.price is not None:
                 item["pricing"]["price_details"] = _details(prices.keep(world, priced.price))
+        _set_discounts(world, item, params)
+        discounts.attach_to_items(world, [item])
     if invoice is not None:
         with world.changing(invoice):
             kept = [lines_of(world, [item])[0] if item_of(line) == id else line for line in invoice["lines"]["data"]]
@@ -137,7 +150,7 @@ def _read_added(world: World, customer: Json, subscription: Json, wanted: Json, 
     priced = _read_priced(world, wanted, currency=subscription["currency"], within=param)
     if priced.currency != subscription["currency"]:
         raise errors.invalid(f"{param}[price]", f"The subscription is in `{subscription['currency']}`.")
-    item = _make(world, customer, priced, wanted)
+    item = _make(world, customer, priced, wanted, within=param)
     if priced.price is not None:
         prices.keep(world, priced.price)
     item["parent"] = _parent(subscription)
@@ -153,13 +166,13 @@ def preview_lines(world: World, customer: Json, params: Json, *, currency: str) 
         priced = _read_priced(world, wanted, currency=wanted.get("currency") or currency, within=param)
         if priced.currency != currency:
             raise errors.invalid(f"{param}[currency]", f"The preview is in `{currency}`.")
-        item = _make(world, customer, priced, wanted)
+        item = _make(world, customer, priced, wanted, within=param)
         item["description"] = forms.read_text(wanted, "description") or item["description"]
         items.append(item)
     return lines_of(world, items)
 
 
-def _make(world: World, customer: Json, priced: Priced, params: Json) -> Json:
+def _make(world: World, customer: Json, priced: Priced, params: Json, *, within: str = "") -> Json:
     discountable = forms.read_bool(params, "discountable")
     item = invoice_shapes.invoice_item(
         id=world.new_id("ii"),
@@ -177,6 +190,7 @@ def _make(world: World, customer: Json, priced: Priced, params: Json) -> Json:
     item["tax_rates"] = tax_rates.read(world, params, "tax_rates") or []
     if priced.price is not None:
         item["pricing"]["price_details"] = _details(priced.price)
+    _set_discounts(world, item, params, within=within)
     return item
 
 
@@ -201,6 +215,14 @@ def of_proration(world: World, line: Json) -> Json:
     item |= {"parent": parent, "pricing": line["pricing"], "proration": True}
     item["proration_details"] = {"credited_items": None, "discount_amounts": []}
     return item
+
+
+def _set_discounts(world: World, item: Json, params: Json, *, within: str = "") -> None:
+    """Read an item's own discounts, and say what they leave of it; they are kept when the item is."""
+    owner = discounts.owner_of(item, customer=item["customer"], currency=item["currency"])
+    made = discounts.read_of(world, params, owner, within=within)
+    item["discounts"] = item["discounts"] if made is None else made
+    item["net_amount"] = discounts.apply(world, lines_of(world, [item]), [])["total"]
 
 
 def _details(price: Json) -> Json:
@@ -260,6 +282,7 @@ def _read_period(world: World, params: Json) -> Json:
 def keep(world: World, items: list[Json]) -> None:
     """Make these items objects of their own, which wait for an invoice."""
     for item in items:
+        discounts.attach_to_items(world, [item])
         world.put(item, item["customer"])
         world.emit("invoiceitem.created", item)
 

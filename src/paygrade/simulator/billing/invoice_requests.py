@@ -5,7 +5,7 @@ from __future__ import annotations
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import invoice_items, invoices, sums
 from paygrade.simulator.forms import Json
-from paygrade.simulator.products import tax_rates
+from paygrade.simulator.products import discounts, tax_rates
 from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
@@ -51,6 +51,7 @@ UPDATE_FIELDS = PRINTED_FIELDS | {
     "days_until_due",
     "default_payment_method",
     "description",
+    "discounts",
     "expand",
     "footer",
     "metadata",
@@ -63,8 +64,6 @@ def create_invoice(world: World, params: Json) -> Json:
     if params.get("subscription"):
         return _invoice_subscription(world, params)
     customer = world.live_customer(forms.read_required(params, "customer"))
-    if forms.read_list(params, "discounts"):
-        raise errors.invalid("discounts", "The simulator discounts invoices of subscriptions only.")
     method = forms.read_choice(params, "collection_method", ("charge_automatically", "send_invoice"))
     pending = forms.read_choice(params, "pending_invoice_items_behavior", ("exclude", "include"))
     currency = forms.read_currency(params) if params.get("currency") else customer["currency"] or "usd"
@@ -82,7 +81,9 @@ def create_invoice(world: World, params: Json) -> Json:
     )
     _set_due(world, invoice, params)
     _set_printed(world, invoice, customer, params)
+    made = _read_discounts(world, invoice, params)
     with world.holding(world.put(invoice, customer["id"])):
+        discounts.attach(world, invoice, made or [])
         if pending == "include":
             invoice_items.place(world, invoice, invoice_items.waiting(world, customer["id"], invoice["currency"]))
         if invoice["auto_advance"]:
@@ -170,7 +171,10 @@ def update_invoice(world: World, id: str, params: Json) -> Json:
         message = "Finalized invoices can't be updated in this way."
         raise errors.invalid("invoice", message, code="invoice_not_editable")
     customer = world.live_customer(invoice["customer"])
+    made = _read_discounts(world, invoice, params)
     with world.changing(invoice):
+        if made is not None:
+            _set_discounts(world, invoice, made)
         method = forms.read_choice(params, "collection_method", ("charge_automatically", "send_invoice"))
         if invoice["status"] == "draft":
             invoice["collection_method"] = method or invoice["collection_method"]
@@ -189,6 +193,17 @@ def update_invoice(world: World, id: str, params: Json) -> Json:
             if advances and invoice["status"] == "draft":
                 invoices.wait_to_finalize(world, invoice)
     return invoice
+
+
+def _read_discounts(world: World, invoice: Json, params: Json) -> list[Json] | None:
+    owner = discounts.owner_of(invoice, customer=invoice["customer"], currency=invoice["currency"])
+    return discounts.read_of(world, params, owner)
+
+
+def _set_discounts(world: World, invoice: Json, made: list[Json]) -> None:
+    """Give an invoice these discounts; those of its subscription stay with the subscription."""
+    invoice["discounts"] = [id for id in invoice["discounts"] if world.objects[id]["invoice"] is not None]
+    discounts.attach(world, invoice, made)
 
 
 def delete_invoice(world: World, id: str, params: Json) -> Json:

@@ -8,7 +8,7 @@ schedule (Stripe docs: the invoice object, attempt_count).
 from __future__ import annotations
 
 from paygrade.simulator import errors
-from paygrade.simulator.billing import invoice_items, lifecycle, sums
+from paygrade.simulator.billing import credit_grants, invoice_items, lifecycle, sums
 from paygrade.simulator.forms import Json
 from paygrade.simulator.payments import balances, payments
 from paygrade.simulator.payments.payments import NO_CARD_MESSAGE
@@ -109,6 +109,7 @@ def finalize(world: World, invoice: Json) -> None:
     if invoice["automatic_tax"]["status"] == "requires_location_inputs":
         _fail_to_finalize(world, invoice)
         return
+    _apply_credits(world, invoice, customer)
     with world.changing(customer):
         number = invoice["number"]
         if number is None:
@@ -131,6 +132,17 @@ def finalize(world: World, invoice: Json) -> None:
     world.emit("invoice.finalized", invoice)
     if invoice["amount_due"] == 0:
         set_paid(world, invoice, attempted=True)
+
+
+def _apply_credits(world: World, invoice: Json, customer: Json) -> None:
+    """Let billing credits pay for metered lines, before taxes (Stripe docs: billing credits)."""
+    spared = credit_grants.apply(world, invoice)
+    if not spared:
+        return
+    lines = invoice["lines"]["data"]
+    active = [world.objects[id] for id in invoice["discounts"]]
+    with world.changing(invoice):
+        invoice.update(sums.total_up(world, customer, invoice, lines, active, spared))
 
 
 def _fail_to_finalize(world: World, invoice: Json) -> None:
@@ -244,10 +256,9 @@ def authenticate(world: World, intent: Json, *, succeeds: bool) -> None:
     [payment] = world.owned("invoice_payment", intent["id"])
     invoice = world.objects[payment["invoice"]]
     if succeeds:
-        payments.is_confirmed(world, intent)
-        payments.succeed(world, intent)
-        payments.note_paid(world, payment)
-        set_paid(world, invoice, attempted=True)
+        if payments.confirmed(world, intent):
+            payments.note_paid(world, payment)
+            set_paid(world, invoice, attempted=True)
         return
     intent["payment_method"] = None  # nothing was charged
     payments.fail(world, intent, NOT_AUTHENTICATED)
@@ -262,6 +273,7 @@ def void(world: World, invoice: Json) -> None:
         invoice.update(status="void", auto_advance=False, next_payment_attempt=None)
         invoice["status_transitions"]["voided_at"] = world.at
     payments.cancel(world, invoice)
+    credit_grants.reinstate(world, invoice)
     world.emit("invoice.voided", invoice)
     lifecycle.follow_settled(world, invoice)
 

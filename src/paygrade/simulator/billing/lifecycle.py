@@ -192,6 +192,7 @@ def adopt(world: World, subscription: Json, change: Change) -> None:
             world.objects[item["id"]] = item
         else:
             world.put(item, subscription["id"])
+    discounts.attach_to_items(world, change.items)
     fill(subscription, change.items)
     subscription["billing_cycle_anchor"] = change.anchor
     if change.trial is not None:

@@ -66,6 +66,7 @@ def cycle_lines(world: World, subscription: Json, item: Json, *, period: tuple[i
             description=f"{_what(world, counted)} ({tiered})",
         )
         line["pricing"]["unit_amount_decimal"] = prices.plain(part.unit)
+        line["discounts"] = discounts.running(world, item)
         billed.append(line)
     return billed
 
@@ -119,7 +120,7 @@ def elapsed_line(world: World, subscription: Json, item: Json, *, period: tuple[
     recurring = item["price"]["recurring"]
     every = {"interval": recurring["interval"], "count": recurring["interval_count"]}
     cost = amounts.cost(world, item["price"], item["quantity"], currency=subscription["currency"])
-    cost *= discounts.kept_share(world, subscription, item["price"]["product"])
+    cost *= discounts.kept_share(world, subscription, item)
     owed, begins = Fraction(0), start
     while begins < end:
         ends = cycles.boundary_after(start, **every, after=begins)
@@ -130,7 +131,7 @@ def elapsed_line(world: World, subscription: Json, item: Json, *, period: tuple[
 
 def _prorated(world: World, subscription: Json, item: Json, *, part: int, whole: int) -> int:
     """Give a part of an item's price, net of the percentages its subscription is spared."""
-    kept = discounts.kept_share(world, subscription, item["price"]["product"])
+    kept = discounts.kept_share(world, subscription, item)
     cost = amounts.cost(world, item["price"], item["quantity"], currency=subscription["currency"])
     return amounts.rounded(cost * kept * Fraction(part, whole))
 

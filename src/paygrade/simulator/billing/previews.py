@@ -49,12 +49,13 @@ def create_preview(world: World, params: Json) -> Json:
     forms.check_known(details, DETAILS, within="subscription_details")
     if id := forms.read_text(params, "subscription"):
         subscription = copied(world.get("subscription", id, param="subscription"))
+        start = _began(subscription)
         customer = world.live_customer(subscription["customer"])
         billed, at = _upcoming(world, copied(subscription), details)
     else:
         customer = world.live_customer(forms.read_required(params, "customer"))
         subscription, billed = subs.prepare(world, customer, details)
-        at = world.at
+        at = start = world.at
     billed += invoice_items.preview_lines(world, customer, params, currency=subscription["currency"])
     automatic = sums.read_automatic(params)
     if automatic is not None:
@@ -62,7 +63,7 @@ def create_preview(world: World, params: Json) -> Json:
     active = discounts.read(world, params, subscription)
     if active is None:
         active = discounts.running(world, subscription)
-    return _invoice(world, customer, subscription, billed, active=active, at=at)
+    return _invoice(world, customer, subscription, billed, active=active, period=(start, at))
 
 
 def announce(world: World, subscription: Json) -> None:
@@ -76,8 +77,13 @@ def announce(world: World, subscription: Json) -> None:
     except errors.RefusedByStripe:
         return  # it ends before
     customer, active = world.objects[subscription["customer"]], discounts.running(world, subscription)
-    invoice = _invoice(world, customer, subscription, billed, active=active, at=at)
+    invoice = _invoice(world, customer, subscription, billed, active=active, period=(_began(subscription), at))
     world.emit("invoice.upcoming", {name: value for name, value in invoice.items() if name != "id"})
+
+
+def _began(subscription: Json) -> int:
+    """When the period began that the next invoice ends."""
+    return int(min(item["current_period_start"] for item in subscription["items"]["data"]))
 
 
 def _upcoming(world: World, subscription: Json, details: Json) -> tuple[list[Json], int]:
@@ -112,8 +118,9 @@ def _upcoming(world: World, subscription: Json, details: Json) -> tuple[list[Jso
 
 
 def _invoice(
-    world: World, customer: Json, subscription: Json, billed: list[Json], *, active: list[Json], at: int
+    world: World, customer: Json, subscription: Json, billed: list[Json], *, active: list[Json], period: tuple[int, int]
 ) -> Json:
+    start, at = period
     totals = sums.total_up(world, customer, subscription, billed, active)
     total = totals["total"]
     due = max(0, total + customer["balance"])
@@ -123,6 +130,8 @@ def _invoice(
         customer=customer,
         subscription=subscription,
         billing_reason="upcoming",
+        period_start=start,
+        period_end=at,
         **totals,
         **sums.about_customer(world, customer),
         automatic_tax=sums.automatic_tax(customer, enabled=subscription["automatic_tax"]["enabled"]),

@@ -11,7 +11,7 @@ from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import changes, lifecycle
 from paygrade.simulator.billing import subscriptions as subs
 from paygrade.simulator.forms import Json
-from paygrade.simulator.products import prices
+from paygrade.simulator.products import prices, tax_rates
 from paygrade.simulator.shapes import schedules as schedule_shapes
 from paygrade.simulator.time import cycles
 from paygrade.simulator.world import World
@@ -29,6 +29,7 @@ PHASE_FIELDS = frozenset(
         "collection_method",
         "currency",
         "default_payment_method",
+        "default_tax_rates",
         "description",
         "discounts",
         "duration",
@@ -156,10 +157,11 @@ def _adopt(world: World, subscription: Json, params: Json) -> Json:
         start=min(item["current_period_start"] for item in items),
         end=ends_at or min(item["current_period_end"] for item in items),
         currency=subscription["currency"],
-        items=[schedule_shapes.phase_item(price=i["price"]["id"], quantity=i["quantity"]) for i in items],
+        items=[_phase_item(item) for item in items],
         trial_end=subscription["trial_end"] if subscription["status"] == "trialing" else None,
         collection_method=subscription["collection_method"],
         default_payment_method=subscription["default_payment_method"],
+        default_tax_rates=list(subscription["default_tax_rates"]),
         description=subscription["description"],
         discounts=[schedule_shapes.phase_discount({"discount": id}) for id in subscription["discounts"]],
     )
@@ -215,11 +217,25 @@ def _enter_current(world: World, schedule: Json, *, before: Json | None, params:
     phase = _phase_at(schedule, world.at)
     if phase is None:
         raise errors.invalid("phases", "One of the phases must be running now.")
-    if before is not None and before["items"] == phase["items"] and before["trial_end"] == phase["trial_end"]:
+    if before is not None and _as_before(phase, before):
         _enter_quietly(world, schedule, phase)
     else:
         behavior = forms.read_choice(params, "proration_behavior", subs.PRORATION_BEHAVIORS)
         _enter(world, schedule, {**phase, "proration_behavior": behavior or phase["proration_behavior"]})
+
+
+def _as_before(phase: Json, before: Json) -> bool:
+    """Tell whether a phase asks for what runs already; what it leaves out of its items stays as it is."""
+    items = list(zip(phase["items"], before["items"], strict=False))
+    return (
+        len(items) == len(phase["items"]) == len(before["items"])
+        and all(new[name] == old[name] for new, old in items for name in ("price", "quantity"))
+        and all(
+            new[name] in ([], {}, old[name]) for new, old in items for name in ("discounts", "metadata", "tax_rates")
+        )
+        and phase["default_tax_rates"] in ([], before["default_tax_rates"])
+        and bool(phase["trial_end"] == before["trial_end"])
+    )
 
 
 def _enter(world: World, schedule: Json, phase: Json) -> None:
@@ -290,6 +306,8 @@ def _wanted(phase: Json, *, items: list[Json]) -> Json:
         wanted["description"] = phase["description"]
     if phase["discounts"]:
         wanted["discounts"] = [{name: id for name, id in one.items() if id} for one in phase["discounts"]]
+    if phase["default_tax_rates"]:
+        wanted["default_tax_rates"] = [rate["id"] for rate in phase["default_tax_rates"]]
     if phase["billing_cycle_anchor"] == "phase_start":
         wanted["billing_cycle_anchor"] = {"type": "now"}
     wanted.update(items=items, metadata=phase["metadata"], proration_behavior=phase["proration_behavior"])
@@ -298,13 +316,34 @@ def _wanted(phase: Json, *, items: list[Json]) -> Json:
     return wanted
 
 
+def _phase_item(item: Json) -> Json:
+    """Show an item of a subscription as one of a phase."""
+    return schedule_shapes.phase_item(
+        price=item["price"]["id"],
+        quantity=item["quantity"],
+        discounts=[schedule_shapes.phase_discount({"discount": id}) for id in item["discounts"]],
+        metadata=dict(item["metadata"]),
+        tax_rates=list(item["tax_rates"]),
+    )
+
+
 def _plain_items(phase: Json) -> list[Json]:
     return [_named(item) for item in phase["items"]]
 
 
-def _named(item: Json) -> Json:
-    quantity = {} if item["quantity"] is None else {"quantity": str(item["quantity"])}
-    return {"price": item["price"], **quantity}
+def _named(item: Json, *, held: list[str] | None = None) -> Json:
+    """Give a phase's item as a request would; `held` are the discounts the subscription's own item has by now."""
+    named: Json = {"price": item["price"]}
+    if item["quantity"] is not None:
+        named["quantity"] = str(item["quantity"])
+    if item["metadata"]:
+        named["metadata"] = item["metadata"]
+    if item["tax_rates"]:
+        named["tax_rates"] = [rate["id"] for rate in item["tax_rates"]]
+    kept = [one for one in item["discounts"] if one["discount"] is None or one["discount"] in (held or [])]
+    if kept:
+        named["discounts"] = [{name: id for name, id in one.items() if id} for one in kept]
+    return named
 
 
 def _items_of(subscription: Json, phase: Json) -> list[Json]:
@@ -318,10 +357,11 @@ def _items_of(subscription: Json, phase: Json) -> list[Json]:
             unlike.append(item)
             continue
         open_items.remove(same)
-        wanted.append({"id": same["id"], **_named(item)})
+        wanted.append({"id": same["id"], **_named(item, held=same["discounts"])})
     for item in unlike:
-        swapped = {"id": open_items.pop(0)["id"]} if open_items else {}
-        wanted.append({**swapped, **_named(item)})
+        swapped = open_items.pop(0) if open_items else None
+        about = {"id": swapped["id"]} if swapped else {}
+        wanted.append({**about, **_named(item, held=swapped and swapped["discounts"])})
     return [*wanted, *({"id": item["id"], "deleted": "true"} for item in open_items)]
 
 
@@ -348,7 +388,15 @@ def _read_phase(world: World, wanted: Json, *, start: int, param: str) -> Json:
         price = prices.keep(world, subs.read_price(world, one, param=f"{param}[items][{index}]"))
         quantity = subs.read_quantity(one, price=price, param=f"{param}[items][{index}]")
         priced.append(price)
-        items.append(schedule_shapes.phase_item(price=price["id"], quantity=quantity))
+        items.append(
+            schedule_shapes.phase_item(
+                price=price["id"],
+                quantity=quantity,
+                discounts=[schedule_shapes.phase_discount(off) for off in forms.read_objects(one, "discounts")],
+                metadata=forms.merge_metadata({}, one),
+                tax_rates=tax_rates.read(world, one, "tax_rates", within=f"{param}[items][{index}]") or [],
+            )
+        )
     if not items:
         raise errors.missing_parameter(f"{param}[items]")
     end = _read_end(wanted, start=start, recurring=priced[0]["recurring"])
@@ -364,6 +412,7 @@ def _read_phase(world: World, wanted: Json, *, start: int, param: str) -> Json:
         billing_cycle_anchor=forms.read_choice(wanted, "billing_cycle_anchor", ("automatic", "phase_start")),
         collection_method=forms.read_choice(wanted, "collection_method", subs.COLLECTION_METHODS),
         default_payment_method=forms.read_text(wanted, "default_payment_method") or None,
+        default_tax_rates=tax_rates.read(world, wanted, "default_tax_rates", within=param) or [],
         description=forms.read_text(wanted, "description") or None,
         discounts=[schedule_shapes.phase_discount(one) for one in forms.read_objects(wanted, "discounts")],
         metadata=forms.merge_metadata({}, wanted),

@@ -23,7 +23,7 @@ PAYMENT_BEHAVIORS = (
 )
 PRORATION_BEHAVIORS = ("create_prorations", "always_invoice", "none")
 COLLECTION_METHODS = ("charge_automatically", "send_invoice")
-ITEM_FIELDS = frozenset({"price", "price_data", "plan", "quantity", "metadata", "tax_rates"})
+ITEM_FIELDS = frozenset({"discounts", "metadata", "plan", "price", "price_data", "quantity", "tax_rates"})
 
 # Accepted and without effect here: they change how money is collected, not what the subscription is.
 IGNORED = frozenset({"off_session", "expand"})
@@ -75,6 +75,7 @@ def create(world: World, params: Json, *, schedule: str | None = None) -> Json:
     world.put(subscription, customer["id"])
     with world.holding(subscription):
         invoice_items.keep(world, added)
+        discounts.attach_to_items(world, subscription["items"]["data"])
         discounts.attach(world, subscription, subscription["discounts"])
         _bill_first(world, subscription, billed, behavior=behavior)
         _ask_for_payment_method(world, subscription, customer)
@@ -310,16 +311,27 @@ def _read_new(world: World, customer: Json, params: Json) -> Json:
 
 
 def _read_new_items(world: World, subscription: Json, params: Json) -> list[Json]:
-    items = []
+    items: list[Json] = []
+    about: list[tuple[Json, str]] = []
     for index, wanted in enumerate(forms.read_objects(params, "items")):
         param = f"items[{index}]"
         forms.check_known(wanted, ITEM_FIELDS, within=param)
         price = read_price(world, wanted, param=param)
         quantity = read_quantity(wanted, price=price, param=param)
         items.append(make_item(world, subscription=subscription["id"], price=price, quantity=quantity, wanted=wanted))
+        about.append((wanted, param))
     subscription["currency"] = currency = _read_currency(world, subscription, items, params)
     refuse_unlike_items(world, items, currency=currency, flexible=subscription["billing_mode"]["type"] == "flexible")
+    for item, (wanted, param) in zip(items, about, strict=True):
+        set_discounts(world, subscription, item, wanted, param=param)
     return items
+
+
+def set_discounts(world: World, subscription: Json, item: Json, wanted: Json, *, param: str) -> None:
+    """Read the discounts of one item; they are kept when the item is."""
+    owner = discounts.owner_of(item, customer=subscription["customer"], currency=subscription["currency"])
+    made = discounts.read_of(world, wanted, owner, within=param)
+    item["discounts"] = item["discounts"] if made is None else made
 
 
 def _read_currency(world: World, subscription: Json, items: list[Json], params: Json) -> str:

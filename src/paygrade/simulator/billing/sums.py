@@ -25,15 +25,30 @@ NO_LOCATION = (
 )
 
 
-def total_up(world: World, customer: Json, payer: Json, lines: list[Json], active: list[Json]) -> Json:
-    """Write discounts and taxes onto lines, and give the sums; `payer` is the subscription or invoice they are of."""
+def total_up(
+    world: World,
+    customer: Json,
+    payer: Json,
+    lines: list[Json],
+    active: list[Json],
+    credits: dict[str, list[Json]] | None = None,
+) -> Json:
+    """Write discounts, billing credits and taxes onto lines, and give the sums.
+
+    `payer` is the subscription or invoice they are of, `credits` what each line is spared, by its id.
+    """
     sums = discounts.apply(world, lines, active)
+    for line in lines:
+        for entry in (credits or {}).get(line["id"], []):
+            line["pretax_credit_amounts"].append(entry)
+            sums["total_pretax_credit_amounts"].append(entry)
+            sums["total"] -= entry["amount"]
     automatic = payer["automatic_tax"]["enabled"] and is_located(customer)
     reason = UNTAXED.get(customer["tax_exempt"])
     total_taxes: dict[str, Json] = {}
     included = Fraction(0)
     for line in lines:
-        left = line["amount"] - sum(off["amount"] for off in line["discount_amounts"])
+        left = line["amount"] - sum(spared["amount"] for spared in line["pretax_credit_amounts"])
         rates = world.line_rates.get(line["id"]) or payer["default_tax_rates"]
         if not rates and automatic:
             rates = [_automatic(world, line)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from paygrade.simulator import errors, forms
 from paygrade.simulator.billing import invoice_items, invoice_requests, invoices, lifecycle, sums
 from paygrade.simulator.billing import subscriptions as subs
-from paygrade.simulator.checkout import line_items, sessions
+from paygrade.simulator.checkout import line_items, payment_links, sessions
 from paygrade.simulator.customers import customers
 from paygrade.simulator.forms import Json
 from paygrade.simulator.intents import payment_intents, setup_intents
@@ -165,6 +165,8 @@ def _invoice(world: World, session: Json, checkout: Checkout, customer: Json) ->
     wanted: Json = {"customer": customer["id"], "currency": session["currency"], "auto_advance": "false", **data}
     if line_items.taxes_itself(checkout):
         wanted["automatic_tax"] = {"enabled": "true"}
+    if checkout.discounts:
+        wanted["discounts"] = checkout.discounts
     invoice = invoice_requests.create_invoice(world, wanted)
     items = line_items.invoice_items_of(world, checkout, customer)
     invoice_items.keep(world, items)
@@ -237,6 +239,7 @@ def _complete(world: World, session: Json, checkout: Checkout) -> None:
         session["payment_status"] = paid
     for owner in filter(None, [checkout.customer, checkout.intent]):
         world.list_under(session, owner)
+    payment_links.note_completed(world, session)
     world.emit("checkout.session.completed", session)
 
 

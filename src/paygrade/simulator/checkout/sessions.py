@@ -85,6 +85,18 @@ MODE_OF_DATA = {"subscription_data": "subscription", "payment_intent_data": "pay
 
 
 def create(world: World, params: Json) -> Json:
+    session, checkout = prepare(world, params)
+    if session["ui_mode"] == "hosted_page":
+        session["url"] = f"{world.base_url}/c/pay/{session['id']}"
+    else:
+        session["client_secret"] = f"{session['id']}_secret_{world.new_id('s', length=24)[2:]}"
+    world.checkouts[session["id"]] = checkout
+    world.schedule(session["expires_at"], "expire_checkout", session["id"])
+    return world.put(session, *filter(None, [session["customer"]]))
+
+
+def prepare(world: World, params: Json) -> tuple[Json, Checkout]:
+    """Work out a session and what it sells, without opening it; what is priced inline is made."""
     forms.check_known(params, TAKEN)
     mode = forms.read_choice(params, "mode", MODES) or _mode_missing()
     customer = _read_customer(world, params)
@@ -116,13 +128,7 @@ def create(world: World, params: Json) -> Json:
     _show(session, params)
     price_up(world, session, checkout)
     session["customer_details"] = customer_details(world, session, checkout)
-    if session["ui_mode"] == "hosted_page":
-        session["url"] = f"{world.base_url}/c/pay/{session['id']}"
-    else:
-        session["client_secret"] = f"{session['id']}_secret_{world.new_id('s', length=24)[2:]}"
-    world.checkouts[session["id"]] = checkout
-    world.schedule(expires_at, "expire_checkout", session["id"])
-    return world.put(session, *filter(None, [session["customer"]]))
+    return session, checkout
 
 
 def price_up(world: World, session: Json, checkout: Checkout) -> None:
@@ -329,9 +335,6 @@ def _set_modes(session: Json, params: Json) -> None:
             data, frozenset({"description", "footer", "metadata"}), within="invoice_creation[invoice_data]"
         )
         enabled = bool(forms.read_bool(wanted, "enabled"))
-        if enabled and params.get("discounts"):
-            message = "The simulator makes no invoices for discounted sessions in `payment` mode."
-            raise errors.invalid("invoice_creation[enabled]", message)
         session["invoice_creation"] = shapes.invoice_creation(enabled=enabled, **data)
     types = forms.read_list(params, "payment_method_types")
     session["payment_method_types"] = types or ["card"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paygrade.simulator.billing import invoices, previews, renewals, schedules
+from paygrade.simulator.billing import credit_grants, invoices, previews, renewals, schedules
 from paygrade.simulator.checkout import paying, sessions
 from paygrade.simulator.customers import disputes, fraud_warnings
 from paygrade.simulator.forms import Json
+from paygrade.simulator.payments import refunds
 from paygrade.simulator.products import discounts
 from paygrade.simulator.world import World
 
@@ -26,6 +27,7 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "expire_held_change": renewals.expire_held_change,
     "resume_collection": renewals.resume_collection,
     "end_discount": discounts.end_due,
+    "expire_credits": credit_grants.expire_due,
     "upcoming": previews.announce,
     "trial_will_end": renewals.announce_trial_end,
     "end_trial": renewals.end_trial,
@@ -35,6 +37,7 @@ HAPPENINGS: dict[str, Callable[[World, Json], None]] = {
     "finalize": invoices.finalize_due,
     "overdue": invoices.overdue,
     "settle_debit": paying.settle_due,
+    "settle_refund": refunds.settle_due,
     "retry": invoices.retry_due,
     "dispute": disputes.dispute_due,
     "warn_of_fraud": fraud_warnings.warn_due,

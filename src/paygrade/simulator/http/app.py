@@ -85,7 +85,7 @@ class Simulator:
             page = overview.render(self.account)
             await _send(send, status=200, content=page.encode(), type="text/html; charset=utf-8")
             return
-        if shown := site.answer(self.account.engine, method, path, body):
+        if shown := site.answer(self.account.engine, method, path, body, query=query):
             html = "text/html; charset=utf-8"
             await _send(send, status=shown.status, content=shown.content, type=html, extra=shown.headers)
             self.account.hand_out()

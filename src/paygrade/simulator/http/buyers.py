@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paygrade.simulator.checkout import ordering, paying, sessions
+from paygrade.simulator.checkout import ordering, paying, payment_links, sessions
 from paygrade.simulator.engine import Engine
 from paygrade.simulator.forms import Json
 from paygrade.simulator.http.pages import invoice as invoice_page
@@ -41,7 +41,13 @@ def check_out(engine: Engine, wanted: Json) -> Json:
             "session": session,
         }
 
-    return engine.play(sessions.KIND, wanted["session"], act)
+    return engine.play(sessions.KIND, wanted.get("session") or _follow(engine, wanted["payment_link"]), act)
+
+
+def _follow(engine: Engine, link: str) -> str:
+    """Open a session as somebody would who follows a payment link."""
+    session = engine.play(payment_links.KIND, link, payment_links.open_session, param="payment_link")
+    return str(session["id"])
 
 
 def _reorder(world: World, session: Json, wanted: Json) -> None:

@@ -134,9 +134,10 @@ async def dispute(account: Account, wanted: Json) -> Json:
 
 async def check_out(account: Account, wanted: Json) -> Json:
     """Play the customer at a Checkout Session's page."""
-    _check_keys(wanted, "session", "card", "outcome", *buyers.CHECKOUT_KEYS, "quantities", "promotion_code")
-    if not isinstance(wanted.get("session"), str):
-        raise ValueError("`session` is the id of a Checkout Session")
+    about = ("session", "payment_link", "card", "outcome", "quantities", "promotion_code")
+    _check_keys(wanted, *about, *buyers.CHECKOUT_KEYS)
+    if not isinstance(wanted.get("session", wanted.get("payment_link")), str):
+        raise ValueError("`session` is the id of a Checkout Session, or `payment_link` that of a link that opens one")
     return buyers.check_out(account.engine, wanted)
 
 

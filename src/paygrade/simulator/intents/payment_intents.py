@@ -101,7 +101,9 @@ def _confirm(world: World, intent: Json, params: Json) -> Json:
     return_url = forms.read_text(params, "return_url") or None
     failure = pay(world, intent, named, return_url=return_url)
     if failure is not None and failure["code"] != "authentication_required":
-        raise errors.declined(**failure, payment_intent=intent)
+        told = intent["last_payment_error"]
+        about = {name: told[name] for name in ("charge", "payment_method") if name in told}
+        raise errors.declined(**failure, payment_intent=intent, **about)
     return intent
 
 
@@ -131,9 +133,8 @@ def authenticate(world: World, intent: Json, *, succeeds: bool) -> None:
     if invoice_of(world, intent) is not None:
         invoices.authenticate(world, intent, succeeds=succeeds)
     elif succeeds:
-        payments.is_confirmed(world, intent)
-        payments.succeed(world, intent)
-        _keep_method(world, intent)
+        if payments.confirmed(world, intent):
+            _keep_method(world, intent)
     else:
         intent["payment_method"] = None  # nothing was charged
         payments.fail(world, intent, invoices.NOT_AUTHENTICATED)

@@ -34,7 +34,11 @@ def make_payment_method(world: World, card: Card, *, customer: str | None) -> Js
             fingerprint=fingerprint,
             exp_year=world.now.year + 3,
             country=card.country,
-            cvc_check=card.cvc_check,
+            checks={
+                "address_line1_check": card.line1_check,
+                "address_postal_code_check": card.postal_code_check,
+                "cvc_check": card.cvc_check,
+            },
         )
     payment_method = customer_shapes.payment_method(
         id=world.new_id("pm"), at=world.at, type=card.type, details=shape, customer=customer
@@ -100,10 +104,25 @@ def failure_of(world: World, payment_method: str | None) -> Json | None:
     if card.authenticates:
         message = "This payment needs to be authenticated by the customer."
         return {"code": "authentication_required", "decline_code": None, "message": message}
-    if card.declines_with is not None and card.type != BANK:
-        code, message = decline_of(card)
-        return {"code": code, "decline_code": card.declines_with, "message": message}
-    return None
+    return _decline(card)
+
+
+def _decline(card: Card) -> Json | None:
+    if card.declines_with is None or card.type == BANK:
+        return None
+    code, message = decline_of(card)
+    return {"code": code, "decline_code": card.declines_with, "message": message}
+
+
+def confirmed(world: World, intent: Json) -> bool:
+    """Let the customer's bank go on once they have confirmed; tell whether it pays."""
+    is_confirmed(world, intent)
+    failure = _decline(world.cards[intent["payment_method"]])
+    if failure is not None:
+        fail(world, intent, failure)
+        return False
+    succeed(world, intent)
+    return True
 
 
 def open_payment(world: World, invoice: Json) -> None:
@@ -190,11 +209,15 @@ def succeed(world: World, intent: Json) -> None:
 
 def fail(world: World, intent: Json, failure: Json) -> None:
     """Note that a payment was declined; the next attempt needs a payment method anew."""
-    if intent["payment_method"] is not None and intent["status"] != "processing":
+    tried = intent["payment_method"]
+    if tried is not None and intent["status"] != "processing":
         _record_charge(world, intent, failure=failure)
+    told = errors.payment_error(failure)
+    if tried is not None:
+        told.update(charge=intent["latest_charge"], payment_method=world.objects[tried])
     intent.update(
         status="requires_payment_method",
-        last_payment_error={"type": "card_error", **{name: v for name, v in failure.items() if v is not None}},
+        last_payment_error=dict(sorted(told.items())),
         next_action=None,
         payment_method=None,
     )
@@ -270,6 +293,7 @@ def _record_charge(world: World, intent: Json, *, failure: Json | None, pending:
         payment_intent=intent,
         payment_method=payment_method,
         failure=failure,
+        risk=world.cards[payment_method["id"]].risk,
     )
     if pending:
         made.update(status="pending", captured=True, paid=False)

@@ -11,6 +11,7 @@ from paygrade.simulator.shapes import invoices as invoice_shapes
 from paygrade.simulator.shapes import reversals as reversal_shapes
 from paygrade.simulator.world import World
 
+SETTLES_AFTER_S = 86_400  # Stripe says no more than "some time later"
 REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 FIELDS = frozenset({"amount", "charge", "expand", "metadata", "payment_intent", "reason"})
 
@@ -50,8 +51,31 @@ def refund(
     with world.changing(charge, "charge.refunded"):
         charge["amount_refunded"] += amount
         charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
+    behavior = world.cards[charge["payment_method"]].refunds_as
+    if behavior == "pending":
+        made.update(status="pending", pending_reason="processing")
     world.emit("refund.created", made)
+    if behavior != "succeeded":
+        world.schedule(world.at + SETTLES_AFTER_S, "settle_refund", made["id"])
     return made
+
+
+def settle_due(world: World, made: Json) -> None:
+    """Let the bank take the money, or send it back, as a few test cards have it (Stripe docs: testing refunds)."""
+    charge = world.objects[made["charge"]]
+    with world.changing(made):
+        if made.pop("pending_reason", None):
+            made["status"] = "succeeded"
+        else:
+            made.update(status="failed", failure_reason="unknown")
+            back = invoice_shapes.reversal_transaction(
+                id=world.new_id("txn"), at=world.at, of=made, amount=-made["amount"], kind="refund_failure"
+            )
+            made["failure_balance_transaction"] = world.put(back)["id"]
+            charge.update(amount_refunded=charge["amount_refunded"] - made["amount"], refunded=False)
+    world.emit("charge.refund.updated", made)
+    if made["status"] == "failed":
+        world.emit("refund.failed", made)
 
 
 def update(world: World, id: str, params: Json) -> Json:

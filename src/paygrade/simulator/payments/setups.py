@@ -37,7 +37,8 @@ def confirm(world: World, intent: Json, method: str, *, return_url: str | None =
     payment_method, card = payments.known_or_new(world, method, param="payment_method")
     if not card.attaches:
         code, message = decline_of(card)
-        error = {"code": code, "decline_code": card.declines_with, "message": message, "type": "card_error"}
+        error = errors.payment_error({"code": code, "decline_code": card.declines_with, "message": message})
+        error["payment_method"] = payment_method
         intent.update(status="requires_payment_method", last_setup_error=error, payment_method=None)
         world.emit("setup_intent.setup_failed", intent)
         raise errors.declined(code=code, decline_code=card.declines_with, message=message)

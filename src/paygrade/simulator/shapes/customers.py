@@ -48,10 +48,10 @@ def customer(*, id: str, at: int, prefix: str, **known: Any) -> Json:
     }
 
 
-def card(*, brand: str, last4: str, fingerprint: str, exp_year: int, country: str, cvc_check: str) -> Json:
+def card(*, brand: str, last4: str, fingerprint: str, exp_year: int, country: str, checks: Json) -> Json:
     return {
         "brand": brand,
-        "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": cvc_check},
+        "checks": checks,
         "country": country,
         "display_brand": brand,
         "exp_month": 12,

@@ -215,7 +215,7 @@ def item_line(*, id: str, item: Json) -> Json:
         "description": item["description"],
         "discount_amounts": [],
         "discountable": item["discountable"],
-        "discounts": [],
+        "discounts": list(item["discounts"]),
         "invoice": item["invoice"],
         "livemode": False,
         "metadata": dict(item["metadata"]),
@@ -318,7 +318,28 @@ def payment_intent(*, id: str, at: int, amount: int, currency: str, secret: str,
     }
 
 
-def charge(*, id: str, at: int, payment_intent: Json, payment_method: Json, failure: Json | None) -> Json:
+RISK_SCORES = {"normal": 20, "elevated": 68, "highest": 95}
+
+
+def _outcome(failure: Json | None, risk: str) -> Json:
+    """What the bank said, or Stripe itself, which blocks the highest risk."""
+    told = {"advice_code": None, "network_advice_code": None, "network_decline_code": None}
+    said: Json = {"risk_level": risk, "risk_score": RISK_SCORES[risk]}
+    if failure is None:
+        said.update(network_status="approved_by_network", reason=None, seller_message="Payment complete.")
+        if risk == "elevated":
+            said["reason"] = "elevated_risk_level"
+        return {**told, **said, "type": "authorized"}
+    if risk == "highest":
+        said.update(network_status="not_sent_to_network", reason="highest_risk_level")
+        return {**told, **said, "seller_message": "Stripe blocked this payment as too risky.", "type": "blocked"}
+    said.update(network_status="declined_by_network", reason=failure["decline_code"])
+    return {**told, **said, "seller_message": "The bank declined the payment.", "type": "issuer_declined"}
+
+
+def charge(
+    *, id: str, at: int, payment_intent: Json, payment_method: Json, failure: Json | None, risk: str = "normal"
+) -> Json:
     amount, paid = payment_intent["amount"], failure is None
     return {
         "id": id,
@@ -354,17 +375,7 @@ def charge(*, id: str, at: int, payment_intent: Json, payment_method: Json, fail
         "metadata": {},
         "on_behalf_of": None,
         "order": None,
-        "outcome": {
-            "advice_code": None,
-            "network_advice_code": None,
-            "network_decline_code": None,
-            "network_status": "approved_by_network" if paid else "declined_by_network",
-            "reason": failure and failure["decline_code"],
-            "risk_level": "normal",
-            "risk_score": 20,
-            "seller_message": "Payment complete." if paid else "The bank declined the payment.",
-            "type": "authorized" if paid else "issuer_declined",
-        },
+        "outcome": _outcome(failure, risk),
         "paid": paid,
         "payment_intent": payment_intent["id"],
         "payment_method": payment_method["id"],

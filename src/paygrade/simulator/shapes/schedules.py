@@ -71,7 +71,7 @@ def phase(*, start: int, end: int, items: list[Json], **known: Any) -> Json:
     }
 
 
-def phase_item(*, price: str, quantity: int | None) -> Json:
+def phase_item(*, price: str, quantity: int | None, **known: Any) -> Json:
     return {
         "billing_thresholds": None,
         "discounts": [],
@@ -80,6 +80,7 @@ def phase_item(*, price: str, quantity: int | None) -> Json:
         "price": price,
         "quantity": quantity,
         "tax_rates": [],
+        **known,
     }
 
 

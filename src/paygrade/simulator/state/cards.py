@@ -20,6 +20,10 @@ class Card:
     warns: bool = False  # the issuer warns of fraud after every charge
     country: str = "US"
     cvc_check: str = "pass"
+    line1_check: str | None = None  # of the address, as the bank checked it
+    postal_code_check: str | None = None
+    risk: str = "normal"  # normal | elevated | highest, which is blocked
+    refunds_as: str = "succeeded"  # succeeded | pending, then succeeded | failing: succeeded, then failed
     until_set_up: bool = False  # authenticates only until the customer has confirmed it once for later
     type: str = "card"  # card | us_bank_account, which settles late: then it declines, if it does
     settles: bool = True  # False: a debit nobody ever hears of again
@@ -56,8 +60,15 @@ MAGIC_CARDS = {
     "unionpay": Card("unionpay", "0005"),
     "bypassPending": Card("visa", "0077"),
     "cvcCheckFail": Card("visa", "0101", cvc_check="fail"),
-    "refundFail": Card("visa", "5126"),
-    "riskLevelElevated": Card("visa", "9235"),
+    "bypassPendingInternational": Card("visa", "3720", country="GB"),
+    "avsFail": Card("visa", "0010", line1_check="fail", postal_code_check="fail"),
+    "avsLine1Fail": Card("visa", "0028", line1_check="fail", postal_code_check="pass"),
+    "avsZipFail": Card("visa", "0036", line1_check="pass", postal_code_check="fail"),
+    "avsUnchecked": Card("visa", "0044", line1_check="unavailable", postal_code_check="unavailable"),
+    "refundFail": Card("visa", "5126", refunds_as="failing"),
+    "pendingRefund": Card("visa", "7726", refunds_as="pending"),
+    "riskLevelElevated": Card("visa", "9235", risk="elevated"),
+    "riskLevelHighest": Card("visa", "4954", risk="highest", declines_with="generic_decline"),
     "chargeCustomerFail": Card("visa", "0341", declines_with="generic_decline"),
     "chargeDeclined": Card("visa", "0002", declines_with="generic_decline", attaches=False),
     "chargeDeclinedInsufficientFunds": Card("visa", "9995", declines_with="insufficient_funds", attaches=False),
@@ -67,11 +78,21 @@ MAGIC_CARDS = {
     "chargeDeclinedIncorrectCvc": Card("visa", "0127", declines_with="incorrect_cvc", attaches=False),
     "chargeDeclinedProcessingError": Card("visa", "0119", declines_with="processing_error", attaches=False),
     "chargeDeclinedVelocityLimitExceeded": Card("visa", "6975", declines_with="card_velocity_exceeded", attaches=False),
-    "chargeDeclinedFraudulent": Card("visa", "0019", declines_with="fraudulent", attaches=False),
+    "chargeDeclinedFraudulent": Card("visa", "0019", declines_with="fraudulent", attaches=False, risk="highest"),
+    "radarBlock": Card("visa", "0019", declines_with="fraudulent", attaches=False, risk="highest"),
     "threeDSecure2Required": Card("visa", "3220", authenticates=True),
     "threeDSecureRequired": Card("visa", "3063", authenticates=True),
     "authenticationRequiredOnSetup": Card("visa", "3155", authenticates=True, until_set_up=True),
     "authenticationRequired": Card("visa", "3184", authenticates=True),
+    "threeDSecureOptional": Card("visa", "3055"),
+    "threeDSecureOptionalProcessingError": Card("visa", "3097"),
+    "amex_threeDSecureNotSupported": Card("amex", "0005"),
+    "threeDSecureRequiredChargeDeclined": Card("visa", "1629", authenticates=True, declines_with="generic_decline"),
+    "threeDSecureRequiredProcessingError": Card("visa", "1280", declines_with="processing_error"),
+    "authenticationRequiredSetupForOffSession": Card("visa", "0446"),
+    "authenticationRequiredChargeDeclinedInsufficientFunds": Card(
+        "visa", "3178", authenticates=True, declines_with="insufficient_funds"
+    ),
     "createIssuerFraudRecord": Card("visa", "5423", warns=True),
     "createDispute": Card("visa", "0259", disputes_as="fraudulent"),
     "createDisputeProductNotReceived": Card("visa", "2685", disputes_as="product_not_received"),

@@ -32,6 +32,15 @@ class Checkout:
 
 
 @dataclass(slots=True)
+class PaymentLink:
+    """What a payment link opens."""
+
+    mode: str  # payment | subscription
+    wanted: Json  # the parameters of the link, with the ids of its prices
+    line_items: list[Json]
+
+
+@dataclass(slots=True)
 class PortalVisit:
     """Where the customer of a portal session is."""
 

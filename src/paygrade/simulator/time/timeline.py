@@ -15,6 +15,7 @@ DUE_ORDER = (
     "expire_held_change",
     "resume_collection",
     "end_discount",
+    "expire_credits",
     "upcoming",
     "schedule_expiring",
     "phase",
@@ -24,6 +25,7 @@ DUE_ORDER = (
     "finalize",
     "overdue",
     "settle_debit",
+    "settle_refund",
     "retry",
     "dispute",
     "warn_of_fraud",
@@ -34,9 +36,14 @@ DUE_ORDER = (
 class Timeline:
     now: datetime
     _due: list[tuple[int, int, int, str, str]] = field(default_factory=list)
+    _known: set[tuple[int, str, str]] = field(default_factory=set)
     _count: int = 0
 
     def schedule(self, due: int, what: str, id: str) -> None:
+        """Note what falls due; what is noted already happens once."""
+        if (due, what, id) in self._known:
+            return
+        self._known.add((due, what, id))
         self._count += 1
         heapq.heappush(self._due, (due, DUE_ORDER.index(what), self._count, what, id))
 
@@ -47,5 +54,6 @@ class Timeline:
     def take_due(self) -> tuple[str, str]:
         """Take the first happening from the queue and set the clock to its instant."""
         due, _, _, what, id = heapq.heappop(self._due)
+        self._known.discard((due, what, id))
         self.now = max(self.now, datetime.fromtimestamp(due, UTC))
         return what, id

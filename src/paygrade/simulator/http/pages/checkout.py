@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from paygrade.simulator import errors
-from paygrade.simulator.checkout import ordering, paying, sessions
+from paygrade.simulator.checkout import ordering, paying, payment_links, sessions
 from paygrade.simulator.forms import Json
 from paygrade.simulator.http.pages import html
 from paygrade.simulator.http.pages.cards import BANK_BUTTONS, CARD_BUTTONS
@@ -20,7 +20,8 @@ Form = dict[str, str]
 def show(world: World, session: Json, *, message: str | None = None) -> tuple[int, str]:
     checkout = world.checkouts[session["id"]]
     if session["status"] == "complete":
-        return html.layout("All done", _after(session, "Continue"))
+        words = payment_links.thanks(world, session)
+        return html.layout("All done", f"<p>{escape(words)}</p>" if words else "", _after(session, "Continue"))
     if session["status"] == "expired":
         return html.layout("This page has expired", _after(session, "Go back"), status=410)
     if waits(world, checkout):

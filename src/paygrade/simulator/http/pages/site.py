@@ -13,6 +13,7 @@ from html import escape
 from urllib.parse import parse_qsl
 
 from paygrade.simulator import errors
+from paygrade.simulator.checkout import payment_links
 from paygrade.simulator.checkout import sessions as checkout_sessions
 from paygrade.simulator.engine import Engine
 from paygrade.simulator.forms import Json
@@ -69,11 +70,14 @@ PAGES = {
     r"/3ds/(pi_\w{1,100})_secret_(\w{1,100})": Page("payment_intent", bank.show, bank.act),
     r"/3ds/(seti_\w{1,100})_secret_(\w{1,100})": Page("setup_intent", bank.show, bank.act),
 }
+LINK = re.compile(r"/b/([\w-]{1,200})")  # a payment link's address
 PATTERNS = [(re.compile(pattern), page) for pattern, page in PAGES.items()]
 
 
-def answer(engine: Engine, method: str, path: str, body: bytes) -> Answer | None:
+def answer(engine: Engine, method: str, path: str, body: bytes, *, query: str = "") -> Answer | None:
     """Answer a request to one of the pages; None: the path is none of theirs."""
+    if method == "GET" and (link := LINK.fullmatch(path)):
+        return _follow(engine, link.group(1), query)
     matches = ((pattern.fullmatch(path), page) for pattern, page in PATTERNS)
     found, page = next(((found, page) for found, page in matches if found), (None, None))
     if found is None or page is None:
@@ -88,6 +92,18 @@ def answer(engine: Engine, method: str, path: str, body: bytes) -> Answer | None
         return _submit(engine, page, id, path, body)
     except errors.RefusedByStripe as refused:
         return _page(html.layout("No such page", f"<p>{escape(str(refused))}</p>", status=404))
+
+
+def _follow(engine: Engine, link: str, query: str) -> Answer:
+    """Open a session for whoever follows a payment link, and lead them there."""
+    told = dict(parse_qsl(query[:FORM_BYTES_MAX]))
+    try:
+        session = engine.play(
+            payment_links.KIND, link, lambda world, thing: payment_links.open_session(world, thing, told)
+        )
+    except errors.RefusedByStripe as refused:
+        return _page(html.layout("This link is closed", f"<p>{escape(str(refused))}</p>", status=404))
+    return Answer(303, b"", {**HEADERS, "Location": str(session["url"])})
 
 
 def _check_secret(engine: Engine, page: Page, id: str, found: re.Match[str]) -> None:
