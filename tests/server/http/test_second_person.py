@@ -225,6 +225,44 @@ def test_what_changed_meanwhile_is_not_approved(house: House, acme: str) -> None
     assert house.granted(acme) == 5
 
 
+def test_what_was_tried_on_another_catalog_is_not_approved(house: House, acme: str) -> None:
+    waiting = house.ask(acme)
+    text = house.api.get("/v1/catalog", headers={"accept": "application/json"}).json()["document"]
+    text["features"]["of_another_catalog"] = {"kind": "boolean"}
+    house.api.ok("PUT", "/v1/catalog", json=text)
+    told = house.lee.problem(409, "POST", f"/v1/approvals/{waiting['id']}/approve")
+    assert told["code"] == "catalog_changed"
+    assert house.lee.ok("POST", f"/v1/approvals/{waiting['id']}/decline")["state"] == "declined"
+    assert house.granted(acme) == 0
+
+
+def test_what_is_only_tried_is_neither_decided_on_nor_told_anywhere(house: House, acme: str) -> None:
+    its, clients = f"/v1/accounts/{acme}", (house.api, house.other)
+
+    def seen() -> list[Any]:
+        """What both servers decide and count, and what was told."""
+        told = [client.check(acme, feature) for client in clients for feature in ("audit_log", "api_calls")]
+        counted = [client.ok("GET", f"{its}/balances/api_calls")["used"] for client in clients]
+        updates = house.api.ok("GET", "/v1/updates", params={"account": acme, "limit": 500})["updates"]
+        return [[(each["allowed"], each["used"], each["version"]) for each in told], counted, updates]
+
+    before = seen()
+    asked: list[tuple[str, str, Any]] = [
+        ("PUT", "/usage/api_calls", {"used": 7, "id": "set_1"}),
+        ("PUT", "/overrides/audit_log", {"value": True, "reason": "promised"}),
+        ("PUT", "/subscriptions/sub_1", SUBSCRIPTION),
+        ("POST", "/grants", {**GRANT, "id": "g_1"}),
+    ]
+    for method, path, body in asked:
+        assert house.dana.request(method, its + path, json=body).status_code == 202
+        assert seen() == before, path
+    # What is used meanwhile is counted on what there is, by the server that tried as well.
+    used = house.api.ok(
+        "POST", "/v1/consume", json={"account": acme, "feature": "api_calls", "quantity": 1, "id": "u_1"}
+    )
+    assert used["decision"]["used"] == 1
+
+
 def test_whoever_may_not_ask_any_more_gets_nothing_done(house: House, acme: str) -> None:
     made = house.dana.ok("POST", "/v1/keys", json={"name": "a key", "role": "admin"})
     with Api(house.api.url, key=made["key"]) as client:
