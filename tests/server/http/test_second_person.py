@@ -277,6 +277,41 @@ def test_whoever_may_not_ask_any_more_gets_nothing_done(house: House, acme: str)
     assert house.granted(acme) == 0
 
 
+def test_whoever_may_not_approve_any_more_does_not_through_any_server_or_key(house: House, acme: str) -> None:
+    path = f"/v1/approvals/{house.ask(acme)['id']}/approve"
+    with person(house.api) as kim, house.made_by(kim) as key, house.made_by(kim) as other:
+        id, key_id = kim.ok("GET", "/v1/me")["person"]["id"], key.ok("GET", "/v1/me")["key"]["id"]
+        with psycopg.connect(house.database, autocommit=True) as connection:
+            # Nobody is told, as if it had happened this very moment at another server.
+            connection.execute("update people set role = 'viewer' where id = %s", (id,))
+            for client in (kim, key):
+                told = client.problem(403, "POST", path)
+                assert (told["code"], "`usage:adjust`" in told["detail"]) == ("insufficient_scope", True)
+            connection.execute("update people set role = 'admin' where id = %s", (id,))
+            connection.execute("update api_keys set revoked_at = now() where id = %s", (key_id,))
+            assert key.problem(403, "POST", path)["code"] == "insufficient_scope"
+            connection.execute("delete from people where id = %s", (id,))
+            assert other.problem(403, "POST", path)["code"] == "second_person_needed"
+    assert house.granted(acme) == 0
+    house.lee.ok("POST", path)
+    assert house.granted(acme) == 5
+
+
+def test_two_people_who_approve_what_the_other_asked_for_do_not_wait_for_each_other(house: House, acme: str) -> None:
+    beta = f"beta-{uuid4().hex[:8]}"
+    house.api.ok("PUT", f"/v1/accounts/{beta}", json={"name": "Beta"})
+    of_dana = [house.ask(acme, id=f"g_{number}") for number in range(3)]
+    of_lee = [
+        house.lee.post(f"/v1/accounts/{beta}/grants", json={**GRANT, "id": f"g_{number}"}).json() for number in range(3)
+    ]
+    asked = [
+        pair for both in zip(of_dana, of_lee, strict=True) for pair in ((house.lee, both[0]), (house.dana, both[1]))
+    ]
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda its: its[0].post(f"/v1/approvals/{its[1]['id']}/approve"), asked))
+    assert [answer.status_code for answer in answers] == [200] * 6, [answer.text for answer in answers]
+
+
 def test_it_waits_for_seven_days_and_can_be_withdrawn_until_then(house: House, acme: str) -> None:
     late, other = house.ask(acme, id="g_1"), house.ask(acme)
     with psycopg.connect(house.database, autocommit=True) as connection:
