@@ -280,7 +280,7 @@ def test_whoever_may_not_ask_any_more_gets_nothing_done(house: House, acme: str)
 def test_whoever_may_not_approve_any_more_does_not_through_any_server_or_key(house: House, acme: str) -> None:
     path = f"/v1/approvals/{house.ask(acme)['id']}/approve"
     with person(house.api) as kim, house.made_by(kim) as key, house.made_by(kim) as other:
-        id, key_id = kim.ok("GET", "/v1/me")["person"]["id"], key.ok("GET", "/v1/me")["key"]["id"]
+        id, key_id = kim.ok("GET", "/v1/me")["person"]["id"], key.ok("GET", "/v1/me")["id"]
         with psycopg.connect(house.database, autocommit=True) as connection:
             # Nobody is told, as if it had happened this very moment at another server.
             connection.execute("update people set role = 'viewer' where id = %s", (id,))
