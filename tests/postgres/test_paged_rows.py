@@ -194,7 +194,7 @@ async def test_filtered_accounts_are_each_on_one_page(many: Store) -> None:
         for limit in (500, 7 if len(expected) < 100 else 333):
             found, after = list[str](), ""
             while True:
-                page = await list_accounts(many, after=after, limit=limit, at=START, **asked)
+                page = await list_accounts(many, after=after, limit=limit, at=START, **asked)  # type: ignore[arg-type]
                 found += [one.account for one in page.accounts]
                 if page.next is None:
                     break
@@ -220,7 +220,7 @@ async def test_open_reports_are_listed_by_what_is_wrong_with_them(many: Store) -
     for state, kinds in {"failing": (0, 3), "not_reported": (1,), "different": (2, 3), None: (0, 1, 2, 3)}.items():
         found, after = list[str](), None
         while True:
-            page = await list_open_usage_reports(many, state=state, after=after, limit=3, at=START)
+            page = await list_open_usage_reports(many, state=state, after=after, limit=3, at=START)  # type: ignore[arg-type]
             found += [one.account for one in page.reports]
             after = page.next
             if after is None:
