@@ -3,6 +3,7 @@ others are left out; and what is left out is not read."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,12 +11,14 @@ import psycopg
 import pytest
 
 from paygrade.billing.accounts import Account
+from paygrade.postgres.accounts import Accounts
 from paygrade.postgres.store import Store, Transaction
 from paygrade.server.operations.accounts.accounts import list_accounts
 from paygrade.server.operations.accounts.provider_reports import list_open_usage_reports, list_usage_reports
 from paygrade.server.operations.accounts.top_ups import list_top_ups
 from paygrade.server.operations.catalog.migrations import list_migrations
 from paygrade.server.operations.changes.plan_changes import list_changes
+from paygrade.server.operations.sync.events import list_events
 from paygrade.server.operations.update_log import list_updates
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -110,6 +113,10 @@ def overview_of(number: int) -> dict[str, Any]:
     }
 
 
+def name_of(number: int) -> str:
+    return f"Name {number % 10}" if number % 750 != 7 else "Ölwerk & Co 100%"
+
+
 @pytest.fixture
 def many(store: Store, database_url: str) -> Store:
     with psycopg.connect(database_url) as connection:
@@ -118,8 +125,26 @@ def many(store: Store, database_url: str) -> Store:
             cursor.executemany(
                 "insert into accounts (account, version, state, name, known, created_at, updated_at)"
                 " values (%s, 1, %s, %s, true, now(), now())",
-                [(key, msgspec.json.encode(Account(key)).decode(), f"name {number % 10}") for key, number in rows],
+                [(key, msgspec.json.encode(Account(key)).decode(), name_of(number)) for key, number in rows],
             )
+            cursor.executemany(
+                "insert into subjects (subject, account) values (%s, %s)",
+                [(f"stripe:cus_{number}", key) for key, number in rows],
+            )
+            cursor.executemany(
+                "insert into subscriptions (account, id, subject, provider_status, items)"
+                " values (%s, %s, %s, 'active', '[]')",
+                [(key, f"sub_{number}", f"stripe:cus_{number}") for key, number in rows],
+            )
+            cursor.executemany(
+                "insert into inbox (subject, event_id, type, received_at, body, handled_at)"
+                " values (%s, %s, 'customer.updated', %s, '{}', %s)",
+                [
+                    (f"stripe:cus_{number % 500}", f"evt_{number}", START + timedelta(seconds=number // 3),
+                     None if number % 500 == 7 else START)
+                    for _, number in rows
+                ],
+            )  # fmt: skip
             cursor.executemany(
                 "insert into announced (account, overview) values (%s, %s)",
                 [(key, msgspec.json.encode(overview_of(number)).decode()) for key, number in rows],
@@ -136,7 +161,7 @@ def many(store: Store, database_url: str) -> Store:
             )
         connection.execute("update update_log set given = %s, readable = %s", (MANY, MANY))
         connection.commit()
-        connection.execute("analyze accounts, announced, updates, reports")
+        connection.execute("analyze accounts, announced, updates, reports, subjects, subscriptions, inbox")
     return store
 
 
@@ -150,7 +175,15 @@ FILTERS: tuple[tuple[dict[str, str], Callable[[dict[str, Any], int], bool]], ...
     ({"finding": "unknown_status"}, lambda its, number: "findings" in its),
     ({"finding": "unmapped_price"}, lambda its, number: False),
     ({"plan": "pro", "state": "past_due"}, lambda its, number: its["plan"][:3] == "pro" and its["state"] == "past_due"),
-    ({"state": "past_due", "search": "name 7"}, lambda its, number: number % 10 == 7 and its["state"] == "past_due"),
+    ({"state": "past_due", "search": "name 7"}, lambda its, n: n % 100 == 7 and n % 750 != 7),
+    ({"search": "NAME 3"}, lambda its, number: number % 10 == 3),
+    ({"search": "A000"}, lambda its, number: number < 100),
+    ({"search": "lwerk"}, lambda its, number: False),
+    ({"search": "Ölwerk & co 100%"}, lambda its, number: number % 750 == 7),
+    ({"search": "cus_77"}, lambda its, number: number == 77),
+    ({"search": "sub_77"}, lambda its, number: number == 77),
+    ({"search": "sub_7", "state": "past_due"}, lambda its, number: number == 7),
+    ({"search": "sub_8", "state": "past_due"}, lambda its, number: False),
 )
 
 
@@ -197,10 +230,20 @@ async def test_open_reports_are_listed_by_what_is_wrong_with_them(many: Store) -
 
 @pytest.mark.anyio
 async def test_what_a_filter_leaves_out_is_not_read(many: Store, database_url: str) -> None:
+    search = partial(Accounts.page, after="", limit=5)
     asked: dict[str, Callable[[Transaction], Awaitable[object]]] = {
+        "accounts_by_key": lambda tx: search(tx.accounts, search="a0123"),
+        "accounts_by_name": lambda tx: search(tx.accounts, search="ölw"),
+        "subjects_by_customer": lambda tx: search(tx.accounts, search="cus_77"),
+        "subscriptions_by_id": lambda tx: search(tx.accounts, search="sub_77", state="past_due"),
         "announced_by_plan": lambda tx: tx.accounts.page(after="a00100", limit=5, plan="rare"),
         "announced_by_state": lambda tx: tx.accounts.page(after="", limit=5, state="past_due"),
         "announced_with_findings": lambda tx: tx.accounts.page(after="", limit=5, finding="any"),
+        "inbox_by_event": lambda tx: events(tx, id="evt_77"),
+        "inbox_of_subject": lambda tx: events(tx, subject="stripe:cus_77", state="handled"),
+        "subjects_of_account": lambda tx: events(tx, account="a00077"),
+        "inbox_by_time": lambda tx: events(tx, before=(START + timedelta(seconds=99), "stripe:cus_7", "evt_7")),
+        "inbox_unhandled": lambda tx: events(tx, state="failing"),
         "updates_by_time": lambda tx: tx.updates.after(
             0, limit=5, occurred_from=START, occurred_until=START + timedelta(minutes=9)
         ),
@@ -211,6 +254,43 @@ async def test_what_a_filter_leaves_out_is_not_read(many: Store, database_url: s
             plan = await plan_of(tx, ask)
         assert index in plan, plan
         assert "Seq Scan" not in plan.replace("Seq Scan on update_log", ""), plan
+
+
+EVENTS: tuple[tuple[dict[str, Any], Callable[[int], bool]], ...] = (
+    ({}, lambda number: True),
+    ({"id": "evt_77"}, lambda number: number == 77),
+    ({"subject": "stripe:cus_77"}, lambda number: number % 500 == 77),
+    ({"account": "a00077"}, lambda number: number % 500 == 77),
+    ({"account": "a00077", "state": "waiting"}, lambda number: False),
+    ({"state": "waiting"}, lambda number: number % 500 == 7),
+    ({"state": "failing"}, lambda number: False),
+    ({"state": "handled"}, lambda number: number % 500 != 7),
+    ({"state": "ignored"}, lambda number: False),
+)
+
+
+@pytest.mark.anyio
+async def test_filtered_billing_events_are_each_on_one_page_the_latest_first(many: Store) -> None:
+    def place(number: int) -> tuple[int, str, str]:
+        return number // 3, f"stripe:cus_{number % 500}", f"evt_{number}"
+
+    for asked, belongs in EVENTS:
+        expected = [place(number)[2] for number in sorted(filter(belongs, range(MANY)), key=place, reverse=True)]
+        for limit in (500, 4 if len(expected) < 100 else 333):
+            found, before = list[str](), None
+            while True:
+                page = await list_events(many, before=before, limit=limit, **asked)
+                found += [one.id for one in page.events]
+                before = page.next
+                if before is None:
+                    break
+                assert len(page.events) == limit
+            assert found == expected, asked
+
+
+def events(tx: Transaction, **asked: Any) -> Awaitable[object]:
+    said = dict.fromkeys(("id", "state", "account", "subject", "before"))
+    return tx.inbox.page(**{**said, "limit": 5, "nothing": "none", **asked})
 
 
 async def plan_of(tx: Transaction, ask: Callable[[Transaction], Awaitable[object]]) -> str:

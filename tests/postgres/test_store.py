@@ -127,16 +127,32 @@ async def test_instants_come_out_in_utc_wherever_the_server_is(store: Store, dat
         assert fact.recorded_at == T0
 
 
-async def test_a_page_finds_parts_of_names_and_takes_wildcards_as_themselves(store: Store) -> None:
+async def test_a_page_finds_what_keys_and_names_begin_with_and_takes_wildcards_as_themselves(store: Store) -> None:
+    names = {
+        "a": "100% Acme",
+        "b": "1000 Acme",
+        "c": "other",
+        "d": "under_score",
+        "Under": "x" * 3000,
+        "\U0010fffd": "e",
+    }
     async with store.transaction() as tx:
-        for key, name in (("a", "100% Acme"), ("b", "1000 Acme"), ("c", "other"), ("d", "under_score")):
+        for key, name in names.items():
             await named(tx, key, name)
-        found = {
-            search: [saved.account.key for saved in await tx.accounts.page(after="", limit=10, search=search)]
-            for search in ("acme", "0%", "r_s", "SCORE", "")
-        }
+
+        async def found(search: str) -> set[str]:
+            return {saved.account.key for saved in await tx.accounts.page(after="", limit=10, search=search)}
+
+        assert await found("") == set(names)
+        assert await found("100%") == {"a"}
+        assert await found("100") == {"a", "b"}
+        assert await found("UNDER") == {"d", "Under"}
+        assert await found("under_") == {"d"}
+        assert await found("acme") == await found("%") == await found("_") == await found("\\") == set()
+        assert await found("X" * 3000) == await found("x" * 100) == {"Under"}
+        assert await found("x" * 3001) == set()
+        assert await found("\U0010fffd") == {"\U0010fffd"}
         beyond = await tx.accounts.page(after="b", limit=1)
-    assert found == {"acme": ["a", "b"], "0%": ["a"], "r_s": ["d"], "SCORE": ["d"], "": ["a", "b", "c", "d"]}
     assert [saved.account.key for saved in beyond] == ["c"]
 
 
@@ -148,7 +164,9 @@ async def test_a_customer_finds_its_account(store: Store) -> None:
     async with store.transaction() as tx:
         await tx.subjects.settle(claim, account="acme")
         found = await tx.accounts.page(after="", limit=10, search="cus_1")
+        also = await tx.accounts.page(after="", limit=10, search=pro().id)
     assert [saved.account.key for saved in found] == ["acme"]
+    assert also == found
 
 
 async def test_a_catalog_is_read_back_as_it_was_parsed(store: Store) -> None:

@@ -47,7 +47,7 @@ class Provider:
         content = b"".join(body)
         change = next((its for end, its in self.changes.items() if environ["PATH_INFO"].endswith(end)), None)
         if change is not None:
-            told = change(json.loads(content))
+            told, status = change(json.loads(content)), "200 OK"
             content = told if isinstance(told, bytes) else json.dumps(told).encode()
             headers["content-length"] = str(len(content))
         start(status, list(headers))

@@ -30,7 +30,11 @@ for _command in (
 
 
 @accounts.command("list")
-@click.option("--search", default="", help="A part of the key or name, or a provider's customer id.")
+@click.option(
+    "--search",
+    default="",
+    help="The beginning of the key or name, or a customer's or subscription's id at the provider.",
+)
 @click.option("--plan", help="Only accounts on this plan, in whichever version.")
 @click.option("--state", help="Only accounts in this state, such as `past_due`.")
 @click.option("--finding", help="Only accounts with this finding, such as `unmapped_price`; `any`: any.")

@@ -43,12 +43,17 @@ def asked(**said: object) -> dict[str, str]:
 def find_accounts(
     *,
     search: Annotated[
-        str, Field(max_length=200, description="A part of the key or name, or a Stripe customer id.")
+        str,
+        Field(
+            max_length=200,
+            description="The beginning of the key or name, or the id of a Stripe customer or subscription.",
+        ),
     ] = "",
     limit: Limit = 20,
     after: Annotated[Key | None, Field(description="The next page: the `next` of the page before.")] = None,
 ) -> Json:
-    """Find accounts by a part of their key or name, or by their customer id at Stripe, with what they pay for."""
+    """Find accounts by the beginning of their key or name, or by the id of their customer or subscription at Stripe,
+    with what they pay for."""
     told: Json = call("GET", "/v1/accounts", query=asked(search=search or None, limit=limit, after=after))
     return told
 

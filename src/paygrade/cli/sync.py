@@ -73,6 +73,39 @@ def drift(open_only: bool, limit: int, before: int | None, as_json: bool) -> Non
     sys.exit(1 if any(each["healed_at"] is None for each in told["drift"]) else 0)
 
 
+@sync.command()
+@click.argument("event", required=False)
+@click.option("--account", help="Only events about customers of this account.")
+@click.option("--subject", help="Only events about this subject, such as `stripe:cus_P1`.")
+@click.option("--state", type=click.Choice(("waiting", "failing", "handled", "ignored")), help="Only these.")
+@page_limit()
+@click.option("--before", help="The next page: the value that the page before printed.")
+@as_json
+def events(event: str | None, limit: int, as_json: bool, **asked: str | None) -> None:
+    """List the billing events that arrived, the latest first, and what came of each; or one EVENT, by its id.
+
+    Exit code 1 if EVENT did not arrive.
+    """
+    query = {"limit": str(limit), "id": event, **asked}
+    told = call("GET", "/v1/sync/events", query={name: value for name, value in query.items() if value})
+    if as_json:
+        show_json(told)
+    else:
+        table(
+            ("received", "id", "type", "account", "subject", "state", "handled", "error"),
+            (
+                (instant(each["received_at"]), each["id"], each["type"], each["account"], each["subject"],
+                 each["state"], instant(each["handled_at"]) if each["handled_at"] else None, each["error"])
+                for each in told["events"]
+            ),
+        )  # fmt: skip
+        if told["next"] is not None:
+            say(f"there is more: --before {told['next']}", style="dim")
+        if event is not None and not told["events"]:
+            say(f"`{event}` did not arrive within the last 45 days; `paygrade doctor` checks the way of webhooks")
+    sys.exit(1 if event is not None and not told["events"] else 0)
+
+
 # Any: decoded JSON, as the server sent it.
 def _show(told: dict[str, Any]) -> None:
     say(f"clock: {instant(told['clock'])}")

@@ -22,6 +22,8 @@ from paygrade.values.states import TERMINAL
 _LINKS_LOCK = 4710_0003
 """First key of the advisory locks on what an account links; the second is the account's hash."""
 
+_NAME_MAX = 100
+"""So much of a name is in its index."""
 ANY_FINDING = "any"
 _FOUND = (
     """exists (select from json_object_keys(n.overview -> 'findings') k where split_part(k, ' ', 1) = %(finding)s)"""
@@ -69,23 +71,25 @@ class Accounts:
         state: str | None = None,
         finding: str | None = None,
     ) -> tuple[SavedAccount, ...]:
-        """Accounts with a key above `after`, by key. `search` finds parts of a key or name, or a customer's id.
+        """Accounts with a key above `after`, by key. `search` finds the beginning of a key or name, or the id of a
+        customer or subscription at the provider.
 
         `plan`, in any version, `state` and `finding` are as they were announced last; `finding` "any": any."""
+        joined = _announced(plan, state, finding)
+        found = f"and a.account in ({' union '.join(_keys_found(joined))})" if search else ""
         cursor = await self._connection.execute(
             f"""
             select a.state::text, a.created_at, a.updated_at from accounts a
-            {_announced(plan, state, finding)}
-            where a.account > %(after)s and a.known
-              and (%(search)s = '' or a.account ilike %(part)s or a.name ilike %(part)s or exists (
-                   select from subjects s where s.account = a.account and split_part(s.subject, ':', 2) = %(search)s))
+            {joined}
+            where a.account > %(after)s and a.known {found}
             order by a.account limit %(limit)s
             """,
             {
                 "after": after,
                 "limit": limit,
                 "search": search,
-                "part": f"%{columns.escaped(search)}%",
+                "beginning": search[:_NAME_MAX],
+                "part": f"{columns.escaped(search)}%",
                 "plan": plan,
                 "state": state,
                 "finding": finding,
@@ -369,6 +373,24 @@ class Accounts:
                     """,
                     rows,
                 )
+
+
+def _keys_found(joined: str) -> list[str]:
+    """The keys of accounts that are searched for, each way with an index of its own. Each goes no further than a page:
+    what comes after it comes on the next."""
+    begins = "{text} ~>=~ lower(%(beginning)s) and {text} ~<~ (lower(%(beginning)s) || chr(1114111))"
+    ways = (
+        begins.format(text="lower(a.account)") + " and lower(a.account) like lower(%(part)s)",
+        begins.format(text=f"lower(left(a.name, {_NAME_MAX}))") + " and lower(a.name) like lower(%(part)s)",
+        "a.account = any(array(select s.account from subjects s"
+        " where s.account is not null and split_part(s.subject, ':', 2) = %(search)s))",
+        "a.account = any(array(select s.account from subscriptions s where s.id = %(search)s))",
+    )
+    return [
+        f"(select a.account from accounts a {joined} where a.account > %(after)s and a.known and {way} "
+        "order by a.account limit %(limit)s)"
+        for way in ways
+    ]
 
 
 def _announced(plan: str | None, state: str | None, finding: str | None) -> str:

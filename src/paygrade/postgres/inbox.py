@@ -4,10 +4,36 @@ Laws: an event id is stored once per subject; a stored event never changes, but 
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
+from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
+
+_STATES = {
+    "waiting": "i.handled_at is null and s.error is null",
+    "failing": "i.handled_at is null and s.error is not null",
+    "handled": "i.handled_at is not null and i.subject <> %(nothing)s",
+    "ignored": "i.subject = %(nothing)s",
+}
+
+
+class SavedEvent(Struct, frozen=True, kw_only=True):
+    """A billing event without its body, and how its subject stands."""
+
+    subject: str
+    id: str
+    type: str
+    object_id: str | None
+    created_at: datetime | None
+    received_at: datetime
+    handled_at: datetime | None
+    polled: bool
+    account: str | None
+    error: str | None
+    attempts: int
+    retry_at: datetime | None
 
 
 class Inbox:
@@ -70,6 +96,55 @@ class Inbox:
             {"to": to, "subject": subject, "ids": event_ids},
         )
 
+    async def page(
+        self,
+        *,
+        id: str | None,
+        state: Literal["waiting", "failing", "handled", "ignored"] | None,
+        account: str | None,
+        subject: str | None,
+        before: tuple[datetime, str, str] | None,
+        limit: int,
+        nothing: str,
+    ) -> tuple[SavedEvent, ...]:
+        """The latest first. What is not asked for is not said, so that each question has the index it needs.
+
+        `nothing`: the subject of events that concern none."""
+        asked = [
+            *(["i.event_id = %(id)s"] if id is not None else ()),
+            *([_STATES[state]] if state is not None else ()),
+            *(
+                ["i.subject = any(array(select subject from subjects where account = %(account)s))"]
+                if account is not None
+                else ()
+            ),
+            *(["i.subject = %(subject)s"] if subject is not None else ()),
+            *(["(i.received_at, i.subject, i.event_id) < (%(at)s, %(of)s, %(last)s)"] if before is not None else ()),
+        ]
+        received_at, of, last = before or (None, None, None)
+        cursor = await self._connection.execute(
+            f"""
+            select i.subject, i.event_id, i.type, i.object_id, i.created_at, i.received_at, i.handled_at, i.polled,
+                   s.account, s.error, coalesce(s.attempts, 0), s.retry_at
+            from inbox i left join subjects s on s.subject = i.subject
+            {"where " if asked else ""}{" and ".join(asked)}
+            order by i.received_at desc, i.subject desc, i.event_id desc limit %(limit)s
+            """,
+            {
+                "id": id,
+                "account": account,
+                "subject": subject,
+                "at": received_at,
+                "of": of,
+                "last": last,
+                "limit": limit,
+                "nothing": nothing,
+            },
+        )
+        names = SavedEvent.__struct_fields__
+        rows = [[_utc(value) for value in row] async for row in cursor]
+        return tuple([SavedEvent(**dict(zip(names, row, strict=True))) for row in rows])
+
     async def count(self) -> tuple[int, int, datetime | None]:
         """How many events are kept, how many of them wait for their subject to be read, and when the last one came."""
         cursor = await self._connection.execute(
@@ -85,3 +160,8 @@ class Inbox:
             "delete from inbox where received_at < %s and handled_at is not null", (at - kept,)
         )
         return cursor.rowcount
+
+
+def _utc(value: Any) -> Any:
+    """Any: of every type."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else value

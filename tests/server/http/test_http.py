@@ -91,6 +91,7 @@ DESIGNED = {
     ("post", "/v1/sync/sweep"),
     ("get", "/v1/sync/sweeps/{sweep}"),
     ("get", "/v1/sync/drift"),
+    ("get", "/v1/sync/events"),
     ("get", "/v1/accounts/{account}/usage/reports"),
     ("get", "/v1/usage/reports"),
     ("post", "/v1/usage/reconcile"),

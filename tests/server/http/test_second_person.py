@@ -225,6 +225,44 @@ def test_what_changed_meanwhile_is_not_approved(house: House, acme: str) -> None
     assert house.granted(acme) == 5
 
 
+def test_what_was_tried_on_another_catalog_is_not_approved(house: House, acme: str) -> None:
+    waiting = house.ask(acme)
+    text = house.api.get("/v1/catalog", headers={"accept": "application/json"}).json()["document"]
+    text["features"]["of_another_catalog"] = {"kind": "boolean"}
+    house.api.ok("PUT", "/v1/catalog", json=text)
+    told = house.lee.problem(409, "POST", f"/v1/approvals/{waiting['id']}/approve")
+    assert told["code"] == "catalog_changed"
+    assert house.lee.ok("POST", f"/v1/approvals/{waiting['id']}/decline")["state"] == "declined"
+    assert house.granted(acme) == 0
+
+
+def test_what_is_only_tried_is_neither_decided_on_nor_told_anywhere(house: House, acme: str) -> None:
+    its, clients = f"/v1/accounts/{acme}", (house.api, house.other)
+
+    def seen() -> list[Any]:
+        """What both servers decide and count, and what was told."""
+        told = [client.check(acme, feature) for client in clients for feature in ("audit_log", "api_calls")]
+        counted = [client.ok("GET", f"{its}/balances/api_calls")["used"] for client in clients]
+        updates = house.api.ok("GET", "/v1/updates", params={"account": acme, "limit": 500})["updates"]
+        return [[(each["allowed"], each["used"], each["version"]) for each in told], counted, updates]
+
+    before = seen()
+    asked: list[tuple[str, str, Any]] = [
+        ("PUT", "/usage/api_calls", {"used": 7, "id": "set_1"}),
+        ("PUT", "/overrides/audit_log", {"value": True, "reason": "promised"}),
+        ("PUT", "/subscriptions/sub_1", SUBSCRIPTION),
+        ("POST", "/grants", {**GRANT, "id": "g_1"}),
+    ]
+    for method, path, body in asked:
+        assert house.dana.request(method, its + path, json=body).status_code == 202
+        assert seen() == before, path
+    # What is used meanwhile is counted on what there is, by the server that tried as well.
+    used = house.api.ok(
+        "POST", "/v1/consume", json={"account": acme, "feature": "api_calls", "quantity": 1, "id": "u_1"}
+    )
+    assert used["decision"]["used"] == 1
+
+
 def test_whoever_may_not_ask_any_more_gets_nothing_done(house: House, acme: str) -> None:
     made = house.dana.ok("POST", "/v1/keys", json={"name": "a key", "role": "admin"})
     with Api(house.api.url, key=made["key"]) as client:
@@ -237,6 +275,40 @@ def test_whoever_may_not_ask_any_more_gets_nothing_done(house: House, acme: str)
     told = house.lee.problem(403, "POST", f"/v1/approvals/{asked['id']}/approve")
     assert told["code"] == "insufficient_scope"
     assert house.granted(acme) == 0
+
+
+def test_whoever_may_not_approve_any_more_does_not_through_any_server_or_key(house: House, acme: str) -> None:
+    path = f"/v1/approvals/{house.ask(acme)['id']}/approve"
+    with person(house.api) as kim, house.made_by(kim) as key, house.made_by(kim) as other:
+        id, key_id = kim.ok("GET", "/v1/me")["person"]["id"], key.ok("GET", "/v1/me")["id"]
+        with psycopg.connect(house.database, autocommit=True) as connection:
+            # Nobody is told, as if it had happened this very moment at another server.
+            connection.execute("update people set role = 'viewer' where id = %s", (id,))
+            for client in (kim, key):
+                assert client.problem(403, "POST", path)["code"] == "insufficient_scope"
+            connection.execute("update people set role = 'admin' where id = %s", (id,))
+            connection.execute("update api_keys set revoked_at = now() where id = %s", (key_id,))
+            assert key.post(path).status_code in (401, 403)  # forgotten by now, or remembered
+            connection.execute("delete from people where id = %s", (id,))
+            assert other.problem(403, "POST", path)["code"] == "second_person_needed"
+    assert house.granted(acme) == 0
+    house.lee.ok("POST", path)
+    assert house.granted(acme) == 5
+
+
+def test_two_people_who_approve_what_the_other_asked_for_do_not_wait_for_each_other(house: House, acme: str) -> None:
+    beta = f"beta-{uuid4().hex[:8]}"
+    house.api.ok("PUT", f"/v1/accounts/{beta}", json={"name": "Beta"})
+    of_dana = [house.ask(acme, id=f"g_{number}") for number in range(3)]
+    of_lee = [
+        house.lee.post(f"/v1/accounts/{beta}/grants", json={**GRANT, "id": f"g_{number}"}).json() for number in range(3)
+    ]
+    asked = [
+        pair for both in zip(of_dana, of_lee, strict=True) for pair in ((house.lee, both[0]), (house.dana, both[1]))
+    ]
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda its: its[0].post(f"/v1/approvals/{its[1]['id']}/approve"), asked))
+    assert [answer.status_code for answer in answers] == [200] * 6, [answer.text for answer in answers]
 
 
 def test_it_waits_for_seven_days_and_can_be_withdrawn_until_then(house: House, acme: str) -> None:

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,9 +18,10 @@ from paygrade.documents.yaml import read_yaml
 from paygrade.providers.stripe.signatures import sign
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http.serve import Running, running
+from support.cli_runner import Shell
 from support.databases import migrated_database
 from support.raw_http import request, send
-from support.server_process import SAMPLE, Api, serving
+from support.server_process import KEY, SAMPLE, Api, serving
 from support.waiting import eventually, somebody_waits
 
 CLOSE = b"Connection: close\r\n"
@@ -93,6 +95,50 @@ def test_an_explanation_names_the_billing_events_behind_it(billing: Billing) -> 
     told = billing.api.ok("POST", "/v1/accounts/curious/explain", json={"feature": "exports"})
     assert any(cause.startswith("evt_") for fact in told["facts"] for cause in fact["cause"])
     assert [candidate["verdict"] for candidate in told["candidates"]] == ["decides"]
+
+
+def test_whether_an_event_arrived_and_what_came_of_it_is_listed(billing: Billing, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, PAYGRADE_URL=billing.api.url, PAYGRADE_API_KEY=KEY)
+    billing.shop.welcome("looked-for", "Looked for")
+    billing.shop.subscribe("looked-for", "pro_monthly")
+    billing.settle()
+    told = billing.api.ok("GET", "/v1/sync/events", params={"account": "looked-for"})["events"]
+    assert {each["type"] for each in told} >= {"customer.created", "customer.subscription.created"}
+    assert {(each["state"], each["account"], each["error"], each["missed"]) for each in told} == {
+        ("handled", "looked-for", None, False)
+    }
+    subject = f"stripe:{billing.shop.customers['looked-for']}"
+    assert {each["subject"] for each in told} == {subject}
+    assert all(each["received_at"] <= each["handled_at"] for each in told)
+    assert not any("body" in each or "data" in each for each in told)
+    assert shell.json("sync", "events", told[0]["id"]) == {"events": [told[0]], "next": None}
+    assert told[0]["id"] in shell.run("sync", "events", "--account", "looked-for", "--state", "handled")
+    assert "`evt_lost` did not arrive" in shell.run("sync", "events", "evt_lost", code=1)
+    # One that concerns nobody; and one of a customer that can't be read.
+    post(billing, event("evt_of_a_price", type="price.updated", object="price", customer=None))
+    with psycopg.connect(billing.database_url, autocommit=True) as connection:
+        connection.execute("insert into subjects (subject, error, attempts) values ('stripe:cus_odd', 'it is odd', 3)")
+        connection.execute(
+            "insert into inbox (subject, event_id, type, received_at, body) values"
+            " ('stripe:cus_odd', 'evt_odd', 'customer.updated', now(), '{}'),"
+            " ('stripe:cus_even', 'evt_even', 'customer.updated', now(), '{}')"
+        )
+    states = {}
+    for id in ("evt_of_a_price", "evt_odd", "evt_even"):
+        (its,) = billing.api.ok("GET", "/v1/sync/events", params={"id": id})["events"]
+        states[id] = its["state"], its["subject"], its["error"], its["attempts"], its["handled_at"]
+        listed = billing.api.ok("GET", "/v1/sync/events", params={"state": its["state"]})["events"]
+        assert id in [each["id"] for each in listed]
+    assert states == {
+        "evt_of_a_price": ("ignored", None, None, 0, None),
+        "evt_odd": ("failing", "stripe:cus_odd", "it is odd", 3, None),
+        "evt_even": ("waiting", "stripe:cus_even", None, 0, None),
+    }
+    with psycopg.connect(billing.database_url) as connection:
+        connection.execute("delete from subjects where subject = 'stripe:cus_odd'")
+        connection.execute("delete from inbox where subject in ('stripe:cus_odd', 'stripe:cus_even')")
+    for query in ({"state": "odd"}, {"before": "odd"}):
+        assert billing.api.problem(400, "GET", "/v1/sync/events", params=query)["code"] == "invalid_query"
 
 
 def test_doubled_and_reordered_webhooks_end_in_the_same_answer(billing: Billing) -> None:

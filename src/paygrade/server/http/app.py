@@ -163,6 +163,7 @@ KEYED = [
     sync.sweep,
     sync.get_sweep,
     sync.list_drift,
+    sync.list_events,
     reports.list_usage_reports,
     reports.list_open_usage_reports,
     reports.reconcile,

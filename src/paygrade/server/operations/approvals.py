@@ -1,8 +1,8 @@
 """Approvals: what somebody asked for and somebody else lets happen, or not.
 
 Laws: what waits has changed nothing; it is done once, as it was asked for, in the transaction that says it is approved,
-on the account and the catalog that it was tried on, and by whoever asked, if they still may; who approves is a person,
-and not the one who asked, through whichever keys either of them acts.
+on the account and the catalog that it was tried on, and by whoever asked, if they still may; who approves is a person
+who still may, and not the one who asked, through whichever keys either of them acts.
 """
 
 import secrets
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("paygrade.approvals")
 
 LASTS = timedelta(days=7)
+NOTHING: frozenset[Scope] = frozenset()
 MAKERS_MAX = 20
 """So far a key that made a key that made a key is followed."""
 
@@ -168,7 +169,17 @@ async def take(
         if (await tx.catalogs.in_force()).version != held.catalog_version:
             raise Refused("catalog_changed", "the catalog has changed since this was asked for; decline it, and ask "
                           "again")  # fmt: skip
-        return held, await _scopes_now(tx, asker_of(held), at)
+        asker, behind = asker_of(held), Actor("person", person, "")
+        # In one order, so that no two approvals wait for each other's people.
+        may = {its.id: await _scopes_now(tx, its, at) for its in sorted({asker, who, behind}, key=lambda its: its.id)}
+        if may[person] is None:
+            raise Refused("second_person_needed", f"`{person}`, who made this key, is gone; somebody else approves it")
+        # What this process remembers of who approves may be older than what is locked here.
+        _refuse_lacking(held, (may[who.id] or NOTHING) & (may[person] or NOTHING))
+        opened = may[asker.id]
+        if opened is None:
+            raise Refused("asker_gone", f"`{asker.id}`, who asked for this, may not ask any more; decline it")
+        return held, opened
 
 
 async def approved(store: "Store", held: "SavedApproval", *, reason: str, at: datetime) -> ApprovalView:
@@ -241,19 +252,16 @@ async def _person_behind(tx: "Transaction", kind: str, id: str) -> str:
     return id
 
 
-async def _scopes_now(tx: "Transaction", asker: Actor, at: datetime) -> frozenset[Scope]:
-    """What whoever asked may do now. Refused `asker_gone` where they may not ask any more."""
-    if asker.kind == "key" and not asker.id.startswith("key_"):
+async def _scopes_now(tx: "Transaction", who: Actor, at: datetime) -> frozenset[Scope] | None:
+    """What somebody may do now; None: nothing any more. A person is held until the end of the transaction."""
+    if who.kind == "key" and not who.id.startswith("key_"):
         return ALL  # the environment's own
-    if asker.kind == "key":
-        key = await tx.api_keys.load(asker.id)
-        if key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > at):
-            return opened_by(key.scopes, key.role)
-    else:
-        person = await tx.people.lock(asker.id)
-        if person is not None:
-            return opened_by((), person.role)
-    raise Refused("asker_gone", f"`{asker.id}`, who asked for this, may not ask any more; decline it")
+    if who.kind == "key":
+        key = await tx.api_keys.load(who.id)
+        lives = key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > at)
+        return opened_by(key.scopes, key.role) if key is not None and lives else None
+    person = await tx.people.lock(who.id)
+    return opened_by((), person.role) if person is not None else None
 
 
 def _refuse_resolved(approval: "SavedApproval", at: datetime) -> None:
@@ -264,7 +272,9 @@ def _refuse_resolved(approval: "SavedApproval", at: datetime) -> None:
 
 def _refuse_lacking(approval: "SavedApproval", granted: frozenset[Scope]) -> None:
     if approval.scope not in granted:
-        raise Refused("insufficient_scope", f"this needs the scope `{approval.scope}`, which you lack")
+        raise Refused(
+            "insufficient_scope", f"this needs the scope `{approval.scope}`, which you lack, or whoever made your key"
+        )
 
 
 def _state(approval: "SavedApproval", at: datetime) -> str:

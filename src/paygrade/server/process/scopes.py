@@ -67,7 +67,7 @@ SCOPES: Final[dict[Scope, str]] = {
     "plan_changes:read": "Read quotes and plan changes.",
     "plan_changes:quote": "Quote a plan change.",
     "plan_changes:write": "Change plans, and take changes back.",
-    "billing:read": "Read how billing sync stands, drift, usage reports and top-ups.",
+    "billing:read": "Read how billing sync stands, billing events, drift, usage reports and top-ups.",
     "billing:sync": "Read accounts from the provider again: refresh, sweep, reconcile.",
     "billing:checkout": "Open checkouts and billing portals for accounts.",
     "billing:write": "Buy again a top-up that failed.",

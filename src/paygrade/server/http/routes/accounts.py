@@ -44,7 +44,9 @@ async def list_accounts(
     context: InContext,
     after: Annotated[str, text("Accounts after this key; the `next` of the page before.")] = "",
     limit: PageSize = 100,
-    search: Annotated[str, text("A part of the key or name, or a provider's customer id.")] = "",
+    search: Annotated[
+        str, text("The beginning of the key or name, or a customer's or subscription's id at the provider.")
+    ] = "",
     plan: Annotated[str | None, text("Only accounts on this plan, in whichever version.")] = None,
     in_state: Annotated[str | None, choice("state", STATES, "Only accounts in this state.")] = None,
     finding: Annotated[str | None, choice("finding", FINDINGS, "Only accounts with this finding; `any`: any.")] = None,

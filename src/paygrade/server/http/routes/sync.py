@@ -1,7 +1,7 @@
 """Billing sync: how it stands, comparing everything anew, and what was found to differ."""
 
 import re
-from typing import Annotated
+from typing import Annotated, get_args
 
 from litestar import get, post
 from litestar.params import FromPath
@@ -9,12 +9,33 @@ from litestar.params import FromPath
 from paygrade.server.http.bodies import read_body, read_flag
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, flag, number
+from paygrade.server.http.parameters import Before, PageSize, choice, flag, number, read_choice, text
 from paygrade.server.http.routes import examples
+from paygrade.server.operations.sync import events, repair
 from paygrade.server.operations.sync import inbox as sync
-from paygrade.server.operations.sync import repair
 
+EVENT_STATES: tuple[events.EventState, ...] = get_args(events.EventState)
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_EVENTS = {
+    "events": [
+        {
+            "id": "evt_1P2x",
+            "type": "customer.subscription.updated",
+            "subject": "stripe:cus_P1",
+            "account": "acme",
+            "object_id": "sub_1",
+            "created_at": "2026-11-21T09:00:01Z",
+            "received_at": "2026-11-21T09:00:02Z",
+            "missed": False,
+            "state": "handled",
+            "handled_at": "2026-11-21T09:00:03Z",
+            "error": None,
+            "attempts": 0,
+            "retry_at": None,
+        }
+    ],
+    "next": None,
+}
 
 
 @get("/v1/sync/status", opt=describe("billing", sync.sync_status, scope="billing:read"))
@@ -57,3 +78,19 @@ async def list_drift(
 ) -> repair.DriftList:
     open_only = open is not None and read_flag(open, name="open")
     return await repair.list_drift(context.store, open_only=open_only, before=before, limit=limit)
+
+
+@get("/v1/sync/events", opt=describe("billing", events.list_events, example=_EVENTS, scope="billing:read"))
+async def list_events(
+    context: InContext,
+    id: Annotated[str | None, text("The event of this id, such as `evt_1P2x`.")] = None,
+    in_state: Annotated[str | None, choice("state", EVENT_STATES, "Only events in this state.")] = None,
+    account: Annotated[str | None, text("Only events about customers of this account.")] = None,
+    subject: Annotated[str | None, text("Only events about this subject, such as `stripe:cus_P1`.")] = None,
+    before: Before = None,
+    limit: PageSize = 100,
+) -> events.BillingEventList:
+    state = read_choice(in_state, EVENT_STATES, name="state")
+    return await events.list_events(
+        context.store, id=id, state=state, account=account, subject=subject, before=before, limit=limit
+    )

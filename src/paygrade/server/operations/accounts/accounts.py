@@ -122,8 +122,9 @@ async def list_accounts(
 ) -> AccountList:
     """List accounts.
 
-    Accounts by key, a page at a time. `after` continues after a key; `search` finds parts of a key or name, or a
-    customer's id. `plan`, `state` and `finding` leave out all others; an account counts as its state updates say.
+    Accounts by key, a page at a time. `after` continues after a key; `search` finds the beginning of a key or name,
+    whatever its case, or the id of a customer or subscription at the provider. `plan`, `state` and `finding` leave out
+    all others; an account counts as its state updates say.
     """
     async with store.reading() as tx:
         page = await tx.accounts.page(
