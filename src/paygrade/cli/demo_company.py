@@ -1,5 +1,6 @@
 """The company of the demo and of `paygrade dev`: what it sells and who buys it, by the official stripe library."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,14 @@ class Company:
         """Find the prices that can be bought by a lookup key."""
         listed = self._stripe.v1.prices.list({"active": True, "limit": 100})
         self.prices = {price.lookup_key: price.id for price in listed.auto_paging_iter() if price.lookup_key}
+
+    def listen(self, url: str, types: Sequence[str]) -> str:
+        """Have events of these types sent there; gives the secret that signs them."""
+        # Any: the library lists every type as a literal.
+        wanted: Any = {"url": url, "enabled_events": list(types)}
+        secret = self._stripe.v1.webhook_endpoints.create(wanted).secret
+        assert secret is not None, "it is shown to whoever makes the endpoint"
+        return secret
 
     def stock(self, catalog: Catalog) -> None:
         """Make a product for each plan and add-on, and a price for each of theirs that is not there yet."""

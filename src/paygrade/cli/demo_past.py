@@ -17,6 +17,7 @@ from paygrade.cli.demo_run import House
 from paygrade.values.periods import add_months
 
 PAST = timedelta(days=75)
+HELD_S = 3600
 EARLIER_PRO = ("monthly: { amount: 9900,", "monthly: { amount: 7900,"), ("limit: 100000", "limit: 80000")
 """What Pro cost and gave in the first version, which `origami` still has."""
 ORDINARY = (
@@ -68,12 +69,15 @@ def live(house: House, *, now: datetime, seed: int) -> Past:
     The simulator's clock stands at `now - PAST`.
     """
     customers = (*_special(now), *_ordinary(now, seed))
+    # Webhooks wait until everything of an instant has happened, so that each customer is read once for it.
+    house.stage.control("weather", burst_s=HELD_S)
     house.publish(kestrel(version=1))
     moments = sorted((*_moments(customers, now), *_situations(now)), key=lambda each: each.at)
     for at, together in groupby(moments, key=lambda each: each.at):
         _happen(house, at, list(together))
     house.stage.control("clock", to=now.isoformat(), running=True)
     house.stage.settle()
+    house.stage.control("weather")
     return Past(customers, now)
 
 

@@ -29,6 +29,7 @@ from paygrade.cli.demo_stage import Stage
 from paygrade.cli.stocking import is_left, plan_steps, push_steps
 from paygrade.documents.yaml import read_yaml
 from paygrade.providers.stripe.connection import StripeConnection
+from paygrade.providers.stripe.events import TEST_TYPES, TYPES
 from paygrade.providers.stripe.shop import StripeShop
 from paygrade.server.http.protocol import configure
 from paygrade.server.process.settings import DEFAULT_PORT, Settings
@@ -42,10 +43,12 @@ LOOK_S = 0.02
 
 
 class House(Struct, frozen=True):
-    """What stands: the server, the simulator, and whoever sells there. `began` is when it was started."""
+    """What stands: the server, the simulator, and whoever sells there. `webhook_secret` signs what the server is sent,
+    `began` is when it was started."""
 
     api_url: str
     provider: simulator.Running
+    webhook_secret: str
     company: Company
     stage: Stage
     began: float
@@ -89,28 +92,22 @@ def standing(
         api_url = f"http://127.0.0.1:{api_port}"
         settings = replace(settings, port=api_port)
         provider = parts.enter_context(
-            simulator.running(
-                port=simulator_port,
-                webhook_urls=[f"{api_url}/webhooks/stripe", *webhooks],
-                seed=seed,
-                start=start,
-            )
+            simulator.running(port=simulator_port, webhook_urls=webhooks, seed=seed, start=start)
         )
         _done(began, f"Stripe simulator at {provider.url}")
-        parts.enter_context(_serving(_with_provider(settings, provider), database_url, key))
+        company = Company(url=provider.url, key=provider.key)
+        secret = company.listen(f"{api_url}/webhooks/stripe", (*TYPES, *TEST_TYPES))
+        settings = replace(
+            settings,
+            stripe_api_key=provider.key,
+            stripe_api_base=provider.url,
+            webhook_secrets=(secret,),
+            clock_url=provider.url,
+        )
+        parts.enter_context(_serving(settings, database_url, key))
         _done(began, f"Paygrade's API at {api_url}")
         stage = Stage(api_url=api_url, key=key, simulator_url=provider.url)
-        yield House(api_url, provider, Company(url=provider.url, key=provider.key), stage, began)
-
-
-def _with_provider(settings: Settings, provider: simulator.Running) -> Settings:
-    return replace(
-        settings,
-        stripe_api_key=provider.key,
-        stripe_api_base=provider.url,
-        webhook_secrets=(provider.secret,),
-        clock_url=provider.url,
-    )
+        yield House(api_url, provider, secret, company, stage, began)
 
 
 def _sell(provider: simulator.Running, catalog: Catalog) -> list[Step]:
