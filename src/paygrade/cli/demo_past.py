@@ -1,7 +1,7 @@
 """Kestrel's past: who its customers are, and what happened to them in the ten weeks until now.
 
 Laws: everything happens where it would, at the simulated Stripe or by Paygrade's own API, at its own instant, in order;
-the same seed and the same day give the same customers. Each situation in `SITUATIONS` is one of these customers.
+the same seed gives the same customers, whose dates are as far from now as ever.
 """
 
 import random
@@ -101,6 +101,7 @@ def _special(now: datetime) -> Iterator[Customer]:
     yield Customer("acme", "pro_monthly", 7, ago(60))
     yield Customer("hooli", "pro_monthly", 3, add_months(ago(11), -1))
     yield Customer("northwind", "enterprise", 200, ago(34))
+    yield Customer("fjord", "starter_monthly", 1, ago(28))
     yield Customer("cobalt", "starter_monthly", 1, ago(28))
     yield Customer("juniper", "starter_monthly", 1, ago(28))
     yield Customer("initech", "pro_monthly", 2, ago(24))
@@ -113,7 +114,6 @@ def _special(now: datetime) -> Iterator[Customer]:
     yield Customer("cedar", "pro_monthly", 2, ago(13))
     yield Customer("lumen", "trial", 3, ago(13))
     yield Customer("tundra", "pro_monthly", 2, ago(13))
-    yield Customer("fjord", "by_hand", 1, ago(9))
     yield Customer("pelican", "starter_monthly", 1, ago(9))
     yield Customer("meridian", "starter_monthly", 1, ago(9))
     yield Customer("vireo", "free", 1, ago(4))
@@ -149,10 +149,6 @@ def _arrival(customer: Customer, now: datetime) -> Callable[[House], None]:
                 company.subscribe(
                     key, "pro_monthly", quantity=customer.seats, trial_days=14, trial_settings=ends
                 )
-            case "by_hand":
-                company.sell_by_hand("Pilot 2024", "pilot", amount=2500)
-                company.welcome(key, name)
-                company.subscribe(key, "pilot")
             case "free":
                 company.welcome(key, name)
             case _ if key == "sandbox":
@@ -210,6 +206,7 @@ def _situations(now: datetime) -> Iterator[_Moment]:
     yield ago(13, lambda house: call(house, "PUT", "harbor", "overrides/custom_models", value=True,
                                      reason="pilot, agreed with sales",
                                      expires_at=(now + timedelta(days=1.5)).isoformat()))  # fmt: skip
+    yield ago(9, _sell_by_hand)
     yield ago(6, lambda house: call(house, "PUT", "pelican", "blocks/abuse", reason="stolen card, under review"))
     yield ago(4, lambda house: call(house, "POST", "tundra", "plan-changes", act="pause", reason="asked for by phone"))
     yield ago(3, lambda house: house.company.refund("cedar", 9900))
@@ -217,6 +214,12 @@ def _situations(now: datetime) -> Iterator[_Moment]:
     yield ago(2, lambda house: house.company.cancel_at_period_end("cobalt"))
     yield ago(1, lambda house: change(house, "quarry", "scheduled", plan="starter", quantities={"starter": 1}))
     yield ago(0.1, lambda house: _ask_the_bank(house))
+
+
+def _sell_by_hand(house: House) -> None:
+    """Somebody makes a price in the dashboard, which the catalog does not name, and moves a customer to it."""
+    house.company.sell_by_hand("Starter for friends", "friends", amount=2900)
+    house.company.change("fjord", "friends")
 
 
 def _ask_the_bank(house: House) -> None:

@@ -8,7 +8,7 @@ import httpx2
 
 SETTLE_S = 15.0
 """How long an answer may take to come out right; it takes a few hundredths of a second."""
-LOOK_S = 0.01
+LOOK_S = 0.03
 
 # Any in this file: decoded JSON, as the server sent it.
 
