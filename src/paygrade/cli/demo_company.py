@@ -130,6 +130,11 @@ class Company:
     def cancel_at_period_end(self, account: str) -> None:
         self._stripe.v1.subscriptions.update(self.subscriptions[account], {"cancel_at_period_end": True})
 
+    def open_invoice(self, account: str) -> str:
+        """The id of the oldest invoice that is open."""
+        found = self._stripe.v1.invoices.list({"customer": self.customers[account], "status": "open"})
+        return str(found.data[-1].id)
+
     def latest_charge(self, account: str) -> str:
         return self._stripe.v1.charges.list({"customer": self.customers[account], "limit": 1}).data[0].id
 

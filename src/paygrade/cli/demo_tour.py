@@ -1,0 +1,200 @@
+"""Ten things to try in the demo: shown to whoever stays, and done, one after the other, for whoever only passes by.
+
+Law: a command is run as it is shown, and what it prints is looked at: one that shows what it should not, or ends with
+another exit code than told, is a Surprise.
+"""
+
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import datetime, timedelta
+
+import click
+from msgspec import Struct
+
+from paygrade.cli.demo_run import KEY, House
+from paygrade.cli.demo_stage import Surprise
+
+SHOWN_MAX = 6
+"""So many lines of what a command prints are shown."""
+IDS = re.compile(r"\b(quote|chg)_(?:[0-9a-f]{4,}|…)")
+PAGES = re.compile(r"http://\S+/(?:c/pay|p/session|i)/(\S+)")
+
+
+class Command(Struct, frozen=True):
+    """Something to type. `shows` stands in what it prints; `code` is what it ends with."""
+
+    typed: str
+    shows: str
+    code: int = 0
+
+
+class ByHand(Struct, frozen=True):
+    """Something a visitor does on a page; `do` does the same, with the id of the page that was printed last."""
+
+    says: str
+    do: Callable[[House, str], object] = lambda _house, _id: None
+
+
+class Try(Struct, frozen=True):
+    title: str
+    steps: tuple[Command | ByHand, ...]
+
+
+def tries(house: House, now: datetime) -> tuple[Try, ...]:
+    """The ten of them. `now`: when the past ended."""
+    earlier = f"{now - timedelta(days=20):%Y-%m-%d}"
+    back = f"--success-url {house.provider.url} --cancel-url {house.provider.url}"
+    use_sdk = """python -c 'from paygrade import Paygrade; print(Paygrade().check("newco", "exports").message)'"""
+    return (
+        Try("See who needs attention", (
+            Command("paygrade accounts list --finding any", "fjord"),
+            Command("paygrade accounts list --state past_due", "hooli"),
+        )),
+        Try("Ask why: hooli has not paid, so it can read and not write", (
+            Command("paygrade check hooli exports", "[grace]"),
+            Command("paygrade explain hooli api_calls", "step 2 of 3"),
+        )),
+        Try("Ask about the past: it could, before the payment failed", (
+            Command(f"paygrade explain hooli api_calls --at {earlier}", "hooli can use api_calls"),
+        )),
+        Try("See what was used, by whom, and which credits go first", (
+            Command("paygrade accounts usage acme --feature tokens --group-by model", "large"),
+            Command("paygrade accounts balance acme ai_credits", "launch_2026"),
+        )),
+        Try("Buy, and watch access appear", (
+            ByHand("in a third terminal: paygrade updates follow --account newco"),
+            Command(f"paygrade accounts checkout newco --plan pro --quantity seats=3 {back}", "/c/pay/"),
+            ByHand("open the page it prints, and pay", _buy),
+            Command("paygrade check newco exports", "newco can use exports"),
+            Command(use_sdk, "newco can use exports"),
+        )),
+        Try("Use the last units, then upgrade: what was used stays used", (
+            Command("paygrade consume globex api_calls -n 500", "[limit_reached]", code=1),
+            Command("paygrade accounts quote globex --plan pro --quantity seats=2", "due now"),
+            Command("paygrade accounts change globex --quote quote_…", "applied"),
+            Command("paygrade consume globex api_calls -n 500", "used 500"),
+        )),
+        Try("Take a downgrade back: quarry has 12 members, and Starter 5 seats", (
+            Command("paygrade accounts changes quarry", "scheduled"),
+            Command("paygrade accounts members quarry", "12 of 12 seats taken"),
+            Command("paygrade accounts take-back quarry chg_…", "canceled"),
+        )),
+        Try("Confirm at the bank: meridian's upgrade waits for it", (
+            Command("paygrade accounts changes meridian", "pending"),
+            Command("paygrade accounts changes meridian chg_…", "to be paid at"),
+            ByHand("open the page it prints, and pay with the first card", _pay),
+            Command("paygrade check meridian audit_log", "meridian can use audit_log"),
+        )),
+        Try("Lose every webhook: hooli pays, and Paygrade finds out all the same", (
+            Command("paygrade simulator weather drop=1", "drop"),
+            Command(f"paygrade accounts billing-portal hooli --return-url {house.provider.url}", "/p/session/"),
+            ByHand("open the page it prints, open the invoice that is due, and pay with the first card", _pay_overdue),
+            Command("paygrade check hooli api_calls", "[past_due]", code=1),
+            Command("paygrade sync sweep", "customers differed"),
+            Command("paygrade check hooli api_calls", "hooli can use api_calls"),
+            Command("paygrade simulator weather calm", "calm"),
+        )),
+        Try("Turn the clock: lumen's trial ends, and so does harbor's override", (
+            Command("paygrade simulator advance 2d", "it is now"),
+            Command("paygrade check lumen audit_log", "lumen can't use audit_log", code=1),
+            Command("paygrade check harbor custom_models", "harbor can't use custom_models", code=1),
+        )),
+    )  # fmt: skip
+
+
+def _buy(house: House, session: str) -> None:
+    house.stage.control("checkout", session=session)
+    house.stage.settle()
+
+
+def _pay(house: House, invoice: str) -> None:
+    house.stage.control("invoice", invoice=invoice)
+    house.stage.settle()
+    house.stage.decision("meridian", "audit_log", "allowed", "plan")
+
+
+def _pay_overdue(house: House, _portal: str) -> None:
+    house.stage.control("invoice", invoice=house.company.open_invoice("hooli"))
+
+
+def walk(house: House, now: datetime) -> list[str]:
+    """Do all of them; gives the commands. Surprise."""
+    os.environ.update(environment(house))
+    walked, ids, page = [], {}, ""
+    for number, one in enumerate(tries(house, now), start=1):
+        click.echo()
+        click.secho(f"  {number}. {one.title}", bold=True)
+        for step in one.steps:
+            if isinstance(step, ByHand):
+                click.echo(f"     → {step.says}")
+                step.do(house, page)
+                continue
+            typed = IDS.sub(lambda its: ids.get(its[1], its[0]), step.typed)
+            click.secho(f"     $ {typed}", fg="cyan")
+            printed = _run(step, typed)
+            ids |= {its[1]: its[0] for its in IDS.finditer(printed)}
+            page = found[-1] if (found := PAGES.findall(printed)) else page
+            walked.append(typed)
+    return walked
+
+
+def _run(step: Command, typed: str) -> str:
+    name, *arguments = shlex.split(typed)
+    printed, code = _paygrade(arguments) if name == "paygrade" else _other([sys.executable, *arguments])
+    lines = printed.rstrip().splitlines()
+    for line in lines[:SHOWN_MAX]:
+        click.secho(f"       {line.expandtabs(12)}"[:160], dim=True)
+    if len(lines) > SHOWN_MAX:
+        click.secho(f"       … and {len(lines) - SHOWN_MAX} more lines", dim=True)
+    if code != step.code or step.shows not in printed:
+        raise Surprise(f"`{typed}` should show `{step.shows}` and end with {step.code}; it ended with {code}:\n{printed}")
+    return printed
+
+
+def _paygrade(arguments: list[str]) -> tuple[str, int]:
+    """What the command prints and ends with, run in this process: a process of its own takes half a second."""
+    from paygrade.cli.main import main
+
+    printed, kept = io.StringIO(), sys.argv
+    sys.argv = ["paygrade", *arguments]
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed):
+            main()
+    except SystemExit as ended:
+        return printed.getvalue(), ended.code if isinstance(ended.code, int) else 0
+    finally:
+        sys.argv = kept
+    raise AssertionError("`main` ends by an exit code")
+
+
+def _other(command: list[str]) -> tuple[str, int]:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ended.stdout + ended.stderr, ended.returncode
+
+
+def environment(house: House) -> dict[str, str]:
+    """What a terminal needs for the commands."""
+    return {"PAYGRADE_URL": house.api_url, "PAYGRADE_API_KEY": KEY, "PAYGRADE_STRIPE_API_BASE": house.provider.url}
+
+
+def show(house: House, now: datetime) -> None:
+    """Show what there is to try."""
+    variables = " ".join(f"{name}={value}" for name, value in environment(house).items())
+    path = os.path.dirname(os.path.abspath(sys.executable))
+    click.echo()
+    click.secho("  Ten things to try, in another terminal:", bold=True)
+    click.secho(f"     export PATH={path}:$PATH {variables}", fg="cyan")
+    for number, one in enumerate(tries(house, now), start=1):
+        click.echo()
+        click.secho(f"  {number}. {one.title}", bold=True)
+        for step in one.steps:
+            if isinstance(step, ByHand):
+                click.echo(f"     → {step.says}")
+            else:
+                click.secho(f"     {step.typed}", fg="cyan")
