@@ -63,8 +63,8 @@ def kestrel(*, version: int = 2) -> bytes:
     return text.encode()
 
 
-def live(house: House, *, now: datetime, seed: int) -> Past:
-    """Play the past until `now`, and let the clock run from there on. Surprise, Unavailable.
+def live(house: House, *, now: datetime, seed: int, tell: Callable[[datetime], None]) -> Past:
+    """Play the past until `now`, and let the clock run from there on; `tell` is told how far it is. Surprise, Unavailable.
 
     The simulator's clock stands at `now - PAST`.
     """
@@ -74,6 +74,7 @@ def live(house: House, *, now: datetime, seed: int) -> Past:
     house.publish(kestrel(version=1))
     moments = sorted((*_moments(customers, now), *_situations(now)), key=lambda each: each.at)
     for at, together in groupby(moments, key=lambda each: each.at):
+        tell(at)
         _happen(house, at, list(together))
     house.stage.control("clock", to=now.isoformat(), running=True)
     house.stage.settle()

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import click
@@ -78,12 +78,13 @@ def standing(
     ports: tuple[int, int] = (DEFAULT_PORT, simulator.DEFAULT_PORT),
     start: datetime | None = None,
     seed: int = 1,
+    sweep_every: timedelta | None = timedelta(days=1),
 ) -> Iterator[House]:
     """A database, the server, and a simulator that also delivers to `webhooks`, until the block ends; on these ports,
     or on others where they are taken. 0: on any. With a `start`, the simulator's clock stands still there."""
     began = time.monotonic()
     with ExitStack() as parts:
-        settings = Settings(data_dir=parts.enter_context(_folder()), admin_key=key)
+        settings = Settings(data_dir=parts.enter_context(_folder()), admin_key=key, sweep_every=sweep_every)
         database_url = parts.enter_context(wiring.database(settings))
         names = asyncio.run(wiring.apply_migrations(database_url))
         _done(began, f"PostgreSQL in {settings.data_dir}, schema {names[-1] if names else 'as it was'}")

@@ -6,7 +6,7 @@ there before the bulk of the usage events is.
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
 
@@ -21,7 +21,9 @@ from paygrade.cli.demo_usage import events, first, report
 
 CONSOLE = ""
 """The path of the console, such as `/console`; empty as long as there is none."""
-LINE_EVERY = 25_000
+LINE_EVERY = 50_000
+SWEEP_EVERY = timedelta(days=30)
+"""The clock leaps: a sweep a day would be one for each leap."""
 
 
 def visit(*, once: bool, seed: int, count: int) -> dict[str, Any]:
@@ -30,9 +32,9 @@ def visit(*, once: bool, seed: int, count: int) -> dict[str, Any]:
     `count`: how many usage events. Raises Surprise or Unavailable.
     """
     now = datetime.now(UTC).replace(microsecond=0)
-    with standing(key=KEY, start=now - PAST, seed=seed) as house:
+    with standing(key=KEY, start=now - PAST, seed=seed, sweep_every=SWEEP_EVERY) as house:
         _addresses(house)
-        past = live(house, now=now, seed=seed)
+        past = live(house, now=now, seed=seed, tell=_leap)
         house.done(f"{len(past.customers)} customers, and ten weeks of what happened to them at the simulator")
         found = events(past, count=count, seed=seed)
         report(house.stage, first(found), lambda _: None)
@@ -57,6 +59,13 @@ def _addresses(house: House) -> None:
     click.echo(f"    API      {house.api_url}    key {KEY}    {house.api_url}/openapi.json")
     click.echo(f"    Stripe   {house.provider.url}    the simulator: customers, subscriptions, deliveries")
     click.echo()
+
+
+def _leap(at: datetime) -> None:
+    """Say where the clock is, where somebody watches it."""
+    if sys.stdout.isatty():
+        click.secho(f"\r         {at:%d %B %Y} …    ", dim=True, nl=False)
+        click.echo("\r", nl=False)
 
 
 def _situations(house: House) -> dict[str, str]:
