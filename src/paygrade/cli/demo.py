@@ -15,7 +15,9 @@ from paygrade.server.process.logs import configure_logs
 
 @click.command()
 @click.option("--once", is_flag=True, help="Walk through everything and end; ONCE=1, and without a terminal.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same customers and usage.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="The same seed gives the same customers and usage."
+)
 @click.option(
     "--events",
     "count",

@@ -64,11 +64,11 @@ def kestrel(*, version: int = 2) -> bytes:
 
 
 def live(house: House, *, now: datetime, seed: int, tell: Callable[[datetime], None]) -> Past:
-    """Play the past until `now`, and let the clock run from there on; `tell` is told how far it is. Surprise, Unavailable.
+    """Play the past until `now`, and let the clock run from there on. Surprise, Unavailable.
 
-    The simulator's clock stands at `now - PAST`.
+    The simulator's clock stands at `now - PAST`; `tell` is told where it is.
     """
-    customers = (*_special(now), *_ordinary(now, seed))
+    customers = customers_of(now, seed)
     # Webhooks wait until everything of an instant has happened, so that each customer is read once for it.
     house.stage.control("weather", burst_s=HELD_S)
     house.publish(kestrel(version=1))
@@ -80,6 +80,11 @@ def live(house: House, *, now: datetime, seed: int, tell: Callable[[datetime], N
     house.stage.settle()
     house.stage.control("weather")
     return Past(customers, now)
+
+
+def customers_of(now: datetime, seed: int) -> tuple[Customer, ...]:
+    """Everybody there is: those of the situations first."""
+    return (*_special(now), *_ordinary(now, seed))
 
 
 def _happen(house: House, at: datetime, moments: list[_Moment]) -> None:
@@ -142,14 +147,12 @@ def _arrival(customer: Customer, now: datetime) -> Callable[[House], None]:
         key, name, company = customer.key, customer.key.title(), house.company
         match customer.bought:
             case "enterprise":
-                _sign(house, customer, now)
+                _sign(house, customer)
                 return
             case "trial":
                 company.welcome(key, name, card=None)
                 ends: dict[str, object] = {"end_behavior": {"missing_payment_method": "cancel"}}
-                company.subscribe(
-                    key, "pro_monthly", quantity=customer.seats, trial_days=14, trial_settings=ends
-                )
+                company.subscribe(key, "pro_monthly", quantity=customer.seats, trial_days=14, trial_settings=ends)
             case "free":
                 company.welcome(key, name)
             case _ if key == "sandbox":
@@ -164,7 +167,7 @@ def _arrival(customer: Customer, now: datetime) -> Callable[[House], None]:
     return arrive
 
 
-def _sign(house: House, customer: Customer, now: datetime) -> None:
+def _sign(house: House, customer: Customer) -> None:
     """A contract on paper: nothing of it is at Stripe."""
     path = f"/v1/accounts/{customer.key}"
     house.stage.call("PUT", path, json={"name": customer.key.title(), "traits": {"contract": "2026-114"}})

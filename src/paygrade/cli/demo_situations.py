@@ -110,7 +110,7 @@ SITUATIONS = (
     Situation("origami", "keeps the Pro it bought", _can("api_calls", "plan")),
     Situation("juniper", "two subscriptions", _subscription(_two)),
     Situation("cobalt", "cancels at the period's end", _subscription(_ends)),
-    Situation("sandbox", "lives 40 days ahead, on a test clock", _can("audit_log", "plan")),
+    Situation("sandbox", "40 days ahead, on a test clock", _can("audit_log", "plan")),
     Situation("northwind", "enterprise, by a contract on paper", _can("custom_models", "plan")),
     Situation("vireo", "free, since four days ago", _cannot("exports", "not_in_plan")),
 )  # fmt: skip

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
 
@@ -50,9 +50,11 @@ class Try(Struct, frozen=True):
 
 def tries(house: House, now: datetime) -> tuple[Try, ...]:
     """The ten of them. `now`: when the past ended."""
-    earlier = f"{now - timedelta(days=20):%Y-%m-%d}"
-    back = f"--success-url {house.provider.url} --cancel-url {house.provider.url}"
-    use_sdk = """python -c 'from paygrade import Paygrade; print(Paygrade().check("newco", "exports").message)'"""
+    return (*_questions(f"{now - timedelta(days=20):%Y-%m-%d}"), *_changes(house.provider.url), *_mishaps(house))
+
+
+def _questions(earlier: str) -> tuple[Try, ...]:
+    """What changes nothing."""
     return (
         Try("See who needs attention", (
             Command("paygrade accounts list --finding any", "fjord"),
@@ -65,13 +67,21 @@ def tries(house: House, now: datetime) -> tuple[Try, ...]:
         Try("Ask about the past: it could, before the payment failed", (
             Command(f"paygrade explain hooli api_calls --at {earlier}", "hooli can use api_calls"),
         )),
-        Try("See what was used, by whom, and which credits go first", (
+        Try("See what was used, and which credits go first", (
             Command("paygrade accounts usage acme --feature tokens --group-by model", "large"),
             Command("paygrade accounts balance acme ai_credits", "launch_2026"),
         )),
+    )  # fmt: skip
+
+
+def _changes(page: str) -> tuple[Try, ...]:
+    """What customers buy and change; `page`: where they go afterwards."""
+    bought = "paygrade accounts checkout newco --plan pro --interval monthly --quantity seats=3"
+    use_sdk = """python -c 'from paygrade import Paygrade; print(Paygrade().check("newco", "exports").message)'"""
+    return (
         Try("Buy, and watch access appear", (
-            ByHand("in a third terminal: paygrade updates follow --account newco"),
-            Command(f"paygrade accounts checkout newco --plan pro --interval monthly --quantity seats=3 {back}", "/c/pay/"),
+            ByHand("in a third terminal, with the same variables: paygrade updates follow --account newco"),
+            Command(f"{bought} --success-url {page} --cancel-url {page}", "/c/pay/"),
             ByHand("open the page it prints, and pay", _buy),
             Command("paygrade check newco exports", "newco can use exports"),
             Command(use_sdk, "newco can use exports"),
@@ -87,12 +97,18 @@ def tries(house: House, now: datetime) -> tuple[Try, ...]:
             Command("paygrade accounts members quarry", "12 of 12 seats taken"),
             Command("paygrade accounts take-back quarry chg_…", "canceled"),
         )),
-        Try("Confirm at the bank: meridian's upgrade waits for it", (
+        Try("Confirm at the bank: meridian's upgrade waits for that", (
             Command("paygrade accounts changes meridian", "pending"),
             Command("paygrade accounts changes meridian chg_…", "to be paid at"),
             ByHand("open the page it prints, and pay with the first card", _pay),
             Command("paygrade check meridian audit_log", "meridian can use audit_log"),
         )),
+    )  # fmt: skip
+
+
+def _mishaps(house: House) -> tuple[Try, ...]:
+    """What the simulator's weather and its clock do."""
+    return (
         Try("Lose every webhook: hooli pays, and Paygrade finds out all the same", (
             Command("paygrade simulator weather drop=1", "drop"),
             Command(f"paygrade accounts billing-portal hooli --return-url {house.provider.url}", "/p/session/"),
@@ -128,22 +144,34 @@ def _pay_overdue(house: House, _portal: str) -> None:
 def walk(house: House, now: datetime) -> list[str]:
     """Do all of them; gives the commands. Surprise."""
     os.environ.update(environment(house))
-    walked, ids, page = [], {}, ""
+    walked: list[str] = []
     for number, one in enumerate(tries(house, now), start=1):
         click.echo()
         click.secho(f"  {number}. {one.title}", bold=True)
-        for step in one.steps:
-            if isinstance(step, ByHand):
-                click.echo(f"     → {step.says}")
-                step.do(house, page)
-                continue
-            typed = IDS.sub(lambda its: ids.get(its[1], its[0]), step.typed)
-            click.secho(f"     $ {typed}", fg="cyan")
-            printed = _run(step, typed)
-            ids |= {its[1]: its[0] for its in IDS.finditer(printed)}
-            page = found[-1] if (found := PAGES.findall(printed)) else page
-            walked.append(typed)
+        walked += _walk_through(house, one)
+    house.stage.settle()
     return walked
+
+
+def _walk_through(house: House, one: Try) -> Iterator[str]:
+    ids: dict[str, str] = {}
+    page = ""
+    for step in one.steps:
+        if isinstance(step, ByHand):
+            click.echo(f"     → {step.says}")
+            step.do(house, page)
+            continue
+        typed = _filled_in(step.typed, ids)
+        click.secho(f"     $ {typed}", fg="cyan")
+        printed = _run(step, typed)
+        ids |= {its[1]: its[0] for its in IDS.finditer(printed)}
+        page = found[-1] if (found := PAGES.findall(printed)) else page
+        yield typed
+
+
+def _filled_in(typed: str, ids: dict[str, str]) -> str:
+    """With the ids that were printed before in place of `quote_…` and `chg_…`."""
+    return IDS.sub(lambda its: ids.get(its[1], its[0]), typed)
 
 
 def _run(step: Command, typed: str) -> str:

@@ -118,9 +118,7 @@ def _usual(customer: Customer, count: int, now: datetime, chance: random.Random)
             "tokens": chance.randint(200, 200 + tokens_most),
             "model": "large" if chance.random() < 0.2 else "small",
         }
-        yield Event(
-            f"{customer.key}_{number}", customer.key, "completion", at, chance.choice(people), properties
-        )
+        yield Event(f"{customer.key}_{number}", customer.key, "completion", at, chance.choice(people), properties)
 
 
 def _call(account: str, number: int, at: datetime, member: str, pages: int, chance: random.Random) -> Event:
@@ -131,9 +129,7 @@ def _call(account: str, number: int, at: datetime, member: str, pages: int, chan
 def _times(begins: datetime, now: datetime, count: int, chance: random.Random) -> Sequence[datetime]:
     """When: more of them the later it is."""
     span_s = (now - begins).total_seconds() - 1
-    return sorted(
-        begins + timedelta(seconds=int(span_s * max(chance.random(), chance.random()))) for _ in range(count)
-    )
+    return sorted(begins + timedelta(seconds=int(span_s * max(chance.random(), chance.random()))) for _ in range(count))
 
 
 def _shares(total: int, count: int, chance: random.Random) -> Sequence[int]:

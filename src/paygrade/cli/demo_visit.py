@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from paygrade.cli import demo_tour
-from paygrade.cli.demo_past import PAST, Past, live
+from paygrade.cli.demo_past import PAST, live
 from paygrade.cli.demo_run import KEY, House, standing
 from paygrade.cli.demo_situations import SITUATIONS
 from paygrade.cli.demo_usage import Event as UsageEvent
@@ -41,10 +41,10 @@ def visit(*, once: bool, seed: int, count: int) -> dict[str, Any]:
         seen = _situations(house)
         if not once:
             demo_tour.show(house, now)
-            _load(house, past, found, count)
+            _load(house, found, count)
             click.echo("  Ctrl-C stops everything, and nothing is kept.")
             Event().wait()
-        counted = _load(house, past, found, count)
+        counted = _load(house, found, count)
         walked = demo_tour.walk(house, now)
         click.echo()
         click.secho("  Everything went as expected.", fg="green", bold=True)
@@ -84,7 +84,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 90 else f"{text[:89]}…"
 
 
-def _load(house: House, past: Past, found: Iterator[UsageEvent], count: int) -> int:
+def _load(house: House, found: Iterator[UsageEvent], count: int) -> int:
     """Report the rest of the events, and show how far it is: a bar on a terminal, a line now and then in a pipe."""
     click.echo()
     if sys.stdout.isatty():

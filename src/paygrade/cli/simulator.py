@@ -130,7 +130,9 @@ def _weather(settings: tuple[str, ...]) -> dict[str, Any]:
         try:
             wanted[name] = msgspec.json.decode(value)
         except msgspec.DecodeError:
-            raise click.UsageError(f"`{setting}` is not KEY=VALUE with a number, such as drop=0.5; or say calm") from None
+            raise click.UsageError(
+                f"`{setting}` is not KEY=VALUE with a number, such as drop=0.5; or say calm"
+            ) from None
     return wanted
 
 
