@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 from msgspec import Struct
@@ -80,7 +81,7 @@ def _changes(page: str) -> tuple[Try, ...]:
     use_sdk = """python -c 'from paygrade import Paygrade; print(Paygrade().check("newco", "exports").message)'"""
     return (
         Try("Buy, and watch access appear", (
-            ByHand("in a third terminal, with the same variables: paygrade updates follow --account newco"),
+            ByHand("in a third terminal, after the same export: paygrade updates follow --account newco"),
             Command(f"{bought} --success-url {page} --cancel-url {page}", "/c/pay/"),
             ByHand("open the page it prints, and pay", _buy),
             Command("paygrade check newco exports", "newco can use exports"),
@@ -100,7 +101,7 @@ def _changes(page: str) -> tuple[Try, ...]:
         Try("Confirm at the bank: meridian's upgrade waits for that", (
             Command("paygrade accounts changes meridian", "pending"),
             Command("paygrade accounts changes meridian chg_…", "to be paid at"),
-            ByHand("open the page it prints, and pay with the first card", _pay),
+            ByHand("open the page it prints, and pay with Visa 4242", _pay),
             Command("paygrade check meridian audit_log", "meridian can use audit_log"),
         )),
     )  # fmt: skip
@@ -112,7 +113,7 @@ def _mishaps(house: House) -> tuple[Try, ...]:
         Try("Lose every webhook: hooli pays, and Paygrade finds out all the same", (
             Command("paygrade simulator weather drop=1", "drop"),
             Command(f"paygrade accounts billing-portal hooli --return-url {house.provider.url}", "/p/session/"),
-            ByHand("open the page it prints, open the invoice that is due, and pay with the first card", _pay_overdue),
+            ByHand("open the page it prints, open the invoice that is due, and pay with Visa 4242", _pay_overdue),
             Command("paygrade check hooli api_calls", "[past_due]", code=1),
             Command("paygrade sync sweep", "customers differed"),
             Command("paygrade check hooli api_calls", "hooli can use api_calls"),
@@ -224,10 +225,11 @@ def environment(house: House) -> dict[str, str]:
 def show(house: House, now: datetime) -> None:
     """Show what there is to try."""
     variables = " ".join(f"{name}={value}" for name, value in environment(house).items())
-    path = os.path.dirname(os.path.abspath(sys.executable))
+    path = Path(sys.executable).parent.absolute()
     click.echo()
     click.secho("  Ten things to try, in another terminal:", bold=True)
     click.secho(f"     export PATH={path}:$PATH {variables}", fg="cyan")
+    click.echo("     (in place of quote_… and chg_…, type the id that the command before it printed)")
     for number, one in enumerate(tries(house, now), start=1):
         click.echo()
         click.secho(f"  {number}. {one.title}", bold=True)
