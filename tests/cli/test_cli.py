@@ -1,7 +1,6 @@
 """The command line, run as people run it."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -496,19 +495,6 @@ def test_serve_publishes_the_first_catalog_and_ends_when_told_to(empty_database_
     finally:
         server.kill()
         server.wait()
-
-
-def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    # PostgreSQL may run as another user, who has to get through.
-    for parent in (folder, *folder.parents):
-        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    decisions = Shell(tmp_path, TMPDIR=str(folder), ONCE="1").json("demo")
-    reasons = {decision["reason"] for decision in decisions}
-    assert {"plan", "not_in_plan", "grace", "past_due", "unpaid", "limit_reached"} <= reasons
-    assert list(folder.iterdir()) == []
 
 
 def test_every_command_module_defines_the_command_of_its_name() -> None:

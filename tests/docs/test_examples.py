@@ -1,4 +1,4 @@
-"""Every example of the README and the manual runs as it is written, against the house that `make demo` builds.
+"""Every example of the README and the manual runs as it is written, against a house that sells the sample catalog.
 
 Commands of one page run in their order, in one folder with the sample catalog as `paygrade.yaml`. Where a command needs
 an id that one before it printed (a quote, a plan, a change), that one takes its place. What a page shows as printed is
@@ -20,7 +20,7 @@ import httpx2
 import pytest
 
 from paygrade import Paygrade
-from paygrade.cli.demo_run import KEY, House, furnish, standing
+from paygrade.cli.demo_run import KEY, House, standing
 from paygrade.documents.yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ OF_ANOTHER_SHOP = {
     "paygrade catalog who": "needs customers on two versions",
     "paygrade catalog migrate": "needs customers on two versions",
 }
-"""How a command begins whose output the page shows of another shop than the demo's, and why."""
+"""How a command begins whose output the page shows of another shop than this one, and why."""
 ELSEWHERE = {
     "make": "a target of the Makefile; the build runs them",
     "pip install": "installs from a registry",
@@ -121,7 +121,7 @@ class Player:
             "PAYGRADE_CLOCK_URL": house.provider.url,
             "PAYGRADE_STRIPE_API_BASE": house.provider.url,
             "PAYGRADE_STRIPE_API_KEY": house.provider.key,
-            "PAYGRADE_STRIPE_WEBHOOK_SECRET": house.provider.secret,
+            "PAYGRADE_STRIPE_WEBHOOK_SECRET": house.webhook_secret,
         }
         self.environ = {**kept, **addresses, "PATH": path, "NO_PROXY": "*"}
 
@@ -153,7 +153,7 @@ def steady(printed: str) -> list[str]:
 
 def here(text: str, house: House) -> str:
     """With the addresses that this house has. What is to end on a date ends late: pages are read for years, and the
-    demo's clock runs ahead."""
+    clock runs ahead."""
     text = re.sub(r"(--until )20\d\d", r"\g<1>2099", text)
     for host in ("127.0.0.1", "localhost"):
         text = text.replace(f"http://{host}:4710", house.api_url).replace(f"http://{host}:4711", house.provider.url)
@@ -162,8 +162,17 @@ def here(text: str, house: House) -> str:
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
+    """Sells what the sample says to those whom the pages name."""
     with standing(key=KEY, ports=(0, 0)) as house:
-        furnish(house)
+        house.publish((resources.files("paygrade.cli") / "sample" / "paygrade.yaml").read_bytes())
+        company = house.company
+        for account in ("acme", "globex", "initech", "hooli"):
+            company.welcome(account, account.title())
+        company.subscribe("acme", "pro_monthly")
+        company.subscribe("globex", "pro_monthly", quantity=5)
+        company.subscribe("initech", "business_monthly", trial_days=14)
+        house.stage.control("flush")
+        house.stage.wait_until_known(list(company.customers))
         yield house
 
 

@@ -18,7 +18,7 @@ OK, DENIED, USAGE, UNAVAILABLE = 0, 1, 2, 3
 _COMMANDS = {
     "init": "Write a starter catalog and settings.",
     "dev": "Run a server and a simulator to build your app against.",
-    "demo": "Run a demo: a database, a simulator, a server and a story.",
+    "demo": "See a whole company on it: 50 accounts, and ten things to try.",
     "serve": "Run the server.",
     "migrate": "Apply pending migrations to the database.",
     "doctor": "Check settings, database, clock, provider and catalog.",
@@ -41,7 +41,7 @@ _COMMANDS = {
     "audit": "Show who did what, and check that nobody has changed it.",
     "mcp": "Let an assistant read and change what the server knows.",
     "import": "Take over an existing billing account, or past usage.",
-    "simulator": "Run the Stripe simulator and advance its clock.",
+    "simulator": "Run the Stripe simulator, its clock and its weather.",
 }
 
 _MODULES = {"import": "imports"}

@@ -79,7 +79,10 @@ def changes(account: str, change: str | None, limit: int, as_json: bool) -> None
         if as_json:
             show_json(told)
             return
-        say(f"{told['change']['id']}  {headline(told['change'])}", style="bold")
+        one = told["change"]
+        say(f"{one['id']}  {headline(one)}: {one['state']}", style="bold")
+        if one["pay_url"]:
+            say(f"to be paid at {one['pay_url']}")
         table(("at", "step", "what"), ((instant(s["at"]), s["step"], s["detail"] or None) for s in told["steps"]))
         return
     told = call("GET", path("v1", "accounts", account, "plan-changes"), query={"limit": str(limit)})

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import httpx2
+import msgspec
 
 from paygrade.cli.output import MOMENT, as_json, say, show_json
 from paygrade.cli.wording import instant
@@ -25,7 +26,7 @@ _url = click.option(
 
 @click.group()
 def simulator() -> None:
-    """Run the Stripe simulator and advance its clock."""
+    """Run the Stripe simulator, advance its clock and change its weather."""
 
 
 @simulator.command()
@@ -99,6 +100,40 @@ def clock(url: str, as_json: bool) -> None:
         show_json(told)
     else:
         say(f"it is {instant(told['now'])}, {'running' if told['running'] else 'standing still'}")
+
+
+@simulator.command()
+@click.argument("settings", nargs=-1, metavar="[calm | KEY=VALUE…]")
+@_url
+@as_json
+def weather(settings: tuple[str, ...], url: str, as_json: bool) -> None:
+    """Show the weather, or set it: `drop=1` loses every webhook, `duplicate=0.2` sends every fifth twice.
+
+    What you leave out is calm. The keys are in docs/simulator.md; `delay_ms=[0,5000]` takes two numbers.
+    """
+    told = control("POST", url, "weather", _weather(settings)) if settings else control("GET", url, "weather")
+    rough = {name: value for name, value in told.items() if value not in (0, [0, 0]) and name != "hang_ms"}
+    if as_json:
+        show_json(told)
+    else:
+        say(", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+                      for name, value in rough.items()) or "calm")  # fmt: skip
+
+
+def _weather(settings: tuple[str, ...]) -> dict[str, Any]:
+    """What was typed, as the simulator takes it. Any: plain JSON."""
+    if settings == ("calm",):
+        return {}
+    wanted: dict[str, Any] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        try:
+            wanted[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            raise click.UsageError(
+                f"`{setting}` is not KEY=VALUE with a number, such as drop=0.5; or say calm"
+            ) from None
+    return wanted
 
 
 def control(method: str, url: str, what: str, body: object = None) -> Any:
