@@ -26,6 +26,30 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Explain", "explain", "/console/explain", "decisions:read", "e"),
         ),
     ),
+    (
+        "Sell",
+        (
+            Place("Plans", "plans", "/console/plans", "catalog:read", "p"),
+            Place("Plan changes", "changes", "/console/plan-changes", "plan_changes:read", "c"),
+        ),
+    ),
+    (
+        "Run",
+        (
+            Place("Usage", "usage", "/console/usage", "usage:read", "u"),
+            Place("Billing sync", "sync", "/console/sync", "billing:read", "s"),
+            Place("Webhooks", "webhooks", "/console/webhooks", "webhooks:read", "w"),
+            Place("Updates", "reports", "/console/updates", "updates:read", "l"),
+        ),
+    ),
+    (
+        "Build",
+        (
+            Place("Developers", "code", "/console/developers", "catalog:read", "d"),
+            Place("Audit", "audit", "/console/audit", "audit:read", "t"),
+            Place("Settings", "settings", "/console/settings", "catalog:read"),
+        ),
+    ),
 )
 
 

@@ -4,6 +4,7 @@ Laws: a screen names the one scope it needs, or is open to whoever is not logged
 alone; what changes something is sent from our own pages; a form is read whole or refused.
 """
 
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -11,6 +12,7 @@ from litestar import get, post
 from litestar.handlers import BaseRouteHandler
 
 from paygrade.server.http.auth import Connection, let_in
+from paygrade.server.http.bodies import read_instant
 from paygrade.server.http.context import HttpRequest
 from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.process.scopes import Scope
@@ -74,3 +76,9 @@ async def read_form(request: HttpRequest) -> Form:
     if any("\0" in value for _, value in fields):
         raise Refused("invalid_body", "the form contains a NUL character; remove it")
     return Form(fields)
+
+
+def read_typed(typed: str, *, name: str) -> datetime | None:
+    """What a field for dates holds, which says no zone: it is UTC here. None: it is empty. Refused `invalid_query`."""
+    zoned = typed if not typed or typed.endswith("Z") or "+" in typed else f"{typed}Z"
+    return read_instant(zoned or None, name=name)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from markupsafe import Markup, escape
 
 from paygrade.values.money import amount
@@ -120,6 +121,16 @@ def span(length: timedelta) -> str:
     return plural(round(seconds), "second")
 
 
+def seconds(length_s: float) -> str:
+    """About how long: `84 ms`, `3 minutes`."""
+    return span(timedelta(seconds=length_s))
+
+
+def pretty(value: object) -> str:
+    """Data as one reads it: JSON, indented."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
 def time_tag(at: datetime, told: str) -> Markup:
     """An instant, short to read and whole to look at."""
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(at), instant(at), told)
@@ -176,6 +187,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "day": day,
     "clock": clock,
     "span": span,
+    "seconds": seconds,
+    "pretty": pretty,
     "sentence": sentence,
     "ticked": ticked,
     "shown_value": shown_value,

@@ -75,6 +75,39 @@ class Live extends HTMLElement {
   }
 }
 
+/** <pg-tail src="…"> before a table: rows that come are put on top, as texts. */
+class Tail extends HTMLElement {
+  connectedCallback() {
+    const rows = $("tbody", this.parentElement);
+    const says = $("[data-live]", this);
+    this.feed = new EventSource(this.getAttribute("src"));
+    this.feed.onopen = () => (says.textContent = "What comes is shown as it comes.");
+    this.feed.onerror = () => (says.textContent = "The connection is gone; trying again.");
+    this.feed.addEventListener("update", (event) => this.show(rows, JSON.parse(event.data)));
+  }
+  show(rows, update) {
+    const row = document.createElement("tr");
+    const put = (tag, text, into = row) => into.appendChild(Object.assign(document.createElement(tag), { textContent: text }));
+    put("th", update.type).scope = "row";
+    put("span", `position ${update.position}`, row.firstChild).className = "sub";
+    put("td", update.account);
+    const more = put("details", "", put("td", ""));
+    put("summary", "Just now", more).className = "turn";
+    const data = put("pre", update.data, more);
+    data.tabIndex = 0;
+    data.setAttribute("aria-label", "Data");
+    const when = put("time", `${update.at.slice(11, 19)}`, put("td", ""));
+    when.dateTime = update.at;
+    row.lastChild.className = "num";
+    rows.prepend(row);
+    while (rows.rows.length > 200) rows.lastElementChild.remove();
+  }
+  disconnectedCallback() {
+    this.feed?.close();
+  }
+}
+
+customElements.define("pg-tail", Tail);
 customElements.define("pg-theme", Theme);
 customElements.define("pg-copy", Copy);
 customElements.define("pg-rows", Rows);
