@@ -78,7 +78,9 @@ async def _publish(request: HttpRequest, form: Form, document: object) -> Respon
 
 
 def _existing(form: Form) -> Grandfathering:
-    return Grandfathering(form["existing"] == "keep", read_typed(form["at"], name="at"))
+    if form["existing"] == "keep":
+        return Grandfathering(keep=True)
+    return Grandfathering(follow_at=read_typed(form["at"], name="at"))
 
 
 def _text(form: Form) -> str:

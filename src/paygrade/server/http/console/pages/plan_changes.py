@@ -1,4 +1,4 @@
-"""Plan changes: what is under way, what is to come by date, what came of the latest, and one with its quote and money."""
+"""Plan changes: what is under way, what is to come by date, what came of the latest, and one with its money."""
 
 from typing import Annotated, Any
 
