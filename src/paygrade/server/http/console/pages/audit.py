@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from paygrade.billing.audit_chain import AuditFault, AuditFilter, AuditRecord, ChainCheck
 from paygrade.server.http.bodies import read_key
 from paygrade.server.http.console.rendering import HEADERS, page
-from paygrade.server.http.console.screens import read_typed, screen
+from paygrade.server.http.console.screens import read_moment, screen
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.parameters import text
 from paygrade.server.operations import audit_log
@@ -111,8 +111,8 @@ async def _page(context: Context, said: dict[str, str], *, before: str, limit: i
     wanted = AuditFilter(
         said["action"] or None,
         said["actor"] or None,
-        read_typed(said["begin"], name="from"),
-        read_typed(said["until"], name="until"),
+        read_moment(said["begin"], name="from"),
+        read_moment(said["until"], name="until"),
     )
     if not said["account"]:
         return await audit_log.list_records(context.store, wanted, before=before or None, limit=limit)

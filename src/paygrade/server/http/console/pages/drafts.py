@@ -14,7 +14,7 @@ from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.documents.yaml import read_yaml
 from paygrade.documents.yaml_text import write_yaml
 from paygrade.server.http.console.rendering import link, page, see_other
-from paygrade.server.http.console.screens import Form, action, read_form, read_typed, screen
+from paygrade.server.http.console.screens import Form, action, read_form, read_moment, screen
 from paygrade.server.http.console.sending import Sending, send
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.problems import KINDS
@@ -80,7 +80,7 @@ async def _publish(request: HttpRequest, form: Form, document: object) -> Respon
 def _existing(form: Form) -> Grandfathering:
     if form["existing"] == "keep":
         return Grandfathering(keep=True)
-    return Grandfathering(follow_at=read_typed(form["at"], name="at"))
+    return Grandfathering(follow_at=read_moment(form["at"], name="at"))
 
 
 def _text(form: Form) -> str:

@@ -7,7 +7,7 @@ from litestar import Response
 from paygrade.catalog.offers import Credit, LevelFeature, MeteredFeature
 from paygrade.server.http.bodies import read_key
 from paygrade.server.http.console.rendering import page
-from paygrade.server.http.console.screens import read_typed, screen
+from paygrade.server.http.console.screens import read_moment, screen
 from paygrade.server.http.console.wording import money, number, short_day, words
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.parameters import text
@@ -61,8 +61,8 @@ async def _read(context: Context, said: dict[str, str]) -> dict[str, Any]:
         context.store,
         account=read_key(said["account"], pointer="", noun="account"),
         feature=said["feature"] or None,
-        from_at=read_typed(said["begin"], name="from"),
-        until=read_typed(said["until"], name="until"),
+        from_at=read_moment(said["begin"], name="from"),
+        until=read_moment(said["until"], name="until"),
         group_by=said["by"] or None,
         at=context.clock.now(),
     )
