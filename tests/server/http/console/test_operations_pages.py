@@ -16,12 +16,19 @@ from support.databases import migrated_database
 from support.pages import Browser, Browsers, parsed
 from support.server_process import Api, serving
 
+ANCHOR = "2026-01-31T00:00:00Z"
+
 
 @pytest.fixture(scope="module")
 def api(postgres_url: str) -> Iterator[Api]:
     with migrated_database(postgres_url) as url, serving(Settings(sweep_every=None), url) as running:
         running.ok("PUT", "/v1/accounts/acme", json={"name": "Acme"})
-        terms = {"status": "active", "items": [{"plan": "pro", "quantity": 3}]}
+        terms = {
+            "version": 1,
+            "status": "active",
+            "items": [{"id": "main", "plan": "pro", "quantity": 3}],
+            "anchor_at": ANCHOR,
+        }
         running.ok("PUT", "/v1/accounts/acme/subscriptions/manual_1", json=terms)
         yield running
 
@@ -50,6 +57,7 @@ def test_an_endpoint_is_made_tested_paused_and_removed(api: Api, browsers: Brows
     assert secret.startswith("whsec_")
     admin.send_form(page, where, do="pause")
     assert "Paused" in admin.page(where).text
+    page = admin.page(where)
     refused = admin.send_form(page, where, 409, do="replay")
     assert "disabled" in parsed(refused.text).one("div", id="refused").text
     admin.send_form(page, where, 400, do="nothing")
@@ -91,7 +99,7 @@ def test_keys_are_shown_once_and_people_are_added(api: Api, browsers: Browsers) 
     assert key not in listed.text
     where = next(form["action"] for form in listed.every("form") if "/keys/" in form.get("action"))
     assert parsed(admin.send_form(listed, where, 200, do="rotate").text).one("code", id="secret").text != key
-    admin.send_form(listed, where, do="revoke")
+    admin.send_form(admin.page("/console/developers"), where, do="revoke")
     with Api(api.url, key) as its:
         assert its.get("/v1/accounts/acme").status_code == 401
     assert not browsers["developer"].page("/console/developers").every("a", href="/console/developers/keys/new")
@@ -110,7 +118,7 @@ def test_keys_are_shown_once_and_people_are_added(api: Api, browsers: Browsers) 
 
 
 def test_audit_is_filtered_taken_along_and_verified(api: Api, browsers: Browsers) -> None:
-    api.ok("PUT", "/v1/accounts/acme/overrides/sso", json={"on": True, "reason": "=1+1 for a friend"})
+    api.ok("PUT", "/v1/accounts/acme/overrides/exports", json={"value": True, "reason": "=1+1 for a friend"})
     auditor = browsers["support"]
     page = auditor.page("/console/audit?action=override&account=acme")
     assert {row.one("th").text.split()[0] for row in page.one("tbody").every("tr")} == {"override.set"}

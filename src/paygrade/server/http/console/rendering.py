@@ -81,10 +81,10 @@ def here(request: HttpRequest) -> str:
     return request.scope["path"] + (f"?{query}" if query else "")
 
 
-def link(*segments: str, **query: object) -> str:
+def link(*segments: object, **query: object) -> str:
     """An address of the console: its segments encoded, and what is asked for, without what is empty."""
     said = {name: value for name, value in query.items() if value not in (None, "")}
-    path = "/".join(["/console", *(quote(segment, safe="") for segment in segments)])
+    path = "/".join(["/console", *(quote(str(segment), safe="") for segment in segments)])
     return path + (f"?{urlencode(said)}" if said else "")
 
 

@@ -6,7 +6,7 @@ from litestar import Response
 from litestar.params import FromPath
 
 from paygrade.server.http.console.rendering import link, page, see_other
-from paygrade.server.http.console.screens import action, read_form, screen
+from paygrade.server.http.console.screens import action, screen
 from paygrade.server.http.console.sending import Sending, send
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.parameters import choice, read_choice
@@ -52,7 +52,6 @@ async def take_back(
     account: FromPath[str], change: FromPath[str], request: HttpRequest, context: InContext
 ) -> Response[Any]:
     """Take a change back that is scheduled or waits. Any: the page, or the way back to it."""
-    await read_form(request)
     try:
         await send(request, Sending("DELETE", ("accounts", account, "plan-changes", change), query={"wait_s": "0"}))
     except Refused as error:

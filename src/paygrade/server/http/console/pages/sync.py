@@ -44,7 +44,6 @@ async def sweep(request: HttpRequest, context: InContext) -> Response[Any]:
 @action("/sync/accounts/{account:str}", scope="billing:sync")
 async def read_again(account: FromPath[str], request: HttpRequest, context: InContext) -> Response[Any]:
     """Read one account from the provider now: what differed is healed by it. Any: the page, or the way back."""
-    await read_form(request)
     try:
         await send(request, Sending("POST", ("accounts", account, "refresh"), query={"wait_s": "2"}))
     except (Refused, Unavailable) as error:
