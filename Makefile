@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test check format lock demo sim chaos proof fuzz judges operate typescript site bench peers clean
+.PHONY: help setup test check format lock demo sim chaos proof fuzz judges browser operate typescript site bench peers clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,7 +32,7 @@ HANGS := -o faulthandler_timeout=420 -o faulthandler_exit_on_timeout=true
 
 # Three processes on two cores: the tests wait for others about a third of their time.
 test: setup ## Run the tests; ARGS="-k claim" passes options to pytest
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/operate $(HANGS) $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --ignore tests/operate --ignore tests/browser $(HANGS) $(ARGS)
 
 check: setup ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
@@ -79,6 +79,14 @@ ifndef SHORT
 endif
 	$(BIN)/python -m pytest $(JUDGED) -rs $(ARGS)
 
+browser: setup ## Look at every screen of the console in Chromium, with axe and by keyboard; SHORT=1 at each once
+	@if ! command -v npm >/dev/null || ! npm ci --prefix tests/browser --no-audit --no-fund --silent; then \
+	  rm -rf tests/browser/node_modules; echo "npm can't install axe-core: the console is looked at without it"; fi
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-browser && \
+	  $(UV) pip install --quiet --python .venv-browser/bin/python --require-hashes -r tests/browser/requirements.txt || \
+	  { rm -rf .venv-browser; echo "Playwright can't be installed: the console is not looked at"; }
+	$(if $(SHORT),SHORT=1) $(BIN)/python -m pytest tests/browser -rs $(HANGS) $(ARGS)
+
 operate: setup ## Test what runs it: PgBouncer, replicas, failover, backups, the image, the chart; says what is missing
 	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-operate && \
 	  $(UV) pip install --quiet --python .venv-operate --require-hashes -r tests/operate/requirements.txt || \
@@ -121,6 +129,7 @@ lock: | $(UV) ## Write requirements.txt anew from pyproject.toml; ARGS="--upgrad
 	  --universal --python-version 3.11 --generate-hashes \
 	  --no-config --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --custom-compile-command "make lock" --quiet --output-file tests/judges/requirements.txt $(ARGS)
+	$(UV) pip compile --group browser $(LOCKED) --output-file tests/browser/requirements.txt $(ARGS)
 	$(UV) pip compile --group operate $(LOCKED) --output-file tests/operate/requirements.txt $(ARGS)
 	$(UV) pip compile pyproject.toml --extra server --constraint requirements.txt $(LOCKED) --output-file deploy/requirements.txt $(ARGS)
 	$(UV) pip compile --group djstripe $(LOCKED) --output-file tests/judges/requirements-djstripe.txt $(ARGS)

@@ -132,6 +132,26 @@ class PlanChanges(Claims[ClaimedChange]):
             },
         )
 
+    async def waiting(self, *, limit: int) -> tuple[PlanChange, ...]:
+        """Those of all accounts that are being brought about or wait for a payment, the latest first."""
+        return await self._seen(
+            PlanChange, "state in ('asked', 'pending') order by asked_at desc, account, id limit %s", (limit,)
+        )
+
+    async def to_come(self, *, limit: int) -> tuple[PlanChange, ...]:
+        """Those of all accounts that are scheduled, the next first."""
+        return await self._seen(
+            PlanChange, "state = 'scheduled' order by effective_at, account, subscription limit %s", (limit,)
+        )
+
+    async def named(self, pairs: Sequence[tuple[str, str]]) -> tuple[PlanChange, ...]:
+        """Those with these accounts and ids."""
+        return await self._seen(
+            PlanChange,
+            "(account, id) in (select * from unnest(%s::text[], %s::text[]))",
+            ([account for account, _ in pairs], [id for _, id in pairs]),
+        )
+
     async def hold(self, account: str, id: str) -> PlanChange | None:
         """The row, held until the end of the transaction."""
         return await self._known("account = %s and id = %s for update", (account, id))

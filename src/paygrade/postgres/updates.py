@@ -74,6 +74,33 @@ class Updates:
         assert row is not None
         return LogState(*row)
 
+    async def latest(
+        self,
+        *,
+        before: int | None = None,
+        reach: int,
+        limit: int,
+        types: Collection[str] | None = None,
+        account: str | None = None,
+    ) -> tuple[Update, ...]:
+        """Readable updates, the latest first, of the `reach` positions below `before` (None: the end)."""
+        return await self._read(
+            """
+            position > least(%(before)s::bigint, 1 + (select readable from update_log)) - 1 - %(reach)s
+            and position < least(%(before)s::bigint, 1 + (select readable from update_log))
+            and (%(types)s::text[] is null or type = any(%(types)s))
+            and (%(account)s::text is null or account = %(account)s)
+            order by position desc limit %(limit)s
+            """,
+            {
+                "before": before,
+                "reach": reach,
+                "types": None if types is None else sorted(types),
+                "account": account,
+                "limit": limit,
+            },
+        )
+
     async def after(
         self,
         position: int,

@@ -16,6 +16,7 @@ from paygrade.values.errors import Refused
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
 
+REACH_MAX = 10_000
 PLACES_MAX = 1000
 """How many updates get their place in one transaction."""
 
@@ -79,6 +80,25 @@ async def list_updates(
     # Where fewer fit than were asked for, everything up to what was readable before has been gone through.
     end = max(reached, state.readable)
     return UpdateList(found, reached if len(found) == limit else end, end)
+
+
+async def latest_updates(
+    store: "Store",
+    *,
+    before: int | None,
+    limit: int,
+    types: Collection[str] | None = None,
+    account: str | None = None,
+) -> UpdateList:
+    """The latest first, as people look at the log: of the positions below `before` as many as `REACH_MAX` are looked
+    through, so that a page is as quick however long the log is. `next`: the `before` to go on with, 0 where there is
+    nothing earlier."""
+    async with store.transaction() as tx:
+        state = await tx.updates.state()
+        found = await tx.updates.latest(before=before, reach=REACH_MAX, limit=limit, types=types, account=account)
+    begin = state.readable + 1 if before is None else min(before, state.readable + 1)
+    reached = found[-1].position if len(found) == limit else begin - REACH_MAX
+    return UpdateList(found, reached if reached > state.purged + 1 else 0, state.readable)
 
 
 async def account_updates(store: "Store", *, account: str, after: int | None, limit: int) -> UpdateList:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from litestar import get, put
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
 from paygrade.catalog.grandfathering import Grandfathering
 from paygrade.documents.catalog_file import Document
@@ -27,6 +27,8 @@ EXISTING = text(
     default="follow",
 )
 
+REASON = QueryParameter(max_length=500, description="Why, for the audit log.")
+
 
 @put(
     "/v1/catalog",
@@ -45,6 +47,7 @@ async def put_catalog(
     plan: Annotated[str | None, text("The id of the plan you reviewed; refused if anything has changed since.")] = None,
     existing: Annotated[str | None, EXISTING] = None,
     at: Annotated[str | None, instant("With `follow`: when they do. At once without it.")] = None,
+    reason: Annotated[str, REASON] = "",
 ) -> catalogs.CatalogPlan:
     document, lines = _read(request.headers.get("content-type", ""), await request.body())
     return await catalogs.publish_catalog(
@@ -54,6 +57,7 @@ async def put_catalog(
         dry_run=read_flag(dry_run, name="dry_run"),
         plan_id=plan,
         existing=_existing(existing, at),
+        reason=reason,
         at=context.clock.now(),
         by="admin",
     )

@@ -77,7 +77,7 @@ async def list_migrations(
 
 @get("/v1/catalog/migrations/{migration:str}", opt=describe("catalog", migrations.get_migration, scope="catalog:read"))
 async def get_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.get_migration(context.store, id=_id(migration))
+    return await migrations.get_migration(context.store, id=read_id(migration))
 
 
 @get(
@@ -92,7 +92,7 @@ async def list_moved_accounts(
     limit: PageSize = 100,
 ) -> migrations.MovedAccounts:
     known = read_choice(status, STATUSES, name="status")
-    return await migrations.moved_accounts(context.store, id=_id(migration), status=known, after=after, limit=limit)
+    return await migrations.moved_accounts(context.store, id=read_id(migration), status=known, after=after, limit=limit)
 
 
 @post(
@@ -101,7 +101,7 @@ async def list_moved_accounts(
     opt=describe("catalog", migrations.pause_migration, scope="catalog:migrate"),
 )
 async def pause_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.pause_migration(context.store, id=_id(migration), at=context.clock.now())
+    return await migrations.pause_migration(context.store, id=read_id(migration), at=context.clock.now())
 
 
 @post(
@@ -110,7 +110,7 @@ async def pause_migration(migration: FromPath[str], context: InContext) -> migra
     opt=describe("catalog", migrations.resume_migration, scope="catalog:migrate"),
 )
 async def resume_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.resume_migration(context.store, id=_id(migration), at=context.clock.now())
+    return await migrations.resume_migration(context.store, id=read_id(migration), at=context.clock.now())
 
 
 @post(
@@ -119,10 +119,11 @@ async def resume_migration(migration: FromPath[str], context: InContext) -> migr
     opt=describe("catalog", migrations.roll_back_migration, scope="catalog:migrate"),
 )
 async def roll_back_migration(migration: FromPath[str], context: InContext) -> migrations.Migration:
-    return await migrations.roll_back_migration(context.store, id=_id(migration), at=context.clock.now())
+    return await migrations.roll_back_migration(context.store, id=read_id(migration), at=context.clock.now())
 
 
-def _id(text: str) -> int:
+def read_id(text: str) -> int:
+    """The id of a migration, as it stands in an address. Refused `unknown_migration`."""
     if not text.isdecimal() or len(text) > 18:
         raise Refused("unknown_migration", f"there is no migration `{text}`; `GET /v1/catalog/migrations` lists them")
     return int(text)

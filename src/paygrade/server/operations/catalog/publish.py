@@ -110,6 +110,7 @@ async def publish_catalog(
     dry_run: bool,
     plan_id: str | None = None,
     existing: Grandfathering = FOLLOW,
+    reason: str = "",
     at: datetime,
     by: str,
 ) -> CatalogPlan:
@@ -119,7 +120,7 @@ async def publish_catalog(
     publishes nothing. `existing` says whether existing customers follow or keep their version. All mistakes of a
     document are returned at once, with their lines if it is YAML. Refused `catalog_invalid`, `date_in_the_past`,
     `catalog_plan_outdated`. With `plan_id` it is published only if the same plan would be made now, with `dry_run` not
-    at all. Looks at every account.
+    at all. `reason` goes to the audit log. Looks at every account.
     """
     if existing.follow_at is not None and existing.follow_at <= at:
         raise Refused(
@@ -163,7 +164,8 @@ async def publish_catalog(
         await tx.announce([News(None, "catalog.published", CatalogUpdate(wanted.version, by), at)], at)
         await tx.announcements.hurry(at)
         changes = {"version": [base.version, wanted.version], "digest": digest, "existing": existing, "by": by}
-        note(tx, "catalog.publish", targets=[("catalog", str(wanted.version))], changes=changes, at=at)
+        targets, personal = [("catalog", str(wanted.version))], {"reason": reason} if reason else {}
+        note(tx, "catalog.publish", targets=targets, changes=changes, personal=personal, at=at)
         return replace(plan, published=True)
 
 
@@ -189,6 +191,18 @@ async def catalog_version(store: "Store", *, version: int) -> PublishedCatalog:
     if saved is None:
         raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
     return _published(saved)
+
+
+async def sold(store: "Store", *, version: int | None = None) -> tuple[Catalog, PublishedCatalog | None]:
+    """What is sold by a version, or the one in force, with the document it was. Without a `version` nothing is sold
+    before the first is published, and the document is None. Refused `unknown_catalog_version`."""
+    async with store.reading() as tx:
+        saved = await tx.catalogs.load(version=version)
+    if saved is not None:
+        return saved.catalog, _published(saved)
+    if version is not None:
+        raise Refused("unknown_catalog_version", f"there is no catalog `{version}`; see `GET /v1/catalog/versions`")
+    return NO_CATALOG, None
 
 
 async def catalog_versions(store: "Store", *, before: int | None = None, limit: int = PAGE_MAX) -> CatalogVersions:

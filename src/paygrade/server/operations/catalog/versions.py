@@ -108,6 +108,51 @@ async def version_counts(store: "Store", *, at: datetime) -> VersionCounts:
     return VersionCounts((await _look(store, key=None, version=None, after="", limit=0, at=at))[0])
 
 
+async def version_counts_among(store: "Store", *, first: int, at: datetime) -> tuple[VersionCounts, bool]:
+    """The same of the `first` accounts by key, which takes no longer the more accounts there are; and whether these are
+    all."""
+    counts: Counter[tuple[str, int, int | None, Literal["newest", "kept", "pinned"]]] = Counter()
+    last, left = "", first
+    async with store.reading() as tx:
+        catalog = await tx.catalogs.in_force()
+        while left > 0 and (page := await tx.accounts.page(after=last, limit=min(PAGE_MAX, left))):
+            last, left = page[-1].account.key, left - len(page)
+            for one in page:
+                counts.update(
+                    (had.key, had.version, had.newest, had.why) for had in versions_had(one.account, catalog, at)
+                )
+            await asyncio.sleep(0)  # others in this process want to go on meanwhile
+        whole = not await tx.accounts.page(after=last, limit=1)
+    found = tuple(VersionCount(*counts_of, accounts=counts[counts_of]) for counts_of in sorted(counts, key=repr))
+    return VersionCounts(found), whole
+
+
+async def first_holders(
+    store: "Store", *, key: str, version: int | None, after: str, limit: int, first: int, at: datetime
+) -> tuple[tuple[VersionHolder, ...], str | None]:
+    """Who is on a version of a plan or add-on, of the `first` accounts behind `after`; and the `after` to go on with,
+    None where there are no more accounts. Refused as `version_holders`."""
+    found: list[VersionHolder] = []
+    last, left, more = after, first, True
+    async with store.reading() as tx:
+        catalog = await tx.catalogs.in_force()
+        refuse_unknown_version(catalog, key, version)
+        while left > 0 and len(found) < limit and more:
+            page = await tx.accounts.page(after=last, limit=min(PAGE_MAX, left))
+            more, left = bool(page), left - len(page)
+            for one in page:
+                last = one.account.key
+                had = versions_had(one.account, catalog, at)
+                found += [
+                    VersionHolder(last, each) for each in had if each.key == key and version in (None, each.version)
+                ]
+                if len(found) >= limit:
+                    break
+            await asyncio.sleep(0)  # others in this process want to go on meanwhile
+        more = more and bool(await tx.accounts.page(after=last, limit=1))
+    return tuple(found), last if more else None
+
+
 async def version_holders(
     store: "Store", *, key: str, version: int | None, after: str, limit: int, at: datetime
 ) -> VersionHolders:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
 
 LOOK_S = 0.05
+LOOKED_THROUGH_MAX = 10_000
+"""As far back, in state updates, as the latest changes of all accounts are looked for."""
 
 
 class ChangeView(Struct, frozen=True):
@@ -195,6 +197,28 @@ async def list_changes(
         await load_account(tx, account, deleted=True)
         found = await tx.plan_changes.of_account(account, state=state, before=place, limit=limit + 1)
     return ChangeList(*cut(found, limit, lambda change: (change.asked_at, change.id)))
+
+
+async def under_way(store: "Store", *, limit: int) -> tuple[PlanChange, ...]:
+    """Those of all accounts that are being brought about or wait for the customer, the latest first."""
+    async with store.reading() as tx:
+        return await tx.plan_changes.waiting(limit=limit)
+
+
+async def to_come(store: "Store", *, limit: int) -> tuple[PlanChange, ...]:
+    """Those of all accounts that are scheduled, by date."""
+    async with store.reading() as tx:
+        return await tx.plan_changes.to_come(limit=limit)
+
+
+async def told_lately(store: "Store", *, type: str, limit: int) -> tuple[PlanChange, ...]:
+    """Those of all accounts of which the latest state updates of a type told, the latest first: the log has them in
+    their order, and the table of changes has not."""
+    async with store.reading() as tx:
+        told = await tx.updates.latest(reach=LOOKED_THROUGH_MAX, limit=limit, types=frozenset({type}))
+        pairs = [(each.account or "", str(each.data["change"])) for each in told]
+        found = {(each.account, each.id): each for each in await tx.plan_changes.named(pairs)}
+    return tuple(found[pair] for pair in dict.fromkeys(pairs) if pair in found)
 
 
 async def settled_within(store: "Store", change: PlanChange, *, seconds: float) -> PlanChange:

@@ -1,0 +1,144 @@
+"""Audit: who did what, whether anybody has changed it since, and the records to take along."""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response
+from litestar.params import FromPath
+
+from paygrade.billing.audit_chain import AuditFault, AuditFilter, AuditRecord, ChainCheck
+from paygrade.server.http.bodies import read_key
+from paygrade.server.http.console.rendering import HEADERS, page
+from paygrade.server.http.console.screens import read_moment, screen
+from paygrade.server.http.context import Context, HttpRequest, InContext
+from paygrade.server.http.parameters import text
+from paygrade.server.operations import audit_log
+from paygrade.values.errors import Refused
+from paygrade.values.text import PAGE_MAX
+
+SHOWN, TAKEN_MAX, VERIFIED_MAX = 50, 5_000, 20_000
+"""On a page; in a file; and as long a chain as is verified while somebody waits."""
+COLUMNS = (
+    "account", "number", "occurred_at", "action", "actor_kind", "actor_id", "actor_name", "address", "request",
+    "targets", "changes", "personal", "hash",
+)  # fmt: skip
+
+_Account = Annotated[str, text("Only this account's chain.")]
+_Action = Annotated[str, text("Only this action, or those of a noun.")]
+_Actor = Annotated[str, text("Only what the actor of this id did.")]
+_From = Annotated[str, text("From this instant on.")]
+_Until = Annotated[str, text("Before this instant.")]
+
+
+@screen("/audit", scope="audit:read")
+async def show_audit(
+    request: HttpRequest,
+    context: InContext,
+    account: _Account = "",
+    action: _Action = "",
+    actor: _Actor = "",
+    begin: _From = "",
+    until: _Until = "",
+    before: Annotated[str, text("The `next` of the page before.")] = "",
+) -> Response[str]:
+    said = {"account": account, "action": action, "actor": actor, "begin": begin, "until": until}
+    found = await _page(context, said, before=before, limit=SHOWN)
+    return page(
+        request, "audit.html", records=found.records, next=found.next, before=before, said=said, taken_max=TAKEN_MAX
+    )
+
+
+@screen("/audit/records.{ending:str}", scope="audit:read")
+async def take_along(
+    ending: FromPath[str],
+    context: InContext,
+    account: _Account = "",
+    action: _Action = "",
+    actor: _Actor = "",
+    begin: _From = "",
+    until: _Until = "",
+) -> Response[Any]:
+    """The same records as a file, the latest first. Any: CSV, or JSON lines."""
+    if ending not in ("csv", "jsonl"):
+        raise Refused("not_found", f"records come as `records.csv` or `records.jsonl`, not as `{ending}`")
+    said = {"account": account, "action": action, "actor": actor, "begin": begin, "until": until}
+    records: list[AuditRecord] = []
+    before = ""
+    while len(records) < TAKEN_MAX:
+        part = await _page(context, said, before=before, limit=min(PAGE_MAX, TAKEN_MAX - len(records)))
+        records += part.records
+        if part.next is None:
+            break
+        before = part.next
+    body = _csv(records) if ending == "csv" else b"".join(msgspec.json.encode(each) + b"\n" for each in records)
+    kind = "text/csv; charset=utf-8" if ending == "csv" else "application/x-ndjson"
+    named = {"content-disposition": f'attachment; filename="audit.{ending}"'}
+    return Response(body, media_type=kind, headers={**HEADERS, **named})
+
+
+@screen("/audit/chain", scope="audit:read")
+async def verify_chain(request: HttpRequest, context: InContext, account: _Account = "") -> Response[str]:
+    """Whether a chain holds: that of an account, or of the environment."""
+    if account:
+        read_key(account, pointer="", noun="account")
+    found = await _check(context, account)
+    return page(request, "audit_chain.html", account=account, **found)
+
+
+async def _check(context: Context, account: str) -> dict[str, Any]:
+    """Any: what the page shows of it."""
+    check, head = ChainCheck(account), None
+    after: str | None = None
+    fault: AuditFault | None = None
+    seen, whole = 0, False
+    while not whole and fault is None and seen < VERIFIED_MAX:
+        part = await audit_log.read_chains(context.store, account=account, after=after, limit=PAGE_MAX)
+        for chain in part.chains:
+            head = chain.head
+            for record in chain.records:
+                seen += 1
+                fault = fault or check.take(record)
+        after, whole = part.next, part.next is None
+    if whole and fault is None and (seen or head is not None):
+        fault = check.end(head)
+    return {"fault": fault, "records": seen, "whole": whole, "head": head}
+
+
+async def _page(context: Context, said: dict[str, str], *, before: str, limit: int) -> audit_log.AuditList:
+    wanted = AuditFilter(
+        said["action"] or None,
+        said["actor"] or None,
+        read_moment(said["begin"], name="from"),
+        read_moment(said["until"], name="until"),
+    )
+    if not said["account"]:
+        return await audit_log.list_records(context.store, wanted, before=before or None, limit=limit)
+    if before and not (before.isascii() and before.isdecimal() and len(before) <= 18):
+        raise Refused("invalid_query", "`before` must be the `next` of an earlier page")
+    account = read_key(said["account"], pointer="", noun="account")
+    number = int(before) if before else None
+    return await audit_log.list_account_records(context.store, wanted, account=account, before=number, limit=limit)
+
+
+def _csv(records: Iterable[AuditRecord]) -> bytes:
+    file = io.StringIO(newline="")
+    rows = csv.writer(file)
+    rows.writerow(COLUMNS)
+    for record in records:
+        actor = record.actor or {}
+        its = (record.account, record.number, record.occurred_at, record.action, actor.get("kind"), actor.get("id"),
+               actor.get("name"), record.address, record.request, record.targets, record.changes, record.personal,
+               record.hash)  # fmt: skip
+        rows.writerow([_cell(each) for each in its])
+    return file.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    """What a spreadsheet takes for a formula is text in it."""
+    if value is None:
+        return ""
+    told = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return f"'{told}" if told[:1] in "=+-@\t\r" and told else told

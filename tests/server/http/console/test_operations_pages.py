@@ -1,0 +1,193 @@
+"""What people run the product with: sync, changes, webhooks, updates, audit, keys, people, usage and settings."""
+
+import csv
+import io
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from paygrade.server.http.console.pages.audit import COLUMNS, _cell
+from paygrade.server.process.settings import Settings
+from paygrade.server.process.webhook_signatures import make_secret, signed_headers
+from support.databases import migrated_database
+from support.pages import Browser, Browsers, parsed
+from support.server_process import Api, serving
+
+ANCHOR = "2026-01-31T00:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def api(postgres_url: str) -> Iterator[Api]:
+    with migrated_database(postgres_url) as url, serving(Settings(sweep_every=None), url) as running:
+        running.ok("PUT", "/v1/accounts/acme", json={"name": "Acme"})
+        terms = {
+            "version": 1,
+            "status": "active",
+            "items": [{"id": "main", "plan": "pro", "quantity": 3}],
+            "anchor_at": ANCHOR,
+        }
+        running.ok("PUT", "/v1/accounts/acme/subscriptions/manual_1", json=terms)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browsers(api: Api) -> Iterator[Browsers]:
+    with Browsers(api) as its:
+        yield its
+
+
+def test_an_endpoint_is_made_tested_paused_and_removed(api: Api, browsers: Browsers) -> None:
+    admin = browsers["admin"]
+    assert "No endpoints" in admin.page("/console/webhooks").text
+    page = admin.page("/console/webhooks/new")
+    said: dict[str, Any] = {"url": "https://example.com/hooks", "types": "nothing.of_the_kind"}
+    wrong = parsed(admin.send_form(page, "/console/webhooks/new", 400, **said).text)
+    assert "nothing.of_the_kind" in wrong.one("div", id="refused").text
+    assert wrong.one("input", name="url")["value"] == said["url"]
+    told = parsed(admin.send_form(page, "/console/webhooks/new", 200, url=said["url"]).text)
+    assert told.one("code", id="secret").text.startswith("whsec_")
+    where = told.one("a", href=f"/console/webhooks/{api.ok('GET', '/v1/webhook-endpoints')['endpoints'][0]['id']}")[
+        "href"
+    ]
+    page = admin.page(where)
+    secret = parsed(admin.send_form(page, where, 200, do="rotate").text).one("code", id="secret").text
+    assert secret.startswith("whsec_")
+    admin.send_form(page, where, do="pause")
+    assert "Paused" in admin.page(where).text
+    page = admin.page(where)
+    refused = admin.send_form(page, where, 409, do="replay")
+    assert "disabled" in parsed(refused.text).one("div", id="refused").text
+    admin.send_form(page, where, 400, do="nothing")
+    assert not browsers["developer"].page(where).every("nothing")
+    admin = browsers["admin"]
+    assert admin.send_form(page, where, do="remove").headers["location"] == "/console/webhooks"
+    admin.page(where, 404)
+
+
+def test_a_signature_is_looked_into_and_its_secret_kept_nowhere(
+    browsers: Browsers, capfd: pytest.CaptureFixture[str]
+) -> None:
+    developer, secret, body = browsers["developer"], make_secret(), '{"type":"x"}'
+    headers = signed_headers(body.encode(), id="msg_1", sent_at=int(time.time()), secrets=[secret])
+    page = developer.page("/console/webhooks/signature")
+    said: dict[str, Any] = {
+        "id": "msg_1", "timestamp": headers["webhook-timestamp"], "signature": headers["webhook-signature"],
+        "body": body, "secret": secret,
+    }  # fmt: skip
+    capfd.readouterr()
+    good = parsed(developer.send_form(page, "/console/webhooks/signature", 200, **said).text)
+    assert "It verifies" in good.text
+    bad = parsed(developer.send_form(page, "/console/webhooks/signature", 200, **said | {"body": f"{body} "}).text)
+    assert "white space" in bad.text
+    logged = capfd.readouterr()
+    assert secret not in logged.out + logged.err
+
+
+def test_keys_are_shown_once_and_people_are_added(api: Api, browsers: Browsers) -> None:
+    admin = browsers["admin"]
+    page = admin.page("/console/developers/keys/new")
+    wrong = admin.send_form(page, "/console/developers/keys/new", 400, name="")
+    assert parsed(wrong.text).one("div", id="refused").text
+    said: dict[str, Any] = {"name": "billing job", "role": "finance"}
+    key = parsed(admin.send_form(page, "/console/developers/keys/new", 200, **said).text).one("code", id="secret").text
+    with Api(api.url, key) as its:
+        assert its.get("/v1/accounts/acme").status_code == 200
+    listed = admin.page("/console/developers")
+    assert key not in listed.text
+    where = next(form["action"] for form in listed.every("form") if "/keys/" in form.get("action"))
+    assert parsed(admin.send_form(listed, where, 200, do="rotate").text).one("code", id="secret").text != key
+    admin.send_form(admin.page("/console/developers"), where, do="revoke")
+    with Api(api.url, key) as its:
+        assert its.get("/v1/accounts/acme").status_code == 401
+    assert not browsers["developer"].page("/console/developers").every("a", href="/console/developers/keys/new")
+    assert "billing job" not in browsers["viewer"].page("/console/developers").text
+    admin = browsers["admin"]
+    people = admin.page("/console/developers/people")
+    new: dict[str, Any] = {"email": "new@example.com", "name": "New"}
+    told = parsed(admin.send_form(people, "/console/developers/people", 200, **new).text)
+    assert told.one("code", id="secret").text
+    people = admin.page("/console/developers/people")
+    where = next(form["action"] for form in people.every("form") if "/people/person_" in form.get("action"))
+    admin.send_form(people, where, do="role", role="support")
+    assert "support" in admin.page("/console/developers/people").one("table").text
+    admin.send_form(people, where, do="remove")
+    assert "new@example.com" not in admin.page("/console/developers/people").text
+
+
+def test_audit_is_filtered_taken_along_and_verified(api: Api, browsers: Browsers) -> None:
+    api.ok("PUT", "/v1/accounts/acme/overrides/exports", json={"value": True, "reason": "=1+1 for a friend"})
+    auditor = browsers["support"]
+    page = auditor.page("/console/audit?action=override&account=acme")
+    assert {row.one("th").text.split()[0] for row in page.one("tbody").every("tr")} == {"override.set"}
+    rows = list(csv.reader(io.StringIO(auditor.get("/console/audit/records.csv?account=acme").text)))
+    assert tuple(rows[0]) == COLUMNS
+    lines = auditor.get("/console/audit/records.jsonl?account=acme").content.splitlines()
+    assert [msgspec.json.decode(line)["number"] for line in lines] == [int(row[1]) for row in rows[1:]]
+    assert _cell("=1+1") == "'=1+1"
+    assert "The chain holds" in auditor.page("/console/audit/chain?account=acme").text
+    assert "The chain holds" in auditor.page("/console/audit/chain").text
+    auditor.page("/console/audit/records.xls", 404)
+    auditor.page("/console/audit?begin=tomorrow", 400)
+    browsers["viewer"].page("/console/audit", 403)
+
+
+def test_updates_are_read_from_the_end_and_as_they_come(api: Api, browsers: Browsers) -> None:
+    viewer = browsers["viewer"]
+    deadline = time.monotonic() + 30
+    while not (page := viewer.page("/console/updates?account=acme")).one("tbody").every("tr"):
+        assert time.monotonic() < deadline
+    assert "account.plan_changed" in page.text
+    viewer.page("/console/updates?type=nothing", 400)
+    with viewer.stream("GET", "/console/updates/tail?account=acme&after=0") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        seen = ""
+        for part in answer.iter_text():
+            seen += part
+            if "account.plan_changed" in seen:
+                break
+
+
+def test_what_is_used_is_a_table_with_bars(api: Api, browsers: Browsers) -> None:
+    api.ok(
+        "POST",
+        "/v1/consume",
+        json={"account": "acme", "feature": "api_calls", "quantity": 7, "id": "u1", "member": None},
+    )
+    viewer = browsers["viewer"]
+    assert "Whose usage?" in viewer.page("/console/usage").text
+    table = viewer.page("/console/usage?account=acme&feature=api_calls").one("table")
+    assert "7" in [cell.text for cell in table.every("td")]
+    assert table.one("rect")["width"].endswith("%")
+    assert "by member" in viewer.page("/console/usage?account=acme&feature=api_calls&by=member").text
+    viewer.page("/console/usage?account=nobody", 404)
+    viewer.page("/console/usage?account=acme&feature=nothing", 404)
+
+
+def test_sync_changes_and_settings_say_what_there_is(api: Api, browsers: Browsers) -> None:
+    viewer = browsers["viewer"]
+    sync = viewer.page("/console/sync")
+    assert "No provider is configured" in sync.text
+    assert not [form for form in sync.every("form") if "/sync" in form.get("action")]
+    for view in ("under_way", "to_come", "applied", "failed", "canceled"):
+        viewer.page(f"/console/plan-changes?view={view}")
+    viewer.page("/console/plan-changes?view=nothing", 400)
+    settings = viewer.page("/console/settings")
+    assert "needs a second person" in settings.text.lower()
+    quote = api.ok("POST", "/v1/accounts/acme/plan-changes/quote", json={"plan": "free", "when": "period_end"})
+    change = api.ok("POST", "/v1/accounts/acme/plan-changes", json={"quote_id": quote["id"]})
+    finance: Browser = browsers["finance"]
+    listed = finance.page(
+        "/console/plan-changes?view=to_come" if change["state"] == "scheduled" else "/console/plan-changes?view=applied"
+    )
+    assert "acme" in listed.one("table").text
+    where = f"/console/plan-changes/acme/{change['id']}"
+    page = finance.page(where)
+    assert "Money" in page.text
+    if change["state"] == "scheduled":
+        finance.send_form(page, where)
+        assert "Canceled" in finance.page(where).text
+    assert not browsers["viewer"].page(where).every("form", action=where)
+    viewer.page("/console/plan-changes/acme/nothing", 404)
