@@ -27,6 +27,7 @@ from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
 from paygrade.server.http.idempotency import KeyedRequests
 from paygrade.server.http.parameters import refuse_odd_texts
+from paygrade.server.http.portal import elements
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
@@ -46,6 +47,7 @@ from paygrade.server.http.routes import (
     ofrep,
     ofrep_stream,
     oidc,
+    own_pages,
     people,
     personal_data,
     plan_changes,
@@ -109,6 +111,8 @@ KEYED = [
     audit.list_account_audit_records,
     audit.read_audit_chains,
     audit.list_audit_heads,
+    own_pages.get_summary,
+    own_pages.list_plans,
     statements.put_override,
     statements.delete_override,
     statements.put_block,
@@ -217,6 +221,8 @@ OPEN = [
     oidc.log_in_ways,
     oidc.begin_oidc,
     oidc.end_oidc,
+    elements.send_elements,
+    elements.send_words,
 ]
 
 
