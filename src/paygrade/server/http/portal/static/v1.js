@@ -117,7 +117,8 @@ class Source {
       console.error("paygrade: the account token lacks the scope `summary:read`");
     }
     this.owner = opens ? claims.sub : null;
-    this.ends = claims?.exp ?? Infinity;
+    // By this page's own clock, which need not be the server's: a 401 says the rest.
+    this.ends = claims ? Date.now() / 1000 + claims.exp - claims.iat : Infinity;
   }
 
   async ask(path, isSecond = false) {
