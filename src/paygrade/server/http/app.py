@@ -21,6 +21,7 @@ from paygrade.providers.port import Previewer, Selling
 from paygrade.server.http.announcements import announce_record, announcer
 from paygrade.server.http.auth import require_key, scope_of
 from paygrade.server.http.conditional import Conditional
+from paygrade.server.http.console.routes import console
 from paygrade.server.http.context import Context, Verify, context_of, put_context
 from paygrade.server.http.cross_origin import CrossOrigin
 from paygrade.server.http.edge import DecodePath, Edge, NameMethods
@@ -335,7 +336,7 @@ class Application:
 def _routes() -> Litestar:
     """The routes, made once in a process: it takes longer than all else that an application starts with."""
     return Litestar(
-        route_handlers=[_keyed(), *OPEN],
+        route_handlers=[_keyed(), *OPEN, console()],
         dependencies={"context": Provide(_context, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[NameMethods, DecodePath, Conditional, Versioned, KeyedRequests],

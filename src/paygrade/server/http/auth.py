@@ -58,10 +58,27 @@ async def require_key(connection: Connection, handler: BaseRouteHandler) -> None
     set_acting(Acting(_actor(caller), _address(connection), connection.scope["state"].get("request_id")))
 
 
+async def let_in(connection: Connection, needed: Scope | None) -> SignedIn:
+    """Let a person into one of our own pages, by their session alone. Refused `unauthenticated`, `cross_site`,
+    `password_change_required`, `insufficient_scope`; the last two not where nothing is `needed`."""
+    who = await _signed_in(connection.cookies.get(SESSION, ""), connection, context_of(connection.scope))
+    connection.scope["state"][_CALLER] = who
+    if needed is not None:
+        _require_of_person(who, needed, connection)
+    set_acting(Acting(who.actor, _address(connection), connection.scope["state"].get("request_id")))
+    return who
+
+
 async def caller_of(request: HttpRequest, context: Context) -> tuple[Caller, Actor, frozenset[Scope]]:
     """Who asks a route that needs no scope, and what they may do. Refused `unauthenticated`."""
     caller, _ = await _caller(request, request.route_handler, context)
     return caller, _actor(caller), _scopes(caller)
+
+
+def person_before(request: HttpRequest) -> SignedIn | None:
+    """The person whose session it is; None: there is none, or nobody has looked yet."""
+    caller = request.scope["state"].get(_CALLER)
+    return caller if isinstance(caller, SignedIn) else None
 
 
 def caller_before(request: HttpRequest) -> Caller:
@@ -203,6 +220,15 @@ def _scopes(caller: Caller) -> frozenset[Scope]:
     return opened_by(caller.scopes) if isinstance(caller, AccountToken) else caller.scopes
 
 
+def _require_of_person(who: SignedIn, needed: Scope, connection: Connection) -> None:
+    if who.person.must_change:
+        raise Refused("password_change_required", "choose a password of your own first: `POST /v1/me/password`")
+    if needed not in who.scopes:
+        connection.scope["state"][LACKING] = needed
+        raise Refused("insufficient_scope", f"your role `{who.person.role}` lacks the scope `{needed}`; ask an admin "
+                      "for another role")  # fmt: skip
+
+
 def _is_page(caller: Caller) -> bool:
     return isinstance(caller, AccountToken) or (isinstance(caller, KnownKey) and caller.publishable)
 
@@ -251,13 +277,10 @@ def _require_scope(
     if connection.scope.get("method") == "OPTIONS":
         return  # it only says which methods an address has
     needed = scope_of(handler)
-    if isinstance(caller, SignedIn) and caller.person.must_change:
-        raise Refused("password_change_required", "choose a password of your own first: `POST /v1/me/password`")
+    if isinstance(caller, SignedIn):
+        _require_of_person(caller, needed, connection)
     if needed not in _scopes(caller):
         connection.scope["state"][LACKING] = needed
-        if isinstance(caller, SignedIn):
-            raise Refused("insufficient_scope", f"your role `{caller.person.role}` lacks the scope `{needed}`; ask "
-                          "an admin for another role")  # fmt: skip
         what = "token" if isinstance(caller, AccountToken) else "key"
         raise Refused("insufficient_scope", f"this {what} lacks the scope `{needed}`; use a key that has it")
     if _is_page(caller) and not handler.opt.get(FOR_PAGES):

@@ -72,7 +72,7 @@ async def begin_oidc(
     `rate_limited`, `oidc_not_configured`. Unavailable `oidc_unavailable`.
     """
     provider = _provider(context)
-    if not _is_local(next):
+    if not is_local(next):
         mistake = Mistake("", "`next` is no path of this server; write for example `/v1/me`")
         raise invalid("invalid_query", "the query", [mistake])
     _act(request)
@@ -122,7 +122,7 @@ def _provider(context: Context) -> OidcProvider:
 def _attempt(request: HttpRequest, provider: OidcProvider, state: str) -> Attempt:
     """The log-in that this browser has begun, and no other. Refused `log_in_refused`."""
     attempt = read_attempt(request.cookies.get(_name(provider), ""))
-    if attempt is None or attempt.state != state or not _is_local(attempt.next):
+    if attempt is None or attempt.state != state or not is_local(attempt.next):
         raise Refused("log_in_refused", "this log-in has ended, or did not begin in this browser; log in again")
     return attempt
 
@@ -134,7 +134,7 @@ async def _require_issuer(provider: OidcProvider, iss: str | None) -> None:
         raise Refused("log_in_refused", "this answer is of another log-in provider; log in again")
 
 
-def _is_local(next: str) -> bool:
+def is_local(next: str) -> bool:
     """Whether a browser stays here: it takes `//host` and `/\\host` for another server."""
     return len(next) <= URL_MAX and _LOCAL.fullmatch(next) is not None
 

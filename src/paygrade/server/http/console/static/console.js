@@ -1,0 +1,139 @@
+// Everything here makes a page that already works quicker to use. Nothing is read or sent only by this file.
+
+const $ = (selector, from = document) => from.querySelector(selector);
+const $$ = (selector, from = document) => [...from.querySelectorAll(selector)];
+
+/** <pg-theme> around the form that asks for other colours: shows them at once; the server keeps them in a cookie. */
+class Theme extends HTMLElement {
+  connectedCallback() {
+    const form = $("form", this);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const root = document.documentElement;
+      const theme = form.elements.theme.value;
+      fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
+      theme ? (root.dataset.theme = theme) : delete root.dataset.theme;
+      form.elements.theme.value = { "": "light", light: "dark", dark: "" }[theme];
+      $("button", this).setAttribute("aria-label", `Colours: ${theme || "as the system"}`);
+    });
+  }
+}
+
+/** <pg-copy> around a button with data-text, or beside a <pre>: copies, and says so. */
+class Copy extends HTMLElement {
+  connectedCallback() {
+    this.hidden = !navigator.clipboard;
+    this.addEventListener("click", async () => {
+      const pre = $("pre", this.closest("details, section, div"));
+      await navigator.clipboard.writeText($("button", this).dataset.text ?? pre.innerText);
+      toast("Copied");
+    });
+  }
+}
+
+/** <pg-rows> around a table: j and k walk its rows, Enter opens the first link of one. */
+class Rows extends HTMLElement {
+  connectedCallback() {
+    document.addEventListener("keydown", (event) => {
+      if (typing(event) || !"jk".includes(event.key)) return;
+      const links = $$("tbody tr", this).map((row) => $("a", row)).filter(Boolean);
+      const now = links.indexOf(document.activeElement);
+      links[Math.max(0, Math.min(links.length - 1, now + (event.key === "j" ? 1 : -1)))]?.focus();
+    });
+  }
+}
+
+/** <pg-seats max="5"> around checkboxes: counts, and keeps one from choosing more than there are. */
+class Seats extends HTMLElement {
+  connectedCallback() {
+    const max = Number(this.getAttribute("max"));
+    const boxes = $$("input[type=checkbox]", this);
+    const count = () => {
+      const chosen = boxes.filter((box) => box.checked).length;
+      for (const box of boxes) box.disabled = !box.checked && chosen >= max;
+      $("output", this).textContent = `${chosen} of ${max} chosen`;
+    };
+    this.addEventListener("change", count);
+    count();
+  }
+}
+
+/** <pg-live src="…"> around a <progress>: follows server-sent events. */
+class Live extends HTMLElement {
+  connectedCallback() {
+    const bar = $("progress", this);
+    const words = $("[data-done]", this);
+    const step = (done) => {
+      bar.value = done;
+      if (words) words.textContent = done.toLocaleString("en");
+    };
+    this.feed = new EventSource(this.getAttribute("src"));
+    this.feed.onmessage = (event) => step(Number(event.data));
+  }
+  disconnectedCallback() {
+    this.feed?.close();
+  }
+}
+
+customElements.define("pg-theme", Theme);
+customElements.define("pg-copy", Copy);
+customElements.define("pg-rows", Rows);
+customElements.define("pg-seats", Seats);
+customElements.define("pg-live", Live);
+
+/** Say something that needs no answer. Errors are never toasts: they stand where they happened. */
+export function toast(text) {
+  const box = $(".toasts") ?? document.body.appendChild(Object.assign(document.createElement("div"), { className: "toasts" }));
+  box.setAttribute("role", "status");
+  const item = Object.assign(document.createElement("div"), { className: "toast", textContent: text });
+  box.append(item);
+  setTimeout(() => item.remove(), 4000);
+}
+
+// Keys: / searches, ? lists the keys, g and then a place's own key goes there.
+const typing = (event) => event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog[open]");
+let went = 0;
+document.addEventListener("keydown", (event) => {
+  if (typing(event)) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    $("input[type=search]")?.focus();
+  } else if (event.key === "?") $("#keys")?.showModal();
+  else if (event.key === "g") went = Date.now();
+  else if (Date.now() - went < 1200) $$(".nav [data-key]").find((place) => place.dataset.key === event.key)?.click();
+});
+
+// A link to a dialog opens it as a modal one; without this file the same link shows it by :target.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  const dialog = link && document.getElementById(link.hash.slice(1));
+  if (dialog instanceof HTMLDialogElement) {
+    event.preventDefault();
+    dialog.showModal();
+  } else if (link && event.target.closest("dialog")) {
+    event.preventDefault();
+    link.closest("dialog").close();
+  }
+});
+
+// A form that is sent says so, and is sent once.
+document.addEventListener("submit", (event) => {
+  const button = event.submitter;
+  if (event.defaultPrevented || !button || event.target.method === "dialog") return;
+  setTimeout(() => (button.setAttribute("aria-busy", "true"), (button.disabled = event.target.method === "post")), 300);
+});
+addEventListener("pageshow", () => $$("[aria-busy=true]").forEach((busy) => (busy.removeAttribute("aria-busy"), (busy.disabled = false))));
+
+// The tab of the section that is being read.
+const tabs = $$(".tabs a");
+if (tabs.length) {
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries)
+        if (entry.isIntersecting)
+          for (const tab of tabs) tab.hash === `#${entry.target.id}` ? tab.setAttribute("aria-current", "true") : tab.removeAttribute("aria-current");
+    },
+    { rootMargin: "-20% 0px -70%" },
+  );
+  for (const tab of tabs) seen.observe($(tab.hash));
+}
