@@ -137,7 +137,10 @@ def _named(items: Iterable[Item]) -> list[tuple[object, ...]]:
 def _ever(purchases: tuple[Purchase, ...]) -> set[tuple[object, ...]]:
     """What lines bought, and in which order: every statement moves the numbers of those that it names, and no more."""
     order = sorted({one.sequence for one in purchases})
-    return {(one.item, one.price, one.lookup_key, one.product, one.plan, one.quantity, order.index(one.sequence)) for one in purchases}
+    return {
+        (one.item, one.price, one.lookup_key, one.product, one.plan, one.quantity, order.index(one.sequence))
+        for one in purchases
+    }
 
 
 def _differing(old: "Bought", new: "Bought") -> list[str]:

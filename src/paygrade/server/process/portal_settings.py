@@ -42,6 +42,10 @@ class PortalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     texts: dict[Language, dict[str, str]] = {}
 
 
+NO_PORTAL_SETTINGS = PortalSettings()
+"""What holds where nobody says anything."""
+
+
 def read_portal_settings(said: object, known: Mapping[str, Mapping[str, object]]) -> PortalSettings:
     """What a document says; `known` are the texts there are, by language. Refused `invalid_settings`."""
     try:

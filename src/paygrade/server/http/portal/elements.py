@@ -13,7 +13,7 @@ from litestar.params import FromPath
 
 from paygrade.server.http.conditional import names, strong_tag
 from paygrade.server.http.context import HttpRequest, InContext
-from paygrade.server.http.portal.wording import spoken, texts_of
+from paygrade.server.http.portal.wording import Texts, spoken, texts_of
 from paygrade.values.errors import Refused
 
 AGE_S = 300
@@ -39,9 +39,8 @@ def module() -> bytes:
     return (resources.files("paygrade.server.http.portal") / "static" / "v1.js").read_bytes()
 
 
-def _of_elements(texts: object) -> dict[str, object]:
+def _of_elements(texts: Texts) -> dict[str, object]:
     """Those that the elements say: the pages' own are not sent along."""
-    assert isinstance(texts, dict)
     return {key: text for key, text in texts.items() if not key.startswith("portal.")}
 
 
