@@ -6,7 +6,7 @@ is one browsers may be sent to.
 
 import re
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -46,8 +46,9 @@ NO_PORTAL_SETTINGS = PortalSettings()
 """What holds where nobody says anything."""
 
 
-def read_portal_settings(said: object, known: Mapping[str, Mapping[str, object]]) -> PortalSettings:
-    """What a document says; `known` are the texts there are, by language. Refused `invalid_settings`."""
+def read_portal_settings(said: object, known: Mapping[Language, Mapping[str, Any]]) -> PortalSettings:
+    """What a document says; `known` are the texts there are, by language (Any: texts, and their
+    plural forms). Refused `invalid_settings`."""
     try:
         settings = msgspec.convert(said if said is not None else {}, PortalSettings)
     except msgspec.ValidationError as error:
@@ -58,7 +59,7 @@ def read_portal_settings(said: object, known: Mapping[str, Mapping[str, object]]
     return settings
 
 
-def _odd(settings: PortalSettings, known: Mapping[str, Mapping[str, object]]) -> list[str]:
+def _odd(settings: PortalSettings, known: Mapping[Language, Mapping[str, Any]]) -> list[str]:
     """Everything that is wrong with it."""
     wrong = []
     if len(settings.name) > NAME_MAX:

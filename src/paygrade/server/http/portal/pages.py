@@ -115,6 +115,7 @@ async def _overview(
         when=showing.when_told(words, first),
         change=summary.change,
         ends=ends,
+        is_overdue=any(one.unpaid_since is not None for one in summary.subscriptions),
         may_change=guest.may_change,
         cancelable=first is not None and not ends and summary.change is None and _default(sold) is not None,
         has_payment=context.pages is not None and bool(named.customers),
@@ -264,7 +265,7 @@ async def _change_page(
         over=showing.over(words, made.violations),
         deltas=showing.changed(words, made.deltas, sold),
         costs=showing.costs(words, made),
-        confirm=words.say("portal.confirm_now") if made.when == "now" else showing.markup(words, "portal.confirm_on", date=when),
+        confirm=showing.markup(words, "portal.confirm_now" if made.when == "now" else "portal.confirm_on", date=when),
     )  # fmt: skip
 
 

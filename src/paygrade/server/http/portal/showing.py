@@ -27,6 +27,8 @@ class Meter(NamedTuple):
     limit: int | None
     told: str
     sub: str
+    is_calm: bool = False
+    """Whether a full one is nothing to worry about."""
 
 
 class Line(NamedTuple):
@@ -72,8 +74,12 @@ class Card(NamedTuple):
 
 
 def markup(words: Words, key: str, **said: Any) -> Markup:
-    """A text that may have instants in it. Any: whatever stands in a text."""
-    return Markup(words.say(key, **{name: Markup.escape(value) for name, value in said.items()}))
+    """A text that may have instants in it: the text itself is escaped, too, as a deployment may have written it.
+    Any: whatever stands in a text."""
+    told = Markup.escape(words.say(key))
+    for name, value in said.items():
+        told = told.replace("{" + name + "}", Markup.escape(value))
+    return told
 
 
 def bought_lines(words: Words, bought: BoughtPlan | None) -> list[Line]:
@@ -83,12 +89,9 @@ def bought_lines(words: Words, bought: BoughtPlan | None) -> list[Line]:
         price = item.price
         if price is None or price.part == "usage":
             continue
-        name = words.name("plan", item.key)
-        count = (
-            f"{words.number(item.quantity)} × {words.money(price.amount, price.currency)}" if item.quantity > 1 else ""
-        )
-        what = ": ".join(part for part in (f"{words.per(price)}", ", ".join(p for p in (name, count) if p)) if part)
-        lines.append(Line(what, words.money(price.amount * item.quantity, price.currency)))
+        name, each = words.name("plan", item.key), words.money(price.amount, price.currency)
+        told = f"{name}, {words.number(item.quantity)} × {each}" if item.quantity > 1 else name
+        lines.append(Line(f"{words.per(price)}: {told}", words.money(price.amount * item.quantity, price.currency)))
     return lines
 
 
@@ -132,10 +135,8 @@ def _overdue(words: Words, its: BoughtPlan) -> Markup | str:
 
 def _near(words: Words, features: Iterable[FeatureUse]) -> Iterable[Notice]:
     """The one of which most is used, if that is near its limit."""
-    counted = [(use, _taken(use), use.limit) for use in features if use.limit and _is_metered(use)]
-    near = [
-        (taken / limit, use, limit) for use, taken, limit in counted if limit and 100 * taken >= NEAR_PERCENT * limit
-    ]
+    counted = [(_taken(use) / use.limit, use, use.limit) for use in features if use.limit and _is_metered(use)]
+    near = [one for one in counted if 100 * one[0] >= NEAR_PERCENT]
     for part, use, limit in sorted(near, key=lambda one: -one[0])[:1]:
         name = words.name("feature", use.feature)
         if part >= 1:
@@ -161,9 +162,8 @@ def meters(words: Words, summary: AccountSummary) -> list[Meter]:
             found.append(_credit(words, use) if is_credit else _meter(words, use))
     seats = summary.seats
     if seats is not None:
-        found.append(
-            Meter(words.say("seats"), seats.taken, seats.units, seats_told(words, summary), seats_left(words, summary))
-        )
+        told, left = seats_told(words, summary), seats_left(words, summary)
+        found.append(Meter(words.say("seats"), seats.taken, seats.units, told, left, is_calm=True))
     return found
 
 
@@ -254,21 +254,25 @@ def _card(words: Words, sold: OnSale, plan: PlanOnSale, summary: AccountSummary,
     seats = summary.seats
     wanted = max(1, seats.taken, (seats.units or 0) if is_current else 0) if seats is not None else 1
     name = words.name("plan", plan.plan)
-    has_more = in_seats or interval_of(summary) != interval
+    is_other = not is_current or in_seats or interval_of(summary) != interval
+    is_sold = bool(prices) or (plan.default and bool(summary.subscriptions))
     return Card(
         key=plan.plan,
         name=name,
         price=price,
         per=per,
         lines=[line for term in plan.terms.values() if (line := words.term(term, sold.features.get(term.feature)))],
-        trial=words.say("plan.trial", count=plan.trial_days, n=plan.trial_days)
-        if plan.trial_days and not summary.subscriptions else "",
+        trial="" if summary.subscriptions else _trial(words, plan),
         is_current=is_current,
-        is_offered=(bool(prices) and (not is_current or has_more)) or (plan.default and bool(summary.subscriptions) and not is_current),
+        is_offered=is_sold and is_other,
         asks=not plan.default and not plan.prices,
         button=words.say("portal.update" if is_current else "portal.go_to", plan=name),
         seats=wanted if in_seats and prices else None,
-    )  # fmt: skip
+    )
+
+
+def _trial(words: Words, plan: PlanOnSale) -> str:
+    return words.say("plan.trial", count=plan.trial_days, n=plan.trial_days) if plan.trial_days else ""
 
 
 def interval_of(summary: AccountSummary) -> str | None:

@@ -255,8 +255,8 @@ function h(tag, props = {}, ...children) {
   return made;
 }
 
-function bar(part, label) {
-  const mark = part >= 1 ? "stop" : part >= 0.8 ? "wait" : "";
+function bar(part, label, isCalm = false) {
+  const mark = isCalm ? "" : part >= 1 ? "stop" : part >= 0.8 ? "wait" : "";
   const width = `${Math.min(100, Math.max(0, part * 100)).toFixed(1)}%`;
   return h("svg", { class: `bar ${mark}`, part: "bar", role: "img", "aria-label": label },
     h("rect", { width, height: "100%" }));
@@ -438,7 +438,7 @@ class Seats extends Element {
       : words.say("seats.of", { taken: words.number(number), units: words.number(units) });
     const left = free === null ? null : free ? words.say("seats.free", { n: words.number(free), count: free }) : words.say("seats.none");
     return h("div", { class: "use", part: "use" }, h("b", {}, words.say("seats")), h("span", {}, of),
-      units === null ? null : bar(units ? number / units : 1, of),
+      units === null ? null : bar(units ? number / units : 1, of, !suspended),
       h("span", { class: "quiet wide" }, suspended ? words.say("seats.suspended", { n: words.number(suspended), count: suspended }) : left));
   }
 }
