@@ -9,6 +9,7 @@ Laws: what is refused is refused at once, in its own words; what waits has chang
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -141,6 +142,11 @@ async def approve(request: HttpRequest, context: Context, *, id: str, reason: st
 
 async def _through(request: HttpRequest, sent: Sent, caller: Caller) -> Answered:
     """Send a request through the routes, as somebody who is known already."""
+    return await pass_on(request, sent, {AS: caller})
+
+
+async def pass_on(request: HttpRequest, sent: Sent, state: Mapping[str, Any]) -> Answered:
+    """Send a request through the routes, with what is in the `state` of its scope. Any: of every kind."""
     scope: Any = {  # Any: ASGI's
         "type": "http",
         "asgi": request.scope["asgi"],
@@ -154,7 +160,7 @@ async def _through(request: HttpRequest, sent: Sent, caller: Caller) -> Answered
         "raw_path": sent.path.encode(),
         "query_string": _at_once(sent.query).encode(),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.headers.items()],
-        "state": {"request_id": request.scope["state"]["request_id"], AS: caller},
+        "state": {"request_id": request.scope["state"]["request_id"], **state},
     }
     put_context(scope, context_of(request.scope))
     messages: list[Message] = []

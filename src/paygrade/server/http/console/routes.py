@@ -17,7 +17,7 @@ from paygrade.values.errors import Refused
 
 @screen("/{rest:path}", scope="decisions:read")
 async def nothing_here(rest: FromPath[str]) -> Response[str]:
-    raise Refused("not_found", "there is no page at this address")
+    raise Refused("not_found", f"there is no page at `/console{rest}`")
 
 
 @cache

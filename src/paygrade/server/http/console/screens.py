@@ -21,13 +21,13 @@ SCREEN: Final = "screen"
 FORM_BYTES_MAX, FIELDS_MAX = 256 * 1024, 2000
 
 
-def screen(path: str, *, scope: Scope, **more: Any) -> Any:
-    """A handler that shows something: `@screen("/accounts", scope="accounts:read")`. Any: what Litestar's `get` takes
-    and gives."""
+def screen(path: str, *, scope: Scope, **more: Any) -> get:
+    """A handler that shows something: `@screen("/accounts", scope="accounts:read")`. Any: what Litestar's `get`
+    takes."""
     return get(f"/console{path}", opt={SCREEN: scope}, **more)
 
 
-def action(path: str, *, scope: Scope, **more: Any) -> Any:
+def action(path: str, *, scope: Scope, **more: Any) -> post:
     """A handler that a form is sent to. Any: as above."""
     return post(f"/console{path}", opt={SCREEN: scope}, status_code=303, **more)
 

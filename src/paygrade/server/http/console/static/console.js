@@ -116,13 +116,18 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// A form that is sent says so, and is sent once.
+// A form that changes something is sent once, and says so.
 document.addEventListener("submit", (event) => {
-  const button = event.submitter;
-  if (event.defaultPrevented || !button || event.target.method === "dialog") return;
-  setTimeout(() => (button.setAttribute("aria-busy", "true"), (button.disabled = event.target.method === "post")), 300);
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  if (form.dataset.sent) return event.preventDefault();
+  form.dataset.sent = "yes";
+  setTimeout(() => event.submitter?.setAttribute("aria-busy", "true"), 300);
 });
-addEventListener("pageshow", () => $$("[aria-busy=true]").forEach((busy) => (busy.removeAttribute("aria-busy"), (busy.disabled = false))));
+addEventListener("pageshow", () => {
+  for (const form of $$("form[data-sent]")) delete form.dataset.sent;
+  for (const busy of $$("[aria-busy=true]")) busy.removeAttribute("aria-busy");
+});
 
 // The tab of the section that is being read.
 const tabs = $$(".tabs a");
