@@ -13,6 +13,7 @@ OWN = """
 .portal .btns form { display: contents; }
 .portal details.inline summary { font: var(--t2); color: var(--stop-ink); cursor: pointer; }
 .portal details.inline[open] { text-align: start; }
+.portal .people label:has(:checked) b::after { content: " " attr(data-keeps); }
 .portal .plans form { display: grid; gap: var(--s2); }
 .portal .plans > li > ul { flex: 1; }
 """
