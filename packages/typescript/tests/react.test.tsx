@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { Paygrade, type Options } from "@paygrade/client";
-import { Gate, PaygradeProvider, useDecision, useStatus, useUsage } from "@paygrade/react";
+import { Banner, Gate, PaygradeProvider, PlanPicker, PricingTable, useDecision, useStatus, useUsage } from "@paygrade/react";
 import { JSDOM } from "jsdom";
 import { StrictMode, type ReactNode } from "react";
 import type { Root } from "react-dom/client";
@@ -170,4 +170,25 @@ test("another client takes the place of one, and without a provider it is said w
   await shows("true: plan");
   other.close();
   assert.throws(() => renderToString(<Exports />), /no <PaygradeProvider> above/);
+});
+
+test("elements are named with their attributes, on a server too, and tell what was chosen", async () => {
+  const shown = renderToString(
+    <PricingTable tokenUrl="/token" plans={["pro", "free"]} texts={{ "plan.choose": "Get {plan}" }} askHref="mailto:a@b.example" />,
+  );
+  assert.equal(
+    shown,
+    '<paygrade-pricing-table token-url="/token" plans="pro free" ask-href="mailto:a@b.example" text-plan-choose="Get {plan}"></paygrade-pricing-table>',
+  );
+  assert.equal(renderToString(<Banner about={["trial", "limit"]} from={90} />), '<paygrade-banner for="trial limit" from="90"></paygrade-banner>');
+  const { createRoot } = await import("react-dom/client");
+  const chosen: string[] = [];
+  root = createRoot(place);
+  root.render(<PlanPicker name="plan" onChoose={({ plan, interval }) => chosen.push(`${plan} ${interval}`)} />);
+  await eventually(() => place.firstElementChild !== null, "the element");
+  const { CustomEvent } = (globals["window"] as Window & typeof globalThis);
+  await eventually(() => {
+    place.firstElementChild?.dispatchEvent(new CustomEvent("paygrade-choose", { detail: { plan: "pro", interval: "month", price: null } }));
+    return chosen[0] === "pro month";
+  }, "the choice");
 });

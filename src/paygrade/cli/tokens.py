@@ -15,11 +15,13 @@ def tokens() -> None:
 @tokens.command()
 @click.argument("account")
 @click.option("--member", help="For this member alone.")
+@click.option("--scope", "scopes", multiple=True, help="What it opens; repeatable. `decisions:read` if absent.")
 @click.option("--ttl", "ttl_s", type=int, default=900, show_default=True, help="For how many seconds.")
 @as_json
-def create(account: str, member: str | None, ttl_s: int, as_json: bool) -> None:
+def create(account: str, member: str | None, scopes: tuple[str, ...], ttl_s: int, as_json: bool) -> None:
     """Issue a token that lets a page read what ACCOUNT may do."""
-    told = call("POST", path("v1", "accounts", account, "tokens"), body={"member": member, "ttl_s": ttl_s})
+    asked = {"member": member, "ttl_s": ttl_s, **({"scopes": list(scopes)} if scopes else {})}
+    told = call("POST", path("v1", "accounts", account, "tokens"), body=asked)
     if as_json:
         show_json(told)
     else:

@@ -17,6 +17,7 @@ import structlog
 from litestar.types import ASGIApp
 
 from paygrade.documents.catalog_file import Document
+from paygrade.documents.yaml import read_yaml
 from paygrade.embedded_postgres import cluster as embedded
 from paygrade.embedded_postgres.folder import default_data_dir
 from paygrade.postgres import migrate
@@ -25,6 +26,7 @@ from paygrade.postgres.store import Store
 from paygrade.providers.stripe.fields import CUSTOMER_ID
 from paygrade.server.http.app import create_app
 from paygrade.server.http.bodies import decode_object
+from paygrade.server.http.portal.wording import languages
 from paygrade.server.operations.audit.note import note
 from paygrade.server.operations.catalog.publish import current_catalog, publish_catalog
 from paygrade.server.operations.sync.inbox import SyncStatus, sync_status
@@ -35,6 +37,7 @@ from paygrade.server.process.audit_stream import Otlp, Sink, Syslog
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Guard, Sender
+from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings, read_portal_settings
 from paygrade.server.process.scopes import opened_by
 from paygrade.server.process.settings import Settings
 from paygrade.server.state.api_keys import KEYS_MAX, ApiKeys
@@ -43,7 +46,7 @@ from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.audit_streams import send_audit
 from paygrade.server.workers.loop import run_workers
 from paygrade.server.workers.webhooks import send_webhooks
-from paygrade.values.errors import Refused, Unavailable
+from paygrade.values.errors import Mistake, Refused, Unavailable
 
 if TYPE_CHECKING:
     from paygrade.postgres.catalogs import SavedCatalog
@@ -205,6 +208,8 @@ def application(
         has_provider=provider is not None,
         previewer=stripe_previewer(provider) if provider is not None else None,
         pages=stripe_pages(provider) if provider is not None else None,
+        portal_settings=portal_settings(settings),
+        public_url=settings.public_url,
         sender=sender,
         log_in_provider=OidcProvider(settings.oidc) if settings.oidc is not None else None,
         personal_properties=settings.personal_properties,
@@ -215,6 +220,19 @@ def application(
         work=[("workers", work), ("webhooks", send), *([("audit", send_records)] if sinks else [])],
         metrics=metrics,
     )
+
+
+def portal_settings(settings: Settings) -> PortalSettings:
+    """What the customers' pages look like and offer. Refused `invalid_settings`."""
+    if settings.portal is None:
+        return NO_PORTAL_SETTINGS
+    try:
+        document, _ = read_yaml(settings.portal.read_bytes())
+    except (OSError, Refused) as error:
+        why = error.strerror if isinstance(error, OSError) else error.mistakes[0].message
+        mistake = Mistake("PAYGRADE_PORTAL", f"`{settings.portal}` can't be read: {why}")
+        raise Refused("invalid_settings", f"{mistake.pointer}: {mistake.message}", (mistake,)) from None
+    return read_portal_settings(document, languages())
 
 
 def store_of(settings: Settings, database_url: str) -> Store:

@@ -46,6 +46,7 @@ SECTIONS: dict[str, Section] = {
     "plan_changes": Section((("id", "text"),), "members get other keys; notes go"),
     "plan_change_steps": Section((("change", "text"), ("number", "int")), "members get other keys"),
     "checkouts": Section((("id", "text"),), "addresses and orders go; what was bought stays"),
+    "portal_sessions": Section((("id", "text"),), "deleted"),
     "plan_migration_accounts": Section((("migration", "bigint"),), "reasons go"),
     "approvals": Section((("id", "text"),), "what was asked for and previewed goes, reasons too; it waits no more"),
     "updates": Section((("id", "text"),), "members get other keys; reasons go"),
@@ -209,6 +210,7 @@ class PersonalData(NamedTuple):
             where account = %(account)s
             """,
             "delete from quotes where account = %(account)s",
+            "delete from portal_sessions where account = %(account)s",
             "update checkouts set ordered = null, url = null where account = %(account)s",
             "update announced set overview = null where account = %(account)s",
             "update webhook_deliveries set answer = '' where account = %(account)s and answer <> ''",

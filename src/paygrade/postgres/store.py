@@ -44,6 +44,7 @@ from paygrade.postgres.people import People
 from paygrade.postgres.personal_data import PersonalData
 from paygrade.postgres.plan_changes import PlanChanges
 from paygrade.postgres.polls import Polls
+from paygrade.postgres.portal_sessions import PortalSessions
 from paygrade.postgres.quotes import Quotes
 from paygrade.postgres.replica import Replica
 from paygrade.postgres.rereads import Rereads
@@ -300,6 +301,7 @@ class Transaction:
         self.signing_keys = SigningKeys(connection)
         self.api_keys = ApiKeys(connection)
         self.people = People(connection)
+        self.portal_sessions = PortalSessions(connection)
         self.approvals = Approvals(connection)
         self.updates = Updates(connection)
         self.announced_ends = AnnouncedEnds(connection)

@@ -32,6 +32,8 @@ from support.server_process import KEY, Api, serving
 from support.streams import followed, override
 from support.waiting import eventually
 
+OWN_PAGES = {("GET", "/v1/plans"), ("GET", "/v1/accounts/{account}/summary")}
+"""What a token for `summary:read` opens, and one for decisions does not."""
 OPEN = {
     ("POST", "/v1/check"),
     ("GET", "/v1/accounts/{account}/decisions"),
@@ -147,7 +149,8 @@ def test_a_token_opens_no_other_route_and_no_other_account(api: Api, page: Api, 
     for path, operations in paths.items():
         for method, told in operations.items():
             opens = (method.upper(), path) in OPEN
-            assert opens == any("token" in way for way in told["security"]), (method, path)
+            is_for_pages = any("token" in way for way in told["security"])
+            assert (opens or (method.upper(), path) in OWN_PAGES) == is_for_pages, (method, path)
             if not told["security"]:
                 continue
             for account in (other,) if opens else (acme, other):

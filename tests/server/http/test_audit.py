@@ -72,6 +72,8 @@ PLAYED: list[tuple[str, str, dict[str, Any] | list[Any] | None, str]] = [
     (f"DELETE {ACCOUNT}/grants/{{feature}}/{{grant}}", "ai_credits/g_1", None, "grant.void"),
     (f"PUT {ACCOUNT}/usage/{{feature}}", "api_calls", {"used": 7, "id": "set_1", "reason": "moved"}, "usage.set"),
     (f"POST {ACCOUNT}/tokens", "", {"member": "bo"}, "token.issue"),
+    (f"POST {ACCOUNT}/portal-sessions", "", {"member": "bo"}, "portal_session.create"),
+    (f"DELETE {ACCOUNT}/portal-sessions/{{session}}", MADE, None, "portal_session.end"),
     (f"POST {ACCOUNT}/rebuild", "", None, "account.rebuild"),
     (f"POST {ACCOUNT}/plan-changes", "", {"act": "pause"}, "plan_change.request"),
     (f"DELETE {ACCOUNT}/plan-changes/{{change}}", "chg_1", None, "plan_change.cancel"),
@@ -187,7 +189,7 @@ def test_what_a_route_does_is_noted_with_who_asked(played: Played) -> None:
         with played.noted() as made:
             answer = played.api.request(method, path, **sent)
             assert answer.is_success, f"{name}: {answer.text}"
-        if action in ("key.create", "person.add", "webhook_endpoint.create"):
+        if action in ("key.create", "person.add", "webhook_endpoint.create", "portal_session.create"):
             made_last = answer.json()["id"]
         assert [each["action"] for each in made] == [action], name
         (record,) = made

@@ -10,6 +10,8 @@ import type { Answer, Paygrade, Status } from "@paygrade/client";
 import { createContext, createElement, useCallback, useContext, useRef, useSyncExternalStore } from "react";
 import type { ReactNode } from "react";
 
+export * from "./elements.js";
+
 const Context = createContext<Paygrade | null>(null);
 
 /** Gives the components below a client. It stays yours: make it once, outside of rendering, and close it. */

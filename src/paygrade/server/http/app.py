@@ -28,6 +28,8 @@ from paygrade.server.http.edge import DecodePath, Edge, NameMethods
 from paygrade.server.http.hot_path import HotPath
 from paygrade.server.http.idempotency import KeyedRequests
 from paygrade.server.http.parameters import refuse_odd_texts
+from paygrade.server.http.portal import elements
+from paygrade.server.http.portal.pages import portal
 from paygrade.server.http.problems import HANDLERS
 from paygrade.server.http.routes import (
     accounts,
@@ -47,9 +49,11 @@ from paygrade.server.http.routes import (
     ofrep,
     ofrep_stream,
     oidc,
+    own_pages,
     people,
     personal_data,
     plan_changes,
+    portal_sessions,
     reports,
     statements,
     sync,
@@ -68,6 +72,7 @@ from paygrade.server.process.client_address import Network
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Sender
+from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings
 from paygrade.server.process.second_person import MoneyKind
 from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.oidc_provider import OidcProvider
@@ -110,6 +115,10 @@ KEYED = [
     audit.list_account_audit_records,
     audit.read_audit_chains,
     audit.list_audit_heads,
+    own_pages.get_summary,
+    portal_sessions.open_pages,
+    portal_sessions.end_pages,
+    own_pages.list_plans,
     statements.put_override,
     statements.delete_override,
     statements.put_block,
@@ -219,6 +228,8 @@ OPEN = [
     oidc.log_in_ways,
     oidc.begin_oidc,
     oidc.end_oidc,
+    elements.send_elements,
+    elements.send_words,
 ]
 
 
@@ -234,6 +245,8 @@ def create_app(
     has_provider: bool = False,
     previewer: Previewer | None = None,
     pages: Selling | None = None,
+    portal_settings: PortalSettings = NO_PORTAL_SETTINGS,
+    public_url: str | None = None,
     sender: Sender,
     log_in_provider: OidcProvider | None = None,
     personal_properties: tuple[str, ...] = (),
@@ -264,6 +277,8 @@ def create_app(
         has_provider=has_provider,
         previewer=previewer,
         pages=pages,
+        portal=portal_settings,
+        public_url=public_url,
         sender=sender,
         oidc=log_in_provider,
         second_person=second_person,
@@ -331,7 +346,7 @@ class Application:
 def _routes() -> Litestar:
     """The routes, made once in a process: it takes longer than all else that an application starts with."""
     return Litestar(
-        route_handlers=[_keyed(), *OPEN, console()],
+        route_handlers=[_keyed(), *OPEN, console(), portal()],
         dependencies={"context": Provide(_context, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         middleware=[NameMethods, DecodePath, Conditional, Versioned, KeyedRequests],

@@ -20,6 +20,7 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Sender
 from paygrade.server.process.passwords import Passwords
+from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings
 from paygrade.server.process.second_person import MoneyKind
 from paygrade.server.state.api_keys import ApiKeys
 from paygrade.server.state.oidc_provider import OidcProvider
@@ -71,6 +72,10 @@ class Context(Struct, frozen=True):
     """What needs a second person."""
     personal_properties: tuple[str, ...] = ()
     """The properties of usage events that an erasure takes."""
+    public_url: str | None = None
+    """What browsers reach this server by; None: by the address that a request names."""
+    portal: PortalSettings = NO_PORTAL_SETTINGS
+    """How the customers' pages look, and what they offer."""
     passwords: Passwords = field(default_factory=Passwords)
     attempts: Attempts = field(default_factory=Attempts)
     signing_keys: SigningKeys = field(default_factory=SigningKeys)

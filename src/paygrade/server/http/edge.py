@@ -29,6 +29,7 @@ from paygrade.values.errors import Refused
 log = structlog.get_logger("paygrade.http")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_SECRET = re.compile(r"^(/+portal/+)[^/]+")
 _VERSION = HEADER.encode()
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -122,7 +123,14 @@ def note_request(
     """Count and log a request that took so many nanoseconds."""
     metrics.requests.of(method, route, status).note(ns)
     if path not in _QUIET:
-        log.info("request", method=method, path=path, status=status, ms=round(ns / 1e6, 1), request_id=request_id)
+        log.info(
+            "request", method=method, path=shown_path(path), status=status, ms=round(ns / 1e6, 1), request_id=request_id
+        )
+
+
+def shown_path(path: str) -> str:
+    """A path as it may be written down: without the secret of a link to customers' pages."""
+    return _SECRET.sub(r"\1…", path, count=1)
 
 
 class DecodePath:

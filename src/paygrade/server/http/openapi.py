@@ -53,6 +53,7 @@ _PATH_PARAMETERS = {
     "block": "The block's key: what suspends access, for example `fraud`.",
     "member": "The member's key.",
     "subscription": "The subscription's id in the foreign or manual billing.",
+    "session": "The id of a link to the customers' pages.",
     "approval": "The approval's id.",
     "api_key": "The API key's id.",
     "person": "The person's id.",

@@ -119,6 +119,7 @@ KINDS: dict[str, Kind] = {
     "date_in_the_past": Kind(400, "The date is in the past"),
     "quantity_not_sold": Kind(400, "This is not sold in this quantity"),
     "unknown_add_on": Kind(404, "There is no such add-on"),
+    "unknown_portal_session": Kind(404, "There is no such link to the customers' pages"),
     "unknown_plan": Kind(404, "There is no such plan"),
     "unknown_pin": Kind(404, "The account has no pin for this plan"),
     "unknown_plan_version": Kind(404, "There is no such version of the plan"),

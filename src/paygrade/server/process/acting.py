@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-ActorKind = Literal["key", "person", "account_token", "command_line", "system"]
+ActorKind = Literal["key", "person", "account_token", "portal_session", "command_line", "system"]
 
 
 class Actor(Struct, frozen=True):

@@ -7,11 +7,13 @@ what is listed here and nothing that follows from it elsewhere.
 from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
-PublicScope = Literal["decisions:read", "stream:read"]
+PublicScope = Literal["decisions:read", "stream:read", "plans:read", "summary:read"]
 """What a browser may hold, in an account token or a publishable key."""
 Scope = Literal[
     "decisions:read",
     "stream:read",
+    "plans:read",
+    "summary:read",
     "accounts:read",
     "accounts:write",
     "accounts:export",
@@ -33,6 +35,7 @@ Scope = Literal[
     "billing:sync",
     "billing:checkout",
     "billing:write",
+    "portal:write",
     "catalog:read",
     "catalog:publish",
     "catalog:migrate",
@@ -50,6 +53,8 @@ Role = Literal["viewer", "support", "finance", "developer", "admin"]
 SCOPES: Final[dict[Scope, str]] = {
     "decisions:read": "Check access, explain decisions, evaluate flags, follow changes. Includes `stream:read`.",
     "stream:read": "Hear that flags have changed, and nothing else.",
+    "plans:read": "Read which plans are on sale, with prices and what they give.",
+    "summary:read": "Read what an account's own pages show. Includes `decisions:read` and `plans:read`.",
     "accounts:read": "Read accounts, members, timelines, and who has which plan.",
     "accounts:write": "Create, change, delete and rebuild accounts.",
     "accounts:export": "Export all that is stored of an account and its people.",
@@ -71,6 +76,7 @@ SCOPES: Final[dict[Scope, str]] = {
     "billing:sync": "Read accounts from the provider again: refresh, sweep, reconcile.",
     "billing:checkout": "Open checkouts and billing portals for accounts.",
     "billing:write": "Buy again a top-up that failed.",
+    "portal:write": "Open and end customers' pages, on which plans, seats and payment are changed.",
     "catalog:read": "Read the catalog, its versions and migrations.",
     "catalog:publish": "Plan and publish the catalog.",
     "catalog:migrate": "Move accounts to another version of a plan.",
@@ -87,11 +93,14 @@ SCOPES: Final[dict[Scope, str]] = {
 
 PUBLIC: Final[frozenset[Scope]] = frozenset(get_args(PublicScope))
 ALL: Final[frozenset[Scope]] = frozenset(get_args(Scope))
-_INCLUDED: Final[dict[str, tuple[Scope, ...]]] = {"decisions:read": ("stream:read",)}
+_INCLUDED: Final[dict[str, tuple[Scope, ...]]] = {
+    "decisions:read": ("stream:read",),
+    "summary:read": ("decisions:read", "stream:read", "plans:read"),
+}
 
 _VIEWER: Final[tuple[Scope, ...]] = (
-    "decisions:read", "stream:read", "accounts:read", "updates:read", "usage:read", "plan_changes:read", "billing:read",
-    "catalog:read",
+    "decisions:read", "stream:read", "plans:read", "summary:read", "accounts:read", "updates:read", "usage:read",
+    "plan_changes:read", "billing:read", "catalog:read",
 )  # fmt: skip
 ROLES: Final[dict[str, frozenset[Scope]]] = {
     "viewer": frozenset(_VIEWER),

@@ -88,6 +88,8 @@ class Settings(Struct, frozen=True):
     """What needs a second person before it happens."""
     public_url: str | None = None
     """What browsers reach this server by."""
+    portal: Path | None = None
+    """What the customers' pages look like and offer, in a YAML file."""
     oidc: OidcSettings | None = None
     """None: people log in with local accounts alone."""
     updates_days: int = UPDATES_DAYS
@@ -139,6 +141,7 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         trusted_proxies=reader.take("PAYGRADE_TRUSTED_PROXIES", _networks) or (),
         second_person=reader.take("PAYGRADE_SECOND_PERSON", _money) or frozenset(),
         public_url=(public_url := reader.take("PAYGRADE_PUBLIC_URL", _origin)),
+        portal=reader.take("PAYGRADE_PORTAL", _existing_file),
         oidc=_oidc(reader, public_url),
         updates_days=reader.take("PAYGRADE_UPDATES_DAYS", _days) or UPDATES_DAYS,
         audit_syslog=reader.take("PAYGRADE_AUDIT_SYSLOG", _syslog),

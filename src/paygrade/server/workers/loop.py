@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from paygrade.providers.port import Commands, EventSource, Lister, Provider, Shop, Source
+from paygrade.server.operations.accounts.portal_sessions import purge_portal_sessions
 from paygrade.server.operations.accounts.provider_reports import purge_reports
 from paygrade.server.operations.accounts.transition import TO_SETTLE_MAX, follow_due_transitions
 from paygrade.server.operations.catalog.migrations import finish_migrations, migrate_account
@@ -243,7 +244,10 @@ async def _mark_reports(store: "Store", provider: str, clock: "Clock") -> None:
 
 async def _purge(store: "Store", clock: "Clock", updates_kept: timedelta) -> None:
     """Keep what is kept for a while only from growing without end."""
-    for purge in (purge_inbox, purge_repair, purge_quotes, purge_checkouts, purge_reports, purge_idempotency_keys):
+    for purge in (
+        purge_inbox, purge_repair, purge_quotes, purge_checkouts, purge_reports, purge_idempotency_keys,
+        purge_portal_sessions,
+    ):  # fmt: skip
         await purge(store, at=clock.now())
     await purge_updates(store, kept=updates_kept, at=clock.now())
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from paygrade.billing.accounts import Account, says_something_new
 from paygrade.billing.facts import Member
@@ -99,6 +100,29 @@ async def choose_seats(store: "Store", *, account: str, members: Sequence[str], 
         said = chosen(held, members, held.time(at))
         refuse_more_than_there_are(held, said, await _seats(tx, held, at), held.time(at))
         return await _view(tx, await _record(tx, held, said, at), at)
+
+
+async def rank_seats(store: "Store", *, account: str, first: Sequence[str], at: datetime) -> MembersView:
+    """Let these keep their seats before all others when there are fewer; nobody loses theirs by that.
+
+    The others rank as if they had got their seats now. Refused `unknown_account`, `unknown_member`.
+    """
+    async with store.transaction() as tx:
+        held = await lock_account(tx, account)
+        now = held.time(at)
+        seated, people = held.holding_seats(now), {**held.members, **held.invitations(now)}
+        for member in first:
+            if member not in seated:
+                raise Refused(
+                    "unknown_member", f"`{account}` has no member `{member}` with a seat; give them one first"
+                )
+        later = [replace(people[key], seated_at=now) for key in seated if key not in first]
+        if later:
+            note(tx, "seats.rank", account, changes={"first": len(first), "later": len(later)},
+                 personal={"first": list(first)}, at=at)  # fmt: skip
+        for member in later:
+            held = await record(tx, held, subject=f"member:{member.key}", body=member, at=at)
+        return await _view(tx, held, at)
 
 
 async def state_members(tx: "Transaction", account: Account, members: Iterable[Member], at: datetime) -> Account:

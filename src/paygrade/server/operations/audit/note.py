@@ -37,8 +37,8 @@ def note(
     the account (its name, its members, texts of people) goes to `personal`.
     """
     who = acting()
-    # Whoever holds an account's token is one of its people; all others are those who run the product.
-    erasable = list(SEALED) if who.actor.kind == "account_token" else ["personal"]
+    # Whoever holds an account's token or link is one of its people; all others are those who run the product.
+    erasable = list(SEALED) if who.actor.kind in ("account_token", "portal_session") else ["personal"]
     entry = AuditEntry(
         account=account,
         action=action,
