@@ -41,7 +41,14 @@ def limit(account: Account, at: datetime = T0 + 20 * DAY, catalog: object = KEEP
 
 
 lines = st.lists(
-    st.builds(calls, st.integers(0, 4), st.sampled_from(["si_1", "si_2", "si_3"])), max_size=3, unique_by=lambda i: i.id
+    st.builds(
+        calls,
+        st.integers(0, 4),
+        st.sampled_from(["si_1", "si_2", "si_3"]),
+        st.sampled_from([T0 + 12 * DAY, ENDS_AT, None]),
+    ),
+    max_size=3,
+    unique_by=lambda i: i.id,
 )
 histories = st.lists(st.tuples(lines, st.booleans()), min_size=1, max_size=6).map(
     lambda said: [
