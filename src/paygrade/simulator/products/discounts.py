@@ -188,7 +188,7 @@ def _holders(subscription: Json) -> list[Json]:
 def _resolved(world: World, discounts: list[Any]) -> list[Json]:
     """Give discounts that stand as ids, or as themselves where they are not kept yet."""
     ids = [one if isinstance(one, str) else one["id"] for one in discounts]
-    return [world.objects[id] if id in world.objects else one for id, one in zip(ids, discounts, strict=True)]
+    return [world.objects.get(id, one) for id, one in zip(ids, discounts, strict=True)]
 
 
 def _remove(world: World, subscription: Json, ids: list[str]) -> None:
