@@ -139,7 +139,8 @@ def thanks(world: World, session: Json) -> str | None:
     """Give what the page says after a purchase, where the link has words of its own for it."""
     link = world.find(KIND, session["payment_link"])
     confirmation: Json = (link or {}).get("after_completion", {}).get("hosted_confirmation") or {}
-    return confirmation.get("custom_message")
+    words = confirmation.get("custom_message")
+    return words and str(words)
 
 
 def _mode(world: World, wanted: list[Json]) -> str:
