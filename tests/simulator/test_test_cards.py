@@ -15,7 +15,7 @@ def paid(account: Account, card: str, **params: Any) -> Any:
 
 
 def declined(account: Account, card: str) -> Any:
-    wanted = {"amount": 1000, "currency": "usd", "payment_method": card, "confirm": True}
+    wanted: dict[str, Any] = {"amount": 1000, "currency": "usd", "payment_method": card, "confirm": True}
     return account.refused("payment_intents", **wanted)
 
 

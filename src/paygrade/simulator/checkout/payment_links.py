@@ -138,8 +138,9 @@ def note_completed(world: World, session: Json) -> None:
 def thanks(world: World, session: Json) -> str | None:
     """Give what the page says after a purchase, where the link has words of its own for it."""
     link = world.find(KIND, session["payment_link"])
-    confirmation = link and link["after_completion"].get("hosted_confirmation")
-    return confirmation and confirmation["custom_message"]
+    confirmation: Json = (link or {}).get("after_completion", {}).get("hosted_confirmation") or {}
+    words = confirmation.get("custom_message")
+    return words and str(words)
 
 
 def _mode(world: World, wanted: list[Json]) -> str:
@@ -239,8 +240,8 @@ def _read_after(wanted: Json) -> Json:
             message = "Not a valid URL. URLs must begin with `http://` or `https://`."
             raise errors.invalid("after_completion[redirect][url]", message, code="url_invalid")
         return {"redirect": {"url": url}, "type": "redirect"}
-    message = forms.read_text(forms.read_object(after, "hosted_confirmation"), "custom_message") or None
-    return {"hosted_confirmation": {"custom_message": message}, "type": "hosted_confirmation"}
+    words = forms.read_text(forms.read_object(after, "hosted_confirmation"), "custom_message") or None
+    return {"hosted_confirmation": {"custom_message": words}, "type": "hosted_confirmation"}
 
 
 def _read_restrictions(link: Json, wanted: Json) -> Json | None:

@@ -187,9 +187,8 @@ def _holders(subscription: Json) -> list[Json]:
 
 def _resolved(world: World, discounts: list[Any]) -> list[Json]:
     """Give discounts that stand as ids, or as themselves where they are not kept yet."""
-    return [
-        world.objects.get(one, one) if isinstance(one, str) else world.objects.get(one["id"], one) for one in discounts
-    ]
+    ids = [one if isinstance(one, str) else one["id"] for one in discounts]
+    return [world.objects.get(id, one) for id, one in zip(ids, discounts, strict=True)]
 
 
 def _remove(world: World, subscription: Json, ids: list[str]) -> None:
