@@ -13,7 +13,7 @@ from paygrade.server.http.console.rendering import link, page
 from paygrade.server.http.console.screens import screen
 from paygrade.server.http.console.wording import iso, state_words
 from paygrade.server.http.context import Context, HttpRequest, InContext
-from paygrade.server.http.parameters import read_choice, text
+from paygrade.server.http.parameters import choice, read_choice, text
 from paygrade.server.operations.accounts.survey import Survey, Surveyed, survey
 from paygrade.values.states import State
 
@@ -30,6 +30,7 @@ VIEWS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 _COLUMNS = ("account", "name", "plan", "state", "customers", "members", "overrides", "findings", "since", "next")
 Search = Annotated[str, text("Part of a key or name, or a customer's id.")]
+InState = Annotated[str, choice("state", STATES, "Leaves out all others.")]
 Word = Annotated[str, text("Leaves out all others.")]
 
 
@@ -39,12 +40,12 @@ async def show_accounts(
     context: InContext,
     q: Search = "",
     plan: Word = "",
-    state: Word = "",
+    stands: InState = "",
     finding: Word = "",
     after: Annotated[str, text("Accounts after this key.")] = "",
 ) -> Response[str]:
-    found = await _found(context, q=q, plan=plan, state=state, finding=finding, after=after, limit=PAGE)
-    asked = {"q": q, "plan": plan, "state": state, "finding": finding}
+    found = await _found(context, q=q, plan=plan, state=stands, finding=finding, after=after, limit=PAGE)
+    asked = {"q": q, "plan": plan, "state": stands, "finding": finding}
     said = {name: value for name, value in asked.items() if value}
     catalog = await context.snapshots.catalog(context.store)
     return page(
@@ -65,9 +66,9 @@ async def show_accounts(
 
 @screen("/accounts.csv", scope="accounts:read")
 async def send_accounts(
-    context: InContext, q: Search = "", plan: Word = "", state: Word = "", finding: Word = ""
+    context: InContext, q: Search = "", plan: Word = "", stands: InState = "", finding: Word = ""
 ) -> Stream:
-    first = await _found(context, q=q, plan=plan, state=state, finding=finding, after="", limit=CSV_PAGE)
+    first = await _found(context, q=q, plan=plan, state=stands, finding=finding, after="", limit=CSV_PAGE)
 
     async def lines() -> AsyncIterator[str]:
         yield _csv([_COLUMNS])
@@ -78,7 +79,7 @@ async def send_accounts(
             if found.next is None or count >= CSV_MAX:
                 return
             found = await _found(
-                context, q=q, plan=plan, state=state, finding=finding, after=found.next, limit=CSV_PAGE
+                context, q=q, plan=plan, state=stands, finding=finding, after=found.next, limit=CSV_PAGE
             )
 
     headers = {"content-disposition": 'attachment; filename="accounts.csv"', "cache-control": "no-store"}
