@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from browser.stock import ACCOUNT, FEATURE, fill, names
 from paygrade.server.http.console.routes import screens
 from paygrade.server.operations import people
 from paygrade.server.process.settings import Settings
+from support.console_stock import ACCOUNT, FEATURE, fill, names
 from support.databases import migrated_database
 from support.server_process import Api, serving
 from support.stack import house
