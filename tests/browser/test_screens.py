@@ -1,4 +1,4 @@
-"""Every screen of the console in Debian's Chromium: each role, light and dark, on a phone and on a desk, empty and full.
+"""Every screen of the console in Debian's Chromium: each role, light and dark, phone and desk, empty and full.
 `make browser` installs what looks; where there is no Chromium, this says so and passes over.
 
 Laws: axe finds nothing; the browser has nothing to say, of policies neither; nothing stands beside the screen; who has
@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from browser.stock import ACCOUNT, FEATURE, fill, names
 from paygrade.server.http.console.routes import screens
 from paygrade.server.operations import people
 from paygrade.server.process.settings import Settings
+from support.console_stock import ACCOUNT, FEATURE, fill, names
 from support.databases import migrated_database
 from support.server_process import Api, serving
 from support.stack import house
@@ -112,7 +112,7 @@ def look(api: Api, state: str, addresses: list[str], *, account: str | None) -> 
         input=json.dumps(asked), capture_output=True, text=True, timeout=timedelta(seconds=LASTS_S).total_seconds(),
     )  # fmt: skip
     told = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr
     assert told[-1]["looked"] >= len(addresses)
     wrong = [f"{each['kind']}: {each['where']}: {each['detail']}" for each in told[:-1]]
     assert not wrong, "\n".join([f"{len(wrong)} findings", *wrong[:60]])

@@ -98,6 +98,16 @@ class Browser(httpx2.Client):
         super().__init__(base_url=url, headers={"origin": url}, trust_env=False, timeout=30)
         self.url = url
 
+    def send(self, request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:
+        """Of an answer that goes on for ever, the beginning."""
+        answer = super().send(request, stream=True, **more)
+        if answer.headers.get("content-type", "").startswith("text/event-stream") and not stream:
+            answer._content = next(answer.iter_raw())  # what `read` would keep
+            answer.close()
+        elif not stream:
+            answer.read()
+        return answer
+
     def page(self, path: str, status: int = 200) -> Node:
         """A page that must be answered with this status."""
         answer = self.get(path)

@@ -60,13 +60,16 @@ def test_a_catalog_is_written_previewed_published_and_compared(api: Api, browser
     wrong = parsed(admin.send_form(page, "/console/plans/draft", 400, yaml="version: 1\nplanz: {}", do="preview").text)
     assert "planz" in wrong.one("div", id="refused").text
     assert "Line 2" in wrong.one("div", id="refused").text
+    for odd in ("", "5", "[1, 2]", "a: [", "\t"):
+        said = {"yaml": odd, "do": "publish", "reason": "odd"}
+        assert admin.post("/console/plans/draft", data=said).status_code == 400, odd
     page = parsed(admin.send_form(page, "/console/plans/draft", 200, yaml=FIRST, do="preview").text)
     assert "/plans/pro" in page.one("pre").text
     assert api.get("/v1/catalog").status_code == 404
     refused = admin.send_form(page, "/console/plans/draft", 400, yaml=FIRST, do="publish")
     assert "Reason" in parsed(refused.text).one("div", id="refused").text
-    said: dict[str, Any] = {"yaml": FIRST, "do": "publish", "reason": "the first prices"}
-    assert admin.send_form(page, "/console/plans/draft", **said).headers["location"] == "/console/plans?version=1"
+    first: dict[str, Any] = {"yaml": FIRST, "do": "publish", "reason": "the first prices"}
+    assert admin.send_form(page, "/console/plans/draft", **first).headers["location"] == "/console/plans?version=1"
     api.ok("PUT", "/v1/accounts/acme", json={"name": "Acme"})
     terms = {
         "version": 1,

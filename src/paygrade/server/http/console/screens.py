@@ -67,10 +67,12 @@ class Form:
 
 async def read_form(request: HttpRequest) -> Form:
     """Refused `unsupported_media_type`, `body_too_large`, `invalid_body`."""
+    raw = await request.body()
+    if not raw:
+        return Form([])
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise Refused("unsupported_media_type", "send the form as `application/x-www-form-urlencoded`")
-    raw = await request.body()
     if len(raw) > FORM_BYTES_MAX:
         raise Refused("body_too_large", f"the form has more than {FORM_BYTES_MAX} bytes; write less")
     try:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.console.access_view import told_of
+from paygrade.server.http.console.history import override_words
 from paygrade.server.http.console.rendering import link, page, see_other
 from paygrade.server.http.console.screens import Form, action, read_form, read_moment, read_units, screen
 from paygrade.server.http.console.sending import Sending, make_key, send, try_out
@@ -146,13 +147,14 @@ async def _page(
     now = context.clock.now()
     before = await portrait(context.store, account=account, at=now, now=now)
     differences: list[Difference] | None = None
+
+    async def look() -> Portrait:
+        then = context.clock.now()  # not before: what was granted counts from its own instant on
+        return await portrait(context.store, account=account, at=then, now=then)
+
     if error is None and form["preview"]:
         try:
-            after = await try_out(
-                request,
-                change.read(account, form),
-                lambda: portrait(context.store, account=account, at=now, now=now),
-            )
+            after = await try_out(request, change.read(account, form), look)
             differences = _differences(before, after)
         except Refused as refused:
             error = refused
@@ -165,6 +167,8 @@ async def _page(
         form=form,
         error=error,
         differences=differences,
+        replaced=next((its for its in before.account.overrides if its.feature == form["feature"]), None),
+        override_words=override_words,
         key=form["key"] or make_key(),
         features=[(key, words(key)) for key in _choices(change, before)],
         does=DOES,
@@ -186,8 +190,15 @@ def _differences(before: Portrait, after: Portrait) -> list[Difference]:
     for key, each in after.features.items():
         was, will_be = _told(before.features[key].decision), _told(each.decision)
         if was != will_be:
-            found.append(Difference(key, was, will_be, told_of(each.decision)[1]))
+            found.append(Difference(key, was, will_be, _tone(before.features[key].decision, each.decision)))
     return found
+
+
+def _tone(before: Decision, after: Decision) -> str:
+    if not after.allowed:
+        return told_of(after)[1]
+    lower = not after.unlimited and (before.unlimited or (after.limit or 0) < (before.limit or 0))
+    return "wait" if before.allowed and lower and after.limit is not None else "ok"
 
 
 def _told(decision: Decision) -> str:

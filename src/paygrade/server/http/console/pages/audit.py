@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response
-from litestar.params import FromPath
 
 from paygrade.billing.audit_chain import AuditFault, AuditFilter, AuditRecord, ChainCheck
 from paygrade.server.http.bodies import read_key
@@ -51,32 +50,36 @@ async def show_audit(
     )
 
 
-@screen("/audit/records.{ending:str}", scope="audit:read")
-async def take_along(
-    ending: FromPath[str],
+@screen("/audit/records.csv", scope="audit:read")
+async def take_csv(
     context: InContext,
     account: _Account = "",
     action: _Action = "",
     actor: _Actor = "",
     begin: _From = "",
     until: _Until = "",
-) -> Response[Any]:
-    """The same records as a file, the latest first. Any: CSV, or JSON lines."""
-    if ending not in ("csv", "jsonl"):
-        raise Refused("not_found", f"records come as `records.csv` or `records.jsonl`, not as `{ending}`")
-    said = {"account": account, "action": action, "actor": actor, "begin": begin, "until": until}
-    records: list[AuditRecord] = []
-    before = ""
-    while len(records) < TAKEN_MAX:
-        part = await _page(context, said, before=before, limit=min(PAGE_MAX, TAKEN_MAX - len(records)))
-        records += part.records
-        if part.next is None:
-            break
-        before = part.next
-    body = _csv(records) if ending == "csv" else b"".join(msgspec.json.encode(each) + b"\n" for each in records)
-    kind = "text/csv; charset=utf-8" if ending == "csv" else "application/x-ndjson"
-    named = {"content-disposition": f'attachment; filename="audit.{ending}"'}
-    return Response(body, media_type=kind, headers={**HEADERS, **named})
+) -> Response[bytes]:
+    """The same records for a spreadsheet, the latest first."""
+    records = await _taken(
+        context, {"account": account, "action": action, "actor": actor, "begin": begin, "until": until}
+    )
+    return _file("audit.csv", "text/csv; charset=utf-8", _csv(records))
+
+
+@screen("/audit/records.jsonl", scope="audit:read")
+async def take_json_lines(
+    context: InContext,
+    account: _Account = "",
+    action: _Action = "",
+    actor: _Actor = "",
+    begin: _From = "",
+    until: _Until = "",
+) -> Response[bytes]:
+    """The same records, whole, one JSON object a line."""
+    records = await _taken(
+        context, {"account": account, "action": action, "actor": actor, "begin": begin, "until": until}
+    )
+    return _file("audit.jsonl", "application/x-ndjson", b"".join(msgspec.json.encode(each) + b"\n" for each in records))
 
 
 @screen("/audit/chain", scope="audit:read")
@@ -105,6 +108,21 @@ async def _check(context: Context, account: str) -> dict[str, Any]:
     if whole and fault is None and (seen or head is not None):
         fault = check.end(head)
     return {"fault": fault, "records": seen, "whole": whole, "head": head}
+
+
+async def _taken(context: Context, said: dict[str, str]) -> list[AuditRecord]:
+    records: list[AuditRecord] = []
+    before: str | None = ""
+    while before is not None and len(records) < TAKEN_MAX:
+        part = await _page(context, said, before=before, limit=min(PAGE_MAX, TAKEN_MAX - len(records)))
+        records += part.records
+        before = part.next
+    return records
+
+
+def _file(name: str, kind: str, body: bytes) -> Response[bytes]:
+    named = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(body, media_type=kind, headers={**HEADERS, **named})
 
 
 async def _page(context: Context, said: dict[str, str], *, before: str, limit: int) -> audit_log.AuditList:

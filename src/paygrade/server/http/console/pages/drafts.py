@@ -11,6 +11,7 @@ from litestar import Response
 
 from paygrade.catalog.diff import render
 from paygrade.catalog.grandfathering import Grandfathering
+from paygrade.catalog.parse import parse
 from paygrade.documents.yaml import read_yaml
 from paygrade.documents.yaml_text import write_yaml
 from paygrade.server.http.console.rendering import link, page, see_other
@@ -49,6 +50,8 @@ async def send_draft(request: HttpRequest, context: InContext) -> Response[Any]:
     text = _text(form)
     try:
         document, lines = read_yaml(text)
+        if not isinstance(document, Mapping):
+            parse(document, lines=lines)  # which says so, in its own words
         if form["do"] == "publish":
             return await _publish(request, form, document)
         plan = await publish.publish_catalog(

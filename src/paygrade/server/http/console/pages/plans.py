@@ -30,6 +30,7 @@ async def show_plans(
 ) -> Response[str]:
     """The table of one version, and with `against` what differs from that one."""
     catalog, published = await publish.sold(context.store, version=version)
+    in_force = published if version is None else (await publish.sold(context.store))[1]
     other = (await publish.sold(context.store, version=against))[0] if against is not None else None
     counts, whole = await versions.version_counts_among(context.store, first=COUNTED_MAX, at=context.clock.now())
     return page(
@@ -37,7 +38,8 @@ async def show_plans(
         "plans.html",
         published=published,
         against=against,
-        newest=version is None,
+        newest=in_force == published,
+        in_force=in_force,
         table=price_table(catalog, other, add_ons=kind == "add-ons"),
         kind="add-ons" if kind == "add-ons" else "",
         add_ons=len(catalog.add_ons),

@@ -11,6 +11,10 @@ from support.stack import House
 
 ACCOUNT = "kestrel-labs"
 FEATURE = "api_calls"
+MIGRATION = {
+    "plan": "pro", "to_version": 1, "accounts": ["customer-01", "customer-05", "customer-06"],
+    "reason": "the old limits were promised",
+}  # fmt: skip
 ANCHOR = "2026-01-31T00:00:00Z"
 _PATIENCE_S = 60
 
@@ -34,7 +38,7 @@ def fill(house: House) -> None:
     api.ok("PUT", f"/v1/accounts/{ACCOUNT}/overrides/{FEATURE}", json={"add": 5000, "reason": "a pilot until spring"})
     api.ok("PUT", "/v1/accounts/customer-01/blocks/fraud", json={"reason": "three charge-backs in a week"})
     _second_catalog(api)
-    api.ok("POST", "/v1/catalog/migrations", json={"plan": "pro", "to_version": 2, "reason": "all have the new limits"})
+    api.ok("POST", "/v1/catalog/migrations", json=MIGRATION)
     for key, when in (("customer-02", "period_end"), ("customer-04", "now")):
         quote = api.ok("POST", f"/v1/accounts/{key}/plan-changes/quote", json={"plan": "free", "when": when})
         api.ok(
