@@ -51,6 +51,8 @@ def test_every_language_has_the_same_texts_with_the_same_places_in_them() -> Non
 
 def test_a_page_of_prices_reads_what_is_on_sale_with_a_key_that_everybody_can_read(api: Api) -> None:
     made = api.ok("POST", "/v1/keys", json={"name": "pricing page", "publishable": True, "scopes": ["plans:read"]})
+    more = {"name": "pricing page", "publishable": True, "scopes": ["summary:read"]}
+    assert api.problem(400, "POST", "/v1/keys", json=more)["code"] == "invalid_body"
     with Api(api.url, key=made["key"]) as visitor:
         sold = visitor.ok("GET", "/v1/plans")
         assert [plan["plan"] for plan in sold["plans"]] == ["free", "pro", "business"]
