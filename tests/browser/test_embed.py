@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from support.chromium import needed, playwright
+from support.chromium import launched, needed, playwright
 from support.server_process import Api
 
 pytestmark = needed
@@ -60,6 +60,13 @@ class Host:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Any: Playwright's browser."""
+    with launched() as its:
+        yield its
 
 
 def test_elements_show_what_there_is_and_change_with_it(api: Api, acme: str, chromium: Any) -> None:

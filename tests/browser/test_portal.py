@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from support.chromium import needed, playwright
+from support.chromium import launched, needed, playwright
 from support.stack import House
 from support.stack import house as empty_house
 
@@ -21,6 +21,13 @@ def house(postgres_url: str) -> Iterator[House]:
         people = [{"member": name, "role": "owner", "seat": True} for name in ("ann", "bill", "cy")]
         made.api.ok("PUT", "/v1/accounts/acme/members", json=people)
         yield made
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Any: Playwright's browser."""
+    with launched() as its:
+        yield its
 
 
 @pytest.mark.parametrize("scripts", [True, False])
