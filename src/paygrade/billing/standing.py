@@ -89,6 +89,29 @@ def _paid(standing: Standing, catalog: Catalog, at: datetime) -> Standing:
     return replace(standing, until=soonest((standing.until, outcome.ends_at), at), note=outcome.note, outcome=outcome)
 
 
+class Rung(Struct, frozen=True):
+    """A step of an access ladder with its dates: what it `leaves`, in words, from `from_at` until `until` (None: for
+    good)."""
+
+    leaves: str
+    access: Literal["full", "read", "none"]
+    from_at: datetime
+    until: datetime | None
+
+
+def rungs(standing: Standing, catalog: Catalog) -> tuple[Rung, ...]:
+    """The whole ladder that a subscription in arrears or paused is on; empty: it is on none."""
+    if standing.step is None:
+        return ()
+    policies, subscription = catalog.policies, standing.subscription
+    ladder = {"unpaid": policies.unpaid, "paused": policies.paused}.get(standing.state, policies.past_due)
+    anchor, found = subscription.unpaid_since or subscription.anchor_at, list[Rung]()
+    for step in ladder:
+        until = None if step.until is None else anchor + step.until
+        found.append(Rung(_leaves(step), step.access, (found[-1].until if found else None) or anchor, until))
+    return tuple(found)
+
+
 def _step_of(ladder: Ladder, step: Step, ends_at: datetime | None) -> str:
     """Which step it is, until when, and what comes next, as a person reads it."""
     number = ladder.index(step) + 1

@@ -124,6 +124,13 @@ class Alerts:
         )
         return [_alert(row) async for row in cursor]
 
+    async def standing(self, *, limit: int) -> list[Alert]:
+        """Some alerts that stand, of whatever account: those that were looked at last."""
+        cursor = await self._connection.execute(
+            f"select {_ALERT} from alerts where resolved_at is null order by looked_at desc limit %s", (limit,)
+        )
+        return [_alert(row) async for row in cursor]
+
 
 def _alert(row: TupleRow) -> Alert:
     return Alert(*row)

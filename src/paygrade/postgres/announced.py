@@ -37,6 +37,17 @@ class Announcements(Claims[ClaimedAnnouncement]):
         """Of an account that this transaction has locked, and its row with it; None: it is a new one."""
         return await self._one("account = %(account)s for update", {"account": account})
 
+    async def find(self, accounts: Collection[str]) -> dict[str, Announced]:
+        """What was announced of these accounts; those of which nothing was are left out."""
+        found = await self._seen(Announced, "account = any(%(accounts)s)", {"accounts": list(accounts)})
+        return {each.account: each for each in found}
+
+    async def soon(self, *, until: datetime, limit: int) -> tuple[Announced, ...]:
+        """Accounts that a date may change until then, the soonest first."""
+        return await self._seen(
+            Announced, "due_at <= %(until)s order by due_at limit %(limit)s", {"until": until, "limit": limit}
+        )
+
     async def due(self, *, limit: int, at: datetime) -> tuple[str, ...]:
         """Accounts whose date has come and that nobody has claimed; none is locked."""
         cursor = await self._connection.execute(

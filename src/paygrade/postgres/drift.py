@@ -58,12 +58,12 @@ class Drifts:
     async def page(self, *, open_only: bool, before: int | None, limit: int) -> tuple[Drift, ...]:
         """The newest first; `before` is an id left out."""
         cursor = await self._connection.execute(
-            """
+            f"""
             select id, account, subject, subscription, field, stored, provider, found_by, found_at, healed_at from drift
-            where (%(before)s::bigint is null or id < %(before)s) and (not %(open)s or healed_at is null)
+            where (%(before)s::bigint is null or id < %(before)s) {"and healed_at is null" if open_only else ""}
             order by id desc limit %(limit)s
             """,
-            {"before": before, "open": open_only, "limit": limit},
+            {"before": before, "limit": limit},
         )
         return tuple([_saved(row) async for row in cursor])
 

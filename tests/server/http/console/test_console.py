@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pyotp
@@ -10,11 +13,13 @@ from argon2 import PasswordHasher
 
 from paygrade.server.http.console import wording
 from paygrade.server.http.console.assets import address, assets
-from paygrade.server.http.console.places import PLACES, current, places
+from paygrade.server.http.console.places import PLACES, Place, current, places
 from paygrade.server.http.console.rendering import environment
 from paygrade.server.http.console.routes import screens
 from paygrade.server.http.console.screens import FIELDS_MAX, FORM_BYTES_MAX, scope_of
 from paygrade.server.operations import people
+from paygrade.server.operations.catalog.publish import CatalogVersion
+from paygrade.server.operations.people import PersonView
 from paygrade.server.process import passwords
 from paygrade.server.process.scopes import ROLES
 from paygrade.server.process.settings import Settings
@@ -22,6 +27,7 @@ from support.databases import migrated_database
 from support.pages import Browser, Browsers, parsed
 from support.server_process import Api, serving
 
+PAGE = Path(__file__).parents[4] / "docs" / "console.md"
 STANDS_FOR = {"account": "acme", "feature": "api_calls", "rest": "elsewhere"}
 """What stands in the place of a parameter of a path."""
 
@@ -283,3 +289,20 @@ def test_figures_and_states_have_one_way_to_be_written() -> None:
     assert (wording.share(5, 0), wording.share(9, 3)) == ("100%", "100%")
     assert str(wording.ticked("no `<b>` here")) == "no <code>&lt;b&gt;</code> here"
     assert str(wording.ticked("one ` alone")) == "one ` alone"
+
+
+def test_the_screen_on_the_page_about_screens_is_one() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    shown = dict(re.findall(r"<!-- screen: (\S+) -->\n```\w+\n(.*?)```", text, re.DOTALL))
+    assert sum(source.count("\n") for source in shown.values()) <= 60
+    module: dict[str, Any] = {}
+    exec(shown["pages/versions.py"], module)
+    handler, place = module["show_versions"], eval(shown["places.py"], {"Place": Place})
+    assert (handler.paths, scope_of(handler)) == ({place.path}, place.scope)
+    version = CatalogVersion(3, "", datetime(2026, 11, 30, 9, tzinfo=UTC), "dana")
+    person = PersonView(id="p", email="d@example.com", name="Dana", role="viewer", totp=False,
+                        created_at=version.published_at, created_by="", seen_at=None)  # fmt: skip
+    always = {"person": person, "may": bool, "now": version.published_at, "path": place.path, "here": place.path,
+              "current": place.path, "places": [], "theme": "", "mode": "test", "host": ""}  # fmt: skip
+    html = environment().from_string(shown["templates/versions.html"]).render(always | {"versions": [version]})
+    assert parsed(html).one("table").text == "Version Published 3 Today, 09:00"

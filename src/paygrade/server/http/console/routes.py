@@ -24,7 +24,8 @@ async def nothing_here(rest: FromPath[str]) -> Response[str]:
 def screens() -> tuple[HTTPRouteHandler, ...]:
     """All handlers that a person's session opens. One that names no scope is refused here, so that nothing starts."""
     modules = [import_module(f"{pages.__name__}.{found.name}") for found in pkgutil.iter_modules(pages.__path__)]
-    found = [each for module in modules for each in vars(module).values() if isinstance(each, HTTPRouteHandler)]
+    named = [each for module in modules for each in (*vars(module).values(), *getattr(module, "SCREENS", ()))]
+    found = [each for each in named if isinstance(each, HTTPRouteHandler)]
     for handler in found:
         scope_of(handler)
     return (*found, nothing_here)

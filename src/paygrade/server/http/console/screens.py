@@ -4,6 +4,8 @@ Laws: a screen names the one scope it needs, or is open to whoever is not logged
 alone; what changes something is sent from our own pages; a form is read whole or refused.
 """
 
+import re
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -11,14 +13,18 @@ from litestar import get, post
 from litestar.handlers import BaseRouteHandler
 
 from paygrade.server.http.auth import Connection, let_in
+from paygrade.server.http.bodies import invalid, read_instant
 from paygrade.server.http.context import HttpRequest
 from paygrade.server.http.parameters import refuse_odd_texts
 from paygrade.server.process.scopes import Scope
-from paygrade.values.errors import Refused
+from paygrade.values.errors import Mistake, Refused
+from paygrade.values.text import QUANTITY_MAX
 
 SCREEN: Final = "screen"
 """The `opt` of a screen's handler: the scope it needs."""
 FORM_BYTES_MAX, FIELDS_MAX = 256 * 1024, 2000
+_OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
+_DIGITS = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
 def screen(path: str, *, scope: Scope, **more: Any) -> get:
@@ -74,3 +80,21 @@ async def read_form(request: HttpRequest) -> Form:
     if any("\0" in value for _, value in fields):
         raise Refused("invalid_body", "the form contains a NUL character; remove it")
     return Form(fields)
+
+
+def read_moment(text: str, *, name: str) -> datetime | None:
+    """An instant as a field for dates sends it, in UTC where it says no offset; None for none. Refused
+    `invalid_query`."""
+    said = text.strip().replace(" ", "T")
+    if not said:
+        return None
+    return read_instant(said if _OFFSET.search(said) else f"{said}Z", name=name)
+
+
+def read_units(text: str, *, name: str, least: int = 0) -> int:
+    """A whole number as people write it, `5,000`. Refused `invalid_query`."""
+    digits = text.strip().replace(",", "").replace(" ", "")
+    if not _DIGITS.fullmatch(digits) or not least <= int(digits) <= QUANTITY_MAX:
+        mistake = Mistake("", f"`{name}` must be a whole number from {least} on")
+        raise invalid("invalid_query", "the form", [mistake])
+    return int(digits)

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
+from paygrade.server.http.auth import AS, caller_before
 from paygrade.server.http.context import HttpRequest, context_of
 from paygrade.server.http.problems import KINDS
 from paygrade.server.http.second_person import Sent, pass_on
@@ -57,15 +58,23 @@ def make_key() -> str:
 
 async def send(request: HttpRequest, sending: Sending) -> Done:
     """Do it, as the person who has sent the form. Refused and Unavailable as the route says."""
-    headers = {name: value for name in _SHOWN if (value := request.headers.get(name)) is not None}
-    headers["content-type"] = "application/json"
+    shown = {name: value for name in _SHOWN if (value := request.headers.get(name)) is not None}
     if sending.method == "POST" and sending.key:
-        headers["idempotency-key"] = sending.key
+        shown["idempotency-key"] = sending.key
+    return await _passed_on(request, sending, shown, {})
+
+
+async def _passed_on(
+    request: HttpRequest, sending: Sending, shown: Mapping[str, str], state: Mapping[str, Any]
+) -> Done:
+    """Any: as in the state of a request."""
+    headers = {"content-type": "application/json", **shown}
     body = msgspec.json.encode(sending.body) if sending.body is not None else b""
     path = "/".join(["/v1", *(quote(segment, safe="") for segment in sending.path)])
     who = acting()
     try:
-        answered = await pass_on(request, Sent(sending.method, path, urlencode(sending.query), headers, body), {})
+        sent = Sent(sending.method, path, urlencode(sending.query), headers, body)
+        answered = await pass_on(request, sent, state)
     finally:
         set_acting(who)
     # Any: decoded JSON, None where there is nothing to say
@@ -81,7 +90,8 @@ async def try_out(request: HttpRequest, sending: Sending, look: Callable[[], Awa
     context = context_of(request.scope)
     try:
         async with context.store.whole():
-            await send(request, Sending(sending.method, sending.path, sending.body, sending.query))
+            # As somebody who is known, it waits for nobody, and is kept under no key.
+            await _passed_on(request, sending, {}, {AS: caller_before(request)})
             raise _Undone(await look())
     except _Undone as undone:
         seen: T = undone.seen

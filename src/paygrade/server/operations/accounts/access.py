@@ -95,7 +95,7 @@ async def check(
     """
     if now is not None and now != at:
         async with store.transaction() as tx:
-            _, _, held = await _held(tx, account, at=at, now=now)
+            _, _, held = await known_at(tx, account, at=at, now=now)
         return shown(decide(held, feature, quantity, at, member=member, properties=properties), counted=True)
     asked = {feature: quantity}
     return (await check_many(store, snapshots, account=account, asked=asked, member=member, properties=properties,
@@ -199,7 +199,7 @@ async def explain(
     Decides again: for an `at` before `now` with the facts and the catalog known at `at`.
     """
     async with store.transaction() as tx:
-        known, catalog, held = await _held(tx, account, at=at, now=now)
+        known, catalog, held = await known_at(tx, account, at=at, now=now)
         numbers = [statement.number for statement in known.statements.values()]
         facts = await tx.accounts.facts(account, numbers=numbers)
         replaced = await tx.accounts.replaced(account, numbers)
@@ -253,7 +253,9 @@ async def entitlements(store: "Store", *, account: str, as_of: datetime, now: da
     )
 
 
-async def _held(tx: "Transaction", account: str, *, at: datetime, now: datetime) -> tuple[Account, Catalog, Snapshot]:
+async def known_at(
+    tx: "Transaction", account: str, *, at: datetime, now: datetime
+) -> tuple[Account, Catalog, Snapshot]:
     """The account, the catalog and what is had at `at`: of the past with the facts, catalog and balances of then."""
     known, catalog = await _known(tx, account, at=at, now=now)
     held = snapshot(known, catalog, at, own_time=at > now)

@@ -1,12 +1,25 @@
-"""Home: what needs attention."""
+"""Home: what needs a person."""
 
 from litestar import Response
 
+from paygrade.server.http.auth import scopes_of
+from paygrade.server.http.console import endings
 from paygrade.server.http.console.rendering import page
 from paygrade.server.http.console.screens import screen
-from paygrade.server.http.context import HttpRequest
+from paygrade.server.http.context import HttpRequest, InContext
+from paygrade.server.operations.attention import attention
 
 
 @screen("", scope="accounts:read")
-async def show_home(request: HttpRequest) -> Response[str]:
-    return page(request, "home.html")
+async def show_home(request: HttpRequest, context: InContext) -> Response[str]:
+    sees_webhooks = "webhooks:read" in scopes_of(request)
+    found = await attention(context.store, webhooks=sees_webhooks, at=context.clock.now())
+    return page(
+        request,
+        "home.html",
+        found=found,
+        tones=endings.TONES,
+        told_ending=endings.told_ending,
+        state_until=endings.state_until,
+        provider=context.provider,
+    )

@@ -1,0 +1,316 @@
+"""The pages of the console with data in them: what they say, where they lead, and what their forms do."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from argon2 import PasswordHasher
+
+from paygrade.server.process import passwords
+from paygrade.server.process.settings import Settings
+from support.databases import migrated_database
+from support.pages import Browser, Browsers, Node, parsed
+from support.server_process import Api, serving
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def api(postgres_url: str) -> Iterator[Api]:
+    """A server with accounts in every situation a page tells of."""
+    with pytest.MonkeyPatch.context() as patch, migrated_database(postgres_url) as database_url:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+        with serving(Settings(sweep_every=None), database_url) as running:
+            _fill(running)
+            yield running
+
+
+def _fill(api: Api) -> None:
+    now = datetime.now(UTC)
+
+    def account(key: str, name: str, *, status: str = "", plan: str = "pro", **more: Any) -> None:
+        api.ok("PUT", f"/v1/accounts/{key}", json={"name": name})
+        if status:
+            began = (now - 30 * DAY).isoformat()
+            body = {"status": status, "items": [{"id": "i", "plan": plan, "quantity": 3}], "anchor_at": began} | more
+            api.ok("PUT", f"/v1/accounts/{key}/subscriptions/of_{key}", json=body | {"version": 1})
+
+    account("acme", "Acme <b>& Co</b>", status="active")
+    account("wonka", "Wonka", status="past_due", unpaid_since=(now - 3 * DAY).isoformat())
+    account("oscorp", "Oscorp", status="past_due", unpaid_since=(now - 10 * DAY).isoformat())
+    account("pied", "Pied Piper", status="trialing", trial_ends_at=(now + 2 * DAY).isoformat(), after_trial="canceled")
+    account("hooli", "Hooli", status="active", plan="gold")
+    account("free", "=Free")
+    api.ok("PUT", "/v1/accounts/acme/members/ann", json={"role": "owner", "seat": True})
+    api.ok(
+        "PUT",
+        "/v1/accounts/acme/overrides/exports",
+        json={"value": False, "reason": "asked for by legal", "expires_at": (now + DAY).isoformat()},
+    )
+    api.ok("POST", "/v1/accounts/acme/grants", json={"feature": "ai_credits", "units": 70, "id": "welcome"})
+    for number in range(2):
+        asked = {"account": "free", "feature": "projects", "quantity": 1, "id": f"free {number}"}
+        api.ok("POST", "/v1/consume", json=asked)
+
+
+@pytest.fixture(scope="module")
+def browsers(api: Api) -> Iterator[Browsers]:
+    with Browsers(api) as its:
+        yield its
+
+
+@pytest.fixture
+def admin(browsers: Browsers) -> Browser:
+    return browsers["admin"]
+
+
+def rows_of(table: Node) -> list[str]:
+    return [row.text for body in table.every("tbody") for row in body.every("tr")]
+
+
+def section(page: Node, id: str) -> Node:
+    return page.one("section", id=id)
+
+
+# Accounts
+
+
+def test_accounts_are_found_by_name_and_left_out_by_plan_state_and_finding(admin: Browser) -> None:
+    def keys(query: str) -> list[str]:
+        page = admin.page(f"/console/accounts{query}")
+        return [link["href"].rpartition("/")[2] for row in page.every("th", scope="row") for link in row.every("a")]
+
+    assert keys("") == ["acme", "free", "hooli", "oscorp", "pied", "wonka"]
+    assert keys("?q=piper") == ["pied"]
+    assert keys("?state=grace") == ["wonka"]
+    assert keys("?state=trialing&plan=pro") == ["pied"]
+    assert keys("?finding=any") == ["hooli"]
+    assert keys("?after=oscorp") == ["pied", "wonka"]
+    assert keys("?q=nobody-of-this-name") == []
+    assert admin.page("/console/accounts?state=rich", 400).one("h1")
+    views = admin.page("/console/accounts?state=grace").one("nav", aria_label="Views")
+    assert [view.text for view in views.every("a", aria_current="page")] == ["Grace"]
+
+
+def test_what_is_left_out_on_the_page_is_left_out_of_the_file(admin: Browser) -> None:
+    page = admin.page("/console/accounts?plan=pro")
+    href = next(link["href"] for link in page.every("a") if "download" in link.attributes)
+    answer = admin.get(href)
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["account"] for row in rows] == ["acme", "oscorp", "pied", "wonka"]
+    assert rows[0]["name"] == "Acme <b>& Co</b>"
+    assert {
+        row["account"]: row["name"] for row in csv.DictReader(io.StringIO(admin.get("/console/accounts.csv").text))
+    }["free"] == "'=Free", "no spreadsheet takes a name for a formula"
+
+
+# An account
+
+
+def test_an_account_shows_what_it_has_and_why(admin: Browser) -> None:
+    page = admin.page("/console/accounts/acme")
+    assert "<b>& Co</b>" in page.one("h1").text
+    access = {
+        body.one("th").text: body
+        for body in section(page, "access").one("table").every("tbody")
+        if body.every("details")
+    }
+    exports = access["Exports"]
+    assert exports.one("span", class_="chip").text == "Denied by override"
+    assert [part.text for part in exports.one("span", class_="chain").parts if isinstance(part, Node)] == [
+        "pro@1 on",
+        "Override off",
+    ]
+    assert exports.one("span", class_="chain").one("s").text == "pro@1"
+    assert "asked for by legal" in exports.one("div", class_="trace").text
+    bar = access["Seats"].one("svg", class_="bar")
+    assert bar["aria-label"] == "1 of 3 used"
+    assert "welcome" in section(page, "credits").text
+    assert "70" in section(page, "credits").text
+    assert "ann" in section(page, "members").text
+    assert "Exports off" in section(page, "overrides").text
+    assert "granted 70" in section(page, "recent").text.lower()
+    assert page.one("aside").text.count("Dana") == 0
+    assert "Override: set exports" in page.one("aside").text
+
+
+def test_a_ladder_shows_where_somebody_stands_and_what_comes(admin: Browser) -> None:
+    page = admin.page("/console/accounts/wonka")
+    assert page.one("h1").one("span", class_="chip").text.startswith("Grace")
+    steps = page.one("ol", class_="ladder").every("li")
+    assert [step.one("b").text for step in steps] == ["Full access", "Read and export only", "The plan free"]
+    assert [step.get("aria-current") for step in steps] == ["step", "", ""]
+    assert "to-come" in steps[2].classes
+    assert 40 < float(steps[0].one("rect", class_="now")["x"].rstrip("%")) < 46
+
+
+def test_why_it_was_denied_is_a_sentence_with_its_trace(admin: Browser) -> None:
+    page = admin.page("/console/accounts/free?feature=projects")
+    told = section(page, "why").one("div", class_="answer")
+    assert told.one("span", class_="chip").text == "Denied: limit reached"
+    assert "free can't use projects: 2 of 2 are in use." in told.text
+    before = (datetime.now(UTC) - timedelta(days=400)).strftime("%Y-%m-%dT%H:%M")
+    told = section(admin.page(f"/console/accounts/free?feature=projects&at={before}"), "why").one(
+        "div", class_="answer"
+    )
+    assert "Asked now: denied" in told.text
+    wrong = admin.page("/console/accounts/free?feature=projects&at=yesterday", 400)
+    assert "is not an instant" in section(wrong, "why").text
+
+
+def test_an_account_can_be_seen_as_of_another_instant(admin: Browser) -> None:
+    later = (datetime.now(UTC) + 3 * DAY).strftime("%Y-%m-%dT%H:%M")
+    page = admin.page(f"/console/accounts/pied?as_of={later}")
+    assert "You are looking at" in page.one("main").text
+    assert page.one("h1").one("span", class_="chip").text == "Canceled"
+    now = admin.page("/console/accounts/pied")
+    assert now.one("h1").one("span", class_="chip").text == "Trial"
+    assert "Trial ends; then canceled" in section(now, "subscription").text
+    assert admin.page("/console/accounts/nobody", 404).one("h1").text == "There is no such account"
+
+
+def test_a_role_is_offered_only_what_it_may_do(browsers: Browsers) -> None:
+    page = browsers["viewer"].page("/console/accounts/acme")
+    hrefs = [link["href"] for link in page.every("a")]
+    assert not [href for href in hrefs if href.endswith(("/override", "/block", "/grant")) or "end-override" in href]
+    assert "Audit" not in [head.text for head in page.one("aside").every("h2")]
+    page = browsers["finance"].page("/console/accounts/acme")
+    hrefs = [link["href"] for link in page.every("a")]
+    assert "/console/accounts/acme/grant" in hrefs
+    assert "/console/accounts/acme/override" not in hrefs
+
+
+# Explain
+
+
+def test_an_answer_comes_with_the_code_that_asks_the_same(admin: Browser) -> None:
+    page = admin.page("/console/explain?account=acme&feature=seats&quantity=2&member=it%27s")
+    assert page.one("div", class_="answer").one("span", class_="chip").text == "Allowed by plan"
+    assert "used 1 · held 0 · asked 2 · 3 ≤ 3" in page.one("main").text
+    python, typescript, curl = [node.text for node in page.every("pre")]
+    assert 'paygrade.check("acme", "seats", quantity=2, member="it\'s")' in python
+    assert 'paygrade.check("seats", {"quantity": 2, "member": "it\'s"})' in typescript
+    assert "/v1/accounts/acme/explain" in curl
+    assert "'\\''" in curl, "a shell reads it as it is written"
+    assert admin.page("/console/explain").one("div", class_="empty")
+    for query, told in (("quantity=many", "whole number"), ("at=noon", "not an instant")):
+        page = admin.page(f"/console/explain?account=acme&feature=seats&{query}", 400)
+        assert told in page.one("div", id="refused").text
+    nobody = admin.page("/console/explain?account=nobody&feature=seats")
+    assert nobody.one("div", class_="answer").one("span", class_="chip").text == "Denied: unknown account"
+
+
+# Home
+
+
+def test_home_says_who_needs_a_person_and_what_for(admin: Browser) -> None:
+    page = admin.page("/console")
+    told = {
+        head.text: page.one("section", aria_labelledby=head["id"])
+        for head in page.every("h2")
+        if head.get("id", "keys-h") != "keys-h"
+    }
+    assert "hooli unmapped price" in told["Needs a decision"].text
+    owing = [item.one("h3").text for item in told["Payment is overdue"].every("li")]
+    assert owing == ["oscorp is past due", "wonka is in grace"]
+    week = told["This week"].text
+    assert "pied trial ends" in week
+    assert "acme override of exports ends" in week
+    for item in page.every("li"):
+        if item.every("h3"):
+            assert len(item.every("a", class_="btn")) == 1, "one action each"
+
+
+# What changes something
+
+
+def test_an_override_is_previewed_confirmed_and_ended(api: Api, admin: Browser) -> None:
+    query = "feature=projects&does=add&units=5%2C000&reason=backlog&preview=yes"
+    page = admin.page(f"/console/accounts/free/override?{query}")
+    assert rows_of(page.one("table")) == ["Projects Limit reached, 2 of 2 Allowed, 2 of 5,002"]
+    assert api.ok("GET", "/v1/accounts/free")["overrides"] == [], "it was only tried"
+    answer = admin.send_form(page, "/console/accounts/free/override")
+    assert answer.headers["location"] == "/console/accounts/free#overrides"
+    (override,) = api.ok("GET", "/v1/accounts/free")["overrides"]
+    assert (override["add"], override["reason"]) == (5000, "backlog")
+    record = api.ok("GET", "/v1/accounts/free/audit?limit=1")["records"][0]
+    assert (record["action"], record["actor"]["kind"], record["actor"]["name"]) == ("override.set", "person", "Dana")
+    page = admin.page("/console/accounts/free/end-override?feature=projects&reason=done&preview=yes")
+    assert rows_of(page.one("table")) == ["Projects Allowed, 2 of 5,002 Limit reached, 2 of 2"]
+    admin.send_form(page, "/console/accounts/free/end-override")
+    assert api.ok("GET", "/v1/accounts/free")["overrides"] == []
+
+
+def test_what_is_refused_is_said_beside_what_was_written(api: Api, admin: Browser) -> None:
+    before = api.ok("GET", "/v1/accounts/free")["version"]
+    for path, query, told in (
+        ("override", "feature=projects&does=add&units=many&reason=x", "whole number"),
+        ("override", "feature=projects&does=add&units=5&reason=", "write a reason"),
+        ("override", "feature=exports&does=add&units=5&reason=x", "exports"),
+        ("override", "feature=projects&does=add&units=5&reason=x&ends=2020-01-01T00:00", "past"),
+        ("block", "block=&reason=x", "name the block"),
+        ("lift", "block=nothing", "no block"),
+        ("end-override", "feature=projects&reason=x", "no override"),
+        ("grant", "feature=seats&units=5&reason=x", "seats"),
+    ):
+        answer = admin.get(f"/console/accounts/free/{path}?{query}&preview=yes")
+        page = parsed(answer.text)
+        assert answer.status_code >= 400, path
+        assert told in page.one("div", id="refused").text.lower(), (path, query)
+        fields = {key: values[0] for key, values in parse_qs(query, keep_blank_values=True).items()}
+        posted = parsed(admin.post(f"/console/accounts/free/{path}", data=fields).text)
+        assert posted.one("div", id="refused").text == page.one("div", id="refused").text, "both ways refuse alike"
+        if "reason" in fields:
+            assert posted.one("textarea").text == fields["reason"]
+    assert api.ok("GET", "/v1/accounts/free")["version"] == before
+
+
+def test_a_block_shows_what_it_takes_and_is_lifted(api: Api, admin: Browser) -> None:
+    page = admin.page("/console/accounts/pied/block?block=fraud&reason=chargeback&preview=yes")
+    told = rows_of(page.one("table"))
+    assert len(told) > 4
+    assert all("Blocked" in row for row in told)
+    admin.send_form(page, "/console/accounts/pied/block")
+    page = admin.page("/console/accounts/pied")
+    assert page.one("h1").one("span", class_="chip").text == "Blocked"
+    assert "chargeback" in page.one("div", class_="stop").text.lower()
+    admin.send_form(admin.page("/console/accounts/pied/lift?block=fraud&preview=yes"), "/console/accounts/pied/lift")
+    assert api.ok("GET", "/v1/accounts/pied")["blocks"] == []
+
+
+def test_units_are_granted_once_however_often_the_form_is_sent(api: Api, admin: Browser) -> None:
+    page = admin.page(
+        "/console/accounts/free/grant?feature=ai_credits&units=300&kind=promotion&reason=sorry&preview=yes"
+    )
+    assert "Tokens Allowed, 0 of 20,000 Allowed, 0 of 320,000" in rows_of(page.one("table"))
+    for _ in range(2):
+        admin.send_form(page, "/console/accounts/free/grant")
+    grants = api.ok("GET", "/v1/accounts/free/balances/ai_credits")["grants"]
+    assert [each["grant"]["units"] for each in grants if each["grant"]["kind"] == "promotion"] == [300]
+
+
+def test_reading_again_needs_a_provider(admin: Browser) -> None:
+    assert not [form for form in admin.page("/console/accounts/acme").every("form") if "refresh" in form.get("action")]
+    assert admin.post("/console/accounts/acme/refresh").status_code == 503
+
+
+def test_money_waits_for_a_second_person_where_the_server_wants_one(postgres_url: str) -> None:
+    settings = Settings(sweep_every=None, second_person=frozenset({"overrides"}))
+    with migrated_database(postgres_url) as url, serving(settings, url) as own, Browsers(own) as its:
+        own.ok("PUT", "/v1/accounts/free", json={})
+        admin = its["admin"]
+        query = "feature=projects&does=add&units=5&reason=backlog&preview=yes"
+        page = admin.page(f"/console/accounts/free/override?{query}")
+        assert rows_of(page.one("table")) == ["Projects Allowed, 0 of 2 Allowed, 0 of 7"]
+        assert own.ok("GET", "/v1/approvals")["approvals"] == [], "looking asks nobody"
+        answer = admin.send_form(page, "/console/accounts/free/override")
+        (waiting,) = own.ok("GET", "/v1/approvals")["approvals"]
+        assert waiting["id"] in urlsplit(answer.headers["location"]).query
+        assert waiting["asked_by"]["kind"] == "person"
+        assert "waits for a second person" in admin.follow(answer).one("main").text
+        assert own.ok("GET", "/v1/accounts/free")["overrides"] == []
