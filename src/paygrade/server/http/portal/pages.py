@@ -29,9 +29,9 @@ from paygrade.server.http.routes.portal_sessions import base_url
 from paygrade.server.operations.accounts import accounts, statements
 from paygrade.server.operations.accounts import members as people
 from paygrade.server.operations.accounts.portal_sessions import visit
-from paygrade.server.operations.accounts.summary import AccountSummary, summarize
-from paygrade.server.operations.catalog.on_sale import list_on_sale
 from paygrade.server.operations.changes import checkouts, plan_changes, quotes
+from paygrade.server.operations.own_pages.on_sale import list_on_sale
+from paygrade.server.operations.own_pages.summary import AccountSummary, summarize
 from paygrade.server.process.acting import Acting, set_acting
 from paygrade.values.errors import Refused, Unavailable
 from paygrade.values.text import is_key
