@@ -127,8 +127,8 @@ async def rank_seats(store: "Store", *, account: str, first: Sequence[str], at: 
         if later:
             note(tx, "seats.rank", account, changes={"first": len(first), "later": len(later)},
                  personal={"first": list(first)}, at=at)  # fmt: skip
-        for member in later:
-            held = await record(tx, held, subject=f"member:{member.key}", body=member, at=at)
+        for one in later:
+            held = await record(tx, held, subject=f"member:{one.key}", body=one, at=at)
         return await _view(tx, held, at)
 
 
