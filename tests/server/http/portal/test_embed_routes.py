@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import re
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,9 +14,13 @@ from paygrade.server.http.portal.showing import markup
 from paygrade.server.http.portal.style import colours
 from paygrade.server.http.portal.wording import Words, languages, spoken
 from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings, read_portal_settings
+from paygrade.server.process.settings import Settings
 from paygrade.values.errors import Refused
-from support.server_process import Api
+from support.databases import migrated_database
+from support.pages import Browser
+from support.server_process import Api, serving
 
+MANUAL = Path(__file__).parents[4] / "docs" / "portal.md"
 ELEMENTS = ("pricing-table", "plan-picker", "usage", "credits", "seats", "banner", "gate")
 
 
@@ -137,3 +144,29 @@ def test_figures_are_written_as_the_language_writes_them() -> None:
     assert str(markup(odd, "plan.ask", name="<i>")) == "&lt;b&gt;&lt;i&gt;&lt;/b&gt;", (
         "what a deployment writes is text"
     )
+
+
+def test_a_deployment_says_what_its_pages_look_like_and_offer(postgres_url: str, tmp_path: Path) -> None:
+    [written] = re.findall(r"^```yaml\n(.*?)^```", MANUAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "portal.yaml").write_text(written.replace("hide_plans: false", "hide_plans: true"))
+    settings = Settings(portal=tmp_path / "portal.yaml", sweep_every=None, public_url="https://pay.example.com")
+    with migrated_database(postgres_url) as database, serving(settings, database) as api, Browser(api.url) as browser:
+        api.ok("PUT", "/v1/accounts/acme", json={})
+        api.ok("PUT", "/v1/accounts/acme/members/ann", json={"role": "owner"})
+        url = api.ok("POST", "/v1/accounts/acme/portal-sessions", json={})["url"]
+        assert url.startswith("https://pay.example.com/portal/")
+        path = urlsplit(url).path
+        shown = browser.page(path)
+        assert shown.one("h1").text == "Your plan"
+        assert shown.one("b").text == "Example"
+        assert shown.one("a", href="https://app.example.com").text == "Back to Example"
+        assert "API calls" in shown.text
+        assert not shown.every("h2", id="plans")
+        assert "light-dark(#6d28d9, #a78bfa)" in browser.get("/portal/style.css").text
+        own = {"origin": "https://pay.example.com", "host": "pay.example.com"}
+        assert browser.post(f"{path}/change", headers=own, data={"plan": "pro"}).status_code == 404
+        assert browser.post(f"{path}/cancel", headers=own, data={"x": "1"}).status_code == 404
+        assert api.ok("GET", "/v1/accounts/acme")["subscriptions"] == []
+        # What goes wrong is said in the browser's language, among those that are spoken.
+        ended = browser.get("/portal/portal_x", headers={"accept-language": "fr, de;q=0.5"})
+        assert "Dieser Link ist abgelaufen" in ended.text

@@ -49,7 +49,8 @@ def payer(house: House) -> str:
 def link(house: House, account: str, **asked: Any) -> str:
     """The path of a link to this account's pages."""
     opened = house.api.ok("POST", f"/v1/accounts/{account}/portal-sessions", json={"member": "ann", **asked})
-    return urlsplit(opened["url"]).path
+    path: str = urlsplit(opened["url"]).path
+    return path
 
 
 def seats_of(house: House, account: str) -> set[str]:
