@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,9 +195,6 @@ def application(
         if document is not None:
             await _publish_first(store, clock, document)
 
-    async def schema_pending() -> Sequence[str]:
-        return await pending_migrations(database_url)
-
     return create_app(
         store=store,
         clock=clock,
@@ -215,7 +213,7 @@ def application(
         personal_properties=settings.personal_properties,
         trusted_proxies=settings.trusted_proxies,
         second_person=settings.second_person,
-        schema_pending=schema_pending,
+        schema_pending=partial(pending_migrations, database_url),
         first=first_catalog,
         work=[("workers", work), ("webhooks", send), *([("audit", send_records)] if sinks else [])],
         metrics=metrics,

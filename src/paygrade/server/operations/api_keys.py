@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from paygrade.server.operations.audit.note import note
 from paygrade.server.process.acting import acting
 from paygrade.server.process.api_keys import Mode, digest, hint, make_secret
-from paygrade.server.process.scopes import PUBLIC, Role, Scope, opened_by
+from paygrade.server.process.scopes import PUBLISHABLE, Role, Scope, opened_by
 from paygrade.server.state.api_keys import KEYS_MAX
 from paygrade.updates.log import News
 from paygrade.updates.types import KeyUpdate
@@ -209,8 +209,8 @@ async def revoke(store: "Store", *, id: str, at: datetime) -> KeyView:
 
 def _refuse_odd(asked: KeyRequest, at: datetime) -> None:
     found = list(_odd_ranges(asked.ip_ranges))
-    if asked.publishable and (asked.role is not None or not PUBLIC.issuperset(asked.scopes)):
-        listed = " and ".join(f"`{scope}`" for scope in sorted(PUBLIC))
+    if asked.publishable and (asked.role is not None or not PUBLISHABLE.issuperset(asked.scopes)):
+        listed = ", ".join(f"`{scope}`" for scope in sorted(PUBLISHABLE))
         found.append(Mistake("/scopes", f"everybody can read a publishable key, so it opens {listed} at most"))
     elif not asked.publishable and bool(asked.scopes) == (asked.role is not None):
         found.append(Mistake("/scopes", "say either what the key opens, in `scopes`, or a `role`"))

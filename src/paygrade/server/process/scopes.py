@@ -92,6 +92,8 @@ SCOPES: Final[dict[Scope, str]] = {
 """Every scope, and what it opens."""
 
 PUBLIC: Final[frozenset[Scope]] = frozenset(get_args(PublicScope))
+PUBLISHABLE: Final[frozenset[Scope]] = PUBLIC - {"summary:read"}
+"""What a key may open that everybody can read: nothing that an account shows its own people alone."""
 ALL: Final[frozenset[Scope]] = frozenset(get_args(Scope))
 _INCLUDED: Final[dict[str, tuple[Scope, ...]]] = {
     "decisions:read": ("stream:read",),

@@ -18,7 +18,7 @@ from paygrade.server.http.auth import refuse_other_origin
 from paygrade.server.http.console.rendering import see_other
 from paygrade.server.http.console.screens import read_form
 from paygrade.server.http.context import Context, HttpRequest, InContext
-from paygrade.server.http.parameters import text
+from paygrade.server.http.parameters import refuse_odd_texts, text
 from paygrade.server.http.portal import showing
 from paygrade.server.http.portal.failures import HANDLERS, PLACE, WORDS, told
 from paygrade.server.http.portal.rendering import BACK, Place, leave, page, words_for
@@ -29,9 +29,9 @@ from paygrade.server.http.routes.portal_sessions import base_url
 from paygrade.server.operations.accounts import accounts, statements
 from paygrade.server.operations.accounts import members as people
 from paygrade.server.operations.accounts.portal_sessions import visit
-from paygrade.server.operations.accounts.summary import AccountSummary, summarize
-from paygrade.server.operations.catalog.on_sale import list_on_sale
 from paygrade.server.operations.changes import checkouts, plan_changes, quotes
+from paygrade.server.operations.own_pages.on_sale import list_on_sale
+from paygrade.server.operations.own_pages.summary import AccountSummary, summarize
 from paygrade.server.process.acting import Acting, set_acting
 from paygrade.values.errors import Refused, Unavailable
 from paygrade.values.text import is_key
@@ -117,7 +117,7 @@ async def _overview(
         ends=ends,
         is_overdue=any(one.unpaid_since is not None for one in summary.subscriptions),
         may_change=guest.may_change,
-        cancelable=first is not None and not ends and summary.change is None and _default(sold) is not None,
+        cancelable=first is not None and not ends and summary.change is None and await _default(guest) is not None,
         has_payment=context.pages is not None and bool(named.customers),
         meters=showing.meters(words, summary),
         people=showing.rows(words, shown, guest.you),
@@ -130,9 +130,10 @@ async def _overview(
     )  # fmt: skip
 
 
-def _default(sold: Any) -> str | None:
-    """What is left to whoever cancels. Any: an OnSale."""
-    return next((plan.plan for plan in sold.plans if plan.default and not plan.prices), None)
+async def _default(guest: Guest) -> str | None:
+    """What is left to whoever cancels, shown among the plans or not."""
+    found = (await guest.context.snapshots.catalog(guest.context.store)).default_plan
+    return found.key if found is not None and not found.prices else None
 
 
 async def _pay_url(guest: Guest, summary: AccountSummary) -> str | None:
@@ -220,7 +221,7 @@ async def ask_cancel(secret: FromPath[str], request: HttpRequest, context: InCon
     guest = await _enter(request, context, secret)
     _require_changes(guest)
     try:
-        default = _default(await list_on_sale(context.store, context.snapshots))
+        default = await _default(guest)
         if default is None:
             raise Refused("change_refused", "there is no plan to go to")
         made = await _quoted(guest, ChangeRequest(plan=default))
@@ -445,4 +446,6 @@ def portal() -> Router:
         overview, ask_change, ask_cancel, show_change, confirm_change, undo_change, keep_plan, change_person, payment,
         come_back, send_style,
     ]  # fmt: skip
-    return Router("/", route_handlers=pages, exception_handlers=HANDLERS, include_in_schema=False)
+    return Router(
+        "/", route_handlers=pages, guards=[refuse_odd_texts], exception_handlers=HANDLERS, include_in_schema=False
+    )

@@ -14,8 +14,8 @@ from paygrade.changes.quote import Quote
 from paygrade.decisions.decide import Decision
 from paygrade.server.http.portal.wording import Words
 from paygrade.server.operations.accounts.members import MembersView, MemberView
-from paygrade.server.operations.accounts.summary import AccountSummary, BoughtPlan, FeatureUse
-from paygrade.server.operations.catalog.on_sale import OnSale, PlanOnSale
+from paygrade.server.operations.own_pages.on_sale import OnSale, PlanOnSale
+from paygrade.server.operations.own_pages.summary import AccountSummary, BoughtPlan, FeatureUse
 
 NEAR_PERCENT = 80
 """From how much of a limit on one is told of it."""

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from paygrade.catalog.model import Price, Setting, Switch, Term
-from paygrade.server.operations.catalog.on_sale import OfferText
+from paygrade.server.operations.own_pages.on_sale import OfferText
 from paygrade.server.process.portal_settings import LANGUAGES, Language, PortalSettings
 from paygrade.values.money import amount
 

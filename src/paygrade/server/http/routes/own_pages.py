@@ -10,8 +10,7 @@ from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import describe
 from paygrade.server.http.parameters import text
 from paygrade.server.http.routes.ofrep_stream import EventStream, stream_of
-from paygrade.server.operations.accounts import summary
-from paygrade.server.operations.catalog import on_sale
+from paygrade.server.operations.own_pages import on_sale, summary
 from paygrade.values.errors import Refused
 
 

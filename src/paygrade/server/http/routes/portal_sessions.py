@@ -1,7 +1,5 @@
 """Links to the customers' pages: opened for somebody, and ended."""
 
-from urllib.parse import urlsplit
-
 from litestar import delete, post
 from litestar.params import FromPath
 
@@ -62,5 +60,4 @@ def base_url(request: HttpRequest, context: Context) -> str:
     """What browsers reach this server by: as it is set, else as this request has reached it."""
     if context.public_url is not None:
         return context.public_url
-    named = urlsplit(str(request.url))
-    return f"{named.scheme}://{named.netloc}"
+    return f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}"

@@ -5,7 +5,7 @@ are taken or none; a seat that is taken away says what it was taken for.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -32,6 +32,10 @@ from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
+
+
+TICK = timedelta(microseconds=1)
+"""The least that two instants differ by."""
 
 
 class MemberView(Struct, frozen=True):
@@ -105,7 +109,8 @@ async def choose_seats(store: "Store", *, account: str, members: Sequence[str], 
 async def rank_seats(store: "Store", *, account: str, first: Sequence[str], at: datetime) -> MembersView:
     """Let these keep their seats before all others when there are fewer; nobody loses theirs by that.
 
-    The others rank as if they had got their seats now. Refused `unknown_account`, `unknown_member`.
+    The others rank as if they had got their seats now, or just after the last of these. Refused `unknown_account`,
+    `unknown_member`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
@@ -116,12 +121,14 @@ async def rank_seats(store: "Store", *, account: str, first: Sequence[str], at: 
                 raise Refused(
                     "unknown_member", f"`{account}` has no member `{member}` with a seat; give them one first"
                 )
-        later = [replace(people[key], seated_at=now) for key in seated if key not in first]
+        # At one instant the smaller key would come first.
+        after = max([now, *(seated[member] + TICK for member in first)])
+        later = [replace(people[key], seated_at=after) for key in seated if key not in first]
         if later:
             note(tx, "seats.rank", account, changes={"first": len(first), "later": len(later)},
                  personal={"first": list(first)}, at=at)  # fmt: skip
-        for member in later:
-            held = await record(tx, held, subject=f"member:{member.key}", body=member, at=at)
+        for one in later:
+            held = await record(tx, held, subject=f"member:{one.key}", body=one, at=at)
         return await _view(tx, held, at)
 
 

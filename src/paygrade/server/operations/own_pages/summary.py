@@ -23,7 +23,7 @@ from paygrade.entitlements.derive import derive
 from paygrade.entitlements.model import Entitlement, Reason
 from paygrade.entitlements.seats import seats_at, suspended
 from paygrade.server.operations.accounts.record import load_account, unknown_account
-from paygrade.server.operations.catalog.on_sale import OfferText, on_sale_price, texts
+from paygrade.server.operations.own_pages.on_sale import OfferText, on_sale_price, texts
 from paygrade.server.operations.usage.grants import view_balance
 from paygrade.usage.balances import GrantKind
 from paygrade.values.states import NOT_LIVE, State

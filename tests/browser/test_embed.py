@@ -1,0 +1,109 @@
+"""The custom elements in Chromium, in a page of another origin whose content security policy allows nothing inline."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from support.chromium import launched, needed, playwright
+from support.server_process import Api
+
+pytestmark = needed
+
+BODY = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>Host</title>
+<script type="module" src="{api}/embed/v1.js"></script><main>
+<paygrade-banner token-url="/token" for="limit"><a slot="action" href="/plans">See plans</a></paygrade-banner>
+<paygrade-usage token-url="/token" features="api_calls" text-feature-api-calls="&lt;b&gt;Calls"></paygrade-usage>
+<paygrade-credits token-url="/token"></paygrade-credits><paygrade-seats token-url="/token"></paygrade-seats>
+<paygrade-gate token-url="/token" feature="exports"><button>Export</button>
+<p slot="denied">Not yours</p></paygrade-gate>
+<paygrade-pricing-table token="{key}" href="/buy?plan={{plan}}&amp;every={{interval}}"></paygrade-pricing-table>
+<form><paygrade-plan-picker name="plan" token-url="/token"></paygrade-plan-picker></form></main>"""
+
+
+class Host:
+    """A page of somebody's product, and its backend, which hands out tokens."""
+
+    def __init__(self, api: Api) -> None:
+        self.api, self.account, self.lang, self.issued = api, "", "en", 0
+        keys = {"name": "prices", "publishable": True, "scopes": ["plans:read"]}
+        self.key = api.ok("POST", "/v1/keys", json=keys)["key"]
+
+    def answer(self, path: str) -> tuple[str, str]:
+        if path == "/token":
+            self.issued += 1
+            asked = {"scopes": ["summary:read"], "ttl_s": 60}
+            return "application/json", self.api.post(f"/v1/accounts/{self.account}/tokens", json=asked).text
+        return "text/html", BODY.format(api=self.api.url, lang=self.lang, key=self.key)
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                kind, text = host.answer(self.path)
+                self.send_response(200)
+                self.send_header("content-type", kind)
+                policy = (
+                    f"default-src 'none'; script-src {host.api.url}; connect-src 'self' {host.api.url}; base-uri 'none'"
+                )
+                self.send_header("content-security-policy", policy)
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Any: Playwright's browser."""
+    with launched() as its:
+        yield its
+
+
+def test_elements_show_what_there_is_and_change_with_it(api: Api, acme: str, chromium: Any) -> None:
+    host = Host(api)
+    host.account = acme
+    api.ok("POST", "/v1/consume", json={"account": acme, "feature": "api_calls", "quantity": 900, "id": acme})
+    with host.serving() as address:
+        page, said = chromium.new_page(), []
+        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(address)
+        see = playwright.expect
+        see(page.locator("paygrade-usage")).to_contain_text("<b>Calls")  # a text, never markup
+        see(page.locator("paygrade-usage")).to_contain_text("900 of 1,000")
+        see(page.locator("paygrade-banner")).to_contain_text("Api calls: 90% are used.")
+        see(page.locator("paygrade-credits")).to_contain_text("20 left")
+        see(page.locator("paygrade-seats")).to_contain_text("0 of 1 taken")
+        see(page.get_by_text("Not yours")).to_be_visible()
+        see(page.get_by_role("button", name="Export")).to_be_hidden()
+        table = page.locator("paygrade-pricing-table")
+        see(table.get_by_role("link", name="Choose Pro")).to_have_attribute("href", "/buy?plan=pro&every=month")
+        table.get_by_label("Yearly").check()
+        see(table).to_contain_text("$990")
+        see(table.get_by_role("link", name="Choose Pro")).to_have_attribute("href", "/buy?plan=pro&every=year")
+        picker = page.locator("paygrade-plan-picker")
+        picker.get_by_label("Business").check()
+        assert page.evaluate("new FormData(document.querySelector('form')).get('plan')") == "business"
+        assert host.issued <= 2, "all of them share one token"
+        # Live: without asking, and without reloading.
+        api.ok("PUT", f"/v1/accounts/{acme}/overrides/exports", json={"value": True, "reason": "test"})
+        see(page.get_by_role("button", name="Export")).to_be_visible()
+        api.ok("POST", "/v1/consume", json={"account": acme, "feature": "api_calls", "quantity": 100, "id": f"{acme}2"})
+        see(page.locator("paygrade-banner")).to_contain_text("Api calls: all 1,000 are used.")
+        assert said == [], "nothing goes against the page's policy, and nothing fails"
+        host.lang = "de"
+        page.reload()
+        see(page.locator("paygrade-usage")).to_contain_text("1.000 von 1.000")
+        page.close()
