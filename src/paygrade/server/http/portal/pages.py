@@ -90,9 +90,17 @@ async def overview(
 
 
 async def _overview(
-    guest: Guest, *, interval: str = "", after: str = "", is_done: bool = False, error: Exception | None = None
+    guest: Guest,
+    *,
+    interval: str = "",
+    after: str = "",
+    is_done: bool = False,
+    error: Exception | None = None,
+    refused: str = "",
 ) -> Response[str]:
+    """The page on which everything stands; `refused`: in words, where there is no code for it."""
     context, words = guest.context, guest.words
+    status, wrong = told(words, error) if error is not None else (409 if refused else 200, refused)
     summary = await guest.summary()
     named = await accounts.get_account(context.store, account=guest.account, at=context.clock.now())
     members = await people.list_members(context.store, account=guest.account, at=context.clock.now())
@@ -105,8 +113,8 @@ async def _overview(
     ends = first is not None and first.ends_at is not None
     return page(
         guest.request, "overview.html", words, guest.place,
-        status=told(words, error)[0] if error is not None else 200,
-        error=told(words, error)[1] if error is not None else "",
+        status=status,
+        error=wrong,
         is_done=is_done,
         name=named.name or guest.account,
         summary=summary,
@@ -395,9 +403,9 @@ async def change_person(secret: FromPath[str], request: HttpRequest, context: In
         raise Refused("not_found", "people are not changed on these pages")
     form, at = await read_form(request), context.clock.now()
     member, act = form["member"], form["act"]
+    if member == guest.you:
+        return await _overview(guest, refused=guest.words.say("portal.error.yourself"))
     try:
-        if member == guest.you:
-            raise Refused("yourself", "nobody takes their own seat")
         if act == "remove":
             await statements.delete_member(context.store, account=guest.account, member=member, at=at)
         else:
