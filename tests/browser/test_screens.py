@@ -102,8 +102,7 @@ def look(api: Api, state: str, addresses: list[str], *, account: str | None) -> 
         "axe": str(AXE) if AXE.exists() else None,
         "chromium": CHROMIUM,
         "shots": SHOTS,
-        "account": account if not ONLY else None,
-        "feature": FEATURE,
+        "account": account,
     }
     if SHOTS:
         Path(SHOTS).mkdir(parents=True, exist_ok=True)

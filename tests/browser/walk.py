@@ -104,43 +104,39 @@ def tab_to(page: Page, selector: str) -> None:
     raise Error(f"{page.url}: `{selector}` is not reached by {TABS_MAX} tabs")
 
 
+def enter(page: Page, leads_to: str) -> None:
+    """Press Enter, which leads to an address like this."""
+    with page.expect_navigation(url=re.compile(leads_to)):
+        page.keyboard.press("Enter")
+
+
 def by_keyboard(browser: Browser, asked: dict[str, Any], person: dict[str, str]) -> None:
     """From the log-in to an account, and an override of it, without a mouse."""
     context = browser.new_context(viewport={"width": 1440, "height": HEIGHT})
-    page = context.new_page()
+    page, account = context.new_page(), asked["account"]
     page.goto(f"{asked['base']}/console/login?next=/console/accounts")
     tab_to(page, "#f-email")
     page.keyboard.type(person["email"])
     tab_to(page, "#f-password")
     page.keyboard.type(person["password"])
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile(r"^[^?]*/console/accounts$"))
-    account = asked["account"]
+    enter(page, r"^[^?]*/console/accounts$")
     page.keyboard.press("/")
     page.keyboard.type(account)
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile(r"^[^?]*/console/accounts(\?q=|/)"))
+    enter(page, r"^[^?]*/console/accounts(\?q=|/)")
     if f"/accounts/{account}" not in page.url:
-        tab_to(page, f'a[href="/console/accounts/{account}"]')
-        page.keyboard.press("Enter")
-        page.wait_for_url(re.compile(f"/accounts/{account}"))
-    tab_to(page, f'a[href*="/accounts/{account}/override"]')
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile("/override"))
-    for selector, text in (
-        ('[name="feature"]', asked["feature"]),
-        ('[name="does"]', "turns"),
-        ('[name="reason"]', "by keyboard"),
-    ):
-        tab_to(page, selector)
+        tab_to(page, f'main a[href="/console/accounts/{account}"]')
+        enter(page, f"/accounts/{account}$")
+    tab_to(page, f'main a[href*="/accounts/{account}/override"]')
+    enter(page, "/override")
+    for name, text in (("feature", "audit"), ("does", "turns"), ("reason", "by keyboard")):
+        tab_to(page, f'main [name="{name}"]')
         page.keyboard.type(text)
-    page.keyboard.press("Tab")
-    tab_to(page, "main form button")
-    page.keyboard.press("Enter")
-    page.wait_for_load_state("load")
-    tab_to(page, "main form button.first")
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile(f"/accounts/{account}([?#]|$)"))
+    tab_to(page, "main form.panel button")
+    enter(page, "preview=yes")
+    tab_to(page, 'main form[method="post"] button')
+    enter(page, f"/accounts/{account}([?#]|$)")
+    if "by keyboard" not in page.inner_text("main").lower():
+        tell("keyboard", page.url, "the override that was made by keyboard is not on the account's page")
     context.close()
 
 

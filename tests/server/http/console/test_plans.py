@@ -108,7 +108,7 @@ def _publish_the_second(api: Api, admin: Browser) -> None:
 def _see_the_table(browsers: Browsers) -> None:
     viewer = browsers["viewer"]
     page = viewer.page("/console/plans")
-    assert "1 on 1 , kept" in page.text
+    assert "1 on 1, kept" in page.text
     assert not page.every("a", href="/console/plans/draft")
     assert "acme" in viewer.page("/console/plans/pro/accounts?version=1").one("table").text
     assert "Nobody here" in viewer.page("/console/plans/pro/accounts?version=2").text

@@ -16,6 +16,7 @@ from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.parameters import text
 from paygrade.server.operations import audit_log
 from paygrade.values.errors import Refused
+from paygrade.values.periods import parse_instant
 from paygrade.values.text import PAGE_MAX
 
 SHOWN, TAKEN_MAX, VERIFIED_MAX = 50, 5_000, 20_000
@@ -46,7 +47,13 @@ async def show_audit(
     said = {"account": account, "action": action, "actor": actor, "begin": begin, "until": until}
     found = await _page(context, said, before=before, limit=SHOWN)
     return page(
-        request, "audit.html", records=found.records, next=found.next, before=before, said=said, taken_max=TAKEN_MAX
+        request,
+        "audit.html",
+        records=[(each, parse_instant(each.occurred_at)) for each in found.records],
+        next=found.next,
+        before=before,
+        said=said,
+        taken_max=TAKEN_MAX,
     )
 
 
