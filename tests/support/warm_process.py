@@ -31,7 +31,7 @@ class Warm:
     def __init__(self) -> None:
         self._ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen([sys.executable, "-c", HERE], stdin=theirs, env=_environ())
+            self._process = subprocess.Popen([sys.executable, "-c", HERE], stdin=theirs.fileno(), env=_environ())
         atexit.register(self._end)
 
     def run(

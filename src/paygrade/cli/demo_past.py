@@ -50,7 +50,7 @@ class _Moment(Struct, frozen=True):
     """What happens at an instant, and what `then` once everybody has heard of that."""
 
     at: datetime
-    do: Callable[[House], None]
+    do: Callable[[House], object]
     then: Callable[[House], None] | None = None
 
 

@@ -19,7 +19,7 @@ from paygrade.cli.demo_situations import SITUATIONS
 from paygrade.cli.demo_usage import Event as UsageEvent
 from paygrade.cli.demo_usage import events, first, report
 
-CONSOLE = ""
+CONSOLE = "/console"
 """The path of the console, such as `/console`; empty as long as there is none."""
 LINE_EVERY = 50_000
 SWEEP_EVERY = timedelta(days=30)

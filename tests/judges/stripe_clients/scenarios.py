@@ -32,7 +32,7 @@ def price(amount: int) -> str:
     return str(client.v1.prices.create(terms).id)  # type: ignore[arg-type]
 
 
-def command(*words: str) -> object:
+def command(*words: str) -> str | int:
     """Run a command of its own; give its exit status."""
     try:
         cli.main(list(words))
