@@ -8,7 +8,6 @@ printed, but for what `VARIES`. What cannot run here is named in `ELSEWHERE`, wi
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import pytest
 from paygrade import Paygrade
 from paygrade.cli.demo_run import KEY, House, standing
 from paygrade.documents.yaml import read_yaml
+from support.warm_process import ASKING, warm
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -109,9 +109,8 @@ class Player:
     def __init__(self, house: House, folder: Path) -> None:
         self.house, self.folder = house, folder
         self.ids: dict[str, str] = {}
-        run = f'exec {shlex.quote(sys.executable)} -c "from paygrade.cli.main import main; main()" "$@"\n'
         (folder / "bin").mkdir()
-        (folder / "bin" / "paygrade").write_text(f"#!/bin/sh\n{run}")
+        (folder / "bin" / "paygrade").write_text(f"#!{sys.executable} -SE\n{ASKING}")
         (folder / "bin" / "paygrade").chmod(0o755)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PAYGRADE_")}
         path = f"{folder / 'bin'}:{kept['PATH']}"
@@ -123,7 +122,7 @@ class Player:
             "PAYGRADE_STRIPE_API_KEY": house.provider.key,
             "PAYGRADE_STRIPE_WEBHOOK_SECRET": house.webhook_secret,
         }
-        self.environ = {**kept, **addresses, "PATH": path, "NO_PROXY": "*"}
+        self.environ = {**kept, **addresses, "PATH": path, "NO_PROXY": "*", "WARM": str(warm().fileno())}
 
     def run(self, command: str, shows: str = "") -> None:
         """Run it; `shows` is what the page says that it prints, line by line; some may be left out."""
@@ -132,8 +131,9 @@ class Player:
         folder = self.folder / "new" if without_remark(command) == "paygrade init" else self.folder
         folder.mkdir(exist_ok=True)
         ended = subprocess.run(
-            ["bash", "-c", text], cwd=folder, env=self.environ, capture_output=True, text=True, timeout=60
-        )
+            ["bash", "-c", text], cwd=folder, env=self.environ, pass_fds=[warm().fileno()], capture_output=True,
+            text=True, timeout=60,
+        )  # fmt: skip
         printed = ended.stdout + ended.stderr
         assert ended.returncode == int(without_remark(command) in DENIED), f"{text}\n{printed}"
         assert '"type":"/problems/' not in ended.stdout, f"{text}\n{printed}"

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -26,27 +27,13 @@ class Shell:
 
     def run(self, *arguments: str, typing: str = "", code: int = 0) -> str:
         """What the command printed that read what was typed; fails unless it ends with this exit code."""
-        with TemporaryFile() as typed, TemporaryFile() as out, TemporaryFile() as err:
-            typed.write(typing.encode())
-            typed.seek(0)
-            begun = warm().run(
-                list(arguments),
-                folder=str(self.folder),
-                environ=self.environ,
-                stdin=typed,
-                stdout=out,
-                stderr=err,
-            )
-            ended = begun.wait(ENDS_S)
-            stdout, stderr = (_read(each) for each in (out, err))
-        assert ended == code, stdout + stderr
-        return stdout if code in (0, 1) and stdout else stderr
+        return paygrade(arguments, environ=self.environ, folder=self.folder, typing=typing, code=code)
 
     def on_terminal(self, *arguments: str, typing: str = "", code: int = 0) -> str:
         """What a person sees who types this; both standard input and output are a terminal."""
         ours, theirs = pty.openpty()
-        begun = warm().run(
-            list(arguments), folder=str(self.folder), environ=self.environ, stdin=theirs, stdout=theirs, stderr=theirs
+        begun = warm().start(
+            arguments, environ=self.environ, folder=self.folder, stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
         os.write(ours, typing.encode())
@@ -60,6 +47,25 @@ class Shell:
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code))
+
+
+def paygrade(
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    folder: Path | None = None,
+    typing: str = "",
+    code: int = 0,
+) -> str:
+    """What a command printed that read what was typed; fails unless it ends with this exit code."""
+    with TemporaryFile() as typed, TemporaryFile() as out, TemporaryFile() as err:
+        typed.write(typing.encode())
+        typed.seek(0)
+        begun = warm().start(arguments, environ=environ, folder=folder, stdin=typed, stdout=out, stderr=err)
+        ended = begun.wait(ENDS_S)
+        stdout, stderr = (_read(each) for each in (out, err))
+    assert ended == code, stdout + stderr
+    return stdout if code in (0, 1) and stdout else stderr
 
 
 def _read(stream: IO[bytes]) -> str:

@@ -5,8 +5,6 @@ import random
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +16,7 @@ import httpx2
 import psycopg
 
 from paygrade.embedded_postgres import cluster as embedded
+from support.warm_process import Running, warm
 
 WAIT_S = 240.0
 
@@ -33,7 +32,7 @@ class Cluster:
         self._postgres = embedded.start(folder / "data")
         self.database_url = self._postgres.url
         self._ports = free_ports(servers)
-        self._servers: dict[int, subprocess.Popen[bytes]] = {}
+        self._servers: dict[int, Running] = {}
         # No connection is kept: on a busy machine it would be closed there while it is taken up again here.
         limits = httpx2.Limits(max_keepalive_connections=0)
         self.http = httpx2.Client(trust_env=False, timeout=WAIT_S, verify=False, limits=limits)
@@ -102,13 +101,10 @@ class Cluster:
     def log_tail(self) -> str:
         return (self._folder / "log").read_text(errors="replace")[-4000:]
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str) -> Running:
         """Run `paygrade` with these arguments."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PAYGRADE_")}
-        paygrade = str(Path(sys.executable).parent / "paygrade")
-        return subprocess.Popen(
-            [paygrade, *command], env=kept | dict(self.settings), stdout=self._log, stderr=self._log
-        )
+        return warm().start(command, environ=kept | dict(self.settings), stdout=self._log, stderr=self._log)
 
     def _is_ready(self, url: str) -> bool:
         try:
@@ -144,7 +140,7 @@ def eventually(what: str, waits_for: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def killed(process: subprocess.Popen[bytes]) -> None:
+def killed(process: Running) -> None:
     process.kill()
     process.wait()
 

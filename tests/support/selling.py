@@ -1,7 +1,5 @@
 """A company whose plan changes: it publishes `pro` with other seats, and accounts buy it by hand."""
 
-import subprocess
-import sys
 from copy import deepcopy
 from typing import Any
 
@@ -15,11 +13,9 @@ from paygrade.server.operations.accounts.statements import put_subscription
 from paygrade.server.operations.catalog.publish import CatalogPlan, publish_catalog
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.values.errors import Refused
-from support.cli_runner import ENDS_S
+from support import cli_runner
 from support.fake_provider import DOCUMENT, T0
 from support.server_process import KEY, Api
-
-RUN = [sys.executable, "-c", "from paygrade.cli.main import main; main()"]
 
 
 def selling(seats: int, plan: str = "pro") -> dict[str, Any]:
@@ -57,6 +53,4 @@ async def refused(asked: Any) -> str:
 
 def paygrade(api: Api, *arguments: str, code: int = 0) -> str:
     environ = {"PATH": "", "PAYGRADE_URL": api.url, "PAYGRADE_API_KEY": KEY}
-    ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=ENDS_S)
-    assert ended.returncode == code, ended.stdout + ended.stderr
-    return ended.stdout if code == 0 else ended.stderr
+    return cli_runner.paygrade(arguments, environ=environ, code=code)

@@ -1,7 +1,5 @@
 """A simulator with a shop in it and a server that reads and writes it, reached over HTTP and by command."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,12 +13,11 @@ from paygrade.cli.demo_company import Company
 from paygrade.documents.catalog_file import read_catalog
 from paygrade.server.process.settings import Settings
 from paygrade.simulator.http import serve as simulator
-from support.cli_runner import ENDS_S
+from support.cli_runner import paygrade
 from support.databases import migrated_database
 from support.server_process import KEY, SAMPLE, Api, serving
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-RUN = [sys.executable, "-c", "from paygrade.cli.main import main; main()"]
 
 
 class House:
@@ -40,9 +37,7 @@ class House:
 
     def paygrade(self, *arguments: str, code: int = 0) -> str:
         environ = {"PATH": "", "PAYGRADE_URL": self.api.url, "PAYGRADE_API_KEY": KEY}
-        ended = subprocess.run([*RUN, *arguments], env=environ, capture_output=True, text=True, timeout=ENDS_S)
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout if code in (0, 1) and ended.stdout else ended.stderr
+        return paygrade(arguments, environ=environ, code=code)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -10,8 +9,8 @@ import httpx2
 
 from support.cluster import free_ports
 from support.server_process import KEY, SAMPLE, Api
-from support.stack import RUN
 from support.waiting import eventually
+from support.warm_process import warm
 
 
 class Server:
@@ -19,10 +18,8 @@ class Server:
 
     def __init__(self, database_url: str, port: int) -> None:
         given = {"PAYGRADE_DATABASE_URL": database_url, "PAYGRADE_ADMIN_KEY": KEY, "PAYGRADE_CATALOG": str(SAMPLE)}
-        self._process = subprocess.Popen(
-            [*RUN, "serve", "--port", str(port), "--no-migrate", "--json"],
-            env={"PATH": "", **given},
-            stderr=subprocess.DEVNULL,
+        self._process = warm().start(
+            ["serve", "--port", str(port), "--no-migrate", "--json"], environ={"PATH": "", **given}
         )
         self.port, self.api = port, Api(f"http://127.0.0.1:{port}")
 

@@ -7,82 +7,118 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import IO, NoReturn
 
 import msgspec
 from msgspec import Struct
 
 HERE = "from support.warm_process import stand_by; stand_by()"
+ASKING = """\
+import json, os, socket, sys
+ours, theirs = socket.socketpair()
+asked = {"arguments": sys.argv[1:], "folder": os.getcwd(), "environ": dict(os.environ)}
+streams = [0, 1, 2, theirs.fileno()]
+socket.send_fds(socket.socket(fileno=int(os.environ["WARM"])), [json.dumps(asked).encode()], streams)
+theirs.close()
+*_, code = ours.makefile().read().split()
+sys.exit(int(code) % 256)
+"""
+"""A program that has a command run by the process of which it inherits `fileno`, with the number in WARM."""
+STARTS_S = 60.0
+Stream = IO[bytes] | IO[str] | int
 
 
 class _Asked(Struct):
     """A command, and where it runs."""
 
-    arguments: list[str]
+    arguments: Sequence[str]
     folder: str
-    environ: dict[str, str]
+    environ: Mapping[str, str]
+
+
+class Running:
+    """A command that was begun. It ends with whoever began it, at the latest."""
+
+    returncode: int | None = None
+
+    def __init__(self, told: socket.socket) -> None:
+        self._told, self._said = told, b""
+        told.settimeout(STARTS_S)
+        self.pid = int(self._line())
+
+    def poll(self) -> int | None:
+        """The exit code; None: it runs."""
+        with suppress(TimeoutError):
+            self.wait(0.001)
+        return self.returncode
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The exit code. TimeoutError: it runs still."""
+        if self.returncode is None:
+            self._told.settimeout(timeout_s)
+            self.returncode = int(self._line())
+            self._told.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._said:
+            part = self._told.recv(64)
+            assert part, "the process that stands by has ended"
+            self._said += part
+        line, _, self._said = self._said.partition(b"\n")
+        return line
 
 
 class Warm:
-    """The process that stands by."""
+    """The process that stands by. `fileno`: where it is asked, also by processes that inherit it (`ask`)."""
 
     def __init__(self) -> None:
-        self._ours, theirs = socket.socketpair()
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen([sys.executable, "-c", HERE], stdin=theirs.fileno(), env=_environ())
         atexit.register(self._end)
 
-    def run(
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def start(
         self,
-        arguments: list[str],
+        arguments: Sequence[str],
         *,
-        folder: str,
-        environ: dict[str, str],
-        stdin: IO[bytes] | int,
-        stdout: IO[bytes] | int,
-        stderr: IO[bytes] | int,
-    ) -> "Running":
+        environ: Mapping[str, str],
+        folder: Path | None = None,
+        stdin: Stream = subprocess.DEVNULL,
+        stdout: Stream = subprocess.DEVNULL,
+        stderr: Stream = subprocess.DEVNULL,
+    ) -> Running:
         """Begin `paygrade` with these arguments."""
-        ours, theirs = socket.socketpair()
-        streams = [each if isinstance(each, int) else each.fileno() for each in (stdin, stdout, stderr)]
-        asked = msgspec.json.encode(_Asked(arguments, folder, environ))
-        with theirs:
-            socket.send_fds(self._ours, [len(asked).to_bytes(4, "big")], [*streams, theirs.fileno()])
-            self._ours.sendall(asked)
-        return Running(ours)
+        with open(os.devnull, "r+b") as nothing:
+            numbers = [
+                nothing.fileno() if each == subprocess.DEVNULL else each if isinstance(each, int) else each.fileno()
+                for each in (stdin, stdout, stderr)
+            ]
+            return Running(ask(self._ours, arguments, str(folder or Path.cwd()), environ, numbers))
 
     def _end(self) -> None:
         self._ours.close()
         self._process.wait()
-
-
-class Running:
-    """A command that was begun."""
-
-    def __init__(self, told: socket.socket) -> None:
-        self._told = told
-        self.pid = int(self._read())
-
-    def wait(self, timeout_s: float) -> int:
-        """The exit code. One that takes longer is killed, and TimeoutError says so."""
-        self._told.settimeout(timeout_s)
-        try:
-            return int(self._read())
-        except TimeoutError:
-            os.kill(self.pid, signal.SIGKILL)
-            raise
-        finally:
-            self._told.close()
-
-    def _read(self) -> bytes:
-        line = b""
-        while not line.endswith(b"\n"):
-            part = self._told.recv(1)
-            assert part, "the process that stands by has ended"
-            line += part
-        return line
 
 
 @cache
@@ -91,19 +127,29 @@ def warm() -> Warm:
     return Warm()
 
 
+def ask(
+    asking: socket.socket, arguments: Sequence[str], folder: str, environ: Mapping[str, str], streams: list[int]
+) -> socket.socket:
+    """Have a command run; what is told of it is its process id, and its exit code."""
+    ours, theirs = socket.socketpair()
+    asked = msgspec.json.encode(_Asked(arguments, folder, environ))
+    with theirs:
+        socket.send_fds(asking, [asked], [*streams, theirs.fileno()])
+    return ours
+
+
 def stand_by() -> NoReturn:
     """Import everything, and run what is asked for until nobody can ask any more."""
     asking = socket.socket(fileno=os.dup(0))
     _import_everything()
     while True:
-        size, streams, _, _ = socket.recv_fds(asking, 4, 4)
-        if not size:
+        said, streams, _, _ = socket.recv_fds(asking, 1_000_000, 4)
+        if not said:
             os._exit(0)
-        asked = msgspec.json.decode(_exactly(asking, int.from_bytes(size, "big")), type=_Asked)
         # Between us and the command stands one that waits for it, so that nobody waits for two.
         if os.fork() == 0:
             asking.close()
-            _wait_for(asked, streams)
+            _wait_for(msgspec.json.decode(said, type=_Asked), streams)
         for each in streams:
             os.close(each)
         _reap()
@@ -118,9 +164,20 @@ def _wait_for(asked: _Asked, streams: list[int]) -> NoReturn:
     for each in own:
         os.close(each)
     os.write(told, b"%d\n" % child)
+    threading.Thread(target=_end_with, args=(told, child), daemon=True).start()
     _, status = os.waitpid(child, 0)
-    os.write(told, b"%d\n" % os.waitstatus_to_exitcode(status))
+    with suppress(OSError):
+        os.write(told, b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
+
+
+def _end_with(told: int, child: int) -> None:
+    """Nobody begins a command and leaves it alone."""
+    with suppress(OSError):
+        os.read(told, 1)
+    for number, after_s in ((signal.SIGTERM, 0.0), (signal.SIGKILL, 5.0)):
+        time.sleep(after_s)
+        os.kill(child, number)
 
 
 def _become(asked: _Asked, streams: list[int]) -> NoReturn:
@@ -171,13 +228,6 @@ def _reap() -> None:
                 return
         except ChildProcessError:
             return
-
-
-def _exactly(asking: socket.socket, size: int) -> bytes:
-    found = b""
-    while len(found) < size:
-        found += asking.recv(size - len(found))
-    return found
 
 
 def _environ() -> dict[str, str]:

@@ -5,10 +5,12 @@ answer no longer promises, and a field that a request comes to need is a line th
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 Document = dict[str, Any]  # Any: a piece of a JSON document
+_VALUES = re.compile(r"one of (\[[^]]*])")
 
 
 def lines(document: Document) -> set[str]:
@@ -27,7 +29,25 @@ def broken(before: set[str], now: set[str]) -> list[str]:
     known = {line.split(" ", 2)[1] for line in before if line.startswith("needs ")}
     known |= {_owner(line) for line in before}
     fresh = [line for line in now - before if line.startswith("needs ") and _owner(line[6:]) in known]
-    return sorted([line for line in before - now if not line.startswith("needs ")] + fresh)
+    gone = [line for line in before - now if not line.startswith("needs ") and not _has_more_values(line, now)]
+    return sorted(gone + fresh)
+
+
+def _has_more_values(line: str, now: set[str]) -> bool:
+    """Whether all that has become of it is that it can have other values, too."""
+    values = _VALUES.search(line)
+    if values is None:
+        return False
+    here, there = line[: values.start()], line[values.end() :]
+    wider = [other[len(here) : len(other) - len(there)] for other in now if other.startswith(here)]
+    known = set(json.loads(values[1]))
+    # Of three values and more, a line says no more than that there are some.
+    return any(more == "enum" or _values_of(more) > known for more in wider)
+
+
+def _values_of(text: str) -> set[str]:
+    found = _VALUES.fullmatch(text)
+    return set(json.loads(found[1])) if found is not None else set()
 
 
 def _owner(line: str) -> str:

@@ -49,6 +49,9 @@ def test_each_version_s_wire_is_watched_for_what_goes_and_what_becomes_needed(ap
     before = lines(document(api, CURRENT))
     assert broken(before, before | {"GET /v1/new ~ answers 200", "needs GET /v1/new ~ query a"}) == []
     assert broken(before, before - {"AccountView ~ name string"}) == ["AccountView ~ name string"]
+    fewer = {'Told ~ kind one of ["a", "b"]', 'Told ~ kinds [one of ["a", "b"]]'}
+    assert broken(fewer, {"Told ~ kind enum", 'Told ~ kinds [one of ["a", "b", "c"]]'}) == []
+    assert broken(fewer, {'Told ~ kind one of ["a", "c"]', "Told ~ kinds [string]"}) == sorted(fewer)
     needed = "needs POST /v1/consume ~ body application/json member"
     assert broken(before, before | {needed}) == [needed]
 

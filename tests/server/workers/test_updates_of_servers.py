@@ -10,9 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from support.cli_runner import RUN
 from support.databases import migrated_database
 from support.server_process import KEY, Api
-from support.stack import RUN, House
+from support.stack import House
 from support.stack import house as empty_house
 from support.two_servers import Server, servers
 from support.waiting import eventually
