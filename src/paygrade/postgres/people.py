@@ -76,6 +76,10 @@ class People:
     async def lock(self, id: str) -> SavedPerson | None:
         return await self._one("where id = %s for update", id)
 
+    async def hold(self, id: str) -> SavedPerson | None:
+        """Somebody who is neither changed nor removed until this transaction ends; others may hold them, too."""
+        return await self._one("where id = %s for share", id)
+
     async def page(self, *, after: str, limit: int) -> tuple[SavedPerson, ...]:
         return await self._load("where id > %s order by id limit %s", after, limit)
 

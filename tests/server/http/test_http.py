@@ -244,7 +244,7 @@ def test_accounts_are_listed_a_page_at_a_time(api: Api) -> None:
     for key in keys:
         api.ok("PUT", f"/v1/accounts/{key}", json={})
     found: list[str] = []
-    query = {"search": group, "limit": "2"}
+    query = {"search": f"page-{group}", "limit": "2"}
     while True:
         page = api.ok("GET", "/v1/accounts", params=query)
         found += [account["account"] for account in page["accounts"]]

@@ -208,6 +208,7 @@ def test_no_log_in_is_used_twice(house: House) -> None:
             return told[0]
 
         house.provider.changes["/oauth2/token"] = same
+        client.cookies.clear()
         back = sent_back(house, client, someone(house))
         held = client.cookies["paygrade_oidc"]
         assert client.get(back).status_code == 302

@@ -260,7 +260,7 @@ async def _scopes_now(tx: "Transaction", who: Actor, at: datetime) -> frozenset[
         key = await tx.api_keys.load(who.id)
         lives = key is not None and key.revoked_at is None and (key.expires_at is None or key.expires_at > at)
         return opened_by(key.scopes, key.role) if key is not None and lives else None
-    person = await tx.people.lock(who.id)
+    person = await tx.people.hold(who.id)
     return opened_by((), person.role) if person is not None else None
 
 
