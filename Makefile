@@ -57,7 +57,8 @@ proof: setup ## Use and hold units from many processes that are killed; RUNS=n t
 	RUNS=$(or $(RUNS),5) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/proof $(ARGS)
 
 fuzz: setup ## Send every route what its description allows, and what not; EXAMPLES=n of each, SEED=n
-	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz $(ARGS)
+	EXAMPLES=$(or $(EXAMPLES),200) $(if $(SEED),SEED=$(SEED)) $(BIN)/python -m pytest tests/fuzz \
+	  tests/server/http/test_every_route.py $(ARGS)
 
 judges: setup ## Test beside what is too large for all: Node's OpenFeature, webhooks and OpenID Connect, clients of Stripe, LiteLLM, uWSGI, other Pythons
 	@if command -v npm >/dev/null; then for each in $(JUDGES); do \

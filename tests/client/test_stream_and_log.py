@@ -23,7 +23,7 @@ from support.two_servers import servers
 from support.waiting import eventually
 
 SEED = int(os.environ.get("SEED", "30"))
-WRITES = 200
+WRITES = 100
 ACCOUNTS = [f"acct-{number}" for number in range(12)]
 FEATURES = ("exports", "audit_log", "seats", "api_calls")
 LASTS = timedelta(seconds=2)

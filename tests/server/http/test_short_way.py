@@ -208,7 +208,7 @@ def written(attempt: Any, account: str, number: int) -> list[bytes]:
     return [whole[start:end] for start, end in pairwise([0, *sorted(attempt["cuts"]), len(whole)]) if start < end]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(attempt=attempts(), known=st.sampled_from(["seen", "rare"]))
 @example(PLAIN | {"target": "/v1/check", "twice": True}, "seen")
 @example(PLAIN | {"target": "/v1/consume", "twice": True}, "seen")

@@ -105,7 +105,7 @@ asked_of_two = st.lists(
 
 
 @given(asked=asked_of_two)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_plain_uses_are_saved_and_answered_as_locked_ones_are(database_url: str, asked: list[Consume]) -> None:
     async def both() -> None:
         run = uuid.uuid4().hex

@@ -90,7 +90,7 @@ async def broken(store: Store, *statements: str, account: str) -> None:
             await connection.execute(statement, {"account": account})
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(uses=USES)
 def test_law_2_where_all_is_well_nothing_differs_and_what_is_lost_comes_back(database_url: str, uses: Any) -> None:
     async def run() -> None:

@@ -612,7 +612,7 @@ sent = st.lists(
 
 @given(events=sent, cut=st.integers(0, 14))
 @settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     phases=(Phase.generate,),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
