@@ -44,8 +44,8 @@ format: setup ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-demo: setup ## See it run, with nothing to configure; ONCE=1 walks through it and ends
-	$(BIN)/paygrade demo $(if $(ONCE),--once)
+demo: setup ## See it run, with nothing to configure; ONCE=1 walks through it and ends, EVENTS=n of usage
+	$(BIN)/paygrade demo $(if $(ONCE),--once) $(if $(EVENTS),--events $(EVENTS))
 
 sim: setup ## Simulate weeks of bad weather; RUNS=n worlds, SEED=n replays one
 	$(if $(SEED),SEED=$(SEED)) $(if $(RUNS),RUNS=$(RUNS)) $(BIN)/python -m pytest tests/simulation $(ARGS)
