@@ -138,6 +138,28 @@ def test_in_the_end_it_knows_what_the_server_knows(steps: list[tuple[str, str]])
     assert memory.accounts == dict(zip(ACCOUNTS, server.known(ACCOUNTS), strict=True))
 
 
+def test_what_was_answered_to_a_use_while_an_account_was_being_read_is_not_lost() -> None:
+    server, memory = Server(), Memory(10)
+    server.count("a")
+    memory.want("a")
+    memory.take(asked := memory.begin(10), server.read(asked))
+    memory.want("a")
+    read = server.read(asked := memory.begin(10))
+    for used in (5, 7, 6):  # answers may overtake each other
+        memory.count("a", "calls", used, 1, AT)
+    memory.take(asked, read)
+    its = memory.accounts["a"]
+    assert its.counts is not None
+    assert tuple(its.counts[:2]) == (7, 1)
+    # What was read later has it, and counts as it says.
+    server.used["a"] = (9, 9)
+    memory.want("a")
+    memory.take(asked := memory.begin(10), server.read(asked))
+    its = memory.accounts["a"]
+    assert its.counts is not None
+    assert tuple(its.counts[:2]) == (9, 0)
+
+
 def test_what_is_known_has_a_bound() -> None:
     server, memory = Server(), Memory(1)
     for account in ACCOUNTS:

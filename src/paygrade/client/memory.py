@@ -1,13 +1,13 @@
 """What one process knows of accounts: taken in from what it read and what it is told. No socket, no clock, no lock.
 
-Laws: a fault never takes away what is known; what was told while an account was being read is not lost; an answer
-that is older than what was told is asked for again; what is known has a bound.
+Laws: a fault never takes away what is known; what was told while an account was being read, or answered to a use of
+it, is not lost; an answer that is older than what was told is asked for again; what is known has a bound.
 """
 
 from collections.abc import Collection
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from paygrade.catalog.offers import OnError
 from paygrade.decisions.following import (
@@ -23,9 +23,11 @@ from paygrade.decisions.snapshots import Snapshot, balance_of, window_of
 
 
 class _Reading(Struct):
-    """An account being read: what was told of it meanwhile, and whether it has to be read once more."""
+    """An account being read: what was told of it and answered to uses of it meanwhile, and whether it has to be read
+    once more."""
 
     told: list[Notification]
+    answered: dict[str, tuple[int, int, datetime]] = field(default_factory=dict)
     again: bool = False
 
 
@@ -102,6 +104,8 @@ class Memory:
             if account not in self.to_read:
                 self.unsure.pop(account, None)
             self._keep(account, made)
+            for pool, answer in reading.answered.items():
+                self._count(account, pool, *answer)
         for account in asked:
             if self._reading.pop(account, None) is not None:
                 self.to_read[account] = None
@@ -139,14 +143,23 @@ class Memory:
 
     def count(self, account: str, pool: str, used: int | None, reserved: int | None, at: datetime) -> None:
         """Take in what the server answered to a use of ours, before the news of it come."""
+        if used is None:
+            return
+        answer = used, reserved or 0, at
+        reading = self._reading.get(account)
+        if reading is not None:  # what is read may be from before it
+            reading.answered[pool] = max(answer, reading.answered.get(pool, answer))
+        self._count(account, pool, *answer)
+
+    def _count(self, account: str, pool: str, used: int, reserved: int, at: datetime) -> None:
         its = self.accounts.get(account)
         place = its.shape.pools.get(pool) if its is not None else None
-        if its is None or used is None or place is None or its.counts is None or its.counts[3 * place + 2] < 0:
+        if its is None or place is None or its.counts is None or its.counts[3 * place + 2] < 0:
             return
         known, from_at, shape = balance_of(its, pool), window_of(its, pool), its.shape
         is_news = known is None or known.from_at != from_at or known.used < used
         if is_news and shape.terms[pool].its.plain and at < its.dates[shape.until]:  # type: ignore[operator]  # a segment has an end
-            count(its, pool, used, reserved or 0)
+            count(its, pool, used, reserved)
 
     def _read_again(self, account: str) -> None:
         reading = self._reading.get(account)

@@ -208,6 +208,17 @@ def written(attempt: Any, account: str, number: int) -> list[bytes]:
     return [whole[start:end] for start, end in pairwise([0, *sorted(attempt["cuts"]), len(whole)]) if start < end]
 
 
+BOTH = (True, False)
+"""Whether the short way is on."""
+
+
+def asked(both: Both, attempt: Any, known: str, number: int, *, is_on: bool, quiet_s: float) -> Any:
+    """What comes back of an attempt, by an account that is used in one way alone. Any: answers."""
+    both.switch.is_on = is_on
+    account = f"{known}_{'s' if is_on else 'r'}"
+    return both.ask(account, written(attempt, account, number), quiet_s=quiet_s)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(attempt=attempts(), known=st.sampled_from(["seen", "rare"]))
 @example(PLAIN | {"target": "/v1/check", "twice": True}, "seen")
@@ -223,11 +234,11 @@ def test_both_ways_answer_alike(both: Both, attempt: Any, known: str) -> None:
     number = next(numbers)
     # Where the length is wrong, nothing may ever come back: one waits for silence.
     lies = attempt["off"] not in (0, None) or any(b"ength: " in each for each in attempt["lines"])
-    answers = []
-    for is_on, account in ((True, f"{known}_s"), (False, f"{known}_r")):
-        both.switch.is_on = is_on
-        answers.append(both.ask(account, written(attempt, account, number), quiet_s=0.2 if lies else 5.0))
-    assert answers[0] == answers[1]
+    short, routed = (asked(both, attempt, known, number, is_on=is_on, quiet_s=0.2 if lies else 5.0) for is_on in BOTH)
+    if lies and short != routed:  # on a busy machine, an answer may take as long as one waits for silence
+        number = next(numbers)
+        short, routed = (asked(both, attempt, known, number, is_on=is_on, quiet_s=5.0) for is_on in BOTH)
+    assert short == routed
     both.compared += 1
 
 
