@@ -14,6 +14,7 @@ from paygrade.server.process.settings import Settings
 from support.databases import migrated_database
 from support.openapi import example_of, plain_address
 from support.server_process import Api, serving
+from support.waiting import eventually
 
 Operation = tuple[str, str, dict[str, Any]]
 PAGE = Path(__file__).parents[3] / "docs" / "keys.md"
@@ -73,10 +74,15 @@ def needed(told: dict[str, Any]) -> str:
     return str(scopes.pop())
 
 
+ORDERED = "select given = readable and not exists (select from updates where position is null) from update_log"
+
+
 def contents(database: str) -> dict[str, str]:
-    """All there is in the database, table by table."""
+    """All there is in the database, table by table, once all updates have their places: they are given after the
+    commit."""
     found = {}
-    with psycopg.connect(database) as connection:
+    with psycopg.connect(database, autocommit=True) as connection:
+        eventually(lambda: (connection.execute(ORDERED).fetchone() or (False,))[0])
         tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
         for (name,) in tables:
             rows = "select (to_jsonb(t) - {}::text)::text as its from {} t"
