@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -140,7 +141,7 @@ def eventually(what: str, waits_for: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def killed(process: Running) -> None:
+def killed(process: "Running | subprocess.Popen[bytes]") -> None:
     process.kill()
     process.wait()
 
