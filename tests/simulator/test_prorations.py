@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from paygrade.simulator.engine import Engine
@@ -100,6 +100,7 @@ def test_a_preview_is_the_invoice_that_follows(mode: str, percent: float | None,
 
 @pytest.mark.parametrize("mode", ["classic", "flexible"])
 @settings(max_examples=40, deadline=None)
+@example([(1, 0, "create_prorations"), (2, 0, "always_invoice"), (1, 0, "always_invoice")])
 @given(
     st.lists(
         st.tuples(

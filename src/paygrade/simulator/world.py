@@ -172,11 +172,14 @@ class World:
         ]
 
     def remember_debits(self, lines: list[Json]) -> None:
-        """Note what these lines debit, one Debit an item: the lines of its tiers count together."""
+        """Note what these lines debit, one Debit an item: the lines of its tiers count together, and what was debited
+        before a credit is given back by that, however close together they come."""
         fresh: dict[str, Debit] = {}
         for line in lines:
             details = line["parent"]["subscription_item_details"]
-            if details is not None and line["amount"] >= 0 and line["quantity"] is not None:
+            if details is not None and line["amount"] < 0:
+                fresh.pop(details["subscription_item"], None)
+            elif details is not None and line["quantity"] is not None:
                 debit = Debit(
                     amount=line["amount"] - sum(off["amount"] for off in line["discount_amounts"]),
                     quantity=line["quantity"],
