@@ -50,6 +50,8 @@ class SavedReport(Struct, frozen=True):
     check_at: datetime | None
     checked_at: datetime | None
     doubted_at: datetime | None
+    asks: int = 0
+    """How often it was asked to be compared."""
 
 
 class Reports(Claims[SavedReport]):
@@ -122,7 +124,7 @@ class Reports(Claims[SavedReport]):
         """Have what was told compared with what the provider says, of one account or of all; returns how many."""
         cursor = await self._connection.execute(
             """
-            update reports set check_at = least(check_at, %(at)s)
+            update reports set check_at = least(check_at, %(at)s), asks = asks + 1
             where customer is not null and (%(account)s::text is null or account = %(account)s)
             """,
             {"account": account, "at": at},

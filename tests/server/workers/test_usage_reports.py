@@ -10,12 +10,14 @@ import pytest
 from paygrade.postgres.store import Store
 from paygrade.postgres.usage_reports import SavedReport
 from paygrade.providers.port import Metering
+from paygrade.server.operations.accounts.provider_reports import reconcile
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.usage_reports import (
     AGAIN,
     REPORTS,
     REST,
     SETTLED,
+    judge,
     mark_reports,
     note_reported,
     prepare,
@@ -211,6 +213,28 @@ async def test_whoever_finds_something_pending_tells_it_again_under_its_name(sto
     assert await desk.report(store, commands=spied) == ["told"]
     assert desk.summed("acme") == 6
     assert len({each.identifier for each in spied.told}) == 2
+
+
+async def test_who_asks_for_a_comparison_while_one_is_under_way_gets_one_of_their_own(
+    store: Store, desk: Billing
+) -> None:
+    await desk.sell(store, report="all")
+    customer = await desk.buyer(store, "acme")
+    await desk.use(store, "acme", 5)
+    assert await desk.report(store) == ["told"]
+    assert (await reconcile(store, account="acme", at=desk.at)).unchecked == 1
+    claimed = await claim(store, desk)
+    assert not isinstance(await prepare(store, claimed, at=desk.at), MeterEvent | str)
+    # The provider has answered with 5 when somebody reports more, and asks.
+    desk.commands.report_usage(MeterEvent("of_somebody_else", METER, customer, 3, desk.at))
+    await reconcile(store, account="acme", at=desk.at)
+    assert await judge(store, desk.commands.name, claimed, 5, at=desk.at) == "compared"
+    async with store.transaction() as tx:
+        assert await tx.reports.unchecked("acme", at=desk.at) == 1
+    assert await desk.report(store) == ["compared"]
+    assert (await window(store)).said == 8
+    async with store.transaction() as tx:
+        assert await tx.reports.unchecked("acme", at=desk.at) == 0
 
 
 async def test_two_workers_at_once_count_one_event_once(store: Store, desk: Billing) -> None:

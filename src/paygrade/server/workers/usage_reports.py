@@ -167,12 +167,14 @@ async def judge(store: "Store", provider: str, claimed: "SavedReport", said: int
         check_at = at + SETTLED if doubted_at is not None else None
         if held.until is not None and at < held.until:
             check_at = check_at or _check_at(held, at)
+        check_at = _next_check(held, claimed, check_at)
         judged = replace(held, said=said, checked_at=at, check_at=check_at, doubted_at=doubted_at)
         if doubted_at is None or at - doubted_at < SETTLED:
             await tx.reports.save(judged)
             return "compared"
         if said > held.told:
-            await tx.reports.save(replace(judged, check_at=None, reason="more_at_provider"))
+            check_at = _next_check(held, claimed, None)
+            await tx.reports.save(replace(judged, check_at=check_at, reason="more_at_provider"))
             return "compared"
         subject, field = f"{provider}:{held.customer}", f"usage of {held.pool} from {held.slot}"
         await tx.reports.note_mismatch(held, subject=subject, field=field, provider=said, at=at)
@@ -195,9 +197,14 @@ async def fail(store: "Store", claimed: "SavedReport", error: Refused | Unavaila
                 failed, pending=None, identifier=None, pending_at=None, stamped_at=None, look_at=at + AGAIN
             )
         elif held.pending is None:
-            failed = replace(failed, check_at=None)
+            failed = replace(failed, check_at=_next_check(held, claimed, None))
         await tx.reports.save(failed, retry_s=pause_s(held.attempts, error))
     return "failed"
+
+
+def _next_check(held: "SavedReport", claimed: "SavedReport", date: datetime | None) -> datetime | None:
+    """When it is compared next: at `date`, unless somebody has asked for it since, whom an older answer tells nothing."""
+    return held.check_at if held.asks != claimed.asks else date
 
 
 async def _look(tx: "Transaction", held: "SavedReport", window: Period, at: datetime) -> "SavedReport":
