@@ -1,6 +1,5 @@
 """`paygrade audit`: who did what, and whether anybody has changed what was written down of it."""
 
-import csv
 import sys
 import time
 from collections.abc import Iterator
@@ -14,16 +13,13 @@ from paygrade.billing.audit_chain import AuditFault, AuditHead, AuditRecord, Cha
 from paygrade.cli.api import call, path
 from paygrade.cli.output import MOMENT, as_json, page_limit, say, show_json, table
 from paygrade.cli.wording import instant
+from paygrade.documents.spreadsheets import RECORD_COLUMNS, record_rows, write_csv
 from paygrade.values.errors import Refused
 from paygrade.values.text import PAGE_MAX
 
 FAULTS_MAX = 100
 TOLD_EVERY_S = 5.0
 ENVIRONMENT = "the environment"
-COLUMNS = (
-    "account", "number", "occurred_at", "action", "actor_kind", "actor_id", "actor_name", "address", "request",
-    "targets", "changes", "personal", "hash",
-)  # fmt: skip
 _account = click.option("--account", help="Only this account's chain.")
 _environment = click.option("--environment", is_flag=True, help="Only what was done to no account.")
 
@@ -81,14 +77,12 @@ def export(account: str | None, environment: bool, as_csv: bool, output: Path | 
 
 def _write(file: IO[Any], records: Iterator[dict[str, Any]], *, as_csv: bool) -> int:
     """Write an export; how many records it has. Any: text."""
-    written, rows = 0, csv.writer(file)
+    written = 0
     if as_csv:
-        rows.writerow(COLUMNS)
+        file.write(write_csv([RECORD_COLUMNS]))
     for record in records:
-        if as_csv:
-            rows.writerow([_cell(value) for value in _row(record)])
-        else:
-            file.write(msgspec.json.encode(record).decode() + "\n")
+        text = write_csv(record_rows([record])) if as_csv else msgspec.json.encode(record).decode() + "\n"
+        file.write(text)
         written += 1
     return written
 
@@ -264,15 +258,3 @@ def _said(value: object) -> str:
     if isinstance(value, list) and len(value) == 2:
         return f"{_said(value[0])} → {_said(value[1])}"
     return "-" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _row(record: dict[str, Any]) -> list[object]:
-    actor = record["actor"] or {}
-    whole = {**record, **{f"actor_{name}": actor.get(name) for name in ("kind", "id", "name")}}
-    values = (whole[name] for name in COLUMNS)
-    return [msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value for value in values]
-
-
-def _cell(value: object) -> object:
-    """A text that no spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -203,7 +203,7 @@ async def fail(store: "Store", claimed: "SavedReport", error: Refused | Unavaila
 
 
 def _next_check(held: "SavedReport", claimed: "SavedReport", date: datetime | None) -> datetime | None:
-    """When it is compared next: at `date`, unless somebody has asked for it since: an older answer tells them nothing."""
+    """When it is compared next: at `date`, unless somebody has asked since: an older answer is none to them."""
     return held.check_at if held.asks != claimed.asks else date
 
 

@@ -1,13 +1,12 @@
 """Accounts: found by key, name or the provider's id; left out by plan, state and finding; as a page or as CSV."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated, get_args
 
 from litestar import Response
 from litestar.response import Stream
 
+from paygrade.documents.spreadsheets import write_csv
 from paygrade.server.http.console import endings
 from paygrade.server.http.console.rendering import link, page
 from paygrade.server.http.console.screens import screen
@@ -71,10 +70,10 @@ async def send_accounts(
     first = await _found(context, q=q, plan=plan, state=stands, finding=finding, after="", limit=CSV_PAGE)
 
     async def lines() -> AsyncIterator[str]:
-        yield _csv([_COLUMNS])
+        yield write_csv([_COLUMNS])
         found, count = first, 0
         while True:
-            yield _csv(map(_row, found.accounts))
+            yield write_csv(map(_row, found.accounts))
             count += len(found.accounts)
             if found.next is None or count >= CSV_MAX:
                 return
@@ -102,14 +101,3 @@ def _row(each: Surveyed) -> list[object]:
         len(its.overrides), len(told.findings), iso(its.since) if its.since is not None else "",
         f"{iso(coming.ends_at)} {endings.told_ending(coming)}" if coming is not None else "",
     ]  # fmt: skip
-
-
-def _csv(rows: Iterable[Sequence[object]]) -> str:
-    kept = io.StringIO()
-    csv.writer(kept, lineterminator="\r\n").writerows([map(_plain, row) for row in rows])
-    return kept.getvalue()
-
-
-def _plain(cell: object) -> object:
-    """What a spreadsheet does not take for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell

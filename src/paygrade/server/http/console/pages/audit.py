@@ -1,14 +1,12 @@
 """Audit: who did what, whether anybody has changed it since, and the records to take along."""
 
-import csv
-import io
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Response
 
 from paygrade.billing.audit_chain import AuditFault, AuditFilter, AuditRecord, ChainCheck
+from paygrade.documents.spreadsheets import RECORD_COLUMNS, record_rows, write_csv
 from paygrade.server.http.bodies import read_key
 from paygrade.server.http.console.rendering import HEADERS, page
 from paygrade.server.http.console.screens import read_moment, screen
@@ -21,10 +19,6 @@ from paygrade.values.text import PAGE_MAX
 
 SHOWN, TAKEN_MAX, VERIFIED_MAX = 50, 5_000, 20_000
 """On a page; in a file; and as long a chain as is verified while somebody waits."""
-COLUMNS = (
-    "account", "number", "occurred_at", "action", "actor_kind", "actor_id", "actor_name", "address", "request",
-    "targets", "changes", "personal", "hash",
-)  # fmt: skip
 
 _Account = Annotated[str, text("Only this account's chain.")]
 _Action = Annotated[str, text("Only this action, or those of a noun.")]
@@ -70,7 +64,8 @@ async def take_csv(
     records = await _taken(
         context, {"account": account, "action": action, "actor": actor, "begin": begin, "until": until}
     )
-    return _file("audit.csv", "text/csv; charset=utf-8", _csv(records))
+    rows = record_rows(msgspec.to_builtins(records))
+    return _file("audit.csv", "text/csv; charset=utf-8", write_csv([RECORD_COLUMNS, *rows]).encode())
 
 
 @screen("/audit/records.jsonl", scope="audit:read")
@@ -146,24 +141,3 @@ async def _page(context: Context, said: dict[str, str], *, before: str, limit: i
     account = read_key(said["account"], pointer="", noun="account")
     number = int(before) if before else None
     return await audit_log.list_account_records(context.store, wanted, account=account, before=number, limit=limit)
-
-
-def _csv(records: Iterable[AuditRecord]) -> bytes:
-    file = io.StringIO(newline="")
-    rows = csv.writer(file)
-    rows.writerow(COLUMNS)
-    for record in records:
-        actor = record.actor or {}
-        its = (record.account, record.number, record.occurred_at, record.action, actor.get("kind"), actor.get("id"),
-               actor.get("name"), record.address, record.request, record.targets, record.changes, record.personal,
-               record.hash)  # fmt: skip
-        rows.writerow([_cell(each) for each in its])
-    return file.getvalue().encode()
-
-
-def _cell(value: object) -> str:
-    """What a spreadsheet takes for a formula is text in it."""
-    if value is None:
-        return ""
-    told = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return f"'{told}" if told[:1] in "=+-@\t\r" and told else told
