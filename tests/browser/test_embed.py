@@ -6,8 +6,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 
+from paygrade.server.http.portal.showing import cards
+from paygrade.server.http.portal.wording import Words, texts_of
+from paygrade.server.operations.own_pages.on_sale import OnSale
+from paygrade.server.operations.own_pages.summary import AccountSummary
+from paygrade.server.process.portal_settings import LANGUAGES, Language, PortalSettings
 from support.chromium import launched, needed, playwright
 from support.server_process import Api
 
@@ -107,3 +113,42 @@ def test_elements_show_what_there_is_and_change_with_it(api: Api, acme: str, chr
         page.reload()
         see(page.locator("paygrade-usage")).to_contain_text("1.000 von 1.000")
         page.close()
+
+
+PLANS = """table => [...table.shadowRoot.querySelectorAll('.plans > li')].map(plan => [
+    plan.querySelector('h3').textContent, plan.querySelector('.price').textContent,
+    ...[...plan.querySelectorAll('ul > li')].map(line => line.textContent)])"""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_elements_and_pages_say_the_same_of_plans(api: Api, acme: str, chromium: Any, language: Language) -> None:
+    host, words = Host(api), Words(language, texts_of(language, PortalSettings()))
+    host.account, host.lang = acme, language
+    sold = api.ok("GET", "/v1/plans")
+    summary = msgspec.convert(api.ok("GET", f"/v1/accounts/{acme}/summary"), AccountSummary)
+    with host.serving() as address:
+        page = chromium.new_page()
+        page.route("**/v1/plans", lambda route: route.fulfill(response=route.fetch(), json=sold))
+        for currency, amount in (
+            ("usd", None),
+            ("eur", 123_456),
+            ("gbp", 1),
+            ("jpy", 9900),
+            ("chf", 150),
+            ("kwd", 1234),
+        ):
+            for price in (price for plan in sold["plans"] for price in plan["prices"]):
+                price["currency"], price["amount"] = currency, price["amount"] if amount is None else amount
+            page.goto(address)
+            table = page.locator("paygrade-pricing-table")
+            for interval in ("month", "year"):
+                table.get_by_label(words.say(f"interval.{interval}")).check()
+                shown = cards(words, msgspec.convert(sold, OnSale), summary, interval)
+                told = [[card.name, f"{card.price} {card.per}", *card.lines] for card in shown]
+                assert spaced(table.evaluate(PLANS)) == spaced(told)
+        page.close()
+
+
+def spaced(told: list[list[str]]) -> list[list[str]]:
+    """The same with every space a plain one: which of them does not break is a matter of looks."""
+    return [[" ".join(each.split()) for each in plan] for plan in told]

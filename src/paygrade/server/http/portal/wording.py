@@ -24,6 +24,8 @@ Texts = Mapping[str, Text]
 
 _FOLDER = resources.files("paygrade.server.http.portal") / "languages"
 _THOUSANDS = {"en": ",", "de": ".", "fr": "\u202f", "es": "."}
+_GROUPED_FROM = {"es": 10_000}
+"""Spanish sets four digits without a separator (https://www.rae.es/dpd/números)."""
 _SIGNS = {"usd": "$", "eur": "€", "gbp": "£"}
 
 
@@ -80,6 +82,8 @@ class Words(Struct, frozen=True):
         return self.name("plan", ref.partition("@")[0]) if ref is not None else self.say("portal.no_plan")
 
     def number(self, units: int) -> str:
+        if abs(units) < _GROUPED_FROM.get(self.language, 0):
+            return str(units)
         return f"{units:,}".replace(",", _THOUSANDS[self.language])
 
     def money(self, units: int, currency: str) -> str:
@@ -89,7 +93,9 @@ class Words(Struct, frozen=True):
         point = "." if self.language == "en" else ","
         told = self.number(int(whole)) + (f"{point}{rest}" if rest.strip("0") else "")
         sign, mark = "−" if units < 0 else "", _SIGNS.get(currency, code)
-        return f"{sign}{mark}{told}" if self.language == "en" and currency in _SIGNS else f"{sign}{told}\u00a0{mark}"
+        if self.language == "en":
+            return f"{sign}{mark}{told}" if currency in _SIGNS else f"{sign}{mark}\u00a0{told}"
+        return f"{sign}{told}\u00a0{mark}"
 
     def date(self, at: datetime) -> Markup:
         at = at.astimezone(UTC)

@@ -167,6 +167,8 @@ async function tokenAt(url) {
 // Words and figures
 
 const languages = new Map();
+// Others go by their code, as on the customers' pages.
+const SIGNS = new Set(["usd", "eur", "gbp"]);
 
 function language(name) {
   if (!languages.has(name)) {
@@ -208,7 +210,7 @@ class Words {
   }
 
   money(amount, currency) {
-    const style = { style: "currency", currency: currency.toUpperCase() };
+    const style = { style: "currency", currency: currency.toUpperCase(), currencyDisplay: SIGNS.has(currency) ? "narrowSymbol" : "code" };
     const digits = new Intl.NumberFormat(this.lang, style).resolvedOptions().maximumFractionDigits;
     const whole = amount / 10 ** digits;
     const least = Number.isInteger(whole) ? 0 : digits;
