@@ -115,6 +115,7 @@ def test_elements_show_what_there_is_and_change_with_it(api: Api, acme: str, chr
         page.close()
 
 
+PRICES = (("usd", None), ("eur", 123_456), ("gbp", 1), ("jpy", 9900), ("chf", 150), ("kwd", 1234))
 PLANS = """table => [...table.shadowRoot.querySelectorAll('.plans > li')].map(plan => [
     plan.querySelector('h3').textContent, plan.querySelector('.price').textContent,
     ...[...plan.querySelectorAll('ul > li')].map(line => line.textContent)])"""
