@@ -36,7 +36,7 @@ SEEDS_TRIED: dict[Rule, range] = {
 """Among which seeds each wrong rule is caught; they begin shortly before the first one that does."""
 CHANGES_TRIED: dict[change_rules.Rule, range] = {
     "hasty_take_back": range(676, 777),
-    "settled_unlocked": range(111, 311),
+    "settled_unlocked": range(111, 700),
 }
 """Among which seeds each wrong rule of changing plans is caught, likewise."""
 
