@@ -9,8 +9,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +23,7 @@ from paygrade.postgres.subjects import Claim
 from paygrade.providers.stripe.events import refs
 from paygrade.server.operations.sync.inbox import receive_event
 from paygrade.server.operations.sync.repair import Sweep, load_sweep
+from paygrade.server.process import retries
 from paygrade.server.process.clock import Clock
 from paygrade.server.workers.claims import give_back, take
 from paygrade.server.workers.polls import poll_events, polls_of
@@ -38,6 +40,8 @@ from .operator import Operator, succeeded
 from .provider import EngineProvider, Event, Network, Stripe, concerned
 from .tables import Tables
 from .weather import drawn_weather, has_owners
+
+T = TypeVar("T")
 
 CATALOG = parse(DOCUMENT, lines={}, version=1)
 WORKERS = 3
@@ -97,8 +101,9 @@ class Run:
     def __init__(self, seed: int, backend_on: Callable[[Callable[[], datetime]], Backend] | None = None) -> None:
         self.seed = seed
         self.draw = random.Random(seed)
-        # Pauses after failures are drawn from the global generator.
-        random.seed(seed)
+        # Whatever else runs in this process draws from elsewhere.
+        self._context = copy_context()
+        self._context.run(retries.DRAWN.set, random.Random(seed))
         self.weather = drawn_weather(self.draw)
         # Without sockets, signals and pipes, which mypy misses.
         self.loop = VirtualLoop(self.draw, thread_s=lambda: self.provider.thread_s())  # type: ignore[abstract]
@@ -139,26 +144,29 @@ class Run:
 
     def play(self, happenings: int) -> None:
         """Let it happen, let the weather clear, and let everything that is on its way arrive and be read."""
-        self.loop.run_until_complete(self._play(happenings))
+        self._let(self._play(happenings))
 
     def sweep(self) -> None:
         """Sweep in the weather of before, but that nothing gets lost, until it is through; and read everything."""
-        self.loop.run_until_complete(self._sweep())
+        self._let(self._sweep())
 
     def sweep_again(self) -> Sweep:
         """Sweep while nothing happens, nor time passes for Stripe; and read everything."""
-        return self.loop.run_until_complete(self._sweep_again())
+        return self._let(self._sweep_again())
 
     def receive_again(self) -> None:
         """Deliver every event that ever arrived once more, and read whatever would have to be read."""
-        self.loop.run_until_complete(self._receive_again())
+        self._let(self._receive_again())
 
     def close(self) -> None:
         """End whatever still runs."""
         self.cleared = True
         for process in (self.server, *self._workers):
             process.kill()
-        self.loop.finish()
+        self._context.run(self.loop.finish)
+
+    def _let(self, happen: Coroutine[Any, Any, T]) -> T:
+        return self._context.run(self.loop.run_until_complete, happen)
 
     async def _play(self, happenings: int) -> None:
         self.stripe.sent = self._send

@@ -4,12 +4,16 @@
 """
 
 import os
+import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+
+from paygrade.server.process import retries
 
 from . import change_rules
 from .audit import audit_subscriptions
@@ -105,6 +109,24 @@ def test_a_seed_plays_alike_in_another_process() -> None:
         for hash_seed in ("1", "2")
     ]
     assert traces[0] == traces[1] == "\n".join((*judge(Run(7)).trace, ""))
+
+
+def test_what_else_runs_in_the_process_changes_nothing() -> None:
+    alone = judge(Run(7)).trace
+    over = threading.Event()
+
+    def draw_all_the_time() -> None:
+        while not over.wait(0.001):
+            random.random()
+            retries.pause_s(1, ConnectionError())
+
+    beside = threading.Thread(target=draw_all_the_time)
+    beside.start()
+    try:
+        assert judge(Run(7)).trace == alone
+    finally:
+        over.set()
+        beside.join()
 
 
 def _without_names(verdict: Verdict) -> list[tuple[object, ...]]:

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from paygrade.postgres.store import Store
-from paygrade.postgres.usage_reports import SavedReport
+from paygrade.postgres.usage_reports import Reports, SavedReport
 from paygrade.providers.port import Metering
-from paygrade.server.operations.accounts.provider_reports import reconcile
+from paygrade.server.operations.accounts.provider_reports import list_usage_reports, reconcile
 from paygrade.server.workers.claims import take
 from paygrade.server.workers.usage_reports import (
     AGAIN,
@@ -235,6 +236,28 @@ async def test_who_asks_for_a_comparison_while_one_is_under_way_gets_one_of_thei
     assert (await window(store)).said == 8
     async with store.transaction() as tx:
         assert await tx.reports.unchecked("acme", at=desk.at) == 0
+
+
+async def test_what_a_list_no_longer_counts_as_waiting_is_answered_in_it(
+    store: Store, desk: Billing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.sell(store, report="all")
+    await desk.buyer(store, "acme")
+    await desk.use(store, "acme", 5)
+    assert await desk.report(store) == ["told"]
+    await reconcile(store, account="acme", at=desk.at)
+    # A comparison ends between the two things that a list reads.
+    for name in ("unchecked", "of_account"):
+        read = getattr(Reports, name)
+
+        async def reads(self: Reports, *args: Any, read: Any = read, **named: Any) -> Any:
+            answer = await read(self, *args, **named)
+            await desk.report(store)
+            return answer
+
+        monkeypatch.setattr(Reports, name, reads)
+    told = await list_usage_reports(store, account="acme", limit=5, at=desk.at)
+    assert [(each.said, each.difference) for each in told.reports] == [(5, 0)]
 
 
 async def test_two_workers_at_once_count_one_event_once(store: Store, desk: Billing) -> None:

@@ -79,8 +79,9 @@ async def list_usage_reports(
     place = read_place(before, tuple[datetime, str, str], name="before")
     async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
-        found = await tx.reports.of_account(account, before=place, limit=limit + 1)
+        # Before the list, which then has the answer of every comparison that this doesn't count as waiting.
         unchecked = await tx.reports.unchecked(account, at=at)
+        found = await tx.reports.of_account(account, before=place, limit=limit + 1)
     page, following = cut(found, limit, lambda saved: (saved.from_at, saved.pool, saved.slot))
     return UsageReports(tuple(map(_view, page)), unchecked, following)
 
@@ -95,8 +96,8 @@ async def list_open_usage_reports(
     """
     place = read_place(after, tuple[str, str, str], name="after")
     async with store.reading() as tx:
-        found = await tx.reports.page(state=state, after=place, limit=limit + 1)
         unchecked = await tx.reports.unchecked(None, at=at)
+        found = await tx.reports.page(state=state, after=place, limit=limit + 1)
     page, following = cut(found, limit, lambda saved: (saved.account, saved.pool, saved.slot))
     return UsageReports(tuple(map(_view, page)), unchecked, following)
 
