@@ -25,6 +25,7 @@ from paygrade.server.operations.accounts import statements
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.process.clock import Clock
+from paygrade.server.workers.looks import Looks
 from paygrade.server.workers.loop import follow_dates, follow_ends, order_updates
 
 BUDGET_MS = 1000.0
@@ -56,10 +57,9 @@ async def _measure(database_url: str, count: int, seconds: float) -> None:
         begins_at = datetime.now(UTC) + timedelta(seconds=1)
         _spread(database_url, begins_at, count, seconds)
         clock, readable = Clock(), asyncio.create_task(_watch(store, count))
-        loops = [
-            asyncio.create_task(each)
-            for each in (follow_dates(store, clock), follow_ends(store, clock), order_updates(store))
-        ]
+        looks = Looks(store, clock)
+        doing = (follow_dates(store, clock, looks), follow_ends(store, clock, looks), order_updates(store, looks))
+        loops = [asyncio.create_task(each) for each in (*doing, looks.go_on())]
         seen = await readable
         for each in loops:
             each.cancel()

@@ -30,6 +30,7 @@ from paygrade.server.operations.webhooks.endpoints import NewEndpoint, create_en
 from paygrade.server.process.clock import Clock
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Guard, Sender
+from paygrade.server.workers.looks import Looks
 from paygrade.server.workers.webhooks import WIDTH, send_webhooks
 from paygrade.updates.log import News
 
@@ -144,7 +145,9 @@ async def _happen(store: Store, count: int) -> None:
 
 
 async def _send(store: Store) -> None:
-    await send_webhooks(store, _sender(), Clock(), Metrics())
+    clock = Clock()
+    looks = Looks(store, clock)
+    await asyncio.gather(send_webhooks(store, _sender(), clock, looks, Metrics()), looks.go_on())
 
 
 async def _end(sending: "asyncio.Task[None]") -> None:

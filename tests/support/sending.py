@@ -49,7 +49,7 @@ class House:
 
         async def waits() -> bool:
             async with Store(self.database_url) as store, store.transaction() as tx:
-                return await tx.updates.waits()
+                return await tx.updates.are_waiting()
 
         eventually(lambda: not asyncio.run(waits()))
 

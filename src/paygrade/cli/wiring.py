@@ -45,6 +45,7 @@ from paygrade.server.state.api_keys import KEYS_MAX, ApiKeys
 from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.audit_streams import send_audit
+from paygrade.server.workers.looks import Looks
 from paygrade.server.workers.loop import run_workers
 from paygrade.server.workers.webhooks import send_webhooks
 from paygrade.values.errors import Mistake, Refused, Unavailable
@@ -166,16 +167,17 @@ def application(
     sinks: list[Sink] = [] if settings.audit_syslog is None else [Syslog(settings.audit_syslog)]
     if settings.audit_otlp is not None:
         sinks.append(Otlp(settings.audit_otlp, settings.audit_otlp_headers))
+    looks = Looks(store, clock)
     snapshots = Snapshots(bytes_max=settings.memory_mb * 1_000_000)
     provider = stripe_provider(settings)
 
     async def send() -> None:
         await clock.first()
-        await send_webhooks(store, sender, clock, metrics)
+        await send_webhooks(store, sender, clock, looks, metrics)
 
     async def send_records() -> None:
         await clock.first()
-        await send_audit(store, clock, sinks, note=metrics.note_claim)
+        await send_audit(store, looks, sinks, note=metrics.note_claim)
 
     async def work() -> None:
         await clock.first()
@@ -183,6 +185,7 @@ def application(
             store,
             provider,
             clock,
+            looks,
             commands=stripe_commands(provider) if provider is not None else None,
             shop=stripe_shop(provider) if provider is not None else None,
             webhooks=bool(settings.webhook_secrets),
@@ -190,6 +193,10 @@ def application(
             updates_kept=timedelta(days=settings.updates_days),
             note=metrics.note_claim,
         )
+
+    async def look() -> None:
+        await clock.first()
+        await looks.go_on()
 
     async def first_catalog() -> None:
         if document is not None:
@@ -215,7 +222,7 @@ def application(
         second_person=settings.second_person,
         schema_pending=partial(pending_migrations, database_url),
         first=first_catalog,
-        work=[("workers", work), ("webhooks", send), *([("audit", send_records)] if sinks else [])],
+        work=[("looks", look), ("workers", work), ("webhooks", send), *([("audit", send_records)] if sinks else [])],
         metrics=metrics,
     )
 

@@ -87,12 +87,6 @@ class Announcements(Claims[ClaimedAnnouncement]):
             ),
         )
 
-    async def next_date(self, at: datetime) -> datetime | None:
-        """The next date behind `at` on which something changes of some account."""
-        cursor = await self._connection.execute("select min(due_at) from announced where due_at > %s", (at,))
-        row = await cursor.fetchone()
-        return row[0] if row else None
-
     async def hurry(self, at: datetime, *, account: str | None = None) -> None:
         """Have this account looked at, or all of them: something else than a date or a fact has changed them. Those
         whose date has come as well: somebody may be at them who does not know of it."""

@@ -4,8 +4,9 @@ Laws: who goes on holds the row that says how far it was gone, until what was fo
 whoever looks and however late.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import starmap
 from typing import Literal
 
 from msgspec import Struct
@@ -20,37 +21,46 @@ writing it down."""
 What = Literal["windows", "grants", "keys", "expiring_keys"]
 WEEK = timedelta(days=7)
 """How long before its end a key is told to be expiring."""
-_WINDOWS = """
-    select until, account, pool, slot, used, from_at from balances
-    where (until, account, pool, slot) > (%(last)s, %(account)s, %(pool)s, %(key)s) and until <= %(at)s
-      and used <> 0 and from_at is not null and position(' ' in slot) = 0
-    order by until, account, pool, slot limit %(limit)s
-"""
-_GRANTS = """
-    select until, account, pool, id, kind, units, units - used - reserved - voided from grants
-    where (until, account, pool, id) > (%(last)s, %(account)s, %(pool)s, %(key)s) and until <= %(at)s
-      and units > used + reserved + voided
-    order by until, account, pool, id limit %(limit)s
-"""
-_KEYS = """
-    select expires_at, '', '', id, name, mode, publishable, expires_at from api_keys
-    where (expires_at, id) > (%(last)s, %(key)s) and expires_at <= %(at)s and revoked_at is null
-    order by expires_at, id limit %(limit)s
-"""
 # By hours: how long a day of an interval is, is the session's business.
-_EXPIRING_KEYS = """
-    select expires_at - interval '168 hours', '', '', id, name, mode, publishable, expires_at from api_keys
-    where (expires_at, id) > (%(last)s + interval '168 hours', %(key)s)
-      and expires_at <= %(at)s + interval '168 hours' and expires_at > %(at)s and revoked_at is null
-    order by expires_at, id limit %(limit)s
-"""
-# One look into each index.
-_NEXT = """
-    select least((select min(until) from balances where until > %(at)s),
-                 (select min(until) from grants where until > %(at)s),
-                 (select min(expires_at) from api_keys where expires_at > %(at)s and revoked_at is null),
-                 (select min(expires_at) - interval '168 hours' from api_keys
-                  where expires_at > %(at)s + interval '168 hours' and revoked_at is null))
+_QUERIES: Mapping[What, str] = {
+    "windows": """
+        select until, account, pool, slot, used, from_at from balances
+        where (until, account, pool, slot) > (%(last)s, %(account)s, %(pool)s, %(key)s) and until <= %(at)s
+          and used <> 0 and from_at is not null and position(' ' in slot) = 0
+        order by until, account, pool, slot limit %(limit)s
+    """,
+    "grants": """
+        select until, account, pool, id, kind, units, units - used - reserved - voided from grants
+        where (until, account, pool, id) > (%(last)s, %(account)s, %(pool)s, %(key)s) and until <= %(at)s
+          and units > used + reserved + voided
+        order by until, account, pool, id limit %(limit)s
+    """,
+    "keys": """
+        select expires_at, '', '', id, name, mode, publishable, expires_at from api_keys
+        where (expires_at, id) > (%(last)s, %(key)s) and expires_at <= %(at)s and revoked_at is null
+        order by expires_at, id limit %(limit)s
+    """,
+    "expiring_keys": """
+        select expires_at - interval '168 hours', '', '', id, name, mode, publishable, expires_at from api_keys
+        where (expires_at, id) > (%(last)s + interval '168 hours', %(key)s)
+          and expires_at <= %(at)s + interval '168 hours' and expires_at > %(at)s and revoked_at is null
+        order by expires_at, id limit %(limit)s
+    """,
+}
+
+
+def _more(what: What, query: str) -> str:
+    """Whether there is more to go through, as SQL."""
+    columns = {"last": "ended_at", "account": "account", "pool": "pool", "key": "key"}
+    for name, column in columns.items():
+        query = query.replace(f"%({name})s", f"(select {column} from announced_ends where what = '{what}')")
+    return f"exists ({query.replace('%(limit)s', '1')})"
+
+
+_BEHIND_S = int(_BEHIND.total_seconds())
+_WAITS = f"""(
+    (select count(*) from announced_ends where ended_at > %(at)s - interval '{_BEHIND_S} seconds') < {len(_QUERIES)}
+    or {" or ".join(starmap(_more, _QUERIES.items()))})
 """
 
 
@@ -98,27 +108,27 @@ class AnnouncedEnds:
 
     async def windows(self, *, limit: int, at: datetime) -> tuple[EndedWindow, ...]:
         """The next windows that have ended by `at`; from now on they have been gone through."""
-        return tuple([EndedWindow(*row) for row in await self._next("windows", _WINDOWS, limit, at)])
+        return tuple([EndedWindow(*row) for row in await self._next("windows", limit, at)])
 
     async def grants(self, *, limit: int, at: datetime) -> tuple[ExpiredGrant, ...]:
         """The next grants that have expired by `at`; from now on they have been gone through."""
-        return tuple([ExpiredGrant(*row) for row in await self._next("grants", _GRANTS, limit, at)])
+        return tuple([ExpiredGrant(*row) for row in await self._next("grants", limit, at)])
 
     async def keys(self, *, limit: int, at: datetime) -> tuple[ExpiringKey, ...]:
         """The next API keys that have expired by `at`; from now on they have been gone through."""
-        return tuple([ExpiringKey(*row) for row in await self._next("keys", _KEYS, limit, at)])
+        return tuple([ExpiringKey(*row) for row in await self._next("keys", limit, at)])
 
     async def expiring_keys(self, *, limit: int, at: datetime) -> tuple[ExpiringKey, ...]:
         """The next API keys that expire within a week of `at`; from now on they have been gone through."""
-        return tuple([ExpiringKey(*row) for row in await self._next("expiring_keys", _EXPIRING_KEYS, limit, at)])
+        return tuple([ExpiringKey(*row) for row in await self._next("expiring_keys", limit, at)])
 
-    async def next_end(self, at: datetime) -> datetime | None:
-        """The next instant behind `at` at which something of this may have ended, or is told that it will."""
-        cursor = await self._connection.execute(_NEXT, {"at": at})
-        row = await cursor.fetchone()
-        return row[0] if row else None
+    def waits(self) -> str:
+        """Whether something has ended by `at` that was not gone through, or how far that was is to be written down, as
+        SQL."""
+        return _WAITS
 
-    async def _next(self, what: What, query: str, limit: int, at: datetime) -> Sequence[TupleRow]:
+    async def _next(self, what: What, limit: int, at: datetime) -> Sequence[TupleRow]:
+        query = _QUERIES[what]
         last = await self._last(what, lock=False)
         if last is None:
             # What had ended before anybody looked is over; what ends soon is still to be told.

@@ -30,6 +30,10 @@ from psycopg.rows import TupleRow
 
 from paygrade.postgres.session_locks import HOLDERS, held
 
+_FREE = """(retry_at is null or retry_at <= clock_timestamp())
+    and (leased_until is null or leased_until <= clock_timestamp()
+         or leased_by is not null and leased_by <> all(%(living)s))"""
+
 
 class Claimed(Protocol):
     """A row as it was claimed; `attempts`: how often in a row it failed."""
@@ -86,7 +90,7 @@ class Claims(Generic[Row]):
 
     async def candidates(self, *, limit: int, **values: object) -> tuple[Candidate, ...]:
         """Rows that wait and that nobody has, in their order; `values` are those that the conditions name."""
-        found = await self._waiting(self._own, limit=limit, **values)
+        found = await self._waiting(self.own, limit=limit, **values)
         if any(candidate.holder is not None for candidate in found):
             # Where nobody else has a lease, nobody need be asked who lives.
             found = await self._waiting(list(await held(self._connection, HOLDERS)), limit=limit, **values)
@@ -154,8 +158,14 @@ class Claims(Generic[Row]):
         )
         return cursor.rowcount == 1
 
+    def waits(self) -> str:
+        """Whether any row waits that this process doesn't have itself, as SQL: `candidates` says whether somebody else
+        has it who lives. It names what the conditions name, and `living`."""
+        found = [f"exists (select from {self.TABLE} where {waits} and {_FREE})" for waits, _ in self.WAITING]
+        return f"({' or '.join(found)})"
+
     @property
-    def _own(self) -> list[int]:
+    def own(self) -> list[int]:
         """The one session that is known to live without asking."""
         return [] if self._holder is None else [self._holder]
 
@@ -167,9 +177,7 @@ class Claims(Generic[Row]):
                 f"""
                 select {", ".join(self.KEY)}, fence, leased_until,
                        case when leased_until > clock_timestamp() then leased_by end
-                from {self.TABLE} where {waits} and (retry_at is null or retry_at <= clock_timestamp())
-                  and (leased_until is null or leased_until <= clock_timestamp()
-                       or leased_by is not null and leased_by <> all(%(living)s))
+                from {self.TABLE} where {waits} and {_FREE}
                 order by {order} limit %(limit)s
                 """,
                 {**values, "living": living, "limit": limit - len(found)},

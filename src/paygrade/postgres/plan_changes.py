@@ -193,6 +193,10 @@ class PlanChanges(Claims[ClaimedChange]):
             (at, next_at, account),
         )
 
+    def settling_waits(self) -> str:
+        """Whether there are accounts `to_settle`, as SQL."""
+        return "exists (select from accounts where settle_at <= %(at)s)"
+
     async def to_settle(self, *, limit: int, at: datetime) -> tuple[str, ...]:
         """Accounts of which dates have changed what is bought."""
         cursor = await self._connection.execute(

@@ -57,6 +57,7 @@ from paygrade.postgres.updates import Updates
 from paygrade.postgres.usage_events import Events
 from paygrade.postgres.usage_reports import Reports
 from paygrade.postgres.version_migrations import PlanMigrations
+from paygrade.postgres.waits import Waits
 from paygrade.postgres.webhooks import WebhookDeliveries, WebhookEndpoints
 from paygrade.updates.log import News
 from paygrade.usage.entries import Entry, Key
@@ -312,6 +313,7 @@ class Transaction:
         self.audit_streams = AuditStreams(connection, holder=holder)
         self.keyed_requests = KeyedRequests(connection, holder=holder)
         self.measures = Measures(connection)
+        self.waits = Waits(connection, holder=holder)
 
     def personal_data(self, account: str) -> PersonalData:
         """All rows of one account."""

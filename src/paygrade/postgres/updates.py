@@ -162,11 +162,13 @@ class Updates:
         row = await cursor.fetchone()
         return row[0] if row else 0
 
-    async def waits(self) -> bool:
-        """Whether there is something that has no place yet, or one that is not readable yet; nothing is locked."""
-        cursor = await self._connection.execute(
-            "select given > readable or exists (select from updates where position is null) from update_log"
-        )
+    def waits(self) -> str:
+        """Whether there is something that has no place yet, or one that is not readable yet, as SQL."""
+        return "(select given > readable or exists (select from updates where position is null) from update_log)"
+
+    async def are_waiting(self) -> bool:
+        """Whether there are such; nothing is locked."""
+        cursor = await self._connection.execute(f"select {self.waits()}")
         row = await cursor.fetchone()
         return row is not None and bool(row[0])
 

@@ -127,6 +127,10 @@ class PlanMigrations(Claims[SavedMove]):
             (id,),
         )
 
+    def waits(self) -> str:
+        """Whether a migration is under way, as SQL; `candidates` says of which accounts."""
+        return "exists (select from plan_migrations where finished_at is null and not paused)"
+
     async def candidates(self, *, limit: int, **values: object) -> tuple[Candidate, ...]:
         """Accounts that are still to be moved, or moved back, those of the oldest migration first."""
         found: tuple[Candidate, ...] = ()

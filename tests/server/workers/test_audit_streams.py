@@ -16,6 +16,7 @@ from paygrade.server.process.audit_stream import Otlp
 from paygrade.server.process.clock import Clock
 from paygrade.server.workers.audit_streams import name_streams, send_audit, send_batches, streams_of
 from paygrade.server.workers.claims import attempt, take
+from paygrade.server.workers.looks import Looks
 from paygrade.values.errors import Unavailable
 from support.receiver import Answering, Received, receiving
 
@@ -133,8 +134,12 @@ async def test_two_servers_send_everything_to_a_receiver_that_fails_now_and_then
         receiver.behave = moody
         async with Store(database_url) as other:
             await name_streams(store, ["otlp"])
-            clock = Clock()
-            servers = [asyncio.create_task(send_audit(each, clock, [Otlp(receiver.url)])) for each in (store, other)]
+            looks = [Looks(each, Clock()) for each in (store, other)]
+            servers = [
+                asyncio.create_task(doing)
+                for each, look in zip((store, other), looks, strict=True)
+                for doing in (send_audit(each, look, [Otlp(receiver.url)]), look.go_on())
+            ]
             try:
                 for number in range(30):
                     await change(store, "acme", f"Acme {number}")

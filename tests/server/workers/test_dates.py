@@ -24,15 +24,12 @@ from paygrade.server.process.clock import Clock
 from paygrade.server.process.scopes import SCOPES
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
+from paygrade.server.workers.looks import Looks
 from paygrade.server.workers.loop import (
     DATES,
-    LATE_S,
-    LOOK_S,
-    SOON_S,
     announce_ends,
     follow_dates,
     follow_ends,
-    pause_until,
 )
 from paygrade.updates.log import Update
 from paygrade.usage.balances import Grant
@@ -126,23 +123,25 @@ async def look(store: Store, at: datetime) -> None:
     await announce_ends(store, clock)
 
 
-async def next_of(store: Store, at: datetime) -> datetime:
-    """When workers look next."""
+async def waits(store: Store, at: datetime) -> bool:
+    """Whether workers are woken."""
     async with store.transaction() as tx:
-        dates = (await tx.announcements.next_date(at), await tx.announced_ends.next_end(at))
-    return min(date for date in (*dates, LAST) if date is not None)
+        its: Any = {"dates": (tx.announcements.waits(), {}), "ends": (tx.announced_ends.waits(), {})}
+        return bool(await tx.waits.look(its, at=at))
 
 
-async def test_workers_look_exactly_when_a_date_comes_and_one_of_two_servers_tells_it(database_url: str) -> None:
+async def test_workers_are_woken_exactly_when_a_date_comes_and_one_of_two_servers_tells_it(database_url: str) -> None:
     async with two_servers(database_url) as (first, second):
-        at, known, found = T0, (await read(first))[-1].position, list[Update]()
-        while (date := await next_of(first, at)) < LAST:
+        known, found = (await read(first))[-1].position, list[Update]()
+        for date in sorted({T0 + day * DAY for day, _ in COMES}):
             await asyncio.gather(look(first, date - MOMENT), look(second, date - MOMENT))
             assert await read(first, known) == (), date
+            assert not await waits(first, date - MOMENT)
+            assert await waits(first, date)
             await asyncio.gather(look(first, date), look(second, date))
             told = await read(second, known)
             assert {update.occurred_at for update in told} <= {date}
-            at, known, found = date, told[-1].position if told else known, [*found, *told]
+            known, found = told[-1].position if told else known, [*found, *told]
         assert brief(found) == COMES
 
 
@@ -160,7 +159,9 @@ async def test_a_clock_that_is_moved_has_two_running_servers_tell_all_that_came_
     async with two_servers(database_url) as (first, second):
         clock, known = MovedClock(), (await read(first))[-1].position
         loops = [
-            asyncio.create_task(loop(store, clock)) for store in (first, second) for loop in (follow_dates, follow_ends)
+            asyncio.create_task(doing)
+            for store, looks in ((first, Looks(first, clock)), (second, Looks(second, clock)))
+            for doing in (follow_dates(store, clock, looks), follow_ends(store, clock, looks), looks.go_on())
         ]
         try:
             for days in (6, 15, 40):
@@ -199,12 +200,3 @@ async def test_one_account_that_cannot_be_told_of_keeps_none_of_the_others_waiti
         await look(second, at)
         told = await read(first, known)
         assert sorted(update.account or "" for update in told if update.type == "override.expired") == ["beta", "delta"]
-
-
-def test_the_pause_before_a_date_ends_with_it_and_is_never_longer_than_between_looks() -> None:
-    clock = MovedClock()
-    assert pause_until(T0 + timedelta(seconds=0.1), clock) == pytest.approx(0.1 + LATE_S)
-    assert pause_until(T0 + timedelta(hours=1), clock) == pause_until(None, clock) == LOOK_S
-    assert pause_until(T0, clock) == pause_until(T0 - DAY, clock) == SOON_S
-    clock._frozen = T0
-    assert pause_until(T0 + timedelta(seconds=0.1), clock) == LOOK_S, "it does not go on by itself"

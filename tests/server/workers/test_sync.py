@@ -26,6 +26,7 @@ from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.server.operations.sync.inbox import receive_event, sync_status
 from paygrade.server.process.clock import Clock
 from paygrade.server.workers.claims import take
+from paygrade.server.workers.looks import Looks
 from paygrade.server.workers.loop import sync_subjects
 from paygrade.server.workers.plan_changes import CHANGES, note
 from paygrade.server.workers.sync import (
@@ -85,12 +86,15 @@ async def everything_read(store: Store) -> None:
 
 @asynccontextmanager
 async def worker(store: Store, world: World) -> AsyncIterator[None]:
-    task = asyncio.create_task(sync_subjects(store, world, Clock()))
+    clock = Clock()
+    looks = Looks(store, clock)
+    tasks = [asyncio.create_task(doing) for doing in (sync_subjects(store, world, clock, looks), looks.go_on())]
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_an_event_becomes_access_with_its_id_as_the_cause(store: Store) -> None:

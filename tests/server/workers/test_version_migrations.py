@@ -36,6 +36,7 @@ from paygrade.server.operations.catalog.versions import put_pin
 from paygrade.server.operations.usage.grants import state_usage
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.claims import take
+from paygrade.server.workers.looks import Looks
 from paygrade.server.workers.loop import MOVES, migrate_accounts
 from support.fake_provider import T0, SetClock
 from support.selling import buyer, paygrade, publish, refused, seats, selling
@@ -298,18 +299,18 @@ def _work_until_killed(database_url: str) -> None:
             ready = asyncio.Event()
             listening = asyncio.create_task(store.listen(ready=ready.set, hear=lambda channel, payload: None))
             await ready.wait()
-            await migrate_accounts(store, SetClock(AT))
-            await listening
+            looks = Looks(store, SetClock(AT))
+            await asyncio.gather(migrate_accounts(store, SetClock(AT), looks), looks.go_on(), listening)
 
     asyncio.run(run())
 
 
 async def test_a_migration_goes_on_where_a_killed_process_left_it(store: Store, database_url: str) -> None:
-    names = [f"a{number:03}" for number in range(300)]
+    names = [f"a{number:03}" for number in range(80)]
     await kept(store, *names)
     migration = await start(store)
     context = multiprocessing.get_context("spawn")
-    for enough in (20, 120):
+    for enough in (10, 40):
         worker = context.Process(target=_work_until_killed, args=(database_url,))
         worker.start()
         await in_time(partial(moved, store, migration.id, enough))
@@ -320,7 +321,7 @@ async def test_a_migration_goes_on_where_a_killed_process_left_it(store: Store, 
         await whole(store, migration.id, names)
     await work(store)
     ended = await get_migration(store, id=migration.id)
-    assert (ended.state, ended.done, ended.waiting) == ("finished", 300, 0)
+    assert (ended.state, ended.done, ended.waiting) == ("finished", 80, 0)
     assert {(await account(store, name)).version for name in names} == {3}
 
 

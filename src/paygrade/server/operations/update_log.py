@@ -32,13 +32,13 @@ class UpdateList(Struct, frozen=True):
 async def give_places(store: "Store") -> None:
     """Give a place to every state update that is saved and has none, and tell up to where they can be read."""
     async with store.transaction() as tx:
-        waits = await tx.updates.waits()
+        waits = await tx.updates.are_waiting()
     while waits:
         async with store.transaction() as tx:
             readable = await tx.updates.give_places(limit=PLACES_MAX)
             if readable is not None:
                 await tx.tell("paygrade_update", str(readable))
-            waits = await tx.updates.waits()
+            waits = await tx.updates.are_waiting()
 
 
 async def list_updates(

@@ -14,12 +14,12 @@ import structlog
 from msgspec.structs import replace
 
 from paygrade.server.process.audit_stream import Sink
-from paygrade.server.workers.claims import Note, Queue, nobody, repeat, work
+from paygrade.server.workers.claims import Note, Queue, nobody, repeat
+from paygrade.server.workers.looks import Looks
 
 if TYPE_CHECKING:
     from paygrade.postgres.audit_streams import SavedStream
     from paygrade.postgres.store import Store
-    from paygrade.server.process.clock import Clock
 
 log = structlog.get_logger("paygrade.audit")
 
@@ -27,7 +27,7 @@ BATCH_MAX, BATCHES_MAX = 200, 50
 """How many records are sent at a time, and how many times in a row before it is another server's turn."""
 LEASE_S = 60.0
 """Longer than a batch takes."""
-LOOK_S, NAME_S = 0.25, 60.0
+NAME_S = 60.0
 FORGOTTEN_AFTER = timedelta(days=7)
 """A stream that no server has named for so long is not wanted any more: what it has not taken would grow for ever."""
 
@@ -38,14 +38,14 @@ def streams_of(sinks: Iterable[Sink]) -> "Queue[SavedStream]":
     return Queue("audit_sent", lambda tx: tx.audit_streams, ("stream",), LEASE_S, {"streams": names}, quiet=True)
 
 
-async def send_audit(store: "Store", clock: "Clock", sinks: Iterable[Sink], *, note: Note = nobody) -> None:
+async def send_audit(store: "Store", looks: Looks, sinks: Iterable[Sink], *, note: Note = nobody) -> None:
     """Send what waits, until cancelled."""
     by_name = {sink.stream: sink for sink in sinks}
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(repeat(partial(name_streams, store, by_name), look_s=NAME_S))
         do = partial(send_batches, store, by_name)
         queue = streams_of(by_name.values())
-        tasks.create_task(work(store, clock, queue, do, at_once=len(by_name), look_s=LOOK_S, note=note))
+        tasks.create_task(looks.work(queue, do, at_once=len(by_name), note=note))
 
 
 async def name_streams(store: "Store", names: Iterable[str]) -> None:

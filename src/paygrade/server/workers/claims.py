@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 import structlog
 from msgspec import Struct
@@ -52,9 +52,6 @@ Note = Callable[[str, str], None]
 def nobody(_queue: str, _outcome: str) -> None:
     """A Note of nothing."""
 
-
-NextLook = Callable[[], Awaitable[float]]
-"""Says in how many seconds to look again."""
 
 Do = Callable[[Row], Awaitable[str]]
 """Works on a claim and says what came of it, in a word."""
@@ -124,13 +121,12 @@ async def work(
     *,
     at_once: int = 1,
     look_s: float,
-    next_s: "NextLook | None" = None,
     wake: asyncio.Event | None = None,
     note: Note = nobody,
 ) -> None:
-    """Work on what waits, `at_once` at a time, until cancelled. Looks for more every `look_s`, or when `next_s` says,
-    when something is done, and when it is woken. `note` is told what came of each."""
-    wake, pause_s = wake or asyncio.Event(), look_s
+    """Work on what waits, `at_once` at a time, until cancelled. Looks for more every `look_s`, when something is done,
+    and when it is woken. `note` is told what came of each."""
+    wake = wake or asyncio.Event()
     running: set[asyncio.Task[str]] = set()
 
     def done(task: asyncio.Task[str]) -> None:
@@ -140,44 +136,32 @@ async def work(
         wake.set()
 
     async def look() -> None:
-        nonlocal pause_s
-        pause_s = look_s
         if len(running) < at_once:
             for claimed in await take(store, queue, limit=at_once - len(running), at=clock.now()):
                 task = asyncio.create_task(attempt(store, queue, do, claimed))
                 running.add(task)
                 task.add_done_callback(done)
-        if next_s is not None:
-            pause_s = await next_s()
 
     try:
-        while True:
-            wake.clear()
-            await safely(look)
-            # Not `wait_for`: until Python 3.12 it forgets that it was cancelled when it is woken at the same moment.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await wake.wait()
+        await repeat(look, look_s=look_s, wake=wake)
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def repeat(look: Callable[[], Awaitable[object]], *, look_s: float, next_s: NextLook | None = None) -> None:
-    """Look again and again, until cancelled: every `look_s`, or when `next_s` says."""
-    pause_s = look_s
-
-    async def look_and_see() -> None:
-        nonlocal pause_s
-        pause_s = look_s
-        await look()
-        if next_s is not None:
-            pause_s = await next_s()
-
+async def repeat(
+    look: Callable[[], Awaitable[object]], *, look_s: float, wake: asyncio.Event | None = None
+) -> NoReturn:
+    """Look again and again, until cancelled: every `look_s`, and when it is woken."""
+    wake = wake or asyncio.Event()
     while True:
-        await safely(look_and_see)
-        await asyncio.sleep(pause_s)
+        wake.clear()
+        await safely(look)
+        # Not `wait_for`: until Python 3.12 it forgets that it was cancelled when it is woken at the same moment.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(look_s):
+                await wake.wait()
 
 
 async def safely(look: Callable[[], Awaitable[object]]) -> None:

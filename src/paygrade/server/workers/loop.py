@@ -5,7 +5,7 @@ Law: hearing that a subject was marked only saves waiting for the next look; not
 
 import asyncio
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
 from paygrade.server.process.settings import SWEEP_EVERY, UPDATES_DAYS
 from paygrade.server.workers.catalog_checks import check_catalog, checks_of
 from paygrade.server.workers.claims import PAUSE_S, Note, Queue, nobody, repeat, work
+from paygrade.server.workers.looks import Looks
 from paygrade.server.workers.plan_changes import CHANGES, advance_change
 from paygrade.server.workers.polls import poll_events, polls_of
 from paygrade.server.workers.rereads import REREADS, mark_for_reading
@@ -56,12 +57,7 @@ AT_ONCE = 4
 """How many of anything else it works on at a time: reads of subjects share the pace, and go first."""
 DATES_AT_ONCE = 2
 """Each takes along whatever else has come by then."""
-LOOK_S = 0.25
-"""How often to look for retries, expired leases and dates that have come; marks are heard at once."""
-SOON_S, LATE_S = 0.02, 0.001
-"""How long to wait for a date at least, so that many dates one after the other are one look; and how long after it to
-look, since a clock that wakes is not the one that tells the time."""
-LOOK_OFTEN_S, LOOK_RARELY_S = 0.1, 1.0
+LOOK_RARELY_S = 1.0
 MARK_REPORTS_S = 5.0
 PURGE_S = 3600.0
 UPDATES_KEPT = timedelta(days=UPDATES_DAYS)
@@ -81,6 +77,7 @@ async def run_workers(
     store: "Store",
     provider: Source | None,
     clock: "Clock",
+    looks: Looks,
     *,
     commands: Commands | None = None,
     shop: Shop | None = None,
@@ -95,56 +92,59 @@ async def run_workers(
     expected to come by themselves. `sweep_every` None: nothing is repaired or compared unasked. `updates_kept`: for how
     long state updates can be read. `note` is told what came of each piece of work.
     """
-    work_on = partial(work, store, clock, note=note)
     async with asyncio.TaskGroup() as workers:
         workers.create_task(repeat(partial(_purge, store, clock, updates_kept), look_s=PURGE_S))
-        workers.create_task(order_updates(store))
-        workers.create_task(follow_dates(store, clock, note=note))
-        workers.create_task(follow_ends(store, clock))
-        workers.create_task(repeat(partial(_follow_transitions, store, clock), look_s=LOOK_S))
-        workers.create_task(migrate_accounts(store, clock, note=note))
+        workers.create_task(order_updates(store, looks))
+        workers.create_task(follow_dates(store, clock, looks, note=note))
+        workers.create_task(follow_ends(store, clock, looks))
+        workers.create_task(follow_transitions(store, clock, looks))
+        workers.create_task(migrate_accounts(store, clock, looks, note=note))
         if provider is not None:
-            workers.create_task(sync_subjects(store, provider, clock, note=note))
-            workers.create_task(work_on(REREADS, partial(mark_for_reading, store, clock), look_s=LOOK_RARELY_S))
-            workers.create_task(sweep(store, provider, clock, every=sweep_every, note=note))
+            workers.create_task(sync_subjects(store, provider, clock, looks, note=note))
+            workers.create_task(looks.work(REREADS, partial(mark_for_reading, store, clock), note=note))
+            workers.create_task(sweep(store, provider, clock, looks, every=sweep_every, note=note))
             if sweep_every is not None:
                 workers.create_task(poll(store, provider, clock, webhooks=webhooks, note=note))
         if shop is not None and sweep_every is not None:
             compare = partial(check_catalog, store, shop, clock)
-            workers.create_task(work_on(checks_of(shop.name), compare, look_s=LOOK_RARELY_S))
+            workers.create_task(work(store, clock, checks_of(shop.name), compare, look_s=LOOK_RARELY_S, note=note))
         if commands is not None:
             mark = partial(_mark_reports, store, commands.name, clock)
             report, buy, change = (
                 partial(do, store, commands, clock) for do in (report_window, buy_top_up, advance_change)
             )
             workers.create_task(repeat(mark, look_s=MARK_REPORTS_S))
-            workers.create_task(work_on(REPORTS, report, at_once=AT_ONCE, look_s=LOOK_RARELY_S))
-            workers.create_task(work_on(TOP_UPS, buy, at_once=AT_ONCE, look_s=LOOK_S))
-            workers.create_task(work_on(CHANGES, change, at_once=AT_ONCE, look_s=LOOK_OFTEN_S))
+            workers.create_task(looks.work(REPORTS, report, at_once=AT_ONCE, note=note))
+            workers.create_task(looks.work(TOP_UPS, buy, at_once=AT_ONCE, note=note))
+            workers.create_task(looks.work(CHANGES, change, at_once=AT_ONCE, note=note))
 
 
-async def sync_subjects(store: "Store", provider: Provider, clock: "Clock", *, note: Note = nobody) -> None:
+async def sync_subjects(
+    store: "Store", provider: Provider, clock: "Clock", looks: Looks, *, note: Note = nobody
+) -> None:
     """Read subjects that wait, until cancelled."""
     wake = asyncio.Event()
     do = partial(sync_subject, store, provider, clock)
     async with asyncio.TaskGroup() as both:
         both.create_task(_hear(store, "paygrade_subject", wake))
-        both.create_task(work(store, clock, SUBJECTS, do, at_once=FETCHES_MAX, look_s=LOOK_S, wake=wake, note=note))
+        both.create_task(looks.work(SUBJECTS, do, at_once=FETCHES_MAX, wake=wake, note=note))
 
 
 async def sweep(
-    store: "Store", provider: Lister, clock: "Clock", *, every: timedelta | None, note: Note = nobody
+    store: "Store",
+    provider: Lister,
+    clock: "Clock",
+    looks: Looks,
+    *,
+    every: timedelta | None,
+    note: Note = nobody,
 ) -> None:
     """Begin a sweep when it is time, and go on with any that is unfinished, until cancelled."""
-
-    async def begin() -> None:
-        if every is not None:
-            await start_sweep_regularly(store, provider.name, every=every, at=clock.now())
-
     async with asyncio.TaskGroup() as both:
-        both.create_task(repeat(begin, look_s=LOOK_S))
-        do = partial(run_sweep, store, provider, clock)
-        both.create_task(work(store, clock, sweeps_of(provider.name), do, look_s=LOOK_S, note=note))
+        if every is not None:
+            begin = partial(_begin_sweep, store, provider.name, clock, every)
+            both.create_task(repeat(begin, look_s=LOOK_RARELY_S))
+        both.create_task(looks.work(sweeps_of(provider.name), partial(run_sweep, store, provider, clock), note=note))
 
 
 async def poll(store: "Store", provider: EventSource, clock: "Clock", *, webhooks: bool, note: Note = nobody) -> None:
@@ -153,7 +153,7 @@ async def poll(store: "Store", provider: EventSource, clock: "Clock", *, webhook
     await work(store, clock, polls_of(provider.name), do, look_s=LOOK_RARELY_S, note=note)
 
 
-async def migrate_accounts(store: "Store", clock: "Clock", *, note: Note = nobody) -> None:
+async def migrate_accounts(store: "Store", clock: "Clock", looks: Looks, *, note: Note = nobody) -> None:
     """Move the accounts of migrations to their version, or back, until cancelled."""
 
     async def move(claimed: "SavedMove") -> str:
@@ -164,8 +164,8 @@ async def migrate_accounts(store: "Store", clock: "Clock", *, note: Note = nobod
             log.info("migrated", migration=migration.id, plan=migration.move.plan, direction=migration.direction)
 
     async with asyncio.TaskGroup() as both:
-        both.create_task(work(store, clock, MOVES, move, at_once=AT_ONCE, look_s=LOOK_S, note=note))
-        both.create_task(repeat(finish, look_s=LOOK_S))
+        both.create_task(looks.work(MOVES, move, at_once=AT_ONCE, note=note))
+        both.create_task(looks.repeat("migrations", lambda tx: tx.plan_migrations.waits(), finish))
 
 
 async def look_regularly(store: "Store", snapshots: "Snapshots", clock: "Clock") -> None:
@@ -179,34 +179,28 @@ async def look_regularly(store: "Store", snapshots: "Snapshots", clock: "Clock")
     await repeat(look, look_s=LOOK_RARELY_S)
 
 
-async def follow_dates(store: "Store", clock: "Clock", *, note: Note = nobody) -> None:
+async def follow_dates(store: "Store", clock: "Clock", looks: Looks, *, note: Note = nobody) -> None:
     """Announce what dates bring about, until cancelled."""
 
     async def announce(claimed: "ClaimedAnnouncement") -> str:
         return await announce_dates(store, claimed, at=clock.now())
 
-    async def next_s() -> float:
-        async with store.transaction(looking=True) as tx:
-            return pause_until(await tx.announcements.next_date(clock.now()), clock)
-
-    await work(store, clock, DATES, announce, at_once=DATES_AT_ONCE, look_s=LOOK_S, next_s=next_s, note=note)
+    await looks.work(DATES, announce, at_once=DATES_AT_ONCE, note=note)
 
 
-async def follow_ends(store: "Store", clock: "Clock") -> None:
+async def follow_ends(store: "Store", clock: "Clock", looks: Looks) -> None:
     """Announce what ends by itself, until cancelled."""
-
-    async def next_s() -> float:
-        async with store.transaction(looking=True) as tx:
-            return pause_until(await tx.announced_ends.next_end(clock.now()), clock)
-
-    await repeat(partial(announce_ends, store, clock), look_s=LOOK_S, next_s=next_s)
+    await looks.repeat("ends", lambda tx: tx.announced_ends.waits(), partial(announce_ends, store, clock))
 
 
-def pause_until(date: datetime | None, clock: "Clock") -> float:
-    """How many seconds to wait for the next date: until exactly then, if it comes before the next look."""
-    if date is None or clock.stands_still:
-        return LOOK_S
-    return min(LOOK_S, max(SOON_S, (date - clock.now()).total_seconds() + LATE_S))
+async def follow_transitions(store: "Store", clock: "Clock", looks: Looks) -> None:
+    """Follow accounts whose dates have changed what they buy, until cancelled."""
+
+    async def follow() -> None:
+        while await follow_due_transitions(store, at=clock.now()) == TO_SETTLE_MAX:
+            pass
+
+    await looks.repeat("transitions", lambda tx: tx.plan_changes.settling_waits(), follow)
 
 
 async def announce_ends(store: "Store", clock: "Clock") -> None:
@@ -216,26 +210,16 @@ async def announce_ends(store: "Store", clock: "Clock") -> None:
     await announce_expiring_keys(store, at=clock.now())
 
 
-async def order_updates(store: "Store") -> None:
+async def order_updates(store: "Store", looks: Looks) -> None:
     """Give state updates their places as soon as they are saved, until cancelled."""
     wake = asyncio.Event()
-
-    async def look() -> None:
-        wake.clear()
-        await give_places(store)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_S):
-                await wake.wait()
-
     async with asyncio.TaskGroup() as both:
         both.create_task(_hear(store, "paygrade_update", wake))
-        both.create_task(repeat(look, look_s=0))
+        both.create_task(looks.repeat("updates", lambda tx: tx.updates.waits(), partial(give_places, store), wake=wake))
 
 
-async def _follow_transitions(store: "Store", clock: "Clock") -> None:
-    """Follow accounts whose dates have changed what they buy."""
-    while await follow_due_transitions(store, at=clock.now()) == TO_SETTLE_MAX:
-        pass
+async def _begin_sweep(store: "Store", provider: str, clock: "Clock", every: timedelta) -> None:
+    await start_sweep_regularly(store, provider, every=every, at=clock.now())
 
 
 async def _mark_reports(store: "Store", provider: str, clock: "Clock") -> None:

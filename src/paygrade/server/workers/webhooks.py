@@ -29,7 +29,8 @@ from paygrade.server.process import tracing
 from paygrade.server.process.metrics import Metrics
 from paygrade.server.process.outbound import Attempt, Sender, Session
 from paygrade.server.process.webhook_signatures import signed_headers
-from paygrade.server.workers.claims import PAUSE_S, Queue, repeat, work
+from paygrade.server.workers.claims import PAUSE_S, Queue, repeat
+from paygrade.server.workers.looks import Looks
 from paygrade.updates.delivery import ASKED_MAX, OFF_AFTER, WARNED_AFTER, DeliveryState, after_failure, body_of, live
 from paygrade.updates.log import News, Update
 from paygrade.updates.types import EndpointUpdate
@@ -57,7 +58,6 @@ GATHERED_S, TURN_S = 0.05, 0.25
 RUN_S = 20.0
 """After so long others may have the endpoint."""
 LEASE_S = 60.0
-LOOK_S = 0.25
 PURGE_S = 3600.0
 FAILED_IN_A_ROW = 3
 """So many failures without a success end a run; one does where the endpoint took nothing before."""
@@ -138,7 +138,7 @@ class Run:
         return taken
 
 
-async def send_webhooks(store: "Store", sender: Sender, clock: "Clock", metrics: Metrics) -> None:
+async def send_webhooks(store: "Store", sender: Sender, clock: "Clock", looks: Looks, metrics: Metrics) -> None:
     """Send what waits for endpoints, until cancelled."""
     wake = asyncio.Event()
     outbox = Outbox(store, sender, clock, metrics)
@@ -146,15 +146,8 @@ async def send_webhooks(store: "Store", sender: Sender, clock: "Clock", metrics:
         tasks.create_task(_hear(store, wake))
         tasks.create_task(repeat(partial(_purge, store), look_s=PURGE_S))
         tasks.create_task(
-            work(
-                store,
-                clock,
-                ENDPOINTS,
-                partial(deliver, outbox),
-                at_once=ENDPOINTS_AT_ONCE,
-                look_s=LOOK_S,
-                wake=wake,
-                note=metrics.note_claim,
+            looks.work(
+                ENDPOINTS, partial(deliver, outbox), at_once=ENDPOINTS_AT_ONCE, wake=wake, note=metrics.note_claim
             )
         )
 
