@@ -35,12 +35,12 @@ SEEDS_TRIED: dict[Rule, range] = {
     "created_after": range(1, 21),
     "created_from": range(1, 41),
     "blind_refetch": range(1, 61),
-    "terminal_shortcut": range(151, 351),
+    "terminal_shortcut": range(310, 400),
 }
 """Among which seeds each wrong rule is caught; they begin shortly before the first one that does."""
 CHANGES_TRIED: dict[change_rules.Rule, range] = {
-    "hasty_take_back": range(676, 777),
-    "settled_unlocked": range(111, 700),
+    "hasty_take_back": range(765, 900),
+    "settled_unlocked": range(145, 700),
 }
 """Among which seeds each wrong rule of changing plans is caught, likewise."""
 
