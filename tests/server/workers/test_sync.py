@@ -150,6 +150,15 @@ async def test_a_change_that_waits_for_its_payment_is_looked_at_when_something_h
     assert (again.id, again.state) == (claimed.id, "pending")
 
 
+async def test_a_change_whose_time_is_over_when_the_provider_has_answered_is_given_up_at_once(store: Store) -> None:
+    world = World({CUS: customer(pro())})
+    claimed = await asked_for_two(store, world)
+    pending = Progress("pending", invoice="in_1")
+    assert await note(store, claimed, pending, at=T0 + timedelta(hours=22)) is None, "another step is taken"
+    async with store.transaction() as tx:
+        assert await tx.plan_changes.lock(claimed) is not None
+
+
 async def test_a_change_that_is_heard_of_before_its_answer_keeps_what_the_answer_says(store: Store) -> None:
     world = World({CUS: customer(pro())})
     claimed = await asked_for_two(store, world)

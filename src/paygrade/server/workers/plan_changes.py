@@ -115,6 +115,10 @@ async def _noted(
             if (now.schedule, now.invoice) != (held.schedule, held.invoice):
                 await _step(tx, now, "provider", _names(now), at)
             return None
+        case "pending" if _is_given_up(now, at):
+            # Its time came while the provider was asked: the next step gives it up.
+            await tx.plan_changes.save(now, lease_s=LEASE_S)
+            return None
         case "pending":
             waited_s = (at - now.asked_at).total_seconds() / 10
             pause_s = min(max(waited_s, WAIT_FIRST_S), WAIT_MAX_S)
