@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 from argon2 import PasswordHasher
 
@@ -26,6 +27,7 @@ def api(postgres_url: str) -> Iterator[Api]:
         patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
         with serving(Settings(sweep_every=None), database_url) as running:
             _fill(running)
+            _leave_unbilled(database_url)
             yield running
 
 
@@ -55,6 +57,25 @@ def _fill(api: Api) -> None:
     for number in range(2):
         asked = {"account": "free", "feature": "projects", "quantity": 1, "id": f"free {number}"}
         api.ok("POST", "/v1/consume", json=asked)
+
+
+def _leave_unbilled(database_url: str) -> None:
+    """Rows as workers leave them whom a provider refuses: here is none."""
+    now = datetime.now(UTC)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for id, account, ago in (("top_1", "acme", DAY), ("top_2", "wonka", 90 * DAY)):
+            connection.execute(
+                "insert into top_ups (account, id, credit, units, amount, currency, state, window_at, asked_at,"
+                " round_at, resolved_at, balance, reason) values (%s, %s, 'ai_credits', 1000, 1000, 'usd', 'failed',"
+                " %s, %s, %s, %s, 3, 'your card was declined')",
+                (account, id, *[now - ago] * 4),
+            )
+        for account, said, error in (("acme", 90, None), ("oscorp", None, "there is no meter `calls`")):
+            connection.execute(
+                "insert into reports (account, pool, slot, from_at, used, reported, told, customer, said, error)"
+                " values (%s, 'api_calls', 'w', %s, 100, 100, 100, 'cus_1', %s, %s)",
+                (account, now - DAY, said, error),
+            )
 
 
 @pytest.fixture(scope="module")
@@ -221,9 +242,40 @@ def test_home_says_who_needs_a_person_and_what_for(admin: Browser) -> None:
     week = told["This week"].text
     assert "pied trial ends" in week
     assert "acme override of exports ends" in week
+    unbilled = told["Not bought, not billed"].text
+    assert "acme could not buy ai credits 1,000 for $10.00. Your card was declined." in unbilled
+    assert "wonka" not in unbilled, "what failed months ago holds nothing back any more"
+    assert "acme api calls: usage report different The provider has 10 less than was reported." in unbilled
+    assert "oscorp api calls: usage report failing" in unbilled
     for item in page.every("li"):
         if item.every("h3"):
-            assert len(item.every("a", class_="btn")) == 1, "one action each"
+            (button,) = item.every("a", class_="btn")  # one action each
+            admin.page(urlsplit(button["href"]).path)
+
+
+def test_a_top_up_that_failed_stands_on_its_account_and_is_bought_again_by_who_may(
+    browsers: Browsers, admin: Browser
+) -> None:
+    page = admin.page("/console/accounts/acme")
+    assert "Your card was declined" in section(page, "top-ups").text
+    assert not page.every("form", action="/console/accounts/acme/top-ups/top_1"), "nobody could charge it here"
+    sent = {"data": {"key": "again"}}
+    assert admin.post("/console/accounts/acme/top-ups/top_1", **sent).status_code == 503
+    assert browsers["support"].post("/console/accounts/acme/top-ups/top_1", **sent).status_code == 403
+
+
+def test_usage_reports_are_listed_by_what_is_wrong_and_by_account(admin: Browser) -> None:
+    for query, accounts in (
+        ("", ["acme", "oscorp"]),
+        ("?state=failing", ["oscorp"]),
+        ("?state=different", ["acme"]),
+        ("?account=oscorp", ["oscorp"]),
+    ):
+        rows = admin.page(f"/console/sync/reports{query}").one("table").one("tbody").every("tr")
+        assert [row.one("a").text for row in rows] == accounts
+    assert "None" in admin.page("/console/sync/reports?state=not_reported").text
+    admin.page("/console/sync/reports?state=other", 400)
+    assert admin.post("/console/sync/reports", data={"account": "acme"}).status_code == 503
 
 
 # What changes something
@@ -314,3 +366,21 @@ def test_money_waits_for_a_second_person_where_the_server_wants_one(postgres_url
         assert waiting["asked_by"]["kind"] == "person"
         assert "waits for a second person" in admin.follow(answer).one("main").text
         assert own.ok("GET", "/v1/accounts/free")["overrides"] == []
+        assert "waits for a second person" in admin.page("/console").one("section", aria_labelledby="h-decide").text
+        where = f"/console/approvals/{waiting['id']}"
+        assert admin.page("/console/approvals").one("a", href=where)
+        page = admin.page(where)
+        assert "backlog" in page.text
+        refused = parsed(admin.send_form(page, where, 403, do="approve", reason="looks right").text)
+        assert "somebody else" in refused.one("div", id="refused").text
+        with Browsers(own) as others:
+            support = others["support"]
+            page = support.page(where)
+            support.send_form(page, where, 400, do="nothing", reason="looks right")
+            support.send_form(page, where, do="approve", reason="looks right")
+            assert "Approved" in support.page(where).text
+        (override,) = own.ok("GET", "/v1/accounts/free")["overrides"]
+        assert override["reason"] == "backlog"
+        assert "Nothing waits" in admin.page("/console/approvals").text
+        assert "Looks right." in admin.page(where).text
+        assert admin.page("/console/approvals?state=all").one("a", href=where)

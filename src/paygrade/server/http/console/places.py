@@ -24,6 +24,7 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Home", "home", "/console", "accounts:read", "h"),
             Place("Accounts", "accounts", "/console/accounts", "accounts:read", "a"),
             Place("Explain", "explain", "/console/explain", "decisions:read", "e"),
+            Place("Approvals", "check", "/console/approvals", "approvals:read", "v"),
         ),
     ),
     (

@@ -141,6 +141,15 @@ async def refresh(account: FromPath[str], request: HttpRequest) -> Response[None
     return see_other(link("accounts", account, read="late" if done.answer["stale"] else "now"))
 
 
+@action("/accounts/{account:str}/top-ups/{top_up:str}", scope="billing:write")
+async def buy_again(account: FromPath[str], top_up: FromPath[str], request: HttpRequest) -> Response[None]:
+    """Buy a top-up again that failed."""
+    form = await read_form(request)
+    path = ("accounts", account, "top-ups", top_up, "retry")
+    done = await send(request, Sending("POST", path, key=form["key"]))
+    return see_other(link("accounts", account, waits=done.waits) + "#top-ups")
+
+
 async def _page(
     request: HttpRequest, context: Context, change: Change, account: str, form: Form, *, error: Refused | None = None
 ) -> Response[str]:
