@@ -26,6 +26,7 @@ from paygrade.values.states import State
 if TYPE_CHECKING:
     from paygrade.postgres.store import Store
 
+LIMITS_LOOKED_AT_MAX = 1000
 SOON, LATELY = timedelta(days=7), timedelta(days=31)
 LISTED_MAX, LOOKED_AT_MAX = 6, 200
 OWING: tuple[State, ...] = ("unpaid", "past_due", "grace")
@@ -93,6 +94,14 @@ async def attention(store: "Store", *, scopes: Set[Scope], at: datetime) -> Atte
     if found.next is not None:
         more.add("found")
     return Attention(**{kind: tuple(its[:most]) for kind, its in kinds.items()}, more=frozenset(more))
+
+
+async def near_limits(store: "Store", *, feature: str | None = None, limit: int) -> tuple[Alert, ...]:
+    """Who has passed a threshold of a limit, of this feature or credit or of all, those who are furthest first: of the
+    `LIMITS_LOOKED_AT_MAX` alerts that were looked at last."""
+    async with store.reading() as tx:
+        alerts = await tx.alerts.standing(limit=LIMITS_LOOKED_AT_MAX)
+    return tuple(_nearest([each for each in alerts if feature in (None, each.pool)])[:limit])
 
 
 def _ending(soon: Sequence[Announced], at: datetime) -> list[Ending]:

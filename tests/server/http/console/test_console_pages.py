@@ -278,6 +278,34 @@ def test_usage_reports_are_listed_by_what_is_wrong_and_by_account(admin: Browser
     assert admin.post("/console/sync/reports", data={"account": "acme"}).status_code == 503
 
 
+# Features
+
+
+def test_a_feature_says_how_it_is_counted_who_gives_it_and_who_is_near_a_limit(
+    browsers: Browsers, admin: Browser
+) -> None:
+    rows = {row.one("a").text: row.text for row in admin.page("/console/features").every("tr") if row.every("a")}
+    assert "events api_call" in rows["Api calls"]
+    assert "the sum of tokens, events completion" in rows["Tokens"]
+    assert rows["Projects"].endswith("1 account")
+    page = admin.page("/console/features/projects")
+    givers = rows_of(page.one("section", aria_labelledby="h-givers").one("table"))
+    assert givers[:2] == ["free@1 2 plan", "pro@1 50 going over is allowed plan"]
+    (near,) = section(page, "near").one("tbody").every("tr")
+    assert "free 2 of 2" in near.text
+    assert [link["href"] for link in near.every("a", class_="btn")] == [
+        "/console/explain?account=free&feature=projects",
+        "/console/usage?account=free&feature=projects",
+    ]
+    tokens = admin.page("/console/features/tokens").one("section", aria_labelledby="h-pays")
+    assert rows_of(tokens.one("table")) == ["Ai credits 1 for 1,000 large: 3 for 1,000"]
+    credits = admin.page("/console/features/ai_credits")
+    assert "Tokens 1 for 1,000" in credits.one("section", aria_labelledby="h-pays").text
+    assert "50" in rows_of(credits.one("section", aria_labelledby="h-givers").one("table"))[0]
+    assert "Nobody has passed a threshold" in section(credits, "near").text
+    admin.page("/console/features/nothing", 404)
+
+
 # What changes something
 
 

@@ -31,6 +31,7 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
         "Sell",
         (
             Place("Plans", "plans", "/console/plans", "catalog:read", "p"),
+            Place("Features", "meters", "/console/features", "catalog:read", "f"),
             Place("Plan changes", "changes", "/console/plan-changes", "plan_changes:read", "c"),
         ),
     ),
