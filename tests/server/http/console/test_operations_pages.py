@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from paygrade.documents.spreadsheets import RECORD_COLUMNS
+from paygrade.server.operations.sync.inbox import NO_SUBJECT
 from paygrade.server.process.settings import Settings
 from paygrade.server.process.webhook_signatures import make_secret, signed_headers
 from support.databases import migrated_database
@@ -20,8 +22,14 @@ ANCHOR = "2026-01-31T00:00:00Z"
 
 
 @pytest.fixture(scope="module")
-def api(postgres_url: str) -> Iterator[Api]:
-    with migrated_database(postgres_url) as url, serving(Settings(sweep_every=None), url) as running:
+def database_url(postgres_url: str) -> Iterator[str]:
+    with migrated_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def api(database_url: str) -> Iterator[Api]:
+    with serving(Settings(sweep_every=None), database_url) as running:
         running.ok("PUT", "/v1/accounts/acme", json={"name": "Acme"})
         terms = {
             "version": 1,
@@ -163,6 +171,55 @@ def test_what_is_used_is_a_table_with_bars(api: Api, browsers: Browsers) -> None
     assert "by member" in viewer.page("/console/usage?account=acme&feature=api_calls&by=member").text
     viewer.page("/console/usage?account=nobody", 404)
     viewer.page("/console/usage?account=acme&feature=nothing", 404)
+
+
+def test_support_asks_whether_an_event_arrived_and_what_came_of_it(
+    database_url: str, api: Api, browsers: Browsers
+) -> None:
+    rows = [("stripe:cus_1", "evt_1", True), ("stripe:cus_1", "evt_2", False), (NO_SUBJECT, "evt_3", True)]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.cursor().executemany(
+            "insert into inbox (subject, event_id, type, received_at, body, handled_at) values"
+            " (%s, %s, 'customer.updated', now(), '', case when %s then now() end)",
+            rows,
+        )
+    viewer = browsers["viewer"]
+    for query, told in (
+        ("id=evt_1", "Arrived and handled"),
+        ("id=evt_2", "Arrived, waits"),
+        ("id=evt_3", "Arrived and ignored"),
+        ("id=evt_4", "Did not arrive"),
+        ("id=evt_2&state=handled", "Did not arrive"),
+    ):
+        assert viewer.page(f"/console/sync/events?{query}").one("div", class_="answer").one("span").text == told
+    listed = viewer.page("/console/sync/events?customer=cus_1").one("tbody").every("tr")
+    assert [row.one("span", class_="mono").text for row in listed] == ["evt_2", "evt_1"]
+    assert "No event fits" in viewer.page("/console/sync/events?account=acme").text
+    viewer.page("/console/sync/events?state=nothing", 400)
+    viewer.page("/console/sync/events?before=nothing", 400)
+
+
+def test_a_sweep_is_followed_to_its_end(database_url: str, api: Api, browsers: Browsers) -> None:
+    viewer = browsers["viewer"]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        row = connection.execute(
+            "insert into sweeps (provider, dry_run, started_at, counts)"
+            " values ('stripe', true, now(), '{\"subscriptions\": 7}') returning id"
+        ).fetchone()
+        assert row is not None
+        where = f"/console/sync/sweeps/{row[0]}"
+        page = viewer.page(where)
+        assert page.one("pg-live")["src"] == f"{where}/tail"
+        assert "7 of about 0 subscriptions compared" in page.text
+        with viewer.stream("GET", f"{where}/tail") as answer:
+            seen, parts = "", answer.iter_text()
+            while "data: 7\n" not in seen:
+                seen += next(parts)
+            connection.execute("update sweeps set finished_at = now(), counts = '{\"subscriptions\": 9}'")
+            seen += "".join(parts)
+        assert seen.endswith("data: 9\n\nevent: done\ndata: 9\n\n"), "and then it ends"
+    assert not viewer.page(where).every("pg-live")
+    assert viewer.get("/console/sync/sweeps/nothing/tail").status_code == 404
 
 
 def test_sync_changes_and_settings_say_what_there_is(api: Api, browsers: Browsers) -> None:
