@@ -259,9 +259,9 @@ def test_a_top_up_that_failed_stands_on_its_account_and_is_bought_again_by_who_m
     page = admin.page("/console/accounts/acme")
     assert "Your card was declined" in section(page, "top-ups").text
     assert not page.every("form", action="/console/accounts/acme/top-ups/top_1"), "nobody could charge it here"
-    sent = {"data": {"key": "again"}}
-    assert admin.post("/console/accounts/acme/top-ups/top_1", **sent).status_code == 503
-    assert browsers["support"].post("/console/accounts/acme/top-ups/top_1", **sent).status_code == 403
+    where, sent = "/console/accounts/acme/top-ups/top_1", {"key": "again"}
+    assert admin.post(where, data=sent).status_code == 503
+    assert browsers["support"].post(where, data=sent).status_code == 403
 
 
 def test_usage_reports_are_listed_by_what_is_wrong_and_by_account(admin: Browser) -> None:
@@ -334,7 +334,7 @@ def test_what_is_refused_is_said_beside_what_was_written(api: Api, admin: Browse
         ("override", "feature=exports&does=add&units=5&reason=x", "exports"),
         ("override", "feature=projects&does=add&units=5&reason=x&ends=2020-01-01T00:00", "past"),
         ("block", "block=&reason=x", "name the block"),
-        ("lift", "block=nothing", "no block"),
+        ("lift", "block=nothing&reason=x", "no block"),
         ("end-override", "feature=projects&reason=x", "no override"),
         ("grant", "feature=seats&units=5&reason=x", "seats"),
     ):
@@ -359,7 +359,13 @@ def test_a_block_shows_what_it_takes_and_is_lifted(api: Api, admin: Browser) -> 
     page = admin.page("/console/accounts/pied")
     assert page.one("h1").one("span", class_="chip").text == "Blocked"
     assert "chargeback" in page.one("div", class_="stop").text.lower()
-    admin.send_form(admin.page("/console/accounts/pied/lift?block=fraud&preview=yes"), "/console/accounts/pied/lift")
+    without = admin.page("/console/accounts/pied/lift?block=fraud&preview=yes", 400)
+    assert "Write a reason" in without.one("div", id="refused").text
+    page = admin.page("/console/accounts/pied/lift?block=fraud&reason=settled&preview=yes")
+    assert all("Blocked" not in row.text.split("Blocked", 1)[1] for row in page.one("tbody").every("tr"))
+    admin.send_form(page, "/console/accounts/pied/lift")
+    record = api.ok("GET", "/v1/accounts/pied/audit?limit=1")["records"][0]
+    assert (record["action"], record["personal"]["reason"][1]) == ("block.lift", "settled")
     assert api.ok("GET", "/v1/accounts/pied")["blocks"] == []
 
 

@@ -23,7 +23,6 @@ from paygrade.server.operations.usage.grants import GRANT_KINDS
 from paygrade.server.process.scopes import Scope
 from paygrade.values.errors import Refused
 
-REASON_MAX = 500
 DOES = (
     ("add", "adds"),
     ("limit", "sets the limit to"),
@@ -59,7 +58,7 @@ class Difference(Struct, frozen=True):
 
 
 def _override(account: str, form: Form) -> Sending:
-    said: dict[str, Any] = {"reason": _reason(form)}  # Any: JSON
+    said: dict[str, Any] = {"reason": form.reason()}  # Any: JSON
     match form["does"]:
         case "add" | "limit" as does:
             said[does] = read_units(form["units"], name="units")
@@ -74,17 +73,17 @@ def _override(account: str, form: Form) -> Sending:
 
 
 def _end_override(account: str, form: Form) -> Sending:
-    return Sending("DELETE", ("accounts", account, "overrides", _feature(form)), query={"reason": _reason(form)})
+    return Sending("DELETE", ("accounts", account, "overrides", _feature(form)), query={"reason": form.reason()})
 
 
 def _block(account: str, form: Form) -> Sending:
     if not form["block"]:
         raise Refused("invalid_body", "name the block, for example `fraud`")
-    return Sending("PUT", ("accounts", account, "blocks", form["block"]), {"reason": _reason(form), **_ends(form)})
+    return Sending("PUT", ("accounts", account, "blocks", form["block"]), {"reason": form.reason(), **_ends(form)})
 
 
 def _lift(account: str, form: Form) -> Sending:
-    return Sending("DELETE", ("accounts", account, "blocks", form["block"] or "-"))
+    return Sending("DELETE", ("accounts", account, "blocks", form["block"] or "-"), query={"reason": form.reason()})
 
 
 def _grant(account: str, form: Form) -> Sending:
@@ -92,7 +91,7 @@ def _grant(account: str, form: Form) -> Sending:
         "feature": _feature(form),
         "units": read_units(form["units"], name="units", least=1),
         "kind": form["kind"] or "promotion",
-        "reason": _reason(form),
+        "reason": form.reason(),
         "id": form["key"] or make_key(),
         **_ends(form),
     }
@@ -107,7 +106,7 @@ CHANGES = (
     Change("block", "Block the account", "Block", "All access is suspended. Nothing is deleted, and billing goes on.",
            "overrides:write", ("block", "reason", "ends"), "access", True, _block),
     Change("lift", "Lift a block", "Lift block", "Access is what was bought, unless another block stands.",
-           "overrides:write", ("block",), "access", False, _lift),
+           "overrides:write", ("block", "reason"), "access", False, _lift),
     Change("grant", "Grant units", "Grant units", "Units of a credit or a counted feature, beside what the plan gives.",
            "usage:adjust", ("feature", "units", "kind", "reason", "ends"), "credits", False, _grant),
 )  # fmt: skip
@@ -223,13 +222,6 @@ def _feature(form: Form) -> str:
     if not form["feature"]:
         raise Refused("invalid_body", "choose a feature")
     return form["feature"]
-
-
-def _reason(form: Form) -> str:
-    """Why. Whoever looks at it next cannot ask."""
-    if not form["reason"]:
-        raise Refused("invalid_body", "write a reason; the next person reads it, and it is in the audit log")
-    return form["reason"][:REASON_MAX]
 
 
 def _ends(form: Form) -> dict[str, str]:
