@@ -10,12 +10,12 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from paygrade.decisions.decide import Decision
-from paygrade.server.http.console.access_view import told_of
+from paygrade.server.http.console.access_view import told_of, whole_told
 from paygrade.server.http.console.history import override_words
 from paygrade.server.http.console.rendering import link, page, see_other
 from paygrade.server.http.console.screens import Form, action, read_form, read_moment, read_units, screen
 from paygrade.server.http.console.sending import Sending, make_key, send, try_out
-from paygrade.server.http.console.wording import iso, number, shown_value, words
+from paygrade.server.http.console.wording import iso, words
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.problems import KINDS
 from paygrade.server.operations.portrait import Portrait, portrait
@@ -196,7 +196,7 @@ def _differences(before: Portrait, after: Portrait) -> list[Difference]:
     """What one more unit of each feature is answered with, and how much of it there is."""
     found = []
     for key, each in after.features.items():
-        was, will_be = _told(before.features[key].decision), _told(each.decision)
+        was, will_be = whole_told(before.features[key].decision), whole_told(each.decision)
         if was != will_be:
             found.append(Difference(key, was, will_be, _tone(before.features[key].decision, each.decision)))
     return found
@@ -207,15 +207,6 @@ def _tone(before: Decision, after: Decision) -> str:
         return told_of(after)[1]
     lower = not after.unlimited and (before.unlimited or (after.limit or 0) < (before.limit or 0))
     return "wait" if before.allowed and lower and after.limit is not None else "ok"
-
-
-def _told(decision: Decision) -> str:
-    told, _ = told_of(decision, shortly=True)
-    if decision.unlimited:
-        return f"{told}, unlimited"
-    if decision.limit is not None:
-        return f"{told}, {number(decision.used or 0)} of {number(decision.limit)}"
-    return f"{told}, {shown_value(decision.value).lower()}" if decision.value not in (None, True, False) else told
 
 
 def _feature(form: Form) -> str:
