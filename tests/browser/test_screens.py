@@ -57,7 +57,8 @@ def paths(named: dict[str, str]) -> list[str]:
         "/console/plans?kind=add-ons", "/console/plans?version=2&against=1", "/console/plans/versions?old=1&new=2",
         f"/console/accounts/{ACCOUNT}/credits/ai_credits", f"/console/accounts/{ACCOUNT}/compare?every=yes",
         "/console/features/ai_credits", "/console/sync/events?id=evt_nothing", "/console/approvals?state=all",
-        f"/console/sync/reports?account={ACCOUNT}", "/console/plan-changes?view=to_come", "/console/plan-changes?view=applied", "/console/sync?every=true",
+        f"/console/sync/reports?account={ACCOUNT}",
+        "/console/plan-changes?view=to_come", "/console/plan-changes?view=applied", "/console/sync?every=true",
         f"/console/usage?account={ACCOUNT}", f"/console/usage?account={ACCOUNT}&feature={FEATURE}&by=member",
         f"/console/audit?account={ACCOUNT}", "/console/nothing/here", "/console/login", "/console/password",
     ]  # fmt: skip
