@@ -34,7 +34,7 @@ SHORT = bool(os.environ.get("SHORT"))
 SHOTS = os.environ.get("SHOTS")
 """A folder for what the pages look like."""
 ONLY = os.environ.get("ONLY", "")
-"""Addresses with this in them alone."""
+"""Addresses with one of these in them alone, with commas between."""
 LASTS_S = 3600
 
 pytestmark = [
@@ -55,11 +55,14 @@ def paths(named: dict[str, str]) -> list[str]:
                 found.append(re.sub(r"{(\w+)(?::\w+)?}", lambda m: named[m[1]], path))
     found += [
         "/console/plans?kind=add-ons", "/console/plans?version=2&against=1", "/console/plans/versions?old=1&new=2",
+        f"/console/accounts/{ACCOUNT}/credits/ai_credits", f"/console/accounts/{ACCOUNT}/compare?every=yes",
+        "/console/features/ai_credits", "/console/sync/events?id=evt_nothing", "/console/approvals?state=all",
+        f"/console/sync/reports?account={ACCOUNT}",
         "/console/plan-changes?view=to_come", "/console/plan-changes?view=applied", "/console/sync?every=true",
         f"/console/usage?account={ACCOUNT}", f"/console/usage?account={ACCOUNT}&feature={FEATURE}&by=member",
         f"/console/audit?account={ACCOUNT}", "/console/nothing/here", "/console/login", "/console/password",
     ]  # fmt: skip
-    return [path for path in dict.fromkeys(found) if ONLY in path]
+    return [path for path in dict.fromkeys(found) if any(part in path for part in ONLY.split(","))]
 
 
 @pytest.fixture(autouse=True)

@@ -115,8 +115,10 @@ class Browser(httpx2.Client):
         return parsed(answer.text)
 
     def send_form(self, page: Node, action: str, status: int = 303, **fields: Any) -> httpx2.Response:
-        """Send the form of a page whose action begins so, with what stands in it and these fields."""
-        form = next(node for node in page.every("form") if node.get("action").startswith(action))
+        """Send the form of a page whose action begins so, with what stands in it and these fields: of several the
+        first that has them, and a button that says so."""
+        forms = [node for node in page.every("form") if node.get("action").startswith(action)]
+        form = next((node for node in forms if _fits(node, fields)), forms[0])
         said: dict[str, Any] = {}
         for node in form.walk():
             if node.tag == "input" and node.get("name"):
@@ -139,6 +141,12 @@ class Browser(httpx2.Client):
         """The page that an answer leads to."""
         where = urlsplit(urljoin(self.url, answer.headers["location"]))
         return self.page(where.path + (f"?{where.query}" if where.query else ""))
+
+
+def _fits(form: Node, fields: dict[str, Any]) -> bool:
+    buttons = {(node.get("name"), node.get("value")) for node in form.every("button")}
+    named = {node.get("name") for node in form.walk() if node.tag != "button"}
+    return all(name in named or (name, value) in buttons for name, value in fields.items())
 
 
 class Browsers:

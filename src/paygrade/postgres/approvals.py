@@ -92,6 +92,10 @@ class Approvals:
             named={"state": state, "account": account, "asked_at": asked_at, "id": id, "at": at, "limit": limit},
         )
 
+    async def waiting(self, *, at: datetime, limit: int) -> tuple[SavedApproval, ...]:
+        """Those that wait, whose time is over soonest first."""
+        return await self._load("where state = 'waiting' and expires_at > %s order by expires_at limit %s", at, limit)
+
     async def resolve(self, approval: SavedApproval) -> None:
         """Write how it ended."""
         await self._connection.execute(

@@ -6,7 +6,7 @@ stand for one change each; a step is written once and never changed.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from msgspec.structs import replace
 
@@ -14,6 +14,8 @@ from paygrade.changes.plan_change import ChangeState, PlanChange, Step
 from paygrade.changes.quote import Quote
 from paygrade.changes.transition import Expected, PlanTransition
 from paygrade.postgres.claims import Claims
+
+_STANDINGS = {"under_way": "state in ('asked', 'pending')", "to_come": "state = 'scheduled'"}
 
 
 class ClaimedChange(PlanChange, frozen=True, kw_only=True):
@@ -132,24 +134,34 @@ class PlanChanges(Claims[ClaimedChange]):
             },
         )
 
-    async def waiting(self, *, limit: int) -> tuple[PlanChange, ...]:
-        """Those of all accounts that are being brought about or wait for a payment, the latest first."""
-        return await self._seen(
-            PlanChange, "state in ('asked', 'pending') order by asked_at desc, account, id limit %s", (limit,)
-        )
-
-    async def to_come(self, *, limit: int) -> tuple[PlanChange, ...]:
-        """Those of all accounts that are scheduled, the next first."""
-        return await self._seen(
-            PlanChange, "state = 'scheduled' order by effective_at, account, subscription limit %s", (limit,)
-        )
-
-    async def named(self, pairs: Sequence[tuple[str, str]]) -> tuple[PlanChange, ...]:
-        """Those with these accounts and ids."""
+    async def search(
+        self,
+        standing: Literal["under_way", "to_come", "applied", "failed", "canceled"],
+        *,
+        account: str | None,
+        from_at: datetime | None,
+        until: datetime | None,
+        after: tuple[datetime, str, str] | None,
+        limit: int,
+    ) -> tuple[PlanChange, ...]:
+        """Those of all accounts that stand like this: those to come by date, all others the latest first; from after
+        the one of this date, account and id on. What is not asked for is not said, so that each question has the index
+        it needs."""
+        came, beyond, order = "coalesce(resolved_at, asked_at)", "<", "desc"
+        if standing == "to_come":
+            came, beyond, order = "effective_at", ">", "asc"
+        asked = [
+            _STANDINGS.get(standing, f"state = '{standing}'"),
+            *(["account = %(account)s"] if account is not None else ()),
+            *([f"{came} >= %(from)s"] if from_at is not None else ()),
+            *([f"{came} < %(until)s"] if until is not None else ()),
+            *([f"({came}, account, id) {beyond} (%(at)s, %(of)s, %(last)s)"] if after is not None else ()),
+        ]
+        at, of, last = after or (None, None, None)
         return await self._seen(
             PlanChange,
-            "(account, id) in (select * from unnest(%s::text[], %s::text[]))",
-            ([account for account, _ in pairs], [id for _, id in pairs]),
+            f"{' and '.join(asked)} order by {came} {order}, account {order}, id {order} limit %(limit)s",
+            {"account": account, "from": from_at, "until": until, "at": at, "of": of, "last": last, "limit": limit},
         )
 
     async def hold(self, account: str, id: str) -> PlanChange | None:

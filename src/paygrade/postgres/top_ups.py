@@ -96,6 +96,12 @@ class TopUps(Claims[SavedTopUp]):
         found = await self._seen(TopUpPurchase, "account = %s and id = %s", (account, id))
         return found[0] if found else None
 
+    async def failed(self, *, since: datetime, limit: int) -> tuple[TopUpPurchase, ...]:
+        """Those of all accounts that failed since then, the latest first."""
+        return await self._seen(
+            TopUpPurchase, "state = 'failed' and resolved_at >= %s order by resolved_at desc limit %s", (since, limit)
+        )
+
     async def of_account(
         self,
         account: str,

@@ -24,6 +24,7 @@ from paygrade.server.process.settings import Settings
 from paygrade.server.state import oidc_provider
 from support.databases import migrated_database
 from support.oidc_provider import Provider, providing, query
+from support.pages import parsed
 from support.server_process import Api, serving
 
 OURS = "http://127.0.0.1"
@@ -371,6 +372,29 @@ def test_the_provider_may_refuse_and_says_so(house: House) -> None:
         state = query(client.get("/v1/login/oidc").headers["location"])["state"]
         told = refused(client.get("/v1/login/oidc/callback", params={"error": "<script>", "state": state}))
         assert "script" not in told["detail"]
+
+
+def test_a_browser_reads_what_went_wrong_on_a_page_and_a_program_in_a_problem(house: House) -> None:
+    wants = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    with browser(house) as client:
+        back = sent_back(house, client, someone(house))
+        shown = client.get(f"{back}&error=access_denied", headers=wants)
+        assert (shown.status_code, shown.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert "default-src 'none'" in shown.headers["content-security-policy"]
+        assert "paygrade_oidc=;" in shown.headers["set-cookie"], "that log-in is over"
+        page = parsed(shown.text)
+        assert "let nobody in" in page.one("main").text
+        assert page.one("a", class_="first")["href"] == "/console/login"
+        assert "<script>x" not in client.get(f"{back}&error=<script>x", headers=wants).text
+        for accept in ("application/json", "*/*", "application/problem+json, text/html;q=0.5"):
+            told = client.get("/v1/login/oidc/callback", headers={"accept": accept})
+            assert (told.headers["content-type"], told.headers["vary"]) == ("application/problem+json", "accept")
+        assert "is no path of this server" in client.get("/v1/login/oidc?next=//evil", headers=wants).text
+        back = sent_back(house, client, someone(house))
+        house.provider.down = True
+        away = client.get(back, headers=wants)
+        assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+        assert parsed(away.text).one("h1").text == "The log-in provider can't be reached"
 
 
 # The provider's own troubles

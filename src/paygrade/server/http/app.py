@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from litestar import Litestar, Router
 from litestar.di import Provide
-from litestar.types import ASGIApp, Scope
+from litestar.types import ASGIApp, ControllerRouterHandler, Scope
 
 from paygrade.providers.port import Previewer, Selling
 from paygrade.server.http.announcements import announce_record, announcer
 from paygrade.server.http.auth import require_key, scope_of
 from paygrade.server.http.conditional import Conditional
+from paygrade.server.http.console.failures import for_whoever_asks
 from paygrade.server.http.console.routes import console
 from paygrade.server.http.context import Context, Verify, context_of, put_context
 from paygrade.server.http.cross_origin import CrossOrigin
@@ -213,7 +214,7 @@ KEYED = [
     webhook_endpoints.replay_webhooks,
     webhook_endpoints.list_webhook_deliveries,
 ]
-OPEN = [
+OPEN: list[ControllerRouterHandler] = [
     webhooks.stripe_webhook,
     health.healthz,
     health.readyz,
@@ -226,8 +227,8 @@ OPEN = [
     people.me,
     people.change_password,
     oidc.log_in_ways,
-    oidc.begin_oidc,
-    oidc.end_oidc,
+    # A browser comes here by itself: who looks at it reads what went wrong.
+    Router("/", route_handlers=[oidc.begin_oidc, oidc.end_oidc], exception_handlers={Exception: for_whoever_asks}),
     elements.send_elements,
     elements.send_words,
 ]

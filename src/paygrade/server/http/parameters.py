@@ -12,7 +12,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
-from paygrade.server.http.bodies import invalid, read_key
+from paygrade.server.http.bodies import TEXT_LENGTH_MAX, invalid, read_key
 from paygrade.values.errors import Mistake
 from paygrade.values.text import PAGE_MAX, QUANTITY_MAX, one_of
 
@@ -20,6 +20,7 @@ Word = TypeVar("Word", bound=str)
 
 PageSize = Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="Page size.")]
 Before = Annotated[str | None, QueryParameter(description="The `next` of the page before.")]
+Reason = Annotated[str, QueryParameter(description="Why.", max_length=TEXT_LENGTH_MAX)]
 After = Annotated[str, QueryParameter(description="Show accounts after this key.")]
 
 

@@ -14,7 +14,7 @@ import structlog
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from paygrade.server.operations.audit.note import note
+from paygrade.server.operations.audit.note import because, note
 from paygrade.server.process.acting import acting
 from paygrade.server.process.api_keys import Mode, digest, hint, make_secret
 from paygrade.server.process.scopes import PUBLISHABLE, Role, Scope, opened_by
@@ -50,6 +50,12 @@ class KeyRequest(Struct, frozen=True):
     never_expires: bool = False
     ip_ranges: Annotated[tuple[str, ...], Meta(max_length=IP_RANGES_MAX)] = ()
     rate_limit: Annotated[int, Meta(ge=1, le=RATE_MAX)] | None = None
+
+
+class KeyRevocation(Struct, frozen=True):
+    """Why, for the audit log."""
+
+    reason: Annotated[str, Meta(max_length=2000)] = ""
 
 
 class KeyRotation(Struct, frozen=True):
@@ -189,11 +195,11 @@ async def rotate(store: "Store", asked: KeyRotation, *, id: str, granted: frozen
     return _created(grown, secret, at)
 
 
-async def revoke(store: "Store", *, id: str, at: datetime) -> KeyView:
+async def revoke(store: "Store", *, id: str, reason: str = "", at: datetime) -> KeyView:
     """Revoke an API key.
 
-    It counts no more, with all its secrets, on every server within a second. Repeating it changes nothing. Refused
-    `unknown_api_key`.
+    It counts no more, with all its secrets, on every server within a second; `reason` says why, for the audit log.
+    Repeating it changes nothing. Refused `unknown_api_key`.
     """
     async with store.transaction() as tx:
         key = _known(await tx.api_keys.lock(id), id)
@@ -201,7 +207,7 @@ async def revoke(store: "Store", *, id: str, at: datetime) -> KeyView:
             await tx.api_keys.revoke(id, at)
             await tx.tell("paygrade_key", id)
             key = replace(key, revoked_at=at)
-            note(tx, "key.revoke", targets=[("key", id)], at=at)
+            note(tx, "key.revoke", targets=[("key", id)], personal=because(reason), at=at)
             await _tell(tx, "revoked", key, at)
             _note("key_revoked", key)
     return _view(key, at)

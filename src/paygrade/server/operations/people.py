@@ -15,7 +15,7 @@ import structlog
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from paygrade.server.operations.audit.note import note
+from paygrade.server.operations.audit.note import because, note
 from paygrade.server.process.acting import Actor, acting, acting_as
 from paygrade.server.process.api_keys import digest
 from paygrade.server.process.passwords import Passwords, make_password, make_totp_secret, step_of, totp_address
@@ -324,16 +324,16 @@ async def reset(
     return _with_password(person, password)
 
 
-async def remove(store: "Store", *, id: str, at: datetime) -> None:
+async def remove(store: "Store", *, id: str, reason: str = "", at: datetime) -> None:
     """Remove a person.
 
-    They log in no more, and their sessions end. Who comes from a provider may log in again, as somebody new. Refused
-    `unknown_person`.
+    They log in no more, and their sessions end; `reason` says why, for the audit log. Who comes from a provider may log
+    in again, as somebody new. Refused `unknown_person`.
     """
     async with store.transaction() as tx:
         _known(await tx.people.lock(id), id)
         await tx.people.remove(id)
-        note(tx, "person.remove", targets=[("person", id)], at=at)
+        note(tx, "person.remove", targets=[("person", id)], personal=because(reason), at=at)
         await tx.tell("paygrade_key", id)
     log.info("person_removed", person=id, by=acting().actor.id)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 from argon2 import PasswordHasher
 
@@ -26,6 +27,7 @@ def api(postgres_url: str) -> Iterator[Api]:
         patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
         with serving(Settings(sweep_every=None), database_url) as running:
             _fill(running)
+            _leave_unbilled(database_url)
             yield running
 
 
@@ -55,6 +57,25 @@ def _fill(api: Api) -> None:
     for number in range(2):
         asked = {"account": "free", "feature": "projects", "quantity": 1, "id": f"free {number}"}
         api.ok("POST", "/v1/consume", json=asked)
+
+
+def _leave_unbilled(database_url: str) -> None:
+    """Rows as workers leave them whom a provider refuses: here is none."""
+    now = datetime.now(UTC)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for id, account, ago in (("top_1", "acme", DAY), ("top_2", "wonka", 90 * DAY)):
+            connection.execute(
+                "insert into top_ups (account, id, credit, units, amount, currency, state, window_at, asked_at,"
+                " round_at, resolved_at, balance, reason) values (%s, %s, 'ai_credits', 1000, 1000, 'usd', 'failed',"
+                " %s, %s, %s, %s, 3, 'your card was declined')",
+                (account, id, *[now - ago] * 4),
+            )
+        for account, said, error in (("acme", 90, None), ("oscorp", None, "there is no meter `calls`")):
+            connection.execute(
+                "insert into reports (account, pool, slot, from_at, used, reported, told, customer, said, error)"
+                " values (%s, 'api_calls', 'w', %s, 100, 100, 100, 'cus_1', %s, %s)",
+                (account, now - DAY, said, error),
+            )
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +195,35 @@ def test_an_account_can_be_seen_as_of_another_instant(admin: Browser) -> None:
     assert admin.page("/console/accounts/nobody", 404).one("h1").text == "There is no such account"
 
 
+def test_two_instants_are_compared_and_what_differs_is_said(admin: Browser) -> None:
+    later = (datetime.now(UTC) + 3 * DAY).strftime("%Y-%m-%dT%H:%M")
+    page = admin.page(f"/console/accounts/pied/compare?first={datetime.now(UTC):%Y-%m-%dT%H:%M:%S}&second={later}")
+    rows = [row.text for table in page.every("tbody") for row in table.every("tr")]
+    assert "Subscriptions pro × 3: trial pro × 3: canceled Differs" in rows
+    assert [row for row in rows if row.startswith("Exports Allowed Trial ended")], rows
+    assert all(row.endswith("Differs") for row in rows)
+    whole = admin.page(f"/console/accounts/pied/compare?second={later}&every=yes")
+    assert "Subscriptions was not known pro × 3: canceled Differs" in [row.text for row in whole.every("tr")]
+    same = admin.page(f"/console/accounts/pied/compare?first={later}&second={later}&every=yes")
+    assert same.one("h1").text == "Nothing differs"
+    assert "Catalog 1 1 the same" in [row.text for row in same.every("tr")]
+    admin.page("/console/accounts/nobody/compare", 404)
+    admin.page("/console/accounts/pied/compare?first=noon", 400)
+
+
+def test_credits_burn_down_in_a_chart_that_is_a_table(admin: Browser) -> None:
+    page = admin.page("/console/accounts/acme/credits/ai_credits")
+    (row,) = page.one("table").one("tbody").every("tr")
+    *bands, whole = [int(cell.text.replace(",", "")) for cell in row.every("td")]
+    assert {70, 5000} <= set(bands)
+    assert whole == sum(bands)
+    assert len([path for path in page.every("path") if path.classes]) >= 3
+    assert "None were used within a week" in page.one("figcaption").text
+    admin.page("/console/accounts/nobody/credits/ai_credits", 404)
+    admin.page("/console/accounts/acme/credits/api_calls", 404)
+    assert admin.page("/console/accounts/acme").one("a", href="/console/accounts/acme/credits/ai_credits")
+
+
 def test_a_role_is_offered_only_what_it_may_do(browsers: Browsers) -> None:
     page = browsers["viewer"].page("/console/accounts/acme")
     hrefs = [link["href"] for link in page.every("a")]
@@ -221,9 +271,68 @@ def test_home_says_who_needs_a_person_and_what_for(admin: Browser) -> None:
     week = told["This week"].text
     assert "pied trial ends" in week
     assert "acme override of exports ends" in week
+    unbilled = told["Not bought, not billed"].text
+    assert "acme could not buy ai credits 1,000 for $10.00. Your card was declined." in unbilled
+    assert "wonka" not in unbilled, "what failed months ago holds nothing back any more"
+    assert "acme api calls: usage report different The provider has 10 less than was reported." in unbilled
+    assert "oscorp api calls: usage report failing" in unbilled
     for item in page.every("li"):
         if item.every("h3"):
-            assert len(item.every("a", class_="btn")) == 1, "one action each"
+            (button,) = item.every("a", class_="btn")  # one action each
+            admin.page(urlsplit(button["href"]).path)
+
+
+def test_a_top_up_that_failed_stands_on_its_account_and_is_bought_again_by_who_may(
+    browsers: Browsers, admin: Browser
+) -> None:
+    page = admin.page("/console/accounts/acme")
+    assert "Your card was declined" in section(page, "top-ups").text
+    assert not page.every("form", action="/console/accounts/acme/top-ups/top_1"), "nobody could charge it here"
+    where, sent = "/console/accounts/acme/top-ups/top_1", {"key": "again"}
+    assert admin.post(where, data=sent).status_code == 503
+    assert browsers["support"].post(where, data=sent).status_code == 403
+
+
+def test_usage_reports_are_listed_by_what_is_wrong_and_by_account(admin: Browser) -> None:
+    for query, accounts in (
+        ("", ["acme", "oscorp"]),
+        ("?state=failing", ["oscorp"]),
+        ("?state=different", ["acme"]),
+        ("?account=oscorp", ["oscorp"]),
+    ):
+        rows = admin.page(f"/console/sync/reports{query}").one("table").one("tbody").every("tr")
+        assert [row.one("a").text for row in rows] == accounts
+    assert "None" in admin.page("/console/sync/reports?state=not_reported").text
+    admin.page("/console/sync/reports?state=other", 400)
+    assert admin.post("/console/sync/reports", data={"account": "acme"}).status_code == 503
+
+
+# Features
+
+
+def test_a_feature_says_how_it_is_counted_who_gives_it_and_who_is_near_a_limit(
+    browsers: Browsers, admin: Browser
+) -> None:
+    rows = {row.one("a").text: row.text for row in admin.page("/console/features").every("tr") if row.every("a")}
+    assert "events api_call" in rows["Api calls"]
+    assert "the sum of tokens, events completion" in rows["Tokens"]
+    assert rows["Projects"].endswith("1 account")
+    page = admin.page("/console/features/projects")
+    givers = rows_of(page.one("section", aria_labelledby="h-givers").one("table"))
+    assert givers[:2] == ["free@1 2 plan", "pro@1 50 going over is allowed plan"]
+    (near,) = section(page, "near").one("tbody").every("tr")
+    assert "free 2 of 2" in near.text
+    assert [link["href"] for link in near.every("a", class_="btn")] == [
+        "/console/explain?account=free&feature=projects",
+        "/console/usage?account=free&feature=projects",
+    ]
+    tokens = admin.page("/console/features/tokens").one("section", aria_labelledby="h-pays")
+    assert rows_of(tokens.one("table")) == ["Ai credits 1 for 1,000 large: 3 for 1,000"]
+    credits = admin.page("/console/features/ai_credits")
+    assert "Tokens 1 for 1,000" in credits.one("section", aria_labelledby="h-pays").text
+    assert "50" in rows_of(credits.one("section", aria_labelledby="h-givers").one("table"))[0]
+    assert "Nobody has passed a threshold" in section(credits, "near").text
+    admin.page("/console/features/nothing", 404)
 
 
 # What changes something
@@ -254,7 +363,7 @@ def test_what_is_refused_is_said_beside_what_was_written(api: Api, admin: Browse
         ("override", "feature=exports&does=add&units=5&reason=x", "exports"),
         ("override", "feature=projects&does=add&units=5&reason=x&ends=2020-01-01T00:00", "past"),
         ("block", "block=&reason=x", "name the block"),
-        ("lift", "block=nothing", "no block"),
+        ("lift", "block=nothing&reason=x", "no block"),
         ("end-override", "feature=projects&reason=x", "no override"),
         ("grant", "feature=seats&units=5&reason=x", "seats"),
     ):
@@ -279,7 +388,13 @@ def test_a_block_shows_what_it_takes_and_is_lifted(api: Api, admin: Browser) -> 
     page = admin.page("/console/accounts/pied")
     assert page.one("h1").one("span", class_="chip").text == "Blocked"
     assert "chargeback" in page.one("div", class_="stop").text.lower()
-    admin.send_form(admin.page("/console/accounts/pied/lift?block=fraud&preview=yes"), "/console/accounts/pied/lift")
+    without = admin.page("/console/accounts/pied/lift?block=fraud&preview=yes", 400)
+    assert "Write a reason" in without.one("div", id="refused").text
+    page = admin.page("/console/accounts/pied/lift?block=fraud&reason=settled&preview=yes")
+    assert all("Blocked" not in row.text.split("Blocked", 1)[1] for row in page.one("tbody").every("tr"))
+    admin.send_form(page, "/console/accounts/pied/lift")
+    record = api.ok("GET", "/v1/accounts/pied/audit?limit=1")["records"][0]
+    assert (record["action"], record["personal"]["reason"][1]) == ("block.lift", "settled")
     assert api.ok("GET", "/v1/accounts/pied")["blocks"] == []
 
 
@@ -314,3 +429,21 @@ def test_money_waits_for_a_second_person_where_the_server_wants_one(postgres_url
         assert waiting["asked_by"]["kind"] == "person"
         assert "waits for a second person" in admin.follow(answer).one("main").text
         assert own.ok("GET", "/v1/accounts/free")["overrides"] == []
+        assert "waits for a second person" in admin.page("/console").one("section", aria_labelledby="h-decide").text
+        where = f"/console/approvals/{waiting['id']}"
+        assert admin.page("/console/approvals").one("a", href=where)
+        page = admin.page(where)
+        assert "backlog" in page.text
+        refused = parsed(admin.send_form(page, where, 403, do="approve", reason="looks right").text)
+        assert "somebody else" in refused.one("div", id="refused").text
+        with Browsers(own) as others:
+            support = others["support"]
+            page = support.page(where)
+            support.send_form(page, where, 400, do="nothing", reason="looks right")
+            support.send_form(page, where, do="approve", reason="looks right")
+            assert "Approved" in support.page(where).text
+        (override,) = own.ok("GET", "/v1/accounts/free")["overrides"]
+        assert override["reason"] == "backlog"
+        assert "Nothing waits" in admin.page("/console/approvals").text
+        assert "Looks right." in admin.page(where).text
+        assert admin.page("/console/approvals?state=all").one("a", href=where)

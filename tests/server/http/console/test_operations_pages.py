@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from paygrade.documents.spreadsheets import RECORD_COLUMNS
+from paygrade.server.operations.sync.inbox import NO_SUBJECT
 from paygrade.server.process.settings import Settings
 from paygrade.server.process.webhook_signatures import make_secret, signed_headers
 from support.databases import migrated_database
@@ -20,8 +22,14 @@ ANCHOR = "2026-01-31T00:00:00Z"
 
 
 @pytest.fixture(scope="module")
-def api(postgres_url: str) -> Iterator[Api]:
-    with migrated_database(postgres_url) as url, serving(Settings(sweep_every=None), url) as running:
+def database_url(postgres_url: str) -> Iterator[str]:
+    with migrated_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def api(database_url: str) -> Iterator[Api]:
+    with serving(Settings(sweep_every=None), database_url) as running:
         running.ok("PUT", "/v1/accounts/acme", json={"name": "Acme"})
         terms = {
             "version": 1,
@@ -37,6 +45,12 @@ def api(postgres_url: str) -> Iterator[Api]:
 def browsers(api: Api) -> Iterator[Browsers]:
     with Browsers(api) as its:
         yield its
+
+
+def whys(browser: Browser, action: str) -> set[str]:
+    """The reasons that the audit log has for such an action."""
+    rows = browser.page(f"/console/audit?action={action}").one("tbody").every("tr")
+    return {node.text for row in rows for node in row.every("span") if node.text.startswith("“")}
 
 
 def test_an_endpoint_is_made_tested_paused_and_removed(api: Api, browsers: Browsers) -> None:
@@ -55,7 +69,9 @@ def test_an_endpoint_is_made_tested_paused_and_removed(api: Api, browsers: Brows
     page = admin.page(where)
     secret = parsed(admin.send_form(page, where, 200, do="rotate").text).one("code", id="secret").text
     assert secret.startswith("whsec_")
-    admin.send_form(page, where, do="pause")
+    unsaid = parsed(admin.send_form(page, where, 400, do="pause").text)
+    assert "write a reason" in unsaid.one("div", id="refused").text.lower()
+    admin.send_form(page, where, do="pause", reason="they move house")
     assert "Paused" in admin.page(where).text
     page = admin.page(where)
     refused = admin.send_form(page, where, 409, do="replay")
@@ -63,7 +79,10 @@ def test_an_endpoint_is_made_tested_paused_and_removed(api: Api, browsers: Brows
     admin.send_form(page, where, 400, do="nothing")
     assert not browsers["developer"].page(where).every("nothing")
     admin = browsers["admin"]
-    assert admin.send_form(page, where, do="remove").headers["location"] == "/console/webhooks"
+    admin.send_form(page, where, 400, do="remove", reason=" ")
+    gone = admin.send_form(page, where, do="remove", reason="they have closed")
+    assert gone.headers["location"] == "/console/webhooks"
+    assert whys(admin, "webhook_endpoint") == {"“they move house”", "“they have closed”"}
     admin.page(where, 404)
 
 
@@ -99,7 +118,9 @@ def test_keys_are_shown_once_and_people_are_added(api: Api, browsers: Browsers) 
     assert key not in listed.text
     where = next(form["action"] for form in listed.every("form") if "/keys/" in form.get("action"))
     assert parsed(admin.send_form(listed, where, 200, do="rotate").text).one("code", id="secret").text != key
-    admin.send_form(admin.page("/console/developers"), where, do="revoke")
+    admin.send_form(admin.page("/console/developers"), where, 400, do="revoke")
+    admin.send_form(admin.page("/console/developers"), where, do="revoke", reason="it stood in a log")
+    assert whys(admin, "key.revoke") == {"“it stood in a log”"}
     with Api(api.url, key) as its:
         assert its.get("/v1/accounts/acme").status_code == 401
     assert not browsers["developer"].page("/console/developers").every("a", href="/console/developers/keys/new")
@@ -113,7 +134,9 @@ def test_keys_are_shown_once_and_people_are_added(api: Api, browsers: Browsers) 
     where = next(form["action"] for form in people.every("form") if "/people/person_" in form.get("action"))
     admin.send_form(people, where, do="role", role="support")
     assert "support" in admin.page("/console/developers/people").one("table").text
-    admin.send_form(people, where, do="remove")
+    admin.send_form(people, where, 400, do="remove")
+    admin.send_form(people, where, do="remove", reason="she has left")
+    assert whys(admin, "person.remove") == {"“she has left”"}
     assert "new@example.com" not in admin.page("/console/developers/people").text
 
 
@@ -165,28 +188,111 @@ def test_what_is_used_is_a_table_with_bars(api: Api, browsers: Browsers) -> None
     viewer.page("/console/usage?account=acme&feature=nothing", 404)
 
 
-def test_sync_changes_and_settings_say_what_there_is(api: Api, browsers: Browsers) -> None:
+def test_support_asks_whether_an_event_arrived_and_what_came_of_it(
+    database_url: str, api: Api, browsers: Browsers
+) -> None:
+    rows = [("stripe:cus_1", "evt_1", True), ("stripe:cus_1", "evt_2", False), (NO_SUBJECT, "evt_3", True)]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.cursor().executemany(
+            "insert into inbox (subject, event_id, type, received_at, body, handled_at) values"
+            " (%s, %s, 'customer.updated', now(), '', case when %s then now() end)",
+            rows,
+        )
+    viewer = browsers["viewer"]
+    for query, told in (
+        ("id=evt_1", "Arrived and handled"),
+        ("id=evt_2", "Arrived, waits"),
+        ("id=evt_3", "Arrived and ignored"),
+        ("id=evt_4", "Did not arrive"),
+        ("id=evt_2&state=handled", "Did not arrive"),
+    ):
+        assert viewer.page(f"/console/sync/events?{query}").one("div", class_="answer").one("span").text == told
+    listed = viewer.page("/console/sync/events?customer=cus_1").one("tbody").every("tr")
+    assert [row.one("span", class_="mono").text for row in listed] == ["evt_2", "evt_1"]
+    assert "No event fits" in viewer.page("/console/sync/events?account=acme").text
+    viewer.page("/console/sync/events?state=nothing", 400)
+    viewer.page("/console/sync/events?before=nothing", 400)
+
+
+def test_a_sweep_is_followed_to_its_end(database_url: str, api: Api, browsers: Browsers) -> None:
+    viewer = browsers["viewer"]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        row = connection.execute(
+            "insert into sweeps (provider, dry_run, started_at, counts)"
+            " values ('stripe', true, now(), '{\"subscriptions\": 7}') returning id"
+        ).fetchone()
+        assert row is not None
+        where = f"/console/sync/sweeps/{row[0]}"
+        page = viewer.page(where)
+        assert page.one("pg-live")["src"] == f"{where}/tail"
+        assert "7 of about 0 subscriptions compared" in page.text
+        with viewer.stream("GET", f"{where}/tail") as answer:
+            seen, parts = "", answer.iter_text()
+            while "data: 7\n" not in seen:
+                seen += next(parts)
+            connection.execute("update sweeps set finished_at = now(), counts = '{\"subscriptions\": 9}'")
+            seen += "".join(parts)
+        assert seen.endswith("data: 9\n\nevent: done\ndata: 9\n\n"), "and then it ends"
+    assert not viewer.page(where).every("pg-live")
+    assert viewer.get("/console/sync/sweeps/nothing/tail").status_code == 404
+
+
+def test_sync_and_settings_say_what_there_is(browsers: Browsers) -> None:
     viewer = browsers["viewer"]
     sync = viewer.page("/console/sync")
     assert "No provider is configured" in sync.text
     assert not [form for form in sync.every("form") if "/sync" in form.get("action")]
-    for view in ("under_way", "to_come", "applied", "failed", "canceled"):
-        viewer.page(f"/console/plan-changes?view={view}")
-    viewer.page("/console/plan-changes?view=nothing", 400)
-    settings = viewer.page("/console/settings")
-    assert "needs a second person" in settings.text.lower()
-    quote = api.ok("POST", "/v1/accounts/acme/plan-changes/quote", json={"plan": "free", "when": "period_end"})
-    change = api.ok("POST", "/v1/accounts/acme/plan-changes", json={"quote_id": quote["id"]})
+    assert "needs a second person" in viewer.page("/console/settings").text.lower()
+
+
+def test_plan_changes_are_found_by_how_they_stand_whose_and_when_and_in_a_calendar(
+    api: Api, browsers: Browsers
+) -> None:
+    viewer, changes = browsers["viewer"], {}
+    for account, when in (("initech", "now"), ("acme", "period_end")):
+        api.ok("PUT", f"/v1/accounts/{account}", json={})
+        if account == "initech":
+            terms = {"version": 1, "status": "active", "items": [{"id": "main", "plan": "pro"}], "anchor_at": ANCHOR}
+            api.ok("PUT", "/v1/accounts/initech/subscriptions/manual_2", json=terms)
+        quote = api.ok("POST", f"/v1/accounts/{account}/plan-changes/quote", json={"plan": "free", "when": when})
+        changes[account] = api.ok("POST", f"/v1/accounts/{account}/plan-changes", json={"quote_id": quote["id"]})
+    day = changes["acme"]["effective_at"][:10]
+    for query, accounts in (
+        ("", []),
+        ("view=to_come", ["acme"]),
+        (f"view=to_come&begin={day}T00:00", ["acme"]),
+        (f"view=to_come&until={day}T00:00", []),
+        ("view=to_come&account=initech", []),
+        ("view=applied", ["initech", "initech", "acme"]),
+        ("view=applied&account=initech&begin=2026-01-01T00:00", ["initech", "initech"]),
+        ("view=applied&until=2026-01-01T00:00", []),
+        ("view=failed", []),
+        ("view=canceled", []),
+    ):
+        page = viewer.page(f"/console/plan-changes?{query}")
+        assert [row.one("a").text for table in page.every("tbody") for row in table.every("tr")] == accounts, query
+        assert [option["value"] for option in page.every("input", name="account")] == [
+            "initech" if "initech" in query else ""
+        ]
+    for query in ("view=nothing", "begin=noon", "before=nothing"):
+        viewer.page(f"/console/plan-changes?{query}", 400)
+    month = viewer.page(f"/console/plan-changes/calendar?month={day[:7]}")
+    (cell,) = [node for node in month.every("td") if node.every("a")]
+    assert cell.one("time")["datetime"] == day
+    assert cell.one("a").text.startswith("1 change on")
+    assert "acme" in viewer.page(cell.one("a")["href"]).one("table").text
+    assert "No scheduled change" in viewer.page("/console/plan-changes/calendar?month=2031-02").text
+    assert len(viewer.page("/console/plan-changes/calendar?month=2031-02").every("td")) % 7 == 0
+    for wrong in ("2026-13", "12", "1999-01", "２０２６-01"):
+        viewer.page(f"/console/plan-changes/calendar?month={wrong}", 400)
+    where = f"/console/plan-changes/acme/{changes['acme']['id']}"
     finance: Browser = browsers["finance"]
-    listed = finance.page(
-        "/console/plan-changes?view=to_come" if change["state"] == "scheduled" else "/console/plan-changes?view=applied"
-    )
-    assert "acme" in listed.one("table").text
-    where = f"/console/plan-changes/acme/{change['id']}"
     page = finance.page(where)
     assert "Money" in page.text
-    if change["state"] == "scheduled":
-        finance.send_form(page, where)
-        assert "Canceled" in finance.page(where).text
+    finance.send_form(page, where, 400)
+    finance.send_form(page, where, reason="asked for by mistake")
+    assert "Canceled" in finance.page(where).text
+    assert "acme" in finance.page("/console/plan-changes?view=canceled").one("table").text
+    assert whys(finance, "plan_change.cancel") == {"“asked for by mistake”"}
     assert not browsers["viewer"].page(where).every("form", action=where)
     viewer.page("/console/plan-changes/acme/nothing", 404)

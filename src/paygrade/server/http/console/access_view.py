@@ -97,6 +97,16 @@ def told_of(decision: Decision, *, shortly: bool = False) -> tuple[str, str]:
     return (told, tone) if shortly else (f"Denied: {told[:1].lower()}{told[1:]}", "stop")
 
 
+def whole_told(decision: Decision) -> str:
+    """What is said of a decision where another stands beside it: `Allowed, 2 of 5,002`."""
+    told, _ = told_of(decision, shortly=True)
+    if decision.unlimited:
+        return f"{told}, unlimited"
+    if decision.limit is not None:
+        return f"{told}, {number(decision.used or 0)} of {number(decision.limit)}"
+    return f"{told}, {shown_value(decision.value).lower()}" if decision.value not in (None, True, False) else told
+
+
 def link_of(candidate: Candidate) -> Link:
     source, verdict = candidate.source, candidate.verdict
     by_hand = source.kind in ("override", "block")

@@ -13,7 +13,8 @@ from litestar.exceptions import HTTPException
 from paygrade.server.http.auth import person_before
 from paygrade.server.http.console.rendering import here, link, page, see_other
 from paygrade.server.http.context import HttpRequest
-from paygrade.server.http.problems import KINDS, LACKING, of_failure, request_id
+from paygrade.server.http.problems import HANDLERS as PROBLEMS
+from paygrade.server.http.problems import KINDS, LACKING, MEDIA_TYPE, of_failure, request_id
 from paygrade.values.errors import Refused, Unavailable
 
 _HTTP = {400: "invalid_query", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -46,6 +47,16 @@ def on_http(request: HttpRequest, error: HTTPException) -> Response[Any]:
     if code is None:
         return on_failure(request, error)
     return problem_page(request, code, _SAID[code], [])
+
+
+def for_whoever_asks(request: HttpRequest, error: Exception) -> Response[Any]:
+    """What went wrong at an address of the API that browsers are sent to: a page for who would rather have one, a
+    problem for who would not. Any: either."""
+    wants_page = request.accept.best_match([MEDIA_TYPE, "text/html"]) == "text/html"
+    handlers = HANDLERS if wants_page else PROBLEMS
+    response = handlers[HTTPException if isinstance(error, HTTPException) else Exception](request, error)
+    response.headers["vary"] = "accept"
+    return response
 
 
 def problem_page(request: HttpRequest, code: str, detail: str, said: list[str]) -> Response[str]:

@@ -24,12 +24,14 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Home", "home", "/console", "accounts:read", "h"),
             Place("Accounts", "accounts", "/console/accounts", "accounts:read", "a"),
             Place("Explain", "explain", "/console/explain", "decisions:read", "e"),
+            Place("Approvals", "check", "/console/approvals", "approvals:read", "v"),
         ),
     ),
     (
         "Sell",
         (
             Place("Plans", "plans", "/console/plans", "catalog:read", "p"),
+            Place("Features", "meters", "/console/features", "catalog:read", "f"),
             Place("Plan changes", "changes", "/console/plan-changes", "plan_changes:read", "c"),
         ),
     ),

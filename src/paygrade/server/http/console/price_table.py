@@ -79,7 +79,7 @@ def price_table(catalog: Catalog, other: Catalog | None = None, *, add_ons: bool
         if add_ons and all(cell.now == Words() and cell.before is None for cell in cells):
             continue
         its = offered[key]
-        groups.setdefault(_group(its), []).append(Row(key, words(key), its.description, cells))
+        groups.setdefault(group_of(its), []).append(Row(key, words(key), its.description, cells))
     return PriceTable(columns, tuple((group, tuple(rows)) for group, rows in groups.items()))
 
 
@@ -91,7 +91,8 @@ def _offers(catalog: Catalog | None) -> dict[str, Feature | Credit]:
     return {**catalog.features, **catalog.credits} if catalog is not None else {}
 
 
-def _group(its: Feature | Credit) -> str:
+def group_of(its: Feature | Credit) -> str:
+    """The heading that its kind stands under."""
     match its:
         case BooleanFeature():
             return "Has or has not"
@@ -123,11 +124,12 @@ def _column(key: str, now: Plan | AddOn | None, then: Plan | AddOn | None, compa
 
 
 def _cell(key: str, its: Feature | Credit, now: Plan | AddOn | None, then: Plan | AddOn | None, compared: bool) -> Cell:
-    told = [_term(sold.terms.get(key) if sold is not None else None, its) for sold in (now, then)]
+    told = [told_term(sold.terms.get(key) if sold is not None else None, its) for sold in (now, then)]
     return Cell(told[0], told[1] if compared and told[0] != told[1] else None)
 
 
-def _term(term: Term | None, its: Feature | Credit) -> Words:
+def told_term(term: Term | None, its: Feature | Credit) -> Words:
+    """What a plan or add-on gives of it."""
     match term:
         case None:
             return Words()

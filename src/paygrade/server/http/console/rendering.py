@@ -72,7 +72,7 @@ def page(request: HttpRequest, template: str, *, status: int = 200, **shown: Any
         "host": request.headers.get("host", ""),
     }
     html = environment().get_template(template).render(always | shown)
-    return Response(html, status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS)
+    return Response(html, status_code=status, media_type="text/html", headers=HEADERS)
 
 
 def here(request: HttpRequest) -> str:

@@ -22,7 +22,7 @@ from paygrade.values.text import QUANTITY_MAX
 
 SCREEN: Final = "screen"
 """The `opt` of a screen's handler: the scope it needs."""
-FORM_BYTES_MAX, FIELDS_MAX = 256 * 1024, 2000
+FORM_BYTES_MAX, FIELDS_MAX, REASON_MAX = 256 * 1024, 2000, 500
 _OFFSET = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
 _DIGITS = re.compile(r"[0-9]{1,16}", re.ASCII)
 
@@ -59,6 +59,12 @@ class Form:
 
     def __getitem__(self, name: str) -> str:
         return next((value.strip() for key, value in self.fields if key == name), "")
+
+    def reason(self) -> str:
+        """Why. Whoever looks at it next cannot ask. Refused `invalid_body` where nobody says."""
+        if not self["reason"]:
+            raise Refused("invalid_body", "write a reason; the next person reads it, and it is in the audit log")
+        return self["reason"][:REASON_MAX]
 
     def every(self, name: str) -> list[str]:
         """Of a field that may be sent several times."""

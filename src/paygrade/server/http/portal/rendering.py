@@ -76,7 +76,7 @@ def page(
         "theme": theme if theme in THEMES else "",
     }
     html = environment().get_template(template).render(always | shown)
-    return Response(html, status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS)
+    return Response(html, status_code=status, media_type="text/html", headers=HEADERS)
 
 
 def leave(request: HttpRequest, words: Words, place: Place, url: str) -> Response[str]:

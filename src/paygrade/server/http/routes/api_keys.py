@@ -12,7 +12,7 @@ from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations import api_keys
-from paygrade.server.operations.api_keys import CreatedKey, KeyList, KeyRequest, KeyRotation, KeyView
+from paygrade.server.operations.api_keys import CreatedKey, KeyList, KeyRequest, KeyRevocation, KeyRotation, KeyView
 
 _ONCE = {"cache-control": "no-store"}
 """A secret stays nowhere on the way."""
@@ -74,7 +74,14 @@ async def rotate_key(api_key: FromPath[str], request: HttpRequest, context: InCo
 @post(
     "/v1/keys/{api_key:str}/revoke",
     status_code=200,
-    opt=describe("keys", api_keys.revoke, scope="keys:write", example=examples.REVOKED_KEY),
+    opt=describe(
+        "keys",
+        api_keys.revoke,
+        scope="keys:write",
+        sent=Sent({"reason": "it stood in a log"}, KeyRevocation),
+        example=examples.REVOKED_KEY,
+    ),
 )
-async def revoke_key(api_key: FromPath[str], context: InContext) -> KeyView:
-    return await api_keys.revoke(context.store, id=api_key, at=context.clock.now())
+async def revoke_key(api_key: FromPath[str], request: HttpRequest, context: InContext) -> KeyView:
+    said = read_body(KeyRevocation, await request.body() or b"{}")
+    return await api_keys.revoke(context.store, id=api_key, reason=said.reason, at=context.clock.now())

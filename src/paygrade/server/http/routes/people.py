@@ -18,7 +18,7 @@ from paygrade.server.http.auth import SESSION, caller_of, refuse_other_origin, s
 from paygrade.server.http.bodies import read_body
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, text
+from paygrade.server.http.parameters import PageSize, Reason, text
 from paygrade.server.http.problems import TOLD, rate_fields, request_id
 from paygrade.server.http.routes import examples
 from paygrade.server.operations import people
@@ -179,8 +179,8 @@ async def reset_person(person: FromPath[str], request: HttpRequest, context: InC
 
 
 @delete("/v1/people/{person:str}", opt=describe("people", people.remove, scope="people:write"))
-async def remove_person(person: FromPath[str], context: InContext) -> None:
-    await people.remove(context.store, id=person, at=context.clock.now())
+async def remove_person(person: FromPath[str], context: InContext, reason: Reason = "") -> None:
+    await people.remove(context.store, id=person, reason=reason, at=context.clock.now())
 
 
 def _too_soon(request: HttpRequest, error: TooSoon, told: list[tuple[bytes, bytes]]) -> Refused:

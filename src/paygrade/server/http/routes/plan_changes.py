@@ -15,7 +15,7 @@ from paygrade.changes.request import ChangeRequest
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import Before, PageSize, choice, read_choice
+from paygrade.server.http.parameters import Before, PageSize, Reason, choice, read_choice
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.changes import plan_changes, quotes
 from paygrade.values.errors import Mistake
@@ -163,9 +163,10 @@ async def get_plan_change(account: FromPath[str], change: FromPath[str], context
     opt=describe("plan changes", plan_changes.take_back, scope="plan_changes:write"),
 )
 async def take_back_plan_change(
-    account: FromPath[str], change: FromPath[str], context: InContext, wait_s: Wait = 5
+    account: FromPath[str], change: FromPath[str], context: InContext, wait_s: Wait = 5, reason: Reason = ""
 ) -> PlanChange:
-    undone = await plan_changes.take_back(context.store, account=account, id=change, at=context.clock.now())
+    at = context.clock.now()
+    undone = await plan_changes.take_back(context.store, account=account, id=change, reason=reason, at=at)
     return await plan_changes.settled_within(context.store, undone, seconds=wait_s)
 
 

@@ -6,14 +6,14 @@ The body of each is the fact itself, without what the address already says.
 from typing import Annotated, Any
 
 from litestar import delete, put
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath
 
 from paygrade.billing.facts import Block, Member, Override, Pin, Subscription
 from paygrade.decisions.message import DecisionView
-from paygrade.server.http.bodies import TEXT_LENGTH_MAX, decode_object, invalid, read_body, read_flag, read_object
+from paygrade.server.http.bodies import decode_object, invalid, read_body, read_flag, read_object
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import flag
+from paygrade.server.http.parameters import Reason, flag
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import statements
 from paygrade.server.operations.accounts.accounts import AccountView
@@ -57,7 +57,7 @@ async def delete_override(
     account: FromPath[str],
     feature: FromPath[str],
     context: InContext,
-    reason: Annotated[str, QueryParameter(description="Why.", max_length=TEXT_LENGTH_MAX)] = "",
+    reason: Reason = "",
     dry_run: Annotated[str | None, flag("Only say what it would lead to.")] = None,
 ) -> DecisionView:
     return await statements.delete_override(
@@ -91,8 +91,11 @@ async def put_block(
     status_code=200,
     opt=describe("statements", statements.delete_block, scope="overrides:write"),
 )
-async def delete_block(account: FromPath[str], block: FromPath[str], context: InContext) -> AccountView:
-    return await statements.delete_block(context.store, account=account, key=block, at=context.clock.now())
+async def delete_block(
+    account: FromPath[str], block: FromPath[str], context: InContext, reason: Reason = ""
+) -> AccountView:
+    at = context.clock.now()
+    return await statements.delete_block(context.store, account=account, key=block, reason=reason, at=at)
 
 
 @put(

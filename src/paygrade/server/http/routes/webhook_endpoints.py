@@ -10,7 +10,7 @@ from paygrade.server.http.auth import scopes_of
 from paygrade.server.http.bodies import invalid, read_body, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, choice, number, read_choice, text
+from paygrade.server.http.parameters import PageSize, Reason, choice, number, read_choice, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.webhooks import deliveries, endpoints
 from paygrade.server.operations.webhooks.deliveries import ReplayRequest
@@ -79,8 +79,8 @@ async def update_webhook_endpoint(
 @delete(
     "/v1/webhook-endpoints/{endpoint:str}", opt=describe("webhooks", endpoints.remove_endpoint, scope="webhooks:write")
 )
-async def remove_webhook_endpoint(endpoint: FromPath[str], context: InContext) -> None:
-    await endpoints.remove_endpoint(context.store, endpoint)
+async def remove_webhook_endpoint(endpoint: FromPath[str], context: InContext, reason: Reason = "") -> None:
+    await endpoints.remove_endpoint(context.store, endpoint, reason=reason)
 
 
 @post(

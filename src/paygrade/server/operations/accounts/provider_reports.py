@@ -83,7 +83,7 @@ async def list_usage_reports(
         unchecked = await tx.reports.unchecked(account, at=at)
         found = await tx.reports.of_account(account, before=place, limit=limit + 1)
     page, following = cut(found, limit, lambda saved: (saved.from_at, saved.pool, saved.slot))
-    return UsageReports(tuple(map(_view, page)), unchecked, following)
+    return UsageReports(tuple(map(view_report, page)), unchecked, following)
 
 
 async def list_open_usage_reports(
@@ -99,7 +99,7 @@ async def list_open_usage_reports(
         unchecked = await tx.reports.unchecked(None, at=at)
         found = await tx.reports.page(state=state, after=place, limit=limit + 1)
     page, following = cut(found, limit, lambda saved: (saved.account, saved.pool, saved.slot))
-    return UsageReports(tuple(map(_view, page)), unchecked, following)
+    return UsageReports(tuple(map(view_report, page)), unchecked, following)
 
 
 async def reconcile(store: "Store", *, account: str | None, at: datetime) -> UsageReports:
@@ -117,7 +117,8 @@ async def reconcile(store: "Store", *, account: str | None, at: datetime) -> Usa
         return UsageReports((), await tx.reports.unchecked(account, at=at))
 
 
-def _view(saved: "SavedReport") -> UsageReport:
+def view_report(saved: "SavedReport") -> UsageReport:
+    """What of a report is shown."""
     return UsageReport(
         account=saved.account,
         feature=saved.pool,

@@ -83,16 +83,17 @@ async def put_block(store: "Store", *, account: str, block: Block, at: datetime)
         return view(told, at)
 
 
-async def delete_block(store: "Store", *, account: str, key: str, at: datetime) -> AccountView:
+async def delete_block(store: "Store", *, account: str, key: str, reason: str = "", at: datetime) -> AccountView:
     """Lift a block.
 
-    This reason no longer suspends access; others may. Refused `unknown_account`, `unknown_block`.
+    It no longer suspends access; others may. `reason` says why, for the audit log. Refused `unknown_account`,
+    `unknown_block`.
     """
     async with store.transaction() as tx:
         held = await lock_account(tx, account)
         if key not in held.blocks:
             raise Refused("unknown_block", f"`{account}` has no block `{key}`")
-        told = await record(tx, held, subject=f"block:{key}", body=Block(key=key, lifted=True), at=at)
+        told = await record(tx, held, subject=f"block:{key}", body=Block(key=key, reason=reason, lifted=True), at=at)
         _note(tx, "block.lift", held, told, f"block:{key}", at)
         return view(told, at)
 

@@ -55,6 +55,11 @@ def note(
     tx.note(entry)
 
 
+def because(reason: str) -> Mapping[str, object]:
+    """Why, as `personal` takes it; nothing where nobody said."""
+    return {"reason": reason} if reason else _NOTHING
+
+
 def note_change(
     tx: "Transaction",
     action: str,

@@ -23,7 +23,7 @@ from paygrade.providers.port import Previewer
 from paygrade.server.operations.accounts.change_trail import resolved, scheduled, subject_of
 from paygrade.server.operations.accounts.record import load_account, lock_account, record
 from paygrade.server.operations.accounts.transition import follow_transition
-from paygrade.server.operations.audit.note import note
+from paygrade.server.operations.audit.note import because, note
 from paygrade.server.operations.changes.quotes import quote_change
 from paygrade.server.operations.paging import cut, read_place
 from paygrade.server.state.balances import with_balances
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from paygrade.postgres.store import Store, Transaction
 
 LOOK_S = 0.05
-LOOKED_THROUGH_MAX = 10_000
-"""As far back, in state updates, as the latest changes of all accounts are looked for."""
 
 
 class ChangeView(Struct, frozen=True):
@@ -129,10 +127,11 @@ async def act(
         return await _stated(tx, held, change, acted(its, act, trial_ends_at=trial_ends_at, at=at), at)
 
 
-async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> PlanChange:
+async def take_back(store: "Store", *, account: str, id: str, reason: str = "", at: datetime) -> PlanChange:
     """Cancel a plan change.
 
-    Cancel a change that is scheduled or waits for a payment. To undo one that was applied, revert it. Refused
+    Cancel a change that is scheduled or waits for a payment; `reason` says why, for the audit log. To undo one that was
+    applied, revert it. Refused
     `unknown_account`, `unknown_change`, `change_resolved`.
     """
     async with store.transaction() as tx:
@@ -148,7 +147,8 @@ async def take_back(store: "Store", *, account: str, id: str, at: datetime) -> P
                 f"`{id}` is {change.state}; to undo an applied change, use `POST …/revert`",
             )
         await tx.plan_changes.step(account, id, "taken_back", f"it was {change.state}", at)
-        note(tx, "plan_change.cancel", account, targets=_target(id), changes={"state": change.state}, at=at)
+        note(tx, "plan_change.cancel", account, targets=_target(id), changes={"state": change.state},
+             personal=because(reason), at=at)  # fmt: skip
         if not change.is_manual:
             return await tx.plan_changes.take_back(change)
         subscription = next(s for s in held.subscriptions if s.id == change.subscription)
@@ -199,28 +199,6 @@ async def list_changes(
     return ChangeList(*cut(found, limit, lambda change: (change.asked_at, change.id)))
 
 
-async def under_way(store: "Store", *, limit: int) -> tuple[PlanChange, ...]:
-    """Those of all accounts that are being brought about or wait for the customer, the latest first."""
-    async with store.reading() as tx:
-        return await tx.plan_changes.waiting(limit=limit)
-
-
-async def to_come(store: "Store", *, limit: int) -> tuple[PlanChange, ...]:
-    """Those of all accounts that are scheduled, by date."""
-    async with store.reading() as tx:
-        return await tx.plan_changes.to_come(limit=limit)
-
-
-async def told_lately(store: "Store", *, type: str, limit: int) -> tuple[PlanChange, ...]:
-    """Those of all accounts of which the latest state updates of a type told, the latest first: the log has them in
-    their order, and the table of changes has not."""
-    async with store.reading() as tx:
-        told = await tx.updates.latest(reach=LOOKED_THROUGH_MAX, limit=limit, types=frozenset({type}))
-        pairs = [(each.account or "", str(each.data["change"])) for each in told]
-        found = {(each.account, each.id): each for each in await tx.plan_changes.named(pairs)}
-    return tuple(found[pair] for pair in dict.fromkeys(pairs) if pair in found)
-
-
 async def settled_within(store: "Store", change: PlanChange, *, seconds: float) -> PlanChange:
     """The change as soon as there is nothing more to wait for here, or as it is after so many seconds. What the
     provider was asked for is read back by then."""
@@ -265,8 +243,8 @@ async def _begin(
         name: getattr(change, name)
         for name in ("act", "quote", "subscription", "reverts", "effective_at", "trial_ends_at", "expected")
     }
-    why = {"reason": reason} if reason else {}
-    note(tx, "plan_change.request", held.key, targets=_target(change.id), changes=asked, personal=why, at=at)
+    note(tx, "plan_change.request", held.key, targets=_target(change.id), changes=asked, personal=because(reason),
+         at=at)  # fmt: skip
     return change
 
 

@@ -5,7 +5,7 @@ happens while it is enabled, and is offered the rest.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
-from paygrade.server.operations.audit.note import note
+from paygrade.server.operations.audit.note import because, note
 from paygrade.server.process.outbound import Attempt, Sender, parse_target
 from paygrade.server.process.webhook_signatures import make_secret, signed_headers
 from paygrade.updates.delivery import OFF_AFTER, WebhookSecret, live, test_body
@@ -46,13 +46,15 @@ class NewEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EndpointChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be another; what is left out stays. An empty list of `types` or `accounts` means all."""
+    """What is to be another; what is left out stays. An empty list of `types` or `accounts` means all. `reason`: why,
+    for the audit log."""
 
     url: str | None = None
     types: Names | None = None
     accounts: Names | None = None
     description: Text | None = None
     state: Literal["enabled", "disabled"] | None = None
+    reason: Text = ""
 
 
 class SecretRotation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -181,21 +183,22 @@ async def update_endpoint(store: "Store", sender: Sender, id: str, change: Endpo
         if change.state == "enabled" and held.state == "disabled":
             await tx.webhook_deliveries.miss(id)
             await tx.webhook_endpoints.enable(id)
-        said = {name: its for name, its in asdict(change).items() if its is not None}
-        _note(tx, "update", id, datetime.now(UTC), **said)
+        said = {name: its for name, its in asdict(change).items() if its is not None and name != "reason"}
+        _note(tx, "update", id, datetime.now(UTC), because(change.reason), **said)
         return await _shown(tx, await load(tx, id))
 
 
-async def remove_endpoint(store: "Store", id: str) -> None:
+async def remove_endpoint(store: "Store", id: str, *, reason: str = "") -> None:
     """Remove a webhook endpoint.
 
-    Nothing more is sent there; its deliveries are forgotten. Refused `unknown_endpoint`.
+    Nothing more is sent there; its deliveries are forgotten. `reason` says why, for the audit log. Refused
+    `unknown_endpoint`.
     """
     async with store.transaction() as tx:
         if not await tx.webhook_endpoints.delete(id):
             raise unknown_endpoint(id)
         await tx.webhook_deliveries.delete(id)
-        _note(tx, "remove", id, datetime.now(UTC))
+        _note(tx, "remove", id, datetime.now(UTC), because(reason))
 
 
 async def rotate_secret(store: "Store", id: str, rotation: SecretRotation) -> EndpointWithSecret:
@@ -228,8 +231,11 @@ async def test_endpoint(store: "Store", sender: Sender, id: str) -> WebhookTest:
     return WebhookTest(attempt.succeeded, attempt.status, attempt.took_ms, error, attempt.answer)
 
 
-def _note(tx: "Transaction", what: str, id: str, at: datetime, **changes: object) -> None:
-    note(tx, f"webhook_endpoint.{what}", targets=[("webhook_endpoint", id)], changes=changes, at=at)
+def _note(
+    tx: "Transaction", what: str, id: str, at: datetime, personal: Mapping[str, object] | None = None, **changes: object
+) -> None:
+    targets = [("webhook_endpoint", id)]
+    note(tx, f"webhook_endpoint.{what}", targets=targets, changes=changes, personal=personal or {}, at=at)
 
 
 def rotated(before: Sequence[WebhookSecret], secret: str, overlap_s: int, at: datetime) -> tuple[WebhookSecret, ...]:

@@ -14,18 +14,21 @@ from paygrade.server.http.console.course import course
 from paygrade.server.http.console.history import deed, override_words, recent
 from paygrade.server.http.console.rendering import link, page
 from paygrade.server.http.console.screens import read_moment, screen
+from paygrade.server.http.console.sending import make_key
+from paygrade.server.http.console.unbilled import told_failure
 from paygrade.server.http.console.wording import words
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.parameters import text
 from paygrade.server.operations.accounts.members import list_members
 from paygrade.server.operations.accounts.timeline import timeline
+from paygrade.server.operations.accounts.top_ups import list_top_ups
 from paygrade.server.operations.audit_log import list_account_records
 from paygrade.server.operations.changes.plan_changes import list_changes
 from paygrade.server.operations.portrait import portrait
 from paygrade.server.operations.usage.history import read_usage
 from paygrade.values.errors import Refused
 
-RECENT, WINDOWS, MEMBERS = 12, 12, 50
+RECENT, WINDOWS, MEMBERS, TOP_UPS = 12, 12, 50, 6
 """How much of each is on the page."""
 Word = Annotated[str, text("A part of a question about this account.")]
 
@@ -105,6 +108,8 @@ async def _beside(request: HttpRequest, context: Context, account: str, now: dat
     told = await timeline(context.store, account=account, limit=RECENT)
     usage = await read_usage(context.store, account=account, at=now) if "usage:read" in scopes else None
     changes = await list_changes(context.store, account=account, limit=5) if "plan_changes:read" in scopes else None
+    billed = "billing:read" in scopes
+    top_ups = await list_top_ups(context.store, account=account, limit=TOP_UPS) if billed else None
     audit = None
     if "audit:read" in scopes:
         audit = await list_account_records(context.store, AuditFilter(), account=account, before=None, limit=8)
@@ -114,6 +119,9 @@ async def _beside(request: HttpRequest, context: Context, account: str, now: dat
         "recent": recent(told, RECENT),
         "windows": usage.windows[:WINDOWS] if usage is not None else (),
         "changes": changes.changes if changes is not None else (),
+        "top_ups": top_ups.top_ups if top_ups is not None else (),
+        "told_failure": told_failure,
+        "key_of_form": make_key(),
         "audit": [deed(record) for record in audit.records] if audit is not None else [],
         "override_words": override_words,
         "here_as": link("accounts", account),

@@ -10,12 +10,12 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from paygrade.decisions.decide import Decision
-from paygrade.server.http.console.access_view import told_of
+from paygrade.server.http.console.access_view import told_of, whole_told
 from paygrade.server.http.console.history import override_words
 from paygrade.server.http.console.rendering import link, page, see_other
 from paygrade.server.http.console.screens import Form, action, read_form, read_moment, read_units, screen
 from paygrade.server.http.console.sending import Sending, make_key, send, try_out
-from paygrade.server.http.console.wording import iso, number, shown_value, words
+from paygrade.server.http.console.wording import iso, words
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.problems import KINDS
 from paygrade.server.operations.portrait import Portrait, portrait
@@ -23,7 +23,6 @@ from paygrade.server.operations.usage.grants import GRANT_KINDS
 from paygrade.server.process.scopes import Scope
 from paygrade.values.errors import Refused
 
-REASON_MAX = 500
 DOES = (
     ("add", "adds"),
     ("limit", "sets the limit to"),
@@ -59,7 +58,7 @@ class Difference(Struct, frozen=True):
 
 
 def _override(account: str, form: Form) -> Sending:
-    said: dict[str, Any] = {"reason": _reason(form)}  # Any: JSON
+    said: dict[str, Any] = {"reason": form.reason()}  # Any: JSON
     match form["does"]:
         case "add" | "limit" as does:
             said[does] = read_units(form["units"], name="units")
@@ -74,17 +73,17 @@ def _override(account: str, form: Form) -> Sending:
 
 
 def _end_override(account: str, form: Form) -> Sending:
-    return Sending("DELETE", ("accounts", account, "overrides", _feature(form)), query={"reason": _reason(form)})
+    return Sending("DELETE", ("accounts", account, "overrides", _feature(form)), query={"reason": form.reason()})
 
 
 def _block(account: str, form: Form) -> Sending:
     if not form["block"]:
         raise Refused("invalid_body", "name the block, for example `fraud`")
-    return Sending("PUT", ("accounts", account, "blocks", form["block"]), {"reason": _reason(form), **_ends(form)})
+    return Sending("PUT", ("accounts", account, "blocks", form["block"]), {"reason": form.reason(), **_ends(form)})
 
 
 def _lift(account: str, form: Form) -> Sending:
-    return Sending("DELETE", ("accounts", account, "blocks", form["block"] or "-"))
+    return Sending("DELETE", ("accounts", account, "blocks", form["block"] or "-"), query={"reason": form.reason()})
 
 
 def _grant(account: str, form: Form) -> Sending:
@@ -92,7 +91,7 @@ def _grant(account: str, form: Form) -> Sending:
         "feature": _feature(form),
         "units": read_units(form["units"], name="units", least=1),
         "kind": form["kind"] or "promotion",
-        "reason": _reason(form),
+        "reason": form.reason(),
         "id": form["key"] or make_key(),
         **_ends(form),
     }
@@ -107,7 +106,7 @@ CHANGES = (
     Change("block", "Block the account", "Block", "All access is suspended. Nothing is deleted, and billing goes on.",
            "overrides:write", ("block", "reason", "ends"), "access", True, _block),
     Change("lift", "Lift a block", "Lift block", "Access is what was bought, unless another block stands.",
-           "overrides:write", ("block",), "access", False, _lift),
+           "overrides:write", ("block", "reason"), "access", False, _lift),
     Change("grant", "Grant units", "Grant units", "Units of a credit or a counted feature, beside what the plan gives.",
            "usage:adjust", ("feature", "units", "kind", "reason", "ends"), "credits", False, _grant),
 )  # fmt: skip
@@ -139,6 +138,15 @@ SCREENS = [handler for change in CHANGES for handler in _screens(change)]
 async def refresh(account: FromPath[str], request: HttpRequest) -> Response[None]:
     done = await send(request, Sending("POST", ("accounts", account, "refresh")))
     return see_other(link("accounts", account, read="late" if done.answer["stale"] else "now"))
+
+
+@action("/accounts/{account:str}/top-ups/{top_up:str}", scope="billing:write")
+async def buy_again(account: FromPath[str], top_up: FromPath[str], request: HttpRequest) -> Response[None]:
+    """Buy a top-up again that failed."""
+    form = await read_form(request)
+    path = ("accounts", account, "top-ups", top_up, "retry")
+    done = await send(request, Sending("POST", path, key=form["key"]))
+    return see_other(link("accounts", account, waits=done.waits) + "#top-ups")
 
 
 async def _page(
@@ -188,7 +196,7 @@ def _differences(before: Portrait, after: Portrait) -> list[Difference]:
     """What one more unit of each feature is answered with, and how much of it there is."""
     found = []
     for key, each in after.features.items():
-        was, will_be = _told(before.features[key].decision), _told(each.decision)
+        was, will_be = whole_told(before.features[key].decision), whole_told(each.decision)
         if was != will_be:
             found.append(Difference(key, was, will_be, _tone(before.features[key].decision, each.decision)))
     return found
@@ -201,26 +209,10 @@ def _tone(before: Decision, after: Decision) -> str:
     return "wait" if before.allowed and lower and after.limit is not None else "ok"
 
 
-def _told(decision: Decision) -> str:
-    told, _ = told_of(decision, shortly=True)
-    if decision.unlimited:
-        return f"{told}, unlimited"
-    if decision.limit is not None:
-        return f"{told}, {number(decision.used or 0)} of {number(decision.limit)}"
-    return f"{told}, {shown_value(decision.value).lower()}" if decision.value not in (None, True, False) else told
-
-
 def _feature(form: Form) -> str:
     if not form["feature"]:
         raise Refused("invalid_body", "choose a feature")
     return form["feature"]
-
-
-def _reason(form: Form) -> str:
-    """Why. Whoever looks at it next cannot ask."""
-    if not form["reason"]:
-        raise Refused("invalid_body", "write a reason; the next person reads it, and it is in the audit log")
-    return form["reason"][:REASON_MAX]
 
 
 def _ends(form: Form) -> dict[str, str]:

@@ -64,7 +64,7 @@ async def act_on_key(api_key: FromPath[str], request: HttpRequest, context: InCo
             return _secret(request, "Key rotated", f"the new secret of “{done.answer['name']}”", done.answer["key"])
         if form["do"] != "revoke":
             raise Refused("invalid_body", "choose what to do with the key: rotate or revoke")
-        await send(request, Sending("POST", ("keys", api_key, "revoke"), key=form["key"]))
+        await send(request, Sending("POST", ("keys", api_key, "revoke"), {"reason": form.reason()}, key=form["key"]))
     except Refused as error:
         return await _developers(request, context, error=error)
     return see_other(link("developers"))
@@ -102,7 +102,7 @@ async def act_on_person(person: FromPath[str], request: HttpRequest, context: In
                 done = await send(request, Sending("POST", ("people", person, "reset"), body, key=form["key"]))
                 return _password(request, "Log-in reset", done.answer)
             case "remove":
-                await send(request, Sending("DELETE", ("people", person)))
+                await send(request, Sending("DELETE", ("people", person), query={"reason": form.reason()}))
             case _:
                 raise Refused("invalid_body", "choose what to do: another role, a reset, or remove")
     except Refused as error:

@@ -3,7 +3,7 @@
 from litestar import Response
 
 from paygrade.server.http.auth import scopes_of
-from paygrade.server.http.console import endings
+from paygrade.server.http.console import endings, unbilled
 from paygrade.server.http.console.rendering import page
 from paygrade.server.http.console.screens import screen
 from paygrade.server.http.context import HttpRequest, InContext
@@ -12,8 +12,7 @@ from paygrade.server.operations.attention import attention
 
 @screen("", scope="accounts:read")
 async def show_home(request: HttpRequest, context: InContext) -> Response[str]:
-    sees_webhooks = "webhooks:read" in scopes_of(request)
-    found = await attention(context.store, webhooks=sees_webhooks, at=context.clock.now())
+    found = await attention(context.store, scopes=scopes_of(request), at=context.clock.now())
     return page(
         request,
         "home.html",
@@ -21,5 +20,7 @@ async def show_home(request: HttpRequest, context: InContext) -> Response[str]:
         tones=endings.TONES,
         told_ending=endings.told_ending,
         state_until=endings.state_until,
+        told_failure=unbilled.told_failure,
+        told_report=unbilled.told_report,
         provider=context.provider,
     )

@@ -111,10 +111,12 @@ def _wanted(endpoint: str, form: Form) -> Sending:
     """What a form of an endpoint asks for. Refused `invalid_body`."""
     path, key = ("webhook-endpoints", endpoint), form["key"]
     match form["do"]:
-        case "pause" | "enable":
-            return Sending("PATCH", path, {"state": "disabled" if form["do"] == "pause" else "enabled"})
+        case "pause":
+            return Sending("PATCH", path, {"state": "disabled", "reason": form.reason()})
+        case "enable":
+            return Sending("PATCH", path, {"state": "enabled"})
         case "remove":
-            return Sending("DELETE", path)
+            return Sending("DELETE", path, query={"reason": form.reason()})
         case "test":
             return Sending("POST", (*path, "test"))
         case "rotate":

@@ -58,7 +58,7 @@ class Seats extends HTMLElement {
   }
 }
 
-/** <pg-live src="…"> around a <progress>: follows server-sent events. */
+/** <pg-live src="…"> around a <progress>: follows server-sent events; at the end the page is read again. */
 class Live extends HTMLElement {
   connectedCallback() {
     const bar = $("progress", this);
@@ -69,6 +69,7 @@ class Live extends HTMLElement {
     };
     this.feed = new EventSource(this.getAttribute("src"));
     this.feed.onmessage = (event) => step(Number(event.data));
+    this.feed.addEventListener("done", () => location.reload());
   }
   disconnectedCallback() {
     this.feed?.close();
