@@ -225,6 +225,62 @@ def test_payment_is_seen_to_at_the_provider(house: House, browser: Browser, paye
     assert paying.headers["refresh"].startswith(f"0; url={house.provider.url}")
 
 
+def test_invoices_are_what_the_provider_has_now_and_the_page_stands_without_it(
+    house: House, browser: Browser, payer: str
+) -> None:
+    [customer] = house.api.ok("GET", f"/v1/accounts/{payer}")["customers"]
+    customer = customer.removeprefix("stripe:")
+
+    def shown(page: Node) -> list[str]:
+        bills = next(node for node in page.every("section") if node.get("aria-labelledby") == "bills")
+        return [row.text for row in bills.one("tbody").every("tr")]
+
+    def bill(number: int) -> None:
+        item = {"customer": customer, "amount": 100 * number, "currency": "usd"}
+        house.stripe.v1.invoice_items.create(item)
+        made = house.stripe.v1.invoices.create({"customer": customer, "auto_advance": False})
+        house.stripe.v1.invoices.finalize_invoice(made.id)
+
+    path = link(house, payer)
+    page = browser.page(path)
+    assert len(shown(page)) == 1
+    assert "paid $495 PDF" in shown(page)[0]
+    for number in range(1, 13):
+        bill(number)
+    house.stripe.v1.invoices.create({"customer": customer, "auto_advance": False})  # a draft
+    page = browser.page(path)
+    assert len(shown(page)) == 11, "twelve at a time, and the draft is no invoice yet"
+    assert "open $12 PDF" in shown(page)[0]
+    number = page.one("a", href=f"{house.provider.url}/i/{_latest(house, customer)}")
+    assert number.get("rel") == "noreferrer"
+    older = browser.page(page.one("a", rel="next")["href"])
+    assert [line.split()[-2] for line in shown(older)] == ["$1", "$495"]
+    assert not older.every("a", rel="next")
+    # What another account has is shown to nobody, whatever an address says.
+    other = key()
+    house.shop.welcome(other, "Other")
+    house.shop.subscribe(other, "pro_monthly", quantity=1)
+    house.api.eventually(other, "exports", allowed=True)
+    [its] = house.api.ok("GET", f"/v1/accounts/{other}")["customers"]
+    theirs = browser.page(f"{path}?invoices={_latest(house, its.removeprefix('stripe:'))}")
+    assert "$99" not in " ".join(shown(theirs))
+    house.control("weather", {"error": 1})
+    try:
+        away = browser.page(path)
+        assert "Invoices can't be loaded right now." in away.text
+        assert "$495 a month: Pro, 5 × $99" in away.text, "and the rest is there"
+    finally:
+        house.control("weather", {})
+    nobody = key()
+    house.api.ok("PUT", f"/v1/accounts/{nobody}", json={})
+    assert "Invoices" not in browser.page(link(house, nobody)).text
+
+
+def _latest(house: House, customer: str) -> str:
+    its = house.stripe.v1.invoices.list({"customer": customer, "limit": 3}).data
+    return str(next(one.id for one in its if one.status != "draft"))
+
+
 def test_nothing_is_changed_from_another_page_or_of_another_account(house: House, browser: Browser, payer: str) -> None:
     path, other = link(house, payer), key()
     house.api.ok("PUT", f"/v1/accounts/{other}", json={})
