@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -314,3 +316,14 @@ def test_money_waits_for_a_second_person_where_the_server_wants_one(postgres_url
         assert waiting["asked_by"]["kind"] == "person"
         assert "waits for a second person" in admin.follow(answer).one("main").text
         assert own.ok("GET", "/v1/accounts/free")["overrides"] == []
+
+
+def test_the_page_of_components_shows_every_one_of_them(admin: Browser) -> None:
+    """A component that is not there is not looked at by whoever changes the style."""
+    page = admin.page("/console/developers/components")
+    assert page.one("h1").text == "Components"
+    folder = resources.files("paygrade.server.http.console") / "templates"
+    there = re.findall(r"macro (\w+)\(", (folder / "components.html").read_text())
+    shown = set(re.findall(r"c\.(\w+)\(", (folder / "component_page.html").read_text()))
+    assert len(there) > 20
+    assert set(there) - shown == set()
