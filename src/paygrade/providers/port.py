@@ -192,7 +192,7 @@ class Selling(Named, Protocol):
         ...
 
     def list_invoices(self, *, customer: str, after: str | None, limit: int, at: datetime) -> InvoicePage:
-        """A customer's invoices, the newest first, without drafts; `after` None, or no invoice any more: from the first.
+        """A customer's invoices, the newest first, without drafts; `after` None, or none any more: from the first.
         Somebody waits for it, so it comes in a few seconds, or Unavailable does. `at` tells which are overdue."""
         ...
 

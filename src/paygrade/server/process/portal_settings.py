@@ -27,8 +27,8 @@ class PortalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `billing_only`: payment and invoices, nothing else. `hide_invoices`: no list of invoices. `hide_plans`: no plans,
     and no change of plan; `hidden_plans`: these are shown nowhere, nor by `GET /v1/plans`. `downgrades` at_renewal:
-    whatever the catalog's rule says, less begins with the next period. `languages`: the first is spoken where a browser wants none of them. `texts` replace
-    those of a language.
+    whatever the catalog's rule says, less begins with the next period. `languages`: the first is spoken where a browser
+    wants none of them. `texts` replace those of a language.
     """
 
     name: str = ""
