@@ -2,9 +2,10 @@
 
 Twenty accounts are made over HTTP, each in a situation of its own, and copied by SQL until there are as many as are
 wanted, with their facts, updates, records and counts. Then one client asks for each page again and again, each time of
-another account where a page is about one. What is measured is the time until the whole page is there, over loopback.
-`--accounts=N` (1,000,000) is how many there are, `--rounds=N` (40) how often each is asked for. It takes minutes, so it
-is not run unless it is named.
+another account where a page is about one. What is measured is the time until the whole page is there, over loopback,
+and how many rows PostgreSQL has read for it. The first three times count for nothing: they connect, and compile
+templates. `--accounts=N` (1,000,000) is how many there are, `--rounds=N` (40) how often each is asked for. It takes
+minutes and 15 GB, so it is not run unless it is named.
 """
 
 import random
@@ -25,7 +26,7 @@ from support.server_process import SAMPLE, Api
 
 BUDGET_MS = 100.0
 URL = f"http://127.0.0.1:{PORT}"
-KINDS = 20
+KINDS, WARM = 20, 3
 TABLES = (
     "accounts", "facts", "subscriptions", "announced", "balances", "grants", "ledger", "alerts", "plan_changes",
     "plan_change_steps", "update_sequences", "updates", "audit_heads", "audit",
@@ -45,25 +46,36 @@ def main() -> None:
         with server(url), Api(URL, KEY) as api, Browsers(api) as browsers:
             browser = browsers["admin"]
             for name, paths in _pages(api, accounts):
-                _row(browser, name, paths, rounds)
+                _row(url, browser, name, paths, rounds)
 
 
-def _row(browser: Browser, name: str, paths: Iterator[str], rounds: int) -> None:
-    took = []
-    for number in range(rounds + 3):
+def _row(url: str, browser: Browser, name: str, paths: Iterator[str], rounds: int) -> None:
+    took, before = [], _rows_read(url)
+    for number in range(rounds + WARM):
         path = next(paths)
         began = time.perf_counter()
         answer = browser.get(path)
-        if number >= 3:  # the first ones connect, and compile their templates
+        if number >= WARM:
             took.append((time.perf_counter() - began) * 1000)
         assert answer.status_code == 200, (path, answer.status_code)
     took.sort()
-    late = "" if took[len(took) * 99 // 100] <= BUDGET_MS else "  over"
+    p99 = took[len(took) * 99 // 100]
+    read = (_rows_read(url) - before) // (rounds + WARM)
     print(
-        f"  {name:46} {median(took):7.1f} ms median  {took[len(took) * 99 // 100]:7.1f} ms p99  "
-        f"budget {BUDGET_MS:.0f} ms{late}",
+        f"  {name:40} {median(took):7.1f} ms median {p99:7.1f} ms p99   budget {BUDGET_MS:.0f} ms"
+        f"{'  over' if p99 > BUDGET_MS else '':6} {read:9,} rows read",
         flush=True,
     )
+
+
+def _rows_read(url: str) -> int:
+    """By everybody so far: what a page reads tells how it grows, on a machine that has other things to do, too."""
+    time.sleep(1.1)  # PostgreSQL's processes say once a second what they did
+    with psycopg.connect(url) as connection:
+        [row] = connection.execute(
+            "select tup_returned from pg_stat_database where datname = current_database()"
+        ).fetchall()
+    return int(row[0])
 
 
 def _pages(api: Api, accounts: int) -> Iterator[tuple[str, Iterator[str]]]:
@@ -90,7 +102,7 @@ def _pages(api: Api, accounts: int) -> Iterator[tuple[str, Iterator[str]]]:
     yield "Accounts with a plan", of("/accounts?plan=business")
     yield "Account", of("/accounts/@")
     yield "Account, and why it may", of("/accounts/@?feature=exports")
-    yield "Account, thirty days ago", of(f"/accounts/@?as_of={datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M}")
+    yield "Account, as it was before", of(f"/accounts/@?as_of={datetime.now(UTC):%Y-%m-%dT%H:%M:%S}")
     yield "Override of an account", of("/accounts/@/override")
     yield "Plan changes", of("/plan-changes")
     yield "Plan changes to come", of("/plan-changes?view=to_come")
@@ -167,9 +179,9 @@ def _terms(number: int, now: datetime) -> dict[str, Any] | None:
 def _copy(url: str, accounts: int) -> None:
     """As many as are wanted of each table, the keys of the twenty replaced by their own; the twenty go."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("alter system set max_wal_size = '8GB'")
-        connection.execute("select pg_reload_conf()")
         for table in TABLES:
+            # Nothing is measured that writes, so nothing of the copying needs to last.
+            connection.execute(sql.SQL("alter table {} set unlogged").format(sql.Identifier(table)))
             columns = connection.execute(
                 "select column_name, data_type from information_schema.columns where table_schema = 'public' "
                 "and table_name = %s and is_identity = 'NO' and is_generated = 'NEVER' order by ordinal_position",

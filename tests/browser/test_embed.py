@@ -28,7 +28,8 @@ BODY = """<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>Host</
 <paygrade-credits token-url="/token"></paygrade-credits><paygrade-seats token-url="/token"></paygrade-seats>
 <paygrade-gate token-url="/token" feature="exports"><button>Export</button>
 <p slot="denied">Not yours</p></paygrade-gate>
-<h2>Plans</h2><paygrade-pricing-table token="{key}" href="/buy?plan={{plan}}&amp;every={{interval}}"></paygrade-pricing-table>
+<h2>Plans</h2>
+<paygrade-pricing-table token="{key}" href="/buy?plan={{plan}}&amp;every={{interval}}"></paygrade-pricing-table>
 <form><paygrade-plan-picker name="plan" token-url="/token"></paygrade-plan-picker></form></main>"""
 
 

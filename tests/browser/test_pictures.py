@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -43,6 +42,15 @@ def kestrel() -> Iterator[House]:
         past = live(house, now=now, seed=1, tell=lambda _: None)
         report(house.stage, islice(events(past, count=EVENTS, seed=1), EVENTS), lambda _: None)
         house.stage.settle()
+        # Two customers change something, and no webhook tells of it.
+        house.stage.control("weather", drop=1)
+        house.company.cancel_at_period_end("initech")
+        house.company.change("globex", "pro_monthly", quantity=2)
+        house.stage.call("POST", "/v1/sync/sweep", json={})
+        house.stage.until(
+            lambda: house.stage.call("GET", "/v1/sync/drift")["drift"], lambda found: len(found) > 0, "nothing differs"
+        )
+        house.stage.control("weather")
         yield house
 
 
@@ -50,13 +58,13 @@ def test_pictures_of_the_docs_are_taken_and_are_small(tmp_path: Path) -> None:
     folder = Path(os.environ.get("PICTURES") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     with kestrel() as house, Api(house.api_url, KEY) as api, launched() as chromium:
-        its = signed_in(chromium, api, "admin")
+        its = signed_in(chromium, api, "admin", "Kim")
         [change] = api.ok("GET", "/v1/accounts/quarry/plan-changes")["changes"][:1]
         for name, path in (
             ("home", "/console"),
             ("account", "/console/accounts/hooli"),
             ("plan-change", f"/console/plan-changes/quarry/{change['id']}"),
-            ("billing-sync", "/console/sync"),
+            ("billing-sync", "/console/sync?every=true"),
         ):
             assert its.page.goto(f"{api.url}{path}").status == 200, path
             _take(its, folder / f"{name}.webp")
