@@ -14,8 +14,8 @@ from paygrade.server.http.portal.wording import Words, texts_of
 from paygrade.server.operations.own_pages.on_sale import OnSale
 from paygrade.server.operations.own_pages.summary import AccountSummary
 from paygrade.server.process.portal_settings import LANGUAGES, Language, PortalSettings
-from support.chromium import launched, needed, playwright
-from support.looking import Looked, expect
+from support.chromium import needed, playwright
+from support.looking import SHORT, Looked, expect
 from support.server_process import Api
 
 pytestmark = needed
@@ -73,13 +73,6 @@ class Host:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Any: Playwright's browser."""
-    with launched() as its:
-        yield its
-
-
 def test_elements_show_what_there_is_and_change_with_it(api: Api, acme: str, chromium: Any) -> None:
     host = Host(api)
     host.account = acme
@@ -124,7 +117,7 @@ PLANS = """table => [...table.shadowRoot.querySelectorAll('.plans > li')].map(pl
     ...[...plan.querySelectorAll('ul > li')].map(line => line.textContent)])"""
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES[:2] if SHORT else LANGUAGES)
 def test_elements_and_pages_say_the_same_of_plans(api: Api, acme: str, chromium: Any, language: Language) -> None:
     host, words = Host(api), Words(language, texts_of(language, PortalSettings()))
     host.account, host.lang = acme, language

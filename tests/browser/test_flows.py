@@ -1,41 +1,33 @@
 """The longest ways through the console, by somebody who has no mouse."""
 
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from support.chromium import launched, needed
-from support.console_stock import ACCOUNT, fill
+from support.chromium import needed
+from support.console_stock import ACCOUNT
 from support.looking import HEIGHT, Looked, expect, person
 from support.stack import House
-from support.stack import house as empty_house
 
 pytestmark = needed
 
 
-@pytest.fixture(scope="module")
-def house(postgres_url: str) -> Iterator[House]:
-    with empty_house(postgres_url) as its:
-        fill(its)
-        yield its
-
-
 @pytest.fixture
-def its(house: House) -> Iterator[Looked]:
-    with launched() as chromium:
-        yield Looked(chromium.new_context(viewport={"width": 1440, "height": HEIGHT}))
+def its(chromium: Any) -> Looked:
+    """Any: Playwright's browser."""
+    return Looked(chromium.new_context(viewport={"width": 1440, "height": HEIGHT}))
 
 
-def log_in(its: Looked, house: House, *, leads_to: str) -> None:
-    somebody = person(house.api, "admin")
-    its.page.goto(f"{house.api.url}/console/login?next={leads_to}")
+def log_in(its: Looked, stocked: House, *, leads_to: str) -> None:
+    somebody = person(stocked.api, "admin")
+    its.page.goto(f"{stocked.api.url}/console/login?next={leads_to}")
     its.write("#f-email", somebody["email"])
     its.write("#f-password", somebody["password"])
     its.press("Enter", leads_to=f"^[^?]*{leads_to}$")
 
 
-def test_from_the_log_in_to_an_account_and_an_override_of_it(house: House, its: Looked) -> None:
-    log_in(its, house, leads_to="/console/accounts")
+def test_from_the_log_in_to_an_account_and_an_override_of_it(stocked: House, its: Looked) -> None:
+    log_in(its, stocked, leads_to="/console/accounts")
     its.page.keyboard.press("/")
     its.page.keyboard.type(ACCOUNT)
     its.press("Enter", leads_to=r"^[^?]*/console/accounts(\?q=|/)")
@@ -55,8 +47,8 @@ def test_from_the_log_in_to_an_account_and_an_override_of_it(house: House, its: 
     its.close()
 
 
-def test_from_a_draft_of_the_catalog_to_its_publication(house: House, its: Looked) -> None:
-    log_in(its, house, leads_to="/console/plans")
+def test_from_a_draft_of_the_catalog_to_its_publication(stocked: House, its: Looked) -> None:
+    log_in(its, stocked, leads_to="/console/plans")
     its.tab_to('main a[href="/console/plans/draft"]')
     its.press("Enter", leads_to="/plans/draft$")
     text = its.page.input_value("#f-yaml")
@@ -68,5 +60,5 @@ def test_from_a_draft_of_the_catalog_to_its_publication(house: House, its: Looke
     its.write('main [name="reason"]', "more calls for everybody")
     its.tab_to('main [name="do"][value="publish"]')
     its.press("Enter", leads_to=r"/console/plans\?.*version=3")
-    assert house.api.ok("GET", "/v1/catalog")["version"] == 3
+    assert stocked.api.ok("GET", "/v1/catalog")["version"] == 3
     its.close()

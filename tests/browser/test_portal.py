@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from support.chromium import launched, needed, playwright
-from support.looking import HEIGHT, Looked, expect
+from support.chromium import needed, playwright
+from support.looking import HEIGHT, SHORT, Looked, expect
 from support.stack import House
 from support.stack import house as empty_house
 
@@ -25,15 +25,10 @@ def house(postgres_url: str) -> Iterator[House]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Any: Playwright's browser."""
-    with launched() as its:
-        yield its
+LOOKS = [(1440, "light", True), (375, "dark", False), (1440, "light", False), (375, "dark", True)]
 
 
-@pytest.mark.parametrize("scripts", [True, False])
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (375, "dark")])
+@pytest.mark.parametrize(("width", "scheme", "scripts"), LOOKS[:2] if SHORT else LOOKS)
 def test_a_change_is_looked_at_confirmed_and_taken_back(
     house: House, chromium: Any, scripts: bool, width: int, scheme: str
 ) -> None:

@@ -4,21 +4,19 @@
 
 import os
 import re
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from paygrade.server.http.console.routes import screens
-from paygrade.server.operations import people
 from paygrade.server.process.settings import Settings
-from support.chromium import launched, needed
-from support.console_stock import ACCOUNT, FEATURE, fill, names
+from support.chromium import needed
+from support.console_stock import ACCOUNT, FEATURE, names
 from support.databases import migrated_database
 from support.looking import EVERY_LOOK, SHORT, Looked, named, signed_in
 from support.server_process import Api, serving
-from support.stack import house
+from support.stack import House
 
 pytestmark = needed
 
@@ -46,30 +44,10 @@ def paths(known: dict[str, str]) -> list[str]:
     return [path for path in dict.fromkeys(found) if ONLY in path]
 
 
-@pytest.fixture(autouse=True)
-def no_limit_of_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(people, "ATTEMPTS_A_MINUTE", 10_000)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Any: Playwright's browser."""
-    with launched() as its:
-        yield its
-
-
-@pytest.fixture(scope="module")
-def full(postgres_url: str) -> Iterator[tuple[Api, list[str]]]:
-    """A server with something of everything, by the simulator as its provider, and its addresses."""
-    with house(postgres_url) as its:
-        fill(its)
-        yield its.api, paths(names(its.api))
-
-
 @pytest.mark.parametrize("role", ROLES)
-def test_screens_with_something_of_everything(full: tuple[Api, list[str]], chromium: Any, role: str) -> None:
-    api, addresses = full
-    walk(signed_in(chromium, api, role), api, addresses, f"full.{role}")
+def test_screens_with_something_of_everything(stocked: House, chromium: Any, role: str) -> None:
+    api = stocked.api
+    walk(signed_in(chromium, api, role), api, paths(names(api)), f"full.{role}")
 
 
 @pytest.mark.skipif(SHORT, reason="the short form looks at what is full alone")

@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-import pytest
 
-from support.chromium import launched, needed
+from support.chromium import needed
+from support.console_stock import ACCOUNT
 from support.looking import SHORT, Looked, expect, signed_in
 from support.stack import House
-from support.stack import house as empty_house
 from support.waiting import eventually
 
 pytestmark = needed
@@ -19,54 +18,38 @@ SLOW = {"offline": False, "latency": 300, "downloadThroughput": 50_000, "uploadT
 """A phone in a train, in bytes a second."""
 
 
-@pytest.fixture(scope="module")
-def house(postgres_url: str) -> Iterator[House]:
-    with empty_house(postgres_url) as its:
-        its.shop.welcome("acme", "Acme")
-        its.shop.subscribe("acme", "pro_monthly", quantity=3)
-        its.api.eventually("acme", "exports", allowed=True)
-        yield its
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Any: Playwright's browser."""
-    with launched() as its:
-        yield its
-
-
-def portal(house: House) -> str:
-    url: str = house.api.ok("POST", "/v1/accounts/acme/portal-sessions", json={"member": "ann"})["url"]
+def portal(stocked: House) -> str:
+    url: str = stocked.api.ok("POST", f"/v1/accounts/{ACCOUNT}/portal-sessions", json={"member": "ann"})["url"]
     return url
 
 
-def test_a_page_is_there_before_its_script_and_is_small_on_a_slow_network(house: House, chromium: Any) -> None:
-    its = signed_in(chromium, house.api, "admin")
+def test_a_page_is_there_before_its_script_and_is_small_on_a_slow_network(stocked: House, chromium: Any) -> None:
+    its = signed_in(chromium, stocked.api, "admin")
     network = its.page.context.new_cdp_session(its.page)
     network.send("Network.enable")
     network.send("Network.emulateNetworkConditions", SLOW)
     network.send("Network.clearBrowserCache")
     sizes: list[int] = []
     network.on("Network.loadingFinished", lambda told: sizes.append(told["encodedDataLength"]))
-    its.page.goto(f"{house.api.url}/console", wait_until="load")
+    its.page.goto(f"{stocked.api.url}/console", wait_until="load")
     assert sum(sizes) < 60_000, sizes
     sizes.clear()
-    its.page.goto(f"{house.api.url}/console/accounts", wait_until="load")
+    its.page.goto(f"{stocked.api.url}/console/accounts", wait_until="load")
     assert sum(sizes) < 20_000, "style and script are not sent again"
     # Its script never comes: everything can be read, and forms can be sent.
     waiting: list[Any] = []
     its.page.route("**/console.js", lambda route: waiting.append(route))
-    its.page.goto(f"{house.api.url}/console", wait_until="commit")
-    its.page.get_by_role("searchbox").fill("acme")
+    its.page.goto(f"{stocked.api.url}/console", wait_until="commit")
+    its.page.get_by_role("searchbox").fill(ACCOUNT)
     its.page.keyboard.press("Enter")
-    expect(its.page.get_by_role("link", name="acme").first).to_be_visible()
+    expect(its.page.get_by_role("link", name=ACCOUNT).first).to_be_visible()
     assert waiting
     its.close()
 
 
-def test_a_form_says_that_it_is_on_its_way_and_is_sent_once(house: House, chromium: Any) -> None:
-    its = signed_in(chromium, house.api, "admin")
-    its.page.goto(f"{house.api.url}/console/sync")
+def test_a_form_says_that_it_is_on_its_way_and_is_sent_once(stocked: House, chromium: Any) -> None:
+    its = signed_in(chromium, stocked.api, "admin")
+    its.page.goto(f"{stocked.api.url}/console/sync")
     sent: list[Any] = []
 
     def answer(route: Any) -> None:
@@ -84,9 +67,9 @@ def test_a_form_says_that_it_is_on_its_way_and_is_sent_once(house: House, chromi
 
 
 @contextmanager
-def database_gone(house: House, postgres_url: str) -> Iterator[None]:
+def database_gone(stocked: House, postgres_url: str) -> Iterator[None]:
     """Everything that the server has open ends, and nothing new is let in."""
-    name = psycopg.conninfo.conninfo_to_dict(house.database_url)["dbname"]
+    name = psycopg.conninfo.conninfo_to_dict(stocked.database_url)["dbname"]
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(f'alter database "{name}" allow_connections false')
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
@@ -96,13 +79,13 @@ def database_gone(house: House, postgres_url: str) -> Iterator[None]:
             admin.execute(f'alter database "{name}" allow_connections true')
 
 
-def test_pages_say_that_the_database_is_gone_and_come_back(house: House, chromium: Any, postgres_url: str) -> None:
-    its, customer = signed_in(chromium, house.api, "admin"), Looked(chromium.new_context())
-    link = portal(house)
-    addresses = ["/console", "/console/accounts", "/console/accounts/acme", "/console/sync"]
-    with database_gone(house, postgres_url):
+def test_pages_say_that_the_database_is_gone_and_come_back(stocked: House, chromium: Any, postgres_url: str) -> None:
+    its, customer = signed_in(chromium, stocked.api, "admin"), Looked(chromium.new_context())
+    link = portal(stocked)
+    addresses = ["/console", "/console/accounts", f"/console/accounts/{ACCOUNT}", "/console/sync"]
+    with database_gone(stocked, postgres_url):
         for path in addresses[:2] if SHORT else addresses:
-            answer = its.page.goto(f"{house.api.url}{path}")
+            answer = its.page.goto(f"{stocked.api.url}{path}")
             assert answer.status == 503, path
             assert answer.headers["retry-after"]
             expect(its.page.locator("h1")).to_be_visible()
@@ -110,7 +93,7 @@ def test_pages_say_that_the_database_is_gone_and_come_back(house: House, chromiu
         assert customer.page.goto(link).status == 503
         expect(customer.page.locator("h1")).to_have_text("That did not work")
         customer.look_everywhere("database gone, portal")
-    eventually(lambda: its.page.goto(f"{house.api.url}/console").status == 200)
+    eventually(lambda: its.page.goto(f"{stocked.api.url}/console").status == 200)
     eventually(lambda: customer.page.goto(link).status == 200)
     its.close()
     customer.close()

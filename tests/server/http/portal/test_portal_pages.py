@@ -236,9 +236,10 @@ def test_invoices_are_what_the_provider_has_now_and_the_page_stands_without_it(
         return [row.text for row in bills.one("tbody").every("tr")]
 
     def bill(number: int) -> None:
-        item = {"customer": customer, "amount": 100 * number, "currency": "usd"}
-        house.stripe.v1.invoice_items.create(item)
-        made = house.stripe.v1.invoices.create({"customer": customer, "auto_advance": False})
+        house.stripe.v1.invoice_items.create({"customer": customer, "amount": 100 * number, "currency": "usd"})
+        made = house.stripe.v1.invoices.create(
+            {"customer": customer, "auto_advance": False, "pending_invoice_items_behavior": "include"}
+        )
         house.stripe.v1.invoices.finalize_invoice(made.id)
 
     path = link(house, payer)
@@ -251,8 +252,8 @@ def test_invoices_are_what_the_provider_has_now_and_the_page_stands_without_it(
     page = browser.page(path)
     assert len(shown(page)) == 11, "twelve at a time, and the draft is no invoice yet"
     assert "open $12 PDF" in shown(page)[0]
-    number = page.one("a", href=f"{house.provider.url}/i/{_latest(house, customer)}")
-    assert number.get("rel") == "noreferrer"
+    leads = page.one("a", href=f"{house.provider.url}/i/{_latest(house, customer)}")
+    assert leads.get("rel") == "noreferrer"
     older = browser.page(page.one("a", rel="next")["href"])
     assert [line.split()[-2] for line in shown(older)] == ["$1", "$495"]
     assert not older.every("a", rel="next")
