@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,9 @@ import psycopg
 import pytest
 
 from paygrade.server.http.edge import shown_path
+from paygrade.server.process.settings import Settings
 from support.pages import Browser, Node, parsed
+from support.server_process import serving
 from support.stack import House
 from support.stack import house as empty_house
 from support.waiting import eventually
@@ -226,7 +229,7 @@ def test_payment_is_seen_to_at_the_provider(house: House, browser: Browser, paye
 
 
 def test_invoices_are_what_the_provider_has_now_and_the_page_stands_without_it(
-    house: House, browser: Browser, payer: str
+    house: House, browser: Browser, payer: str, tmp_path: Path
 ) -> None:
     [customer] = house.api.ok("GET", f"/v1/accounts/{payer}")["customers"]
     customer = customer.removeprefix("stripe:")
@@ -274,7 +277,21 @@ def test_invoices_are_what_the_provider_has_now_and_the_page_stands_without_it(
         house.control("weather", {})
     nobody = key()
     house.api.ok("PUT", f"/v1/accounts/{nobody}", json={})
-    assert "Invoices" not in browser.page(link(house, nobody)).text
+    assert not _has_bills(browser.page(link(house, nobody)))
+    # A deployment may hide them.
+    (tmp_path / "portal.yaml").write_text("hide_invoices: true")
+    settings = Settings(
+        stripe_api_key=house.provider.key, stripe_api_base=house.provider.url, clock_url=house.provider.url,
+        sweep_every=None, portal=tmp_path / "portal.yaml",
+    )  # fmt: skip
+    with serving(settings, house.database_url, catalog=False) as hiding, Browser(hiding.url) as visitor:
+        shown_there = visitor.page(path)
+        assert "$495 a month: Pro, 5 × $99" in shown_there.text
+        assert not _has_bills(shown_there)
+
+
+def _has_bills(page: Node) -> bool:
+    return any(node.get("aria-labelledby") == "bills" for node in page.every("section"))
 
 
 def _latest(house: House, customer: str) -> str:
