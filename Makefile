@@ -80,7 +80,7 @@ ifndef SHORT
 endif
 	$(BIN)/python -m pytest $(JUDGED) -rs $(ARGS)
 
-browser: setup ## Look at every screen of the console in Chromium, with axe and by keyboard; SHORT=1 at each once
+browser: setup ## Look at the console and the customers' pages in Chromium; SHORT=1 once each, PICTURES=docs/images takes those of the docs
 	@if ! command -v npm >/dev/null || ! npm ci --prefix tests/browser --no-audit --no-fund --silent; then \
 	  rm -rf tests/browser/node_modules; echo "npm can't install axe-core: the console is looked at without it"; fi
 	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-browser && \

@@ -144,7 +144,7 @@ def server(url: str, *, workers: int | None = None) -> Iterator[int]:
 
 def _wait_until_ready(workers: int) -> None:
     with httpx2.Client(trust_env=False, verify=False) as http:
-        for _ in range(600):
+        for _ in range(2400):
             try:
                 # With several, a scrape has the numbers of those that are ready.
                 shown = http.get(f"http://127.0.0.1:{PORT}/metrics").text if workers > 1 else ""

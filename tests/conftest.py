@@ -26,7 +26,7 @@ from paygrade.embedded_postgres import cluster as embedded
 from paygrade.postgres.store import Store
 from support.databases import drop_template, empty_database, migrated_database
 
-pytest_plugins = ["support.server_process"]
+pytest_plugins = ["support.server_process", "support.browsing"]
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("paygrade", deadline=None)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from support.chromium import launched, needed, playwright
+from support.chromium import needed, playwright
+from support.looking import HEIGHT, SHORT, Looked, expect
 from support.stack import House
 from support.stack import house as empty_house
 
@@ -15,23 +16,19 @@ pytestmark = needed
 @pytest.fixture(scope="module")
 def house(postgres_url: str) -> Iterator[House]:
     with empty_house(postgres_url) as made:
-        made.shop.welcome("acme", "Acme")
-        made.shop.subscribe("acme", "pro_monthly", quantity=3)
-        made.api.eventually("acme", "exports", allowed=True)
-        people = [{"member": name, "role": "owner", "seat": True} for name in ("ann", "bill", "cy")]
-        made.api.ok("PUT", "/v1/accounts/acme/members", json=people)
+        for account in ("acme", "birch"):
+            made.shop.welcome(account, account.title())
+            made.shop.subscribe(account, "pro_monthly", quantity=3)
+            made.api.eventually(account, "exports", allowed=True)
+            people = [{"member": name, "role": "owner", "seat": True} for name in ("ann", "bill", "cy")]
+            made.api.ok("PUT", f"/v1/accounts/{account}/members", json=people)
         yield made
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Any: Playwright's browser."""
-    with launched() as its:
-        yield its
+LOOKS = [(1440, "light", True), (375, "dark", False), (1440, "light", False), (375, "dark", True)]
 
 
-@pytest.mark.parametrize("scripts", [True, False])
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (375, "dark")])
+@pytest.mark.parametrize(("width", "scheme", "scripts"), LOOKS[:2] if SHORT else LOOKS)
 def test_a_change_is_looked_at_confirmed_and_taken_back(
     house: House, chromium: Any, scripts: bool, width: int, scheme: str
 ) -> None:
@@ -63,3 +60,69 @@ def test_a_change_is_looked_at_confirmed_and_taken_back(
     assert all("/portal/" not in request.all_headers().get("referer", "") for request in left)
     assert said == []
     context.close()
+
+
+def test_every_page_of_customers_is_for_everybody(house: House, chromium: Any) -> None:
+    """What the console's pages are held to, holds for these."""
+    its = Looked(chromium.new_context(reduced_motion="reduce"))
+    page = its.page
+
+    def opened(account: str, **more: str) -> None:
+        asked = {"member": "ann", **more}
+        page.goto(house.api.ok("POST", f"/v1/accounts/{account}/portal-sessions", json=asked)["url"])
+
+    house.api.ok("PUT", "/v1/accounts/nobody", json={})
+    opened("nobody")
+    its.look_everywhere("portal, nothing bought")
+    house.api.ok("POST", "/v1/consume", json={"account": "acme", "feature": "api_calls", "quantity": 90_000, "id": "1"})
+    opened("acme", language="de")
+    its.look_everywhere("portal, in German")
+    opened("acme")
+    its.look_everywhere("portal")
+    page.locator(".plans > li").nth(1).get_by_label("Number of seats").fill("1")
+    page.get_by_role("button", name="Update Pro").click()
+    expect(page.get_by_role("heading", name="Choose who keeps a seat")).to_be_visible()
+    its.look_everywhere("portal, who stays")
+    page.go_back()
+    page.get_by_role("button", name="Go to Business").click()
+    expect(page.locator("h1")).to_contain_text("Go to Business now?")
+    its.look_everywhere("portal, an upgrade")
+    page.go_back()
+    page.get_by_role("button", name="Cancel the plan").click()
+    expect(page.locator("h1")).to_contain_text("Cancel Pro")
+    its.look_everywhere("portal, cancelling")
+    page.goto(f"{house.api.url}/portal/portal_ended")
+    expect(page.locator("h1")).to_have_text("This link has ended")
+    its.look_everywhere("portal, a link that has ended")
+    house.control("weather", {"error": 1})
+    opened("acme")
+    expect(page.get_by_text("Invoices can't be loaded right now.")).to_be_visible()
+    its.look_everywhere("portal, invoices away")
+    page.get_by_role("button", name="Payment and invoices").click()
+    expect(page.get_by_role("alert")).to_contain_text("The payment page can't be reached right now.")
+    its.look_everywhere("portal, payment page away")
+    house.control("weather", {})
+    its.close()
+
+
+def test_who_stays_is_chosen_without_a_mouse(house: House, chromium: Any) -> None:
+    its = Looked(chromium.new_context(viewport={"width": 1440, "height": HEIGHT}))
+    its.page.goto(house.api.ok("POST", "/v1/accounts/birch/portal-sessions", json={"member": "ann"})["url"])
+    its.tab_to(".plans > li:nth-child(2) input[type=number]")
+    its.page.keyboard.press("ControlOrMeta+a")
+    its.page.keyboard.type("2")
+    its.press("Enter", leads_to="/change/")
+    its.tab_to('input[name="seat"][value="ann"]')
+    its.page.keyboard.press("Space")
+    its.tab_to('input[name="seat"][value="cy"]')
+    its.page.keyboard.press("Space")
+    its.tab_to('input[name="understood"]')
+    its.page.keyboard.press("Space")
+    its.tab_to("main form.split button")
+    its.press("Enter", leads_to="done=1")
+    expect(its.page.get_by_text("Pro begins on")).to_be_visible()
+    changes = house.api.ok("GET", "/v1/accounts/birch/plan-changes")["changes"]
+    assert [each["members"] for each in changes[0]["quoted"]["violations"] if each["kind"] == "members"] == [["ann"]]
+    its.tab_to("form[action$='/undo'] button")
+    its.press("Enter", leads_to="done=1")
+    its.close()

@@ -46,6 +46,19 @@ def test_the_site_leads_to_every_page_once() -> None:
     assert [page for page in linked if not (ROOT / page).exists()] == []
 
 
+def test_every_picture_that_is_named_is_there_and_every_one_there_is_named() -> None:
+    """`PICTURES=docs/images make browser` takes them: a page without them would show a gap."""
+    named = set()
+    for page in (ROOT / "README.md", *DOCS.rglob("*.md")):
+        for alt, path in re.findall(r"!\[([^]]*)\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            assert len(alt) > 10, f"{page.name} says what `{path}` shows"
+            named.add((page.parent / path).resolve().relative_to(ROOT).as_posix())
+    there = {each.relative_to(ROOT): each.stat().st_size for each in (DOCS / "images").iterdir()}
+    assert named == {each.as_posix() for each in there}
+    assert max(there.values()) <= 150_000
+    assert sum(there.values()) <= 900_000
+
+
 def leaves(nav: object) -> Iterator[str]:
     if isinstance(nav, str):
         yield nav

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from paygrade.billing.facts import Customer, Returned
+from paygrade.billing.invoices import InvoicePage
 from paygrade.catalog.provider_catalog import ProviderCatalog, ProviderPrice
 from paygrade.changes.checkout import CheckoutOrder, CheckoutPage
 from paygrade.changes.cost import CostPreview
@@ -188,6 +189,11 @@ class Selling(Named, Protocol):
     ) -> str:
         """The address of a portal where a customer sees to their payments; the flows of subscriptions name one.
         Refused `provider_refused_page`."""
+        ...
+
+    def list_invoices(self, *, customer: str, after: str | None, limit: int, at: datetime) -> InvoicePage:
+        """A customer's invoices, the newest first, without drafts; `after` None, or none any more: from the first.
+        Somebody waits for it, so it comes in a few seconds, or Unavailable does. `at` tells which are overdue."""
         ...
 
 

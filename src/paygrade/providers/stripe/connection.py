@@ -5,6 +5,7 @@ whoever reads and whoever writes keep one pace together; of a request that chang
 Stripe has refused it (`NotTaken`: nothing happened) or whether that is in doubt (`Unavailable`).
 """
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from paygrade.providers.stripe.fields import Json
@@ -45,20 +46,30 @@ class StripeConnection:
         max_requests_per_second: float | None = None,
         timeout_s: float = 20,
     ) -> None:
+        usual = REQUESTS_PER_SECOND_ELSEWHERE if api_base else REQUESTS_PER_SECOND
+        self._pace = RateLimiter(max_requests_per_second or usual)
+        self._api_key, self._api_base = api_key.strip(), api_base
+        # One retry, for a kept connection that the other side has closed. Waiting longer is the caller's business.
+        self._connect(timeout_s=timeout_s, retries=1)
+
+    def within(self, seconds: float) -> "StripeConnection":
+        """The same account at the same pace, for who waits no longer than this for an answer."""
+        hasty = copy.copy(self)
+        hasty._connect(timeout_s=seconds, retries=0)
+        return hasty
+
+    def _connect(self, *, timeout_s: float, retries: int) -> None:
         # Slow to load, which whoever runs without Stripe need not pay.
         import stripe
 
         from paygrade.providers.stripe.transport import Transport
 
-        usual = REQUESTS_PER_SECOND_ELSEWHERE if api_base else REQUESTS_PER_SECOND
-        self._pace = RateLimiter(max_requests_per_second or usual)
         self._transport = Transport(timeout_s=timeout_s)
         self._stripe = stripe.StripeClient(
-            api_key.strip(),
+            self._api_key,
             stripe_version=API_VERSION,
-            base_addresses={"api": api_base.rstrip("/")} if api_base else {},
-            # One retry, for a kept connection that the other side has closed. Waiting longer is the caller's business.
-            max_network_retries=1,
+            base_addresses={"api": self._api_base.rstrip("/")} if self._api_base else {},
+            max_network_retries=retries,
             http_client=self._transport,
         )
 

@@ -25,15 +25,16 @@ NAME_MAX, TEXT_MAX = 80, 500
 class PortalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `PAYGRADE_PORTAL`'s file says. `name`: what the product is called; `home_url`: where "back" leads.
 
-    `billing_only`: payment and invoices, nothing else. `hide_plans`: no plans, and no change of plan; `hidden_plans`:
-    these are shown nowhere, nor by `GET /v1/plans`. `downgrades` at_renewal: whatever the catalog's rule says, less
-    begins with the next period. `languages`: the first is spoken where a browser wants none of them. `texts` replace
-    those of a language.
+    `billing_only`: payment and invoices, nothing else. `hide_invoices`: no list of invoices. `hide_plans`: no plans,
+    and no change of plan; `hidden_plans`: these are shown nowhere, nor by `GET /v1/plans`. `downgrades` at_renewal:
+    whatever the catalog's rule says, less begins with the next period. `languages`: the first is spoken where a browser
+    wants none of them. `texts` replace those of a language.
     """
 
     name: str = ""
     home_url: str | None = None
     billing_only: bool = False
+    hide_invoices: bool = False
     hide_plans: bool = False
     hidden_plans: tuple[str, ...] = ()
     downgrades: Literal["by_rule", "at_renewal"] = "by_rule"

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -447,3 +449,14 @@ def test_money_waits_for_a_second_person_where_the_server_wants_one(postgres_url
         assert "Nothing waits" in admin.page("/console/approvals").text
         assert "Looks right." in admin.page(where).text
         assert admin.page("/console/approvals?state=all").one("a", href=where)
+
+
+def test_the_page_of_components_shows_every_one_of_them(admin: Browser) -> None:
+    """A component that is not there is not looked at by whoever changes the style."""
+    page = admin.page("/console/developers/components")
+    assert page.one("h1").text == "Components"
+    folder = resources.files("paygrade.server.http.console") / "templates"
+    there = re.findall(r"macro (\w+)\(", (folder / "components.html").read_text())
+    shown = set(re.findall(r"c\.(\w+)\(", (folder / "component_page.html").read_text()))
+    assert len(there) > 20
+    assert set(there) - shown == set()

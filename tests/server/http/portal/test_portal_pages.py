@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,9 @@ import psycopg
 import pytest
 
 from paygrade.server.http.edge import shown_path
+from paygrade.server.process.settings import Settings
 from support.pages import Browser, Node, parsed
+from support.server_process import serving
 from support.stack import House
 from support.stack import house as empty_house
 from support.waiting import eventually
@@ -223,6 +226,77 @@ def test_payment_is_seen_to_at_the_provider(house: House, browser: Browser, paye
     path = link(house, payer)
     paying = browser.send_form(browser.page(path), f"{path}/payment", 200)
     assert paying.headers["refresh"].startswith(f"0; url={house.provider.url}")
+
+
+def test_invoices_are_what_the_provider_has_now_and_the_page_stands_without_it(
+    house: House, browser: Browser, payer: str, tmp_path: Path
+) -> None:
+    [customer] = house.api.ok("GET", f"/v1/accounts/{payer}")["customers"]
+    customer = customer.removeprefix("stripe:")
+
+    def shown(page: Node) -> list[str]:
+        bills = next(node for node in page.every("section") if node.get("aria-labelledby") == "bills")
+        return [row.text for row in bills.one("tbody").every("tr")]
+
+    def bill(number: int) -> None:
+        house.stripe.v1.invoice_items.create({"customer": customer, "amount": 100 * number, "currency": "usd"})
+        made = house.stripe.v1.invoices.create(
+            {"customer": customer, "auto_advance": False, "pending_invoice_items_behavior": "include"}
+        )
+        house.stripe.v1.invoices.finalize_invoice(made.id)
+
+    path = link(house, payer)
+    page = browser.page(path)
+    assert len(shown(page)) == 1
+    assert "paid $495 PDF" in shown(page)[0]
+    for number in range(1, 13):
+        bill(number)
+    house.stripe.v1.invoices.create({"customer": customer, "auto_advance": False})  # a draft
+    page = browser.page(path)
+    assert len(shown(page)) == 11, "twelve at a time, and the draft is no invoice yet"
+    assert "open $12 PDF" in shown(page)[0]
+    leads = page.one("a", href=f"{house.provider.url}/i/{_latest(house, customer)}")
+    assert leads.get("rel") == "noreferrer"
+    older = browser.page(page.one("a", rel="next")["href"])
+    assert [line.split()[-2] for line in shown(older)] == ["$1", "$495"]
+    assert not older.every("a", rel="next")
+    # What another account has is shown to nobody, whatever an address says.
+    other = key()
+    house.shop.welcome(other, "Other")
+    house.shop.subscribe(other, "pro_monthly", quantity=1)
+    house.api.eventually(other, "exports", allowed=True)
+    [its] = house.api.ok("GET", f"/v1/accounts/{other}")["customers"]
+    theirs = browser.page(f"{path}?invoices={_latest(house, its.removeprefix('stripe:'))}")
+    assert "$99" not in " ".join(shown(theirs))
+    house.control("weather", {"error": 1})
+    try:
+        away = browser.page(path)
+        assert "Invoices can't be loaded right now." in away.text
+        assert "$495 a month: Pro, 5 × $99" in away.text, "and the rest is there"
+    finally:
+        house.control("weather", {})
+    nobody = key()
+    house.api.ok("PUT", f"/v1/accounts/{nobody}", json={})
+    assert not _has_bills(browser.page(link(house, nobody)))
+    # A deployment may hide them.
+    (tmp_path / "portal.yaml").write_text("hide_invoices: true")
+    settings = Settings(
+        stripe_api_key=house.provider.key, stripe_api_base=house.provider.url, clock_url=house.provider.url,
+        sweep_every=None, portal=tmp_path / "portal.yaml",
+    )  # fmt: skip
+    with serving(settings, house.database_url, catalog=False) as hiding, Browser(hiding.url) as visitor:
+        shown_there = visitor.page(path)
+        assert "$495 a month: Pro, 5 × $99" in shown_there.text
+        assert not _has_bills(shown_there)
+
+
+def _has_bills(page: Node) -> bool:
+    return any(node.get("aria-labelledby") == "bills" for node in page.every("section"))
+
+
+def _latest(house: House, customer: str) -> str:
+    its = house.stripe.v1.invoices.list({"customer": customer, "limit": 3}).data
+    return str(next(one.id for one in its if one.status != "draft"))
 
 
 def test_nothing_is_changed_from_another_page_or_of_another_account(house: House, browser: Browser, payer: str) -> None:

@@ -4,6 +4,7 @@ Laws: whoever has the link sees this account alone; every change is an operation
 confirmed on what it will do; what is sent comes from our own pages; the link's secret is written down nowhere.
 """
 
+import asyncio
 from typing import Annotated, Any
 
 from litestar import Response, Router, get, post
@@ -30,7 +31,8 @@ from paygrade.server.operations.accounts import accounts, statements
 from paygrade.server.operations.accounts import members as people
 from paygrade.server.operations.accounts.portal_sessions import visit
 from paygrade.server.operations.changes import checkouts, plan_changes, quotes
-from paygrade.server.operations.own_pages.on_sale import list_on_sale
+from paygrade.server.operations.own_pages.invoices import list_invoices
+from paygrade.server.operations.own_pages.on_sale import OnSale, list_on_sale
 from paygrade.server.operations.own_pages.summary import AccountSummary, summarize
 from paygrade.server.process.acting import Acting, set_acting
 from paygrade.values.errors import Refused, Unavailable
@@ -83,10 +85,11 @@ async def overview(
     context: InContext,
     interval: Annotated[str, text("At prices of this interval.")] = "",
     people: Annotated[str, text("People after this one.")] = "",
+    invoices: Annotated[str, text("Invoices after this one.")] = "",
     done: Annotated[str, text("Something was done.")] = "",
 ) -> Response[str]:
     guest = await _enter(request, context, secret)
-    return await _overview(guest, interval=interval, after=people, is_done=bool(done))
+    return await _overview(guest, interval=interval, after=people, bills_after=invoices, is_done=bool(done))
 
 
 async def _overview(
@@ -94,6 +97,7 @@ async def _overview(
     *,
     interval: str = "",
     after: str = "",
+    bills_after: str = "",
     is_done: bool = False,
     error: Exception | None = None,
     refused: str = "",
@@ -101,10 +105,8 @@ async def _overview(
     """The page on which everything stands; `refused`: in words, where there is no code for it."""
     context, words = guest.context, guest.words
     status, wrong = told(words, error) if error is not None else (409 if refused else 200, refused)
-    summary = await guest.summary()
-    named = await accounts.get_account(context.store, account=guest.account, at=context.clock.now())
-    members = await people.list_members(context.store, account=guest.account, at=context.clock.now())
-    sold = await list_on_sale(context.store, context.snapshots, hidden=context.portal.hidden_plans)
+    # Whoever bills is asked while the rest is read.
+    (summary, named, members, sold), bills = await asyncio.gather(_read(guest), _bills(guest, bills_after))
     first = summary.subscriptions[0] if summary.subscriptions else None
     intervals = showing.intervals(sold)
     wanted = interval if interval in intervals else showing.interval_of(summary) or (intervals[0] if intervals else "")
@@ -127,6 +129,7 @@ async def _overview(
         may_change=guest.may_change,
         cancelable=first is not None and not ends and summary.change is None and await _default(guest) is not None,
         has_payment=context.pages is not None and bool(named.customers),
+        bills=bills,
         meters=showing.meters(words, summary),
         people=showing.rows(words, shown, guest.you),
         more_people=shown[-1].member if len(listed) > len(shown) else "",
@@ -136,6 +139,28 @@ async def _overview(
         intervals=intervals,
         interval=wanted,
     )  # fmt: skip
+
+
+async def _read(guest: Guest) -> tuple[AccountSummary, accounts.AccountView, people.MembersView, OnSale]:
+    context, account = guest.context, guest.account
+    summary = await guest.summary()
+    named = await accounts.get_account(context.store, account=account, at=context.clock.now())
+    members = await people.list_members(context.store, account=account, at=context.clock.now())
+    sold = await list_on_sale(context.store, context.snapshots, hidden=context.portal.hidden_plans)
+    return summary, named, members, sold
+
+
+async def _bills(guest: Guest, after: str) -> showing.Bills | None:
+    context = guest.context
+    if context.pages is None or context.portal.hide_invoices:
+        return None
+    try:
+        listed = await list_invoices(
+            context.store, context.pages, account=guest.account, after=after or None, at=context.clock.now()
+        )  # fmt: skip
+    except Unavailable:
+        listed = None
+    return showing.bills(guest.words, listed, is_first=not after)
 
 
 async def _default(guest: Guest) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from paygrade.billing.invoices import InvoicePage, InvoiceState
 from paygrade.catalog.model import Price
 from paygrade.changes.impact import Delta, Violation
 from paygrade.changes.quote import Quote
@@ -55,6 +56,29 @@ class Row(NamedTuple):
     active: Markup | str
     is_you: bool
     keeps: bool = False
+
+
+class InvoiceRow(NamedTuple):
+    number: str
+    date: Markup
+    amount: str
+    state: str
+    tone: str
+    page: str | None
+    file: str | None
+
+
+class Bills(NamedTuple):
+    """A page of invoices. `is_away`: whoever bills does not answer; `older`: after which invoice the next page goes
+    on."""
+
+    rows: list[InvoiceRow]
+    is_away: bool
+    older: str | None
+    is_first: bool
+
+
+_TONES: dict[InvoiceState, str] = {"paid": "ok", "open": "wait", "overdue": "stop"}
 
 
 class Card(NamedTuple):
@@ -233,6 +257,20 @@ def rows(words: Words, members: Iterable[MemberView], you: str | None, keeping: 
 
 def _seat_told(words: Words, one: MemberView) -> str:
     return words.say("portal.suspended" if one.suspended else "portal.has_seat" if one.seat else "portal.no_seat")
+
+
+def bills(words: Words, listed: InvoicePage | None, *, is_first: bool) -> Bills | None:
+    """`listed` None: whoever bills does not answer. None: there is nothing to show."""
+    if listed is None:
+        return Bills([], is_away=True, older=None, is_first=is_first)
+    rows = [
+        InvoiceRow(
+            one.number or one.id, words.date(one.issued_at), words.money(one.amount, one.currency),
+            words.say(f"portal.invoice.{one.state}"), _TONES.get(one.state, ""), one.page, one.file,
+        )
+        for one in listed.invoices
+    ]  # fmt: skip
+    return Bills(rows, is_away=False, older=listed.after, is_first=is_first) if rows or not is_first else None
 
 
 def intervals(sold: OnSale) -> list[str]:

@@ -141,7 +141,7 @@ async def open_portal(
     """
     async with store.transaction() as tx:
         held = (await load_account(tx, account)).account
-    customer, its = _customer_of(held, subscription, flow)
+    customer, its = customer_of(held, subscription, flow)
     with tracing.span("open portal at provider"):
         url = await asyncio.to_thread(
             pages.open_portal, customer=customer, return_url=return_url, flow=flow, subscription=its
@@ -306,9 +306,9 @@ def _view(held: "SavedCheckout") -> CheckoutView:
     )  # fmt: skip
 
 
-def _customer_of(account: Account, named: str | None, flow: PortalFlow | None) -> tuple[str, str | None]:
+def customer_of(account: Account, named: str | None = None, flow: PortalFlow | None = None) -> tuple[str, str | None]:
     """Whose portal it is, and for the flows of a subscription which one: the customer who pays for something, else the
-    latest."""
+    latest. Refused `no_customer`, `no_subscription_to_change`."""
     customers = sorted(
         (c for c in account.customers if not c.deleted and not c.is_ownerless), key=lambda c: c.created_at
     )

@@ -266,7 +266,7 @@ function bar(part, label, isCalm = false) {
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
-:host { display: block; color-scheme: light dark; font: var(--paygrade-font, inherit); color: var(--paygrade-ink, inherit);
+:host { display: block; font: var(--paygrade-font, inherit); color: var(--paygrade-ink, inherit);
   --act: var(--paygrade-act, light-dark(#0b66d6, #88b6fa)); --on-act: var(--paygrade-on-act, light-dark(#fff, #101316));
   --wait: var(--paygrade-wait, light-dark(#c27c0e, #eea743)); --stop: var(--paygrade-stop, light-dark(#d33a3c, #e8605b));
   --ink-2: var(--paygrade-ink-2, light-dark(#50565d, #aeb1b6)); --line: var(--paygrade-line, light-dark(#e2e4e7, #33373d));
