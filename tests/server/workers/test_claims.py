@@ -18,6 +18,7 @@ from paygrade.postgres import claims, session_locks
 from paygrade.postgres.store import Store
 from paygrade.server.workers.catalog_checks import checks_of
 from paygrade.server.workers.claims import Queue, attempt, give_back, take, work
+from paygrade.server.workers.invoices import INVOICES
 from paygrade.server.workers.loop import DATES, MOVES
 from paygrade.server.workers.plan_changes import CHANGES
 from paygrade.server.workers.polls import polls_of
@@ -33,7 +34,7 @@ from support.waiting import in_time, let_pass, somebody_waits
 
 pytestmark = pytest.mark.anyio
 
-# Any: rows of ten kinds.
+# Any: rows of many kinds.
 QUEUES: list[Queue[Any]] = [
     SUBJECTS,
     REPORTS,
@@ -46,6 +47,7 @@ QUEUES: list[Queue[Any]] = [
     polls_of("stripe"),
     checks_of("stripe"),
     REREADS,
+    INVOICES,
 ]
 TABLES = {
     "subject_read": "subjects",
@@ -59,6 +61,7 @@ TABLES = {
     "polled": "polls",
     "catalog_checked": "catalog_checks",
     "reread": "rereads",
+    "invoices_read": "invoice_readings",
 }
 WAITING = """
     insert into subjects (subject, dirty, marked_at) values ('stripe:cus_1', 1, now());
@@ -77,6 +80,7 @@ WAITING = """
     insert into polls (provider) values ('stripe');
     insert into catalog_checks (provider) values ('stripe');
     insert into rereads (catalog, customers, started_at) values (1, 1, now());
+    insert into invoice_readings (subject, dirty) values ('stripe:cus_1', 1);
 """
 
 
