@@ -79,8 +79,8 @@ class Invoice(Struct, frozen=True, omit_defaults=True):
 
 
 class InvoiceFact(Struct, frozen=True):
-    """As of `as_of`, an invoice of the provider's customer `subject` stood as `invoice` says. `sequence`: the fence that
-    was taken before the provider was asked."""
+    """As of `as_of`, an invoice of the provider's customer `subject` stood as `invoice` says. `sequence`: the fence
+    that was taken before the provider was asked."""
 
     subject: str
     sequence: int

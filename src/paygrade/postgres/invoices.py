@@ -65,7 +65,14 @@ class Invoices(Claims[InvoiceReading]):
                 values (%s, %s, %s, %s, %s, %s)
                 """,
                 [
-                    (one.subject, one.invoice.id, one.sequence, one.as_of, at, msgspec.json.encode(one.invoice).decode())
+                    (
+                        one.subject,
+                        one.invoice.id,
+                        one.sequence,
+                        one.as_of,
+                        at,
+                        msgspec.json.encode(one.invoice).decode(),
+                    )
                     for one in facts
                 ],
             )

@@ -26,6 +26,7 @@ from msgspec import Struct
 from paygrade.billing.invoices import Invoice, InvoiceLine
 from paygrade.values.periods import add_months
 
+
 class Totals(Struct, frozen=True):
     """What things come to, in minor units without tax. `usage` is the part of `recognized` that was for usage."""
 
@@ -99,25 +100,51 @@ def totals(invoices: Iterable[Invoice], day: date) -> Totals:
     return sum((_of_invoice(invoice, day) for invoice in invoices), Totals())
 
 
-def _of_invoice(invoice: Invoice, day: date) -> Totals:
+class LineSoFar(Struct, frozen=True):
+    """A line of a paid invoice, and what of it has gone back and been recognized before a day."""
+
+    line: InvoiceLine
+    refunded: int
+    recognized: int
+
+    @property
+    def left(self) -> int:
+        return self.line.amount - self.refunded - self.recognized
+
+
+def lines_before(invoice: Invoice, day: date) -> tuple[LineSoFar, ...]:
+    """The lines of an invoice as they stand before this day began; none of one that is not paid."""
     if invoice.status != "paid" or invoice.paid_at is None:
+        return ()
+    paid_on, back = _day(invoice.paid_at), _went_back(invoice)
+    shares = _shared_out([line.amount for line in invoice.lines], [amount for _, amount in back])
+    found = []
+    for line, its in zip(invoice.lines, shares, strict=True):
+        went = [(when, share) for (when, _), share in zip(back, its, strict=True)]
+        recognized = recognized_before(line, went, paid_on=paid_on, day=day)
+        found.append(LineSoFar(line, sum(share for when, share in went if when < day), recognized))
+    return tuple(found)
+
+
+def _of_invoice(invoice: Invoice, day: date) -> Totals:
+    lines = lines_before(invoice, day)
+    if not lines or invoice.paid_at is None:
         return Totals()
-    paid_on, amounts = _day(invoice.paid_at), [line.amount for line in invoice.lines]
-    back = [(max(_day(at), paid_on), amount) for at, amount in invoice.went_back_net()]
-    shares = _shared_out(amounts, [amount for _, amount in back])
-    days = [when for when, _ in back]
-    recognized = [
-        recognized_before(line, tuple(zip(days, its, strict=True)), paid_on=paid_on, day=day)
-        for line, its in zip(invoice.lines, shares, strict=True)
-    ]
-    refunded = sum(amount for when, amount in back if when < day)
+    amount = sum(each.line.amount for each in lines)
+    refunded = sum(back for when, back in _went_back(invoice) if when < day)
     return Totals(
-        paid=sum(amounts) if paid_on < day else 0,
+        paid=amount if _day(invoice.paid_at) < day else 0,
         refunded=refunded,
         # Where lines come to nothing, none has a share in what went back.
-        recognized=sum(recognized) - (refunded if sum(amounts) <= 0 else 0),
-        usage=sum(each for line, each in zip(invoice.lines, recognized, strict=True) if line.used),
+        recognized=sum(each.recognized for each in lines) - (refunded if amount <= 0 else 0),
+        usage=sum(each.recognized for each in lines if each.line.used),
     )
+
+
+def _went_back(invoice: Invoice) -> list[tuple[date, int]]:
+    """What went back of a paid invoice without its tax, by the day from which that counts."""
+    paid_on = _day(invoice.paid_at or invoice.created_at)
+    return [(max(_day(at), paid_on), amount) for at, amount in invoice.went_back_net()]
 
 
 def recognized_before(line: InvoiceLine, back: Sequence[tuple[date, int]], *, paid_on: date, day: date) -> int:
@@ -138,7 +165,7 @@ def recognized_before(line: InvoiceLine, back: Sequence[tuple[date, int]], *, pa
 
 def _over(amount: int, begin: date, end: date, day: date) -> int:
     """What of an amount is over before this day, in equal parts over the days from `begin` to before `end`, and on
-    `begin` where there is none. A part of a minor unit waits for the next, of what is below zero as of what is above."""
+    `begin` where there is none. A part of a minor unit waits for the next, above zero and below."""
     if begin >= end:
         return amount if day > begin else 0
     part = abs(amount) * min(max(0, (day - begin).days), (end - begin).days) // (end - begin).days

@@ -126,6 +126,8 @@ DESIGNED = {
     ("post", "/v1/people/{person}/reset"),
     ("delete", "/v1/people/{person}"),
     ("get", "/v1/audit"),
+    ("get", "/v1/reports/revenue"),
+    ("get", "/v1/reports/leakage"),
     ("get", "/v1/audit/chains"),
     ("get", "/v1/audit/heads"),
     ("get", "/v1/accounts/{account}/audit"),

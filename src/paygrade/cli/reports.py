@@ -1,0 +1,127 @@
+"""`paygrade reports`: what was earned, who pays for what they have, and the journal of a month."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import click
+import msgspec
+
+from paygrade.cli.api import call, path
+from paygrade.cli.output import as_json, show_json, table
+from paygrade.cli.wording import instant
+from paygrade.documents.spreadsheets import write_csv
+from paygrade.reports.journal import JournalEntry, journal
+from paygrade.reports.revenue import MonthOfRevenue
+from paygrade.values.money import amount
+
+# Any in this file: decoded JSON, as the server sent it.
+SUMS = ("paid", "refunded", "recognized", "usage")
+
+
+@click.group()
+def reports() -> None:
+    """Report revenue, and access beside money."""
+
+
+_from = click.option("--from", "from_month", help="The first month, `2026-01`. Default: the January of the last month.")
+_until = click.option("--until", help="The first month after it. Default: the next month.")
+_csv = click.option("--csv", "as_csv", is_flag=True, help="Write CSV for a spreadsheet: a row for each account.")
+
+
+@reports.command()
+@_from
+@_until
+@click.option(
+    "--journal", "as_journal", is_flag=True, help="Write journal entries as CSV: debits and credits by month."
+)
+@_csv
+@as_json
+def revenue(from_month: str | None, until: str | None, as_journal: bool, as_csv: bool, as_json: bool) -> None:
+    """Report what was paid, refunded, recognized and deferred, by month and currency.
+
+    Amounts are without tax. CSV and JSON hold minor units.
+    """
+    query = {name: said for name, said in {"from": from_month, "until": until}.items() if said is not None}
+    pages = list(_pages("revenue", query))
+    rows = [row for page in pages for row in page["rows"]]
+    _tell_unread(pages)
+    months = [msgspec.convert(row, MonthOfRevenue) for row in rows]
+    if as_journal:
+        entries = journal(months)
+        if as_json:
+            show_json({"entries": entries})
+        else:
+            _write_csv(JournalEntry.__struct_fields__, map(msgspec.to_builtins, entries))
+    elif as_csv:
+        _write_csv(("account", *MonthOfRevenue.__struct_fields__), rows)
+    elif as_json:
+        show_json({**pages[-1], "rows": rows})
+    else:
+        totals = _by_month(months)
+        table(
+            ("month", *SUMS, "deferred"),
+            ((one.month, *(amount(getattr(one, name), one.currency) for name in (*SUMS, "deferred")))
+             for one in totals),
+        )  # fmt: skip
+
+
+@reports.command()
+@_csv
+@as_json
+def leakage(as_csv: bool, as_json: bool) -> None:
+    """Report who may use what nobody pays for, and who paid for what they can't use."""
+    pages = list(_pages("leakage", {}))
+    rows = [row for page in pages for row in page["rows"]]
+    _tell_unread(pages)
+    if as_json:
+        show_json({**pages[-1], "rows": rows})
+    elif as_csv:
+        columns = ("account", "kind", "cause", "subscription", "feature", "amount", "currency", "since")
+        _write_csv(columns, rows)
+    else:
+        table(
+            ("account", "what", "cause", "of", "amount", "since"),
+            (
+                (
+                    row["account"], row["kind"].replace("_", " "), row["cause"].replace("_", " "),
+                    row["subscription"] or row["feature"],
+                    None if row["amount"] is None else amount(row["amount"], row["currency"]),
+                    row["since"] and instant(row["since"]),
+                )
+                for row in rows
+            ),
+        )  # fmt: skip
+
+
+def _by_month(rows: Sequence[MonthOfRevenue]) -> list[MonthOfRevenue]:
+    """The months of all accounts together."""
+    found: dict[tuple[str, str], list[MonthOfRevenue]] = {}
+    for row in rows:
+        found.setdefault((row.month, row.currency), []).append(row)
+    sums = partial(_sum, (*SUMS, "deferred"))
+    return [MonthOfRevenue(month, currency, **sums(its)) for (month, currency), its in sorted(found.items())]
+
+
+def _sum(names: Sequence[str], rows: Sequence[MonthOfRevenue]) -> dict[str, int]:
+    return {name: sum(getattr(row, name) for row in rows) for name in names}
+
+
+def _pages(name: str, query: dict[str, str]) -> Iterator[Any]:
+    """Every page of a report."""
+    after: str | None = ""
+    while after is not None:
+        page = call("GET", path("v1", "reports", name), query={**query, "after": after})
+        yield page
+        after = page["next"]
+
+
+def _tell_unread(pages: Sequence[Any]) -> None:
+    unread = pages[-1]["unread"]
+    if unread["waiting"]:
+        failing = f", of whom {unread['failing']} could not be read" if unread["failing"] else ""
+        click.echo(f"not whole yet: the invoices of {unread['waiting']} customers wait to be read{failing}", err=True)
+
+
+def _write_csv(columns: Sequence[str], rows: Any) -> None:
+    click.echo(write_csv([columns, *([row[name] for name in columns] for row in rows)]), nl=False)
