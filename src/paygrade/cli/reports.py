@@ -1,6 +1,6 @@
-"""`paygrade reports`: what was earned, who pays for what they have, and the journal of a month."""
+"""`paygrade reports`: what was earned, who pays for what they have, what became of credits; and the journal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,11 @@ from paygrade.cli.api import call, path
 from paygrade.cli.output import as_json, show_json, table
 from paygrade.cli.wording import instant
 from paygrade.documents.spreadsheets import write_csv
+from paygrade.reports.credits import CreditRow
 from paygrade.reports.journal import JournalEntry, journal
+from paygrade.reports.leakage import Leak
 from paygrade.reports.revenue import MonthOfRevenue
+from paygrade.reports.usage import UsageRow
 from paygrade.values.money import amount
 
 # Any in this file: decoded JSON, as the server sent it.
@@ -21,7 +24,7 @@ SUMS = ("paid", "refunded", "recognized", "usage")
 
 @click.group()
 def reports() -> None:
-    """Report revenue, and access beside money."""
+    """Report revenue, usage, credits, and access beside money."""
 
 
 _from = click.option("--from", "from_month", help="The first month, `2026-01`. Default: the January of the last month.")
@@ -67,31 +70,65 @@ def revenue(from_month: str | None, until: str | None, as_journal: bool, as_csv:
 
 
 @reports.command()
+@_from
+@_until
+@_csv
+@as_json
+def usage(from_month: str | None, until: str | None, as_csv: bool, as_json: bool) -> None:
+    """Report what usage was billed for, by the months in which it was used."""
+    query = {name: said for name, said in {"from": from_month, "until": until}.items() if said is not None}
+    _show(
+        "usage", query, ("account", "month", "price", "quantity", "recognized"),
+        lambda row: (row["account"], row["month"], row["price"], row["quantity"], _money(row, "recognized")),
+        columns=("account", *UsageRow.__struct_fields__), as_csv=as_csv, as_json=as_json,
+    )  # fmt: skip
+
+
+@reports.command("credits")
+@_csv
+@as_json
+def credits_(as_csv: bool, as_json: bool) -> None:
+    """Report what became of each grant: units used, expired and left, and what was paid for them."""
+    _show(
+        "credits", {}, ("account", "credit", "grant", "units", "used", "expired", "left", "paid", "earned", "breakage"),
+        lambda row: (row["account"], row["pool"], row["grant"], row["units"], row["used"], row["expired"],
+                     row["available"], *(_money(row, name) for name in ("price", "earned", "breakage"))),
+        columns=("account", *CreditRow.__struct_fields__), as_csv=as_csv, as_json=as_json,
+    )  # fmt: skip
+
+
+@reports.command()
 @_csv
 @as_json
 def leakage(as_csv: bool, as_json: bool) -> None:
     """Report who may use what nobody pays for, and who paid for what they can't use."""
-    pages = list(_pages("leakage", {}))
+    _show(
+        "leakage", {}, ("account", "what", "cause", "of", "amount", "since"),
+        lambda row: (row["account"], row["kind"].replace("_", " "), row["cause"].replace("_", " "),
+                     row["subscription"] or row["feature"], _money(row, "amount"),
+                     row["since"] and instant(row["since"])),
+        columns=("account", *Leak.__struct_fields__), as_csv=as_csv, as_json=as_json,
+    )  # fmt: skip
+
+
+def _show(
+    name: str, query: dict[str, str], heads: Sequence[str], cells: Callable[[Any], Sequence[object]], *,
+    columns: Sequence[str], as_csv: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """A report as it is asked for: all of its pages."""
+    pages = list(_pages(name, query))
     rows = [row for page in pages for row in page["rows"]]
     _tell_unread(pages)
     if as_json:
         show_json({**pages[-1], "rows": rows})
     elif as_csv:
-        columns = ("account", "kind", "cause", "subscription", "feature", "amount", "currency", "since")
         _write_csv(columns, rows)
     else:
-        table(
-            ("account", "what", "cause", "of", "amount", "since"),
-            (
-                (
-                    row["account"], row["kind"].replace("_", " "), row["cause"].replace("_", " "),
-                    row["subscription"] or row["feature"],
-                    None if row["amount"] is None else amount(row["amount"], row["currency"]),
-                    row["since"] and instant(row["since"]),
-                )
-                for row in rows
-            ),
-        )  # fmt: skip
+        table(heads, map(cells, rows))
+
+
+def _money(row: Any, name: str) -> str | None:
+    return None if row[name] is None else amount(row[name], row["currency"])
 
 
 def _by_month(rows: Sequence[MonthOfRevenue]) -> list[MonthOfRevenue]:
@@ -117,8 +154,8 @@ def _pages(name: str, query: dict[str, str]) -> Iterator[Any]:
 
 
 def _tell_unread(pages: Sequence[Any]) -> None:
-    unread = pages[-1]["unread"]
-    if unread["waiting"]:
+    unread = pages[-1].get("unread")
+    if unread is not None and unread["waiting"]:
         failing = f", of whom {unread['failing']} could not be read" if unread["failing"] else ""
         click.echo(f"not whole yet: the invoices of {unread['waiting']} customers wait to be read{failing}", err=True)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from paygrade.billing.invoices import Invoice, InvoiceFact, InvoiceLine, InvoiceStatus, WentBack, latest
 from paygrade.reports.revenue import MonthOfRevenue, Totals, recognize, totals
+from paygrade.reports.usage import usage_rows
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST, LAST = date(2025, 1, 1), date(2030, 1, 1)
@@ -85,6 +86,14 @@ def test_law_2_each_cent_is_in_one_month_and_after_all_periods_nothing_is_deferr
         assert sum(row.refunded for row in of_currency) == whole.refunded
         assert sum(row.recognized for row in of_currency) == whole.recognized == whole.paid - whole.refunded
         assert sum(row.usage for row in of_currency) == whole.usage
+
+
+@given(st.lists(invoices(), max_size=4))
+def test_rows_of_usage_add_up_to_the_usage_of_each_month(its: list[Invoice]) -> None:
+    by_line = usage_rows(its, from_at=FIRST, until=LAST)
+    for month in recognize(its, from_at=FIRST, until=LAST):
+        own = [row for row in by_line if (row.month, row.currency) == (month.month, month.currency)]
+        assert sum(row.recognized for row in own) == month.usage
 
 
 @given(st.lists(invoices(), max_size=4), st.randoms(use_true_random=False), st.integers(0, 3))

@@ -128,6 +128,8 @@ DESIGNED = {
     ("get", "/v1/audit"),
     ("get", "/v1/reports/revenue"),
     ("get", "/v1/reports/leakage"),
+    ("get", "/v1/reports/credits"),
+    ("get", "/v1/reports/usage"),
     ("get", "/v1/audit/chains"),
     ("get", "/v1/audit/heads"),
     ("get", "/v1/accounts/{account}/audit"),

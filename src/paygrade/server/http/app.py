@@ -119,6 +119,8 @@ KEYED = [
     own_pages.get_summary,
     money_reports.revenue_report,
     money_reports.leakage_report,
+    money_reports.credits_report,
+    money_reports.usage_report,
     portal_sessions.open_pages,
     portal_sessions.end_pages,
     own_pages.list_plans,

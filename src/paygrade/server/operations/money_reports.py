@@ -14,8 +14,12 @@ from msgspec import Struct
 from paygrade.billing.accounts import Account
 from paygrade.billing.invoices import Invoice
 from paygrade.catalog.model import Catalog
+from paygrade.reports.credits import CreditRow, Price, credit_row
 from paygrade.reports.leakage import Leak, leaks
 from paygrade.reports.revenue import MonthOfRevenue, recognize
+from paygrade.reports.usage import UsageRow, usage_rows
+from paygrade.server.operations.paging import cut, read_place
+from paygrade.usage.balances import Grant
 from paygrade.values.errors import Refused
 
 if TYPE_CHECKING:
@@ -46,6 +50,18 @@ class LeakageRow(Leak, frozen=True, kw_only=True):
     account: str
 
 
+class UsageRevenueRow(UsageRow, frozen=True, kw_only=True):
+    """A line for usage of one account, in a month."""
+
+    account: str
+
+
+class GrantRow(CreditRow, frozen=True, kw_only=True):
+    """A grant of one account."""
+
+    account: str
+
+
 class RevenueReport(Struct, frozen=True):
     """Revenue by account, month and currency. `next` is the `after` of the next page; None: this is the last."""
 
@@ -63,6 +79,25 @@ class LeakageReport(Struct, frozen=True):
     at: datetime
     rows: tuple[LeakageRow, ...]
     unread: Unread
+    next: str | None
+
+
+class UsageReport(Struct, frozen=True):
+    """Revenue of usage by account, month and line. `next` is the `after` of the next page; None: this is the last."""
+
+    from_month: str
+    until_month: str
+    rows: tuple[UsageRevenueRow, ...]
+    unread: Unread
+    next: str | None
+
+
+class CreditReport(Struct, frozen=True):
+    """Grants as they stand at `at`, by account, pool and id. `next` is the `after` of the next page; None: this is the
+    last."""
+
+    at: datetime
+    rows: tuple[GrantRow, ...]
     next: str | None
 
 
@@ -97,14 +132,35 @@ async def report_revenue(store: "Store", *, months: Months, after: str, limit: i
     What each account paid, what went back, what of it is recognized and what is deferred, by month and currency, in
     minor units without tax. Months are those of UTC. Refused `invalid_query`.
     """
-    async with store.reading() as tx:
-        found = await tx.invoices.accounts(after=after, limit=limit + 1)
-        shown = found[:limit]
-        invoices = await tx.invoices.of_accounts(shown)
-        unread = await _unread(tx)
+    invoices, unread, next = await _billed(store, after=after, limit=limit)
     # Years of invoices of many accounts: the loop goes on meanwhile.
-    rows = await asyncio.to_thread(_revenue, shown, invoices, months)
-    return RevenueReport(*months.names, rows, unread, shown[-1] if len(found) > limit else None)
+    rows = await asyncio.to_thread(_revenue, invoices, months)
+    return RevenueReport(*months.names, rows, unread, next)
+
+
+async def report_usage(store: "Store", *, months: Months, after: str, limit: int) -> UsageReport:
+    """Report revenue of usage.
+
+    The lines of paid invoices that bill usage, by account and the month in which it was used, in minor units without
+    tax. Refused `invalid_query`.
+    """
+    invoices, unread, next = await _billed(store, after=after, limit=limit)
+    rows = await asyncio.to_thread(_usage, invoices, months)
+    return UsageReport(*months.names, rows, unread, next)
+
+
+async def report_credits(store: "Store", *, after: str | None, limit: int, at: datetime) -> CreditReport:
+    """Report credits by grant.
+
+    Each grant with what has become of its units and of what was paid for it: earned, deferred, and breakage when it
+    expired unused. Refused `invalid_query`.
+    """
+    place = read_place(after or None, tuple[str, str, str], name="after")
+    async with store.reading() as tx:
+        found = await tx.top_ups.granted(place, limit=limit + 1)
+    rows = [_grant(*each, at) for each in found]
+    shown, next = cut(rows, limit, lambda row: (row.account, row.pool, row.grant))
+    return CreditReport(at, shown, next)
 
 
 async def report_leakage(store: "Store", *, after: str, limit: int, at: datetime) -> LeakageReport:
@@ -127,14 +183,35 @@ def columns_of(kind: type[Struct]) -> tuple[str, ...]:
     return ("account", *(name for name in kind.__struct_fields__ if name != "account"))
 
 
-def _revenue(
-    accounts: Sequence[str], invoices: dict[str, tuple[Invoice, ...]], months: Months
-) -> tuple[RevenueRow, ...]:
+async def _billed(
+    store: "Store", *, after: str, limit: int
+) -> tuple[dict[str, tuple[Invoice, ...]], Unread, str | None]:
+    """The invoices of the next accounts that were ever billed, and where to go on."""
+    async with store.reading() as tx:
+        found = await tx.invoices.accounts(after=after, limit=limit + 1)
+        shown = found[:limit]
+        return await tx.invoices.of_accounts(shown), await _unread(tx), shown[-1] if len(found) > limit else None
+
+
+def _revenue(invoices: dict[str, tuple[Invoice, ...]], months: Months) -> tuple[RevenueRow, ...]:
     return tuple(
         RevenueRow(*_fields(row), account=account)
-        for account in accounts
-        for row in recognize(invoices[account], from_at=months.from_at, until=months.until)
+        for account, its in invoices.items()
+        for row in recognize(its, from_at=months.from_at, until=months.until)
     )
+
+
+def _usage(invoices: dict[str, tuple[Invoice, ...]], months: Months) -> tuple[UsageRevenueRow, ...]:
+    return tuple(
+        UsageRevenueRow(*_fields(row), account=account)
+        for account, its in invoices.items()
+        for row in usage_rows(its, from_at=months.from_at, until=months.until)
+    )
+
+
+def _grant(account: str, pool: str, grant: Grant, amount: int | None, currency: str | None, at: datetime) -> GrantRow:
+    price = None if amount is None or currency is None else Price(amount, currency)
+    return GrantRow(*_fields(credit_row(pool, grant, price, at)), account=account)
 
 
 def _leakage(

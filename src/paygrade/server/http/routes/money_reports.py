@@ -12,7 +12,7 @@ from msgspec import Struct
 from paygrade.documents.spreadsheets import write_csv
 from paygrade.server.http.context import InContext
 from paygrade.server.http.openapi import describe
-from paygrade.server.http.parameters import After, choice, read_choice, text
+from paygrade.server.http.parameters import After, PageSize, choice, read_choice, text
 from paygrade.server.operations import money_reports as reports
 
 FORMATS = ("json", "csv")
@@ -65,6 +65,55 @@ _LEAKAGE = {
 }
 
 
+_USAGE = {
+    "from_month": "2026-01",
+    "until_month": "2026-03",
+    "rows": [
+        {
+            "account": "acme",
+            "month": "2026-01",
+            "currency": "usd",
+            "invoice": "in_1",
+            "subscription": "sub_1",
+            "price": "price_calls",
+            "product": "prod_calls",
+            "from_at": "2026-01-01T00:00:00Z",
+            "until": "2026-02-01T00:00:00Z",
+            "quantity": 1200,
+            "recognized": 600,
+        }
+    ],
+    "unread": _UNREAD,
+    "next": None,
+}
+_CREDITS = {
+    "at": "2026-03-10T12:00:00Z",
+    "rows": [
+        {
+            "account": "acme",
+            "pool": "ai_credits",
+            "grant": "top_1",
+            "kind": "top_up",
+            "from_at": "2026-01-01T00:00:00Z",
+            "until": "2027-01-01T00:00:00Z",
+            "units": 1000,
+            "used": 400,
+            "reserved": 0,
+            "voided": 0,
+            "expired": 0,
+            "available": 600,
+            "currency": "usd",
+            "price": 1000,
+            "earned": 400,
+            "breakage": 0,
+            "voided_price": 0,
+            "deferred": 600,
+        }
+    ],
+    "next": None,
+}
+
+
 class Report(Protocol):
     """A page of a report."""
 
@@ -104,6 +153,39 @@ async def leakage_report(
     return await _answer(ask, reports.LeakageRow, after=after, limit=limit, in_format=in_format)
 
 
+@get(
+    "/v1/reports/usage",
+    opt=describe("reports", reports.report_usage, example=_USAGE, scope="reports:read", also=(CSV,),
+                 kind=reports.UsageReport),
+)  # fmt: skip
+async def usage_report(
+    context: InContext,
+    from_month: Annotated[str | None, _FROM] = None,
+    until: _Until = None,
+    after: After = "",
+    limit: _Limit = 100,
+    in_format: _Format = None,
+) -> Response[Any]:  # Any: as above
+    months = reports.read_months(from_month, until, context.clock.now())
+    ask = partial(reports.report_usage, context.store, months=months)
+    return await _answer(ask, reports.UsageRevenueRow, after=after, limit=limit, in_format=in_format)
+
+
+@get(
+    "/v1/reports/credits",
+    opt=describe("reports", reports.report_credits, example=_CREDITS, scope="reports:read", also=(CSV,),
+                 kind=reports.CreditReport),
+)  # fmt: skip
+async def credits_report(
+    context: InContext,
+    after: Annotated[str, text("The `next` of the page before.")] = "",
+    limit: PageSize = 100,
+    in_format: _Format = None,
+) -> Response[Any]:  # Any: as above
+    ask = partial(reports.report_credits, context.store, at=context.clock.now())
+    return await _answer(ask, reports.GrantRow, after=after, limit=limit, in_format=in_format)
+
+
 async def _answer(
     ask: Callable[..., Awaitable[Report]], kind: type[Struct], *, after: str, limit: int, in_format: str | None
 ) -> Response[Any]:
@@ -111,7 +193,7 @@ async def _answer(
     page = await ask(after=after, limit=limit)
     if read_choice(in_format, FORMATS, name="format") != "csv":
         return Response(page)
-    return Stream(_csv(ask, page, kind), media_type=f"{CSV}; charset=utf-8")
+    return Stream(_csv(ask, page, kind), media_type=CSV)
 
 
 async def _csv(ask: Callable[..., Awaitable[Report]], page: Report, kind: type[Struct]) -> AsyncIterator[str]:
