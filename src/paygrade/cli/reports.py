@@ -1,7 +1,6 @@
 """`paygrade reports`: what was earned, who pays for what they have, what became of credits; and the journal."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import click
@@ -14,7 +13,9 @@ from paygrade.documents.spreadsheets import write_csv
 from paygrade.reports.credits import CreditRow
 from paygrade.reports.journal import JournalEntry, journal
 from paygrade.reports.leakage import Leak
-from paygrade.reports.revenue import MonthOfRevenue
+from paygrade.reports.movements import MonthOfMovements
+from paygrade.reports.movements import of_all as of_all_movements
+from paygrade.reports.revenue import MonthOfRevenue, of_all
 from paygrade.reports.usage import UsageRow
 from paygrade.values.money import amount
 
@@ -61,12 +62,32 @@ def revenue(from_month: str | None, until: str | None, as_journal: bool, as_csv:
     elif as_json:
         show_json({**pages[-1], "rows": rows})
     else:
-        totals = _by_month(months)
+        totals = of_all(months)
         table(
             ("month", *SUMS, "deferred"),
             ((one.month, *(amount(getattr(one, name), one.currency) for name in (*SUMS, "deferred")))
              for one in totals),
         )  # fmt: skip
+
+
+@reports.command()
+@_from
+@_until
+@_csv
+@as_json
+def mrr(from_month: str | None, until: str | None, as_csv: bool, as_json: bool) -> None:
+    """Report how monthly recurring revenue moved: new, expansion, contraction, churn and reactivation."""
+    query = {name: said for name, said in {"from": from_month, "until": until}.items() if said is not None}
+    rows = [row for page in _pages("mrr", query) for row in page["rows"]]
+    if as_json:
+        show_json({"rows": rows})
+    elif as_csv:
+        _write_csv(("account", *MonthOfMovements.__struct_fields__), rows)
+    else:
+        names = MonthOfMovements.__struct_fields__[2:]
+        totals = of_all_movements([msgspec.convert(row, MonthOfMovements) for row in rows])
+        table(("month", *names), ((one.month, *(amount(getattr(one, name), one.currency) for name in names))
+                                  for one in totals))  # fmt: skip
 
 
 @reports.command()
@@ -129,19 +150,6 @@ def _show(
 
 def _money(row: Any, name: str) -> str | None:
     return None if row[name] is None else amount(row[name], row["currency"])
-
-
-def _by_month(rows: Sequence[MonthOfRevenue]) -> list[MonthOfRevenue]:
-    """The months of all accounts together."""
-    found: dict[tuple[str, str], list[MonthOfRevenue]] = {}
-    for row in rows:
-        found.setdefault((row.month, row.currency), []).append(row)
-    sums = partial(_sum, (*SUMS, "deferred"))
-    return [MonthOfRevenue(month, currency, **sums(its)) for (month, currency), its in sorted(found.items())]
-
-
-def _sum(names: Sequence[str], rows: Sequence[MonthOfRevenue]) -> dict[str, int]:
-    return {name: sum(getattr(row, name) for row in rows) for name in names}
 
 
 def _pages(name: str, query: dict[str, str]) -> Iterator[Any]:

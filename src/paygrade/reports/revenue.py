@@ -82,6 +82,17 @@ def recognize(invoices: Iterable[Invoice], *, from_at: date, until: date) -> tup
     return tuple(sorted(found, key=lambda row: (row.month, row.currency)))
 
 
+def of_all(rows: Iterable[MonthOfRevenue]) -> tuple[MonthOfRevenue, ...]:
+    """The months of many accounts together, by month and currency."""
+    names = MonthOfRevenue.__struct_fields__[2:]
+    found: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        its = found.setdefault((row.month, row.currency), [0] * len(names))
+        for n, name in enumerate(names):
+            its[n] += getattr(row, name)
+    return tuple(MonthOfRevenue(*key, *its) for key, its in sorted(found.items()))
+
+
 def months(from_at: date, until: date) -> Iterator[tuple[date, date]]:
     """The months of `[from_at, until)`, each from its first day to that of the next."""
     begin = from_at

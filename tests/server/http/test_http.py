@@ -130,6 +130,7 @@ DESIGNED = {
     ("get", "/v1/reports/leakage"),
     ("get", "/v1/reports/credits"),
     ("get", "/v1/reports/usage"),
+    ("get", "/v1/reports/mrr"),
     ("get", "/v1/audit/chains"),
     ("get", "/v1/audit/heads"),
     ("get", "/v1/accounts/{account}/audit"),

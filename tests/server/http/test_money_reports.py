@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from support.pages import Browsers
 from support.stack import House
 from support.stack import house as empty_house
 from support.waiting import eventually
@@ -84,6 +85,19 @@ def test_access_beside_money_names_the_cause(house: House) -> None:
     assert not any(account in ("acme", "bolt") and cause != "open_invoice" for account, cause, _ in causes)
 
 
+def test_recurring_revenue_moves_by_the_prices_of_the_catalog(house: House) -> None:
+    rows = report(house, "mrr", **SPAN)["rows"]
+    assert {(row["account"], row["month"], row["new"], row["before"]) for row in rows if row["new"]} == {
+        (account, "2026-01", 2900, 0) for account in ("acme", "bolt")
+    }
+    assert all(row["after"] == 2900 for row in rows)
+    assert house.paygrade("reports", "mrr", "--from", "2026-01", "--until", "2026-02").splitlines() == [
+        "month\tbefore\tnew\texpansion\tcontraction\tchurn\treactivation\tafter",
+        "2026-01\t0.00 USD\t58.00 USD\t0.00 USD\t0.00 USD\t0.00 USD\t0.00 USD\t58.00 USD",
+    ]
+    assert house.paygrade("reports", "mrr", "--csv").startswith("account,month,currency,before")
+
+
 def test_credits_are_pages_of_grants_and_usage_is_by_line(house: House) -> None:
     first = report(house, "credits", limit=1)
     second = report(house, "credits", limit=1, after=first["next"])
@@ -96,6 +110,25 @@ def test_credits_are_pages_of_grants_and_usage_is_by_line(house: House) -> None:
     assert report(house, "usage", **SPAN)["rows"] == []
     assert house.paygrade("reports", "credits").splitlines()[1].startswith("acme\tai_credits\tg_1\t500")
     assert house.paygrade("reports", "usage", "--csv").startswith("account,month,currency,invoice")
+
+
+def test_finance_sees_the_same_in_the_console_and_a_viewer_nothing(house: House) -> None:
+    with Browsers(house.api) as browsers:
+        finance = browsers["finance"]
+        page = finance.page("/console/reports?begin=2026-01&until=2027-03")
+        deferred = report(house, **SPAN, limit=1)["rows"][0]["deferred"]
+        assert all(figure in page.text for figure in ("Reports", "2026-01", f"${deferred / 100:.2f}"))
+        where = page.one("a", download="revenue.csv")["href"]
+        assert finance.get(where).text == house.api.get("/v1/reports/revenue", params={**SPAN, "format": "csv"}).text
+        assert "promised" not in finance.page("/console/reports/leakage").text
+        assert "Override" in finance.page("/console/reports/leakage").text
+        assert "$58.00" in finance.page("/console/reports/recurring?begin=2026-01").text
+        assert "No revenue" in finance.page("/console/reports?begin=1990-01&until=1990-02").text
+        finance.page("/console/reports?begin=tomorrow", 400)
+        viewer = browsers["viewer"]
+        assert viewer.get("/console").text.count("/console/reports") == 0
+        viewer.page("/console/reports", 403)
+        viewer.page("/console/reports/leakage", 403)
 
 
 def test_what_cannot_be_a_span_is_refused(house: House) -> None:

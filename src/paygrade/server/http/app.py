@@ -121,6 +121,7 @@ KEYED = [
     money_reports.leakage_report,
     money_reports.credits_report,
     money_reports.usage_report,
+    money_reports.mrr_report,
     portal_sessions.open_pages,
     portal_sessions.end_pages,
     own_pages.list_plans,

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from paygrade.billing.accounts import Account
+from paygrade.billing.facts import Fact
 from paygrade.billing.invoices import Invoice
 from paygrade.catalog.model import Catalog
 from paygrade.reports.credits import CreditRow, Price, credit_row
 from paygrade.reports.leakage import Leak, leaks
+from paygrade.reports.movements import MonthOfMovements, movements
 from paygrade.reports.revenue import MonthOfRevenue, recognize
 from paygrade.reports.usage import UsageRow, usage_rows
 from paygrade.server.operations.paging import cut, read_place
@@ -62,6 +64,12 @@ class GrantRow(CreditRow, frozen=True, kw_only=True):
     account: str
 
 
+class MovementRow(MonthOfMovements, frozen=True, kw_only=True):
+    """A month of one account."""
+
+    account: str
+
+
 class RevenueReport(Struct, frozen=True):
     """Revenue by account, month and currency. `next` is the `after` of the next page; None: this is the last."""
 
@@ -89,6 +97,16 @@ class UsageReport(Struct, frozen=True):
     until_month: str
     rows: tuple[UsageRevenueRow, ...]
     unread: Unread
+    next: str | None
+
+
+class MovementReport(Struct, frozen=True):
+    """Movements of recurring revenue by account, month and currency. `next` is the `after` of the next page; None: this
+    is the last. A page may have no rows."""
+
+    from_month: str
+    until_month: str
+    rows: tuple[MovementRow, ...]
     next: str | None
 
 
@@ -149,6 +167,21 @@ async def report_usage(store: "Store", *, months: Months, after: str, limit: int
     return UsageReport(*months.names, rows, unread, next)
 
 
+async def report_movements(store: "Store", *, months: Months, after: str, limit: int) -> MovementReport:
+    """Report movements of monthly recurring revenue.
+
+    What is new, what grew and shrank, what was lost and what came back, by account, month and currency, in minor units
+    a month: by the catalog's prices, before discounts and tax. Refused `invalid_query`.
+    """
+    async with store.reading() as tx:
+        found = [saved.account.key for saved in await tx.accounts.page(after=after, limit=limit + 1)]
+        shown = found[:limit]
+        facts = {account: [saved.fact for saved in await tx.accounts.facts(account)] for account in shown}
+        catalog = await tx.catalogs.in_force()
+    rows = await asyncio.to_thread(_movements, facts, catalog, months)
+    return MovementReport(*months.names, rows, shown[-1] if len(found) > limit else None)
+
+
 async def report_credits(store: "Store", *, after: str | None, limit: int, at: datetime) -> CreditReport:
     """Report credits by grant.
 
@@ -206,6 +239,14 @@ def _usage(invoices: dict[str, tuple[Invoice, ...]], months: Months) -> tuple[Us
         UsageRevenueRow(*_fields(row), account=account)
         for account, its in invoices.items()
         for row in usage_rows(its, from_at=months.from_at, until=months.until)
+    )
+
+
+def _movements(facts: dict[str, list[Fact]], catalog: Catalog, months: Months) -> tuple[MovementRow, ...]:
+    return tuple(
+        MovementRow(*_fields(row), account=account)
+        for account, its in facts.items()
+        for row in movements(account, its, catalog, from_at=months.from_at, until=months.until)
     )
 
 

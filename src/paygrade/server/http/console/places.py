@@ -31,6 +31,7 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
         (
             Place("Plans", "plans", "/console/plans", "catalog:read", "p"),
             Place("Plan changes", "changes", "/console/plan-changes", "plan_changes:read", "c"),
+            Place("Reports", "reports", "/console/reports", "reports:read", "r"),
         ),
     ),
     (

@@ -86,6 +86,25 @@ _USAGE = {
     "unread": _UNREAD,
     "next": None,
 }
+_MRR = {
+    "from_month": "2026-01",
+    "until_month": "2026-03",
+    "rows": [
+        {
+            "account": "acme",
+            "month": "2026-01",
+            "currency": "usd",
+            "before": 2900,
+            "new": 0,
+            "expansion": 7000,
+            "contraction": 0,
+            "churn": 0,
+            "reactivation": 0,
+            "after": 9900,
+        }
+    ],
+    "next": None,
+}
 _CREDITS = {
     "at": "2026-03-10T12:00:00Z",
     "rows": [
@@ -169,6 +188,24 @@ async def usage_report(
     months = reports.read_months(from_month, until, context.clock.now())
     ask = partial(reports.report_usage, context.store, months=months)
     return await _answer(ask, reports.UsageRevenueRow, after=after, limit=limit, in_format=in_format)
+
+
+@get(
+    "/v1/reports/mrr",
+    opt=describe("reports", reports.report_movements, example=_MRR, scope="reports:read", also=(CSV,),
+                 kind=reports.MovementReport),
+)  # fmt: skip
+async def mrr_report(
+    context: InContext,
+    from_month: Annotated[str | None, _FROM] = None,
+    until: _Until = None,
+    after: After = "",
+    limit: _Limit = 100,
+    in_format: _Format = None,
+) -> Response[Any]:  # Any: as above
+    months = reports.read_months(from_month, until, context.clock.now())
+    ask = partial(reports.report_movements, context.store, months=months)
+    return await _answer(ask, reports.MovementRow, after=after, limit=limit, in_format=in_format)
 
 
 @get(
