@@ -15,7 +15,7 @@ from fractions import Fraction
 from msgspec import Struct
 
 from paygrade.billing.accounts import Account, apply
-from paygrade.billing.facts import Fact
+from paygrade.billing.facts import Customer, Fact
 from paygrade.billing.standing import standings
 from paygrade.catalog.model import Catalog, Price
 from paygrade.changes.positions import Position, positions
@@ -45,9 +45,11 @@ def recurring(account: Account, catalog: Catalog, at: datetime) -> dict[str, int
     """What an account pays by the month at `at`, by currency."""
     found: dict[str, int] = {}
     for standing in standings(account, catalog, account.time(at)):
-        if standing.state not in _PAYING or standing.access == "none":
+        its = standing.subscription
+        begun = its.started_at is None or its.started_at <= at
+        if not begun or standing.state not in _PAYING or standing.access == "none":
             continue
-        for position in positions(account, standing.subscription, catalog, at):
+        for position in positions(account, its, catalog, at):
             price = position.price
             if price is not None and price.part != "usage":
                 found[price.currency] = found.get(price.currency, 0) + _by_the_month(position, price)
@@ -57,18 +59,17 @@ def recurring(account: Account, catalog: Catalog, at: datetime) -> dict[str, int
 def movements(
     key: str, facts: Iterable[Fact], catalog: Catalog, *, from_at: date, until: date
 ) -> tuple[MonthOfMovements, ...]:
-    """The months `[from_at, until)` in which something moved, or is there; by month and currency. What was before the
-    first fact is not known, so an account that was taken over is new in the month in which it was first read."""
-    # All facts of a subject are needed, as each says it whole; the older ones come to nothing.
-    known = sorted(facts, key=lambda fact: (fact.as_of, fact.number))
+    """The months `[from_at, until)` in which something moved, or is there; by month and currency. What a subject was
+    before its first fact is not known: its subscriptions count as that says from when they began."""
+    known = _by_the_time(facts)
     if not known:
         return ()
-    begun = min(from_at, known[0].as_of.astimezone(UTC).date().replace(day=1))
+    begun = min(from_at, known[0][0].replace(day=1))
     account, taken, seen, found = Account(key=key), 0, set[str](), list[MonthOfMovements]()
     before = dict[str, int]()
     for begin, end in months(begun, until):
-        while taken < len(known) and known[taken].as_of.astimezone(UTC).date() < end:
-            account, taken = apply(account, known[taken]), taken + 1
+        while taken < len(known) and known[taken][0] < end:
+            account, taken = apply(account, known[taken][1]), taken + 1
         after = recurring(account, catalog, datetime.combine(end, time(), UTC))
         if begin >= from_at:
             found += [
@@ -79,6 +80,19 @@ def movements(
         seen.update(after)
         before = after
     return tuple(found)
+
+
+def _by_the_time(facts: Iterable[Fact]) -> list[tuple[date, Fact]]:
+    """Facts with the days from which they count, in their order."""
+    found: list[tuple[date, Fact]] = []
+    met = set[str]()
+    for fact in sorted(facts, key=lambda each: (each.as_of, each.number)):
+        at = fact.as_of
+        if fact.subject not in met and isinstance(fact.body, Customer):
+            at = min((its.started_at for its in fact.body.subscriptions if its.started_at is not None), default=at)
+        met.add(fact.subject)
+        found.append((min(at, fact.as_of).astimezone(UTC).date(), fact))
+    return sorted(found, key=lambda each: (each[0], each[1].as_of, each[1].number))
 
 
 def _movement(month: str, currency: str, before: int, after: int, *, again: bool) -> MonthOfMovements:

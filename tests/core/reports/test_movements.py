@@ -83,6 +83,14 @@ def test_a_trial_is_nothing_until_it_is_paid_and_an_end_that_was_set_is_churn_by
     assert moved(trial) == {"02": {"new": 1000, "after": 1000}, "03": {"after": 1000}, "04": {"churn": -1000}}
 
 
+def test_who_was_taken_over_counts_from_when_their_subscription_began() -> None:
+    late = read(4, started_at=datetime(2026, 2, 3, tzinfo=UTC))
+    assert moved(late, read(5, quantity=2, started_at=datetime(2026, 2, 3, tzinfo=UTC))) == {
+        "02": {"new": 1000, "after": 1000}, "03": {"after": 1000}, "04": {"after": 1000},
+        "05": {"expansion": 1000, "after": 2000}, "06": {"after": 2000}, "07": {"after": 2000},
+    }  # fmt: skip
+
+
 @given(fact_lists(), st.randoms(use_true_random=False))
 def test_what_was_there_and_what_moved_is_what_is_there_in_whatever_order_facts_come(
     facts: list[Fact], draw: random.Random

@@ -88,12 +88,12 @@ def test_access_beside_money_names_the_cause(house: House) -> None:
 def test_recurring_revenue_moves_by_the_prices_of_the_catalog(house: House) -> None:
     rows = report(house, "mrr", **SPAN)["rows"]
     assert {(row["account"], row["month"], row["new"], row["before"]) for row in rows if row["new"]} == {
-        (account, "2026-01", 2900, 0) for account in ("acme", "bolt")
+        (account, "2026-01", 9900, 0) for account in ("acme", "bolt")
     }
-    assert all(row["after"] == 2900 for row in rows)
+    assert all(row["after"] == 9900 for row in rows)
     assert house.paygrade("reports", "mrr", "--from", "2026-01", "--until", "2026-02").splitlines() == [
         "month\tbefore\tnew\texpansion\tcontraction\tchurn\treactivation\tafter",
-        "2026-01\t0.00 USD\t58.00 USD\t0.00 USD\t0.00 USD\t0.00 USD\t0.00 USD\t58.00 USD",
+        "2026-01\t0.00 USD\t198.00 USD\t0.00 USD\t0.00 USD\t0.00 USD\t0.00 USD\t198.00 USD",
     ]
     assert house.paygrade("reports", "mrr", "--csv").startswith("account,month,currency,before")
 
@@ -122,7 +122,7 @@ def test_finance_sees_the_same_in_the_console_and_a_viewer_nothing(house: House)
         assert finance.get(where).text == house.api.get("/v1/reports/revenue", params={**SPAN, "format": "csv"}).text
         assert "promised" not in finance.page("/console/reports/leakage").text
         assert "Override" in finance.page("/console/reports/leakage").text
-        assert "$58.00" in finance.page("/console/reports/recurring?begin=2026-01").text
+        assert "$198.00" in finance.page("/console/reports/recurring?begin=2026-01").text
         assert "No revenue" in finance.page("/console/reports?begin=1990-01&until=1990-02").text
         finance.page("/console/reports?begin=tomorrow", 400)
         viewer = browsers["viewer"]
