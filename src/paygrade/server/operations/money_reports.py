@@ -7,7 +7,7 @@ said with every page, so nobody takes a part for the whole.
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -265,7 +265,7 @@ def _leakage(
     )
 
 
-def _fields(row: Struct) -> list[object]:
+def _fields(row: Struct) -> list[Any]:  # Any: what its fields are
     return [getattr(row, name) for name in row.__struct_fields__]
 
 
