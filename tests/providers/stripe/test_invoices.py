@@ -48,9 +48,8 @@ class Year:
         moved = sum(charge["amount_captured"] - charge["amount_refunded"] for charge in charges)
         for charge in charges:
             for dispute in self.account.get("disputes", charge=charge["id"])["data"]:
-                moved += sum(-abs(each["amount"]) if each["amount"] < 0 else each["amount"]
-                             for each in dispute["balance_transactions"])  # fmt: skip
-        return moved + int(self.account.get(f"customers/{customer}")["balance"])
+                moved += sum(each["amount"] for each in dispute["balance_transactions"])
+        return int(moved + self.account.get(f"customers/{customer}")["balance"])
 
 
 @pytest.fixture(scope="module")
