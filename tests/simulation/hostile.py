@@ -29,7 +29,7 @@ Key = tuple[str, ...]
 NOUNS = frozenset(
     {
         *("subjects", "inbox", "accounts", "catalogs", "drifts", "sweeps", "polls", "plan_changes", "quotes", "ledger"),
-        "announcements",
+        *("announcements", "invoices"),
     }
 )
 Statement = tuple[str, str, tuple[Any, ...], dict[str, Any]]

@@ -27,6 +27,12 @@ POLLS = Kind(key=lambda row: (row.saved.provider,), waiting=((lambda row, _: Tru
 class RepairTables(ClaimTables):
     """What a transaction over the tables in memory does with the nouns of repair. There is one provider."""
 
+    def _invoices_mark(self, subjects: Iterable[str]) -> None:
+        """Invoices are not simulated: access follows from none."""
+
+    def _invoices_read_longest_ago(self, *, provider: str, before: datetime, limit: int) -> tuple[str, ...]:
+        return ()
+
     # Sweeps
 
     def _sweeps_start(self, provider: str, *, dry_run: bool, at: datetime) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from paygrade.billing.facts import Customer, Item, Subscription
+from paygrade.billing.invoices import Invoice
 from paygrade.server.process.clock import Clock
 from paygrade.values.states import Status
 
@@ -65,12 +66,14 @@ def pro(status: Status | None = "active", *, id: str = "sub_1", quantity: int = 
 
 
 class World:
-    """A provider. `answers` is what it says of each subject now; `before` runs within each fetch, in its thread."""
+    """A provider. `answers` is what it says of each subject now, `billed` of its invoices; `before` runs within each
+    fetch, in its thread."""
 
     name = "stripe"
 
     def __init__(self, answers: dict[str, Answer] | None = None) -> None:
         self.answers: dict[str, Answer] = answers or {}
+        self.billed: dict[str, tuple[Invoice, ...]] = {}
         self.asked: list[str] = []
         self.known_live: list[tuple[str, ...]] = []
         self.before: Callable[[str], None] = lambda subject: None
@@ -84,6 +87,11 @@ class World:
             self.known_live.append(tuple(known_live))
         self.before(subject)
         return self.answers.get(subject)
+
+    def invoices(self, subject: str) -> tuple[Invoice, ...]:
+        said = self.billed.get(subject, ())
+        self.before(f"invoices of {subject}")
+        return said
 
 
 class SetClock(Clock):

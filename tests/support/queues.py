@@ -4,6 +4,7 @@ from typing import Any
 
 from paygrade.server.workers.catalog_checks import checks_of
 from paygrade.server.workers.claims import Queue
+from paygrade.server.workers.invoices import INVOICES
 from paygrade.server.workers.loop import DATES, MOVES
 from paygrade.server.workers.plan_changes import CHANGES
 from paygrade.server.workers.polls import polls_of
@@ -27,6 +28,7 @@ QUEUES: list[Queue[Any]] = [
     polls_of("stripe"),
     checks_of("stripe"),
     REREADS,
+    INVOICES,
 ]
 TABLES = {
     "subject_read": "subjects",
@@ -40,6 +42,7 @@ TABLES = {
     "polled": "polls",
     "catalog_checked": "catalog_checks",
     "reread": "rereads",
+    "invoices_read": "invoice_readings",
 }
 WAITING = """
     insert into subjects (subject, dirty, marked_at) values ('stripe:cus_1', 1, now());
@@ -57,5 +60,6 @@ WAITING = """
     insert into sweeps (provider, dry_run, started_at, counts) values ('stripe', false, now(), '{}');
     insert into polls (provider) values ('stripe');
     insert into catalog_checks (provider) values ('stripe');
+    insert into invoice_readings (subject, dirty) values ('stripe:cus_1', 1);
     insert into rereads (catalog, customers, started_at) values (1, 1, now());
 """

@@ -32,6 +32,7 @@ _COMMANDS = {
     "snapshot": "Write files from which an SDK answers without a server.",
     "sync": "Show and repair billing sync.",
     "usage": "Show and check the usage reported to Stripe.",
+    "reports": "Report revenue, and who pays for what they have.",
     "keys": "Create, list, rotate and revoke API keys.",
     "people": "Say who may log in, and their roles.",
     "approvals": "Approve or decline what needs a second person.",

@@ -32,6 +32,10 @@ SECTIONS: dict[str, Section] = {
     "inbox": Section((("subject", "text"), ("event_id", "text")), "the contents of billing events go", "subject"),
     "drift": Section((("subject", "text"), ("id", "bigint")), "differing names go", "subject"),
     "sightings": Section((("subject", "text"), ("subscription", "text")), "stays: ids", "subject"),
+    "invoice_readings": Section((("subject", "text"),), "stays: when whose invoices were read", "subject"),
+    "invoice_facts": Section(
+        (("subject", "text"), ("invoice", "text"), ("sequence", "bigint")), "stays: ids, amounts and dates", "subject"
+    ),
     "ledger": Section((("id", "text"),), "members get other keys; personal properties go"),
     "balances": Section((("pool", "text"), ("slot", "text")), "members get other keys"),
     "grants": Section((("pool", "text"), ("id", "text")), "reasons go"),

@@ -37,6 +37,7 @@ from paygrade.postgres.drift import Drifts
 from paygrade.postgres.gathered import CHANNEL, GatheredCounts, Tellers, packets
 from paygrade.postgres.idempotency import KeyedRequests
 from paygrade.postgres.inbox import Inbox
+from paygrade.postgres.invoices import Invoices
 from paygrade.postgres.ledger import Ledger
 from paygrade.postgres.measures import Measures
 from paygrade.postgres.optimistic_use import Count, OptimisticUse
@@ -283,6 +284,7 @@ class Transaction:
         self.accounts = Accounts(connection)
         self.subjects = Subjects(connection, holder=holder)
         self.inbox = Inbox(connection)
+        self.invoices = Invoices(connection, holder=holder)
         self.catalogs = Catalogs(connection)
         self.catalog_checks = CatalogChecks(connection, holder=holder)
         self.rereads = Rereads(connection, holder=holder)

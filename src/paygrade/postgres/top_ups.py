@@ -9,6 +9,7 @@ from typing import Literal
 
 from paygrade.catalog.model import TopUp
 from paygrade.postgres.claims import Claims
+from paygrade.usage.balances import Grant
 from paygrade.usage.top_ups import TopUpPurchase, TopUpState
 
 
@@ -126,3 +127,26 @@ class TopUps(Claims[SavedTopUp]):
                 "limit": limit,
             },
         )
+
+    async def granted(
+        self, after: tuple[str, str, str] | None, *, limit: int
+    ) -> list[tuple[str, str, Grant, int | None, str | None]]:
+        """Grants of all accounts after this one, by account, pool and id, each with what was paid for it, if it was
+        topped up: the amount, and its currency."""
+        cursor = await self._connection.execute(
+            """
+            select g.account, g.pool, t.amount, t.currency, g.id, g.kind, g.units, g.from_at, g.until, g.priority,
+                   g.used, g.reserved, g.voided
+            from grants g left join top_ups t on t.account = g.account and t.id = g.id and t.credit = g.pool
+            where %(first)s or (g.account, g.pool, g.id) > (%(account)s, %(pool)s, %(id)s)
+            order by g.account, g.pool, g.id limit %(limit)s
+            """,
+            {
+                "first": after is None,
+                "limit": limit,
+                **dict(zip(("account", "pool", "id"), after or ("",) * 3, strict=True)),
+            },
+        )
+        return [
+            (account, pool, Grant(*grant), amount, currency) async for account, pool, amount, currency, *grant in cursor
+        ]

@@ -16,7 +16,8 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from paygrade.billing.facts import Customer, Returned
-from paygrade.billing.invoices import InvoicePage
+from paygrade.billing.invoices import Invoice
+from paygrade.billing.listed_invoices import InvoicePage
 from paygrade.catalog.provider_catalog import ProviderCatalog, ProviderPrice
 from paygrade.changes.checkout import CheckoutOrder, CheckoutPage
 from paygrade.changes.cost import CostPreview
@@ -52,6 +53,12 @@ class Provider(Protocol):
     def fetch(
         self, subject: str, known_live: Sequence[str] = (), *, returned: bool = False, credited: bool = False
     ) -> Customer | Redirected | None: ...
+
+
+class Invoicing(Named, Protocol):
+    """Who says what a customer was billed and paid: all invoices that were ever finalized, each with what went back."""
+
+    def invoices(self, subject: str) -> Sequence[Invoice]: ...
 
 
 class ListedCustomer(Protocol):
@@ -197,7 +204,7 @@ class Selling(Named, Protocol):
         ...
 
 
-class Source(Provider, Lister, EventSource, Protocol):
+class Source(Provider, Invoicing, Lister, EventSource, Protocol):
     """Everything that is asked of a provider."""
 
 

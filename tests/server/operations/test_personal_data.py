@@ -96,6 +96,8 @@ class House:
                 " values (%s, %s, 'name', 'Ann', 'Acme Inc', 'sweep', now())",
                 (subject, account),
             )
+            connection.execute("insert into invoice_readings (subject) values (%s)", (subject,))
+            connection.execute("insert into invoice_facts values (%s, 'in_1', 1, now(), now(), '{}')", (subject,))
             connection.execute(
                 "insert into seen_values values (%s, 'users', '2026-11-01T00:00:00Z', 'ann'),"
                 " (%s, 'users', '2026-11-01T00:00:00Z', 'bo@acme')",

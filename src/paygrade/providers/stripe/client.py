@@ -16,10 +16,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from paygrade.billing import facts
+from paygrade.billing.invoices import Invoice
 from paygrade.providers.stripe import translate
 from paygrade.providers.stripe.connection import Gone, StripeConnection, not_understood
 from paygrade.providers.stripe.events import TEST_TYPES, TYPES, ListedEvent, listed_event
 from paygrade.providers.stripe.fields import Json, Payload
+from paygrade.providers.stripe.invoices import invoices_of
 from paygrade.providers.stripe.pages import Page, created_before, entries_of, page_of, page_of_customers
 from paygrade.providers.stripe.planned_prices import PlannedPrices
 from paygrade.providers.stripe.returned import with_credited, with_returned
@@ -129,6 +131,16 @@ class StripeProvider:
             read = translate.customer(payload, subscriptions, invoices, self._clock_of(payload))
             read = with_credited(read, self._pages, belonging_to(id)) if credited else read
             return with_returned(read, self._pages, belonging_to(id)) if returned else read
+        except Refused as mistake:
+            raise not_understood(mistake.detail) from mistake
+
+    def invoices(self, subject: str) -> tuple[Invoice, ...]:
+        """Everything that a customer was billed and paid (`invoices_of` says what it costs). Raises Unavailable."""
+        id = subject.removeprefix("stripe:")
+        try:
+            # A subscription that belongs to nobody stands for a customer of its own.
+            owner = {"subscription": id} if id.startswith("sub_") else belonging_to(id)
+            return invoices_of(self._pages, owner)
         except Refused as mistake:
             raise not_understood(mistake.detail) from mistake
 

@@ -12,14 +12,14 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from paygrade.billing.invoices import InvoicePage
+from paygrade.billing.listed_invoices import InvoicePage
 from paygrade.changes.checkout import CheckoutOrder, CheckoutPage, CheckoutState
 from paygrade.providers.port import PortalFlow
 from paygrade.providers.stripe.changed_items import changed_items
 from paygrade.providers.stripe.client import belonging_to
 from paygrade.providers.stripe.connection import Gone, NotTaken, StripeConnection, not_understood
 from paygrade.providers.stripe.fields import Json, Payload
-from paygrade.providers.stripe.invoices import invoices_of
+from paygrade.providers.stripe.listed_invoices import listed_invoices
 from paygrade.providers.stripe.orders import KEY_TRIES
 from paygrade.providers.stripe.portal import portal_url
 from paygrade.providers.stripe.translate import owner_of
@@ -96,7 +96,7 @@ class StripePages:
 
     def list_invoices(self, *, customer: str, after: str | None, limit: int, at: datetime) -> InvoicePage:
         """As Stripe has them now, within two seconds or Unavailable."""
-        return invoices_of(self._hasty, customer, after=after, limit=limit, at=at)
+        return listed_invoices(self._hasty, customer, after=after, limit=limit, at=at)
 
     def _customer(self, order: CheckoutOrder) -> str:
         """The customer who buys, with the account's name on it."""

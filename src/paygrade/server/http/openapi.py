@@ -107,6 +107,8 @@ class Described(Struct, frozen=True):
     sent: Sent | None = None
     problems: tuple[str, ...] = ()
     media_type: str = "application/json"
+    also: tuple[str, ...] = ()
+    """Further media types that the answer has when it is asked for them."""
     kind: type[Struct] | None = None
     others: dict[str, str] = {}
     headers: dict[str, str] = {}
@@ -290,7 +292,8 @@ def _answer(told: Described, summary: str, kinds: list[Any]) -> Document:
     content: Document = {"schema": schema_of(kinds[0])}
     if told.example is not None:
         content["example"] = told.example
-    return {"description": summary, "content": {"application/json": content}}
+    files = {media_type: {"schema": {"type": "string"}} for media_type in told.also}
+    return {"description": summary, "content": {"application/json": content, **files}}
 
 
 def schema_of(kind: Any) -> Document:

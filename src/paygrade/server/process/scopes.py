@@ -35,6 +35,7 @@ Scope = Literal[
     "billing:sync",
     "billing:checkout",
     "billing:write",
+    "reports:read",
     "portal:write",
     "catalog:read",
     "catalog:publish",
@@ -76,6 +77,7 @@ SCOPES: Final[dict[Scope, str]] = {
     "billing:sync": "Read accounts from the provider again: refresh, sweep, reconcile.",
     "billing:checkout": "Open checkouts and billing portals for accounts.",
     "billing:write": "Buy again a top-up that failed.",
+    "reports:read": "Read what was earned, who pays for what they have, and what became of credits.",
     "portal:write": "Open and end customers' pages, on which plans, seats and payment are changed.",
     "catalog:read": "Read the catalog, its versions and migrations.",
     "catalog:publish": "Plan and publish the catalog.",
@@ -112,7 +114,7 @@ ROLES: Final[dict[str, frozenset[Scope]]] = {
     ),
     "finance": frozenset(
         (*_VIEWER, "subscriptions:write", "usage:adjust", "plan_changes:quote", "plan_changes:write", "billing:sync",
-         "billing:checkout", "billing:write", "approvals:read", "approvals:write", "audit:read")
+         "billing:checkout", "billing:write", "reports:read", "approvals:read", "approvals:write", "audit:read")
     ),
     "developer": frozenset(
         (*_VIEWER, "accounts:write", "members:write", "usage:write", "plan_changes:quote", "billing:sync",

@@ -32,6 +32,7 @@ from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
 from paygrade.server.process.settings import SWEEP_EVERY, UPDATES_DAYS
 from paygrade.server.workers.catalog_checks import check_catalog, checks_of
 from paygrade.server.workers.claims import PAUSE_S, Note, Queue, nobody, repeat, work
+from paygrade.server.workers.invoices import INVOICES, read_invoices
 from paygrade.server.workers.looks import Looks
 from paygrade.server.workers.plan_changes import CHANGES, advance_change
 from paygrade.server.workers.polls import poll_events, polls_of
@@ -55,6 +56,8 @@ FETCHES_MAX = 8
 """How many subjects one process reads at a time; the provider's client keeps the pace."""
 AT_ONCE = 4
 """How many of anything else it works on at a time: reads of subjects share the pace, and go first."""
+INVOICES_AT_ONCE = 2
+"""Nobody's access waits for invoices."""
 DATES_AT_ONCE = 2
 """Each takes along whatever else has come by then."""
 LOOK_RARELY_S = 1.0
@@ -101,6 +104,8 @@ async def run_workers(
         workers.create_task(migrate_accounts(store, clock, looks, note=note))
         if provider is not None:
             workers.create_task(sync_subjects(store, provider, clock, looks, note=note))
+            read = partial(read_invoices, store, provider, clock)
+            workers.create_task(looks.work(INVOICES, read, at_once=INVOICES_AT_ONCE, note=note))
             workers.create_task(looks.work(REREADS, partial(mark_for_reading, store, clock), note=note))
             workers.create_task(sweep(store, provider, clock, looks, every=sweep_every, note=note))
             if sweep_every is not None:

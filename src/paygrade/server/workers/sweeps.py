@@ -42,6 +42,8 @@ OVERLAP = timedelta(hours=1)
 """How long after the time it carries a customer may show in the list, and clocks may differ."""
 UNLISTED_MAX = 50
 """How many of those who bought nothing are read again by one sweep, at two requests each."""
+INVOICES_AGE = timedelta(days=7)
+"""Whose invoices were read longer ago than that, some of them are read again by each sweep."""
 PATIENCE_S = 3.0
 """How long an event may take from the provider to us before a difference is read again without it."""
 
@@ -153,6 +155,9 @@ class _Sweeping:
         missing = await tx.sweeps.unseen(provider=self._provider.name, since=sweep.started_at)
         unlisted = await tx.sweeps.unlisted(provider=self._provider.name, since=sweep.started_at, limit=UNLISTED_MAX)
         await tx.subjects.mark([*missing, *unlisted], swept=True)
+        provider, before = self._provider.name, sweep.started_at - INVOICES_AGE
+        billed = await tx.invoices.read_longest_ago(provider=provider, before=before, limit=UNLISTED_MAX)
+        await tx.invoices.mark(billed)
         customers, _ = await tx.sweeps.seen()
         await tx.sweeps.forget_seen()
         counts = _sum(sweep.counts, SweepCounts(doubtful=len(unlisted), missing=len(missing)))

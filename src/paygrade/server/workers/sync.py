@@ -192,6 +192,7 @@ async def _save_customer(
         due_at=due_at(customer, reading.read_at),
         reread_s=REREADS_S[claim.rereads] if doubted else None,
     )
+    await tx.invoices.mark([claim.subject])
     if held.dirty > claim.dirty:
         await tx.tell("paygrade_subject")
     return "doubted" if doubted else "saved"

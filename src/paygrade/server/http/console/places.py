@@ -33,6 +33,7 @@ PLACES: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("Plans", "plans", "/console/plans", "catalog:read", "p"),
             Place("Features", "meters", "/console/features", "catalog:read", "f"),
             Place("Plan changes", "changes", "/console/plan-changes", "plan_changes:read", "c"),
+            Place("Reports", "reports", "/console/reports", "reports:read", "r"),
         ),
     ),
     (

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from paygrade.billing.invoices import InvoicePage, InvoiceState
+from paygrade.billing.listed_invoices import InvoicePage, ListedState
 from paygrade.catalog.model import Price
 from paygrade.changes.impact import Delta, Violation
 from paygrade.changes.quote import Quote
@@ -78,7 +78,7 @@ class Bills(NamedTuple):
     is_first: bool
 
 
-_TONES: dict[InvoiceState, str] = {"paid": "ok", "open": "wait", "overdue": "stop"}
+_TONES: dict[ListedState, str] = {"paid": "ok", "open": "wait", "overdue": "stop"}
 
 
 class Card(NamedTuple):

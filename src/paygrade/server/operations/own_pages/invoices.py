@@ -8,7 +8,7 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from paygrade.billing.invoices import InvoicePage
+from paygrade.billing.listed_invoices import InvoicePage
 from paygrade.providers.port import Selling
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.server.operations.changes.checkouts import customer_of
