@@ -9,11 +9,11 @@ from msgspec import Meta, Struct
 from msgspec.json import encode
 
 from paygrade.entitlements.findings import Finding
-from paygrade.server.http.bodies import invalid, read_body
+from paygrade.server.http.bodies import invalid, read_body, read_flag, read_instant
 from paygrade.server.http.conditional import names, tag_of
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, choice, read_choice, text
+from paygrade.server.http.parameters import Believed, PageSize, choice, instant, read_choice, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
 from paygrade.server.operations.accounts.rebuild import Rebuilt, rebuild
@@ -116,8 +116,17 @@ async def timeline(
     context: InContext,
     before: Annotated[str | None, text("The `next` of the page before.")] = None,
     limit: PageSize = 100,
+    as_of: Annotated[str | None, instant("What had happened by then; everything if absent.")] = None,
+    believed: Believed = None,
 ) -> Timeline:
-    return await read_timeline(context.store, account=account, before=before, limit=limit)
+    return await read_timeline(
+        context.store,
+        account=account,
+        before=before,
+        limit=limit,
+        as_of=read_instant(as_of, name="as_of"),
+        believed=read_flag(believed, name="believed"),
+    )
 
 
 def _plan(named: str | None) -> str | None:
