@@ -41,6 +41,7 @@ DESIGNED = {
     ("delete", "/v1/accounts/{account}"),
     ("get", "/v1/accounts/{account}/entitlements"),
     ("get", "/v1/accounts/{account}/timeline"),
+    ("get", "/v1/accounts/{account}/versions"),
     ("post", "/v1/accounts/{account}/rebuild"),
     ("put", "/v1/accounts/{account}/overrides/{feature}"),
     ("delete", "/v1/accounts/{account}/overrides/{feature}"),

@@ -11,6 +11,7 @@ from paygrade.server.operations.accounts.access import check, decisions, entitle
 from paygrade.server.operations.accounts.accounts import put_account
 from paygrade.server.operations.accounts.statements import put_override
 from paygrade.server.operations.accounts.timeline import timeline
+from paygrade.server.operations.accounts.versions import Cause, versions
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.events.ingest import ingest
 from paygrade.server.operations.sync.inbox import receive_event
@@ -74,6 +75,18 @@ async def test_a_webhook_two_days_late_was_true_then_and_believed_once_it_came(s
     shown = await timeline(sold, account="acme", as_of=upgraded)
     assert [fact.happened_at for fact in shown.facts] == [upgraded, T0]
     assert len((await timeline(sold, account="acme", as_of=upgraded, believed=True)).facts) == 1
+    its = {"account": "acme", "now": now}
+    for by_belief, began in ((False, upgraded), (True, came)):
+        first = await versions(sold, limit=1, believed=by_belief, **its)
+        rest = await versions(sold, before=first.next, believed=by_belief, **its)
+        ended, bought, created = (*first.versions, *rest.versions)
+        assert (ended.from_at, ended.until, ended.cause) == (T0 + 20 * DAY, None, Cause("date", ()))
+        assert (bought.from_at, bought.until, bought.cause.by) == (began, ended.from_at, "billing")
+        assert (created.from_at, created.until, rest.next) == (T0, began, None)
+        assert bought.cause.facts[0].cause == (f"evt_{came:%d%H}",)
+        assert {(one.feature, one.how) for one in bought.delta} >= {("exports", "gained"), ("seats", "changed")}
+        seats = next(one for one in ended.delta if one.feature == "seats")
+        assert (seats.before and seats.before.limit, seats.after and seats.after.limit) == (5, 1)
 
 
 async def test_usage_that_was_reported_late_was_used_then_and_counted_since(sold: Store) -> None:

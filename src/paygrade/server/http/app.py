@@ -108,6 +108,7 @@ KEYED = [
     accounts.get_account,
     accounts.delete_account,
     accounts.timeline,
+    accounts.versions,
     accounts.rebuild_account,
     personal_data.export_account,
     personal_data.erase_account,
