@@ -28,6 +28,7 @@ _COMMANDS = {
     "consume": "Check and count usage in one step.",
     "track": "Report usage.",
     "explain": "Explain a decision.",
+    "decisions": "Show logged decisions, and ask them again.",
     "accounts": "Show and change accounts, overrides and blocks.",
     "snapshot": "Write files from which an SDK answers without a server.",
     "sync": "Show and repair billing sync.",

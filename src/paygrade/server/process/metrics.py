@@ -209,6 +209,14 @@ class Metrics:
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 3600), registry=self.registry,
         )  # fmt: skip
 
+        self.logged_decisions = Counter(
+            "paygrade_logged_decisions", "Decisions for the decision log, by what became of them.", ["outcome"],
+            registry=self.registry,
+        )  # fmt: skip
+
+    def note_logged(self, outcome: str, count: int) -> None:
+        self.logged_decisions.labels(outcome=outcome).inc(count)
+
     def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
             self.usage_events.labels(outcome=outcome).inc(count)

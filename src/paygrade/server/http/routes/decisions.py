@@ -83,6 +83,8 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
         believed=question.believed,
     )
     context.note_decision(decision)
+    if question.at is None:
+        context.log_decision(decision, "check", member, question.properties)
     return decision
 
 
