@@ -92,7 +92,11 @@ class Context(Struct, frozen=True):
         tracing.note_decision(decision)
 
     def log_decision(
-        self, decision: Decision, via: Via, member: str | None = None, properties: Mapping[str, object] | None = None
+        self,
+        decision: Decision,
+        via: Via,
+        member: str | None = None,
+        properties: Mapping[str, object] | None = None,
     ) -> None:
         """Keep what was decided just now, if decisions are kept."""
         if self.decision_log is not None:

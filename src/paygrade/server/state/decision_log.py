@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct
 
 from paygrade.decisions.decide import Decision
-from paygrade.decisions.outcome import LoggedDecision, Outcome, Via, outcome_of
+from paygrade.decisions.outcome import LoggedDecision, Via, outcome_of
 from paygrade.values.errors import Unavailable
 from paygrade.values.text import KEY_LENGTH_MAX
 
@@ -39,14 +39,11 @@ PROPERTIES_BYTES_MAX = 2_000
 
 
 class _Waiting(Struct, frozen=True, gc=False):
+    decision: Decision
     at: datetime
-    account: str
-    feature: str
-    quantity: int
+    via: Via
     member: str | None
     properties: Mapping[str, object] | None
-    via: Via
-    outcome: Outcome
 
 
 class DecisionLog:
@@ -75,11 +72,7 @@ class DecisionLog:
         if why is not None:
             self._tell(why, 1)
             return
-        self._waiting.append(
-            _Waiting(
-                at, decision.account, decision.feature, decision.quantity, member, properties, via, outcome_of(decision)
-            )
-        )
+        self._waiting.append(_Waiting(decision, at, via, member, properties))
 
     async def run(self, store: "Store") -> None:
         """Write what waits, until cancelled; what is left then goes once more."""
@@ -117,9 +110,9 @@ class DecisionLog:
 
 def _row(one: _Waiting) -> LoggedDecision:
     id = f"dec_{int(one.at.timestamp() * 1_000_000):014x}{secrets.token_hex(4)}"
-    its = None if one.properties is None else {name: value for name, value in one.properties.items()}
-    if its is not None and len(msgspec.json.encode(its)) > PROPERTIES_BYTES_MAX:
-        its = None
+    # What else a client of OpenFeature says decides nothing.
+    said = {name: value for name, value in (one.properties or {}).items() if isinstance(value, str | int)}
+    properties = said if said and len(msgspec.json.encode(said)) <= PROPERTIES_BYTES_MAX else None
     member = one.member if one.member is None or len(one.member) <= KEY_LENGTH_MAX else None
-    properties = None if its is None else msgspec.convert(its, dict[str, str | int | bool])
-    return LoggedDecision(id, one.account, one.at, one.feature, one.quantity, member, properties, one.via, one.outcome)
+    its, outcome = one.decision, outcome_of(one.decision)
+    return LoggedDecision(id, its.account, one.at, its.feature, its.quantity, member, properties, one.via, outcome)
