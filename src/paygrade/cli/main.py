@@ -30,7 +30,7 @@ _COMMANDS = {
     "explain": "Explain a decision.",
     "decisions": "Show logged decisions, and ask them again.",
     "accounts": "Show and change accounts, overrides and blocks.",
-    "snapshot": "Write files from which an SDK answers without a server.",
+    "snapshot": "Write files of what accounts may do, for an SDK or for your records.",
     "sync": "Show and repair billing sync.",
     "usage": "Show and check the usage reported to Stripe.",
     "keys": "Create, list, rotate and revoke API keys.",

@@ -91,6 +91,13 @@ class Accounts:
         )
         return tuple([_saved(row) async for row in cursor])
 
+    async def keys(self, *, after: str, limit: int) -> tuple[str, ...]:
+        """Keys of accounts above `after`, in their order, deleted ones too."""
+        cursor = await self._connection.execute(
+            "select account from accounts where account > %s order by account limit %s", (after, limit)
+        )
+        return tuple([key async for (key,) in cursor])
+
     async def lock(self, accounts: Iterable[str]) -> dict[str, Account]:
         """Hold these accounts until the end of the transaction; those that do not exist are left out."""
         cursor = await self._connection.execute(

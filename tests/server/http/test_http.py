@@ -37,6 +37,7 @@ DESIGNED = {
     ("post", "/v1/accounts/{account}/explain"),
     ("get", "/v1/accounts/{account}/decision-log"),
     ("post", "/v1/accounts/{account}/decision-log/{decision}/replay"),
+    ("get", "/v1/reports/entitlements"),
     ("get", "/v1/accounts"),
     ("put", "/v1/accounts/{account}"),
     ("get", "/v1/accounts/{account}"),

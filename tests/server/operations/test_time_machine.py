@@ -9,6 +9,7 @@ from paygrade.billing.facts import Override, Subscription
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check, decisions, entitlements, explain
 from paygrade.server.operations.accounts.accounts import put_account
+from paygrade.server.operations.accounts.snapshot_report import SnapshotRow, snapshot_report
 from paygrade.server.operations.accounts.statements import put_override
 from paygrade.server.operations.accounts.timeline import timeline
 from paygrade.server.operations.accounts.versions import Cause, versions
@@ -87,6 +88,34 @@ async def test_a_webhook_two_days_late_was_true_then_and_believed_once_it_came(s
         assert {(one.feature, one.how) for one in bought.delta} >= {("exports", "gained"), ("seats", "changed")}
         seats = next(one for one in ended.delta if one.feature == "seats")
         assert (seats.before and seats.before.limit, seats.after and seats.after.limit) == (5, 1)
+
+
+async def test_the_snapshot_report_says_of_all_accounts_what_each_had(sold: Store) -> None:
+    for account in ("acme", "bolt", "cord"):
+        await put_account(sold, account=account, name=account.title(), links={}, traits={}, at=T0)
+    await put_override(sold, account="bolt", override=Override("api_calls", limit=10), at=T0 + DAY)
+    event = UsageEvent(id="1", account="bolt", event="api_call", time=T0 + 2 * DAY, quantity=4)
+    await ingest(sold, Snapshots(), [event], T0 + 2 * DAY)
+    await put_account(sold, account="dime", name="", links={}, traits={}, at=T0 + 4 * DAY)
+    now = T0 + 5 * DAY
+    for at, limit, used in ((T0 + HOUR, None, None), (T0 + 3 * DAY, 10, 4), (now, 10, 4)):
+        rows, after = list[SnapshotRow](), ""
+        while True:
+            page = await snapshot_report(sold, at=at, now=now, believed=False, after=after, limit=2)
+            rows += page.rows
+            if page.next is None:
+                break
+            after = page.next
+        there = ["acme", "bolt", "cord", *(["dime"] if at >= T0 + 4 * DAY else [])]
+        assert [(row.account, row.feature) for row in rows] == [
+            (account, feature) for account in there for feature in sorted(DOCUMENT["features"])
+        ]
+        calls = next(row for row in rows if (row.account, row.feature) == ("bolt", "api_calls"))
+        assert (calls.limit, calls.used, calls.name) == (limit, used, "Bolt")
+        had = await entitlements(sold, account="bolt", as_of=at, now=now)
+        assert {row.feature: row.granted for row in rows if row.account == "bolt"} == {
+            key: its.granted for key, its in had.entitlements.items()
+        }
 
 
 async def test_usage_that_was_reported_late_was_used_then_and_counted_since(sold: Store) -> None:

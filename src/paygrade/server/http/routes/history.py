@@ -1,14 +1,19 @@
-"""The decision log of an account."""
+"""History: the decision log of an account, and what all accounts had at an instant."""
 
 from typing import Annotated
 
 from litestar import get, post
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
+from paygrade.server.http.bodies import read_flag, read_instant
 from paygrade.server.http.context import InContext
 from paygrade.server.http.openapi import describe
-from paygrade.server.http.parameters import Before, PageSize, text
+from paygrade.server.http.parameters import After, AsOf, Before, Believed, PageSize, text
 from paygrade.server.operations import decision_log
+from paygrade.server.operations.accounts.snapshot_report import SnapshotReport, snapshot_report
+
+ACCOUNTS_MAX = 100
+AccountsAtOnce = Annotated[int, QueryParameter(ge=1, le=ACCOUNTS_MAX, description="How many accounts a page looks at.")]
 
 
 @get(
@@ -32,3 +37,22 @@ async def list_logged_decisions(
 )
 async def replay_decision(account: FromPath[str], decision: FromPath[str], context: InContext) -> decision_log.Replay:
     return await decision_log.replay(context.store, account=account, id=decision, now=context.clock.now())
+
+
+@get("/v1/reports/entitlements", opt=describe("decisions", snapshot_report, scope="decisions:read"))
+async def report_entitlements(
+    context: InContext,
+    at: AsOf = None,
+    believed: Believed = None,
+    after: After = "",
+    limit: AccountsAtOnce = ACCOUNTS_MAX,
+) -> SnapshotReport:
+    now = context.clock.now()
+    return await snapshot_report(
+        context.store,
+        at=read_instant(at, name="at") or now,
+        now=now,
+        believed=read_flag(believed, name="believed"),
+        after=after,
+        limit=limit,
+    )
