@@ -1,7 +1,7 @@
 """The past: how many bytes a version takes, and how long a question about an account's history takes among many.
 
-Each of many accounts has 40 overrides of its own, one after the other, so each fact is a version. `--versions=N` (20,000) is how many
-there are in all; the history of whoever is asked about is as long, however many others there are.
+Each of many accounts has 40 overrides, one after the other, so each fact is a version. `--versions=N` (20,000) is how
+many there are in all; the history of whoever is asked about is as long, however many others there are.
 """
 
 import random

@@ -6,7 +6,19 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import MOMENT, WHEN, as_json, believed, confirm, for_people, page_limit, say, show_json, table, yes
+from paygrade.cli.output import (
+    MOMENT,
+    WHEN,
+    as_json,
+    believed,
+    confirm,
+    for_people,
+    page_limit,
+    say,
+    show_json,
+    table,
+    yes,
+)
 from paygrade.cli.quote_page import page
 from paygrade.cli.wording import instant
 from paygrade.values.text import PAGE_MAX
@@ -130,9 +142,7 @@ def revert(account: str, change: str, as_json: bool) -> None:
 @click.option("--at", type=MOMENT, help="Only what had happened by then, for example 2026-01-31T10:00:00Z.")
 @believed
 @as_json
-def timeline(
-    account: str, limit: int, before: str | None, at: str | None, believed: bool, as_json: bool
-) -> None:
+def timeline(account: str, limit: int, before: str | None, at: str | None, believed: bool, as_json: bool) -> None:
     """Show what happened to ACCOUNT: facts, granted units and plan changes, the newest first."""
     asked = {"limit": str(limit), "before": before, "as_of": at, "believed": "true" if believed else None}
     query = {name: value for name, value in asked.items() if value is not None}

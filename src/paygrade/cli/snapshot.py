@@ -98,7 +98,7 @@ def write(
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of the output.")
 @as_json
 def export(at: str | None, believed: bool, kind: str, output: Path | None, as_json: bool) -> None:
-    """Write what all accounts have at an instant: seats, limits, credits and usage, a line for each account and feature."""
+    """Write what all accounts have at an instant: seats, limits, credits and usage, a line for each feature."""
     if as_json and output is None:
         kind = "json"
     rows = _report(at, believed=believed)

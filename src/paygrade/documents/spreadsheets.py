@@ -18,8 +18,8 @@ RECORD_COLUMNS = (
 
 
 SNAPSHOT_COLUMNS = (
-    "account", "name", "as_of", "version", "feature", "kind", "granted", "reason", "plan", "value", "limit", "unlimited",
-    "used", "reserved", "remaining", "resets_at",
+    "account", "name", "as_of", "version", "feature", "kind", "granted", "reason", "plan", "value", "limit",
+    "unlimited", "used", "reserved", "remaining", "resets_at",
 )  # fmt: skip
 """Of what accounts have at an instant."""
 

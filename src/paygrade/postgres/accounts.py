@@ -201,8 +201,8 @@ class Accounts:
         recorded_before: datetime | None = None,
         limit: int | None = None,
     ) -> tuple[Learned, ...]:
-        """The account's facts, the newest first. `recorded_until` and `happened_until` are inclusive, `recorded_before` is
-        not, and `before` is a number left out. `members` False: none about members."""
+        """The account's facts, the newest first. `recorded_until` and `happened_until` are inclusive, `recorded_before`
+        is not, and `before` is a number left out. `members` False: none about members."""
         cursor = await self._connection.execute(
             """
             select number, subject, sequence, as_of, recorded_at, body::text, cause, happened_at, joined_at from facts

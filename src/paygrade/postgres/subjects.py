@@ -212,7 +212,8 @@ class Subjects(Claims[Claim]):
     async def _unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
         cursor = await self._connection.execute(
             """
-            select event_id, type, object_id, polled, traceparent, created_at from inbox where subject = %s and handled_at is null
+            select event_id, type, object_id, polled, traceparent, created_at from inbox
+            where subject = %s and handled_at is null
             order by received_at, event_id
             """,
             (subject,),

@@ -25,7 +25,9 @@ def histories(draw: st.DrawFn) -> list[Learned]:
         happened_at = at + timedelta(seconds=draw(st.integers(0, 86400)))
         at = happened_at + timedelta(seconds=draw(st.integers(0, 2 * 86400)))
         told = draw(st.sampled_from([None, happened_at]))
-        recorded_at = max([at + timedelta(seconds=draw(st.integers(0, 3600))), *(one.recorded_at for one in found[-1:])])
+        recorded_at = max(
+            [at + timedelta(seconds=draw(st.integers(0, 3600))), *(one.recorded_at for one in found[-1:])]
+        )
         found.append(Learned(replace(fact, as_of=at, happened_at=told), recorded_at))
     return found
 
@@ -79,7 +81,8 @@ PRO, SCALE = subscription(started_at=T0), subscription(item("scale"), started_at
 @pytest.mark.parametrize(
     ("what", "history", "turns"),
     [
-        ("a subscription nobody had heard of begins when it says", [read(1, at=T0 - DAY), read(2, PRO, at=T0 + 2 * DAY)],
+        ("a subscription nobody had heard of begins when it says", [
+            read(1, at=T0 - DAY), read(2, PRO, at=T0 + 2 * DAY)],
          [(T0, "pro@3")]),
         ("the first reading of all too", [read(1, PRO, at=T0 + 2 * DAY)], [(T0, "pro@3")]),
         ("another price in its line counts since its event", [

@@ -37,13 +37,17 @@ class Kit:
         self.outcomes = Counter[str]()
         self.log = DecisionLog(kept, percent, lambda outcome, count: self.outcomes.update({outcome: count}))
 
-    async def ask(self, store: Store, feature: str, quantity: int = 1, *, after: timedelta, account: str = "acme") -> None:
+    async def ask(
+        self, store: Store, feature: str, quantity: int = 1, *, after: timedelta, account: str = "acme"
+    ) -> None:
         at = T0 + after
         decision = await check(store, Snapshots(), account=account, feature=feature, quantity=quantity, at=at)
         self.log.note(decision, at, via="check", properties={"model": "large"})
 
 
-async def listed(store: Store, feature: str | None = None, before: str | None = None, limit: int = 9) -> LoggedDecisions:
+async def listed(
+    store: Store, feature: str | None = None, before: str | None = None, limit: int = 9
+) -> LoggedDecisions:
     return await list_logged(store, account="acme", feature=feature, before=before, limit=limit)
 
 

@@ -203,7 +203,9 @@ def _happened_at(claim: "Claim", read_before: datetime | None, read_at: datetime
     """When the first of the events happened that the reading before could not show. Events of a test clock are dated by
     that, and tell nothing here."""
     dates = (event.created_at for event in claim.events if event.created_at is not None)
-    return min((date for date in dates if date <= read_at and (read_before is None or date > read_before)), default=None)
+    return min(
+        (date for date in dates if date <= read_at and (read_before is None or date > read_before)), default=None
+    )
 
 
 async def _handle(tx: "Transaction", claim: "Claim", at: datetime) -> None:

@@ -46,9 +46,9 @@ class Explanation(Struct, frozen=True):
     """A decision and how it came about.
 
     `candidates` are the sources looked at, the deciding ones first; `facts` what was known of the account, the
-    newest first; `known_at` is when: what was believed then follows from what was known then, all else from what is known
-    now. `versions` are those of what the account has, and why they count. `asleep`: how many units that were bought can't be spent until a
-    plan is paid for.
+    newest first; `known_at` is when: what was believed then follows from what was known then, all else from what is
+    known now. `versions` are those of what the account has, and why they count. `asleep`: how many units that were
+    bought can't be spent until a plan is paid for.
     """
 
     decision: DecisionView
@@ -273,8 +273,8 @@ async def entitlements(
 async def known_at(
     tx: "Transaction", account: str, *, at: datetime, now: datetime, believed: bool
 ) -> tuple[Account, Catalog, Snapshot]:
-    """The account, the catalog and what is had at `at`: of the past with the catalog of then, and with what is known now
-    of the account and its use, or was known then."""
+    """The account, the catalog and what is had at `at`: of the past with the catalog of then, and with what is known
+    now of the account and its use, or was known then."""
     known, catalog = await _known(tx, account, at=at, now=now, believed=believed)
     held = snapshot(known, catalog, at, own_time=at > now)
     if at < now:

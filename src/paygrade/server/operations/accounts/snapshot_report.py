@@ -43,8 +43,8 @@ class SnapshotRow(Struct, frozen=True):
 
 
 class SnapshotReport(Struct, frozen=True):
-    """A page of what accounts have at `as_of`, by account. `next` is the `after` of the next page; None: this is the last
-    one."""
+    """A page of what accounts have at `as_of`, by account. `next` is the `after` of the next page; None: this is the
+    last one."""
 
     as_of: datetime
     rows: tuple[SnapshotRow, ...]
@@ -56,9 +56,9 @@ async def snapshot_report(
 ) -> SnapshotReport:
     """Report what accounts have.
 
-    Seats, limits, credits and usage of all accounts at an instant: a row for each account and feature, a page of accounts
-    at a time. Of the past by all that is known now, or with `believed` by what was known then. Accounts that didn't exist
-    at that instant are left out, so a page may be empty.
+    Seats, limits, credits and usage of all accounts at an instant: a row for each account and feature, a page of
+    accounts at a time. Of the past by all that is known now, or with `believed` by what was known then. Accounts that
+    didn't exist at that instant are left out, so a page may be empty.
     """
     rows = list[SnapshotRow]()
     async with store.transaction() as tx:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 
 class TimelineEntry(Struct, frozen=True):
-    """A fact as a person reads it. `cause` holds the ids of the billing events that led to it; `happened_at` is when the
-    first of them happened, where they say."""
+    """A fact as a person reads it. `cause` holds the ids of the billing events that led to it; `happened_at` is when
+    the first of them happened, where they say."""
 
     number: int
     subject: str
@@ -82,8 +82,8 @@ async def timeline(
     """Retrieve an account's timeline.
 
     What happened to the account, newest first: each fact with what it changed and its cause, and the units that were
-    granted, taken back or set. `limit` counts both together. With `as_of`, what had happened by then, or with `believed`
-    what was recorded by then. Refused `unknown_account`, `invalid_query`.
+    granted, taken back or set. `limit` counts both together. With `as_of`, what had happened by then, or with
+    `believed` what was recorded by then. Refused `unknown_account`, `invalid_query`.
     """
     at, number, id = _place(before)
     recorded_until, happened_until = (as_of, None) if believed else (None, as_of)

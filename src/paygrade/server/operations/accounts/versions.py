@@ -27,7 +27,7 @@ LOOKED_MAX = 200
 
 
 class FactCause(Struct, frozen=True):
-    """A fact that brought a version about: its `number` in the timeline, and the billing events or whatever led to it."""
+    """A fact that brought a version about: its `number` in the timeline, and the billing events that led to it."""
 
     number: int
     subject: str
@@ -107,7 +107,7 @@ def _looked(
     look_before: datetime | None,
     now: datetime,
 ) -> list[Boundary]:
-    """The last instants before the page at which something was stated or published, and one more, the earliest first."""
+    """The last instants before the page at which something was stated or published, and one more, in their order."""
     last = deque[Boundary](maxlen=LOOKED_MAX + 1)
     for boundary in boundaries(moments(account, facts, believed=believed), published, account):
         if boundary.since > now or (look_before is not None and boundary.since >= look_before):
