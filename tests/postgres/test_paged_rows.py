@@ -288,6 +288,38 @@ async def test_filtered_billing_events_are_each_on_one_page_the_latest_first(man
             assert found == expected, asked
 
 
+@pytest.mark.anyio
+async def test_history_is_found_by_its_account(store: Store, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into facts (account, number, subject, sequence, as_of, recorded_at, body)"
+            " select 'acme' || a, n, 'override:f', n, now(), now(), '{}'"
+            " from generate_series(1, 300) a, generate_series(1, 40) n"
+        )
+        connection.execute(
+            "insert into decision_log (account, id, at, feature, quantity, via, outcome)"
+            " select 'acme' || a, 'dec_' || lpad(n::text, 8, '0'), timestamptz '2026-01-01' + n * interval '1 minute',"
+            " 'f' || n % 20, 1, 'check', '{}' from generate_series(1, 300) a, generate_series(1, 40) n"
+        )
+        connection.execute("analyze facts, decision_log")
+    asked: dict[str, tuple[str, Callable[[Transaction], Awaitable[object]]]] = {
+        "the facts an instant rests on": ("facts_pkey", lambda tx: tx.accounts.facts("acme7", recorded_until=START)),
+        "the facts of versions": ("facts_pkey", lambda tx: tx.accounts.facts("acme7", members=False)),
+        "logged decisions": (
+            "decision_log_pkey", lambda tx: tx.decision_log.page("acme7", feature=None, before="dec_2", limit=5)),
+        "those on a feature": (
+            "decision_log_of_feature", lambda tx: tx.decision_log.page("acme7", feature="f3", before=None, limit=5)),
+        "one of them": ("decision_log_pkey", lambda tx: tx.decision_log.find("acme7", "dec_00000003")),
+        "those too old": ("decision_log_by_time", lambda tx: tx.decision_log.purge(until=START - timedelta(days=30))),
+        "accounts of a report": ("accounts_pkey", lambda tx: tx.accounts.keys(after="acme2", limit=5)),
+    }  # fmt: skip
+    async with store.transaction() as tx:
+        await tx._connection.execute("set local enable_seqscan = off")
+        for what, (index, ask) in asked.items():
+            plan = await plan_of(tx, ask)
+            assert f"using {index}" in plan or f"on {index}" in plan, f"{what}\n{plan}"
+
+
 def events(tx: Transaction, **asked: Any) -> Awaitable[object]:
     said = dict.fromkeys(("id", "state", "account", "subject", "before"))
     return tx.inbox.page(**{**said, "limit": 5, "nothing": "none", **asked})

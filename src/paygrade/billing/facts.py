@@ -236,7 +236,8 @@ class Fact(Struct, frozen=True, omit_defaults=True):
     `number` counts the facts of the account in the order they were saved. `sequence` orders the facts of one
     subject: the fence token taken before the provider was asked, the account's own count for an operator, the
     foreign version for manual billing. `cause` holds the ids of the billing events that led to the reading, or
-    who asked for it.
+    who asked for it. `happened_at` is when the first of those events happened that are younger than the reading before;
+    `joined_at` since when the subject belongs to this account, where it belonged to another before. None: nobody knows.
     """
 
     number: int
@@ -245,3 +246,5 @@ class Fact(Struct, frozen=True, omit_defaults=True):
     as_of: datetime
     body: Body
     cause: tuple[str, ...] = ()
+    happened_at: datetime | None = None
+    joined_at: datetime | None = None

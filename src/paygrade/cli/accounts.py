@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from paygrade.cli import checkouts, members, personal_data, plan_changes, rebuild
+from paygrade.cli import checkouts, members, personal_data, plan_changes, rebuild, versions
 from paygrade.cli.api import call, path
 from paygrade.cli.output import MOMENT, as_json, confirm, page_limit, say, show_json, table, yes
 from paygrade.cli.wording import instant, sentence
@@ -23,6 +23,7 @@ for _command in (
     members.members,
     members.seats,
     rebuild.rebuild,
+    versions.versions,
     personal_data.export,
     personal_data.erase,
 ):

@@ -6,7 +6,7 @@ import click
 
 from paygrade.cli.api import call, path
 from paygrade.cli.check import question
-from paygrade.cli.output import MOMENT, as_json, say, show_json, table
+from paygrade.cli.output import MOMENT, as_json, believed, say, show_json, table
 from paygrade.cli.wording import held, instant, sentence
 
 
@@ -16,10 +16,14 @@ from paygrade.cli.wording import held, instant, sentence
 @click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many units.")
 @click.option("--member", help="The member who asks, for features with roles or seats.")
 @click.option("--at", type=MOMENT, help="Another instant, for example 2026-01-31T10:00:00Z.")
+@believed
 @as_json
-def explain(account: str, feature: str, quantity: int, member: str | None, at: str | None, as_json: bool) -> None:
+def explain(
+    account: str, feature: str, quantity: int, member: str | None, at: str | None, believed: bool, as_json: bool
+) -> None:
     """Explain why ACCOUNT can or can't use FEATURE: the sources, and the facts with their billing events."""
-    told = call("POST", path("v1", "accounts", account, "explain"), body=question(feature, quantity, member, at))
+    asked = question(feature, quantity, member, at, believed=believed)
+    told = call("POST", path("v1", "accounts", account, "explain"), body=asked)
     if as_json:
         show_json(told)
         return

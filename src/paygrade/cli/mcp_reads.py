@@ -81,7 +81,7 @@ def explain(
     """Explain why an account can or can't use a feature: the decision, every plan, add-on and override that was looked
     at with what became of it, and the facts behind it with the billing events they came from. An instant in the past is
     answered from what was known then."""
-    body = question(feature, quantity, member, at)
+    body = question(feature, quantity, member, at, believed=at is not None)
     told = call("POST", path("v1", "accounts", account, "explain"), body=body)
     return {"answer": sentence(told["decision"]), **told}
 

@@ -45,6 +45,7 @@ WHEN = _When()
 F = TypeVar("F", bound=Callable[..., Any])
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+believed = click.option("--believed", is_flag=True, help="Of the past: as was known then, not as is known now.")
 yes = click.option("--yes", "-y", is_flag=True, help="Don't ask for confirmation.")
 
 

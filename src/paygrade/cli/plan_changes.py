@@ -6,7 +6,19 @@ from typing import Any
 import click
 
 from paygrade.cli.api import call, path
-from paygrade.cli.output import MOMENT, WHEN, as_json, confirm, for_people, page_limit, say, show_json, table, yes
+from paygrade.cli.output import (
+    MOMENT,
+    WHEN,
+    as_json,
+    believed,
+    confirm,
+    for_people,
+    page_limit,
+    say,
+    show_json,
+    table,
+    yes,
+)
 from paygrade.cli.quote_page import page
 from paygrade.cli.wording import instant
 from paygrade.values.text import PAGE_MAX
@@ -127,16 +139,19 @@ def revert(account: str, change: str, as_json: bool) -> None:
 @click.argument("account")
 @page_limit(50)
 @click.option("--before", help="The next page: the value that the page before printed.")
+@click.option("--at", type=MOMENT, help="Only what had happened by then, for example 2026-01-31T10:00:00Z.")
+@believed
 @as_json
-def timeline(account: str, limit: int, before: str | None, as_json: bool) -> None:
+def timeline(account: str, limit: int, before: str | None, at: str | None, believed: bool, as_json: bool) -> None:
     """Show what happened to ACCOUNT: facts, granted units and plan changes, the newest first."""
-    query = {"limit": str(limit)} | ({"before": before} if before is not None else {})
+    asked = {"limit": str(limit), "before": before, "as_of": at, "believed": "true" if believed else None}
+    query = {name: value for name, value in asked.items() if value is not None}
     told = call("GET", path("v1", "accounts", account, "timeline"), query=query)
     listed = call("GET", path("v1", "accounts", account, "plan-changes"), query={"limit": str(PAGE_MAX)})["changes"]
     known = sorted(entry["recorded_at"] for entry in (*told["facts"], *told["units"]))
     oldest = known[0] if told["next"] is not None else ""
     newest = known[-1] if before is not None and known else "~"
-    shown = [one for one in listed if oldest <= _happened_at(one) <= newest]
+    shown = [one for one in listed if oldest <= _happened_at(one) <= (min(newest, at) if at else newest)]
     if as_json:
         show_json({**told, "changes": shown})
         return

@@ -42,6 +42,7 @@ from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSe
 from paygrade.server.process.scopes import opened_by
 from paygrade.server.process.settings import Settings
 from paygrade.server.state.api_keys import KEYS_MAX, ApiKeys
+from paygrade.server.state.decision_log import DecisionLog
 from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.audit_streams import send_audit
@@ -191,6 +192,7 @@ def application(
             webhooks=bool(settings.webhook_secrets),
             sweep_every=settings.sweep_every,
             updates_kept=timedelta(days=settings.updates_days),
+            decisions_kept=timedelta(days=settings.decision_log_days),
             note=metrics.note_claim,
         )
 
@@ -218,6 +220,7 @@ def application(
         sender=sender,
         log_in_provider=OidcProvider(settings.oidc) if settings.oidc is not None else None,
         personal_properties=settings.personal_properties,
+        decision_log=decision_log(settings, metrics),
         trusted_proxies=settings.trusted_proxies,
         second_person=settings.second_person,
         schema_pending=partial(pending_migrations, database_url),
@@ -225,6 +228,13 @@ def application(
         work=[("looks", look), ("workers", work), ("webhooks", send), *([("audit", send_records)] if sinks else [])],
         metrics=metrics,
     )
+
+
+def decision_log(settings: Settings, metrics: Metrics) -> DecisionLog | None:
+    """What keeps decisions; None: the settings say that none are kept."""
+    if settings.decision_log == "off":
+        return None
+    return DecisionLog(settings.decision_log, settings.decision_log_percent, metrics.note_logged)
 
 
 def portal_settings(settings: Settings) -> PortalSettings:

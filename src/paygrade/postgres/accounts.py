@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 
 from paygrade.billing.accounts import Account, apply
 from paygrade.billing.facts import Body, Customer, Departed, Fact, ManualSubscription, Subscription
+from paygrade.billing.past import Learned
 from paygrade.postgres import columns
 from paygrade.values.states import TERMINAL
 
@@ -39,13 +40,6 @@ class SavedAccount(Struct, frozen=True):
     account: Account
     created_at: datetime
     updated_at: datetime
-
-
-class SavedFact(Struct, frozen=True):
-    """A fact, and when it was learned."""
-
-    fact: Fact
-    recorded_at: datetime
 
 
 class Accounts:
@@ -97,6 +91,13 @@ class Accounts:
         )
         return tuple([_saved(row) async for row in cursor])
 
+    async def keys(self, *, after: str, limit: int) -> tuple[str, ...]:
+        """Keys of accounts above `after`, in their order, deleted ones too."""
+        cursor = await self._connection.execute(
+            "select account from accounts where account > %s order by account limit %s", (after, limit)
+        )
+        return tuple([key async for (key,) in cursor])
+
     async def lock(self, accounts: Iterable[str]) -> dict[str, Account]:
         """Hold these accounts until the end of the transaction; those that do not exist are left out."""
         cursor = await self._connection.execute(
@@ -133,8 +134,10 @@ class Accounts:
                 update accounts set version = %(number)s, state = %(state)s, name = %(name)s, known = %(known)s,
                        updated_at = greatest(updated_at, %(at)s)
                 where account = %(account)s returning updated_at)
-            insert into facts (account, number, subject, sequence, as_of, recorded_at, body, cause)
-            select %(account)s, %(number)s, %(subject)s, %(sequence)s, %(as_of)s, updated_at, %(body)s, %(cause)s
+            insert into facts (account, number, subject, sequence, as_of, recorded_at, body, cause, happened_at,
+                               joined_at)
+            select %(account)s, %(number)s, %(subject)s, %(sequence)s, %(as_of)s, updated_at, %(body)s, %(cause)s,
+                   %(happened_at)s, %(joined_at)s
             from old
             """,
             {
@@ -146,6 +149,8 @@ class Accounts:
                 "as_of": fact.as_of,
                 "body": msgspec.json.encode(fact.body).decode(),
                 "cause": list(fact.cause),
+                "happened_at": fact.happened_at,
+                "joined_at": fact.joined_at,
             },
         )
         await self._project(folded, fact.subject, fact.body)
@@ -189,19 +194,23 @@ class Accounts:
         account: str,
         *,
         recorded_until: datetime | None = None,
+        happened_until: datetime | None = None,
         numbers: Iterable[int] | None = None,
+        members: bool = True,
         before: int | None = None,
         recorded_before: datetime | None = None,
         limit: int | None = None,
-    ) -> tuple[SavedFact, ...]:
-        """The account's facts, the newest first. `recorded_until` is inclusive, `recorded_before` is not, and `before`
-        is a number left out."""
+    ) -> tuple[Learned, ...]:
+        """The account's facts, the newest first. `recorded_until` and `happened_until` are inclusive, `recorded_before`
+        is not, and `before` is a number left out. `members` False: none about members."""
         cursor = await self._connection.execute(
             """
-            select number, subject, sequence, as_of, recorded_at, body::text, cause from facts
+            select number, subject, sequence, as_of, recorded_at, body::text, cause, happened_at, joined_at from facts
             where account = %(account)s
               and (%(until)s::timestamptz is null or recorded_at <= %(until)s)
+              and coalesce(happened_at, as_of) <= coalesce(%(happened)s::timestamptz, 'infinity')
               and (%(numbers)s::bigint[] is null or number = any(%(numbers)s))
+              and (%(members)s or subject not like 'member:%%')
               and (%(before)s::bigint is null or number < %(before)s)
               and (%(recorded_before)s::timestamptz is null or recorded_at < %(recorded_before)s)
             order by number desc limit %(limit)s
@@ -209,7 +218,9 @@ class Accounts:
             {
                 "account": account,
                 "until": recorded_until,
+                "happened": happened_until,
                 "numbers": None if numbers is None else sorted(numbers),
+                "members": members,
                 "before": before,
                 "recorded_before": recorded_before,
                 "limit": limit,
@@ -419,7 +430,7 @@ def _saved(row: TupleRow) -> SavedAccount:
     return SavedAccount(_accounts.decode(state), *dates)
 
 
-def _fact(row: TupleRow) -> SavedFact:
-    number, subject, sequence, as_of, recorded_at, body, cause = row
-    fact = Fact(number, subject, sequence, as_of, _bodies.decode(body), tuple(cause))
-    return SavedFact(fact, recorded_at)
+def _fact(row: TupleRow) -> Learned:
+    number, subject, sequence, as_of, recorded_at, body, cause, *known = row
+    fact = Fact(number, subject, sequence, as_of, _bodies.decode(body), tuple(cause), *known)
+    return Learned(fact, recorded_at)

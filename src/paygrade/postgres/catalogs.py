@@ -4,6 +4,7 @@ Law: a published version never changes; `resolved` is the catalog as it was pars
 same without the versions before it.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -75,6 +76,18 @@ class Catalogs:
         )
         row = await cursor.fetchone()
         return _read(row[0]) if row else NO_CATALOG
+
+    async def of(self, versions: Iterable[int]) -> dict[int, Catalog]:
+        """These versions."""
+        cursor = await self._connection.execute(
+            "select version, resolved::text from catalogs where version = any(%s)", (sorted(set(versions)),)
+        )
+        return {version: _read(resolved) async for version, resolved in cursor}
+
+    async def published(self) -> tuple[tuple[datetime, int], ...]:
+        """When which version was published, the earliest first."""
+        cursor = await self._connection.execute("select published_at, version from catalogs order by version")
+        return tuple([row async for row in cursor])
 
     async def versions(self, *, before: int | None, limit: int) -> tuple[tuple[int, str, datetime, str], ...]:
         """Versions, the newest first: its digest, when it was published, by whom; with `before`, those before it."""

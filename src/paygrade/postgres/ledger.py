@@ -152,14 +152,15 @@ class Ledger:
         )
         return [(pool, slot) async for pool, slot in cursor]
 
-    async def drawn(self, account: str, until: datetime) -> list[Drawn]:
-        """Every draw of the account that was known at `until`, in no order."""
+    async def drawn(self, account: str, until: datetime, *, believed: bool = True) -> list[Drawn]:
+        """Every draw of the account that was known at `until`, or had happened by then; in no order."""
         cursor = await self._connection.execute(
             """
             select time, draws::text from ledger
-            where account = %s and (recorded_at <= %s or (kind = 'expire' and time <= %s)) and draws::text <> '[]'
+            where account = %s and (time <= %s and (not %s or kind = 'expire') or (%s and recorded_at <= %s))
+              and draws::text <> '[]'
             """,
-            (account, until, until),
+            (account, until, believed, believed, until),
         )
         return [Drawn(time, _draws.decode(draws)) async for time, draws in cursor]
 
@@ -184,7 +185,15 @@ class Ledger:
         )
         return [_entry(account, row) async for row in cursor]
 
-    async def statements(self, account: str, *, until: tuple[datetime, str | None] | None, limit: int) -> list[Entry]:
+    async def statements(
+        self,
+        account: str,
+        *,
+        until: tuple[datetime, str | None] | None,
+        recorded_until: datetime | None = None,
+        happened_until: datetime | None = None,
+        limit: int,
+    ) -> list[Entry]:
         """What was granted, taken back and stated of units, the newest first: recorded at that instant at the latest,
         or where an id is named, before that entry."""
         cursor = await self._connection.execute(
@@ -193,9 +202,18 @@ class Ledger:
             where account = %(account)s and kind in ('grant', 'void', 'set') and denied is null
               and (%(at)s::timestamptz is null or recorded_at < %(at)s
                    or recorded_at = %(at)s and (%(id)s::text is null or id < %(id)s))
+              and recorded_at <= coalesce(%(recorded)s::timestamptz, 'infinity')
+              and time <= coalesce(%(happened)s::timestamptz, 'infinity')
             order by recorded_at desc, id desc limit %(limit)s
             """,
-            {"account": account, "at": until and until[0], "id": until and until[1], "limit": limit},
+            {
+                "account": account,
+                "at": until and until[0],
+                "id": until and until[1],
+                "recorded": recorded_until,
+                "happened": happened_until,
+                "limit": limit,
+            },
         )
         return [_entry(account, row) async for row in cursor]
 
@@ -211,17 +229,18 @@ class Ledger:
         )
         return {(pool, id): reason async for pool, id, reason in cursor}
 
-    async def grants_known(self, account: str, until: datetime) -> dict[str, list[Grant]]:
-        """By pool: the grants that were known at `until`, as they were granted, less what was voided by then."""
+    async def grants_known(self, account: str, until: datetime, *, believed: bool = True) -> dict[str, list[Grant]]:
+        """By pool: the grants that were known at `until`, or whenever they became known, as they were granted, less
+        what was voided by then."""
         cursor = await self._connection.execute(
             """
             select g.pool, g.id, g.kind, g.units, g.priority, g.from_at, g.until,
                    (select coalesce(sum(quantity), 0) from ledger l
                     where l.account = g.account and l.kind = 'void' and l.feature = g.pool
                       and split_part(l.id, chr(9), 2) = g.id and l.recorded_at <= %s)
-            from grants g where g.account = %s and g.recorded_at <= %s order by g.pool, g.id
+            from grants g where g.account = %s and (g.recorded_at <= %s or not %s) order by g.pool, g.id
             """,
-            (until, account, until),
+            (until, account, until, believed),
         )
         found: dict[str, list[Grant]] = {}
         async for pool, id, kind, units, priority, from_at, ends_at, voided in cursor:

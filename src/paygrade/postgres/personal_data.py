@@ -46,6 +46,7 @@ SECTIONS: dict[str, Section] = {
     "alerts": Section((("pool", "text"), ("slot", "text"), ("percent", "int")), "members get other keys"),
     "reports": Section((("pool", "text"), ("slot", "text")), "stays: what the provider was told of usage"),
     "top_ups": Section((("id", "text"),), "stays: what was bought"),
+    "decision_log": Section((("id", "text"),), "deleted"),
     "quotes": Section((("id", "text"),), "deleted"),
     "plan_changes": Section((("id", "text"),), "members get other keys; notes go"),
     "plan_change_steps": Section((("change", "text"), ("number", "int")), "members get other keys"),
@@ -214,6 +215,7 @@ class PersonalData(NamedTuple):
             where account = %(account)s
             """,
             "delete from quotes where account = %(account)s",
+            "delete from decision_log where account = %(account)s",
             "delete from portal_sessions where account = %(account)s",
             "update checkouts set ordered = null, url = null where account = %(account)s",
             "update announced set overview = null where account = %(account)s",

@@ -33,6 +33,7 @@ from paygrade.postgres.catalog_checks import CatalogChecks
 from paygrade.postgres.catalogs import Catalogs
 from paygrade.postgres.checkouts import Checkouts
 from paygrade.postgres.connections import BY_KEY_ONCE, Connections
+from paygrade.postgres.decision_log import DecisionRows
 from paygrade.postgres.drift import Drifts
 from paygrade.postgres.gathered import CHANNEL, GatheredCounts, Tellers, packets
 from paygrade.postgres.idempotency import KeyedRequests
@@ -316,6 +317,7 @@ class Transaction:
         self.keyed_requests = KeyedRequests(connection, holder=holder)
         self.measures = Measures(connection)
         self.waits = Waits(connection, holder=holder)
+        self.decision_log = DecisionRows(connection)
 
     def personal_data(self, account: str) -> PersonalData:
         """All rows of one account."""

@@ -45,6 +45,8 @@ class ClaimedEvent(Struct, frozen=True):
     """A webhook should have brought it; the poll found it."""
     traceparent: str | None = None
     """The span in which it came."""
+    created_at: datetime | None = None
+    """When it happened, by the provider's word."""
 
 
 class MarkedSubject(Struct, frozen=True):
@@ -210,7 +212,8 @@ class Subjects(Claims[Claim]):
     async def _unhandled(self, subject: str) -> tuple[ClaimedEvent, ...]:
         cursor = await self._connection.execute(
             """
-            select event_id, type, object_id, polled, traceparent from inbox where subject = %s and handled_at is null
+            select event_id, type, object_id, polled, traceparent, created_at from inbox
+            where subject = %s and handled_at is null
             order by received_at, event_id
             """,
             (subject,),

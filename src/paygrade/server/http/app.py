@@ -44,6 +44,7 @@ from paygrade.server.http.routes import (
     following,
     gateway,
     health,
+    history,
     leases,
     members,
     migrations,
@@ -77,6 +78,7 @@ from paygrade.server.process.outbound import Sender
 from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings
 from paygrade.server.process.second_person import MoneyKind
 from paygrade.server.state.api_keys import ApiKeys
+from paygrade.server.state.decision_log import DecisionLog
 from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.snapshots import Snapshots
 from paygrade.server.workers.loop import look_regularly
@@ -102,6 +104,9 @@ KEYED = [
     decisions.list_decisions,
     decisions.explain,
     decisions.entitlements,
+    history.list_logged_decisions,
+    history.replay_decision,
+    history.report_entitlements,
     decisions.refresh_account,
     following.read_snapshots,
     following.stream,
@@ -110,6 +115,7 @@ KEYED = [
     accounts.get_account,
     accounts.delete_account,
     accounts.timeline,
+    accounts.versions,
     accounts.rebuild_account,
     personal_data.export_account,
     personal_data.erase_account,
@@ -257,6 +263,7 @@ def create_app(
     sender: Sender,
     log_in_provider: OidcProvider | None = None,
     personal_properties: tuple[str, ...] = (),
+    decision_log: DecisionLog | None = None,
     trusted_proxies: Sequence[Network] = (),
     second_person: frozenset[MoneyKind] = frozenset(),
     schema_pending: Callable[[], Awaitable[Sequence[str]]],
@@ -290,6 +297,7 @@ def create_app(
         oidc=log_in_provider,
         second_person=second_person,
         personal_properties=personal_properties,
+        decision_log=decision_log,
         ready=partial(_missing, clock, schema_pending, tasks),
     )
 
@@ -311,7 +319,9 @@ def create_app(
 def _own_work(parts: Context) -> list[tuple[str, Work]]:
     """What runs beside every application."""
     store, clock, snapshots, keys = parts.store, parts.clock, parts.snapshots, parts.keys
+    logged = parts.decision_log
     return [
+        *([] if logged is None else [("decision log", lambda: logged.run(store))]),
         ("clock", clock.follow),
         ("snapshots", lambda: snapshots.follow(store, others=[keys.hear])),
         ("keys", lambda: keys.follow(store, clock)),

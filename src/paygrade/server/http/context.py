@@ -1,6 +1,7 @@
 """What of a running server the routes see; the command line alone decides what they are."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from datetime import datetime
 from re import Pattern
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -12,6 +13,7 @@ from litestar.types import Scope
 from msgspec import Struct, field
 
 from paygrade.decisions.decide import Decision
+from paygrade.decisions.outcome import Via
 from paygrade.providers.port import EventRef, Previewer, Selling
 from paygrade.server.operations.people import Attempts
 from paygrade.server.operations.usage.group_commit import GroupCommit
@@ -23,6 +25,7 @@ from paygrade.server.process.passwords import Passwords
 from paygrade.server.process.portal_settings import NO_PORTAL_SETTINGS, PortalSettings
 from paygrade.server.process.second_person import MoneyKind
 from paygrade.server.state.api_keys import ApiKeys
+from paygrade.server.state.decision_log import DecisionLog
 from paygrade.server.state.oidc_provider import OidcProvider
 from paygrade.server.state.signing_keys import SigningKeys
 from paygrade.server.state.snapshots import Snapshots
@@ -80,11 +83,25 @@ class Context(Struct, frozen=True):
     attempts: Attempts = field(default_factory=Attempts)
     signing_keys: SigningKeys = field(default_factory=SigningKeys)
     stream_tokens: StreamTokens = field(default_factory=StreamTokens)
+    decision_log: DecisionLog | None = None
+    """What keeps decisions; None: nothing does."""
 
     def note_decision(self, decision: Decision) -> None:
         """Count what was decided, and add it to the trace."""
         self.metrics.note_decision(decision)
         tracing.note_decision(decision)
+
+    def log_decision(
+        self,
+        decision: Decision,
+        via: Via,
+        member: str | None = None,
+        properties: Mapping[str, object] | None = None,
+    ) -> None:
+        """Keep what was decided just now, if decisions are kept."""
+        if self.decision_log is not None:
+            with suppress(Unavailable):  # nobody knows what time it is
+                self.decision_log.note(decision, self.clock.now(), via=via, member=member, properties=properties)
 
     def require_provider(self) -> None:
         """Unavailable `provider_not_configured`."""

@@ -53,7 +53,7 @@ class HotPath:
         # A request of a trace goes where spans are made.
         self._unusual = _UNUSUAL | {b"traceparent"} if tracing.is_on() else _UNUSUAL
         self._now, self._peek, self._note = parts.clock.now, parts.snapshots.peek, parts.metrics.note_decision
-        self._opens = parts.keys.opens
+        self._opens, self._log = parts.keys.opens, parts.decision_log
         self._prefix, self._numbers = uuid4().hex[:16].encode(), count(1)
         self._checked, self._consumed = (
             parts.metrics.requests.of("POST", path.decode(), 200) for path in (CHECK, CONSUME)
@@ -110,6 +110,8 @@ class HotPath:
             properties=question.properties,
         )
         self._note(decision)
+        if self._log is not None:
+            self._log.note(decision, at, via="check", member=question.member, properties=question.properties)
         return _encode(shown(decision, counted=False))
 
     def _use(self, wanted: Consume, started: int) -> Answer | Coming:
@@ -124,7 +126,7 @@ class HotPath:
 
     def _used(self, wanted: Consume, started: int, done: "Future[answers.Answer]") -> Answer:
         try:
-            return self._counted(done.result(), started)
+            return self._counted(wanted, done.result(), started)
         except Unavailable as error:
             return self._unsaved(wanted, started, error)
         except Exception as error:  # noqa: BLE001  # as above
@@ -132,12 +134,14 @@ class HotPath:
 
     def _unsaved(self, wanted: Consume, started: int, error: Unavailable) -> Answer:
         try:
-            return self._counted(without_database(self._parts, wanted, error), started)
+            return self._counted(wanted, without_database(self._parts, wanted, error), started)
         except Exception as failed:  # noqa: BLE001  # as above
             return self._failed(failed, started)
 
-    def _counted(self, answer: answers.Answer, started: int) -> Answer:
+    def _counted(self, wanted: Consume, answer: answers.Answer, started: int) -> Answer:
         self._note(answer.decision)
+        if self._log is not None and not answer.replayed:
+            self._parts.log_decision(answer.decision, "consume", wanted.member, wanted.properties)
         body = _encode(Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed))
         self._consumed.note(perf_counter_ns() - started)
         return 200, _whole(body, self._id())

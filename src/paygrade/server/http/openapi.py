@@ -64,6 +64,7 @@ _PATH_PARAMETERS = {
     "reservation": "The reservation's id.",
     "grant": "The grant's id.",
     "quote": "The quote's id.",
+    "decision": "The logged decision's id.",
     "change": "The plan change's id.",
     "plan": "The key of a plan or add-on.",
     "version": "The number of a published catalog.",

@@ -34,6 +34,10 @@ def instant(description: str, *, name: str | None = None) -> QueryParameter:
     return QueryParameter(name=name, description=description, schema_extra={"format": "date-time"})
 
 
+AsOf = Annotated[str | None, instant("Past or future; now if absent.")]
+Believed = Annotated[str | None, flag("Of the past: as was known then, not as is known now.")]
+
+
 def number(description: str, *, least: int = 0) -> QueryParameter:
     """An integer that JSON and the database can hold."""
     return QueryParameter(ge=least, le=QUANTITY_MAX, description=description)

@@ -127,6 +127,7 @@ KINDS: dict[str, Kind] = {
     "migration_running": Kind(409, "Another migration of the plan is running"),
     "migration_over": Kind(409, "The migration has ended"),
     "unknown_price": Kind(404, "There is no such price"),
+    "unknown_decision": Kind(404, "There is no such logged decision"),
     "unknown_quote": Kind(404, "There is no such quote"),
     "ambiguous_price": Kind(409, "More than one price matches"),
     "change_refused": Kind(409, "A rule of the catalog refuses the change"),

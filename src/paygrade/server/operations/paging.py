@@ -22,7 +22,7 @@ def cut(
     """The page of `limit` rows, of one more that were looked for, and its `next`: where the last row stands in the
     order. None: there are no more."""
     shown = tuple(rows[:limit])
-    return shown, _written(place(shown[-1])) if len(rows) > limit else None
+    return shown, written(place(shown[-1])) if len(rows) > limit else None
 
 
 def read_place(text: str | None, kind: type[Place], *, name: str) -> Place | None:
@@ -39,5 +39,6 @@ def read_place(text: str | None, kind: type[Place], *, name: str) -> Place | Non
     return place
 
 
-def _written(place: tuple[object, ...]) -> str:
+def written(place: tuple[object, ...]) -> str:
+    """What `read_place` reads."""
     return urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()

@@ -60,7 +60,7 @@ class Portrait(Struct, frozen=True):
 async def portrait(store: "Store", *, account: str, at: datetime, now: datetime) -> Portrait:
     """Everything that decides about an account, at an instant. Refused `unknown_account`."""
     async with store.transaction() as tx:
-        known, catalog, held = await known_at(tx, account, at=at, now=now)
+        known, catalog, held = await known_at(tx, account, at=at, now=now, believed=True)
     if not known.exists:
         raise unknown_account(account)
     then = at if at > now else known.time(at)

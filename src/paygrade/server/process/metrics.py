@@ -87,6 +87,21 @@ class Decisions(Collector):
         yield made
 
 
+class LoggedDecisions(Collector):
+    """Decisions for the decision log, by what became of them."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = defaultdict(int)
+
+    def collect(self) -> Iterator[Metric]:
+        logged = CounterMetricFamily(
+            "paygrade_logged_decisions", "Decisions for the decision log, by what became of them.", labels=["outcome"]
+        )
+        for outcome, count in self.counts.items():
+            logged.add_metric([outcome], count)
+        yield logged
+
+
 class Sizes(Collector):
     """How many requests were saved together, by how many there were."""
 
@@ -208,6 +223,12 @@ class Metrics:
             "paygrade_webhook_lag_seconds", "Time from what happened until its webhook was delivered.", ["tries"],
             buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 3600), registry=self.registry,
         )  # fmt: skip
+
+        self.logged_decisions = LoggedDecisions()
+        self.registry.register(self.logged_decisions)
+
+    def note_logged(self, outcome: str, count: int) -> None:
+        self.logged_decisions.counts[outcome] += count
 
     def note_events(self, accepted: int, duplicates: int, rejected: int) -> None:
         for outcome, count in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):

@@ -26,6 +26,9 @@ SWEEP_EVERY = timedelta(days=1)
 WORKERS_MAX = 64
 MEMORY_MB = 512
 UPDATES_DAYS = 30
+DECISIONS_DAYS = 30
+LoggedPart = Literal["off", "denials", "all"]
+"""Which decisions are kept in a log."""
 _NEVER = timedelta(0)
 
 
@@ -96,6 +99,12 @@ class Settings(Struct, frozen=True):
     """For how many days state updates are kept."""
     personal_properties: tuple[str, ...] = ()
     """The properties of usage events that an erasure takes."""
+    decision_log: LoggedPart = "off"
+    """Which decisions are kept so that they can be asked again."""
+    decision_log_percent: int = 100
+    """How many of a hundred of them."""
+    decision_log_days: int = DECISIONS_DAYS
+    """For how many days."""
     audit_syslog: str | None = None
     """Where a line of every audit record is sent: `udp://host:port`, `tcp://host:port` or `unix:///path`."""
     audit_otlp: str | None = None
@@ -144,6 +153,9 @@ def parse_settings(environ: Mapping[str, str]) -> Settings:
         portal=reader.take("PAYGRADE_PORTAL", _existing_file),
         oidc=_oidc(reader, public_url),
         updates_days=reader.take("PAYGRADE_UPDATES_DAYS", _days) or UPDATES_DAYS,
+        decision_log=reader.take("PAYGRADE_DECISION_LOG", _logged) or "off",
+        decision_log_percent=reader.take("PAYGRADE_DECISION_LOG_PERCENT", _percent) or 100,
+        decision_log_days=reader.take("PAYGRADE_DECISION_LOG_DAYS", _days) or DECISIONS_DAYS,
         audit_syslog=reader.take("PAYGRADE_AUDIT_SYSLOG", _syslog),
         audit_otlp=reader.take("PAYGRADE_AUDIT_OTLP", _otlp),
         audit_otlp_headers=reader.take("PAYGRADE_AUDIT_OTLP_HEADERS", _headers) or {},
@@ -369,6 +381,19 @@ def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
 def _days(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= 3650:
         raise ValueError(f"`{text}` is not a number of days from 1 to 3650; write for example `{UPDATES_DAYS}`")
+    return int(text)
+
+
+def _logged(text: str) -> LoggedPart:
+    words: dict[str, LoggedPart] = {"off": "off", "denials": "denials", "all": "all"}
+    if text not in words:
+        raise ValueError(f"`{text}` doesn't say which decisions; write `off`, `denials` or `all`")
+    return words[text]
+
+
+def _percent(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= 100:
+        raise ValueError(f"`{text}` is not a number from 1 to 100; write for example `10`")
     return int(text)
 
 

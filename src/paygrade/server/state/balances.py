@@ -128,15 +128,16 @@ def _counts_elsewhere(first: Mapping[str, Entitlement], then: Dated, as_of: date
     return False
 
 
-async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime) -> Snapshot:
-    """The snapshot of an earlier instant, with balances as they were known then: folded from the ledger."""
+async def with_balances_then(tx: "Transaction", snapshot: Snapshot, at: datetime, *, believed: bool) -> Snapshot:
+    """The snapshot of an earlier instant, with balances folded from the ledger: of what had happened by then, or with
+    `believed` of what was recorded."""
     entitlements = entitlements_at(snapshot, at)
     counted = {key: its for key, its in entitlements.items() if its.kind not in ("boolean", "config")}
     if not counted:
         return snapshot
     account = snapshot.account
-    folded = fold(await tx.ledger.drawn(account, at))
-    granted = await tx.ledger.grants_known(account, at)
+    folded = fold(await tx.ledger.drawn(account, at, believed=believed))
+    granted = await tx.ledger.grants_known(account, at, believed=believed)
     windows = {pool: slot_of(its.from_at) for pool, its in counted.items() if carries(its)}
     kept = await tx.ledger.load([(account, pool, slot) for pool, slot in windows.items()])
     balances = {}

@@ -18,6 +18,7 @@ from paygrade.server.operations.accounts.transition import TO_SETTLE_MAX, follow
 from paygrade.server.operations.catalog.migrations import finish_migrations, migrate_account
 from paygrade.server.operations.changes.checkouts import purge_checkouts
 from paygrade.server.operations.changes.quotes import purge_quotes
+from paygrade.server.operations.decision_log import purge_decisions
 from paygrade.server.operations.idempotency import purge_idempotency_keys
 from paygrade.server.operations.sync.inbox import purge_inbox
 from paygrade.server.operations.sync.repair import purge_repair
@@ -29,7 +30,7 @@ from paygrade.server.operations.updates.ends import (
     announce_expiring_keys,
 )
 from paygrade.server.operations.usage.alerts import LOOKS_MAX, look_again
-from paygrade.server.process.settings import SWEEP_EVERY, UPDATES_DAYS
+from paygrade.server.process.settings import DECISIONS_DAYS, SWEEP_EVERY, UPDATES_DAYS
 from paygrade.server.workers.catalog_checks import check_catalog, checks_of
 from paygrade.server.workers.claims import PAUSE_S, Note, Queue, nobody, repeat, work
 from paygrade.server.workers.invoices import INVOICES, read_invoices
@@ -63,7 +64,7 @@ DATES_AT_ONCE = 2
 LOOK_RARELY_S = 1.0
 MARK_REPORTS_S = 5.0
 PURGE_S = 3600.0
-UPDATES_KEPT = timedelta(days=UPDATES_DAYS)
+UPDATES_KEPT, DECISIONS_KEPT = timedelta(days=UPDATES_DAYS), timedelta(days=DECISIONS_DAYS)
 
 MOVES: "Queue[SavedMove]" = Queue(
     "account_migrated", lambda tx: tx.plan_migrations, ("account", "migration"), 30.0, quiet=True
@@ -87,16 +88,17 @@ async def run_workers(
     webhooks: bool = True,
     sweep_every: timedelta | None = SWEEP_EVERY,
     updates_kept: timedelta = UPDATES_KEPT,
+    decisions_kept: timedelta = DECISIONS_KEPT,
     note: Note = nobody,
 ) -> None:
     """Run every worker until cancelled. Without a provider only what needs none.
 
     `commands` None: the provider is only read. `shop` None: what it sells is not compared. `webhooks`: events are
     expected to come by themselves. `sweep_every` None: nothing is repaired or compared unasked. `updates_kept`: for how
-    long state updates can be read. `note` is told what came of each piece of work.
+    long state updates can be read; `decisions_kept`: logged decisions. `note` is told what came of each piece of work.
     """
     async with asyncio.TaskGroup() as workers:
-        workers.create_task(repeat(partial(_purge, store, clock, updates_kept), look_s=PURGE_S))
+        workers.create_task(repeat(partial(_purge, store, clock, updates_kept, decisions_kept), look_s=PURGE_S))
         workers.create_task(order_updates(store, looks))
         workers.create_task(follow_dates(store, clock, looks, note=note))
         workers.create_task(follow_ends(store, clock, looks))
@@ -231,7 +233,7 @@ async def _mark_reports(store: "Store", provider: str, clock: "Clock") -> None:
     await mark_reports(store, provider, at=clock.now())
 
 
-async def _purge(store: "Store", clock: "Clock", updates_kept: timedelta) -> None:
+async def _purge(store: "Store", clock: "Clock", updates_kept: timedelta, decisions_kept: timedelta) -> None:
     """Keep what is kept for a while only from growing without end."""
     for purge in (
         purge_inbox, purge_repair, purge_quotes, purge_checkouts, purge_reports, purge_idempotency_keys,
@@ -239,6 +241,7 @@ async def _purge(store: "Store", clock: "Clock", updates_kept: timedelta) -> Non
     ):  # fmt: skip
         await purge(store, at=clock.now())
     await purge_updates(store, kept=updates_kept, at=clock.now())
+    await purge_decisions(store, kept=decisions_kept, at=clock.now())
 
 
 async def _hear(store: "Store", channel: str, wake: asyncio.Event) -> None:

@@ -167,15 +167,17 @@ async def _save_customer(
     stated = accounts[held.account].statements.get(claim.subject) if held.account in accounts else None
     await note_reading(tx, held, claim, account=key, stored=stated.body if stated else None, said=customer, at=at)
     cause = [event.id for event in claim.events][-CAUSES_MAX:]
+    happened_at = _happened_at(claim, stated.as_of if stated else None, reading.read_at)
+    joined_at = (happened_at or reading.read_at) if held.account not in (None, key) else None
     for account in sorted(accounts.keys() - {key}):
         left = await record(
             tx, accounts[account], subject=claim.subject, body=Departed(account=key),
-            sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
+            sequence=claim.fence, as_of=reading.read_at, cause=cause, happened_at=happened_at, at=at,
         )  # fmt: skip
         await follow_transition(tx, accounts[account], left, at=at)
     told = await record(
         tx, accounts[key], subject=claim.subject, body=customer,
-        sequence=claim.fence, as_of=reading.read_at, cause=cause, at=at,
+        sequence=claim.fence, as_of=reading.read_at, cause=cause, happened_at=happened_at, joined_at=joined_at, at=at,
     )  # fmt: skip
     await follow_transition(tx, accounts[key], told, at=at, read=(claim.subject, claim.fence))
     # The event is handled once its payments were looked at, and they are looked at again then: answers may lag.
@@ -196,6 +198,15 @@ async def _save_customer(
     if held.dirty > claim.dirty:
         await tx.tell("paygrade_subject")
     return "doubted" if doubted else "saved"
+
+
+def _happened_at(claim: "Claim", read_before: datetime | None, read_at: datetime) -> datetime | None:
+    """When the first of the events happened that the reading before could not show. Events of a test clock are dated by
+    that, and tell nothing here."""
+    dates = (event.created_at for event in claim.events if event.created_at is not None)
+    return min(
+        (date for date in dates if date <= read_at and (read_before is None or date > read_before)), default=None
+    )
 
 
 async def _handle(tx: "Transaction", claim: "Claim", at: datetime) -> None:

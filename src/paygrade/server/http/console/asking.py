@@ -80,6 +80,7 @@ async def _explained(context: Context, question: Question, *, at: datetime, now:
         member=question.member or None,
         at=at,
         now=now,
+        believed=True,
     )
 
 

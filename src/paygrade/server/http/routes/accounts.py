@@ -9,16 +9,18 @@ from msgspec import Meta, Struct
 from msgspec.json import encode
 
 from paygrade.entitlements.findings import Finding
-from paygrade.server.http.bodies import invalid, read_body
+from paygrade.server.http.bodies import invalid, read_body, read_flag, read_instant
 from paygrade.server.http.conditional import names, tag_of
 from paygrade.server.http.context import Context, HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import PageSize, choice, read_choice, text
+from paygrade.server.http.parameters import Before, Believed, PageSize, choice, instant, read_choice, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import accounts
 from paygrade.server.operations.accounts.rebuild import Rebuilt, rebuild
 from paygrade.server.operations.accounts.timeline import Timeline
 from paygrade.server.operations.accounts.timeline import timeline as read_timeline
+from paygrade.server.operations.accounts.versions import VersionPage
+from paygrade.server.operations.accounts.versions import versions as read_versions
 from paygrade.values import text as texts
 from paygrade.values.errors import Mistake, Refused
 from paygrade.values.periods import zones
@@ -116,8 +118,31 @@ async def timeline(
     context: InContext,
     before: Annotated[str | None, text("The `next` of the page before.")] = None,
     limit: PageSize = 100,
+    as_of: Annotated[str | None, instant("What had happened by then; everything if absent.")] = None,
+    believed: Believed = None,
 ) -> Timeline:
-    return await read_timeline(context.store, account=account, before=before, limit=limit)
+    return await read_timeline(
+        context.store,
+        account=account,
+        before=before,
+        limit=limit,
+        as_of=read_instant(as_of, name="as_of"),
+        believed=read_flag(believed, name="believed"),
+    )
+
+
+@get("/v1/accounts/{account:str}/versions", opt=describe("accounts", read_versions, scope="decisions:read"))
+async def versions(
+    account: FromPath[str], context: InContext, before: Before = None, limit: PageSize = 100, believed: Believed = None
+) -> VersionPage:
+    return await read_versions(
+        context.store,
+        account=account,
+        before=before,
+        limit=limit,
+        believed=read_flag(believed, name="believed"),
+        now=context.clock.now(),
+    )
 
 
 def _plan(named: str | None) -> str | None:

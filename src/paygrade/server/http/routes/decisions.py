@@ -9,10 +9,10 @@ from msgspec import Meta, Struct
 
 from paygrade.decisions.message import DecisionView
 from paygrade.server.http.auth import allowed_member, for_pages
-from paygrade.server.http.bodies import read_body, read_instant, read_key
+from paygrade.server.http.bodies import read_body, read_flag, read_instant, read_key
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
-from paygrade.server.http.parameters import instant, text
+from paygrade.server.http.parameters import AsOf, Believed, text
 from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import access
 from paygrade.server.operations.sync.lookup import VERSION, WAIT_MAX_S, RefreshedView, refresh, see_at_least
@@ -25,12 +25,14 @@ AT_LEAST = rf"^({VERSION.pattern}|[A-Za-z]+_[A-Za-z0-9_]{{1,200}})$"
 
 
 class AccountQuestion(Struct, frozen=True):
-    """May this account use `quantity` more units of `feature`? `quantity` 0 asks whether it has it at all."""
+    """May this account use `quantity` more units of `feature`? `quantity` 0 asks whether it has it at all. An `at` in
+    the past asks what was true then by all that is known now, with `believed` by what was known then."""
 
     feature: str
     quantity: Units = 1
     member: str | None = None
     at: datetime | None = None
+    believed: bool = False
     properties: dict[str, str | int | bool] | None = None
 
 
@@ -78,8 +80,11 @@ async def check(request: HttpRequest, context: InContext) -> DecisionView:
         properties=question.properties,
         at=question.at or now,
         now=now,
+        believed=question.believed,
     )
     context.note_decision(decision)
+    if question.at is None:
+        context.log_decision(decision, "check", member, question.properties)
     return decision
 
 
@@ -92,9 +97,19 @@ async def list_decisions(
     request: HttpRequest,
     context: InContext,
     member: Annotated[str | None, text("The member who asks, for features with roles or seats.")] = None,
+    as_of: AsOf = None,
+    believed: Believed = None,
 ) -> access.Decisions:
-    member, at = allowed_member(request, account, member), context.clock.now()
-    return await access.decisions(context.store, context.snapshots, account=account, member=member, at=at)
+    member, now = allowed_member(request, account, member), context.clock.now()
+    return await access.decisions(
+        context.store,
+        context.snapshots,
+        account=account,
+        member=member,
+        at=read_instant(as_of, name="as_of") or now,
+        now=now,
+        believed=read_flag(believed, name="believed"),
+    )
 
 
 @post(
@@ -119,6 +134,7 @@ async def explain(account: FromPath[str], request: HttpRequest, context: InConte
         member=question.member,
         at=question.at or now,
         now=now,
+        believed=question.believed,
     )
 
 
@@ -126,11 +142,16 @@ async def explain(account: FromPath[str], request: HttpRequest, context: InConte
 async def entitlements(
     account: FromPath[str],
     context: InContext,
-    as_of: Annotated[str | None, instant("Past or future; now if absent.")] = None,
+    as_of: AsOf = None,
+    believed: Believed = None,
 ) -> access.EntitlementsView:
     now = context.clock.now()
     return await access.entitlements(
-        context.store, account=account, as_of=read_instant(as_of, name="as_of") or now, now=now
+        context.store,
+        account=account,
+        as_of=read_instant(as_of, name="as_of") or now,
+        now=now,
+        believed=read_flag(believed, name="believed"),
     )
 
 

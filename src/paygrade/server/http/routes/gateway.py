@@ -114,6 +114,7 @@ async def _authorize(
         at=at,
     )
     context.note_decision(decision)
+    context.log_decision(decision, "authorize", _said(request, "member"))
     headers, denied = _headers(decision) | rate_limit(decision, at), denial(decision, at)
     if denied is None:
         return Response(encode(decision), media_type="application/json", headers=headers)

@@ -119,6 +119,7 @@ async def evaluate_flag(key: FromPath[str], request: HttpRequest, context: InCon
     asked = {feature: target.units(feature)}
     decision = (await _decide(context, target, asked))[feature]
     context.note_decision(decision)
+    context.log_decision(decision, "ofrep", target.member, target.properties)
     if number is not None:
         return number_flag(decision, number, decision.message)
     return flag(decision, kinds[feature], decision.message)

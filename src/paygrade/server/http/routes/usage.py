@@ -81,6 +81,8 @@ async def use(context: Context, asked: Consume) -> Used:
     refuse_odd(asked)
     answer = await _asked(context, asked)
     context.note_decision(answer.decision)
+    if not answer.replayed:
+        context.log_decision(answer.decision, "consume", asked.member, asked.properties)
     return Used(shown(answer.decision, counted=True), answer.took_effect, answer.replayed)
 
 
@@ -98,7 +100,10 @@ async def reserve(request: HttpRequest, context: InContext) -> Reserved:
     """
     asked = read_body(Reserve, await request.body())
     refuse_odd(asked)
-    return _reserved(await _asked(context, asked))
+    answer = await _asked(context, asked)
+    if not answer.replayed:
+        context.log_decision(answer.decision, "reserve", asked.member, asked.properties)
+    return _reserved(answer)
 
 
 @post(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from paygrade.billing.accounts import Account, replay
+from paygrade.billing.accounts import Account
+from paygrade.billing.past import account_at
 from paygrade.billing.standing import Standing, standings
 from paygrade.billing.versions import Version
 from paygrade.catalog.model import NO_CATALOG, Catalog
@@ -45,9 +46,9 @@ class Explanation(Struct, frozen=True):
     """A decision and how it came about.
 
     `candidates` are the sources looked at, the deciding ones first; `facts` what was known of the account, the
-    newest first; `known_at` is when: a question about the past is answered with what was known then. `versions` are
-    those of what the account has, and why they count. `asleep`: how many units that were bought can't be spent until a
-    plan is paid for.
+    newest first; `known_at` is when: what was believed then follows from what was known then, all else from what is
+    known now. `versions` are those of what the account has, and why they count. `asleep`: how many units that were
+    bought can't be spent until a plan is paid for.
     """
 
     decision: DecisionView
@@ -85,6 +86,7 @@ async def check(
     properties: Mapping[str, object] | None = None,
     at: datetime,
     now: datetime | None = None,
+    believed: bool = False,
 ) -> DecisionView:
     """Check access.
 
@@ -95,7 +97,7 @@ async def check(
     """
     if now is not None and now != at:
         async with store.transaction() as tx:
-            _, _, held = await known_at(tx, account, at=at, now=now)
+            _, _, held = await known_at(tx, account, at=at, now=now, believed=believed)
         return shown(decide(held, feature, quantity, at, member=member, properties=properties), counted=True)
     asked = {feature: quantity}
     return (await check_many(store, snapshots, account=account, asked=asked, member=member, properties=properties,
@@ -164,7 +166,14 @@ def last_decision(
 
 
 async def decisions(
-    store: "Store", snapshots: "Snapshots", *, account: str, member: str | None = None, at: datetime
+    store: "Store",
+    snapshots: "Snapshots",
+    *,
+    account: str,
+    member: str | None = None,
+    at: datetime,
+    now: datetime | None = None,
+    believed: bool = False,
 ) -> Decisions:
     """List all decisions.
 
@@ -172,11 +181,15 @@ async def decisions(
     each stays as it is if nothing but time happens: ask again then, or when the stream tells of the account. Refused
     `unknown_account`.
     """
-    found = await snapshots.load(store, account, at)
+    if elsewhen := now is not None and now != at:
+        async with store.transaction() as tx:
+            _, catalog, found = await known_at(tx, account, at=at, now=now, believed=believed)
+    else:
+        found, catalog = await snapshots.load(store, account, at), await snapshots.catalog(store)
     if not found.known:
         raise unknown_account(account)
-    keys = offers(await snapshots.catalog(store))
-    decided = {key: shown(decide(found, key, 1, at, member=member), counted=False) for key in keys}
+    keys = offers(catalog)
+    decided = {key: shown(decide(found, key, 1, at, member=member), counted=elsewhen) for key in keys}
     until = {key: holds_until(found, key, at, member=member) for key in keys}
     return Decisions(account=account, version=found.version, as_of=found.as_of, decisions=decided, until=until)
 
@@ -190,23 +203,25 @@ async def explain(
     member: str | None = None,
     at: datetime,
     now: datetime,
+    believed: bool = False,
 ) -> Explanation:
     """Explain a decision.
 
     Why access is, or was at an earlier instant, allowed or denied: a sentence, the sources in the order they count, and
     the facts with the billing events behind them.
 
-    Decides again: for an `at` before `now` with the facts and the catalog known at `at`.
+    Decides again: for an `at` before `now` as was true then by what is known now, or with `believed` by what was known
+    then.
     """
     async with store.transaction() as tx:
-        known, catalog, held = await known_at(tx, account, at=at, now=now)
+        known, catalog, held = await known_at(tx, account, at=at, now=now, believed=believed)
         numbers = [statement.number for statement in known.statements.values()]
         facts = await tx.accounts.facts(account, numbers=numbers)
         replaced = await tx.accounts.replaced(account, numbers)
     topics, then = _topics(catalog, feature, member), _then(known, at, now)
     return Explanation(
         decision=shown(decide(held, feature, quantity, at, member=member), counted=True),
-        known_at=min(at, now),
+        known_at=min(at, now) if believed else now,
         catalog_version=catalog.version,
         candidates=trace(known, catalog, feature, then),
         facts=tuple(
@@ -228,14 +243,16 @@ def _asleep(held: Snapshot, feature: str, at: datetime) -> int:
     return sum(grant.left for grant in asleep(payer, balance, at))
 
 
-async def entitlements(store: "Store", *, account: str, as_of: datetime, now: datetime) -> EntitlementsView:
+async def entitlements(
+    store: "Store", *, account: str, as_of: datetime, now: datetime, believed: bool = False
+) -> EntitlementsView:
     """List entitlements.
 
-    What the account can use at an instant, with its sources. A past one is as known then. Refused
-    `unknown_account`.
+    What the account can use at an instant, with its sources: of a past one what was true then by what is known now, or
+    with `believed` by what was known then. Refused `unknown_account`.
     """
     async with store.transaction() as tx:
-        known, catalog = await _known(tx, account, at=as_of, now=now)
+        known, catalog = await _known(tx, account, at=as_of, now=now, believed=believed)
     if not known.exists:
         raise unknown_account(account)
     as_of = _then(known, as_of, now)
@@ -254,21 +271,24 @@ async def entitlements(store: "Store", *, account: str, as_of: datetime, now: da
 
 
 async def known_at(
-    tx: "Transaction", account: str, *, at: datetime, now: datetime
+    tx: "Transaction", account: str, *, at: datetime, now: datetime, believed: bool
 ) -> tuple[Account, Catalog, Snapshot]:
-    """The account, the catalog and what is had at `at`: of the past with the facts, catalog and balances of then."""
-    known, catalog = await _known(tx, account, at=at, now=now)
+    """The account, the catalog and what is had at `at`: of the past with the catalog of then, and with what is known
+    now of the account and its use, or was known then."""
+    known, catalog = await _known(tx, account, at=at, now=now, believed=believed)
     held = snapshot(known, catalog, at, own_time=at > now)
     if at < now:
-        return known, catalog, await with_balances_then(tx, held, at)
+        return known, catalog, await with_balances_then(tx, held, at, believed=believed)
     return known, catalog, (await with_balances(tx, held, at))[0]
 
 
-async def _known(tx: "Transaction", account: str, *, at: datetime, now: datetime) -> tuple[Account, Catalog]:
-    """The account and the catalog as known at `at`, or today for an `at` that is still to come."""
+async def _known(
+    tx: "Transaction", account: str, *, at: datetime, now: datetime, believed: bool
+) -> tuple[Account, Catalog]:
+    """The account and the catalog as they were at `at`, or are today for an `at` that is still to come."""
     if at < now:
-        facts = await tx.accounts.facts(account, recorded_until=at)
-        return replay(account, (saved.fact for saved in facts)), await tx.catalogs.in_force(at=at)
+        facts = await tx.accounts.facts(account, recorded_until=at if believed else None)
+        return account_at(account, facts, at, believed=believed), await tx.catalogs.in_force(at=at)
     saved = await tx.accounts.load(account)
     return saved.account if saved else Account(key=account), await tx.catalogs.in_force()
 

@@ -24,6 +24,8 @@ async def record(
     sequence: int | None = None,
     as_of: datetime | None = None,
     cause: Sequence[str] = (),
+    happened_at: datetime | None = None,
+    joined_at: datetime | None = None,
     at: datetime,
 ) -> Account:
     """Add a fact to an account that `tx` has locked, unless it says nothing new; returns the account with it.
@@ -40,6 +42,8 @@ async def record(
         as_of=as_of or at,
         body=body,
         cause=tuple(cause),
+        happened_at=happened_at,
+        joined_at=joined_at,
     )
     # Which member it is stays out of traces: an erasure does not reach them.
     about = "member" if subject.startswith("member:") else subject

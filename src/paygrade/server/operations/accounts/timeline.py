@@ -23,6 +23,7 @@ from paygrade.billing.facts import (
     Profile,
     Subscription,
 )
+from paygrade.billing.past import Learned
 from paygrade.server.operations.accounts.record import load_account
 from paygrade.usage.entries import Entry, EntryKind
 from paygrade.values.errors import Refused
@@ -30,12 +31,12 @@ from paygrade.values.periods import parse_instant
 from paygrade.values.text import on_wire
 
 if TYPE_CHECKING:
-    from paygrade.postgres.accounts import SavedFact
     from paygrade.postgres.store import Store
 
 
 class TimelineEntry(Struct, frozen=True):
-    """A fact as a person reads it. `cause` holds the ids of the billing events that led to it."""
+    """A fact as a person reads it. `cause` holds the ids of the billing events that led to it; `happened_at` is when
+    the first of them happened, where they say."""
 
     number: int
     subject: str
@@ -44,6 +45,7 @@ class TimelineEntry(Struct, frozen=True):
     summary: str
     cause: tuple[str, ...]
     body: Body
+    happened_at: datetime | None = None
 
 
 class UnitsEntry(Struct, frozen=True):
@@ -68,18 +70,41 @@ class Timeline(Struct, frozen=True):
     next: str | None
 
 
-async def timeline(store: "Store", *, account: str, limit: int = 100, before: str | None = None) -> Timeline:
+async def timeline(
+    store: "Store",
+    *,
+    account: str,
+    limit: int = 100,
+    before: str | None = None,
+    as_of: datetime | None = None,
+    believed: bool = False,
+) -> Timeline:
     """Retrieve an account's timeline.
 
     What happened to the account, newest first: each fact with what it changed and its cause, and the units that were
-    granted, taken back or set. `limit` counts both together. Refused `unknown_account`, `invalid_query`.
+    granted, taken back or set. `limit` counts both together. With `as_of`, what had happened by then, or with
+    `believed` what was recorded by then. Refused `unknown_account`, `invalid_query`.
     """
     at, number, id = _place(before)
+    recorded_until, happened_until = (as_of, None) if believed else (None, as_of)
     async with store.reading() as tx:
         await load_account(tx, account, deleted=True)
         # Of one instant, facts stand above units: below an entry there are no more of them.
-        facts = await tx.accounts.facts(account, before=number, recorded_before=at if id else None, limit=limit + 1)
-        stated = await tx.ledger.statements(account, until=(at, id) if at else None, limit=limit + 1)
+        facts = await tx.accounts.facts(
+            account,
+            recorded_until=recorded_until,
+            happened_until=happened_until,
+            before=number,
+            recorded_before=at if id else None,
+            limit=limit + 1,
+        )
+        stated = await tx.ledger.statements(
+            account,
+            until=(at, id) if at else None,
+            recorded_until=recorded_until,
+            happened_until=happened_until,
+            limit=limit + 1,
+        )
         found = [((fact.recorded_at, 1, fact.fact.number, ""), fact) for fact in facts]
         units = [((entry.recorded_at, 0, 0, entry.id), entry) for entry in stated]
         page = sorted([key for key, _ in (*found, *units)], reverse=True)
@@ -141,11 +166,18 @@ def _units(entry: Entry, reason: str) -> UnitsEntry:
     return UnitsEntry(id, entry.kind, feature, on_wire(entry.quantity), entry.recorded_at, summary)
 
 
-def entry(saved: "SavedFact", replaced: Body | None) -> TimelineEntry:
+def entry(saved: Learned, replaced: Body | None) -> TimelineEntry:
     """A fact as a person reads it; `replaced` is what was stated of its subject before."""
     fact = saved.fact
     return TimelineEntry(
-        fact.number, fact.subject, fact.as_of, saved.recorded_at, summary(fact.body, replaced), fact.cause, fact.body
+        fact.number,
+        fact.subject,
+        fact.as_of,
+        saved.recorded_at,
+        summary(fact.body, replaced),
+        fact.cause,
+        fact.body,
+        fact.happened_at,
     )
 
 

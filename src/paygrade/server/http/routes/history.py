@@ -1,0 +1,58 @@
+"""History: the decision log of an account, and what all accounts had at an instant."""
+
+from typing import Annotated
+
+from litestar import get, post
+from litestar.params import FromPath, QueryParameter
+
+from paygrade.server.http.bodies import read_flag, read_instant
+from paygrade.server.http.context import InContext
+from paygrade.server.http.openapi import describe
+from paygrade.server.http.parameters import After, AsOf, Before, Believed, PageSize, text
+from paygrade.server.operations import decision_log
+from paygrade.server.operations.accounts.snapshot_report import SnapshotReport, snapshot_report
+
+ACCOUNTS_MAX = 100
+AccountsAtOnce = Annotated[int, QueryParameter(ge=1, le=ACCOUNTS_MAX, description="How many accounts a page looks at.")]
+
+
+@get(
+    "/v1/accounts/{account:str}/decision-log",
+    opt=describe("decisions", decision_log.list_logged, scope="decisions:read"),
+)
+async def list_logged_decisions(
+    account: FromPath[str],
+    context: InContext,
+    feature: Annotated[str | None, text("Only decisions on this feature.")] = None,
+    before: Before = None,
+    limit: PageSize = 100,
+) -> decision_log.LoggedDecisions:
+    return await decision_log.list_logged(context.store, account=account, feature=feature, before=before, limit=limit)
+
+
+@post(
+    "/v1/accounts/{account:str}/decision-log/{decision:str}/replay",
+    status_code=200,
+    opt=describe("decisions", decision_log.replay, repeating="reads", scope="decisions:read"),
+)
+async def replay_decision(account: FromPath[str], decision: FromPath[str], context: InContext) -> decision_log.Replay:
+    return await decision_log.replay(context.store, account=account, id=decision, now=context.clock.now())
+
+
+@get("/v1/reports/entitlements", opt=describe("decisions", snapshot_report, scope="decisions:read"))
+async def report_entitlements(
+    context: InContext,
+    at: AsOf = None,
+    believed: Believed = None,
+    after: After = "",
+    limit: AccountsAtOnce = ACCOUNTS_MAX,
+) -> SnapshotReport:
+    now = context.clock.now()
+    return await snapshot_report(
+        context.store,
+        at=read_instant(at, name="at") or now,
+        now=now,
+        believed=read_flag(believed, name="believed"),
+        after=after,
+        limit=limit,
+    )

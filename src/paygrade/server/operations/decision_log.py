@@ -1,0 +1,96 @@
+"""The decision log: what was answered, and what is answered when it is asked again."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from paygrade.decisions.decide import decide
+from paygrade.decisions.message import DecisionView, shown
+from paygrade.decisions.outcome import LoggedDecision, differences, outcome_of
+from paygrade.server.operations.accounts.access import known_at
+from paygrade.server.operations.accounts.record import load_account
+from paygrade.server.operations.paging import cut, read_place
+from paygrade.values.errors import Refused
+
+if TYPE_CHECKING:
+    from paygrade.postgres.store import Store
+
+_INSTANT = timedelta(microseconds=1)
+
+
+class LoggedDecisions(Struct, frozen=True):
+    """Logged decisions of an account, the latest first. `next` is the `before` of the next page; None: this is the last
+    one."""
+
+    account: str
+    decisions: tuple[LoggedDecision, ...]
+    next: str | None
+
+
+class Replay(Struct, frozen=True):
+    """A logged decision, asked again at its instant: `believed` by what was known then, `true` by what is known now.
+    `differs_believed` and `differs_true` name what of each is not as it was answered."""
+
+    decision: LoggedDecision
+    believed: DecisionView
+    differs_believed: tuple[str, ...]
+    true: DecisionView
+    differs_true: tuple[str, ...]
+
+
+async def list_logged(
+    store: "Store", *, account: str, feature: str | None, before: str | None, limit: int
+) -> LoggedDecisions:
+    """List logged decisions.
+
+    What was answered when this account's access was checked, newest first, as far as the server keeps a log of
+    decisions (`PAYGRADE_DECISION_LOG`). Refused `unknown_account`, `invalid_query`.
+    """
+    place = read_place(before, tuple[str], name="before")
+    async with store.reading() as tx:
+        await load_account(tx, account, deleted=True)
+        found = await tx.decision_log.page(
+            account, feature=feature, before=place[0] if place is not None else None, limit=limit + 1
+        )
+    page, more = cut(found, limit, lambda one: (one.id,))
+    return LoggedDecisions(account, page, more)
+
+
+async def replay(store: "Store", *, account: str, id: str, now: datetime) -> Replay:
+    """Replay a logged decision.
+
+    Ask a logged decision again at its instant, by what was known then and by what is known now, and say what differs.
+    Refused `unknown_decision`.
+    """
+    async with store.transaction() as tx:
+        logged = await tx.decision_log.find(account, id)
+        if logged is None:
+            raise Refused("unknown_decision", f"there is no logged decision `{id}` of `{account}`; it may be too old")
+        # What an allowed use counted is not what it was decided on.
+        counted = logged.outcome.allowed and logged.via in ("consume", "reserve")
+        at = logged.at - _INSTANT if counted else logged.at
+        believed, true = [
+            decide(
+                (await known_at(tx, account, at=at, now=now, believed=by_belief))[2],
+                logged.feature,
+                logged.quantity,
+                at,
+                member=logged.member,
+                properties=logged.properties,
+            )
+            for by_belief in (True, False)
+        ]
+    return Replay(
+        logged,
+        shown(believed, counted=True),
+        differences(logged.outcome, outcome_of(believed)),
+        shown(true, counted=True),
+        differences(logged.outcome, outcome_of(true)),
+    )
+
+
+async def purge_decisions(store: "Store", *, kept: timedelta, at: datetime) -> int:
+    """Forget logged decisions that are older than that; returns how many."""
+    async with store.transaction() as tx:
+        return await tx.decision_log.purge(until=at - kept)
