@@ -10,11 +10,12 @@ operator says.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from paygrade.values.states import Status
+from paygrade.values.text import QUANTITY_MAX
 
 BillingMode = Literal["classic", "flexible"]
 """What a proration gives back: a share of what the item costs now, or of what was really billed for it."""
@@ -197,14 +198,21 @@ class Member(Struct, frozen=True, omit_defaults=True, tag="member"):
         return self.invited and self.role is not None and (self.expires_at is None or at < self.expires_at)
 
 
+Units = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
+Word = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
 class NodeLimit(Struct, frozen=True, omit_defaults=True):
     """How much of a feature or credit may be used in each of its windows: `units` at a node and all below it, `each` at
     every child that has no `units` of its own. `where`: only by uses whose properties have these values."""
 
     feature: str
-    units: int | None = None
-    each: int | None = None
-    where: dict[str, str] = {}
+    units: Units | None = None
+    each: Units | None = None
+    where: Annotated[dict[Word, Word], Meta(max_length=8)] = {}
+
+
+Limits = Annotated[tuple[NodeLimit, ...], Meta(max_length=50)]
 
 
 class Node(Struct, frozen=True, omit_defaults=True, tag="node"):
@@ -212,7 +220,7 @@ class Node(Struct, frozen=True, omit_defaults=True, tag="node"):
     that nobody stated may use what their parents have left, too. `removed`: it is no place any more."""
 
     path: str
-    limits: tuple[NodeLimit, ...] = ()
+    limits: Limits = ()
     open: bool = False
     reason: str = ""
     expires_at: datetime | None = None

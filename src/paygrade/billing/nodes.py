@@ -14,8 +14,9 @@ from paygrade.billing.facts import Fact, Node, NodeLimit
 from paygrade.values.errors import Refused
 
 DEPTH_MAX = 8
-_PATH = re.compile(r"[A-Za-z0-9_.@:+~-]{1,100}(/[A-Za-z0-9_.@:+~-]{1,100}){0,%d}" % (DEPTH_MAX - 1))
 PATH_LENGTH_MAX = 200
+_KEY = "[A-Za-z0-9_.@:+~-]+"
+_PATH = re.compile(f"{_KEY}(/{_KEY}){{0,{DEPTH_MAX - 1}}}")
 SUBJECT = "node:"
 
 
@@ -72,7 +73,7 @@ def limits_on(way: Iterable[Node]) -> Iterator[tuple[str, NodeLimit, int]]:
     inherited: dict[tuple[str, tuple[tuple[str, str], ...]], NodeLimit] = {}
     for node in way:
         own = {_of(limit): limit for limit in node.limits}
-        for key, limit in own.items():
+        for limit in own.values():
             if limit.units is not None:
                 yield node.path, limit, limit.units
         for key, limit in inherited.items():

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from paygrade.decisions.decide import AnyDecision, Room, in_units
 from paygrade.decisions.snapshots import Snapshot, balance_of, entitlements_at
-from paygrade.usage.balances import Row, Tally, freed_at, in_window, parse_slot, rolled
-from paygrade.usage.nodes import NodeCounter, Way
+from paygrade.usage.balances import Row, in_window
+from paygrade.usage.nodes import NodeCounter, Way, used_at
 from paygrade.usage.prices import price, set_aside
 
 RowOf = Callable[[NodeCounter], Row]
@@ -42,12 +42,8 @@ def decide_at(
         amount = decision.quantity
         if one.pool != feature:
             amount = credits(its, decision.quantity, properties)
-        pool = entitlements[one.pool]
-        row, length_s = row_of(one), pool.rolling_s
-        used, resets_at = row.used, pool.resets_at
-        if length_s is not None:
-            tally = Tally(row.used, row.reserved, row.detail.buckets if row.detail is not None else ())
-            used, resets_at = rolled(tally, length_s, at), freed_at(tally, length_s)
+        row = row_of(one)
+        used, resets_at = used_at(entitlements[one.pool], row, at)
         room = Room(one.units, used, row.reserved, resets_at, f"node {one.name}")
         if not room.fits(amount):
             limit, used_units, reserved, left = in_units(its, own, room, properties, priced=one.pool != feature)

@@ -5,6 +5,7 @@ is given back or used at all of them; so nothing below a node comes to more than
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,7 +13,17 @@ from msgspec.structs import replace
 from paygrade.billing.facts import Node
 from paygrade.billing.nodes import limits_on
 from paygrade.entitlements.model import Entitlement
-from paygrade.usage.balances import node_slot, parse_slot, rolling_slot, slot_of
+from paygrade.usage.balances import (
+    NOWHERE,
+    Row,
+    Tally,
+    freed_at,
+    node_slot,
+    parse_slot,
+    rolled,
+    rolling_slot,
+    slot_of,
+)
 from paygrade.usage.entries import Held, Posting
 from paygrade.values.text import as_text
 
@@ -27,7 +38,7 @@ class NodeCounter(Struct, frozen=True):
 
 
 Way = tuple[NodeCounter, ...]
-"""The counters from the root to a node, those of a feature before those of the credit that pays for it."""
+"""The counters from the root to a node; of each, those of a feature before those of the credit that pays for it."""
 
 
 def way(
@@ -39,21 +50,34 @@ def way(
     """The counters that a use of this feature with these properties is in, at these nodes from the root."""
     its = entitlements[feature]
     pools = (feature,) if its.credit is None else (feature, its.credit)
-    windows = {pool: _window(entitlements[pool]) for pool in pools}
     found: dict[tuple[str, str], NodeCounter] = {}
     for node in nodes:
         for pool in pools:
-            slot = node_slot(windows[pool], node.path)
-            found[pool, slot] = NodeCounter(pool, slot, node.path)
+            key = counter(entitlements[pool], node.path)
+            found[key] = NodeCounter(*key, node.path)
     for path, limit, units in limits_on(nodes):
-        if limit.feature in windows and _meets(properties, limit.where):
-            slot = node_slot(windows[limit.feature], path, limit.where)
-            found[limit.feature, slot] = NodeCounter(limit.feature, slot, slot.partition(" node:")[2], units)
-    return tuple(sorted(found.values(), key=lambda one: (pools.index(one.pool), one.slot)))
+        if limit.feature in pools and _meets(properties, limit.where):
+            key = counter(entitlements[limit.feature], path, limit.where)
+            found[key] = NodeCounter(*key, parse_slot(key[1]).node, units)
+    return tuple(sorted(found.values(), key=lambda one: (_depth(one), pools.index(one.pool), one.slot)))
 
 
-def _window(its: Entitlement) -> str:
-    return slot_of(its.from_at) if its.rolling_s is None else rolling_slot(its.rolling_s)
+def _depth(one: NodeCounter) -> int:
+    return one.name.partition("?")[0].count("/")
+
+
+def counter(its: Entitlement, node: str, where: Mapping[str, str] = NOWHERE) -> tuple[str, str]:
+    """The pool and slot that a node counts this in, in the window that runs."""
+    window = slot_of(its.from_at) if its.rolling_s is None else rolling_slot(its.rolling_s)
+    return its.feature, node_slot(window, node, where)
+
+
+def used_at(its: Entitlement, row: Row, at: datetime) -> tuple[int, datetime | None]:
+    """What counts as used in a counter of a node, and when that comes back."""
+    if its.rolling_s is None:
+        return row.used, its.resets_at
+    tally = Tally(row.used, row.reserved, row.detail.buckets if row.detail is not None else ())
+    return rolled(tally, its.rolling_s, at), freed_at(tally, its.rolling_s)
 
 
 def _meets(properties: Mapping[str, object] | None, where: Mapping[str, str]) -> bool:

@@ -92,6 +92,8 @@ class HotPath:
         question = _read(_questions, raw)
         if question is None or question.at is not None or question.at_least is not None:
             return None
+        if question.node is not None:  # what is left there is asked of the database
+            return None
         if not is_chosen_key(question.account) or _NUL in raw:
             return None
         try:
