@@ -25,7 +25,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Literal
-from urllib.parse import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -41,6 +40,7 @@ BUCKETS = 60
 """Into how many buckets a rolling window is cut; the oldest one counts whole."""
 NOWHERE: Mapping[str, str] = {}
 _NODE = " node:"
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 class Slot(Struct, frozen=True):
@@ -356,8 +356,13 @@ def member_slot(from_at: datetime | None, member: str) -> str:
 
 def node_slot(window: str, node: str, where: Mapping[str, str] = NOWHERE) -> str:
     """The slot of a node in a window, or in one that rolls; `where`: of uses with these properties alone."""
-    named = "&".join(f"{quote(key, safe='')}={quote(where[key], safe='')}" for key in sorted(where))
+    named = "&".join(f"{_quoted(key)}={_quoted(where[key])}" for key in sorted(where))
     return f"{window}{_NODE}{node}?{named}" if where else f"{window}{_NODE}{node}"
+
+
+def _quoted(text: str) -> str:
+    """Percent-encoded (RFC 3986, 2.1)."""
+    return "".join(chr(byte) if chr(byte) in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
 
 
 def rolling_slot(length_s: int) -> str:

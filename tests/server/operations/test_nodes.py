@@ -17,7 +17,7 @@ from paygrade.billing.nodes import places
 from paygrade.postgres.store import Store
 from paygrade.server.operations.accounts.access import check, explain
 from paygrade.server.operations.accounts.accounts import put_account
-from paygrade.server.operations.accounts.nodes import delete_node, list_nodes, put_nodes
+from paygrade.server.operations.accounts.nodes import list_nodes, put_nodes
 from paygrade.server.operations.accounts.rebuild import rebuild
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.events.ingest import ingest
@@ -259,10 +259,10 @@ async def test_nothing_is_allowed_by_absence_and_a_refused_id_is_free_again(stor
     assert await counts(store) == {}
     await put_nodes(store, account="acme", nodes=[Node("team/nobody")], at=T0)
     assert (await asked(store, Consume("acme", "calls", "1", node="team/nobody"))).took_effect
-    await delete_node(store, account="acme", node="team", at=T0)
+    await put_nodes(store, account="acme", nodes=[Node("team", removed=True)], at=T0)
     assert await refused(store, Consume("acme", "calls", "4", node="team/nobody")) == "unknown_node"
     with pytest.raises(Refused, match="has no node"):
-        await delete_node(store, account="acme", node="team", at=T0)
+        await put_nodes(store, account="acme", nodes=[Node("other", removed=True)], at=T0)
 
 
 @pytest.mark.anyio
@@ -332,7 +332,7 @@ async def test_events_count_at_nodes_over_their_limits_and_amendments_take_them_
     peak = UsageEvent(id="7", account="acme", event="peak", properties={"size": 5}, node="team")
     assert await told(peak) == ["invalid_event"]
     # What happened counts where there was a node once.
-    await delete_node(store, account="acme", node="team", at=T0)
+    await put_nodes(store, account="acme", nodes=[Node("team", removed=True)], at=T0)
     assert await told(event("8", 1, "team")) == []
     assert (await rebuild(store, account="acme", at=T0)).differences == ()
 
@@ -350,6 +350,7 @@ async def test_checks_say_what_a_use_would_and_of_the_past_what_was_known_then(s
     assert await answered(T0 + 2 * SECOND, T0 + 2 * SECOND) == (False, "node team", 4)
     assert (await answered(T0 + 12 * SECOND, T0 + 12 * SECOND))[0], "what was held has come back by itself"
     await put_nodes(store, account="acme", nodes=[limited("team", 9, reason="more")], at=T0 + DAY)
+    await asked(store, Consume("acme", "calls", "3", 0, node="team"), T0 + DAY)
     assert await answered(T0 + 2 * SECOND, T0 + 2 * DAY) == (False, "node team", 4)
     assert (await answered(T0 + 12 * SECOND, T0 + 2 * DAY))[0]
     said = await explain(

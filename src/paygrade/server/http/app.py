@@ -134,7 +134,6 @@ KEYED = [
     members.choose_seats,
     nodes.list_nodes,
     nodes.put_nodes,
-    nodes.delete_node,
     usage.consume,
     usage.reserve,
     usage.commit,

@@ -44,37 +44,6 @@ MEMBER = {"role": "admin", "seat": True}
 PIN = {"version": 1, "until": "2027-01-01T00:00:00Z", "reason": "promised until the contract ends"}
 
 MIGRATION_REQUEST = {"plan": "pro", "from_version": 3, "to_version": 4, "accounts": ["acme"]}
-NODE_STATEMENTS = [
-    {"node": "research", "limits": [{"feature": "tokens", "units": 50000, "each": 5000}], "reason": "budget 2026"},
-    {"node": "research/jane", "open": True},
-]
-
-NODES = {
-    "account": "acme",
-    "nodes": [
-        {
-            "node": "research/jane",
-            "limits": [
-                {
-                    "feature": "tokens",
-                    "units": 5000,
-                    "each": None,
-                    "where": {},
-                    "inherited": True,
-                    "used": 1200,
-                    "reserved": 0,
-                    "remaining": 3800,
-                    "resets_at": "2026-12-01T00:00:00Z",
-                }
-            ],
-            "open": True,
-            "reason": "",
-            "expires_at": None,
-        }
-    ],
-    "next": None,
-}
-
 MEMBER_STATEMENTS = [{"member": "ann", "role": "owner", "seat": True}, {"member": "bo", "role": "editor"}]
 
 MEMBERS = {

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from litestar import delete, get, put
+from litestar import get, put
 from litestar.params import FromPath
 from msgspec import Struct
 
@@ -12,27 +12,57 @@ from paygrade.server.http.bodies import invalid, read_many, read_node
 from paygrade.server.http.context import HttpRequest, InContext
 from paygrade.server.http.openapi import Sent, describe
 from paygrade.server.http.parameters import PageSize, text
-from paygrade.server.http.routes import examples
 from paygrade.server.operations.accounts import nodes
 from paygrade.values.errors import Mistake
 
 NODES_MAX = 1_000
+_STATEMENTS = [
+    {"node": "research", "limits": [{"feature": "tokens", "units": 50000, "each": 5000}], "reason": "budget 2026"},
+    {"node": "research/jane", "open": True},
+]
+
+_NODES = {
+    "account": "acme",
+    "nodes": [
+        {
+            "node": "research/jane",
+            "limits": [
+                {
+                    "feature": "tokens",
+                    "units": 5000,
+                    "each": None,
+                    "where": {},
+                    "inherited": True,
+                    "used": 1200,
+                    "reserved": 0,
+                    "remaining": 3800,
+                    "resets_at": "2026-12-01T00:00:00Z",
+                }
+            ],
+            "open": True,
+            "reason": "",
+            "expires_at": None,
+        }
+    ],
+    "next": None,
+}
 
 
 class NodeStatement(Struct, frozen=True):
     """A place below the account, named by the way to it, and what may be used there. `open`: children that nobody
-    stated may use what their parents have left, too."""
+    stated may use what their parents have left, too. `removed`: it is no place any more."""
 
     node: str
     limits: Limits = ()
     open: bool = False
     reason: str = ""
     expires_at: datetime | None = None
+    removed: bool = False
 
 
 @get(
     "/v1/accounts/{account:str}/nodes",
-    opt=describe("statements", nodes.list_nodes, example=examples.NODES, scope="accounts:read"),
+    opt=describe("statements", nodes.list_nodes, example=_NODES, scope="accounts:read"),
 )
 async def list_nodes(
     account: FromPath[str],
@@ -51,8 +81,8 @@ async def list_nodes(
     opt=describe(
         "statements",
         nodes.put_nodes,
-        sent=Sent(examples.NODE_STATEMENTS, NodeStatement, many=NODES_MAX),
-        example=examples.NODES,
+        sent=Sent(_STATEMENTS, NodeStatement, many=NODES_MAX),
+        example=_NODES,
         problems=("invalid_key",),
         scope="overrides:write",
     ),
@@ -61,25 +91,12 @@ async def put_nodes(account: FromPath[str], request: HttpRequest, context: InCon
     said = read_many(NodeStatement, await request.body(), at_most=NODES_MAX)
     _refuse_odd(said)
     stated = [
-        Node(read_node(one.node, pointer=f"/{place}/node"), one.limits, one.open, one.reason, one.expires_at)
+        Node(
+            read_node(one.node, pointer=f"/{place}/node"), one.limits, one.open, one.reason, one.expires_at, one.removed
+        )
         for place, one in enumerate(said)
     ]
     return await nodes.put_nodes(context.store, account=account, nodes=stated, at=context.clock.now())
-
-
-@delete(
-    "/v1/accounts/{account:str}/nodes",
-    status_code=200,
-    opt=describe("statements", nodes.delete_node, scope="overrides:write"),
-)
-async def delete_node(
-    account: FromPath[str],
-    context: InContext,
-    node: Annotated[str, text("Which one, by its path.")],
-    reason: Annotated[str, text("Why, for the audit log.")] = "",
-) -> nodes.NodesView:
-    path = read_node(node, pointer="", name="node")
-    return await nodes.delete_node(context.store, account=account, node=path, reason=reason, at=context.clock.now())
 
 
 def _refuse_odd(said: list[NodeStatement]) -> None:

@@ -85,33 +85,23 @@ async def list_nodes(
 async def put_nodes(store: "Store", *, account: str, nodes: Sequence[Node], at: datetime) -> NodesView:
     """Add or update nodes.
 
-    State many nodes at once, all or none; others stay as they are. Each replaces all that was said of its node. Refused
-    `unknown_account`, `unknown_node` for a node below one that isn't stated, `unknown_feature`, `not_countable`,
-    `already_expired`.
+    State many nodes at once, all or none; others stay as they are. Each replaces all that was said of its node. Where one
+    is `removed`, nothing may be used there any more, nor below it, unless the node above is `open`; what was used stays
+    counted. Refused `unknown_account`, `unknown_node` for a node that is removed or below one that isn't stated,
+    `unknown_feature`, `not_countable`, `already_expired`.
     """
     async with store.transaction() as tx:
         held, catalog = await lock_account(tx, account), await tx.catalogs.in_force()
         known = await _find(tx, account, nodes)
-        stated = {path for path, one in known.items() if one.node.stands(at)} | {node.path for node in nodes}
+        stated = {path for path, one in known.items() if one.node.stands(at)}
+        stated |= {node.path for node in nodes if not node.removed}
         for node in nodes:
-            _refuse_misfit(account, node, catalog, stated, at)
-        told = await _record(tx, held, nodes, known, "node.set", at)
-        return await _view(tx, told, nodes, at)
-
-
-async def delete_node(store: "Store", *, account: str, node: str, reason: str = "", at: datetime) -> NodesView:
-    """Remove a node.
-
-    Nothing may be used there any more, nor below it, unless the node above is `open`. What was used stays counted.
-    `reason` says why, for the audit log. Refused `unknown_account`, `unknown_node`.
-    """
-    async with store.transaction() as tx:
-        held, gone = await lock_account(tx, account), Node(node, reason=reason, removed=True)
-        known = await _find(tx, account, [gone])
-        if node not in known or known[node].node.removed:
-            raise unknown_node(account, node)
-        await _record(tx, held, [gone], known, "node.remove", at)
-        return NodesView(account, ())
+            if node.removed and node.path not in known:
+                raise unknown_node(account, node.path)
+            if not node.removed:
+                _refuse_misfit(account, node, catalog, stated, at)
+        told = await _record(tx, held, nodes, known, at)
+        return await _view(tx, told, [node for node in nodes if not node.removed], at)
 
 
 async def _find(tx: "Transaction", account: str, nodes: Iterable[Node]) -> dict[str, StatedNode]:
@@ -125,7 +115,6 @@ async def _record(
     account: Account,
     nodes: Sequence[Node],
     known: Mapping[str, StatedNode],
-    action: str,
     at: datetime,
 ) -> Account:
     """Record what is said of nodes that differs from what was said before: which people they are is personal."""
@@ -137,7 +126,7 @@ async def _record(
     told = await tx.accounts.save_nodes(account, facts, at)
     await tx.nodes.put(account.key, [StatedNode(f.number, f.number, n) for f, n in zip(facts, new, strict=True)])
     pairs = {node.path: [known[node.path].node if node.path in known else None, node] for node in new}
-    note(tx, action, account.key, changes={"nodes": len(new)}, personal={"nodes": pairs}, at=at)
+    note(tx, "node.set", account.key, changes={"nodes": len(new)}, personal={"nodes": pairs}, at=at)
     await tx.tell("paygrade_account", account.key)
     await announce_fact(tx, account, told, facts[0].subject if len(facts) == 1 else "nodes", at)
     return told
