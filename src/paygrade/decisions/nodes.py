@@ -30,25 +30,53 @@ def decide_at(
     properties: Mapping[str, object] | None = None,
 ) -> AnyDecision:
     """What was decided of the account on this snapshot, as far as the nodes on the way have room for it."""
-    if not decision.allowed or not decision.quantity or all(one.units is None for one in way):
+    if not decision.allowed or not decision.quantity:
         return decision
-    entitlements, feature = entitlements_at(snapshot, at), decision.feature
-    its = entitlements[feature]
-    own = in_window(balance_of(snapshot, feature), its.from_at, at)
-    credits = set_aside if to_hold else lambda its, quantity, said: price(its, own, quantity, said)
+    feature, credits = decision.feature, None
     for one in way:
         if one.units is None:
             continue
-        amount = decision.quantity
+        amount, row = decision.quantity, row_of(one)
         if one.pool != feature:
-            amount = credits(its, decision.quantity, properties)
-        row = row_of(one)
-        used, resets_at = used_at(entitlements[one.pool], row, at)
-        room = Room(one.units, used, row.reserved, resets_at, f"node {one.name}")
-        if not room.fits(amount):
-            limit, used_units, reserved, left = in_units(its, own, room, properties, priced=one.pool != feature)
-            return replace(
-                decision, allowed=False, reason="limit_reached", value=None, unlimited=False, limit=limit,
-                used=used_units, reserved=reserved, remaining=left, resets_at=resets_at, limited_by=room.name,
-            )  # fmt: skip
+            if credits is None:
+                credits = _credits(snapshot, feature, amount, at, to_hold=to_hold, properties=properties)
+            amount = credits
+        used, resets_at = used_at(one, row, at)
+        if used + row.reserved + amount > one.units:
+            room = Room(one.units, used, row.reserved, resets_at, f"node {one.name}")
+            return _denied(decision, snapshot, room, at, properties, priced=one.pool != feature)
     return decision
+
+
+def _credits(
+    snapshot: Snapshot,
+    feature: str,
+    quantity: int,
+    at: datetime,
+    *,
+    to_hold: bool,
+    properties: Mapping[str, object] | None,
+) -> int:
+    """What so many units cost."""
+    its = entitlements_at(snapshot, at)[feature]
+    if to_hold:
+        return set_aside(its, quantity, properties)
+    return price(its, in_window(balance_of(snapshot, feature), its.from_at, at), quantity, properties)
+
+
+def _denied(
+    decision: AnyDecision,
+    snapshot: Snapshot,
+    room: Room,
+    at: datetime,
+    properties: Mapping[str, object] | None,
+    *,
+    priced: bool,
+) -> AnyDecision:
+    its = entitlements_at(snapshot, at)[decision.feature]
+    own = in_window(balance_of(snapshot, decision.feature), its.from_at, at)
+    limit, used, reserved, left = in_units(its, own, room, properties, priced=priced)
+    return replace(
+        decision, allowed=False, reason="limit_reached", value=None, unlimited=False, limit=limit, used=used,
+        reserved=reserved, remaining=left, resets_at=room.resets_at, limited_by=room.name,
+    )  # fmt: skip

@@ -29,11 +29,14 @@ from paygrade.values.text import as_text
 
 
 class NodeCounter(Struct, frozen=True):
-    """One counter of a node. `units`: its limit; None: it has none. `name`: the node, with the properties it is for."""
+    """One counter of a node. `units`: its limit; None: it has none. `name`: the node, with the properties it is for.
+    It counts in the window that ends at `resets_at`, or the last `rolling_s` seconds."""
 
     pool: str
     slot: str
     name: str
+    resets_at: datetime | None
+    rolling_s: int | None
     units: int | None = None
 
 
@@ -53,12 +56,14 @@ def way(
     found: dict[tuple[str, str], NodeCounter] = {}
     for node in nodes:
         for pool in pools:
-            key = counter(entitlements[pool], node.path)
-            found[key] = NodeCounter(*key, node.path)
+            one = entitlements[pool]
+            key = counter(one, node.path)
+            found[key] = NodeCounter(*key, node.path, one.resets_at, one.rolling_s)
     for path, limit, units in limits_on(nodes):
         if limit.feature in pools and _meets(properties, limit.where):
-            key = counter(entitlements[limit.feature], path, limit.where)
-            found[key] = NodeCounter(*key, parse_slot(key[1]).node, units)
+            one = entitlements[limit.feature]
+            key = counter(one, path, limit.where)
+            found[key] = NodeCounter(*key, parse_slot(key[1]).node, one.resets_at, one.rolling_s, units)
     return tuple(sorted(found.values(), key=lambda one: (_depth(one), pools.index(one.pool), one.slot)))
 
 
@@ -72,7 +77,7 @@ def counter(its: Entitlement, node: str, where: Mapping[str, str] = NOWHERE) -> 
     return its.feature, node_slot(window, node, where)
 
 
-def used_at(its: Entitlement, row: Row, at: datetime) -> tuple[int, datetime | None]:
+def used_at(its: Entitlement | NodeCounter, row: Row, at: datetime) -> tuple[int, datetime | None]:
     """What counts as used in a counter of a node, and when that comes back."""
     if its.rolling_s is None:
         return row.used, its.resets_at

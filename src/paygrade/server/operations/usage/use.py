@@ -20,7 +20,6 @@ from paygrade.server.operations.accounts.members import taken_by_members
 from paygrade.server.operations.balances.unit_of_work import UnitOfWork, lock_balances, until_saved, windows_of
 from paygrade.server.operations.usage.answers import Answer, ReservationView, packed, unpacked
 from paygrade.server.operations.usage.leases import step_lease, take_lease
-from paygrade.server.operations.usage.nodes import Ways, find_ways
 from paygrade.server.operations.usage.requests import (
     Asked,
     Commit,
@@ -34,6 +33,7 @@ from paygrade.server.operations.usage.requests import (
     id_of,
     reservation_of,
 )
+from paygrade.server.state.nodes import Ways
 from paygrade.usage.balances import LIFETIME, parse_slot
 from paygrade.usage.entries import Answered, Entry, EntryKind, Held, Key, Posting, Reservation, derived
 from paygrade.usage.ledger import commit, committed_price, hold, release, slots, spend
@@ -58,7 +58,8 @@ async def use_together(
     async def attempt() -> list[Answer | Refused]:
         async with store.transaction(pipelined=True) as tx:
             held = await tx.ledger.reservations(steps) if steps else {}
-            ways = await find_ways(tx, [(a.account, _node_of(a, held)) for a in asked], at)
+            wanted = [(a.account, _node_of(a, held)) for a in asked]
+            ways = await snapshots.nodes.ways(tx, wanted, at, remember=snapshots.remembers(catalog))
             keys = {key for a in asked for key in _touched(a, accounts[a.account], held, ways, at)}
             work = await lock_balances(
                 tx, catalog, keys, _windows(accounts, keys, at), at, snapshots=accounts, ids=ids, reservations=steps
