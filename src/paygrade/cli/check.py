@@ -15,11 +15,14 @@ from paygrade.cli.wording import sentence
 @click.argument("feature")
 @click.option("--quantity", "-n", type=click.IntRange(min=0), default=1, show_default=True, help="How many units.")
 @click.option("--member", help="The member who asks, for features with roles or seats.")
+@click.option("--node", help="Where below the account, such as `research/jane`.")
 @click.option("--at", type=MOMENT, help="Another instant, for example 2026-01-31T10:00:00Z.")
 @as_json
-def check(account: str, feature: str, quantity: int, member: str | None, at: str | None, as_json: bool) -> None:
+def check(
+    account: str, feature: str, quantity: int, member: str | None, node: str | None, at: str | None, as_json: bool
+) -> None:
     """Check whether ACCOUNT can use FEATURE. Exit code 0: yes, 1: no."""
-    decision = call("POST", "/v1/check", body={"account": account, **question(feature, quantity, member, at)})
+    decision = call("POST", "/v1/check", body={"account": account, **question(feature, quantity, member, at, node)})
     if as_json:
         show_json(decision)
     else:
@@ -27,7 +30,9 @@ def check(account: str, feature: str, quantity: int, member: str | None, at: str
     sys.exit(0 if decision["allowed"] else 1)
 
 
-def question(feature: str, quantity: int, member: str | None, at: str | None) -> dict[str, Any]:
+def question(
+    feature: str, quantity: int, member: str | None, at: str | None, node: str | None = None
+) -> dict[str, Any]:
     """The body of a question; what was not said stays out. Any: plain JSON."""
-    said = {"feature": feature, "quantity": quantity, "member": member, "at": at}
+    said = {"feature": feature, "quantity": quantity, "member": member, "at": at, "node": node}
     return {name: value for name, value in said.items() if value is not None}

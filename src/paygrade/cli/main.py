@@ -29,6 +29,7 @@ _COMMANDS = {
     "track": "Report usage.",
     "explain": "Explain a decision.",
     "accounts": "Show and change accounts, overrides and blocks.",
+    "nodes": "Limit teams, people and agents below an account.",
     "snapshot": "Write files from which an SDK answers without a server.",
     "sync": "Show and repair billing sync.",
     "usage": "Show and check the usage reported to Stripe.",

@@ -22,6 +22,7 @@ from paygrade.server.operations.accounts.rebuild import rebuild
 from paygrade.server.operations.catalog.publish import publish_catalog
 from paygrade.server.operations.events.ingest import ingest
 from paygrade.server.operations.usage.answers import Answer
+from paygrade.server.operations.usage.history import UsageGroup, read_usage
 from paygrade.server.operations.usage.requests import Asked, Commit, Consume, Extend, Lease, Release, Reserve
 from paygrade.server.operations.usage.use import use_together
 from paygrade.server.state.snapshots import Snapshots
@@ -375,6 +376,19 @@ async def test_thousands_of_nodes_leave_the_account_and_its_snapshot_as_small_as
     uses: list[Asked] = [Consume("acme", "calls", f"use {n}", node=f"n0/{n}") for n in range(20)]
     assert all(isinstance(one, Answer) and one.took_effect for one in await use_together(store, Snapshots(), uses, T0))
     assert await sizes("acme") == before
+
+
+@pytest.mark.anyio
+async def test_usage_is_read_by_team_person_and_agent(store: Store) -> None:
+    await opened(store, limited("team", 9, where={"model": "large"}), Node("team/jane"), Node("team/bo"))
+    for id, units, node in (("1", 3, "team/jane"), ("2", 4, "team/bo"), ("3", 1, "team"), ("4", 2, None)):
+        await asked(store, Consume("acme", "calls", id, units, node=node, properties={"model": "large"}))
+    shown = await read_usage(store, account="acme", feature="calls", group_by="node", at=T0)
+    (window,) = shown.windows
+    assert (window.used, window.groups) == (
+        10,
+        (UsageGroup("team", 8), UsageGroup("team/bo", 4), UsageGroup("team/jane", 3)),
+    )
 
 
 def paths_of(found: Iterable[Any]) -> list[str]:

@@ -85,9 +85,9 @@ async def list_nodes(
 async def put_nodes(store: "Store", *, account: str, nodes: Sequence[Node], at: datetime) -> NodesView:
     """Add or update nodes.
 
-    State many nodes at once, all or none; others stay as they are. Each replaces all that was said of its node. Where one
-    is `removed`, nothing may be used there any more, nor below it, unless the node above is `open`; what was used stays
-    counted. Refused `unknown_account`, `unknown_node` for a node that is removed or below one that isn't stated,
+    State many nodes at once, all or none; others stay as they are. Each replaces all that was said of its node. A node
+    that is `removed` may not be used any more, nor what is below it, unless the node above is `open`; what was used
+    stays counted. Refused `unknown_account`, `unknown_node` for a node that is removed or below one that isn't stated,
     `unknown_feature`, `not_countable`, `already_expired`.
     """
     async with store.transaction() as tx:
