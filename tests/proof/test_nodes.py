@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -85,18 +86,18 @@ def test_no_node_goes_over_its_limit_whatever_is_killed(cluster: Cluster) -> Non
         watched = threads.submit(watch, cluster.database_url, account, stopping)
         try:
             for kill in range(1, 3):
-                eventually("uses", lambda kill=kill: sum(a.asked for a in askers) < kill * ASKED_MIN / 3)
+                eventually("uses", partial(fewer_asked, askers, kill * ASKED_MIN // 3))
                 number = cluster.rng.randrange(len(cluster.server_urls))
                 cluster.kill_server(number)
                 cluster.start_server(number)
             cluster.cut_connections()
-            eventually("uses after them", lambda: sum(a.asked for a in askers) < ASKED_MIN)
+            eventually("uses after them", partial(fewer_asked, askers, ASKED_MIN))
         finally:
             stopping.set()
         for each in (*running, watched):
             each.result()
     cluster.wait_until_ready()
-    eventually("the last reservation to be over", lambda: held(cluster, account))
+    eventually("the last reservation to be over", partial(held, cluster, account))
     used = counted(cluster.database_url, account)
     told = sum((asker.used for asker in askers), Counter[str]())
     for node, limit in LIMITS.items():
@@ -109,6 +110,10 @@ def test_no_node_goes_over_its_limit_whatever_is_killed(cluster: Cluster) -> Non
     kept = {slot.partition(" node:")[2]: tuple(counts) for (_, _, slot), counts in folded.items() if " node:" in slot}
     assert {node: counts for node, counts in kept.items() if any(counts)} == {n: c for n, c in used.items() if any(c)}
     assert cluster.ask("POST", f"/v1/accounts/{account}/rebuild")["differences"] == []
+
+
+def fewer_asked(askers: list[NodeAsker], least: int) -> bool:
+    return sum(asker.asked for asker in askers) < least
 
 
 def held(cluster: Cluster, account: str) -> int:

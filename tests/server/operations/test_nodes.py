@@ -133,13 +133,17 @@ def on(node: str) -> tuple[str, ...]:
 HOW = st.lists(
     st.tuples(
         st.sampled_from(["consume", "consume", "reserve", "commit", "keep", "release", "extend", "again"]),
-        st.sampled_from(["", *TREE]),
+        st.sampled_from(["", *TREE, "a/x", "a/x/1", "a/x/1"]),
         st.integers(1, 9),
-        st.integers(0, 20),
+        st.integers(0, 9),
     ),
+    min_size=10,
     max_size=25,
 )
-LIMITS = st.dictionaries(st.sampled_from(TREE), st.integers(0, 20), max_size=6)
+LIMITS = st.fixed_dictionaries(
+    {"a": st.integers(9, 20), "a/x": st.integers(4, 12)},
+    optional={path: st.integers(0, 12) for path in TREE if path not in ("a", "a/x")},
+)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))

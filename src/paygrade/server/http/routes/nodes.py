@@ -21,7 +21,7 @@ _STATEMENTS = [
     {"node": "research/jane", "open": True},
 ]
 
-_NODES = {
+_NODES: dict[str, object] = {
     "account": "acme",
     "nodes": [
         {
